@@ -1,0 +1,91 @@
+use rstest::rstest;
+
+use super::*;
+
+#[rstest]
+#[case::https("https://golf.example")]
+#[case::http("http://golf.example/")]
+#[case::upper_case_scheme("HTTPS://golf.example")]
+#[case::port_and_path("https://golf.example:8443/members/")]
+#[case::query("https://golf.example/?club=7&x=%20")]
+#[case::at_sign_in_path("https://golf.example/@members")]
+#[case::localhost("http://localhost:3000")]
+#[case::ipv4("http://127.0.0.1")]
+#[case::ipv4_in_another_spelling("http://2130706433")]
+#[case::ipv6("http://[::1]:8080/x")]
+#[case::metadata_address("http://169.254.169.254/")]
+#[case::idn("https://bücher.example/")]
+#[case::punycode("https://xn--bcher-kva.example/")]
+#[case::underscore("http://booking_web.internal")]
+#[case::longest_label(&format!("https://{}.example", "a".repeat(63)))]
+#[case::longest(&format!("https://golf.example/{}", "p".repeat(2_048 - 21)))]
+fn keeps_a_sound_url_exactly_as_given(#[case] text: &str) {
+    assert_eq!(BaseUrl::new(text).unwrap().as_str(), text);
+}
+
+#[rstest]
+#[case::empty("", BaseUrlError::Length)]
+#[case::too_long(&format!("https://golf.example/{}", "p".repeat(2_048 - 20)), BaseUrlError::Length)]
+#[case::relative("/members", BaseUrlError::Scheme)]
+#[case::no_scheme("golf.example", BaseUrlError::Scheme)]
+#[case::network_path("//golf.example", BaseUrlError::Scheme)]
+#[case::no_slashes("https:golf.example", BaseUrlError::Scheme)]
+#[case::ftp("ftp://golf.example", BaseUrlError::Scheme)]
+#[case::file("file:///etc/passwd", BaseUrlError::Scheme)]
+#[case::javascript("javascript:alert(1)", BaseUrlError::Scheme)]
+#[case::data("data:text/html,x", BaseUrlError::Scheme)]
+#[case::websocket("wss://golf.example", BaseUrlError::Scheme)]
+#[case::redis("redis://golf.example", BaseUrlError::Scheme)]
+#[case::credentials("https://u:p@golf.example", BaseUrlError::Credentials)]
+#[case::user_only("https://allowed@evil.example", BaseUrlError::Credentials)]
+#[case::fragment("https://golf.example/#top", BaseUrlError::Fragment)]
+#[case::fragment_before_host("https://evil#@golf.example", BaseUrlError::Fragment)]
+#[case::backslashes("https:\\\\golf.example", BaseUrlError::Characters)]
+#[case::backslash_in_path("https://golf.example\\x", BaseUrlError::Characters)]
+#[case::space("https://golf.example/a b", BaseUrlError::Characters)]
+#[case::leading_space(" https://golf.example", BaseUrlError::Characters)]
+#[case::tab("https://go\tlf.example", BaseUrlError::Characters)]
+#[case::line_feed("https://golf.example\n", BaseUrlError::Characters)]
+#[case::nul("https://golf.example/\0", BaseUrlError::Characters)]
+#[case::unicode_space("https://golf.example/\u{3000}", BaseUrlError::Characters)]
+#[case::no_host("https://", BaseUrlError::Host)]
+#[case::no_host_but_path("https:///path", BaseUrlError::Host)]
+#[case::no_host_but_port("https://:80", BaseUrlError::Host)]
+#[case::empty_label("https://a..b", BaseUrlError::Host)]
+#[case::trailing_dot("https://golf.example.", BaseUrlError::Host)]
+#[case::label_too_long(&format!("https://{}.example", "a".repeat(64)), BaseUrlError::Host)]
+#[case::name_too_long(&format!("https://{}e", "abcdefg.".repeat(32)), BaseUrlError::Host)]
+#[case::leading_hyphen("https://-golf.example", BaseUrlError::Host)]
+#[case::percent_in_host("https://golf%00.evil", BaseUrlError::Host)]
+#[case::percent_letter_in_host("https://%67olf.example", BaseUrlError::Host)]
+#[case::star_in_host("https://*.example", BaseUrlError::Host)]
+#[case::ipv6_zone("http://[fe80::1%25eth0]/", BaseUrlError::Host)]
+#[case::text_after_ipv6("http://[::1]x/", BaseUrlError::Host)]
+#[case::broken_ipv6("http://[::1/", BaseUrlError::Port)]
+#[case::ipv4_out_of_range("http://1.2.3.256/", BaseUrlError::Host)]
+#[case::port_zero("https://golf.example:0", BaseUrlError::Port)]
+#[case::port_too_large("https://golf.example:65536", BaseUrlError::Port)]
+#[case::port_empty("https://golf.example:/", BaseUrlError::Port)]
+#[case::port_signed("https://golf.example:+80", BaseUrlError::Port)]
+fn refuses_what_breaks_a_rule(#[case] text: &str, #[case] error: BaseUrlError) {
+    assert_eq!(BaseUrl::new(text), Err(error));
+}
+
+#[rstest]
+#[case::query_and_port("https://golf.example:8443/m?token=s3cret", "https://golf.example/m")]
+#[case::foreign_credentials("https://u:s3cret@golf.example/m", "https://golf.example/m")]
+#[case::foreign_text("s3cret", "[not a URL]")]
+fn logs_show_scheme_host_and_path_only(#[case] text: &str, #[case] logged: &str) {
+    let url = BaseUrl::from_stored(text).unwrap();
+    assert_eq!(url.for_log().to_string(), logged);
+    assert_eq!(format!("{url:?}"), format!("BaseUrl({logged})"));
+}
+
+#[test]
+fn a_stored_url_is_only_checked_for_control_characters() {
+    assert_eq!(
+        BaseUrl::from_stored("ftp://x y").unwrap().as_str(),
+        "ftp://x y"
+    );
+    assert!(BaseUrl::from_stored("https://golf.example\r\nX: y").is_err());
+}

@@ -1,0 +1,114 @@
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "assertions of tests that adapters run"
+)]
+//! The contract suite: what every [`SessionRepository`] must do, as tests.
+//!
+//! An adapter implements [`Harness`] and calls [`contract_suite!`](crate::contract_suite),
+//! which writes one test per rule:
+//!
+//! ```ignore
+//! tee_session_domain::contract_suite! {
+//!     test = #[tokio::test],
+//!     harness = MyHarness::start().await,
+//! }
+//! ```
+//!
+//! The rules need no runtime of their own: any that drives the adapter will do.
+
+mod concurrency;
+mod deletion;
+mod expiry;
+mod storage;
+
+use std::{future::Future, time::Duration};
+
+pub use self::{concurrency::*, deletion::*, expiry::*, storage::*};
+use crate::{BaseUrl, Cookies, NewSession, SessionManager, SessionPolicy, SessionRepository};
+
+/// What the suite needs of the adapter under test.
+pub trait Harness {
+    /// The repository under test; clones share one store.
+    type Repository: SessionRepository + Clone;
+
+    /// A handle to the repository.
+    fn repository(&self) -> Self::Repository;
+
+    /// Lets `duration` pass on the store's clock.
+    fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
+
+    /// Makes the store unreachable for good. `false` when the store is part of the process and
+    /// cannot be lost; the suite then checks that it still serves.
+    fn lose_store(&self) -> impl Future<Output = bool>;
+}
+
+/// Writes one test per rule of the contract, each with a harness of its own.
+#[macro_export]
+macro_rules! contract_suite {
+    (test = #[$test:meta], harness = $harness:expr $(,)?) => {
+        $crate::contract_suite! {
+            @cases #[$test], $harness;
+            a_session_is_read_back_as_it_was_stored
+            unicode_and_semicolons_in_cookie_values_survive
+            an_unknown_token_finds_nothing
+            a_second_insert_under_one_token_changes_nothing
+            a_new_session_expires_after_its_ttl
+            an_access_slides_the_idle_timeout
+            exists_and_ttl_do_not_slide
+            ttl_tells_the_remaining_time
+            the_absolute_lifetime_ends_a_session_in_constant_use
+            exists_ttl_and_delete_obey_the_absolute_lifetime
+            the_clock_of_the_store_moves_on
+            a_deleted_session_is_gone
+            deleting_twice_deletes_once
+            deleting_an_unknown_session_deletes_nothing
+            nothing_resurrects_a_deleted_session
+            one_of_many_concurrent_deletes_wins
+            reads_that_race_a_delete_never_bring_it_back
+            many_concurrent_sessions_keep_apart
+            unavailable_is_not_not_found
+        }
+    };
+    (@cases #[$test:meta], $harness:expr; $($case:ident)+) => {
+        $(
+            #[$test]
+            async fn $case() {
+                $crate::contract::$case(&$harness).await;
+            }
+        )+
+    };
+}
+
+/// A manager over the harness's repository whose sessions idle for `idle_timeout` seconds.
+fn manager<H: Harness>(harness: &H, idle_timeout: u64) -> SessionManager<H::Repository> {
+    manager_with_lifetime(harness, idle_timeout, None)
+}
+
+fn manager_with_lifetime<H: Harness>(
+    harness: &H,
+    idle_timeout: u64,
+    absolute_lifetime: Option<u64>,
+) -> SessionManager<H::Repository> {
+    let policy = SessionPolicy::new(
+        Duration::from_secs(idle_timeout),
+        absolute_lifetime.map(Duration::from_secs),
+    );
+    SessionManager::new(harness.repository(), policy.expect("a sound policy"))
+}
+
+fn cookies<const N: usize>(cookies: [(&str, &str); N]) -> Cookies {
+    Cookies::new(cookies.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        .expect("sound cookies")
+}
+
+fn base_url() -> BaseUrl {
+    BaseUrl::new("https://golf.example/members").expect("a sound base URL")
+}
+
+async fn stored<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
+    sessions
+        .store(cookies([("SESSIONID", "a1b2c3")]), base_url())
+        .await
+        .expect("the store takes a session")
+}

@@ -1,0 +1,113 @@
+use rstest::rstest;
+
+use super::*;
+
+fn one(name: &str, value: &str) -> Result<Cookies, CookiesError> {
+    Cookies::new([(name.to_owned(), value.to_owned())])
+}
+
+fn rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
+    result
+        .unwrap_err()
+        .problems
+        .into_iter()
+        .map(|problem| problem.rule)
+        .collect()
+}
+
+#[rstest]
+#[case::plain("SESSIONID", "a1b2c3")]
+#[case::empty_value("SESSIONID", "")]
+#[case::semicolon("a", "x;y; z")]
+#[case::quotes_and_backslash("a", r#""quo\ted""#)]
+#[case::unicode("a", "grün ⛳ 日本")]
+#[case::secure_prefix("__Host-id", "1")]
+#[case::dollar_name("$Version", "1")]
+#[case::reserved_word("Path", "/")]
+#[case::longest_name(&"n".repeat(256), "1")]
+#[case::longest_value("a", &"v".repeat(4_096))]
+fn keeps_sound_cookies_exactly_as_given(#[case] name: &str, #[case] value: &str) {
+    let cookies = one(name, value).unwrap();
+    assert_eq!(cookies.iter().collect::<Vec<_>>(), [(name, value)]);
+}
+
+#[rstest]
+#[case::empty_name("", "1", CookieRule::NameLength)]
+#[case::long_name(&"n".repeat(257), "1", CookieRule::NameLength)]
+#[case::space_in_name("a b", "1", CookieRule::NameCharacters)]
+#[case::equals_in_name("a=b", "1", CookieRule::NameCharacters)]
+#[case::semicolon_in_name("a;b", "1", CookieRule::NameCharacters)]
+#[case::comma_in_name("a,b", "1", CookieRule::NameCharacters)]
+#[case::quote_in_name("a\"b", "1", CookieRule::NameCharacters)]
+#[case::parenthesis_in_name("a(b", "1", CookieRule::NameCharacters)]
+#[case::non_ascii_name("ä", "1", CookieRule::NameCharacters)]
+#[case::control_in_name("a\u{1}", "1", CookieRule::NameCharacters)]
+#[case::long_value("a", &"v".repeat(4_097), CookieRule::ValueLength)]
+#[case::line_feed_in_value("a", "x\ny", CookieRule::ValueCharacters)]
+#[case::carriage_return_in_value("a", "x\ry", CookieRule::ValueCharacters)]
+#[case::nul_in_value("a", "x\0", CookieRule::ValueCharacters)]
+#[case::tab_in_value("a", "x\ty", CookieRule::ValueCharacters)]
+#[case::delete_in_value("a", "x\u{7f}", CookieRule::ValueCharacters)]
+#[case::next_line_in_value("a", "x\u{85}", CookieRule::ValueCharacters)]
+fn refuses_what_breaks_a_rule(#[case] name: &str, #[case] value: &str, #[case] rule: CookieRule) {
+    assert_eq!(rules(one(name, value)), [rule]);
+}
+
+#[test]
+fn refuses_none_and_more_than_fifty() {
+    assert_eq!(rules(Cookies::new([])), [CookieRule::Count]);
+    let many = |count: usize| Cookies::new((0..count).map(|n| (format!("c{n}"), "v".to_owned())));
+    assert_eq!(many(50).unwrap().len(), 50);
+    assert_eq!(rules(many(51)), [CookieRule::Count]);
+}
+
+#[test]
+fn refuses_more_than_sixteen_kibibytes_in_all() {
+    let of_total = |total: usize| {
+        let last = total - 4 * 4_001 - 1;
+        Cookies::new((0..5).map(|n| (n.to_string(), "v".repeat(if n == 4 { last } else { 4_000 }))))
+    };
+    assert!(of_total(16 * 1_024).is_ok());
+    assert_eq!(rules(of_total(16 * 1_024 + 1)), [CookieRule::TotalLength]);
+}
+
+#[test]
+fn names_a_sound_cookie_in_its_problem_but_never_repeats_an_unsound_name() {
+    let cookies = [
+        ("good", "x\n"),
+        ("bad name", "1"),
+        ("twice", "1"),
+        ("twice", "2"),
+    ];
+    let error = Cookies::new(cookies.map(|(n, v)| (n.to_owned(), v.to_owned()))).unwrap_err();
+    let named: Vec<_> = error.problems.iter().map(|p| p.cookie.as_deref()).collect();
+    assert_eq!(named, [Some("good"), None, Some("twice")]);
+}
+
+#[test]
+fn names_that_differ_in_case_are_two_cookies() {
+    let cookies = Cookies::new([("a", "1"), ("A", "2")].map(|(n, v)| (n.into(), v.into())));
+    assert_eq!(cookies.unwrap().len(), 2);
+}
+
+#[test]
+fn stored_cookies_are_only_checked_for_control_characters() {
+    let stored = [
+        ("not a token", "1"),
+        ("a", &"v".repeat(10_000)),
+        ("a", "last wins"),
+    ];
+    let stored = Cookies::from_stored(stored.map(|(n, v)| (n.to_owned(), v.to_owned()))).unwrap();
+    assert_eq!(stored.get("a"), Some("last wins"));
+    assert!(Cookies::from_stored([]).unwrap().is_empty());
+    assert!(Cookies::from_stored([("a".to_owned(), "x\r\n".to_owned())]).is_err());
+    assert!(Cookies::from_stored([("a\n".to_owned(), "x".to_owned())]).is_err());
+}
+
+#[test]
+fn debug_shows_neither_names_nor_values() {
+    assert_eq!(
+        format!("{:?}", one("SESSIONID", "s3cret").unwrap()),
+        "Cookies(1 redacted)"
+    );
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod base_url;
+mod clock;
+mod cookies;
+mod error;
+mod manager;
+mod policy;
+mod repository;
+mod session;
+mod session_id;
+mod token;
+
+#[cfg(feature = "contract-suite")]
+pub mod contract;
+
+pub use self::{
+    base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
+    clock::StoreClock,
+    cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
+    error::{ControlCharacter, RepositoryError, SessionError},
+    manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
+    policy::{PolicyError, SessionPolicy},
+    repository::{InsertOutcome, PeekedSession, SessionRepository},
+    session::Session,
+    session_id::SessionId,
+    token::{ParseTokenError, SessionToken, TokenPrefix},
+};

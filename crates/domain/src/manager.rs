@@ -1,0 +1,251 @@
+//! The session manager: the five operations of the broker.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::{
+    BaseUrl, Cookies, InsertOutcome, RepositoryError, Session, SessionError, SessionPolicy,
+    SessionRepository, SessionToken, policy::to_signed,
+};
+
+/// How often a new token is drawn when a repository says that one is taken. A random collision
+/// is out of reach; a second one means that the repository is broken.
+const MAX_TOKEN_DRAWS: usize = 3;
+
+/// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl.
+///
+/// It draws tokens, applies the [`SessionPolicy`] and logs the events that operators follow;
+/// the [`SessionRepository`] only stores. Events carry the field `token_prefix`, never a token
+/// or a cookie.
+///
+/// ```no_run
+/// # async fn example<R: tee_session_domain::SessionRepository>(
+/// #     repository: R,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use tee_session_domain::{BaseUrl, Cookies, SessionManager, SessionPolicy};
+///
+/// let sessions = SessionManager::new(repository, SessionPolicy::default());
+/// let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())])?;
+/// let new = sessions.store(cookies, BaseUrl::new("https://golf.example")?).await?;
+///
+/// let active = sessions.get(&new.token).await?;
+/// assert_eq!(active.session.cookies.get("SESSIONID"), Some("a1b2c3"));
+/// assert!(sessions.delete(&new.token).await?);
+/// assert!(!sessions.exists(&new.token).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SessionManager<R> {
+    repository: R,
+    policy: SessionPolicy,
+}
+
+impl<R: SessionRepository> SessionManager<R> {
+    /// A manager of the sessions in `repository`, which live as `policy` says.
+    pub fn new(repository: R, policy: SessionPolicy) -> Self {
+        Self { repository, policy }
+    }
+
+    /// How long sessions live.
+    pub fn policy(&self) -> SessionPolicy {
+        self.policy
+    }
+
+    /// The repository that it was made with.
+    pub fn repository(&self) -> &R {
+        &self.repository
+    }
+
+    /// Stores an upstream login under a new token. Logs `Session created`.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`] (the session may have been stored, but nobody knows its
+    /// token, and it expires) or [`RepositoryError::Full`].
+    pub async fn store(
+        &self,
+        cookies: Cookies,
+        base_url: BaseUrl,
+    ) -> Result<NewSession, SessionError> {
+        let session = Session {
+            cookies,
+            base_url,
+            created_at: self.repository.now(),
+        };
+        let ttl = self.policy.initial_ttl();
+        for _ in 0..MAX_TOKEN_DRAWS {
+            let token = SessionToken::generate();
+            match self.repository.insert(&token, &session, ttl).await? {
+                InsertOutcome::Inserted => {
+                    tracing::info!(
+                        token_prefix = %token.prefix(),
+                        base_url = %session.base_url.for_log(),
+                        "Session created"
+                    );
+                    let expires_at = session.created_at.saturating_add(to_signed(ttl));
+                    return Ok(NewSession {
+                        token,
+                        session,
+                        ttl,
+                        expires_at,
+                    });
+                }
+                InsertOutcome::TokenTaken => {
+                    tracing::warn!(token_prefix = %token.prefix(), "New session token was taken");
+                }
+            }
+        }
+        Err(RepositoryError::unavailable("every new token is said to be taken").into())
+    }
+
+    /// Reads the session and starts its idle timeout anew. Logs `Session accessed` (debug) or
+    /// `Session not found` (warn). One round trip to the store.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`] or
+    /// [`RepositoryError::Corrupt`].
+    pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
+        let idle_timeout = self.policy.idle_timeout();
+        let found = self.observe(
+            token,
+            self.repository.fetch_and_slide(token, idle_timeout).await,
+        );
+        let Some(session) = found? else {
+            return Err(not_found(token));
+        };
+        let now = self.repository.now();
+        let Some(remaining) = self.policy.remaining(idle_timeout, session.created_at, now) else {
+            self.end(token).await;
+            return Err(not_found(token));
+        };
+        tracing::debug!(token_prefix = %token.prefix(), "Session accessed");
+        Ok(ActiveSession {
+            session,
+            expires_at: now.saturating_add(to_signed(remaining)),
+        })
+    }
+
+    /// Deletes the session (logout); `false` when there was none. After it returned, the token
+    /// opens nothing on any instance. Logs `Session deleted` or `Session delete attempted (not
+    /// found)`.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`]: the session may or may not be gone, ask again; or
+    /// [`RepositoryError::Corrupt`]: what is stored under the token is no session, and stays.
+    pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
+        // Looking first keeps foreign data under a session's key, and ends what is past its
+        // absolute lifetime without calling that a logout.
+        let is_live = self.remaining(token).await?.is_some();
+        let deleted = is_live && self.repository.remove(token).await?;
+        let message = if deleted {
+            "Session deleted"
+        } else {
+            "Session delete attempted (not found)"
+        };
+        tracing::info!(token_prefix = %token.prefix(), deleted, "{message}");
+        Ok(deleted)
+    }
+
+    /// Whether the session exists. Does not slide.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`] or [`RepositoryError::Corrupt`].
+    pub async fn exists(&self, token: &SessionToken) -> Result<bool, SessionError> {
+        Ok(self.remaining(token).await?.is_some())
+    }
+
+    /// How long the session lives if nobody asks for it; `None` when there is none. Does not
+    /// slide.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`] or [`RepositoryError::Corrupt`].
+    pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
+        let Some(ttl) = self.remaining(token).await? else {
+            return Ok(None);
+        };
+        let expires_at = self.repository.now().saturating_add(to_signed(ttl));
+        Ok(Some(SessionTtl { ttl, expires_at }))
+    }
+
+    /// What is left of the session's life; `None` when it is over.
+    async fn remaining(&self, token: &SessionToken) -> Result<Option<Duration>, SessionError> {
+        let Some(peeked) = self.observe(token, self.repository.peek(token).await)? else {
+            return Ok(None);
+        };
+        let idle_remaining = peeked.remaining.unwrap_or(self.policy.idle_timeout());
+        let now = self.repository.now();
+        let remaining = self
+            .policy
+            .remaining(idle_remaining, peeked.session.created_at, now);
+        if remaining.is_none() {
+            self.end(token).await;
+        }
+        Ok(remaining)
+    }
+
+    /// Removes a session that is past its absolute lifetime. Its end does not depend on this:
+    /// if the store cannot do it now, the next access finds it over again.
+    async fn end(&self, token: &SessionToken) {
+        if let Err(error) = self.repository.remove(token).await {
+            tracing::debug!(
+                token_prefix = %token.prefix(),
+                error = &error as &dyn std::error::Error,
+                "Session past its absolute lifetime not removed yet"
+            );
+        }
+    }
+
+    /// A corrupt record looks to clients like any other invalid token: operators learn of it
+    /// here.
+    fn observe<T>(
+        &self,
+        token: &SessionToken,
+        result: Result<T, RepositoryError>,
+    ) -> Result<T, RepositoryError> {
+        if let Err(error @ RepositoryError::Corrupt { .. }) = &result {
+            tracing::error!(
+                token_prefix = %token.prefix(),
+                error = error as &dyn std::error::Error,
+                "Session record is corrupt"
+            );
+        }
+        result
+    }
+}
+
+fn not_found(token: &SessionToken) -> SessionError {
+    tracing::warn!(token_prefix = %token.prefix(), "Session not found");
+    SessionError::NotFound
+}
+
+/// A session that was just created.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The bearer token: give it to the client, keep it nowhere.
+    pub token: SessionToken,
+    /// The session.
+    pub session: Session,
+    /// How long it lives if nobody asks for it.
+    pub ttl: Duration,
+    /// When it ends if nobody asks for it, on the store's clock.
+    pub expires_at: OffsetDateTime,
+}
+
+/// A session that was just accessed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveSession {
+    /// The session.
+    pub session: Session,
+    /// When it ends if nobody asks for it again, on the store's clock.
+    pub expires_at: OffsetDateTime,
+}
+
+/// What is left of a session's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTtl {
+    /// How long it lives if nobody asks for it.
+    pub ttl: Duration,
+    /// When that is, on the store's clock.
+    pub expires_at: OffsetDateTime,
+}

@@ -1,0 +1,202 @@
+//! How long a session lives.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use time::OffsetDateTime;
+
+/// The two limits of a session's life.
+///
+/// The *idle timeout* slides: each access starts it anew. The optional *absolute lifetime* runs
+/// from the creation and does not (OWASP ASVS 5.0, 7.3.1 and 7.3.2).
+///
+/// ```
+/// use std::time::Duration;
+/// use tee_session_domain::SessionPolicy;
+///
+/// let policy = SessionPolicy::new(Duration::from_secs(1_800), Some(Duration::from_secs(86_400)))?;
+/// assert_eq!(policy.idle_timeout(), Duration::from_secs(1_800));
+/// assert_eq!(SessionPolicy::default().absolute_lifetime(), None);
+/// # Ok::<(), tee_session_domain::PolicyError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPolicy {
+    idle_timeout: Duration,
+    absolute_lifetime: Option<Duration>,
+}
+
+impl SessionPolicy {
+    /// The idle timeout when none is chosen: 30 minutes.
+    pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1_800);
+    /// The longest of both limits: 365 days.
+    pub const MAX: Duration = Duration::from_secs(31_536_000);
+
+    /// A policy of whole seconds, each limit between one second and [`MAX`](Self::MAX).
+    ///
+    /// # Errors
+    /// When a limit is out of range or has a fraction of a second.
+    pub fn new(
+        idle_timeout: Duration,
+        absolute_lifetime: Option<Duration>,
+    ) -> Result<Self, PolicyError> {
+        let is_sound = |limit: Duration| {
+            limit.subsec_nanos() == 0 && (1..=Self::MAX.as_secs()).contains(&limit.as_secs())
+        };
+        if !is_sound(idle_timeout) {
+            return Err(PolicyError::IdleTimeout);
+        }
+        if !absolute_lifetime.is_none_or(is_sound) {
+            return Err(PolicyError::AbsoluteLifetime);
+        }
+        Ok(Self {
+            idle_timeout,
+            absolute_lifetime,
+        })
+    }
+
+    /// How long a session lives without an access.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// How long a session lives at most, whatever happens; `None`: no such limit.
+    #[must_use]
+    pub fn absolute_lifetime(&self) -> Option<Duration> {
+        self.absolute_lifetime
+    }
+
+    /// How long a new session lives when nobody asks for it.
+    #[must_use]
+    pub fn initial_ttl(&self) -> Duration {
+        self.absolute_lifetime
+            .map_or(self.idle_timeout, |limit| limit.min(self.idle_timeout))
+    }
+
+    /// How much of its absolute lifetime a session created at `created_at` has left at `now`:
+    /// zero when it is over, `None` when there is no such limit.
+    #[must_use]
+    pub fn absolute_remaining(
+        &self,
+        created_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Option<Duration> {
+        let end = created_at.saturating_add(to_signed(self.absolute_lifetime?));
+        Some(Duration::try_from(end - now).unwrap_or(Duration::ZERO))
+    }
+
+    /// Cuts `idle_remaining` where the absolute lifetime ends; `None` when that is over.
+    pub(crate) fn remaining(
+        &self,
+        idle_remaining: Duration,
+        created_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Option<Duration> {
+        match self.absolute_remaining(created_at, now) {
+            Some(Duration::ZERO) => None,
+            Some(absolute_remaining) => Some(idle_remaining.min(absolute_remaining)),
+            None => Some(idle_remaining),
+        }
+    }
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Self::DEFAULT_IDLE_TIMEOUT,
+            absolute_lifetime: None,
+        }
+    }
+}
+
+/// A limit is out of range. `Display` says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PolicyError {
+    /// The idle timeout is.
+    #[error("the idle timeout must be 1 to {} whole seconds", SessionPolicy::MAX.as_secs())]
+    IdleTimeout,
+    /// The absolute lifetime is.
+    #[error("the absolute lifetime must be 1 to {} whole seconds", SessionPolicy::MAX.as_secs())]
+    AbsoluteLifetime,
+}
+
+pub(crate) fn to_signed(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const CREATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[rstest]
+    #[case::shortest(1, Some(1), Ok(()))]
+    #[case::longest(31_536_000, Some(31_536_000), Ok(()))]
+    #[case::no_absolute_lifetime(1_800, None, Ok(()))]
+    #[case::idle_zero(0, None, Err(PolicyError::IdleTimeout))]
+    #[case::idle_too_long(31_536_001, None, Err(PolicyError::IdleTimeout))]
+    #[case::absolute_zero(1, Some(0), Err(PolicyError::AbsoluteLifetime))]
+    #[case::absolute_too_long(1, Some(31_536_001), Err(PolicyError::AbsoluteLifetime))]
+    fn limits_are_held_to_their_range(
+        #[case] idle: u64,
+        #[case] absolute: Option<u64>,
+        #[case] expected: Result<(), PolicyError>,
+    ) {
+        let policy = SessionPolicy::new(seconds(idle), absolute.map(seconds));
+        assert_eq!(policy.map(|_| ()), expected);
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_refused() {
+        let policy = SessionPolicy::new(Duration::from_millis(1_500), None);
+        assert_eq!(policy, Err(PolicyError::IdleTimeout));
+    }
+
+    #[rstest]
+    #[case::idle_ends_first(10, 30, Some(30))]
+    #[case::absolute_ends_first(95, 30, Some(5))]
+    #[case::last_second(99, 30, Some(1))]
+    #[case::over(100, 30, None)]
+    #[case::long_over(1_000, 30, None)]
+    fn the_absolute_lifetime_cuts_the_idle_timeout(
+        #[case] age: i64,
+        #[case] idle_remaining: u64,
+        #[case] expected: Option<u64>,
+    ) {
+        let policy = SessionPolicy::new(seconds(30), Some(seconds(100))).unwrap();
+        let now = CREATED + time::Duration::seconds(age);
+        let remaining = policy.remaining(seconds(idle_remaining), CREATED, now);
+        assert_eq!(remaining, expected.map(seconds));
+    }
+
+    #[test]
+    fn without_an_absolute_lifetime_only_idling_ends_a_session() {
+        let policy = SessionPolicy::default();
+        let in_a_century = CREATED + time::Duration::weeks(5_200);
+        assert_eq!(
+            policy.remaining(seconds(7), CREATED, in_a_century),
+            Some(seconds(7))
+        );
+    }
+
+    #[test]
+    fn a_new_session_lives_for_the_shorter_limit() {
+        let policy = SessionPolicy::new(seconds(1_800), Some(seconds(60))).unwrap();
+        assert_eq!(policy.initial_ttl(), seconds(60));
+        assert_eq!(SessionPolicy::default().initial_ttl(), seconds(1_800));
+    }
+
+    #[test]
+    fn a_session_stamped_at_the_end_of_time_does_not_overflow() {
+        let policy = SessionPolicy::new(seconds(1), Some(SessionPolicy::MAX)).unwrap();
+        let stamp = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::MAX);
+        assert!(policy.absolute_remaining(stamp, CREATED).is_some());
+    }
+}
