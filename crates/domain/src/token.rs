@@ -41,7 +41,11 @@ impl SessionToken {
     )]
     pub fn generate() -> Self {
         let mut text = ArrayString::new();
-        text.push_str(Uuid::new_v4().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        text.push_str(
+            Uuid::new_v4()
+                .hyphenated()
+                .encode_lower(&mut Uuid::encode_buffer()),
+        );
         Self(text)
     }
 

@@ -1,1 +1,14 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod connection;
+mod error;
+mod record;
+mod repository;
+mod settings;
+
+pub use self::{
+    error::{CorruptRecord, RedisFault},
+    record::{StorageFormat, UnknownStorageFormat},
+    repository::RedisRepository,
+    settings::{RedisSettings, RedisSettingsError},
+};

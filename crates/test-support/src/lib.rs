@@ -1,1 +1,25 @@
-//! x
+//! Real servers for the tests of Tee Session, and ways to hurt them.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`TestRedis`] | a real Redis, found in the order that its documentation gives |
+//! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
+//! | [`CuttableProxy`] | a TCP connection that the test can cut |
+//! | [`CapturedLogs`] | what was logged on this thread |
+//! | [`eventually`] | waits for a condition instead of sleeping |
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot have its server fails, loudly"
+)]
+
+mod captured_logs;
+mod cuttable_proxy;
+mod eventually;
+mod redis_process;
+mod test_redis;
+
+pub use self::{
+    captured_logs::CapturedLogs, cuttable_proxy::CuttableProxy, eventually::eventually,
+    redis_process::RedisProcess, test_redis::TestRedis,
+};

@@ -1,0 +1,110 @@
+//! One connection to Redis that owns its whole life. Nothing outside this module knows how
+//! fred's clients live and die.
+
+mod backoff;
+mod client;
+mod supervisor;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwapOption, Guard};
+use fred::clients::{Client, WithOptions};
+use tee_session_domain::StoreClock;
+use tokio::sync::watch;
+
+use crate::{RedisFault, RedisSettings};
+
+/// The client that commands go through; it carries the options that bound them.
+pub(crate) type LiveClient = WithOptions<Client>;
+
+/// Bounds the farewell to Redis; a hung one must not hold up a shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection that is made, watched, remade and closed in the background.
+///
+/// It lives on the runtime that it was opened on. While there is no client that works, commands
+/// fail at once. It ends when it is closed, or when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    /// `true` asks the supervisor to end, and so does dropping the last sender.
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// What the supervisor and the handles share.
+#[derive(Debug)]
+struct Shared {
+    settings: RedisSettings,
+    client: ArcSwapOption<LiveClient>,
+    clock: Arc<StoreClock>,
+    connected: watch::Sender<Link>,
+}
+
+/// Whether there is a client that works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Up,
+    /// Closed, for good.
+    Closed,
+}
+
+impl Connection {
+    /// Opens a connection on the current tokio runtime, without waiting for Redis. The store's
+    /// time is noted in `clock` whenever Redis tells it.
+    pub(crate) fn open(settings: RedisSettings, clock: Arc<StoreClock>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            settings,
+            client: ArcSwapOption::empty(),
+            clock,
+            connected: watch::Sender::new(Link::Down),
+        });
+        tokio::spawn(supervisor::supervise(Arc::clone(&shared), stopped));
+        Self {
+            shared,
+            stop: Arc::new(stop),
+        }
+    }
+
+    /// The client, if there is one that works.
+    pub(crate) fn client(&self, command: &'static str) -> Result<Borrowed, RedisFault> {
+        let client = self.shared.client.load();
+        if client.is_some() {
+            Ok(Borrowed(client))
+        } else {
+            Err(RedisFault::NotConnected { command })
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.shared.client.load().is_some()
+    }
+
+    /// Ends when the connection is up; `false` when it was closed.
+    pub(crate) async fn wait_until_connected(&self) -> bool {
+        let mut connected = self.shared.connected.subscribe();
+        let link = connected.wait_for(|link| *link != Link::Down).await;
+        link.is_ok_and(|link| *link == Link::Up)
+    }
+
+    /// Takes leave of Redis. Ends within about [`CLOSE_TIMEOUT`], whatever Redis does.
+    pub(crate) async fn close(&self) {
+        let mut connected = self.shared.connected.subscribe();
+        self.stop.send_replace(true);
+        let closed = connected.wait_for(|link| *link == Link::Closed);
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT * 2, closed).await;
+    }
+}
+
+/// A client that is there: borrowed without a lock, for the time of one command.
+pub(crate) struct Borrowed(Guard<Option<Arc<LiveClient>>>);
+
+impl std::ops::Deref for Borrowed {
+    type Target = LiveClient;
+
+    #[expect(clippy::expect_used, reason = "made only from a client that is there")]
+    fn deref(&self) -> &LiveClient {
+        self.0.as_deref().expect("a borrowed client is there")
+    }
+}

@@ -1,0 +1,165 @@
+//! One fred client: every option set on purpose, one attempt to connect, one life.
+
+use std::time::Duration;
+
+use fred::{
+    clients::Client,
+    error::Error as FredError,
+    interfaces::ClientLike,
+    types::{
+        Builder, ClusterHash, ConnectHandle, CustomCommand, Version,
+        config::{
+            ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig,
+            UnresponsiveConfig,
+        },
+    },
+};
+use socket2::TcpKeepalive;
+use time::OffsetDateTime;
+
+use super::LiveClient;
+use crate::{RedisFault, RedisSettings};
+
+/// Bounds name resolution, TCP and TLS for one server.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Bounds each command of the handshake (AUTH, SELECT, INFO, ROLE, CLUSTER SLOTS).
+const HANDSHAKE_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bounds a whole attempt, which may ask several sentinels or cluster nodes one by one.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// The kernel gives up on a peer that acknowledges nothing for so long.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// `EXPIRE ... XX`, which leaves keys of others alone, came with this one.
+const OLDEST_VERSION: Version = Version::new(7, 0, 0);
+
+/// A client that has just answered, and the task that drives it.
+pub(super) struct Established {
+    pub(super) client: LiveClient,
+    pub(super) task: ConnectHandle,
+}
+
+/// Makes one attempt to connect and to get an answer.
+///
+/// fred's own reconnection stays off: it holds commands back and replays them, keeps saying
+/// "connected" for its first pause, and ends for good in ways of its own. Without it the task
+/// of a client ends as soon as its connection does, commands in flight fail at once, and the
+/// supervisor makes a new client that resolves names and asks sentinels anew.
+pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, ConnectFault> {
+    let client = build(settings).map_err(|error| fault(&error))?;
+    let mut task = client.connect();
+    // Commands wait until the attempt is through, so the first answer is the proof.
+    let answered = tokio::time::timeout(ATTEMPT_TIMEOUT, async {
+        tokio::select! {
+            biased;
+            answer = client.ping::<()>(None) => answer.map_err(|error| fault(&error)),
+            ended = &mut task => Err(match ended {
+                Ok(Err(error)) => fault(&error),
+                Ok(Ok(())) | Err(_) => ConnectFault::Ended,
+            }),
+        }
+    });
+    let verdict = match answered.await {
+        Ok(Ok(())) => version_fault(&client),
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Err(ConnectFault::Redis(RedisFault::TimedOut {
+            command: "PING",
+        })),
+    };
+    if let Err(fault) = verdict {
+        task.abort();
+        return Err(fault);
+    }
+    let options = Options {
+        timeout: Some(settings.command_timeout),
+        fail_fast: true,
+        // A replayed write could answer for its own first attempt. Redirections in a cluster
+        // count as attempts, and fred ends its task when it runs out of them there.
+        max_attempts: Some(if settings.is_clustered() { 3 } else { 1 }),
+        ..Options::default()
+    };
+    Ok(Established {
+        client: client.with_options(&options),
+        task,
+    })
+}
+
+fn build(settings: &RedisSettings) -> Result<Client, FredError> {
+    let mut server = settings.server.clone();
+    // One attempt, then an answer: the supervisor decides about the next one.
+    server.fail_fast = true;
+    let mut builder = Builder::from_config(server);
+    builder.set_connection_config(ConnectionConfig {
+        connection_timeout: CONNECT_TIMEOUT,
+        internal_command_timeout: HANDSHAKE_COMMAND_TIMEOUT,
+        // A full bounded queue swallows fred's own messages and ends its task unseen.
+        max_command_buffer_len: 0,
+        reconnect_on_auth_error: true,
+        // The watchdog of the supervisor does this job: fred's looks away while it writes.
+        unresponsive: UnresponsiveConfig {
+            max_timeout: None,
+            ..UnresponsiveConfig::default()
+        },
+        reconnect_errors: vec![
+            ReconnectError::ClusterDown,
+            ReconnectError::Loading,
+            ReconnectError::MasterDown,
+            ReconnectError::ReadOnly,
+        ],
+        tcp: TcpConfig {
+            // fred batches by itself; Nagle would add its delay to what it batches.
+            nodelay: Some(true),
+            keepalive: Some(
+                TcpKeepalive::new()
+                    .with_time(Duration::from_secs(15))
+                    .with_interval(Duration::from_secs(5))
+                    .with_retries(3),
+            ),
+            user_timeout: Some(TCP_USER_TIMEOUT),
+            ..TcpConfig::default()
+        },
+        ..ConnectionConfig::default()
+    });
+    builder.set_performance_config(PerformanceConfig {
+        default_command_timeout: settings.command_timeout,
+        broadcast_channel_capacity: 1_024,
+        ..PerformanceConfig::default()
+    });
+    builder.build()
+}
+
+/// Refuses a server that is too old to be safe with; one that hides its version is trusted.
+fn version_fault(client: &Client) -> Result<(), ConnectFault> {
+    match client.server_version() {
+        Some(version) if version < OLDEST_VERSION => Err(ConnectFault::TooOld { version }),
+        _ => Ok(()),
+    }
+}
+
+/// Asks the store for its time: a heartbeat that is good for something.
+pub(super) async fn server_time(client: &LiveClient) -> Result<OffsetDateTime, RedisFault> {
+    let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
+    let (seconds, micros): (i64, i64) = client
+        .custom(time, Vec::<String>::new())
+        .await
+        .map_err(|error| RedisFault::new("TIME", &error))?;
+    let now = time::Duration::seconds(seconds).saturating_add(time::Duration::microseconds(micros));
+    Ok(OffsetDateTime::UNIX_EPOCH.saturating_add(now))
+}
+
+/// Why an attempt to connect failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectFault {
+    #[error(transparent)]
+    Redis(RedisFault),
+    #[error("the connection ended before it was ready")]
+    Ended,
+    #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]
+    TooOld { version: Version },
+}
+
+fn fault(error: &FredError) -> ConnectFault {
+    ConnectFault::Redis(RedisFault::new("connect", error))
+}

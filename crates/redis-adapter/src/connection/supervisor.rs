@@ -1,0 +1,189 @@
+//! The task that makes a connection, watches it, and makes it anew.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use fred::{interfaces::ClientLike, types::ConnectHandle};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    CLOSE_TIMEOUT, Link, LiveClient, Shared,
+    backoff::Backoff,
+    client::{ConnectFault, Established, establish, server_time},
+};
+use crate::RedisFault;
+
+/// How often a connection is asked for a sign of life, and the store for its time.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many heartbeats in a row without an answer end a client: its peer is gone, or hangs.
+const MAX_SILENT_HEARTBEATS: u32 = 2;
+
+/// A connection that lasted for so long was a good one: the next pause starts small again.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// While an outage lasts, failed attempts are logged so often.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Keeps `shared` connected until `stopped` says so.
+pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut backoff = Backoff::new();
+    let mut failures = FailureLog::default();
+    loop {
+        let attempt = tokio::select! {
+            attempt = establish(&shared.settings) => attempt,
+            () = stop_requested(&mut stopped) => break,
+        };
+        match attempt {
+            Ok(Established { client, task }) => {
+                let since = Instant::now();
+                let end = serve(&shared, client, task, &mut stopped).await;
+                shared.client.store(None);
+                if let End::Stopped { client, task } = end {
+                    leave(&client, task).await;
+                    break;
+                }
+                shared.connected.send_replace(Link::Down);
+                tracing::warn!(reason = %end, "Redis connection lost");
+                failures = FailureLog::default();
+                if since.elapsed() >= STABLE_AFTER {
+                    backoff = Backoff::new();
+                }
+            }
+            Err(fault) => failures.log(&fault),
+        }
+        tokio::select! {
+            () = sleep(backoff.next_pause()) => {}
+            () = stop_requested(&mut stopped) => break,
+        }
+    }
+    shared.connected.send_replace(Link::Closed);
+}
+
+/// Publishes the client and watches over it until its end.
+async fn serve(
+    shared: &Shared,
+    client: LiveClient,
+    mut task: ConnectHandle,
+    stopped: &mut watch::Receiver<bool>,
+) -> End {
+    // The store's time is known before the first command can need it.
+    let mut silent = u32::from(!heartbeat(shared, &client).await);
+    shared.client.store(Some(Arc::new(client.clone())));
+    shared.connected.send_replace(Link::Up);
+    tracing::info!("Redis connection established");
+    let mut beats = interval(HEARTBEAT_INTERVAL);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats.reset();
+    loop {
+        // The task is watched during the heartbeat too: its end must not go unseen for that long.
+        let alive = tokio::select! {
+            ended = &mut task => return End::of(ended),
+            () = stop_requested(stopped) => return End::Stopped { client, task },
+            alive = async { beats.tick().await; heartbeat(shared, &client).await } => alive,
+        };
+        silent = if alive { 0 } else { silent + 1 };
+        if silent >= MAX_SILENT_HEARTBEATS {
+            // fred's own ways to reconnect pass through the task that hangs.
+            task.abort();
+            return End::Silent;
+        }
+    }
+}
+
+/// Asks the store for its time and notes it. `false` when nothing came back; an error that the
+/// store sends is a sign of life.
+async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
+    match server_time(client).await {
+        Ok(now) => {
+            shared.clock.set(now);
+            true
+        }
+        Err(RedisFault::Refused { code, .. }) => {
+            tracing::debug!(
+                code,
+                "Redis does not tell its time: the machine's clock is used"
+            );
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Takes leave of Redis. The task ends by itself when the connection is closed.
+async fn leave(client: &LiveClient, task: ConnectHandle) {
+    let abort = task.abort_handle();
+    let farewell = async {
+        let _ = client.quit().await;
+        let _ = task.await;
+    };
+    if timeout(CLOSE_TIMEOUT, farewell).await.is_err() {
+        abort.abort();
+    }
+}
+
+/// Ends when the connection is to be closed, or nobody is left who could use it.
+async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// How the life of a client ended.
+enum End {
+    /// The connection is to be closed; the client still works.
+    Stopped {
+        client: LiveClient,
+        task: ConnectHandle,
+    },
+    /// Nothing came back from the store.
+    Silent,
+    /// The connection broke, or the store sent an error that ends it.
+    Broken(RedisFault),
+    /// fred's task ended without a reason.
+    Vanished,
+}
+
+impl End {
+    fn of(ended: Result<Result<(), fred::error::Error>, tokio::task::JoinError>) -> Self {
+        match ended {
+            Ok(Err(error)) => Self::Broken(RedisFault::new("connection", &error)),
+            Ok(Ok(())) | Err(_) => Self::Vanished,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped { .. } => f.write_str("closed"),
+            Self::Silent => f.write_str("no answer to several heartbeats"),
+            Self::Broken(fault) => write!(f, "{fault}"),
+            Self::Vanished => f.write_str("the client's task ended"),
+        }
+    }
+}
+
+/// Logs the first failed attempt of an outage, and then one now and then with their number.
+#[derive(Debug, Default)]
+struct FailureLog {
+    attempts: u64,
+    last_logged: Option<Instant>,
+}
+
+impl FailureLog {
+    fn log(&mut self, fault: &ConnectFault) {
+        self.attempts += 1;
+        let is_due = self
+            .last_logged
+            .is_none_or(|last| last.elapsed() >= FAILURE_LOG_INTERVAL);
+        if is_due {
+            self.last_logged = Some(Instant::now());
+            tracing::warn!(
+                attempts = self.attempts,
+                reason = %fault,
+                "Redis connection attempt failed: trying again"
+            );
+        }
+    }
+}

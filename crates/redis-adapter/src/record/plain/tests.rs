@@ -1,0 +1,144 @@
+use rstest::rstest;
+use time::Duration;
+
+use super::*;
+
+fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
+    let cookies = cookies
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    Session {
+        cookies: Cookies::new(cookies).unwrap(),
+        base_url: BaseUrl::new(base_url).unwrap(),
+        created_at: OffsetDateTime::UNIX_EPOCH
+            + Duration::seconds(1_768_473_000)
+            + Duration::microseconds(micros),
+    }
+}
+
+/// What Python 3.11 printed for
+/// `json.dumps({"cookies": {...}, "base_url": ..., "created_at": datetime(...).isoformat()})`.
+#[rstest]
+#[case::plain(
+    session(&[("SESSIONID", "a1b2c3"), ("lang", "en")], "https://golf.example/members", 123_456),
+    r#"{"cookies": {"SESSIONID": "a1b2c3", "lang": "en"}, "base_url": "https://golf.example/members", "created_at": "2026-01-15T10:30:00.123456+00:00"}"#
+)]
+#[case::whole_second(
+    session(&[("z", "1"), ("a", "2")], "https://golf.example", 0),
+    r#"{"cookies": {"z": "1", "a": "2"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00"}"#
+)]
+#[case::unicode_and_escapes(
+    session(&[("a", "grün ⛳ 😀 \\ \" / ; ~")], "https://bücher.example", 1),
+    r#"{"cookies": {"a": "gr\u00fcn \u26f3 \ud83d\ude00 \\ \" / ; ~"}, "base_url": "https://b\u00fccher.example", "created_at": "2026-01-15T10:30:00.000001+00:00"}"#
+)]
+fn is_written_as_python_writes_it_and_read_back(#[case] session: Session, #[case] record: &str) {
+    assert_eq!(encode(&session), record);
+    assert_eq!(decode(record.as_bytes()), Ok(session));
+}
+
+#[test]
+fn the_key_is_the_prefix_and_the_token() {
+    let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
+    let key = key(&token);
+    assert_eq!(
+        key.as_bytes(),
+        b"session:1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+    );
+}
+
+#[rstest]
+#[case::no_fraction("2026-01-15T10:30:00+00:00")]
+#[case::zulu("2026-01-15T10:30:00.000Z")]
+#[case::another_offset("2026-01-15T12:30:00+02:00")]
+#[case::nanoseconds("2026-01-15T10:30:00.000000000+00:00")]
+fn any_time_of_rfc_3339_is_read(#[case] created_at: &str) {
+    let record = format!(r#"{{"created_at":"{created_at}","base_url":"x","cookies":{{}}}}"#);
+    let expected = OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_768_473_000);
+    assert_eq!(decode(record.as_bytes()).unwrap().created_at, expected);
+}
+
+#[test]
+fn what_other_writers_know_beyond_us_is_ignored_and_their_limits_are_not_ours() {
+    let record = format!(
+        r#"{{"cookies":{{"not a token":"1","a":"{}"}},"base_url":"ftp://x","created_at":"2026-01-15T10:30:00Z","more":[1]}}"#,
+        "v".repeat(100_000)
+    );
+    let session = decode(record.as_bytes()).unwrap();
+    assert_eq!(session.cookies.len(), 2);
+    assert_eq!(session.base_url.as_str(), "ftp://x");
+}
+
+const TIME: &str = "2026-01-15T10:30:00Z";
+
+#[rstest]
+#[case::empty("", CorruptRecord::NotASession)]
+#[case::garbage("garbage", CorruptRecord::NotASession)]
+#[case::array("[]", CorruptRecord::NotASession)]
+#[case::no_cookies(r#"{"base_url":"x","created_at":"TIME"}"#, CorruptRecord::NotASession)]
+#[case::no_base_url(r#"{"cookies":{},"created_at":"TIME"}"#, CorruptRecord::NotASession)]
+#[case::no_created_at(r#"{"cookies":{},"base_url":"x"}"#, CorruptRecord::NotASession)]
+#[case::cookie_list(
+    r#"{"cookies":[],"base_url":"x","created_at":"TIME"}"#,
+    CorruptRecord::NotASession
+)]
+#[case::cookie_number(
+    r#"{"cookies":{"a":1},"base_url":"x","created_at":"TIME"}"#,
+    CorruptRecord::NotASession
+)]
+#[case::null_url(
+    r#"{"cookies":{},"base_url":null,"created_at":"TIME"}"#,
+    CorruptRecord::NotASession
+)]
+#[case::trailing_data(
+    r#"{"cookies":{},"base_url":"x","created_at":"TIME"}x"#,
+    CorruptRecord::NotASession
+)]
+#[case::lone_surrogate(
+    r#"{"cookies":{"a":"\ud800"},"base_url":"x","created_at":"TIME"}"#,
+    CorruptRecord::NotASession
+)]
+#[case::naive_time(
+    r#"{"cookies":{},"base_url":"x","created_at":"2026-01-15T10:30:00"}"#,
+    CorruptRecord::CreatedAt
+)]
+#[case::no_time(
+    r#"{"cookies":{},"base_url":"x","created_at":"yesterday"}"#,
+    CorruptRecord::CreatedAt
+)]
+#[case::line_feed(
+    r#"{"cookies":{"a":"x\ny"},"base_url":"x","created_at":"TIME"}"#,
+    CorruptRecord::ControlCharacter
+)]
+#[case::line_feed_in_name(
+    r#"{"cookies":{"a\n":"x"},"base_url":"x","created_at":"TIME"}"#,
+    CorruptRecord::ControlCharacter
+)]
+#[case::nul_in_url(
+    r#"{"cookies":{},"base_url":"x\u0000","created_at":"TIME"}"#,
+    CorruptRecord::ControlCharacter
+)]
+fn whatever_is_no_session_is_corrupt(#[case] record: &str, #[case] error: CorruptRecord) {
+    let record = record.replace("TIME", TIME);
+    assert_eq!(decode(record.as_bytes()), Err(error));
+}
+
+#[test]
+fn invalid_utf_8_and_excess_are_corrupt() {
+    assert_eq!(
+        decode(b"{\"cookies\":{\"a\":\"\xff\"}}"),
+        Err(CorruptRecord::NotASession)
+    );
+    let excess = vec![b' '; MAX_RECORD_LEN + 1];
+    assert_eq!(
+        decode(&excess),
+        Err(CorruptRecord::TooLong {
+            limit: MAX_RECORD_LEN
+        })
+    );
+}
+
+#[test]
+fn deep_nesting_is_corrupt_and_does_not_exhaust_the_stack() {
+    let record = format!(r#"{{"x":{}"#, "[".repeat(500_000));
+    assert_eq!(decode(record.as_bytes()), Err(CorruptRecord::NotASession));
+}

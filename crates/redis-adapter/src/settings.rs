@@ -1,0 +1,185 @@
+//! Where Redis is, and how long to wait for it.
+
+use std::{fmt, time::Duration};
+
+use fred::types::config::{Config, ServerConfig};
+use thiserror::Error;
+
+use crate::StorageFormat;
+
+/// URL schemes: what each stands for is in the crate's README.
+const SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis+unix",
+];
+
+/// Where Redis is, how long to wait for it, and what is written to it.
+///
+/// `Debug` does not show the URL: it may hold a password.
+///
+/// ```
+/// use std::time::Duration;
+/// use tee_session_redis_adapter::RedisSettings;
+///
+/// let settings = RedisSettings::new("redis://127.0.0.1:6379/0")?
+///     .with_command_timeout(Duration::from_millis(250));
+/// # Ok::<(), tee_session_redis_adapter::RedisSettingsError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisSettings {
+    pub(crate) server: Config,
+    pub(crate) command_timeout: Duration,
+    pub(crate) storage_format: StorageFormat,
+}
+
+impl RedisSettings {
+    /// How long one command may take when nothing else is chosen.
+    pub const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+
+    /// The Redis at `url`: `redis://[user:password@]host[:port][/database]`, or another of the
+    /// forms that the crate's README lists.
+    ///
+    /// # Errors
+    /// When `url` has another scheme, or misses a part that its form needs.
+    pub fn new(url: &str) -> Result<Self, RedisSettingsError> {
+        let scheme = url
+            .split("://")
+            .next()
+            .filter(|scheme| scheme.len() < url.len());
+        if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
+            return Err(RedisSettingsError::Scheme);
+        }
+        let server = Config::from_url(url).map_err(|error| RedisSettingsError::Form {
+            // The details name the part that is missing; of a URL that cannot be read at all
+            // they would repeat pieces.
+            reason: match error.kind() {
+                fred::error::ErrorKind::Config | fred::error::ErrorKind::Tls => {
+                    error.details().to_owned()
+                }
+                _ => "it cannot be read as a URL".to_owned(),
+            },
+        })?;
+        Ok(Self {
+            server,
+            command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
+            storage_format: StorageFormat::default(),
+        })
+    }
+
+    /// Bounds each command. Every call of the repository ends within twice this.
+    #[must_use]
+    pub fn with_command_timeout(mut self, command_timeout: Duration) -> Self {
+        self.command_timeout = command_timeout;
+        self
+    }
+
+    /// Chooses what is written.
+    #[must_use]
+    pub fn with_storage_format(mut self, storage_format: StorageFormat) -> Self {
+        self.storage_format = storage_format;
+        self
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.server.server.is_clustered()
+    }
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSettings")
+            .field("server", &self.kind())
+            .field("command_timeout", &self.command_timeout)
+            .field("storage_format", &self.storage_format)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisSettings {
+    fn kind(&self) -> &'static str {
+        match self.server.server {
+            ServerConfig::Centralized { .. } => "one server",
+            ServerConfig::Clustered { .. } => "cluster",
+            ServerConfig::Sentinel { .. } => "sentinel",
+            ServerConfig::Unix { .. } => "unix socket",
+        }
+    }
+}
+
+/// The Redis URL cannot be used. It is not repeated here: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RedisSettingsError {
+    /// Its scheme is none of those that are known.
+    #[error("the Redis URL must begin with one of {}", SCHEMES.map(|s| format!("{s}://")).join(", "))]
+    Scheme,
+    /// A part is missing or wrong.
+    #[error("the Redis URL cannot be used: {reason}")]
+    Form {
+        /// Which.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("redis://localhost", "one server")]
+    #[case::everything("redis://user:s3cret@localhost:6380/3", "one server")]
+    #[case::cluster("redis-cluster://localhost:7000?node=localhost:7001", "cluster")]
+    #[case::sentinel(
+        "redis-sentinel://localhost:26379?sentinelServiceName=main",
+        "sentinel"
+    )]
+    #[case::unix("redis+unix:///run/redis.sock", "unix socket")]
+    fn takes_each_form(#[case] url: &str, #[case] kind: &str) {
+        assert_eq!(RedisSettings::new(url).unwrap().kind(), kind);
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::no_scheme("localhost:6379")]
+    #[case::http("http://localhost:6379")]
+    #[case::upper_case("REDIS://localhost")]
+    #[case::only_a_scheme("redis")]
+    fn refuses_another_scheme(#[case] url: &str) {
+        assert_eq!(
+            RedisSettings::new(url).unwrap_err(),
+            RedisSettingsError::Scheme
+        );
+    }
+
+    #[rstest]
+    #[case::no_host("redis://")]
+    #[case::bad_port("redis://:s3cret@localhost:99999")]
+    #[case::bad_database("redis://:s3cret@localhost/zero")]
+    #[case::sentinel_without_service("redis-sentinel://:s3cret@localhost:26379")]
+    #[case::bad_node("redis-cluster://:s3cret@localhost:7000?node=x")]
+    fn refuses_a_form_that_misses_a_part_without_repeating_it(#[case] url: &str) {
+        let error = RedisSettings::new(url).unwrap_err();
+        assert!(
+            matches!(error, RedisSettingsError::Form { .. }),
+            "{error:?}"
+        );
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_password() {
+        let settings = RedisSettings::new("redis://user:s3cret@localhost/0").unwrap();
+        let debug = format!("{settings:?}");
+        assert!(
+            !debug.contains("s3cret") && !debug.contains("user"),
+            "{debug}"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! A `redis-server` process of a test's own.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    process::Stdio,
+    time::Duration,
+};
+
+use fred::{
+    clients::Client,
+    interfaces::ClientLike,
+    types::{Builder, config::Config},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::eventually;
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A real `redis-server` on a free port of the loopback interface, with its files in a
+/// temporary folder; it ends with the value.
+pub struct RedisProcess {
+    port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+    process: Option<Child>,
+}
+
+impl RedisProcess {
+    /// Starts one without persistence.
+    pub async fn start() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "no"]).await
+    }
+
+    /// Starts one with these options of its command line.
+    pub async fn start_with(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut server = Self {
+            port: 0,
+            folder,
+            options,
+            process: None,
+        };
+        // Between choosing a port and using it, somebody else may take it.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.try_start_again().await {
+                return server;
+            }
+        }
+        panic!(
+            "redis-server did not start: see {:?}",
+            server.folder.path().join("redis.log")
+        );
+    }
+
+    /// Whether there is a `redis-server` on this machine's `PATH`.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let version = std::process::Command::new("redis-server")
+            .arg("--version")
+            .output();
+        version.is_ok_and(|output| output.status.success())
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL, database 0.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// A client of its own, to look at what is stored.
+    pub async fn client(&self) -> Client {
+        connected_client(&self.url()).await
+    }
+
+    /// Ends it at once (SIGKILL); what it did not persist is lost.
+    pub async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await.expect("the process can be killed");
+        }
+    }
+
+    /// Starts it again on the same port with the same files.
+    pub async fn start_again(&mut self) {
+        assert!(
+            self.try_start_again().await,
+            "redis-server did not start again"
+        );
+    }
+
+    /// Stops it without ending it (SIGSTOP): connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a paused one go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self
+            .process
+            .as_ref()
+            .and_then(Child::id)
+            .expect("the process runs");
+        let process = Pid::from_raw(i32::try_from(process).expect("a process id"));
+        kill(process, signal).expect("the process takes signals");
+    }
+
+    async fn try_start_again(&mut self) -> bool {
+        let process = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--logfile", "redis.log", "--daemonize", "no"])
+            .args(&self.options)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server is installed (scripts/setup does it)");
+        let process = self.process.insert(process);
+        let mut ended = false;
+        eventually(START_TIMEOUT, async || {
+            ended = process
+                .try_wait()
+                .expect("the process can be asked")
+                .is_some();
+            ended || answers(self.port).await
+        })
+        .await;
+        !ended
+    }
+}
+
+/// A client for `url` that has connected.
+pub(crate) async fn connected_client(url: &str) -> Client {
+    let config = Config::from_url(url).expect("a Redis URL");
+    let client = Builder::from_config(config)
+        .build()
+        .expect("sound settings");
+    client.init().await.expect("Redis answers");
+    client
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
+}
+
+/// Whether whatever listens on `port` answers as Redis does (an error is an answer).
+async fn answers(port: u16) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut first = [0; 1];
+        stream.read_exact(&mut first).await?;
+        std::io::Result::Ok(first)
+    };
+    matches!(
+        timeout(Duration::from_secs(1), ask).await,
+        Ok(Ok([b'+' | b'-']))
+    )
+}
