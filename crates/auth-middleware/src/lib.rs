@@ -1,1 +1,17 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod bearer;
+mod challenge;
+mod error;
+mod extractor;
+mod middleware;
+mod problem;
+
+pub use self::{
+    bearer::BearerToken,
+    challenge::{Challenge, REALM},
+    error::AuthError,
+    extractor::CurrentSession,
+    middleware::BearerAuth,
+    problem::{InvalidMember, ProblemCode, ProblemDetails},
+};

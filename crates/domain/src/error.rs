@@ -1,6 +1,6 @@
 //! What can go wrong, told apart by what a caller can do about it.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, fmt};
 
 use thiserror::Error;
 
@@ -70,6 +70,32 @@ pub enum SessionError {
     /// The repository failed; see [`RepositoryError`] for what that means.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+}
+
+/// An error with all its causes, in one line for a log: `Display` joins them with colons.
+///
+/// ```
+/// use tee_session_domain::{ErrorChain, RepositoryError};
+///
+/// let error = RepositoryError::unavailable("connection refused");
+/// assert_eq!(
+///     ErrorChain(&error).to_string(),
+///     "the session store is unavailable: connection refused"
+/// );
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorChain<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 /// The text holds a control character (Unicode category Cc).

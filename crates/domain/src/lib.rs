@@ -18,7 +18,7 @@ pub use self::{
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
-    error::{ControlCharacter, RepositoryError, SessionError},
+    error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
     policy::{PolicyError, SessionPolicy},
     repository::{InsertOutcome, PeekedSession, SessionRepository},

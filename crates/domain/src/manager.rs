@@ -5,8 +5,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::{
-    BaseUrl, Cookies, InsertOutcome, RepositoryError, Session, SessionError, SessionPolicy,
-    SessionRepository, SessionToken, policy::to_signed,
+    BaseUrl, Cookies, ErrorChain, InsertOutcome, RepositoryError, Session, SessionError,
+    SessionPolicy, SessionRepository, SessionToken, policy::to_signed,
 };
 
 /// How often a new token is drawn when a repository says that one is taken. A random collision
@@ -190,7 +190,7 @@ impl<R: SessionRepository> SessionManager<R> {
         if let Err(error) = self.repository.remove(token).await {
             tracing::debug!(
                 token_prefix = %token.prefix(),
-                error = &error as &dyn std::error::Error,
+                error = %ErrorChain(&error),
                 "Session past its absolute lifetime not removed yet"
             );
         }
@@ -206,7 +206,7 @@ impl<R: SessionRepository> SessionManager<R> {
         if let Err(error @ RepositoryError::Corrupt { .. }) = &result {
             tracing::error!(
                 token_prefix = %token.prefix(),
-                error = error as &dyn std::error::Error,
+                error = %ErrorChain(error),
                 "Session record is corrupt"
             );
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use fred::{interfaces::ClientLike, types::ConnectHandle};
+use fred::{clients::Client, interfaces::ClientLike, types::ConnectHandle};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -116,7 +116,9 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
 async fn leave(client: &LiveClient, task: ConnectHandle) {
     let abort = task.abort_handle();
     let farewell = async {
-        let _ = client.quit().await;
+        // Without the options of commands: QUIT marks the client as leaving before it is sent,
+        // and `fail_fast` would refuse it for that.
+        let _ = Client::quit(client).await;
         let _ = task.await;
     };
     if timeout(CLOSE_TIMEOUT, farewell).await.is_err() {

@@ -1,1 +1,274 @@
-//! x
+//! The connection's life: made in the background, remade, closed.
+
+use std::time::{Duration, Instant};
+
+use fred::interfaces::{ClientLike, KeysInterface};
+use tee_session_domain::{RepositoryError, SessionManager, SessionPolicy, SessionRepository};
+use tee_session_redis_adapter::{RedisRepository, RedisSettings};
+use tee_session_test_support::{RedisProcess, TestRedis, eventually};
+
+use crate::{base_url, connected, cookies, sessions, settings};
+
+const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
+
+async fn serves(repository: &RedisRepository) -> bool {
+    repository.ping().await.is_ok()
+}
+
+#[tokio::test]
+async fn starts_without_redis_and_fails_fast_until_it_is_there() {
+    let mut redis = RedisProcess::start().await;
+    redis.kill().await;
+    let repository = RedisRepository::connect(&settings(&redis.url()));
+    let asked = Instant::now();
+    let error = repository.ping().await.unwrap_err();
+    assert!(
+        matches!(error, RepositoryError::Unavailable { .. }),
+        "{error:?}"
+    );
+    assert!(
+        asked.elapsed() < Duration::from_millis(20),
+        "{:?}",
+        asked.elapsed()
+    );
+    redis.start_again().await;
+    eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
+}
+
+#[tokio::test]
+async fn recovers_when_redis_was_killed_and_comes_back() {
+    let mut redis =
+        RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let sessions = sessions(&redis.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    for _ in 0..2 {
+        redis.kill().await;
+        eventually(Duration::from_secs(1), async || {
+            !serves(sessions.repository()).await
+        })
+        .await;
+        let asked = Instant::now();
+        sessions.get(&new.token).await.unwrap_err();
+        assert!(
+            asked.elapsed() < Duration::from_millis(20),
+            "{:?}",
+            asked.elapsed()
+        );
+        redis.start_again().await;
+        eventually(RECOVERED_WITHIN, async || {
+            serves(sessions.repository()).await
+        })
+        .await;
+        sessions.get(&new.token).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis.pause();
+    // Long enough for the heartbeats to give the first client up.
+    let paused = Instant::now();
+    while paused.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        sessions.get(&new.token).await.unwrap_err();
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    redis.resume();
+    eventually(RECOVERED_WITHIN, async || {
+        serves(sessions.repository()).await
+    })
+    .await;
+    sessions.get(&new.token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_redis_kills_is_made_anew() {
+    let redis = RedisProcess::start().await;
+    let repository = connected(&redis.url()).await;
+    let admin = redis.client().await;
+    for _ in 0..3 {
+        let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+        let client = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
+        let killed: i64 = admin.custom(client, kill.to_vec()).await.unwrap();
+        assert!(killed >= 1);
+        eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_unavailable_and_never_answers_from_stale_data() {
+    let (redis, primary) = (RedisProcess::start().await, RedisProcess::start().await);
+    let sessions = sessions(&redis.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let admin = redis.client().await;
+    let replica_of = |host: &str, port: &str| {
+        let command = fred::types::CustomCommand::new_static("REPLICAOF", None::<u16>, false);
+        admin.custom::<(), _>(command, vec![host.to_owned(), port.to_owned()])
+    };
+    replica_of("127.0.0.1", &primary.port().to_string())
+        .await
+        .unwrap();
+    let error = sessions.get(&new.token).await.unwrap_err();
+    assert!(error.to_string().contains("unavailable"), "{error:?}");
+    replica_of("NO", "ONE").await.unwrap();
+    eventually(RECOVERED_WITHIN, async || {
+        sessions.store(cookies(), base_url()).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outage_leaves_no_connection_and_no_client_behind() {
+    let mut redis = RedisProcess::start().await;
+    let repository = connected(&redis.url()).await;
+    for _ in 0..3 {
+        redis.kill().await;
+        redis.start_again().await;
+        eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
+    }
+    let admin = redis.client().await;
+    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
+    eventually(RECOVERED_WITHIN, async || {
+        let clients: String = admin.custom(list.clone(), vec!["LIST"]).await.unwrap();
+        clients.lines().count() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closes_within_its_bound_and_redis_sees_it_go() {
+    let redis = RedisProcess::start().await;
+    let repository = connected(&redis.url()).await;
+    let admin = redis.client().await;
+    let closing = Instant::now();
+    repository.close().await;
+    assert!(
+        closing.elapsed() < Duration::from_millis(300),
+        "{:?}",
+        closing.elapsed()
+    );
+    let error = repository.ping().await.unwrap_err();
+    assert!(
+        matches!(error, RepositoryError::Unavailable { .. }),
+        "{error:?}"
+    );
+    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
+    let clients: String = admin.custom(list, vec!["LIST"]).await.unwrap();
+    assert_eq!(clients.lines().count(), 1, "{clients}");
+    repository.close().await;
+}
+
+#[tokio::test]
+async fn closes_within_its_bound_when_redis_hangs() {
+    let redis = RedisProcess::start().await;
+    let repository = connected(&redis.url()).await;
+    redis.pause();
+    let closing = Instant::now();
+    repository.close().await;
+    assert!(
+        closing.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        closing.elapsed()
+    );
+    redis.resume();
+}
+
+#[tokio::test]
+async fn a_dropped_repository_ends_its_connections() {
+    let redis = RedisProcess::start().await;
+    let admin = redis.client().await;
+    let repository = RedisRepository::connect_pool(&settings(&redis.url()), 3);
+    repository
+        .wait_until_connected(RECOVERED_WITHIN)
+        .await
+        .unwrap();
+    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
+    let clients = async || -> usize {
+        let clients: String = admin.custom(list.clone(), vec!["LIST"]).await.unwrap();
+        clients.lines().count()
+    };
+    assert_eq!(clients().await, 4);
+    drop(repository);
+    eventually(RECOVERED_WITHIN, async || clients().await == 1).await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_connection_ends_when_there_is_none() {
+    let mut redis = RedisProcess::start().await;
+    redis.kill().await;
+    let repository = RedisRepository::connect(&settings(&redis.url()));
+    let error = repository
+        .wait_until_connected(Duration::from_millis(200))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, RepositoryError::Unavailable { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pool_is_shared_by_threads_and_serves_with_a_part_of_its_connections() {
+    let server = TestRedis::start().await;
+    let repository = RedisRepository::connect_pool(&settings(server.url()), 3);
+    repository
+        .wait_until_connected(RECOVERED_WITHIN)
+        .await
+        .unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let sessions = SessionManager::new(repository.clone(), SessionPolicy::default());
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let new = sessions.store(cookies(), base_url()).await.unwrap();
+                    let active = sessions.get(&new.token).await.unwrap();
+                    assert_eq!(active.session, new.session);
+                    assert!(sessions.delete(&new.token).await.unwrap());
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_clock_is_that_of_redis() {
+    let server = TestRedis::start().await;
+    let (repository, redis) = (connected(server.url()).await, server.client().await);
+    let time = fred::types::CustomCommand::new_static("TIME", None::<u16>, false);
+    let (seconds, _): (i64, i64) = redis.custom(time, Vec::<String>::new()).await.unwrap();
+    assert!((repository.now().unix_timestamp() - seconds).abs() <= 1);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_unavailable_until_they_are_right_and_never_logged() {
+    let logs = tee_session_test_support::CapturedLogs::start();
+    let redis = RedisProcess::start().await;
+    let admin = redis.client().await;
+    let url = format!("redis://:s3cret-pass@127.0.0.1:{}/0", redis.port());
+    let config = |value: &'static str| {
+        let command = fred::types::CustomCommand::new_static("CONFIG", None::<u16>, false);
+        admin.custom::<(), _>(command, vec!["SET", "requirepass", value])
+    };
+    config("another-pass").await.unwrap();
+    let repository = RedisRepository::connect(&RedisSettings::new(&url).unwrap());
+    eventually(RECOVERED_WITHIN, async || {
+        !logs
+            .events("Redis connection attempt failed: trying again")
+            .is_empty()
+    })
+    .await;
+    assert!(repository.ping().await.is_err());
+    config("s3cret-pass").await.unwrap();
+    eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
+    assert!(logs.text().contains("WRONGPASS"), "{}", logs.text());
+    assert!(!logs.text().contains("s3cret-pass"), "{}", logs.text());
+    let _: () = admin.set("unused", 1, None, None, false).await.unwrap();
+}

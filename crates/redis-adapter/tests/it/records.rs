@@ -1,1 +1,206 @@
-//! x
+//! What stands in Redis, and what happens when something else does.
+
+use std::time::Duration;
+
+use fred::{
+    clients::Client,
+    interfaces::{HashesInterface, KeysInterface, ListInterface},
+    types::{Expiration, Value},
+};
+use rstest::rstest;
+use tee_session_domain::{
+    RepositoryError, SessionError, SessionManager, SessionRepository, SessionToken,
+};
+use tee_session_redis_adapter::RedisRepository;
+use tee_session_test_support::{CapturedLogs, TestRedis};
+
+use crate::{base_url, cookies, sessions};
+
+fn key(token: &SessionToken) -> String {
+    format!("session:{}", token.expose_secret())
+}
+
+async fn ttl(redis: &Client, token: &SessionToken) -> i64 {
+    redis.ttl(key(token)).await.unwrap()
+}
+
+fn is_corrupt<T: std::fmt::Debug>(result: Result<T, SessionError>) -> bool {
+    matches!(
+        result,
+        Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
+    )
+}
+
+#[tokio::test]
+async fn store_session_saves_correct_data() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let record: String = redis.get(key(&new.token)).await.unwrap();
+    let before_time = record
+        .strip_suffix("+00:00\"}")
+        .unwrap()
+        .rsplit_once('"')
+        .unwrap()
+        .0;
+    assert_eq!(
+        before_time,
+        r#"{"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members", "created_at": "#
+    );
+    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+}
+
+#[tokio::test]
+async fn get_session_refreshes_ttl() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis
+        .expire::<(), _>(key(&new.token), 100, None)
+        .await
+        .unwrap();
+    sessions.get(&new.token).await.unwrap();
+    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+}
+
+#[tokio::test]
+async fn exists_and_ttl_leave_the_ttl_as_it_is() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis
+        .expire::<(), _>(key(&new.token), 100, None)
+        .await
+        .unwrap();
+    assert!(sessions.exists(&new.token).await.unwrap());
+    let remaining = sessions.ttl(&new.token).await.unwrap().unwrap();
+    assert!(remaining.ttl <= Duration::from_secs(100), "{remaining:?}");
+    assert!(ttl(&redis, &new.token).await <= 100);
+}
+
+#[tokio::test]
+async fn a_session_whose_expiry_was_taken_away_gets_it_back_at_the_next_access() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis.persist::<(), _>(key(&new.token)).await.unwrap();
+    assert_eq!(ttl(&redis, &new.token).await, -1);
+    assert!(sessions.exists(&new.token).await.unwrap());
+    sessions.get(&new.token).await.unwrap();
+    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+}
+
+#[tokio::test]
+async fn delete_session_removes_session() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    assert!(sessions.delete(&new.token).await.unwrap());
+    assert_eq!(redis.exists::<i64, _>(key(&new.token)).await.unwrap(), 0);
+}
+
+/// Each way of asking says "corrupt", and what stands there stays, byte for byte.
+async fn every_operation_leaves_it_alone(
+    sessions: &SessionManager<RedisRepository>,
+    token: &SessionToken,
+) {
+    assert!(is_corrupt(sessions.get(token).await));
+    assert!(is_corrupt(sessions.exists(token).await));
+    assert!(is_corrupt(sessions.ttl(token).await));
+    assert!(is_corrupt(sessions.delete(token).await));
+}
+
+#[rstest]
+#[case::garbage(b"garbage")]
+#[case::empty(b"")]
+#[case::truncated(br#"{"cookies": {"a": "#)]
+#[case::wrong_types(
+    br#"{"cookies": {"a": 1}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#
+)]
+#[case::line_feed(
+    br#"{"cookies": {"a": "x\ny"}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#
+)]
+#[case::binary(b"\xff\x00\x80")]
+#[tokio::test]
+async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'static [u8]) {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let token = SessionToken::generate();
+    let lifetime = Some(Expiration::EX(500));
+    redis
+        .set::<(), _, _>(key(&token), record, lifetime, None, false)
+        .await
+        .unwrap();
+    let logs = CapturedLogs::start();
+    every_operation_leaves_it_alone(&sessions, &token).await;
+    assert_eq!(redis.get::<Vec<u8>, _>(key(&token)).await.unwrap(), record);
+    let errors = logs.events("Session record is corrupt");
+    assert_eq!(errors.len(), 4, "{}", logs.text());
+    for error in errors {
+        assert!(error.contains(r#""level":"ERROR""#), "{error}");
+        assert!(error.contains(&token.prefix().to_string()), "{error}");
+        assert!(!error.contains(token.expose_secret()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_life() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (list, hash) = (SessionToken::generate(), SessionToken::generate());
+    redis.lpush::<(), _, _>(key(&list), "x").await.unwrap();
+    redis
+        .hset::<(), _, _>(key(&hash), ("field", "value"))
+        .await
+        .unwrap();
+    every_operation_leaves_it_alone(&sessions, &list).await;
+    every_operation_leaves_it_alone(&sessions, &hash).await;
+    assert_eq!(
+        redis
+            .lrange::<Vec<String>, _>(key(&list), 0, -1)
+            .await
+            .unwrap(),
+        ["x"]
+    );
+    assert_eq!(
+        redis
+            .hget::<String, _, _>(key(&hash), "field")
+            .await
+            .unwrap(),
+        "value"
+    );
+    for token in [&list, &hash] {
+        assert_eq!(
+            ttl(&redis, token).await,
+            -1,
+            "an expiry would delete foreign data"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_insert_does_not_replace_what_stands_under_the_key() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let token = SessionToken::generate();
+    redis
+        .set::<(), _, _>(key(&token), "foreign", None, None, false)
+        .await
+        .unwrap();
+    let outcome = sessions
+        .repository()
+        .insert(&token, &new.session, Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(outcome, tee_session_domain::InsertOutcome::TokenTaken);
+    assert_eq!(
+        redis
+            .get::<Value, _>(key(&token))
+            .await
+            .unwrap()
+            .as_str()
+            .unwrap(),
+        "foreign"
+    );
+}
