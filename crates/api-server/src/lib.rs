@@ -1,1 +1,22 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod application;
+mod body;
+mod health_monitor;
+mod lifecycle;
+mod metrics_listener;
+mod observed_repository;
+mod problem;
+mod request_body;
+mod request_observer;
+mod routes;
+mod service_client;
+mod settings;
+mod telemetry;
+
+pub use self::{
+    application::Application,
+    service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
+    settings::{ApiSettings, StoreKind},
+    telemetry::{LogFormat, LogGuard, UnknownLogFormat, start_logging},
+};

@@ -73,6 +73,12 @@ pub trait SessionRepository: Send + Sync + 'static {
 
     /// The time on the store's clock, known without asking the store.
     fn now(&self) -> OffsetDateTime;
+
+    /// Takes leave of the store, within a bound of the adapter's own. Later calls may fail with
+    /// `Unavailable`. Does nothing unless an adapter has something to leave.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// What [`SessionRepository::insert`] did.
@@ -134,5 +140,9 @@ impl<R: SessionRepository> SessionRepository for Arc<R> {
 
     fn now(&self) -> OffsetDateTime {
         R::now(self)
+    }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        R::close(self)
     }
 }

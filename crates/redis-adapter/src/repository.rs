@@ -31,7 +31,7 @@ use crate::{RedisFault, RedisSettings, StorageFormat, connection::Connection};
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use tee_session_domain::{SessionManager, SessionPolicy};
+/// use tee_session_domain::{SessionManager, SessionPolicy, SessionRepository};
 /// use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 ///
 /// let settings = RedisSettings::new("redis://127.0.0.1:6379/0")?;
@@ -95,12 +95,6 @@ impl RedisRepository {
             Ok(up) if up.iter().all(|up| *up) => Ok(()),
             _ => Err(RedisFault::NotConnected { command: "PING" }.into()),
         }
-    }
-
-    /// Takes leave of Redis, within about a second whatever Redis does. Later calls fail with
-    /// `Unavailable`.
-    pub async fn close(&self) {
-        join_all(self.connections.iter().map(Connection::close)).await;
     }
 
     /// The next connection in turn, or another one if that is down.
@@ -220,6 +214,11 @@ impl SessionRepository for RedisRepository {
     /// The clock of Redis, as its last heartbeat told it.
     fn now(&self) -> OffsetDateTime {
         self.clock.now()
+    }
+
+    /// Ends within about a second, whatever Redis does.
+    async fn close(&self) {
+        join_all(self.connections.iter().map(Connection::close)).await;
     }
 }
 

@@ -1,0 +1,192 @@
+//! The application: built, run, stopped.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    rt,
+    web::Data,
+};
+use tee_session_domain::{SessionManager, SessionRepository};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing_actix_web::TracingLogger;
+
+use crate::{
+    health_monitor::HealthMonitor, lifecycle::Lifecycle, metrics_listener,
+    observed_repository::ObservedRepository, request_observer, routes, settings::ApiSettings,
+    telemetry::RequestSpan,
+};
+
+/// Idle connections are kept for longer than load balancers keep theirs (commonly 60 seconds),
+/// so that they are the ones to close.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Taking leave of the store may take so long.
+const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The HTTP API over a repository, bound to its address and ready to run.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// use tee_session_api_server::{ApiSettings, Application};
+/// use tee_session_memory_adapter::MemoryRepository;
+///
+/// let repository = MemoryRepository::default();
+/// let application = Application::build(ApiSettings::default(), move || repository.clone())?;
+/// println!("listening on {}", application.address());
+/// application.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await
+/// # }
+/// ```
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    metrics: Option<(Server, SocketAddr)>,
+    settings: ApiSettings,
+    monitor: Arc<HealthMonitor>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Application {
+    /// Binds the listeners. `connect` is called on each worker thread, on its own runtime, and
+    /// gives the worker its repository; clones of one that all workers share will do too.
+    ///
+    /// Call it within an Actix system (`actix_web::rt`).
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub fn build<R, F>(settings: ApiSettings, connect: F) -> io::Result<Self>
+    where
+        R: SessionRepository,
+        F: Fn() -> R + Clone + Send + 'static,
+    {
+        let metrics = settings
+            .metrics_address
+            .map(metrics_listener::listen)
+            .transpose()?;
+        let monitor = Arc::new(HealthMonitor::new());
+        let lifecycle = Arc::new(Lifecycle::new());
+        let worker = Worker {
+            settings: settings.clone(),
+            monitor: Arc::clone(&monitor),
+            lifecycle: Arc::clone(&lifecycle),
+        };
+        let server = HttpServer::new(move || {
+            let sessions = worker.start(connect());
+            App::new()
+                .app_data(Data::new(worker.settings.clone()))
+                .app_data(Data::new(Arc::clone(&worker.monitor)))
+                .app_data(Data::new(Arc::clone(&worker.lifecycle)))
+                .configure(routes::configure::<R>(sessions))
+                .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(request_observer::observe))
+        })
+        .workers(settings.workers.max(1))
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
+        .disable_signals()
+        .bind(settings.address)?;
+        let address = server.addrs().first().copied().unwrap_or(settings.address);
+        Ok(Self {
+            server: server.run(),
+            address,
+            metrics,
+            settings,
+            monitor,
+            lifecycle,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics` is, if anywhere.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Serves until `stop` ends, and then stops: `/health/ready` turns 503 at once; requests
+    /// are served for `shutdown_delay` more; then no connection is taken any more, requests in
+    /// flight have `shutdown_timeout` to finish, and each worker takes leave of the store.
+    ///
+    /// # Errors
+    /// When the server fails.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        tracing::info!(
+            address = %self.address,
+            metrics_address = self.metrics_address().map(tracing::field::display),
+            store = self.settings.store.as_str(),
+            "Starting up"
+        );
+        let handle = self.server.handle();
+        let server = rt::spawn(self.server);
+        let metrics_handle = self.metrics.map(|(server, _)| {
+            let handle = server.handle();
+            rt::spawn(server);
+            handle
+        });
+        tokio::pin!(server);
+        tokio::select! {
+            ended = &mut server => return ended.map_err(io::Error::other)?,
+            () = stop => {}
+        }
+
+        tracing::info!("Shutting down");
+        self.monitor.start_draining();
+        sleep(self.settings.shutdown_delay).await;
+        let deadline = Instant::now() + self.settings.shutdown_timeout;
+        drain(&handle, &self.lifecycle, deadline).await;
+        if let Some(metrics) = metrics_handle {
+            metrics.stop(false).await;
+        }
+        server.await.map_err(io::Error::other)?
+    }
+}
+
+async fn drain(handle: &ServerHandle, lifecycle: &Lifecycle, deadline: Instant) {
+    lifecycle.close_connections();
+    handle.pause().await;
+    if timeout_at(deadline, lifecycle.quiet()).await.is_err() {
+        tracing::warn!("Requests still in flight after shutdown_timeout are cut off");
+    }
+    // Before the workers end: what lives on their runtimes is dropped with them, unawaited.
+    let _ = timeout(LEAVE_STORE_TIMEOUT, lifecycle.leave_store()).await;
+    if timeout_at(deadline, handle.stop(true)).await.is_err() {
+        handle.stop(false).await;
+    }
+}
+
+/// What each worker starts with.
+#[derive(Clone)]
+struct Worker {
+    settings: ApiSettings,
+    monitor: Arc<HealthMonitor>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Worker {
+    /// On the worker's own thread: watches over its repository and gives it to the routes.
+    fn start<R: SessionRepository>(&self, repository: R) -> routes::Sessions<R> {
+        let observation = self.monitor.register();
+        let repository = ObservedRepository::new(repository, Arc::clone(&observation));
+        let sessions = Data::new(SessionManager::new(repository, self.settings.policy));
+
+        let monitor = Arc::clone(&self.monitor);
+        let watched = sessions.clone();
+        rt::spawn(async move { monitor.observe(watched.repository(), observation).await });
+
+        let lifecycle = Arc::clone(&self.lifecycle);
+        let used = sessions.clone();
+        rt::spawn(async move {
+            let _in_store = lifecycle.worker_in_store();
+            lifecycle.store_to_be_left().await;
+            used.repository().close().await;
+        });
+        sessions
+    }
+}

@@ -1,0 +1,86 @@
+//! Wire shapes: the JSON that goes in and comes out. The domain's types know nothing of them.
+
+mod create_session;
+mod unique_json;
+
+use serde::{Serialize, Serializer};
+use tee_session_auth_middleware::CurrentSession;
+use tee_session_domain::{Cookies, NewSession, SessionId, SessionTtl};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+pub(crate) use self::create_session::CreateSession;
+
+/// The answer to `POST /v1/sessions`; names of RFC 6749, section 5.1.
+#[derive(Serialize)]
+pub(crate) struct CreatedSession<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    expires_at: Timestamp,
+    session_id: String,
+}
+
+impl<'a> CreatedSession<'a> {
+    pub(crate) fn new(new: &'a NewSession, id: SessionId) -> Self {
+        Self {
+            access_token: new.token.expose_secret(),
+            token_type: "Bearer",
+            expires_in: new.ttl.as_secs(),
+            expires_at: Timestamp(new.expires_at),
+            session_id: id.to_string(),
+        }
+    }
+}
+
+/// The answer to `GET /v1/session`.
+#[derive(Serialize)]
+pub(crate) struct SessionBody<'a> {
+    session_id: String,
+    #[serde(serialize_with = "cookies_as_map")]
+    cookies: &'a Cookies,
+    base_url: &'a str,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl<'a> SessionBody<'a> {
+    pub(crate) fn new(current: &'a CurrentSession) -> Self {
+        Self {
+            session_id: current.session_id().to_string(),
+            cookies: &current.session.cookies,
+            base_url: current.session.base_url.as_str(),
+            created_at: Timestamp(current.session.created_at),
+            expires_at: Timestamp(current.expires_at),
+        }
+    }
+}
+
+/// The answer to `GET /v1/session/ttl`; the time is cut to whole seconds.
+#[derive(Serialize)]
+pub(crate) struct TtlBody {
+    ttl: u64,
+    expires_at: Timestamp,
+}
+
+impl From<SessionTtl> for TtlBody {
+    fn from(ttl: SessionTtl) -> Self {
+        Self {
+            ttl: ttl.ttl.as_secs(),
+            expires_at: Timestamp(ttl.expires_at),
+        }
+    }
+}
+
+/// A time in UTC, as RFC 3339 writes it.
+pub(crate) struct Timestamp(pub(crate) OffsetDateTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.to_offset(UtcOffset::UTC).format(&Rfc3339);
+        serializer.serialize_str(&text.map_err(serde::ser::Error::custom)?)
+    }
+}
+
+fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(cookies.iter())
+}

@@ -1,0 +1,222 @@
+//! The body of `POST /v1/sessions`.
+
+use indexmap::IndexMap;
+use tee_session_auth_middleware::InvalidMember;
+use tee_session_domain::{BaseUrl, CookieProblem, Cookies};
+
+use super::unique_json::UniqueJson;
+use crate::problem::ApiError;
+
+/// So many faults are told; more do not help anybody.
+const MAX_ERRORS: usize = 50;
+
+/// A valid session to create.
+#[derive(Debug)]
+pub(crate) struct CreateSession {
+    pub(crate) cookies: Cookies,
+    pub(crate) base_url: BaseUrl,
+}
+
+impl CreateSession {
+    /// Parses and validates a whole body; every fault of its members is told at once.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
+            return Err(ApiError::InvalidSession(vec![fault(
+                "",
+                "must be an object",
+            )]));
+        };
+        let (cookies, base_url) = (
+            members.shift_remove("cookies"),
+            members.shift_remove("base_url"),
+        );
+        if !members.is_empty() {
+            let detail = "The request body has members other than cookies and base_url";
+            return Err(ApiError::InvalidRequest(detail.to_owned()));
+        }
+        match (parse_cookies(cookies), parse_base_url(base_url)) {
+            (Ok(cookies), Ok(base_url)) => Ok(Self { cookies, base_url }),
+            (cookies, base_url) => {
+                let mut errors = cookies.err().unwrap_or_default();
+                errors.truncate(MAX_ERRORS);
+                errors.extend(base_url.err());
+                Err(ApiError::InvalidSession(errors))
+            }
+        }
+    }
+}
+
+fn parse_cookies(member: Option<UniqueJson>) -> Result<Cookies, Vec<InvalidMember>> {
+    let members = match member {
+        None => return Err(vec![fault("/cookies", "is required")]),
+        Some(UniqueJson::Object(members)) => members,
+        Some(_) => return Err(vec![fault("/cookies", "must be an object of strings")]),
+    };
+    let no_strings = members
+        .iter()
+        .filter(|(_, value)| !matches!(value, UniqueJson::String(_)));
+    let mut errors: Vec<_> = no_strings
+        .map(|(name, _)| fault(cookie_pointer(name), "must be a string"))
+        .collect();
+    match Cookies::new(texts(members)) {
+        Ok(cookies) if errors.is_empty() => Ok(cookies),
+        Ok(_) => Err(errors),
+        Err(error) => {
+            errors.extend(error.problems.into_iter().map(of_problem));
+            Err(errors)
+        }
+    }
+}
+
+/// Values that are no strings stand for empty ones here: they are faults already.
+fn texts(members: IndexMap<String, UniqueJson>) -> impl Iterator<Item = (String, String)> {
+    members.into_iter().map(|(name, value)| match value {
+        UniqueJson::String(text) => (name, text),
+        UniqueJson::Object(_) | UniqueJson::Other => (name, String::new()),
+    })
+}
+
+fn parse_base_url(member: Option<UniqueJson>) -> Result<BaseUrl, InvalidMember> {
+    match member {
+        None => Err(fault("/base_url", "is required")),
+        Some(UniqueJson::String(text)) => {
+            BaseUrl::new(text).map_err(|error| fault("/base_url", error.to_string()))
+        }
+        Some(_) => Err(fault("/base_url", "must be a string")),
+    }
+}
+
+fn of_problem(problem: CookieProblem) -> InvalidMember {
+    let pointer = problem
+        .cookie
+        .as_deref()
+        .map_or_else(|| "/cookies".to_owned(), cookie_pointer);
+    fault(pointer, problem.rule.to_string())
+}
+
+/// Points at a cookie by its name, unless the name itself is no sound one: input is not echoed.
+fn cookie_pointer(name: &str) -> String {
+    let is_sound =
+        name.len() <= Cookies::MAX_NAME_LEN && name.bytes().all(|b| b.is_ascii_graphic());
+    if is_sound {
+        format!("/cookies/{}", name.replace('~', "~0").replace('/', "~1"))
+    } else {
+        "/cookies".to_owned()
+    }
+}
+
+fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> InvalidMember {
+    InvalidMember {
+        pointer: pointer.into(),
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn faults(body: &str) -> Vec<(String, String)> {
+        match CreateSession::parse(body.as_bytes()) {
+            Err(ApiError::InvalidSession(errors)) => errors
+                .into_iter()
+                .map(|error| (error.pointer, error.detail))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_valid_body_keeps_names_values_and_their_order() {
+        let body =
+            r#"{"base_url": "https://golf.example", "cookies": {"z": "1", "a": "x;y\u00fc"}}"#;
+        let create = CreateSession::parse(body.as_bytes()).unwrap();
+        let cookies: Vec<_> = create.cookies.iter().collect();
+        assert_eq!(cookies, [("z", "1"), ("a", "x;yü")]);
+        assert_eq!(create.base_url.as_str(), "https://golf.example");
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let body = r#"{"cookies": {"a/b~c": 1, "bad name": "1", "ok": "x\n"}, "base_url": "x"}"#;
+        let pointers: Vec<_> = faults(body)
+            .into_iter()
+            .map(|(pointer, _)| pointer)
+            .collect();
+        assert_eq!(
+            pointers,
+            [
+                "/cookies/a~1b~0c",
+                "/cookies",
+                "/cookies",
+                "/cookies/ok",
+                "/base_url"
+            ]
+        );
+    }
+
+    #[rstest]
+    #[case::list("[]", "")]
+    #[case::text("\"x\"", "")]
+    #[case::number("1", "")]
+    #[case::null("null", "")]
+    #[case::no_cookies(r#"{"base_url": "https://golf.example"}"#, "/cookies")]
+    #[case::no_base_url(r#"{"cookies": {"a": "1"}}"#, "/base_url")]
+    #[case::cookie_list(r#"{"cookies": [], "base_url": "https://golf.example"}"#, "/cookies")]
+    #[case::cookie_null(
+        r#"{"cookies": {"a": null}, "base_url": "https://golf.example"}"#,
+        "/cookies/a"
+    )]
+    #[case::cookie_object(
+        r#"{"cookies": {"a": {}}, "base_url": "https://golf.example"}"#,
+        "/cookies/a"
+    )]
+    #[case::no_cookie(r#"{"cookies": {}, "base_url": "https://golf.example"}"#, "/cookies")]
+    #[case::base_url_number(r#"{"cookies": {"a": "1"}, "base_url": 1}"#, "/base_url")]
+    fn what_is_no_session_is_pointed_at(#[case] body: &str, #[case] pointer: &str) {
+        assert_eq!(faults(body)[0].0, pointer);
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::half(r#"{"cookies": "#)]
+    #[case::trailing(r#"{"cookies": {}, "base_url": ""} x"#)]
+    #[case::single_quotes("{'cookies': {}}")]
+    #[case::comment("{} // x")]
+    #[case::not_a_number("NaN")]
+    #[case::byte_order_mark("\u{feff}{}")]
+    #[case::huge_number(r#"{"cookies": 1e400}"#)]
+    #[case::lone_surrogate(r#"{"cookies": {"a": "\ud800"}}"#)]
+    #[case::member_twice(r#"{"cookies": {"a": "1"}, "cookies": {"a": "1"}, "base_url": "x"}"#)]
+    #[case::cookie_twice(r#"{"cookies": {"a": "1", "a": "2"}, "base_url": "x"}"#)]
+    #[case::deep_member_twice(r#"{"cookies": [{"a": [{"b": 1, "b": 1}]}]}"#)]
+    #[case::escaped_member_twice(r#"{"cookies": {"a": "1", "\u0061": "2"}}"#)]
+    #[case::unknown_member(
+        r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example", "x": 1}"#
+    )]
+    fn what_is_malformed_is_an_invalid_request(#[case] body: &str) {
+        let error = CreateSession::parse(body.as_bytes()).unwrap_err();
+        assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    }
+
+    #[test]
+    fn invalid_utf_8_is_an_invalid_request() {
+        let error = CreateSession::parse(b"{\"cookies\": {\"a\": \"\xff\"}}").unwrap_err();
+        assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    }
+
+    #[test]
+    fn deep_nesting_is_an_invalid_request_and_does_not_exhaust_the_stack() {
+        let error = CreateSession::parse("[".repeat(60_000).as_bytes()).unwrap_err();
+        assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    }
+
+    #[test]
+    fn the_number_of_faults_told_is_bounded() {
+        let cookies: Vec<_> = (0..5_000).map(|n| format!("\"c{n}\": 1")).collect();
+        let body = format!(r#"{{"cookies": {{{}}}, "base_url": 1}}"#, cookies.join(","));
+        assert_eq!(faults(&body).len(), MAX_ERRORS + 1);
+    }
+}

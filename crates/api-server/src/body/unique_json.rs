@@ -1,0 +1,89 @@
+//! JSON whose objects name each member once, in the order of the text.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::error::Category;
+
+use crate::problem::ApiError;
+
+/// A JSON value, as far as bodies here need it. Lists, numbers and the rest are only parsed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum UniqueJson {
+    String(String),
+    Object(IndexMap<String, UniqueJson>),
+    Other,
+}
+
+impl UniqueJson {
+    /// Parses a whole text. Nesting is bounded by the parser (128 levels).
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                Category::Data => "A member stands twice in one JSON object",
+                _ => "The request body is not valid JSON",
+            };
+            ApiError::InvalidRequest(format!("{what} (line {line}, column {column})"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for UniqueJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = UniqueJson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::String(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueJson, A::Error> {
+        let mut members = IndexMap::new();
+        while let Some((name, value)) = map.next_entry::<String, UniqueJson>()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("duplicate member"));
+            }
+        }
+        Ok(UniqueJson::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UniqueJson, A::Error> {
+        while items.next_element::<UniqueJson>()?.is_some() {}
+        Ok(UniqueJson::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<UniqueJson, E> {
+        Ok(UniqueJson::Other)
+    }
+}

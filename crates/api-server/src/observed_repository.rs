@@ -1,0 +1,105 @@
+//! A repository that counts what is asked of it, and tells the health monitor of failures.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use metrics::{counter, histogram};
+use tee_session_domain::{
+    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
+};
+use time::OffsetDateTime;
+
+use crate::health_monitor::Observation;
+
+/// Passes every call on to `inner` and counts it by operation and outcome.
+pub(crate) struct ObservedRepository<R> {
+    inner: R,
+    observation: Arc<Observation>,
+}
+
+impl<R> ObservedRepository<R> {
+    pub(crate) fn new(inner: R, observation: Arc<Observation>) -> Self {
+        Self { inner, observation }
+    }
+
+    async fn observed<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, RepositoryError>>,
+        outcome_of: impl FnOnce(&T) -> &'static str,
+    ) -> Result<T, RepositoryError> {
+        let started = Instant::now();
+        let result = call.await;
+        let outcome = match &result {
+            Ok(value) => outcome_of(value),
+            Err(RepositoryError::Full { .. }) => "full",
+            Err(RepositoryError::Corrupt { .. }) => "corrupt",
+            Err(_) => {
+                self.observation.note(false);
+                "unavailable"
+            }
+        };
+        let labels = [("operation", operation), ("outcome", outcome)];
+        counter!("tee_session_store_commands_total", &labels).increment(1);
+        histogram!("tee_session_store_command_duration_seconds", &labels).record(started.elapsed());
+        result
+    }
+}
+
+fn found<T>(value: &Option<T>) -> &'static str {
+    if value.is_some() { "ok" } else { "not_found" }
+}
+
+impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        let outcome_of = |outcome: &InsertOutcome| match outcome {
+            InsertOutcome::Inserted => "ok",
+            InsertOutcome::TokenTaken => "token_taken",
+        };
+        self.observed("insert", self.inner.insert(token, session, ttl), outcome_of)
+            .await
+    }
+
+    async fn fetch_and_slide(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        self.observed(
+            "fetch_and_slide",
+            self.inner.fetch_and_slide(token, ttl),
+            found,
+        )
+        .await
+    }
+
+    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+        self.observed("peek", self.inner.peek(token), found).await
+    }
+
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        let outcome_of = |removed: &bool| if *removed { "ok" } else { "not_found" };
+        self.observed("remove", self.inner.remove(token), outcome_of)
+            .await
+    }
+
+    /// Not counted: the health monitor asks it all the time.
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.inner.ping().await
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.inner.now()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

@@ -1,0 +1,159 @@
+//! The one place of this crate that picks a status.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderValue},
+    },
+};
+use tee_session_auth_middleware::{AuthError, Challenge, InvalidMember, ProblemDetails};
+use tee_session_domain::{ErrorChain, RepositoryError, SessionError};
+use thiserror::Error;
+
+/// Seconds after which a client may try again when a session cannot be stored.
+const RETRY_AFTER: u32 = 1;
+
+/// A request cannot be served.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("no such resource")]
+    NotFound,
+    #[error("the resource does not take this method")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("the body did not arrive in time")]
+    RequestTimeout,
+    #[error("the body is longer than {limit} bytes")]
+    PayloadTooLarge { limit: usize },
+    #[error("the body is of another type: {0}")]
+    UnsupportedMediaType(&'static str),
+    #[error("the request is malformed: {0}")]
+    InvalidRequest(String),
+    #[error("the body is no valid session")]
+    InvalidSession(Vec<InvalidMember>),
+    #[error("no known service client")]
+    InvalidClient,
+    #[error("the service client lacks the scope")]
+    InsufficientScope,
+    #[error("the request came through a proxy, and no service clients are configured")]
+    ProxiedWithoutClients,
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error("the session store is full")]
+    StoreFull(#[source] RepositoryError),
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Repository(error @ RepositoryError::Full { .. }) => {
+                Self::StoreFull(error)
+            }
+            error => Self::Auth(error.into()),
+        }
+    }
+}
+
+impl ApiError {
+    pub(crate) fn problem(&self) -> ProblemDetails {
+        match self {
+            Self::NotFound => {
+                ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", "No such resource")
+            }
+            Self::MethodNotAllowed { allow } => ProblemDetails::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("This resource takes {allow}"),
+            )
+            .with_header(ALLOW, HeaderValue::from_static(allow)),
+            Self::RequestTimeout => ProblemDetails::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The request body did not arrive in time",
+            ),
+            Self::PayloadTooLarge { limit } => ProblemDetails::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!("The request body may hold at most {limit} bytes"),
+            ),
+            Self::UnsupportedMediaType(detail) => ProblemDetails::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                *detail,
+            ),
+            Self::InvalidRequest(detail) => {
+                ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_request", detail.clone())
+            }
+            Self::InvalidSession(errors) => ProblemDetails::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_session",
+                "The request body is not a valid session; errors says where",
+            )
+            .with_errors(errors.clone()),
+            Self::InvalidClient => ProblemDetails::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "The id and secret of a service client are required (HTTP Basic)",
+            )
+            .with_challenge(Challenge::Basic),
+            Self::InsufficientScope => ProblemDetails::new(
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "This service client may not do that",
+            ),
+            Self::ProxiedWithoutClients => ProblemDetails::new(
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "Through a proxy this needs a service client, and none is configured",
+            ),
+            Self::Auth(error) => error.problem(),
+            Self::StoreFull(_) => ProblemDetails::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_full",
+                "The session store has no room for another session",
+            )
+            .with_retry_after(RETRY_AFTER),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.problem().status()
+    }
+
+    /// Logs a failure of the store: here it is handled.
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Auth(error) => error.error_response(),
+            Self::StoreFull(error) => {
+                tracing::error!(error = %ErrorChain(error), "Request failed: session store full");
+                self.problem().response()
+            }
+            _ => self.problem().response(),
+        }
+    }
+}
+
+/// The problem that stands for an error answer that nobody gave a body.
+pub(crate) fn problem_of_status(status: StatusCode) -> ProblemDetails {
+    let (code, detail) = match status {
+        StatusCode::BAD_REQUEST => ("invalid_request", "The request is malformed"),
+        StatusCode::NOT_FOUND => ("not_found", "No such resource"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "The method is not allowed here"),
+        StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request did not arrive in time"),
+        StatusCode::LENGTH_REQUIRED => ("length_required", "A Content-Length is required"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "The request body is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+            "unsupported_media_type",
+            "The request body is of another type",
+        ),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            "request_header_fields_too_large",
+            "The request header fields are too large",
+        ),
+        status if status.is_client_error() => ("invalid_request", "The request cannot be served"),
+        _ => ("internal_error", "The request could not be served"),
+    };
+    ProblemDetails::new(status, code, detail)
+}

@@ -1,0 +1,110 @@
+//! The outermost middleware: request ids, counting, and an answer in problem details for every
+//! error.
+
+use std::{sync::Arc, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{ConnectionType, Method, StatusCode, header::HeaderName},
+    middleware::Next,
+    web::Data,
+};
+use metrics::{counter, histogram};
+use tee_session_auth_middleware::ProblemCode;
+
+use crate::{lifecycle::Lifecycle, problem::problem_of_status, telemetry::RequestId};
+
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Paths whose answers are bearer resolutions.
+const BEARER_PATHS: [&str; 2] = ["/v1/session", "/v1/session/ttl"];
+
+pub(crate) async fn observe(
+    lifecycle: Data<Arc<Lifecycle>>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let _in_flight = lifecycle.request();
+    let started = Instant::now();
+    let request_id = RequestId::of(request.headers());
+    let header_value = request_id.header_value();
+    request.extensions_mut().insert(request_id);
+
+    let response = next.call(request).await?.map_into_boxed_body();
+
+    let mut response = with_problem(response);
+    response
+        .headers_mut()
+        .insert(REQUEST_ID_HEADER, header_value);
+    if lifecycle.is_closing_connections() {
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    count(&response, started);
+    Ok(response)
+}
+
+/// Gives problem details to an error answer of the framework's own.
+fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    if !is_error
+        || response
+            .response()
+            .extensions()
+            .get::<ProblemCode>()
+            .is_some()
+    {
+        return response;
+    }
+    let (request, framework_response) = response.into_parts();
+    let mut problem = problem_of_status(status);
+    for (name, value) in framework_response.headers() {
+        if name == actix_web::http::header::ALLOW {
+            problem = problem.with_header(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, problem.response())
+}
+
+fn count(response: &ServiceResponse<BoxBody>, started: Instant) {
+    let request = response.request();
+    let route = request
+        .match_pattern()
+        .unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status();
+    if BEARER_PATHS.contains(&route.as_str()) && status != StatusCode::METHOD_NOT_ALLOWED {
+        let problem = response
+            .response()
+            .extensions()
+            .get::<ProblemCode>()
+            .copied();
+        let outcome = problem.map_or("resolved", |ProblemCode(code)| code);
+        counter!("tee_session_bearer_resolutions_total", "outcome" => outcome).increment(1);
+    }
+    histogram!(
+        "tee_session_http_request_duration_seconds",
+        "method" => method_label(request.method()),
+        "route" => route,
+        "status" => status.as_str().to_owned(),
+    )
+    .record(started.elapsed());
+}
+
+/// Bounded: a client may send any method.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

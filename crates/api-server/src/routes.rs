@@ -1,0 +1,73 @@
+//! The table of routes.
+
+mod health;
+mod session;
+mod sessions;
+
+use actix_web::{
+    HttpResponse, Route, guard,
+    web::{self, Data, ServiceConfig},
+};
+use tee_session_auth_middleware::BearerAuth;
+use tee_session_domain::{SessionManager, SessionRepository};
+
+use crate::{observed_repository::ObservedRepository, problem::ApiError};
+
+/// The session manager as handlers see it.
+pub(crate) type Sessions<R> = Data<SessionManager<ObservedRepository<R>>>;
+
+/// Every path of the API. `HEAD` is answered as `GET`.
+pub(crate) fn configure<R: SessionRepository>(
+    sessions: Sessions<R>,
+) -> impl FnOnce(&mut ServiceConfig) {
+    move |api| {
+        let auth = BearerAuth::new(sessions.clone());
+        api.app_data(sessions)
+            .service(
+                web::resource("/v1/sessions")
+                    .route(web::post().to(sessions::create::<R>))
+                    .default_service(not_allowed("POST")),
+            )
+            .service(
+                web::resource("/v1/session")
+                    .route(get().to(session::show).wrap(auth))
+                    .route(web::delete().to(session::delete::<R>))
+                    .default_service(not_allowed("GET, HEAD, DELETE")),
+            )
+            .service(
+                web::resource("/v1/session/ttl")
+                    .route(get().to(session::ttl::<R>))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource("/health")
+                    .route(get().to(health::health))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource("/health/live")
+                    .route(get().to(health::live))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource("/health/ready")
+                    .route(get().to(health::ready))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .default_service(web::to(not_found));
+    }
+}
+
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+fn not_allowed(allow: &'static str) -> Route {
+    web::to(
+        move || async move { Err::<HttpResponse, ApiError>(ApiError::MethodNotAllowed { allow }) },
+    )
+}
+
+async fn not_found() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NotFound)
+}

@@ -1,0 +1,46 @@
+//! `/v1/session`: the session that the bearer token opens.
+
+use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
+use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
+use tee_session_domain::SessionRepository;
+
+use super::Sessions;
+use crate::{
+    body::{SessionBody, TtlBody},
+    problem::ApiError,
+};
+
+/// `GET`: the session; it slides.
+pub(super) async fn show(current: CurrentSession) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(SessionBody::new(&current))
+}
+
+/// `DELETE`: logout.
+pub(super) async fn delete<R: SessionRepository>(
+    token: BearerToken,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    if sessions.delete(&token.0).await? {
+        Ok(HttpResponse::NoContent()
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .finish())
+    } else {
+        Err(AuthError::InvalidToken.into())
+    }
+}
+
+/// `GET ttl`: what is left of the session; it does not slide.
+pub(super) async fn ttl<R: SessionRepository>(
+    token: BearerToken,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let ttl = sessions
+        .ttl(&token.0)
+        .await?
+        .ok_or(AuthError::InvalidToken)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(TtlBody::from(ttl)))
+}

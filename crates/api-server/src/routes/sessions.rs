@@ -1,0 +1,37 @@
+//! `/v1/sessions`: for service clients.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, LOCATION},
+    web::{Data, Payload},
+};
+use tee_session_domain::{SessionId, SessionRepository};
+
+use super::Sessions;
+use crate::{
+    body::{CreateSession, CreatedSession},
+    problem::ApiError,
+    request_body::read_json,
+    service_client::Scope,
+    settings::ApiSettings,
+};
+
+/// `POST`: puts an upstream login behind a new token.
+pub(super) async fn create<R: SessionRepository>(
+    request: HttpRequest,
+    payload: Payload,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    settings
+        .service_clients
+        .authorize(request.headers(), Scope::Create)?;
+    let body = read_json(&request, payload, settings.max_body_bytes).await?;
+    let CreateSession { cookies, base_url } = CreateSession::parse(&body)?;
+    let new = sessions.store(cookies, base_url).await?;
+    let id = SessionId::of(&new.token);
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("/v1/sessions/{id}")))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(CreatedSession::new(&new, id)))
+}

@@ -1,0 +1,112 @@
+use actix_web::http::header::{HeaderName, HeaderValue};
+use rstest::rstest;
+
+use super::*;
+
+/// `printf s3cret | sha256sum`
+const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
+/// `printf another | sha256sum`
+const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
+
+fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    headers
+}
+
+fn basic(credentials: &str) -> String {
+    format!("Basic {}", STANDARD.encode(credentials))
+}
+
+fn clients() -> ServiceClients {
+    let ci = ServiceClient::new("ci", &[ANOTHER, S3CRET], vec![Scope::Create]).unwrap();
+    ServiceClients::new(vec![ci])
+}
+
+#[rstest]
+#[case::first_secret("ci:another")]
+#[case::second_secret("ci:s3cret")]
+fn lets_a_client_in_that_knows_one_of_its_secrets(#[case] credentials: &str) {
+    let headers = headers(&[("authorization", &basic(credentials))]);
+    assert!(clients().authorize(&headers, Scope::Create).is_ok());
+}
+
+#[rstest]
+#[case::wrong_secret(&[("authorization", &*basic("ci:wrong"))])]
+#[case::unknown_name(&[("authorization", &*basic("cd:s3cret"))])]
+#[case::empty_secret(&[("authorization", &*basic("ci:"))])]
+#[case::no_colon(&[("authorization", &*basic("ci"))])]
+#[case::the_hash_itself(&[("authorization", &*basic(&format!("ci:{S3CRET}")))])]
+#[case::nothing(&[])]
+#[case::bearer(&[("authorization", "Bearer x")])]
+#[case::not_base64(&[("authorization", "Basic ???")])]
+#[case::twice(&[("authorization", &*basic("ci:s3cret")), ("authorization", &*basic("ci:s3cret"))])]
+#[case::too_long(&[("authorization", &*basic(&"x".repeat(2_000)))])]
+fn refuses_everybody_else(#[case] fields: &[(&'static str, &str)]) {
+    let refused = clients().authorize(&headers(fields), Scope::Create);
+    assert!(
+        matches!(refused, Err(ApiError::InvalidClient)),
+        "{refused:?}"
+    );
+}
+
+#[rstest]
+#[case::no_host(&[])]
+#[case::localhost(&[("host", "localhost")])]
+#[case::localhost_with_port(&[("host", "LOCALHOST:8000")])]
+#[case::ipv4(&[("host", "127.0.0.1:8000")])]
+#[case::other_loopback_address(&[("host", "127.9.9.9")])]
+#[case::ipv6(&[("host", "[::1]:8000")])]
+#[case::ipv6_without_port(&[("host", "[::1]")])]
+fn without_clients_a_direct_request_is_let_in(#[case] fields: &[(&'static str, &str)]) {
+    let none = ServiceClients::default();
+    assert!(none.authorize(&headers(fields), Scope::Create).is_ok());
+}
+
+#[rstest]
+#[case::forwarded(&[("forwarded", "for=1.2.3.4")])]
+#[case::forwarded_for(&[("x-forwarded-for", "1.2.3.4")])]
+#[case::forwarded_host(&[("host", "127.0.0.1"), ("x-forwarded-host", "golf.example")])]
+#[case::foreign_host(&[("host", "golf.example")])]
+#[case::foreign_host_with_port(&[("host", "golf.example:8000")])]
+#[case::foreign_address(&[("host", "10.0.0.1:8000")])]
+#[case::deceptive_name(&[("host", "localhost.golf.example")])]
+#[case::deceptive_number(&[("host", "127.0.0.1.golf.example:80")])]
+#[case::empty_host(&[("host", "")])]
+fn without_clients_a_proxied_request_is_refused(#[case] fields: &[(&'static str, &str)]) {
+    let refused = ServiceClients::default().authorize(&headers(fields), Scope::Create);
+    assert!(
+        matches!(refused, Err(ApiError::ProxiedWithoutClients)),
+        "{refused:?}"
+    );
+}
+
+#[rstest]
+#[case::no_id("", &[S3CRET], vec![Scope::Create], InvalidServiceClient::Id)]
+#[case::colon_in_id("a:b", &[S3CRET], vec![Scope::Create], InvalidServiceClient::Id)]
+#[case::no_secret("a", &[], vec![Scope::Create], InvalidServiceClient::Secret)]
+#[case::short_secret("a", &["abc"], vec![Scope::Create], InvalidServiceClient::Secret)]
+#[case::not_hexadecimal("a", &["+".repeat(64).leak() as &str], vec![Scope::Create], InvalidServiceClient::Secret)]
+#[case::no_scope("a", &[S3CRET], vec![], InvalidServiceClient::Scopes)]
+fn an_unsound_client_is_refused(
+    #[case] id: &str,
+    #[case] secrets: &[&str],
+    #[case] scopes: Vec<Scope>,
+    #[case] error: InvalidServiceClient,
+) {
+    assert_eq!(ServiceClient::new(id, secrets, scopes).unwrap_err(), error);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let debug = format!("{:?}", clients());
+    assert!(
+        debug.contains("ci") && !debug.contains("1e, ") && !debug.contains("30, 193"),
+        "{debug}"
+    );
+}

@@ -1,0 +1,77 @@
+//! What the server is told.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tee_session_domain::SessionPolicy;
+
+use crate::ServiceClients;
+
+/// What an [`Application`](crate::Application) is told. Start from [`Default`].
+///
+/// ```
+/// use tee_session_api_server::ApiSettings;
+///
+/// let settings = ApiSettings { workers: 1, ..ApiSettings::default() };
+/// assert!(settings.address.ip().is_loopback());
+/// ```
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Where to listen; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// How many worker threads; each gets a repository of its own.
+    pub workers: usize,
+    /// How long sessions live.
+    pub policy: SessionPolicy,
+    /// The store behind the repository, as `/health` names it.
+    pub store: StoreKind,
+    /// Most bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Whether `/health/ready` is 503 while the store is away, and not only before it was there.
+    pub readiness_requires_store: bool,
+    /// How long to go on serving, not ready any more, after the stop was asked for.
+    pub shutdown_delay: Duration,
+    /// How long requests in flight have to finish after that.
+    pub shutdown_timeout: Duration,
+    /// Where to serve `/metrics`; `None`: nowhere, and nothing is counted.
+    pub metrics_address: Option<SocketAddr>,
+    /// Who may create sessions; none: anybody who can reach a loopback address.
+    pub service_clients: ServiceClients,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            policy: SessionPolicy::default(),
+            store: StoreKind::Memory,
+            max_body_bytes: 65_536,
+            readiness_requires_store: true,
+            shutdown_delay: Duration::ZERO,
+            shutdown_timeout: Duration::from_secs(15),
+            metrics_address: None,
+            service_clients: ServiceClients::default(),
+        }
+    }
+}
+
+/// The store behind the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreKind {
+    /// Sessions live in this process and end with it.
+    Memory,
+    /// Sessions live in Redis.
+    Redis,
+}
+
+impl StoreKind {
+    /// The name in `/health` and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+        }
+    }
+}

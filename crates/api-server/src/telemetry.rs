@@ -1,0 +1,197 @@
+//! Logs: how they are written, and what the span of a request says.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    str::FromStr,
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderMap, HeaderValue},
+};
+use thiserror::Error;
+use tracing::{Span, level_filters::LevelFilter};
+use tracing_actix_web::RootSpanBuilder;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
+use uuid::Uuid;
+
+/// Longer ids of requests are not taken over.
+const MAX_REQUEST_ID_LEN: usize = 128;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One JSON object a line, for collectors.
+    #[default]
+    Json,
+    /// One line of text, for people.
+    Text,
+}
+
+impl LogFormat {
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = UnknownLogFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Json, Self::Text];
+        all.into_iter()
+            .find(|format| format.as_str() == name)
+            .ok_or(UnknownLogFormat)
+    }
+}
+
+/// There is no such log format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the log format must be json or text")]
+pub struct UnknownLogFormat;
+
+/// Writes out what is left of the log when it is dropped: hold it until the process ends.
+#[must_use = "the log stops when this is dropped"]
+#[derive(Debug)]
+pub struct LogGuard {
+    _worker: WorkerGuard,
+}
+
+/// Logs to standard output from now on: events of this project from `level` on, warnings of
+/// the libraries.
+///
+/// Lines are written by a thread of their own, so that a slow reader never holds up a request;
+/// when that thread falls far behind, lines are dropped rather than requests.
+///
+/// # Errors
+/// When the process logs already.
+pub fn start_logging(
+    level: LevelFilter,
+    format: LogFormat,
+) -> Result<LogGuard, tracing::subscriber::SetGlobalDefaultError> {
+    let (writer, worker) = NonBlockingBuilder::default().finish(io::stdout());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Text => lines.with_ansi(io::stdout().is_terminal()).boxed(),
+    };
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("tee_session", level);
+    tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)))?;
+    Ok(LogGuard { _worker: worker })
+}
+
+/// Names a request in logs and in its answer: what `X-Request-Id` says when that is sane, and
+/// a new name otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut fields = headers.get_all("x-request-id");
+        let given = match (fields.next(), fields.next()) {
+            (Some(field), None) => field.to_str().ok().filter(|id| is_sane(id)),
+            _ => None,
+        };
+        Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+
+    pub(crate) fn header_value(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Letters, digits and the separators that ids have: nothing that a log could take for more.
+fn is_sane(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_LEN).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
+}
+
+/// The span around a request: its method, route, id and status. No path, no query, no header
+/// field: they may hold what does not belong into a log.
+pub(crate) struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let request_id = request.extensions().get::<RequestId>().cloned();
+        tracing::info_span!(
+            "request",
+            method = %request.method(),
+            route = request.match_pattern().as_deref().unwrap_or("unmatched"),
+            request_id = request_id.as_ref().map(tracing::field::display),
+            status = tracing::field::Empty,
+        )
+    }
+
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        let status = match outcome {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        span.record("status", status.as_u16());
+        span.in_scope(|| tracing::debug!("Request completed"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn id_of(fields: &[&[u8]]) -> String {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            let name = actix_web::http::header::HeaderName::from_static("x-request-id");
+            headers.append(name, HeaderValue::from_bytes(field).unwrap());
+        }
+        RequestId::of(&headers).to_string()
+    }
+
+    #[rstest]
+    #[case::uuid("0193a1b2-0000-7000-8000-000000000000")]
+    #[case::trace_id("4bf92f3577b34da6a3ce929d0e0e4736")]
+    #[case::amazon("Root=1-67891233-abcdef012345678912345678")]
+    fn a_sane_id_is_taken_over(#[case] id: &str) {
+        assert_eq!(id_of(&[id.as_bytes()]), id);
+    }
+
+    #[rstest]
+    #[case::none(&[])]
+    #[case::empty(&[b"".as_slice()])]
+    #[case::space(&[b"a b".as_slice()])]
+    #[case::quote(&[b"a\"b".as_slice()])]
+    #[case::not_ascii(&[b"\xff".as_slice()])]
+    #[case::too_long(&[[b'a'; 129].as_slice()])]
+    #[case::twice(&[b"a".as_slice(), b"b"])]
+    fn anything_else_gets_a_new_id(#[case] fields: &[&[u8]]) {
+        let id = id_of(fields);
+        assert_eq!(id.len(), 36, "{id}");
+        assert_ne!(id, id_of(fields));
+    }
+}

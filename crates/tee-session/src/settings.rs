@@ -1,0 +1,227 @@
+//! Settings: from text to what the other crates take.
+
+mod keys;
+mod service_clients;
+mod sources;
+
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use tee_session_api_server::{ApiSettings, LogFormat, StoreKind};
+use tee_session_domain::{PolicyError, SessionPolicy};
+use tee_session_redis_adapter::{RedisSettings, StorageFormat};
+use tracing::level_filters::LevelFilter;
+
+pub(crate) use self::{
+    keys::KEYS,
+    sources::{Problems, Sources},
+};
+use self::{service_clients::parse_service_clients, sources::Problem};
+
+const NO_CLIENTS_OFF_LOOPBACK: &str = "service_clients must name at least one client when api_host \
+     is not a loopback address, or everybody could create sessions: add a client, or listen on \
+     127.0.0.1";
+
+/// Every setting, valid.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) api: ApiSettings,
+    /// `None`: the embedded store.
+    pub(crate) redis: Option<RedisSettings>,
+    pub(crate) memory_max_sessions: usize,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Takes every setting from its source, or tells all that is wrong.
+    pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
+        let mut reader = Reader {
+            sources,
+            problems: Vec::new(),
+        };
+        let api = reader.api_settings();
+        let redis = reader.redis_settings();
+        let settings = Self {
+            api: ApiSettings {
+                store: if redis.is_some() {
+                    StoreKind::Redis
+                } else {
+                    StoreKind::Memory
+                },
+                ..api
+            },
+            redis,
+            memory_max_sessions: reader.number("memory_max_sessions", 1..=100_000_000),
+            log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
+            log_format: reader.from_str("log_format"),
+        };
+        if reader.problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Problems(reader.problems))
+        }
+    }
+}
+
+struct Reader<'a> {
+    sources: &'a Sources,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn api_settings(&mut self) -> ApiSettings {
+        let address = self
+            .address("api_host", "api_port", 0)
+            .unwrap_or(UNKNOWN_ADDRESS);
+        let service_clients = self.parsed("service_clients", parse_service_clients, <_>::default());
+        if service_clients.is_empty() && !address.ip().is_loopback() {
+            self.problem("service_clients", NO_CLIENTS_OFF_LOOPBACK);
+        }
+        ApiSettings {
+            address,
+            workers: match self.number("workers", 0..=1_024) {
+                0 => ApiSettings::default().workers,
+                workers => workers,
+            },
+            policy: self.policy(),
+            max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
+            readiness_requires_store: self.switch("readiness_requires_store"),
+            shutdown_delay: Duration::from_secs(self.number("shutdown_delay", 0..=3_600)),
+            shutdown_timeout: Duration::from_secs(self.number("shutdown_timeout", 1..=3_600)),
+            metrics_address: self
+                .sources
+                .is_set("metrics_port")
+                .then(|| self.address("metrics_host", "metrics_port", 0))
+                .flatten(),
+            service_clients,
+            ..ApiSettings::default()
+        }
+    }
+
+    fn policy(&mut self) -> SessionPolicy {
+        let longest = SessionPolicy::MAX.as_secs();
+        let idle_timeout = Duration::from_secs(self.number("session_ttl", 1..=longest));
+        let lifetime = self.number("session_max_lifetime", 0..=longest);
+        let lifetime = (lifetime > 0).then(|| Duration::from_secs(lifetime));
+        SessionPolicy::new(idle_timeout, lifetime).unwrap_or_else(|error| {
+            let key = match error {
+                PolicyError::IdleTimeout => "session_ttl",
+                PolicyError::AbsoluteLifetime => "session_max_lifetime",
+            };
+            self.problem(key, error);
+            SessionPolicy::default()
+        })
+    }
+
+    fn redis_settings(&mut self) -> Option<RedisSettings> {
+        let format: StorageFormat = self.from_str("storage_format");
+        let timeout = Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000));
+        if !self.sources.is_set("redis_url") {
+            return None;
+        }
+        let settings = self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
+        Some(
+            settings
+                .with_command_timeout(timeout)
+                .with_storage_format(format),
+        )
+    }
+
+    fn address(
+        &mut self,
+        host: &'static str,
+        port: &'static str,
+        lowest: u16,
+    ) -> Option<SocketAddr> {
+        let port = self.number(port, lowest..=u16::MAX);
+        self.parsed(
+            host,
+            |name| match (name, port).to_socket_addrs().map(|mut found| found.next()) {
+                Ok(Some(address)) => Ok(Some(address)),
+                _ => Err("must be an IP address, or a name that resolves to one"),
+            },
+            None,
+        )
+    }
+
+    fn number<T>(&mut self, key: &'static str, range: RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let lowest = *range.start();
+        self.parsed(
+            key,
+            |text| match text.parse() {
+                Ok(number) if range.contains(&number) => Ok(number),
+                _ => Err(format!(
+                    "must be a whole number from {lowest} to {}",
+                    range.end()
+                )),
+            },
+            lowest,
+        )
+    }
+
+    fn switch(&mut self, key: &'static str) -> bool {
+        self.parsed(
+            key,
+            |text| text.parse().map_err(|_| "must be true or false"),
+            false,
+        )
+    }
+
+    fn from_str<T>(&mut self, key: &'static str) -> T
+    where
+        T: FromStr<Err: Display> + Default,
+    {
+        self.parsed(key, str::parse, T::default())
+    }
+
+    /// Parses one setting. What is wrong is noted; `stand_in` then goes on in its place.
+    fn parsed<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+        stand_in: T,
+    ) -> T {
+        match parse(self.sources.text(key)) {
+            Ok(value) => value,
+            Err(allowed) => {
+                self.problem(key, allowed);
+                stand_in
+            }
+        }
+    }
+
+    fn problem(&mut self, key: &'static str, allowed: impl Display) {
+        let source = self.sources.source(key).to_string();
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            source,
+            allowed: allowed.to_string(),
+        });
+    }
+}
+
+/// Stands in for an address that cannot be used, without causing further complaints.
+const UNKNOWN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
+    match text.to_ascii_uppercase().as_str() {
+        "ERROR" => Ok(LevelFilter::ERROR),
+        "WARN" => Ok(LevelFilter::WARN),
+        "INFO" => Ok(LevelFilter::INFO),
+        "DEBUG" => Ok(LevelFilter::DEBUG),
+        "TRACE" => Ok(LevelFilter::TRACE),
+        _ => Err("must be ERROR, WARN, INFO, DEBUG or TRACE"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The settings by name: the one table that file, environment, flags and help follow.
+
+/// One setting. Its name is `session_ttl` in the file, `TSA_SESSION_TTL` in the environment and
+/// `--session-ttl` as a flag.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// The default as text; empty: not set.
+    pub(crate) default: &'static str,
+    pub(crate) value_name: &'static str,
+    pub(crate) help: &'static str,
+    /// Never shown, and also readable from a file named by `<name>_file`.
+    pub(crate) is_secret: bool,
+}
+
+impl Key {
+    const fn new(
+        name: &'static str,
+        default: &'static str,
+        value_name: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            default,
+            value_name,
+            help,
+            is_secret: false,
+        }
+    }
+
+    const fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
+        }
+    }
+
+    /// The names under which it can be given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let file = self.is_secret.then(|| format!("{}_file", self.name));
+        [Some(self.name.to_owned()), file].into_iter().flatten()
+    }
+
+    pub(crate) fn full_help(&self) -> String {
+        let default = if self.default.is_empty() {
+            "not set"
+        } else {
+            self.default
+        };
+        let file = if self.is_secret {
+            ", or from a file with the suffix -file"
+        } else {
+            ""
+        };
+        format!(
+            "{}{file} [env: {}] [default: {default}]",
+            self.help,
+            environment_name(self.name)
+        )
+    }
+
+    pub(crate) fn file_help(&self) -> String {
+        format!("File to read --{} from", self.name.replace('_', "-"))
+    }
+}
+
+pub(crate) fn environment_name(name: &str) -> String {
+    format!("TSA_{}", name.to_ascii_uppercase())
+}
+
+/// Every setting.
+pub(crate) const KEYS: &[Key] = &[
+    Key::new("api_host", "127.0.0.1", "HOST", "Address to listen on"),
+    Key::new("api_port", "8000", "PORT", "Port to listen on; 0 picks a free one"),
+    Key::new("workers", "0", "N", "HTTP worker threads, each with its own Redis connection; 0: one per core"),
+    Key::new("redis_url", "", "URL", "Redis to keep sessions in; not set: they live in this process and end with it").secret(),
+    Key::new("redis_command_timeout_ms", "500", "MS", "Milliseconds one Redis command may take; an answer takes at most twice this"),
+    Key::new("storage_format", "plain", "FORMAT", "What is written to Redis: plain"),
+    Key::new("memory_max_sessions", "100000", "N", "Most live sessions in the embedded store"),
+    Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; slides at each access"),
+    Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
+    Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
+    Key::new("readiness_requires_store", "true", "BOOL", "Whether /health/ready is 503 while the store is away, not only before it was there"),
+    Key::new("shutdown_delay", "0", "SECONDS", "Time to go on serving after a stop was asked for, so that load balancers notice"),
+    Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after that"),
+    Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on"),
+    Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
+    Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
+    Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
+    Key::new("service_clients", "", "JSON", "Who may create sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; required off loopback").secret(),
+];

@@ -1,0 +1,245 @@
+//! Where settings come from: defaults, file, environment, flags; the later wins.
+
+use std::{collections::HashMap, env, fmt, fs, path::PathBuf};
+
+use super::keys::{KEYS, Key, environment_name};
+
+/// The text of every setting that is given somewhere, and where.
+#[derive(Debug)]
+pub(crate) struct Sources(HashMap<&'static str, Given>);
+
+struct Given {
+    text: String,
+    source: Source,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}", self.source)
+    }
+}
+
+/// Where a setting's text stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    Flag(String),
+    /// In a file of its own, which another source names.
+    SecretFile(PathBuf, Box<Source>),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::SecretFile(path, source) => write!(f, "{}, named by {source}", path.display()),
+        }
+    }
+}
+
+impl Sources {
+    /// Reads the file (or the one that `TSA_CONFIG` names) and the environment; `flags` are
+    /// pairs of name and text.
+    pub(crate) fn read(
+        file: Option<PathBuf>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Self, Problems> {
+        let file = file.or_else(|| env::var_os("TSA_CONFIG").map(PathBuf::from));
+        let environment = KEYS.iter().flat_map(Key::names).filter_map(|name| {
+            let variable = environment_name(&name);
+            let text = env::var(&variable).ok()?;
+            Some((name, text, Source::Environment(variable)))
+        });
+        let flags = flags.into_iter().map(|(name, text)| {
+            let flag = name.replace('_', "-");
+            (name, text, Source::Flag(flag))
+        });
+        let mut problems = Vec::new();
+        let mut sources = Self(HashMap::new());
+        sources.take_layer(
+            file.map_or_else(Vec::new, |path| read_file(path, &mut problems)),
+            &mut problems,
+        );
+        sources.take_layer(environment.collect(), &mut problems);
+        sources.take_layer(flags.collect(), &mut problems);
+        if problems.is_empty() {
+            Ok(sources)
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    /// The text of a setting: as given last, or its default.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0
+            .get(name)
+            .map_or_else(|| default_of(name), |given| &given.text)
+    }
+
+    /// Where that text stands.
+    pub(crate) fn source(&self, name: &str) -> &Source {
+        self.0
+            .get(name)
+            .map_or(&Source::Default, |given| &given.source)
+    }
+
+    /// Whether it has any text: an empty one stands for "not set".
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    fn take_layer(&mut self, layer: Vec<(String, String, Source)>, problems: &mut Vec<Problem>) {
+        let mut taken = Vec::new();
+        for (name, text, source) in layer {
+            let Some(key) = KEYS
+                .iter()
+                .find(|key| key.names().any(|known| known == name))
+            else {
+                let allowed = "there is no such setting; tee-session --help lists them".to_owned();
+                problems.push(Problem {
+                    key: name,
+                    source: source.to_string(),
+                    allowed,
+                });
+                continue;
+            };
+            if taken.contains(&key.name) {
+                let allowed = format!("give {0} or {0}_file, not both", key.name);
+                problems.push(Problem {
+                    key: name,
+                    source: source.to_string(),
+                    allowed,
+                });
+                continue;
+            }
+            taken.push(key.name);
+            let given = if name == key.name {
+                Ok(Given { text, source })
+            } else {
+                read_secret(&name, text, source)
+            };
+            match given {
+                Ok(given) => drop(self.0.insert(key.name, given)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+}
+
+/// One line for each setting: name, value (secrets left out) and source.
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for key in KEYS {
+            let value = match self.text(key.name) {
+                "" => "(not set)",
+                _ if key.is_secret => "(set, not shown)",
+                text => text,
+            };
+            writeln!(f, "{:<25} {value:<20} {}", key.name, self.source(key.name))?;
+        }
+        Ok(())
+    }
+}
+
+fn default_of(name: &str) -> &'static str {
+    KEYS.iter()
+        .find(|key| key.name == name)
+        .map_or("", |key| key.default)
+}
+
+fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Problem> {
+    let path = PathBuf::from(path);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let text = text.trim_end_matches(['\r', '\n']).to_owned();
+            Ok(Given {
+                text,
+                source: Source::SecretFile(path, Box::new(source)),
+            })
+        }
+        Err(error) => Err(Problem {
+            key: name.to_owned(),
+            source: source.to_string(),
+            allowed: format!("{} cannot be read: {error}", path.display()),
+        }),
+    }
+}
+
+fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String, Source)> {
+    let source = Source::File(path.clone());
+    let mut problem = |allowed: String| {
+        let (key, source) = ("config".to_owned(), source.to_string());
+        problems.push(Problem {
+            key,
+            source,
+            allowed,
+        });
+        Vec::new()
+    };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return problem(format!("it cannot be read: {error}")),
+    };
+    match text.parse::<toml::Table>() {
+        Ok(table) => table
+            .into_iter()
+            .map(|(name, value)| (name, text_of(value), source.clone()))
+            .collect(),
+        // The parser's full message shows the line, which may hold a secret.
+        Err(error) => {
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start].lines().count().max(1));
+            problem(format!(
+                "it is not valid TOML: {} (line {line})",
+                error.message()
+            ))
+        }
+    }
+}
+
+/// A TOML value in the spelling of the environment: plain text, lists separated by commas,
+/// tables as JSON.
+fn text_of(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        toml::Value::Array(items) if items.iter().all(|item| !item.is_table()) => {
+            items.into_iter().map(text_of).collect::<Vec<_>>().join(",")
+        }
+        value @ (toml::Value::Array(_) | toml::Value::Table(_)) => {
+            serde_json::to_string(&value).unwrap_or_default()
+        }
+        value => value.to_string(),
+    }
+}
+
+/// Everything that is wrong with the settings, one line each.
+#[derive(Debug)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+/// One setting that cannot be used. Its text is not shown: it may be a secret.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) key: String,
+    pub(crate) source: String,
+    pub(crate) allowed: String,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Problem {
+            key,
+            source,
+            allowed,
+        } in &self.0
+        {
+            writeln!(f, "tee-session: {key} ({source}): {allowed}")?;
+        }
+        Ok(())
+    }
+}
