@@ -9,7 +9,7 @@ use std::{
 use fred::{
     clients::Client,
     interfaces::ClientLike,
-    types::{Builder, config::Config},
+    types::{Builder, CustomCommand, Value, config::Config},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -89,6 +89,26 @@ impl RedisProcess {
     /// A client of its own, to look at what is stored.
     pub async fn client(&self) -> Client {
         connected_client(&self.url()).await
+    }
+
+    /// Sends any command and gives its reply (`CONFIG SET maxmemory 1`, ...).
+    pub async fn command(&self, words: &[&str]) -> Value {
+        let (name, arguments) = words.split_first().expect("a command has a name");
+        let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
+        let arguments = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        let client = self.client().await;
+        let reply = client.custom::<Value, String>(command, arguments).await;
+        client.quit().await.expect("the client can leave");
+        reply.expect("Redis takes the command")
+    }
+
+    /// How many clients are connected, not counting the one that asks.
+    pub async fn client_count(&self) -> usize {
+        let list = self.command(&["CLIENT", "LIST"]).await;
+        list.as_str().expect("a list as text").lines().count() - 1
     }
 
     /// Ends it at once (SIGKILL); what it did not persist is lost.

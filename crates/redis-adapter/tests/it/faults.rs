@@ -1,17 +1,10 @@
 //! What Redis refuses, and what that means to the caller.
 
-use fred::{clients::Client, interfaces::ClientLike, types::CustomCommand};
 use rstest::rstest;
 use tee_session_domain::{RepositoryError, SessionError};
 use tee_session_test_support::RedisProcess;
 
 use crate::{base_url, cookies, sessions};
-
-async fn command<const N: usize>(redis: &Client, name: &'static str, arguments: [&str; N]) {
-    let arguments = arguments.map(str::to_owned).to_vec();
-    let command = CustomCommand::new_static(name, None::<u16>, false);
-    let _: fred::types::Value = redis.custom(command, arguments).await.unwrap();
-}
 
 #[tokio::test]
 async fn out_of_memory_is_full_for_new_sessions_only() {
@@ -21,9 +14,10 @@ async fn out_of_memory_is_full_for_new_sessions_only() {
         sessions.store(cookies(), base_url()).await.unwrap(),
         sessions.store(cookies(), base_url()).await.unwrap(),
     );
-    let admin = redis.client().await;
-    command(&admin, "CONFIG", ["SET", "maxmemory-policy", "noeviction"]).await;
-    command(&admin, "CONFIG", ["SET", "maxmemory", "1"]).await;
+    redis
+        .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let error = sessions.store(cookies(), base_url()).await.unwrap_err();
     assert!(
         matches!(
@@ -34,7 +28,7 @@ async fn out_of_memory_is_full_for_new_sessions_only() {
     );
     sessions.get(&kept.token).await.unwrap();
     assert!(sessions.delete(&ended.token).await.unwrap());
-    command(&admin, "CONFIG", ["SET", "maxmemory", "0"]).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
     sessions.store(cookies(), base_url()).await.unwrap();
 }
 
@@ -49,13 +43,9 @@ async fn a_missing_permission_is_unavailable_and_names_the_command(
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let admin = redis.client().await;
-    command(
-        &admin,
-        "ACL",
-        ["SETUSER", "default", &format!("-{permission}")],
-    )
-    .await;
+    redis
+        .command(&["ACL", "SETUSER", "default", &format!("-{permission}")])
+        .await;
     let error = sessions.get(&new.token).await.unwrap_err();
     let SessionError::Repository(RepositoryError::Unavailable { source }) = error else {
         panic!("{error:?}");
@@ -69,8 +59,7 @@ async fn a_missing_permission_is_unavailable_and_names_the_command(
 #[tokio::test]
 async fn serves_without_the_permission_to_ask_for_the_time() {
     let redis = RedisProcess::start().await;
-    let admin = redis.client().await;
-    command(&admin, "ACL", ["SETUSER", "default", "-time"]).await;
+    redis.command(&["ACL", "SETUSER", "default", "-time"]).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     sessions.get(&new.token).await.unwrap();
@@ -81,8 +70,7 @@ async fn a_session_lost_by_redis_is_not_found() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let admin = redis.client().await;
-    command(&admin, "FLUSHALL", []).await;
+    redis.command(&["FLUSHALL"]).await;
     let error = sessions.get(&new.token).await.unwrap_err();
     assert!(matches!(error, SessionError::NotFound), "{error:?}");
 }

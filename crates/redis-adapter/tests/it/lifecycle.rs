@@ -90,12 +90,10 @@ async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
 async fn a_connection_that_redis_kills_is_made_anew() {
     let redis = RedisProcess::start().await;
     let repository = connected(&redis.url()).await;
-    let admin = redis.client().await;
     for _ in 0..3 {
-        let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
-        let client = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
-        let killed: i64 = admin.custom(client, kill.to_vec()).await.unwrap();
-        assert!(killed >= 1);
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        let killed = redis.command(&kill).await.as_i64();
+        assert_eq!(killed, Some(1));
         eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
     }
 }
@@ -105,17 +103,11 @@ async fn a_server_that_became_a_replica_is_unavailable_and_never_answers_from_st
     let (redis, primary) = (RedisProcess::start().await, RedisProcess::start().await);
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let admin = redis.client().await;
-    let replica_of = |host: &str, port: &str| {
-        let command = fred::types::CustomCommand::new_static("REPLICAOF", None::<u16>, false);
-        admin.custom::<(), _>(command, vec![host.to_owned(), port.to_owned()])
-    };
-    replica_of("127.0.0.1", &primary.port().to_string())
-        .await
-        .unwrap();
+    let port = primary.port().to_string();
+    redis.command(&["REPLICAOF", "127.0.0.1", &port]).await;
     let error = sessions.get(&new.token).await.unwrap_err();
     assert!(error.to_string().contains("unavailable"), "{error:?}");
-    replica_of("NO", "ONE").await.unwrap();
+    redis.command(&["REPLICAOF", "NO", "ONE"]).await;
     eventually(RECOVERED_WITHIN, async || {
         sessions.store(cookies(), base_url()).await.is_ok()
     })
@@ -131,20 +123,13 @@ async fn an_outage_leaves_no_connection_and_no_client_behind() {
         redis.start_again().await;
         eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
     }
-    let admin = redis.client().await;
-    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
-    eventually(RECOVERED_WITHIN, async || {
-        let clients: String = admin.custom(list.clone(), vec!["LIST"]).await.unwrap();
-        clients.lines().count() == 2
-    })
-    .await;
+    eventually(RECOVERED_WITHIN, async || redis.client_count().await == 1).await;
 }
 
 #[tokio::test]
 async fn closes_within_its_bound_and_redis_sees_it_go() {
     let redis = RedisProcess::start().await;
     let repository = connected(&redis.url()).await;
-    let admin = redis.client().await;
     let closing = Instant::now();
     repository.close().await;
     assert!(
@@ -157,9 +142,7 @@ async fn closes_within_its_bound_and_redis_sees_it_go() {
         matches!(error, RepositoryError::Unavailable { .. }),
         "{error:?}"
     );
-    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
-    let clients: String = admin.custom(list, vec!["LIST"]).await.unwrap();
-    assert_eq!(clients.lines().count(), 1, "{clients}");
+    assert_eq!(redis.client_count().await, 0);
     repository.close().await;
 }
 
@@ -181,20 +164,14 @@ async fn closes_within_its_bound_when_redis_hangs() {
 #[tokio::test]
 async fn a_dropped_repository_ends_its_connections() {
     let redis = RedisProcess::start().await;
-    let admin = redis.client().await;
     let repository = RedisRepository::connect_pool(&settings(&redis.url()), 3);
     repository
         .wait_until_connected(RECOVERED_WITHIN)
         .await
         .unwrap();
-    let list = fred::types::CustomCommand::new_static("CLIENT", None::<u16>, false);
-    let clients = async || -> usize {
-        let clients: String = admin.custom(list.clone(), vec!["LIST"]).await.unwrap();
-        clients.lines().count()
-    };
-    assert_eq!(clients().await, 4);
+    assert_eq!(redis.client_count().await, 3);
     drop(repository);
-    eventually(RECOVERED_WITHIN, async || clients().await == 1).await;
+    eventually(RECOVERED_WITHIN, async || redis.client_count().await == 0).await;
 }
 
 #[tokio::test]

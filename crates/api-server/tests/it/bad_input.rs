@@ -1,0 +1,374 @@
+//! Bad input: a clear problem, nothing echoed, nothing stored.
+
+use reqwest::{Method, Response, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+
+const BARE: &str = r#"Bearer realm="tee-session""#;
+const UNKNOWN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
+async fn post(
+    app: &TestApp,
+    content_type: Option<&str>,
+    body: impl Into<reqwest::Body>,
+) -> Response {
+    let mut request = app.request(Method::POST, "/v1/sessions").body(body);
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    request.send().await.unwrap()
+}
+
+#[rstest]
+#[case::get("GET", "/v1/session")]
+#[case::ttl("GET", "/v1/session/ttl")]
+#[case::delete("DELETE", "/v1/session")]
+#[tokio::test]
+async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str) {
+    let app = TestApp::spawn(Store::Redis).await;
+    let rows: &[(Option<&str>, u16, &str)] = &[
+        (None, 401, "missing_token"),
+        (Some("Basic dXNlcjpwYXNz"), 401, "missing_token"),
+        (Some("Negotiate abc"), 401, "missing_token"),
+        (Some(UNKNOWN), 401, "missing_token"),
+        (Some("Bearer"), 400, "invalid_request"),
+        (Some("Bearer "), 400, "invalid_request"),
+        (Some("Bearer a b"), 400, "invalid_request"),
+        (Some("Bearer a,b"), 400, "invalid_request"),
+        (Some("Bearer a\tb"), 400, "invalid_request"),
+        (Some("Bearer token=\"x\""), 401, "invalid_token"),
+        (Some("Bearer x"), 401, "invalid_token"),
+        (
+            Some("Bearer 1B9D6BCD-BBFD-4B2D-9B5D-AB8DFBBD4BED"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer {1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed}"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer urn:uuid:1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer 1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer 00000000-0000-0000-0000-000000000000"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer ffffffff-ffff-ffff-ffff-ffffffffffff"),
+            401,
+            "invalid_token",
+        ),
+        (Some("Bearer session:*"), 401, "invalid_token"),
+        (
+            Some("Bearer 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed%00"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("bearer 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"),
+            401,
+            "invalid_token",
+        ),
+        (
+            Some("Bearer    1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"),
+            401,
+            "invalid_token",
+        ),
+    ];
+    let mut invalid_token_answers = Vec::new();
+    for (authorization, status, code) in rows {
+        let mut request = app.request(method.parse().unwrap(), path);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", *authorization);
+        }
+        let response = request.send().await.unwrap();
+        let challenge = response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        match *code {
+            "missing_token" => assert_eq!(challenge, BARE),
+            code => assert!(
+                challenge.contains(&format!("error=\"{code}\"")),
+                "{challenge}"
+            ),
+        }
+        let problem = assert_problem(response, *status, code).await;
+        if *code == "invalid_token" {
+            invalid_token_answers.push((challenge, problem));
+        }
+    }
+    let first = &invalid_token_answers[0];
+    assert!(
+        invalid_token_answers.iter().all(|answer| answer == first),
+        "one answer for all"
+    );
+}
+
+#[tokio::test]
+async fn a_token_elsewhere_than_in_the_header_is_not_looked_at() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let response = app.get(&format!("/v1/session?access_token={token}")).await;
+    assert_problem(response, 401, "missing_token").await;
+    let form = app
+        .request(Method::GET, "/v1/session")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("access_token={token}"));
+    assert_problem(form.send().await.unwrap(), 401, "missing_token").await;
+}
+
+#[tokio::test]
+async fn a_repeated_authorization_is_an_invalid_request() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let repeated = app
+        .request(Method::GET, "/v1/session")
+        .header("authorization", format!("Bearer {token}"))
+        .header("authorization", format!("Bearer {token}"));
+    assert_problem(repeated.send().await.unwrap(), 400, "invalid_request").await;
+}
+
+#[rstest]
+#[case::unknown_path("GET", "/nope", 404, None)]
+#[case::root("GET", "/", 404, None)]
+#[case::trailing_slash("GET", "/v1/session/", 404, None)]
+#[case::double_slash("GET", "//v1/session", 404, None)]
+#[case::encoded_slash("GET", "/v1%2fsession", 404, None)]
+#[case::session_by_id("GET", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q", 404, None)]
+#[case::method_of_sessions("GET", "/v1/sessions", 405, Some("POST"))]
+#[case::method_of_session("POST", "/v1/session", 405, Some("GET, HEAD, DELETE"))]
+#[case::method_of_ttl("DELETE", "/v1/session/ttl", 405, Some("GET, HEAD"))]
+#[case::method_of_health("POST", "/health", 405, Some("GET, HEAD"))]
+#[case::trace("TRACE", "/v1/session", 405, Some("GET, HEAD, DELETE"))]
+#[case::options("OPTIONS", "/v1/session", 405, Some("GET, HEAD, DELETE"))]
+#[case::invented("BREW", "/v1/sessions", 405, Some("POST"))]
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] status: u16,
+    #[case] allow: Option<&str>,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let response = app
+        .request(method.parse().unwrap(), path)
+        .send()
+        .await
+        .unwrap();
+    let allowed = response
+        .headers()
+        .get("allow")
+        .map(|allow| allow.to_str().unwrap().to_owned());
+    assert_eq!(allowed.as_deref(), allow);
+    assert!(
+        !response
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
+    let code = if status == 404 {
+        "not_found"
+    } else {
+        "method_not_allowed"
+    };
+    assert_problem(response, status, code).await;
+}
+
+#[rstest]
+#[case::none(None)]
+#[case::text(Some("text/plain"))]
+#[case::form(Some("application/x-www-form-urlencoded"))]
+#[case::multipart(Some("multipart/form-data; boundary=x"))]
+#[case::utf_16(Some("application/json; charset=utf-16"))]
+#[case::plus_json(Some("application/merge-patch+json"))]
+#[case::nonsense(Some("nonsense"))]
+#[tokio::test]
+async fn a_body_of_another_type_is_415(#[case] content_type: Option<&str>) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let response = post(&app, content_type, valid_body().to_string()).await;
+    assert_problem(response, 415, "unsupported_media_type").await;
+}
+
+#[rstest]
+#[case::gzip("gzip")]
+#[case::brotli("br")]
+#[case::nonsense("x")]
+#[tokio::test]
+async fn a_compressed_body_is_415(#[case] encoding: &str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let response = app
+        .request(Method::POST, "/v1/sessions")
+        .header("content-encoding", encoding)
+        .json(&valid_body())
+        .send()
+        .await
+        .unwrap();
+    assert_problem(response, 415, "unsupported_media_type").await;
+}
+
+#[rstest]
+#[case::json("application/json")]
+#[case::upper_case("Application/JSON")]
+#[case::charset("application/json; charset=utf-8")]
+#[case::quoted_charset("application/json; charset=\"UTF-8\"")]
+#[tokio::test]
+async fn json_in_utf_8_is_taken_however_it_is_named(#[case] content_type: &str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let response = post(&app, Some(content_type), valid_body().to_string()).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[rstest]
+#[case::empty("")]
+#[case::half("{\"cookies\": ")]
+#[case::trailing("{} {}")]
+#[case::single_quotes("{'cookies': {}}")]
+#[case::comment("{} /* s3cret */")]
+#[case::byte_order_mark("\u{feff}{}")]
+#[case::not_a_number("{\"cookies\": NaN}")]
+#[case::huge_number("{\"cookies\": 1e400}")]
+#[case::member_twice(
+    "{\"cookies\": {\"a\": \"s3cret\"}, \"cookies\": {\"a\": \"1\"}, \"base_url\": \"x\"}"
+)]
+#[case::cookie_twice("{\"cookies\": {\"a\": \"1\", \"a\": \"s3cret\"}, \"base_url\": \"x\"}")]
+#[case::unknown_member(
+    "{\"cookies\": {\"a\": \"1\"}, \"base_url\": \"https://golf.example\", \"s3cret\": 1}"
+)]
+#[case::lone_surrogate("{\"cookies\": {\"a\": \"\\ud800\"}, \"base_url\": \"x\"}")]
+#[tokio::test]
+async fn malformed_json_is_400_and_not_echoed(#[case] body: &'static str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let response = post(&app, Some("application/json"), body).await;
+    assert!(!response.headers().contains_key("www-authenticate"));
+    let problem = assert_problem(response, 400, "invalid_request").await;
+    assert!(!problem.to_string().contains("s3cret"), "{problem}");
+}
+
+#[tokio::test]
+async fn invalid_utf_8_and_deep_nesting_are_400() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let bodies: [Vec<u8>; 3] = [
+        b"{\"cookies\": {\"a\": \"\xff\"}}".to_vec(),
+        b"{\"cookies\": {\"a\": \"\xc0\x80\"}}".to_vec(),
+        "[".repeat(60_000).into_bytes(),
+    ];
+    for body in bodies {
+        let response = post(&app, Some("application/json"), body).await;
+        assert_problem(response, 400, "invalid_request").await;
+    }
+}
+
+#[rstest]
+#[case::no_object(json!([]), &[""])]
+#[case::null(json!(null), &[""])]
+#[case::empty(json!({}), &["/cookies", "/base_url"])]
+#[case::cookie_list(json!({"cookies": [], "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::cookie_number(json!({"cookies": {"a": 1}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::cookie_bool(json!({"cookies": {"a": true}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::no_cookie(json!({"cookies": {}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::name_with_space(json!({"cookies": {"a b": "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::name_not_ascii(json!({"cookies": {"ä": "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::name_too_long(json!({"cookies": {"n".repeat(257): "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::value_too_long(json!({"cookies": {"a": "v".repeat(4_097)}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::value_with_line_feed(json!({"cookies": {"a": "1\r\nSet-Cookie: x"}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::value_with_nul(json!({"cookies": {"a": "\u{0}"}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::value_with_delete(json!({"cookies": {"a": "\u{7f}"}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::url_number(json!({"cookies": {"a": "1"}, "base_url": 1}), &["/base_url"])]
+#[case::url_relative(json!({"cookies": {"a": "1"}, "base_url": "/x"}), &["/base_url"])]
+#[case::url_javascript(json!({"cookies": {"a": "1"}, "base_url": "javascript:alert(1)"}), &["/base_url"])]
+#[case::url_credentials(json!({"cookies": {"a": "1"}, "base_url": "https://u:p@golf.example"}), &["/base_url"])]
+#[case::url_fragment(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example/#x"}), &["/base_url"])]
+#[case::url_port(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example:0"}), &["/base_url"])]
+#[case::url_backslash(json!({"cookies": {"a": "1"}, "base_url": "https:\\\\golf.example"}), &["/base_url"])]
+#[case::url_control(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example/\u{0}"}), &["/base_url"])]
+#[case::url_too_long(json!({"cookies": {"a": "1"}, "base_url": format!("https://golf.example/{}", "p".repeat(2_048))}), &["/base_url"])]
+#[case::both(json!({"cookies": {"a": 1}, "base_url": "x"}), &["/cookies/a", "/base_url"])]
+#[tokio::test]
+async fn what_is_no_valid_session_is_422_with_pointers(
+    #[case] body: Value,
+    #[case] pointers: &[&str],
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let problem = assert_problem(app.post_session(&body).await, 422, "invalid_session").await;
+    let errors = problem["errors"].as_array().unwrap();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, pointers);
+    assert!(
+        errors
+            .iter()
+            .all(|error| !error["detail"].as_str().unwrap().is_empty())
+    );
+}
+
+#[rstest]
+#[case::semicolon(json!({"a": "x; Path=/"}))]
+#[case::unicode(json!({"a": "日本語"}))]
+#[case::dollar_name(json!({"$Version": "1"}))]
+#[case::host_prefix(json!({"__Host-id": "1"}))]
+#[case::names_differ_in_case(json!({"a": "1", "A": "2"}))]
+#[tokio::test]
+async fn unusual_cookies_are_kept_as_they_are(#[case] cookies: Value) {
+    let app = TestApp::spawn(Store::Redis).await;
+    let body = json!({"cookies": cookies, "base_url": "http://127.0.0.1:3000/"});
+    let created: Value = app.post_session(&body).await.json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let session: Value = app.get_session(token).await.json().await.unwrap();
+    assert_eq!(session["cookies"], cookies);
+    assert_eq!(session["base_url"], "http://127.0.0.1:3000/");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let app = TestApp::builder()
+        .with(|s| s.max_body_bytes = 2_000)
+        .spawn(Store::Memory)
+        .await;
+    let too_long = "x".repeat(2_001);
+    let response = post(&app, Some("application/json"), too_long.clone()).await;
+    assert_problem(response, 413, "payload_too_large").await;
+    let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(too_long)]);
+    let response = post(
+        &app,
+        Some("application/json"),
+        reqwest::Body::wrap_stream(chunks),
+    )
+    .await;
+    assert_problem(response, 413, "payload_too_large").await;
+    assert_eq!(
+        app.post_session(&valid_body()).await.status(),
+        StatusCode::CREATED
+    );
+}
+
+#[tokio::test]
+async fn a_body_where_none_is_expected_is_ignored() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let with_body = |method| {
+        app.request(method, "/v1/session")
+            .bearer_auth(&token)
+            .body("{\"unexpected\": true}")
+    };
+    assert_eq!(
+        with_body(Method::GET).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    let deleted = with_body(Method::DELETE).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
+    assert_eq!(app.get("/health").await.status(), StatusCode::OK);
+}

@@ -1,0 +1,124 @@
+//! What `/metrics` counts.
+
+use std::net::SocketAddr;
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::test_app::{Store, TestApp, valid_body};
+
+async fn app_with_metrics() -> TestApp {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    TestApp::builder()
+        .with(|settings| settings.metrics_address = Some(free))
+        .spawn(Store::Redis)
+        .await
+}
+
+async fn scrape(app: &TestApp) -> String {
+    let url = format!("http://{}/metrics", app.metrics_address.unwrap());
+    let response = app.client.get(url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    response.text().await.unwrap()
+}
+
+/// The value of the one line that begins with `name` and holds all of `labels`.
+fn value(scraped: &str, name: &str, labels: &[&str]) -> f64 {
+    let mut lines = scraped.lines().filter(|line| {
+        line.split(['{', ' ']).next() == Some(name)
+            && labels.iter().all(|label| line.contains(label))
+    });
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("no {name} with {labels:?} in {scraped}"));
+    assert_eq!(lines.next(), None);
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn requests_bearer_resolutions_and_store_commands_are_counted() {
+    let app = app_with_metrics().await;
+    let token = app.log_in().await;
+    for _ in 0..3 {
+        app.get_session(&token).await;
+    }
+    app.get_session("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
+        .await;
+    app.get("/v1/session").await;
+    app.get("/one-of-endless-paths").await;
+    app.post_session(&json!({})).await;
+    app.log_out(&token).await;
+    let scraped = scrape(&app).await;
+
+    let requests = "tee_session_http_request_duration_seconds_count";
+    let count = |labels: &[&str]| value(&scraped, requests, labels);
+    assert_eq!(
+        count(&[
+            r#"route="/v1/session""#,
+            r#"method="GET""#,
+            r#"status="200""#
+        ]),
+        3.0
+    );
+    assert_eq!(
+        count(&[
+            r#"route="/v1/session""#,
+            r#"method="GET""#,
+            r#"status="401""#
+        ]),
+        2.0
+    );
+    assert_eq!(
+        count(&[
+            r#"route="/v1/session""#,
+            r#"method="DELETE""#,
+            r#"status="204""#
+        ]),
+        1.0
+    );
+    assert_eq!(count(&[r#"route="/v1/sessions""#, r#"status="201""#]), 1.0);
+    assert_eq!(count(&[r#"route="/v1/sessions""#, r#"status="422""#]), 1.0);
+    assert_eq!(count(&[r#"route="unmatched""#, r#"status="404""#]), 1.0);
+
+    let resolutions = "tee_session_bearer_resolutions_total";
+    assert_eq!(
+        value(&scraped, resolutions, &[r#"outcome="resolved""#]),
+        4.0
+    );
+    assert_eq!(
+        value(&scraped, resolutions, &[r#"outcome="invalid_token""#]),
+        1.0
+    );
+    assert_eq!(
+        value(&scraped, resolutions, &[r#"outcome="missing_token""#]),
+        1.0
+    );
+
+    let commands = "tee_session_store_commands_total";
+    let fetched = [r#"operation="fetch_and_slide""#, r#"outcome="ok""#];
+    assert_eq!(value(&scraped, commands, &fetched), 3.0);
+    let missed = [r#"operation="fetch_and_slide""#, r#"outcome="not_found""#];
+    assert_eq!(value(&scraped, commands, &missed), 1.0);
+    assert_eq!(value(&scraped, commands, &[r#"operation="insert""#]), 1.0);
+    assert_eq!(value(&scraped, commands, &[r#"operation="remove""#]), 1.0);
+    let durations = "tee_session_store_command_duration_seconds_count";
+    assert_eq!(value(&scraped, durations, &fetched), 3.0);
+
+    assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
+    assert!(!scraped.contains(&token), "{scraped}");
+    assert!(!scraped.contains(&token[..8]), "{scraped}");
+}
+
+#[tokio::test]
+async fn metrics_are_not_served_with_the_api() {
+    let app = app_with_metrics().await;
+    assert_eq!(app.get("/metrics").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        app.post_session(&valid_body()).await.status(),
+        StatusCode::CREATED
+    );
+}

@@ -1,0 +1,248 @@
+//! Logging in, using, logging out.
+
+use std::{collections::HashSet, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+
+const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token", error_description="Invalid or expired session token""#;
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn full_session_lifecycle(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    let token = app.log_in().await;
+
+    let response = app.get_session(&token).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["cookies"], valid_body()["cookies"]);
+    assert_eq!(body["base_url"], "https://golf.example/members");
+
+    let response = app.get_ttl(&token).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let ttl: Value = response.json().await.unwrap();
+    assert!(
+        (1_790..=1_800).contains(&ttl["ttl"].as_u64().unwrap()),
+        "{ttl}"
+    );
+
+    let response = app.log_out(&token).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(response.text().await.unwrap(), "");
+
+    for response in [
+        app.get_session(&token).await,
+        app.get_ttl(&token).await,
+        app.log_out(&token).await,
+    ] {
+        assert_eq!(response.headers()["www-authenticate"], INVALID_TOKEN);
+        assert_problem(response, 401, "invalid_token").await;
+    }
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn store_session_returns_uuid_token(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    let response = app.post_session(&valid_body()).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let body: Value = response.json().await.unwrap();
+    let token = body["access_token"].as_str().unwrap();
+    let uuid = uuid::Uuid::parse_str(token).unwrap();
+    assert_eq!(uuid.get_version(), Some(uuid::Version::Random));
+    assert_eq!(uuid.hyphenated().to_string(), token);
+    assert_eq!(body["token_type"], "Bearer");
+    assert_eq!(body["expires_in"], 1_800);
+    assert!(body["expires_at"].as_str().unwrap().ends_with('Z'));
+    let session_id = body["session_id"].as_str().unwrap();
+    assert_eq!(session_id.len(), 22);
+    assert_eq!(location, format!("/v1/sessions/{session_id}"));
+    let session: Value = app.get_session(token).await.json().await.unwrap();
+    assert_eq!(session["session_id"], session_id);
+}
+
+#[tokio::test]
+async fn cookies_come_back_in_the_order_in_which_they_were_given() {
+    let app = TestApp::spawn(Store::Redis).await;
+    let body = r#"{"cookies": {"z": "1", "m": "2", "a": "3"}, "base_url": "https://golf.example"}"#;
+    let response = app
+        .request(Method::POST, "/v1/sessions")
+        .header("content-type", "application/json; charset=UTF-8")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let created: Value = response.json().await.unwrap();
+    let text = app
+        .get_session(created["access_token"].as_str().unwrap())
+        .await
+        .text()
+        .await;
+    assert!(
+        text.unwrap()
+            .contains(r#""cookies":{"z":"1","m":"2","a":"3"}"#)
+    );
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn session_expiry_behavior(#[case] store: Store) {
+    let app = TestApp::builder().policy(1, None).spawn(store).await;
+    let token = app.log_in().await;
+    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+    sleep(Duration::from_millis(1_200)).await;
+    assert_problem(app.get_session(&token).await, 401, "invalid_token").await;
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn sliding_window_ttl_refresh(#[case] store: Store) {
+    let app = TestApp::builder().policy(2, None).spawn(store).await;
+    let token = app.log_in().await;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+    }
+    // Asking for the time to live is no use of the session.
+    sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(app.get_ttl(&token).await.status(), StatusCode::OK);
+    sleep(Duration::from_millis(1_200)).await;
+    assert_problem(app.get_ttl(&token).await, 401, "invalid_token").await;
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn multiple_concurrent_sessions(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    let app = &app;
+    let sessions = (0..100).map(|n| async move {
+        let value = format!("value-{n}");
+        let body = json!({"cookies": {"n": value}, "base_url": "https://golf.example"});
+        let created: Value = app.post_session(&body).await.json().await.unwrap();
+        let token = created["access_token"].as_str().unwrap().to_owned();
+        let session: Value = app.get_session(&token).await.json().await.unwrap();
+        assert_eq!(session["cookies"]["n"], value);
+        token
+    });
+    let tokens: HashSet<_> = futures_util::future::join_all(sessions)
+        .await
+        .into_iter()
+        .collect();
+    assert_eq!(tokens.len(), 100);
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn the_absolute_lifetime_is_reported_and_ends_a_session_in_use(#[case] store: Store) {
+    let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
+    let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
+    assert_eq!(created["expires_in"], 2);
+    let token = created["access_token"].as_str().unwrap();
+    let session: Value = app.get_session(token).await.json().await.unwrap();
+    assert_eq!(session["expires_at"], created["expires_at"]);
+    for _ in 0..3 {
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(app.get_session(token).await.status(), StatusCode::OK);
+    }
+    sleep(Duration::from_millis(600)).await;
+    assert_problem(app.get_session(token).await, 401, "invalid_token").await;
+}
+
+#[tokio::test]
+async fn two_instances_share_sessions_and_a_logout_at_one_is_a_401_at_the_other_at_once() {
+    let redis = tee_session_test_support::TestRedis::start().await;
+    let one = TestApp::builder().spawn_on_redis(redis.url());
+    let other = TestApp::builder().spawn_on_redis(redis.url());
+    one.until_ready().await;
+    other.until_ready().await;
+    for _ in 0..20 {
+        let token = one.log_in().await;
+        assert_eq!(other.get_session(&token).await.status(), StatusCode::OK);
+        assert_eq!(one.log_out(&token).await.status(), StatusCode::NO_CONTENT);
+        assert_problem(other.get_session(&token).await, 401, "invalid_token").await;
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_without_a_body() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let head = app
+        .request(Method::HEAD, "/v1/session")
+        .bearer_auth(&token)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.status(), StatusCode::OK);
+    assert!(
+        head.headers()["content-length"]
+            .to_str()
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            > 100
+    );
+    assert_eq!(head.text().await.unwrap(), "");
+    let refused = app
+        .request(Method::HEAD, "/v1/session")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    for path in ["/health", "/health/live", "/health/ready"] {
+        let head = app.request(Method::HEAD, path).send().await.unwrap();
+        assert_eq!(head.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_full_embedded_store_is_503_store_full_and_keeps_its_sessions() {
+    let app = TestApp::builder()
+        .memory_capacity(1)
+        .spawn(Store::Memory)
+        .await;
+    let token = app.log_in().await;
+    let response = app.post_session(&valid_body()).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    assert_problem(response, 503, "store_full").await;
+    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_sane_id_and_gets_one_otherwise() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let with_id = |id: &str| {
+        app.request(Method::GET, "/health/live")
+            .header("x-request-id", id)
+    };
+    let response = with_id("abc-123").send().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "abc-123");
+    let response = with_id("not sane").send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap();
+    assert!(uuid::Uuid::parse_str(id).is_ok(), "{id}");
+    let response = app.get("/no-such-path").await;
+    assert!(response.headers().contains_key("x-request-id"));
+}
