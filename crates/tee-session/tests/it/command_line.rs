@@ -1,0 +1,128 @@
+//! Help, version, settings and exit codes.
+
+use std::process::Output;
+
+use rstest::rstest;
+use tokio::net::TcpListener;
+
+use crate::service::binary;
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let output = binary()
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output();
+    output.await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn help_teaches_commands_settings_sources_and_exit_codes() {
+    let help = run(&["--help"], &[]).await;
+    assert_eq!(help.status.code(), Some(0));
+    let help = text(&help.stdout);
+    for word in [
+        "serve",
+        "check-config",
+        "--config",
+        "--redis-url",
+        "--session-ttl",
+        "TSA_SESSION_TTL",
+        "[default: 1800]",
+        "Exit codes",
+        "curl",
+    ] {
+        assert!(help.contains(word), "{word} is missing in {help}");
+    }
+}
+
+#[tokio::test]
+async fn version_is_that_of_the_package() {
+    let version = run(&["--version"], &[]).await;
+    assert_eq!(
+        text(&version.stdout).trim(),
+        format!("tee-session {}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[tokio::test]
+async fn check_config_shows_settings_with_their_sources_and_no_secret() {
+    let environment = [
+        ("TSA_SESSION_TTL", "60"),
+        ("TSA_REDIS_URL", "redis://:s3cret@localhost"),
+        ("TSA_WORKERS", "3"),
+    ];
+    let shown = run(&["check-config", "--workers", "5"], &environment).await;
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    let words = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        words("session_ttl"),
+        "60 environment variable TSA_SESSION_TTL"
+    );
+    assert_eq!(words("workers"), "5 flag --workers");
+    assert_eq!(words("api_port"), "8000 default");
+    assert_eq!(
+        words("redis_url"),
+        "(set, not shown) environment variable TSA_REDIS_URL"
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[rstest]
+#[case::out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): must be")]
+#[case::off_loopback(&["--api-host", "0.0.0.0"], "service_clients must name at least one client")]
+#[case::no_such_file(&["--config", "/nowhere.toml"], "config (file /nowhere.toml): it cannot be read")]
+#[case::bad_url(&["--redis-url", "http://:s3cret@x"], "the Redis URL must begin with one of")]
+#[tokio::test]
+async fn bad_settings_end_it_with_2_and_one_line(#[case] flags: &[&str], #[case] said: &str) {
+    for command in ["serve", "check-config"] {
+        let output = run(&[&[command], flags].concat(), &[]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let problems = text(&output.stderr);
+        assert!(problems.contains(said), "{problems}");
+        assert!(!problems.contains("s3cret"), "{problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_environment_variable_is_named() {
+    let output = run(&[], &[("TSA_API_PORT", "eighty")]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let problems = text(&output.stderr);
+    assert!(
+        problems.contains("api_port (environment variable TSA_API_PORT)"),
+        "{problems}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_flag_ends_it_with_2() {
+    assert_eq!(
+        run(&["--sesion-ttl", "1"], &[]).await.status.code(),
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn a_taken_port_ends_it_with_1_and_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["--api-port", &port], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot be started on 127.0.0.1:{port}")),
+        "{said}"
+    );
+}

@@ -1,0 +1,169 @@
+//! The whole service against a real Redis: start, use, outage, recovery, stop.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use reqwest::{Method, StatusCode};
+use tee_session_test_support::{RedisProcess, eventually};
+
+use crate::service::Service;
+
+const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn serves_through_an_outage_and_stops_cleanly() {
+    let mut redis =
+        RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let mut service = Service::start(&["--redis-url", &redis.url()]).await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    assert_eq!(service.events("Starting up")[0]["store"], "redis");
+
+    let token = service.log_in("a1b2c3").await;
+    assert_eq!(
+        service.status(Method::GET, "/v1/session", &token).await,
+        StatusCode::OK
+    );
+
+    redis.kill().await;
+    let asked = Instant::now();
+    let status = service.status(Method::GET, "/v1/session", &token).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
+    let asked = Instant::now();
+    assert_eq!(service.json("/health").await["status"], "degraded");
+    assert!(
+        asked.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        asked.elapsed()
+    );
+    eventually(RECOVERED_WITHIN, async || {
+        !service.events("Redis health check failed").is_empty()
+    })
+    .await;
+
+    redis.start_again().await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    assert_eq!(
+        service.status(Method::GET, "/v1/session", &token).await,
+        StatusCode::OK
+    );
+    assert_eq!(service.json("/health").await["redis_connected"], true);
+
+    let status = service.status(Method::DELETE, "/v1/session", &token).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let status = service.status(Method::GET, "/v1/session", &token).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+
+    service.signal(Signal::SIGTERM);
+    assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(service.events("Shutting down").len(), 1);
+    assert_eq!(redis.client_count().await, 0);
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_instance_that_created_it() {
+    let redis = RedisProcess::start().await;
+    let mut first = Service::start(&["--redis-url", &redis.url()]).await;
+    first.until_ready(RECOVERED_WITHIN).await;
+    let token = first.log_in("a1b2c3").await;
+    first.signal(Signal::SIGKILL);
+    first.ended(Duration::from_secs(5)).await;
+    let second = Service::start(&["--redis-url", &redis.url()]).await;
+    second.until_ready(RECOVERED_WITHIN).await;
+    assert_eq!(
+        second.status(Method::GET, "/v1/session", &token).await,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn the_embedded_store_serves_at_once_and_says_that_it_forgets() {
+    let started = Instant::now();
+    let mut service = Service::start(&[]).await;
+    service.until_ready(Duration::from_secs(2)).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    let token = service.log_in("a1b2c3").await;
+    assert_eq!(
+        service.status(Method::GET, "/v1/session", &token).await,
+        StatusCode::OK
+    );
+    assert!(
+        service
+            .output()
+            .contains("Sessions live in the memory of this process")
+    );
+    service.signal(Signal::SIGINT);
+    assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn stops_in_time_although_redis_hangs() {
+    let redis = RedisProcess::start().await;
+    let mut service =
+        Service::start(&["--redis-url", &redis.url(), "--shutdown-timeout", "5"]).await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    redis.pause();
+    service.signal(Signal::SIGTERM);
+    assert_eq!(service.ended(Duration::from_secs(5)).await.code(), Some(0));
+    redis.resume();
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut service = Service::start(&["--shutdown-delay", "60"]).await;
+    service.signal(Signal::SIGTERM);
+    eventually(Duration::from_secs(5), async || {
+        !service.events("Shutting down").is_empty()
+    })
+    .await;
+    service.signal(Signal::SIGTERM);
+    assert_eq!(service.ended(Duration::from_secs(2)).await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn the_five_operations_log_their_events() {
+    let redis = RedisProcess::start().await;
+    let service = Service::start(&["--redis-url", &redis.url(), "--log-level", "DEBUG"]).await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    let token = service.log_in("a1b2c3").await;
+    service.status(Method::GET, "/v1/session", &token).await;
+    service.status(Method::DELETE, "/v1/session", &token).await;
+    service.status(Method::DELETE, "/v1/session", &token).await;
+    service.status(Method::GET, "/v1/session", &token).await;
+    let expected = [
+        ("Session created", "INFO"),
+        ("Session accessed", "DEBUG"),
+        ("Session deleted", "INFO"),
+        ("Session delete attempted (not found)", "INFO"),
+        ("Session not found", "WARN"),
+    ];
+    for (message, level) in expected {
+        eventually(Duration::from_secs(2), async || {
+            !service.events(message).is_empty()
+        })
+        .await;
+        let event = &service.events(message)[0];
+        assert_eq!(event["level"], level, "{event}");
+        assert_eq!(event["token_prefix"], token[..8], "{event}");
+        assert_eq!(
+            event["span"]["request_id"].as_str().unwrap().len(),
+            36,
+            "{event}"
+        );
+    }
+    assert_eq!(
+        service.events("Session created")[0]["base_url"],
+        "https://golf.example/members"
+    );
+    assert_eq!(service.events("Session deleted")[0]["deleted"], true);
+    let attempted = &service.events("Session delete attempted (not found)")[0];
+    assert_eq!(attempted["deleted"], false);
+}

@@ -1,0 +1,112 @@
+//! The layer rule: who may depend on whom.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
+use rstest::rstest;
+
+fn metadata() -> Metadata {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let mut command = MetadataCommand::new();
+    command
+        .manifest_path(manifest)
+        .features(CargoOpt::AllFeatures);
+    command
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .unwrap()
+}
+
+/// Names of the packages in the graph that ships with `package`: no tests, no build scripts.
+fn shipped_with(metadata: &Metadata, package: &str) -> HashSet<String> {
+    let resolve = metadata.resolve.as_ref().unwrap();
+    let nodes: HashMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let names: HashMap<_, _> = metadata
+        .packages
+        .iter()
+        .map(|package| (&package.id, package.name.to_string()))
+        .collect();
+    let mut reached: HashSet<&PackageId> = HashSet::new();
+    let mut open: Vec<&PackageId> = names
+        .iter()
+        .filter(|(_, name)| *name == package)
+        .map(|(id, _)| *id)
+        .collect();
+    assert_eq!(open.len(), 1, "{package} is one package");
+    while let Some(id) = open.pop() {
+        for dependency in &nodes[id].deps {
+            let ships = dependency
+                .dep_kinds
+                .iter()
+                .any(|kind| kind.kind == DependencyKind::Normal);
+            if ships && reached.insert(&dependency.pkg) {
+                open.push(&dependency.pkg);
+            }
+        }
+    }
+    reached.into_iter().map(|id| names[id].clone()).collect()
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "tee-session" || name.starts_with("tee-session-")
+}
+
+#[rstest]
+#[case("tee-session-domain", &[])]
+#[case("tee-session-memory-adapter", &["domain"])]
+#[case("tee-session-redis-adapter", &["domain"])]
+#[case("tee-session-auth-middleware", &["domain"])]
+#[case("tee-session-api-server", &["auth-middleware", "domain"])]
+#[case("tee-session", &["api-server", "auth-middleware", "domain", "memory-adapter", "redis-adapter"])]
+fn each_package_depends_on_the_layers_below_it_only(
+    #[case] package: &str,
+    #[case] allowed: &[&str],
+) {
+    let shipped = shipped_with(&metadata(), package);
+    let ours: BTreeSet<_> = shipped
+        .iter()
+        .filter(|name| is_ours(name))
+        .cloned()
+        .collect();
+    let allowed = allowed.iter().map(|folder| format!("tee-session-{folder}"));
+    assert_eq!(ours, allowed.collect());
+}
+
+#[rstest]
+#[case("tee-session-domain", &["actix-web", "fred", "tokio", "serde_json", "hyper"])]
+#[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]
+#[case("tee-session-redis-adapter", &["actix-web", "hyper", "testcontainers"])]
+#[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
+#[case("tee-session-api-server", &["fred", "testcontainers"])]
+#[case("tee-session", &["testcontainers", "tempfile", "rstest", "reqwest"])]
+fn what_a_layer_must_not_know_is_not_in_its_graph(
+    #[case] package: &str,
+    #[case] forbidden: &[&str],
+) {
+    let shipped = shipped_with(&metadata(), package);
+    assert!(shipped.contains("thiserror"), "the graph was read");
+    for name in forbidden {
+        assert!(!shipped.contains(*name), "{package} depends on {name}");
+    }
+}
+
+#[test]
+fn every_member_shares_lints_and_takes_its_versions_from_the_workspace() {
+    for package in metadata().workspace_packages() {
+        let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{}",
+            package.name
+        );
+        let versions = manifest
+            .lines()
+            .filter(|line| line.contains("version = \""));
+        assert_eq!(
+            versions.count(),
+            0,
+            "{} names a version of its own",
+            package.name
+        );
+    }
+}

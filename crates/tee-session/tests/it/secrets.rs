@@ -1,0 +1,120 @@
+//! No token, cookie or password reaches any output.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use reqwest::Method;
+use rstest::rstest;
+use tee_session_test_support::RedisProcess;
+
+use crate::service::Service;
+
+const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Everything that clients do, right and wrong, in good times and during an outage.
+#[rstest]
+#[case::json("DEBUG", false)]
+#[case::everything("TRACE", false)]
+#[case::text("TRACE", true)]
+#[tokio::test]
+async fn a_busy_scenario_leaves_no_secret_in_any_output(
+    #[case] level: &str,
+    #[case] is_text: bool,
+) {
+    let mut redis = RedisProcess::start_with(&["--requirepass", "s3cret-redis-password"]).await;
+    let url = format!(
+        "redis://:s3cret-redis-password@127.0.0.1:{}/0",
+        redis.port()
+    );
+    let flags = ["--redis-url", &url, "--log-level", level];
+    let mut service = if is_text {
+        Service::start_with_text_log(&flags).await
+    } else {
+        Service::start(&flags).await
+    };
+    service.until_ready(RECOVERED_WITHIN).await;
+
+    let mut secrets = vec![
+        "s3cret-redis-password".to_owned(),
+        "in-the-query".to_owned(),
+    ];
+    let mut tokens = Vec::new();
+    for n in 0..20 {
+        let cookie = format!("s3cret-cookie-{n}");
+        tokens.push(service.log_in(&cookie).await);
+        secrets.push(cookie);
+    }
+    use_them(&service, &tokens).await;
+    let bad_bodies = [
+        r#"{"cookies": {"a": "s3cret-in-bad-json"}"#,
+        r#"{"cookies": {"a": "s3cret-value\n"}, "base_url": "https://u:s3cret-pass@golf.example"}"#,
+        r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example", "s3cret-member": 1}"#,
+    ];
+    for body in bad_bodies {
+        let request = service.request(Method::POST, "/v1/sessions").body(body);
+        request
+            .header("content-type", "application/json")
+            .send()
+            .await
+            .unwrap();
+    }
+    secrets.extend(
+        [
+            "s3cret-in-bad",
+            "s3cret-value",
+            "s3cret-pass",
+            "s3cret-member",
+        ]
+        .map(Into::into),
+    );
+    for authorization in [
+        "Bearer s3cret-no-uuid",
+        "Basic s3cret-basic",
+        "s3cret-scheme x",
+    ] {
+        let request = service.request(Method::GET, "/v1/session?access_token=s3cret-in-query");
+        request
+            .header("authorization", authorization)
+            .send()
+            .await
+            .unwrap();
+    }
+    let odd = [
+        "s3cret-no-uuid",
+        "s3cret-basic",
+        "s3cret-scheme",
+        "s3cret-in-query",
+    ];
+    secrets.extend(odd.map(Into::into));
+    redis.kill().await;
+    use_them(&service, &tokens).await;
+    redis.start_again().await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    use_them(&service, &tokens).await;
+    redis.pause();
+    service.status(Method::GET, "/v1/session", &tokens[0]).await;
+    redis.resume();
+    service.signal(Signal::SIGTERM);
+    service.ended(Duration::from_secs(20)).await;
+
+    secrets.extend(tokens);
+    let output = service.output();
+    assert!(output.contains("Session created"), "{output}");
+    assert!(
+        output.contains("Request failed: session store unavailable"),
+        "{output}"
+    );
+    for secret in &secrets {
+        assert!(!output.contains(secret.as_str()), "{secret} was written");
+    }
+}
+
+async fn use_them(service: &Service, tokens: &[String]) {
+    for (n, token) in tokens.iter().enumerate() {
+        service.status(Method::GET, "/v1/session", token).await;
+        service.status(Method::GET, "/v1/session/ttl", token).await;
+        if n % 3 == 0 {
+            service.status(Method::DELETE, "/v1/session", token).await;
+        }
+    }
+}
