@@ -44,9 +44,9 @@ impl ServiceClients {
         // All are compared, so that the time taken does not tell which names exist.
         let mut found = None;
         for client in &self.0 {
-            let knows_secret = client.secrets.iter().fold(false, |known, hash| {
-                verify_slices_are_equal(hash, secret_hash.as_ref()).is_ok() || known
-            });
+            let is_known =
+                |hash: &&[u8; 32]| verify_slices_are_equal(&hash[..], secret_hash.as_ref()).is_ok();
+            let knows_secret = client.secrets.iter().filter(is_known).count() > 0;
             if knows_secret && client.id.as_bytes() == id {
                 found = Some(client);
             }

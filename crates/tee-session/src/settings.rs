@@ -59,7 +59,7 @@ impl Settings {
             redis,
             memory_max_sessions: reader.number("memory_max_sessions", 1..=100_000_000),
             log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
-            log_format: reader.from_str("log_format"),
+            log_format: reader.by_name("log_format"),
         };
         if reader.problems.is_empty() {
             Ok(settings)
@@ -120,7 +120,7 @@ impl Reader<'_> {
     }
 
     fn redis_settings(&mut self) -> Option<RedisSettings> {
-        let format: StorageFormat = self.from_str("storage_format");
+        let format: StorageFormat = self.by_name("storage_format");
         let timeout = Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000));
         if !self.sources.is_set("redis_url") {
             return None;
@@ -176,7 +176,7 @@ impl Reader<'_> {
         )
     }
 
-    fn from_str<T>(&mut self, key: &'static str) -> T
+    fn by_name<T>(&mut self, key: &'static str) -> T
     where
         T: FromStr<Err: Display> + Default,
     {

@@ -1,4 +1,9 @@
 //! The HTTP API over a real socket, on both stores.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod bad_input;
 mod health;

@@ -1,4 +1,9 @@
 //! The contract suite on the memory adapter.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

@@ -1,4 +1,9 @@
 //! The Redis adapter against a real Redis.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod contract;
 mod faults;

@@ -1,4 +1,9 @@
 //! The built binary, run as its users run it, and the shape of the workspace.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod command_line;
 mod end_to_end;
