@@ -8,7 +8,7 @@
 //! An adapter implements [`Harness`] and calls [`contract_suite!`](crate::contract_suite),
 //! which writes one test per rule:
 //!
-//! ```ignore
+//! ```text
 //! tee_session_domain::contract_suite! {
 //!     test = #[tokio::test],
 //!     harness = MyHarness::start().await,

@@ -11,6 +11,9 @@ use crate::test_app::{Store, TestApp, assert_problem, valid_body};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
+/// Well below the time that a command may take: nobody waited for Redis.
+const WITHOUT_REDIS: Duration = Duration::from_millis(300);
+
 async fn health(app: &TestApp) -> Value {
     let asked = Instant::now();
     let response = app.get("/health").await;

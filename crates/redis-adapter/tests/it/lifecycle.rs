@@ -11,6 +11,9 @@ use crate::{base_url, connected, cookies, sessions, settings};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
+/// Well below the time that a command may take: nobody waited for Redis.
+const FAILS_FAST: Duration = Duration::from_millis(200);
+
 async fn serves(repository: &RedisRepository) -> bool {
     repository.ping().await.is_ok()
 }
@@ -26,11 +29,7 @@ async fn starts_without_redis_and_fails_fast_until_it_is_there() {
         matches!(error, RepositoryError::Unavailable { .. }),
         "{error:?}"
     );
-    assert!(
-        asked.elapsed() < Duration::from_millis(20),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
     redis.start_again().await;
     eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
 }
@@ -49,11 +48,7 @@ async fn recovers_when_redis_was_killed_and_comes_back() {
         .await;
         let asked = Instant::now();
         sessions.get(&new.token).await.unwrap_err();
-        assert!(
-            asked.elapsed() < Duration::from_millis(20),
-            "{:?}",
-            asked.elapsed()
-        );
+        assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
         redis.start_again().await;
         eventually(RECOVERED_WITHIN, async || {
             serves(sessions.repository()).await
@@ -133,7 +128,7 @@ async fn closes_within_its_bound_and_redis_sees_it_go() {
     let closing = Instant::now();
     repository.close().await;
     assert!(
-        closing.elapsed() < Duration::from_millis(300),
+        closing.elapsed() < Duration::from_millis(450),
         "{:?}",
         closing.elapsed()
     );

@@ -10,10 +10,12 @@ mod faults;
 mod lifecycle;
 mod python;
 mod records;
+mod session_manager;
 
 use std::time::Duration;
 
-use tee_session_domain::{BaseUrl, Cookies, SessionManager, SessionPolicy};
+use fred::{clients::Client, interfaces::KeysInterface};
+use tee_session_domain::{BaseUrl, Cookies, SessionManager, SessionPolicy, SessionToken};
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
@@ -42,4 +44,12 @@ fn cookies() -> Cookies {
 
 fn base_url() -> BaseUrl {
     BaseUrl::new("https://golf.example/members").expect("a sound URL")
+}
+
+fn key(token: &SessionToken) -> String {
+    format!("session:{}", token.expose_secret())
+}
+
+async fn ttl(redis: &Client, token: &SessionToken) -> i64 {
+    redis.ttl(key(token)).await.unwrap()
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fred::{
-    clients::Client,
     interfaces::{HashesInterface, KeysInterface, ListInterface},
     types::{Expiration, Value},
 };
@@ -14,53 +13,13 @@ use tee_session_domain::{
 use tee_session_redis_adapter::RedisRepository;
 use tee_session_test_support::{CapturedLogs, TestRedis};
 
-use crate::{base_url, cookies, sessions};
-
-fn key(token: &SessionToken) -> String {
-    format!("session:{}", token.expose_secret())
-}
-
-async fn ttl(redis: &Client, token: &SessionToken) -> i64 {
-    redis.ttl(key(token)).await.unwrap()
-}
+use crate::{base_url, cookies, key, sessions, ttl};
 
 fn is_corrupt<T: std::fmt::Debug>(result: Result<T, SessionError>) -> bool {
     matches!(
         result,
         Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
     )
-}
-
-#[tokio::test]
-async fn store_session_saves_correct_data() {
-    let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
-    let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let record: String = redis.get(key(&new.token)).await.unwrap();
-    let before_time = record
-        .strip_suffix("+00:00\"}")
-        .unwrap()
-        .rsplit_once('"')
-        .unwrap()
-        .0;
-    assert_eq!(
-        before_time,
-        r#"{"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members", "created_at": "#
-    );
-    assert_eq!(ttl(&redis, &new.token).await, 1_800);
-}
-
-#[tokio::test]
-async fn get_session_refreshes_ttl() {
-    let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
-    let new = sessions.store(cookies(), base_url()).await.unwrap();
-    redis
-        .expire::<(), _>(key(&new.token), 100, None)
-        .await
-        .unwrap();
-    sessions.get(&new.token).await.unwrap();
-    assert_eq!(ttl(&redis, &new.token).await, 1_800);
 }
 
 #[tokio::test]
@@ -88,15 +47,6 @@ async fn a_session_whose_expiry_was_taken_away_gets_it_back_at_the_next_access()
     assert!(sessions.exists(&new.token).await.unwrap());
     sessions.get(&new.token).await.unwrap();
     assert_eq!(ttl(&redis, &new.token).await, 1_800);
-}
-
-#[tokio::test]
-async fn delete_session_removes_session() {
-    let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
-    let new = sessions.store(cookies(), base_url()).await.unwrap();
-    assert!(sessions.delete(&new.token).await.unwrap());
-    assert_eq!(redis.exists::<i64, _>(key(&new.token)).await.unwrap(), 0);
 }
 
 /// Each way of asking says "corrupt", and what stands there stays, byte for byte.

@@ -1,0 +1,111 @@
+//! The session manager on Redis: the cases of the design that the project started from.
+
+use std::time::Duration;
+
+use fred::interfaces::KeysInterface;
+use tee_session_domain::{SessionError, SessionManager, SessionPolicy, SessionToken};
+use tee_session_test_support::TestRedis;
+
+use crate::{base_url, connected, cookies, key, sessions, ttl};
+
+#[tokio::test]
+async fn store_session_returns_uuid_token() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let parts: Vec<_> = new.token.expose_secret().split('-').map(str::len).collect();
+    assert_eq!(parts, [8, 4, 4, 4, 12]);
+}
+
+#[tokio::test]
+async fn store_session_saves_correct_data() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let record: String = redis.get(key(&new.token)).await.unwrap();
+    let before_time = record
+        .strip_suffix("+00:00\"}")
+        .unwrap()
+        .rsplit_once('"')
+        .unwrap()
+        .0;
+    assert_eq!(
+        before_time,
+        r#"{"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members", "created_at": "#
+    );
+    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+}
+
+#[tokio::test]
+async fn get_session_returns_stored_data() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let active = sessions.get(&new.token).await.unwrap();
+    assert_eq!(active.session.cookies, cookies());
+    assert_eq!(active.session.base_url, base_url());
+    assert_eq!(active.session.created_at, new.session.created_at);
+}
+
+#[tokio::test]
+async fn get_session_refreshes_ttl() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis
+        .expire::<(), _>(key(&new.token), 100, None)
+        .await
+        .unwrap();
+    sessions.get(&new.token).await.unwrap();
+    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+}
+
+#[tokio::test]
+async fn get_session_raises_not_found_for_invalid_token() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    let error = sessions.get(&SessionToken::generate()).await.unwrap_err();
+    assert!(matches!(error, SessionError::NotFound), "{error:?}");
+}
+
+#[tokio::test]
+async fn get_session_raises_not_found_for_expired_session() {
+    let server = TestRedis::start().await;
+    let policy = SessionPolicy::new(Duration::from_secs(1), None).unwrap();
+    let sessions = SessionManager::new(connected(server.url()).await, policy);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let error = sessions.get(&new.token).await.unwrap_err();
+    assert!(matches!(error, SessionError::NotFound), "{error:?}");
+}
+
+#[tokio::test]
+async fn delete_session_removes_session() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    assert!(sessions.delete(&new.token).await.unwrap());
+    assert_eq!(redis.exists::<i64, _>(key(&new.token)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn delete_session_returns_false_for_nonexistent() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    assert!(!sessions.delete(&SessionToken::generate()).await.unwrap());
+}
+
+#[tokio::test]
+async fn session_exists_returns_true_for_valid() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    assert!(sessions.exists(&new.token).await.unwrap());
+}
+
+#[tokio::test]
+async fn session_exists_returns_false_for_invalid() {
+    let server = TestRedis::start().await;
+    let sessions = sessions(server.url()).await;
+    assert!(!sessions.exists(&SessionToken::generate()).await.unwrap());
+}
