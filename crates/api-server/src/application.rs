@@ -174,7 +174,9 @@ impl Worker {
     fn start<R: SessionRepository>(&self, repository: R) -> routes::Sessions<R> {
         let observation = self.monitor.register();
         let repository = ObservedRepository::new(repository, Arc::clone(&observation));
-        let sessions = Data::new(SessionManager::new(repository, self.settings.policy));
+        let sessions = SessionManager::new(repository, self.settings.policy)
+            .with_token_format(self.settings.token_format);
+        let sessions = Data::new(sessions);
 
         let monitor = Arc::clone(&self.monitor);
         let watched = sessions.clone();

@@ -16,7 +16,9 @@ mod telemetry;
 
 pub use self::{
     application::Application,
-    service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
+    service_client::{
+        InvalidServiceClient, Scope, ServiceClient, ServiceClients, new_client_secret,
+    },
     settings::{ApiSettings, StoreKind},
     telemetry::{LogFormat, LogGuard, UnknownLogFormat, start_logging},
 };

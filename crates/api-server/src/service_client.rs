@@ -3,8 +3,11 @@
 use std::{fmt, str::FromStr};
 
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, rand};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use thiserror::Error;
 
 use crate::problem::ApiError;
@@ -117,22 +120,73 @@ impl fmt::Debug for ServiceClient {
     }
 }
 
+/// A new random secret for a service client (256 bits, base64url), and its SHA-256 in
+/// hexadecimal digits, which is what settings hold.
+///
+/// ```
+/// use tee_session_api_server::{Scope, ServiceClient, new_client_secret};
+///
+/// let (secret, sha256) = new_client_secret();
+/// assert_eq!(secret.len(), 43);
+/// assert!(ServiceClient::new("ci", &[sha256], vec![Scope::Create]).is_ok());
+/// ```
+///
+/// # Panics
+/// When the operating system gives no randomness.
+#[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness there are no secrets: stop"
+)]
+pub fn new_client_secret() -> (String, String) {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let hash = digest::digest(&digest::SHA256, secret.as_bytes());
+    let digits = hash
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    (secret, digits)
+}
+
 /// What a service client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
     /// Create sessions.
     Create,
+    /// Ask whether a token opens a session (RFC 7662).
+    Introspect,
+    /// Revoke tokens (RFC 7009).
+    Revoke,
+    /// List and end the sessions of others.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Introspect, Self::Revoke, Self::Admin];
+
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 impl FromStr for Scope {
     type Err = InvalidServiceClient;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "create" => Ok(Self::Create),
-            _ => Err(InvalidServiceClient::Scopes),
-        }
+        let known = Self::ALL.into_iter().find(|scope| scope.as_str() == name);
+        known.ok_or(InvalidServiceClient::Scopes)
     }
 }
 
@@ -147,7 +201,7 @@ pub enum InvalidServiceClient {
     #[error("secret_sha256 must be the SHA-256 of the secret in 64 hexadecimal digits, or several")]
     Secret,
     /// Its scopes.
-    #[error("scopes must be one or more of: create")]
+    #[error("scopes must be one or more of: create, introspect, revoke, admin")]
     Scopes,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tee_session_domain::SessionPolicy;
+use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 
 use crate::ServiceClients;
 
@@ -22,6 +22,10 @@ pub struct ApiSettings {
     pub workers: usize,
     /// How long sessions live.
     pub policy: SessionPolicy,
+    /// How new tokens look.
+    pub token_format: TokenFormat,
+    /// Which sites sessions may belong to.
+    pub allowed_base_hosts: AllowedHosts,
     /// The store behind the repository, as `/health` names it.
     pub store: StoreKind,
     /// Most bytes of a request body.
@@ -44,6 +48,8 @@ impl Default for ApiSettings {
             address: SocketAddr::from(([127, 0, 0, 1], 8000)),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             policy: SessionPolicy::default(),
+            token_format: TokenFormat::default(),
+            allowed_base_hosts: AllowedHosts::default(),
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
             readiness_requires_store: true,

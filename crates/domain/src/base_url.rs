@@ -71,6 +71,13 @@ impl BaseUrl {
         &self.0
     }
 
+    /// The host in its ASCII form, addresses in their canonical one; `None` when a stored text
+    /// is no URL with a host.
+    #[must_use]
+    pub fn ascii_host(&self) -> Option<String> {
+        Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
+    }
+
     /// The part that logs may show: scheme, host and path, no query and no credentials.
     #[must_use]
     pub fn for_log(&self) -> LogSafeUrl<'_> {
@@ -160,7 +167,7 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
 }
 
 /// RFC 1123 host names in their ASCII form, and the underscore that names in practice have.
-fn is_dns_name(name: &str) -> bool {
+pub(crate) fn is_dns_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())

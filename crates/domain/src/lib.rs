@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod allowed_hosts;
 mod base_url;
 mod clock;
 mod cookies;
+mod derivation;
 mod error;
 mod manager;
 mod policy;
@@ -15,14 +17,16 @@ mod token;
 pub mod contract;
 
 pub use self::{
+    allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
+    derivation::TokenDerivation,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
     policy::{PolicyError, SessionPolicy},
     repository::{InsertOutcome, PeekedSession, SessionRepository},
     session::Session,
     session_id::SessionId,
-    token::{ParseTokenError, SessionToken, TokenPrefix},
+    token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
 };

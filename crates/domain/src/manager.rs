@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::{
     BaseUrl, Cookies, ErrorChain, InsertOutcome, RepositoryError, Session, SessionError,
-    SessionPolicy, SessionRepository, SessionToken, policy::to_signed,
+    SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
 };
 
 /// How often a new token is drawn when a repository says that one is taken. A random collision
@@ -40,12 +40,24 @@ const MAX_TOKEN_DRAWS: usize = 3;
 pub struct SessionManager<R> {
     repository: R,
     policy: SessionPolicy,
+    token_format: TokenFormat,
 }
 
 impl<R: SessionRepository> SessionManager<R> {
     /// A manager of the sessions in `repository`, which live as `policy` says.
     pub fn new(repository: R, policy: SessionPolicy) -> Self {
-        Self { repository, policy }
+        Self {
+            repository,
+            policy,
+            token_format: TokenFormat::default(),
+        }
+    }
+
+    /// Chooses how new tokens look.
+    #[must_use]
+    pub fn with_token_format(mut self, token_format: TokenFormat) -> Self {
+        self.token_format = token_format;
+        self
     }
 
     /// How long sessions live.
@@ -68,14 +80,17 @@ impl<R: SessionRepository> SessionManager<R> {
         cookies: Cookies,
         base_url: BaseUrl,
     ) -> Result<NewSession, SessionError> {
+        let created_at = self.repository.now();
+        let absolute_end = self.policy.absolute_end(created_at);
         let session = Session {
             cookies,
             base_url,
-            created_at: self.repository.now(),
+            created_at,
+            absolute_end,
         };
         let ttl = self.policy.initial_ttl();
         for _ in 0..MAX_TOKEN_DRAWS {
-            let token = SessionToken::generate();
+            let token = SessionToken::generate_as(self.token_format);
             match self.repository.insert(&token, &session, ttl).await? {
                 InsertOutcome::Inserted => {
                     tracing::info!(
@@ -115,7 +130,7 @@ impl<R: SessionRepository> SessionManager<R> {
             return Err(not_found(token));
         };
         let now = self.repository.now();
-        let Some(remaining) = self.policy.remaining(idle_timeout, session.created_at, now) else {
+        let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
             self.end(token).await;
             return Err(not_found(token));
         };
@@ -175,9 +190,7 @@ impl<R: SessionRepository> SessionManager<R> {
         };
         let idle_remaining = peeked.remaining.unwrap_or(self.policy.idle_timeout());
         let now = self.repository.now();
-        let remaining = self
-            .policy
-            .remaining(idle_remaining, peeked.session.created_at, now);
+        let remaining = self.policy.remaining(idle_remaining, &peeked.session, now);
         if remaining.is_none() {
             self.end(token).await;
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::Session;
+
 /// The two limits of a session's life.
 ///
 /// The *idle timeout* slides: each access starts it anew. The optional *absolute lifetime* runs
@@ -73,30 +75,28 @@ impl SessionPolicy {
             .map_or(self.idle_timeout, |limit| limit.min(self.idle_timeout))
     }
 
-    /// How much of its absolute lifetime a session created at `created_at` has left at `now`:
-    /// zero when it is over, `None` when there is no such limit.
+    /// When a session created at `created_at` ends at the latest; `None`: never.
     #[must_use]
-    pub fn absolute_remaining(
-        &self,
-        created_at: OffsetDateTime,
-        now: OffsetDateTime,
-    ) -> Option<Duration> {
-        let end = created_at.saturating_add(to_signed(self.absolute_lifetime?));
-        Some(Duration::try_from(end - now).unwrap_or(Duration::ZERO))
+    pub fn absolute_end(&self, created_at: OffsetDateTime) -> Option<OffsetDateTime> {
+        Some(created_at.saturating_add(to_signed(self.absolute_lifetime?)))
     }
 
-    /// Cuts `idle_remaining` where the absolute lifetime ends; `None` when that is over.
+    /// Cuts `idle_remaining` where the session's absolute lifetime ends; `None` when that is
+    /// over.
     pub(crate) fn remaining(
         &self,
         idle_remaining: Duration,
-        created_at: OffsetDateTime,
+        session: &Session,
         now: OffsetDateTime,
     ) -> Option<Duration> {
-        match self.absolute_remaining(created_at, now) {
-            Some(Duration::ZERO) => None,
-            Some(absolute_remaining) => Some(idle_remaining.min(absolute_remaining)),
-            None => Some(idle_remaining),
-        }
+        let Some(end) = session
+            .absolute_end
+            .or_else(|| self.absolute_end(session.created_at))
+        else {
+            return Some(idle_remaining);
+        };
+        let absolute_remaining = Duration::try_from(end - now).unwrap_or(Duration::ZERO);
+        (!absolute_remaining.is_zero()).then(|| idle_remaining.min(absolute_remaining))
     }
 }
 
@@ -129,8 +129,18 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::{BaseUrl, Cookies};
 
     const CREATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn session(absolute_end: Option<OffsetDateTime>) -> Session {
+        Session {
+            cookies: Cookies::from_stored([]).unwrap(),
+            base_url: BaseUrl::from_stored("").unwrap(),
+            created_at: CREATED,
+            absolute_end,
+        }
+    }
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -172,8 +182,22 @@ mod tests {
     ) {
         let policy = SessionPolicy::new(seconds(30), Some(seconds(100))).unwrap();
         let now = CREATED + time::Duration::seconds(age);
-        let remaining = policy.remaining(seconds(idle_remaining), CREATED, now);
+        let remaining = policy.remaining(seconds(idle_remaining), &session(None), now);
         assert_eq!(remaining, expected.map(seconds));
+    }
+
+    #[test]
+    fn an_end_fixed_at_creation_holds_whatever_the_policy_says_today() {
+        let session = session(Some(CREATED + time::Duration::seconds(50)));
+        for lifetime in [None, Some(seconds(10)), Some(seconds(100))] {
+            let policy = SessionPolicy::new(seconds(30), lifetime).unwrap();
+            let at = |age| CREATED + time::Duration::seconds(age);
+            assert_eq!(
+                policy.remaining(seconds(30), &session, at(40)),
+                Some(seconds(10))
+            );
+            assert_eq!(policy.remaining(seconds(30), &session, at(50)), None);
+        }
     }
 
     #[test]
@@ -181,7 +205,7 @@ mod tests {
         let policy = SessionPolicy::default();
         let in_a_century = CREATED + time::Duration::weeks(5_200);
         assert_eq!(
-            policy.remaining(seconds(7), CREATED, in_a_century),
+            policy.remaining(seconds(7), &session(None), in_a_century),
             Some(seconds(7))
         );
     }
@@ -197,6 +221,6 @@ mod tests {
     fn a_session_stamped_at_the_end_of_time_does_not_overflow() {
         let policy = SessionPolicy::new(seconds(1), Some(SessionPolicy::MAX)).unwrap();
         let stamp = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::MAX);
-        assert!(policy.absolute_remaining(stamp, CREATED).is_some());
+        assert_eq!(policy.absolute_end(stamp), Some(stamp));
     }
 }

@@ -13,4 +13,8 @@ pub struct Session {
     pub base_url: BaseUrl,
     /// When it was created, on the store's clock.
     pub created_at: OffsetDateTime,
+    /// When it ends at the latest, on the store's clock, as fixed at its creation. `None`: there
+    /// was no such limit, or the record does not hold it; then the limit of today counts from
+    /// `created_at`.
+    pub absolute_end: Option<OffsetDateTime>,
 }

@@ -3,17 +3,25 @@
 use std::{fmt, str::FromStr};
 
 use arrayvec::ArrayString;
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use uuid::{Uuid, Variant, Version};
 
-/// Bytes of the longest canonical token text.
-const MAX_TOKEN_LEN: usize = 36;
+/// Characters of a token in each format.
+const UUID_LEN: usize = 36;
+const OPAQUE_LEN: usize = 43;
+
+/// Characters of the longest one.
+const MAX_TOKEN_LEN: usize = OPAQUE_LEN;
+
+/// Random bytes of an opaque token.
+const OPAQUE_BYTES: usize = 32;
 
 /// Characters of a token that may stand in a log.
 const PREFIX_LEN: usize = 8;
 
-/// An opaque bearer token: a random (version 4) UUID in its one canonical spelling, lower-case
-/// and hyphenated.
+/// A bearer token, in the one canonical spelling of its [`TokenFormat`].
 ///
 /// The token is a secret. It has no `Display`, its `Debug` shows nothing of it, and only
 /// [`expose_secret`](Self::expose_secret) gives its text. For logs there is
@@ -32,20 +40,26 @@ const PREFIX_LEN: usize = 8;
 pub struct SessionToken(ArrayString<MAX_TOKEN_LEN>);
 
 impl SessionToken {
-    /// Makes a new token from 122 bits of the operating system's random source (RFC 9562,
-    /// version 4).
+    /// Makes a new token in the default format.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that makes tokens"
-    )]
     pub fn generate() -> Self {
+        Self::generate_as(TokenFormat::default())
+    }
+
+    /// Makes a new token from the operating system's random source.
+    #[must_use]
+    pub fn generate_as(format: TokenFormat) -> Self {
         let mut text = ArrayString::new();
-        text.push_str(
-            Uuid::new_v4()
-                .hyphenated()
-                .encode_lower(&mut Uuid::encode_buffer()),
-        );
+        match format {
+            TokenFormat::Uuid => {
+                text.push_str(
+                    random_uuid()
+                        .hyphenated()
+                        .encode_lower(&mut Uuid::encode_buffer()),
+                );
+            }
+            TokenFormat::Opaque => text.push_str(&URL_SAFE_NO_PAD.encode(random_bytes())),
+        }
         Self(text)
     }
 
@@ -69,22 +83,89 @@ impl SessionToken {
 impl FromStr for SessionToken {
     type Err = ParseTokenError;
 
-    /// Accepts the canonical spelling of a version 4 UUID and nothing else: no upper case, no
-    /// braces, no URN, so that one session has one spelling everywhere.
+    /// Accepts the canonical spelling of either format and nothing else: no upper-case, braced
+    /// or URN spelling of a UUID, no padded base64, so that one session has one spelling
+    /// everywhere.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let canonical = ArrayString::from(text).map_err(|_| ParseTokenError)?;
-        let uuid = Uuid::try_parse(text).map_err(|_| ParseTokenError)?;
-        let is_random =
-            uuid.get_version() == Some(Version::Random) && uuid.get_variant() == Variant::RFC4122;
-        let mut buffer = Uuid::encode_buffer();
-        let is_canonical = uuid.hyphenated().encode_lower(&mut buffer) == text;
-        if is_random && is_canonical {
+        let is_token = match text.len() {
+            UUID_LEN => is_canonical_uuid(text),
+            OPAQUE_LEN => URL_SAFE_NO_PAD.decode(text).is_ok(),
+            _ => false,
+        };
+        if is_token {
             Ok(Self(canonical))
         } else {
             Err(ParseTokenError)
         }
     }
 }
+
+fn is_canonical_uuid(text: &str) -> bool {
+    let Ok(uuid) = Uuid::try_parse(text) else {
+        return false;
+    };
+    uuid.get_version() == Some(Version::Random)
+        && uuid.get_variant() == Variant::RFC4122
+        && uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that makes tokens"
+)]
+fn random_uuid() -> Uuid {
+    Uuid::new_v4()
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness there are no tokens: stop"
+)]
+fn random_bytes() -> [u8; OPAQUE_BYTES] {
+    let mut bytes = [0; OPAQUE_BYTES];
+    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// How new tokens look. Tokens of every format are always accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TokenFormat {
+    /// A random UUID (RFC 9562, version 4), lower-case and hyphenated: 122 random bits.
+    #[default]
+    Uuid,
+    /// 256 random bits in base64url without padding (RFC 4648, section 5), 43 characters: for
+    /// those who have to show the 128 bits of OWASP ASVS 5.0, 7.2.3.
+    Opaque,
+}
+
+impl TokenFormat {
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uuid => "uuid",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+impl FromStr for TokenFormat {
+    type Err = UnknownTokenFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Uuid, Self::Opaque];
+        all.into_iter()
+            .find(|format| format.as_str() == name)
+            .ok_or(UnknownTokenFormat)
+    }
+}
+
+/// There is no such token format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the token format must be uuid or opaque")]
+pub struct UnknownTokenFormat;
 
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +174,7 @@ impl fmt::Debug for SessionToken {
 }
 
 /// The first eight characters of a token: enough to follow a session through the logs, too
-/// little to use it (90 of 122 random bits stay hidden).
+/// little to use it (of a UUID 90 random bits stay hidden, of an opaque token 208).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenPrefix(ArrayString<PREFIX_LEN>);
 
@@ -124,13 +205,32 @@ mod tests {
 
     const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
-    #[test]
-    fn a_generated_token_is_a_canonical_version_4_uuid_and_never_repeats() {
-        let tokens: HashSet<_> = (0..1_000).map(|_| SessionToken::generate()).collect();
+    #[rstest]
+    #[case::uuid(TokenFormat::Uuid, UUID_LEN)]
+    #[case::opaque(TokenFormat::Opaque, OPAQUE_LEN)]
+    fn a_generated_token_is_canonical_and_never_repeats(
+        #[case] format: TokenFormat,
+        #[case] len: usize,
+    ) {
+        let tokens: HashSet<_> = (0..1_000)
+            .map(|_| SessionToken::generate_as(format))
+            .collect();
         assert_eq!(tokens.len(), 1_000);
         for token in &tokens {
+            assert_eq!(token.expose_secret().len(), len);
             assert_eq!(token.expose_secret().parse(), Ok(token.clone()));
         }
+    }
+
+    #[rstest]
+    #[case::padded("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+    #[case::stray_bits("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB")]
+    #[case::standard_alphabet("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA+A")]
+    #[case::one_short("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+    #[case::with_colon("session:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+    #[case::not_ascii("ÄAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+    fn an_opaque_token_has_one_spelling(#[case] text: &str) {
+        assert_eq!(text.parse::<SessionToken>(), Err(ParseTokenError));
     }
 
     #[test]

@@ -99,9 +99,15 @@ pub enum CorruptRecord {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// It is not the JSON object that a plain record is.
-    #[error("it is not a JSON object of cookies, base_url and created_at")]
+    /// It does not hold what a session is made of.
+    #[error("it does not hold cookies, base_url and created_at")]
     NotASession,
+    /// It does not begin as a sealed record does, or is too short for one.
+    #[error("it is not a sealed record")]
+    NotSealed,
+    /// It was changed, was written under another key, or was moved to this one.
+    #[error("it does not open")]
+    DoesNotOpen,
     /// `created_at` is not a time of RFC 3339.
     #[error("its created_at is not a time of RFC 3339")]
     CreatedAt,

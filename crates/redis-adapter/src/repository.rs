@@ -1,5 +1,8 @@
 //! The repository: sessions as records in Redis.
 
+mod commands;
+mod migration;
+
 use std::{
     sync::{
         Arc,
@@ -8,19 +11,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use fred::{
-    interfaces::{ClientLike, KeysInterface},
-    types::{Expiration, ExpireOptions, Key, SetOptions},
-};
-use futures_util::future::{join, join_all};
+use fred::interfaces::ClientLike;
+use futures_util::future::join_all;
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
     StoreClock,
 };
 use time::OffsetDateTime;
 
-use crate::{RedisFault, RedisSettings, StorageFormat, connection::Connection};
+use crate::{RedisFault, RedisSettings, StorageFormat, connection::Connection, record::Slot};
 
 /// Sessions in Redis. Clones share their connections.
 ///
@@ -49,6 +48,8 @@ pub struct RedisRepository {
     next: Arc<AtomicUsize>,
     clock: Arc<StoreClock>,
     format: StorageFormat,
+    accept_plain: bool,
+    is_clustered: bool,
 }
 
 impl RedisRepository {
@@ -77,6 +78,8 @@ impl RedisRepository {
             next: Arc::default(),
             clock,
             format: settings.storage_format,
+            accept_plain: settings.accept_plain,
+            is_clustered: settings.is_clustered(),
         }
     }
 
@@ -110,13 +113,22 @@ impl RedisRepository {
             .unwrap_or(&self.connections[first])
     }
 
-    fn decode(&self, value: &Bytes) -> Result<Session, RepositoryError> {
-        self.format.decode(value).map_err(RepositoryError::corrupt)
+    fn reads(&self, token: &SessionToken) -> Reads {
+        let slot = |format| Slot::new(format, token);
+        match (self.format, self.accept_plain) {
+            (StorageFormat::Plain, _) => {
+                Reads::PlainElseSealed(slot(StorageFormat::Plain), slot(StorageFormat::Sealed))
+            }
+            (StorageFormat::Sealed, true) => Reads::SealedElsePlain {
+                sealed: slot(StorageFormat::Sealed),
+                plain: slot(StorageFormat::Plain),
+            },
+            (StorageFormat::Sealed, false) => Reads::One(slot(StorageFormat::Sealed)),
+        }
     }
 }
 
 impl SessionRepository for RedisRepository {
-    /// `SET key value EX ttl NX`.
     async fn insert(
         &self,
         token: &SessionToken,
@@ -124,84 +136,60 @@ impl SessionRepository for RedisRepository {
         ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
         let client = self.connection().client("SET")?;
-        let (key, value) = (self.format.key(token), self.format.encode(session));
-        let expiration = Some(Expiration::EX(whole_seconds(ttl)));
-        let reply: Option<String> = client
-            .set(key, value, expiration, Some(SetOptions::NX), false)
-            .await
-            .map_err(|error| RedisFault::new("SET", &error))?;
-        Ok(match reply {
-            Some(_) => InsertOutcome::Inserted,
-            None => InsertOutcome::TokenTaken,
-        })
+        commands::insert(&client, &Slot::new(self.format, token), session, ttl).await
     }
 
-    /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
-    /// EXPIRE cannot bring back what is gone. `XX` leaves alone what has no expiry, since that
-    /// may be somebody else's; a session without one gets it by a second EXPIRE.
+    /// One round trip, but for what stands in the other format.
     async fn fetch_and_slide(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         let client = self.connection().client("GET")?;
-        let (key, ttl) = (self.format.key(token), whole_seconds(ttl));
-        let expire = |options| client.expire::<i64, Key>(key.clone(), ttl, options);
-        let (value, slid) = join(
-            client.get::<Option<Bytes>, Key>(key.clone()),
-            expire(Some(ExpireOptions::XX)),
-        )
-        .await;
-        let value = value.map_err(|error| RedisFault::new("GET", &error))?;
-        let slid = slid.map_err(|error| RedisFault::new("EXPIRE", &error))?;
-        let Some(value) = value else {
-            return Ok(None);
-        };
-        let session = self.decode(&value)?;
-        if slid == 0 {
-            let restored = expire(None)
-                .await
-                .map_err(|error| RedisFault::new("EXPIRE", &error))?;
-            if restored == 0 {
-                return Ok(None);
+        match self.reads(token) {
+            Reads::One(slot) => commands::slide(&client, &slot, ttl).await,
+            Reads::PlainElseSealed(plain, sealed) => {
+                match commands::slide(&client, &plain, ttl).await? {
+                    Some(session) => Ok(Some(session)),
+                    None => commands::slide(&client, &sealed, ttl).await,
+                }
+            }
+            Reads::SealedElsePlain { sealed, plain } => {
+                migration::slide(&client, &plain, &sealed, ttl).await
             }
         }
-        Ok(Some(session))
     }
 
-    /// `GET key` and `PTTL key`, sent together.
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        /// What PTTL answers for a key that does not exist.
-        const GONE: i64 = -2;
         let client = self.connection().client("GET")?;
-        let key = self.format.key(token);
-        let (value, pttl) = join(
-            client.get::<Option<Bytes>, Key>(key.clone()),
-            client.pttl::<i64, Key>(key.clone()),
-        )
-        .await;
-        let value = value.map_err(|error| RedisFault::new("GET", &error))?;
-        let pttl = pttl.map_err(|error| RedisFault::new("PTTL", &error))?;
-        match value {
-            Some(value) if pttl != GONE => Ok(Some(PeekedSession {
-                session: self.decode(&value)?,
-                remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
-            })),
-            _ => Ok(None),
+        match self.reads(token) {
+            Reads::One(slot) => commands::peek(&client, &slot).await,
+            Reads::PlainElseSealed(plain, sealed) => match commands::peek(&client, &plain).await? {
+                Some(peeked) => Ok(Some(peeked)),
+                None => commands::peek(&client, &sealed).await,
+            },
+            Reads::SealedElsePlain { sealed, plain } => {
+                migration::peek(&client, &plain, &sealed).await
+            }
         }
     }
 
-    /// `DEL key`.
+    /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
+    /// where no session moves.
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         let client = self.connection().client("DEL")?;
-        let removed: i64 = client
-            .del(self.format.key(token))
-            .await
-            .map_err(|error| RedisFault::new("DEL", &error))?;
-        Ok(removed > 0)
+        match self.reads(token) {
+            Reads::One(slot) => commands::delete(&client, vec![slot.key().clone()]).await,
+            Reads::PlainElseSealed(plain, sealed) if self.is_clustered => {
+                let plain = commands::delete(&client, vec![plain.key().clone()]).await?;
+                Ok(commands::delete(&client, vec![sealed.key().clone()]).await? || plain)
+            }
+            Reads::PlainElseSealed(plain, sealed) | Reads::SealedElsePlain { sealed, plain } => {
+                commands::delete(&client, vec![plain.key().clone(), sealed.key().clone()]).await
+            }
+        }
     }
 
-    /// `PING`.
     async fn ping(&self) -> Result<(), RepositoryError> {
         let client = self.connection().client("PING")?;
         client
@@ -222,7 +210,14 @@ impl SessionRepository for RedisRepository {
     }
 }
 
-/// The port hands over whole seconds; an EXPIRE of zero would delete.
-fn whole_seconds(ttl: Duration) -> i64 {
-    i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1)
+/// Where a session may stand.
+enum Reads {
+    One(Slot),
+    /// Plain is written; sealed ones are left from instances that were rolled back.
+    PlainElseSealed(Slot, Slot),
+    /// Sealed is written; plain ones are left from before, and sealed when they are accessed.
+    SealedElsePlain {
+        sealed: Slot,
+        plain: Slot,
+    },
 }

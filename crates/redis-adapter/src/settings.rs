@@ -35,6 +35,7 @@ pub struct RedisSettings {
     pub(crate) server: Config,
     pub(crate) command_timeout: Duration,
     pub(crate) storage_format: StorageFormat,
+    pub(crate) accept_plain: bool,
 }
 
 impl RedisSettings {
@@ -68,6 +69,7 @@ impl RedisSettings {
             server,
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
             storage_format: StorageFormat::default(),
+            accept_plain: false,
         })
     }
 
@@ -85,6 +87,20 @@ impl RedisSettings {
         self
     }
 
+    /// With [`StorageFormat::Sealed`]: also reads plain records, and seals them when they are
+    /// accessed, while a fleet moves over. Look-ups then pass tokens to Redis.
+    ///
+    /// # Errors
+    /// With a cluster: a session's two keys may lie on two servers there, and no step moves it
+    /// from one to the other.
+    pub fn accepting_plain(mut self) -> Result<Self, RedisSettingsError> {
+        if self.is_clustered() {
+            return Err(RedisSettingsError::PlainInCluster);
+        }
+        self.accept_plain = true;
+        Ok(self)
+    }
+
     pub(crate) fn is_clustered(&self) -> bool {
         self.server.server.is_clustered()
     }
@@ -96,6 +112,7 @@ impl fmt::Debug for RedisSettings {
             .field("server", &self.kind())
             .field("command_timeout", &self.command_timeout)
             .field("storage_format", &self.storage_format)
+            .field("accept_plain", &self.accept_plain)
             .finish_non_exhaustive()
     }
 }
@@ -118,6 +135,11 @@ pub enum RedisSettingsError {
     /// Its scheme is none of those that are known.
     #[error("the Redis URL must begin with one of {}", SCHEMES.map(|s| format!("{s}://")).join(", "))]
     Scheme,
+    /// Plain records cannot be accepted in a cluster.
+    #[error(
+        "plain records cannot be accepted with a cluster: a session's two keys lie apart there"
+    )]
+    PlainInCluster,
     /// A part is missing or wrong.
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
@@ -171,6 +193,14 @@ mod tests {
             "{error:?}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_cluster_refuses_to_accept_plain_records() {
+        let accepting = |url| RedisSettings::new(url).unwrap().accepting_plain();
+        assert!(accepting("redis://localhost").is_ok());
+        let refused = accepting("redis-cluster://localhost:7000").unwrap_err();
+        assert_eq!(refused, RedisSettingsError::PlainInCluster);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The command line: one flag for each setting, and what to do.
 
-use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tee_session_api_server::Scope;
 
 use crate::settings::{KEYS, Problems, Sources};
 
@@ -22,31 +24,72 @@ Exit codes: 0 stopped cleanly, 1 failed at run time, 2 bad settings.";
 
 /// What to do.
 pub(crate) enum Action {
-    Serve,
-    CheckConfig,
+    Serve(Sources),
+    CheckConfig(Sources),
+    NewClient(NewClient),
 }
 
-/// Reads the command line and the sources of the settings. Prints help, or what is wrong with
-/// a flag, by itself and ends the process.
-pub(crate) fn parse() -> (Action, Result<Sources, Problems>) {
+/// A service client to make.
+pub(crate) struct NewClient {
+    pub(crate) id: String,
+    pub(crate) scopes: Vec<String>,
+}
+
+/// Reads the command line and, where they matter, the sources of the settings. Prints help, or
+/// what is wrong with a flag, by itself and ends the process.
+pub(crate) fn parse() -> Result<Action, Problems> {
     let matches = command().get_matches();
-    let (action, matches) = match matches.subcommand() {
-        Some(("check-config", matches)) => (Action::CheckConfig, matches),
-        Some((_, matches)) => (Action::Serve, matches),
-        None => (Action::Serve, &matches),
-    };
+    match matches.subcommand() {
+        Some(("client", client)) => Ok(new_client(client)),
+        Some(("check-config", flags)) => sources(flags).map(Action::CheckConfig),
+        Some((_, flags)) => sources(flags).map(Action::Serve),
+        None => sources(&matches).map(Action::Serve),
+    }
+}
+
+fn sources(matches: &ArgMatches) -> Result<Sources, Problems> {
     let file = matches.get_one::<PathBuf>("config").cloned();
     let flags = KEYS.iter().flat_map(|key| key.names()).filter_map(|name| {
         let value = matches.get_one::<String>(&name)?;
         Some((name, value.clone()))
     });
-    (action, Sources::read(file, flags.collect()))
+    Sources::read(file, flags.collect())
+}
+
+fn new_client(matches: &ArgMatches) -> Action {
+    let flags = matches.subcommand_matches("new").unwrap_or(matches);
+    let scopes = flags.get_many::<String>("scope").unwrap_or_default();
+    Action::NewClient(NewClient {
+        id: flags.get_one::<String>("id").cloned().unwrap_or_default(),
+        scopes: scopes.cloned().collect(),
+    })
 }
 
 fn command() -> Command {
     let serve = Command::new("serve").about("Serve the API (also what happens without a command)");
     let check = Command::new("check-config")
         .about("Print each setting with its source, secrets left out, and end");
+    let client = Command::new("client")
+        .about("Service clients: the programs that may create sessions")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("new")
+                .about("Make a client: print its secret, once, and the setting that lets it in")
+                .arg(
+                    Arg::new("id")
+                        .long("id")
+                        .required(true)
+                        .help("Its name: visible ASCII without a colon"),
+                )
+                .arg(
+                    Arg::new("scope")
+                        .long("scope")
+                        .required(true)
+                        .action(ArgAction::Append)
+                        .value_parser(Scope::ALL.map(Scope::as_str))
+                        .help("What it may do; several times for several scopes"),
+                ),
+        );
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
@@ -75,7 +118,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .subcommands([serve, check])
+        .subcommands([serve, check, client])
         .arg(config)
         .args(settings)
         .max_term_width(100)

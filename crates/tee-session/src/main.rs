@@ -1,6 +1,7 @@
 //! The session service: reads its settings, picks a store, serves.
 
 mod command_line;
+mod new_client;
 mod settings;
 mod wiring;
 
@@ -11,35 +12,34 @@ use std::{
 
 use self::{
     command_line::Action,
-    settings::{Settings, Sources},
+    settings::{Problems, Settings},
 };
 
 /// Bad settings, as opposed to 1 for a failure at run time.
 const EXIT_BAD_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    let (action, sources) = command_line::parse();
-    let settings = sources.and_then(|sources| Ok((Settings::parse(&sources)?, sources)));
-    let (settings, sources) = match settings {
-        Ok(settings) => settings,
-        Err(problems) => {
-            let _ = write!(io::stderr().lock(), "{problems}");
-            return ExitCode::from(EXIT_BAD_SETTINGS);
-        }
-    };
-    let outcome = match action {
-        Action::Serve => wiring::serve(settings),
-        Action::CheckConfig => print_settings(&sources),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match command_line::parse().map(run) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Err(error))) => {
             let _ = writeln!(io::stderr().lock(), "tee-session: {error:#}");
             ExitCode::FAILURE
+        }
+        Ok(Err(problems)) | Err(problems) => {
+            let _ = write!(io::stderr().lock(), "{problems}");
+            ExitCode::from(EXIT_BAD_SETTINGS)
         }
     }
 }
 
-fn print_settings(sources: &Sources) -> anyhow::Result<()> {
-    Ok(write!(io::stdout().lock(), "{sources}")?)
+/// Bad settings are one kind of failure, what happens later is the other.
+fn run(action: Action) -> Result<anyhow::Result<()>, Problems> {
+    Ok(match action {
+        Action::Serve(sources) => wiring::serve(Settings::parse(&sources)?),
+        Action::CheckConfig(sources) => {
+            Settings::parse(&sources)?;
+            write!(io::stdout().lock(), "{sources}").map_err(Into::into)
+        }
+        Action::NewClient(client) => new_client::print(&client),
+    })
 }

@@ -90,6 +90,8 @@ impl Reader<'_> {
                 workers => workers,
             },
             policy: self.policy(),
+            token_format: self.by_name("token_format"),
+            allowed_base_hosts: self.by_name("allowed_base_hosts"),
             max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
             readiness_requires_store: self.switch("readiness_requires_store"),
             shutdown_delay: Duration::from_secs(self.number("shutdown_delay", 0..=3_600)),
@@ -122,15 +124,21 @@ impl Reader<'_> {
     fn redis_settings(&mut self) -> Option<RedisSettings> {
         let format: StorageFormat = self.by_name("storage_format");
         let timeout = Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000));
+        let accept_plain = self.switch("accept_plain");
         if !self.sources.is_set("redis_url") {
             return None;
         }
         let settings = self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
-        Some(
-            settings
-                .with_command_timeout(timeout)
-                .with_storage_format(format),
-        )
+        let settings = settings
+            .with_command_timeout(timeout)
+            .with_storage_format(format);
+        if !accept_plain {
+            return Some(settings);
+        }
+        let accepting = settings.accepting_plain();
+        accepting
+            .map_err(|error| self.problem("accept_plain", error))
+            .ok()
     }
 
     fn address(

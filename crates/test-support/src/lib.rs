@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`TestRedis`] | a real Redis, found in the order that its documentation gives |
 //! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
+//! | [`RedisMonitor`] | what a listener at the server hears |
 //! | [`CuttableProxy`] | a TCP connection that the test can cut |
 //! | [`CapturedLogs`] | what was logged on this thread |
 //! | [`eventually`] | waits for a condition instead of sleeping |
@@ -16,10 +17,11 @@
 mod captured_logs;
 mod cuttable_proxy;
 mod eventually;
+mod redis_monitor;
 mod redis_process;
 mod test_redis;
 
 pub use self::{
     captured_logs::CapturedLogs, cuttable_proxy::CuttableProxy, eventually::eventually,
-    redis_process::RedisProcess, test_redis::TestRedis,
+    redis_monitor::RedisMonitor, redis_process::RedisProcess, test_redis::TestRedis,
 };

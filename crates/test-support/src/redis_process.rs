@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::eventually;
+use crate::{RedisMonitor, eventually};
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -109,6 +109,17 @@ impl RedisProcess {
     pub async fn client_count(&self) -> usize {
         let list = self.command(&["CLIENT", "LIST"]).await;
         list.as_str().expect("a list as text").lines().count() - 1
+    }
+
+    /// What it last saved (`SAVE`): the bytes of its database file.
+    #[must_use]
+    pub fn dump(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("dump.rdb")).expect("something was saved")
+    }
+
+    /// Listens to every command from now on (`MONITOR`).
+    pub async fn monitor(&self) -> RedisMonitor {
+        RedisMonitor::start(self.port).await
     }
 
     /// Ends it at once (SIGKILL); what it did not persist is lost.

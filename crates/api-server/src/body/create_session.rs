@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use tee_session_auth_middleware::InvalidMember;
-use tee_session_domain::{BaseUrl, CookieProblem, Cookies};
+use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies};
 
 use super::unique_json::UniqueJson;
 use crate::problem::ApiError;
@@ -19,7 +19,7 @@ pub(crate) struct CreateSession {
 
 impl CreateSession {
     /// Parses and validates a whole body; every fault of its members is told at once.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(body: &[u8], allowed_hosts: &AllowedHosts) -> Result<Self, ApiError> {
         let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
             return Err(ApiError::InvalidSession(vec![fault(
                 "",
@@ -34,7 +34,10 @@ impl CreateSession {
             let detail = "The request body has members other than cookies and base_url";
             return Err(ApiError::InvalidRequest(detail.to_owned()));
         }
-        match (parse_cookies(cookies), parse_base_url(base_url)) {
+        match (
+            parse_cookies(cookies),
+            parse_base_url(base_url, allowed_hosts),
+        ) {
             (Ok(cookies), Ok(base_url)) => Ok(Self { cookies, base_url }),
             (cookies, base_url) => {
                 let mut errors = cookies.err().unwrap_or_default();
@@ -76,13 +79,23 @@ fn texts(members: IndexMap<String, UniqueJson>) -> impl Iterator<Item = (String,
     })
 }
 
-fn parse_base_url(member: Option<UniqueJson>) -> Result<BaseUrl, InvalidMember> {
-    match member {
-        None => Err(fault("/base_url", "is required")),
-        Some(UniqueJson::String(text)) => {
-            BaseUrl::new(text).map_err(|error| fault("/base_url", error.to_string()))
-        }
-        Some(_) => Err(fault("/base_url", "must be a string")),
+fn parse_base_url(
+    member: Option<UniqueJson>,
+    allowed_hosts: &AllowedHosts,
+) -> Result<BaseUrl, InvalidMember> {
+    let base_url = match member {
+        None => return Err(fault("/base_url", "is required")),
+        Some(UniqueJson::String(text)) => BaseUrl::new(text),
+        Some(_) => return Err(fault("/base_url", "must be a string")),
+    };
+    let base_url = base_url.map_err(|error| fault("/base_url", error.to_string()))?;
+    if allowed_hosts.allows(&base_url) {
+        Ok(base_url)
+    } else {
+        Err(fault(
+            "/base_url",
+            "must name a host that this service allows",
+        ))
     }
 }
 
@@ -118,8 +131,12 @@ mod tests {
 
     use super::*;
 
+    fn parse(body: &[u8]) -> Result<CreateSession, ApiError> {
+        CreateSession::parse(body, &AllowedHosts::default())
+    }
+
     fn faults(body: &str) -> Vec<(String, String)> {
-        match CreateSession::parse(body.as_bytes()) {
+        match parse(body.as_bytes()) {
             Err(ApiError::InvalidSession(errors)) => errors
                 .into_iter()
                 .map(|error| (error.pointer, error.detail))
@@ -132,7 +149,7 @@ mod tests {
     fn a_valid_body_keeps_names_values_and_their_order() {
         let body =
             r#"{"base_url": "https://golf.example", "cookies": {"z": "1", "a": "x;y\u00fc"}}"#;
-        let create = CreateSession::parse(body.as_bytes()).unwrap();
+        let create = parse(body.as_bytes()).unwrap();
         let cookies: Vec<_> = create.cookies.iter().collect();
         assert_eq!(cookies, [("z", "1"), ("a", "x;yü")]);
         assert_eq!(create.base_url.as_str(), "https://golf.example");
@@ -197,19 +214,19 @@ mod tests {
         r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example", "x": 1}"#
     )]
     fn what_is_malformed_is_an_invalid_request(#[case] body: &str) {
-        let error = CreateSession::parse(body.as_bytes()).unwrap_err();
+        let error = parse(body.as_bytes()).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
     }
 
     #[test]
     fn invalid_utf_8_is_an_invalid_request() {
-        let error = CreateSession::parse(b"{\"cookies\": {\"a\": \"\xff\"}}").unwrap_err();
+        let error = parse(b"{\"cookies\": {\"a\": \"\xff\"}}").unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
     }
 
     #[test]
     fn deep_nesting_is_an_invalid_request_and_does_not_exhaust_the_stack() {
-        let error = CreateSession::parse("[".repeat(60_000).as_bytes()).unwrap_err();
+        let error = parse("[".repeat(60_000).as_bytes()).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
     }
 
@@ -218,5 +235,18 @@ mod tests {
         let cookies: Vec<_> = (0..5_000).map(|n| format!("\"c{n}\": 1")).collect();
         let body = format!(r#"{{"cookies": {{{}}}, "base_url": 1}}"#, cookies.join(","));
         assert_eq!(faults(&body).len(), MAX_ERRORS + 1);
+    }
+
+    #[test]
+    fn a_host_that_is_not_allowed_is_pointed_at() {
+        let allowed = "golf.example".parse().unwrap();
+        let body = |host| format!(r#"{{"cookies": {{"a": "1"}}, "base_url": "https://{host}"}}"#);
+        assert!(CreateSession::parse(body("golf.example").as_bytes(), &allowed).is_ok());
+        let error = CreateSession::parse(body("evil.example").as_bytes(), &allowed).unwrap_err();
+        let ApiError::InvalidSession(errors) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].pointer, "/base_url");
     }
 }

@@ -27,7 +27,8 @@ pub(super) async fn create<R: SessionRepository>(
         .service_clients
         .authorize(request.headers(), Scope::Create)?;
     let body = read_json(&request, payload, settings.max_body_bytes).await?;
-    let CreateSession { cookies, base_url } = CreateSession::parse(&body)?;
+    let CreateSession { cookies, base_url } =
+        CreateSession::parse(&body, &settings.allowed_base_hosts)?;
     let new = sessions.store(cookies, base_url).await?;
     let id = SessionId::of(&new.token);
     Ok(HttpResponse::Created()

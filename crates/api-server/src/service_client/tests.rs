@@ -110,3 +110,29 @@ fn debug_shows_no_secret() {
         "{debug}"
     );
 }
+
+#[test]
+fn a_client_without_the_scope_is_told_so() {
+    let reader = ServiceClient::new("ci", &[S3CRET], vec![Scope::Introspect]).unwrap();
+    let headers = headers(&[("authorization", &basic("ci:s3cret"))]);
+    let clients = ServiceClients::new(vec![reader]);
+    assert!(clients.authorize(&headers, Scope::Introspect).is_ok());
+    let refused = clients.authorize(&headers, Scope::Create);
+    assert!(
+        matches!(refused, Err(ApiError::InsufficientScope)),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_new_secret_lets_its_client_in() {
+    let (secret, sha256) = new_client_secret();
+    let client = ServiceClient::new("ci", &[sha256], vec![Scope::Create]).unwrap();
+    let headers = headers(&[("authorization", &basic(&format!("ci:{secret}")))]);
+    assert!(
+        ServiceClients::new(vec![client])
+            .authorize(&headers, Scope::Create)
+            .is_ok()
+    );
+    assert_ne!(new_client_secret().0, secret);
+}

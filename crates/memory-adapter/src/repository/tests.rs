@@ -9,6 +9,7 @@ fn session(repository: &MemoryRepository) -> Session {
         cookies: Cookies::new([("a".to_owned(), "1".to_owned())]).unwrap(),
         base_url: BaseUrl::new("https://golf.example").unwrap(),
         created_at: repository.now(),
+        absolute_end: None,
     }
 }
 

@@ -11,7 +11,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use self::python_json::PythonFormatter;
 use crate::CorruptRecord;
 
-const KEY_PREFIX: &str = "session:";
+pub(super) const KEY_PREFIX: &str = "session:";
 
 /// Longer values are not parsed. A session that we wrote stays below a tenth of it.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
@@ -67,6 +67,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
         cookies: Cookies::from_stored(record.cookies.0).map_err(control)?,
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
+        absolute_end: None,
     })
 }
 

@@ -3,11 +3,39 @@
 use std::time::Duration;
 
 use tee_session_domain::contract::Harness;
-use tee_session_redis_adapter::RedisRepository;
+use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 use tee_session_test_support::TestRedis;
 use tokio::sync::Mutex;
 
-use crate::connected;
+use crate::{connected_with, settings};
+
+/// In each way of storing: sealed, plain, and sealed while plain records are accepted.
+mod sealed {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = RealRedis::start(|settings| settings).await,
+    }
+}
+
+mod plain {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = RealRedis::start(|settings| settings.with_storage_format(StorageFormat::Plain)).await,
+    }
+}
+
+mod accepting_plain {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = RealRedis::start(|settings| settings.accepting_plain().unwrap()).await,
+    }
+}
 
 struct RealRedis {
     server: Mutex<TestRedis>,
@@ -15,9 +43,9 @@ struct RealRedis {
 }
 
 impl RealRedis {
-    async fn start() -> Self {
+    async fn start(choose: impl FnOnce(RedisSettings) -> RedisSettings) -> Self {
         let server = TestRedis::start().await;
-        let repository = connected(server.url()).await;
+        let repository = connected_with(&choose(settings(server.url()))).await;
         Self {
             server: Mutex::new(server),
             repository,
@@ -41,9 +69,4 @@ impl Harness for RealRedis {
         self.server.lock().await.lose().await;
         true
     }
-}
-
-tee_session_domain::contract_suite! {
-    test = #[tokio::test],
-    harness = RealRedis::start().await,
 }

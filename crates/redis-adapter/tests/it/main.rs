@@ -8,15 +8,20 @@
 mod contract;
 mod faults;
 mod lifecycle;
+mod migration;
+mod plain_records;
 mod python;
-mod records;
+mod sealed_records;
 mod session_manager;
 
 use std::time::Duration;
 
 use fred::{clients::Client, interfaces::KeysInterface};
-use tee_session_domain::{BaseUrl, Cookies, SessionManager, SessionPolicy, SessionToken};
-use tee_session_redis_adapter::{RedisRepository, RedisSettings};
+use tee_session_domain::{
+    BaseUrl, Cookies, RepositoryError, SessionError, SessionId, SessionManager, SessionPolicy,
+    SessionToken,
+};
+use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -24,9 +29,17 @@ fn settings(url: &str) -> RedisSettings {
     RedisSettings::new(url).expect("a Redis URL")
 }
 
+fn plain(url: &str) -> RedisSettings {
+    settings(url).with_storage_format(StorageFormat::Plain)
+}
+
 /// A repository that has connected.
 async fn connected(url: &str) -> RedisRepository {
-    let repository = RedisRepository::connect(&settings(url));
+    connected_with(&settings(url)).await
+}
+
+async fn connected_with(settings: &RedisSettings) -> RedisRepository {
+    let repository = RedisRepository::connect(settings);
     repository
         .wait_until_connected(CONNECTED_WITHIN)
         .await
@@ -34,8 +47,18 @@ async fn connected(url: &str) -> RedisRepository {
     repository
 }
 
-async fn sessions(url: &str) -> SessionManager<RedisRepository> {
-    SessionManager::new(connected(url).await, SessionPolicy::default())
+type Sessions = SessionManager<RedisRepository>;
+
+async fn sessions(url: &str) -> Sessions {
+    sessions_with(&settings(url)).await
+}
+
+async fn plain_sessions(url: &str) -> Sessions {
+    sessions_with(&plain(url)).await
+}
+
+async fn sessions_with(settings: &RedisSettings) -> Sessions {
+    SessionManager::new(connected_with(settings).await, SessionPolicy::default())
 }
 
 fn cookies() -> Cookies {
@@ -46,10 +69,31 @@ fn base_url() -> BaseUrl {
     BaseUrl::new("https://golf.example/members").expect("a sound URL")
 }
 
-fn key(token: &SessionToken) -> String {
+fn plain_key(token: &SessionToken) -> String {
     format!("session:{}", token.expose_secret())
 }
 
-async fn ttl(redis: &Client, token: &SessionToken) -> i64 {
-    redis.ttl(key(token)).await.unwrap()
+fn sealed_key(token: &SessionToken) -> String {
+    format!("session:{}", SessionId::of(token))
+}
+
+fn is_corrupt<T: std::fmt::Debug>(result: Result<T, SessionError>) -> bool {
+    matches!(
+        result,
+        Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
+    )
+}
+
+/// Each way of asking says "corrupt".
+async fn assert_corrupt_everywhere(sessions: &Sessions, token: &SessionToken) {
+    assert!(is_corrupt(sessions.get(token).await));
+    assert!(is_corrupt(sessions.exists(token).await));
+    assert!(is_corrupt(sessions.ttl(token).await));
+    assert!(is_corrupt(sessions.delete(token).await));
+}
+
+/// The key has just been given the default idle timeout, on however slow a machine.
+async fn assert_full_window(redis: &Client, key: &str) {
+    let ttl: i64 = redis.ttl(key).await.unwrap();
+    assert!((1_780..=1_800).contains(&ttl), "{ttl}");
 }

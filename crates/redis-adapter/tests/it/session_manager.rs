@@ -6,12 +6,14 @@ use fred::interfaces::KeysInterface;
 use tee_session_domain::{SessionError, SessionManager, SessionPolicy, SessionToken};
 use tee_session_test_support::TestRedis;
 
-use crate::{base_url, connected, cookies, key, sessions, ttl};
+use crate::{
+    assert_full_window, base_url, connected_with, cookies, plain, plain_key, plain_sessions,
+};
 
 #[tokio::test]
 async fn store_session_returns_uuid_token() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let parts: Vec<_> = new.token.expose_secret().split('-').map(str::len).collect();
     assert_eq!(parts, [8, 4, 4, 4, 12]);
@@ -20,9 +22,9 @@ async fn store_session_returns_uuid_token() {
 #[tokio::test]
 async fn store_session_saves_correct_data() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let record: String = redis.get(key(&new.token)).await.unwrap();
+    let record: String = redis.get(plain_key(&new.token)).await.unwrap();
     let before_time = record
         .strip_suffix("+00:00\"}")
         .unwrap()
@@ -33,13 +35,13 @@ async fn store_session_saves_correct_data() {
         before_time,
         r#"{"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members", "created_at": "#
     );
-    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+    assert_full_window(&redis, &plain_key(&new.token)).await;
 }
 
 #[tokio::test]
 async fn get_session_returns_stored_data() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let active = sessions.get(&new.token).await.unwrap();
     assert_eq!(active.session.cookies, cookies());
@@ -50,20 +52,20 @@ async fn get_session_returns_stored_data() {
 #[tokio::test]
 async fn get_session_refreshes_ttl() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis
-        .expire::<(), _>(key(&new.token), 100, None)
+        .expire::<(), _>(plain_key(&new.token), 100, None)
         .await
         .unwrap();
     sessions.get(&new.token).await.unwrap();
-    assert_eq!(ttl(&redis, &new.token).await, 1_800);
+    assert_full_window(&redis, &plain_key(&new.token)).await;
 }
 
 #[tokio::test]
 async fn get_session_raises_not_found_for_invalid_token() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     let error = sessions.get(&SessionToken::generate()).await.unwrap_err();
     assert!(matches!(error, SessionError::NotFound), "{error:?}");
 }
@@ -72,7 +74,7 @@ async fn get_session_raises_not_found_for_invalid_token() {
 async fn get_session_raises_not_found_for_expired_session() {
     let server = TestRedis::start().await;
     let policy = SessionPolicy::new(Duration::from_secs(1), None).unwrap();
-    let sessions = SessionManager::new(connected(server.url()).await, policy);
+    let sessions = SessionManager::new(connected_with(&plain(server.url())).await, policy);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let error = sessions.get(&new.token).await.unwrap_err();
@@ -82,23 +84,26 @@ async fn get_session_raises_not_found_for_expired_session() {
 #[tokio::test]
 async fn delete_session_removes_session() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     assert!(sessions.delete(&new.token).await.unwrap());
-    assert_eq!(redis.exists::<i64, _>(key(&new.token)).await.unwrap(), 0);
+    assert_eq!(
+        redis.exists::<i64, _>(plain_key(&new.token)).await.unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
 async fn delete_session_returns_false_for_nonexistent() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     assert!(!sessions.delete(&SessionToken::generate()).await.unwrap());
 }
 
 #[tokio::test]
 async fn session_exists_returns_true_for_valid() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     assert!(sessions.exists(&new.token).await.unwrap());
 }
@@ -106,6 +111,6 @@ async fn session_exists_returns_true_for_valid() {
 #[tokio::test]
 async fn session_exists_returns_false_for_invalid() {
     let server = TestRedis::start().await;
-    let sessions = sessions(server.url()).await;
+    let sessions = plain_sessions(server.url()).await;
     assert!(!sessions.exists(&SessionToken::generate()).await.unwrap());
 }

@@ -76,7 +76,10 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("workers", "0", "N", "HTTP worker threads, each with its own Redis connection; 0: one per core"),
     Key::new("redis_url", "", "URL", "Redis to keep sessions in; not set: they live in this process and end with it").secret(),
     Key::new("redis_command_timeout_ms", "500", "MS", "Milliseconds one Redis command may take; an answer takes at most twice this"),
-    Key::new("storage_format", "plain", "FORMAT", "What is written to Redis: plain"),
+    Key::new("storage_format", "sealed", "FORMAT", "What is written to Redis: sealed (encrypted with the token) or plain"),
+    Key::new("accept_plain", "false", "BOOL", "With storage_format sealed: also read plain records and seal them when they are accessed"),
+    Key::new("token_format", "uuid", "FORMAT", "How new tokens look: uuid (122 random bits) or opaque (256)"),
+    Key::new("allowed_base_hosts", "", "HOSTS", "Hosts that base_url may name, separated by commas; .example.com stands for subdomains; not set: all"),
     Key::new("memory_max_sessions", "100000", "N", "Most live sessions in the embedded store"),
     Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; slides at each access"),
     Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
@@ -88,5 +91,5 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
     Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
     Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
-    Key::new("service_clients", "", "JSON", "Who may create sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; required off loopback").secret(),
+    Key::new("service_clients", "", "JSON", "Who may create sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
 ];

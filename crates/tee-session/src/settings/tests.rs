@@ -56,6 +56,22 @@ fn a_flag_wins_over_the_file() {
 }
 
 #[test]
+fn a_list_is_an_array_in_the_file_and_commas_elsewhere() {
+    let in_file = read(
+        Some("allowed_base_hosts = [\"a.example\", \".b.example\"]"),
+        &[],
+    )
+    .unwrap();
+    let in_flag = read(None, &[("allowed_base_hosts", "a.example,.b.example")]).unwrap();
+    assert_eq!(
+        in_file.api.allowed_base_hosts,
+        in_flag.api.allowed_base_hosts
+    );
+    let url = tee_session_domain::BaseUrl::new("https://c.example").unwrap();
+    assert!(!in_file.api.allowed_base_hosts.allows(&url));
+}
+
+#[test]
 fn clients_are_read_from_tables_of_the_file_and_from_json() {
     let table = r#"
         [[service_clients]]
@@ -120,7 +136,19 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
 #[case::switch("readiness_requires_store = \"maybe\"", "must be true or false")]
 #[case::level("log_level = \"LOUD\"", "must be ERROR, WARN, INFO, DEBUG or TRACE")]
 #[case::format("log_format = \"xml\"", "the log format must be json or text")]
-#[case::storage("storage_format = \"sealed\"", "the storage format must be plain")]
+#[case::storage(
+    "storage_format = \"open\"",
+    "the storage format must be sealed or plain"
+)]
+#[case::token("token_format = \"jwt\"", "the token format must be uuid or opaque")]
+#[case::hosts(
+    "allowed_base_hosts = [\"https://golf.example\"]",
+    "must be hosts such as golf.example"
+)]
+#[case::plain_in_cluster(
+    "accept_plain = true\nredis_url = \"redis-cluster://:s3cret@localhost:7000\"",
+    "accept_plain (file "
+)]
 #[case::redis(
     "redis_url = \"http://:s3cret@x\"",
     "the Redis URL must begin with one of"
@@ -128,7 +156,7 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
 #[case::clients("service_clients = \"s3cret\"", "must be a list of clients")]
 #[case::client_scope(
     "service_clients = [{id = \"a\", secret_sha256 = \"s3cret\", scopes = [\"fly\"]}]",
-    "client 1: scopes must be one or more of: create"
+    "client 1: scopes must be one or more of: create, introspect, revoke, admin"
 )]
 #[case::off_loopback(
     "api_host = \"0.0.0.0\"",

@@ -5,7 +5,7 @@ use std::process::Output;
 use rstest::rstest;
 use tokio::net::TcpListener;
 
-use crate::service::binary;
+use crate::service::{Service, binary};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let output = binary()
@@ -125,4 +125,53 @@ async fn a_taken_port_ends_it_with_1_and_says_so() {
         said.contains(&format!("cannot be started on 127.0.0.1:{port}")),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
+    let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let shown = text(&made.stdout);
+    let secret = shown
+        .lines()
+        .map(str::trim)
+        .find(|line| line.len() == 43)
+        .unwrap();
+    let setting = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("TSA_SERVICE_CLIENTS='"));
+    let setting = setting.unwrap().strip_suffix('\'').unwrap();
+    let service = Service::start(&["--service-clients", setting]).await;
+    let create = |secret: &str| {
+        service
+            .request(reqwest::Method::POST, "/v1/sessions")
+            .basic_auth("ci", Some(secret))
+            .json(&serde_json::json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"}))
+            .send()
+    };
+    assert_eq!(create(secret).await.unwrap().status(), 201);
+    assert_eq!(create("another").await.unwrap().status(), 401);
+    assert!(!setting.contains(secret));
+}
+
+#[rstest]
+#[case::no_id(&["client", "new", "--scope", "create"])]
+#[case::no_scope(&["client", "new", "--id", "ci"])]
+#[case::unknown_scope(&["client", "new", "--id", "ci", "--scope", "fly"])]
+#[case::no_command(&["client"])]
+#[tokio::test]
+async fn an_incomplete_new_client_ends_it_with_2(#[case] arguments: &[&str]) {
+    assert_eq!(run(arguments, &[]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_new_client_with_a_bad_name_is_refused() {
+    let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
+    assert_eq!(made.status.code(), Some(1));
+    assert!(
+        text(&made.stderr).contains("id must be"),
+        "{}",
+        text(&made.stderr)
+    );
+    assert!(made.stdout.is_empty());
 }

@@ -13,6 +13,7 @@ fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
         created_at: OffsetDateTime::UNIX_EPOCH
             + Duration::seconds(1_768_473_000)
             + Duration::microseconds(micros),
+        absolute_end: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What stands in Redis, and what happens when something else does.
+//! Plain records in Redis, and what happens when something else stands there.
 
 use std::time::Duration;
 
@@ -7,57 +7,41 @@ use fred::{
     types::{Expiration, Value},
 };
 use rstest::rstest;
-use tee_session_domain::{
-    RepositoryError, SessionError, SessionManager, SessionRepository, SessionToken,
-};
-use tee_session_redis_adapter::RedisRepository;
+use tee_session_domain::{InsertOutcome, SessionRepository, SessionToken};
 use tee_session_test_support::{CapturedLogs, TestRedis};
 
-use crate::{base_url, cookies, key, sessions, ttl};
-
-fn is_corrupt<T: std::fmt::Debug>(result: Result<T, SessionError>) -> bool {
-    matches!(
-        result,
-        Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
-    )
-}
+use crate::{
+    assert_corrupt_everywhere, assert_full_window, base_url, cookies, plain_key, plain_sessions,
+};
 
 #[tokio::test]
 async fn exists_and_ttl_leave_the_ttl_as_it_is() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis
-        .expire::<(), _>(key(&new.token), 100, None)
+        .expire::<(), _>(plain_key(&new.token), 100, None)
         .await
         .unwrap();
     assert!(sessions.exists(&new.token).await.unwrap());
     let remaining = sessions.ttl(&new.token).await.unwrap().unwrap();
     assert!(remaining.ttl <= Duration::from_secs(100), "{remaining:?}");
-    assert!(ttl(&redis, &new.token).await <= 100);
+    assert!(redis.ttl::<i64, _>(plain_key(&new.token)).await.unwrap() <= 100);
 }
 
 #[tokio::test]
 async fn a_session_whose_expiry_was_taken_away_gets_it_back_at_the_next_access() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    redis.persist::<(), _>(key(&new.token)).await.unwrap();
-    assert_eq!(ttl(&redis, &new.token).await, -1);
+    redis.persist::<(), _>(plain_key(&new.token)).await.unwrap();
+    assert_eq!(
+        redis.ttl::<i64, _>(plain_key(&new.token)).await.unwrap(),
+        -1
+    );
     assert!(sessions.exists(&new.token).await.unwrap());
     sessions.get(&new.token).await.unwrap();
-    assert_eq!(ttl(&redis, &new.token).await, 1_800);
-}
-
-/// Each way of asking says "corrupt", and what stands there stays, byte for byte.
-async fn every_operation_leaves_it_alone(
-    sessions: &SessionManager<RedisRepository>,
-    token: &SessionToken,
-) {
-    assert!(is_corrupt(sessions.get(token).await));
-    assert!(is_corrupt(sessions.exists(token).await));
-    assert!(is_corrupt(sessions.ttl(token).await));
-    assert!(is_corrupt(sessions.delete(token).await));
+    assert_full_window(&redis, &plain_key(&new.token)).await;
 }
 
 #[rstest]
@@ -74,16 +58,19 @@ async fn every_operation_leaves_it_alone(
 #[tokio::test]
 async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'static [u8]) {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();
     let lifetime = Some(Expiration::EX(500));
     redis
-        .set::<(), _, _>(key(&token), record, lifetime, None, false)
+        .set::<(), _, _>(plain_key(&token), record, lifetime, None, false)
         .await
         .unwrap();
     let logs = CapturedLogs::start();
-    every_operation_leaves_it_alone(&sessions, &token).await;
-    assert_eq!(redis.get::<Vec<u8>, _>(key(&token)).await.unwrap(), record);
+    assert_corrupt_everywhere(&sessions, &token).await;
+    assert_eq!(
+        redis.get::<Vec<u8>, _>(plain_key(&token)).await.unwrap(),
+        record
+    );
     let errors = logs.events("Session record is corrupt");
     assert_eq!(errors.len(), 4, "{}", logs.text());
     for error in errors {
@@ -96,32 +83,35 @@ async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'stati
 #[tokio::test]
 async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_life() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let (list, hash) = (SessionToken::generate(), SessionToken::generate());
-    redis.lpush::<(), _, _>(key(&list), "x").await.unwrap();
     redis
-        .hset::<(), _, _>(key(&hash), ("field", "value"))
+        .lpush::<(), _, _>(plain_key(&list), "x")
         .await
         .unwrap();
-    every_operation_leaves_it_alone(&sessions, &list).await;
-    every_operation_leaves_it_alone(&sessions, &hash).await;
+    redis
+        .hset::<(), _, _>(plain_key(&hash), ("field", "value"))
+        .await
+        .unwrap();
+    assert_corrupt_everywhere(&sessions, &list).await;
+    assert_corrupt_everywhere(&sessions, &hash).await;
     assert_eq!(
         redis
-            .lrange::<Vec<String>, _>(key(&list), 0, -1)
+            .lrange::<Vec<String>, _>(plain_key(&list), 0, -1)
             .await
             .unwrap(),
         ["x"]
     );
     assert_eq!(
         redis
-            .hget::<String, _, _>(key(&hash), "field")
+            .hget::<String, _, _>(plain_key(&hash), "field")
             .await
             .unwrap(),
         "value"
     );
     for token in [&list, &hash] {
         assert_eq!(
-            ttl(&redis, token).await,
+            redis.ttl::<i64, _>(plain_key(token)).await.unwrap(),
             -1,
             "an expiry would delete foreign data"
         );
@@ -131,11 +121,11 @@ async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_li
 #[tokio::test]
 async fn an_insert_does_not_replace_what_stands_under_the_key() {
     let server = TestRedis::start().await;
-    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let token = SessionToken::generate();
     redis
-        .set::<(), _, _>(key(&token), "foreign", None, None, false)
+        .set::<(), _, _>(plain_key(&token), "foreign", None, None, false)
         .await
         .unwrap();
     let outcome = sessions
@@ -143,10 +133,10 @@ async fn an_insert_does_not_replace_what_stands_under_the_key() {
         .insert(&token, &new.session, Duration::from_secs(60))
         .await
         .unwrap();
-    assert_eq!(outcome, tee_session_domain::InsertOutcome::TokenTaken);
+    assert_eq!(outcome, InsertOutcome::TokenTaken);
     assert_eq!(
         redis
-            .get::<Value, _>(key(&token))
+            .get::<Value, _>(plain_key(&token))
             .await
             .unwrap()
             .as_str()

@@ -1,0 +1,140 @@
+//! Which upstream sites sessions may belong to.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+use url::Host;
+
+use crate::{BaseUrl, base_url::is_dns_name};
+
+/// The hosts that a base URL may name; when there is none, every host is allowed.
+///
+/// An entry is a host (`golf.example`, `127.0.0.1`, `[::1]`), which must match exactly, or a dot
+/// and a name (`.golf.example`), which any subdomain of it matches, and the name itself does
+/// not. International names are compared in their ASCII form.
+///
+/// ```
+/// use tee_session_domain::{AllowedHosts, BaseUrl};
+///
+/// let allowed: AllowedHosts = "golf.example,.bücher.example".parse()?;
+/// assert!(allowed.allows(&BaseUrl::new("https://golf.example/members")?));
+/// assert!(allowed.allows(&BaseUrl::new("https://www.xn--bcher-kva.example")?));
+/// assert!(!allowed.allows(&BaseUrl::new("https://evil-golf.example")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedHosts(Vec<Entry>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    Exactly(String),
+    /// With its leading dot.
+    SubdomainOf(String),
+}
+
+impl AllowedHosts {
+    /// Whether a session may belong to this site.
+    #[must_use]
+    pub fn allows(&self, base_url: &BaseUrl) -> bool {
+        self.0.is_empty()
+            || base_url.ascii_host().is_some_and(|host| {
+                self.0.iter().any(|entry| match entry {
+                    Entry::Exactly(allowed) => *allowed == host,
+                    Entry::SubdomainOf(suffix) => {
+                        host.len() > suffix.len() && host.ends_with(suffix.as_str())
+                    }
+                })
+            })
+    }
+}
+
+/// Entries separated by commas; an empty text has none.
+impl FromStr for AllowedHosts {
+    type Err = InvalidAllowedHost;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entries = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        entries.map(parse_entry).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn parse_entry(entry: &str) -> Result<Entry, InvalidAllowedHost> {
+    let ascii = |name: &str| match Host::parse(name) {
+        Ok(Host::Domain(domain)) if !is_dns_name(&domain) || name.contains('%') => {
+            Err(InvalidAllowedHost)
+        }
+        Ok(host) => Ok(host),
+        Err(_) => Err(InvalidAllowedHost),
+    };
+    match entry.strip_prefix('.') {
+        None => Ok(Entry::Exactly(ascii(entry)?.to_string())),
+        Some(name) => match ascii(name)? {
+            Host::Domain(name) => Ok(Entry::SubdomainOf(format!(".{name}"))),
+            Host::Ipv4(_) | Host::Ipv6(_) => Err(InvalidAllowedHost),
+        },
+    }
+}
+
+/// An entry is no host. `Display` says what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be hosts such as golf.example, or .golf.example for its subdomains")]
+pub struct InvalidAllowedHost;
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::exact("golf.example", "https://golf.example/x", true)]
+    #[case::upper_case("GOLF.example", "https://Golf.Example", true)]
+    #[case::any_port("golf.example", "https://golf.example:8443", true)]
+    #[case::second_entry("a.example, golf.example", "https://golf.example", true)]
+    #[case::subdomain_of_exact("golf.example", "https://www.golf.example", false)]
+    #[case::longer_name("golf.example", "https://evil-golf.example", false)]
+    #[case::name_as_prefix("golf.example", "https://golf.example.evil.example", false)]
+    #[case::subdomain(".golf.example", "https://www.golf.example", true)]
+    #[case::deep_subdomain(".golf.example", "https://a.b.golf.example", true)]
+    #[case::the_name_itself(".golf.example", "https://golf.example", false)]
+    #[case::no_dot_boundary(".golf.example", "https://evilgolf.example", false)]
+    #[case::idn_by_unicode("bücher.example", "https://xn--bcher-kva.example", true)]
+    #[case::idn_by_punycode("xn--bcher-kva.example", "https://BÜCHER.example", true)]
+    #[case::homograph("golf.example", "https://g\u{043e}lf.example", false)]
+    #[case::full_width_dot("golf.example", "https://golf\u{ff0e}example", true)]
+    #[case::ipv4("127.0.0.1", "http://127.0.0.1:3000", true)]
+    #[case::ipv4_in_another_spelling("127.0.0.1", "http://2130706433", true)]
+    #[case::ipv6("[::1]", "http://[0:0::1]", true)]
+    #[case::in_the_query("golf.example", "https://evil.example/?golf.example", false)]
+    fn compares_hosts_in_their_ascii_form(
+        #[case] allowed: &str,
+        #[case] url: &str,
+        #[case] expected: bool,
+    ) {
+        let allowed: AllowedHosts = allowed.parse().unwrap();
+        assert_eq!(allowed.allows(&BaseUrl::new(url).unwrap()), expected);
+    }
+
+    #[test]
+    fn without_entries_every_host_is_allowed() {
+        for none in ["", " , "] {
+            let allowed: AllowedHosts = none.parse().unwrap();
+            assert!(allowed.allows(&BaseUrl::new("http://anywhere.example").unwrap()));
+        }
+    }
+
+    #[rstest]
+    #[case::url("https://golf.example")]
+    #[case::with_path("golf.example/x")]
+    #[case::with_port("golf.example:80")]
+    #[case::star("*.golf.example")]
+    #[case::only_a_dot(".")]
+    #[case::subdomain_of_an_address(".127.0.0.1")]
+    #[case::space("golf example")]
+    fn what_is_no_host_is_refused(#[case] entry: &str) {
+        assert_eq!(entry.parse::<AllowedHosts>(), Err(InvalidAllowedHost));
+    }
+}

@@ -1,0 +1,188 @@
+use rstest::rstest;
+use time::Duration;
+
+use super::*;
+
+const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
+/// Made with Python's `cryptography`, not with this code: nonce 00 01 .. 0b.
+const TEST_VECTOR: &str = "545301000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f17d1f272bb3ac2bcdbe383b53101a3ddb39c1268b66d4774c0815ad281dcf4d665111190a6a7e";
+
+fn sealer() -> Sealer {
+    Sealer::new(&TOKEN.parse().unwrap())
+}
+
+fn session() -> Session {
+    let cookies = [("SESSIONID", "a1b2c3"), ("lang", "grün; ⛳")];
+    Session {
+        cookies: Cookies::new(cookies.map(|(n, v)| (n.to_owned(), v.to_owned()))).unwrap(),
+        base_url: BaseUrl::new("https://golf.example/members").unwrap(),
+        created_at: from_micros(1_768_473_000_123_456),
+        absolute_end: None,
+    }
+}
+
+fn test_vector() -> Vec<u8> {
+    let digits = TEST_VECTOR.as_bytes().chunks(2);
+    digits
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn opens_the_published_test_vector() {
+    assert_eq!(sealer().open(&test_vector()), Ok(session()));
+}
+
+#[test]
+fn the_key_is_the_prefix_and_the_session_id() {
+    assert_eq!(sealer().key().as_bytes(), b"session:j_2qi1vxH8YfgWR4eH1LDg");
+}
+
+#[test]
+fn what_was_sealed_opens_with_its_absolute_end() {
+    let session = Session {
+        absolute_end: Some(from_micros(1_768_559_400_654_321)),
+        ..session()
+    };
+    assert_eq!(sealer().open(&sealer().seal(&session)), Ok(session));
+}
+
+#[test]
+fn the_same_session_never_seals_to_the_same_bytes() {
+    let (one, other) = (sealer().seal(&session()), sealer().seal(&session()));
+    assert_ne!(one, other);
+    assert_ne!(
+        one[HEADER_LEN..HEADER_LEN + NONCE_LEN],
+        other[HEADER_LEN..HEADER_LEN + NONCE_LEN]
+    );
+}
+
+#[test]
+fn any_flipped_bit_is_corrupt_or_another_version() {
+    let value = test_vector();
+    for position in 0..value.len() * 8 {
+        let mut changed = value.clone();
+        changed[position / 8] ^= 1 << (position % 8);
+        let opened = sealer().open(&changed);
+        let is_version = position / 8 == 2;
+        match opened {
+            Err(UnreadableRecord::Corrupt(_)) => {}
+            Err(UnreadableRecord::Newer { .. }) if is_version => {}
+            other => panic!("bit {position}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn any_cut_is_corrupt() {
+    let value = test_vector();
+    for len in 0..value.len() {
+        let opened = sealer().open(&value[..len]);
+        assert!(
+            matches!(opened, Err(UnreadableRecord::Corrupt(_))),
+            "{len}: {opened:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_moved_to_another_key_does_not_open() {
+    let other = Sealer::new(&SessionToken::generate());
+    let does_not_open = UnreadableRecord::Corrupt(CorruptRecord::DoesNotOpen);
+    assert_eq!(other.open(&test_vector()), Err(does_not_open));
+}
+
+#[rstest]
+#[case::zero(0, false)]
+#[case::next(2, true)]
+#[case::last_of_the_newer_ones(16, true)]
+#[case::beyond_them(17, false)]
+#[case::highest(255, false)]
+fn a_newer_version_is_told_from_a_corrupt_one(#[case] version: u8, #[case] is_newer: bool) {
+    let mut value = test_vector();
+    value[2] = version;
+    let expected = if is_newer {
+        UnreadableRecord::Newer { version }
+    } else {
+        UnreadableRecord::Corrupt(CorruptRecord::NotSealed)
+    };
+    assert_eq!(sealer().open(&value), Err(expected));
+}
+
+#[rstest]
+#[case::plain_record(br#"{"cookies": {}}"#, CorruptRecord::NotSealed)]
+#[case::empty(b"", CorruptRecord::NotSealed)]
+#[case::only_a_header(b"TS\x01", CorruptRecord::NotSealed)]
+#[case::no_tag(b"TS\x01............", CorruptRecord::DoesNotOpen)]
+fn what_is_no_sealed_record_is_corrupt(#[case] value: &[u8], #[case] error: CorruptRecord) {
+    assert_eq!(sealer().open(value), Err(UnreadableRecord::Corrupt(error)));
+}
+
+#[test]
+fn excess_is_corrupt_before_it_is_opened() {
+    let excess = vec![0; MAX_RECORD_LEN + 1];
+    let too_long = CorruptRecord::TooLong {
+        limit: MAX_RECORD_LEN,
+    };
+    assert_eq!(
+        sealer().open(&excess),
+        Err(UnreadableRecord::Corrupt(too_long))
+    );
+}
+
+/// Seals any plaintext, as another release might.
+fn sealed(content: &[u8]) -> Vec<u8> {
+    let sealer = sealer();
+    let mut sealed = content.to_vec();
+    let data = Aad::from(sealer.associated_data());
+    let nonce = sealer
+        .sealing_key
+        .seal_in_place_append_tag(data, &mut sealed)
+        .unwrap();
+    [b"TS\x01", nonce.as_ref().as_slice(), &sealed].concat()
+}
+
+#[test]
+fn what_a_later_release_appends_is_ignored() {
+    let appended = [encode(&session()), b"more".to_vec()].concat();
+    assert_eq!(sealer().open(&sealed(&appended)), Ok(session()));
+}
+
+#[test]
+fn content_that_is_no_session_is_corrupt() {
+    for content in [b"".as_slice(), b"\x00", b"\x00\x00\xff\xff\xff\xff\xff"] {
+        let opened = sealer().open(&sealed(content));
+        assert_eq!(
+            opened,
+            Err(UnreadableRecord::Corrupt(CorruptRecord::NotASession))
+        );
+    }
+    let control = Session {
+        base_url: BaseUrl::from_stored("x").unwrap(),
+        ..session()
+    };
+    let mut content = encode(&control);
+    let position = content
+        .windows(6)
+        .position(|bytes| bytes == b"a1b2c3")
+        .unwrap();
+    content[position] = b'\n';
+    let opened = sealer().open(&sealed(&content));
+    assert_eq!(
+        opened,
+        Err(UnreadableRecord::Corrupt(CorruptRecord::ControlCharacter))
+    );
+}
+
+#[test]
+fn a_sealed_record_is_small() {
+    let overhead = sealer().seal(&session()).len() - encode(&session()).len();
+    assert_eq!(overhead, 2 + 1 + 12 + 16);
+}
+
+#[test]
+fn times_keep_their_microseconds() {
+    let time = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456);
+    assert_eq!(from_micros(to_micros(time)), time);
+}

@@ -1,0 +1,156 @@
+//! Sealed records in Redis, and what happens when something else stands there.
+
+use fred::{
+    clients::Client,
+    interfaces::{KeysInterface, ListInterface},
+    types::{Expiration, SetOptions},
+};
+use rstest::rstest;
+use tee_session_domain::{RepositoryError, SessionError, SessionToken};
+use tee_session_test_support::{CapturedLogs, RedisProcess, TestRedis};
+
+use crate::{
+    assert_corrupt_everywhere, assert_full_window, base_url, cookies, plain_key, sealed_key,
+    sessions,
+};
+
+async fn replace(redis: &Client, token: &SessionToken, value: Vec<u8>) {
+    let keep = Some(Expiration::KEEPTTL);
+    let exists = Some(SetOptions::XX);
+    redis
+        .set::<(), _, _>(sealed_key(token), value.as_slice(), keep, exists, false)
+        .await
+        .unwrap();
+}
+
+async fn value(redis: &Client, token: &SessionToken) -> Vec<u8> {
+    redis.get(sealed_key(token)).await.unwrap()
+}
+
+#[tokio::test]
+async fn stands_under_the_session_id_with_the_idle_timeout_and_nowhere_else() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    assert_full_window(&redis, &sealed_key(&new.token)).await;
+    assert_eq!(&value(&redis, &new.token).await[..3], b"TS\x01");
+    assert_eq!(
+        redis.exists::<i64, _>(plain_key(&new.token)).await.unwrap(),
+        0
+    );
+}
+
+#[rstest]
+#[case::garbage(b"garbage")]
+#[case::empty(b"")]
+#[case::header_only(b"TS\x01")]
+#[case::plain_json(br#"{"cookies": {}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#)]
+#[tokio::test]
+async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'static [u8]) {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    replace(&redis, &new.token, record.to_vec()).await;
+    let logs = CapturedLogs::start();
+    assert_corrupt_everywhere(&sessions, &new.token).await;
+    assert_eq!(value(&redis, &new.token).await, record);
+    assert_eq!(logs.events("Session record is corrupt").len(), 4);
+    assert!(!logs.text().contains(new.token.expose_secret()));
+}
+
+#[tokio::test]
+async fn a_record_swapped_with_another_or_flipped_does_not_open() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let one = sessions.store(cookies(), base_url()).await.unwrap();
+    let other = sessions.store(cookies(), base_url()).await.unwrap();
+    let mut record = value(&redis, &one.token).await;
+    replace(&redis, &other.token, record.clone()).await;
+    assert_corrupt_everywhere(&sessions, &other.token).await;
+    record[20] ^= 1;
+    replace(&redis, &one.token, record).await;
+    assert_corrupt_everywhere(&sessions, &one.token).await;
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_release_is_unavailable_and_left_untouched() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    let mut record = value(&redis, &new.token).await;
+    record[2] = 2;
+    replace(&redis, &new.token, record.clone()).await;
+    let is_unavailable = |error: SessionError| {
+        matches!(
+            error,
+            SessionError::Repository(RepositoryError::Unavailable { .. })
+        )
+    };
+    assert!(is_unavailable(sessions.get(&new.token).await.unwrap_err()));
+    assert!(is_unavailable(
+        sessions.exists(&new.token).await.unwrap_err()
+    ));
+    assert!(is_unavailable(
+        sessions.delete(&new.token).await.unwrap_err()
+    ));
+    assert_eq!(value(&redis, &new.token).await, record);
+    // Only this session is affected.
+    let another = sessions.store(cookies(), base_url()).await.unwrap();
+    sessions.get(&another.token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_life() {
+    let server = TestRedis::start().await;
+    let (sessions, redis) = (sessions(server.url()).await, server.client().await);
+    let token = SessionToken::generate();
+    redis
+        .lpush::<(), _, _>(sealed_key(&token), "x")
+        .await
+        .unwrap();
+    assert_corrupt_everywhere(&sessions, &token).await;
+    assert_eq!(
+        redis
+            .lrange::<Vec<String>, _>(sealed_key(&token), 0, -1)
+            .await
+            .unwrap(),
+        ["x"]
+    );
+    assert_eq!(redis.ttl::<i64, _>(sealed_key(&token)).await.unwrap(), -1);
+}
+
+/// What a thief of the database file, or a listener at the server, gets.
+#[tokio::test]
+async fn neither_the_dump_nor_the_commands_hold_a_token_a_cookie_or_a_url() {
+    let redis = RedisProcess::start().await;
+    let monitor = redis.monitor().await;
+    let sessions = sessions(&redis.url()).await;
+    let mut secrets = vec![
+        "SESSIONID".to_owned(),
+        "a1b2c3".to_owned(),
+        "golf.example".to_owned(),
+    ];
+    for n in 0..20 {
+        let new = sessions.store(cookies(), base_url()).await.unwrap();
+        sessions.get(&new.token).await.unwrap();
+        sessions.ttl(&new.token).await.unwrap();
+        if n % 2 == 0 {
+            sessions.delete(&new.token).await.unwrap();
+        }
+        secrets.push(new.token.expose_secret().to_owned());
+    }
+    redis.command(&["SAVE"]).await;
+    let (dump, commands) = (redis.dump(), monitor.text().await);
+    assert!(dump.len() > 1_000, "the dump holds sessions");
+    assert!(
+        commands.contains("SET") && commands.contains("DEL"),
+        "{commands}"
+    );
+    for secret in secrets {
+        let in_dump = dump
+            .windows(secret.len())
+            .any(|bytes| bytes == secret.as_bytes());
+        assert!(!in_dump, "{secret} is in the dump");
+        assert!(!commands.contains(&secret), "{secret} is in the commands");
+    }
+}

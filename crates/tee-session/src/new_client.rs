@@ -1,0 +1,33 @@
+//! `tee-session client new`: a secret for the client, and its hash for the settings.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use tee_session_api_server::{Scope, ServiceClient, new_client_secret};
+
+use crate::command_line::NewClient;
+
+/// Makes the client and prints it. The secret is stored nowhere.
+pub(crate) fn print(client: &NewClient) -> anyhow::Result<()> {
+    let (secret, sha256) = new_client_secret();
+    let scopes: Result<Vec<Scope>, _> = client.scopes.iter().map(|scope| scope.parse()).collect();
+    ServiceClient::new(client.id.clone(), &[&sha256], scopes?)
+        .context("the client cannot be made")?;
+    let entry = serde_json::json!({
+        "id": client.id, "secret_sha256": sha256, "scopes": client.scopes,
+    });
+    let (id, scopes) = (&entry["id"], &entry["scopes"]);
+    let mut out = io::stdout().lock();
+    write!(
+        out,
+        "The secret of {id}, shown this once (the service keeps its SHA-256 only):\n\n  \
+         {secret}\n\n\
+         In the settings file:\n\n  \
+         [[service_clients]]\n  id = {id}\n  secret_sha256 = \"{sha256}\"\n  scopes = {scopes}\n\n\
+         Or in the environment, alone or within the list that stands there:\n\n  \
+         TSA_SERVICE_CLIENTS='[{entry}]'\n\n\
+         It logs in with HTTP Basic: curl -u '{name}:<secret>' ...\n",
+        name = client.id,
+    )?;
+    Ok(())
+}
