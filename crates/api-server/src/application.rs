@@ -1,6 +1,12 @@
 //! The application: built, run, stopped.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{Shutdown, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpServer,
@@ -9,6 +15,7 @@ use actix_web::{
     rt,
     web::Data,
 };
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_domain::{SessionManager, SessionRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
@@ -24,7 +31,16 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Taking leave of the store may take so long.
-const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(2);
+const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted; more are not completed.
+const LISTEN_BACKLOG: i32 = 1_024;
+
+/// When nothing is in flight any more, idle connections end at once.
+const GRACEFUL_STOP_SECONDS: u64 = 1;
+
+const OPEN_TO_ALL: &str = "without service clients everybody could create sessions: add a client, \
+     or listen on a loopback address";
 
 /// The HTTP API over a repository, bound to its address and ready to run.
 ///
@@ -41,6 +57,7 @@ const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// ```
 pub struct Application {
     server: Server,
+    listener: TcpListener,
     address: SocketAddr,
     metrics: Option<(Server, SocketAddr)>,
     settings: ApiSettings,
@@ -52,15 +69,21 @@ impl Application {
     /// Binds the listeners. `connect` is called on each worker thread, on its own runtime, and
     /// gives the worker its repository; clones of one that all workers share will do too.
     ///
-    /// Call it within an Actix system (`actix_web::rt`).
-    ///
     /// # Errors
-    /// When an address cannot be bound.
+    /// When an address cannot be bound, or is not a loopback address and there are no service
+    /// clients.
+    ///
+    /// # Panics
+    /// With metrics, outside an Actix system (`actix_web::rt`).
     pub fn build<R, F>(settings: ApiSettings, connect: F) -> io::Result<Self>
     where
         R: SessionRepository,
         F: Fn() -> R + Clone + Send + 'static,
     {
+        if settings.service_clients.is_empty() && !settings.address.ip().is_loopback() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, OPEN_TO_ALL));
+        }
+        let listener = listen(settings.address)?;
         let metrics = settings
             .metrics_address
             .map(metrics_listener::listen)
@@ -84,12 +107,13 @@ impl Application {
         })
         .workers(settings.workers.max(1))
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
+        .shutdown_timeout(GRACEFUL_STOP_SECONDS)
         .disable_signals()
-        .bind(settings.address)?;
+        .listen(listener.try_clone()?)?;
         let address = server.addrs().first().copied().unwrap_or(settings.address);
         Ok(Self {
             server: server.run(),
+            listener,
             address,
             metrics,
             settings,
@@ -139,8 +163,13 @@ impl Application {
         tracing::info!("Shutting down");
         self.monitor.start_draining();
         sleep(self.settings.shutdown_delay).await;
-        let deadline = Instant::now() + self.settings.shutdown_timeout;
-        drain(&handle, &self.lifecycle, deadline).await;
+        drain(
+            &handle,
+            &self.lifecycle,
+            &self.listener,
+            self.settings.shutdown_timeout,
+        )
+        .await;
         if let Some(metrics) = metrics_handle {
             metrics.stop(false).await;
         }
@@ -148,17 +177,43 @@ impl Application {
     }
 }
 
-async fn drain(handle: &ServerHandle, lifecycle: &Lifecycle, deadline: Instant) {
+/// Ends within `within`.
+async fn drain(
+    handle: &ServerHandle,
+    lifecycle: &Lifecycle,
+    listener: &TcpListener,
+    within: Duration,
+) {
+    let started = Instant::now();
     lifecycle.close_connections();
     handle.pause().await;
-    if timeout_at(deadline, lifecycle.quiet()).await.is_err() {
+    // A paused listener still completes handshakes; whoever comes now is better told at once.
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+    let leaving = LEAVE_STORE_TIMEOUT.min(within / 4);
+    let is_quiet = timeout_at(started + within - leaving, lifecycle.quiet())
+        .await
+        .is_ok();
+    if !is_quiet {
         tracing::warn!("Requests still in flight after shutdown_timeout are cut off");
     }
     // Before the workers end: what lives on their runtimes is dropped with them, unawaited.
-    let _ = timeout(LEAVE_STORE_TIMEOUT, lifecycle.leave_store()).await;
-    if timeout_at(deadline, handle.stop(true)).await.is_err() {
-        handle.stop(false).await;
-    }
+    let _ = timeout(leaving, lifecycle.leave_store()).await;
+    // A graceful stop cannot be cut short, so it is asked for only when nothing holds it up.
+    handle.stop(is_quiet).await;
+}
+
+/// A listener that restarts at once after a stop, with room for a burst of connections.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// What each worker starts with.

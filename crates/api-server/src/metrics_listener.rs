@@ -81,7 +81,7 @@ fn describe() {
     );
     describe_counter!(
         "tee_session_bearer_resolutions_total",
-        "Requests with a bearer token, by outcome: resolved, or the code of the problem"
+        "Requests that need a bearer token, by outcome: resolved, or the code of the problem"
     );
     describe_counter!(
         "tee_session_store_commands_total",

@@ -4,10 +4,12 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use tee_session_domain::{ErrorChain, RepositoryError, SessionError};
 use thiserror::Error;
 
-use crate::{Challenge, ProblemDetails};
+use crate::{Challenge, ProblemDetails, failure_log::FailureLog};
 
 /// Seconds after which a client may try again when the store is away.
 const RETRY_AFTER: u32 = 1;
+
+static FAILURES: FailureLog = FailureLog::new();
 
 /// A request is not let through.
 #[derive(Debug, Error)]
@@ -76,11 +78,14 @@ impl ResponseError for AuthError {
         self.problem().status()
     }
 
-    /// Logs a failure of the store: here it is handled.
+    /// Logs a failure of the store, here where it is handled; of an outage one line a second.
     fn error_response(&self) -> HttpResponse {
-        if let Self::Store(error) = self {
+        if let Self::Store(error) = self
+            && let Some(unlogged) = FAILURES.next()
+        {
             tracing::error!(
                 error = %ErrorChain(error),
+                unlogged,
                 "Request failed: session store unavailable"
             );
         }

@@ -4,6 +4,7 @@ mod bearer;
 mod challenge;
 mod error;
 mod extractor;
+mod failure_log;
 mod middleware;
 mod problem;
 

@@ -31,7 +31,7 @@ const SWEEP_PER_CALL: usize = 2;
 /// use tee_session_memory_adapter::MemoryRepository;
 ///
 /// let repository = MemoryRepository::with_capacity(1_000);
-/// assert_eq!(repository.live_sessions(), 0);
+/// assert_eq!(repository.held_sessions(), 0);
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryRepository(Arc<Store>);
@@ -67,7 +67,7 @@ impl MemoryRepository {
 
     /// How many sessions it holds, including those that ended and were not swept yet.
     #[must_use]
-    pub fn live_sessions(&self) -> usize {
+    pub fn held_sessions(&self) -> usize {
         self.0.sessions.load(Ordering::Relaxed)
     }
 

@@ -7,11 +7,12 @@ mod supervisor;
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use fred::clients::{Client, WithOptions};
 use tee_session_domain::StoreClock;
 use tokio::sync::watch;
 
+pub(crate) use self::client::{PROBE_KEY, probe_write};
 use crate::{RedisFault, RedisSettings};
 
 /// The client that commands go through; it carries the options that bound them.
@@ -37,7 +38,7 @@ struct Shared {
     settings: RedisSettings,
     client: ArcSwapOption<LiveClient>,
     clock: Arc<StoreClock>,
-    connected: watch::Sender<Link>,
+    link: watch::Sender<Link>,
 }
 
 /// Whether there is a client that works.
@@ -58,7 +59,7 @@ impl Connection {
             settings,
             client: ArcSwapOption::empty(),
             clock,
-            connected: watch::Sender::new(Link::Down),
+            link: watch::Sender::new(Link::Down),
         });
         tokio::spawn(supervisor::supervise(Arc::clone(&shared), stopped));
         Self {
@@ -68,13 +69,11 @@ impl Connection {
     }
 
     /// The client, if there is one that works.
-    pub(crate) fn client(&self, command: &'static str) -> Result<Borrowed, RedisFault> {
-        let client = self.shared.client.load();
-        if client.is_some() {
-            Ok(Borrowed(client))
-        } else {
-            Err(RedisFault::NotConnected { command })
-        }
+    pub(crate) fn client(&self, command: &'static str) -> Result<Arc<LiveClient>, RedisFault> {
+        self.shared
+            .client
+            .load_full()
+            .ok_or(RedisFault::NotConnected { command })
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -83,28 +82,16 @@ impl Connection {
 
     /// Ends when the connection is up; `false` when it was closed.
     pub(crate) async fn wait_until_connected(&self) -> bool {
-        let mut connected = self.shared.connected.subscribe();
-        let link = connected.wait_for(|link| *link != Link::Down).await;
+        let mut link = self.shared.link.subscribe();
+        let link = link.wait_for(|link| *link != Link::Down).await;
         link.is_ok_and(|link| *link == Link::Up)
     }
 
     /// Takes leave of Redis. Ends within about [`CLOSE_TIMEOUT`], whatever Redis does.
     pub(crate) async fn close(&self) {
-        let mut connected = self.shared.connected.subscribe();
+        let mut link = self.shared.link.subscribe();
         self.stop.send_replace(true);
-        let closed = connected.wait_for(|link| *link == Link::Closed);
+        let closed = link.wait_for(|link| *link == Link::Closed);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT * 2, closed).await;
-    }
-}
-
-/// A client that is there: borrowed without a lock, for the time of one command.
-pub(crate) struct Borrowed(Guard<Option<Arc<LiveClient>>>);
-
-impl std::ops::Deref for Borrowed {
-    type Target = LiveClient;
-
-    #[expect(clippy::expect_used, reason = "made only from a client that is there")]
-    fn deref(&self) -> &LiveClient {
-        self.0.as_deref().expect("a borrowed client is there")
     }
 }

@@ -11,15 +11,19 @@ use std::{
     time::Duration,
 };
 
-use fred::interfaces::ClientLike;
-use futures_util::future::join_all;
+use fred::types::Key;
+use futures_util::future::{join, join_all};
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
     StoreClock,
 };
 use time::OffsetDateTime;
 
-use crate::{RedisFault, RedisSettings, StorageFormat, connection::Connection, record::Slot};
+use crate::{
+    RedisFault, RedisSettings, StorageFormat,
+    connection::{Connection, PROBE_KEY, probe_write},
+    record::Slot,
+};
 
 /// Sessions in Redis. Clones share their connections.
 ///
@@ -190,13 +194,13 @@ impl SessionRepository for RedisRepository {
         }
     }
 
+    /// Asks for what requests need, a read and a write, where no session stands.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let client = self.connection().client("PING")?;
-        client
-            .ping::<()>(None)
-            .await
-            .map_err(|error| RedisFault::new("PING", &error))?;
-        Ok(())
+        let client = self.connection().client("GET")?;
+        let key = Key::from_static_str(PROBE_KEY);
+        let (read, write) = join(commands::get(&client, &key), probe_write(&client)).await;
+        read?;
+        Ok(write?)
     }
 
     /// The clock of Redis, as its last heartbeat told it.

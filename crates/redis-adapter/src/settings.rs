@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use fred::types::config::{Config, ServerConfig};
+use fred::{
+    error::{Error as FredError, ErrorKind},
+    types::config::{Config, ServerConfig},
+};
 use thiserror::Error;
 
 use crate::StorageFormat;
@@ -56,14 +59,7 @@ impl RedisSettings {
             return Err(RedisSettingsError::Scheme);
         }
         let server = Config::from_url(url).map_err(|error| RedisSettingsError::Form {
-            // The details name the part that is missing; of a URL that cannot be read at all
-            // they would repeat pieces.
-            reason: match error.kind() {
-                fred::error::ErrorKind::Config | fred::error::ErrorKind::Tls => {
-                    error.details().to_owned()
-                }
-                _ => "it cannot be read as a URL".to_owned(),
-            },
+            reason: form_reason(&error),
         })?;
         Ok(Self {
             server,
@@ -144,8 +140,21 @@ pub enum RedisSettingsError {
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
         /// Which.
-        reason: String,
+        reason: &'static str,
     },
+}
+
+/// fred's own words repeat parts of the URL.
+fn form_reason(error: &FredError) -> &'static str {
+    let says = |words| error.details().contains(words);
+    match error.kind() {
+        ErrorKind::Tls => "the machine's root certificates cannot be loaded",
+        ErrorKind::Config if says("cluster node") => "each node must be given as host:port",
+        ErrorKind::Config if says("sentinel service") => "sentinelServiceName is missing",
+        ErrorKind::Config if says("database") => "the database must be a number",
+        ErrorKind::Config if says("host") => "the host is missing",
+        _ => "it cannot be read as a URL",
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +194,7 @@ mod tests {
     #[case::bad_port("redis://:s3cret@localhost:99999")]
     #[case::bad_database("redis://:s3cret@localhost/zero")]
     #[case::sentinel_without_service("redis-sentinel://:s3cret@localhost:26379")]
-    #[case::bad_node("redis-cluster://:s3cret@localhost:7000?node=x")]
+    #[case::bad_node("redis-cluster://:s3cret@localhost:7000?node=s3cret")]
     fn refuses_a_form_that_misses_a_part_without_repeating_it(#[case] url: &str) {
         let error = RedisSettings::new(url).unwrap_err();
         assert!(

@@ -77,7 +77,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn api_settings(&mut self) -> ApiSettings {
         let address = self
-            .address("api_host", "api_port", 0)
+            .address("api_host", "api_port")
             .unwrap_or(UNKNOWN_ADDRESS);
         let service_clients = self.parsed("service_clients", parse_service_clients, <_>::default());
         if service_clients.is_empty() && !address.ip().is_loopback() {
@@ -99,7 +99,7 @@ impl Reader<'_> {
             metrics_address: self
                 .sources
                 .is_set("metrics_port")
-                .then(|| self.address("metrics_host", "metrics_port", 0))
+                .then(|| self.address("metrics_host", "metrics_port"))
                 .flatten(),
             service_clients,
             ..ApiSettings::default()
@@ -141,13 +141,8 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn address(
-        &mut self,
-        host: &'static str,
-        port: &'static str,
-        lowest: u16,
-    ) -> Option<SocketAddr> {
-        let port = self.number(port, lowest..=u16::MAX);
+    fn address(&mut self, host: &'static str, port: &'static str) -> Option<SocketAddr> {
+        let port = self.number(port, 0..=u16::MAX);
         self.parsed(
             host,
             |name| match (name, port).to_socket_addrs().map(|mut found| found.next()) {

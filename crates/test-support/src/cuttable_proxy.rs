@@ -1,16 +1,22 @@
 //! A TCP connection that can be cut.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
 /// Passes TCP connections on to another address until it is cut or dropped.
 pub struct CuttableProxy {
     address: SocketAddr,
+    connect_delay: Arc<Mutex<Duration>>,
     accepting: AbortHandle,
 }
 
@@ -23,12 +29,16 @@ impl CuttableProxy {
         let address = listener
             .local_addr()
             .expect("a bound listener has an address");
+        let connect_delay = Arc::new(Mutex::new(Duration::ZERO));
+        let delay = Arc::clone(&connect_delay);
         let accepting = tokio::spawn(async move {
             // Dropped with this task, and the connections with it.
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let target = target.clone();
+                let delay = *delay.lock().unwrap_or_else(PoisonError::into_inner);
                 connections.spawn(async move {
+                    sleep(delay).await;
                     if let Ok(mut server) = TcpStream::connect(target).await {
                         let _ = copy_bidirectional(&mut client, &mut server).await;
                     }
@@ -37,8 +47,19 @@ impl CuttableProxy {
         });
         Self {
             address,
+            connect_delay,
             accepting: accepting.abort_handle(),
         }
+    }
+
+    /// Lets each later connection wait for so long before its first byte is passed on.
+    #[must_use]
+    pub fn with_connect_delay(self, delay: Duration) -> Self {
+        *self
+            .connect_delay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = delay;
+        self
     }
 
     /// Where it listens.

@@ -71,3 +71,19 @@ async fn without_clients_a_proxied_request_is_forbidden(#[case] name: &str, #[ca
     let response = request.json(&valid_body()).send().await.unwrap();
     assert_problem(response, 403, "insufficient_scope").await;
 }
+
+#[test]
+fn an_application_off_loopback_without_clients_is_not_built() {
+    use tee_session_api_server::{ApiSettings, Application};
+    use tee_session_memory_adapter::MemoryRepository;
+
+    let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    let settings = ApiSettings {
+        address,
+        ..ApiSettings::default()
+    };
+    let refused = Application::build(settings, MemoryRepository::default)
+        .err()
+        .unwrap();
+    assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+}

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use tee_session_test_support::{RedisProcess, eventually};
+use tokio::io::AsyncWriteExt;
 
 use crate::test_app::{Store, TestApp};
 
@@ -94,4 +95,46 @@ async fn leaves_redis_cleanly() {
     );
     app.stopped().await;
     assert_eq!(redis.client_count().await, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_does_not_hold_it_up_beyond_its_bound() {
+    let app = TestApp::builder()
+        .with(|settings| settings.shutdown_timeout = Duration::from_secs(2))
+        .spawn(Store::Memory)
+        .await;
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n\
+        Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let mut slow = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = Instant::now();
+    app.stopped().await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_while_it_stops_is_refused_at_once() {
+    let redis = RedisProcess::start().await;
+    let mut app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in().await;
+    // A request in flight keeps the stop waiting.
+    redis.pause();
+    let request = app.client.get(format!("http://{}/v1/session", app.address));
+    let request = tokio::spawn(request.bearer_auth(&token).send());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.ask_to_stop();
+    let address = app.address;
+    eventually(Duration::from_millis(300), async || {
+        tokio::net::TcpStream::connect(address).await.is_err()
+    })
+    .await;
+    redis.resume();
+    assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
+    app.stopped().await;
 }

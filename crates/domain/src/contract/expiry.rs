@@ -110,10 +110,10 @@ pub async fn ttl_tells_the_remaining_time<H: Harness>(harness: &H) {
 
 /// Constant use does not outlive the absolute lifetime, and the end is told in advance.
 pub async fn the_absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harness: &H) {
-    let sessions = manager_with_lifetime(harness, 60, Some(2));
+    let sessions = manager_with_lifetime(harness, 60, Some(3));
     let new = stored(&sessions).await;
-    assert_eq!(new.ttl, SECOND * 2);
-    let end = new.session.created_at + SECOND * 2;
+    assert_eq!(new.ttl, SECOND * 3);
+    let end = new.session.created_at + SECOND * 3;
     for _ in 0..6 {
         harness.pass(SECOND / 4).await;
         let active = sessions
@@ -126,7 +126,7 @@ pub async fn the_absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(ha
             active.expires_at
         );
     }
-    harness.pass(SECOND * 3 / 4).await;
+    harness.pass(SECOND * 7 / 4).await;
     assert!(matches!(
         sessions.get(&new.token).await,
         Err(SessionError::NotFound)

@@ -77,7 +77,7 @@ async fn a_full_store_takes_sessions_again_when_some_have_ended() {
     for _ in 0..100 {
         inserted(&repository).await.unwrap();
     }
-    assert_eq!(repository.live_sessions(), 100);
+    assert_eq!(repository.held_sessions(), 100);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_taken_token_takes_no_place() {
             .unwrap();
         assert_eq!(again, InsertOutcome::TokenTaken);
     }
-    assert_eq!(repository.live_sessions(), 1);
+    assert_eq!(repository.held_sessions(), 1);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn ended_sessions_leave_memory_although_nobody_asks_for_them() {
     pass(&repository, TTL);
     repository.ping().await.unwrap();
     assert_eq!(entries(&repository), (0, 0));
-    assert_eq!(repository.live_sessions(), 0);
+    assert_eq!(repository.held_sessions(), 0);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn the_bound_holds_when_many_threads_insert_and_remove() {
                     if let Ok(token) = inserted(&repository).await {
                         kept.push(token);
                     }
-                    assert!(repository.live_sessions() <= 500);
+                    assert!(repository.held_sessions() <= 500);
                     if round % 3 == 0
                         && let Some(token) = kept.pop()
                     {
@@ -164,6 +164,6 @@ async fn the_bound_holds_when_many_threads_insert_and_remove() {
     for task in tasks {
         kept += task.await.unwrap();
     }
-    assert_eq!(repository.live_sessions(), kept);
+    assert_eq!(repository.held_sessions(), kept);
     assert_eq!(entries(&repository), (kept, kept));
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use fred::{
     clients::Client,
     error::Error as FredError,
-    interfaces::ClientLike,
+    interfaces::{ClientLike, KeysInterface},
     types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, Version,
+        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Version,
         config::{
-            ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig,
+            ConnectionConfig, Options, PerformanceConfig, ReconnectError, ServerConfig, TcpConfig,
             UnresponsiveConfig,
         },
     },
@@ -35,10 +35,23 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 /// `EXPIRE ... XX`, which leaves keys of others alone, came with this one.
 const OLDEST_VERSION: Version = Version::new(7, 0, 0);
 
+/// Asked for to see whether reads and writes are answered; no session ever stands there.
+pub(crate) const PROBE_KEY: &str = "session:-probe-";
+
 /// A client that has just answered, and the task that drives it.
 pub(super) struct Established {
     pub(super) client: LiveClient,
-    pub(super) task: ConnectHandle,
+    pub(super) task: ClientTask,
+}
+
+/// fred's task behind a client. It holds the sockets and the commands in flight: all of them
+/// end with this value, however it is dropped.
+pub(super) struct ClientTask(pub(super) ConnectHandle);
+
+impl Drop for ClientTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Makes one attempt to connect and to get an answer.
@@ -49,53 +62,55 @@ pub(super) struct Established {
 /// supervisor makes a new client that resolves names and asks sentinels anew.
 pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, ConnectFault> {
     let client = build(settings).map_err(|error| fault(&error))?;
-    let mut task = client.connect();
+    let mut task = ClientTask(client.connect());
     // Commands wait until the attempt is through, so the first answer is the proof.
-    let answered = tokio::time::timeout(ATTEMPT_TIMEOUT, async {
-        tokio::select! {
-            biased;
-            answer = client.ping::<()>(None) => answer.map_err(|error| fault(&error)),
-            ended = &mut task => Err(match ended {
-                Ok(Err(error)) => fault(&error),
-                Ok(Ok(())) | Err(_) => ConnectFault::Ended,
-            }),
-        }
+    let patient = client.with_options(&Options {
+        timeout: Some(ATTEMPT_TIMEOUT),
+        ..Options::default()
     });
-    let verdict = match answered.await {
-        Ok(Ok(())) => version_fault(&client),
-        Ok(Err(fault)) => Err(fault),
-        Err(_) => Err(ConnectFault::Redis(RedisFault::TimedOut {
-            command: "PING",
-        })),
-    };
-    if let Err(fault) = verdict {
-        task.abort();
-        return Err(fault);
+    tokio::select! {
+        biased;
+        answer = patient.ping::<()>(None) => answer.map_err(|error| fault(&error))?,
+        ended = &mut task.0 => return Err(match ended {
+            Ok(Err(error)) => fault(&error),
+            Ok(Ok(())) | Err(_) => ConnectFault::Ended,
+        }),
     }
+    check_version(&client)?;
     let options = Options {
         timeout: Some(settings.command_timeout),
+        // Only while the task runs: once it has ended, fred takes commands and never answers.
         fail_fast: true,
         // A replayed write could answer for its own first attempt. Redirections in a cluster
         // count as attempts, and fred ends its task when it runs out of them there.
         max_attempts: Some(if settings.is_clustered() { 3 } else { 1 }),
         ..Options::default()
     };
-    Ok(Established {
-        client: client.with_options(&options),
-        task,
-    })
+    let client = client.with_options(&options);
+    check_primary(&client).await?;
+    Ok(Established { client, task })
 }
 
 fn build(settings: &RedisSettings) -> Result<Client, FredError> {
     let mut server = settings.server.clone();
     // One attempt, then an answer: the supervisor decides about the next one.
     server.fail_fast = true;
+    // fred asks hosts in their order: a hung one must not be the first each time.
+    if let ServerConfig::Sentinel { hosts, .. } | ServerConfig::Clustered { hosts, .. } =
+        &mut server.server
+    {
+        fastrand::shuffle(hosts);
+    }
     let mut builder = Builder::from_config(server);
     builder.set_connection_config(ConnectionConfig {
         connection_timeout: CONNECT_TIMEOUT,
         internal_command_timeout: HANDSHAKE_COMMAND_TIMEOUT,
         // A full bounded queue swallows fred's own messages and ends its task unseen.
         max_command_buffer_len: 0,
+        // fred writes ASKING between commands in flight and takes the next reply for its own:
+        // from then on every reply on that connection answers somebody else's command. Without
+        // redirections it never does; a slot on the move is unavailable for that time.
+        max_redirections: 0,
         reconnect_on_auth_error: true,
         // The watchdog of the supervisor does this job: fred's looks away while it writes.
         unresponsive: UnresponsiveConfig {
@@ -131,11 +146,29 @@ fn build(settings: &RedisSettings) -> Result<Client, FredError> {
 }
 
 /// Refuses a server that is too old to be safe with; one that hides its version is trusted.
-fn version_fault(client: &Client) -> Result<(), ConnectFault> {
+fn check_version(client: &Client) -> Result<(), ConnectFault> {
     match client.server_version() {
         Some(version) if version < OLDEST_VERSION => Err(ConnectFault::TooOld { version }),
         _ => Ok(()),
     }
+}
+
+/// Refuses a server that takes no writes now (a replica, one that is loading): what it would
+/// answer to reads may be stale. A missing permission is for the requests to tell.
+async fn check_primary(client: &LiveClient) -> Result<(), ConnectFault> {
+    match probe_write(client).await {
+        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => Ok(()),
+        probed => probed.map_err(ConnectFault::Redis),
+    }
+}
+
+/// A write that changes nothing: replicas refuse it.
+pub(crate) async fn probe_write(client: &LiveClient) -> Result<(), RedisFault> {
+    client
+        .expire::<i64, _>(PROBE_KEY, 1, Some(ExpireOptions::XX))
+        .await
+        .map(drop)
+        .map_err(|error| RedisFault::new("EXPIRE", &error))
 }
 
 /// Asks the store for its time: a heartbeat that is good for something.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use fred::{clients::Client, interfaces::ClientLike, types::ConnectHandle};
+use fred::{clients::Client, interfaces::ClientLike};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -11,12 +11,15 @@ use tokio::{
 use super::{
     CLOSE_TIMEOUT, Link, LiveClient, Shared,
     backoff::Backoff,
-    client::{ConnectFault, Established, establish, server_time},
+    client::{ClientTask, ConnectFault, Established, establish, server_time},
 };
 use crate::RedisFault;
 
 /// How often a connection is asked for a sign of life, and the store for its time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A heartbeat without an answer for so long is a silent one, however long commands may take.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// So many heartbeats in a row without an answer end a client: its peer is gone, or hangs.
 const MAX_SILENT_HEARTBEATS: u32 = 2;
@@ -45,7 +48,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                     leave(&client, task).await;
                     break;
                 }
-                shared.connected.send_replace(Link::Down);
+                shared.link.send_replace(Link::Down);
                 tracing::warn!(reason = %end, "Redis connection lost");
                 failures = FailureLog::default();
                 if since.elapsed() >= STABLE_AFTER {
@@ -59,20 +62,20 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             () = stop_requested(&mut stopped) => break,
         }
     }
-    shared.connected.send_replace(Link::Closed);
+    shared.link.send_replace(Link::Closed);
 }
 
 /// Publishes the client and watches over it until its end.
 async fn serve(
     shared: &Shared,
     client: LiveClient,
-    mut task: ConnectHandle,
+    mut task: ClientTask,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
     // The store's time is known before the first command can need it.
     let mut silent = u32::from(!heartbeat(shared, &client).await);
     shared.client.store(Some(Arc::new(client.clone())));
-    shared.connected.send_replace(Link::Up);
+    shared.link.send_replace(Link::Up);
     tracing::info!("Redis connection established");
     let mut beats = interval(HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -80,50 +83,45 @@ async fn serve(
     loop {
         // The task is watched during the heartbeat too: its end must not go unseen for that long.
         let alive = tokio::select! {
-            ended = &mut task => return End::of(ended),
+            ended = &mut task.0 => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped { client, task },
             alive = async { beats.tick().await; heartbeat(shared, &client).await } => alive,
         };
         silent = if alive { 0 } else { silent + 1 };
         if silent >= MAX_SILENT_HEARTBEATS {
-            // fred's own ways to reconnect pass through the task that hangs.
-            task.abort();
             return End::Silent;
         }
     }
 }
 
-/// Asks the store for its time and notes it. `false` when nothing came back; an error that the
-/// store sends is a sign of life.
+/// Asks the store for its time and notes it. `false` when nothing came back in time; an error
+/// that the store sends is a sign of life.
 async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
-    match server_time(client).await {
-        Ok(now) => {
+    match timeout(HEARTBEAT_TIMEOUT, server_time(client)).await {
+        Ok(Ok(now)) => {
             shared.clock.set(now);
             true
         }
-        Err(RedisFault::Refused { code, .. }) => {
+        Ok(Err(RedisFault::Refused { code, .. })) => {
             tracing::debug!(
                 code,
                 "Redis does not tell its time: the machine's clock is used"
             );
             true
         }
-        Err(_) => false,
+        Ok(Err(_)) | Err(_) => false,
     }
 }
 
-/// Takes leave of Redis. The task ends by itself when the connection is closed.
-async fn leave(client: &LiveClient, task: ConnectHandle) {
-    let abort = task.abort_handle();
+/// Takes leave of Redis; what is left of the client ends with its task.
+async fn leave(client: &LiveClient, mut task: ClientTask) {
     let farewell = async {
         // Without the options of commands: QUIT marks the client as leaving before it is sent,
         // and `fail_fast` would refuse it for that.
         let _ = Client::quit(client).await;
-        let _ = task.await;
+        let _ = (&mut task.0).await;
     };
-    if timeout(CLOSE_TIMEOUT, farewell).await.is_err() {
-        abort.abort();
-    }
+    let _ = timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
 /// Ends when the connection is to be closed, or nobody is left who could use it.
@@ -136,7 +134,7 @@ enum End {
     /// The connection is to be closed; the client still works.
     Stopped {
         client: LiveClient,
-        task: ConnectHandle,
+        task: ClientTask,
     },
     /// Nothing came back from the store.
     Silent,

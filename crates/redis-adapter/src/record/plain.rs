@@ -60,8 +60,11 @@ pub(super) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
     }
     let record: Read = serde_json::from_slice(value).map_err(|_| CorruptRecord::NotASession)?;
     let created_at = OffsetDateTime::parse(&record.created_at, &Rfc3339)
-        .map_err(|_| CorruptRecord::CreatedAt)?
-        .to_offset(UtcOffset::UTC);
+        .ok()
+        .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
+        // What RFC 3339 cannot write again.
+        .filter(|time| time.year() >= 0)
+        .ok_or(CorruptRecord::CreatedAt)?;
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     Ok(Session {
         cookies: Cookies::from_stored(record.cookies.0).map_err(control)?,

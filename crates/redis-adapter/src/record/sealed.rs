@@ -158,8 +158,8 @@ fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
     Ok(Session {
         cookies: Cookies::from_stored(cookies).map_err(control)?,
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
-        created_at: from_micros(content.created_at_micros),
-        absolute_end: content.absolute_end_micros.map(from_micros),
+        created_at: from_micros(content.created_at_micros)?,
+        absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
     })
 }
 
@@ -168,8 +168,11 @@ fn to_micros(time: OffsetDateTime) -> i64 {
     i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
 }
 
-fn from_micros(micros: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::microseconds(micros))
+/// A time that RFC 3339 can write: of the years 0 to 9999.
+fn from_micros(micros: i64) -> Result<OffsetDateTime, CorruptRecord> {
+    let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
+    time.filter(|time| time.year() >= 0)
+        .ok_or(CorruptRecord::CreatedAt)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use fred::{
     interfaces::KeysInterface,
     types::{Expiration, ExpireOptions, Key, SetOptions},
 };
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use tee_session_domain::{InsertOutcome, PeekedSession, RepositoryError, Session};
 
 use crate::{RedisFault, connection::LiveClient, record::Slot};
@@ -62,7 +62,8 @@ pub(super) async fn slide(
     Ok(lives.then_some(session))
 }
 
-/// `GET key` and `PTTL key`, sent together.
+/// `GET key` and `PTTL key`, sent together with a write that changes nothing: a server that has
+/// become a replica refuses it, and its stale data is no answer.
 pub(super) async fn peek(
     client: &LiveClient,
     slot: &Slot,
@@ -73,7 +74,13 @@ pub(super) async fn peek(
         let pttl = client.pttl::<i64, Key>(slot.key().clone()).await;
         pttl.map_err(|error| RedisFault::new("PTTL", &error))
     };
-    let (value, pttl) = join(get(client, slot.key()), pttl).await;
+    let (value, pttl, written) = join3(
+        get(client, slot.key()),
+        pttl,
+        refused_by_replicas(client, slot.key()),
+    )
+    .await;
+    written?;
     match (value?, pttl?) {
         (None, _) | (_, GONE) => Ok(None),
         (Some(value), pttl) => Ok(Some(PeekedSession {
@@ -81,6 +88,15 @@ pub(super) async fn peek(
             remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
         })),
     }
+}
+
+/// `PEXPIRE key 1 GT`: never shortens a life, and leaves alone what has no expiry.
+async fn refused_by_replicas(client: &LiveClient, key: &Key) -> Result<(), RedisFault> {
+    client
+        .pexpire::<i64, Key>(key.clone(), 1, Some(ExpireOptions::GT))
+        .await
+        .map(drop)
+        .map_err(|error| RedisFault::new("PEXPIRE", &error))
 }
 
 /// `DEL key...`; `true` when there was something.

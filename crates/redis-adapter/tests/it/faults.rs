@@ -1,7 +1,7 @@
 //! What Redis refuses, and what that means to the caller.
 
 use rstest::rstest;
-use tee_session_domain::{RepositoryError, SessionError};
+use tee_session_domain::{RepositoryError, SessionError, SessionRepository};
 use tee_session_test_support::RedisProcess;
 
 use crate::{base_url, cookies, sessions};
@@ -73,4 +73,20 @@ async fn a_session_lost_by_redis_is_not_found() {
     redis.command(&["FLUSHALL"]).await;
     let error = sessions.get(&new.token).await.unwrap_err();
     assert!(matches!(error, SessionError::NotFound), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    sessions.repository().ping().await.unwrap();
+    for permission in ["get", "expire"] {
+        redis
+            .command(&["ACL", "SETUSER", "default", &format!("-{permission}")])
+            .await;
+        assert!(sessions.repository().ping().await.is_err());
+        redis
+            .command(&["ACL", "SETUSER", "default", &format!("+{permission}")])
+            .await;
+    }
 }

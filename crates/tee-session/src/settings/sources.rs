@@ -1,6 +1,11 @@
 //! Where settings come from: defaults, file, environment, flags; the later wins.
 
-use std::{collections::HashMap, env, fmt, fs, path::PathBuf};
+use std::{
+    collections::HashMap,
+    env::{self, VarError},
+    fmt, fs,
+    path::PathBuf,
+};
 
 use super::keys::{KEYS, Key, environment_name};
 
@@ -50,22 +55,18 @@ impl Sources {
         flags: Vec<(String, String)>,
     ) -> Result<Self, Problems> {
         let file = file.or_else(|| env::var_os("TSA_CONFIG").map(PathBuf::from));
-        let environment = KEYS.iter().flat_map(Key::names).filter_map(|name| {
-            let variable = environment_name(&name);
-            let text = env::var(&variable).ok()?;
-            Some((name, text, Source::Environment(variable)))
-        });
+        let mut problems = Vec::new();
+        let environment = read_environment(&mut problems);
         let flags = flags.into_iter().map(|(name, text)| {
             let flag = name.replace('_', "-");
             (name, text, Source::Flag(flag))
         });
-        let mut problems = Vec::new();
         let mut sources = Self(HashMap::new());
         sources.take_layer(
             file.map_or_else(Vec::new, |path| read_file(path, &mut problems)),
             &mut problems,
         );
-        sources.take_layer(environment.collect(), &mut problems);
+        sources.take_layer(environment, &mut problems);
         sources.take_layer(flags.collect(), &mut problems);
         if problems.is_empty() {
             Ok(sources)
@@ -152,9 +153,32 @@ fn default_of(name: &str) -> &'static str {
         .map_or("", |key| key.default)
 }
 
+fn read_environment(problems: &mut Vec<Problem>) -> Vec<(String, String, Source)> {
+    let mut layer = Vec::new();
+    for name in KEYS.iter().flat_map(Key::names) {
+        let variable = environment_name(&name);
+        let source = Source::Environment(variable.clone());
+        match env::var(&variable) {
+            Ok(text) => layer.push((name, text, source)),
+            Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(_)) => problems.push(Problem {
+                key: name,
+                source: source.to_string(),
+                allowed: "must be UTF-8".to_owned(),
+            }),
+        }
+    }
+    layer
+}
+
 fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Problem> {
     let path = PathBuf::from(path);
     match fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => Err(Problem {
+            key: name.to_owned(),
+            source: source.to_string(),
+            allowed: format!("{} is empty", path.display()),
+        }),
         Ok(text) => {
             let text = text.trim_end_matches(['\r', '\n']).to_owned();
             Ok(Given {

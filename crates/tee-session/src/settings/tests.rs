@@ -114,6 +114,9 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
         both.contains("give redis_url or redis_url_file, not both"),
         "{both}"
     );
+    fs::write(&secret, "\n").unwrap();
+    let empty = read(None, &[("redis_url_file", path)]).unwrap_err();
+    assert!(empty.contains("is empty"), "{empty}");
     let gone = read(None, &[("redis_url_file", "/nowhere")]).unwrap_err();
     assert!(
         gone.contains("redis_url_file (flag --redis-url-file): /nowhere cannot be read"),

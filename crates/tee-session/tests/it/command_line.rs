@@ -107,6 +107,25 @@ async fn a_bad_environment_variable_is_named() {
 }
 
 #[tokio::test]
+async fn an_environment_variable_that_is_no_text_is_refused_and_not_taken_for_unset() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let value = std::ffi::OsStr::from_bytes(b"redis://\xff");
+    let output = binary()
+        .arg("check-config")
+        .env("TSA_REDIS_URL", value)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let problems = text(&output.stderr);
+    assert!(
+        problems.contains("TSA_REDIS_URL): must be UTF-8"),
+        "{problems}"
+    );
+}
+
+#[tokio::test]
 async fn an_unknown_flag_ends_it_with_2() {
     assert_eq!(
         run(&["--sesion-ttl", "1"], &[]).await.status.code(),

@@ -102,6 +102,14 @@ const TIME: &str = "2026-01-15T10:30:00Z";
     r#"{"cookies":{},"base_url":"x","created_at":"2026-01-15T10:30:00"}"#,
     CorruptRecord::CreatedAt
 )]
+#[case::after_the_last_year(
+    r#"{"cookies":{},"base_url":"x","created_at":"9999-12-31T23:59:59-23:59"}"#,
+    CorruptRecord::CreatedAt
+)]
+#[case::before_the_first_year(
+    r#"{"cookies":{},"base_url":"x","created_at":"0000-01-01T00:00:00+23:59"}"#,
+    CorruptRecord::CreatedAt
+)]
 #[case::no_time(
     r#"{"cookies":{},"base_url":"x","created_at":"yesterday"}"#,
     CorruptRecord::CreatedAt

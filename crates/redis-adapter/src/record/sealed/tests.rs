@@ -17,7 +17,7 @@ fn session() -> Session {
     Session {
         cookies: Cookies::new(cookies.map(|(n, v)| (n.to_owned(), v.to_owned()))).unwrap(),
         base_url: BaseUrl::new("https://golf.example/members").unwrap(),
-        created_at: from_micros(1_768_473_000_123_456),
+        created_at: from_micros(1_768_473_000_123_456).unwrap(),
         absolute_end: None,
     }
 }
@@ -42,7 +42,7 @@ fn the_key_is_the_prefix_and_the_session_id() {
 #[test]
 fn what_was_sealed_opens_with_its_absolute_end() {
     let session = Session {
-        absolute_end: Some(from_micros(1_768_559_400_654_321)),
+        absolute_end: Some(from_micros(1_768_559_400_654_321).unwrap()),
         ..session()
     };
     assert_eq!(sealer().open(&sealer().seal(&session)), Ok(session));
@@ -184,5 +184,8 @@ fn a_sealed_record_is_small() {
 #[test]
 fn times_keep_their_microseconds() {
     let time = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456);
-    assert_eq!(from_micros(to_micros(time)), time);
+    assert_eq!(from_micros(to_micros(time)), Ok(time));
+    for out_of_reach in [i64::MAX, i64::MIN] {
+        assert_eq!(from_micros(out_of_reach), Err(CorruptRecord::CreatedAt));
+    }
 }
