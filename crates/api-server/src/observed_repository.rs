@@ -1,6 +1,7 @@
 //! A repository that counts what is asked of it, and tells the health monitor of failures.
 
 use std::{
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +28,7 @@ impl<R> ObservedRepository<R> {
     async fn observed<T>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, RepositoryError>>,
+        call: Pin<&mut (impl Future<Output = Result<T, RepositoryError>> + Send)>,
         outcome_of: impl FnOnce(&T) -> &'static str,
     ) -> Result<T, RepositoryError> {
         let started = Instant::now();
@@ -63,8 +64,12 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
             InsertOutcome::Inserted => "ok",
             InsertOutcome::TokenTaken => "token_taken",
         };
-        self.observed("insert", self.inner.insert(token, session, ttl), outcome_of)
-            .await
+        self.observed(
+            "insert",
+            pin!(self.inner.insert(token, session, ttl)),
+            outcome_of,
+        )
+        .await
     }
 
     async fn fetch_and_slide(
@@ -74,19 +79,20 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
     ) -> Result<Option<Session>, RepositoryError> {
         self.observed(
             "fetch_and_slide",
-            self.inner.fetch_and_slide(token, ttl),
+            pin!(self.inner.fetch_and_slide(token, ttl)),
             found,
         )
         .await
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        self.observed("peek", self.inner.peek(token), found).await
+        self.observed("peek", pin!(self.inner.peek(token)), found)
+            .await
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         let outcome_of = |removed: &bool| if *removed { "ok" } else { "not_found" };
-        self.observed("remove", self.inner.remove(token), outcome_of)
+        self.observed("remove", pin!(self.inner.remove(token)), outcome_of)
             .await
     }
 

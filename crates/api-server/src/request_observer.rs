@@ -7,7 +7,10 @@ use actix_web::{
     Error, HttpMessage,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{ConnectionType, Method, StatusCode, header::HeaderName},
+    http::{
+        ConnectionType, Method, StatusCode,
+        header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    },
     middleware::Next,
     web::Data,
 };
@@ -35,9 +38,10 @@ pub(crate) async fn observe(
     let response = next.call(request).await?.map_into_boxed_body();
 
     let mut response = with_problem(response);
-    response
-        .headers_mut()
-        .insert(REQUEST_ID_HEADER, header_value);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID_HEADER, header_value);
+    // Nothing here is a page, whatever a browser may make of it.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if lifecycle.is_closing_connections() {
         response
             .response_mut()

@@ -4,6 +4,7 @@ mod commands;
 mod migration;
 
 use std::{
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +19,7 @@ use tee_session_domain::{
     StoreClock,
 };
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use crate::{
     RedisFault, RedisSettings, StorageFormat,
@@ -51,6 +53,7 @@ pub struct RedisRepository {
     connections: Arc<[Connection]>,
     next: Arc<AtomicUsize>,
     clock: Arc<StoreClock>,
+    command_timeout: Duration,
     format: StorageFormat,
     accept_plain: bool,
     is_clustered: bool,
@@ -81,6 +84,7 @@ impl RedisRepository {
             connections: connections.collect(),
             next: Arc::default(),
             clock,
+            command_timeout: settings.command_timeout,
             format: settings.storage_format,
             accept_plain: settings.accept_plain,
             is_clustered: settings.is_clustered(),
@@ -98,7 +102,7 @@ impl RedisRepository {
                 .iter()
                 .map(Connection::wait_until_connected),
         );
-        match tokio::time::timeout(within, all).await {
+        match timeout(within, all).await {
             Ok(up) if up.iter().all(|up| *up) => Ok(()),
             _ => Err(RedisFault::NotConnected { command: "PING" }.into()),
         }
@@ -117,21 +121,49 @@ impl RedisRepository {
             .unwrap_or(&self.connections[first])
     }
 
-    fn reads(&self, token: &SessionToken) -> Reads {
+    /// Bounds a whole call, which may take several round trips, by the time of one command.
+    async fn in_time<T>(
+        &self,
+        command: &'static str,
+        call: Pin<&mut (impl Future<Output = Result<T, RepositoryError>> + Send)>,
+    ) -> Result<T, RepositoryError> {
+        let answered = timeout(self.command_timeout, call).await;
+        answered.unwrap_or_else(|_| Err(RedisFault::TimedOut { command }.into()))
+    }
+
+    fn places(&self, token: &SessionToken) -> Places {
         let slot = |format| Slot::new(format, token);
         match (self.format, self.accept_plain) {
-            (StorageFormat::Plain, _) => {
-                Reads::PlainElseSealed(slot(StorageFormat::Plain), slot(StorageFormat::Sealed))
-            }
-            (StorageFormat::Sealed, true) => Reads::SealedElsePlain {
-                sealed: slot(StorageFormat::Sealed),
+            (StorageFormat::Sealed, false) => Places::One(slot(StorageFormat::Sealed)),
+            (StorageFormat::Sealed, true) => Places::Moving {
                 plain: slot(StorageFormat::Plain),
+                sealed: slot(StorageFormat::Sealed),
             },
-            (StorageFormat::Sealed, false) => Reads::One(slot(StorageFormat::Sealed)),
+            (StorageFormat::Plain, _) => Places::PlainElseSealed {
+                plain: slot(StorageFormat::Plain),
+                sealed: slot(StorageFormat::Sealed),
+            },
         }
     }
 }
 
+/// Where a session may stand.
+enum Places {
+    One(Slot),
+    /// Plain is written; sealed ones are left from instances that were rolled back.
+    PlainElseSealed {
+        plain: Slot,
+        sealed: Slot,
+    },
+    /// Sealed is written; plain ones are left from before, and sealed when they are accessed.
+    Moving {
+        plain: Slot,
+        sealed: Slot,
+    },
+}
+
+// fred's futures are large (7 KB a command): what is rarely awaited is boxed, so that it does
+// not make every call larger.
 impl SessionRepository for RedisRepository {
     async fn insert(
         &self,
@@ -150,48 +182,60 @@ impl SessionRepository for RedisRepository {
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         let client = self.connection().client("GET")?;
-        match self.reads(token) {
-            Reads::One(slot) => commands::slide(&client, &slot, ttl).await,
-            Reads::PlainElseSealed(plain, sealed) => {
-                match commands::slide(&client, &plain, ttl).await? {
-                    Some(session) => Ok(Some(session)),
-                    None => commands::slide(&client, &sealed, ttl).await,
+        let call = pin!(async {
+            let (first, second) = match self.places(token) {
+                Places::One(slot) => (slot, None),
+                Places::PlainElseSealed { plain, sealed } => (plain, Some(sealed)),
+                Places::Moving { plain, sealed } => {
+                    return Box::pin(migration::slide(&client, &plain, &sealed, ttl)).await;
                 }
+            };
+            match (commands::slide(&client, &first, ttl).await?, second) {
+                (None, Some(second)) => Box::pin(commands::slide(&client, &second, ttl)).await,
+                (found, _) => Ok(found),
             }
-            Reads::SealedElsePlain { sealed, plain } => {
-                migration::slide(&client, &plain, &sealed, ttl).await
-            }
-        }
+        });
+        self.in_time("GET", call).await
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
         let client = self.connection().client("GET")?;
-        match self.reads(token) {
-            Reads::One(slot) => commands::peek(&client, &slot).await,
-            Reads::PlainElseSealed(plain, sealed) => match commands::peek(&client, &plain).await? {
-                Some(peeked) => Ok(Some(peeked)),
-                None => commands::peek(&client, &sealed).await,
-            },
-            Reads::SealedElsePlain { sealed, plain } => {
-                migration::peek(&client, &plain, &sealed).await
+        let call = pin!(async {
+            let (first, second) = match self.places(token) {
+                Places::One(slot) => (slot, None),
+                Places::PlainElseSealed { plain, sealed } => (plain, Some(sealed)),
+                Places::Moving { plain, sealed } => {
+                    return Box::pin(migration::peek(&client, &plain, &sealed)).await;
+                }
+            };
+            match (commands::peek(&client, &first).await?, second) {
+                (None, Some(second)) => Box::pin(commands::peek(&client, &second)).await,
+                (found, _) => Ok(found),
             }
-        }
+        });
+        self.in_time("GET", call).await
     }
 
     /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
     /// where no session moves.
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         let client = self.connection().client("DEL")?;
-        match self.reads(token) {
-            Reads::One(slot) => commands::delete(&client, vec![slot.key().clone()]).await,
-            Reads::PlainElseSealed(plain, sealed) if self.is_clustered => {
-                let plain = commands::delete(&client, vec![plain.key().clone()]).await?;
-                Ok(commands::delete(&client, vec![sealed.key().clone()]).await? || plain)
+        let call = pin!(async {
+            match self.places(token) {
+                Places::One(slot) => commands::delete(&client, vec![slot.key().clone()]).await,
+                Places::PlainElseSealed { plain, sealed } if self.is_clustered => {
+                    let plain = vec![plain.key().clone()];
+                    let plain = Box::pin(commands::delete(&client, plain)).await?;
+                    let sealed = vec![sealed.key().clone()];
+                    Ok(Box::pin(commands::delete(&client, sealed)).await? || plain)
+                }
+                Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
+                    let both = vec![plain.key().clone(), sealed.key().clone()];
+                    Box::pin(commands::delete(&client, both)).await
+                }
             }
-            Reads::PlainElseSealed(plain, sealed) | Reads::SealedElsePlain { sealed, plain } => {
-                commands::delete(&client, vec![plain.key().clone(), sealed.key().clone()]).await
-            }
-        }
+        });
+        self.in_time("DEL", call).await
     }
 
     /// Asks for what requests need, a read and a write, where no session stands.
@@ -212,16 +256,4 @@ impl SessionRepository for RedisRepository {
     async fn close(&self) {
         join_all(self.connections.iter().map(Connection::close)).await;
     }
-}
-
-/// Where a session may stand.
-enum Reads {
-    One(Slot),
-    /// Plain is written; sealed ones are left from instances that were rolled back.
-    PlainElseSealed(Slot, Slot),
-    /// Sealed is written; plain ones are left from before, and sealed when they are accessed.
-    SealedElsePlain {
-        sealed: Slot,
-        plain: Slot,
-    },
 }

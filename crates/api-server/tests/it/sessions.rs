@@ -246,3 +246,69 @@ async fn a_request_keeps_its_sane_id_and_gets_one_otherwise() {
     let response = app.get("/no-such-path").await;
     assert!(response.headers().contains_key("x-request-id"));
 }
+
+#[tokio::test]
+async fn no_answer_lets_a_browser_guess_or_names_the_software() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    for response in [
+        app.get_session(&token).await,
+        app.get("/health").await,
+        app.get("/no").await,
+    ] {
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        for name in ["server", "x-powered-by", "access-control-allow-origin"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_both_formats_are_accepted_and_the_chosen_one_is_given() {
+    let redis = tee_session_test_support::TestRedis::start().await;
+    let uuids = TestApp::builder().spawn_on_redis(redis.url());
+    let opaque = TestApp::builder()
+        .with(|settings| settings.token_format = tee_session_domain::TokenFormat::Opaque)
+        .spawn_on_redis(redis.url());
+    uuids.until_ready().await;
+    opaque.until_ready().await;
+    let (uuid_token, opaque_token) = (uuids.log_in().await, opaque.log_in().await);
+    assert_eq!((uuid_token.len(), opaque_token.len()), (36, 43));
+    for app in [&uuids, &opaque] {
+        assert_eq!(app.get_session(&uuid_token).await.status(), StatusCode::OK);
+        assert_eq!(
+            app.get_session(&opaque_token).await.status(),
+            StatusCode::OK
+        );
+    }
+    assert_eq!(
+        uuids.log_out(&opaque_token).await.status(),
+        StatusCode::NO_CONTENT
+    );
+    assert_problem(
+        opaque.get_session(&opaque_token).await,
+        401,
+        "invalid_token",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_url_of_a_host_that_is_not_allowed_is_422() {
+    let app = TestApp::builder()
+        .with(|settings| settings.allowed_base_hosts = ".golf.example".parse().unwrap())
+        .spawn(Store::Memory)
+        .await;
+    let body = |url: &str| json!({"cookies": {"a": "1"}, "base_url": url});
+    let allowed = app.post_session(&body("https://www.golf.example/")).await;
+    assert_eq!(allowed.status(), StatusCode::CREATED);
+    for url in [
+        "https://golf.example.evil.example",
+        "https://evilgolf.example",
+        "http://127.0.0.1",
+    ] {
+        let problem =
+            assert_problem(app.post_session(&body(url)).await, 422, "invalid_session").await;
+        assert_eq!(problem["errors"][0]["pointer"], "/base_url");
+    }
+}

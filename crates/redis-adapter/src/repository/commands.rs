@@ -58,7 +58,7 @@ pub(super) async fn slide(
         return Ok(None);
     };
     let session = slot.decode(&value)?;
-    let lives = slid || expire(client, key, ttl, None).await?;
+    let lives = slid || Box::pin(expire(client, key, ttl, None)).await?;
     Ok(lives.then_some(session))
 }
 

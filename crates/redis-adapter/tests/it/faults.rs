@@ -90,3 +90,51 @@ async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
             .await;
     }
 }
+
+/// The permissions that the README names, for a password and a user of its own.
+const MINIMAL_ACL: [&str; 13] = [
+    "~session:*",
+    "+get",
+    "+set",
+    "+expire",
+    "+pexpire",
+    "+pttl",
+    "+del",
+    "+ping",
+    "+time",
+    "+info",
+    "+client|id",
+    "+select",
+    "+hello",
+];
+
+#[tokio::test]
+async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other_key() {
+    let redis = RedisProcess::start().await;
+    let user = [
+        "ACL",
+        "SETUSER",
+        "tee",
+        "on",
+        ">s3cret",
+        "resetkeys",
+        "-@all",
+    ];
+    redis
+        .command(&[user.as_slice(), &MINIMAL_ACL].concat())
+        .await;
+    let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
+    for settings in [crate::settings(&url), crate::plain(&url)] {
+        let sessions = crate::sessions_with(&settings).await;
+        let new = sessions.store(cookies(), base_url()).await.unwrap();
+        sessions.get(&new.token).await.unwrap();
+        assert!(sessions.ttl(&new.token).await.unwrap().is_some());
+        sessions.repository().ping().await.unwrap();
+        assert!(sessions.delete(&new.token).await.unwrap());
+    }
+    let readme = include_str!("../../README.md");
+    assert!(
+        readme.contains(&MINIMAL_ACL.join(" ")),
+        "the README names these permissions"
+    );
+}

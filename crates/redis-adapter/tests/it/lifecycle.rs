@@ -9,7 +9,7 @@ use tee_session_domain::{
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 use tee_session_test_support::{CuttableProxy, RedisProcess, TestRedis, eventually};
 
-use crate::{base_url, connected, cookies, sessions, settings};
+use crate::{base_url, connected, cookies, plain, plain_key, sessions, settings};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -289,4 +289,24 @@ async fn wrong_credentials_are_unavailable_until_they_are_right_and_never_logged
     assert!(logs.text().contains("WRONGPASS"), "{}", logs.text());
     assert!(!logs.text().contains("s3cret-pass"), "{}", logs.text());
     let _: () = admin.set("unused", 1, None, None, false).await.unwrap();
+}
+
+/// Reading, restoring an expiry: several round trips, one bound.
+#[tokio::test]
+async fn a_call_of_several_round_trips_ends_within_the_time_of_one_command() {
+    let redis = RedisProcess::start().await;
+    let settings = plain(&redis.url()).with_command_timeout(Duration::from_millis(300));
+    let sessions = crate::sessions_with(&settings).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    redis.command(&["PERSIST", &plain_key(&new.token)]).await;
+    redis.command(&["CLIENT", "PAUSE", "200", "ALL"]).await;
+    sessions.get(&new.token).await.unwrap();
+    redis.command(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
+    let asked = Instant::now();
+    assert!(is_unavailable(sessions.get(&new.token).await));
+    assert!(
+        asked.elapsed() < Duration::from_millis(600),
+        "{:?}",
+        asked.elapsed()
+    );
 }
