@@ -82,6 +82,7 @@ impl FromRequest for BearerToken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -153,5 +154,21 @@ mod tests {
     fn eight_kibibytes_are_an_invalid_token() {
         let field = [b"Bearer ".as_slice(), &[b'a'; 8_192]].concat();
         assert!(matches!(parsed(&field), Err(AuthError::InvalidToken)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_header_may_hold_is_judged_without_a_panic(
+            field in proptest::collection::vec(
+                prop_oneof![Just(b' '), Just(b'\t'), Just(b','), 0x21..=0x7e_u8, 0x80..=0xff_u8],
+                0..80,
+            ),
+            with_scheme in any::<bool>(),
+        ) {
+            let field = if with_scheme { [b"Bearer ".as_slice(), &field].concat() } else { field };
+            if let Ok(BearerToken(token)) = parsed(&field) {
+                prop_assert!(field.ends_with(token.expose_secret().as_bytes()));
+            }
+        }
     }
 }

@@ -199,6 +199,7 @@ pub struct ParseTokenError;
 mod tests {
     use std::collections::HashSet;
 
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -265,5 +266,14 @@ mod tests {
     #[case::glob("session:*")]
     fn refuses_any_other_text(#[case] text: &str) {
         assert_eq!(text.parse::<SessionToken>(), Err(ParseTokenError));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_given_is_judged_without_a_panic(text in "\\PC{0,50}|[0-9a-f-]{36}|[-_0-9A-Za-z]{43}") {
+            if let Ok(token) = text.parse::<SessionToken>() {
+                prop_assert_eq!(token.expose_secret(), text);
+            }
+        }
     }
 }

@@ -110,3 +110,68 @@ impl From<UnreadableRecord> for RepositoryError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::hash_map, prelude::*};
+    use tee_session_domain::{BaseUrl, Cookies};
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+
+    /// Whatever a client may store.
+    fn session() -> impl Strategy<Value = Session> {
+        let cookies = hash_map("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,30}", "\\PC{0,60}", 1..12);
+        let path = "(/[a-z0-9;,=äöü日本%-]{0,10}){0,4}";
+        (cookies, path, 0..4_102_444_800_000_000_i64).prop_map(|(cookies, path, micros)| Session {
+            cookies: Cookies::new(cookies).unwrap(),
+            base_url: BaseUrl::new(format!("https://golf.example{path}")).unwrap(),
+            created_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros),
+            absolute_end: None,
+        })
+    }
+
+    fn slots() -> [Slot; 2] {
+        let token = SessionToken::generate();
+        [StorageFormat::Sealed, StorageFormat::Plain].map(|format| Slot::new(format, &token))
+    }
+
+    proptest! {
+        #[test]
+        fn every_session_survives_every_format_in_order_and_byte_for_byte(session in session()) {
+            for slot in slots() {
+                let read = slot.decode(&slot.encode(&session)).unwrap();
+                let pairs = |session: &Session| -> Vec<(String, String)> {
+                    let cookies = session.cookies.iter();
+                    cookies.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+                };
+                prop_assert_eq!(pairs(&read), pairs(&session));
+                prop_assert_eq!(read, session.clone());
+            }
+        }
+
+        #[test]
+        fn whatever_stands_there_is_read_without_a_panic(
+            value in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            for slot in slots() {
+                prop_assert!(slot.decode(&value).is_err());
+            }
+        }
+
+        #[test]
+        fn a_damaged_record_is_read_without_a_panic_and_a_sealed_one_never_opens(
+            session in session(),
+            position in any::<prop::sample::Index>(),
+            byte in 1..=255_u8,
+        ) {
+            for slot in slots() {
+                let mut value = slot.encode(&session).to_vec();
+                let position = position.index(value.len());
+                value[position] ^= byte;
+                let read = slot.decode(&value);
+                prop_assert!(read.is_err() || matches!(slot, Slot::Plain(_)));
+            }
+        }
+    }
+}

@@ -127,6 +127,7 @@ fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> InvalidMember
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -248,5 +249,16 @@ mod tests {
         };
         assert_eq!(errors.len(), 1);
         assert_eq!(errors[0].pointer, "/base_url");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_is_judged_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            text in r#"[{}\[\]":,a-z0-9\\. -]{0,120}"#,
+        ) {
+            prop_assert!(parse(&bytes).is_err());
+            prop_assert!(parse(text.as_bytes()).is_err());
+        }
     }
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -88,4 +89,16 @@ fn a_stored_url_is_only_checked_for_control_characters() {
         "ftp://x y"
     );
     assert!(BaseUrl::from_stored("https://golf.example\r\nX: y").is_err());
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_given_is_judged_without_a_panic(
+        text in "(https?://)?[a-zA-Z0-9.:@/?#%\\[\\]\\\\ -]{0,60}\\PC{0,10}",
+    ) {
+        if let Ok(url) = BaseUrl::new(text.clone()) {
+            prop_assert_eq!(url.as_str(), text);
+            prop_assert!(url.ascii_host().is_some());
+        }
+    }
 }

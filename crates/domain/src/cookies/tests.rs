@@ -1,3 +1,4 @@
+use proptest::{collection::hash_map, prelude::*};
 use rstest::rstest;
 
 use super::*;
@@ -110,4 +111,38 @@ fn debug_shows_neither_names_nor_values() {
         format!("{:?}", one("SESSIONID", "s3cret").unwrap()),
         "Cookies(1 redacted)"
     );
+}
+
+/// Names of RFC 6265, and values of what it calls cookie-octets.
+fn header_cookies() -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}";
+    let value = "[!#-+./0-9:<-Z\\[\\]^_`a-z{|}~-]{0,80}";
+    hash_map(name, value, 1..20).prop_map(|cookies| cookies.into_iter().collect())
+}
+
+proptest! {
+    #[test]
+    fn cookies_of_cookie_octets_make_a_legal_header_and_come_back(given in header_cookies()) {
+        let cookies = Cookies::new(given.clone()).unwrap();
+        let pairs: Vec<_> =
+            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let header = pairs.join("; ");
+        prop_assert!(header.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+        let read: Vec<_> = header
+            .split("; ")
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        prop_assert_eq!(read, given);
+    }
+
+    #[test]
+    fn whatever_is_given_is_judged_without_a_panic(
+        given in proptest::collection::vec((any::<String>(), any::<String>()), 0..60),
+    ) {
+        if let Ok(cookies) = Cookies::new(given.clone()) {
+            prop_assert!(Cookies::from_stored(given).is_ok());
+            prop_assert!(!cookies.is_empty() && cookies.len() <= Cookies::MAX_COUNT);
+        }
+    }
 }
