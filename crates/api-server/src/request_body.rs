@@ -22,17 +22,14 @@ pub(crate) async fn read_json(
     limit: usize,
 ) -> Result<Bytes, ApiError> {
     check_type(request)?;
-    let announced = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    if announced
-        .and_then(|length| length.parse().ok())
-        .is_some_and(|length: u64| usize::try_from(length).map_or(true, |length| length > limit))
-    {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced: Option<u64> = announced
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::PayloadTooLarge { limit });
     }
-    timeout(BODY_TIMEOUT, collect(payload, limit))
+    timeout(BODY_TIMEOUT, collect(payload, announced, limit))
         .await
         .map_err(|_| ApiError::RequestTimeout)?
 }
@@ -57,9 +54,18 @@ fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+/// Stops at the announced length: of a request that asks for an upgrade the framework gives
+/// whatever else comes as well, without an end.
+async fn collect(
+    mut payload: Payload,
+    announced: Option<u64>,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    while announced.is_none_or(|length| (body.len() as u64) < length) {
+        let Some(chunk) = payload.next().await else {
+            break;
+        };
         let chunk = chunk.map_err(|_| {
             ApiError::InvalidRequest("The request body is incomplete or badly framed".to_owned())
         })?;

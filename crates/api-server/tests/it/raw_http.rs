@@ -98,3 +98,18 @@ async fn a_connection_serves_on_after_a_request_was_refused() {
         .collect();
     assert_eq!(statuses, ["401", "415", "200"], "{answer}");
 }
+
+#[tokio::test]
+async fn a_request_that_asks_for_an_upgrade_is_answered_without_one() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let body = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example"}"#;
+    for upgrade in ["websocket", "h2c"] {
+        let request = format!(
+            "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Connection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = app.send_raw(request.as_bytes(), SOON).await;
+        assert_eq!(status(&answer), Some(201), "{answer}");
+    }
+}
