@@ -9,35 +9,29 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     rt,
     web::Data,
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{SessionManager, SessionRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
-    health_monitor::HealthMonitor, lifecycle::Lifecycle, metrics_listener,
+    health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
     observed_repository::ObservedRepository, request_observer, routes, settings::ApiSettings,
     telemetry::RequestSpan,
 };
-
-/// Idle connections are kept for longer than load balancers keep theirs (commonly 60 seconds),
-/// so that they are the ones to close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Taking leave of the store may take so long.
 const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections that wait to be accepted; more are not completed.
 const LISTEN_BACKLOG: i32 = 1_024;
-
-/// When nothing is in flight any more, idle connections end at once.
-const GRACEFUL_STOP_SECONDS: u64 = 1;
 
 const OPEN_TO_ALL: &str = "without service clients everybody could create sessions: add a client, \
      or listen on a loopback address";
@@ -90,29 +84,29 @@ impl Application {
             .transpose()?;
         let monitor = Arc::new(HealthMonitor::new());
         let lifecycle = Arc::new(Lifecycle::new());
+        let limiter = settings.invalid_token_limit.map(|limit| {
+            let proxies = settings.trusted_proxies.clone();
+            Arc::new(InvalidTokenLimiter::new(limit, proxies))
+        });
         let worker = Worker {
             settings: settings.clone(),
             monitor: Arc::clone(&monitor),
             lifecycle: Arc::clone(&lifecycle),
         };
-        let server = HttpServer::new(move || {
+        let address = listener.local_addr()?;
+        let workers = settings.workers;
+        let server = http_server::serve(listener.try_clone()?, workers, None, move || {
             let sessions = worker.start(connect());
             App::new()
                 .app_data(Data::new(worker.settings.clone()))
                 .app_data(Data::new(Arc::clone(&worker.monitor)))
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
-                .configure(routes::configure::<R>(sessions))
+                .configure(routes::configure::<R>(sessions, limiter.clone()))
                 .wrap(TracingLogger::<RequestSpan>::new())
                 .wrap(from_fn(request_observer::observe))
-        })
-        .workers(settings.workers.max(1))
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(GRACEFUL_STOP_SECONDS)
-        .disable_signals()
-        .listen(listener.try_clone()?)?;
-        let address = server.addrs().first().copied().unwrap_or(settings.address);
+        })?;
         Ok(Self {
-            server: server.run(),
+            server,
             listener,
             address,
             metrics,

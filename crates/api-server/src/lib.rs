@@ -2,17 +2,22 @@
 
 mod application;
 mod body;
+mod bounded_stream;
 mod health_monitor;
+mod http_server;
 mod lifecycle;
 mod metrics_listener;
 mod observed_repository;
 mod problem;
 mod request_body;
+mod request_limits;
 mod request_observer;
 mod routes;
 mod service_client;
 mod settings;
 mod telemetry;
+
+pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 
 pub use self::{
     application::Application,

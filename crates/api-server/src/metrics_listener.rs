@@ -87,6 +87,10 @@ fn describe() {
         "tee_session_store_commands_total",
         "Calls of the session repository, by operation and outcome"
     );
+    describe_counter!(
+        "tee_session_panics_total",
+        "Panics: bugs of the service, each logged with its place"
+    );
     describe_histogram!(
         "tee_session_store_command_duration_seconds",
         Unit::Seconds,

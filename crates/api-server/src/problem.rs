@@ -21,6 +21,10 @@ pub(crate) enum ApiError {
     NotFound,
     #[error("the resource does not take this method")]
     MethodNotAllowed { allow: &'static str },
+    #[error("the request target is too long")]
+    UriTooLong,
+    #[error("the header fields are too large")]
+    HeaderFieldsTooLarge,
     #[error("the body did not arrive in time")]
     RequestTimeout,
     #[error("the body is longer than {limit} bytes")]
@@ -66,6 +70,10 @@ impl ApiError {
                 format!("This resource takes {allow}"),
             )
             .with_header(ALLOW, HeaderValue::from_static(allow)),
+            Self::UriTooLong => problem_of_status(StatusCode::URI_TOO_LONG),
+            Self::HeaderFieldsTooLarge => {
+                problem_of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            }
             Self::RequestTimeout => ProblemDetails::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
@@ -144,6 +152,7 @@ pub(crate) fn problem_of_status(status: StatusCode) -> ProblemDetails {
         StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request did not arrive in time"),
         StatusCode::LENGTH_REQUIRED => ("length_required", "A Content-Length is required"),
         StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "The request body is too large"),
+        StatusCode::URI_TOO_LONG => ("uri_too_long", "The request target is too long"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (
             "unsupported_media_type",
             "The request body is of another type",

@@ -1,23 +1,31 @@
 //! The outermost middleware: request ids, counting, and an answer in problem details for every
 //! error.
 
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::{
         ConnectionType, Method, StatusCode,
-        header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+        header::{HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
     web::Data,
 };
+use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
 
-use crate::{lifecycle::Lifecycle, problem::problem_of_status, telemetry::RequestId};
+use crate::{
+    bounded_stream::Connection,
+    lifecycle::Lifecycle,
+    problem::problem_of_status,
+    request_limits,
+    telemetry::RequestId,
+};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,19 +38,26 @@ pub(crate) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let _in_flight = lifecycle.request();
+    let _served = request.conn_data().map(Connection::serve);
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
     request.extensions_mut().insert(request_id);
 
-    let response = next.call(request).await?.map_into_boxed_body();
+    let response = match request_limits::check(request.request()) {
+        // The last resort for what should not happen: a panic is one failed request, and not a
+        // connection that breaks without a word.
+        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(served) => served?.map_into_boxed_body(),
+            Err(_) => return Err(failure(header_value)),
+        },
+        Err(error) => request.into_response(error.error_response()),
+    };
 
     let mut response = with_problem(response);
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID_HEADER, header_value);
-    // Nothing here is a page, whatever a browser may make of it.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if lifecycle.is_closing_connections() {
+    add_headers(response.headers_mut(), header_value);
+    let gave_up_on_body = response.status() == StatusCode::REQUEST_TIMEOUT;
+    if gave_up_on_body || lifecycle.is_closing_connections() {
         response
             .response_mut()
             .head_mut()
@@ -50,6 +65,19 @@ pub(crate) async fn observe(
     }
     count(&response, started);
     Ok(response)
+}
+
+fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
+    headers.insert(REQUEST_ID_HEADER, request_id);
+    // Nothing here is a page, whatever a browser may make of it.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// The answer when the request is lost: an error of the framework's, which needs none to go with.
+fn failure(request_id: HeaderValue) -> Error {
+    let mut response = problem_of_status(StatusCode::INTERNAL_SERVER_ERROR).response();
+    add_headers(response.headers_mut(), request_id);
+    InternalError::from_response("a request panicked", response).into()
 }
 
 /// Gives problem details to an error answer of the framework's own.

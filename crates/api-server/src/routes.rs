@@ -4,11 +4,13 @@ mod health;
 mod session;
 mod sessions;
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse, Route, guard,
     web::{self, Data, ServiceConfig},
 };
-use tee_session_auth_middleware::BearerAuth;
+use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidTokens};
 use tee_session_domain::{SessionManager, SessionRepository};
 
 use crate::{observed_repository::ObservedRepository, problem::ApiError};
@@ -19,9 +21,11 @@ pub(crate) type Sessions<R> = Data<SessionManager<ObservedRepository<R>>>;
 /// Every path of the API. `HEAD` is answered as `GET`.
 pub(crate) fn configure<R: SessionRepository>(
     sessions: Sessions<R>,
+    limiter: Option<Arc<InvalidTokenLimiter>>,
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |api| {
         let auth = BearerAuth::new(sessions.clone());
+        let limit = LimitInvalidTokens::new(sessions.clone(), limiter);
         api.app_data(sessions)
             .service(
                 web::resource("/v1/sessions")
@@ -32,12 +36,14 @@ pub(crate) fn configure<R: SessionRepository>(
                 web::resource("/v1/session")
                     .route(get().to(session::show).wrap(auth))
                     .route(web::delete().to(session::delete::<R>))
-                    .default_service(not_allowed("GET, HEAD, DELETE")),
+                    .default_service(not_allowed("GET, HEAD, DELETE"))
+                    .wrap(limit.clone()),
             )
             .service(
                 web::resource("/v1/session/ttl")
                     .route(get().to(session::ttl::<R>))
-                    .default_service(not_allowed("GET, HEAD")),
+                    .default_service(not_allowed("GET, HEAD"))
+                    .wrap(limit),
             )
             .service(
                 web::resource("/health")

@@ -1,10 +1,16 @@
 //! What the server is told.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
+use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 
 use crate::ServiceClients;
+
+const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit = InvalidTokenLimit {
+    per_second: NonZeroU32::new(100).unwrap(),
+    burst: NonZeroU32::new(300).unwrap(),
+};
 
 /// What an [`Application`](crate::Application) is told. Start from [`Default`].
 ///
@@ -30,6 +36,10 @@ pub struct ApiSettings {
     pub store: StoreKind,
     /// Most bytes of a request body.
     pub max_body_bytes: usize,
+    /// How many invalid tokens of one client are answered with 401 before it is 429; `None`: all.
+    pub invalid_token_limit: Option<InvalidTokenLimit>,
+    /// The proxies whose word on where a request comes from is believed.
+    pub trusted_proxies: TrustedProxies,
     /// Whether `/health/ready` is 503 while the store is away, and not only before it was there.
     pub readiness_requires_store: bool,
     /// How long to go on serving, not ready any more, after the stop was asked for.
@@ -52,6 +62,8 @@ impl Default for ApiSettings {
             allowed_base_hosts: AllowedHosts::default(),
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
+            invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),
+            trusted_proxies: TrustedProxies::default(),
             readiness_requires_store: true,
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(15),

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal},
+    panic,
     str::FromStr,
 };
 
@@ -68,7 +69,8 @@ pub struct LogGuard {
 }
 
 /// Logs to standard output from now on: events of this project from `level` on, warnings of
-/// the libraries.
+/// the libraries. Panics are logged by their place, without their message, which may quote a
+/// secret.
 ///
 /// Lines are written by a thread of their own, so that a slow reader never holds up a request;
 /// when that thread falls far behind, lines are dropped rather than requests.
@@ -95,7 +97,18 @@ pub fn start_logging(
         .with_default(level.min(LevelFilter::WARN))
         .with_target("tee_session", level);
     tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)))?;
+    log_panics();
     Ok(LogGuard { _worker: worker })
+}
+
+/// Logs where panics happen from now on, and counts them. Their messages are left out: a message
+/// may quote what was at hand, a token or a cookie.
+fn log_panics() {
+    panic::set_hook(Box::new(|panicked| {
+        let location = panicked.location().map(tracing::field::display);
+        tracing::error!(location, "Panicked: this is a bug of the service");
+        metrics::counter!("tee_session_panics_total").increment(1);
+    }));
 }
 
 /// Names a request in logs and in its answer: what `X-Request-Id` says when that is sane, and
@@ -160,9 +173,23 @@ impl RootSpanBuilder for RequestSpan {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+
     use rstest::rstest;
+    use tee_session_test_support::CapturedLogs;
 
     use super::*;
+
+    #[test]
+    fn a_panic_is_logged_by_its_place_without_its_message() {
+        let logs = CapturedLogs::start();
+        log_panics();
+        assert!(catch_unwind(|| panic!("s3cret-cookie")).is_err());
+        let logged = logs.text();
+        assert!(logged.contains("src/telemetry.rs"), "{logged}");
+        assert!(!logged.contains("s3cret"), "{logged}");
+        let _ = panic::take_hook();
+    }
 
     fn id_of(fields: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();

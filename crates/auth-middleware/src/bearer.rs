@@ -21,8 +21,25 @@ const SCHEME: &[u8] = b"Bearer";
 pub struct BearerToken(pub SessionToken);
 
 impl BearerToken {
-    /// Reads the token from a request's header fields. Only `Authorization` counts: tokens in a
-    /// query or a form are never accepted.
+    /// Reads the token of a request: from its header, and from nowhere else. One in the query
+    /// beside it makes two methods, which RFC 6750, section 3.1 calls an invalid request; one in
+    /// the query alone is none.
+    ///
+    /// # Errors
+    /// [`AuthError::MissingToken`], [`AuthError::InvalidRequest`] or [`AuthError::InvalidToken`].
+    pub fn of(request: &HttpRequest) -> Result<Self, AuthError> {
+        let token = Self::from_headers(request.headers());
+        let query = request.query_string();
+        let is_missing = matches!(token, Err(AuthError::MissingToken));
+        if !is_missing && !query.is_empty() && has_token_parameter(query) {
+            return Err(AuthError::InvalidRequest(
+                "A token must stand in the Authorization header field only",
+            ));
+        }
+        token
+    }
+
+    /// Reads the token from a request's header fields. Only `Authorization` counts.
     ///
     /// # Errors
     /// [`AuthError::MissingToken`], [`AuthError::InvalidRequest`] or [`AuthError::InvalidToken`].
@@ -63,6 +80,11 @@ fn parse(field: &HeaderValue) -> Result<BearerToken, AuthError> {
         .map_err(|_| AuthError::InvalidToken)
 }
 
+/// Whether there is a URI query parameter for a token (RFC 6750, section 2.3).
+fn has_token_parameter(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+}
+
 /// Spaces only: a TAB is no separator here.
 fn trim_spaces(mut bytes: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = bytes {
@@ -76,7 +98,7 @@ impl FromRequest for BearerToken {
     type Future = Ready<Result<Self, AuthError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::from_headers(request.headers()))
+        ready(Self::of(request))
     }
 }
 

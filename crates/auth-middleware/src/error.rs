@@ -6,8 +6,12 @@ use thiserror::Error;
 
 use crate::{Challenge, ProblemDetails, failure_log::FailureLog};
 
-/// Seconds after which a client may try again when the store is away.
+/// Seconds after which a client may try again: when the store is away, or when it sent too many
+/// invalid tokens (at least one a second is answered as such).
 const RETRY_AFTER: u32 = 1;
+
+/// The code of an answer to a token that opens nothing.
+pub(crate) const INVALID_TOKEN: &str = "invalid_token";
 
 static FAILURES: FailureLog = FailureLog::new();
 
@@ -24,6 +28,9 @@ pub enum AuthError {
     /// Its token opens nothing. Malformed, unknown, expired, deleted and corrupt look the same.
     #[error("invalid or expired session token")]
     InvalidToken,
+    /// The client has tried too many invalid tokens lately, and this is another one.
+    #[error("too many invalid session tokens")]
+    TooManyInvalidTokens,
     /// Nobody can know now whether its token opens something.
     #[error("sessions cannot be looked up")]
     Store(#[source] RepositoryError),
@@ -59,10 +66,16 @@ impl AuthError {
             }
             Self::InvalidToken => ProblemDetails::new(
                 StatusCode::UNAUTHORIZED,
-                "invalid_token",
+                INVALID_TOKEN,
                 "Invalid or expired session token",
             )
             .with_challenge(Challenge::InvalidToken),
+            Self::TooManyInvalidTokens => ProblemDetails::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many invalid session tokens came from this address",
+            )
+            .with_retry_after(RETRY_AFTER),
             Self::Store(_) => ProblemDetails::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",

@@ -2,17 +2,23 @@
 
 mod bearer;
 mod challenge;
+mod client_address;
 mod error;
 mod extractor;
 mod failure_log;
+mod invalid_token_limiter;
+mod limit_invalid_tokens;
 mod middleware;
 mod problem;
 
 pub use self::{
     bearer::BearerToken,
     challenge::{Challenge, REALM},
+    client_address::{InvalidNetwork, TrustedProxies},
     error::AuthError,
     extractor::CurrentSession,
+    invalid_token_limiter::{InvalidTokenLimit, InvalidTokenLimiter},
+    limit_invalid_tokens::LimitInvalidTokens,
     middleware::BearerAuth,
     problem::{InvalidMember, ProblemCode, ProblemDetails},
 };

@@ -114,7 +114,7 @@ async fn resolve<R: SessionRepository>(
     sessions: &SessionManager<R>,
     request: &ServiceRequest,
 ) -> Result<CurrentSession, AuthError> {
-    let BearerToken(token) = BearerToken::from_headers(request.headers())?;
+    let BearerToken(token) = BearerToken::of(request.request())?;
     let active = sessions.get(&token).await?;
     Ok(CurrentSession::new(token, active))
 }

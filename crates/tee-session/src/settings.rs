@@ -7,12 +7,13 @@ mod sources;
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    num::NonZeroU32,
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
 };
 
-use tee_session_api_server::{ApiSettings, LogFormat, StoreKind};
+use tee_session_api_server::{ApiSettings, InvalidTokenLimit, LogFormat, StoreKind};
 use tee_session_domain::{PolicyError, SessionPolicy};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tracing::level_filters::LevelFilter;
@@ -93,6 +94,8 @@ impl Reader<'_> {
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
+            invalid_token_limit: self.invalid_token_limit(),
+            trusted_proxies: self.by_name("trusted_proxies"),
             readiness_requires_store: self.switch("readiness_requires_store"),
             shutdown_delay: Duration::from_secs(self.number("shutdown_delay", 0..=3_600)),
             shutdown_timeout: Duration::from_secs(self.number("shutdown_timeout", 1..=3_600)),
@@ -118,6 +121,16 @@ impl Reader<'_> {
             };
             self.problem(key, error);
             SessionPolicy::default()
+        })
+    }
+
+    fn invalid_token_limit(&mut self) -> Option<InvalidTokenLimit> {
+        const MOST: u32 = 1_000_000;
+        let per_second = NonZeroU32::new(self.number("invalid_token_limit", 0..=MOST));
+        let burst = NonZeroU32::new(self.number("invalid_token_burst", 1..=MOST));
+        Some(InvalidTokenLimit {
+            per_second: per_second?,
+            burst: burst?,
         })
     }
 

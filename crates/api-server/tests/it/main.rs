@@ -7,9 +7,12 @@
 
 mod bad_input;
 mod health;
+mod invalid_tokens;
 mod metrics;
+mod panics;
 mod raw_http;
 mod service_clients;
 mod sessions;
 mod shutdown;
+mod slow_clients;
 mod test_app;

@@ -1,0 +1,164 @@
+//! Where a request came from, behind however many proxies.
+
+use std::{net::IpAddr, str::FromStr, sync::Arc};
+
+use actix_web::http::header::HeaderMap;
+use ipnet::IpNet;
+use thiserror::Error;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The networks of the proxies whose `X-Forwarded-For` is believed. None by default: whoever can
+/// connect could write anything there.
+///
+/// Parsed from networks and single addresses, separated by commas:
+///
+/// ```
+/// use tee_session_auth_middleware::TrustedProxies;
+///
+/// let proxies: TrustedProxies = "10.0.0.0/8, fd00::/8, 192.0.2.7".parse()?;
+/// # Ok::<(), tee_session_auth_middleware::InvalidNetwork>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+impl TrustedProxies {
+    /// The address of the client, given that of the connection's peer: the last one in
+    /// `X-Forwarded-For` that is not a trusted proxy's own, if the peer is a trusted proxy.
+    ///
+    /// `None` when nobody knows: there is no peer address, or a trusted proxy names no address.
+    #[must_use]
+    pub fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let peer = peer?.to_canonical();
+        if !self.trusts(peer) {
+            return Some(peer);
+        }
+        // Each proxy appends, so the nearest one's word stands last.
+        let fields: Vec<_> = headers.get_all(FORWARDED_FOR).collect();
+        let mut nearest = None;
+        for field in fields.into_iter().rev() {
+            for entry in field.as_bytes().rsplit(|byte| *byte == b',') {
+                let address = address_in(entry)?;
+                if !self.trusts(address) {
+                    return Some(address);
+                }
+                nearest = Some(address);
+            }
+        }
+        nearest
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl FromStr for TrustedProxies {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entries = text.split(',').map(str::trim).filter(|e| !e.is_empty());
+        let networks: Result<_, _> = entries.map(network).collect();
+        networks.map(Self)
+    }
+}
+
+/// One of the trusted proxies is not given as a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be IP addresses or networks such as 10.0.0.0/8, separated by commas")]
+pub struct InvalidNetwork;
+
+fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
+    let address = entry.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| entry.parse())
+        .map_err(|_| InvalidNetwork)
+}
+
+/// An address as proxies write it: some add the port, and brackets around IPv6.
+fn address_in(entry: &[u8]) -> Option<IpAddr> {
+    let entry = str::from_utf8(entry).ok()?.trim();
+    let unbracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = entry.parse().ok().or_else(unbracketed);
+    let with_port = || entry.parse().ok().map(|a: std::net::SocketAddr| a.ip());
+    Some(address.or_else(with_port)?.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    const TRUSTED: &str = "10.0.0.0/8,fd00::/8,192.0.2.7";
+
+    fn client(peer: &str, forwarded_for: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for field in forwarded_for {
+            headers.append(
+                HeaderName::from_static(FORWARDED_FOR),
+                HeaderValue::from_str(field).unwrap(),
+            );
+        }
+        let trusted: TrustedProxies = TRUSTED.parse().unwrap();
+        let client = trusted.client_address(Some(peer.parse().unwrap()), &headers);
+        client.map(|address| address.to_string())
+    }
+
+    #[rstest]
+    #[case::no_proxy("203.0.113.9", &[], "203.0.113.9")]
+    #[case::spoofed_by_an_untrusted_peer("203.0.113.9", &["198.51.100.1"], "203.0.113.9")]
+    #[case::through_a_proxy("10.1.2.3", &["198.51.100.1"], "198.51.100.1")]
+    #[case::single_address_is_trusted("192.0.2.7", &["198.51.100.1"], "198.51.100.1")]
+    #[case::spoofed_before_the_proxy("10.1.2.3", &["1.1.1.1, 198.51.100.1"], "198.51.100.1")]
+    #[case::garbage_before_the_proxy("10.1.2.3", &["<x>, 198.51.100.1"], "198.51.100.1")]
+    #[case::through_two_proxies("10.1.2.3", &["198.51.100.1, 10.9.9.9"], "198.51.100.1")]
+    #[case::in_two_fields("10.1.2.3", &["198.51.100.1", "10.9.9.9"], "198.51.100.1")]
+    #[case::last_field_counts("10.1.2.3", &["1.1.1.1", "198.51.100.1"], "198.51.100.1")]
+    #[case::with_port("10.1.2.3", &["198.51.100.1:4711"], "198.51.100.1")]
+    #[case::ipv6("fd00::1", &["2001:db8::1"], "2001:db8::1")]
+    #[case::ipv6_in_brackets("fd00::1", &["[2001:db8::1]"], "2001:db8::1")]
+    #[case::ipv6_with_port("fd00::1", &["[2001:db8::1]:443"], "2001:db8::1")]
+    #[case::ipv4_in_ipv6("::ffff:10.1.2.3", &["::ffff:198.51.100.1"], "198.51.100.1")]
+    #[case::client_is_a_proxy_itself("10.1.2.3", &["10.4.4.4, 10.9.9.9"], "10.4.4.4")]
+    fn is_the_last_address_that_no_trusted_proxy_has(
+        #[case] peer: &str,
+        #[case] forwarded_for: &[&str],
+        #[case] expected: &str,
+    ) {
+        assert_eq!(client(peer, forwarded_for).as_deref(), Some(expected));
+    }
+
+    #[rstest]
+    #[case::nothing_said(&[])]
+    #[case::empty(&[""])]
+    #[case::unknown(&["unknown"])]
+    #[case::hidden(&["198.51.100.1, _hidden"])]
+    fn is_unknown_when_a_trusted_proxy_names_none(#[case] forwarded_for: &[&str]) {
+        assert_eq!(client("10.1.2.3", forwarded_for), None);
+    }
+
+    #[test]
+    fn is_unknown_without_a_peer() {
+        let trusted = TrustedProxies::default();
+        assert_eq!(trusted.client_address(None, &HeaderMap::new()), None);
+    }
+
+    #[rstest]
+    #[case::name("proxy.example")]
+    #[case::prefix_too_long("10.0.0.0/33")]
+    #[case::star("10.*")]
+    #[case::one_of_several("10.0.0.0/8,x")]
+    fn what_is_no_network_is_refused(#[case] text: &str) {
+        assert_eq!(text.parse::<TrustedProxies>().unwrap_err(), InvalidNetwork);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_proxy_says_is_judged_without_a_panic(field in "[ -~]{0,80}") {
+            client("10.1.2.3", &[&field]);
+        }
+    }
+}
