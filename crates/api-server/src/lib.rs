@@ -3,6 +3,8 @@
 mod application;
 mod body;
 mod bounded_stream;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health_monitor;
 mod http_server;
 mod lifecycle;

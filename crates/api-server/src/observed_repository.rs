@@ -37,6 +37,7 @@ impl<R> ObservedRepository<R> {
             Ok(value) => outcome_of(value),
             Err(RepositoryError::Full { .. }) => "full",
             Err(RepositoryError::Corrupt { .. }) => "corrupt",
+            Err(RepositoryError::NewerRecord { .. }) => "newer_record",
             Err(_) => {
                 self.observation.note(false);
                 "unavailable"

@@ -34,6 +34,14 @@ pub enum RepositoryError {
         #[source]
         source: Source,
     },
+    /// The session's record was written by a newer release, as happens while a roll-out is taken
+    /// back. The session may well be alive, for instances of that release; the store is fine.
+    #[error("the session's record was written by a newer release")]
+    NewerRecord {
+        /// What the adapter saw, without keys or values.
+        #[source]
+        source: Source,
+    },
 }
 
 impl RepositoryError {
@@ -47,6 +55,13 @@ impl RepositoryError {
     /// The store has no room, because of `source`.
     pub fn full(source: impl Into<Source>) -> Self {
         Self::Full {
+            source: source.into(),
+        }
+    }
+
+    /// The record is one of a newer release, as `source` says.
+    pub fn newer_record(source: impl Into<Source>) -> Self {
+        Self::NewerRecord {
             source: source.into(),
         }
     }

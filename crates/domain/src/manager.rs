@@ -118,8 +118,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// `Session not found` (warn). One round trip to the store.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`] or
-    /// [`RepositoryError::Corrupt`].
+    /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`],
+    /// [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         let idle_timeout = self.policy.idle_timeout();
         let found = self.observe(
@@ -146,8 +146,9 @@ impl<R: SessionRepository> SessionManager<R> {
     /// found)`.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`]: the session may or may not be gone, ask again; or
-    /// [`RepositoryError::Corrupt`]: what is stored under the token is no session, and stays.
+    /// [`RepositoryError::Unavailable`]: the session may or may not be gone, ask again;
+    /// [`RepositoryError::Corrupt`]: what is stored under the token is no session, and stays; or
+    /// [`RepositoryError::NewerRecord`]: ask an instance of the newer release.
     pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
         // Looking first keeps foreign data under a session's key, and ends what is past its
         // absolute lifetime without calling that a logout.
@@ -165,7 +166,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Whether the session exists. Does not slide.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`] or [`RepositoryError::Corrupt`].
+    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
+    /// [`RepositoryError::NewerRecord`].
     pub async fn exists(&self, token: &SessionToken) -> Result<bool, SessionError> {
         Ok(self.remaining(token).await?.is_some())
     }
@@ -174,7 +176,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// slide.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`] or [`RepositoryError::Corrupt`].
+    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
+    /// [`RepositoryError::NewerRecord`].
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
         let Some(ttl) = self.remaining(token).await? else {
             return Ok(None);

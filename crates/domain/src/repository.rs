@@ -20,7 +20,8 @@ use crate::{RepositoryError, Session, SessionToken};
 /// - After [`remove`](Self::remove) was acknowledged, no later call finds the session and no
 ///   call under way brings it back.
 /// - A store that cannot answer is [`RepositoryError::Unavailable`], never "gone".
-/// - A record that cannot be read is [`RepositoryError::Corrupt`], and stays as it is.
+/// - A record that cannot be read is [`RepositoryError::Corrupt`], or
+///   [`RepositoryError::NewerRecord`] if a newer release wrote it, and stays as it is.
 /// - Errors and logs hold no token, no cookie and no key.
 /// - Every call ends within a bound of the adapter's own, whatever the store does.
 pub trait SessionRepository: Send + Sync + 'static {
@@ -40,7 +41,7 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// trip. A record without an expiry gets one.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`.
+    /// `Unavailable`, `Corrupt` or `NewerRecord`.
     fn fetch_and_slide(
         &self,
         token: &SessionToken,
@@ -50,7 +51,7 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// Reads the session and its remaining time to live, changing neither.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`.
+    /// `Unavailable`, `Corrupt` or `NewerRecord`.
     fn peek(
         &self,
         token: &SessionToken,

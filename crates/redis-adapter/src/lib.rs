@@ -2,6 +2,8 @@
 
 mod connection;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod record;
 mod repository;
 mod settings;

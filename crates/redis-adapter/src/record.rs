@@ -1,7 +1,7 @@
 //! Records: what stands in Redis for a session. The seam for storage formats.
 
-mod plain;
-mod sealed;
+pub(crate) mod plain;
+pub(crate) mod sealed;
 
 use std::str::FromStr;
 
@@ -106,7 +106,7 @@ impl From<UnreadableRecord> for RepositoryError {
     fn from(error: UnreadableRecord) -> Self {
         match error {
             UnreadableRecord::Corrupt(corrupt) => Self::corrupt(corrupt),
-            UnreadableRecord::Newer { .. } => Self::unavailable(error),
+            UnreadableRecord::Newer { .. } => Self::newer_record(error),
         }
     }
 }

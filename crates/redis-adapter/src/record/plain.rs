@@ -37,7 +37,7 @@ struct Read {
     created_at: String,
 }
 
-pub(super) fn encode(session: &Session) -> Bytes {
+pub(crate) fn encode(session: &Session) -> Bytes {
     let record = Written {
         cookies: &session.cookies,
         base_url: session.base_url.as_str(),
@@ -52,7 +52,7 @@ pub(super) fn encode(session: &Session) -> Bytes {
     value.into()
 }
 
-pub(super) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
+pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
     if value.len() > MAX_RECORD_LEN {
         return Err(CorruptRecord::TooLong {
             limit: MAX_RECORD_LEN,

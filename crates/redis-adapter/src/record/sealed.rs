@@ -55,7 +55,7 @@ impl Sealer {
         clippy::expect_used,
         reason = "the key has the length that the algorithm takes"
     )]
-    pub(super) fn new(token: &SessionToken) -> Self {
+    pub(crate) fn new(token: &SessionToken) -> Self {
         let derivation = TokenDerivation::of(token);
         let id = derivation.session_id();
         let sealing_key = derivation.key(SEALING_KEY_LABEL);
@@ -72,12 +72,15 @@ impl Sealer {
     }
 
     /// A new sealed record, under a nonce of its own.
+    pub(crate) fn seal(&self, session: &Session) -> Bytes {
+        self.seal_content(encode(session))
+    }
+
     #[expect(
         clippy::expect_used,
-        reason = "16 KiB are far below what one nonce may seal"
+        reason = "a record is far below what one nonce may seal"
     )]
-    pub(super) fn seal(&self, session: &Session) -> Bytes {
-        let mut sealed = encode(session);
+    pub(crate) fn seal_content(&self, mut sealed: Vec<u8>) -> Bytes {
         let nonce = self
             .sealing_key
             .seal_in_place_append_tag(Aad::from(self.associated_data()), &mut sealed)
@@ -90,7 +93,7 @@ impl Sealer {
         value.into()
     }
 
-    pub(super) fn open(&self, value: &[u8]) -> Result<Session, UnreadableRecord> {
+    pub(crate) fn open(&self, value: &[u8]) -> Result<Session, UnreadableRecord> {
         use CorruptRecord::{NotSealed, TooLong};
         let corrupt = UnreadableRecord::Corrupt;
 

@@ -73,26 +73,22 @@ async fn a_record_swapped_with_another_or_flipped_does_not_open() {
 }
 
 #[tokio::test]
-async fn a_record_of_a_newer_release_is_unavailable_and_left_untouched() {
+async fn a_record_of_a_newer_release_is_told_from_a_corrupt_one_and_left_untouched() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let mut record = value(&redis, &new.token).await;
     record[2] = 2;
     replace(&redis, &new.token, record.clone()).await;
-    let is_unavailable = |error: SessionError| {
+    let is_newer = |error: SessionError| {
         matches!(
             error,
-            SessionError::Repository(RepositoryError::Unavailable { .. })
+            SessionError::Repository(RepositoryError::NewerRecord { .. })
         )
     };
-    assert!(is_unavailable(sessions.get(&new.token).await.unwrap_err()));
-    assert!(is_unavailable(
-        sessions.exists(&new.token).await.unwrap_err()
-    ));
-    assert!(is_unavailable(
-        sessions.delete(&new.token).await.unwrap_err()
-    ));
+    assert!(is_newer(sessions.get(&new.token).await.unwrap_err()));
+    assert!(is_newer(sessions.exists(&new.token).await.unwrap_err()));
+    assert!(is_newer(sessions.delete(&new.token).await.unwrap_err()));
     assert_eq!(value(&redis, &new.token).await, record);
     // Only this session is affected.
     let another = sessions.store(cookies(), base_url()).await.unwrap();

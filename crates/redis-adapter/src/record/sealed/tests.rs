@@ -132,15 +132,8 @@ fn excess_is_corrupt_before_it_is_opened() {
 }
 
 /// Seals any plaintext, as another release might.
-fn sealed(content: &[u8]) -> Vec<u8> {
-    let sealer = sealer();
-    let mut sealed = content.to_vec();
-    let data = Aad::from(sealer.associated_data());
-    let nonce = sealer
-        .sealing_key
-        .seal_in_place_append_tag(data, &mut sealed)
-        .unwrap();
-    [b"TS\x01", nonce.as_ref().as_slice(), &sealed].concat()
+fn sealed(content: &[u8]) -> Bytes {
+    sealer().seal_content(content.to_vec())
 }
 
 #[test]

@@ -1,0 +1,26 @@
+use tee_session_domain::{AllowedHosts, BaseUrl};
+
+/// What is accepted is kept to the byte, names a host, shows no query in a log, and matches an
+/// allow-list of its own host and no other.
+pub fn base_url(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    // Stored texts are judged more leniently, and shown in logs all the same.
+    if let Ok(stored) = BaseUrl::from_stored(text) {
+        assert!(!stored.for_log().to_string().contains('?'));
+    }
+    let Ok(url) = BaseUrl::new(text) else {
+        return;
+    };
+    assert_eq!(url.as_str(), text);
+    assert!(text.len() <= BaseUrl::MAX_LEN);
+    let logged = url.for_log().to_string();
+    assert!(!logged.contains('?'));
+    let host = url.ascii_host().expect("an accepted URL has a host");
+    assert!(host.is_ascii() && !host.contains(['@', '/', '\\', '%', ' ']));
+    let own: AllowedHosts = host.parse().expect("a host is an entry of an allow-list");
+    assert!(own.allows(&url));
+    let other: AllowedHosts = "golf.invalid".parse().expect("a host");
+    assert_eq!(other.allows(&url), host == "golf.invalid");
+}

@@ -1,0 +1,60 @@
+//! Replays what fuzzers found worth keeping.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{fs, path::Path};
+
+use tee_session_fuzz_targets::{TARGETS, Target};
+
+fn inputs(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(name);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn replay(name: &str) {
+    let target: Target = TARGETS.iter().find(|(n, _)| *n == name).unwrap().1;
+    let inputs = inputs(name);
+    assert!(inputs.len() >= 5, "{name}: {} inputs", inputs.len());
+    for input in inputs {
+        // Shown when the target panics.
+        println!("{:?}", String::from_utf8_lossy(&input));
+        target(&input);
+        // Neighbours of what is worth keeping are the next best thing.
+        for cut in 0..input.len().min(256) {
+            target(&input[..cut]);
+        }
+    }
+}
+
+#[test]
+fn authorization() {
+    replay("authorization");
+}
+
+#[test]
+fn base_url() {
+    replay("base_url");
+}
+
+#[test]
+fn create_body() {
+    replay("create_body");
+}
+
+#[test]
+fn plain_record() {
+    replay("plain_record");
+}
+
+#[test]
+fn sealed_record() {
+    replay("sealed_record");
+}

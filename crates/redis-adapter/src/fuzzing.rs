@@ -1,0 +1,38 @@
+//! The record codecs without Redis, for fuzzers and benchmarks. Not for use: anything here may
+//! change at any time.
+#![doc(hidden)]
+
+use bytes::Bytes;
+use tee_session_domain::{Session, SessionToken};
+
+use crate::record::{plain, sealed::Sealer};
+
+/// The session that a plain record stands for.
+#[must_use]
+pub fn decode_plain(value: &[u8]) -> Option<Session> {
+    plain::decode(value).ok()
+}
+
+/// The plain record of a session.
+#[must_use]
+pub fn encode_plain(session: &Session) -> Bytes {
+    plain::encode(session)
+}
+
+/// The session that a sealed record stands for.
+#[must_use]
+pub fn open_sealed(token: &SessionToken, value: &[u8]) -> Option<Session> {
+    Sealer::new(token).open(value).ok()
+}
+
+/// A sealed record of a session.
+#[must_use]
+pub fn seal(token: &SessionToken, session: &Session) -> Bytes {
+    Sealer::new(token).seal(session)
+}
+
+/// A sealed record of whatever content.
+#[must_use]
+pub fn seal_content(token: &SessionToken, content: &[u8]) -> Bytes {
+    Sealer::new(token).seal_content(content.to_vec())
+}
