@@ -88,13 +88,7 @@ where
 fn http<T, I, S, B, F>(
     application: I,
     stopped: impl Fn() -> F + 'static,
-) -> impl ServiceFactory<
-    Connection<T>,
-    Config = (),
-    Response = (),
-    Error = DispatchError,
-    InitError = (),
->
+) -> impl ServiceFactory<Connection<T>, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     I: IntoServiceFactory<S, Request>,

@@ -20,10 +20,7 @@ use metrics::{counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
 
 use crate::{
-    bounded_stream::Connection,
-    lifecycle::Lifecycle,
-    problem::problem_of_status,
-    request_limits,
+    bounded_stream::Connection, lifecycle::Lifecycle, problem::problem_of_status, request_limits,
     telemetry::RequestId,
 };
 

@@ -7,10 +7,12 @@ pub mod fuzzing;
 mod record;
 mod repository;
 mod settings;
+mod tls;
 
 pub use self::{
     error::{CorruptRecord, RedisFault},
     record::{StorageFormat, UnknownStorageFormat},
     repository::RedisRepository,
     settings::{RedisSettings, RedisSettingsError},
+    tls::{RedisTls, RedisTlsError},
 };

@@ -8,7 +8,7 @@ use fred::{
 };
 use thiserror::Error;
 
-use crate::StorageFormat;
+use crate::{RedisTls, RedisTlsError, StorageFormat};
 
 /// URL schemes: what each stands for is in the crate's README.
 const SCHEMES: [&str; 7] = [
@@ -36,6 +36,8 @@ const SCHEMES: [&str; 7] = [
 #[derive(Clone)]
 pub struct RedisSettings {
     pub(crate) server: Config,
+    /// `None`: no TLS.
+    pub(crate) tls: Option<RedisTls>,
     pub(crate) command_timeout: Duration,
     pub(crate) storage_format: StorageFormat,
     pub(crate) accept_plain: bool,
@@ -58,15 +60,36 @@ impl RedisSettings {
         if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
             return Err(RedisSettingsError::Scheme);
         }
-        let server = Config::from_url(url).map_err(|error| RedisSettingsError::Form {
-            reason: form_reason(&error),
+        // fred would make a TLS client of its own here, with nobody to trust but the machine's
+        // roots.
+        let without_tls = url
+            .strip_prefix("rediss")
+            .map(|rest| format!("redis{rest}"));
+        let server = Config::from_url(without_tls.as_deref().unwrap_or(url)).map_err(|error| {
+            RedisSettingsError::Form {
+                reason: form_reason(&error),
+            }
         })?;
         Ok(Self {
             server,
+            tls: without_tls.map(|_| RedisTls::default()),
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
             storage_format: StorageFormat::default(),
             accept_plain: false,
         })
+    }
+
+    /// Chooses whom to trust over TLS, and what to show.
+    ///
+    /// # Errors
+    /// When the URL is not one for TLS, or the files cannot be used as they are now.
+    pub fn with_tls(mut self, tls: RedisTls) -> Result<Self, RedisTlsError> {
+        if self.tls.is_none() {
+            return Err(RedisTlsError::NotATlsUrl);
+        }
+        tls.client_config()?;
+        self.tls = Some(tls);
+        Ok(self)
     }
 
     /// Bounds each command. Every call of the repository ends within twice this.
@@ -106,6 +129,7 @@ impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings")
             .field("server", &self.kind())
+            .field("tls", &self.tls)
             .field("command_timeout", &self.command_timeout)
             .field("storage_format", &self.storage_format)
             .field("accept_plain", &self.accept_plain)
@@ -148,7 +172,6 @@ pub enum RedisSettingsError {
 fn form_reason(error: &FredError) -> &'static str {
     let says = |words| error.details().contains(words);
     match error.kind() {
-        ErrorKind::Tls => "the machine's root certificates cannot be loaded",
         ErrorKind::Config if says("cluster node") => "each node must be given as host:port",
         ErrorKind::Config if says("sentinel service") => "sentinelServiceName is missing",
         ErrorKind::Config if says("database") => "the database must be a number",
@@ -174,6 +197,22 @@ mod tests {
     #[case::unix("redis+unix:///run/redis.sock", "unix socket")]
     fn takes_each_form(#[case] url: &str, #[case] kind: &str) {
         assert_eq!(RedisSettings::new(url).unwrap().kind(), kind);
+    }
+
+    #[test]
+    fn only_a_url_for_tls_takes_what_tls_needs() {
+        let with_tls = |url| {
+            RedisSettings::new(url)
+                .unwrap()
+                .with_tls(RedisTls::default())
+        };
+        assert_eq!(
+            with_tls("redis://localhost").unwrap_err(),
+            RedisTlsError::NotATlsUrl
+        );
+        for url in ["rediss://localhost", "rediss-cluster://localhost:7000"] {
+            assert!(with_tls(url).is_ok(), "{url}");
+        }
     }
 
     #[rstest]

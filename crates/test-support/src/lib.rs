@@ -5,6 +5,7 @@
 //! | [`TestRedis`] | a real Redis, found in the order that its documentation gives |
 //! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
 //! | [`RedisMonitor`] | what a listener at the server hears |
+//! | [`TestAuthority`] | certificates that it issues, as files |
 //! | [`CuttableProxy`] | a TCP connection that the test can cut |
 //! | [`CapturedLogs`] | what was logged on this thread |
 //! | [`eventually`] | waits for a condition instead of sleeping |
@@ -19,9 +20,15 @@ mod cuttable_proxy;
 mod eventually;
 mod redis_monitor;
 mod redis_process;
+mod test_authority;
 mod test_redis;
 
 pub use self::{
-    captured_logs::CapturedLogs, cuttable_proxy::CuttableProxy, eventually::eventually,
-    redis_monitor::RedisMonitor, redis_process::RedisProcess, test_redis::TestRedis,
+    captured_logs::CapturedLogs,
+    cuttable_proxy::CuttableProxy,
+    eventually::eventually,
+    redis_monitor::RedisMonitor,
+    redis_process::RedisProcess,
+    test_authority::{IssuedCertificate, TestAuthority},
+    test_redis::TestRedis,
 };

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -23,7 +24,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{RedisMonitor, eventually};
+use crate::{RedisMonitor, TestAuthority, eventually};
+
+const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// temporary folder; it ends with the value.
 pub struct RedisProcess {
     port: u16,
+    tls_port: Option<u16>,
     folder: TempDir,
     options: Vec<String>,
     process: Option<Child>,
@@ -39,15 +43,38 @@ pub struct RedisProcess {
 impl RedisProcess {
     /// Starts one without persistence.
     pub async fn start() -> Self {
-        Self::start_with(&["--save", "", "--appendonly", "no"]).await
+        Self::start_with(&WITHOUT_PERSISTENCE).await
     }
 
     /// Starts one with these options of its command line.
     pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_on_ports(options, false).await
+    }
+
+    /// Starts one without persistence that speaks TLS as well, on a port of its own, with
+    /// whoever shows a certificate of `authority`.
+    pub async fn start_with_tls(authority: &TestAuthority) -> Self {
+        let server = authority.issue("redis");
+        let ca_file = authority.ca_file();
+        let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let files = [
+            "--tls-ca-cert-file".to_owned(),
+            path(&ca_file),
+            "--tls-cert-file".to_owned(),
+            path(&server.certificate_file),
+            "--tls-key-file".to_owned(),
+            path(&server.private_key_file),
+        ];
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        Self::start_on_ports(&[WITHOUT_PERSISTENCE.as_slice(), &files].concat(), true).await
+    }
+
+    async fn start_on_ports(options: &[&str], with_tls: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self {
             port: 0,
+            tls_port: None,
             folder,
             options,
             process: None,
@@ -55,6 +82,7 @@ impl RedisProcess {
         // Between choosing a port and using it, somebody else may take it.
         for _ in 0..5 {
             server.port = free_port();
+            server.tls_port = with_tls.then(free_port);
             if server.try_start_again().await {
                 return server;
             }
@@ -78,6 +106,13 @@ impl RedisProcess {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its URL over TLS, database 0, for a user with a password (`user:password@`, or nothing).
+    #[must_use]
+    pub fn tls_url(&self, credentials: &str) -> String {
+        let port = self.tls_port.expect("it was started with TLS");
+        format!("rediss://{credentials}127.0.0.1:{port}/0")
     }
 
     /// Its URL, database 0.
@@ -161,6 +196,11 @@ impl RedisProcess {
         let process = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--logfile", "redis.log", "--daemonize", "no"])
+            .args(
+                self.tls_port
+                    .iter()
+                    .flat_map(|port| ["--tls-port".to_owned(), port.to_string()]),
+            )
             .args(&self.options)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())

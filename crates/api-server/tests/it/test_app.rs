@@ -114,7 +114,9 @@ impl TestApp {
         Self::builder().spawn(store).await
     }
 
-    pub(crate) fn run(build: impl FnOnce() -> std::io::Result<Application> + Send + 'static) -> Self {
+    pub(crate) fn run(
+        build: impl FnOnce() -> std::io::Result<Application> + Send + 'static,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, addresses) = std::sync::mpsc::channel();
         let server = thread::spawn(move || {

@@ -10,7 +10,7 @@ use fred::{
         Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Version,
         config::{
             ConnectionConfig, Options, PerformanceConfig, ReconnectError, ServerConfig, TcpConfig,
-            UnresponsiveConfig,
+            TlsConnector, UnresponsiveConfig,
         },
     },
 };
@@ -18,7 +18,7 @@ use socket2::TcpKeepalive;
 use time::OffsetDateTime;
 
 use super::LiveClient;
-use crate::{RedisFault, RedisSettings};
+use crate::{RedisFault, RedisSettings, RedisTlsError};
 
 /// Bounds name resolution, TCP and TLS for one server.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -61,7 +61,7 @@ impl Drop for ClientTask {
 /// of a client ends as soon as its connection does, commands in flight fail at once, and the
 /// supervisor makes a new client that resolves names and asks sentinels anew.
 pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, ConnectFault> {
-    let client = build(settings).map_err(|error| fault(&error))?;
+    let client = build(settings)?;
     let mut task = ClientTask(client.connect());
     // Commands wait until the attempt is through, so the first answer is the proof.
     let patient = client.with_options(&Options {
@@ -91,8 +91,12 @@ pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, C
     Ok(Established { client, task })
 }
 
-fn build(settings: &RedisSettings) -> Result<Client, FredError> {
+fn build(settings: &RedisSettings) -> Result<Client, ConnectFault> {
     let mut server = settings.server.clone();
+    if let Some(tls) = &settings.tls {
+        let tls = tls.client_config().map_err(ConnectFault::Tls)?;
+        server.tls = Some(TlsConnector::from(tls).into());
+    }
     // One attempt, then an answer: the supervisor decides about the next one.
     server.fail_fast = true;
     // fred asks hosts in their order: a hung one must not be the first each time.
@@ -142,7 +146,7 @@ fn build(settings: &RedisSettings) -> Result<Client, FredError> {
         broadcast_channel_capacity: 1_024,
         ..PerformanceConfig::default()
     });
-    builder.build()
+    builder.build().map_err(|error| fault(&error))
 }
 
 /// Refuses a server that is too old to be safe with; one that hides its version is trusted.
@@ -187,6 +191,8 @@ pub(super) async fn server_time(client: &LiveClient) -> Result<OffsetDateTime, R
 pub(super) enum ConnectFault {
     #[error(transparent)]
     Redis(RedisFault),
+    #[error(transparent)]
+    Tls(RedisTlsError),
     #[error("the connection ended before it was ready")]
     Ended,
     #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]

@@ -13,6 +13,7 @@ mod plain_records;
 mod python;
 mod sealed_records;
 mod session_manager;
+mod tls;
 
 use std::time::Duration;
 

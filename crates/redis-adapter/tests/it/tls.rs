@@ -1,0 +1,100 @@
+//! TLS to Redis, with a private authority and a certificate of our own.
+
+use std::time::Duration;
+
+use tee_session_domain::SessionRepository;
+use tee_session_redis_adapter::{RedisRepository, RedisSettings, RedisTls};
+use tee_session_test_support::{CapturedLogs, RedisProcess, TestAuthority, eventually};
+
+use crate::{base_url, cookies, faults::MINIMAL_ACL, sessions_with};
+
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a deployment that takes it seriously has: TLS both ways, and a user with the least rights.
+#[tokio::test]
+async fn a_user_with_the_least_permissions_serves_over_tls_both_ways() {
+    let authority = TestAuthority::new();
+    let redis = RedisProcess::start_with_tls(&authority).await;
+    let user = [
+        "ACL",
+        "SETUSER",
+        "tee",
+        "on",
+        ">s3cret",
+        "resetkeys",
+        "-@all",
+    ];
+    redis
+        .command(&[user.as_slice(), &MINIMAL_ACL].concat())
+        .await;
+    let client = authority.issue("client");
+    let tls = RedisTls::default()
+        .with_ca_file(authority.ca_file())
+        .with_client_certificate_files(&client.certificate_file, &client.private_key_file);
+    let settings = RedisSettings::new(&redis.tls_url("tee:s3cret@")).unwrap();
+    let sessions = sessions_with(&settings.with_tls(tls).unwrap()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    sessions.get(&new.token).await.unwrap();
+    assert!(sessions.ttl(&new.token).await.unwrap().is_some());
+    sessions.repository().ping().await.unwrap();
+    assert!(sessions.delete(&new.token).await.unwrap());
+}
+
+/// The reason that the log gives for a connection that does not come about.
+async fn refusal(settings: RedisSettings) -> String {
+    let logs = CapturedLogs::start();
+    let repository = RedisRepository::connect(&settings);
+    let failed = "Redis connection attempt failed: trying again";
+    eventually(REFUSED_WITHIN, async || !logs.events(failed).is_empty()).await;
+    assert!(repository.ping().await.is_err());
+    logs.events(failed).remove(0)
+}
+
+#[tokio::test]
+async fn a_redis_whose_authority_is_not_trusted_is_not_talked_to() {
+    let authority = TestAuthority::new();
+    let redis = RedisProcess::start_with_tls(&authority).await;
+    let url = redis.tls_url("default:s3cret@");
+    let settings = || RedisSettings::new(&url).unwrap();
+    let stranger = RedisTls::default().with_ca_file(TestAuthority::new().ca_file());
+    assert!(settings().with_tls(stranger).is_err(), "its files are gone");
+    let another = TestAuthority::new();
+    let stranger = RedisTls::default().with_ca_file(another.ca_file());
+    for settings in [settings(), settings().with_tls(stranger).unwrap()] {
+        let reason = refusal(settings).await;
+        assert!(reason.contains("InvalidCertificate"), "{reason}");
+        assert!(!reason.contains("s3cret"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_certificate_that_redis_asks_for_there_is_no_connection() {
+    let authority = TestAuthority::new();
+    let redis = RedisProcess::start_with_tls(&authority).await;
+    let settings = RedisSettings::new(&redis.tls_url("")).unwrap();
+    let tls = RedisTls::default().with_ca_file(authority.ca_file());
+    let reason = refusal(settings.with_tls(tls).unwrap()).await;
+    assert!(reason.contains("lost its connection"), "{reason}");
+}
+
+/// A certificate that is renewed in its files is shown from the next connection on.
+#[tokio::test]
+async fn files_are_read_anew_for_each_connection() {
+    let authority = TestAuthority::new();
+    let redis = RedisProcess::start_with_tls(&authority).await;
+    let stranger = TestAuthority::new();
+    let files = stranger.issue("client");
+    let tls = RedisTls::default()
+        .with_ca_file(authority.ca_file())
+        .with_client_certificate_files(&files.certificate_file, &files.private_key_file);
+    let settings = RedisSettings::new(&redis.tls_url("")).unwrap();
+    let repository = RedisRepository::connect(&settings.with_tls(tls).unwrap());
+    let connected = repository.wait_until_connected(Duration::from_millis(500));
+    assert!(
+        connected.await.is_err(),
+        "a stranger's certificate was taken"
+    );
+    authority.issue_to("client", &files);
+    let connected = repository.wait_until_connected(Duration::from_secs(10));
+    connected.await.unwrap();
+}
