@@ -11,7 +11,7 @@ use std::{
 use actix_web::{
     App,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
+    middleware::{Condition, from_fn},
     rt,
     web::Data,
 };
@@ -24,7 +24,7 @@ use tracing_actix_web::TracingLogger;
 use crate::{
     health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
     observed_repository::ObservedRepository, request_observer, routes, settings::ApiSettings,
-    telemetry::RequestSpan,
+    telemetry::RequestSpan, tls::ReloadedCertificate,
 };
 
 /// Taking leave of the store may take so long.
@@ -54,6 +54,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     metrics: Option<(Server, SocketAddr)>,
+    certificate: Option<Arc<ReloadedCertificate>>,
     settings: ApiSettings,
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
@@ -65,7 +66,7 @@ impl Application {
     ///
     /// # Errors
     /// When an address cannot be bound, or is not a loopback address and there are no service
-    /// clients.
+    /// clients; when the certificate for TLS cannot be used.
     ///
     /// # Panics
     /// With metrics, outside an Actix system (`actix_web::rt`).
@@ -77,6 +78,10 @@ impl Application {
         if settings.service_clients.is_empty() && !settings.address.ip().is_loopback() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, OPEN_TO_ALL));
         }
+        let certificate = settings.tls.clone().map(ReloadedCertificate::load);
+        let certificate = certificate.transpose()?;
+        let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
+        let tls = tls.transpose()?;
         let listener = listen(settings.address)?;
         let metrics = settings
             .metrics_address
@@ -95,13 +100,15 @@ impl Application {
         };
         let address = listener.local_addr()?;
         let workers = settings.workers;
-        let server = http_server::serve(listener.try_clone()?, workers, None, move || {
+        let server = http_server::serve(listener.try_clone()?, workers, tls, move || {
             let sessions = worker.start(connect());
+            let origins = &worker.settings.cors_allowed_origins;
             App::new()
                 .app_data(Data::new(worker.settings.clone()))
                 .app_data(Data::new(Arc::clone(&worker.monitor)))
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
                 .configure(routes::configure::<R>(sessions, limiter.clone()))
+                .wrap(Condition::new(!origins.is_empty(), origins.middleware()))
                 .wrap(TracingLogger::<RequestSpan>::new())
                 .wrap(from_fn(request_observer::observe))
         })?;
@@ -110,6 +117,7 @@ impl Application {
             listener,
             address,
             metrics,
+            certificate,
             settings,
             monitor,
             lifecycle,
@@ -138,9 +146,13 @@ impl Application {
         tracing::info!(
             address = %self.address,
             metrics_address = self.metrics_address().map(tracing::field::display),
+            tls = self.certificate.is_some(),
             store = self.settings.store.as_str(),
             "Starting up"
         );
+        let watch = self
+            .certificate
+            .map(|certificate| rt::spawn(certificate.watch()));
         let handle = self.server.handle();
         let server = rt::spawn(self.server);
         let metrics_handle = self.metrics.map(|(server, _)| {
@@ -166,6 +178,9 @@ impl Application {
         .await;
         if let Some(metrics) = metrics_handle {
             metrics.stop(false).await;
+        }
+        if let Some(watch) = watch {
+            watch.abort();
         }
         server.await.map_err(io::Error::other)?
     }

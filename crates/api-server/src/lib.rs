@@ -3,6 +3,7 @@
 mod application;
 mod body;
 mod bounded_stream;
+mod cors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health_monitor;
@@ -18,14 +19,17 @@ mod routes;
 mod service_client;
 mod settings;
 mod telemetry;
+mod tls;
 
 pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 
 pub use self::{
     application::Application,
+    cors::{AllowedOrigins, InvalidOrigin},
     service_client::{
         InvalidServiceClient, Scope, ServiceClient, ServiceClients, new_client_secret,
     },
     settings::{ApiSettings, StoreKind},
     telemetry::{LogFormat, LogGuard, UnknownLogFormat, start_logging},
+    tls::TlsFiles,
 };

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 
-use crate::ServiceClients;
+use crate::{AllowedOrigins, ServiceClients, TlsFiles};
 
 const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit = InvalidTokenLimit {
     per_second: NonZeroU32::new(100).unwrap(),
@@ -24,6 +24,8 @@ const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit = InvalidTokenLimit {
 pub struct ApiSettings {
     /// Where to listen; port 0 picks a free one.
     pub address: SocketAddr,
+    /// The certificate for HTTPS; `None`: plain HTTP, for behind a gateway that ends TLS.
+    pub tls: Option<TlsFiles>,
     /// How many worker threads; each gets a repository of its own.
     pub workers: usize,
     /// How long sessions live.
@@ -32,6 +34,8 @@ pub struct ApiSettings {
     pub token_format: TokenFormat,
     /// Which sites sessions may belong to.
     pub allowed_base_hosts: AllowedHosts,
+    /// The origins whose pages may use the API from a browser.
+    pub cors_allowed_origins: AllowedOrigins,
     /// The store behind the repository, as `/health` names it.
     pub store: StoreKind,
     /// Most bytes of a request body.
@@ -56,10 +60,12 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            tls: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             policy: SessionPolicy::default(),
             token_format: TokenFormat::default(),
             allowed_base_hosts: AllowedHosts::default(),
+            cors_allowed_origins: AllowedOrigins::default(),
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
             invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),

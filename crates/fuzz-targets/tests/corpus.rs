@@ -5,32 +5,38 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    panic::catch_unwind,
+    path::{Path, PathBuf},
+};
 
 use tee_session_fuzz_targets::{TARGETS, Target};
 
-fn inputs(name: &str) -> Vec<Vec<u8>> {
+fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(name);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+    paths.into_iter().map(read).collect()
 }
 
 fn replay(name: &str) {
     let target: Target = TARGETS.iter().find(|(n, _)| *n == name).unwrap().1;
     let inputs = inputs(name);
     assert!(inputs.len() >= 5, "{name}: {} inputs", inputs.len());
-    for input in inputs {
-        // Shown when the target panics.
-        println!("{:?}", String::from_utf8_lossy(&input));
-        target(&input);
+    for (path, input) in inputs {
         // Neighbours of what is worth keeping are the next best thing.
-        for cut in 0..input.len().min(256) {
-            target(&input[..cut]);
-        }
+        let replayed = catch_unwind(|| {
+            target(&input);
+            for cut in 0..input.len().min(256) {
+                target(&input[..cut]);
+            }
+        });
+        assert!(replayed.is_ok(), "{}", path.display());
     }
 }
 

@@ -3,6 +3,7 @@
 mod keys;
 mod service_clients;
 mod sources;
+mod tls;
 
 use std::{
     fmt::Display,
@@ -86,6 +87,7 @@ impl Reader<'_> {
         }
         ApiSettings {
             address,
+            tls: self.tls_files(),
             workers: match self.number("workers", 0..=1_024) {
                 0 => ApiSettings::default().workers,
                 workers => workers,
@@ -93,6 +95,7 @@ impl Reader<'_> {
             policy: self.policy(),
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
+            cors_allowed_origins: self.by_name("cors_allowed_origins"),
             max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
             invalid_token_limit: self.invalid_token_limit(),
             trusted_proxies: self.by_name("trusted_proxies"),
@@ -142,6 +145,7 @@ impl Reader<'_> {
             return None;
         }
         let settings = self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
+        let settings = self.with_redis_tls(settings)?;
         let settings = settings
             .with_command_timeout(timeout)
             .with_storage_format(format);

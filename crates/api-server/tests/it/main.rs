@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod cors;
 mod health;
 mod invalid_tokens;
 mod metrics;
@@ -16,3 +17,4 @@ mod sessions;
 mod shutdown;
 mod slow_clients;
 mod test_app;
+mod tls;

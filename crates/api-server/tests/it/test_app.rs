@@ -33,6 +33,7 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) metrics_address: Option<SocketAddr>,
     pub(crate) client: Client,
+    pub(crate) scheme: &'static str,
     redis: Option<TestRedis>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<std::io::Result<()>>>,
@@ -68,7 +69,14 @@ impl Builder {
 
     /// On a store of its own; waits until it is ready.
     pub(crate) async fn spawn(self, store: Store) -> TestApp {
-        let app = match store {
+        let app = self.start(store).await;
+        app.until_ready().await;
+        app
+    }
+
+    /// On a store of its own, without waiting until it is ready.
+    pub(crate) async fn start(self, store: Store) -> TestApp {
+        match store {
             Store::Memory => self.spawn_on_memory(),
             Store::Redis => {
                 let redis = TestRedis::start().await;
@@ -76,9 +84,7 @@ impl Builder {
                 app.redis = Some(redis);
                 app
             }
-        };
-        app.until_ready().await;
-        app
+        }
     }
 
     fn spawn_on_memory(self) -> TestApp {
@@ -133,6 +139,7 @@ impl TestApp {
             address,
             metrics_address,
             client: Client::new(),
+            scheme: "http",
             redis: None,
             stop: Some(stop),
             server: Some(server),
@@ -148,7 +155,7 @@ impl TestApp {
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
-            .request(method, format!("http://{}{path}", self.address))
+            .request(method, format!("{}://{}{path}", self.scheme, self.address))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -141,7 +141,7 @@ impl fmt::Display for Sources {
                 _ if key.is_secret => "(set, not shown)",
                 text => text,
             };
-            writeln!(f, "{:<25} {value:<20} {}", key.name, self.source(key.name))?;
+            writeln!(f, "{:<28} {value:<20} {}", key.name, self.source(key.name))?;
         }
         Ok(())
     }

@@ -1,0 +1,89 @@
+//! Pages of other sites.
+
+use reqwest::{Method, Response, StatusCode};
+use rstest::rstest;
+
+use crate::test_app::{Store, TestApp, assert_problem};
+
+const APP: &str = "https://app.golf.example";
+
+async fn app_with_an_origin() -> TestApp {
+    TestApp::builder()
+        .with(|settings| settings.cors_allowed_origins = APP.parse().unwrap())
+        .spawn(Store::Memory)
+        .await
+}
+
+async fn preflight(app: &TestApp, origin: &str) -> Response {
+    let request = app.request(Method::OPTIONS, "/v1/session");
+    let request = request
+        .header("origin", origin)
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization");
+    request.send().await.unwrap()
+}
+
+async fn get_from(app: &TestApp, origin: &str, token: &str) -> Response {
+    let request = app.request(Method::GET, "/v1/session").bearer_auth(token);
+    request.header("origin", origin).send().await.unwrap()
+}
+
+fn allows(response: &Response) -> bool {
+    let mut names = response.headers().keys();
+    names.any(|name| name.as_str().starts_with("access-control-"))
+}
+
+#[rstest]
+#[case::another_site("https://evil.example")]
+#[case::null("null")]
+#[tokio::test]
+async fn by_default_no_page_of_another_site_may_use_the_api(#[case] origin: &str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let refused = preflight(&app, origin).await;
+    assert!(!allows(&refused));
+    assert_problem(refused, 405, "method_not_allowed").await;
+    let token = app.log_in().await;
+    let served = get_from(&app, origin, &token).await;
+    assert_eq!(served.status(), StatusCode::OK);
+    assert!(!allows(&served));
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_use_the_api_without_cookies() {
+    let app = app_with_an_origin().await;
+    let response = preflight(&app, APP).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let headers = response.headers();
+    assert_eq!(headers["access-control-allow-origin"], APP);
+    let methods = headers["access-control-allow-methods"].to_str().unwrap();
+    assert!(methods.contains("DELETE"), "{methods}");
+    assert!(!headers.contains_key("access-control-allow-credentials"));
+
+    let token = app.log_in().await;
+    let served = get_from(&app, APP, &token).await;
+    assert_eq!(served.headers()["access-control-allow-origin"], APP);
+    let refused = get_from(&app, APP, "x").await;
+    assert_eq!(refused.headers()["access-control-allow-origin"], APP);
+    assert_problem(refused, 401, "invalid_token").await;
+}
+
+#[rstest]
+#[case::another_site("https://evil.example")]
+#[case::same_beginning("https://app.golf.example.evil.example")]
+#[case::other_scheme("http://app.golf.example")]
+#[case::other_port("https://app.golf.example:8443")]
+#[case::null("null")]
+#[tokio::test]
+async fn a_page_of_any_other_origin_may_not(#[case] origin: &str) {
+    let app = app_with_an_origin().await;
+    let refused = preflight(&app, origin).await;
+    assert!(
+        !refused
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
+    assert_problem(refused, 400, "invalid_request").await;
+    let token = app.log_in().await;
+    let served = get_from(&app, origin, &token).await;
+    assert!(!served.headers().contains_key("access-control-allow-origin"));
+}
