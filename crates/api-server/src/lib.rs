@@ -3,6 +3,7 @@
 mod application;
 mod body;
 mod bounded_stream;
+mod client_secret;
 mod cors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -25,10 +26,9 @@ pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 
 pub use self::{
     application::Application,
+    client_secret::ClientSecret,
     cors::{AllowedOrigins, InvalidOrigin},
-    service_client::{
-        InvalidServiceClient, Scope, ServiceClient, ServiceClients, new_client_secret,
-    },
+    service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
     settings::{ApiSettings, StoreKind},
     telemetry::{LogFormat, LogGuard, UnknownLogFormat, start_logging},
     tls::TlsFiles,

@@ -3,12 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, rand};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::problem::ApiError;
 
@@ -120,37 +118,6 @@ impl fmt::Debug for ServiceClient {
     }
 }
 
-/// A new random secret for a service client (256 bits, base64url), and its SHA-256 in
-/// hexadecimal digits, which is what settings hold.
-///
-/// ```
-/// use tee_session_api_server::{Scope, ServiceClient, new_client_secret};
-///
-/// let (secret, sha256) = new_client_secret();
-/// assert_eq!(secret.len(), 43);
-/// assert!(ServiceClient::new("ci", &[sha256], vec![Scope::Create]).is_ok());
-/// ```
-///
-/// # Panics
-/// When the operating system gives no randomness.
-#[must_use]
-#[expect(
-    clippy::expect_used,
-    reason = "without randomness there are no secrets: stop"
-)]
-pub fn new_client_secret() -> (String, String) {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes).expect("the operating system gives randomness");
-    let secret = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = digest::digest(&digest::SHA256, secret.as_bytes());
-    let digits = hash
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    (secret, digits)
-}
-
 /// What a service client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -217,7 +184,7 @@ fn decode_sha256(hex: &str) -> Option<[u8; 32]> {
 }
 
 /// Name and secret of one well-formed `Authorization: Basic` field.
-fn basic_credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+fn basic_credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Zeroizing<Vec<u8>>)> {
     let mut fields = headers.get_all(AUTHORIZATION);
     let (field, None) = (fields.next()?, fields.next()) else {
         return None;
@@ -227,11 +194,11 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
     if !scheme.eq_ignore_ascii_case("Basic") || credentials.len() > MAX_CREDENTIALS_LEN {
         return None;
     }
-    let credentials = STANDARD.decode(credentials).ok()?;
+    let credentials = Zeroizing::new(STANDARD.decode(credentials).ok()?);
     let colon = credentials.iter().position(|byte| *byte == b':')?;
     Some((
         credentials[..colon].to_vec(),
-        credentials[colon + 1..].to_vec(),
+        Zeroizing::new(credentials[colon + 1..].to_vec()),
     ))
 }
 

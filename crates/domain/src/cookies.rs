@@ -4,12 +4,14 @@ use std::fmt;
 
 use indexmap::{IndexMap, map::Entry};
 use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::ControlCharacter;
 
 /// The cookies of an authenticated upstream session: names and values, in the order given.
 ///
-/// Values are secrets: `Debug` shows their number and nothing else, and there is no `Display`.
+/// Values are secrets: `Debug` shows their number and nothing else, there is no `Display`, and
+/// their memory is wiped when they are dropped.
 /// Names are RFC 6265 tokens; values hold no control character, and are otherwise kept exactly
 /// as given, Unicode and `;` included.
 ///
@@ -130,6 +132,16 @@ impl Cookies {
         self.0.is_empty()
     }
 }
+
+impl Drop for Cookies {
+    fn drop(&mut self) {
+        for value in self.0.values_mut() {
+            value.zeroize();
+        }
+    }
+}
+
+impl ZeroizeOnDrop for Cookies {}
 
 impl fmt::Debug for Cookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,8 @@ use std::{fmt, sync::LazyLock};
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
+use zeroize::Zeroizing;
+
 use crate::{SessionId, SessionToken};
 
 /// HKDF salt of all derivations from a token.
@@ -24,7 +26,8 @@ static SALT: LazyLock<Salt> = LazyLock::new(|| Salt::new(HKDF_SHA256, DERIVATION
 /// let token = SessionToken::generate();
 /// let derivation = TokenDerivation::of(&token);
 /// assert_eq!(derivation.session_id(), SessionId::of(&token));
-/// assert_ne!(derivation.key(b"one"), derivation.key(b"another"));
+/// let (one, another) = (derivation.key(b"one"), derivation.key(b"another"));
+/// assert_ne!(one.expose_secret(), another.expose_secret());
 /// ```
 pub struct TokenDerivation(Prk);
 
@@ -44,8 +47,8 @@ impl TokenDerivation {
 
     /// A secret key of 256 bits for the use that `label` names.
     #[must_use]
-    pub fn key(&self, label: &[u8]) -> [u8; 32] {
-        self.expand(label)
+    pub fn key(&self, label: &[u8]) -> DerivedKey {
+        DerivedKey(Zeroizing::new(self.expand(label)))
     }
 
     #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes")]
@@ -65,10 +68,40 @@ impl fmt::Debug for TokenDerivation {
     }
 }
 
+/// A secret key that was derived from a token. Its memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct DerivedKey(Zeroizing<[u8; 32]>);
+
+impl DerivedKey {
+    /// The key's 32 bytes.
+    #[must_use]
+    pub fn expose_secret(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DerivedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DerivedKey([redacted])")
+    }
+}
+
 struct Length(usize);
 
 impl KeyType for Length {
     fn len(&self) -> usize {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_what_is_derived() {
+        let derivation = TokenDerivation::of(&SessionToken::generate());
+        let shown = format!("{derivation:?} {:?}", derivation.key(b"any"));
+        assert_eq!(shown, "TokenDerivation([redacted]) DerivedKey([redacted])");
     }
 }

@@ -21,7 +21,7 @@ pub use self::{
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
-    derivation::TokenDerivation,
+    derivation::{DerivedKey, TokenDerivation},
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
     policy::{PolicyError, SessionPolicy},

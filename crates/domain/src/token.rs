@@ -7,6 +7,7 @@ use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use uuid::{Uuid, Variant, Version};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Characters of a token in each format.
 const UUID_LEN: usize = 36;
@@ -23,8 +24,8 @@ const PREFIX_LEN: usize = 8;
 
 /// A bearer token, in the one canonical spelling of its [`TokenFormat`].
 ///
-/// The token is a secret. It has no `Display`, its `Debug` shows nothing of it, and only
-/// [`expose_secret`](Self::expose_secret) gives its text. For logs there is
+/// The token is a secret. It has no `Display`, its `Debug` shows nothing of it, its memory is
+/// wiped when it is dropped, and only [`expose_secret`](Self::expose_secret) gives its text. For logs there is
 /// [`prefix`](Self::prefix), for URLs and operators [`SessionId`](crate::SessionId).
 ///
 /// ```
@@ -49,18 +50,20 @@ impl SessionToken {
     /// Makes a new token from the operating system's random source.
     #[must_use]
     pub fn generate_as(format: TokenFormat) -> Self {
-        let mut text = ArrayString::new();
+        let mut token = Self(ArrayString::new());
         match format {
             TokenFormat::Uuid => {
-                text.push_str(
-                    random_uuid()
-                        .hyphenated()
-                        .encode_lower(&mut Uuid::encode_buffer()),
-                );
+                let mut buffer = Zeroizing::new(Uuid::encode_buffer());
+                let text = random_uuid().hyphenated().encode_lower(&mut *buffer);
+                token.0.push_str(text);
             }
-            TokenFormat::Opaque => text.push_str(&URL_SAFE_NO_PAD.encode(random_bytes())),
+            TokenFormat::Opaque => {
+                let bytes = Zeroizing::new(random_bytes());
+                let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
+                token.0.push_str(&text);
+            }
         }
-        Self(text)
+        token
     }
 
     /// The token's canonical text: what a client sends, and nobody else may see.
@@ -166,6 +169,14 @@ impl FromStr for TokenFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the token format must be uuid or opaque")]
 pub struct UnknownTokenFormat;
+
+impl Drop for SessionToken {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SessionToken {}
 
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

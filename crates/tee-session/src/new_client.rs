@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use tee_session_api_server::{Scope, ServiceClient, new_client_secret};
+use tee_session_api_server::{ClientSecret, Scope, ServiceClient};
 
 use crate::command_line::NewClient;
 
 /// Makes the client and prints it. The secret is stored nowhere.
 pub(crate) fn print(client: &NewClient) -> anyhow::Result<()> {
-    let (secret, sha256) = new_client_secret();
+    let secret = ClientSecret::generate();
+    let sha256 = secret.sha256();
     let scopes: Result<Vec<Scope>, _> = client.scopes.iter().map(|scope| scope.parse()).collect();
     ServiceClient::new(client.id.clone(), &[&sha256], scopes?)
         .context("the client cannot be made")?;
@@ -21,12 +22,13 @@ pub(crate) fn print(client: &NewClient) -> anyhow::Result<()> {
     write!(
         out,
         "The secret of {id}, shown this once (the service keeps its SHA-256 only):\n\n  \
-         {secret}\n\n\
+         {exposed}\n\n\
          In the settings file:\n\n  \
          [[service_clients]]\n  id = {id}\n  secret_sha256 = \"{sha256}\"\n  scopes = {scopes}\n\n\
          Or in the environment, alone or within the list that stands there:\n\n  \
          TSA_SERVICE_CLIENTS='[{entry}]'\n\n\
          It logs in with HTTP Basic: curl -u '{name}:<secret>' ...\n",
+        exposed = secret.expose_secret(),
         name = client.id,
     )?;
     Ok(())

@@ -2,6 +2,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use rstest::rstest;
 
 use super::*;
+use crate::ClientSecret;
 
 /// `printf s3cret | sha256sum`
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
@@ -126,13 +127,16 @@ fn a_client_without_the_scope_is_told_so() {
 
 #[test]
 fn a_new_secret_lets_its_client_in() {
-    let (secret, sha256) = new_client_secret();
-    let client = ServiceClient::new("ci", &[sha256], vec![Scope::Create]).unwrap();
-    let headers = headers(&[("authorization", &basic(&format!("ci:{secret}")))]);
+    let secret = ClientSecret::generate();
+    let client = ServiceClient::new("ci", &[secret.sha256()], vec![Scope::Create]).unwrap();
+    let credentials = basic(&format!("ci:{}", secret.expose_secret()));
+    let headers = headers(&[("authorization", &credentials)]);
     assert!(
         ServiceClients::new(vec![client])
             .authorize(&headers, Scope::Create)
             .is_ok()
     );
-    assert_ne!(new_client_secret().0, secret);
+    let another = ClientSecret::generate();
+    assert_ne!(another.expose_secret(), secret.expose_secret());
+    assert_eq!(format!("{secret:?}"), "ClientSecret([redacted])");
 }

@@ -12,6 +12,7 @@ use tee_session_domain::{
     BaseUrl, ControlCharacter, Cookies, Session, SessionId, SessionToken, TokenDerivation,
 };
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use super::{UnreadableRecord, plain::KEY_PREFIX};
 use crate::CorruptRecord;
@@ -62,7 +63,7 @@ impl Sealer {
         Self {
             id,
             key: format!("{KEY_PREFIX}{id}").into(),
-            sealing_key: RandomizedNonceKey::new(&AES_256_GCM, &sealing_key)
+            sealing_key: RandomizedNonceKey::new(&AES_256_GCM, sealing_key.expose_secret())
                 .expect("32 bytes are a key of AES-256"),
         }
     }
@@ -115,7 +116,8 @@ impl Sealer {
         let Some((nonce, sealed)) = rest.split_first_chunk::<NONCE_LEN>() else {
             return Err(corrupt(NotSealed));
         };
-        let mut sealed = sealed.to_vec();
+        // From here on it holds cookies.
+        let mut sealed = Zeroizing::new(sealed.to_vec());
         let content = self
             .sealing_key
             .open_in_place(

@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use zeroize::Zeroizing;
+
 use super::keys::{KEYS, Key, environment_name};
 
 /// The text of every setting that is given somewhere, and where.
@@ -14,7 +16,8 @@ use super::keys::{KEYS, Key, environment_name};
 pub(crate) struct Sources(HashMap<&'static str, Given>);
 
 struct Given {
-    text: String,
+    /// A secret, with some keys.
+    text: Zeroizing<String>,
     source: Source,
 }
 
@@ -120,6 +123,7 @@ impl Sources {
             }
             taken.push(key.name);
             let given = if name == key.name {
+                let text = Zeroizing::new(text);
                 Ok(Given { text, source })
             } else {
                 read_secret(&name, text, source)
@@ -180,7 +184,8 @@ fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Proble
             allowed: format!("{} is empty", path.display()),
         }),
         Ok(text) => {
-            let text = text.trim_end_matches(['\r', '\n']).to_owned();
+            let text = Zeroizing::new(text);
+            let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
             Ok(Given {
                 text,
                 source: Source::SecretFile(path, Box::new(source)),
