@@ -2,7 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
+use actix_web::{
+    dev::RequestHead,
+    http::{
+        header::{AUTHORIZATION, HOST, HeaderMap},
+        uri::Authority,
+    },
+};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use thiserror::Error;
@@ -32,15 +38,15 @@ impl ServiceClients {
     }
 
     /// Lets a request through if it comes from a client with `scope`.
-    pub(crate) fn authorize(&self, headers: &HeaderMap, scope: Scope) -> Result<(), ApiError> {
+    pub(crate) fn authorize(&self, request: &RequestHead, scope: Scope) -> Result<(), ApiError> {
         if self.is_empty() {
-            return if is_proxied(headers) {
+            return if is_proxied(request) {
                 Err(ApiError::ProxiedWithoutClients)
             } else {
                 Ok(())
             };
         }
-        let (id, secret) = basic_credentials(headers).ok_or(ApiError::InvalidClient)?;
+        let (id, secret) = basic_credentials(request.headers()).ok_or(ApiError::InvalidClient)?;
         let secret_hash = digest::digest(&digest::SHA256, &secret);
         // All are compared, so that the time taken does not tell which names exist.
         let mut found = None;
@@ -204,13 +210,16 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Zeroizing<Vec<u8>>
 
 /// Whether a request shows signs of a proxy: one in front of a service without clients would
 /// open it to whoever reaches the proxy.
-fn is_proxied(headers: &HeaderMap) -> bool {
+fn is_proxied(request: &RequestHead) -> bool {
     let forwarded = |name: &str| name == "forwarded" || name.starts_with("x-forwarded-");
+    let headers = request.headers();
     let host = headers
         .get(HOST)
         .map(|host| host.to_str().unwrap_or_default());
-    headers.keys().any(|name| forwarded(name.as_str()))
-        || host.is_some_and(|host| !is_loopback_host(host))
+    // What an absolute target names counts as well (RFC 9112, section 3.2.2).
+    let target = request.uri.authority().map(Authority::as_str);
+    let mut hosts = host.into_iter().chain(target);
+    headers.keys().any(|name| forwarded(name.as_str())) || hosts.any(|host| !is_loopback_host(host))
 }
 
 fn is_loopback_host(host: &str) -> bool {

@@ -151,10 +151,15 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
     if authority.is_empty() || authority.contains('%') {
         return Err(BaseUrlError::Host);
     }
-    let after_host = match authority.rfind(']') {
-        Some(end_of_ipv6) => &authority[end_of_ipv6 + 1..],
-        None => authority.find(':').map_or("", |colon| &authority[colon..]),
+    let end_of_host = match authority.rfind(']') {
+        Some(end_of_ipv6) => end_of_ipv6 + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
     };
+    let (host, after_host) = authority.split_at(end_of_host);
+    // After an IPv4 address a parser would drop it. These are all that IDNA takes for a dot.
+    if host.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
+        return Err(BaseUrlError::Host);
+    }
     match after_host.strip_prefix(':') {
         None if after_host.is_empty() => Ok(()),
         None => Err(BaseUrlError::Host),

@@ -152,7 +152,7 @@ impl<R: SessionRepository> SessionManager<R> {
     pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
         // Looking first keeps foreign data under a session's key, and ends what is past its
         // absolute lifetime without calling that a logout.
-        let is_live = self.remaining(token).await?.is_some();
+        let is_live = self.ttl(token).await?.is_some();
         let deleted = is_live && self.repository.remove(token).await?;
         let message = if deleted {
             "Session deleted"
@@ -169,7 +169,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
     /// [`RepositoryError::NewerRecord`].
     pub async fn exists(&self, token: &SessionToken) -> Result<bool, SessionError> {
-        Ok(self.remaining(token).await?.is_some())
+        Ok(self.ttl(token).await?.is_some())
     }
 
     /// How long the session lives if nobody asks for it; `None` when there is none. Does not
@@ -179,25 +179,18 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
     /// [`RepositoryError::NewerRecord`].
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
-        let Some(ttl) = self.remaining(token).await? else {
-            return Ok(None);
-        };
-        let expires_at = self.repository.now().saturating_add(to_signed(ttl));
-        Ok(Some(SessionTtl { ttl, expires_at }))
-    }
-
-    /// What is left of the session's life; `None` when it is over.
-    async fn remaining(&self, token: &SessionToken) -> Result<Option<Duration>, SessionError> {
         let Some(peeked) = self.observe(token, self.repository.peek(token).await)? else {
             return Ok(None);
         };
         let idle_remaining = peeked.remaining.unwrap_or(self.policy.idle_timeout());
         let now = self.repository.now();
         let remaining = self.policy.remaining(idle_remaining, &peeked.session, now);
-        if remaining.is_none() {
+        let Some(ttl) = remaining else {
             self.end(token).await;
-        }
-        Ok(remaining)
+            return Ok(None);
+        };
+        let expires_at = now.saturating_add(to_signed(ttl));
+        Ok(Some(SessionTtl { ttl, expires_at }))
     }
 
     /// Removes a session that is past its absolute lifetime. Its end does not depend on this:

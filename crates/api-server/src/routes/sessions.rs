@@ -25,7 +25,7 @@ pub(super) async fn create<R: SessionRepository>(
 ) -> Result<HttpResponse, ApiError> {
     settings
         .service_clients
-        .authorize(request.headers(), Scope::Create)?;
+        .authorize(request.head(), Scope::Create)?;
     let body = read_json(&request, payload, settings.max_body_bytes).await?;
     let CreateSession { cookies, base_url } =
         CreateSession::parse(&body, &settings.allowed_base_hosts)?;

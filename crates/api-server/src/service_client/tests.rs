@@ -9,15 +9,15 @@ const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f9
 /// `printf another | sha256sum`
 const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn request(fields: &[(&'static str, &str)]) -> RequestHead {
+    let mut request = RequestHead::default();
     for (name, value) in fields {
-        headers.append(
+        request.headers.append(
             HeaderName::from_static(name),
             HeaderValue::from_str(value).unwrap(),
         );
     }
-    headers
+    request
 }
 
 fn basic(credentials: &str) -> String {
@@ -33,8 +33,8 @@ fn clients() -> ServiceClients {
 #[case::first_secret("ci:another")]
 #[case::second_secret("ci:s3cret")]
 fn lets_a_client_in_that_knows_one_of_its_secrets(#[case] credentials: &str) {
-    let headers = headers(&[("authorization", &basic(credentials))]);
-    assert!(clients().authorize(&headers, Scope::Create).is_ok());
+    let request = request(&[("authorization", &basic(credentials))]);
+    assert!(clients().authorize(&request, Scope::Create).is_ok());
 }
 
 #[rstest]
@@ -49,7 +49,7 @@ fn lets_a_client_in_that_knows_one_of_its_secrets(#[case] credentials: &str) {
 #[case::twice(&[("authorization", &*basic("ci:s3cret")), ("authorization", &*basic("ci:s3cret"))])]
 #[case::too_long(&[("authorization", &*basic(&"x".repeat(2_000)))])]
 fn refuses_everybody_else(#[case] fields: &[(&'static str, &str)]) {
-    let refused = clients().authorize(&headers(fields), Scope::Create);
+    let refused = clients().authorize(&request(fields), Scope::Create);
     assert!(
         matches!(refused, Err(ApiError::InvalidClient)),
         "{refused:?}"
@@ -66,7 +66,7 @@ fn refuses_everybody_else(#[case] fields: &[(&'static str, &str)]) {
 #[case::ipv6_without_port(&[("host", "[::1]")])]
 fn without_clients_a_direct_request_is_let_in(#[case] fields: &[(&'static str, &str)]) {
     let none = ServiceClients::default();
-    assert!(none.authorize(&headers(fields), Scope::Create).is_ok());
+    assert!(none.authorize(&request(fields), Scope::Create).is_ok());
 }
 
 #[rstest]
@@ -80,7 +80,7 @@ fn without_clients_a_direct_request_is_let_in(#[case] fields: &[(&'static str, &
 #[case::deceptive_number(&[("host", "127.0.0.1.golf.example:80")])]
 #[case::empty_host(&[("host", "")])]
 fn without_clients_a_proxied_request_is_refused(#[case] fields: &[(&'static str, &str)]) {
-    let refused = ServiceClients::default().authorize(&headers(fields), Scope::Create);
+    let refused = ServiceClients::default().authorize(&request(fields), Scope::Create);
     assert!(
         matches!(refused, Err(ApiError::ProxiedWithoutClients)),
         "{refused:?}"
@@ -115,10 +115,10 @@ fn debug_shows_no_secret() {
 #[test]
 fn a_client_without_the_scope_is_told_so() {
     let reader = ServiceClient::new("ci", &[S3CRET], vec![Scope::Introspect]).unwrap();
-    let headers = headers(&[("authorization", &basic("ci:s3cret"))]);
+    let request = request(&[("authorization", &basic("ci:s3cret"))]);
     let clients = ServiceClients::new(vec![reader]);
-    assert!(clients.authorize(&headers, Scope::Introspect).is_ok());
-    let refused = clients.authorize(&headers, Scope::Create);
+    assert!(clients.authorize(&request, Scope::Introspect).is_ok());
+    let refused = clients.authorize(&request, Scope::Create);
     assert!(
         matches!(refused, Err(ApiError::InsufficientScope)),
         "{refused:?}"
@@ -130,10 +130,10 @@ fn a_new_secret_lets_its_client_in() {
     let secret = ClientSecret::generate();
     let client = ServiceClient::new("ci", &[secret.sha256()], vec![Scope::Create]).unwrap();
     let credentials = basic(&format!("ci:{}", secret.expose_secret()));
-    let headers = headers(&[("authorization", &credentials)]);
+    let request = request(&[("authorization", &credentials)]);
     assert!(
         ServiceClients::new(vec![client])
-            .authorize(&headers, Scope::Create)
+            .authorize(&request, Scope::Create)
             .is_ok()
     );
     let another = ClientSecret::generate();

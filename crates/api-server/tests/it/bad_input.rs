@@ -28,6 +28,7 @@ async fn post(
 #[tokio::test]
 async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str) {
     let app = TestApp::spawn(Store::Redis).await;
+    let long_token = &*format!("Bearer {}", "a".repeat(8_192));
     let rows: &[(Option<&str>, u16, &str)] = &[
         (None, 401, "missing_token"),
         (Some("Basic dXNlcjpwYXNz"), 401, "missing_token"),
@@ -60,6 +61,12 @@ async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str)
             401,
             "invalid_token",
         ),
+        (
+            Some("Bearer MWI5ZDZiY2QtYmJmZC00YjJkLTliNWQtYWI4ZGZiYmQ0YmVk"),
+            401,
+            "invalid_token",
+        ),
+        (Some(long_token), 401, "invalid_token"),
         (
             Some("Bearer 00000000-0000-0000-0000-000000000000"),
             401,
@@ -131,14 +138,61 @@ async fn a_token_elsewhere_than_in_the_header_is_not_looked_at() {
 }
 
 #[tokio::test]
+async fn a_token_in_the_header_and_in_the_query_is_an_invalid_request() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    for query in ["access_token=x", "a=b&access_token=", "access%5Ftoken=x"] {
+        for path in ["/v1/session", "/v1/session/ttl"] {
+            let request = app.request(Method::GET, &format!("{path}?{query}"));
+            let response = request.bearer_auth(&token).send().await.unwrap();
+            assert_problem(response, 400, "invalid_request").await;
+        }
+    }
+    let request = app.request(Method::GET, "/v1/session?a=access_token");
+    let response = request.bearer_auth(&token).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_repeated_authorization_is_an_invalid_request() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
-    let repeated = app
-        .request(Method::GET, "/v1/session")
-        .header("authorization", format!("Bearer {token}"))
-        .header("authorization", format!("Bearer {token}"));
-    assert_problem(repeated.send().await.unwrap(), 400, "invalid_request").await;
+    for another in [&*token, UNKNOWN, "x"] {
+        let repeated = app
+            .request(Method::GET, "/v1/session")
+            .header("authorization", format!("Bearer {token}"))
+            .header("authorization", format!("Bearer {another}"));
+        assert_problem(repeated.send().await.unwrap(), 400, "invalid_request").await;
+    }
+}
+
+/// Status, header fields and body, but for what differs with each answer.
+async fn whole_answer(response: Response) -> String {
+    let status = response.status();
+    let mut fields: Vec<_> = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
+        .map(|field| format!("{field:?}"))
+        .collect();
+    fields.sort();
+    format!("{status} {fields:?} {}", response.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
+    let app = TestApp::builder().policy(1, None).spawn(Store::Redis).await;
+    let elsewhere = TestApp::spawn(Store::Redis).await;
+    let (expired, deleted) = (app.log_in().await, app.log_in().await);
+    app.log_out(&deleted).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let of_another_redis = elsewhere.log_in().await;
+    let unknown = whole_answer(app.get_session(UNKNOWN).await).await;
+    for token in ["malformed", &expired, &deleted, &of_another_redis] {
+        assert_eq!(whole_answer(app.get_session(token).await).await, unknown);
+        assert_eq!(whole_answer(app.get_ttl(token).await).await, unknown);
+        assert_eq!(whole_answer(app.log_out(token).await).await, unknown);
+    }
 }
 
 #[rstest]
@@ -246,6 +300,11 @@ async fn json_in_utf_8_is_taken_however_it_is_named(#[case] content_type: &str) 
 #[case::unknown_member(
     "{\"cookies\": {\"a\": \"1\"}, \"base_url\": \"https://golf.example\", \"s3cret\": 1}"
 )]
+#[case::line_feed_in_a_string("{\"cookies\": {\"a\": \"s3cret\n\"}, \"base_url\": \"x\"}")]
+#[case::nul_in_a_string("{\"cookies\": {\"a\": \"s3cret\0\"}, \"base_url\": \"x\"}")]
+#[case::lifetime_of_a_session(
+    "{\"cookies\": {\"a\": \"1\"}, \"base_url\": \"https://golf.example\", \"ttl\": -1}"
+)]
 #[case::lone_surrogate("{\"cookies\": {\"a\": \"\\ud800\"}, \"base_url\": \"x\"}")]
 #[tokio::test]
 async fn malformed_json_is_400_and_not_echoed(#[case] body: &'static str) {
@@ -259,10 +318,11 @@ async fn malformed_json_is_400_and_not_echoed(#[case] body: &'static str) {
 #[tokio::test]
 async fn invalid_utf_8_and_deep_nesting_are_400() {
     let app = TestApp::spawn(Store::Memory).await;
-    let bodies: [Vec<u8>; 3] = [
+    let bodies: [Vec<u8>; 4] = [
         b"{\"cookies\": {\"a\": \"\xff\"}}".to_vec(),
         b"{\"cookies\": {\"a\": \"\xc0\x80\"}}".to_vec(),
         "[".repeat(60_000).into_bytes(),
+        "{\"a\":".repeat(10_000).into_bytes(),
     ];
     for body in bodies {
         let response = post(&app, Some("application/json"), body).await;
@@ -278,6 +338,13 @@ async fn invalid_utf_8_and_deep_nesting_are_400() {
 #[case::cookie_number(json!({"cookies": {"a": 1}, "base_url": "https://golf.example"}), &["/cookies/a"])]
 #[case::cookie_bool(json!({"cookies": {"a": true}, "base_url": "https://golf.example"}), &["/cookies/a"])]
 #[case::no_cookie(json!({"cookies": {}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::cookies_null(json!({"cookies": null, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::cookies_text(json!({"cookies": "a=s3cret", "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::cookie_fraction(json!({"cookies": {"a": 1.5e30}, "base_url": "https://golf.example"}), &["/cookies/a"])]
+#[case::too_many_cookies(json!({"cookies": (0..51).map(|n| (format!("c{n}"), "1".into())).collect::<serde_json::Map<_, _>>(), "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::too_much_in_all(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_093)}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::empty_name(json!({"cookies": {"": "s3cret"}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::url_null(json!({"cookies": {"a": "s3cret"}, "base_url": null}), &["/base_url"])]
 #[case::name_with_space(json!({"cookies": {"a b": "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::name_not_ascii(json!({"cookies": {"ä": "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::name_too_long(json!({"cookies": {"n".repeat(257): "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
@@ -288,7 +355,7 @@ async fn invalid_utf_8_and_deep_nesting_are_400() {
 #[case::url_number(json!({"cookies": {"a": "1"}, "base_url": 1}), &["/base_url"])]
 #[case::url_relative(json!({"cookies": {"a": "1"}, "base_url": "/x"}), &["/base_url"])]
 #[case::url_javascript(json!({"cookies": {"a": "1"}, "base_url": "javascript:alert(1)"}), &["/base_url"])]
-#[case::url_credentials(json!({"cookies": {"a": "1"}, "base_url": "https://u:p@golf.example"}), &["/base_url"])]
+#[case::url_credentials(json!({"cookies": {"a": "s3cret"}, "base_url": "https://u:s3cret@golf.example"}), &["/base_url"])]
 #[case::url_fragment(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example/#x"}), &["/base_url"])]
 #[case::url_port(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example:0"}), &["/base_url"])]
 #[case::url_backslash(json!({"cookies": {"a": "1"}, "base_url": "https:\\\\golf.example"}), &["/base_url"])]
@@ -302,6 +369,7 @@ async fn what_is_no_valid_session_is_422_with_pointers(
 ) {
     let app = TestApp::spawn(Store::Memory).await;
     let problem = assert_problem(app.post_session(&body).await, 422, "invalid_session").await;
+    assert!(!problem.to_string().contains("s3cret"), "{problem}");
     let errors = problem["errors"].as_array().unwrap();
     let told: Vec<_> = errors
         .iter()
@@ -320,6 +388,9 @@ async fn what_is_no_valid_session_is_422_with_pointers(
 #[case::unicode(json!({"a": "日本語"}))]
 #[case::dollar_name(json!({"$Version": "1"}))]
 #[case::host_prefix(json!({"__Host-id": "1"}))]
+#[case::secure_prefix(json!({"__Secure-id": "1"}))]
+#[case::words_of_cookie_fields(json!({"Path": "/", "Expires": "never"}))]
+#[case::spaces_and_comma(json!({"a": " a, b "}))]
 #[case::names_differ_in_case(json!({"a": "1", "A": "2"}))]
 #[tokio::test]
 async fn unusual_cookies_are_kept_as_they_are(#[case] cookies: Value) {
@@ -353,6 +424,29 @@ async fn a_body_over_the_limit_is_413() {
         app.post_session(&valid_body()).await.status(),
         StatusCode::CREATED
     );
+}
+
+#[rstest]
+#[case::longest(65_536, 201)]
+#[case::one_byte_more(65_537, 413)]
+#[tokio::test]
+async fn a_body_may_hold_64_kibibytes(
+    #[case] len: usize,
+    #[case] expected: u16,
+    #[values(false, true)] in_chunks: bool,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let body = valid_body().to_string();
+    let body = format!("{body}{}", " ".repeat(len - body.len()));
+    let body = if in_chunks {
+        let chunks: Vec<_> = body.as_bytes().chunks(10_000).map(<[u8]>::to_vec).collect();
+        let chunks = chunks.into_iter().map(Ok::<_, std::io::Error>);
+        reqwest::Body::wrap_stream(futures_util::stream::iter(chunks))
+    } else {
+        body.into()
+    };
+    let response = post(&app, Some("application/json"), body).await;
+    assert_eq!(response.status().as_u16(), expected);
 }
 
 #[tokio::test]

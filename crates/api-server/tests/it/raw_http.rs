@@ -21,7 +21,36 @@ fn status(answer: &str) -> Option<u16> {
     b"GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: B\xe4rer x\r\n\r\n",
     401
 )]
+#[case::nul_in_a_field(
+    b"GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\0y\r\n\r\n",
+    400
+)]
 #[case::no_http(b"nonsense\r\n\r\n", 400)]
+#[case::http_0_9(b"GET /health\r\n\r\n", 400)]
+#[case::http_2_without_tls(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)]
+#[case::equal_lengths(
+    b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    400
+)]
+#[case::two_codings(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400)]
+#[case::gzip_and_chunked(
+    b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    400
+)]
+#[case::identity_coding(
+    b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n",
+    400
+)]
+#[case::coding_in_http_1_0(
+    b"POST /v1/sessions HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    400
+)]
+#[case::encoded_climb(b"GET /v1/%2e%2e/v1/session HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
+#[case::encoded_dot(b"GET /v1/%2e/session HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
+#[case::encoded_high_byte(b"GET /v1/session%ff HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
+#[case::encoded_nul(b"GET /v1/session%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
+#[case::options_of_the_server(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
+#[case::absolute_form_of_another_host(b"POST http://golf.example/v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 403)]
 #[case::two_lengths(
     b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     400
@@ -54,6 +83,111 @@ async fn too_many_or_too_long_header_fields_are_refused() {
         let answer = app.send_raw(request.as_bytes(), SOON).await;
         assert_eq!(status(&answer), Some(431), "{answer}");
     }
+}
+
+fn request_with(target: &str, fields: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").into_bytes()
+}
+
+#[rstest]
+#[case::most_fields(95, 200)]
+#[case::one_field_more(96, 431)]
+#[tokio::test]
+async fn a_request_has_up_to_96_header_fields(#[case] more: usize, #[case] expected: u16) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let fields: String = (0..more).map(|n| format!("x-{n}: y\r\n")).collect();
+    let answer = app.send_raw(&request_with("/health", &fields), SOON).await;
+    assert_eq!(status(&answer), Some(expected), "{answer}");
+}
+
+#[rstest]
+#[case::longest_target(8 * 1_024, 1_000, 200)]
+#[case::longer_target(8 * 1_024 + 1, 1_000, 414)]
+#[case::longest_fields(100, 32 * 1_024, 200)]
+#[case::longer_fields(100, 32 * 1_024 + 1, 431)]
+#[tokio::test]
+async fn a_head_over_a_limit_of_ours_is_a_problem(
+    #[case] target_len: usize,
+    #[case] fields_len: usize,
+    #[case] expected: u16,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let target = format!("/health?{}", "q".repeat(target_len - "/health?".len()));
+    let value = "y".repeat(fields_len - "host".len() - "x".len() - "x-long".len());
+    let fields = format!("X-Long: {value}\r\n");
+    let answer = app.send_raw(&request_with(&target, &fields), SOON).await;
+    assert_eq!(status(&answer), Some(expected), "{answer}");
+    let code = match expected {
+        414 => r#""code":"uri_too_long""#,
+        431 => r#""code":"request_header_fields_too_large""#,
+        _ => r#""status":"healthy""#,
+    };
+    assert!(answer.contains(code), "{answer}");
+    assert!(answer.contains("x-request-id: "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_target_beyond_every_limit_is_refused() {
+    let app = TestApp::spawn(Store::Memory).await;
+    for len in [20_000, 70_000, 200_000] {
+        let target = format!("/{}", "p".repeat(len));
+        let answer = app.send_raw(&request_with(&target, ""), SOON).await;
+        let refused = matches!(status(&answer), Some(400 | 414 | 431));
+        assert!(refused, "{len}: {answer}");
+    }
+}
+
+/// What stands in a body is never taken for a request: it would be somebody else's behind a
+/// gateway that shares connections.
+#[rstest]
+#[case::get("GET", "/v1/session")]
+#[case::delete("DELETE", "/v1/session")]
+#[case::wrong_method("PUT", "/v1/session")]
+#[case::unknown_path("POST", "/nope")]
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_taken_for_a_request(
+    #[case] method: &str,
+    #[case] path: &str,
+) {
+    const SMUGGLED: &str = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let app = TestApp::spawn(Store::Memory).await;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n");
+    let len = SMUGGLED.len();
+    let bodies = [
+        format!("Content-Length: {len}\r\n\r\n{SMUGGLED}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n{SMUGGLED}\r\n0\r\n\r\n"),
+        format!("Transfer-Encoding: chunked\r\n\r\nzz\r\n{SMUGGLED}"),
+    ];
+    for body in bodies {
+        let answer = app.send_raw(format!("{head}{body}").as_bytes(), SOON).await;
+        assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
+        assert!(status(&answer).is_some(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_body_that_was_too_long_the_rest_is_not_taken_for_a_request() {
+    let app = TestApp::builder()
+        .with(|settings| settings.max_body_bytes = 1_024)
+        .spawn(Store::Memory)
+        .await;
+    let smuggled = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+    let request = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n",
+        smuggled.len()
+    );
+    let answer = app.send_raw(request.as_bytes(), SOON).await;
+    assert_eq!(status(&answer), Some(413), "{answer}");
+    assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_absolute_form_of_a_target_is_served() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let request = b"GET http://localhost/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = app.send_raw(request, SOON).await;
+    assert_eq!(status(&answer), Some(200), "{answer}");
 }
 
 #[tokio::test]

@@ -72,6 +72,27 @@ async fn without_clients_a_proxied_request_is_forbidden(#[case] name: &str, #[ca
     assert_problem(response, 403, "insufficient_scope").await;
 }
 
+#[tokio::test]
+async fn with_clients_a_proxied_request_of_one_is_served() {
+    let app = app_with_a_client().await;
+    let request = app
+        .request(Method::POST, "/v1/sessions")
+        .basic_auth("ci", Some("s3cret"))
+        .header("x-forwarded-for", "198.51.100.1")
+        .header("host", "golf.example");
+    let response = request.json(&valid_body()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn without_clients_the_holder_of_a_token_may_come_through_a_proxy() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.request(Method::GET, "/v1/session").bearer_auth(token);
+    let request = request.header("x-forwarded-for", "198.51.100.1");
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+}
+
 #[test]
 fn an_application_off_loopback_without_clients_is_not_built() {
     use tee_session_api_server::{ApiSettings, Application};

@@ -170,6 +170,33 @@ async fn the_absolute_lifetime_is_reported_and_ends_a_session_in_use(#[case] sto
     assert_problem(app.get_session(token).await, 401, "invalid_token").await;
 }
 
+/// First the idle timeout ends it, then, after an access, the absolute lifetime.
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn the_earlier_of_the_two_ends_is_reported(#[case] store: Store) {
+    let app = TestApp::builder().policy(2, Some(3)).spawn(store).await;
+    let seconds_after = |earlier: &Value, later: &Value| {
+        let time = |text: &Value| {
+            let format = &time::format_description::well_known::Rfc3339;
+            time::OffsetDateTime::parse(text.as_str().unwrap(), format).unwrap()
+        };
+        (time(later) - time(earlier)).as_seconds_f64()
+    };
+    let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
+    assert_eq!(created["expires_in"], 2);
+    let token = created["access_token"].as_str().unwrap();
+    sleep(Duration::from_millis(1_500)).await;
+    let session: Value = app.get_session(token).await.json().await.unwrap();
+    let created_at = &session["created_at"];
+    assert_eq!(seconds_after(created_at, &created["expires_at"]), 2.0);
+    assert_eq!(seconds_after(created_at, &session["expires_at"]), 3.0);
+    let ttl: Value = app.get_ttl(token).await.json().await.unwrap();
+    assert_eq!(seconds_after(created_at, &ttl["expires_at"]), 3.0);
+    assert_eq!(ttl["ttl"], 1);
+}
+
 #[tokio::test]
 async fn two_instances_share_sessions_and_a_logout_at_one_is_a_401_at_the_other_at_once() {
     let redis = tee_session_test_support::TestRedis::start().await;
@@ -211,6 +238,10 @@ async fn head_is_answered_as_get_without_a_body() {
         .await
         .unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let not_allowed = app.request(Method::HEAD, "/v1/sessions");
+    let not_allowed = not_allowed.send().await.unwrap();
+    assert_eq!(not_allowed.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(not_allowed.headers()["allow"], "POST");
     for path in ["/health", "/health/live", "/health/ready"] {
         let head = app.request(Method::HEAD, path).send().await.unwrap();
         assert_eq!(head.status(), StatusCode::OK);
@@ -310,5 +341,30 @@ async fn a_base_url_of_a_host_that_is_not_allowed_is_422() {
         let problem =
             assert_problem(app.post_session(&body(url)).await, 422, "invalid_session").await;
         assert_eq!(problem["errors"][0]["pointer"], "/base_url");
+    }
+}
+
+#[rstest]
+#[case::unicode_allowed("b\u{fc}cher.example", "https://xn--bcher-kva.example", 201)]
+#[case::punycode_allowed("xn--bcher-kva.example", "https://B\u{dc}CHER.example:8443/x", 201)]
+#[case::homograph("golf.example", "https://g\u{43e}lf.example", 422)]
+#[tokio::test]
+async fn international_hosts_are_compared_in_their_ascii_form_and_kept_as_given(
+    #[case] allowed: &str,
+    #[case] base_url: &str,
+    #[case] expected: u16,
+) {
+    let app = TestApp::builder()
+        .with(|settings| settings.allowed_base_hosts = allowed.parse().unwrap())
+        .spawn(Store::Memory)
+        .await;
+    let body = json!({"cookies": {"a": "1"}, "base_url": base_url});
+    let response = app.post_session(&body).await;
+    assert_eq!(response.status().as_u16(), expected);
+    if expected == 201 {
+        let created: Value = response.json().await.unwrap();
+        let token = created["access_token"].as_str().unwrap();
+        let session: Value = app.get_session(token).await.json().await.unwrap();
+        assert_eq!(session["base_url"], base_url);
     }
 }
