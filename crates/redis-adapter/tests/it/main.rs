@@ -7,6 +7,7 @@
 
 mod contract;
 mod faults;
+mod fleets;
 mod lifecycle;
 mod migration;
 mod plain_records;

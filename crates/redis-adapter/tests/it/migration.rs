@@ -14,7 +14,7 @@ use tee_session_test_support::TestRedis;
 
 use crate::{
     Sessions, assert_full_window, base_url, cookies, is_corrupt, plain, plain_key, plain_sessions,
-    python::python_session_manager, sealed_key, sessions, sessions_with, settings,
+    sealed_key, sessions, sessions_with, settings,
 };
 
 async fn accepting_sessions(url: &str) -> Sessions {
@@ -210,37 +210,6 @@ async fn no_access_misses_a_session_on_the_move_and_no_move_undoes_a_logout() {
         }
         assert!(!old.exists(&created.token).await.unwrap());
         assert!(!new.exists(&created.token).await.unwrap());
-    }
-}
-
-/// The first fleet of the documented order: the Python service beside ours as `plain`.
-#[tokio::test]
-async fn the_first_service_and_ours_as_plain_share_all_sessions() {
-    let server = TestRedis::start().await;
-    let ours = plain_sessions(server.url()).await;
-    for n in 0..5 {
-        let cookies = format!(r#"{{"n": "{n}"}}"#);
-        let arguments = ["store", &cookies, "https://golf.example"];
-        let token = python_session_manager(server.url(), &arguments)
-            .await
-            .parse()
-            .unwrap();
-        assert_eq!(
-            ours.get(&token).await.unwrap().session.cookies.get("n"),
-            Some(&*n.to_string())
-        );
-        let created = ours.store(crate::cookies(), base_url()).await.unwrap();
-        let secret = created.token.expose_secret();
-        assert!(
-            python_session_manager(server.url(), &["get", secret])
-                .await
-                .contains("a1b2c3")
-        );
-        assert_eq!(
-            python_session_manager(server.url(), &["delete", secret]).await,
-            "true"
-        );
-        assert!(!ours.exists(&created.token).await.unwrap());
     }
 }
 

@@ -4,7 +4,11 @@ use std::{env, process::Stdio};
 
 use tee_session_domain::{Cookies, SessionError};
 use tee_session_test_support::TestRedis;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
+};
 
 use crate::{base_url, cookies, plain_sessions};
 
@@ -53,6 +57,44 @@ pub(crate) async fn python_session_manager(redis_url: &str, arguments: &[&str]) 
         .expect("UTF-8")
         .trim_end()
         .to_owned()
+}
+
+/// A running instance of the Python session manager.
+pub(crate) struct PythonInstance(Mutex<Pipes>);
+
+struct Pipes {
+    _process: Child,
+    questions: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl PythonInstance {
+    pub(crate) async fn start(redis_url: &str) -> Self {
+        let mut process = Command::new(python().await)
+            .args([PROGRAM, redis_url, "serve"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Python runs");
+        let questions = process.stdin.take().expect("it was asked for");
+        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        Self(Mutex::new(Pipes {
+            _process: process,
+            questions,
+            answers,
+        }))
+    }
+
+    /// One operation with its arguments; null when there is no such session.
+    pub(crate) async fn ask(&self, question: &[&str]) -> serde_json::Value {
+        let mut pipes = self.0.lock().await;
+        let question = serde_json::to_string(question).expect("strings") + "\n";
+        let written = pipes.questions.write_all(question.as_bytes()).await;
+        written.expect("Python listens");
+        let answer = pipes.answers.next_line().await.expect("Python answers");
+        serde_json::from_str(&answer.expect("Python runs on")).expect("JSON")
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,10 @@
 
 Usage: session_manager.py REDIS_URL store COOKIES_AS_JSON BASE_URL
        session_manager.py REDIS_URL (get | delete | exists | ttl) TOKEN
+       session_manager.py REDIS_URL serve
+
+`serve` takes those operations from standard input, a JSON list a line, and answers each with a
+line: the result as JSON, or null when there is no such session.
 
 It does what that service did, call by call: SETEX of `json.dumps`, GET and EXPIRE, DELETE,
 EXISTS, TTL, with decoded responses and a window of 1800 seconds.
@@ -53,9 +57,23 @@ class SessionManager:
         return await self.redis.ttl(self._key(token))
 
 
+async def serve(sessions):
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        operation, *arguments = json.loads(line)
+        try:
+            answer = await getattr(sessions, operation)(*arguments)
+        except SystemExit:
+            answer = None
+        print(json.dumps(answer), flush=True)
+
+
 async def main(redis_url, operation, *arguments):
-    redis = Redis.from_url(redis_url, decode_responses=True)
-    print(await getattr(SessionManager(redis), operation)(*arguments))
+    sessions = SessionManager(Redis.from_url(redis_url, decode_responses=True))
+    if operation == "serve":
+        await serve(sessions)
+    else:
+        print(await getattr(sessions, operation)(*arguments))
 
 
 asyncio.run(main(*sys.argv[1:]))
