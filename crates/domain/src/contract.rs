@@ -20,11 +20,12 @@
 mod concurrency;
 mod deletion;
 mod expiry;
+mod logins;
 mod storage;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{concurrency::*, deletion::*, expiry::*, storage::*};
+pub use self::{concurrency::*, deletion::*, expiry::*, logins::*, storage::*};
 use crate::{BaseUrl, Cookies, NewSession, SessionManager, SessionPolicy, SessionRepository};
 
 /// What the suite needs of the adapter under test.
@@ -51,6 +52,7 @@ macro_rules! contract_suite {
             @cases #[$test], $harness;
             a_session_is_read_back_as_it_was_stored
             unicode_and_semicolons_in_cookie_values_survive
+            every_accepted_login_survives_byte_for_byte_and_in_order
             an_unknown_token_finds_nothing
             a_second_insert_under_one_token_changes_nothing
             a_new_session_expires_after_its_ttl

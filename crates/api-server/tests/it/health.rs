@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
+use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::test_app::{Store, TestApp, assert_problem, valid_body};
@@ -186,4 +187,36 @@ async fn a_full_redis_is_503_store_full_for_new_sessions_only() {
     assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
     app.log_in().await;
+}
+
+/// As while a roll-out is taken back: the session is alive for others, and the store is fine.
+#[tokio::test]
+async fn a_record_of_a_newer_release_is_503_for_its_session_and_nothing_else() {
+    use fred::{interfaces::KeysInterface, types::Expiration};
+
+    let redis = RedisProcess::start().await;
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let (token, another) = (app.log_in().await, app.log_in().await);
+    let key = format!("session:{}", SessionId::of(&token.parse().unwrap()));
+    let client = redis.client().await;
+    let mut record: Vec<u8> = client.get(&key).await.unwrap();
+    record[2] += 1;
+    let keep = Some(Expiration::KEEPTTL);
+    client
+        .set::<(), _, _>(&key, record.as_slice(), keep, None, false)
+        .await
+        .unwrap();
+    for response in [
+        app.get_session(&token).await,
+        app.get_ttl(&token).await,
+        app.log_out(&token).await,
+    ] {
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_problem(response, 503, "store_unavailable").await;
+        assert_eq!(health(&app).await["status"], "healthy");
+        assert_eq!(ready(&app).await, StatusCode::OK);
+    }
+    assert_eq!(app.get_session(&another).await.status(), StatusCode::OK);
+    assert_eq!(client.get::<Vec<u8>, _>(&key).await.unwrap(), record);
 }

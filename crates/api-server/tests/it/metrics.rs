@@ -1,9 +1,12 @@
 //! What `/metrics` counts.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use reqwest::StatusCode;
 use serde_json::json;
+use tee_session_api_server::InvalidTokenLimit;
+use tee_session_domain::SessionId;
+use tee_session_test_support::RedisProcess;
 
 use crate::test_app::{Store, TestApp, valid_body};
 
@@ -111,6 +114,38 @@ async fn requests_bearer_resolutions_and_store_commands_are_counted() {
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
     assert!(!scraped.contains(&token), "{scraped}");
     assert!(!scraped.contains(&token[..8]), "{scraped}");
+}
+
+#[tokio::test]
+async fn corrupt_records_and_refused_guesses_are_counted() {
+    use fred::interfaces::KeysInterface;
+
+    let redis = RedisProcess::start().await;
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let app = TestApp::builder()
+        .with(|settings| {
+            settings.metrics_address = Some(free);
+            settings.invalid_token_limit = Some(InvalidTokenLimit {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::MIN,
+            });
+        })
+        .spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in().await;
+    let key = format!("session:{}", SessionId::of(&token.parse().unwrap()));
+    let client = redis.client().await;
+    let garbage = client.set::<(), _, _>(key, "garbage", None, None, false);
+    garbage.await.unwrap();
+    assert_eq!(app.get_session(&token).await.status(), 401);
+    assert_eq!(app.get_session("x").await.status(), 429);
+    let scraped = scrape(&app).await;
+    let corrupt = [r#"operation="fetch_and_slide""#, r#"outcome="corrupt""#];
+    let commands = "tee_session_store_commands_total";
+    assert_eq!(value(&scraped, commands, &corrupt), 1.0);
+    let resolutions = "tee_session_bearer_resolutions_total";
+    let refused = [r#"outcome="too_many_requests""#];
+    assert_eq!(value(&scraped, resolutions, &refused), 1.0);
 }
 
 #[tokio::test]

@@ -27,14 +27,14 @@ enum Kind {
 }
 
 enum Instance {
-    Python(PythonInstance),
+    Python(Box<PythonInstance>),
     Ours(Sessions),
 }
 
 impl Instance {
     async fn start(kind: Kind, url: &str) -> Self {
         let settings = match kind {
-            Kind::Python => return Self::Python(PythonInstance::start(url).await),
+            Kind::Python => return Self::Python(Box::new(PythonInstance::start(url).await)),
             Kind::Plain => plain(url),
             Kind::AcceptingPlain => settings(url).accepting_plain().unwrap(),
             Kind::Sealed => settings(url),

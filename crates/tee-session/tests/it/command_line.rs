@@ -78,7 +78,45 @@ async fn check_config_shows_settings_with_their_sources_and_no_secret() {
     assert!(!shown.contains("s3cret"), "{shown}");
 }
 
+#[tokio::test]
+async fn check_config_shows_no_secret_wherever_it_stands() {
+    const CLIENTS: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
+    const URL: &str = "rediss://user-s3cret:s3cret@localhost";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (url_file, clients_file) = (file("url", URL), file("clients", CLIENTS));
+    let config = format!("redis_url = '{URL}'\nservice_clients = '{CLIENTS}'\n");
+    let config = file("config.toml", &config);
+    let as_flags = ["--redis-url", URL, "--service-clients", CLIENTS];
+    let in_files = [
+        "--redis-url-file",
+        &url_file,
+        "--service-clients-file",
+        &clients_file,
+    ];
+    for flags in [as_flags.as_slice(), &in_files, &["--config", &config]] {
+        let shown = run(&[&["check-config"], flags].concat(), &[]).await;
+        assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+        let shown = text(&shown.stdout);
+        assert_eq!(shown.matches("(set, not shown)").count(), 2, "{shown}");
+        for secret in ["s3cret", "1ec1c26b"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
 #[rstest]
+#[case::certificate_missing(&["--tls-private-key-file", "x"], "tls_certificate_file (default): must be set where")]
+#[case::certificate_unreadable(&["--tls-certificate-file", "/none.crt", "--tls-private-key-file", "/none.key"], "/none.crt cannot be read")]
+#[case::redis_ca_unreadable(&["--redis-url", "rediss://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_tls_ca_file (flag --redis-tls-ca-file): ")]
+#[case::redis_ca_without_tls(&["--redis-url", "redis://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_url (flag --redis-url): TLS needs a Redis URL")]
+#[case::no_network(&["--trusted-proxies", "10.*"], "trusted_proxies (flag --trusted-proxies): must be IP addresses or networks")]
+#[case::no_origin(&["--cors-allowed-origins", "*"], "cors_allowed_origins (flag --cors-allowed-origins): must be origins")]
+#[case::no_burst(&["--invalid-token-burst", "0"], "invalid_token_burst (flag --invalid-token-burst): must be")]
 #[case::out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): must be")]
 #[case::off_loopback(&["--api-host", "0.0.0.0"], "service_clients must name at least one client")]
 #[case::no_such_file(&["--config", "/nowhere.toml"], "config (file /nowhere.toml): it cannot be read")]

@@ -6,6 +6,7 @@
 )]
 
 mod command_line;
+mod deployment;
 mod end_to_end;
 mod layers;
 mod secrets;

@@ -69,6 +69,12 @@ impl Service {
         service
     }
 
+    /// From now on its address is one for HTTPS.
+    pub(crate) fn speak_https(&mut self, client: Client) {
+        self.base = self.base.replace("http://", "https://");
+        self.client = client;
+    }
+
     fn spawn(flags: &[&str]) -> Self {
         let mut process = binary()
             .arg("serve")

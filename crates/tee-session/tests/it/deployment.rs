@@ -1,0 +1,121 @@
+//! As a deployment that takes it seriously runs it: HTTPS in front, TLS both ways to Redis, and a
+//! Redis user with the least permissions.
+
+use std::{fs, path::Path, time::Duration};
+
+use reqwest::{Certificate, Client, Method, StatusCode};
+use rstest::rstest;
+use tee_session_test_support::{IssuedCertificate, RedisProcess, TestAuthority, eventually};
+
+use crate::service::Service;
+
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+/// From the adapter's README.
+const LEAST_PERMISSIONS: &str = "resetkeys -@all ~session:* +get +set +expire +pexpire +pttl +del \
+     +ping +time +info +client|id +select +hello";
+
+struct Deployment {
+    authority: TestAuthority,
+    redis: RedisProcess,
+    service: Service,
+    server_certificate: IssuedCertificate,
+}
+
+impl Deployment {
+    async fn start() -> Self {
+        let authority = TestAuthority::new();
+        let redis = RedisProcess::start_with_tls(&authority).await;
+        let user = ["ACL", "SETUSER", "tee", "on", ">s3cret-password"];
+        let permissions: Vec<_> = LEAST_PERMISSIONS.split_whitespace().collect();
+        redis
+            .command(&[user.as_slice(), &permissions].concat())
+            .await;
+
+        let server_certificate = authority.issue("server");
+        let client_certificate = authority.issue("client");
+        let ca_file = authority.ca_file();
+        let url_file = ca_file.with_file_name("redis-url");
+        fs::write(&url_file, redis.tls_url("tee:s3cret-password@")).unwrap();
+        let text = |file: &Path| file.to_str().unwrap().to_owned();
+        let flags = [
+            ("--redis-url-file", text(&url_file)),
+            ("--redis-tls-ca-file", text(&ca_file)),
+            (
+                "--redis-tls-certificate-file",
+                text(&client_certificate.certificate_file),
+            ),
+            (
+                "--redis-tls-private-key-file",
+                text(&client_certificate.private_key_file),
+            ),
+            (
+                "--tls-certificate-file",
+                text(&server_certificate.certificate_file),
+            ),
+            (
+                "--tls-private-key-file",
+                text(&server_certificate.private_key_file),
+            ),
+        ];
+        let flags: Vec<_> = flags.iter().flat_map(|(f, file)| [*f, file]).collect();
+        let mut service = Service::start(&flags).await;
+        let root = Certificate::from_pem(&fs::read(&ca_file).unwrap()).unwrap();
+        let client = Client::builder().tls_certs_only([root]);
+        service.speak_https(client.build().unwrap());
+        service.until_ready(READY_WITHIN).await;
+        Self {
+            authority,
+            redis,
+            service,
+            server_certificate,
+        }
+    }
+}
+
+#[rstest]
+#[case::read(Method::GET, "/v1/session", "get", "GET")]
+#[case::slide(Method::GET, "/v1/session", "expire", "EXPIRE")]
+#[case::ttl(Method::GET, "/v1/session/ttl", "pttl", "PTTL")]
+#[case::look_before_logout(Method::DELETE, "/v1/session", "pexpire", "PEXPIRE")]
+#[case::logout(Method::DELETE, "/v1/session", "del", "DEL")]
+#[tokio::test]
+async fn a_permission_that_is_taken_away_is_a_503_and_an_error_that_names_the_command(
+    #[case] method: Method,
+    #[case] path: &str,
+    #[case] permission: &str,
+    #[case] command: &str,
+) {
+    let Deployment { redis, service, .. } = Deployment::start().await;
+    let token = service.log_in("s3cret-cookie").await;
+    let status = service.status(Method::GET, "/v1/session", &token).await;
+    assert_eq!(status, StatusCode::OK);
+    redis
+        .command(&["ACL", "SETUSER", "tee", &format!("-{permission}")])
+        .await;
+    let response = service.request(method, path).bearer_auth(&token);
+    let response = response.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    let failed = "Request failed: session store unavailable";
+    eventually(READY_WITHIN, async || !service.events(failed).is_empty()).await;
+    let error = service.events(failed)[0]["error"].to_string();
+    let named = format!("{command} was refused by Redis: NOPERM");
+    assert!(error.contains(&named), "{error}");
+    let output = service.output();
+    for secret in ["s3cret", token.as_str()] {
+        assert!(!output.contains(secret), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_taken_over_while_it_serves() {
+    let deployment = Deployment::start().await;
+    let service = &deployment.service;
+    let files = &deployment.server_certificate;
+    deployment.authority.issue_to("server", files);
+    let reloaded = "TLS certificate reloaded";
+    eventually(READY_WITHIN, async || !service.events(reloaded).is_empty()).await;
+    service.log_in("a1b2c3").await;
+}
