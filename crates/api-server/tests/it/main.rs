@@ -5,7 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
-mod bad_input;
+mod bad_bodies;
+mod bad_credentials;
 mod cors;
 mod health;
 mod invalid_tokens;

@@ -2,9 +2,10 @@
 
 use rstest::rstest;
 use tee_session_domain::{RepositoryError, SessionError, SessionRepository};
+use tee_session_redis_adapter::RedisSettings;
 use tee_session_test_support::RedisProcess;
 
-use crate::{base_url, cookies, sessions};
+use crate::{base_url, cookies, plain, sessions, sessions_with, settings};
 
 #[tokio::test]
 async fn out_of_memory_is_full_for_new_sessions_only() {
@@ -92,7 +93,7 @@ async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
 }
 
 /// The permissions that the README names, for a password and a user of its own.
-pub(crate) const MINIMAL_ACL: [&str; 13] = [
+const MINIMAL_ACL: [&str; 13] = [
     "~session:*",
     "+get",
     "+set",
@@ -108,30 +109,36 @@ pub(crate) const MINIMAL_ACL: [&str; 13] = [
     "+hello",
 ];
 
+/// Adds the user `tee` with the password `s3cret` and the minimal permissions.
+pub(crate) async fn add_minimal_user(redis: &RedisProcess) {
+    let user = "ACL SETUSER tee on >s3cret resetkeys -@all";
+    let user: Vec<_> = user.split(' ').chain(MINIMAL_ACL).collect();
+    redis.command(&user).await;
+}
+
+pub(crate) async fn assert_serves_every_operation(settings: &RedisSettings) {
+    let sessions = sessions_with(settings).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    sessions.get(&new.token).await.unwrap();
+    assert!(sessions.ttl(&new.token).await.unwrap().is_some());
+    sessions.repository().ping().await.unwrap();
+    assert!(sessions.delete(&new.token).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other_key() {
     let redis = RedisProcess::start().await;
-    let user = [
-        "ACL",
-        "SETUSER",
-        "tee",
-        "on",
-        ">s3cret",
-        "resetkeys",
-        "-@all",
-    ];
-    redis
-        .command(&[user.as_slice(), &MINIMAL_ACL].concat())
-        .await;
+    add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
-    for settings in [crate::settings(&url), crate::plain(&url)] {
-        let sessions = crate::sessions_with(&settings).await;
-        let new = sessions.store(cookies(), base_url()).await.unwrap();
-        sessions.get(&new.token).await.unwrap();
-        assert!(sessions.ttl(&new.token).await.unwrap().is_some());
-        sessions.repository().ping().await.unwrap();
-        assert!(sessions.delete(&new.token).await.unwrap());
+    for settings in [settings(&url), plain(&url)] {
+        assert_serves_every_operation(&settings).await;
     }
+    let allowed = async |key: &str| {
+        let tried = redis.command(&["ACL", "DRYRUN", "tee", "GET", key]).await;
+        tried.as_string().unwrap() == "OK"
+    };
+    assert!(allowed("session:x").await);
+    assert!(!allowed("another:x").await);
     let readme = include_str!("../../README.md");
     assert!(
         readme.contains(&MINIMAL_ACL.join(" ")),

@@ -6,7 +6,7 @@ use tee_session_domain::SessionRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings, RedisTls};
 use tee_session_test_support::{CapturedLogs, RedisProcess, TestAuthority, eventually};
 
-use crate::{base_url, cookies, faults::MINIMAL_ACL, sessions_with};
+use crate::faults::{add_minimal_user, assert_serves_every_operation};
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -15,29 +15,13 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 async fn a_user_with_the_least_permissions_serves_over_tls_both_ways() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
-    let user = [
-        "ACL",
-        "SETUSER",
-        "tee",
-        "on",
-        ">s3cret",
-        "resetkeys",
-        "-@all",
-    ];
-    redis
-        .command(&[user.as_slice(), &MINIMAL_ACL].concat())
-        .await;
+    add_minimal_user(&redis).await;
     let client = authority.issue("client");
     let tls = RedisTls::default()
         .with_ca_file(authority.ca_file())
         .with_client_certificate_files(&client.certificate_file, &client.private_key_file);
     let settings = RedisSettings::new(&redis.tls_url("tee:s3cret@")).unwrap();
-    let sessions = sessions_with(&settings.with_tls(tls).unwrap()).await;
-    let new = sessions.store(cookies(), base_url()).await.unwrap();
-    sessions.get(&new.token).await.unwrap();
-    assert!(sessions.ttl(&new.token).await.unwrap().is_some());
-    sessions.repository().ping().await.unwrap();
-    assert!(sessions.delete(&new.token).await.unwrap());
+    assert_serves_every_operation(&settings.with_tls(tls).unwrap()).await;
 }
 
 /// The reason that the log gives for a connection that does not come about.
