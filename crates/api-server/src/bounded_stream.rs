@@ -9,26 +9,32 @@ use std::{
     time::Duration,
 };
 
+use actix_web::{dev::RequestHead, http::header::TRANSFER_ENCODING};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// The head of a request has to be complete so long after its first byte.
+/// The head of a request has to be complete so long after its first byte. The rest of a body that
+/// nobody reads has as long.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Idle connections are kept for longer than load balancers keep theirs (commonly 60 seconds),
+/// so that they are the ones to close.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A client has to take some of its answer within each such time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bounds what the framework leaves unbounded: it times the head of a connection's first request
-/// only, and no answer at all.
+/// Bounds what the framework does not: it times the head of a connection's first request only, no
+/// rest of a chunked body, and no answer.
 #[derive(Debug)]
 pub(crate) struct BoundedStream<T> {
     io: T,
     connection: Connection,
-    /// Wakes the connection when a head may be overdue. Armed when needed and left running: a
-    /// busy connection makes no timer for each request.
-    head_timer: Option<Pin<Box<Sleep>>>,
+    /// Wakes the connection to see whether something is overdue. It is left running from request
+    /// to request, so that a busy connection sets no timer for each.
+    read_timer: Option<Pin<Box<Sleep>>>,
     /// Runs while bytes wait for the client to take them.
     write_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -37,8 +43,13 @@ impl<T> BoundedStream<T> {
     pub(crate) fn new(io: T) -> Self {
         Self {
             io,
-            connection: Connection::default(),
-            head_timer: None,
+            connection: Connection(Rc::new(State {
+                phase: Cell::new(Phase::Idle {
+                    since: Instant::now(),
+                }),
+                owes_body: Cell::new(false),
+            })),
+            read_timer: None,
             write_timer: None,
         }
     }
@@ -48,19 +59,26 @@ impl<T> BoundedStream<T> {
         self.connection.clone()
     }
 
-    /// Nothing arrives now. An overdue head is answered like a client that has hung up.
-    fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Phase::HeadArriving { since } = self.connection.0.get() else {
-            return Poll::Pending;
-        };
-        if self.head_timer.as_ref().is_some_and(|t| !t.is_elapsed()) {
+    /// Nothing arrives now. What is overdue is answered like a client that has hung up.
+    fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // There is always a timer that runs, never for longer than a head may take: whatever
+        // begins while it does is looked at in time.
+        if self.read_timer.as_ref().is_some_and(|t| !t.is_elapsed()) {
             return Poll::Pending;
         }
-        let deadline = since + HEAD_TIMEOUT;
+        let now = Instant::now();
+        let mut next_look = now + HEAD_TIMEOUT;
+        if let Some(deadline) = self.connection.0.phase.get().deadline() {
+            if now >= deadline {
+                return Poll::Ready(Ok(()));
+            }
+            next_look = next_look.min(deadline);
+        }
         let timer = self
-            .head_timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().reset(deadline);
+            .read_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(next_look)));
+        timer.as_mut().reset(next_look);
+        // Registers this task to be woken.
         timer.as_mut().poll(cx).map(Ok)
     }
 
@@ -99,12 +117,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for BoundedStream<T> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buffer) {
             Poll::Ready(read) => {
-                if buffer.filled().len() > before {
-                    self.connection.bytes_arrived();
-                }
+                self.connection.arrived(&buffer.filled()[before..]);
                 Poll::Ready(read)
             }
-            Poll::Pending => self.wait_for_head(cx),
+            Poll::Pending => self.wait_for_bytes(cx),
         }
     }
 }
@@ -130,33 +146,61 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for BoundedStream<T> {
     }
 }
 
-/// What a connection knows of its requests.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Connection(Rc<Cell<Phase>>);
+/// What a connection and its requests know of each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection(Rc<State>);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
+struct State {
+    phase: Cell<Phase>,
+    /// The request that is served has a body without a length, and nobody has read it to its end.
+    owes_body: Cell<bool>,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Phase {
-    #[default]
-    BetweenRequests,
-    HeadArriving {
-        since: Instant,
-    },
+    /// No request is there.
+    Idle { since: Instant },
+    /// The head of a request has begun.
+    HeadArriving { since: Instant },
     /// The head is here. What arrives now is a body, or a request that has to wait.
     Serving,
+    /// There was an answer, and a body that nobody has read. What arrives now is its rest, or
+    /// another request: only the framework knows.
+    Answered { since: Instant },
+}
+
+impl Phase {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Idle { since } => Some(since + IDLE_TIMEOUT),
+            Self::HeadArriving { since } | Self::Answered { since } => Some(since + HEAD_TIMEOUT),
+            Self::Serving => None,
+        }
+    }
 }
 
 impl Connection {
     /// The head of a request has arrived; it is served until the value is dropped.
-    pub(crate) fn serve(&self) -> Served {
-        self.0.set(Phase::Serving);
+    pub(crate) fn serve(&self, request: &RequestHead) -> Served {
+        // After an answer the framework waits for the end of these, for as long as it takes.
+        let owes_body = request.headers().contains_key(TRANSFER_ENCODING) || request.upgrade();
+        self.0.owes_body.set(owes_body);
+        self.0.phase.set(Phase::Serving);
         Served(self.clone())
     }
 
-    fn bytes_arrived(&self) {
-        if matches!(self.0.get(), Phase::BetweenRequests) {
-            self.0.set(Phase::HeadArriving {
-                since: Instant::now(),
-            });
+    /// The body of the request that is served was read to its end.
+    pub(crate) fn body_was_read(&self) {
+        self.0.owes_body.set(false);
+    }
+
+    fn arrived(&self, bytes: &[u8]) {
+        // Empty lines before a request are ignored (RFC 9112, section 2.2).
+        let begins = bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if begins && let Phase::Idle { .. } = self.0.phase.get() {
+            let since = Instant::now();
+            self.0.phase.set(Phase::HeadArriving { since });
         }
     }
 }
@@ -167,12 +211,19 @@ pub(crate) struct Served(Connection);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.0.set(Phase::BetweenRequests);
+        let Self(Connection(state)) = self;
+        let since = Instant::now();
+        state.phase.set(if state.owes_body.get() {
+            Phase::Answered { since }
+        } else {
+            Phase::Idle { since }
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         time::{pause, timeout},
@@ -180,19 +231,20 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(200);
 
     fn connected() -> (DuplexStream, BoundedStream<DuplexStream>) {
         let (client, io) = duplex(64);
         (client, BoundedStream::new(io))
     }
 
-    /// Reads as long as something comes; `None` when the connection is still open after `LONG`.
-    async fn read_to_end(stream: &mut BoundedStream<DuplexStream>) -> Option<Duration> {
+    /// Reads as long as something comes; tells after how many seconds the connection ended, or
+    /// `None` when it is still open after `LONG`.
+    async fn read_to_end(stream: &mut BoundedStream<DuplexStream>) -> Option<u64> {
         let (started, mut chunk) = (Instant::now(), [0; 16]);
         timeout(LONG, async {
             while stream.read(&mut chunk).await.unwrap() > 0 {}
-            started.elapsed()
+            started.elapsed().as_secs()
         })
         .await
         .ok()
@@ -214,11 +266,18 @@ mod tests {
             ended = read_to_end(&mut stream) => ended,
             () = dripping => unreachable!("the stream is open"),
         };
-        let ended = ended.expect("it ends");
-        assert!(
-            ended >= HEAD_TIMEOUT && ended < HEAD_TIMEOUT * 2,
-            "{ended:?}"
-        );
+        assert_eq!(ended, Some(HEAD_TIMEOUT.as_secs()));
+    }
+
+    fn without_body() -> RequestHead {
+        RequestHead::default()
+    }
+
+    fn with_chunked_body() -> RequestHead {
+        let mut head = RequestHead::default();
+        let chunked = HeaderValue::from_static("chunked");
+        head.headers.insert(TRANSFER_ENCODING, chunked);
+        head
     }
 
     #[tokio::test]
@@ -232,22 +291,70 @@ mod tests {
             // Waits for the rest, which comes late but in time.
             let rest = timeout(Duration::from_secs(4), stream.read(&mut chunk)).await;
             assert!(rest.is_err(), "ended early");
-            drop(stream.connection().serve());
+            drop(stream.connection().serve(&without_body()));
         }
     }
 
+    async fn send(client: &mut DuplexStream, stream: &mut BoundedStream<DuplexStream>, text: &str) {
+        client.write_all(text.as_bytes()).await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await.unwrap();
+    }
+
     #[tokio::test]
-    async fn neither_an_idle_connection_nor_one_that_is_served_ends() {
+    async fn an_idle_connection_ends_at_its_time_whatever_came_before() {
         pause();
         let (mut client, mut stream) = connected();
-        assert_eq!(read_to_end(&mut stream).await, None);
-        client.write_all(b"head").await.unwrap();
-        let _ = stream.read(&mut [0; 16]).await.unwrap();
-        let served = stream.connection().serve();
-        client.write_all(b"body").await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+        let (mut another, mut stream_2) = connected();
+        send(&mut another, &mut stream_2, "head").await;
+        drop(stream_2.connection().serve(&without_body()));
+        assert_eq!(
+            read_to_end(&mut stream_2).await,
+            Some(IDLE_TIMEOUT.as_secs())
+        );
+        let _ = client.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn empty_lines_begin_no_request() {
+        pause();
+        let (mut client, mut stream) = connected();
+        send(&mut client, &mut stream, "\r\n").await;
+        assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_served_has_all_the_time() {
+        pause();
+        let (mut client, mut stream) = connected();
+        send(&mut client, &mut stream, "head").await;
+        let served = stream.connection().serve(&with_chunked_body());
+        send(&mut client, &mut stream, "body").await;
         assert_eq!(read_to_end(&mut stream).await, None);
         drop(served);
-        assert_eq!(read_to_end(&mut stream).await, None);
+        // However long it took, what follows is bounded again.
+        assert_eq!(read_to_end(&mut stream).await, Some(HEAD_TIMEOUT.as_secs()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_has_the_time_of_a_head_after_the_answer() {
+        pause();
+        let (mut client, mut stream) = connected();
+        send(&mut client, &mut stream, "head").await;
+        drop(stream.connection().serve(&with_chunked_body()));
+        send(&mut client, &mut stream, "1").await;
+        assert_eq!(read_to_end(&mut stream).await, Some(HEAD_TIMEOUT.as_secs()));
+    }
+
+    #[tokio::test]
+    async fn after_a_body_that_was_read_a_connection_idles() {
+        pause();
+        let (mut client, mut stream) = connected();
+        send(&mut client, &mut stream, "head and body").await;
+        let served = stream.connection().serve(&with_chunked_body());
+        stream.connection().body_was_read();
+        drop(served);
+        assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{HttpService, Request, Response, body::MessageBody, error::DispatchError};
+use actix_http::{
+    HttpService, KeepAlive, Request, Response, body::MessageBody, error::DispatchError,
+};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
 };
@@ -17,6 +19,7 @@ use actix_web::{
     dev::{AppConfig, Server},
     rt::net::TcpStream,
 };
+use metrics::counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -27,10 +30,6 @@ use crate::bounded_stream::{BoundedStream, HEAD_TIMEOUT};
 
 /// Names the listener in the framework's own messages.
 const NAME: &str = "tee-session";
-
-/// Idle connections are kept for longer than load balancers keep theirs (commonly 60 seconds),
-/// so that they are the ones to close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// A client has so long to close its side once the server has closed its own.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,7 +102,8 @@ where
         .into_factory()
         .map_err(|error| error.error_response());
     HttpService::build()
-        .keep_alive(KEEP_ALIVE)
+        // The connection itself ends when it idles: without a timer for each request.
+        .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // The framework's own server, too, lets its connections know of a stop in this way.
@@ -112,6 +112,19 @@ where
             extensions.insert(io.connection());
         })
         .h1(map_config(application, |()| AppConfig::default()))
+        .map_err(|error| {
+            count_failure(match &error {
+                DispatchError::Parse(_) => "unreadable_request",
+                DispatchError::SlowRequestTimeout => "slow_request",
+                _ => "broken",
+            });
+            error
+        })
+}
+
+/// Counted rather than logged: anybody who can connect causes as many as they like.
+fn count_failure(kind: &'static str) {
+    counter!("tee_session_connection_failures_total", "kind" => kind).increment(1);
 }
 
 /// A bounded connection and the address of its peer.
@@ -138,6 +151,7 @@ async fn handshake(
         Ok(io) => Ok(connection(peer, io)),
         Err(error) => {
             tracing::debug!(%error, "TLS handshake failed");
+            count_failure("tls_handshake");
             Err(DispatchError::Io(error))
         }
     }

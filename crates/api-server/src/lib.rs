@@ -5,6 +5,7 @@ mod body;
 mod bounded_stream;
 mod client_secret;
 mod cors;
+mod deadline;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod health_monitor;

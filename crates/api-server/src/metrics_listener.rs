@@ -88,6 +88,11 @@ fn describe() {
         "Calls of the session repository, by operation and outcome"
     );
     describe_counter!(
+        "tee_session_connection_failures_total",
+        "Connections of clients that failed, by kind: tls_handshake, unreadable_request, \
+         slow_request, broken"
+    );
+    describe_counter!(
         "tee_session_panics_total",
         "Panics: bugs of the service, each logged with its place"
     );

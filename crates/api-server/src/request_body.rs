@@ -10,7 +10,7 @@ use actix_web::{
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use crate::problem::ApiError;
+use crate::{bounded_stream::Connection, problem::ApiError};
 
 /// A whole body has to arrive within this time; the framework bounds the head only.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,9 +29,16 @@ pub(crate) async fn read_json(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::PayloadTooLarge { limit });
     }
-    timeout(BODY_TIMEOUT, collect(payload, announced, limit))
+    let body = timeout(BODY_TIMEOUT, collect(payload, announced, limit))
         .await
-        .map_err(|_| ApiError::RequestTimeout)?
+        .map_err(|_| ApiError::RequestTimeout)??;
+    // The body of a request that asks for an upgrade ends with the connection.
+    if !request.head().upgrade()
+        && let Some(connection) = request.conn_data::<Connection>()
+    {
+        connection.body_was_read();
+    }
+    Ok(body)
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), ApiError> {

@@ -20,9 +20,11 @@ use metrics::{counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
 
 use crate::{
-    bounded_stream::Connection, lifecycle::Lifecycle, problem::problem_of_status, request_limits,
-    telemetry::RequestId,
+    bounded_stream::Connection, deadline::Deadline, lifecycle::Lifecycle,
+    problem::problem_of_status, request_limits, settings::ApiSettings, telemetry::RequestId,
 };
+
+const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,23 +33,41 @@ const BEARER_PATHS: [&str; 2] = ["/v1/session", "/v1/session/ttl"];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
+    settings: Data<ApiSettings>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let _in_flight = lifecycle.request();
-    let _served = request.conn_data().map(Connection::serve);
+    let connection = request.conn_data::<Connection>();
+    let _served = connection.map(|connection| connection.serve(request.head()));
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
-    request.extensions_mut().insert(request_id);
+    {
+        let mut extensions = request.extensions_mut();
+        extensions.insert(request_id);
+        extensions.insert(Deadline((started + settings.answer_timeout).into()));
+    }
 
     let response = match request_limits::check(request.request()) {
-        // The last resort for what should not happen: a panic is one failed request, and not a
-        // connection that breaks without a word.
-        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-            Ok(served) => served?.map_into_boxed_body(),
-            Err(_) => return Err(failure(header_value)),
-        },
+        Ok(()) => {
+            let method = method_label(request.method());
+            // The last resort for what should not happen: a panic is one failed request, and not
+            // a connection that breaks without a word.
+            let served = AssertUnwindSafe(async { next.call(request).await }).catch_unwind();
+            match served.await {
+                Ok(served) => served?.map_into_boxed_body(),
+                Err(_) => {
+                    record(
+                        method,
+                        "panicked".to_owned(),
+                        INTERNAL_SERVER_ERROR,
+                        started,
+                    );
+                    return Err(failure(header_value));
+                }
+            }
+        }
         Err(error) => request.into_response(error.error_response()),
     };
 
@@ -71,9 +91,13 @@ fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
 }
 
 /// The answer when the request is lost: an error of the framework's, which needs none to go with.
+/// It ends the connection, of which nobody knows in what state it is.
 fn failure(request_id: HeaderValue) -> Error {
-    let mut response = problem_of_status(StatusCode::INTERNAL_SERVER_ERROR).response();
+    let mut response = problem_of_status(INTERNAL_SERVER_ERROR).response();
     add_headers(response.headers_mut(), request_id);
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
     InternalError::from_response("a request panicked", response).into()
 }
 
@@ -115,9 +139,13 @@ fn count(response: &ServiceResponse<BoxBody>, started: Instant) {
         let outcome = problem.map_or("resolved", |ProblemCode(code)| code);
         counter!("tee_session_bearer_resolutions_total", "outcome" => outcome).increment(1);
     }
+    record(method_label(request.method()), route, status, started);
+}
+
+fn record(method: &'static str, route: String, status: StatusCode, started: Instant) {
     histogram!(
         "tee_session_http_request_duration_seconds",
-        "method" => method_label(request.method()),
+        "method" => method,
         "route" => route,
         "status" => status.as_str().to_owned(),
     )

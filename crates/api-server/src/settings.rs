@@ -7,10 +7,8 @@ use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 
 use crate::{AllowedOrigins, ServiceClients, TlsFiles};
 
-const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit = InvalidTokenLimit {
-    per_second: NonZeroU32::new(100).unwrap(),
-    burst: NonZeroU32::new(300).unwrap(),
-};
+const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit =
+    InvalidTokenLimit::per_second(NonZeroU32::new(100).unwrap(), NonZeroU32::new(300).unwrap());
 
 /// What an [`Application`](crate::Application) is told. Start from [`Default`].
 ///
@@ -40,6 +38,9 @@ pub struct ApiSettings {
     pub store: StoreKind,
     /// Most bytes of a request body.
     pub max_body_bytes: usize,
+    /// An answer takes no longer than this, from the moment at which its request was read: then
+    /// it is 503, whatever the store does. Twice what one call of the repository may take.
+    pub answer_timeout: Duration,
     /// How many invalid tokens of one client are answered with 401 before it is 429; `None`: all.
     pub invalid_token_limit: Option<InvalidTokenLimit>,
     /// The proxies whose word on where a request comes from is believed.
@@ -68,6 +69,7 @@ impl Default for ApiSettings {
             cors_allowed_origins: AllowedOrigins::default(),
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
+            answer_timeout: Duration::from_secs(1),
             invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),
             trusted_proxies: TrustedProxies::default(),
             readiness_requires_store: true,

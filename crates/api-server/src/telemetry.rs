@@ -95,7 +95,9 @@ pub fn start_logging(
     };
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target("tee_session", level);
+        .with_target("tee_session", level)
+        // It logs an error for each request that it cannot read: as many as a client likes.
+        .with_target("actix_http", LevelFilter::OFF);
     tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)))?;
     log_panics();
     Ok(LogGuard { _worker: worker })

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use zeroize::Zeroizing;
 
 /// How often the files are looked at. Renewals happen days before they have to.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ impl TlsFiles {
         };
         Ok(Contents {
             certificate: read(&self.certificate_file)?,
-            private_key: read(&self.private_key_file)?,
+            private_key: Zeroizing::new(read(&self.private_key_file)?),
         })
     }
 }
@@ -61,7 +62,7 @@ impl TlsFiles {
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
-    private_key: Vec<u8>,
+    private_key: Zeroizing<Vec<u8>>,
 }
 
 impl Contents {

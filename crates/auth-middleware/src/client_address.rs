@@ -9,14 +9,15 @@ use thiserror::Error;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The networks of the proxies whose `X-Forwarded-For` is believed. None by default: whoever can
-/// connect could write anything there.
+/// connect could write anything there. Nobody but the proxies should have an address in them, for
+/// the same reason.
 ///
 /// Parsed from networks and single addresses, separated by commas:
 ///
 /// ```
 /// use tee_session_auth_middleware::TrustedProxies;
 ///
-/// let proxies: TrustedProxies = "10.0.0.0/8, fd00::/8, 192.0.2.7".parse()?;
+/// let proxies: TrustedProxies = "10.20.30.0/29, fd00:20:30::/64, 192.0.2.7".parse()?;
 /// # Ok::<(), tee_session_auth_middleware::InvalidNetwork>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -35,17 +36,17 @@ impl TrustedProxies {
         }
         // Each proxy appends, so the nearest one's word stands last.
         let fields: Vec<_> = headers.get_all(FORWARDED_FOR).collect();
-        let mut nearest = None;
+        let mut farthest = None;
         for field in fields.into_iter().rev() {
             for entry in field.as_bytes().rsplit(|byte| *byte == b',') {
                 let address = address_in(entry)?;
                 if !self.trusts(address) {
                     return Some(address);
                 }
-                nearest = Some(address);
+                farthest = Some(address);
             }
         }
-        nearest
+        farthest
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -70,9 +71,16 @@ pub struct InvalidNetwork;
 
 fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     let address = entry.parse::<IpAddr>().map(IpNet::from);
-    address
+    let network = address
         .or_else(|_| entry.parse())
-        .map_err(|_| InvalidNetwork)
+        .map_err(|_| InvalidNetwork)?;
+    // IPv4 within IPv6, as addresses are compared.
+    match (network.addr().to_canonical(), network.prefix_len()) {
+        (address @ IpAddr::V4(_), 96..) if network.max_prefix_len() == 128 => {
+            IpNet::new(address, network.prefix_len() - 96).map_err(|_| InvalidNetwork)
+        }
+        _ => Ok(network),
+    }
 }
 
 /// An address as proxies write it: some add the port, and brackets around IPv6.
@@ -138,6 +146,15 @@ mod tests {
     #[case::hidden(&["198.51.100.1, _hidden"])]
     fn is_unknown_when_a_trusted_proxy_names_none(#[case] forwarded_for: &[&str]) {
         assert_eq!(client("10.1.2.3", forwarded_for), None);
+    }
+
+    #[rstest]
+    #[case::network("::ffff:10.0.0.0/104", "10.1.2.3")]
+    #[case::address("::ffff:192.0.2.7", "192.0.2.7")]
+    fn a_network_of_ipv4_may_be_written_as_one_of_ipv6(#[case] text: &str, #[case] peer: &str) {
+        let trusted: TrustedProxies = text.parse().unwrap();
+        assert!(trusted.trusts(peer.parse().unwrap()));
+        assert!(!trusted.trusts("203.0.113.9".parse().unwrap()));
     }
 
     #[test]

@@ -18,10 +18,19 @@ const BUCKETS: usize = 16_384;
 /// How many invalid tokens of one client are answered as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidTokenLimit {
-    /// So many a second, in the long run.
-    pub per_second: NonZeroU32,
     /// So many at once, after a time without any.
     pub burst: NonZeroU32,
+    /// One more each time that this has passed.
+    pub interval: Duration,
+}
+
+impl InvalidTokenLimit {
+    /// `rate` a second in the long run, and `burst` at once.
+    #[must_use]
+    pub const fn per_second(rate: NonZeroU32, burst: NonZeroU32) -> Self {
+        let interval = Duration::from_nanos(1_000_000_000 / rate.get() as u64);
+        Self { burst, interval }
+    }
 }
 
 /// Counts the invalid tokens of each client; an IPv6 client is a whole /64 network, of which one
@@ -35,7 +44,7 @@ pub struct InvalidTokenLimit {
 /// use std::{net::IpAddr, num::NonZeroU32};
 /// use tee_session_auth_middleware::{InvalidTokenLimit, InvalidTokenLimiter, TrustedProxies};
 ///
-/// let limit = InvalidTokenLimit { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+/// let limit = InvalidTokenLimit::per_second(NonZeroU32::MIN, NonZeroU32::MIN);
 /// let limiter = InvalidTokenLimiter::new(limit, TrustedProxies::default());
 /// let client = IpAddr::from([192, 0, 2, 1]);
 /// assert!(limiter.take(client));
@@ -57,8 +66,8 @@ impl InvalidTokenLimiter {
     /// Holds each client to `limit`.
     #[must_use]
     pub fn new(limit: InvalidTokenLimit, trusted_proxies: TrustedProxies) -> Self {
-        const SECOND: u64 = Duration::from_secs(1).as_nanos() as u64;
-        let interval = SECOND / u64::from(limit.per_second.get());
+        let interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
+        let interval = interval.max(1);
         Self {
             trusted_proxies,
             started: Instant::now(),
@@ -139,11 +148,14 @@ mod tests {
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    fn limiter(per_second: u32, burst: u32) -> InvalidTokenLimiter {
-        let limit = InvalidTokenLimit {
-            per_second: NonZeroU32::new(per_second).unwrap(),
-            burst: NonZeroU32::new(burst).unwrap(),
-        };
+    /// One that leaks once an hour, which is never within a test.
+    fn limiter(burst: u32) -> InvalidTokenLimiter {
+        limiter_with(burst, Duration::from_secs(3_600))
+    }
+
+    fn limiter_with(burst: u32, interval: Duration) -> InvalidTokenLimiter {
+        let burst = NonZeroU32::new(burst).unwrap();
+        let limit = InvalidTokenLimit { burst, interval };
         InvalidTokenLimiter::new(limit, TrustedProxies::default())
     }
 
@@ -153,34 +165,37 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_through_and_no_more() {
-        let limiter = limiter(1, 300);
+        let limiter = limiter(300);
         assert!(!limiter.is_exhausted(CLIENT));
         assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
         assert!(limiter.is_exhausted(CLIENT));
     }
 
-    #[test]
-    fn the_bucket_leaks_at_the_rate() {
-        let mut limiter = limiter(100, 300);
-        assert_eq!(taken(&limiter, CLIENT, 300), 300);
-        // Half a second later.
-        limiter.started = limiter
-            .started
-            .checked_sub(Duration::from_millis(500))
-            .unwrap();
-        let taken = taken(&limiter, CLIENT, 1_000);
-        assert!((50..=60).contains(&taken), "{taken}");
+    /// Moves the limiter's start into the past: so much time has gone by.
+    fn pass(limiter: &mut InvalidTokenLimiter, time: Duration) {
+        limiter.started = limiter.started.checked_sub(time).unwrap();
     }
 
     #[test]
-    fn what_leaked_long_ago_gives_no_more_than_a_burst() {
-        let mut limiter = limiter(100, 30);
-        assert_eq!(taken(&limiter, CLIENT, 30), 30);
-        limiter.started = limiter
-            .started
-            .checked_sub(Duration::from_secs(3_600))
-            .unwrap();
-        assert_eq!(taken(&limiter, CLIENT, 30), 30);
+    fn the_bucket_leaks_at_the_rate_and_never_below_empty() {
+        let mut limiter = limiter(300);
+        assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
+        pass(&mut limiter, Duration::from_secs(50 * 3_600));
+        assert_eq!(taken(&limiter, CLIENT, 1_000), 50);
+        pass(&mut limiter, Duration::from_secs(1_000 * 3_600));
+        assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
+    }
+
+    #[rstest]
+    #[case::slowest(1, 1)]
+    #[case::by_default(100, 300)]
+    #[case::fastest(u32::MAX, u32::MAX)]
+    fn a_limit_by_the_second_lets_its_burst_through(#[case] rate: u32, #[case] burst: u32) {
+        let (rate, burst) = (NonZeroU32::new(rate), NonZeroU32::new(burst));
+        let limit = InvalidTokenLimit::per_second(rate.unwrap(), burst.unwrap());
+        let limiter = InvalidTokenLimiter::new(limit, TrustedProxies::default());
+        let tries = burst.unwrap().get().min(1_000);
+        assert_eq!(taken(&limiter, CLIENT, tries), tries as usize);
     }
 
     #[rstest]
@@ -195,7 +210,7 @@ mod tests {
     ) {
         let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
         assert_eq!(network_of(one) == network_of(other), is_same);
-        let limiter = limiter(1, 1);
+        let limiter = limiter(1);
         assert!(limiter.take(one));
         if is_same {
             assert!(limiter.is_exhausted(other));
@@ -204,7 +219,7 @@ mod tests {
 
     #[test]
     fn clients_spread_over_the_buckets() {
-        let limiter = limiter(1, 1);
+        let limiter = limiter(1);
         let clients = (0..1_000_u32).map(|n| IpAddr::from(n.to_be_bytes()));
         let alone = clients.filter(|client| limiter.take(*client)).count();
         // Of 1000 in 16384 buckets about 30 meet another.
@@ -213,14 +228,13 @@ mod tests {
 
     #[test]
     fn many_threads_take_exactly_a_burst() {
-        let limiter = limiter(1, 500);
+        let limiter = limiter(500);
         let total: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| taken(&limiter, CLIENT, 200)))
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
-        // One more leaks in each second that this takes.
-        assert!((500..=505).contains(&total), "{total}");
+        assert_eq!(total, 500);
     }
 }

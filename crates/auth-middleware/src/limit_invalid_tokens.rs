@@ -40,10 +40,8 @@ static REFUSALS: FailureLog = FailureLog::new();
 /// use tee_session_domain::{SessionManager, SessionPolicy};
 /// use tee_session_memory_adapter::MemoryRepository;
 ///
-/// let limit = InvalidTokenLimit {
-///     per_second: NonZeroU32::new(100).unwrap(),
-///     burst: NonZeroU32::new(300).unwrap(),
-/// };
+/// let (rate, burst) = (NonZeroU32::new(100).unwrap(), NonZeroU32::new(300).unwrap());
+/// let limit = InvalidTokenLimit::per_second(rate, burst);
 /// let limiter = Arc::new(InvalidTokenLimiter::new(limit, TrustedProxies::default()));
 /// let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
 /// let sessions = web::Data::new(sessions);

@@ -8,7 +8,10 @@ pub fn base_url(input: &[u8]) {
     };
     // Stored texts are judged more leniently, and shown in logs all the same.
     if let Ok(stored) = BaseUrl::from_stored(text) {
-        assert!(!stored.for_log().to_string().contains('?'));
+        let logged = stored.for_log().to_string();
+        let after_scheme = logged.split_once("://").map_or("", |(_, rest)| rest);
+        let host = after_scheme.split('/').next().unwrap_or_default();
+        assert!(!logged.contains(['?', '#']) && !host.contains('@'));
     }
     let Ok(url) = BaseUrl::new(text) else {
         return;

@@ -7,6 +7,7 @@ use fred::{
     types::config::{Config, ServerConfig},
 };
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{RedisTls, RedisTlsError, StorageFormat};
 
@@ -62,13 +63,11 @@ impl RedisSettings {
         }
         // fred would make a TLS client of its own here, with nobody to trust but the machine's
         // roots.
-        let without_tls = url
-            .strip_prefix("rediss")
-            .map(|rest| format!("redis{rest}"));
-        let server = Config::from_url(without_tls.as_deref().unwrap_or(url)).map_err(|error| {
-            RedisSettingsError::Form {
-                reason: form_reason(&error),
-            }
+        let without_tls = url.strip_prefix("rediss");
+        let without_tls = without_tls.map(|rest| Zeroizing::new(format!("redis{rest}")));
+        let server = Config::from_url(without_tls.as_ref().map_or(url, |url| url.as_str()));
+        let server = server.map_err(|error| RedisSettingsError::Form {
+            reason: form_reason(&error),
         })?;
         Ok(Self {
             server,

@@ -18,6 +18,11 @@ pub(crate) fn print(client: &NewClient) -> anyhow::Result<()> {
         "id": client.id, "secret_sha256": sha256, "scopes": client.scopes,
     });
     let (id, scopes) = (&entry["id"], &entry["scopes"]);
+    // A name may hold a quote, which ends a string of the shell.
+    let (in_shell, name) = (
+        quoted(&format!("[{entry}]")),
+        quoted(&format!("{}:<secret>", client.id)),
+    );
     let mut out = io::stdout().lock();
     write!(
         out,
@@ -26,10 +31,25 @@ pub(crate) fn print(client: &NewClient) -> anyhow::Result<()> {
          In the settings file:\n\n  \
          [[service_clients]]\n  id = {id}\n  secret_sha256 = \"{sha256}\"\n  scopes = {scopes}\n\n\
          Or in the environment, alone or within the list that stands there:\n\n  \
-         TSA_SERVICE_CLIENTS='[{entry}]'\n\n\
-         It logs in with HTTP Basic: curl -u '{name}:<secret>' ...\n",
+         TSA_SERVICE_CLIENTS={in_shell}\n\n\
+         It logs in with HTTP Basic: curl -u {name} ...\n",
         exposed = secret.expose_secret(),
-        name = client.id,
     )?;
     Ok(())
+}
+
+/// One word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_the_shell_keeps_its_quotes() {
+        assert_eq!(quoted("plain"), "'plain'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

@@ -96,6 +96,7 @@ impl Reader<'_> {
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
+            answer_timeout: 2 * self.command_timeout(),
             max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
             invalid_token_limit: self.invalid_token_limit(),
             trusted_proxies: self.by_name("trusted_proxies"),
@@ -131,23 +132,28 @@ impl Reader<'_> {
         const MOST: u32 = 1_000_000;
         let per_second = NonZeroU32::new(self.number("invalid_token_limit", 0..=MOST));
         let burst = NonZeroU32::new(self.number("invalid_token_burst", 1..=MOST));
-        Some(InvalidTokenLimit {
-            per_second: per_second?,
-            burst: burst?,
-        })
+        Some(InvalidTokenLimit::per_second(per_second?, burst?))
+    }
+
+    fn command_timeout(&mut self) -> Duration {
+        Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000))
     }
 
     fn redis_settings(&mut self) -> Option<RedisSettings> {
         let format: StorageFormat = self.by_name("storage_format");
-        let timeout = Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000));
         let accept_plain = self.switch("accept_plain");
+        let tls = self.redis_tls();
         if !self.sources.is_set("redis_url") {
+            // Rather than serve from memory where somebody meant Redis.
+            if tls.is_some() {
+                self.problem("redis_url", "must be set where a redis_tls key is");
+            }
             return None;
         }
         let settings = self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
-        let settings = self.with_redis_tls(settings)?;
+        let settings = self.with_redis_tls(settings, tls)?;
         let settings = settings
-            .with_command_timeout(timeout)
+            .with_command_timeout(self.command_timeout())
             .with_storage_format(format);
         if !accept_plain {
             return Some(settings);

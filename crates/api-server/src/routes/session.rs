@@ -1,12 +1,13 @@
 //! `/v1/session`: the session that the bearer token opens.
 
-use actix_web::{HttpResponse, http::header::CACHE_CONTROL};
+use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
 use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
 use tee_session_domain::SessionRepository;
 
 use super::Sessions;
 use crate::{
     body::{SessionBody, TtlBody},
+    deadline::Deadline,
     problem::ApiError,
 };
 
@@ -19,10 +20,11 @@ pub(super) async fn show(current: CurrentSession) -> HttpResponse {
 
 /// `DELETE`: logout.
 pub(super) async fn delete<R: SessionRepository>(
+    request: HttpRequest,
     token: BearerToken,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    if sessions.delete(&token.0).await? {
+    if Deadline::bound(&request, sessions.delete(&token.0)).await? {
         Ok(HttpResponse::NoContent()
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish())

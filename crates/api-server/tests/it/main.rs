@@ -17,5 +17,6 @@ mod service_clients;
 mod sessions;
 mod shutdown;
 mod slow_clients;
+mod slow_store;
 mod test_app;
 mod tls;

@@ -1,6 +1,6 @@
 //! What `/metrics` counts.
 
-use std::{net::SocketAddr, num::NonZeroU32};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -126,8 +126,8 @@ async fn corrupt_records_and_refused_guesses_are_counted() {
         .with(|settings| {
             settings.metrics_address = Some(free);
             settings.invalid_token_limit = Some(InvalidTokenLimit {
-                per_second: NonZeroU32::MIN,
                 burst: NonZeroU32::MIN,
+                interval: Duration::from_secs(3_600),
             });
         })
         .spawn_on_redis(&redis.url());
@@ -139,7 +139,12 @@ async fn corrupt_records_and_refused_guesses_are_counted() {
     garbage.await.unwrap();
     assert_eq!(app.get_session(&token).await.status(), 401);
     assert_eq!(app.get_session("x").await.status(), 429);
+    app.send_raw(b"nonsense\r\n\r\n", Duration::from_millis(100))
+        .await;
     let scraped = scrape(&app).await;
+    let failures = "tee_session_connection_failures_total";
+    let unreadable = [r#"kind="unreadable_request""#];
+    assert_eq!(value(&scraped, failures, &unreadable), 1.0);
     let corrupt = [r#"operation="fetch_and_slide""#, r#"outcome="corrupt""#];
     let commands = "tee_session_store_commands_total";
     assert_eq!(value(&scraped, commands, &corrupt), 1.0);

@@ -51,7 +51,7 @@ impl SessionRepository for Panicking {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_that_says_nothing_and_the_connection_serves_on() {
+async fn a_panic_is_a_500_that_says_nothing_and_the_service_goes_on() {
     let settings = ApiSettings {
         address: ([127, 0, 0, 1], 0).into(),
         workers: 1,
@@ -66,18 +66,9 @@ async fn a_panic_is_a_500_that_says_nothing_and_the_connection_serves_on() {
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["x-request-id"], "r-1");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["connection"], "close");
         let problem = assert_problem(response, 500, "internal_error").await;
         assert!(!problem.to_string().contains(&token), "{problem}");
     }
     assert_eq!(app.get_ttl(&token).await.status(), 200);
-
-    let twice = format!(
-        "GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n\
-         GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    );
-    let answers = app
-        .send_raw(twice.as_bytes(), Duration::from_millis(500))
-        .await;
-    assert!(answers.starts_with("HTTP/1.1 500 "), "{answers}");
-    assert!(answers.contains("HTTP/1.1 200 "), "{answers}");
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -90,6 +91,57 @@ async fn a_chunked_body_that_drips_is_408_and_the_end_of_the_connection() {
     assert!(took < HEAD_ENDS_WITHIN * 2, "{took:?}");
 }
 
+/// It begins a chunked body, and that is all: neither the answer nor the wait for the rest of it
+/// holds the connection open.
+#[rstest]
+#[case::nobody_reads_it("GET /health/live", "", 200)]
+#[case::nobody_reads_it_and_both_want_to_end("GET /health/live", "Connection: close\r\n", 200)]
+#[case::refused_before_it_is_read("POST /v1/sessions", "", 415)]
+#[case::no_token("DELETE /v1/session", "", 401)]
+#[case::not_found("POST /nope", "", 404)]
+#[case::read_in_vain("POST /v1/sessions", "Content-Type: application/json\r\n", 408)]
+#[case::upgrade("GET /health/live", "Connection: Upgrade\r\nUpgrade: x\r\n", 200)]
+#[tokio::test]
+async fn a_chunked_body_that_stalls_does_not_hold_its_connection(
+    #[case] request: &str,
+    #[case] fields: &str,
+    #[case] status: u16,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: localhost\r\n{fields}Transfer-Encoding: chunked\r\n\r\n5\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(HEAD_ENDS_WITHIN * 2, stream.read_to_end(&mut answer)).await;
+    ended.expect("the connection ends").unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{answer}"
+    );
+}
+
+/// Of a request that was refused before its body was there; another one comes when it likes.
+#[tokio::test]
+async fn after_a_late_end_of_a_body_a_connection_serves_on() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    let mut answer = [0; 1_024];
+    let refused =
+        b"DELETE /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{";
+    stream.write_all(refused).await.unwrap();
+    let read = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 401 "));
+    for bytes in [b"\r\n0\r\n\r\n".as_slice(), b"\r\n", LIVE] {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        stream.write_all(bytes).await.unwrap();
+    }
+    let read = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
+}
+
 /// It asks for much and takes nothing: its connection ends, whatever is still owed.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_in_time() {
@@ -122,11 +174,14 @@ async fn a_client_that_does_not_read_is_cut_off_in_time() {
 #[tokio::test]
 async fn others_are_served_while_a_hundred_clients_drip() {
     let app = TestApp::spawn(Store::Memory).await;
-    let mut slow = Vec::new();
+    let mut slow = tokio::task::JoinSet::new();
     for _ in 0..100 {
-        let mut stream = TcpStream::connect(app.address).await.unwrap();
-        stream.write_all(b"GET /health").await.unwrap();
-        slow.push(stream);
+        let stream = TcpStream::connect(app.address).await.unwrap();
+        slow.spawn(drip(
+            stream,
+            b"GET /health/live?",
+            Duration::from_millis(20),
+        ));
     }
     let token = app.log_in().await;
     for _ in 0..100 {

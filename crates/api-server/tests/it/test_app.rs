@@ -21,6 +21,8 @@ use tokio::{
     time::timeout,
 };
 
+const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
+
 /// The stores that every behaviour is tested on.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
@@ -202,16 +204,18 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Sends bytes as they are, and gives what came back until the connection was closed or
-    /// nothing came for `within`.
+    /// Sends bytes as they are, and gives what came back until the connection was closed, or
+    /// nothing more came for `within`. The first byte may take longer.
     pub(crate) async fn send_raw(&self, bytes: &[u8], within: Duration) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // The server may close before it has read everything.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let mut chunk = [0; 4_096];
-        while let Ok(Ok(length @ 1..)) = timeout(within, stream.read(&mut chunk)).await {
+        let mut patience = within.max(FIRST_BYTE_WITHIN);
+        while let Ok(Ok(length @ 1..)) = timeout(patience, stream.read(&mut chunk)).await {
             answer.extend_from_slice(&chunk[..length]);
+            patience = within;
         }
         String::from_utf8_lossy(&answer).into_owned()
     }

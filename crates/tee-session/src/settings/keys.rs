@@ -92,7 +92,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
     Key::new("invalid_token_limit", "100", "N", "Invalid tokens a second from one address that are answered 401; more are 429; 0: no limit"),
     Key::new("invalid_token_burst", "300", "N", "Invalid tokens at once from one address that are answered 401"),
-    Key::new("trusted_proxies", "", "NETWORKS", "Networks of proxies whose X-Forwarded-For is believed, separated by commas: 10.0.0.0/8; not set: none"),
+    Key::new("trusted_proxies", "", "NETWORKS", "Addresses or networks of proxies, and of nobody else, whose X-Forwarded-For is believed, separated by commas; not set: none"),
     Key::new("readiness_requires_store", "true", "BOOL", "Whether /health/ready is 503 while the store is away, not only before it was there"),
     Key::new("shutdown_delay", "0", "SECONDS", "Time to go on serving after a stop was asked for, so that load balancers notice"),
     Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after that"),

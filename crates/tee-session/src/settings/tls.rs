@@ -44,8 +44,12 @@ impl Reader<'_> {
     }
 
     /// Adds what TLS to Redis needs, if anything was said about it.
-    pub(super) fn with_redis_tls(&mut self, settings: RedisSettings) -> Option<RedisSettings> {
-        let Some(tls) = self.redis_tls() else {
+    pub(super) fn with_redis_tls(
+        &mut self,
+        settings: RedisSettings,
+        tls: Option<RedisTls>,
+    ) -> Option<RedisSettings> {
+        let Some(tls) = tls else {
             return Some(settings);
         };
         let settings = settings.with_tls(tls);
@@ -54,7 +58,8 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn redis_tls(&mut self) -> Option<RedisTls> {
+    /// What was said about TLS to Redis, if anything was.
+    pub(super) fn redis_tls(&mut self) -> Option<RedisTls> {
         let ca_file = self.file("redis_tls_ca_file");
         let shown = self.file_pair("redis_tls_certificate_file", "redis_tls_private_key_file");
         if ca_file.is_none() && shown.is_none() {

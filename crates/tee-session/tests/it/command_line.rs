@@ -114,6 +114,7 @@ async fn check_config_shows_no_secret_wherever_it_stands() {
 #[case::certificate_unreadable(&["--tls-certificate-file", "/none.crt", "--tls-private-key-file", "/none.key"], "/none.crt cannot be read")]
 #[case::redis_ca_unreadable(&["--redis-url", "rediss://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_tls_ca_file (flag --redis-tls-ca-file): ")]
 #[case::redis_ca_without_tls(&["--redis-url", "redis://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_url (flag --redis-url): TLS needs a Redis URL")]
+#[case::redis_ca_without_redis(&["--redis-tls-ca-file", "/none.crt"], "redis_url (default): must be set where a redis_tls key is")]
 #[case::no_network(&["--trusted-proxies", "10.*"], "trusted_proxies (flag --trusted-proxies): must be IP addresses or networks")]
 #[case::no_origin(&["--cors-allowed-origins", "*"], "cors_allowed_origins (flag --cors-allowed-origins): must be origins")]
 #[case::no_burst(&["--invalid-token-burst", "0"], "invalid_token_burst (flag --invalid-token-burst): must be")]

@@ -79,6 +79,7 @@ impl Deployment {
 #[case::ttl(Method::GET, "/v1/session/ttl", "pttl", "PTTL")]
 #[case::look_before_logout(Method::DELETE, "/v1/session", "pexpire", "PEXPIRE")]
 #[case::logout(Method::DELETE, "/v1/session", "del", "DEL")]
+#[case::create(Method::POST, "/v1/sessions", "set", "SET")]
 #[tokio::test]
 async fn a_permission_that_is_taken_away_is_a_503_and_an_error_that_names_the_command(
     #[case] method: Method,
@@ -93,8 +94,14 @@ async fn a_permission_that_is_taken_away_is_a_503_and_an_error_that_names_the_co
     redis
         .command(&["ACL", "SETUSER", "tee", &format!("-{permission}")])
         .await;
-    let response = service.request(method, path).bearer_auth(&token);
-    let response = response.send().await.unwrap();
+    let mut request = service.request(method.clone(), path).bearer_auth(&token);
+    if method == Method::POST {
+        let cookies = serde_json::json!({"SESSIONID": "s3cret-cookie"});
+        request = request.json(&serde_json::json!({
+            "cookies": cookies, "base_url": "https://golf.example",
+        }));
+    }
+    let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     assert!(!response.headers().contains_key("www-authenticate"));

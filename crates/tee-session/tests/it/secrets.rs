@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use rstest::rstest;
 use tee_session_test_support::RedisProcess;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::service::Service;
 
@@ -107,6 +108,34 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
     for secret in &secrets {
         assert!(!output.contains(secret.as_str()), "{secret} was written");
     }
+}
+
+/// Whoever can connect can send nonsense, as much as they like.
+#[tokio::test]
+async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
+    let mut service = Service::start(&["--log-level", "DEBUG"]).await;
+    let requests = [
+        "nonsense\r\n\r\n",
+        "GET /s3cret HTTP/9.9\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: x\r\ns3cret header\r\n\r\n",
+        "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: s3cret\r\n\r\n",
+        "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\ns3cret\r\n",
+    ];
+    for request in requests.into_iter().cycle().take(50) {
+        let mut stream = service.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 400 "));
+    }
+    service.signal(Signal::SIGTERM);
+    service.ended(Duration::from_secs(20)).await;
+    let output = service.output();
+    assert!(
+        !output.contains("ERROR") && !output.contains("s3cret"),
+        "{output}"
+    );
 }
 
 async fn use_them(service: &Service, tokens: &[String]) {

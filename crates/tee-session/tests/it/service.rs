@@ -15,7 +15,7 @@ use serde_json::Value;
 use tee_session_test_support::eventually;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, Command},
     time::timeout,
 };
@@ -96,6 +96,12 @@ impl Service {
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// A connection, for what no client sends.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        let address = self.base.trim_start_matches("http://");
+        TcpStream::connect(address).await.unwrap()
     }
 
     pub(crate) async fn status(&self, method: Method, path: &str, token: &str) -> StatusCode {
