@@ -39,6 +39,11 @@ impl Lifecycle {
         Counted::new(self, |lifecycle| &lifecycle.in_flight)
     }
 
+    /// How many requests are counted now.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Whether answers should end their connections.
     pub(crate) fn is_closing_connections(&self) -> bool {
         self.closing_connections.load(Ordering::Relaxed)

@@ -93,6 +93,10 @@ fn describe() {
          slow_request, broken"
     );
     describe_counter!(
+        "tee_session_requests_shed_total",
+        "Requests turned away because max_in_flight others were being served"
+    );
+    describe_counter!(
         "tee_session_panics_total",
         "Panics: bugs of the service, each logged with its place"
     );

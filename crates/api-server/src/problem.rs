@@ -11,7 +11,8 @@ use tee_session_auth_middleware::{AuthError, Challenge, InvalidMember, ProblemDe
 use tee_session_domain::{ErrorChain, RepositoryError, SessionError};
 use thiserror::Error;
 
-/// Seconds after which a client may try again when a session cannot be stored.
+/// Seconds after which a client may try again when a session cannot be stored, or a request
+/// cannot be served.
 const RETRY_AFTER: u32 = 1;
 
 /// A request cannot be served.
@@ -21,6 +22,8 @@ pub(crate) enum ApiError {
     NotFound,
     #[error("the resource does not take this method")]
     MethodNotAllowed { allow: &'static str },
+    #[error("too many requests are in flight")]
+    Overloaded,
     #[error("the request target is too long")]
     UriTooLong,
     #[error("the header fields are too large")]
@@ -70,6 +73,12 @@ impl ApiError {
                 format!("This resource takes {allow}"),
             )
             .with_header(ALLOW, HeaderValue::from_static(allow)),
+            Self::Overloaded => ProblemDetails::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "This instance is serving as many requests as it can",
+            )
+            .with_retry_after(RETRY_AFTER),
             Self::UriTooLong => problem_of_status(StatusCode::URI_TOO_LONG),
             Self::HeaderFieldsTooLarge => {
                 problem_of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)

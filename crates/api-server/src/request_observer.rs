@@ -20,8 +20,13 @@ use metrics::{counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
 
 use crate::{
-    bounded_stream::Connection, deadline::Deadline, lifecycle::Lifecycle,
-    problem::problem_of_status, request_limits, settings::ApiSettings, telemetry::RequestId,
+    bounded_stream::Connection,
+    deadline::Deadline,
+    lifecycle::Lifecycle,
+    problem::{ApiError, problem_of_status},
+    request_limits,
+    settings::ApiSettings,
+    telemetry::RequestId,
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -49,7 +54,13 @@ pub(crate) async fn observe(
         extensions.insert(Deadline((started + settings.answer_timeout).into()));
     }
 
-    let response = match request_limits::check(request.request()) {
+    let admitted = admit(
+        request.path(),
+        lifecycle.in_flight(),
+        settings.max_in_flight,
+    )
+    .and_then(|()| request_limits::check(request.request()));
+    let response = match admitted {
         Ok(()) => {
             let method = method_label(request.method());
             // The last resort for what should not happen: a panic is one failed request, and not
@@ -82,6 +93,15 @@ pub(crate) async fn observe(
     }
     count(&response, started);
     Ok(response)
+}
+
+/// Turns away what is too much, before it costs anything. Probes are served all the same.
+fn admit(path: &str, in_flight: usize, most: usize) -> Result<(), ApiError> {
+    if in_flight <= most || path.starts_with("/health") {
+        return Ok(());
+    }
+    counter!("tee_session_requests_shed_total").increment(1);
+    Err(ApiError::Overloaded)
 }
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {

@@ -38,6 +38,9 @@ pub struct ApiSettings {
     pub store: StoreKind,
     /// Most bytes of a request body.
     pub max_body_bytes: usize,
+    /// Most requests in flight at once in the whole process; more are 503 `overloaded` at once.
+    /// `/health` and what is below it does not count among those that are turned away.
+    pub max_in_flight: usize,
     /// An answer takes no longer than this, from the moment at which its request was read: then
     /// it is 503, whatever the store does. Twice what one call of the repository may take.
     pub answer_timeout: Duration,
@@ -69,6 +72,7 @@ impl Default for ApiSettings {
             cors_allowed_origins: AllowedOrigins::default(),
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
+            max_in_flight: 4_096,
             answer_timeout: Duration::from_secs(1),
             invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),
             trusted_proxies: TrustedProxies::default(),

@@ -98,11 +98,13 @@ pub struct LogSafeUrl<'a>(&'a str);
 impl fmt::Display for LogSafeUrl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Url::parse(self.0) {
-            Ok(url) => {
+            // Of other schemes, which only records of others have, credentials may stand in the
+            // path.
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
                 let host = url.host_str().unwrap_or_default();
                 write!(f, "{}://{host}{}", url.scheme(), url.path())
             }
-            Err(_) => f.write_str("[not a URL]"),
+            _ => f.write_str("[not a web URL]"),
         }
     }
 }

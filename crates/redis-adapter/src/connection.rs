@@ -1,7 +1,9 @@
 //! One connection to Redis that owns its whole life. Nothing outside this module knows how
 //! fred's clients live and die.
 
+mod advice;
 mod backoff;
+mod breaker;
 mod client;
 mod supervisor;
 
@@ -9,9 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use fred::clients::{Client, WithOptions};
-use tee_session_domain::StoreClock;
+use tee_session_domain::{RepositoryError, StoreClock};
 use tokio::sync::watch;
 
+use self::breaker::Breaker;
 pub(crate) use self::client::{PROBE_KEY, probe_write};
 use crate::{RedisFault, RedisSettings};
 
@@ -37,6 +40,7 @@ pub(crate) struct Connection {
 struct Shared {
     settings: RedisSettings,
     client: ArcSwapOption<LiveClient>,
+    breaker: Breaker,
     clock: Arc<StoreClock>,
     link: watch::Sender<Link>,
 }
@@ -58,6 +62,7 @@ impl Connection {
         let shared = Arc::new(Shared {
             settings,
             client: ArcSwapOption::empty(),
+            breaker: Breaker::default(),
             clock,
             link: watch::Sender::new(Link::Down),
         });
@@ -70,10 +75,35 @@ impl Connection {
 
     /// The client, if there is one that works.
     pub(crate) fn client(&self, command: &'static str) -> Result<Arc<LiveClient>, RedisFault> {
+        if self.shared.breaker.is_open() {
+            return Err(RedisFault::CircuitOpen { command });
+        }
+        self.client_to_probe(command)
+    }
+
+    /// The client even while commands are held back: for one question that nobody waits for.
+    pub(crate) fn client_to_probe(
+        &self,
+        command: &'static str,
+    ) -> Result<Arc<LiveClient>, RedisFault> {
         self.shared
             .client
             .load_full()
             .ok_or(RedisFault::NotConnected { command })
+    }
+
+    /// Notes what came of a command that was sent.
+    ///
+    /// In a cluster nothing is noted: one server's silence must not hold back what the others
+    /// would answer.
+    pub(crate) fn note<T>(&self, result: &Result<T, RepositoryError>) {
+        if self.shared.settings.is_clustered() {
+            return;
+        }
+        match result {
+            Err(error) if is_silence(error) => self.shared.breaker.note_silence(),
+            _ => self.shared.breaker.note_answer(),
+        }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -94,4 +124,15 @@ impl Connection {
         let closed = link.wait_for(|link| *link == Link::Closed);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT * 2, closed).await;
     }
+}
+
+/// Whether a command failed because nothing came back.
+fn is_silence(error: &RepositoryError) -> bool {
+    let RepositoryError::Unavailable { source } = error else {
+        return false;
+    };
+    matches!(
+        source.downcast_ref::<RedisFault>(),
+        Some(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. })
+    )
 }

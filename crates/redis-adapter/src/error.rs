@@ -15,6 +15,13 @@ pub enum RedisFault {
         /// The command.
         command: &'static str,
     },
+    /// The last commands were left without an answer, so that this one was held back. It is being
+    /// tried in the background whether Redis answers again.
+    #[error("{command} not sent: Redis left the last commands without an answer")]
+    CircuitOpen {
+        /// The command.
+        command: &'static str,
+    },
     /// No answer came in time. A write may have been carried out.
     #[error("{command} got no answer from Redis in time")]
     TimedOut {

@@ -121,14 +121,18 @@ impl RedisRepository {
             .unwrap_or(&self.connections[first])
     }
 
-    /// Bounds a whole call, which may take several round trips, by the time of one command.
+    /// Bounds a whole call, which may take several round trips, by the time of one command, and
+    /// lets its connection know what came of it.
     async fn in_time<T>(
         &self,
+        connection: &Connection,
         command: &'static str,
         call: Pin<&mut (impl Future<Output = Result<T, RepositoryError>> + Send)>,
     ) -> Result<T, RepositoryError> {
         let answered = timeout(self.command_timeout, call).await;
-        answered.unwrap_or_else(|_| Err(RedisFault::TimedOut { command }.into()))
+        let result = answered.unwrap_or_else(|_| Err(RedisFault::TimedOut { command }.into()));
+        connection.note(&result);
+        result
     }
 
     fn places(&self, token: &SessionToken) -> Places {
@@ -171,8 +175,12 @@ impl SessionRepository for RedisRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
-        let client = self.connection().client("SET")?;
-        commands::insert(&client, &Slot::new(self.format, token), session, ttl).await
+        let connection = self.connection();
+        let client = connection.client("SET")?;
+        let call = pin!(async {
+            commands::insert(&client, &Slot::new(self.format, token), session, ttl).await
+        });
+        self.in_time(connection, "SET", call).await
     }
 
     /// One round trip, but for what stands in the other format.
@@ -181,7 +189,8 @@ impl SessionRepository for RedisRepository {
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let client = self.connection().client("GET")?;
+        let connection = self.connection();
+        let client = connection.client("GET")?;
         let call = pin!(async {
             let (first, second) = match self.places(token) {
                 Places::One(slot) => (slot, None),
@@ -195,11 +204,12 @@ impl SessionRepository for RedisRepository {
                 (found, _) => Ok(found),
             }
         });
-        self.in_time("GET", call).await
+        self.in_time(connection, "GET", call).await
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let client = self.connection().client("GET")?;
+        let connection = self.connection();
+        let client = connection.client("GET")?;
         let call = pin!(async {
             let (first, second) = match self.places(token) {
                 Places::One(slot) => (slot, None),
@@ -213,13 +223,14 @@ impl SessionRepository for RedisRepository {
                 (found, _) => Ok(found),
             }
         });
-        self.in_time("GET", call).await
+        self.in_time(connection, "GET", call).await
     }
 
     /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
     /// where no session moves.
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        let client = self.connection().client("DEL")?;
+        let connection = self.connection();
+        let client = connection.client("DEL")?;
         let call = pin!(async {
             match self.places(token) {
                 Places::One(slot) => commands::delete(&client, vec![slot.key().clone()]).await,
@@ -235,16 +246,20 @@ impl SessionRepository for RedisRepository {
                 }
             }
         });
-        self.in_time("DEL", call).await
+        self.in_time(connection, "DEL", call).await
     }
 
     /// Asks for what requests need, a read and a write, where no session stands.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let client = self.connection().client("GET")?;
-        let key = Key::from_static_str(PROBE_KEY);
-        let (read, write) = join(commands::get(&client, &key), probe_write(&client)).await;
-        read?;
-        Ok(write?)
+        let connection = self.connection();
+        let client = connection.client_to_probe("GET")?;
+        let call = pin!(async {
+            let key = Key::from_static_str(PROBE_KEY);
+            let (read, write) = join(commands::get(&client, &key), probe_write(&client)).await;
+            read?;
+            Ok(write?)
+        });
+        self.in_time(connection, "GET", call).await
     }
 
     /// The clock of Redis, as its last heartbeat told it.

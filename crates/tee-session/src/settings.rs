@@ -96,6 +96,7 @@ impl Reader<'_> {
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
+            max_in_flight: self.number("max_in_flight", 1..=1_000_000),
             answer_timeout: 2 * self.command_timeout(),
             max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
             invalid_token_limit: self.invalid_token_limit(),

@@ -10,7 +10,7 @@ use actix_web::rt::System;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tee_session_api_server::{ApiSettings, Application, ServiceClients, StoreKind};
-use tee_session_domain::SessionPolicy;
+use tee_session_domain::{SessionPolicy, SessionRepository};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 use tee_session_test_support::{TestRedis, eventually};
@@ -90,8 +90,14 @@ impl Builder {
     }
 
     fn spawn_on_memory(self) -> TestApp {
-        let (settings, memory) = (self.settings, self.memory);
-        TestApp::run(move || Application::build(settings, move || memory.clone()))
+        let memory = self.memory.clone();
+        self.spawn_on(memory)
+    }
+
+    /// On a repository of the test's, which all workers share, without waiting for it.
+    pub(crate) fn spawn_on<R: SessionRepository + Clone>(self, repository: R) -> TestApp {
+        let settings = self.settings;
+        TestApp::run(move || Application::build(settings, move || repository.clone()))
     }
 
     /// On a Redis of the test's, without waiting for it.

@@ -102,7 +102,9 @@ fn refuses_what_breaks_a_rule(#[case] text: &str, #[case] error: BaseUrlError) {
 #[rstest]
 #[case::query_and_port("https://golf.example:8443/m?token=s3cret", "https://golf.example/m")]
 #[case::foreign_credentials("https://u:s3cret@golf.example/m", "https://golf.example/m")]
-#[case::foreign_text("s3cret", "[not a URL]")]
+#[case::foreign_scheme_without_host("x:u:s3cret@golf.example", "[not a web URL]")]
+#[case::foreign_scheme("ftp://u:s3cret@golf.example/s3cret", "[not a web URL]")]
+#[case::foreign_text("s3cret", "[not a web URL]")]
 fn logs_show_scheme_host_and_path_only(#[case] text: &str, #[case] logged: &str) {
     let url = BaseUrl::from_stored(text).unwrap();
     assert_eq!(url.for_log().to_string(), logged);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    CLOSE_TIMEOUT, Link, LiveClient, Shared,
+    CLOSE_TIMEOUT, Link, LiveClient, Shared, advice,
     backoff::Backoff,
     client::{ClientTask, ConnectFault, Established, establish, server_time},
 };
@@ -74,9 +74,13 @@ async fn serve(
 ) -> End {
     // The store's time is known before the first command can need it.
     let mut silent = u32::from(!heartbeat(shared, &client).await);
+    // What an earlier client's commands met says nothing of this one.
+    shared.breaker.note_answer();
     shared.client.store(Some(Arc::new(client.clone())));
     shared.link.send_replace(Link::Up);
     tracing::info!("Redis connection established");
+    let advised = client.clone();
+    tokio::spawn(async move { advice::give(&advised).await });
     let mut beats = interval(HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats.reset();
@@ -85,8 +89,20 @@ async fn serve(
         let alive = tokio::select! {
             ended = &mut task.0 => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped { client, task },
-            alive = async { beats.tick().await; heartbeat(shared, &client).await } => alive,
+            alive = async {
+                tokio::select! {
+                    _ = beats.tick() => {}
+                    // Commands wait for this answer: it is asked for at once, and again and again.
+                    () = shared.breaker.opened() => {}
+                }
+                heartbeat(shared, &client).await
+            } => alive,
         };
+        if alive {
+            shared.breaker.note_answer();
+        } else if shared.breaker.is_open() {
+            beats.reset_immediately();
+        }
         silent = if alive { 0 } else { silent + 1 };
         if silent >= MAX_SILENT_HEARTBEATS {
             return End::Silent;

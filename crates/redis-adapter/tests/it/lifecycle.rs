@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use fred::interfaces::{ClientLike, KeysInterface};
+use rstest::rstest;
 use tee_session_domain::{
     RepositoryError, SessionError, SessionManager, SessionPolicy, SessionRepository,
 };
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
-use tee_session_test_support::{CuttableProxy, RedisProcess, TestRedis, eventually};
+use tee_session_test_support::{CapturedLogs, CuttableProxy, RedisProcess, TestRedis, eventually};
 
 use crate::{base_url, connected, cookies, plain, plain_key, sessions, settings};
 
@@ -81,6 +82,38 @@ async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
     })
     .await;
     sessions.get(&new.token).await.unwrap();
+}
+
+/// Settings that lose sessions, and what the log says of them.
+#[rstest]
+#[case::sound(&["--maxmemory-policy", "noeviction", "--appendonly", "yes"], &[])]
+#[case::snapshots(&["--maxmemory-policy", "noeviction", "--save", "60 1"], &[])]
+#[case::evicts(&["--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"], &["maxmemory-policy"])]
+#[case::forgets(&["--save", "", "--appendonly", "no"], &["appendonly"])]
+#[case::both(&["--maxmemory-policy", "volatile-ttl", "--save", ""], &["maxmemory-policy", "appendonly"])]
+#[tokio::test]
+async fn settings_that_lose_sessions_are_warned_of_once(
+    #[case] options: &[&str],
+    #[case] warned_of: &[&str],
+) {
+    let redis = RedisProcess::start_with(options).await;
+    let logs = CapturedLogs::start();
+    // As several workers, and after a lost connection.
+    let (one, _other) = (connected(&redis.url()).await, connected(&redis.url()).await);
+    let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    redis.command(&kill).await;
+    eventually(RECOVERED_WITHIN, async || serves(&one).await).await;
+    let looked = "Looked at the settings of Redis";
+    eventually(RECOVERED_WITHIN, async || logs.events(looked).len() >= 3).await;
+    let text = logs.text();
+    let warnings: Vec<_> = text.lines().filter(|l| l.contains("logs")).collect();
+    assert_eq!(warnings.len(), warned_of.len(), "{warnings:?}");
+    for (warning, setting) in warnings.iter().zip(warned_of) {
+        assert!(
+            warning.contains("WARN") && warning.contains(setting),
+            "{warning}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -267,7 +300,7 @@ async fn the_clock_is_that_of_redis() {
 
 #[tokio::test]
 async fn wrong_credentials_are_unavailable_until_they_are_right_and_never_logged() {
-    let logs = tee_session_test_support::CapturedLogs::start();
+    let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     let admin = redis.client().await;
     let url = format!("redis://:s3cret-pass@127.0.0.1:{}/0", redis.port());

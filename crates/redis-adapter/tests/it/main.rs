@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod breaker;
 mod contract;
 mod faults;
 mod fleets;

@@ -90,6 +90,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; slides at each access"),
     Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
     Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
+    Key::new("max_in_flight", "4096", "N", "Most requests in flight at once; more are answered 503 at once"),
     Key::new("invalid_token_limit", "100", "N", "Invalid tokens a second from one address that are answered 401; more are 429; 0: no limit"),
     Key::new("invalid_token_burst", "300", "N", "Invalid tokens at once from one address that are answered 401"),
     Key::new("trusted_proxies", "", "NETWORKS", "Addresses or networks of proxies, and of nobody else, whose X-Forwarded-For is believed, separated by commas; not set: none"),

@@ -1,0 +1,68 @@
+//! The embedded store, with something that happens before each look at a session.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tee_session_domain::{
+    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
+};
+use tee_session_memory_adapter::MemoryRepository;
+use time::OffsetDateTime;
+
+type Hook = dyn Fn(&SessionToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct HookedRepository {
+    inner: MemoryRepository,
+    hook: Arc<Hook>,
+}
+
+impl HookedRepository {
+    /// `hook` is called for each look at a session, and waited for; not for their creation.
+    pub(crate) fn new<F>(hook: impl Fn(&SessionToken) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            inner: MemoryRepository::default(),
+            hook: Arc::new(move |token| Box::pin(hook(token))),
+        }
+    }
+}
+
+impl SessionRepository for HookedRepository {
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        self.inner.insert(token, session, ttl).await
+    }
+
+    async fn fetch_and_slide(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        (self.hook)(token).await;
+        self.inner.fetch_and_slide(token, ttl).await
+    }
+
+    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+        (self.hook)(token).await;
+        self.inner.peek(token).await
+    }
+
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        (self.hook)(token).await;
+        self.inner.remove(token).await
+    }
+
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.inner.ping().await
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.inner.now()
+    }
+}

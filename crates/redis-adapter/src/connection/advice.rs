@@ -1,0 +1,61 @@
+//! What a session store should not be set to, told once to whoever runs it.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use fred::{
+    interfaces::ClientLike,
+    types::{ClusterHash, CustomCommand},
+};
+
+use super::LiveClient;
+
+const EVICTS: &str = "Redis may evict sessions when its memory is full, which logs people out \
+     without a word: set maxmemory-policy to noeviction";
+
+const FORGETS: &str = "Redis keeps nothing on disk, so that its restart logs everybody out: set \
+     appendonly to yes, or save";
+
+/// What was told already, in the whole process: every worker has a connection of its own.
+static TOLD: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+
+/// Looks at the settings of the server, as far as it may, and warns.
+pub(super) async fn give(client: &LiveClient) {
+    if let Some(policy) = setting(client, "maxmemory_policy:", "memory").await
+        && policy != "noeviction"
+    {
+        warn_once(EVICTS);
+    }
+    let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
+    if is_off(setting(client, "aof_enabled:", "persistence").await)
+        && saves(client).await.is_some_and(|saves| saves.is_empty())
+    {
+        warn_once(FORGETS);
+    }
+    tracing::debug!("Looked at the settings of Redis");
+}
+
+/// The value of a line of INFO; `None` when it may not be asked for, or is not there.
+async fn setting(client: &LiveClient, name: &str, section: &'static str) -> Option<String> {
+    let info = CustomCommand::new_static("INFO", ClusterHash::Random, false);
+    let info: String = client.custom(info, vec![section]).await.ok()?;
+    let mut lines = info.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().to_owned())
+}
+
+/// When snapshots are taken; `None` when it may not be asked for.
+async fn saves(client: &LiveClient) -> Option<String> {
+    let config = CustomCommand::new_static("CONFIG", ClusterHash::Random, false);
+    let answer: Vec<String> = client.custom(config, vec!["GET", "save"]).await.ok()?;
+    answer.into_iter().nth(1)
+}
+
+fn warn_once(advice: &'static str) {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.get_or_insert_default().insert(advice) {
+        tracing::warn!("{advice}");
+    }
+}
