@@ -6,7 +6,7 @@
 //! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
 //! | [`RedisMonitor`] | what a listener at the server hears |
 //! | [`TestAuthority`] | certificates that it issues, as files |
-//! | [`CuttableProxy`] | a TCP connection that the test can cut |
+//! | [`FaultProxy`] | a TCP connection that the test can cut, delay, stall, swallow, reset or garble |
 //! | [`CapturedLogs`] | what was logged on this thread |
 //! | [`eventually`] | waits for a condition instead of sleeping |
 #![expect(
@@ -16,8 +16,8 @@
 )]
 
 mod captured_logs;
-mod cuttable_proxy;
 mod eventually;
+mod fault_proxy;
 mod redis_monitor;
 mod redis_process;
 mod test_authority;
@@ -25,8 +25,8 @@ mod test_redis;
 
 pub use self::{
     captured_logs::CapturedLogs,
-    cuttable_proxy::CuttableProxy,
     eventually::eventually,
+    fault_proxy::{Fault, FaultProxy},
     redis_monitor::RedisMonitor,
     redis_process::RedisProcess,
     test_authority::{IssuedCertificate, TestAuthority},

@@ -10,7 +10,7 @@ use testcontainers::{
 };
 use url::Url;
 
-use crate::{CuttableProxy, RedisProcess, redis_process::connected_client};
+use crate::{FaultProxy, RedisProcess, redis_process::connected_client};
 
 const CONTAINER_START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub struct TestRedis {
 
 enum Server {
     /// Shared with others: only the way to it can be cut.
-    Running(CuttableProxy),
+    Running(FaultProxy),
     Process(Box<RedisProcess>),
     Container(Box<ContainerAsync<GenericImage>>),
 }
@@ -80,7 +80,7 @@ impl TestRedis {
             .host_str()
             .expect("TEST_REDIS_URL names a host")
             .to_owned();
-        let proxy = CuttableProxy::to(format!("{host}:{}", url.port().unwrap_or(6379))).await;
+        let proxy = FaultProxy::to(format!("{host}:{}", url.port().unwrap_or(6379))).await;
         url.set_ip_host(proxy.address().ip())
             .expect("a Redis URL takes an address");
         url.set_port(Some(proxy.address().port()))

@@ -8,7 +8,7 @@ use tee_session_domain::{
     RepositoryError, SessionError, SessionManager, SessionPolicy, SessionRepository,
 };
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
-use tee_session_test_support::{CapturedLogs, CuttableProxy, RedisProcess, TestRedis, eventually};
+use tee_session_test_support::{CapturedLogs, FaultProxy, RedisProcess, TestRedis, eventually};
 
 use crate::{base_url, connected, cookies, plain, plain_key, sessions, settings};
 
@@ -165,7 +165,7 @@ fn is_unavailable<T>(result: Result<T, SessionError>) -> bool {
 #[tokio::test]
 async fn connects_although_connecting_takes_longer_than_a_command_may() {
     let redis = RedisProcess::start().await;
-    let slow = CuttableProxy::to(format!("127.0.0.1:{}", redis.port()))
+    let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
         .with_connect_delay(Duration::from_millis(700));
     let repository = RedisRepository::connect(&settings(&format!("redis://{}", slow.address())));
@@ -178,7 +178,7 @@ async fn connects_although_connecting_takes_longer_than_a_command_may() {
 #[tokio::test]
 async fn a_repository_dropped_while_it_connects_leaves_nothing_behind() {
     let redis = RedisProcess::start().await;
-    let slow = CuttableProxy::to(format!("127.0.0.1:{}", redis.port()))
+    let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
         .with_connect_delay(Duration::from_millis(300));
     let repository = RedisRepository::connect(&settings(&format!("redis://{}", slow.address())));

@@ -11,6 +11,7 @@ mod faults;
 mod fleets;
 mod lifecycle;
 mod migration;
+mod network_faults;
 mod plain_records;
 mod python;
 mod sealed_records;
