@@ -117,6 +117,9 @@ async fn pass_on(
     server: TcpStream,
     faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
+    // Without faults it is to be as good as no proxy.
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {

@@ -9,6 +9,7 @@ mod breaker;
 mod contract;
 mod faults;
 mod fleets;
+mod history;
 mod lifecycle;
 mod migration;
 mod network_faults;

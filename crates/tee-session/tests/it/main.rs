@@ -7,6 +7,7 @@
 
 mod command_line;
 mod deployment;
+mod drain;
 mod end_to_end;
 mod layers;
 mod secrets;

@@ -1,0 +1,92 @@
+//! SIGTERM under full load: nobody whose connection stands loses a request.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tee_session_test_support::{RedisProcess, eventually};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::service::Service;
+
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+const CONNECTIONS: usize = 64;
+
+/// Asks again and again until the service says that the connection ends.
+async fn use_up(mut stream: TcpStream, request: String, pause: Duration, served: Arc<AtomicUsize>) {
+    loop {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        served.fetch_add(1, Ordering::Relaxed);
+        if answer.contains("connection: close") {
+            return;
+        }
+        sleep(pause).await;
+    }
+}
+
+/// The head of an answer whose body has arrived as well.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        let read = stream.read_buf(&mut answer).await.unwrap();
+        assert!(
+            read > 0,
+            "cut off after {:?}",
+            String::from_utf8_lossy(&answer)
+        );
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= length.unwrap().parse().unwrap() {
+            return head.replacen("http/1.1", "HTTP/1.1", 1);
+        }
+    }
+}
+
+#[rstest]
+#[case::without_a_pause(Duration::ZERO)]
+#[case::with_pauses(Duration::from_millis(3))]
+#[tokio::test]
+async fn no_request_on_an_established_connection_is_lost_when_it_stops(#[case] pause: Duration) {
+    let redis = RedisProcess::start().await;
+    let flags = ["--redis-url", &redis.url(), "--workers", "2"];
+    let mut service = Service::start(&flags).await;
+    service.until_ready(READY_WITHIN).await;
+    let token = service.log_in("a1b2c3").await;
+    let request =
+        format!("GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let served = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let stream = service.connect().await;
+        clients.spawn(use_up(stream, request.clone(), pause, Arc::clone(&served)));
+    }
+    eventually(READY_WITHIN, async || {
+        served.load(Ordering::Relaxed) > 20 * CONNECTIONS
+    })
+    .await;
+    service.signal(Signal::SIGTERM);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    let ended = service.ended(Duration::from_secs(15)).await;
+    assert_eq!(ended.code(), Some(0));
+}
