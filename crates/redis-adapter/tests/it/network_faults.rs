@@ -22,7 +22,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_millis(200);
 /// Twice the time of a command, and what a busy machine adds.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(1_000);
 
-/// Thousands of reads through damaged connections.
+/// A thousand reads through damaged connections.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
@@ -109,8 +109,8 @@ async fn damaged_answers_never_give_one_session_to_the_token_of_another(
     #[case] format: StorageFormat,
 ) {
     const READERS: usize = 8;
-    const READS: usize = 3_000;
-    const DAMAGED: usize = 100;
+    const READS: usize = 1_000;
+    const DAMAGED: usize = 50;
     let faulty = Faulty::start().await;
     let settings = faulty.settings.clone().with_storage_format(format);
     let sessions = Arc::new(sessions_with(&settings).await);
