@@ -23,8 +23,15 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// so that they are the ones to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// What was overdue when nobody read is looked at again so soon.
+const OVERDUE_LOOK: Duration = Duration::from_millis(100);
+
 /// A client has to take some of its answer within each such time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that is slow makes the framework try a few times a second; one that sends ever more
+/// while it takes nothing makes it try without a pause, and is cut off after so many.
+const MAX_BLOCKED_WRITES: u32 = 10_000;
 
 /// Bounds what the framework does not: it times the head of a connection's first request only, no
 /// rest of a chunked body, and no answer.
@@ -37,6 +44,8 @@ pub(crate) struct BoundedStream<T> {
     read_timer: Option<Pin<Box<Sleep>>>,
     /// Runs while bytes wait for the client to take them.
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// How often it was asked to write since then.
+    blocked_writes: u32,
 }
 
 impl<T> BoundedStream<T> {
@@ -51,6 +60,7 @@ impl<T> BoundedStream<T> {
             })),
             read_timer: None,
             write_timer: None,
+            blocked_writes: 0,
         }
     }
 
@@ -59,8 +69,8 @@ impl<T> BoundedStream<T> {
         self.connection.clone()
     }
 
-    /// Nothing arrives now. What is overdue is answered like a client that has hung up.
-    fn wait_for_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether something is overdue. If not, the task is woken to look again.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // There is always a timer that runs, never for longer than a head may take: whatever
         // begins while it does is looked at in time.
         if self.read_timer.as_ref().is_some_and(|t| !t.is_elapsed()) {
@@ -70,27 +80,37 @@ impl<T> BoundedStream<T> {
         let mut next_look = now + HEAD_TIMEOUT;
         if let Some(deadline) = self.connection.0.phase.get().deadline() {
             if now >= deadline {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(());
             }
             next_look = next_look.min(deadline);
         }
+        self.look_at(next_look, cx)
+    }
+
+    fn look_at(&mut self, time: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self
             .read_timer
-            .get_or_insert_with(|| Box::pin(sleep_until(next_look)));
-        timer.as_mut().reset(next_look);
+            .get_or_insert_with(|| Box::pin(sleep_until(time)));
+        timer.as_mut().reset(time);
         // Registers this task to be woken.
-        timer.as_mut().poll(cx).map(Ok)
+        timer.as_mut().poll(cx)
     }
 
     /// Whether what could not be written now has waited for too long.
     fn wait_for_reader<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        // While more than it buffers waits to be read, the framework asks without a pause.
+        self.blocked_writes += 1;
+        if self.blocked_writes > MAX_BLOCKED_WRITES {
+            return timed_out();
+        }
         let timer = self
             .write_timer
             .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        timer
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => timed_out(),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn bounded_write<R>(
@@ -101,6 +121,7 @@ impl<T> BoundedStream<T> {
         match written {
             Poll::Ready(result) => {
                 self.write_timer = None;
+                self.blocked_writes = 0;
                 Poll::Ready(result)
             }
             Poll::Pending => self.wait_for_reader(cx),
@@ -120,7 +141,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for BoundedStream<T> {
                 self.connection.arrived(&buffer.filled()[before..]);
                 Poll::Ready(read)
             }
-            Poll::Pending => self.wait_for_bytes(cx),
+            // What is overdue is answered like a client that has hung up.
+            Poll::Pending => self.poll_overdue(cx).map(Ok),
         }
     }
 }
@@ -136,6 +158,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for BoundedStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The framework flushes whenever it looks at a connection, and reads less often: not while
+        // a body waits for somebody to take it. Then nothing else would wake it.
+        if self.poll_overdue(cx).is_ready() {
+            let _ = self.look_at(Instant::now() + OVERDUE_LOOK, cx);
+        }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.bounded_write(cx, flushed)
     }
@@ -193,6 +220,11 @@ impl Connection {
     /// The body of the request that is served was read to its end.
     pub(crate) fn body_was_read(&self) {
         self.0.owes_body.set(false);
+    }
+
+    /// Whether the request that is served leaves a body behind.
+    pub(crate) fn owes_body(&self) -> bool {
+        self.0.owes_body.get()
     }
 
     fn arrived(&self, bytes: &[u8]) {
@@ -365,6 +397,36 @@ mod tests {
         let written = timeout(LONG, stream.write_all(&[0; 1_000])).await.unwrap();
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_asked_without_a_pause_ends_at_once() {
+        let (_client, mut stream) = connected();
+        let started = std::time::Instant::now();
+        let mut task = Context::from_waker(std::task::Waker::noop());
+        let ended = loop {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut stream).poll_write(&mut task, &[0; 64]) {
+                break error;
+            }
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() < WRITE_TIMEOUT / 2);
+    }
+
+    /// As when a body waits in the framework's buffer: it flushes, and does not read.
+    #[tokio::test]
+    async fn a_flush_sets_the_timer_that_a_read_would_have_set() {
+        pause();
+        let (_client, mut stream) = connected();
+        let started = Instant::now();
+        let woken = std::future::poll_fn(|cx| {
+            if started.elapsed() >= HEAD_TIMEOUT {
+                return Poll::Ready(());
+            }
+            let _ = Pin::new(&mut stream).poll_flush(cx);
+            Poll::Pending
+        });
+        timeout(HEAD_TIMEOUT * 2, woken).await.expect("it is woken");
     }
 
     #[tokio::test]

@@ -115,7 +115,6 @@ where
         .map_err(|error| {
             count_failure(match &error {
                 DispatchError::Parse(_) => "unreadable_request",
-                DispatchError::SlowRequestTimeout => "slow_request",
                 _ => "broken",
             });
             error

@@ -89,8 +89,7 @@ fn describe() {
     );
     describe_counter!(
         "tee_session_connection_failures_total",
-        "Connections of clients that failed, by kind: tls_handshake, unreadable_request, \
-         slow_request, broken"
+        "Connections of clients that failed, by kind: tls_handshake, unreadable_request, broken"
     );
     describe_counter!(
         "tee_session_requests_shed_total",

@@ -43,8 +43,8 @@ pub(crate) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let _in_flight = lifecycle.request();
-    let connection = request.conn_data::<Connection>();
-    let _served = connection.map(|connection| connection.serve(request.head()));
+    let connection = request.conn_data::<Connection>().cloned();
+    let _served = connection.as_ref().map(|c| c.serve(request.head()));
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
@@ -84,8 +84,9 @@ pub(crate) async fn observe(
 
     let mut response = with_problem(response);
     add_headers(response.headers_mut(), header_value);
-    let gave_up_on_body = response.status() == StatusCode::REQUEST_TIMEOUT;
-    if gave_up_on_body || lifecycle.is_closing_connections() {
+    // Nobody knows when the rest of such a body comes, and what comes after it.
+    let owes_body = connection.is_some_and(|connection| connection.owes_body());
+    if owes_body || lifecycle.is_closing_connections() {
         response
             .response_mut()
             .head_mut()

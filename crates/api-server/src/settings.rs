@@ -41,8 +41,9 @@ pub struct ApiSettings {
     /// Most requests in flight at once in the whole process; more are 503 `overloaded` at once.
     /// `/health` and what is below it does not count among those that are turned away.
     pub max_in_flight: usize,
-    /// An answer takes no longer than this, from the moment at which its request was read: then
-    /// it is 503, whatever the store does. Twice what one call of the repository may take.
+    /// An answer that takes several calls of the repository takes no longer than this, from the
+    /// moment at which its request was read: then it is 503, whatever the store does. Twice what
+    /// one call may take.
     pub answer_timeout: Duration,
     /// How many invalid tokens of one client are answered with 401 before it is 429; `None`: all.
     pub invalid_token_limit: Option<InvalidTokenLimit>,

@@ -100,14 +100,20 @@ impl Connection {
         if self.shared.settings.is_clustered() {
             return;
         }
-        match result {
-            Err(error) if is_silence(error) => self.shared.breaker.note_silence(),
+        let fault = result.as_ref().err().and_then(fault_of);
+        match fault {
+            Some(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
+                self.shared.breaker.note_silence();
+            }
+            // It was not sent.
+            Some(RedisFault::NotConnected { .. } | RedisFault::CircuitOpen { .. }) => {}
             _ => self.shared.breaker.note_answer(),
         }
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.shared.client.load().is_some()
+    /// Whether a command would be sent now.
+    pub(crate) fn serves(&self) -> bool {
+        self.shared.client.load().is_some() && !self.shared.breaker.is_open()
     }
 
     /// Ends when the connection is up; `false` when it was closed.
@@ -126,13 +132,10 @@ impl Connection {
     }
 }
 
-/// Whether a command failed because nothing came back.
-fn is_silence(error: &RepositoryError) -> bool {
+/// What Redis or the way to it did wrong.
+fn fault_of(error: &RepositoryError) -> Option<&RedisFault> {
     let RepositoryError::Unavailable { source } = error else {
-        return false;
+        return None;
     };
-    matches!(
-        source.downcast_ref::<RedisFault>(),
-        Some(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. })
-    )
+    source.downcast_ref()
 }

@@ -108,7 +108,7 @@ impl RedisRepository {
         }
     }
 
-    /// The next connection in turn, or another one if that is down.
+    /// The next connection in turn, or another one if that is down or silent.
     fn connection(&self) -> &Connection {
         let first = match self.connections.len() {
             1 => 0,
@@ -117,7 +117,7 @@ impl RedisRepository {
         let (before, from) = self.connections.split_at(first);
         from.iter()
             .chain(before)
-            .find(|connection| connection.is_connected())
+            .find(|connection| connection.serves())
             .unwrap_or(&self.connections[first])
     }
 

@@ -131,16 +131,16 @@ async fn pass_on(
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
-    mut faults: watch::Receiver<Fault>,
+    faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
     loop {
-        unless_stalled(&mut faults).await;
+        unless_stalled(&faults).await;
         let read = client.read(&mut bytes).await?;
         if read == 0 {
             return Ok(());
         }
-        unless_stalled(&mut faults).await;
+        unless_stalled(&faults).await;
         if *faults.borrow() != Fault::SwallowRequests {
             server.write_all(&bytes[..read]).await?;
         }
@@ -155,18 +155,20 @@ async fn answers(
     let mut bytes = vec![0; 16 * 1_024];
     let mut passed = 0;
     loop {
-        unless_stalled(&mut faults).await;
+        unless_stalled(&faults).await;
         let read = server.read(&mut bytes).await?;
         if read == 0 {
             return Ok(());
         }
-        unless_stalled(&mut faults).await;
+        unless_stalled(&faults).await;
         // A fault that counts bytes counts from its beginning.
-        if faults.has_changed().unwrap_or(false) {
-            faults.borrow_and_update();
-            passed = 0;
-        }
-        let fault = *faults.borrow();
+        let fault = {
+            let fault = faults.borrow_and_update();
+            if fault.has_changed() {
+                passed = 0;
+            }
+            *fault
+        };
         let answer = &mut bytes[..read];
         match fault {
             Fault::SwallowAnswers => continue,
@@ -186,17 +188,15 @@ async fn answers(
     }
 }
 
-/// Waits for as long as nothing may move.
-async fn unless_stalled(faults: &mut watch::Receiver<Fault>) {
-    while *faults.borrow() == Fault::Stall {
-        // Looks at what changed without taking note of it: counting begins with the fault.
-        let mut watched = faults.clone();
-        if watched.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if *watched.borrow() != Fault::Stall {
-            return;
-        }
+/// Waits for as long as nothing may move. It takes no note of changes: counting begins with them.
+async fn unless_stalled(faults: &watch::Receiver<Fault>) {
+    let mut watched = faults.clone();
+    if watched
+        .wait_for(|fault| *fault != Fault::Stall)
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
     }
 }
 

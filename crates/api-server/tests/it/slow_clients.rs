@@ -123,52 +123,92 @@ async fn a_chunked_body_that_stalls_does_not_hold_its_connection(
     );
 }
 
-/// Of a request that was refused before its body was there; another one comes when it likes.
+/// What is not read of a chunked body ends the connection, and the answer says so.
 #[tokio::test]
-async fn after_a_late_end_of_a_body_a_connection_serves_on() {
+async fn a_chunked_body_that_is_not_read_ends_the_connection_with_its_answer() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
-    let mut answer = [0; 1_024];
-    let refused =
-        b"DELETE /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{";
+    let refused = b"DELETE /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+        2\r\n{}\r\n0\r\n\r\n";
     stream.write_all(refused).await.unwrap();
-    let read = stream.read(&mut answer).await.unwrap();
-    assert!(answer[..read].starts_with(b"HTTP/1.1 401 "));
-    for bytes in [b"\r\n0\r\n\r\n".as_slice(), b"\r\n", LIVE] {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(3), stream.read_to_end(&mut answer)).await;
+    ended.expect("the connection ends at once").unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn after_a_chunked_body_that_was_read_a_connection_serves_on() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    let body = valid_body().to_string();
+    let request = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..3 {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 2_048];
+        let read = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
     }
-    let read = stream.read(&mut answer).await.unwrap();
-    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
+}
+
+/// A connection with little room for answers, and a request for an answer of 16 KiB.
+async fn greedy(app: &TestApp) -> (TcpStream, String) {
+    let mut body = valid_body();
+    let cookies = ["a", "b", "c"].map(|name| (name.to_owned(), "x".repeat(4_096).into()));
+    body["cookies"] = serde_json::Map::from_iter(cookies).into();
+    let created: serde_json::Value = app.post_session(&body).await.json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let request =
+        format!("GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    (socket.connect(app.address).await.unwrap(), request)
+}
+
+/// Writes until the other end has had enough, and tells how long that took.
+async fn write_until_cut_off(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> Duration {
+    let started = Instant::now();
+    let writing = async {
+        while stream.write_all(bytes).await.is_ok() {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    timeout(Duration::from_secs(25), writing)
+        .await
+        .expect("the connection ends although nothing is read");
+    started.elapsed()
 }
 
 /// It asks for much and takes nothing: its connection ends, whatever is still owed.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_in_time() {
     let app = TestApp::spawn(Store::Memory).await;
-    let mut body = valid_body();
-    body["cookies"] = serde_json::json!({"a": "x".repeat(4_096), "b": "x".repeat(4_096)});
-    let created: serde_json::Value = app.post_session(&body).await.json().await.unwrap();
-    let token = created["access_token"].as_str().unwrap();
-    let request =
-        format!("GET /v1/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket.connect(app.address).await.unwrap();
-    let started = Instant::now();
-    let flooding = async {
-        loop {
-            if stream.write_all(request.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    };
-    timeout(Duration::from_secs(25), flooding)
+    let (mut stream, request) = greedy(&app).await;
+    // More than buffers hold of answers, less than the framework holds of requests.
+    stream
+        .write_all(request.repeat(600).as_bytes())
         .await
-        .expect("the connection ends although nothing is read");
-    let took = started.elapsed();
+        .unwrap();
+    let took = write_until_cut_off(&mut stream, b"\r\n", Duration::from_millis(500)).await;
     assert!(took > Duration::from_secs(5), "{took:?}");
+}
+
+/// It takes nothing and asks for ever more, which keeps the framework busy.
+#[tokio::test]
+async fn a_client_that_floods_and_does_not_read_is_cut_off_at_once() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let (mut stream, request) = greedy(&app).await;
+    let flood = request.repeat(100);
+    let took = write_until_cut_off(&mut stream, flood.as_bytes(), Duration::ZERO).await;
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[tokio::test]

@@ -175,8 +175,21 @@ pub(crate) async fn probe_write(client: &LiveClient) -> Result<(), RedisFault> {
         .map_err(|error| RedisFault::new("EXPIRE", &error))
 }
 
-/// Asks the store for its time: a heartbeat that is good for something.
-pub(super) async fn server_time(client: &LiveClient) -> Result<OffsetDateTime, RedisFault> {
+/// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
+/// own, however long commands may take.
+pub(super) async fn server_time(
+    client: &LiveClient,
+    within: Duration,
+) -> Result<OffsetDateTime, RedisFault> {
+    let client = Client::with_options(
+        client,
+        &Options {
+            timeout: Some(within),
+            fail_fast: true,
+            max_attempts: Some(1),
+            ..Options::default()
+        },
+    );
     let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
     let (seconds, micros): (i64, i64) = client
         .custom(time, Vec::<String>::new())

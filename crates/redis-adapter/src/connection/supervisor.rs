@@ -113,19 +113,19 @@ async fn serve(
 /// Asks the store for its time and notes it. `false` when nothing came back in time; an error
 /// that the store sends is a sign of life.
 async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
-    match timeout(HEARTBEAT_TIMEOUT, server_time(client)).await {
-        Ok(Ok(now)) => {
+    match server_time(client, HEARTBEAT_TIMEOUT).await {
+        Ok(now) => {
             shared.clock.set(now);
             true
         }
-        Ok(Err(RedisFault::Refused { code, .. })) => {
+        Err(RedisFault::Refused { code, .. }) => {
             tracing::debug!(
                 code,
                 "Redis does not tell its time: the machine's clock is used"
             );
             true
         }
-        Ok(Err(_)) | Err(_) => false,
+        Err(_) => false,
     }
 }
 
