@@ -30,6 +30,10 @@ use crate::{
 /// Taking leave of the store may take so long.
 const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The thread that accepts connections hears of a pause a moment after it was asked for; one whose
+/// listener is shut down before that logs errors, as if the stop were none.
+const PAUSE_SETTLES: Duration = Duration::from_millis(50);
+
 /// Connections that wait to be accepted; more are not completed.
 const LISTEN_BACKLOG: i32 = 1_024;
 
@@ -196,6 +200,7 @@ async fn drain(
     let started = Instant::now();
     lifecycle.close_connections();
     handle.pause().await;
+    sleep(PAUSE_SETTLES).await;
     // A paused listener still completes handshakes; whoever comes now is better told at once.
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
     let leaving = LEAVE_STORE_TIMEOUT.min(within / 4);

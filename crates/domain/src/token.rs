@@ -25,8 +25,9 @@ const PREFIX_LEN: usize = 8;
 /// A bearer token, in the one canonical spelling of its [`TokenFormat`].
 ///
 /// The token is a secret. It has no `Display`, its `Debug` shows nothing of it, its memory is
-/// wiped when it is dropped, and only [`expose_secret`](Self::expose_secret) gives its text. For logs there is
-/// [`prefix`](Self::prefix), for URLs and operators [`SessionId`](crate::SessionId).
+/// wiped when it is dropped, and only [`expose_secret`](Self::expose_secret) gives its text.
+/// For logs there is [`prefix`](Self::prefix), for URLs and operators
+/// [`SessionId`](crate::SessionId).
 ///
 /// ```
 /// use tee_session_domain::SessionToken;

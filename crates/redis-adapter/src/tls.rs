@@ -70,6 +70,10 @@ impl RedisTls {
     }
 
     /// Reads the files as they are now.
+    #[expect(
+        clippy::expect_used,
+        reason = "the library's provider serves the library's own protocol versions"
+    )]
     pub(crate) fn client_config(&self) -> Result<ClientConfig, RedisTlsError> {
         let roots = match &self.ca_file {
             Some(file) => authorities(file)?,
@@ -77,9 +81,7 @@ impl RedisTls {
         };
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| RedisTlsError::ClientCertificate {
-                reason: error.to_string(),
-            })?
+            .expect("TLS 1.2 and 1.3 are supported")
             .with_root_certificates(roots);
         let Some(shown) = &self.client_certificate else {
             return Ok(config.with_no_client_auth());

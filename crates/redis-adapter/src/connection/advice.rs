@@ -1,9 +1,6 @@
 //! What a session store should not be set to, told once to whoever runs it.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::Once;
 
 use fred::{
     interfaces::ClientLike,
@@ -18,21 +15,22 @@ const EVICTS: &str = "Redis may evict sessions when its memory is full, which lo
 const FORGETS: &str = "Redis keeps nothing on disk, so that its restart logs everybody out: set \
      appendonly to yes, or save";
 
-/// What was told already, in the whole process: every worker has a connection of its own.
-static TOLD: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
-
-/// Looks at the settings of the server, as far as it may, and warns.
+/// Looks at the settings of the server, as far as it may, and warns: once in the whole process,
+/// since every worker has a connection of its own.
 pub(super) async fn give(client: &LiveClient) {
+    static EVICTS_TOLD: Once = Once::new();
+    static FORGETS_TOLD: Once = Once::new();
+
     if let Some(policy) = setting(client, "maxmemory_policy:", "memory").await
         && policy != "noeviction"
     {
-        warn_once(EVICTS);
+        EVICTS_TOLD.call_once(|| tracing::warn!("{EVICTS}"));
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
     if is_off(setting(client, "aof_enabled:", "persistence").await)
         && saves(client).await.is_some_and(|saves| saves.is_empty())
     {
-        warn_once(FORGETS);
+        FORGETS_TOLD.call_once(|| tracing::warn!("{FORGETS}"));
     }
     tracing::debug!("Looked at the settings of Redis");
 }
@@ -51,11 +49,4 @@ async fn saves(client: &LiveClient) -> Option<String> {
     let config = CustomCommand::new_static("CONFIG", ClusterHash::Random, false);
     let answer: Vec<String> = client.custom(config, vec!["GET", "save"]).await.ok()?;
     answer.into_iter().nth(1)
-}
-
-fn warn_once(advice: &'static str) {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.get_or_insert_default().insert(advice) {
-        tracing::warn!("{advice}");
-    }
 }

@@ -89,4 +89,6 @@ async fn no_request_on_an_established_connection_is_lost_when_it_stops(#[case] p
     }
     let ended = service.ended(Duration::from_secs(15)).await;
     assert_eq!(ended.code(), Some(0));
+    let output = service.output();
+    assert!(!output.contains("ERROR"), "a clean stop: {output}");
 }
