@@ -39,7 +39,9 @@ impl<R> ObservedRepository<R> {
             Err(RepositoryError::Corrupt { .. }) => "corrupt",
             Err(RepositoryError::NewerRecord { .. }) => "newer_record",
             Err(_) => {
-                self.observation.note(false);
+                if !self.inner.is_in_parts() {
+                    self.observation.note(false);
+                }
                 "unavailable"
             }
         };
@@ -64,6 +66,7 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
         let outcome_of = |outcome: &InsertOutcome| match outcome {
             InsertOutcome::Inserted => "ok",
             InsertOutcome::TokenTaken => "token_taken",
+            InsertOutcome::OutOfReach => "out_of_reach",
         };
         self.observed(
             "insert",
@@ -104,6 +107,10 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
 
     fn now(&self) -> OffsetDateTime {
         self.inner.now()
+    }
+
+    fn is_in_parts(&self) -> bool {
+        self.inner.is_in_parts()
     }
 
     async fn close(&self) {

@@ -11,7 +11,11 @@ use crate::{
 
 /// How often a new token is drawn when a repository says that one is taken. A random collision
 /// is out of reach; a second one means that the repository is broken.
-const MAX_TOKEN_DRAWS: usize = 3;
+const MAX_TAKEN_TOKENS: usize = 3;
+
+/// How often a new token is drawn for a store that is in parts. With a third of them away, not
+/// one session in ten million fails for that.
+const MAX_TOKEN_DRAWS: usize = 16;
 
 /// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl.
 ///
@@ -89,6 +93,7 @@ impl<R: SessionRepository> SessionManager<R> {
             absolute_end,
         };
         let ttl = self.policy.initial_ttl();
+        let mut taken = 0;
         for _ in 0..MAX_TOKEN_DRAWS {
             let token = SessionToken::generate_as(self.token_format);
             match self.repository.insert(&token, &session, ttl).await? {
@@ -106,12 +111,18 @@ impl<R: SessionRepository> SessionManager<R> {
                         expires_at,
                     });
                 }
+                InsertOutcome::OutOfReach => {}
                 InsertOutcome::TokenTaken => {
                     tracing::warn!(token_prefix = %token.prefix(), "New session token was taken");
+                    taken += 1;
+                    if taken == MAX_TAKEN_TOKENS {
+                        let reason = "every new token is said to be taken";
+                        return Err(RepositoryError::unavailable(reason).into());
+                    }
                 }
             }
         }
-        Err(RepositoryError::unavailable("every new token is said to be taken").into())
+        Err(RepositoryError::unavailable("every part of the store that was tried is away").into())
     }
 
     /// Reads the session and starts its idle timeout anew. Logs `Session accessed` (debug) or

@@ -75,6 +75,12 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// The time on the store's clock, known without asking the store.
     fn now(&self) -> OffsetDateTime;
 
+    /// Whether the store is in parts that can be away one by one, as those of a Redis Cluster: then
+    /// a call that fails says nothing of the store as a whole, and [`ping`](Self::ping) does.
+    fn is_in_parts(&self) -> bool {
+        false
+    }
+
     /// Takes leave of the store, within a bound of the adapter's own. Later calls may fail with
     /// `Unavailable`. Does nothing unless an adapter has something to leave.
     fn close(&self) -> impl Future<Output = ()> + Send {
@@ -90,6 +96,9 @@ pub enum InsertOutcome {
     Inserted,
     /// There was a record under this token already; nothing was changed.
     TokenTaken,
+    /// The part of the store where a session with this token would stand is away, and others, for
+    /// other tokens, are not; nothing was changed. For stores that are in parts.
+    OutOfReach,
 }
 
 /// What [`SessionRepository::peek`] saw.
@@ -141,6 +150,10 @@ impl<R: SessionRepository> SessionRepository for Arc<R> {
 
     fn now(&self) -> OffsetDateTime {
         R::now(self)
+    }
+
+    fn is_in_parts(&self) -> bool {
+        R::is_in_parts(self)
     }
 
     fn close(&self) -> impl Future<Output = ()> + Send {

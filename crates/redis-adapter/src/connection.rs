@@ -5,6 +5,7 @@ mod advice;
 mod backoff;
 mod breaker;
 mod client;
+mod sentinels;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use tee_session_domain::{RepositoryError, StoreClock};
 use tokio::sync::watch;
 
 use self::breaker::Breaker;
-pub(crate) use self::client::{PROBE_KEY, probe_write};
+pub(crate) use self::client::{PROBE_KEY, ask, ask_once, probe_write};
 use crate::{RedisFault, RedisSettings};
 
 /// The client that commands go through; it carries the options that bound them.
@@ -93,15 +94,8 @@ impl Connection {
     }
 
     /// Notes what came of a command that was sent.
-    ///
-    /// In a cluster nothing is noted: one server's silence must not hold back what the others
-    /// would answer.
     pub(crate) fn note<T>(&self, result: &Result<T, RepositoryError>) {
-        if self.shared.settings.is_clustered() {
-            return;
-        }
-        let fault = result.as_ref().err().and_then(fault_of);
-        match fault {
+        match result.as_ref().err().and_then(RedisFault::of) {
             Some(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
                 self.shared.breaker.note_silence();
             }
@@ -130,12 +124,4 @@ impl Connection {
         let closed = link.wait_for(|link| *link == Link::Closed);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT * 2, closed).await;
     }
-}
-
-/// What Redis or the way to it did wrong.
-fn fault_of(error: &RepositoryError) -> Option<&RedisFault> {
-    let RepositoryError::Unavailable { source } = error else {
-        return None;
-    };
-    source.downcast_ref()
 }

@@ -44,6 +44,16 @@ pub enum RedisFault {
         /// The first word of the reply.
         code: String,
     },
+    /// The server belongs to a cluster, and the key is another one's. Nothing was carried out.
+    #[error("{command} was redirected to {to}, as a Redis Cluster does")]
+    Redirected {
+        /// The command.
+        command: &'static str,
+        /// Where it belongs, as `host:port`.
+        to: String,
+        /// Only this time, after ASKING: the key's hash slot is on its way there.
+        is_ask: bool,
+    },
     /// Redis answered with something that the command does not answer with.
     #[error("{command} got an answer of an unexpected type from Redis")]
     Unexpected {
@@ -54,6 +64,13 @@ pub enum RedisFault {
 
 impl RedisFault {
     pub(crate) fn new(command: &'static str, error: &FredError) -> Self {
+        if let Some((to, is_ask)) = redirection(error.details()) {
+            return Self::Redirected {
+                command,
+                to,
+                is_ask,
+            };
+        }
         if let Some(code) = reply_code(error.details()) {
             return Self::Refused {
                 command,
@@ -76,6 +93,14 @@ impl RedisFault {
             },
         }
     }
+
+    /// What Redis or the way to it did wrong, if that is what `error` tells.
+    pub(crate) fn of(error: &RepositoryError) -> Option<&Self> {
+        match error {
+            RepositoryError::Unavailable { source } => source.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// The one place that decides what a failed command means to the caller.
@@ -87,6 +112,18 @@ impl From<RedisFault> for RepositoryError {
             _ => Self::unavailable(fault),
         }
     }
+}
+
+/// `MOVED slot host:port` or `ASK slot host:port`.
+fn redirection(details: &str) -> Option<(String, bool)> {
+    let mut words = details.split_whitespace();
+    let is_ask = match words.next()? {
+        "MOVED" => false,
+        "ASK" => true,
+        _ => return None,
+    };
+    let to = words.nth(1)?;
+    Some((to.to_owned(), is_ask))
 }
 
 /// The code that begins an error reply: a word of capital letters.

@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
+mod cluster;
 mod connection;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod pool;
 mod record;
 mod repository;
+mod servers;
 mod settings;
 mod tls;
 

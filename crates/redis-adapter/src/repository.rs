@@ -3,28 +3,21 @@
 mod commands;
 mod migration;
 
-use std::{
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use fred::types::Key;
-use futures_util::future::{join, join_all};
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
     StoreClock,
 };
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::{
-    RedisFault, RedisSettings, StorageFormat,
-    connection::{Connection, PROBE_KEY, probe_write},
+    RedisSettings, StorageFormat,
+    pool::{Call, Via},
     record::Slot,
+    servers::Servers,
 };
 
 /// Sessions in Redis. Clones share their connections.
@@ -50,17 +43,15 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct RedisRepository {
-    connections: Arc<[Connection]>,
-    next: Arc<AtomicUsize>,
+    servers: Servers,
     clock: Arc<StoreClock>,
     command_timeout: Duration,
     format: StorageFormat,
     accept_plain: bool,
-    is_clustered: bool,
 }
 
 impl RedisRepository {
-    /// A repository with one connection: for a runtime with one thread, such as an Actix
+    /// A repository with one connection (to each primary of a cluster): for a runtime with one thread, such as an Actix
     /// worker's, where it spares the wake-ups between threads that a shared one costs.
     ///
     /// # Panics
@@ -70,24 +61,20 @@ impl RedisRepository {
         Self::connect_pool(settings, 1)
     }
 
-    /// A repository that threads share, with `size` connections (at least one; two to four are
-    /// plenty, since commands of concurrent calls travel together).
+    /// A repository that threads share, with `size` connections, to each primary of a cluster (at
+    /// least one; two to four are plenty, since commands of concurrent calls travel together).
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
     pub fn connect_pool(settings: &RedisSettings, size: usize) -> Self {
         let clock = Arc::new(StoreClock::from_system());
-        let connections =
-            (0..size.max(1)).map(|_| Connection::open(settings.clone(), Arc::clone(&clock)));
         Self {
-            connections: connections.collect(),
-            next: Arc::default(),
+            servers: Servers::open(settings, size, &clock),
             clock,
             command_timeout: settings.command_timeout,
             format: settings.storage_format,
             accept_plain: settings.accept_plain,
-            is_clustered: settings.is_clustered(),
         }
     }
 
@@ -97,42 +84,41 @@ impl RedisRepository {
     /// `Unavailable` when that took longer than `within`, or the repository was closed. It goes
     /// on trying all the same.
     pub async fn wait_until_connected(&self, within: Duration) -> Result<(), RepositoryError> {
-        let all = join_all(
-            self.connections
-                .iter()
-                .map(Connection::wait_until_connected),
-        );
-        match timeout(within, all).await {
-            Ok(up) if up.iter().all(|up| *up) => Ok(()),
-            _ => Err(RedisFault::NotConnected { command: "PING" }.into()),
-        }
+        self.servers.wait_until_connected(within).await
     }
 
-    /// The next connection in turn, or another one if that is down or silent.
-    fn connection(&self) -> &Connection {
-        let first = match self.connections.len() {
-            1 => 0,
-            connections => self.next.fetch_add(1, Ordering::Relaxed) % connections,
-        };
-        let (before, from) = self.connections.split_at(first);
-        from.iter()
-            .chain(before)
-            .find(|connection| connection.serves())
-            .unwrap_or(&self.connections[first])
+    /// A call that begins now. It may take several round trips; all of them together are bounded
+    /// by the time of one command.
+    fn call(&self, command: &'static str) -> Call {
+        Call::new(command, Instant::now() + self.command_timeout)
     }
 
-    /// Bounds a whole call, which may take several round trips, by the time of one command, and
-    /// lets its connection know what came of it.
-    async fn in_time<T>(
+    async fn slide(
         &self,
-        connection: &Connection,
-        command: &'static str,
-        call: Pin<&mut (impl Future<Output = Result<T, RepositoryError>> + Send)>,
-    ) -> Result<T, RepositoryError> {
-        let answered = timeout(self.command_timeout, call).await;
-        let result = answered.unwrap_or_else(|_| Err(RedisFault::TimedOut { command }.into()));
-        connection.note(&result);
-        result
+        slot: &Slot,
+        call: Call,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        let slide = |via: Via| async move { commands::slide(&via, slot, ttl).await };
+        self.servers.call(slot.key(), call, slide).await
+    }
+
+    async fn look(
+        &self,
+        slot: &Slot,
+        call: Call,
+    ) -> Result<Option<PeekedSession>, RepositoryError> {
+        let peek = |via: Via| async move { commands::peek(&via, slot).await };
+        self.servers.call(slot.key(), call, peek).await
+    }
+
+    async fn delete(&self, slots: &[&Slot], call: Call) -> Result<bool, RepositoryError> {
+        let keys = || slots.iter().map(|slot| slot.key().clone()).collect();
+        let delete = |via: Via| {
+            let keys = keys();
+            async move { commands::delete(&via, keys).await }
+        };
+        self.servers.call(slots[0].key(), call, delete).await
     }
 
     fn places(&self, token: &SessionToken) -> Places {
@@ -175,12 +161,13 @@ impl SessionRepository for RedisRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
-        let connection = self.connection();
-        let client = connection.client("SET")?;
-        let call = pin!(async {
-            commands::insert(&client, &Slot::new(self.format, token), session, ttl).await
-        });
-        self.in_time(connection, "SET", call).await
+        let slot = &Slot::new(self.format, token);
+        if self.servers.is_out_of_reach(slot.key()) {
+            return Ok(InsertOutcome::OutOfReach);
+        }
+        let call = self.call("SET");
+        let insert = |via: Via| async move { commands::insert(&via, slot, session, ttl).await };
+        self.servers.call(slot.key(), call, insert).await
     }
 
     /// One round trip, but for what stands in the other format.
@@ -189,77 +176,61 @@ impl SessionRepository for RedisRepository {
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let connection = self.connection();
-        let client = connection.client("GET")?;
-        let call = pin!(async {
-            let (first, second) = match self.places(token) {
-                Places::One(slot) => (slot, None),
-                Places::PlainElseSealed { plain, sealed } => (plain, Some(sealed)),
-                Places::Moving { plain, sealed } => {
-                    return Box::pin(migration::slide(&client, &plain, &sealed, ttl)).await;
+        let call = self.call("GET");
+        match &self.places(token) {
+            Places::One(slot) => self.slide(slot, call, ttl).await,
+            Places::PlainElseSealed { plain, sealed } => {
+                match self.slide(plain, call, ttl).await? {
+                    None => Box::pin(self.slide(sealed, call, ttl)).await,
+                    found => Ok(found),
                 }
-            };
-            match (commands::slide(&client, &first, ttl).await?, second) {
-                (None, Some(second)) => Box::pin(commands::slide(&client, &second, ttl)).await,
-                (found, _) => Ok(found),
             }
-        });
-        self.in_time(connection, "GET", call).await
+            Places::Moving { plain, sealed } => {
+                let slide = |via: Via| async move {
+                    Box::pin(migration::slide(&via, plain, sealed, ttl)).await
+                };
+                self.servers.call(plain.key(), call, slide).await
+            }
+        }
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let connection = self.connection();
-        let client = connection.client("GET")?;
-        let call = pin!(async {
-            let (first, second) = match self.places(token) {
-                Places::One(slot) => (slot, None),
-                Places::PlainElseSealed { plain, sealed } => (plain, Some(sealed)),
-                Places::Moving { plain, sealed } => {
-                    return Box::pin(migration::peek(&client, &plain, &sealed)).await;
-                }
-            };
-            match (commands::peek(&client, &first).await?, second) {
-                (None, Some(second)) => Box::pin(commands::peek(&client, &second)).await,
-                (found, _) => Ok(found),
+        let call = self.call("GET");
+        match &self.places(token) {
+            Places::One(slot) => self.look(slot, call).await,
+            Places::PlainElseSealed { plain, sealed } => match self.look(plain, call).await? {
+                None => Box::pin(self.look(sealed, call)).await,
+                found => Ok(found),
+            },
+            Places::Moving { plain, sealed } => {
+                let peek =
+                    |via: Via| async move { Box::pin(migration::peek(&via, plain, sealed)).await };
+                self.servers.call(plain.key(), call, peek).await
             }
-        });
-        self.in_time(connection, "GET", call).await
+        }
     }
 
     /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
     /// where no session moves.
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        let connection = self.connection();
-        let client = connection.client("DEL")?;
-        let call = pin!(async {
-            match self.places(token) {
-                Places::One(slot) => commands::delete(&client, vec![slot.key().clone()]).await,
-                Places::PlainElseSealed { plain, sealed } if self.is_clustered => {
-                    let plain = vec![plain.key().clone()];
-                    let plain = Box::pin(commands::delete(&client, plain)).await?;
-                    let sealed = vec![sealed.key().clone()];
-                    Ok(Box::pin(commands::delete(&client, sealed)).await? || plain)
-                }
-                Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
-                    let both = vec![plain.key().clone(), sealed.key().clone()];
-                    Box::pin(commands::delete(&client, both)).await
-                }
+        let call = self.call("DEL");
+        match &self.places(token) {
+            Places::One(slot) => self.delete(&[slot], call).await,
+            Places::PlainElseSealed { plain, sealed } if self.servers.is_clustered() => {
+                let plain = Box::pin(self.delete(&[plain], call)).await?;
+                Ok(Box::pin(self.delete(&[sealed], call)).await? || plain)
             }
-        });
-        self.in_time(connection, "DEL", call).await
+            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
+                Box::pin(self.delete(&[plain, sealed], call)).await
+            }
+        }
     }
 
-    /// Asks for what requests need, a read and a write, where no session stands.
+    /// Asks for what requests need, a read and a write, where no session stands. A cluster serves
+    /// when one of its primaries does.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let connection = self.connection();
-        let client = connection.client_to_probe("GET")?;
-        let call = pin!(async {
-            let key = Key::from_static_str(PROBE_KEY);
-            let (read, write) = join(commands::get(&client, &key), probe_write(&client)).await;
-            read?;
-            Ok(write?)
-        });
-        self.in_time(connection, "GET", call).await
+        let probe = |via: Via, key: Key| async move { commands::probe(&via, &key).await };
+        self.servers.probe(self.call("GET"), probe).await
     }
 
     /// The clock of Redis, as its last heartbeat told it.
@@ -267,8 +238,12 @@ impl SessionRepository for RedisRepository {
         self.clock.now()
     }
 
+    fn is_in_parts(&self) -> bool {
+        self.servers.is_clustered()
+    }
+
     /// Ends within about a second, whatever Redis does.
     async fn close(&self) {
-        join_all(self.connections.iter().map(Connection::close)).await;
+        self.servers.close().await;
     }
 }

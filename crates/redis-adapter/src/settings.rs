@@ -4,12 +4,12 @@ use std::{fmt, time::Duration};
 
 use fred::{
     error::{Error as FredError, ErrorKind},
-    types::config::{Config, ServerConfig},
+    types::config::{Config, Server, ServerConfig},
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{RedisTls, RedisTlsError, StorageFormat};
+use crate::{RedisTls, RedisTlsError, StorageFormat, address::Address};
 
 /// URL schemes: what each stands for is in the crate's README.
 const SCHEMES: [&str; 7] = [
@@ -42,6 +42,8 @@ pub struct RedisSettings {
     pub(crate) command_timeout: Duration,
     pub(crate) storage_format: StorageFormat,
     pub(crate) accept_plain: bool,
+    /// It keeps a part of the keys, and says so when it is asked for another.
+    pub(crate) is_cluster_node: bool,
 }
 
 impl RedisSettings {
@@ -75,6 +77,7 @@ impl RedisSettings {
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
             storage_format: StorageFormat::default(),
             accept_plain: false,
+            is_cluster_node: false,
         })
     }
 
@@ -121,6 +124,32 @@ impl RedisSettings {
 
     pub(crate) fn is_clustered(&self) -> bool {
         self.server.server.is_clustered()
+    }
+
+    /// Whom it leads to, for the log: never with a password.
+    pub(crate) fn server_name(&self) -> String {
+        match &self.server.server {
+            ServerConfig::Centralized { server } => format!("{}:{}", server.host, server.port),
+            ServerConfig::Unix { path } => path.display().to_string(),
+            ServerConfig::Sentinel { service_name, .. } => service_name.clone(),
+            ServerConfig::Clustered { .. } => "cluster".to_owned(),
+        }
+    }
+
+    /// The same for one server of a cluster.
+    pub(crate) fn for_cluster_node(&self, address: &Address) -> Self {
+        let mut node = self.for_server(address);
+        node.is_cluster_node = true;
+        node
+    }
+
+    /// The same for one server of those that the URL leads to.
+    pub(crate) fn for_server(&self, address: &Address) -> Self {
+        let mut one = self.clone();
+        one.server.server = ServerConfig::Centralized {
+            server: Server::new(address.host.as_str(), address.port),
+        };
+        one
     }
 }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`TestRedis`] | a real Redis, found in the order that its documentation gives |
 //! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
+//! | [`RedisCluster`] | a Redis Cluster of such processes, with slots that move |
+//! | [`RedisSentinels`] | a primary, its replicas, and three sentinels that watch them |
 //! | [`RedisMonitor`] | what a listener at the server hears |
 //! | [`TestAuthority`] | certificates that it issues, as files |
 //! | [`FaultProxy`] | a TCP connection that the test can cut, delay, stall, swallow, reset or garble |
@@ -18,8 +20,10 @@
 mod captured_logs;
 mod eventually;
 mod fault_proxy;
+mod redis_cluster;
 mod redis_monitor;
 mod redis_process;
+mod redis_sentinels;
 mod test_authority;
 mod test_redis;
 
@@ -27,8 +31,10 @@ pub use self::{
     captured_logs::CapturedLogs,
     eventually::eventually,
     fault_proxy::{Fault, FaultProxy},
+    redis_cluster::RedisCluster,
     redis_monitor::RedisMonitor,
     redis_process::RedisProcess,
+    redis_sentinels::RedisSentinels,
     test_authority::{IssuedCertificate, TestAuthority},
     test_redis::TestRedis,
 };

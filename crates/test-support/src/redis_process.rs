@@ -26,7 +26,10 @@ use tokio::{
 
 use crate::{RedisMonitor, TestAuthority, eventually};
 
-const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
+pub(crate) const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
+
+/// Its configuration, if it has one of its own.
+const CONFIGURATION: &str = "redis.conf";
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,10 +37,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// temporary folder; it ends with the value.
 pub struct RedisProcess {
     port: u16,
-    tls_port: Option<u16>,
+    ports: Ports,
     folder: TempDir,
     options: Vec<String>,
     process: Option<Child>,
+}
+
+/// What else it listens on.
+#[derive(Clone, Copy, Default)]
+struct Ports {
+    tls: Option<u16>,
+    /// The bus of a cluster.
+    bus: Option<u16>,
 }
 
 impl RedisProcess {
@@ -48,7 +59,23 @@ impl RedisProcess {
 
     /// Starts one with these options of its command line.
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_on_ports(options, false).await
+        Self::start_on_ports(None, options, Ports::default).await
+    }
+
+    /// Starts a server of a cluster that is yet to be made; see [`RedisCluster`].
+    ///
+    /// [`RedisCluster`]: crate::RedisCluster
+    pub(crate) async fn start_for_cluster(options: &[&str]) -> Self {
+        let ports = || Ports {
+            bus: Some(free_port()),
+            ..Ports::default()
+        };
+        Self::start_on_ports(None, options, ports).await
+    }
+
+    /// Starts a sentinel with this configuration, which it goes on writing itself.
+    pub(crate) async fn start_sentinel(configuration: &str) -> Self {
+        Self::start_on_ports(Some(configuration), &["--sentinel"], Ports::default).await
     }
 
     /// Starts one without persistence that speaks TLS as well, on a port of its own, with
@@ -66,15 +93,28 @@ impl RedisProcess {
             path(&server.private_key_file),
         ];
         let files: Vec<_> = files.iter().map(String::as_str).collect();
-        Self::start_on_ports(&[WITHOUT_PERSISTENCE.as_slice(), &files].concat(), true).await
+        let options = [WITHOUT_PERSISTENCE.as_slice(), &files].concat();
+        let ports = || Ports {
+            tls: Some(free_port()),
+            ..Ports::default()
+        };
+        Self::start_on_ports(None, &options, ports).await
     }
 
-    async fn start_on_ports(options: &[&str], with_tls: bool) -> Self {
+    async fn start_on_ports(
+        configuration: Option<&str>,
+        options: &[&str],
+        ports: impl Fn() -> Ports,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        if let Some(configuration) = configuration {
+            std::fs::write(folder.path().join(CONFIGURATION), configuration)
+                .expect("the folder can be written");
+        }
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self {
             port: 0,
-            tls_port: None,
+            ports: Ports::default(),
             folder,
             options,
             process: None,
@@ -82,7 +122,7 @@ impl RedisProcess {
         // Between choosing a port and using it, somebody else may take it.
         for _ in 0..5 {
             server.port = free_port();
-            server.tls_port = with_tls.then(free_port);
+            server.ports = ports();
             if server.try_start_again().await {
                 return server;
             }
@@ -102,6 +142,17 @@ impl RedisProcess {
         version.is_ok_and(|output| output.status.success())
     }
 
+    /// The port that the other servers of its cluster speak to.
+    pub(crate) fn bus_port(&self) -> u16 {
+        self.ports.bus.expect("it was started for a cluster")
+    }
+
+    /// Whether its process is there, paused or not.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -111,7 +162,7 @@ impl RedisProcess {
     /// Its URL over TLS, database 0, for a user with a password (`user:password@`, or nothing).
     #[must_use]
     pub fn tls_url(&self, credentials: &str) -> String {
-        let port = self.tls_port.expect("it was started with TLS");
+        let port = self.ports.tls.expect("it was started with TLS");
         format!("rediss://{credentials}127.0.0.1:{port}/0")
     }
 
@@ -123,7 +174,8 @@ impl RedisProcess {
 
     /// A client of its own, to look at what is stored.
     pub async fn client(&self) -> Client {
-        connected_client(&self.url()).await
+        // Without a database: a sentinel has none.
+        connected_client(&format!("redis://127.0.0.1:{}", self.port)).await
     }
 
     /// Sends any command and gives its reply (`CONFIG SET maxmemory 1`, ...).
@@ -193,14 +245,19 @@ impl RedisProcess {
     }
 
     async fn try_start_again(&mut self) -> bool {
+        let configuration = self.folder.path().join(CONFIGURATION);
+        let more = [
+            ("--tls-port", self.ports.tls),
+            ("--cluster-port", self.ports.bus),
+        ];
+        let more = more
+            .into_iter()
+            .filter_map(|(name, port)| Some([name.to_owned(), port?.to_string()]));
         let process = Command::new("redis-server")
+            .args(configuration.exists().then_some(configuration))
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--logfile", "redis.log", "--daemonize", "no"])
-            .args(
-                self.tls_port
-                    .iter()
-                    .flat_map(|port| ["--tls-port".to_owned(), port.to_string()]),
-            )
+            .args(more.flatten())
             .args(&self.options)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())

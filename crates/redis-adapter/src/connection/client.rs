@@ -7,26 +7,26 @@ use fred::{
     error::Error as FredError,
     interfaces::{ClientLike, KeysInterface},
     types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Version,
+        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key, Value, Version,
         config::{
-            ConnectionConfig, Options, PerformanceConfig, ReconnectError, ServerConfig, TcpConfig,
-            TlsConnector, UnresponsiveConfig,
+            ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig, TlsConnector,
+            UnresponsiveConfig,
         },
     },
 };
 use socket2::TcpKeepalive;
 use time::OffsetDateTime;
 
-use super::LiveClient;
-use crate::{RedisFault, RedisSettings, RedisTlsError};
+use super::{LiveClient, sentinels::Sentinels};
+use crate::{RedisFault, RedisSettings, RedisTlsError, address::Address};
 
 /// Bounds name resolution, TCP and TLS for one server.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Bounds each command of the handshake (AUTH, SELECT, INFO, ROLE, CLUSTER SLOTS).
+/// Bounds each command of the handshake (AUTH, SELECT, CLIENT ID, INFO).
 const HANDSHAKE_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bounds a whole attempt, which may ask several sentinels or cluster nodes one by one.
+/// Bounds a whole attempt to connect to one server.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// The kernel gives up on a peer that acknowledges nothing for so long.
@@ -42,6 +42,23 @@ pub(crate) const PROBE_KEY: &str = "session:-probe-";
 pub(super) struct Established {
     pub(super) client: LiveClient,
     pub(super) task: ClientTask,
+    /// Whom it is connected to, for the log.
+    pub(super) server: String,
+    /// Who knows when another server is the primary.
+    pub(super) watch: Option<PrimaryWatch>,
+}
+
+/// The sentinels, and the primary that they named.
+pub(super) struct PrimaryWatch {
+    sentinels: Sentinels,
+    named: Address,
+}
+
+impl PrimaryWatch {
+    /// Ends when they name another one.
+    pub(super) async fn until_another(&mut self) -> Address {
+        self.sentinels.until_another(&self.named).await
+    }
 }
 
 /// fred's task behind a client. It holds the sockets and the commands in flight: all of them
@@ -61,6 +78,59 @@ impl Drop for ClientTask {
 /// of a client ends as soon as its connection does, commands in flight fail at once, and the
 /// supervisor makes a new client that resolves names and asks sentinels anew.
 pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, ConnectFault> {
+    let Some(mut sentinels) = Sentinels::of(settings) else {
+        return establish_with(settings, None).await;
+    };
+    let named = sentinels.primary().await?;
+    let settings = settings.for_server(&named);
+    establish_with(&settings, Some(PrimaryWatch { sentinels, named })).await
+}
+
+async fn establish_with(
+    settings: &RedisSettings,
+    watch: Option<PrimaryWatch>,
+) -> Result<Established, ConnectFault> {
+    let (client, task) = connect(settings).await?;
+    check_version(&client)?;
+    let options = Options {
+        timeout: Some(settings.command_timeout),
+        // Only while the task runs: once it has ended, fred takes commands and never answers.
+        fail_fast: true,
+        // A replayed write could answer for its own first attempt.
+        max_attempts: Some(1),
+        ..Options::default()
+    };
+    let client = client.with_options(&options);
+    if !settings.is_cluster_node {
+        check_primary(&client).await?;
+    }
+    Ok(Established {
+        client,
+        task,
+        server: settings.server_name(),
+        watch,
+    })
+}
+
+/// Connects, asks one thing, and leaves.
+pub(crate) async fn ask_once(
+    settings: &RedisSettings,
+    command: CustomCommand,
+    argument: &'static str,
+) -> Result<Value, ConnectFault> {
+    let (client, _task) = connect(settings).await?;
+    let patient = client.with_options(&Options {
+        timeout: Some(HANDSHAKE_COMMAND_TIMEOUT),
+        ..Options::default()
+    });
+    let answer = patient.custom(command, vec![argument]).await;
+    answer.map_err(|error| fault(&error))
+}
+
+/// One attempt to connect to one server.
+pub(super) async fn connect(
+    settings: &RedisSettings,
+) -> Result<(Client, ClientTask), ConnectFault> {
     let client = build(settings)?;
     let mut task = ClientTask(client.connect());
     // Commands wait until the attempt is through, so the first answer is the proof.
@@ -76,19 +146,7 @@ pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, C
             Ok(Ok(())) | Err(_) => ConnectFault::Ended,
         }),
     }
-    check_version(&client)?;
-    let options = Options {
-        timeout: Some(settings.command_timeout),
-        // Only while the task runs: once it has ended, fred takes commands and never answers.
-        fail_fast: true,
-        // A replayed write could answer for its own first attempt. Redirections in a cluster
-        // count as attempts, and fred ends its task when it runs out of them there.
-        max_attempts: Some(if settings.is_clustered() { 3 } else { 1 }),
-        ..Options::default()
-    };
-    let client = client.with_options(&options);
-    check_primary(&client).await?;
-    Ok(Established { client, task })
+    Ok((client, task))
 }
 
 fn build(settings: &RedisSettings) -> Result<Client, ConnectFault> {
@@ -99,22 +157,12 @@ fn build(settings: &RedisSettings) -> Result<Client, ConnectFault> {
     }
     // One attempt, then an answer: the supervisor decides about the next one.
     server.fail_fast = true;
-    // fred asks hosts in their order: a hung one must not be the first each time.
-    if let ServerConfig::Sentinel { hosts, .. } | ServerConfig::Clustered { hosts, .. } =
-        &mut server.server
-    {
-        fastrand::shuffle(hosts);
-    }
     let mut builder = Builder::from_config(server);
     builder.set_connection_config(ConnectionConfig {
         connection_timeout: CONNECT_TIMEOUT,
         internal_command_timeout: HANDSHAKE_COMMAND_TIMEOUT,
         // A full bounded queue swallows fred's own messages and ends its task unseen.
         max_command_buffer_len: 0,
-        // fred writes ASKING between commands in flight and takes the next reply for its own:
-        // from then on every reply on that connection answers somebody else's command. Without
-        // redirections it never does; a slot on the move is unavailable for that time.
-        max_redirections: 0,
         reconnect_on_auth_error: true,
         // The watchdog of the supervisor does this job: fred's looks away while it writes.
         unresponsive: UnresponsiveConfig {
@@ -160,19 +208,25 @@ fn check_version(client: &Client) -> Result<(), ConnectFault> {
 /// Refuses a server that takes no writes now (a replica, one that is loading): what it would
 /// answer to reads may be stale. A missing permission is for the requests to tell.
 async fn check_primary(client: &LiveClient) -> Result<(), ConnectFault> {
-    match probe_write(client).await {
+    match probe_write(client, &Key::from_static_str(PROBE_KEY)).await {
         Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => Ok(()),
         probed => probed.map_err(ConnectFault::Redis),
     }
 }
 
-/// A write that changes nothing: replicas refuse it.
-pub(crate) async fn probe_write(client: &LiveClient) -> Result<(), RedisFault> {
+/// A write that changes nothing, where no session stands: replicas refuse it.
+pub(crate) async fn probe_write(client: &LiveClient, key: &Key) -> Result<(), RedisFault> {
     client
-        .expire::<i64, _>(PROBE_KEY, 1, Some(ExpireOptions::XX))
+        .expire::<i64, _>(key.clone(), 1, Some(ExpireOptions::XX))
         .await
         .map(drop)
         .map_err(|error| RedisFault::new("EXPIRE", &error))
+}
+
+/// Announces, to a server that is taking over a hash slot, a command about one of its keys.
+pub(crate) async fn ask(client: &LiveClient) -> Result<(), FredError> {
+    let asking = CustomCommand::new_static("ASKING", ClusterHash::Random, false);
+    client.custom(asking, Vec::<String>::new()).await
 }
 
 /// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
@@ -201,13 +255,15 @@ pub(super) async fn server_time(
 
 /// Why an attempt to connect failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectFault {
+pub(crate) enum ConnectFault {
     #[error(transparent)]
     Redis(RedisFault),
     #[error(transparent)]
     Tls(RedisTlsError),
     #[error("the connection ended before it was ready")]
     Ended,
+    #[error("the sentinels know no primary of the name sentinelServiceName")]
+    UnknownService,
     #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]
     TooOld { version: Version },
 }

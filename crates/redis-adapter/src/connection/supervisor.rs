@@ -1,6 +1,6 @@
 //! The task that makes a connection, watches it, and makes it anew.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use fred::{clients::Client, interfaces::ClientLike};
 use tokio::{
@@ -11,9 +11,9 @@ use tokio::{
 use super::{
     CLOSE_TIMEOUT, Link, LiveClient, Shared, advice,
     backoff::Backoff,
-    client::{ClientTask, ConnectFault, Established, establish, server_time},
+    client::{ClientTask, ConnectFault, Established, PrimaryWatch, establish, server_time},
 };
-use crate::RedisFault;
+use crate::{RedisFault, address::Address};
 
 /// How often a connection is asked for a sign of life, and the store for its time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,22 +40,23 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             () = stop_requested(&mut stopped) => break,
         };
         match attempt {
-            Ok(Established { client, task }) => {
+            Ok(established) => {
                 let since = Instant::now();
-                let end = serve(&shared, client, task, &mut stopped).await;
+                let server = established.server.clone();
+                let end = serve(&shared, established, &mut stopped).await;
                 shared.client.store(None);
                 if let End::Stopped { client, task } = end {
                     leave(&client, task).await;
                     break;
                 }
                 shared.link.send_replace(Link::Down);
-                tracing::warn!(reason = %end, "Redis connection lost");
+                tracing::warn!(server, reason = %end, "Redis connection lost");
                 failures = FailureLog::default();
                 if since.elapsed() >= STABLE_AFTER {
                     backoff = Backoff::new();
                 }
             }
-            Err(fault) => failures.log(&fault),
+            Err(fault) => failures.log(&shared.settings.server_name(), &fault),
         }
         tokio::select! {
             () = sleep(backoff.next_pause()) => {}
@@ -68,17 +69,23 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
 /// Publishes the client and watches over it until its end.
 async fn serve(
     shared: &Shared,
-    client: LiveClient,
-    mut task: ClientTask,
+    established: Established,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
+    let Established {
+        client,
+        mut task,
+        server,
+        watch,
+    } = established;
+    let mut another = pin!(until_another_primary(watch));
     // The store's time is known before the first command can need it.
     let mut silent = u32::from(!heartbeat(shared, &client).await);
     // What an earlier client's commands met says nothing of this one.
     shared.breaker.note_answer();
     shared.client.store(Some(Arc::new(client.clone())));
     shared.link.send_replace(Link::Up);
-    tracing::info!("Redis connection established");
+    tracing::info!(server, "Redis connection established");
     let advised = client.clone();
     tokio::spawn(async move { advice::give(&advised).await });
     let mut beats = interval(HEARTBEAT_INTERVAL);
@@ -89,6 +96,7 @@ async fn serve(
         let alive = tokio::select! {
             ended = &mut task.0 => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped { client, task },
+            primary = &mut another => return End::Replaced(primary),
             alive = async {
                 tokio::select! {
                     _ = beats.tick() => {}
@@ -129,6 +137,14 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
     }
 }
 
+/// Ends when the sentinels, if there are any, name another primary.
+async fn until_another_primary(watch: Option<PrimaryWatch>) -> Address {
+    match watch {
+        Some(mut watch) => watch.until_another().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes leave of Redis; what is left of the client ends with its task.
 async fn leave(client: &LiveClient, mut task: ClientTask) {
     let farewell = async {
@@ -154,6 +170,8 @@ enum End {
     },
     /// Nothing came back from the store.
     Silent,
+    /// The sentinels name another server the primary.
+    Replaced(Address),
     /// The connection broke, or the store sent an error that ends it.
     Broken(RedisFault),
     /// fred's task ended without a reason.
@@ -174,6 +192,7 @@ impl fmt::Display for End {
         match self {
             Self::Stopped { .. } => f.write_str("closed"),
             Self::Silent => f.write_str("no answer to several heartbeats"),
+            Self::Replaced(primary) => write!(f, "the sentinels name {primary} the primary"),
             Self::Broken(fault) => write!(f, "{fault}"),
             Self::Vanished => f.write_str("the client's task ended"),
         }
@@ -188,7 +207,7 @@ struct FailureLog {
 }
 
 impl FailureLog {
-    fn log(&mut self, fault: &ConnectFault) {
+    fn log(&mut self, server: &str, fault: &ConnectFault) {
         self.attempts += 1;
         let is_due = self
             .last_logged
@@ -196,6 +215,7 @@ impl FailureLog {
         if is_due {
             self.last_logged = Some(Instant::now());
             tracing::warn!(
+                server,
                 attempts = self.attempts,
                 reason = %fault,
                 "Redis connection attempt failed: trying again"

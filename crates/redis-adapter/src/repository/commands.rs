@@ -1,6 +1,6 @@
 //! What is done with one record in one place.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -10,21 +10,20 @@ use fred::{
 use futures_util::future::{join, join3};
 use tee_session_domain::{InsertOutcome, PeekedSession, RepositoryError, Session};
 
-use crate::{RedisFault, connection::LiveClient, record::Slot};
+use crate::{RedisFault, connection::probe_write, pool::Via, record::Slot};
 
 /// `SET key value EX ttl NX`.
 pub(super) async fn insert(
-    client: &LiveClient,
+    via: &Via,
     slot: &Slot,
     session: &Session,
     ttl: Duration,
 ) -> Result<InsertOutcome, RepositoryError> {
     let expiration = Some(Expiration::EX(whole_seconds(ttl)));
     let (key, value) = (slot.key().clone(), slot.encode(session));
-    let reply: Option<String> = client
-        .set(key, value, expiration, Some(SetOptions::NX), false)
-        .await
-        .map_err(|error| RedisFault::new("SET", &error))?;
+    let client = &via.client;
+    let set = pin!(client.set(key, value, expiration, Some(SetOptions::NX), false));
+    let reply: Option<String> = via.send("SET", set).await?;
     Ok(match reply {
         Some(_) => InsertOutcome::Inserted,
         None => InsertOutcome::TokenTaken,
@@ -32,25 +31,22 @@ pub(super) async fn insert(
 }
 
 /// `GET key`.
-pub(super) async fn get(client: &LiveClient, key: &Key) -> Result<Option<Bytes>, RedisFault> {
-    client
-        .get(key.clone())
-        .await
-        .map_err(|error| RedisFault::new("GET", &error))
+pub(super) async fn get(via: &Via, key: &Key) -> Result<Option<Bytes>, RedisFault> {
+    via.send("GET", pin!(via.client.get(key.clone()))).await
 }
 
 /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
 /// EXPIRE cannot bring back what is gone. `XX` leaves alone what has no expiry, since that may
 /// be somebody else's; a session without one gets it by a second EXPIRE.
 pub(super) async fn slide(
-    client: &LiveClient,
+    via: &Via,
     slot: &Slot,
     ttl: Duration,
 ) -> Result<Option<Session>, RepositoryError> {
     let key = slot.key();
     let (value, slid) = join(
-        get(client, key),
-        expire(client, key, ttl, Some(ExpireOptions::XX)),
+        get(via, key),
+        expire(via, key, ttl, Some(ExpireOptions::XX)),
     )
     .await;
     let (value, slid) = (value?, slid?);
@@ -58,26 +54,20 @@ pub(super) async fn slide(
         return Ok(None);
     };
     let session = slot.decode(&value)?;
-    let lives = slid || Box::pin(expire(client, key, ttl, None)).await?;
+    let lives = slid || Box::pin(expire(via, key, ttl, None)).await?;
     Ok(lives.then_some(session))
 }
 
 /// `GET key` and `PTTL key`, sent together with a write that changes nothing: a server that has
 /// become a replica refuses it, and its stale data is no answer.
-pub(super) async fn peek(
-    client: &LiveClient,
-    slot: &Slot,
-) -> Result<Option<PeekedSession>, RepositoryError> {
+pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>, RepositoryError> {
     /// What PTTL answers for a key that does not exist.
     const GONE: i64 = -2;
-    let pttl = async {
-        let pttl = client.pttl::<i64, Key>(slot.key().clone()).await;
-        pttl.map_err(|error| RedisFault::new("PTTL", &error))
-    };
+    let pttl = pin!(via.client.pttl::<i64, Key>(slot.key().clone()));
     let (value, pttl, written) = join3(
-        get(client, slot.key()),
-        pttl,
-        refused_by_replicas(client, slot.key()),
+        get(via, slot.key()),
+        via.send("PTTL", pttl),
+        refused_by_replicas(via, slot.key()),
     )
     .await;
     written?;
@@ -91,34 +81,36 @@ pub(super) async fn peek(
 }
 
 /// `PEXPIRE key 1 GT`: never shortens a life, and leaves alone what has no expiry.
-async fn refused_by_replicas(client: &LiveClient, key: &Key) -> Result<(), RedisFault> {
-    client
-        .pexpire::<i64, Key>(key.clone(), 1, Some(ExpireOptions::GT))
-        .await
-        .map(drop)
-        .map_err(|error| RedisFault::new("PEXPIRE", &error))
+async fn refused_by_replicas(via: &Via, key: &Key) -> Result<(), RedisFault> {
+    let options = Some(ExpireOptions::GT);
+    let pexpire = pin!(via.client.pexpire::<i64, Key>(key.clone(), 1, options));
+    via.send("PEXPIRE", pexpire).await.map(drop)
+}
+
+/// `EXPIRE key 1 XX` and `GET key` where no session stands: what requests need, a write that
+/// replicas refuse and a read.
+pub(super) async fn probe(via: &Via, key: &Key) -> Result<(), RepositoryError> {
+    let (read, written) = join(get(via, key), probe_write(&via.client, key)).await;
+    read?;
+    Ok(written?)
 }
 
 /// `DEL key...`; `true` when there was something.
-pub(super) async fn delete(client: &LiveClient, keys: Vec<Key>) -> Result<bool, RepositoryError> {
-    let deleted: i64 = client
-        .del(keys)
-        .await
-        .map_err(|error| RedisFault::new("DEL", &error))?;
+pub(super) async fn delete(via: &Via, keys: Vec<Key>) -> Result<bool, RepositoryError> {
+    let deleted: i64 = via.send("DEL", pin!(via.client.del(keys))).await?;
     Ok(deleted > 0)
 }
 
 /// `EXPIRE key ttl [XX]`; `false` when nothing was changed.
 async fn expire(
-    client: &LiveClient,
+    via: &Via,
     key: &Key,
     ttl: Duration,
     options: Option<ExpireOptions>,
 ) -> Result<bool, RedisFault> {
-    let changed: i64 = client
-        .expire(key.clone(), whole_seconds(ttl), options)
-        .await
-        .map_err(|error| RedisFault::new("EXPIRE", &error))?;
+    let client = &via.client;
+    let expire = pin!(client.expire(key.clone(), whole_seconds(ttl), options));
+    let changed: i64 = via.send("EXPIRE", expire).await?;
     Ok(changed > 0)
 }
 

@@ -4,7 +4,7 @@
 //! always read before the sealed one: whoever finds it empty because the session has just moved
 //! on finds it in the other.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use fred::{interfaces::LuaInterface, types::Value};
@@ -12,7 +12,7 @@ use futures_util::future::join;
 use tee_session_domain::{PeekedSession, RepositoryError, Session};
 
 use super::commands;
-use crate::{RedisFault, connection::LiveClient, record::Slot};
+use crate::{RedisFault, pool::Via, record::Slot};
 
 /// Moves a record from the plain key to the sealed one, with its remaining time to live, only
 /// if the plain value is still the one that was read: a logout in between stays one.
@@ -25,14 +25,14 @@ return redis.call('DEL', KEYS[1])";
 
 /// Slides the session wherever it stands, and seals it if it does not stand sealed yet.
 pub(super) async fn slide(
-    client: &LiveClient,
+    via: &Via,
     plain: &Slot,
     sealed: &Slot,
     ttl: Duration,
 ) -> Result<Option<Session>, RepositoryError> {
     let (plain_value, slid) = join(
-        commands::get(client, plain.key()),
-        commands::slide(client, sealed, ttl),
+        commands::get(via, plain.key()),
+        commands::slide(via, sealed, ttl),
     )
     .await;
     if let Some(session) = slid? {
@@ -43,7 +43,7 @@ pub(super) async fn slide(
     };
     let session = plain.decode(&plain_value)?;
     move_record(
-        client,
+        via,
         plain,
         plain_value,
         sealed,
@@ -52,20 +52,16 @@ pub(super) async fn slide(
     )
     .await?;
     // Moved by this call or by another; or gone, by a logout.
-    commands::slide(client, sealed, ttl).await
+    commands::slide(via, sealed, ttl).await
 }
 
 /// Looks at the session wherever it stands, and leaves it there.
 pub(super) async fn peek(
-    client: &LiveClient,
+    via: &Via,
     plain: &Slot,
     sealed: &Slot,
 ) -> Result<Option<PeekedSession>, RepositoryError> {
-    let (in_plain, in_sealed) = join(
-        commands::peek(client, plain),
-        commands::peek(client, sealed),
-    )
-    .await;
+    let (in_plain, in_sealed) = join(commands::peek(via, plain), commands::peek(via, sealed)).await;
     match in_sealed? {
         Some(peeked) => Ok(Some(peeked)),
         None => in_plain,
@@ -73,7 +69,7 @@ pub(super) async fn peek(
 }
 
 async fn move_record(
-    client: &LiveClient,
+    via: &Via,
     plain: &Slot,
     plain_value: Bytes,
     sealed: &Slot,
@@ -83,9 +79,6 @@ async fn move_record(
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
     let keys = vec![plain.key().clone(), sealed.key().clone()];
     let arguments: Vec<Value> = vec![plain_value.into(), sealed_value.into(), ttl.into()];
-    client
-        .eval::<i64, _, _, _>(MOVE, keys, arguments)
-        .await
-        .map(drop)
-        .map_err(|error| RedisFault::new("EVAL", &error))
+    let moved = pin!(via.client.eval::<i64, _, _, _>(MOVE, keys, arguments));
+    via.send("EVAL", moved).await.map(drop)
 }

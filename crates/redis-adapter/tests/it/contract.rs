@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tee_session_domain::contract::Harness;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
-use tee_session_test_support::TestRedis;
+use tee_session_test_support::{RedisCluster, TestRedis};
 use tokio::sync::Mutex;
 
 use crate::{connected_with, settings};
@@ -34,6 +34,52 @@ mod accepting_plain {
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
         harness = RealRedis::start(|settings| settings.accepting_plain().unwrap()).await,
+    }
+}
+
+mod clustered {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = Clustered::start().await,
+    }
+}
+
+struct Clustered {
+    cluster: Mutex<RedisCluster>,
+    repository: RedisRepository,
+}
+
+impl Clustered {
+    async fn start() -> Self {
+        let cluster = RedisCluster::start(2, 0).await;
+        let repository = connected_with(&settings(&cluster.url())).await;
+        Self {
+            cluster: Mutex::new(cluster),
+            repository,
+        }
+    }
+}
+
+impl Harness for Clustered {
+    type Repository = RedisRepository;
+
+    fn repository(&self) -> RedisRepository {
+        self.repository.clone()
+    }
+
+    /// As for one Redis.
+    async fn pass(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    async fn lose_store(&self) -> bool {
+        let mut cluster = self.cluster.lock().await;
+        for n in 0..2 {
+            cluster.node_mut(n).kill().await;
+        }
+        true
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod breaker;
+mod cluster;
 mod contract;
 mod faults;
 mod fleets;
@@ -16,6 +17,7 @@ mod network_faults;
 mod plain_records;
 mod python;
 mod sealed_records;
+mod sentinel;
 mod session_manager;
 mod tls;
 

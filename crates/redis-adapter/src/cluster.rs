@@ -1,0 +1,166 @@
+//! A cluster: the connections to each of its primaries, and the way of a key to its own.
+//!
+//! fred's own cluster client is not used. One primary that cannot be reached fails its look at
+//! the topology, and with that the commands for all the others; and it writes ASKING between
+//! commands in flight and takes the next reply for its own, so that from then on every reply on
+//! that connection answers somebody else's command. Here each primary has connections of its own,
+//! with a supervisor and a circuit breaker of their own, and redirections are ordinary answers.
+
+mod nodes;
+mod topology;
+mod watch;
+
+use std::sync::Arc;
+
+use fred::{types::Key, util::redis_keyslot};
+use futures_util::future::join_all;
+use tee_session_domain::{RepositoryError, StoreClock};
+use tokio::sync::{Notify, watch as channel};
+
+use self::nodes::Nodes;
+use crate::{
+    RedisFault, RedisSettings,
+    address::Address,
+    pool::{Call, Via},
+};
+
+/// A call follows so many redirections. One is usual while slots move, two when they move on.
+const MAX_REDIRECTIONS: usize = 5;
+
+/// A cluster whose topology is known and watched in the background. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    shared: Arc<Shared>,
+    /// `true` asks the watcher to end, and so does dropping the last sender.
+    stop: Arc<channel::Sender<bool>>,
+}
+
+/// What the watcher and the handles share.
+#[derive(Debug)]
+struct Shared {
+    settings: RedisSettings,
+    nodes: Nodes,
+    /// Somebody met something that a change of the topology would explain.
+    trouble: Notify,
+    /// Whether the topology has been seen.
+    is_known: channel::Sender<bool>,
+}
+
+impl Cluster {
+    /// Finds the cluster that `settings` name in the background, and opens `size` connections to
+    /// each of its primaries.
+    pub(crate) fn open(settings: RedisSettings, size: usize, clock: Arc<StoreClock>) -> Self {
+        let (stop, stopped) = channel::channel(false);
+        let shared = Arc::new(Shared {
+            nodes: Nodes::new(settings.clone(), size, clock),
+            settings,
+            trouble: Notify::new(),
+            is_known: channel::Sender::new(false),
+        });
+        tokio::spawn(watch::watch(Arc::clone(&shared), stopped));
+        Self {
+            shared,
+            stop: Arc::new(stop),
+        }
+    }
+
+    /// Makes a call about `key` at the primary that has it, wherever it has gone.
+    pub(crate) async fn call<T, F>(
+        &self,
+        key: &Key,
+        call: Call,
+        send: impl Fn(Via) -> F,
+    ) -> Result<T, RepositoryError>
+    where
+        F: Future<Output = Result<T, RepositoryError>>,
+    {
+        let found = self.shared.nodes.of_slot(redis_keyslot(key.as_bytes()));
+        let Some(mut node) = found else {
+            self.shared.trouble.notify_one();
+            let command = call.command;
+            return Err(RedisFault::NotConnected { command }.into());
+        };
+        let mut is_asking = false;
+        let mut redirections = 0;
+        loop {
+            let result = node.pool.call(call.asking(is_asking), &send).await;
+            let Some(fault) = result.as_ref().err().and_then(RedisFault::of) else {
+                return result;
+            };
+            let RedisFault::Redirected { to, is_ask, .. } = fault else {
+                self.shared.trouble.notify_one();
+                return result;
+            };
+            if !is_ask {
+                self.shared.trouble.notify_one();
+            }
+            let Some(to) = Address::parse(to, &node.address.host) else {
+                return result;
+            };
+            redirections += 1;
+            if redirections > MAX_REDIRECTIONS {
+                return result;
+            }
+            is_asking = *is_ask;
+            node = self.shared.nodes.at(&to);
+            node.ready(call.deadline).await;
+        }
+    }
+
+    /// Asks every primary. It serves when one of them does: the sessions of the others are no
+    /// reason to turn away those who have theirs there.
+    pub(crate) async fn probe<F>(
+        &self,
+        call: Call,
+        send: impl Fn(Via, Key) -> F,
+    ) -> Result<(), RepositoryError>
+    where
+        F: Future<Output = Result<(), RepositoryError>>,
+    {
+        let routes = Arc::clone(&self.shared.nodes.routes());
+        let answers = join_all(routes.primaries.iter().map(|primary| {
+            let send = |via| send(via, primary.probe_key.clone());
+            async move { primary.node.pool.call(call.probe(), send).await }
+        }))
+        .await;
+        if answers.iter().any(Result::is_err) || answers.is_empty() {
+            self.shared.trouble.notify_one();
+        }
+        let command = call.command;
+        answers
+            .into_iter()
+            .reduce(Result::or)
+            .unwrap_or_else(|| Err(RedisFault::NotConnected { command }.into()))
+    }
+
+    /// Whether the primary of `key` is away, and others are not.
+    pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
+        let nodes = &self.shared.nodes;
+        let own = nodes.of_slot(redis_keyslot(key.as_bytes()));
+        !own.is_some_and(|node| node.pool.serves())
+            && nodes
+                .routes()
+                .primaries
+                .iter()
+                .any(|p| p.node.pool.serves())
+    }
+
+    /// Ends when the topology is known and every primary is connected; `false` when it was closed.
+    pub(crate) async fn wait_until_connected(&self) -> bool {
+        let mut is_known = self.shared.is_known.subscribe();
+        if is_known.wait_for(|known| *known).await.is_err() {
+            return false;
+        }
+        let routes = Arc::clone(&self.shared.nodes.routes());
+        let primaries = routes.primaries.iter();
+        let waiting = primaries.map(|primary| primary.node.pool.wait_until_connected());
+        join_all(waiting).await.into_iter().all(|up| up)
+    }
+
+    /// Takes leave of all its servers.
+    pub(crate) async fn close(&self) {
+        self.stop.send_replace(true);
+        let nodes = self.shared.nodes.all();
+        join_all(nodes.iter().map(|node| node.pool.close())).await;
+    }
+}

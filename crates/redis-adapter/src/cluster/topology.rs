@@ -1,0 +1,136 @@
+//! Which server of a cluster keeps which hash slots.
+
+use fred::types::Value;
+
+use crate::address::Address;
+
+/// There are so many hash slots.
+const HASH_SLOTS: u16 = 16_384;
+
+/// A primary's part of the hash slots, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SlotRange {
+    pub(super) first: u16,
+    pub(super) last: u16,
+    pub(super) primary: Address,
+}
+
+/// The cluster as one of its servers sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Topology {
+    /// In the order of their slots, without overlaps.
+    pub(super) ranges: Vec<SlotRange>,
+    pub(super) replicas: Vec<Address>,
+}
+
+impl Topology {
+    /// Reads the answer to CLUSTER SLOTS: ranges, each with its primary and then its replicas.
+    /// `None` for anything else.
+    pub(super) fn parse(answer: Value, asked: &str) -> Option<Self> {
+        let mut topology = Self::default();
+        for range in list(answer)? {
+            let mut parts = list(range)?.into_iter();
+            let (first, last) = (slot(&parts.next()?)?, slot(&parts.next()?)?);
+            let primary = address(parts.next()?, asked)?;
+            topology.ranges.push(SlotRange {
+                first,
+                last,
+                primary,
+            });
+            let replicas = parts.filter_map(|replica| address(replica, asked));
+            topology.replicas.extend(replicas);
+        }
+        topology.ranges.sort_by_key(|range| range.first);
+        let in_order = topology
+            .ranges
+            .iter()
+            .all(|range| range.first <= range.last)
+            && topology
+                .ranges
+                .windows(2)
+                .all(|pair| pair[0].last < pair[1].first);
+        in_order.then_some(topology)
+    }
+}
+
+fn list(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(list) => Some(list),
+        _ => None,
+    }
+}
+
+fn slot(value: &Value) -> Option<u16> {
+    let slot = u16::try_from(value.as_i64()?).ok()?;
+    (slot < HASH_SLOTS).then_some(slot)
+}
+
+/// `[host, port, ...]`; a server that does not know its own name says null or nothing.
+fn address(value: Value, asked: &str) -> Option<Address> {
+    let parts = list(value)?;
+    let host = match parts.first()? {
+        Value::Null => String::new(),
+        host => host.as_string()?,
+    };
+    let port = u16::try_from(parts.get(1)?.as_i64()?).ok()?;
+    // What Redis says for a server whose name it is set to tell and was not told.
+    let is_unknown = host.is_empty() || host == "?";
+    Some(Address::new(if is_unknown { asked } else { &host }, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn server(host: Value, port: i64) -> Value {
+        Value::Array(vec![host, port.into(), "id".into(), Value::Array(vec![])])
+    }
+
+    fn range(first: i64, last: i64, servers: Vec<Value>) -> Value {
+        Value::Array([vec![first.into(), last.into()], servers].concat())
+    }
+
+    fn at(host: &str, port: u16) -> Address {
+        Address::new(host, port)
+    }
+
+    #[test]
+    fn ranges_are_read_in_the_order_of_their_slots_with_primaries_and_replicas() {
+        let answer = Value::Array(vec![
+            range(8_192, 16_383, vec![server("b".into(), 2)]),
+            range(0, 8_191, vec![server("a".into(), 1), server("c".into(), 3)]),
+        ]);
+        let topology = Topology::parse(answer, "asked").unwrap();
+        let primaries: Vec<_> = topology.ranges.iter().map(|r| &r.primary).collect();
+        assert_eq!(primaries, [&at("a", 1), &at("b", 2)]);
+        assert_eq!(topology.replicas, [at("c", 3)]);
+    }
+
+    #[rstest]
+    #[case::null(Value::Null)]
+    #[case::empty("".into())]
+    #[case::not_told("?".into())]
+    fn a_server_that_does_not_know_its_name_is_where_it_was_asked(#[case] host: Value) {
+        let answer = Value::Array(vec![range(0, 1, vec![server(host, 7)])]);
+        let topology = Topology::parse(answer, "asked").unwrap();
+        assert_eq!(topology.ranges[0].primary, at("asked", 7));
+    }
+
+    #[rstest]
+    #[case::no_list("OK".into())]
+    #[case::no_ranges(Value::Array(vec![1.into()]))]
+    #[case::no_server(Value::Array(vec![range(0, 1, vec![])]))]
+    #[case::too_high(Value::Array(vec![range(0, 16_384, vec![server("a".into(), 1)])]))]
+    #[case::negative(Value::Array(vec![range(-1, 5, vec![server("a".into(), 1)])]))]
+    #[case::backwards(Value::Array(vec![range(5, 1, vec![server("a".into(), 1)])]))]
+    #[case::overlapping(Value::Array(vec![
+        range(0, 5, vec![server("a".into(), 1)]),
+        range(5, 9, vec![server("b".into(), 2)]),
+    ]))]
+    #[case::no_port(Value::Array(vec![range(0, 5, vec![server("a".into(), 70_000)])]))]
+    fn what_is_no_topology_is_refused(#[case] answer: Value) {
+        assert_eq!(Topology::parse(answer, "asked"), None);
+    }
+}
