@@ -20,7 +20,7 @@ pub(crate) struct ObservedRepository<R> {
     observation: Arc<Observation>,
 }
 
-impl<R> ObservedRepository<R> {
+impl<R: SessionRepository> ObservedRepository<R> {
     pub(crate) fn new(inner: R, observation: Arc<Observation>) -> Self {
         Self { inner, observation }
     }
