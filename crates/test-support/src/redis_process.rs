@@ -180,22 +180,33 @@ impl RedisProcess {
 
     /// Sends any command and gives its reply (`CONFIG SET maxmemory 1`, ...).
     pub async fn command(&self, words: &[&str]) -> Value {
-        let (name, arguments) = words.split_first().expect("a command has a name");
-        let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
-        let arguments = arguments
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect();
-        let client = self.client().await;
-        let reply = client.custom::<Value, String>(command, arguments).await;
-        client.quit().await.expect("the client can leave");
-        reply.expect("Redis takes the command")
+        let admin = self.admin().await;
+        let reply = admin.send(words).await;
+        admin.0.quit().await.expect("the client can leave");
+        reply
+    }
+
+    /// A client that stays connected, for what would keep a new one out.
+    pub async fn admin(&self) -> RedisAdmin {
+        RedisAdmin(self.client().await)
+    }
+
+    /// A section of INFO.
+    pub async fn info(&self, section: &str) -> String {
+        let info = self.command(&["INFO", section]).await;
+        info.as_string().expect("a text")
     }
 
     /// How many clients are connected, not counting the one that asks.
     pub async fn client_count(&self) -> usize {
         let list = self.command(&["CLIENT", "LIST"]).await;
         list.as_str().expect("a list as text").lines().count() - 1
+    }
+
+    /// The folder that it works in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it last saved (`SAVE`): the bytes of its database file.
@@ -280,6 +291,23 @@ impl RedisProcess {
     }
 }
 
+/// A client that may do everything, and stays connected until it is dropped.
+pub struct RedisAdmin(Client);
+
+impl RedisAdmin {
+    /// Sends any command and gives its reply.
+    pub async fn send(&self, words: &[&str]) -> Value {
+        let (name, arguments) = words.split_first().expect("a command has a name");
+        let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
+        let arguments = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        let reply = self.0.custom::<Value, String>(command, arguments).await;
+        reply.expect("Redis takes the command")
+    }
+}
+
 /// A client for `url` that has connected.
 pub(crate) async fn connected_client(url: &str) -> Client {
     let config = Config::from_url(url).expect("a Redis URL");
@@ -290,7 +318,7 @@ pub(crate) async fn connected_client(url: &str) -> Client {
     client
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener
         .local_addr()

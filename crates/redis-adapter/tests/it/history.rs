@@ -2,16 +2,15 @@
 //! through fault after fault, and their history is checked.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tee_session_domain::{SessionError, SessionToken};
-use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
+use tee_session_test_support::{Fault, FaultProxy, History, Known, RedisProcess, eventually};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{Sessions, base_url, cookies, sessions_with, settings};
@@ -31,46 +30,16 @@ enum Operation {
     Delete,
 }
 
-/// What is known of a session from the answers so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// Its creation was acknowledged.
-    Lives,
-    /// A delete was asked for, and the answer was lost.
-    MayBeGone,
-    /// A delete was acknowledged, or a read said so after one was asked for.
-    Gone,
-}
-
 #[derive(Default)]
-struct History {
-    sessions: Mutex<HashMap<String, Known>>,
+struct Clients {
+    history: History,
     stop: AtomicBool,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
     recoveries: AtomicU64,
 }
 
-impl History {
-    fn note(&self, token: &SessionToken, known: Known) {
-        let mut sessions = self.sessions.lock().unwrap();
-        sessions.insert(token.expose_secret().to_owned(), known);
-    }
-
-    fn known(&self, token: &SessionToken) -> Known {
-        self.sessions.lock().unwrap()[token.expose_secret()]
-    }
-
-    /// Checks an answer of the store against what was known before it was asked.
-    fn read(&self, token: &SessionToken, before: Known, found: bool) {
-        match (before, found) {
-            (Known::Gone, true) => panic!("a deleted session came back"),
-            (Known::Lives, false) => panic!("a session was lost"),
-            (Known::MayBeGone, false) => self.note(token, Known::Gone),
-            _ => {}
-        }
-    }
-
+impl Clients {
     fn count<T>(&self, result: &Result<T, SessionError>) {
         let counter = match result {
             Ok(_) | Err(SessionError::NotFound) => &self.acknowledged,
@@ -99,34 +68,28 @@ impl History {
         let Some(token) = fastrand::choice(own.iter()).cloned() else {
             return self.create(sessions, own).await;
         };
-        let before = self.known(&token);
+        let history = &self.history;
+        let before = history.known(token.expose_secret());
         match operation {
             Operation::Create => self.create(sessions, own).await,
             Operation::Read => {
                 let result = sessions.get(&token).await;
                 self.count(&result);
-                match result {
-                    Ok(_) => self.read(&token, before, true),
-                    Err(SessionError::NotFound) => self.read(&token, before, false),
-                    Err(_) => {}
-                }
+                let found = match result {
+                    Ok(_) => true,
+                    Err(SessionError::NotFound) => false,
+                    Err(_) => return,
+                };
+                history.read(token.expose_secret(), before, found).unwrap();
             }
             Operation::Delete => {
-                // From now on it may be gone, whatever the answer will be.
-                self.note(
-                    &token,
-                    if before == Known::Gone {
-                        before
-                    } else {
-                        Known::MayBeGone
-                    },
-                );
+                history.delete_asked(token.expose_secret());
                 let result = sessions.delete(&token).await;
                 self.count(&result);
                 if let Ok(deleted) = result {
                     assert!(!deleted || before != Known::Gone, "deleted twice");
                     assert!(deleted || before != Known::Lives, "a session was lost");
-                    self.note(&token, Known::Gone);
+                    history.deleted(token.expose_secret());
                 }
             }
         }
@@ -137,16 +100,15 @@ impl History {
         self.count(&result);
         // One without an answer may stand in Redis, but nobody has its token.
         if let Ok(new) = result {
-            self.note(&new.token, Known::Lives);
+            self.history.created(new.token.expose_secret());
             own.push(new.token);
         }
     }
 
     /// Every session there ever was, when all is well again.
     async fn check_all(&self, sessions: &Sessions) {
-        let all: Vec<_> = self.sessions.lock().unwrap().clone().into_iter().collect();
-        for (token, known) in all {
-            let token = token.parse().unwrap();
+        for (text, known) in self.history.all() {
+            let token = text.parse().unwrap();
             let mut found = None;
             // A busy machine is no outage.
             eventually(RECOVERED_WITHIN, async || {
@@ -154,7 +116,7 @@ impl History {
                 found.is_some()
             })
             .await;
-            self.read(&token, known, found.unwrap());
+            self.history.read(&text, known, found.unwrap()).unwrap();
         }
     }
 }
@@ -166,7 +128,7 @@ struct Outages {
 
 impl Outages {
     /// Each kind of outage once, a moment each, with a recovery after each.
-    async fn happen(&mut self, history: &History, instances: &[Sessions]) {
+    async fn happen(&mut self, clients: &Clients, instances: &[Sessions]) {
         let moment = || sleep(Duration::from_millis(700));
         for fault in [
             Fault::CutAfter(40),
@@ -179,33 +141,33 @@ impl Outages {
             self.proxy.set(fault);
             moment().await;
             self.proxy.set(Fault::None);
-            recovered(history, instances).await;
+            recovered(clients, instances).await;
         }
         self.redis.pause();
         moment().await;
         self.redis.resume();
-        recovered(history, instances).await;
+        recovered(clients, instances).await;
         self.redis.kill().await;
         moment().await;
         self.redis.start_again().await;
-        recovered(history, instances).await;
+        recovered(clients, instances).await;
         for _ in 0..5 {
             let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
             self.redis.command(&kill).await;
             sleep(Duration::from_millis(100)).await;
         }
-        recovered(history, instances).await;
+        recovered(clients, instances).await;
     }
 }
 
-async fn recovered(history: &History, instances: &[Sessions]) {
+async fn recovered(clients: &Clients, instances: &[Sessions]) {
     for sessions in instances {
         eventually(RECOVERED_WITHIN, async || {
             sessions.store(cookies(), base_url()).await.is_ok()
         })
         .await;
     }
-    history.recoveries.fetch_add(1, Ordering::Relaxed);
+    clients.recoveries.fetch_add(1, Ordering::Relaxed);
     // And some work in good times, until the next one.
     sleep(Duration::from_millis(200)).await;
 }
@@ -220,34 +182,34 @@ async fn what_was_acknowledged_holds_through_every_fault() {
         sessions_with(&settings).await,
         sessions_with(&settings).await,
     ]);
-    let history = Arc::new(History::default());
-    let mut clients = JoinSet::new();
+    let clients = Arc::new(Clients::default());
+    let mut tasks = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (history, instances) = (Arc::clone(&history), Arc::clone(&instances));
-        clients.spawn(async move { history.client(&*instances).await });
+        let (clients, instances) = (Arc::clone(&clients), Arc::clone(&instances));
+        tasks.spawn(async move { clients.client(&*instances).await });
     }
     let mut outages = Outages { redis, proxy };
     tokio::select! {
-        () = outages.happen(&history, &*instances) => {}
-        failed = clients.join_next() => failed.unwrap().unwrap(),
+        () = outages.happen(&clients, &*instances) => {}
+        failed = tasks.join_next() => failed.unwrap().unwrap(),
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     eventually(RECOVERED_WITHIN, async || {
-        count(&history.acknowledged) > 1_000
+        count(&clients.acknowledged) > 1_000
     })
     .await;
-    history.stop.store(true, Ordering::Relaxed);
-    while let Some(client) = clients.join_next().await {
+    clients.stop.store(true, Ordering::Relaxed);
+    while let Some(client) = tasks.join_next().await {
         client.unwrap();
     }
     for sessions in instances.iter() {
-        history.check_all(sessions).await;
+        clients.check_all(sessions).await;
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    assert_eq!(count(&history.recoveries), 9);
+    assert_eq!(count(&clients.recoveries), 9);
     assert!(
-        count(&history.acknowledged) > 1_000,
+        count(&clients.acknowledged) > 1_000,
         "much was acknowledged"
     );
-    assert!(count(&history.unknown) > 50, "and much was not");
+    assert!(count(&clients.unknown) > 50, "and much was not");
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use rstest::rstest;
 use tokio::net::TcpListener;
 
-use crate::service::{Service, binary};
+use crate::service::{self, binary};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let output = binary()
@@ -199,7 +199,7 @@ async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
         .lines()
         .find_map(|line| line.trim().strip_prefix("TSA_SERVICE_CLIENTS='"));
     let setting = setting.unwrap().strip_suffix('\'').unwrap();
-    let service = Service::start(&["--service-clients", setting]).await;
+    let service = service::start(&["--service-clients", setting]).await;
     let create = |secret: &str| {
         service
             .request(reqwest::Method::POST, "/v1/sessions")

@@ -7,7 +7,7 @@ use reqwest::{Certificate, Client, Method, StatusCode};
 use rstest::rstest;
 use tee_session_test_support::{IssuedCertificate, RedisProcess, TestAuthority, eventually};
 
-use crate::service::Service;
+use crate::service::{self, Service};
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -59,7 +59,7 @@ impl Deployment {
             ),
         ];
         let flags: Vec<_> = flags.iter().flat_map(|(f, file)| [*f, file]).collect();
-        let mut service = Service::start(&flags).await;
+        let mut service = service::start(&flags).await;
         let root = Certificate::from_pem(&fs::read(&ca_file).unwrap()).unwrap();
         let client = Client::builder().tls_certs_only([root]);
         service.speak_https(client.build().unwrap());

@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::service::Service;
+use crate::service;
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -68,7 +68,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
 async fn no_request_on_an_established_connection_is_lost_when_it_stops(#[case] pause: Duration) {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--workers", "2"];
-    let mut service = Service::start(&flags).await;
+    let mut service = service::start(&flags).await;
     service.until_ready(READY_WITHIN).await;
     let token = service.log_in("a1b2c3").await;
     let request =

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use tee_session_test_support::{RedisProcess, eventually};
 
-use crate::service::Service;
+use crate::service;
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -14,7 +14,7 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 async fn serves_through_an_outage_and_stops_cleanly() {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let mut service = Service::start(&["--redis-url", &redis.url()]).await;
+    let mut service = service::start(&["--redis-url", &redis.url()]).await;
     service.until_ready(RECOVERED_WITHIN).await;
     assert_eq!(service.events("Starting up")[0]["store"], "redis");
 
@@ -67,12 +67,12 @@ async fn serves_through_an_outage_and_stops_cleanly() {
 #[tokio::test]
 async fn a_session_outlives_the_instance_that_created_it() {
     let redis = RedisProcess::start().await;
-    let mut first = Service::start(&["--redis-url", &redis.url()]).await;
+    let mut first = service::start(&["--redis-url", &redis.url()]).await;
     first.until_ready(RECOVERED_WITHIN).await;
     let token = first.log_in("a1b2c3").await;
     first.signal(Signal::SIGKILL);
     first.ended(Duration::from_secs(5)).await;
-    let second = Service::start(&["--redis-url", &redis.url()]).await;
+    let second = service::start(&["--redis-url", &redis.url()]).await;
     second.until_ready(RECOVERED_WITHIN).await;
     assert_eq!(
         second.status(Method::GET, "/v1/session", &token).await,
@@ -83,7 +83,7 @@ async fn a_session_outlives_the_instance_that_created_it() {
 #[tokio::test]
 async fn the_embedded_store_serves_at_once_and_says_that_it_forgets() {
     let started = Instant::now();
-    let mut service = Service::start(&[]).await;
+    let mut service = service::start(&[]).await;
     service.until_ready(Duration::from_secs(2)).await;
     assert!(
         started.elapsed() < Duration::from_secs(2),
@@ -108,7 +108,7 @@ async fn the_embedded_store_serves_at_once_and_says_that_it_forgets() {
 async fn stops_in_time_although_redis_hangs() {
     let redis = RedisProcess::start().await;
     let mut service =
-        Service::start(&["--redis-url", &redis.url(), "--shutdown-timeout", "5"]).await;
+        service::start(&["--redis-url", &redis.url(), "--shutdown-timeout", "5"]).await;
     service.until_ready(RECOVERED_WITHIN).await;
     redis.pause();
     service.signal(Signal::SIGTERM);
@@ -118,7 +118,7 @@ async fn stops_in_time_although_redis_hangs() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let mut service = Service::start(&["--shutdown-delay", "60"]).await;
+    let mut service = service::start(&["--shutdown-delay", "60"]).await;
     service.signal(Signal::SIGTERM);
     eventually(Duration::from_secs(5), async || {
         !service.events("Shutting down").is_empty()
@@ -131,7 +131,7 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn the_five_operations_log_their_events() {
     let redis = RedisProcess::start().await;
-    let service = Service::start(&["--redis-url", &redis.url(), "--log-level", "DEBUG"]).await;
+    let service = service::start(&["--redis-url", &redis.url(), "--log-level", "DEBUG"]).await;
     service.until_ready(RECOVERED_WITHIN).await;
     let token = service.log_in("a1b2c3").await;
     service.status(Method::GET, "/v1/session", &token).await;

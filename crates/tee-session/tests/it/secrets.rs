@@ -8,7 +8,7 @@ use rstest::rstest;
 use tee_session_test_support::RedisProcess;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::service::Service;
+use crate::service::{self, Service};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -29,9 +29,9 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
     );
     let flags = ["--redis-url", &url, "--log-level", level];
     let mut service = if is_text {
-        Service::start_with_text_log(&flags).await
+        service::start_with_text_log(&flags).await
     } else {
-        Service::start(&flags).await
+        service::start(&flags).await
     };
     service.until_ready(RECOVERED_WITHIN).await;
 
@@ -113,7 +113,7 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
 /// Whoever can connect can send nonsense, as much as they like.
 #[tokio::test]
 async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
-    let mut service = Service::start(&["--log-level", "DEBUG"]).await;
+    let mut service = service::start(&["--log-level", "DEBUG"]).await;
     let requests = [
         "nonsense\r\n\r\n",
         "GET /s3cret HTTP/9.9\r\n\r\n",

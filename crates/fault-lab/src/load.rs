@@ -1,0 +1,293 @@
+//! Clients that log in, ask and log out all the time, and check every answer.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tee_session_test_support::{Contradiction, History};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::tally::Tally;
+
+/// Twice the time of a command, `redis_command_timeout_ms`, of whose default the services are.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What measuring adds: the clients share the machine's cores with what they measure.
+const TOLERANCE: Duration = Duration::from_millis(200);
+
+/// A client gives up on an answer after so long.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// Between two requests of one client.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A client logs out rather than in when it has so many sessions.
+const MAX_SESSIONS: usize = 40;
+
+/// Clients at work, until it is dropped or stopped.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    clients: JoinSet<()>,
+}
+
+pub(crate) struct Shared {
+    http: Client,
+    /// The instances that may be asked.
+    instances: Mutex<Vec<String>>,
+    pub(crate) history: History,
+    tally: Mutex<Tally>,
+    /// Whether answers may be false, so that they contradict nothing.
+    may_lie: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// A session that a client has.
+#[derive(Clone)]
+struct Own {
+    token: String,
+    /// What its cookie says, and no other's.
+    cookie: String,
+}
+
+/// How every cookie begins.
+pub(crate) const COOKIE: &str = "c00kie-";
+
+impl Load {
+    /// Starts so many clients of these instances.
+    pub(crate) fn start(clients: usize, instances: Vec<String>) -> Self {
+        let http = Client::builder().timeout(GIVEN_UP_AFTER).build();
+        let shared = Arc::new(Shared {
+            http: http.unwrap_or_default(),
+            instances: Mutex::new(instances),
+            history: History::default(),
+            tally: Mutex::default(),
+            may_lie: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients {
+            let shared = Arc::clone(&shared);
+            tasks.spawn(async move { shared.client().await });
+        }
+        Self {
+            shared,
+            clients: tasks,
+        }
+    }
+
+    /// What the clients share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Lets every client end the request that it is at.
+    pub(crate) async fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while let Some(client) = self.clients.join_next().await {
+            if client.is_err() {
+                self.shared.tally().violated("a client of the lab broke");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// From now on these instances are asked.
+    pub(crate) fn ask_only(&self, instances: Vec<String>) {
+        *lock(&self.instances) = instances;
+    }
+
+    /// The counts since the last time.
+    pub(crate) fn take_tally(&self) -> Tally {
+        std::mem::take(&mut *self.tally())
+    }
+
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    /// Whether answers may be false from now on. Then nothing is known any more, nor is it when they
+    /// are true again.
+    pub(crate) async fn answers_may_lie(&self, may_lie: bool) {
+        if may_lie {
+            self.may_lie.store(true, Ordering::Relaxed);
+            return;
+        }
+        // What was asked before has been answered then.
+        sleep(ANSWERED_WITHIN).await;
+        self.history.nothing_is_known();
+        self.may_lie.store(false, Ordering::Relaxed);
+    }
+
+    async fn client(&self) {
+        let mut own: Vec<Own> = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let session = fastrand::choice(own.iter()).cloned();
+            match (fastrand::u8(..10), session) {
+                (0..2, _) | (_, None) if own.len() < MAX_SESSIONS => {
+                    own.extend(self.create().await)
+                }
+                (0..2, Some(session)) => {
+                    self.log_out(&session.token).await;
+                    // It is asked for again: it must stay gone. Then others have its place.
+                    self.read(&session).await;
+                    own.retain(|other| other.token != session.token);
+                }
+                (_, Some(session)) => self.read(&session).await,
+                (_, None) => {}
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Logs in; the token, if there is one.
+    pub(crate) async fn log_in(&self) -> Option<String> {
+        self.create().await.map(|own| own.token)
+    }
+
+    async fn create(&self) -> Option<Own> {
+        let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
+        let body = serde_json::json!({
+            "cookies": {"SESSIONID": cookie},
+            "base_url": "https://golf.example/members",
+        });
+        let request = self.request(Method::POST, "/v1/sessions").json(&body);
+        let (status, body) = self.send(request, StatusCode::CREATED).await?;
+        if status != StatusCode::CREATED {
+            return None;
+        }
+        let token = body["access_token"].as_str()?.to_owned();
+        self.history.created(&token);
+        Some(Own { token, cookie })
+    }
+
+    async fn read(&self, own: &Own) {
+        let before = self.history.known(&own.token);
+        let request = self
+            .request(Method::GET, "/v1/session")
+            .bearer_auth(&own.token);
+        let Some((status, body)) = self.send(request, StatusCode::OK).await else {
+            return;
+        };
+        let found = match status {
+            StatusCode::OK => true,
+            StatusCode::UNAUTHORIZED => false,
+            _ => return,
+        };
+        if found && body["cookies"]["SESSIONID"] != own.cookie {
+            self.tally().violated("another's session");
+        }
+        self.check(self.history.read(&own.token, before, found));
+    }
+
+    async fn log_out(&self, token: &str) {
+        let before = self.history.known(token);
+        self.history.delete_asked(token);
+        let request = self
+            .request(Method::DELETE, "/v1/session")
+            .bearer_auth(token);
+        match self.send(request, StatusCode::NO_CONTENT).await {
+            Some((StatusCode::NO_CONTENT, _)) => self.history.deleted(token),
+            Some((StatusCode::UNAUTHORIZED, _)) => {
+                self.check(self.history.read(token, before, false));
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks for every session that there ever was, when all is well again.
+    pub(crate) async fn check_all(&self) {
+        for (token, known) in self.history.all() {
+            let request = self.request(Method::GET, "/v1/session").bearer_auth(&token);
+            match self.send(request, StatusCode::OK).await {
+                Some((StatusCode::OK, _)) => self.check(self.history.read(&token, known, true)),
+                Some((StatusCode::UNAUTHORIZED, _)) => {
+                    self.check(self.history.read(&token, known, false));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn check(&self, answer: Result<(), Contradiction>) {
+        if let Err(contradiction) = answer
+            && !self.may_lie.load(Ordering::Relaxed)
+        {
+            self.tally().violated(contradiction.to_string());
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let instances = lock(&self.instances);
+        let base = &instances[fastrand::usize(..instances.len())];
+        self.http.request(method, format!("{base}{path}"))
+    }
+
+    /// Sends a request, counts its answer, and holds it against what every answer must be.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        hoped: StatusCode,
+    ) -> Option<(StatusCode, Value)> {
+        let asked = Instant::now();
+        let answer = async {
+            let response = request.send().await?;
+            let (status, is_sound) = (response.status(), is_sound(&response));
+            // An answer without a body, or with one that is none of ours, has no members.
+            let body = response.bytes().await?;
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            Ok::<_, reqwest::Error>((status, is_sound, body))
+        };
+        let answer = answer.await;
+        let took = asked.elapsed();
+        let mut tally = self.tally();
+        if took > ANSWERED_WITHIN + TOLERANCE {
+            tally.violated("answered late");
+        }
+        let Ok((status, is_sound, body)) = answer else {
+            tally.answered("none", false, took);
+            tally.violated("a request without an answer");
+            return None;
+        };
+        let code = body["code"].as_str().unwrap_or_default();
+        let name = format!("{} {code}", status.as_str());
+        let is_served = status == hoped || status == StatusCode::UNAUTHORIZED;
+        tally.answered(name.trim_end(), is_served, took);
+        let is_expected = is_served || status == StatusCode::SERVICE_UNAVAILABLE;
+        if !is_expected {
+            tally.violated(format!("status {status}"));
+        }
+        if !is_sound {
+            tally.violated(format!("a {} that lacks a header", status.as_str()));
+        }
+        Some((status, body))
+    }
+}
+
+/// The headers that come with a status.
+fn is_sound(response: &Response) -> bool {
+    let headers = response.headers();
+    let has = |name| headers.contains_key(name);
+    let is_problem = || {
+        let content_type = headers.get("content-type");
+        content_type.is_some_and(|value| value == "application/problem+json")
+    };
+    match response.status() {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            is_problem() && has("retry-after") && !has("www-authenticate")
+        }
+        StatusCode::UNAUTHORIZED => is_problem() && has("www-authenticate"),
+        _ => true,
+    }
+}
+
+/// Nothing panics while one of these is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

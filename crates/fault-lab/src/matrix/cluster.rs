@@ -1,0 +1,156 @@
+//! A cluster: what harms one primary harms its own sessions, and no others.
+
+use std::time::{Duration, Instant};
+
+use tee_session_test_support::{RedisCluster, eventually};
+
+use super::{Row, one_redis::DURABLE, row};
+use crate::stage::{Lab, Outcome, Stage};
+
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row!(
+            "a primary without a replica is killed, and started again",
+            "503 for its sessions; the others are served, new ones are made among them",
+            lost
+        ),
+        row!("a primary without a replica is paused", "the same", hangs),
+        row!(
+            "a primary is killed, its replica takes over",
+            "the same, until it has",
+            taken_over
+        ),
+        row!(
+            "a primary is paused, its replica takes over",
+            "the same; the old one is not asked again",
+            taken_over_while_paused
+        ),
+        row!(
+            "a replica takes over by order (CLUSTER FAILOVER)",
+            "hardly noticed",
+            ordered
+        ),
+        row!(
+            "slots move, under load (MOVED, ASK)",
+            "not noticed",
+            slots_move
+        ),
+        row!(
+            "the whole cluster refuses (cluster-require-full-coverage)",
+            "503 until it serves again",
+            refuses
+        ),
+    ]
+}
+
+async fn lost(lab: &Lab) -> Outcome {
+    let mut cluster = RedisCluster::start_with(3, 0, &DURABLE).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    cluster.node_mut(1).kill().await;
+    stage.hold().await;
+    most_are_served(&mut stage);
+    cluster.node_mut(1).start_again().await;
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn hangs(lab: &Lab) -> Outcome {
+    let cluster = RedisCluster::start(3, 0).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    cluster.node(1).pause();
+    stage.hold().await;
+    most_are_served(&mut stage);
+    cluster.node(1).resume();
+    stage.healed().await;
+    stage.end().await
+}
+
+/// A third of the sessions is lost, and no new one has to be there.
+fn most_are_served(stage: &mut Stage) {
+    let tally = stage.shared().tally().clone();
+    let failed = tally
+        .answers
+        .get("503 store_unavailable")
+        .copied()
+        .unwrap_or(0);
+    if failed * 2 > tally.requests {
+        stage.violated("more than its own sessions were harmed");
+    }
+}
+
+async fn taken_over(lab: &Lab) -> Outcome {
+    let mut cluster = RedisCluster::start(3, 1).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    stage.replication_may_lose();
+    cluster.node_mut(0).kill().await;
+    replica_took_over(&mut stage, &cluster).await;
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn taken_over_while_paused(lab: &Lab) -> Outcome {
+    let cluster = RedisCluster::start(3, 1).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    stage.replication_may_lose();
+    cluster.node(0).pause();
+    replica_took_over(&mut stage, &cluster).await;
+    stage.healed().await;
+    cluster.node(0).resume();
+    stage.hold().await;
+    stage.end().await
+}
+
+async fn ordered(lab: &Lab) -> Outcome {
+    let cluster = RedisCluster::start(3, 1).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    cluster.node(3).command(&["CLUSTER", "FAILOVER"]).await;
+    replica_took_over(&mut stage, &cluster).await;
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn replica_took_over(stage: &mut Stage, cluster: &RedisCluster) {
+    let began = Instant::now();
+    eventually(TAKEN_OVER_WITHIN, async || cluster.is_primary(3).await).await;
+    let took = began.elapsed().as_secs_f64();
+    stage.remark(format!("the replica took over after {took:.1} s"));
+}
+
+async fn slots_move(lab: &Lab) -> Outcome {
+    let mut cluster = RedisCluster::start(3, 0).await;
+    let mut stage = lab.stage(&cluster.url()).await;
+    let empty = cluster.add_empty().await;
+    let began = Instant::now();
+    let mut moved = 0;
+    let slots = cluster.slots_of(0).step_by(50);
+    for slot in slots.take_while(|_| began.elapsed() < lab.hold * 2) {
+        for (from, to) in [(0, empty), (empty, 1), (1, 0)] {
+            cluster.begin_move(slot, from, to).await;
+            cluster.move_keys(slot, from, to).await;
+            cluster.end_move(slot, from, to).await;
+            moved += 1;
+        }
+    }
+    stage.remark(format!("{moved} moves"));
+    if stage.shared().tally().last_failure.is_some() {
+        stage.violated("it was noticed");
+    }
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn refuses(lab: &Lab) -> Outcome {
+    let mut cluster = RedisCluster::start_with(3, 0, &DURABLE).await;
+    for n in 0..3 {
+        let set = ["CONFIG", "SET", "cluster-require-full-coverage", "yes"];
+        cluster.node(n).command(&set).await;
+    }
+    let mut stage = lab.stage(&cluster.url()).await;
+    cluster.node_mut(2).kill().await;
+    stage.hold().await;
+    cluster.node_mut(2).start_again().await;
+    stage.healed().await;
+    stage.end().await
+}

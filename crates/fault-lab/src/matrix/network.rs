@@ -1,0 +1,108 @@
+//! The way to Redis.
+
+use std::time::Duration;
+
+use tee_session_test_support::{Fault, FaultProxy, RedisProcess};
+use tokio::time::sleep;
+
+use super::{Row, one_redis::DURABLE, row};
+use crate::stage::{Lab, Outcome};
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row!("each answer 100 ms later", "200, slower", |lab| steady(
+            lab,
+            Fault::Delay(Duration::from_millis(100))
+        )),
+        row!(
+            "each answer 700 ms later",
+            "503 in time, then at once",
+            |lab| steady(lab, Fault::Delay(Duration::from_millis(700)))
+        ),
+        row!(
+            "stalled both ways",
+            "503 in time, then at once; found out and replaced",
+            |lab| steady(lab, Fault::Stall)
+        ),
+        row!(
+            "requests are swallowed (one-way black hole)",
+            "the same",
+            |lab| steady(lab, Fault::SwallowRequests)
+        ),
+        row!(
+            "answers are swallowed (one-way black hole)",
+            "the same",
+            |lab| steady(lab, Fault::SwallowAnswers)
+        ),
+        row!(
+            "cut in the middle of answers, again and again",
+            "503 for what was in flight",
+            cut
+        ),
+        row!(
+            "reset in the middle of answers, again and again",
+            "503 for what was in flight",
+            reset
+        ),
+        row!(
+            "answers with flipped bytes",
+            "503, or 401 for what the flipped bytes claim; never another's session",
+            garbled
+        ),
+    ]
+}
+
+async fn proxied() -> (RedisProcess, FaultProxy, String) {
+    let redis = RedisProcess::start_with(&DURABLE).await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let url = format!("redis://{}/0", proxy.address());
+    (redis, proxy, url)
+}
+
+async fn steady(lab: &Lab, fault: Fault) -> Outcome {
+    let (_redis, proxy, url) = proxied().await;
+    let mut stage = lab.stage(&url).await;
+    proxy.set(fault);
+    stage.hold().await;
+    proxy.set(Fault::None);
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn cut(lab: &Lab) -> Outcome {
+    repeated(lab, || Fault::CutAfter(fastrand::usize(..2_000))).await
+}
+
+async fn reset(lab: &Lab) -> Outcome {
+    repeated(lab, || Fault::ResetAfter(fastrand::usize(..2_000))).await
+}
+
+async fn repeated(lab: &Lab, fault: impl Fn() -> Fault) -> Outcome {
+    let (_redis, proxy, url) = proxied().await;
+    let mut stage = lab.stage(&url).await;
+    for _ in 0..10 {
+        proxy.set(fault());
+        sleep(stage.hold / 20).await;
+        proxy.set(Fault::None);
+        sleep(stage.hold / 20).await;
+    }
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn garbled(lab: &Lab) -> Outcome {
+    let (_redis, proxy, url) = proxied().await;
+    let mut stage = lab.stage(&url).await;
+    // A flipped byte can turn any answer into "no such session" or "deleted". What it must never do is
+    // to show one's session to another.
+    stage.shared().answers_may_lie(true).await;
+    for _ in 0..10 {
+        proxy.set(Fault::Garble { one_in: 500 });
+        sleep(stage.hold / 20).await;
+        proxy.set(Fault::None);
+        sleep(stage.hold / 20).await;
+    }
+    stage.shared().answers_may_lie(false).await;
+    stage.healed().await;
+    stage.end().await
+}

@@ -1,0 +1,176 @@
+//! One Redis that goes away, hangs, forgets or starts anew.
+
+use tee_session_test_support::RedisProcess;
+use tokio::time::sleep;
+
+use super::{Row, row};
+use crate::stage::{Lab, Outcome};
+
+/// Persists every write before it is acknowledged: even a killed server keeps it.
+pub(super) const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row!(
+            "killed, and started again with its data",
+            "503 at once; nothing acknowledged is lost",
+            killed
+        ),
+        row!(
+            "absent when the service starts",
+            "503, live, not ready; serves when Redis comes",
+            absent_at_start
+        ),
+        row!(
+            "started again without its data",
+            "503, then 401 for the old sessions",
+            emptied
+        ),
+        row!("flushed", "401 for the old sessions, no fault", flushed),
+        row!(
+            "paused (SIGSTOP)",
+            "503 in time, then at once; no late answer reaches another request",
+            paused
+        ),
+        row!(
+            "cuts every client, again and again",
+            "503 for what was in flight",
+            clients_killed
+        ),
+        row!("loading its data", "503 until it has loaded", loading),
+        row!(
+            "away for long under full load",
+            "503 at once; no memory for the time it takes",
+            away_for_long
+        ),
+    ]
+}
+
+async fn killed(lab: &Lab) -> Outcome {
+    let mut redis = RedisProcess::start_with(&DURABLE).await;
+    let mut stage = lab.stage(&redis.url()).await;
+    redis.kill().await;
+    stage.hold().await;
+    redis.start_again().await;
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn absent_at_start(lab: &Lab) -> Outcome {
+    let mut redis = RedisProcess::start().await;
+    redis.kill().await;
+    let service = lab.start(&redis.url(), &[]).await;
+    sleep(lab.hold / 2).await;
+    let ready = service
+        .request(reqwest::Method::GET, "/health/ready")
+        .send()
+        .await;
+    let was_ready = ready.is_ok_and(|ready| ready.status() != 503);
+    redis.start_again().await;
+    service
+        .until_ready(std::time::Duration::from_secs(10))
+        .await;
+    let mut stage = lab.stage_with(service).await;
+    if was_ready {
+        stage.violated("ready without Redis");
+    }
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn emptied(lab: &Lab) -> Outcome {
+    let mut redis = RedisProcess::start().await;
+    let mut stage = lab.stage(&redis.url()).await;
+    redis.kill().await;
+    stage.hold().await;
+    stage.shared().history.lives_no_longer_known();
+    redis.start_again().await;
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn flushed(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let mut stage = lab.stage(&redis.url()).await;
+    stage.shared().history.lives_no_longer_known();
+    redis.command(&["FLUSHALL"]).await;
+    // What was created just before, and acknowledged only after this line was run.
+    stage.shared().history.lives_no_longer_known();
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn paused(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let mut stage = lab.stage(&redis.url()).await;
+    redis.pause();
+    stage.hold().await;
+    redis.resume();
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn clients_killed(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let mut stage = lab.stage(&redis.url()).await;
+    for _ in 0..20 {
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        redis.command(&kill).await;
+        sleep(stage.hold / 20).await;
+    }
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn loading(lab: &Lab) -> Outcome {
+    // Each key takes a millisecond to load.
+    let slow = [
+        DURABLE.as_slice(),
+        &[
+            "--key-load-delay",
+            "1000",
+            "--enable-debug-command",
+            "local",
+        ],
+    ];
+    let mut redis = RedisProcess::start_with(&slow.concat()).await;
+    let keys = lab.hold.as_millis().to_string();
+    redis
+        .command(&["DEBUG", "POPULATE", &keys, "other", "1"])
+        .await;
+    redis.command(&["BGREWRITEAOF"]).await;
+    let mut stage = lab.stage(&redis.url()).await;
+    redis.kill().await;
+    redis.start_again().await;
+    let began = std::time::Instant::now();
+    while redis.info("persistence").await.contains("loading:1") {
+        sleep(std::time::Duration::from_millis(20)).await;
+    }
+    stage.remark(format!(
+        "it loaded for {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
+    stage.healed().await;
+    stage.end().await
+}
+
+async fn away_for_long(lab: &Lab) -> Outcome {
+    /// In kilobytes; what the allocator keeps of a busy moment is no leak.
+    const GROWTH: u64 = 16 * 1_024;
+    let mut redis = RedisProcess::start_with(&DURABLE).await;
+    let mut stage = lab.stage(&redis.url()).await;
+    redis.kill().await;
+    sleep(lab.hold).await;
+    let early = stage.service.resident();
+    sleep(lab.hold * if lab.is_short { 2 } else { 11 }).await;
+    let late = stage.service.resident();
+    stage.remark(format!(
+        "resident {early} kB, and {late} kB at the end of the outage"
+    ));
+    if late > early + GROWTH {
+        stage.violated("it grew");
+    }
+    redis.start_again().await;
+    stage.healed().await;
+    stage.end().await
+}
