@@ -1,10 +1,9 @@
 //! A cluster: the connections to each of its primaries, and the way of a key to its own.
 //!
-//! fred's own cluster client is not used. One primary that cannot be reached fails its look at
-//! the topology, and with that the commands for all the others; and it writes ASKING between
-//! commands in flight and takes the next reply for its own, so that from then on every reply on
-//! that connection answers somebody else's command. Here each primary has connections of its own,
-//! with a supervisor and a circuit breaker of their own, and redirections are ordinary answers.
+//! fred's own cluster client is not used: one primary that cannot be reached, or one slot on the
+//! move, ends its service for all keys (`tests/it/fred_facts.rs`). Here each primary has connections
+//! of its own, with a supervisor and a circuit breaker of their own, and redirections are ordinary
+//! answers.
 
 mod nodes;
 mod topology;

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tee_session_domain::{ErrorChain, RepositoryError, SessionError, SessionToken};
+use tee_session_domain::{
+    ErrorChain, RepositoryError, SessionError, SessionRepository, SessionToken,
+};
 use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::{base_url, cookies, sessions, sessions_with, settings};
@@ -76,4 +78,46 @@ async fn answers_of_whatever_kind_never_open_it() {
     }
     redis.command(&["ACL", "SETUSER", "default", "+get"]).await;
     sessions.get(&new.token).await.unwrap();
+}
+
+/// What nobody waits for any more is not carried out in a burst when Redis answers again: only what
+/// was on its way before the breaker opened may be.
+#[tokio::test]
+async fn what_timed_out_in_an_outage_is_not_sent_afterwards() {
+    const CALLERS: usize = 8;
+    let redis = RedisProcess::start().await;
+    let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);
+    let sessions = Arc::new(sessions_with(&settings).await);
+    let admin = redis.admin().await;
+    redis.pause();
+    let until = Instant::now() + Duration::from_secs(5);
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let sessions = Arc::clone(&sessions);
+            tokio::spawn(async move {
+                let mut failed = 0;
+                while Instant::now() < until {
+                    failed += usize::from(sessions.store(cookies(), base_url()).await.is_err());
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                failed
+            })
+        })
+        .collect();
+    let mut failed = 0;
+    for caller in callers {
+        failed += caller.await.unwrap();
+    }
+    redis.resume();
+    eventually(RECOVERED_WITHIN, async || {
+        sessions.repository().ping().await.is_ok()
+    })
+    .await;
+    let carried_out = admin.send(&["DBSIZE"]).await.as_i64().unwrap();
+    // Each client that is made in the outage lets a few commands pass until its breaker opens.
+    assert!(failed > 1_000, "{failed}");
+    assert!(
+        carried_out <= 3 * CALLERS as i64,
+        "{carried_out} of {failed}"
+    );
 }

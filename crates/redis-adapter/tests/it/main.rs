@@ -10,6 +10,7 @@ mod cluster;
 mod contract;
 mod faults;
 mod fleets;
+mod fred_facts;
 mod history;
 mod lifecycle;
 mod migration;
