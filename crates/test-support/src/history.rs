@@ -52,15 +52,24 @@ impl History {
     /// A read was answered.
     ///
     /// # Errors
-    /// When the answer contradicts what was known `before`.
+    /// When the answer contradicts what was known `before`: once, for from then on the answer is
+    /// what is known.
     pub fn read(&self, token: &str, before: Known, found: bool) -> Result<(), Contradiction> {
         match (before, found) {
-            (Known::Gone, true) => return Err(Contradiction::CameBack),
-            (Known::Lives, false) => return Err(Contradiction::Lost),
-            (Known::MayBeGone, false) => self.note(token, Known::Gone),
-            _ => {}
+            (Known::Gone, true) => {
+                self.note(token, Known::Lives);
+                Err(Contradiction::CameBack)
+            }
+            (Known::Lives, false) => {
+                self.note(token, Known::Gone);
+                Err(Contradiction::Lost)
+            }
+            (Known::MayBeGone, false) => {
+                self.note(token, Known::Gone);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// A delete is about to be asked for: from now on the session may be gone, whatever the answer

@@ -28,6 +28,24 @@ pub(super) fn rows() -> Vec<Row> {
             paused
         ),
         row!(
+            "the replicas lose their primary, which is then killed",
+            "what the replicas never got is lost, and is counted here",
+            |lab| replicas_behind(lab, &[])
+        ),
+        row!(
+            "the same with min-replicas-to-write 1, min-replicas-max-lag 2",
+            "503 as soon as no replica is in step: nothing is lost",
+            |lab| replicas_behind(
+                lab,
+                &[
+                    "--min-replicas-to-write",
+                    "1",
+                    "--min-replicas-max-lag",
+                    "2"
+                ]
+            )
+        ),
+        row!(
             "one sentinel hangs while the primary is killed",
             "the same, as soon",
             sentinel_hangs
@@ -77,6 +95,31 @@ async fn paused(lab: &Lab) -> Outcome {
     stage.healed().await;
     redis.server(0).resume();
     stage.hold().await;
+    stage.end().await
+}
+
+async fn replicas_behind(lab: &Lab, options: &[&str]) -> Outcome {
+    let mut redis = RedisSentinels::start_with(2, &[&["--save", ""], options].concat()).await;
+    let mut stage = lab.stage(&redis.url()).await;
+    stage.replication_may_lose();
+    for n in [1, 2] {
+        let set = ["CONFIG", "SET", "masterauth", "none-that-fits"];
+        redis.server(n).command(&set).await;
+    }
+    redis
+        .server(0)
+        .command(&["CLIENT", "KILL", "TYPE", "replica"])
+        .await;
+    stage.hold().await;
+    redis.server_mut(0).kill().await;
+    for n in [1, 2] {
+        redis
+            .server(n)
+            .command(&["CONFIG", "SET", "masterauth", ""])
+            .await;
+    }
+    failed_over(&mut stage, &redis).await;
+    stage.healed().await;
     stage.end().await
 }
 

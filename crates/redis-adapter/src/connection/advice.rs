@@ -15,9 +15,13 @@ const EVICTS: &str = "Redis may evict sessions when its memory is full, which lo
 const FORGETS: &str = "Redis keeps nothing on disk, so that its restart logs everybody out: set \
      appendonly to yes, or save";
 
+const ALL_OR_NOTHING: &str = "One lost part of this Redis Cluster stops all of it: set \
+     cluster-require-full-coverage to no";
+
 /// Looks at the settings of the server, as far as it may, and warns: once in the whole process,
 /// since every worker has a connection of its own.
-pub(super) async fn give(client: &LiveClient) {
+pub(super) async fn give(client: &LiveClient, is_cluster_node: bool) {
+    static ALL_OR_NOTHING_TOLD: Once = Once::new();
     static EVICTS_TOLD: Once = Once::new();
     static FORGETS_TOLD: Once = Once::new();
 
@@ -28,9 +32,19 @@ pub(super) async fn give(client: &LiveClient) {
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
     if is_off(setting(client, "aof_enabled:", "persistence").await)
-        && saves(client).await.is_some_and(|saves| saves.is_empty())
+        && parameter(client, "save")
+            .await
+            .is_some_and(|saves| saves.is_empty())
     {
         FORGETS_TOLD.call_once(|| tracing::warn!("{FORGETS}"));
+    }
+    if is_cluster_node
+        && parameter(client, "cluster-require-full-coverage")
+            .await
+            .as_deref()
+            == Some("yes")
+    {
+        ALL_OR_NOTHING_TOLD.call_once(|| tracing::warn!("{ALL_OR_NOTHING}"));
     }
     tracing::debug!("Looked at the settings of Redis");
 }
@@ -44,9 +58,9 @@ async fn setting(client: &LiveClient, name: &str, section: &'static str) -> Opti
     Some(value.trim().to_owned())
 }
 
-/// When snapshots are taken; `None` when it may not be asked for.
-async fn saves(client: &LiveClient) -> Option<String> {
+/// The value of a parameter; `None` when it may not be asked for.
+async fn parameter(client: &LiveClient, name: &'static str) -> Option<String> {
     let config = CustomCommand::new_static("CONFIG", ClusterHash::Random, false);
-    let answer: Vec<String> = client.custom(config, vec!["GET", "save"]).await.ok()?;
+    let answer: Vec<String> = client.custom(config, vec!["GET", name]).await.ok()?;
     answer.into_iter().nth(1)
 }

@@ -55,9 +55,9 @@ pub(super) struct PrimaryWatch {
 }
 
 impl PrimaryWatch {
-    /// Ends when they name another one.
-    pub(super) async fn until_another(&mut self) -> Address {
-        self.sentinels.until_another(&self.named).await
+    /// Ends when they name another one, or are about to.
+    pub(super) async fn until_another(&mut self) {
+        self.sentinels.until_another(&self.named).await;
     }
 }
 
@@ -262,6 +262,8 @@ pub(crate) enum ConnectFault {
     Tls(RedisTlsError),
     #[error("the connection ended before it was ready")]
     Ended,
+    #[error("the sentinels are replacing the primary")]
+    FailingOver,
     #[error("the sentinels know no primary of the name sentinelServiceName")]
     UnknownService,
     #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]

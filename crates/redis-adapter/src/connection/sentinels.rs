@@ -1,10 +1,11 @@
 //! The sentinels of a URL: where the primary is, and when it is another one.
 //!
 //! fred asks them one by one and only while it connects. Here all are asked at once, so that one
-//! that hangs costs nothing, and again each second: a primary that lost its office while it was
-//! frozen or cut off takes writes until somebody tells it, and what it takes is lost.
+//! that hangs costs little, and again and again: a primary takes writes until somebody tells it that
+//! it is none any more, and what it takes after another was chosen is lost. So it is left as soon
+//! as a failover begins, be it healthy, frozen or cut off.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use fred::{
     clients::Client,
@@ -15,13 +16,17 @@ use fred::{
     },
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::{ClientTask, ConnectFault, connect};
 use crate::{RedisFault, RedisSettings, address::Address};
 
-/// How often the sentinels are asked whether the primary is still the same.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the sentinels are asked whether the primary is still the same. What is written in
+/// between when it is not may be lost.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// When most have answered, the others have so long: one of them alone may know of a failover.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// So long a sentinel may take to connect and to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,6 +73,9 @@ impl Sentinels {
     }
 
     /// The primary that most of them name; of those that answered in time, if most did not.
+    ///
+    /// # Errors
+    /// When one of them is replacing it, or none could tell.
     pub(super) async fn primary(&mut self) -> Result<Address, ConnectFault> {
         let majority = self.sentinels.len() / 2 + 1;
         let mut answers: FuturesUnordered<_> = self
@@ -75,37 +83,33 @@ impl Sentinels {
             .iter_mut()
             .map(|sentinel| sentinel.primary(&self.service))
             .collect();
-        let mut votes: Vec<(Address, usize)> = Vec::new();
+        let mut named = Vec::new();
         let mut fault = ConnectFault::Ended;
-        while let Some(answer) = answers.next().await {
-            let named = match answer {
-                Ok(named) => named,
-                Err(error) => {
-                    fault = error;
-                    continue;
-                }
-            };
-            let known = votes.iter().position(|(address, _)| *address == named);
-            let vote = known.unwrap_or(votes.len());
-            if known.is_none() {
-                votes.push((named, 0));
+        let mut patience = ANSWER_TIMEOUT;
+        while let Ok(Some(answer)) = timeout(patience, answers.next()).await {
+            match answer {
+                Ok(address) => named.push(address),
+                Err(ConnectFault::FailingOver) => return Err(ConnectFault::FailingOver),
+                Err(error) => fault = error,
             }
-            votes[vote].1 += 1;
-            if votes[vote].1 == majority {
-                break;
+            if named.len() >= majority {
+                patience = GRACE;
             }
         }
-        let most = votes.into_iter().max_by_key(|(_, votes)| *votes);
-        most.map(|(address, _)| address).ok_or(fault)
+        let votes = |address: &Address| named.iter().filter(|other| *other == address).count();
+        let most = named.iter().max_by_key(|address| votes(address)).cloned();
+        most.ok_or(fault)
     }
 
-    /// Ends when most of them name another primary than `current`.
-    pub(super) async fn until_another(&mut self, current: &Address) -> Address {
+    /// Ends when most of them name another primary than `current`, or one is replacing it.
+    pub(super) async fn until_another(&mut self, current: &Address) {
         let mut rounds = interval(INTERVAL);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
             match self.primary().await {
-                Ok(named) if named != *current => return named,
+                Ok(named) if named != *current => return,
+                Err(ConnectFault::FailingOver) => return,
                 // While nobody can say, the primary that answers is the best there is.
                 _ => {}
             }
@@ -121,7 +125,7 @@ impl Sentinel {
                 command: COMMAND,
             }))
         });
-        if answer.is_err() {
+        if !matches!(answer, Ok(_) | Err(ConnectFault::FailingOver)) {
             self.connection = None;
         }
         answer
@@ -137,14 +141,24 @@ impl Sentinel {
             ..Options::default()
         };
         let command = CustomCommand::new_static(COMMAND, ClusterHash::Random, false);
-        let arguments = vec!["GET-MASTER-ADDR-BY-NAME", service];
-        let answer = client
-            .with_options(&options)
-            .custom(command, arguments)
-            .await;
-        let answer: Option<(String, u16)> =
-            answer.map_err(|error| ConnectFault::Redis(RedisFault::new(COMMAND, &error)))?;
-        let (host, port) = answer.ok_or(ConnectFault::UnknownService)?;
-        Ok(Address { host, port })
+        let client = client.with_options(&options);
+        let about = client.custom(command, vec!["MASTER", service]);
+        let about: HashMap<String, String> = about.await.map_err(|error| {
+            match RedisFault::new(COMMAND, &error) {
+                // What a sentinel says to a name that it does not know.
+                RedisFault::Refused { code, .. } if code == "ERR" => ConnectFault::UnknownService,
+                fault => ConnectFault::Redis(fault),
+            }
+        })?;
+        // Until it has chosen a replica, a failover may come to nothing.
+        let state = about.get("failover-state").map(String::as_str);
+        if state.is_some_and(|state| state != "none" && state != "wait_start") {
+            return Err(ConnectFault::FailingOver);
+        }
+        let port = about.get("port").and_then(|port| port.parse().ok());
+        match (about.get("ip"), port) {
+            (Some(host), Some(port)) => Ok(Address::new(host, port)),
+            _ => Err(ConnectFault::UnknownService),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     backoff::Backoff,
     client::{ClientTask, ConnectFault, Established, PrimaryWatch, establish, server_time},
 };
-use crate::{RedisFault, address::Address};
+use crate::RedisFault;
 
 /// How often a connection is asked for a sign of life, and the store for its time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,6 +27,9 @@ const MAX_SILENT_HEARTBEATS: u32 = 2;
 /// A connection that lasted for so long was a good one: the next pause starts small again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
+/// A failover takes about a second: its end is worth asking for, and the sentinels bear it.
+const FAILOVER_PAUSE: Duration = Duration::from_millis(100);
+
 /// While an outage lasts, failed attempts are logged so often.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -39,7 +42,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             attempt = establish(&shared.settings) => attempt,
             () = stop_requested(&mut stopped) => break,
         };
-        match attempt {
+        let pause = match attempt {
             Ok(established) => {
                 let since = Instant::now();
                 let server = established.server.clone();
@@ -55,11 +58,18 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                 if since.elapsed() >= STABLE_AFTER {
                     backoff = Backoff::new();
                 }
+                backoff.next_pause()
             }
-            Err(fault) => failures.log(&shared.settings.server_name(), &fault),
-        }
+            Err(fault) => {
+                failures.log(&shared.settings.server_name(), &fault);
+                match fault {
+                    ConnectFault::FailingOver => FAILOVER_PAUSE,
+                    _ => backoff.next_pause(),
+                }
+            }
+        };
         tokio::select! {
-            () = sleep(backoff.next_pause()) => {}
+            () = sleep(pause) => {}
             () = stop_requested(&mut stopped) => break,
         }
     }
@@ -86,8 +96,8 @@ async fn serve(
     shared.client.store(Some(Arc::new(client.clone())));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
-    let advised = client.clone();
-    tokio::spawn(async move { advice::give(&advised).await });
+    let (advised, is_cluster_node) = (client.clone(), shared.settings.is_cluster_node);
+    tokio::spawn(async move { advice::give(&advised, is_cluster_node).await });
     let mut beats = interval(HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats.reset();
@@ -96,7 +106,7 @@ async fn serve(
         let alive = tokio::select! {
             ended = &mut task.0 => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped { client, task },
-            primary = &mut another => return End::Replaced(primary),
+            () = &mut another => return End::Replaced,
             alive = async {
                 tokio::select! {
                     _ = beats.tick() => {}
@@ -137,8 +147,8 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
     }
 }
 
-/// Ends when the sentinels, if there are any, name another primary.
-async fn until_another_primary(watch: Option<PrimaryWatch>) -> Address {
+/// Ends when the sentinels, if there are any, have or want another primary.
+async fn until_another_primary(watch: Option<PrimaryWatch>) {
     match watch {
         Some(mut watch) => watch.until_another().await,
         None => std::future::pending().await,
@@ -170,8 +180,8 @@ enum End {
     },
     /// Nothing came back from the store.
     Silent,
-    /// The sentinels name another server the primary.
-    Replaced(Address),
+    /// The sentinels have another primary, or are choosing one.
+    Replaced,
     /// The connection broke, or the store sent an error that ends it.
     Broken(RedisFault),
     /// fred's task ended without a reason.
@@ -192,7 +202,9 @@ impl fmt::Display for End {
         match self {
             Self::Stopped { .. } => f.write_str("closed"),
             Self::Silent => f.write_str("no answer to several heartbeats"),
-            Self::Replaced(primary) => write!(f, "the sentinels name {primary} the primary"),
+            Self::Replaced => {
+                f.write_str("the sentinels have replaced the primary, or are about to")
+            }
             Self::Broken(fault) => write!(f, "{fault}"),
             Self::Vanished => f.write_str("the client's task ended"),
         }

@@ -16,7 +16,7 @@ use tee_session_domain::{
     SessionPolicy, SessionRepository, SessionToken,
 };
 use tee_session_redis_adapter::RedisRepository;
-use tee_session_test_support::{RedisCluster, eventually};
+use tee_session_test_support::{CapturedLogs, RedisCluster, eventually};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
@@ -279,7 +279,10 @@ async fn a_cluster_that_is_down_is_unavailable_and_comes_back() {
         let set = ["CONFIG", "SET", "cluster-require-full-coverage", "yes"];
         cluster.node(n).command(&set).await;
     }
+    let logs = CapturedLogs::start();
     let sessions = clustered(&cluster).await;
+    let warned = "cluster-require-full-coverage";
+    eventually(RECOVERED_WITHIN, async || logs.text().contains(warned)).await;
     let kept = one_of_each(&sessions, &cluster, 3).await;
     cluster.node_mut(2).kill().await;
     eventually(RECOVERED_WITHIN, async || {
