@@ -109,8 +109,15 @@ pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bo
     while began.elapsed() < time {
         sleep(Duration::from_millis(fastrand::u64(1_000..3_000))).await;
         let (mishap, _) = MISHAPS[fastrand::usize(..MISHAPS.len())];
+        let before = soak.total.violations.len();
         soak.suffer(mishap).await?;
         soak.count();
+        if soak.total.violations.len() > before {
+            say(&format!(
+                "violated by {mishap:?}: {}",
+                soak.total.violations_in_words()
+            ));
+        }
         if Instant::now() >= next_progress {
             soak.tell_progress(began.elapsed(), time);
             next_progress = Instant::now() + PROGRESS_INTERVAL;

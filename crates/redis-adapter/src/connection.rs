@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use fred::clients::{Client, WithOptions};
 use tee_session_domain::{RepositoryError, StoreClock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::breaker::Breaker;
 pub(crate) use self::client::{PROBE_KEY, ask, ask_once, probe_write};
@@ -42,6 +42,10 @@ struct Shared {
     settings: RedisSettings,
     client: ArcSwapOption<LiveClient>,
     breaker: Breaker,
+    /// An answer came that fits no question of its kind: no later answer can be trusted.
+    out_of_step: Notify,
+    /// An answer came that may belong to another question.
+    doubt: Notify,
     clock: Arc<StoreClock>,
     link: watch::Sender<Link>,
 }
@@ -64,6 +68,8 @@ impl Connection {
             settings,
             client: ArcSwapOption::empty(),
             breaker: Breaker::default(),
+            out_of_step: Notify::new(),
+            doubt: Notify::new(),
             clock,
             link: watch::Sender::new(Link::Down),
         });
@@ -95,10 +101,14 @@ impl Connection {
 
     /// Notes what came of a command that was sent.
     pub(crate) fn note<T>(&self, result: &Result<T, RepositoryError>) {
+        if matches!(result, Err(RepositoryError::Corrupt { .. })) {
+            self.shared.doubt.notify_one();
+        }
         match result.as_ref().err().and_then(RedisFault::of) {
             Some(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
                 self.shared.breaker.note_silence();
             }
+            Some(RedisFault::Unexpected { .. }) => self.shared.out_of_step.notify_one(),
             // It was not sent.
             Some(RedisFault::NotConnected { .. } | RedisFault::CircuitOpen { .. }) => {}
             _ => self.shared.breaker.note_answer(),

@@ -23,10 +23,14 @@ pub enum Fault {
     Delay(Duration),
     /// Nothing is taken from either side any more, and nothing given: full buffers, no end.
     Stall,
-    /// What the client sends is swallowed; its end of the connection sees nothing wrong.
+    /// What the client sends is swallowed; its end of the connection sees nothing wrong. Since TCP
+    /// delivers everything or no more at all, a connection that lost bytes stays like that.
     SwallowRequests,
-    /// What the server sends is swallowed.
+    /// The same with what the server sends.
     SwallowAnswers,
+    /// What the server sends is lost, and on the same connection later answers arrive: they fit
+    /// the questions of others. No sound network does that.
+    LoseAnswers,
     /// The connection ends after so many more bytes of answers, in the middle of whatever they
     /// are.
     CutAfter(usize),
@@ -134,6 +138,7 @@ async fn requests(
     faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
+    let mut swallows = false;
     loop {
         unless_stalled(&faults).await;
         let read = client.read(&mut bytes).await?;
@@ -141,7 +146,8 @@ async fn requests(
             return Ok(());
         }
         unless_stalled(&faults).await;
-        if *faults.borrow() != Fault::SwallowRequests {
+        swallows |= *faults.borrow() == Fault::SwallowRequests;
+        if !swallows {
             server.write_all(&bytes[..read]).await?;
         }
     }
@@ -153,7 +159,7 @@ async fn answers(
     mut faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
-    let mut passed = 0;
+    let (mut passed, mut swallows) = (0, false);
     loop {
         unless_stalled(&faults).await;
         let read = server.read(&mut bytes).await?;
@@ -169,9 +175,13 @@ async fn answers(
             }
             *fault
         };
+        swallows |= fault == Fault::SwallowAnswers;
+        if swallows {
+            continue;
+        }
         let answer = &mut bytes[..read];
         match fault {
-            Fault::SwallowAnswers => continue,
+            Fault::LoseAnswers => continue,
             Fault::Delay(delay) => sleep(delay).await,
             Fault::Garble { one_in } => garble(answer, one_in),
             Fault::CutAfter(most) | Fault::ResetAfter(most) if passed + read > most => {

@@ -79,6 +79,11 @@ pub(super) fn rows() -> Vec<Row> {
             hammered
         ),
         row!(
+            "four programs want every core",
+            "slower; live, and answers in time",
+            starved
+        ),
+        row!(
             "more requests than it may take (max_in_flight 24, 80 clients, a slow Redis)",
             "503 `overloaded` at once; live",
             overloaded
@@ -228,6 +233,23 @@ async fn each_of(
         });
     }
     tasks.join_all().await.into_iter().sum()
+}
+
+async fn starved(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let mut stage = lab.stage(&redis.url()).await;
+    let mut burners = Vec::new();
+    for _ in 0..4 {
+        let mut burner = Command::new("/bin/sh");
+        burner
+            .args(["-c", "while :; do :; done"])
+            .kill_on_drop(true);
+        burners.push(burner.spawn());
+    }
+    stage.hold().await;
+    drop(burners);
+    stage.healed().await;
+    stage.end().await
 }
 
 async fn overloaded(lab: &Lab) -> Outcome {

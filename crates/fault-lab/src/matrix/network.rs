@@ -1,9 +1,9 @@
 //! The way to Redis.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess};
-use tokio::time::sleep;
+use tokio::{process::Command, time::sleep};
 
 use super::{Row, one_redis::DURABLE, row};
 use crate::stage::{Lab, Outcome};
@@ -23,6 +23,11 @@ pub(super) fn rows() -> Vec<Row> {
             "stalled both ways",
             "503 in time, then at once; found out and replaced",
             |lab| steady(lab, Fault::Stall)
+        ),
+        row!(
+            "packets vanish (a black hole on the way)",
+            "the same",
+            black_hole
         ),
         row!(
             "requests are swallowed (one-way black hole)",
@@ -67,6 +72,49 @@ async fn steady(lab: &Lab, fault: Fault) -> Outcome {
     proxy.set(Fault::None);
     stage.healed().await;
     stage.end().await
+}
+
+/// Redis listens at an address that first is this machine's, and then leads nowhere: nobody answers,
+/// nobody refuses.
+async fn black_hole(lab: &Lab) -> Outcome {
+    const ADDRESS: &str = "10.9.9.1";
+    let address = format!("{ADDRESS}/32");
+    let appear = ip(&["addr", "add", &address, "dev", "lo"]).await;
+    let bound = [DURABLE.as_slice(), &["--bind", "127.0.0.1", ADDRESS]].concat();
+    let redis = RedisProcess::start_with(&bound).await;
+    let mut stage = lab
+        .stage(&format!("redis://{ADDRESS}:{}/0", redis.port()))
+        .await;
+    let steps = [
+        appear,
+        ip(&["addr", "del", &address, "dev", "lo"]).await,
+        ip(&["route", "add", "blackhole", &address]).await,
+    ];
+    stage.hold().await;
+    if stage.shared().tally().last_failure.is_none() {
+        stage.violated("the packets did not vanish");
+    }
+    let back = [
+        ip(&["route", "del", "blackhole", &address]).await,
+        ip(&["addr", "add", &address, "dev", "lo"]).await,
+    ];
+    if !steps.into_iter().chain(back).all(|done| done) {
+        stage.violated("no network namespace of its own, in which addresses can be moved");
+    }
+    stage.healed().await;
+    let outcome = stage.end().await;
+    ip(&["addr", "del", &address, "dev", "lo"]).await;
+    outcome
+}
+
+/// `ip ...`; whether it did it.
+async fn ip(arguments: &[&str]) -> bool {
+    let mut command = Command::new("ip");
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().await.is_ok_and(|status| status.success())
 }
 
 async fn cut(lab: &Lab) -> Outcome {

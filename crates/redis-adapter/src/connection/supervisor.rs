@@ -3,6 +3,7 @@
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use fred::{clients::Client, interfaces::ClientLike};
+use futures_util::FutureExt;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -93,6 +94,7 @@ async fn serve(
     let mut silent = u32::from(!heartbeat(shared, &client).await);
     // What an earlier client's commands met says nothing of this one.
     shared.breaker.note_answer();
+    let _ = shared.out_of_step.notified().now_or_never();
     shared.client.store(Some(Arc::new(client.clone())));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
@@ -107,11 +109,14 @@ async fn serve(
             ended = &mut task.0 => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped { client, task },
             () = &mut another => return End::Replaced,
+            () = shared.out_of_step.notified() => return End::OutOfStep,
             alive = async {
                 tokio::select! {
                     _ = beats.tick() => {}
                     // Commands wait for this answer: it is asked for at once, and again and again.
                     () = shared.breaker.opened() => {}
+                    // A damaged record, or one that was another's: the answer to this tells.
+                    () = shared.doubt.notified() => {}
                 }
                 heartbeat(shared, &client).await
             } => alive,
@@ -142,6 +147,10 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
                 "Redis does not tell its time: the machine's clock is used"
             );
             true
+        }
+        Err(RedisFault::Unexpected { .. }) => {
+            shared.out_of_step.notify_one();
+            false
         }
         Err(_) => false,
     }
@@ -180,6 +189,8 @@ enum End {
     },
     /// Nothing came back from the store.
     Silent,
+    /// Answers do not fit their questions any more.
+    OutOfStep,
     /// The sentinels have another primary, or are choosing one.
     Replaced,
     /// The connection broke, or the store sent an error that ends it.
@@ -202,6 +213,7 @@ impl fmt::Display for End {
         match self {
             Self::Stopped { .. } => f.write_str("closed"),
             Self::Silent => f.write_str("no answer to several heartbeats"),
+            Self::OutOfStep => f.write_str("an answer did not fit its question"),
             Self::Replaced => {
                 f.write_str("the sentinels have replaced the primary, or are about to")
             }

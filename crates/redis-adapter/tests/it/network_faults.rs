@@ -11,7 +11,7 @@ use std::{
 use rstest::rstest;
 use tee_session_domain::{Cookies, NewSession, RepositoryError, Session, SessionError};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
-use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
+use tee_session_test_support::{CapturedLogs, Fault, FaultProxy, RedisProcess, eventually};
 
 use tokio::time::{sleep, timeout};
 
@@ -99,6 +99,49 @@ async fn a_slow_redis_is_waited_for_within_the_time_of_a_command() {
     for _ in 0..10 {
         sessions.get(&new.token).await.unwrap();
     }
+}
+
+/// Answers that fit the questions of others: the connection is ended as soon as that shows, and not
+/// only when the next heartbeat does.
+#[tokio::test]
+async fn a_connection_whose_answers_are_out_of_step_is_ended_at_once() {
+    let logs = CapturedLogs::start();
+    let faulty = Faulty::start().await;
+    // Nobody gives up on an answer before another's has come in its place.
+    let patient = faulty.settings.clone();
+    let patient = patient.with_command_timeout(Duration::from_secs(3));
+    let sessions = Arc::new(sessions_with(&patient).await);
+    let kept = Arc::new(sessions.store(cookies(), base_url()).await.unwrap());
+    let readers = tokio::spawn({
+        let (sessions, kept) = (Arc::clone(&sessions), Arc::clone(&kept));
+        async move {
+            loop {
+                let (sessions, kept) = (Arc::clone(&sessions), Arc::clone(&kept));
+                tokio::spawn(async move {
+                    if let Ok(active) = sessions.get(&kept.token).await {
+                        assert_eq!(active.session, kept.session);
+                    }
+                    let _ = sessions.ttl(&kept.token).await;
+                });
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    faulty.proxy.set(Fault::LoseAnswers);
+    sleep(Duration::from_millis(20)).await;
+    faulty.proxy.set(Fault::None);
+    // The next heartbeat is a second away.
+    let lost = eventually(RECOVERED_WITHIN, async || {
+        !logs.events("Redis connection lost").is_empty()
+    })
+    .await;
+    assert!(lost < Duration::from_millis(500), "{lost:?}");
+    assert!(logs.text().contains("an answer did not fit its question"));
+    eventually(RECOVERED_WITHIN, async || {
+        sessions.get(&kept.token).await.is_ok()
+    })
+    .await;
+    readers.abort();
 }
 
 /// Of many sessions read at the same time through answers that are damaged at random, nobody
