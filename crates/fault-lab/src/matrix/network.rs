@@ -80,7 +80,8 @@ async fn black_hole(lab: &Lab) -> Outcome {
     const ADDRESS: &str = "10.9.9.1";
     let address = format!("{ADDRESS}/32");
     let appear = ip(&["addr", "add", &address, "dev", "lo"]).await;
-    let bound = [DURABLE.as_slice(), &["--bind", "127.0.0.1", ADDRESS]].concat();
+    let bound = ["--bind", "127.0.0.1", ADDRESS, "--protected-mode", "no"];
+    let bound = [DURABLE.as_slice(), &bound].concat();
     let redis = RedisProcess::start_with(&bound).await;
     let mut stage = lab
         .stage(&format!("redis://{ADDRESS}:{}/0", redis.port()))
