@@ -17,7 +17,7 @@ use actix_web::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_auth_middleware::InvalidTokenLimiter;
-use tee_session_domain::{SessionManager, SessionRepository};
+use tee_session_domain::{RecentSlides, SessionManager, SessionRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
@@ -101,6 +101,7 @@ impl Application {
             settings: settings.clone(),
             monitor: Arc::clone(&monitor),
             lifecycle: Arc::clone(&lifecycle),
+            recent_slides: settings.policy.recent_slides().map(Arc::new),
         };
         let address = listener.local_addr()?;
         let workers = settings.workers;
@@ -236,6 +237,7 @@ struct Worker {
     settings: ApiSettings,
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
+    recent_slides: Option<Arc<RecentSlides>>,
 }
 
 impl Worker {
@@ -244,7 +246,8 @@ impl Worker {
         let observation = self.monitor.register();
         let repository = ObservedRepository::new(repository, Arc::clone(&observation));
         let sessions = SessionManager::new(repository, self.settings.policy)
-            .with_token_format(self.settings.token_format);
+            .with_token_format(self.settings.token_format)
+            .with_recent_slides(self.recent_slides.clone());
         let sessions = Data::new(sessions);
 
         let monitor = Arc::clone(&self.monitor);

@@ -89,6 +89,11 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
         .await
     }
 
+    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        self.observed("fetch", pin!(self.inner.fetch(token)), found)
+            .await
+    }
+
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
         self.observed("peek", pin!(self.inner.peek(token)), found)
             .await

@@ -58,6 +58,9 @@ macro_rules! contract_suite {
             a_new_session_expires_after_its_ttl
             an_access_slides_the_idle_timeout
             exists_and_ttl_do_not_slide
+            fetch_reads_and_does_not_slide
+            an_access_within_the_touch_interval_does_not_slide
+            a_session_lives_its_idle_timeout_after_an_access_that_did_not_slide
             ttl_tells_the_remaining_time
             the_absolute_lifetime_ends_a_session_in_constant_use
             exists_ttl_and_delete_obey_the_absolute_lifetime
@@ -96,6 +99,17 @@ fn manager_with_lifetime<H: Harness>(
         Duration::from_secs(idle_timeout),
         absolute_lifetime.map(Duration::from_secs),
     );
+    SessionManager::new(harness.repository(), policy.expect("a sound policy"))
+}
+
+/// The same, and an access slides a session at most each `touch_interval` seconds.
+fn manager_with_touch_interval<H: Harness>(
+    harness: &H,
+    idle_timeout: u64,
+    touch_interval: u64,
+) -> SessionManager<H::Repository> {
+    let policy = SessionPolicy::new(Duration::from_secs(idle_timeout), None)
+        .and_then(|policy| policy.with_touch_interval(Duration::from_secs(touch_interval)));
     SessionManager::new(harness.repository(), policy.expect("a sound policy"))
 }
 

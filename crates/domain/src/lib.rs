@@ -8,6 +8,7 @@ mod derivation;
 mod error;
 mod manager;
 mod policy;
+mod recent_slides;
 mod repository;
 mod session;
 mod session_id;
@@ -25,6 +26,7 @@ pub use self::{
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
     policy::{PolicyError, SessionPolicy},
+    recent_slides::RecentSlides,
     repository::{InsertOutcome, PeekedSession, SessionRepository},
     session::Session,
     session_id::SessionId,

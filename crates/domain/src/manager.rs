@@ -1,12 +1,12 @@
 //! The session manager: the five operations of the broker.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
 use crate::{
-    BaseUrl, Cookies, ErrorChain, InsertOutcome, RepositoryError, Session, SessionError,
-    SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
+    BaseUrl, Cookies, ErrorChain, InsertOutcome, RecentSlides, RepositoryError, Session,
+    SessionError, SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
 };
 
 /// How often a new token is drawn when a repository says that one is taken. A random collision
@@ -45,6 +45,8 @@ pub struct SessionManager<R> {
     repository: R,
     policy: SessionPolicy,
     token_format: TokenFormat,
+    /// With a touch interval only.
+    recent_slides: Option<Arc<RecentSlides>>,
 }
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -54,7 +56,16 @@ impl<R: SessionRepository> SessionManager<R> {
             repository,
             policy,
             token_format: TokenFormat::default(),
+            recent_slides: policy.recent_slides().map(Arc::new),
         }
+    }
+
+    /// Shares what it knows of recent slides, if its policy has a touch interval, with the others
+    /// that were given the same: the managers of one process, one for each of its threads.
+    #[must_use]
+    pub fn with_recent_slides(mut self, recent_slides: Option<Arc<RecentSlides>>) -> Self {
+        self.recent_slides = recent_slides;
+        self
     }
 
     /// Chooses how new tokens look.
@@ -96,7 +107,8 @@ impl<R: SessionRepository> SessionManager<R> {
         let mut taken = 0;
         for _ in 0..MAX_TOKEN_DRAWS {
             let token = SessionToken::generate_as(self.token_format);
-            match self.repository.insert(&token, &session, ttl).await? {
+            let stored_for = self.policy.stored_at_first();
+            match self.repository.insert(&token, &session, stored_for).await? {
                 InsertOutcome::Inserted => {
                     tracing::info!(
                         token_prefix = %token.prefix(),
@@ -133,10 +145,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         let idle_timeout = self.policy.idle_timeout();
-        let found = self.observe(
-            token,
-            self.repository.fetch_and_slide(token, idle_timeout).await,
-        );
+        let found = self.fetch(token).await;
+        let found = self.observe(token, found);
         let Some(session) = found? else {
             return Err(not_found(token));
         };
@@ -150,6 +160,22 @@ impl<R: SessionRepository> SessionManager<R> {
             session,
             expires_at: now.saturating_add(to_signed(remaining)),
         })
+    }
+
+    /// Reads the session, and slides it unless that was done a moment ago.
+    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        // Before the slide: the store counts from a later moment.
+        let now = self.repository.now();
+        let recent_slides = self.recent_slides.as_deref();
+        if recent_slides.is_some_and(|slides| slides.is_recent(token, now)) {
+            return self.repository.fetch(token).await;
+        }
+        let stored_for = self.policy.stored_for();
+        let found = self.repository.fetch_and_slide(token, stored_for).await?;
+        if let (Some(slides), Some(_)) = (recent_slides, &found) {
+            slides.note(token, now);
+        }
+        Ok(found)
     }
 
     /// Deletes the session (logout); `false` when there was none. After it returned, the token
@@ -193,7 +219,9 @@ impl<R: SessionRepository> SessionManager<R> {
         let Some(peeked) = self.observe(token, self.repository.peek(token).await)? else {
             return Ok(None);
         };
-        let idle_remaining = peeked.remaining.unwrap_or(self.policy.idle_timeout());
+        // What it may live longer, for its touch interval, is promised to nobody.
+        let idle_timeout = self.policy.idle_timeout();
+        let idle_remaining = peeked.remaining.unwrap_or(idle_timeout).min(idle_timeout);
         let now = self.repository.now();
         let remaining = self.policy.remaining(idle_remaining, &peeked.session, now);
         let Some(ttl) = remaining else {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::Session;
+use crate::{RecentSlides, Session};
+
+/// So much the store's clock may be off as it is known here, between two looks at it.
+const CLOCK_ERROR: Duration = Duration::from_secs(1);
 
 /// The two limits of a session's life.
 ///
@@ -25,6 +28,7 @@ use crate::Session;
 pub struct SessionPolicy {
     idle_timeout: Duration,
     absolute_lifetime: Option<Duration>,
+    touch_interval: Duration,
 }
 
 impl SessionPolicy {
@@ -53,7 +57,22 @@ impl SessionPolicy {
         Ok(Self {
             idle_timeout,
             absolute_lifetime,
+            touch_interval: Duration::ZERO,
         })
+    }
+
+    /// Spares an access from sliding the session when it was slid less than `touch_interval` ago
+    /// (whole seconds, less than the idle timeout; zero: every access slides). A session still lives
+    /// for its whole idle timeout after its last access, and up to `touch_interval` longer.
+    ///
+    /// # Errors
+    /// When it is out of range or has a fraction of a second.
+    pub fn with_touch_interval(mut self, touch_interval: Duration) -> Result<Self, PolicyError> {
+        if touch_interval.subsec_nanos() != 0 || touch_interval >= self.idle_timeout {
+            return Err(PolicyError::TouchInterval);
+        }
+        self.touch_interval = touch_interval;
+        Ok(self)
     }
 
     /// How long a session lives without an access.
@@ -68,11 +87,42 @@ impl SessionPolicy {
         self.absolute_lifetime
     }
 
-    /// How long a new session lives when nobody asks for it.
+    /// For how long an access need not slide a session that was slid already.
+    #[must_use]
+    pub fn touch_interval(&self) -> Duration {
+        self.touch_interval
+    }
+
+    /// How long a new session lives at least when nobody asks for it.
     #[must_use]
     pub fn initial_ttl(&self) -> Duration {
-        self.absolute_lifetime
-            .map_or(self.idle_timeout, |limit| limit.min(self.idle_timeout))
+        self.cut(self.idle_timeout)
+    }
+
+    /// For how long a new session is stored.
+    pub(crate) fn stored_at_first(&self) -> Duration {
+        self.cut(self.stored_for())
+    }
+
+    /// For how long a session is stored from a slide on: the accesses of the touch interval, which
+    /// do not slide, have their idle timeout too.
+    pub(crate) fn stored_for(&self) -> Duration {
+        if self.touch_interval.is_zero() {
+            self.idle_timeout
+        } else {
+            self.idle_timeout + self.touch_interval + CLOCK_ERROR
+        }
+    }
+
+    /// To share between the managers of one process; `None` while every access slides.
+    #[must_use]
+    pub fn recent_slides(&self) -> Option<RecentSlides> {
+        let has_interval = !self.touch_interval.is_zero();
+        has_interval.then(|| RecentSlides::within(self.touch_interval))
+    }
+
+    fn cut(&self, ttl: Duration) -> Duration {
+        self.absolute_lifetime.map_or(ttl, |limit| limit.min(ttl))
     }
 
     /// When a session created at `created_at` ends at the latest; `None`: never.
@@ -105,6 +155,7 @@ impl Default for SessionPolicy {
         Self {
             idle_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             absolute_lifetime: None,
+            touch_interval: Duration::ZERO,
         }
     }
 }
@@ -118,6 +169,9 @@ pub enum PolicyError {
     /// The absolute lifetime is.
     #[error("the absolute lifetime must be 1 to {} whole seconds", SessionPolicy::MAX.as_secs())]
     AbsoluteLifetime,
+    /// The touch interval is.
+    #[error("the touch interval must be whole seconds, and less than the idle timeout")]
+    TouchInterval,
 }
 
 pub(crate) fn to_signed(duration: Duration) -> time::Duration {

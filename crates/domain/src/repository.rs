@@ -48,6 +48,21 @@ pub trait SessionRepository: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send;
 
+    /// Reads the session and changes nothing, in one round trip: for one that was slid just now.
+    /// Unless an adapter can do it cheaper, it looks as [`peek`](Self::peek) does.
+    ///
+    /// A store with replicas may answer from one that does not know yet that it is none of the
+    /// primaries any more, for as long as its adapter takes to find out.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt` or `NewerRecord`.
+    fn fetch(
+        &self,
+        token: &SessionToken,
+    ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
+        async move { Ok(self.peek(token).await?.map(|peeked| peeked.session)) }
+    }
+
     /// Reads the session and its remaining time to live, changing neither.
     ///
     /// # Errors
@@ -128,6 +143,13 @@ impl<R: SessionRepository> SessionRepository for Arc<R> {
         ttl: Duration,
     ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
         R::fetch_and_slide(self, token, ttl)
+    }
+
+    fn fetch(
+        &self,
+        token: &SessionToken,
+    ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
+        R::fetch(self, token)
     }
 
     fn peek(

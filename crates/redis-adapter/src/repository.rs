@@ -103,6 +103,11 @@ impl RedisRepository {
         self.servers.call(slot.key(), call, slide).await
     }
 
+    async fn read(&self, slot: &Slot, call: Call) -> Result<Option<Session>, RepositoryError> {
+        let read = |via: Via| async move { commands::read(&via, slot).await };
+        self.servers.call(slot.key(), call, read).await
+    }
+
     async fn look(
         &self,
         slot: &Slot,
@@ -190,6 +195,24 @@ impl SessionRepository for RedisRepository {
                     Box::pin(migration::slide(&via, plain, sealed, ttl)).await
                 };
                 self.servers.call(plain.key(), call, slide).await
+            }
+        }
+    }
+
+    /// `GET`, and nothing else.
+    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        let call = self.call("GET");
+        match &self.places(token) {
+            Places::One(slot) => self.read(slot, call).await,
+            Places::PlainElseSealed { plain, sealed } => match self.read(plain, call).await? {
+                None => Box::pin(self.read(sealed, call)).await,
+                found => Ok(found),
+            },
+            Places::Moving { plain, sealed } => {
+                let peek =
+                    |via: Via| async move { Box::pin(migration::peek(&via, plain, sealed)).await };
+                let peeked = self.servers.call(plain.key(), call, peek).await?;
+                Ok(peeked.map(|peeked| peeked.session))
             }
         }
     }

@@ -119,10 +119,15 @@ impl Reader<'_> {
         let idle_timeout = Duration::from_secs(self.number("session_ttl", 1..=longest));
         let lifetime = self.number("session_max_lifetime", 0..=longest);
         let lifetime = (lifetime > 0).then(|| Duration::from_secs(lifetime));
-        SessionPolicy::new(idle_timeout, lifetime).unwrap_or_else(|error| {
+        let touch_interval =
+            Duration::from_secs(self.number("session_touch_interval", 0..=longest));
+        let policy = SessionPolicy::new(idle_timeout, lifetime)
+            .and_then(|policy| policy.with_touch_interval(touch_interval));
+        policy.unwrap_or_else(|error| {
             let key = match error {
                 PolicyError::IdleTimeout => "session_ttl",
                 PolicyError::AbsoluteLifetime => "session_max_lifetime",
+                PolicyError::TouchInterval => "session_touch_interval",
             };
             self.problem(key, error);
             SessionPolicy::default()

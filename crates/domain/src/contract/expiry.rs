@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Harness, manager, manager_with_lifetime, stored};
+use super::{Harness, manager, manager_with_lifetime, manager_with_touch_interval, stored};
 use crate::{SessionError, SessionRepository};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,6 +83,71 @@ pub async fn exists_and_ttl_do_not_slide<H: Harness>(harness: &H) {
             .await
             .expect("the store answers")
     );
+}
+
+/// A session that is only fetched ends as one that nobody asked for.
+pub async fn fetch_reads_and_does_not_slide<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 2);
+    let new = stored(&sessions).await;
+    let repository = harness.repository();
+    harness.pass(SECOND * 5 / 4).await;
+    let found = repository.fetch(&new.token).await;
+    assert_eq!(found.expect("the store answers"), Some(new.session));
+    harness.pass(SECOND).await;
+    let found = repository.fetch(&new.token).await;
+    assert_eq!(found.expect("the store answers"), None);
+}
+
+/// One slide for all accesses of the interval.
+pub async fn an_access_within_the_touch_interval_does_not_slide<H: Harness>(harness: &H) {
+    let sessions = manager_with_touch_interval(harness, 60, 30);
+    let new = stored(&sessions).await;
+    let remaining = async || {
+        let peeked = harness.repository().peek(&new.token).await;
+        let peeked = peeked.expect("the store answers").expect("it lives");
+        peeked.remaining.expect("it has an end")
+    };
+    sessions.get(&new.token).await.expect("it lives");
+    let slid = remaining().await;
+    assert!(slid >= SECOND * 60, "{slid:?}");
+    harness.pass(SECOND).await;
+    let active = sessions.get(&new.token).await.expect("it lives");
+    assert_eq!(active.session, new.session);
+    assert!(
+        remaining().await <= slid - SECOND * 9 / 10,
+        "it was slid again"
+    );
+    let ttl = sessions.ttl(&new.token).await.expect("the store answers");
+    assert!(ttl.is_some_and(|ttl| ttl.ttl <= SECOND * 60), "{ttl:?}");
+    assert!(
+        sessions
+            .delete(&new.token)
+            .await
+            .expect("the store answers")
+    );
+    assert!(matches!(
+        sessions.get(&new.token).await,
+        Err(SessionError::NotFound)
+    ));
+}
+
+/// Whichever access was the last, the idle timeout counts from it.
+pub async fn a_session_lives_its_idle_timeout_after_an_access_that_did_not_slide<H: Harness>(
+    harness: &H,
+) {
+    let sessions = manager_with_touch_interval(harness, 2, 1);
+    let new = stored(&sessions).await;
+    sessions.get(&new.token).await.expect("it lives");
+    harness.pass(SECOND * 3 / 4).await;
+    sessions.get(&new.token).await.expect("it lives");
+    // Two seconds and a half after the slide, less than two after the access.
+    harness.pass(SECOND * 7 / 4).await;
+    sessions.get(&new.token).await.expect("it still lives");
+    harness.pass(SECOND * 17 / 4).await;
+    assert!(matches!(
+        sessions.get(&new.token).await,
+        Err(SessionError::NotFound)
+    ));
 }
 
 /// The remaining time falls with the clock and rises with an access.

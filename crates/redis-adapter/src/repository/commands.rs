@@ -35,6 +35,12 @@ pub(super) async fn get(via: &Via, key: &Key) -> Result<Option<Bytes>, RedisFaul
     via.send("GET", pin!(via.client.get(key.clone()))).await
 }
 
+/// `GET key`, of a session.
+pub(super) async fn read(via: &Via, slot: &Slot) -> Result<Option<Session>, RepositoryError> {
+    let value = get(via, slot.key()).await?;
+    Ok(value.map(|value| slot.decode(&value)).transpose()?)
+}
+
 /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
 /// EXPIRE cannot bring back what is gone. `XX` leaves alone what has no expiry, since that may
 /// be somebody else's; a session without one gets it by a second EXPIRE.

@@ -88,6 +88,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("cors_allowed_origins", "", "ORIGINS", "Origins whose pages may use the API from a browser, separated by commas; not set: none"),
     Key::new("memory_max_sessions", "100000", "N", "Most live sessions in the embedded store"),
     Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; slides at each access"),
+    Key::new("session_touch_interval", "0", "SECONDS", "An access slides a session at most so often; 0: each does"),
     Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
     Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
     Key::new("max_in_flight", "4096", "N", "Most requests in flight at once; more are answered 503 at once"),

@@ -1,0 +1,150 @@
+//! Which sessions were slid a moment ago, so that the next access need not slide them again.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+
+use crate::SessionToken;
+
+/// Sessions share this many places, however many there are: 1 MiB, for good.
+const PLACES: usize = 65_536;
+
+/// Remembers when sessions were last slid, those of the last moments that fit.
+///
+/// It takes the same memory whatever happens: a session falls into a place by a secret hash, and
+/// takes it from whoever had it. Who lost its place is slid once more, which does no harm. Tokens
+/// are not kept. Threads share it without a lock.
+#[derive(Debug)]
+pub struct RecentSlides {
+    interval: Duration,
+    name: RandomState,
+    mask: RandomState,
+    places: Box<[Place]>,
+}
+
+/// The two are written one after the other. Whoever reads halves of two sessions sees a time that
+/// is masked by one and unmasked by another: any of 2^64, and none of the last moments.
+#[derive(Debug, Default)]
+struct Place {
+    /// A hash of the token.
+    name: AtomicU64,
+    /// When it was slid, in microseconds since the Unix epoch, masked by another hash of the token.
+    slid: AtomicU64,
+}
+
+impl RecentSlides {
+    /// A slide counts as recent for `interval`.
+    #[must_use]
+    pub fn within(interval: Duration) -> Self {
+        Self {
+            interval,
+            name: RandomState::new(),
+            mask: RandomState::new(),
+            places: (0..PLACES).map(|_| Place::default()).collect(),
+        }
+    }
+
+    /// Whether the session was slid less than the interval ago, at `now` on the clock that
+    /// [`note`](Self::note) was told the time of.
+    #[must_use]
+    pub fn is_recent(&self, token: &SessionToken, now: OffsetDateTime) -> bool {
+        let name = self.name.hash_one(token.expose_secret());
+        let place = self.place(name);
+        if place.name.load(Ordering::Acquire) != name {
+            return false;
+        }
+        let mask = self.mask.hash_one(token.expose_secret());
+        let slid = place.slid.load(Ordering::Acquire) ^ mask;
+        // A clock that was set back makes it later than now.
+        micros(now)
+            .checked_sub(slid)
+            .is_some_and(|elapsed| Duration::from_micros(elapsed) < self.interval)
+    }
+
+    /// The session was slid at `now`, or after it.
+    pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
+        let name = self.name.hash_one(token.expose_secret());
+        let mask = self.mask.hash_one(token.expose_secret());
+        let place = self.place(name);
+        place.slid.store(micros(now) ^ mask, Ordering::Release);
+        place.name.store(name, Ordering::Release);
+    }
+
+    fn place(&self, name: u64) -> &Place {
+        // The length is a power of two, far below any usize.
+        &self.places[(name as usize) & (PLACES - 1)]
+    }
+}
+
+fn micros(time: OffsetDateTime) -> u64 {
+    let since_epoch = time - OffsetDateTime::UNIX_EPOCH;
+    u64::try_from(since_epoch.whole_microseconds()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    #[test]
+    fn a_slide_is_recent_until_the_interval_has_passed_to_the_microsecond() {
+        let (slides, token) = (RecentSlides::within(INTERVAL), SessionToken::generate());
+        assert!(!slides.is_recent(&token, now()));
+        slides.note(&token, now());
+        assert!(slides.is_recent(&token, now()));
+        assert!(slides.is_recent(&token, now() + INTERVAL - MICROSECOND));
+        assert!(!slides.is_recent(&token, now() + INTERVAL));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_recent() {
+        let (slides, token) = (RecentSlides::within(INTERVAL), SessionToken::generate());
+        slides.note(&token, now());
+        assert!(!slides.is_recent(&token, now() - MICROSECOND));
+    }
+
+    #[test]
+    fn no_session_counts_as_slid_because_of_another() {
+        let slides = RecentSlides::within(INTERVAL);
+        for _ in 0..3 * PLACES {
+            slides.note(&SessionToken::generate(), now());
+        }
+        for _ in 0..PLACES {
+            assert!(!slides.is_recent(&SessionToken::generate(), now()));
+        }
+    }
+
+    #[test]
+    fn threads_that_write_and_read_never_make_a_session_recent_that_is_not() {
+        let slides = RecentSlides::within(INTERVAL);
+        let tokens: Vec<_> = (0..64).map(|_| SessionToken::generate()).collect();
+        // Never slid, in places that are written all the time.
+        let others: Vec<_> = (0..2_000).map(|_| SessionToken::generate()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for round in 0..200 {
+                        for token in &tokens {
+                            slides.note(token, now() + Duration::from_micros(round));
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for other in &others {
+                    assert!(!slides.is_recent(other, now() + INTERVAL / 2));
+                }
+            });
+        });
+    }
+}
