@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     tally: Mutex<Tally>,
     /// Whether answers may be false, so that they contradict nothing.
     may_lie: AtomicBool,
+    /// Whether the clients rest.
+    rest: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -68,6 +70,7 @@ impl Load {
             history: History::default(),
             tally: Mutex::default(),
             may_lie: AtomicBool::new(false),
+            rest: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
@@ -128,6 +131,10 @@ impl Shared {
     async fn client(&self) {
         let mut own: Vec<Own> = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
+            if self.rest.load(Ordering::Relaxed) {
+                sleep(PAUSE).await;
+                continue;
+            }
             let session = fastrand::choice(own.iter()).cloned();
             match (fastrand::u8(..10), session) {
                 (0..2, _) | (_, None) if own.len() < MAX_SESSIONS => {
@@ -160,6 +167,7 @@ impl Shared {
         let request = self.request(Method::POST, "/v1/sessions").json(&body);
         let (status, body) = self.send(request, StatusCode::CREATED).await?;
         if status != StatusCode::CREATED {
+            self.tally().failed_logins += 1;
             return None;
         }
         let token = body["access_token"].as_str()?.to_owned();
@@ -199,6 +207,15 @@ impl Shared {
             }
             _ => {}
         }
+    }
+
+    /// Asks for every session that there ever was, while the clients rest.
+    pub(crate) async fn check_all_at_rest(&self) {
+        self.rest.store(true, Ordering::Relaxed);
+        // What was asked before has been answered then.
+        sleep(ANSWERED_WITHIN).await;
+        self.check_all().await;
+        self.rest.store(false, Ordering::Relaxed);
     }
 
     /// Asks for every session that there ever was, when all is well again.
@@ -257,7 +274,8 @@ impl Shared {
         };
         let code = body["code"].as_str().unwrap_or_default();
         let name = format!("{} {code}", status.as_str());
-        let is_served = status == hoped || status == StatusCode::UNAUTHORIZED;
+        let is_gone = status == StatusCode::UNAUTHORIZED && hoped != StatusCode::CREATED;
+        let is_served = status == hoped || is_gone;
         tally.answered(name.trim_end(), is_served, took);
         let is_expected = is_served || status == StatusCode::SERVICE_UNAVAILABLE;
         if !is_expected {
@@ -280,7 +298,10 @@ fn is_sound(response: &Response) -> bool {
     };
     match response.status() {
         StatusCode::SERVICE_UNAVAILABLE => {
-            is_problem() && has("retry-after") && !has("www-authenticate")
+            let is_stored = headers
+                .get("cache-control")
+                .is_none_or(|value| value != "no-store");
+            is_problem() && has("retry-after") && !has("www-authenticate") && !is_stored
         }
         StatusCode::UNAUTHORIZED => is_problem() && has("www-authenticate"),
         _ => true,

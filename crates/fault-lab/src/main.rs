@@ -11,9 +11,10 @@ mod tally;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{progress::say, stage::Lab};
 
@@ -57,11 +58,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let held = match matches.subcommand() {
-        Some(("matrix", arguments)) => runtime.block_on(matrix(arguments))?,
-        Some(("soak", arguments)) => runtime.block_on(soak(arguments))?,
-        _ => unreachable_subcommand(),
-    };
+    let held = runtime.block_on(async {
+        tokio::select! {
+            held = run(&matches) => held,
+            // What was started ends with it.
+            () = interrupted() => bail!("interrupted"),
+        }
+    })?;
     Ok(if held {
         ExitCode::SUCCESS
     } else {
@@ -69,9 +72,25 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// clap asks for one of them.
-fn unreachable_subcommand() -> bool {
-    false
+async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
+    match matches.subcommand() {
+        Some(("soak", arguments)) => soak(arguments).await,
+        Some((_, arguments)) => matrix(arguments).await,
+        None => bail!("nothing to do"),
+    }
+}
+
+async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 fn lab(arguments: &ArgMatches, is_short: bool) -> anyhow::Result<Lab> {
@@ -95,6 +114,11 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
         .get_one::<String>("only")
         .map(String::as_str)
         .unwrap_or_default();
+    if !only.is_empty() && arguments.contains_id("report") {
+        bail!(
+            "a part of the matrix would take the place of the whole: leave out --only or --report"
+        );
+    }
     let mut results = Vec::new();
     for section in matrix::sections() {
         let is_wanted = |fault: &str| section.name.contains(only) || fault.contains(only);

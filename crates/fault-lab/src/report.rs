@@ -16,8 +16,8 @@ pub(crate) fn matrix(sections: &[(&str, Vec<Result>)]) -> String {
         let _ = write!(
             text,
             "### {name}\n\n\
-             | fault | demanded | answers | worst | recovered after | violations |\n\
-             |---|---|---|---|---|---|\n"
+             | fault | demanded | answers | worst | refused in, later | recovered after | violations |\n\
+             |---|---|---|---|---|---|---|\n"
         );
         for result in results {
             text.push_str(&row(result));
@@ -39,13 +39,20 @@ fn row(result: &Result) -> String {
         remark => format!(" ({})", remark.trim_start_matches("; ")),
     };
     format!(
-        "| {}{remark} | {} | {} | {} ms | {} | {} |\n",
+        "| {}{remark} | {} | {} | {} ms | {} | {} | {} |\n",
         result.fault,
         result.demanded,
         tally.answers_in_words(),
         tally.slowest.as_millis(),
+        match tally.slowest_refusal.as_millis() {
+            0 if tally.slowest_refusal.is_zero() => "-".to_owned(),
+            milliseconds => format!("{milliseconds} ms"),
+        },
         recovery(*recovered_after),
-        tally.violations_in_words(),
+        match result.outcome.impossible {
+            Some(why) => format!("not shown: {why}"),
+            None => tally.violations_in_words(),
+        },
     )
 }
 

@@ -119,6 +119,8 @@ pub(crate) struct Outcome {
     pub(crate) grown: i64,
     /// What else is worth telling.
     pub(crate) remark: String,
+    /// Why it could not be provoked here; then nothing was shown.
+    pub(crate) impossible: Option<&'static str>,
 }
 
 /// A service under load.
@@ -153,14 +155,32 @@ impl Stage {
     }
 
     /// What could not be otherwise is no violation.
-    pub(crate) fn forgive(&mut self, what: &str) {
+    pub(crate) fn forgive(&mut self, what: &str, most: u64) {
         self.count();
-        self.outcome.tally.violations.remove(what);
+        let violations = &mut self.outcome.tally.violations;
+        violations.retain(|other, times| other != what || *times > most);
     }
 
     /// What the service held before the fault, in kilobytes.
     pub(crate) fn resident_before(&self) -> u64 {
         self.resident
+    }
+
+    pub(crate) fn impossible(&mut self, why: &'static str) {
+        self.outcome.impossible = Some(why);
+    }
+
+    /// Only sessions of the lost part may fail, and new ones are made elsewhere.
+    pub(crate) fn check_that_most_are_served(&mut self) {
+        let tally = self.shared().tally().clone();
+        let failed = tally.answers.get("503 store_unavailable").copied();
+        // A third of the sessions is away; a few more requests meet the fault before it is known.
+        if failed.unwrap_or(0) * 5 > tally.requests * 2 {
+            self.violated("more than its own sessions were harmed");
+        }
+        if tally.failed_logins > 20 {
+            self.violated("new sessions were not made elsewhere");
+        }
     }
 
     pub(crate) fn remark(&mut self, remark: impl Into<String>) {
@@ -171,6 +191,15 @@ impl Stage {
     /// replication is asynchronous: how much it lost is a remark, and no violation.
     pub(crate) fn replication_may_lose(&mut self) {
         self.may_lose = true;
+    }
+
+    /// The failover is over: what it lost is counted now, and whatever is lost from now on is a
+    /// violation.
+    pub(crate) async fn replication_has_lost(&mut self) {
+        self.shared().check_all_at_rest().await;
+        self.count();
+        self.take_in_what_replication_lost();
+        self.may_lose = false;
     }
 
     fn take_in_what_replication_lost(&mut self) {

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// So long after the first failure nobody should have to wait any more to be refused: the circuit
+/// breaker is open.
+const KNOWN_AFTER: Duration = Duration::from_millis(1_200);
+
 /// Counts of answers, and of what must never happen.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
@@ -13,8 +17,13 @@ pub(crate) struct Tally {
     /// By status, and code where there is one: `200`, `503 store_unavailable`, `none`.
     pub(crate) answers: BTreeMap<String, u64>,
     pub(crate) slowest: Duration,
-    /// When the last request ended that was not served.
+    /// When the first, and the last, request ended that was not served.
+    pub(crate) first_failure: Option<Instant>,
     pub(crate) last_failure: Option<Instant>,
+    /// The slowest 503 to a request of the later outage, when everybody knows of it.
+    pub(crate) slowest_refusal: Duration,
+    /// Logins that were refused.
+    pub(crate) failed_logins: u64,
     /// By what was wrong.
     pub(crate) violations: BTreeMap<String, u64>,
 }
@@ -25,7 +34,12 @@ impl Tally {
         *self.answers.entry(answer.to_owned()).or_default() += 1;
         self.slowest = self.slowest.max(took);
         if !is_served {
-            self.last_failure = Some(Instant::now());
+            let now = Instant::now();
+            let first = *self.first_failure.get_or_insert(now);
+            self.last_failure = Some(now);
+            if (now - took).saturating_duration_since(first) > KNOWN_AFTER {
+                self.slowest_refusal = self.slowest_refusal.max(took);
+            }
         }
     }
 
@@ -39,7 +53,10 @@ impl Tally {
             *self.answers.entry(answer.clone()).or_default() += count;
         }
         self.slowest = self.slowest.max(other.slowest);
+        self.first_failure = self.first_failure.or(other.first_failure);
         self.last_failure = self.last_failure.max(other.last_failure);
+        self.slowest_refusal = self.slowest_refusal.max(other.slowest_refusal);
+        self.failed_logins += other.failed_logins;
         for (what, count) in &other.violations {
             *self.violations.entry(what.clone()).or_default() += count;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -19,7 +19,11 @@ impl Address {
     /// host out: it is the one that was `asked`.
     pub(crate) fn parse(text: &str, asked: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let host = if host.is_empty() { asked } else { host };
+        let host = if host.is_empty() || host == "?" {
+            asked
+        } else {
+            host
+        };
         Some(Self::new(host, port.parse().ok()?))
     }
 }
@@ -44,6 +48,7 @@ mod tests {
     #[case::name("redis-3:7001", Some(at("redis-3", 7_001)))]
     #[case::ipv6("::1:7001", Some(at("::1", 7_001)))]
     #[case::no_host(":7001", Some(at("asked", 7_001)))]
+    #[case::host_not_told("?:7001", Some(at("asked", 7_001)))]
     #[case::no_port("redis-3", None)]
     #[case::bad_port("redis-3:x", None)]
     fn addresses_of_redirections(#[case] text: &str, #[case] expected: Option<Address>) {

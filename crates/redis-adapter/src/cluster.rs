@@ -7,6 +7,7 @@
 
 mod nodes;
 mod topology;
+mod view;
 mod watch;
 
 use std::sync::Arc;

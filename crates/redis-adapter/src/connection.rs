@@ -2,7 +2,6 @@
 //! fred's clients live and die.
 
 mod advice;
-mod backoff;
 mod breaker;
 mod client;
 mod sentinels;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+mod backoff;
 mod cluster;
 mod connection;
 mod error;

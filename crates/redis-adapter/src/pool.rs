@@ -140,8 +140,8 @@ pub(crate) struct Via {
 
 impl Via {
     /// Sends `command`, after ASKING where the server wants to hear that. Both are handed to the
-    /// client in one poll: on a runtime of one thread nothing comes between them. On another, what
-    /// did come between them has the ASKING, and this one is redirected once more.
+    /// client in one poll: on a runtime of one thread nothing comes between them. Threads that share
+    /// a pool may come between: then this command is redirected once more.
     ///
     /// `command` is pinned by the caller: an async function that owned it would hold it twice.
     pub(crate) async fn send<T>(

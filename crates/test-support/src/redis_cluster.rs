@@ -83,6 +83,41 @@ impl RedisCluster {
         self.nodes.len() - 1
     }
 
+    /// Takes a server without slots out, when all know that it has none: the others forget it, and it
+    /// forgets them.
+    pub async fn remove(&self, number: usize) {
+        let id = self.id(number).await;
+        eventually(FORMED_WITHIN, async || {
+            let mut slots = String::new();
+            for node in &self.nodes {
+                slots += &format!("{:?}", node.command(&["CLUSTER", "SLOTS"]).await);
+            }
+            !slots.contains(&id)
+        })
+        .await;
+        for (n, node) in self.nodes.iter().enumerate() {
+            if n != number {
+                node.command(&["CLUSTER", "FORGET", &id]).await;
+            }
+        }
+        self.nodes[number]
+            .command(&["CLUSTER", "RESET", "SOFT"])
+            .await;
+    }
+
+    /// Slots in which this server has keys.
+    pub async fn used_slots(&self, number: usize) -> Vec<usize> {
+        let mut used = Vec::new();
+        let admin = self.nodes[number].admin().await;
+        for slot in self.slots_of(number) {
+            let count = ["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()];
+            if admin.send(&count).await.as_i64() > Some(0) {
+                used.push(slot);
+            }
+        }
+        used
+    }
+
     async fn introduce(&self, known: &RedisProcess, new: &RedisProcess) {
         let (port, bus) = (new.port().to_string(), new.bus_port().to_string());
         let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];

@@ -197,6 +197,12 @@ impl RedisProcess {
         info.as_string().expect("a text")
     }
 
+    /// Whether it refuses commands because it is still reading its data.
+    pub async fn is_loading(&self) -> bool {
+        let first = answer(self.port, b"GET -\r\n").await;
+        first.is_some_and(|answer| answer.starts_with(b"-LOADING"))
+    }
+
     /// How many clients are connected, not counting the one that asks.
     pub async fn client_count(&self) -> usize {
         let list = self.command(&["CLIENT", "LIST"]).await;
@@ -328,15 +334,18 @@ pub(crate) fn free_port() -> u16 {
 
 /// Whether whatever listens on `port` answers as Redis does (an error is an answer).
 async fn answers(port: u16) -> bool {
+    let first = answer(port, b"PING\r\n").await;
+    first.is_some_and(|answer| matches!(answer.first(), Some(b'+' | b'-')))
+}
+
+/// What comes first of the answer to `command`, within a second.
+async fn answer(port: u16, command: &[u8]) -> Option<Vec<u8>> {
     let ask = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.write_all(b"PING\r\n").await?;
-        let mut first = [0; 1];
-        stream.read_exact(&mut first).await?;
+        stream.write_all(command).await?;
+        let mut first = Vec::with_capacity(64);
+        stream.read_buf(&mut first).await?;
         std::io::Result::Ok(first)
     };
-    matches!(
-        timeout(Duration::from_secs(1), ask).await,
-        Ok(Ok([b'+' | b'-']))
-    )
+    timeout(Duration::from_secs(1), ask).await.ok()?.ok()
 }

@@ -40,8 +40,11 @@ impl RedisSentinels {
             "sentinel monitor {SERVICE} 127.0.0.1 {} 2\n",
             primary.port()
         );
-        for setting in ["down-after-milliseconds", "failover-timeout"] {
-            let _ = writeln!(configuration, "sentinel {setting} {SERVICE} 1000");
+        for (setting, milliseconds) in [
+            ("down-after-milliseconds", 1_000),
+            ("failover-timeout", 60_000),
+        ] {
+            let _ = writeln!(configuration, "sentinel {setting} {SERVICE} {milliseconds}");
         }
         let sentinels = (0..SENTINELS).map(|_| RedisProcess::start_sentinel(&configuration));
         let sentinels = join_all(sentinels).await;

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use tee_session_test_support::{RedisProcess, ServiceProcess};
 use tokio::process::Command;
 
-use super::{Row, row};
+use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -15,14 +15,19 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "the service's clock is a day ahead",
             "not noticed: the store's clock counts",
+            Expect::Unnoticed,
             |lab| { skewed(lab, "+1d") }
         ),
-        row!("the service's clock is a day behind", "the same", |lab| {
-            skewed(lab, "-1d")
-        }),
+        row!(
+            "the service's clock is a day behind",
+            "the same",
+            Expect::Unnoticed,
+            |lab| { skewed(lab, "-1d") }
+        ),
         row!(
             "the name of Redis leads nowhere, and then to another address",
             "503 for those cut off; the new address is found",
+            Expect::RefusedAtOnce("store_unavailable"),
             renamed
         ),
     ]
@@ -38,10 +43,32 @@ async fn skewed(lab: &Lab, offset: &str) -> Outcome {
     command.env("DONT_FAKE_MONOTONIC", "1");
     let service = ServiceProcess::start(command, &service_flags(&redis.url())).await;
     let mut stage = ready(lab, service).await;
+    check_that_it_is_another_day(&mut stage).await;
     check_time_to_live(&mut stage).await;
     stage.hold().await;
     stage.healed().await;
     stage.end().await
+}
+
+/// `Date` is the service's own time.
+async fn check_that_it_is_another_day(stage: &mut Stage) {
+    let answer = stage
+        .service
+        .request(reqwest::Method::GET, "/health/live")
+        .send()
+        .await;
+    let date = answer.ok().and_then(|answer| {
+        let date = answer.headers().get("date")?.to_str().ok()?;
+        httpdate::parse_http_date(date).ok()
+    });
+    let now = std::time::SystemTime::now();
+    let distance = date.map(|date| {
+        let ahead = date.duration_since(now);
+        ahead.unwrap_or_else(|behind| behind.duration())
+    });
+    if distance.is_none_or(|distance| distance < Duration::from_hours(23)) {
+        stage.violated("its clock was right (scripts/setup --faults installs what sets it)");
+    }
 }
 
 /// A new session lives for half an hour, whatever the service takes the time to be.

@@ -16,10 +16,10 @@ use tokio::{
     net::TcpStream,
     process::Command,
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
-use super::{Row, row};
+use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -29,21 +29,25 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "10 000 more connections, each used and then idle",
             "not noticed by the others",
+            Expect::Unnoticed,
             crowded
         ),
         row!(
             "no file descriptor is left for another connection",
             "those that are there are served; new ones when there are some again",
+            Expect::Unnoticed,
             no_descriptors
         ),
         row!(
             "500 clients that send heads slowly (slowhttptest -H)",
             "not noticed by the others",
+            Expect::Unnoticed,
             |lab| { slow_clients(lab, &["-H", "-i", "2"]) }
         ),
         row!(
             "500 clients that send bodies slowly (slowhttptest -B)",
             "not noticed by the others",
+            Expect::Unnoticed,
             |lab| {
                 slow_clients(
                     lab,
@@ -64,6 +68,7 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "500 clients that read slowly (slowhttptest -X)",
             "not noticed by the others",
+            Expect::Unnoticed,
             |lab| {
                 slow_clients(
                     lab,
@@ -76,24 +81,33 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "one token is hammered by 64 clients",
             "the others have their answers in time",
+            Expect::Unnoticed,
             hammered
         ),
         row!(
             "four programs want every core",
             "slower; live, and answers in time",
+            Expect::Unnoticed,
             starved
         ),
         row!(
             "more requests than it may take (max_in_flight 24, 80 clients, a slow Redis)",
             "503 `overloaded` at once; live",
+            Expect::RefusedOnly("overloaded"),
             overloaded
         ),
         row!(
             "standard output is full (/dev/full)",
             "not noticed",
+            Expect::Unnoticed,
             output_full
         ),
-        row!("standard output is closed", "not noticed", output_closed),
+        row!(
+            "standard output is closed",
+            "not noticed",
+            Expect::Unnoticed,
+            output_closed
+        ),
     ]
 }
 
@@ -146,9 +160,19 @@ async fn no_descriptors(lab: &Lab) -> Outcome {
         .to_owned();
     let open = join_all((0..400).map(|_| TcpStream::connect(&address))).await;
     stage.hold().await;
+    let one_more = timeout(Duration::from_millis(300), used_connection(&address)).await;
+    if matches!(one_more, Ok(Some(_))) {
+        stage.violated("there were descriptors left");
+    }
     drop(open);
     let began = Instant::now();
-    while used_connection(&address).await.is_none() && began.elapsed() < READY_WITHIN {
+    while timeout(Duration::from_secs(1), used_connection(&address))
+        .await
+        .ok()
+        .flatten()
+        .is_none()
+        && began.elapsed() < READY_WITHIN
+    {
         sleep(Duration::from_millis(20)).await;
     }
     stage.remark(format!(
@@ -168,6 +192,7 @@ async fn slow_clients(lab: &Lab, how: &[&str]) -> Outcome {
         "/health/live"
     };
     let seconds = lab.hold.as_secs().max(3) + 4;
+    let began = Instant::now();
     let ran = Command::new("slowhttptest")
         .args(how)
         .args([
@@ -188,7 +213,8 @@ async fn slow_clients(lab: &Lab, how: &[&str]) -> Outcome {
         .stderr(Stdio::null())
         .status()
         .await;
-    if !ran.is_ok_and(|status| status.code().is_some()) {
+    let ran = ran.is_ok_and(|status| status.success());
+    if !ran || began.elapsed() < Duration::from_secs(3) {
         stage.violated("slowhttptest did not run (scripts/setup --faults installs it)");
     }
     stage.healed().await;

@@ -2,7 +2,7 @@
 
 use tee_session_test_support::RedisProcess;
 
-use super::{Row, one_redis::DURABLE, row};
+use super::{Expect, Row, one_redis::DURABLE, row};
 use crate::stage::{Lab, Outcome};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -10,36 +10,43 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "its memory is full (OOM)",
             "503 `store_full` for new sessions; the others are served",
+            Expect::RefusedOnly("store_full"),
             out_of_memory
         ),
         row!(
             "it became a replica (READONLY)",
             "503, never an answer from stale data",
+            Expect::RefusedAtOnce("store_unavailable"),
             read_only
         ),
         row!(
             "its disk is full (MISCONF)",
             "503, for a read extends a session",
+            Expect::RefusedAtOnce("store_unavailable"),
             disk_full
         ),
         row!(
             "another password (WRONGPASS, NOAUTH)",
             "503 until the right one fits again",
+            Expect::RefusedAtOnce("store_unavailable"),
             password
         ),
         row!(
             "a permission is missing (NOPERM)",
             "503 until it is given again",
+            Expect::RefusedAtOnce("store_unavailable"),
             permission
         ),
         row!(
             "it takes no more clients (maxclients)",
             "503 for those cut off until it does",
+            Expect::RefusedAtOnce("store_unavailable"),
             max_clients
         ),
         row!(
             "too few replicas (NOREPLICAS)",
             "503 until there are enough",
+            Expect::RefusedAtOnce("store_unavailable"),
             too_few_replicas
         ),
     ]

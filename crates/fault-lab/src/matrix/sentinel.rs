@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tee_session_test_support::{RedisSentinels, eventually};
 
-use super::{Row, row};
+use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage};
 
 /// A second until the sentinels call a server dead, and some to agree on another.
@@ -15,26 +15,31 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "handed over (SENTINEL FAILOVER)",
             "503 until the next primary is there",
+            Expect::RefusedAtOnce("store_unavailable"),
             handed_over
         ),
         row!(
             "the primary is killed, and comes back as a replica",
             "503 until the next primary is there",
+            Expect::RefusedAtOnce("store_unavailable"),
             killed
         ),
         row!(
             "the primary is paused, and comes back believing in itself",
             "503 until the next primary is there; the old one is not asked again",
+            Expect::RefusedAtOnce("store_unavailable"),
             paused
         ),
         row!(
             "the replicas lose their primary, which is then killed",
             "what the replicas never got is lost, and is counted here",
+            Expect::RefusedAtOnce("store_unavailable"),
             |lab| replicas_behind(lab, &[])
         ),
         row!(
             "the same with min-replicas-to-write 1, min-replicas-max-lag 2",
             "503 as soon as no replica is in step: nothing is lost",
+            Expect::RefusedAtOnce("store_unavailable"),
             |lab| replicas_behind(
                 lab,
                 &[
@@ -48,6 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "one sentinel hangs while the primary is killed",
             "the same, as soon",
+            Expect::RefusedAtOnce("store_unavailable"),
             sentinel_hangs
         ),
     ]
@@ -81,6 +87,7 @@ async fn killed(lab: &Lab) -> Outcome {
     redis.server_mut(0).kill().await;
     failed_over(&mut stage, &redis).await;
     stage.healed().await;
+    stage.replication_has_lost().await;
     redis.server_mut(0).start_again().await;
     stage.hold().await;
     stage.end().await
@@ -93,6 +100,7 @@ async fn paused(lab: &Lab) -> Outcome {
     redis.server(0).pause();
     failed_over(&mut stage, &redis).await;
     stage.healed().await;
+    stage.replication_has_lost().await;
     redis.server(0).resume();
     stage.hold().await;
     stage.end().await
@@ -101,7 +109,9 @@ async fn paused(lab: &Lab) -> Outcome {
 async fn replicas_behind(lab: &Lab, options: &[&str]) -> Outcome {
     let mut redis = RedisSentinels::start_with(2, &[&["--save", ""], options].concat()).await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.replication_may_lose();
+    if options.is_empty() {
+        stage.replication_may_lose();
+    }
     for n in [1, 2] {
         let set = ["CONFIG", "SET", "masterauth", "none-that-fits"];
         redis.server(n).command(&set).await;

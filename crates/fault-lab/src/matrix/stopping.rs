@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use tee_session_test_support::{RedisProcess, ServiceProcess};
 use tokio::time::sleep;
 
-use super::{Row, row};
+use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -20,21 +20,25 @@ pub(super) fn rows() -> Vec<Row> {
         row!(
             "SIGTERM to one of two instances, under load",
             "not ready first; no request fails; exit code 0",
+            Expect::Unnoticed,
             terminated
         ),
         row!(
             "SIGTERM while Redis is paused",
             "exit code 0 within `shutdown_timeout`",
+            Expect::Refused("store_unavailable"),
             terminated_in_outage
         ),
         row!(
             "SIGTERM twice",
             "ends at once, exit code 1",
+            Expect::Whatever,
             terminated_twice
         ),
         row!(
             "SIGKILL to one of two instances",
             "the other serves every session at once",
+            Expect::Whatever,
             killed
         ),
     ]
@@ -84,13 +88,16 @@ async fn terminated(lab: &Lab) -> Outcome {
 
 async fn terminated_in_outage(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
-    let mut stage = lab.stage(&redis.url()).await;
+    let service = lab.start(&redis.url(), &["--shutdown-delay", "1"]).await;
+    service.until_ready(READY_WITHIN).await;
+    let mut stage = lab.stage_with(service).await;
     redis.pause();
     stage.hold().await;
-    // A balancer has long left it.
-    stage.leave().await;
     let began = Instant::now();
     stage.service.signal(Signal::SIGTERM);
+    // Balancers leave it within `shutdown_delay`.
+    sleep(Duration::from_millis(500)).await;
+    stage.leave().await;
     let ended = stage.service.ended(STOPPED_WITHIN).await;
     stage.remark(format!(
         "it ended after {:.1} s",
@@ -134,7 +141,7 @@ async fn killed(lab: &Lab) -> Outcome {
         .shared()
         .ask_only(vec![stage.service.base().to_owned()]);
     stage.healed().await;
-    // What was in flight there has no answer: nobody can give it.
-    stage.forgive("a request without an answer");
+    // What was in flight there has no answer, one request of each client: nobody can give it.
+    stage.forgive("a request without an answer", 16);
     stage.end().await
 }

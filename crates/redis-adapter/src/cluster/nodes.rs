@@ -154,6 +154,16 @@ impl Nodes {
         });
     }
 
+    /// Those that have slots.
+    pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
+        let routes = self.routes.load();
+        routes
+            .primaries
+            .iter()
+            .map(|p| Arc::clone(&p.node))
+            .collect()
+    }
+
     /// All that are connected.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         let connected = self.connected();

@@ -15,17 +15,25 @@ pub(super) struct SlotRange {
     pub(super) primary: Address,
 }
 
-/// The cluster as one of its servers sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Who has which slots, and who would take over. Which replicas are there counts for little: two
+/// topologies are equal when their ranges are.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Topology {
     /// In the order of their slots, without overlaps.
     pub(super) ranges: Vec<SlotRange>,
     pub(super) replicas: Vec<Address>,
 }
 
+impl PartialEq for Topology {
+    fn eq(&self, other: &Self) -> bool {
+        self.ranges == other.ranges
+    }
+}
+
 impl Topology {
     /// Reads the answer to CLUSTER SLOTS: ranges, each with its primary and then its replicas.
-    /// `None` for anything else.
+    /// `None` for anything else, and for no slots at all: a server that belongs to no cluster yet, or
+    /// no more, says so.
     pub(super) fn parse(answer: Value, asked: &str) -> Option<Self> {
         let mut topology = Self::default();
         for range in list(answer)? {
@@ -41,6 +49,9 @@ impl Topology {
             topology.replicas.extend(replicas);
         }
         topology.ranges.sort_by_key(|range| range.first);
+        // Servers name them in an order of their own, once for each range.
+        topology.replicas.sort_unstable();
+        topology.replicas.dedup();
         let in_order = topology
             .ranges
             .iter()
@@ -49,7 +60,19 @@ impl Topology {
                 .ranges
                 .windows(2)
                 .all(|pair| pair[0].last < pair[1].first);
-        in_order.then_some(topology)
+        (in_order && !topology.ranges.is_empty()).then_some(topology)
+    }
+
+    /// For the log.
+    pub(super) fn primaries(&self) -> String {
+        let mut names: Vec<_> = self
+            .ranges
+            .iter()
+            .map(|range| range.primary.to_string())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(" ")
     }
 }
 
@@ -121,6 +144,7 @@ mod tests {
     #[rstest]
     #[case::no_list("OK".into())]
     #[case::no_ranges(Value::Array(vec![1.into()]))]
+    #[case::no_slots(Value::Array(vec![]))]
     #[case::no_server(Value::Array(vec![range(0, 1, vec![])]))]
     #[case::too_high(Value::Array(vec![range(0, 16_384, vec![server("a".into(), 1)])]))]
     #[case::negative(Value::Array(vec![range(-1, 5, vec![server("a".into(), 1)])]))]

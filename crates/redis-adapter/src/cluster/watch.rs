@@ -1,22 +1,25 @@
 //! The task that keeps the topology known.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use fred::{
-    interfaces::ClientLike,
-    types::{
-        ClusterHash, CustomCommand,
-        config::{Server, ServerConfig},
-    },
+use fred::types::config::{Server, ServerConfig};
+use futures_util::{
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
 };
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Shared, topology::Topology};
+use super::{
+    Shared,
+    nodes::Node,
+    view::{View, best},
+};
 use crate::{
     address::Address,
+    backoff::Backoff,
     connection::ask_once,
     pool::{Call, Via},
 };
@@ -24,37 +27,41 @@ use crate::{
 /// How often the topology is looked at when nobody met any trouble.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is looked at while there is.
+/// How often it is looked at, at most, while there is.
 const TROUBLED_INTERVAL: Duration = Duration::from_millis(200);
 
-/// So long one server may take to answer.
+/// So long a connected server may take to answer, and any other to connect as well.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-const COMMAND: &str = "CLUSTER";
-const SLOTS: &str = "SLOTS";
+/// When one has answered, the others have so long: a single one may be the one that is wrong.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Until `stopped` says so.
 pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut known = None;
+    let mut backoff = Backoff::new();
     loop {
         let seen = tokio::select! {
             seen = look(&shared) => seen,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         if let Some(seen) = seen {
+            backoff = Backoff::new();
             if known.as_ref() != Some(&seen) {
                 shared.nodes.follow(&seen);
                 shared.is_known.send_replace(true);
-                tracing::info!(primaries = %primaries(&seen), "Redis Cluster topology changed");
+                tracing::info!(primaries = %seen.primaries(), "Redis Cluster topology changed");
             }
             shared.nodes.prune(&seen);
             known = Some(seen);
         }
         let next = async {
-            sleep(TROUBLED_INTERVAL).await;
-            if known.is_some() {
-                let _ = timeout(INTERVAL - TROUBLED_INTERVAL, shared.trouble.notified()).await;
+            if known.is_none() {
+                return sleep(backoff.next_pause()).await;
             }
+            // Instances that met the same trouble do not look in step.
+            sleep(TROUBLED_INTERVAL.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            let _ = timeout(INTERVAL, shared.trouble.notified()).await;
         };
         tokio::select! {
             () = next => {}
@@ -63,35 +70,61 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool
     }
 }
 
-/// Asks the servers that are connected, and then any other that was ever named, until one knows.
-async fn look(shared: &Shared) -> Option<Topology> {
-    let mut nodes = shared.nodes.all();
-    fastrand::shuffle(&mut nodes);
-    for node in nodes.iter().filter(|node| node.pool.serves()) {
-        let call = Call::new(COMMAND, Instant::now() + ANSWER_TIMEOUT).probe();
-        let slots = |via: Via| async move {
-            let answer = pin!(via.client.custom(slots_command(), vec![SLOTS]));
-            Ok(via.send(COMMAND, answer).await?)
-        };
-        let answer = node.pool.call(call, slots).await;
-        let host = &node.address.host;
-        if let Some(seen) = answer.ok().and_then(|answer| Topology::parse(answer, host)) {
-            return Some(seen);
-        }
+/// Asks the primaries; if none of them answers, whoever else is connected; and if nobody is, every
+/// address that was ever named. Of what they say the best counts.
+async fn look(shared: &Shared) -> Option<super::topology::Topology> {
+    let primaries = shared.nodes.primaries();
+    if let Some(seen) = best(heard(primaries.into_iter().map(ask_connected)).await) {
+        return Some(seen);
+    }
+    if let Some(seen) = best(heard(shared.nodes.all().into_iter().map(ask_connected)).await) {
+        return Some(seen);
     }
     let mut addresses = seeds(shared);
     addresses.extend(shared.nodes.known_addresses());
-    fastrand::shuffle(&mut addresses);
-    for server in &addresses {
-        let settings = shared.settings.for_cluster_node(server);
-        let answer = ask_once(&settings, slots_command(), SLOTS).await;
-        match answer.map(|answer| Topology::parse(answer, &server.host)) {
-            Ok(Some(seen)) => return Some(seen),
-            Ok(None) => tracing::warn!(%server, "Redis Cluster topology not understood"),
-            Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server not reached"),
+    addresses.sort_unstable();
+    addresses.dedup();
+    let asked = addresses.into_iter().map(|server| ask_anew(shared, server));
+    best(heard(asked).await)
+}
+
+/// What those say that answer in time.
+async fn heard<'a>(asked: impl Iterator<Item = BoxFuture<'a, Option<View>>>) -> Vec<View> {
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    let mut views = Vec::new();
+    let mut patience = ANSWER_TIMEOUT;
+    while let Ok(Some(view)) = timeout(patience, asked.next()).await {
+        views.extend(view);
+        if !views.is_empty() {
+            patience = GRACE;
         }
     }
-    None
+    views
+}
+
+fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
+    Box::pin(async move {
+        if !node.pool.serves() {
+            return None;
+        }
+        let host = node.address.host.as_str();
+        let call = Call::new("CLUSTER", Instant::now() + ANSWER_TIMEOUT).probe();
+        let ask = |via: Via| async move { Ok(View::ask(&via.client, host).await?) };
+        node.pool.call(call, ask).await.ok().flatten()
+    })
+}
+
+fn ask_anew(shared: &Shared, server: Address) -> BoxFuture<'_, Option<View>> {
+    Box::pin(async move {
+        let settings = shared.settings.for_cluster_node(&server);
+        let ask = async |client: &_| View::ask(client, &server.host).await;
+        match ask_once(&settings, ask).await {
+            Ok(Some(view)) => return Some(view),
+            Ok(None) => tracing::debug!(%server, "Redis Cluster server knows no topology"),
+            Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server not reached"),
+        }
+        None
+    })
 }
 
 /// Those of the URL.
@@ -101,19 +134,4 @@ fn seeds(shared: &Shared) -> Vec<Address> {
     };
     let seed = |server: &Server| Address::new(&server.host, server.port);
     hosts.iter().map(seed).collect()
-}
-
-fn slots_command() -> CustomCommand {
-    CustomCommand::new_static(COMMAND, ClusterHash::Random, false)
-}
-
-fn primaries(topology: &Topology) -> String {
-    let mut names: Vec<_> = topology
-        .ranges
-        .iter()
-        .map(|r| r.primary.to_string())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" ")
 }

@@ -7,7 +7,7 @@ use fred::{
     error::Error as FredError,
     interfaces::{ClientLike, KeysInterface},
     types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key, Value, Version,
+        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key, Version,
         config::{
             ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig, TlsConnector,
             UnresponsiveConfig,
@@ -44,21 +44,8 @@ pub(super) struct Established {
     pub(super) task: ClientTask,
     /// Whom it is connected to, for the log.
     pub(super) server: String,
-    /// Who knows when another server is the primary.
-    pub(super) watch: Option<PrimaryWatch>,
-}
-
-/// The sentinels, and the primary that they named.
-pub(super) struct PrimaryWatch {
-    sentinels: Sentinels,
-    named: Address,
-}
-
-impl PrimaryWatch {
-    /// Ends when they name another one, or are about to.
-    pub(super) async fn until_another(&mut self) {
-        self.sentinels.until_another(&self.named).await;
-    }
+    /// The primary that the sentinels named.
+    pub(super) named: Option<Address>,
 }
 
 /// fred's task behind a client. It holds the sockets and the commands in flight: all of them
@@ -77,18 +64,20 @@ impl Drop for ClientTask {
 /// "connected" for its first pause, and ends for good in ways of its own. Without it the task
 /// of a client ends as soon as its connection does, commands in flight fail at once, and the
 /// supervisor makes a new client that resolves names and asks sentinels anew.
-pub(super) async fn establish(settings: &RedisSettings) -> Result<Established, ConnectFault> {
-    let Some(mut sentinels) = Sentinels::of(settings) else {
+pub(super) async fn establish(
+    settings: &RedisSettings,
+    sentinels: &mut Option<Sentinels>,
+) -> Result<Established, ConnectFault> {
+    let Some(sentinels) = sentinels else {
         return establish_with(settings, None).await;
     };
     let named = sentinels.primary().await?;
-    let settings = settings.for_server(&named);
-    establish_with(&settings, Some(PrimaryWatch { sentinels, named })).await
+    establish_with(&settings.for_server(&named), Some(named)).await
 }
 
 async fn establish_with(
     settings: &RedisSettings,
-    watch: Option<PrimaryWatch>,
+    named: Option<Address>,
 ) -> Result<Established, ConnectFault> {
     let (client, task) = connect(settings).await?;
     check_version(&client)?;
@@ -108,23 +97,21 @@ async fn establish_with(
         client,
         task,
         server: settings.server_name(),
-        watch,
+        named,
     })
 }
 
-/// Connects, asks one thing, and leaves.
-pub(crate) async fn ask_once(
+/// Connects, asks something, and leaves.
+pub(crate) async fn ask_once<T>(
     settings: &RedisSettings,
-    command: CustomCommand,
-    argument: &'static str,
-) -> Result<Value, ConnectFault> {
+    ask: impl AsyncFnOnce(&LiveClient) -> Result<T, RedisFault>,
+) -> Result<T, ConnectFault> {
     let (client, _task) = connect(settings).await?;
     let patient = client.with_options(&Options {
         timeout: Some(HANDSHAKE_COMMAND_TIMEOUT),
         ..Options::default()
     });
-    let answer = patient.custom(command, vec![argument]).await;
-    answer.map_err(|error| fault(&error))
+    ask(&patient).await.map_err(ConnectFault::Redis)
 }
 
 /// One attempt to connect to one server.
@@ -262,6 +249,8 @@ pub(crate) enum ConnectFault {
     Tls(RedisTlsError),
     #[error("the connection ended before it was ready")]
     Ended,
+    #[error("no sentinel tells where the primary is: {reason}")]
+    NoSentinel { reason: String },
     #[error("the sentinels are replacing the primary")]
     FailingOver,
     #[error("the sentinels know no primary of the name sentinelServiceName")]

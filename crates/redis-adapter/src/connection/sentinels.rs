@@ -1,47 +1,48 @@
 //! The sentinels of a URL: where the primary is, and when it is another one.
 //!
-//! fred asks them one by one and only while it connects. Here all are asked at once, so that one
-//! that hangs costs little, and again and again: a primary takes writes until somebody tells it that
-//! it is none any more, and what it takes after another was chosen is lost. So it is left as soon
-//! as a failover begins, be it healthy, frozen or cut off.
+//! fred asks them one by one and only while it connects. Here each is asked all the time, on a
+//! connection of its own, so that one that hangs costs nothing: a primary takes writes until somebody
+//! tells it that it is none any more, and what it takes after another was chosen is lost. So it is
+//! left as soon as a failover begins, be it healthy, frozen or cut off.
 
-use std::{collections::HashMap, time::Duration};
+mod view;
+
+use std::time::Duration;
 
 use fred::{
     clients::Client,
-    interfaces::ClientLike,
-    types::{
-        ClusterHash, CustomCommand,
-        config::{Options, ServerConfig},
-    },
+    types::config::{Server, ServerConfig},
 };
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
+use self::view::{Verdict, View, verdict};
 use super::client::{ClientTask, ConnectFault, connect};
-use crate::{RedisFault, RedisSettings, address::Address};
+use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
 
-/// How often the sentinels are asked whether the primary is still the same. What is written in
-/// between when it is not may be lost.
+/// How often each sentinel is asked. What is written to a replaced primary in between may be lost.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// When most have answered, the others have so long: one of them alone may know of a failover.
-const GRACE: Duration = Duration::from_millis(50);
-
-/// So long a sentinel may take to connect and to answer.
+/// So long a sentinel may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// For so long those that are silent at the start are waited for.
+const START: Duration = Duration::from_secs(1);
+
+/// For so long the end of a failover is waited for before that is told.
+const FAILOVER: Duration = Duration::from_secs(2);
 
 const COMMAND: &str = "SENTINEL";
 
-/// The sentinels, each with its connection, if there is one.
+/// Sentinels that are asked in the background, until this is dropped.
 pub(super) struct Sentinels {
-    service: String,
-    sentinels: Vec<Sentinel>,
-}
-
-struct Sentinel {
-    settings: RedisSettings,
-    connection: Option<(Client, ClientTask)>,
+    views: watch::Receiver<Vec<Option<View>>>,
+    last_fault: watch::Receiver<String>,
+    started: Instant,
+    _asking: JoinSet<()>,
 }
 
 impl Sentinels {
@@ -56,109 +57,124 @@ impl Sentinels {
         else {
             return None;
         };
-        let sentinel = |host: &fred::types::config::Server| {
-            let mut settings = settings.for_server(&Address::new(&host.host, host.port));
+        let (views, seen) = watch::channel(vec![None; hosts.len()]);
+        let (faults, last_fault) = watch::channel(String::new());
+        let mut asking = JoinSet::new();
+        for (number, Server { host, port, .. }) in hosts.iter().enumerate() {
+            let mut settings = settings.for_server(&Address::new(host, *port));
             settings.server.username.clone_from(username);
             settings.server.password.clone_from(password);
             settings.server.database = None;
-            Sentinel {
-                settings,
-                connection: None,
-            }
-        };
+            let (views, faults) = (views.clone(), faults.clone());
+            let service = service_name.clone();
+            asking.spawn(async move {
+                let show = |view| views.send_modify(|views| views[number] = Some(view));
+                let tell = |fault: &ConnectFault| drop(faults.send_replace(fault.to_string()));
+                ask_always(&settings, &service, show, tell).await;
+            });
+        }
         Some(Self {
-            service: service_name.clone(),
-            sentinels: hosts.iter().map(sentinel).collect(),
+            views: seen,
+            last_fault,
+            started: Instant::now(),
+            _asking: asking,
         })
     }
 
-    /// The primary that most of them name; of those that answered in time, if most did not.
+    /// The primary, when they agree on one.
     ///
     /// # Errors
-    /// When one of them is replacing it, or none could tell.
+    /// When they are replacing it, or none could tell.
     pub(super) async fn primary(&mut self) -> Result<Address, ConnectFault> {
-        let majority = self.sentinels.len() / 2 + 1;
-        let mut answers: FuturesUnordered<_> = self
-            .sentinels
-            .iter_mut()
-            .map(|sentinel| sentinel.primary(&self.service))
-            .collect();
-        let mut named = Vec::new();
-        let mut fault = ConnectFault::Ended;
-        let mut patience = ANSWER_TIMEOUT;
-        while let Ok(Some(answer)) = timeout(patience, answers.next()).await {
-            match answer {
-                Ok(address) => named.push(address),
-                Err(ConnectFault::FailingOver) => return Err(ConnectFault::FailingOver),
-                Err(error) => fault = error,
+        let patience = Instant::now() + FAILOVER;
+        loop {
+            let is_starting = self.started.elapsed() < START;
+            let (verdict, until) = {
+                let views = self.views.borrow_and_update();
+                let verdict = verdict(&views, Instant::now());
+                let most = views.len() / 2 + 1;
+                let heard = views.iter().flatten().count();
+                let waits = is_starting && heard < most;
+                (
+                    verdict,
+                    if waits {
+                        self.started + START
+                    } else {
+                        patience
+                    },
+                )
+            };
+            match verdict {
+                Verdict::Primary(address) if until == patience => return Ok(address),
+                Verdict::Unknown if !is_starting => {
+                    let reason = self.last_fault.borrow().clone();
+                    return Err(ConnectFault::NoSentinel { reason });
+                }
+                Verdict::FailingOver if Instant::now() >= patience => {
+                    return Err(ConnectFault::FailingOver);
+                }
+                _ => {}
             }
-            if named.len() >= majority {
-                patience = GRACE;
+            tokio::select! {
+                _ = self.views.changed() => {}
+                () = sleep_until(until) => {}
             }
         }
-        let votes = |address: &Address| named.iter().filter(|other| *other == address).count();
-        let most = named.iter().max_by_key(|address| votes(address)).cloned();
-        most.ok_or(fault)
     }
 
-    /// Ends when most of them name another primary than `current`, or one is replacing it.
+    /// Ends when they have another primary than `current`, or are choosing one.
     pub(super) async fn until_another(&mut self, current: &Address) {
-        let mut rounds = interval(INTERVAL);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            rounds.tick().await;
-            match self.primary().await {
-                Ok(named) if named != *current => return,
-                Err(ConnectFault::FailingOver) => return,
+            let verdict = verdict(&self.views.borrow_and_update(), Instant::now());
+            match verdict {
+                Verdict::Primary(address) if address != *current => return,
+                Verdict::FailingOver => return,
                 // While nobody can say, the primary that answers is the best there is.
                 _ => {}
+            }
+            if self.views.changed().await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
 }
 
-impl Sentinel {
-    async fn primary(&mut self, service: &str) -> Result<Address, ConnectFault> {
-        let answer = timeout(ANSWER_TIMEOUT, self.ask(service)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(ConnectFault::Redis(RedisFault::TimedOut {
-                command: COMMAND,
-            }))
-        });
-        if !matches!(answer, Ok(_) | Err(ConnectFault::FailingOver)) {
-            self.connection = None;
-        }
-        answer
-    }
-
-    async fn ask(&mut self, service: &str) -> Result<Address, ConnectFault> {
-        let (client, _task) = match &mut self.connection {
-            Some(connection) => connection,
-            none => none.insert(connect(&self.settings).await?),
-        };
-        let options = Options {
-            fail_fast: true,
-            ..Options::default()
-        };
-        let command = CustomCommand::new_static(COMMAND, ClusterHash::Random, false);
-        let client = client.with_options(&options);
-        let about = client.custom(command, vec!["MASTER", service]);
-        let about: HashMap<String, String> = about.await.map_err(|error| {
-            match RedisFault::new(COMMAND, &error) {
-                // What a sentinel says to a name that it does not know.
-                RedisFault::Refused { code, .. } if code == "ERR" => ConnectFault::UnknownService,
-                fault => ConnectFault::Redis(fault),
+/// Keeps a connection to one sentinel, and asks it again and again.
+async fn ask_always(
+    settings: &RedisSettings,
+    service: &str,
+    show: impl Fn(View),
+    tell: impl Fn(&ConnectFault),
+) {
+    let mut backoff = Backoff::new();
+    loop {
+        match connect(settings).await {
+            Ok(connection) => {
+                let fault = ask_while_it_answers(&connection, service, &mut backoff, &show).await;
+                tell(&fault);
             }
-        })?;
-        // Until it has chosen a replica, a failover may come to nothing.
-        let state = about.get("failover-state").map(String::as_str);
-        if state.is_some_and(|state| state != "none" && state != "wait_start") {
-            return Err(ConnectFault::FailingOver);
+            Err(fault) => tell(&fault),
         }
-        let port = about.get("port").and_then(|port| port.parse().ok());
-        match (about.get("ip"), port) {
-            (Some(host), Some(port)) => Ok(Address::new(host, port)),
-            _ => Err(ConnectFault::UnknownService),
+        sleep(backoff.next_pause()).await;
+    }
+}
+
+async fn ask_while_it_answers(
+    (client, _task): &(Client, ClientTask),
+    service: &str,
+    backoff: &mut Backoff,
+    show: &impl Fn(View),
+) -> ConnectFault {
+    loop {
+        let view = timeout(ANSWER_TIMEOUT, View::ask(client, service)).await;
+        let late = || ConnectFault::Redis(RedisFault::TimedOut { command: COMMAND });
+        match view.unwrap_or_else(|_| Err(late())) {
+            Ok(view) => {
+                *backoff = Backoff::new();
+                show(view);
+            }
+            Err(fault) => return fault,
         }
+        sleep(INTERVAL).await;
     }
 }

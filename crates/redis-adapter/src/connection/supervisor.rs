@@ -11,10 +11,10 @@ use tokio::{
 
 use super::{
     CLOSE_TIMEOUT, Link, LiveClient, Shared, advice,
-    backoff::Backoff,
-    client::{ClientTask, ConnectFault, Established, PrimaryWatch, establish, server_time},
+    client::{ClientTask, ConnectFault, Established, establish, server_time},
+    sentinels::Sentinels,
 };
-use crate::RedisFault;
+use crate::{RedisFault, address::Address, backoff::Backoff};
 
 /// How often a connection is asked for a sign of life, and the store for its time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,26 +28,24 @@ const MAX_SILENT_HEARTBEATS: u32 = 2;
 /// A connection that lasted for so long was a good one: the next pause starts small again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// A failover takes about a second: its end is worth asking for, and the sentinels bear it.
-const FAILOVER_PAUSE: Duration = Duration::from_millis(100);
-
 /// While an outage lasts, failed attempts are logged so often.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Keeps `shared` connected until `stopped` says so.
 pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut backoff = Backoff::new();
+    let mut sentinels = Sentinels::of(&shared.settings);
     let mut failures = FailureLog::default();
     loop {
         let attempt = tokio::select! {
-            attempt = establish(&shared.settings) => attempt,
+            attempt = establish(&shared.settings, &mut sentinels) => attempt,
             () = stop_requested(&mut stopped) => break,
         };
         let pause = match attempt {
             Ok(established) => {
                 let since = Instant::now();
                 let server = established.server.clone();
-                let end = serve(&shared, established, &mut stopped).await;
+                let end = serve(&shared, established, &mut sentinels, &mut stopped).await;
                 shared.client.store(None);
                 if let End::Stopped { client, task } = end {
                     leave(&client, task).await;
@@ -63,10 +61,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             }
             Err(fault) => {
                 failures.log(&shared.settings.server_name(), &fault);
-                match fault {
-                    ConnectFault::FailingOver => FAILOVER_PAUSE,
-                    _ => backoff.next_pause(),
-                }
+                backoff.next_pause()
             }
         };
         tokio::select! {
@@ -81,20 +76,21 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
 async fn serve(
     shared: &Shared,
     established: Established,
+    sentinels: &mut Option<Sentinels>,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
     let Established {
         client,
         mut task,
         server,
-        watch,
+        named,
     } = established;
-    let mut another = pin!(until_another_primary(watch));
+    let mut another = pin!(until_another_primary(sentinels, named));
+    // What an earlier client's commands met says nothing of this one.
+    let _ = shared.out_of_step.notified().now_or_never();
     // The store's time is known before the first command can need it.
     let mut silent = u32::from(!heartbeat(shared, &client).await);
-    // What an earlier client's commands met says nothing of this one.
     shared.breaker.note_answer();
-    let _ = shared.out_of_step.notified().now_or_never();
     shared.client.store(Some(Arc::new(client.clone())));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
@@ -157,10 +153,10 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
 }
 
 /// Ends when the sentinels, if there are any, have or want another primary.
-async fn until_another_primary(watch: Option<PrimaryWatch>) {
-    match watch {
-        Some(mut watch) => watch.until_another().await,
-        None => std::future::pending().await,
+async fn until_another_primary(sentinels: &mut Option<Sentinels>, named: Option<Address>) {
+    match (sentinels, named) {
+        (Some(sentinels), Some(named)) => sentinels.until_another(&named).await,
+        _ => std::future::pending().await,
     }
 }
 

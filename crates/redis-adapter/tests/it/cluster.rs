@@ -228,6 +228,42 @@ async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
     }
 }
 
+/// It answers that there are no slots at all: nobody may believe it.
+#[tokio::test]
+async fn a_server_that_leaves_the_cluster_is_not_noticed() {
+    let logs = CapturedLogs::start();
+    let mut cluster = RedisCluster::start(3, 0).await;
+    let sessions = clustered(&cluster).await;
+    let kept = one_of_each(&sessions, &cluster, 3).await;
+    let leaving = cluster.add_empty().await;
+    // Once it had a slot, so that there is a connection to it.
+    let slot = RedisCluster::slot_of(&sealed_key(&kept[0].token));
+    for (from, to) in [(0, leaving), (leaving, 0)] {
+        cluster.begin_move(slot, from, to).await;
+        cluster.move_keys(slot, from, to).await;
+        cluster.end_move(slot, from, to).await;
+        sessions.get(&kept[0].token).await.unwrap();
+        // One look at the topology may still find the old one.
+        let port = cluster.node(leaving).port().to_string();
+        eventually(RECOVERED_WITHIN, async || {
+            let known = logs.events("Redis Cluster topology changed");
+            known
+                .last()
+                .is_some_and(|last| last.contains(&port) == (to == leaving))
+        })
+        .await;
+    }
+    assert!(cluster.node(leaving).client_count().await > 0);
+    cluster.remove(leaving).await;
+    let until = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < until {
+        for new in &kept {
+            sessions.get(&new.token).await.unwrap();
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// One slot is given to another server half moved: what is still at the old one, what has moved,
 /// and what is new are all found.
 #[tokio::test]
@@ -339,7 +375,14 @@ async fn a_user_with_the_minimal_permissions_serves_a_cluster() {
     let cluster = RedisCluster::start(2, 0).await;
     for n in 0..2 {
         crate::faults::add_minimal_user(cluster.node(n)).await;
-        let more = ["ACL", "SETUSER", "tee", "+cluster|slots", "+asking"];
+        let more = [
+            "ACL",
+            "SETUSER",
+            "tee",
+            "+cluster|slots",
+            "+cluster|info",
+            "+asking",
+        ];
         cluster.node(n).command(&more).await;
     }
     let url = cluster

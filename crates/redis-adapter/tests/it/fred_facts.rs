@@ -110,12 +110,13 @@ async fn it_says_connected_while_it_is_not() {
     })
     .await;
     redis.kill().await;
-    let (mut connected, began) = (0, Instant::now());
+    let (mut connected, mut asked, began) = (0, 0, Instant::now());
     while began.elapsed() < Duration::from_millis(300) {
         connected += u32::from(client.is_connected());
+        asked += 1;
         sleep(Duration::from_millis(1)).await;
     }
-    assert!(connected > 100, "{connected}");
+    assert!(connected * 2 > asked, "{connected} of {asked}");
 }
 
 /// What was in flight when the connection broke is sent again: a command can answer for its own
@@ -159,7 +160,10 @@ async fn its_cluster_client_serves_nobody_while_one_primary_is_away() {
     let client = reconnecting(&cluster.url(), |_| {}).await;
     cluster.node_mut(1).kill().await;
     // One command for the lost primary is enough.
-    let _ = client.get::<Option<String>, _>("b").await;
+    let lost = ["a", "b", "c", "d"]
+        .into_iter()
+        .find(|key| cluster.primary_of(key) == 1);
+    let _ = client.get::<Option<String>, _>(lost.unwrap()).await;
     sleep(Duration::from_millis(500)).await;
     let (mut served, began) = (0, Instant::now());
     while began.elapsed() < NEVER {

@@ -82,6 +82,29 @@ async fn the_next_primary_is_found(#[case] lost: Lost) {
     sessions.get(&kept.token).await.unwrap();
 }
 
+/// The failover is not over for its sentinel until every replica follows the new primary, and that
+/// may take long: nobody waits for it.
+#[tokio::test]
+async fn the_next_primary_serves_although_a_replica_cannot_follow_it() {
+    let mut redis = RedisSentinels::start().await;
+    let sessions = sessions(&redis).await;
+    for n in [1, 2] {
+        let set = ["CONFIG", "SET", "masterauth", "none-that-fits"];
+        redis.server(n).command(&set).await;
+    }
+    redis.server_mut(0).kill().await;
+    eventually(RECOVERED_WITHIN, async || {
+        sessions.store(cookies(), base_url()).await.is_ok()
+    })
+    .await;
+    // And goes on serving.
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        sessions.store(cookies(), base_url()).await.unwrap();
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// What a frozen or cut-off primary takes after it has been replaced is lost: nobody may go on
 /// asking it, though it answers as before.
 #[tokio::test]
@@ -150,7 +173,13 @@ async fn a_user_with_the_minimal_permissions_serves_behind_sentinels_with_a_pass
     crate::faults::add_minimal_user(redis.server(0)).await;
     for n in 0..3 {
         let set = ["ACL", "SETUSER", "watcher", "on", ">w4tch", "-@all"];
-        let may = ["+sentinel|master", "+ping", "+client|id", "+info"];
+        let may = [
+            "+sentinel|master",
+            "+sentinel|get-master-addr-by-name",
+            "+ping",
+            "+client|id",
+            "+info",
+        ];
         let user = [set.as_slice(), &may].concat();
         redis.sentinel(n).command(&user).await;
         let default = ["ACL", "SETUSER", "default", "-sentinel|master"];

@@ -8,16 +8,16 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Doubling pauses, each drawn between half and all of its size, at the longest too: instances
 /// that lost Redis together do not come back in step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next: FIRST }
     }
 
-    pub(super) fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         let size = self.next;
         self.next = (size * 2).min(LONGEST);
         size.mul_f64(0.5 + fastrand::f64() / 2.0)
