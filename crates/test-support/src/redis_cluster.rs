@@ -105,19 +105,6 @@ impl RedisCluster {
             .await;
     }
 
-    /// Slots in which this server has keys.
-    pub async fn used_slots(&self, number: usize) -> Vec<usize> {
-        let mut used = Vec::new();
-        let admin = self.nodes[number].admin().await;
-        for slot in self.slots_of(number) {
-            let count = ["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()];
-            if admin.send(&count).await.as_i64() > Some(0) {
-                used.push(slot);
-            }
-        }
-        used
-    }
-
     async fn introduce(&self, known: &RedisProcess, new: &RedisProcess) {
         let (port, bus) = (new.port().to_string(), new.bus_port().to_string());
         let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
