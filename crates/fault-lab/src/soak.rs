@@ -1,6 +1,8 @@
 //! Hours of work in bad company: two instances under mixed load, and a random fault every few
 //! seconds.
 
+mod mishap;
+
 use std::{
     fmt::Write,
     fs::File,
@@ -14,6 +16,7 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, ServiceProcess};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use self::mishap::{MISHAPS, Mishap};
 use crate::{
     load::{COOKIE, Load},
     progress::say,
@@ -44,48 +47,6 @@ const DURABLE: [&str; 6] = [
     "always",
     "--maxmemory-policy",
     "noeviction",
-];
-
-/// What may happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mishap {
-    RedisKilled,
-    RedisPaused,
-    RedisFull,
-    RedisReadOnly,
-    ClientsKilled,
-    Slow,
-    TooSlow,
-    Stalled,
-    RequestsSwallowed,
-    AnswersSwallowed,
-    Cut,
-    Reset,
-    InstanceTerminated,
-    InstanceKilled,
-}
-
-const MISHAPS: [(Mishap, &str); 14] = [
-    (Mishap::RedisKilled, "Redis killed"),
-    (Mishap::RedisPaused, "Redis paused"),
-    (Mishap::RedisFull, "memory of Redis full"),
-    (Mishap::RedisReadOnly, "Redis a replica"),
-    (Mishap::ClientsKilled, "clients of Redis killed"),
-    (Mishap::Slow, "answers 100 ms later"),
-    (Mishap::TooSlow, "answers 700 ms later"),
-    (Mishap::Stalled, "connections stalled"),
-    (Mishap::RequestsSwallowed, "requests swallowed"),
-    (Mishap::AnswersSwallowed, "answers swallowed"),
-    (Mishap::Cut, "connections cut"),
-    (Mishap::Reset, "connections reset"),
-    (
-        Mishap::InstanceTerminated,
-        "an instance stopped (SIGTERM) and started",
-    ),
-    (
-        Mishap::InstanceKilled,
-        "an instance killed (SIGKILL) and started",
-    ),
 ];
 
 struct Soak<'a> {

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod cluster;
+mod cluster_slots;
 mod contract;
 mod faults;
 mod fleets;
