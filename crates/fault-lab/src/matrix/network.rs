@@ -18,7 +18,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row!(
             "each answer 700 ms later",
-            "503 in time, then at once",
+            "503 in time; not at once, for new connections are made, and tried",
             Expect::Refused("store_unavailable"),
             |lab| steady(lab, Fault::Delay(Duration::from_millis(700)))
         ),
