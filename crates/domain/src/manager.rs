@@ -103,11 +103,10 @@ impl<R: SessionRepository> SessionManager<R> {
             created_at,
             absolute_end,
         };
-        let ttl = self.policy.initial_ttl();
+        let (ttl, stored_for) = (self.policy.initial_ttl(), self.policy.stored_at_first());
         let mut taken = 0;
         for _ in 0..MAX_TOKEN_DRAWS {
             let token = SessionToken::generate_as(self.token_format);
-            let stored_for = self.policy.stored_at_first();
             match self.repository.insert(&token, &session, stored_for).await? {
                 InsertOutcome::Inserted => {
                     tracing::info!(
@@ -137,7 +136,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(RepositoryError::unavailable("every part of the store that was tried is away").into())
     }
 
-    /// Reads the session and starts its idle timeout anew. Logs `Session accessed` (debug) or
+    /// Reads the session and starts its idle timeout anew; with a touch interval, what is stored for
+    /// that is written at most so often. Logs `Session accessed` (debug) or
     /// `Session not found` (warn). One round trip to the store.
     ///
     /// # Errors
