@@ -18,6 +18,7 @@ use actix_web::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentSlides, SessionManager, SessionRepository};
+use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
@@ -39,6 +40,9 @@ const LISTEN_BACKLOG: i32 = 1_024;
 
 const OPEN_TO_ALL: &str = "without service clients everybody could create sessions: add a client, \
      or listen on a loopback address";
+
+const CACHE_WITHOUT_TOUCH_INTERVAL: &str = "a near cache needs a touch interval: where every access \
+     slides its session in the store, every access changes it, and no copy is good for the next";
 
 /// The HTTP API over a repository, bound to its address and ready to run.
 ///
@@ -62,6 +66,7 @@ pub struct Application {
     settings: ApiSettings,
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
+    near_cache: Option<Arc<NearCache>>,
 }
 
 impl Application {
@@ -70,7 +75,8 @@ impl Application {
     ///
     /// # Errors
     /// When an address cannot be bound, or is not a loopback address and there are no service
-    /// clients; when the certificate for TLS cannot be used.
+    /// clients; when the certificate for TLS cannot be used; with a near cache and without a touch
+    /// interval.
     ///
     /// # Panics
     /// With metrics, outside an Actix system (`actix_web::rt`).
@@ -81,6 +87,12 @@ impl Application {
     {
         if settings.service_clients.is_empty() && !settings.address.ip().is_loopback() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, OPEN_TO_ALL));
+        }
+        if settings.near_cache.is_some() && settings.policy.touch_interval().is_zero() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                CACHE_WITHOUT_TOUCH_INTERVAL,
+            ));
         }
         let certificate = settings.tls.clone().map(ReloadedCertificate::load);
         let certificate = certificate.transpose()?;
@@ -97,7 +109,9 @@ impl Application {
             let proxies = settings.trusted_proxies.clone();
             Arc::new(InvalidTokenLimiter::new(limit, proxies))
         });
+        let near_cache = settings.near_cache.as_ref().map(NearCache::new);
         let worker = Worker {
+            near_cache: near_cache.clone(),
             settings: settings.clone(),
             monitor: Arc::clone(&monitor),
             lifecycle: Arc::clone(&lifecycle),
@@ -126,7 +140,15 @@ impl Application {
             settings,
             monitor,
             lifecycle,
+            near_cache,
         })
+    }
+
+    /// Who must hear of changes in the store, if there is a near cache: until it does, every
+    /// request asks the repository.
+    #[must_use]
+    pub fn near_cache(&self) -> Option<Arc<NearCache>> {
+        self.near_cache.clone()
     }
 
     /// Where it listens.
@@ -238,6 +260,7 @@ struct Worker {
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
     recent_slides: Option<Arc<RecentSlides>>,
+    near_cache: Option<Arc<NearCache>>,
 }
 
 impl Worker {
@@ -245,6 +268,7 @@ impl Worker {
     fn start<R: SessionRepository>(&self, repository: R) -> routes::Sessions<R> {
         let observation = self.monitor.register();
         let repository = ObservedRepository::new(repository, Arc::clone(&observation));
+        let repository = NearCachedRepository::new(repository, self.near_cache.clone());
         let sessions = SessionManager::new(repository, self.settings.policy)
             .with_token_format(self.settings.token_format)
             .with_recent_slides(self.recent_slides.clone());

@@ -24,6 +24,7 @@ mod telemetry;
 mod tls;
 
 pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
+pub use tee_session_near_cache::{NearCache, NearCacheSettings};
 
 pub use self::{
     application::Application,

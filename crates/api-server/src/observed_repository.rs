@@ -9,6 +9,7 @@ use std::{
 use metrics::{counter, histogram};
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
+    StoreInstance, StoreKey,
 };
 use time::OffsetDateTime;
 
@@ -116,6 +117,14 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
 
     fn is_in_parts(&self) -> bool {
         self.inner.is_in_parts()
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        self.inner.instance()
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        self.inner.store_keys(token)
     }
 
     async fn close(&self) {

@@ -12,11 +12,12 @@ use actix_web::{
 };
 use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidTokens};
 use tee_session_domain::{SessionManager, SessionRepository};
+use tee_session_near_cache::NearCachedRepository;
 
 use crate::{observed_repository::ObservedRepository, problem::ApiError};
 
 /// The session manager as handlers see it.
-pub(crate) type Sessions<R> = Data<SessionManager<ObservedRepository<R>>>;
+pub(crate) type Sessions<R> = Data<SessionManager<NearCachedRepository<ObservedRepository<R>>>>;
 
 /// Every path of the API. `HEAD` is answered as `GET`.
 pub(crate) fn configure<R: SessionRepository>(

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
+use tee_session_near_cache::NearCacheSettings;
 
 use crate::{AllowedOrigins, ServiceClients, TlsFiles};
 
@@ -28,6 +29,10 @@ pub struct ApiSettings {
     pub workers: usize,
     /// How long sessions live.
     pub policy: SessionPolicy,
+    /// The bounds of a near cache, which needs a touch interval in `policy`, and somebody who tells
+    /// [`Application::near_cache`](crate::Application::near_cache) of changes; `None`: every request
+    /// asks the repository.
+    pub near_cache: Option<NearCacheSettings>,
     /// How new tokens look.
     pub token_format: TokenFormat,
     /// Which sites sessions may belong to.
@@ -68,6 +73,7 @@ impl Default for ApiSettings {
             tls: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             policy: SessionPolicy::default(),
+            near_cache: None,
             token_format: TokenFormat::default(),
             allowed_base_hosts: AllowedHosts::default(),
             cors_allowed_origins: AllowedOrigins::default(),

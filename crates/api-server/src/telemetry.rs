@@ -18,7 +18,7 @@ use tracing::{Span, level_filters::LevelFilter};
 use tracing_actix_web::RootSpanBuilder;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
-use uuid::Uuid;
+use uuid::{Builder, NoContext, Timestamp};
 
 /// Longer ids of requests are not taken over.
 const MAX_REQUEST_ID_LEN: usize = 128;
@@ -125,7 +125,7 @@ impl RequestId {
             (Some(field), None) => field.to_str().ok().filter(|id| is_sane(id)),
             _ => None,
         };
-        Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+        Self(given.map_or_else(new_id, str::to_owned))
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
@@ -137,6 +137,17 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A UUID of version 7 (RFC 9562). It is a name and no secret: it need not come from the operating
+/// system, which a system call for each request would be.
+fn new_id() -> String {
+    let (seconds, nanos) = Timestamp::now(NoContext).to_unix();
+    let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
+    let random = fastrand::u128(..).to_ne_bytes();
+    let random = random.first_chunk().unwrap_or(&[0; 10]);
+    let id = Builder::from_unix_timestamp_millis(millis, random);
+    id.into_uuid().hyphenated().to_string()
 }
 
 /// Letters, digits and the separators that ids have: nothing that a log could take for more.

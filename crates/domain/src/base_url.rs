@@ -1,6 +1,6 @@
 //! The upstream site's base URL.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 use url::{Host, Url};
@@ -9,7 +9,7 @@ use crate::error::ControlCharacter;
 
 /// The absolute `http` or `https` URL of the site that the cookies belong to, kept as given.
 ///
-/// `Debug` shows what [`for_log`](Self::for_log) shows: scheme, host and path.
+/// `Debug` shows what [`for_log`](Self::for_log) shows: scheme, host and path. Clones share the text.
 ///
 /// ```
 /// use tee_session_domain::BaseUrl;
@@ -20,7 +20,7 @@ use crate::error::ControlCharacter;
 /// # Ok::<(), tee_session_domain::BaseUrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct BaseUrl(String);
+pub struct BaseUrl(Arc<str>);
 
 impl BaseUrl {
     /// Most bytes of a base URL.
@@ -52,14 +52,14 @@ impl BaseUrl {
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => {}
             _ => return Err(BaseUrlError::Host),
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// Takes the URL of a stored record, whoever wrote it: only control characters are refused.
     ///
     /// # Errors
     /// When the text holds a control character.
-    pub fn from_stored(text: impl Into<String>) -> Result<Self, ControlCharacter> {
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Result<Self, ControlCharacter> {
         let text = text.into();
         ControlCharacter::refuse(&text)?;
         Ok(Self(text))

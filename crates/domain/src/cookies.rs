@@ -1,17 +1,20 @@
 //! The upstream site's cookies: other people's logins.
 
-use std::fmt;
+mod jar;
+
+use std::{fmt, sync::Arc};
 
 use indexmap::{IndexMap, map::Entry};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use self::jar::Jar;
 use crate::error::ControlCharacter;
 
 /// The cookies of an authenticated upstream session: names and values, in the order given.
 ///
 /// Values are secrets: `Debug` shows their number and nothing else, there is no `Display`, and
-/// their memory is wiped when they are dropped.
+/// their memory is wiped when the last clone is dropped; clones share it.
 /// Names are RFC 6265 tokens; values hold no control character, and are otherwise kept exactly
 /// as given, Unicode and `;` included.
 ///
@@ -24,7 +27,7 @@ use crate::error::ControlCharacter;
 /// # Ok::<(), tee_session_domain::CookiesError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Cookies(IndexMap<String, String>);
+pub struct Cookies(Arc<Jar>);
 
 impl Cookies {
     /// Most cookies in one session.
@@ -83,11 +86,13 @@ impl Cookies {
                 rule: CookieRule::TotalLength,
             });
         }
-        if problems.is_empty() {
-            Ok(Self(accepted))
+        let result = if problems.is_empty() {
+            Ok(Self(Arc::new(Jar::new(accepted.iter()))))
         } else {
             Err(CookiesError { problems })
-        }
+        };
+        accepted.values_mut().for_each(Zeroize::zeroize);
+        result
     }
 
     /// Takes cookies from a stored record, whoever wrote it: only control characters are
@@ -96,48 +101,49 @@ impl Cookies {
     ///
     /// # Errors
     /// When a name or a value holds a control character.
-    pub fn from_stored(
-        cookies: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, ControlCharacter> {
-        let cookies: IndexMap<String, String> = cookies.into_iter().collect();
-        for (name, value) in &cookies {
+    pub fn from_stored<N, V>(cookies: &[(N, V)]) -> Result<Self, ControlCharacter>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let cookies = cookies
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()));
+        for (name, value) in cookies.clone() {
             ControlCharacter::refuse(name)?;
             ControlCharacter::refuse(value)?;
         }
-        Ok(Self(cookies))
+        let names = cookies.clone().map(|(name, _)| name);
+        let jar = if are_distinct(names) {
+            Jar::new(cookies)
+        } else {
+            Jar::new(cookies.collect::<IndexMap<_, _>>())
+        };
+        Ok(Self(Arc::new(jar)))
     }
 
     /// The value of the cookie called `name` (names are case-sensitive).
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        let mut cookies = self.iter();
+        cookies.find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// Names and values, in the order given.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter()
     }
 
     /// How many cookies there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.iter().len()
     }
 
     /// Whether there is no cookie (only records that others wrote can be like that).
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Drop for Cookies {
-    fn drop(&mut self) {
-        for value in self.0.values_mut() {
-            value.zeroize();
-        }
+        self.len() == 0
     }
 }
 
@@ -221,6 +227,13 @@ fn broken_value_rule(value: &str) -> Option<CookieRule> {
     } else {
         None
     }
+}
+
+/// Few names are compared with each other, which spares a table; of many, only a table can tell.
+fn are_distinct<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
+    names.len() <= Cookies::MAX_COUNT
+        && (names.clone().enumerate())
+            .all(|(index, name)| names.clone().take(index).all(|earlier| earlier != name))
 }
 
 /// A `token` byte of RFC 9110, section 5.6.2, which RFC 6265 takes for cookie names.

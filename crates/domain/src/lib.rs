@@ -2,6 +2,7 @@
 
 mod allowed_hosts;
 mod base_url;
+mod changes;
 mod clock;
 mod cookies;
 mod derivation;
@@ -20,6 +21,7 @@ pub mod contract;
 pub use self::{
     allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
+    changes::{ChangeListener, StoreInstance, StoreKey},
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},

@@ -189,7 +189,7 @@ mod tests {
 
     fn session(absolute_end: Option<OffsetDateTime>) -> Session {
         Session {
-            cookies: Cookies::from_stored([]).unwrap(),
+            cookies: Cookies::from_stored::<&str, &str>(&[]).unwrap(),
             base_url: BaseUrl::from_stored("").unwrap(),
             created_at: CREATED,
             absolute_end,

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
-use crate::{RepositoryError, Session, SessionToken};
+use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey};
 
 /// Keeps sessions by token, for a limited time.
 ///
@@ -96,6 +96,19 @@ pub trait SessionRepository: Send + Sync + 'static {
         false
     }
 
+    /// The server that calls go to now, if the store tells a
+    /// [`ChangeListener`](crate::ChangeListener) of every change there. `None`, as it is unless an
+    /// adapter says more: what it answers must not be kept.
+    fn instance(&self) -> Option<StoreInstance> {
+        None
+    }
+
+    /// What the records that may stand for the session are called in such a store: at least one,
+    /// and at most four.
+    fn store_keys(&self, _token: &SessionToken) -> Vec<StoreKey> {
+        Vec::new()
+    }
+
     /// Takes leave of the store, within a bound of the adapter's own. Later calls may fail with
     /// `Unavailable`. Does nothing unless an adapter has something to leave.
     fn close(&self) -> impl Future<Output = ()> + Send {
@@ -176,6 +189,14 @@ impl<R: SessionRepository> SessionRepository for Arc<R> {
 
     fn is_in_parts(&self) -> bool {
         R::is_in_parts(self)
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        R::instance(self)
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        R::store_keys(self, token)
     }
 
     fn close(&self) -> impl Future<Output = ()> + Send {

@@ -1,6 +1,11 @@
 //! The bearer token: the one secret that a client holds.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::OnceLock,
+};
 
 use arrayvec::ArrayString;
 use aws_lc_rs::rand;
@@ -8,6 +13,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use uuid::{Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::SessionId;
 
 /// Characters of a token in each format.
 const UUID_LEN: usize = 36;
@@ -38,8 +45,12 @@ const PREFIX_LEN: usize = 8;
 /// assert_eq!(format!("{token:?}"), "SessionToken([redacted])");
 /// # Ok::<(), tee_session_domain::ParseTokenError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionToken(ArrayString<MAX_TOKEN_LEN>);
+#[derive(Clone)]
+pub struct SessionToken {
+    text: ArrayString<MAX_TOKEN_LEN>,
+    /// A request asks for it several times, and deriving it takes about a microsecond.
+    id: OnceLock<SessionId>,
+}
 
 impl SessionToken {
     /// Makes a new token in the default format.
@@ -51,33 +62,45 @@ impl SessionToken {
     /// Makes a new token from the operating system's random source.
     #[must_use]
     pub fn generate_as(format: TokenFormat) -> Self {
-        let mut token = Self(ArrayString::new());
+        let mut token = Self::of(ArrayString::new());
         match format {
             TokenFormat::Uuid => {
                 let mut buffer = Zeroizing::new(Uuid::encode_buffer());
                 let text = random_uuid().hyphenated().encode_lower(&mut *buffer);
-                token.0.push_str(text);
+                token.text.push_str(text);
             }
             TokenFormat::Opaque => {
                 let bytes = Zeroizing::new(random_bytes());
                 let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
-                token.0.push_str(&text);
+                token.text.push_str(&text);
             }
         }
         token
     }
 
+    fn of(text: ArrayString<MAX_TOKEN_LEN>) -> Self {
+        Self {
+            text,
+            id: OnceLock::new(),
+        }
+    }
+
+    /// Its session's id, derived when it is first asked for.
+    pub(crate) fn session_id(&self, derive: impl FnOnce() -> SessionId) -> SessionId {
+        *self.id.get_or_init(derive)
+    }
+
     /// The token's canonical text: what a client sends, and nobody else may see.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The first eight characters, which logs may show.
     #[must_use]
     pub fn prefix(&self) -> TokenPrefix {
         let mut prefix = ArrayString::new();
-        for character in self.0.chars().take(PREFIX_LEN) {
+        for character in self.text.chars().take(PREFIX_LEN) {
             prefix.push(character);
         }
         TokenPrefix(prefix)
@@ -98,7 +121,7 @@ impl FromStr for SessionToken {
             _ => false,
         };
         if is_token {
-            Ok(Self(canonical))
+            Ok(Self::of(canonical))
         } else {
             Err(ParseTokenError)
         }
@@ -173,11 +196,25 @@ pub struct UnknownTokenFormat;
 
 impl Drop for SessionToken {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.text.zeroize();
     }
 }
 
 impl ZeroizeOnDrop for SessionToken {}
+
+impl PartialEq for SessionToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for SessionToken {}
+
+impl Hash for SessionToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

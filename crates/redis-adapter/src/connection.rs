@@ -3,6 +3,7 @@
 
 mod advice;
 mod breaker;
+mod change_feed;
 mod client;
 mod sentinels;
 mod supervisor;
@@ -11,11 +12,14 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use fred::clients::{Client, WithOptions};
-use tee_session_domain::{RepositoryError, StoreClock};
+use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::sync::{Notify, watch};
 
 use self::breaker::Breaker;
-pub(crate) use self::client::{PROBE_KEY, ask, ask_once, probe_write};
+pub(crate) use self::{
+    change_feed::{FeedState, Hearing, feed},
+    client::{PROBE_KEY, ask, ask_once, probe_write},
+};
 use crate::{RedisFault, RedisSettings};
 
 /// The client that commands go through; it carries the options that bound them.
@@ -40,6 +44,8 @@ pub(crate) struct Connection {
 struct Shared {
     settings: RedisSettings,
     client: ArcSwapOption<LiveClient>,
+    /// The server that the client is connected to, if that was to be found out.
+    instance: ArcSwapOption<StoreInstance>,
     breaker: Breaker,
     /// An answer came that fits no question of its kind: no later answer can be trusted.
     out_of_step: Notify,
@@ -66,6 +72,7 @@ impl Connection {
         let shared = Arc::new(Shared {
             settings,
             client: ArcSwapOption::empty(),
+            instance: ArcSwapOption::empty(),
             breaker: Breaker::default(),
             out_of_step: Notify::new(),
             doubt: Notify::new(),
@@ -96,6 +103,11 @@ impl Connection {
             .client
             .load_full()
             .ok_or(RedisFault::NotConnected { command })
+    }
+
+    /// The server that commands go to, if there is one, and if settings say that it is to be known.
+    pub(crate) fn instance(&self) -> Option<StoreInstance> {
+        self.shared.instance.load().as_deref().copied()
     }
 
     /// Notes what came of a command that was sent.

@@ -5,7 +5,33 @@
 use bytes::Bytes;
 use tee_session_domain::{Session, SessionToken};
 
-use crate::record::{plain, sealed::Sealer};
+use crate::{
+    StorageFormat,
+    record::{Slot, plain, sealed::Sealer},
+};
+
+/// Where a session stands in Redis, with the keys that are derived for that.
+pub struct Place(Slot);
+
+impl Place {
+    /// The place of the session that `token` opens.
+    #[must_use]
+    pub fn new(format: StorageFormat, token: &SessionToken) -> Self {
+        Self(Slot::new(format, token))
+    }
+
+    /// The value that stands for `session` there.
+    #[must_use]
+    pub fn encode(&self, session: &Session) -> Bytes {
+        self.0.encode(session)
+    }
+
+    /// The session that `value` stands for there.
+    #[must_use]
+    pub fn decode(&self, value: &[u8]) -> Option<Session> {
+        self.0.decode(value).ok()
+    }
+}
 
 /// The session that a plain record stands for.
 #[must_use]

@@ -2,6 +2,7 @@
 
 mod address;
 mod backoff;
+mod changes;
 mod cluster;
 mod connection;
 mod error;
@@ -15,6 +16,7 @@ mod settings;
 mod tls;
 
 pub use self::{
+    changes::{ChangesRefused, RedisChanges},
     error::{CorruptRecord, RedisFault},
     record::{StorageFormat, UnknownStorageFormat},
     repository::RedisRepository,

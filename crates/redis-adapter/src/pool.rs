@@ -10,7 +10,7 @@ use std::{
 
 use fred::error::Error as FredError;
 use futures_util::future::{join, join_all};
-use tee_session_domain::{RepositoryError, StoreClock};
+use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -80,6 +80,13 @@ impl Pool {
     /// Whether a command would be sent now.
     pub(crate) fn serves(&self) -> bool {
         self.connections.iter().any(Connection::serves)
+    }
+
+    /// The server that every connection leads to.
+    pub(crate) fn instance(&self) -> Option<StoreInstance> {
+        let mut instances = self.connections.iter().map(Connection::instance);
+        let first = instances.next()??;
+        instances.all(|other| other == Some(first)).then_some(first)
     }
 
     /// Ends when every connection is up; `false` when one was closed.

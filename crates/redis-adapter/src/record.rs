@@ -10,6 +10,7 @@ use fred::types::Key;
 use tee_session_domain::{RepositoryError, Session, SessionToken};
 use thiserror::Error;
 
+pub(crate) use self::plain::KEY_PREFIX;
 use crate::CorruptRecord;
 
 /// What is written to Redis.

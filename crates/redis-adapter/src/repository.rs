@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use fred::types::Key;
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreClock,
+    StoreClock, StoreInstance, StoreKey,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -263,6 +263,20 @@ impl SessionRepository for RedisRepository {
 
     fn is_in_parts(&self) -> bool {
         self.servers.is_clustered()
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        self.servers.instance()
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        let key = |slot: &Slot| StoreKey::new(slot.key().as_bytes());
+        match &self.places(token) {
+            Places::One(slot) => vec![key(slot)],
+            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
+                vec![key(plain), key(sealed)]
+            }
+        }
     }
 
     /// Ends within about a second, whatever Redis does.

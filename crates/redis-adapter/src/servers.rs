@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fred::types::Key;
-use tee_session_domain::{RepositoryError, StoreClock};
+use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::time::timeout;
 
 use crate::{
@@ -72,6 +72,14 @@ impl Servers {
         match self {
             Self::One(_) => false,
             Self::Cluster(cluster) => cluster.is_out_of_reach(key),
+        }
+    }
+
+    /// The one server that calls go to.
+    pub(crate) fn instance(&self) -> Option<StoreInstance> {
+        match self {
+            Self::One(pool) => pool.instance(),
+            Self::Cluster(_) => None,
         }
     }
 

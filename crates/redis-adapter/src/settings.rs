@@ -44,6 +44,10 @@ pub struct RedisSettings {
     pub(crate) accept_plain: bool,
     /// It keeps a part of the keys, and says so when it is asked for another.
     pub(crate) is_cluster_node: bool,
+    /// Connections find out to which server they lead.
+    pub(crate) tells_changes: bool,
+    /// It is for the connection on which changes are told.
+    pub(crate) is_feed: bool,
 }
 
 impl RedisSettings {
@@ -78,6 +82,8 @@ impl RedisSettings {
             storage_format: StorageFormat::default(),
             accept_plain: false,
             is_cluster_node: false,
+            tells_changes: false,
+            is_feed: false,
         })
     }
 
@@ -119,6 +125,18 @@ impl RedisSettings {
             return Err(RedisSettingsError::PlainInCluster);
         }
         self.accept_plain = true;
+        Ok(self)
+    }
+
+    /// Has Redis tell of changes: for a near cache, with [`RedisChanges`](crate::RedisChanges).
+    ///
+    /// # Errors
+    /// With a cluster: each of its servers tells of its own keys only, and keys move between them.
+    pub fn telling_changes(mut self) -> Result<Self, RedisSettingsError> {
+        if self.is_clustered() {
+            return Err(RedisSettingsError::ChangesInCluster);
+        }
+        self.tells_changes = true;
         Ok(self)
     }
 
@@ -188,6 +206,9 @@ pub enum RedisSettingsError {
         "plain records cannot be accepted with a cluster: a session's two keys lie apart there"
     )]
     PlainInCluster,
+    /// Changes cannot be told by a cluster.
+    #[error("a cluster cannot tell of changes: keys move between its servers")]
+    ChangesInCluster,
     /// A part is missing or wrong.
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
@@ -277,6 +298,14 @@ mod tests {
         assert!(accepting("redis://localhost").is_ok());
         let refused = accepting("redis-cluster://localhost:7000").unwrap_err();
         assert_eq!(refused, RedisSettingsError::PlainInCluster);
+    }
+
+    #[test]
+    fn a_cluster_refuses_to_tell_of_changes() {
+        let telling = |url| RedisSettings::new(url).unwrap().telling_changes();
+        assert!(telling("redis://localhost").is_ok());
+        let refused = telling("redis-cluster://localhost:7000").unwrap_err();
+        assert_eq!(refused, RedisSettingsError::ChangesInCluster);
     }
 
     #[test]

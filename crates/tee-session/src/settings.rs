@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use tee_session_api_server::{ApiSettings, InvalidTokenLimit, LogFormat, StoreKind};
+use tee_session_api_server::{
+    ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, StoreKind,
+};
 use tee_session_domain::{PolicyError, SessionPolicy};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tracing::level_filters::LevelFilter;
@@ -24,6 +26,10 @@ pub(crate) use self::{
     sources::{Problems, Sources},
 };
 use self::{service_clients::parse_service_clients, sources::Problem};
+
+const CACHE_WITHOUT_TOUCH_INTERVAL: &str = "needs a session_touch_interval above 0: where every \
+     access slides its session in Redis, every access changes it, and no copy is good for the next \
+     one; set it to 60, say";
 
 const NO_CLIENTS_OFF_LOOPBACK: &str = "service_clients must name at least one client when api_host \
      is not a loopback address, or everybody could create sessions: add a client, or listen on \
@@ -93,6 +99,7 @@ impl Reader<'_> {
                 workers => workers,
             },
             policy: self.policy(),
+            near_cache: self.near_cache(),
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
@@ -134,6 +141,27 @@ impl Reader<'_> {
         })
     }
 
+    fn near_cache(&mut self) -> Option<NearCacheSettings> {
+        let settings = NearCacheSettings {
+            max_stale: Duration::from_millis(self.number("near_cache_max_stale_ms", 100..=60_000)),
+            max_entries: self.number("near_cache_max_entries", 1..=10_000_000),
+            max_bytes: self.number("near_cache_max_bytes", 1_048_576..=1 << 36),
+        };
+        if !self.switch("near_cache") {
+            return None;
+        }
+        if !self.sources.is_set("redis_url") {
+            self.problem(
+                "near_cache",
+                "needs a redis_url: the embedded store is near already",
+            );
+        }
+        if self.sources.text("session_touch_interval") == "0" {
+            self.problem("near_cache", CACHE_WITHOUT_TOUCH_INTERVAL);
+        }
+        Some(settings)
+    }
+
     fn invalid_token_limit(&mut self) -> Option<InvalidTokenLimit> {
         const MOST: u32 = 1_000_000;
         let per_second = NonZeroU32::new(self.number("invalid_token_limit", 0..=MOST));
@@ -161,13 +189,18 @@ impl Reader<'_> {
         let settings = settings
             .with_command_timeout(self.command_timeout())
             .with_storage_format(format);
-        if !accept_plain {
-            return Some(settings);
+        let mut settings = Some(settings);
+        if accept_plain {
+            settings = self.or_problem("accept_plain", settings?.accepting_plain());
         }
-        let accepting = settings.accepting_plain();
-        accepting
-            .map_err(|error| self.problem("accept_plain", error))
-            .ok()
+        if self.switch("near_cache") {
+            settings = self.or_problem("near_cache", settings?.telling_changes());
+        }
+        settings
+    }
+
+    fn or_problem<T>(&mut self, key: &'static str, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.problem(key, error)).ok()
     }
 
     fn address(&mut self, host: &'static str, port: &'static str) -> Option<SocketAddr> {

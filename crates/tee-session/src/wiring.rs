@@ -1,16 +1,21 @@
 //! Wiring: settings, adapter, server.
 
+use std::{sync::Arc, time::Duration};
+
 use actix_web::rt::System;
 use anyhow::{Context, bail};
-use tee_session_api_server::{Application, start_logging};
+use tee_session_api_server::{Application, NearCache, start_logging};
 use tee_session_memory_adapter::MemoryRepository;
-use tee_session_redis_adapter::RedisRepository;
+use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 use crate::settings::Settings;
+
+/// So long the start waits to learn whether Redis tells of changes.
+const CHANGES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or SIGINT, and ends at once at a second one.
 pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -19,8 +24,13 @@ pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;
         let address = settings.api.address;
+        let redis = settings.redis.clone();
         let application = build(settings)
             .with_context(|| format!("the server cannot be started on {address}"))?;
+        let _changes = match (application.near_cache(), redis) {
+            (Some(cache), Some(redis)) => Some(tell_changes(&redis, cache).await?),
+            _ => None,
+        };
         tokio::select! {
             ended = application.run(at_least(1, signals.clone())) => {
                 ended.context("the server failed")
@@ -28,6 +38,27 @@ pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
             () = at_least(2, signals) => bail!("ended at once by a second signal"),
         }
     })
+}
+
+/// Has Redis tell `cache` of changes. Redis may come later; one that never will is refused now.
+async fn tell_changes(
+    redis: &RedisSettings,
+    cache: Arc<NearCache>,
+) -> anyhow::Result<RedisChanges> {
+    let max_stale = cache.max_stale();
+    let changes = RedisChanges::tell(redis, max_stale, cache);
+    let refused = "near_cache cannot be used with this Redis: give it the permissions, or set \
+         near_cache to false";
+    if !changes
+        .wait_until_telling(CHANGES_WITHIN)
+        .await
+        .context(refused)?
+    {
+        tracing::warn!(
+            "Redis does not tell of changes yet: the near cache stays unused until it does"
+        );
+    }
+    Ok(changes)
 }
 
 fn build(settings: Settings) -> std::io::Result<Application> {

@@ -7,7 +7,8 @@ use fred::{
     error::Error as FredError,
     interfaces::{ClientLike, KeysInterface},
     types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key, Version,
+        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, InfoKind, Key,
+        RespVersion, Version,
         config::{
             ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig, TlsConnector,
             UnresponsiveConfig,
@@ -15,6 +16,7 @@ use fred::{
     },
 };
 use socket2::TcpKeepalive;
+use tee_session_domain::StoreInstance;
 use time::OffsetDateTime;
 
 use super::{LiveClient, sentinels::Sentinels};
@@ -46,6 +48,8 @@ pub(super) struct Established {
     pub(super) server: String,
     /// The primary that the sentinels named.
     pub(super) named: Option<Address>,
+    /// Which server it is, if that is to be known and Redis tells it.
+    pub(super) instance: Option<StoreInstance>,
 }
 
 /// fred's task behind a client. It holds the sockets and the commands in flight: all of them
@@ -93,12 +97,26 @@ async fn establish_with(
     if !settings.is_cluster_node {
         check_primary(&client).await?;
     }
+    let instance = if settings.tells_changes {
+        instance(&client).await
+    } else {
+        None
+    };
     Ok(Established {
         client,
         task,
         server: settings.server_name(),
         named,
+        instance,
     })
+}
+
+/// The server's run id, which no other has, and it has not any more when it is started again.
+async fn instance(client: &LiveClient) -> Option<StoreInstance> {
+    let info: String = client.info(Some(InfoKind::Server)).await.ok()?;
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    let digits = run_id.trim().get(..32)?;
+    u128::from_str_radix(digits, 16).ok().map(StoreInstance)
 }
 
 /// Connects, asks something, and leaves.
@@ -141,6 +159,9 @@ fn build(settings: &RedisSettings) -> Result<Client, ConnectFault> {
     if let Some(tls) = &settings.tls {
         let tls = tls.client_config().map_err(ConnectFault::Tls)?;
         server.tls = Some(TlsConnector::from(tls).into());
+    }
+    if settings.is_feed {
+        server.version = RespVersion::RESP3;
     }
     // One attempt, then an answer: the supervisor decides about the next one.
     server.fail_fast = true;

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     CLOSE_TIMEOUT, Link, LiveClient, Shared, advice,
-    client::{ClientTask, ConnectFault, Established, establish, server_time},
+    client::{ClientTask, Established, establish, server_time},
     sentinels::Sentinels,
 };
 use crate::{RedisFault, address::Address, backoff::Backoff};
@@ -46,6 +46,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                 let since = Instant::now();
                 let server = established.server.clone();
                 let end = serve(&shared, established, &mut sentinels, &mut stopped).await;
+                shared.instance.store(None);
                 shared.client.store(None);
                 if let End::Stopped { client, task } = end {
                     leave(&client, task).await;
@@ -84,6 +85,7 @@ async fn serve(
         mut task,
         server,
         named,
+        instance,
     } = established;
     let mut another = pin!(until_another_primary(sentinels, named));
     // What an earlier client's commands met says nothing of this one.
@@ -92,6 +94,7 @@ async fn serve(
     let mut silent = u32::from(!heartbeat(shared, &client).await);
     shared.breaker.note_answer();
     shared.client.store(Some(Arc::new(client.clone())));
+    shared.instance.store(instance.map(Arc::new));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
     let (advised, is_cluster_node) = (client.clone(), shared.settings.is_cluster_node);
@@ -153,7 +156,10 @@ async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
 }
 
 /// Ends when the sentinels, if there are any, have or want another primary.
-async fn until_another_primary(sentinels: &mut Option<Sentinels>, named: Option<Address>) {
+pub(super) async fn until_another_primary(
+    sentinels: &mut Option<Sentinels>,
+    named: Option<Address>,
+) {
     match (sentinels, named) {
         (Some(sentinels), Some(named)) => sentinels.until_another(&named).await,
         _ => std::future::pending().await,
@@ -161,7 +167,7 @@ async fn until_another_primary(sentinels: &mut Option<Sentinels>, named: Option<
 }
 
 /// Takes leave of Redis; what is left of the client ends with its task.
-async fn leave(client: &LiveClient, mut task: ClientTask) {
+pub(super) async fn leave(client: &LiveClient, mut task: ClientTask) {
     let farewell = async {
         // Without the options of commands: QUIT marks the client as leaving before it is sent,
         // and `fail_fast` would refuse it for that.
@@ -172,12 +178,12 @@ async fn leave(client: &LiveClient, mut task: ClientTask) {
 }
 
 /// Ends when the connection is to be closed, or nobody is left who could use it.
-async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 /// How the life of a client ended.
-enum End {
+pub(super) enum End {
     /// The connection is to be closed; the client still works.
     Stopped {
         client: LiveClient,
@@ -196,7 +202,9 @@ enum End {
 }
 
 impl End {
-    fn of(ended: Result<Result<(), fred::error::Error>, tokio::task::JoinError>) -> Self {
+    pub(super) fn of(
+        ended: Result<Result<(), fred::error::Error>, tokio::task::JoinError>,
+    ) -> Self {
         match ended {
             Ok(Err(error)) => Self::Broken(RedisFault::new("connection", &error)),
             Ok(Ok(())) | Err(_) => Self::Vanished,
@@ -221,13 +229,13 @@ impl fmt::Display for End {
 
 /// Logs the first failed attempt of an outage, and then one now and then with their number.
 #[derive(Debug, Default)]
-struct FailureLog {
+pub(super) struct FailureLog {
     attempts: u64,
     last_logged: Option<Instant>,
 }
 
 impl FailureLog {
-    fn log(&mut self, server: &str, fault: &ConnectFault) {
+    pub(super) fn log(&mut self, server: &str, fault: &dyn fmt::Display) {
         self.attempts += 1;
         let is_due = self
             .last_logged

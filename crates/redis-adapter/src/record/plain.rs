@@ -7,11 +7,12 @@ use fred::types::Key;
 use serde::{Deserialize, Serialize, Serializer};
 use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionToken};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
 
 use self::python_json::PythonFormatter;
 use crate::CorruptRecord;
 
-pub(super) const KEY_PREFIX: &str = "session:";
+pub(crate) const KEY_PREFIX: &str = "session:";
 
 /// Longer values are not parsed. A session that we wrote stays below a tenth of it.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
@@ -67,7 +68,7 @@ pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
         .ok_or(CorruptRecord::CreatedAt)?;
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     Ok(Session {
-        cookies: Cookies::from_stored(record.cookies.0).map_err(control)?,
+        cookies: Cookies::from_stored(&record.cookies.0).map_err(control)?,
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
         absolute_end: None,
@@ -91,7 +92,7 @@ fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::
 }
 
 /// Names and values in the order of the record.
-struct CookieMap(Vec<(String, String)>);
+struct CookieMap(Vec<(String, Zeroizing<String>)>);
 
 impl<'de> Deserialize<'de> for CookieMap {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -109,8 +110,8 @@ impl<'de> Deserialize<'de> for CookieMap {
                 mut map: A,
             ) -> Result<CookieMap, A::Error> {
                 let mut cookies = Vec::new();
-                while let Some(cookie) = map.next_entry()? {
-                    cookies.push(cookie);
+                while let Some((name, value)) = map.next_entry::<_, String>()? {
+                    cookies.push((name, Zeroizing::new(value)));
                 }
                 Ok(CookieMap(cookies))
             }

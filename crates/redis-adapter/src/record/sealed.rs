@@ -156,12 +156,8 @@ fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
     let (content, _) = postcard::take_from_bytes::<Content<'_>>(content)
         .map_err(|_| CorruptRecord::NotASession)?;
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
-    let cookies = content
-        .cookies
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Session {
-        cookies: Cookies::from_stored(cookies).map_err(control)?,
+        cookies: Cookies::from_stored(&content.cookies).map_err(control)?,
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,

@@ -1,0 +1,54 @@
+//! Cookies in one piece of memory.
+
+use zeroize::Zeroize;
+
+/// Ends each name and each value. It is a control character, which neither may hold.
+const END: char = '\0';
+
+/// Names and values one after the other, in one text: a session is read, shared and wiped as one
+/// piece. The text is wiped when it is dropped.
+#[derive(PartialEq, Eq)]
+pub(super) struct Jar {
+    text: String,
+    cookies: usize,
+}
+
+impl Jar {
+    /// Takes cookies without control characters.
+    pub(super) fn new<N, V, I>(cookies: I) -> Self
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+        I: IntoIterator<Item = (N, V), IntoIter: Clone>,
+    {
+        let cookies = cookies.into_iter();
+        let len = |(name, value): (N, V)| name.as_ref().len() + value.as_ref().len() + 2;
+        // A text that had to grow would leave copies of itself behind.
+        let mut jar = Self {
+            text: String::with_capacity(cookies.clone().map(len).sum()),
+            cookies: 0,
+        };
+        for (name, value) in cookies {
+            for part in [name.as_ref(), value.as_ref()] {
+                jar.text.push_str(part);
+                jar.text.push(END);
+            }
+            jar.cookies += 1;
+        }
+        jar
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        let mut parts = self.text.split_terminator(END);
+        (0..self.cookies).map(move |_| {
+            let name = parts.next().unwrap_or_default();
+            (name, parts.next().unwrap_or_default())
+        })
+    }
+}
+
+impl Drop for Jar {
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
+}

@@ -1,0 +1,106 @@
+//! The copies, within their bounds.
+
+use std::{hash::BuildHasherDefault, sync::Arc};
+
+use quick_cache::{
+    OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+use tee_session_domain::Session;
+
+use crate::{
+    NearCacheSettings,
+    channel::Moment,
+    names::{Name, NameHasher},
+    versions::Seen,
+};
+
+/// What a copy takes beside its text: the entry, its places in tables, and what the allocator adds.
+const ENTRY_BYTES: usize = 448;
+
+/// A copy of a session, and how long it is good.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) session: Session,
+    /// It is good in this epoch only,
+    pub(crate) epoch: u64,
+    /// as long as its records are as they were seen before it was read,
+    pub(crate) seen: Seen,
+    /// and until its record ends, of which a store may tell late.
+    pub(crate) ends: Moment,
+}
+
+type Table = Cache<Name, Arc<Entry>, Weigher, BuildHasherDefault<NameHasher>>;
+
+/// At most so many copies, of at most so many bytes: then those that are least asked for go.
+pub(crate) struct Entries {
+    table: Table,
+}
+
+impl Entries {
+    #[expect(clippy::expect_used, reason = "the options are fixed")]
+    pub(crate) fn new(settings: &NearCacheSettings) -> Self {
+        let max_entries = settings.max_entries.max(1);
+        let weigher = Weigher {
+            least: (settings.max_bytes / max_entries).max(1) as u64,
+        };
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(max_entries)
+            .weight_capacity(settings.max_bytes as u64)
+            // Names of what was let go are not remembered: they would make the tables larger.
+            .ghost_allocation(0.0)
+            .build()
+            .expect("every option that is required is set");
+        let table = Cache::with_options(
+            options,
+            weigher,
+            BuildHasherDefault::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { table }
+    }
+
+    pub(crate) fn get(&self, name: Name) -> Option<Arc<Entry>> {
+        self.table.get(&name)
+    }
+
+    pub(crate) fn put(&self, name: Name, entry: Entry) {
+        self.table.insert(name, Arc::new(entry));
+    }
+
+    pub(crate) fn remove(&self, name: Name) {
+        self.table.remove(&name);
+    }
+
+    /// Lets go of what is not good any more, which wipes it.
+    pub(crate) fn retain(&self, is_good: impl Fn(&Entry) -> bool) {
+        self.table.retain(|_, entry| is_good(entry));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.table.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// Weighs bytes, and each entry as at least its share of them: so both bounds hold.
+#[derive(Clone)]
+struct Weigher {
+    least: u64,
+}
+
+impl Weighter<Name, Arc<Entry>> for Weigher {
+    fn weight(&self, _: &Name, entry: &Arc<Entry>) -> u64 {
+        let Session {
+            cookies, base_url, ..
+        } = &entry.session;
+        let cookies = cookies
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 2);
+        let bytes = ENTRY_BYTES + cookies.sum::<usize>() + base_url.as_str().len();
+        (bytes as u64).max(self.least)
+    }
+}

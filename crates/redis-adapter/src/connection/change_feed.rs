@@ -1,0 +1,312 @@
+//! The connection on which Redis tells of changes, and how it is known that it does.
+//!
+//! Redis pushes the name of every key under the prefix of sessions that is written, removed, evicted
+//! or expired, whoever did it (client-side caching in its broadcasting mode). Several times a
+//! second a key of the feed's own, a canary, is written as well: when its own push has come back,
+//! everything that was acknowledged before it was written has been told, since pushes come in order.
+//! The answer to that write is what the canary was before: if it is gone, keys have gone without a
+//! push, as they do in a FLUSHALL, whose push fred drops.
+
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
+
+use fred::{
+    error::Error as FredError,
+    interfaces::{ClientLike, KeysInterface, TrackingInterface},
+    types::{ClusterHash, CustomCommand, Expiration, Key, client::Invalidation},
+};
+use tee_session_domain::{ChangeListener, StoreInstance};
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+};
+
+use super::{
+    LiveClient,
+    client::{ClientTask, ConnectFault, Established, establish},
+    sentinels::Sentinels,
+    supervisor::{End, FailureLog, leave, stop_requested, until_another_primary},
+};
+use crate::{RedisFault, RedisSettings, backoff::Backoff, record::KEY_PREFIX};
+
+/// A canary that nobody renews is gone after so many seconds.
+const CANARY_TTL: i64 = 60;
+
+/// So many canaries fly in the time that a listener can do without one.
+const CANARIES: u32 = 4;
+
+/// What is known of a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FeedState {
+    /// Nothing is told yet, or not any more.
+    Silent,
+    /// Changes are told.
+    Telling,
+    /// Redis will not tell them, for this reason.
+    Refused(String),
+}
+
+/// Where a feed's changes go.
+pub(crate) struct Hearing {
+    pub(crate) listener: Arc<dyn ChangeListener>,
+    /// It hears [`ChangeListener::told`] several times in this time, or else
+    /// [`ChangeListener::lost`].
+    pub(crate) max_silence: Duration,
+    pub(crate) state: watch::Sender<FeedState>,
+}
+
+/// Tells changes until `stopped` says so.
+pub(crate) async fn feed(
+    settings: RedisSettings,
+    hearing: Hearing,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::new();
+    let mut sentinels = Sentinels::of(&settings);
+    let mut failures = FailureLog::default();
+    loop {
+        let attempt = tokio::select! {
+            attempt = begin(&settings, &mut sentinels) => attempt,
+            () = stop_requested(&mut stopped) => return,
+        };
+        match attempt {
+            Ok((changes, established)) => {
+                let server = established.server.clone();
+                let another = until_another_primary(&mut sentinels, established.named);
+                let feed = Feed {
+                    client: established.client,
+                    instance: established.instance,
+                    canary: format!("{KEY_PREFIX}-canary-{:016x}", fastrand::u64(..)).into(),
+                    hearing: &hearing,
+                };
+                let end = feed
+                    .tell(changes, established.task, another, &mut stopped)
+                    .await;
+                hearing.listener.lost();
+                if let FeedEnd::Stopped { client, task } = end {
+                    leave(&client, task).await;
+                    return;
+                }
+                hearing.state.send_replace(end.state());
+                tracing::warn!(server, reason = %end, "Redis tells no changes any more");
+                failures = FailureLog::default();
+            }
+            Err(fault) => {
+                hearing.state.send_replace(fault.state());
+                failures.log(&settings.server_name(), &fault);
+            }
+        }
+        tokio::select! {
+            () = sleep(backoff.next_pause()) => {}
+            () = stop_requested(&mut stopped) => return,
+        }
+    }
+}
+
+/// Connects, and asks Redis to tell changes.
+async fn begin(
+    settings: &RedisSettings,
+    sentinels: &mut Option<Sentinels>,
+) -> Result<(Receiver<Invalidation>, Established), FeedFault> {
+    let established = establish(settings, sentinels).await?;
+    let client = &established.client;
+    // Before the first push can come.
+    let changes = client.invalidation_rx();
+    let tracking = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
+    let arguments = vec!["TRACKING", "ON", "BCAST", "PREFIX", KEY_PREFIX];
+    let asked: Result<String, FredError> = client.custom(tracking, arguments).await;
+    asked.map_err(|error| FeedFault::Tracking(RedisFault::new("CLIENT TRACKING", &error)))?;
+    if established.instance.is_none() {
+        return Err(FeedFault::Nameless);
+    }
+    Ok((changes, established))
+}
+
+/// One connection's telling.
+struct Feed<'a> {
+    client: LiveClient,
+    instance: Option<StoreInstance>,
+    canary: Key,
+    hearing: &'a Hearing,
+}
+
+impl Feed<'_> {
+    async fn tell(
+        self,
+        changes: Receiver<Invalidation>,
+        mut task: ClientTask,
+        another: impl Future<Output = ()>,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> FeedEnd {
+        let returned = watch::Sender::new(0);
+        let end = {
+            // Both on this task: what is heard is told before what was asked after it.
+            let mut passing_on = pin!(self.pass_on(changes, &returned));
+            let mut flying = pin!(self.fly(returned.subscribe()));
+            let mut another = pin!(another);
+            tokio::select! {
+                ended = &mut task.0 => FeedEnd::Connection(End::of(ended)),
+                () = stop_requested(stopped) => FeedEnd::Closed,
+                () = &mut another => FeedEnd::Connection(End::Replaced),
+                end = &mut passing_on => end,
+                end = &mut flying => end,
+            }
+        };
+        match end {
+            FeedEnd::Closed => FeedEnd::Stopped {
+                client: self.client,
+                task,
+            },
+            end => end,
+        }
+    }
+
+    /// Passes changes on, and counts the canaries that return.
+    async fn pass_on(
+        &self,
+        mut changes: Receiver<Invalidation>,
+        returned: &watch::Sender<u64>,
+    ) -> FeedEnd {
+        loop {
+            let keys = match changes.recv().await {
+                Ok(Invalidation { keys, .. }) => keys,
+                Err(RecvError::Lagged(_)) => return FeedEnd::Lagging,
+                Err(RecvError::Closed) => return FeedEnd::Connection(End::Vanished),
+            };
+            // A push holds many keys, and only all of it is what came before the canary.
+            let has_canary = keys.contains(&self.canary);
+            for key in keys {
+                self.hearing.listener.changed(key.as_bytes());
+            }
+            if has_canary {
+                returned.send_modify(|returned| *returned += 1);
+            }
+        }
+    }
+
+    /// Sends one canary after the other, and tells what their return shows.
+    async fn fly(&self, mut returned: watch::Receiver<u64>) -> FeedEnd {
+        let mut ticks = interval(self.hearing.max_silence / CANARIES);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for number in 1.. {
+            ticks.tick().await;
+            let asked = Instant::now();
+            let before = *returned.borrow();
+            let back = async {
+                let was_there = self.write_canary(number).await?;
+                // The sender lives as long as this does.
+                let _ = returned.wait_for(|returned| *returned > before).await;
+                Ok(was_there)
+            };
+            match timeout_at(asked + self.hearing.max_silence, back).await {
+                Err(_) => return FeedEnd::NoCanary,
+                Ok(Err(fault)) => return FeedEnd::Failed(fault),
+                Ok(Ok(true)) => self.told(asked),
+                // The first has nobody before it.
+                Ok(Ok(false)) if number == 1 => self.told(asked),
+                Ok(Ok(false)) => {
+                    tracing::warn!(
+                        "Keys have vanished from Redis without a word: all copies are dropped"
+                    );
+                    self.hearing.listener.lost();
+                }
+            }
+        }
+        FeedEnd::NoCanary
+    }
+
+    fn told(&self, asked: Instant) {
+        if let Some(instance) = self.instance {
+            self.hearing.listener.told(instance, asked.into_std());
+            self.hearing.state.send_if_modified(|state| {
+                let was_silent = *state != FeedState::Telling;
+                *state = FeedState::Telling;
+                was_silent
+            });
+        }
+    }
+
+    /// `SET canary number EX ttl GET`; whether the canary of before was still there.
+    async fn write_canary(&self, number: u64) -> Result<bool, RedisFault> {
+        let ttl = Some(Expiration::EX(CANARY_TTL));
+        let canary = self.canary.clone();
+        let before: Result<Option<u64>, FredError> = self
+            .client
+            .set(canary, number.to_string(), ttl, None, true)
+            .await;
+        let before = before.map_err(|error| RedisFault::new("SET", &error))?;
+        Ok(before.is_some_and(|before| before + 1 == number))
+    }
+}
+
+/// How the telling on one connection ended.
+enum FeedEnd {
+    /// It is to be closed.
+    Closed,
+    /// It is to be closed; the client still works.
+    Stopped {
+        client: LiveClient,
+        task: ClientTask,
+    },
+    Connection(End),
+    /// Changes were missed.
+    Lagging,
+    NoCanary,
+    Failed(RedisFault),
+}
+
+impl FeedEnd {
+    fn state(&self) -> FeedState {
+        match self {
+            Self::Failed(fault) => state_after(fault),
+            _ => FeedState::Silent,
+        }
+    }
+}
+
+impl fmt::Display for FeedEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed | Self::Stopped { .. } => f.write_str("closed"),
+            Self::Connection(end) => write!(f, "{end}"),
+            Self::Lagging => f.write_str("changes came faster than they could be passed on"),
+            Self::NoCanary => f.write_str("a change of its own was not told in time"),
+            Self::Failed(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+/// Why Redis tells no changes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedFault {
+    #[error(transparent)]
+    Connect(#[from] ConnectFault),
+    #[error(transparent)]
+    Tracking(RedisFault),
+    #[error("INFO, which names the server, may not be asked for")]
+    Nameless,
+}
+
+impl FeedFault {
+    fn state(&self) -> FeedState {
+        match self {
+            Self::Connect(ConnectFault::Redis(fault)) | Self::Tracking(fault) => state_after(fault),
+            Self::Connect(_) => FeedState::Silent,
+            Self::Nameless => FeedState::Refused(self.to_string()),
+        }
+    }
+}
+
+/// What a permission or a command is missing for will not come by itself.
+fn state_after(fault: &RedisFault) -> FeedState {
+    match fault {
+        RedisFault::Refused { code, .. }
+            if ["NOPERM", "NOPROTO", "ERR"].contains(&code.as_str()) =>
+        {
+            FeedState::Refused(fault.to_string())
+        }
+        _ => FeedState::Silent,
+    }
+}
