@@ -20,12 +20,11 @@ use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentSlides, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing_actix_web::TracingLogger;
 
 use crate::{
     health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
     observed_repository::ObservedRepository, request_observer, routes, settings::ApiSettings,
-    telemetry::RequestSpan, tls::ReloadedCertificate,
+    tls::ReloadedCertificate,
 };
 
 /// Taking leave of the store may take so long.
@@ -128,7 +127,6 @@ impl Application {
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
                 .configure(routes::configure::<R>(sessions, limiter.clone()))
                 .wrap(Condition::new(!origins.is_empty(), origins.middleware()))
-                .wrap(TracingLogger::<RequestSpan>::new())
                 .wrap(from_fn(request_observer::observe))
         })?;
         Ok(Self {

@@ -3,12 +3,37 @@
 mod create_session;
 mod unique_json;
 
+use std::fmt::Display;
+
+use actix_web::{
+    Error, HttpResponse,
+    error::ErrorInternalServerError,
+    http::header::{CACHE_CONTROL, ContentType, HeaderValue},
+};
 use serde::{Serialize, Serializer};
 use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::{Cookies, NewSession, SessionId, SessionTtl};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 pub(crate) use self::create_session::CreateSession;
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Bytes of a time in UTC with nanoseconds: `2026-01-15T10:30:00.123456789Z`.
+const MAX_TIMESTAMP_LEN: usize = 30;
+
+/// Bytes of most answers: a buffer of them seldom grows.
+const USUAL_LEN: usize = 512;
+
+/// An answer of 200 with this body, which caches must not keep.
+pub(crate) fn ok(body: &impl Serialize) -> Result<HttpResponse, Error> {
+    let mut json = Vec::with_capacity(USUAL_LEN);
+    serde_json::to_writer(&mut json, body).map_err(ErrorInternalServerError)?;
+    Ok(HttpResponse::Ok()
+        .insert_header(ContentType::json())
+        .insert_header((CACHE_CONTROL, NO_STORE))
+        .body(json))
+}
 
 /// The answer to `POST /v1/sessions`; names of RFC 6749, section 5.1.
 #[derive(Serialize)]
@@ -35,7 +60,8 @@ impl<'a> CreatedSession<'a> {
 /// The answer to `GET /v1/session`.
 #[derive(Serialize)]
 pub(crate) struct SessionBody<'a> {
-    session_id: String,
+    #[serde(serialize_with = "as_text")]
+    session_id: SessionId,
     #[serde(serialize_with = "cookies_as_map")]
     cookies: &'a Cookies,
     base_url: &'a str,
@@ -46,7 +72,7 @@ pub(crate) struct SessionBody<'a> {
 impl<'a> SessionBody<'a> {
     pub(crate) fn new(current: &'a CurrentSession) -> Self {
         Self {
-            session_id: current.session_id().to_string(),
+            session_id: current.session_id(),
             cookies: &current.session.cookies,
             base_url: current.session.base_url.as_str(),
             created_at: Timestamp(current.session.created_at),
@@ -76,9 +102,18 @@ pub(crate) struct Timestamp(pub(crate) OffsetDateTime);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.0.to_offset(UtcOffset::UTC).format(&Rfc3339);
-        serializer.serialize_str(&text.map_err(serde::ser::Error::custom)?)
+        let mut text = [0; MAX_TIMESTAMP_LEN];
+        let mut rest = text.as_mut_slice();
+        let time = self.0.to_offset(UtcOffset::UTC);
+        let len = time.format_into(&mut rest, &Rfc3339);
+        let len = len.map_err(serde::ser::Error::custom)?;
+        let text = str::from_utf8(&text[..len]).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(text)
     }
+}
+
+fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::Ok, S::Error> {

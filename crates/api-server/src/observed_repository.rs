@@ -6,14 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::{counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
     StoreInstance, StoreKey,
 };
 use time::OffsetDateTime;
 
-use crate::health_monitor::Observation;
+use crate::{health_monitor::Observation, meters::Meters};
+
+type Labels = (&'static str, &'static str);
+
+thread_local! {
+    static COMMANDS: Meters<Labels, (Counter, Histogram)> = const {
+        Meters::new(|(operation, outcome)| {
+            let labels = [("operation", operation), ("outcome", outcome)];
+            (
+                counter!("tee_session_store_commands_total", &labels),
+                histogram!("tee_session_store_command_duration_seconds", &labels),
+            )
+        })
+    };
+}
 
 /// Passes every call on to `inner` and counts it by operation and outcome.
 pub(crate) struct ObservedRepository<R> {
@@ -46,9 +60,12 @@ impl<R: SessionRepository> ObservedRepository<R> {
                 "unavailable"
             }
         };
-        let labels = [("operation", operation), ("outcome", outcome)];
-        counter!("tee_session_store_commands_total", &labels).increment(1);
-        histogram!("tee_session_store_command_duration_seconds", &labels).record(started.elapsed());
+        COMMANDS.with(|commands| {
+            commands.with((operation, outcome), |(count, time)| {
+                count.increment(1);
+                time.record(started.elapsed());
+            });
+        });
         result
     }
 }

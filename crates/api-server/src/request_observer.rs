@@ -10,31 +10,31 @@ use actix_web::{
     error::InternalError,
     http::{
         ConnectionType, Method, StatusCode,
-        header::{HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+        header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
     web::Data,
 };
 use futures_util::FutureExt;
-use metrics::{counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
+use tracing::Instrument;
 
 use crate::{
     bounded_stream::Connection,
     deadline::Deadline,
     lifecycle::Lifecycle,
+    meters::Meters,
     problem::{ApiError, problem_of_status},
-    request_limits,
+    request_limits, routes,
     settings::ApiSettings,
-    telemetry::RequestId,
+    telemetry::{REQUEST_ID_HEADER, RequestId, request_span},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
-const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
-
 /// Paths whose answers are bearer resolutions.
-const BEARER_PATHS: [&str; 2] = ["/v1/session", "/v1/session/ttl"];
+const BEARER_PATHS: [&str; 2] = [routes::SESSION, routes::SESSION_TTL];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
@@ -48,11 +48,11 @@ pub(crate) async fn observe(
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
-    {
-        let mut extensions = request.extensions_mut();
-        extensions.insert(request_id);
-        extensions.insert(Deadline((started + settings.answer_timeout).into()));
-    }
+    let deadline = Deadline((started + settings.answer_timeout).into());
+    request.extensions_mut().insert(deadline);
+    let method = method_label(request.method());
+    let route = routes::label(request.match_info().as_str());
+    let span = request_span(request.method(), route, &request_id);
 
     let admitted = admit(
         request.path(),
@@ -62,19 +62,14 @@ pub(crate) async fn observe(
     .and_then(|()| request_limits::check(request.request()));
     let response = match admitted {
         Ok(()) => {
-            let method = method_label(request.method());
             // The last resort for what should not happen: a panic is one failed request, and not
             // a connection that breaks without a word.
-            let served = AssertUnwindSafe(async { next.call(request).await }).catch_unwind();
+            let served =
+                AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind();
             match served.await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
-                    record(
-                        method,
-                        "panicked".to_owned(),
-                        INTERNAL_SERVER_ERROR,
-                        started,
-                    );
+                    record(method, route, INTERNAL_SERVER_ERROR, started);
                     return Err(failure(header_value));
                 }
             }
@@ -92,7 +87,8 @@ pub(crate) async fn observe(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    count(&response, started);
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "Request completed"));
+    count(&response, method, route, started);
     Ok(response)
 }
 
@@ -145,32 +141,45 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     ServiceResponse::new(request, problem.response())
 }
 
-fn count(response: &ServiceResponse<BoxBody>, started: Instant) {
-    let request = response.request();
-    let route = request
-        .match_pattern()
-        .unwrap_or_else(|| "unmatched".to_owned());
-    let status = response.status();
-    if BEARER_PATHS.contains(&route.as_str()) && status != StatusCode::METHOD_NOT_ALLOWED {
-        let problem = response
-            .response()
-            .extensions()
-            .get::<ProblemCode>()
-            .copied();
-        let outcome = problem.map_or("resolved", |ProblemCode(code)| code);
-        counter!("tee_session_bearer_resolutions_total", "outcome" => outcome).increment(1);
+fn count(
+    response: &ServiceResponse<BoxBody>,
+    method: &'static str,
+    route: &'static str,
+    started: Instant,
+) {
+    thread_local! {
+        static RESOLUTIONS: Meters<&'static str, Counter> = const {
+            Meters::new(|outcome| {
+                counter!("tee_session_bearer_resolutions_total", "outcome" => outcome)
+            })
+        };
     }
-    record(method_label(request.method()), route, status, started);
+    let status = response.status();
+    if BEARER_PATHS.contains(&route) && status != StatusCode::METHOD_NOT_ALLOWED {
+        let extensions = response.response().extensions();
+        let problem = extensions.get::<ProblemCode>();
+        let outcome = problem.map_or("resolved", |ProblemCode(code)| code);
+        RESOLUTIONS.with(|resolutions| resolutions.with(outcome, |counter| counter.increment(1)));
+    }
+    record(method, route, status, started);
 }
 
-fn record(method: &'static str, route: String, status: StatusCode, started: Instant) {
-    histogram!(
-        "tee_session_http_request_duration_seconds",
-        "method" => method,
-        "route" => route,
-        "status" => status.as_str().to_owned(),
-    )
-    .record(started.elapsed());
+fn record(method: &'static str, route: &'static str, status: StatusCode, started: Instant) {
+    type Labels = (&'static str, &'static str, StatusCode);
+    thread_local! {
+        static DURATIONS: Meters<Labels, Histogram> = const {
+            Meters::new(|(method, route, status)| {
+                histogram!(
+                    "tee_session_http_request_duration_seconds",
+                    "method" => method,
+                    "route" => route,
+                    "status" => status.as_str().to_owned(),
+                )
+            })
+        };
+    }
+    let labels = (method, route, status);
+    DURATIONS.with(|durations| durations.with(labels, |time| time.record(started.elapsed())));
 }
 
 /// Bounded: a client may send any method.

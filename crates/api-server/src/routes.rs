@@ -16,6 +16,28 @@ use tee_session_near_cache::NearCachedRepository;
 
 use crate::{observed_repository::ObservedRepository, problem::ApiError};
 
+pub(crate) const SESSIONS: &str = "/v1/sessions";
+pub(crate) const SESSION: &str = "/v1/session";
+pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
+const HEALTH: &str = "/health";
+const HEALTH_LIVE: &str = "/health/live";
+const HEALTH_READY: &str = "/health/ready";
+
+const PATHS: [&str; 6] = [
+    SESSION,
+    SESSIONS,
+    SESSION_TTL,
+    HEALTH,
+    HEALTH_LIVE,
+    HEALTH_READY,
+];
+
+/// The route of a path, for logs and metrics: paths of clients' own do not belong there.
+pub(crate) fn label(path: &str) -> &'static str {
+    let known = PATHS.iter().find(|known| **known == path);
+    known.copied().unwrap_or("unmatched")
+}
+
 /// The session manager as handlers see it.
 pub(crate) type Sessions<R> = Data<SessionManager<NearCachedRepository<ObservedRepository<R>>>>;
 
@@ -29,35 +51,35 @@ pub(crate) fn configure<R: SessionRepository>(
         let limit = LimitInvalidTokens::new(sessions.clone(), limiter);
         api.app_data(sessions)
             .service(
-                web::resource("/v1/sessions")
+                web::resource(SESSIONS)
                     .route(web::post().to(sessions::create::<R>))
                     .default_service(not_allowed("POST")),
             )
             .service(
-                web::resource("/v1/session")
+                web::resource(SESSION)
                     .route(get().to(session::show).wrap(auth))
                     .route(web::delete().to(session::delete::<R>))
                     .default_service(not_allowed("GET, HEAD, DELETE"))
                     .wrap(limit.clone()),
             )
             .service(
-                web::resource("/v1/session/ttl")
+                web::resource(SESSION_TTL)
                     .route(get().to(session::ttl::<R>))
                     .default_service(not_allowed("GET, HEAD"))
                     .wrap(limit),
             )
             .service(
-                web::resource("/health")
+                web::resource(HEALTH)
                     .route(get().to(health::health))
                     .default_service(not_allowed("GET, HEAD")),
             )
             .service(
-                web::resource("/health/live")
+                web::resource(HEALTH_LIVE)
                     .route(get().to(health::live))
                     .default_service(not_allowed("GET, HEAD")),
             )
             .service(
-                web::resource("/health/ready")
+                web::resource(HEALTH_READY)
                     .route(get().to(health::ready))
                     .default_service(not_allowed("GET, HEAD")),
             )

@@ -1,24 +1,27 @@
 //! Logs: how they are written, and what the span of a request says.
 
 use std::{
-    fmt,
     io::{self, IsTerminal},
     panic,
     str::FromStr,
 };
 
-use actix_web::{
-    Error, HttpMessage,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderMap, HeaderValue},
+use actix_web::http::{
+    Method,
+    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use thiserror::Error;
 use tracing::{Span, level_filters::LevelFilter};
-use tracing_actix_web::RootSpanBuilder;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
-use uuid::{Builder, NoContext, Timestamp};
+use uuid::{Builder, NoContext, Timestamp, Uuid};
+
+use crate::json_fields::JsonFields;
+
+pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// More lines than that do not wait for a slow reader. Room for them is made at the start.
+const MAX_WAITING_LINES: usize = 16_384;
 
 /// Longer ids of requests are not taken over.
 const MAX_REQUEST_ID_LEN: usize = 128;
@@ -81,7 +84,9 @@ pub fn start_logging(
     level: LevelFilter,
     format: LogFormat,
 ) -> Result<LogGuard, tracing::subscriber::SetGlobalDefaultError> {
-    let (writer, worker) = NonBlockingBuilder::default().finish(io::stdout());
+    let (writer, worker) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .finish(io::stdout());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .log_internal_errors(false);
@@ -90,6 +95,7 @@ pub fn start_logging(
             .json()
             .flatten_event(true)
             .with_span_list(false)
+            .fmt_fields(JsonFields)
             .boxed(),
         LogFormat::Text => lines.with_ansi(io::stdout().is_terminal()).boxed(),
     };
@@ -116,72 +122,57 @@ fn log_panics() {
 /// Names a request in logs and in its answer: what `X-Request-Id` says when that is sane, and
 /// a new name otherwise.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestId(String);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut fields = headers.get_all("x-request-id");
+        let mut fields = headers.get_all(REQUEST_ID_HEADER);
         let given = match (fields.next(), fields.next()) {
-            (Some(field), None) => field.to_str().ok().filter(|id| is_sane(id)),
+            (Some(field), None) if is_sane(field.as_bytes()) => Some(field.clone()),
             _ => None,
         };
-        Self(given.map_or_else(new_id, str::to_owned))
+        Self(given.unwrap_or_else(new_id))
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        self.0.clone()
     }
-}
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("unknown")
     }
 }
 
 /// A UUID of version 7 (RFC 9562). It is a name and no secret: it need not come from the operating
 /// system, which a system call for each request would be.
-fn new_id() -> String {
+fn new_id() -> HeaderValue {
     let (seconds, nanos) = Timestamp::now(NoContext).to_unix();
     let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
     let random = fastrand::u128(..).to_ne_bytes();
     let random = random.first_chunk().unwrap_or(&[0; 10]);
     let id = Builder::from_unix_timestamp_millis(millis, random);
-    id.into_uuid().hyphenated().to_string()
+    let mut text = Uuid::encode_buffer();
+    let id = id.into_uuid().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Letters, digits and the separators that ids have: nothing that a log could take for more.
-fn is_sane(id: &str) -> bool {
+fn is_sane(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID_LEN).contains(&id.len())
         && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
 }
 
-/// The span around a request: its method, route, id and status. No path, no query, no header
-/// field: they may hold what does not belong into a log.
-pub(crate) struct RequestSpan;
-
-impl RootSpanBuilder for RequestSpan {
-    fn on_request_start(request: &ServiceRequest) -> Span {
-        let request_id = request.extensions().get::<RequestId>().cloned();
-        tracing::info_span!(
-            "request",
-            method = %request.method(),
-            route = request.match_pattern().as_deref().unwrap_or("unmatched"),
-            request_id = request_id.as_ref().map(tracing::field::display),
-            status = tracing::field::Empty,
-        )
-    }
-
-    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
-        let status = match outcome {
-            Ok(response) => response.status(),
-            Err(error) => error.as_response_error().status_code(),
-        };
-        span.record("status", status.as_u16());
-        span.in_scope(|| tracing::debug!("Request completed"));
-    }
+/// The span around a request: its method, route and id. No path, no query, no header field: they may
+/// hold what does not belong into a log.
+pub(crate) fn request_span(method: &Method, route: &'static str, request_id: &RequestId) -> Span {
+    tracing::info_span!(
+        "request",
+        method = method.as_str(),
+        route,
+        request_id = request_id.as_str(),
+    )
 }
 
 #[cfg(test)]
@@ -207,10 +198,9 @@ mod tests {
     fn id_of(fields: &[&[u8]]) -> String {
         let mut headers = HeaderMap::new();
         for field in fields {
-            let name = actix_web::http::header::HeaderName::from_static("x-request-id");
-            headers.append(name, HeaderValue::from_bytes(field).unwrap());
+            headers.append(REQUEST_ID_HEADER, HeaderValue::from_bytes(field).unwrap());
         }
-        RequestId::of(&headers).to_string()
+        RequestId::of(&headers).as_str().to_owned()
     }
 
     #[rstest]

@@ -126,7 +126,10 @@ where
                 let response = next.call(request).await?;
                 return Ok(response.map_into_left_body());
             };
-            if limiter.is_exhausted(client) && is_invalid(&sessions, &request).await {
+            if limiter.is_exhausted(client)
+                // Boxed: it is large, and all requests would carry room for it.
+                && Box::pin(is_invalid(&sessions, &request)).await
+            {
                 let response = refusal(client).map_into_right_body();
                 return Ok(request.into_response(response));
             }

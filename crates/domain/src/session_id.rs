@@ -9,6 +9,9 @@ use crate::{SessionToken, TokenDerivation};
 /// Bytes of a session id.
 const SESSION_ID_LEN: usize = 16;
 
+/// Characters of its text.
+const TEXT_LEN: usize = 22;
+
 /// Names a session to operators, in URLs and in logs, and opens nothing.
 ///
 /// Sixteen bytes of HKDF-SHA-256 (RFC 5869) with the salt `tee-session v1`, the token's
@@ -45,7 +48,10 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        let mut text = [0; TEXT_LEN];
+        let len = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        let len = len.map_err(|_| fmt::Error)?;
+        f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?)
     }
 }
 

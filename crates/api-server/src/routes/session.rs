@@ -6,16 +6,14 @@ use tee_session_domain::SessionRepository;
 
 use super::Sessions;
 use crate::{
-    body::{SessionBody, TtlBody},
+    body::{self, SessionBody, TtlBody},
     deadline::Deadline,
     problem::ApiError,
 };
 
 /// `GET`: the session; it slides.
-pub(super) async fn show(current: CurrentSession) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(SessionBody::new(&current))
+pub(super) async fn show(current: CurrentSession) -> Result<HttpResponse, actix_web::Error> {
+    body::ok(&SessionBody::new(&current))
 }
 
 /// `DELETE`: logout.

@@ -32,7 +32,10 @@ pub(super) async fn insert(
 
 /// `GET key`.
 pub(super) async fn get(via: &Via, key: &Key) -> Result<Option<Bytes>, RedisFault> {
-    via.send("GET", pin!(via.client.get(key.clone()))).await
+    // Boxed, and so is EXPIRE: fred's futures are large (7 KB), and each function that awaits one that
+    // awaits one moves them about.
+    let mut get = Box::pin(via.client.get(key.clone()));
+    via.send("GET", get.as_mut()).await
 }
 
 /// `GET key`, of a session.
@@ -115,8 +118,8 @@ async fn expire(
     options: Option<ExpireOptions>,
 ) -> Result<bool, RedisFault> {
     let client = &via.client;
-    let expire = pin!(client.expire(key.clone(), whole_seconds(ttl), options));
-    let changed: i64 = via.send("EXPIRE", expire).await?;
+    let mut expire = Box::pin(client.expire(key.clone(), whole_seconds(ttl), options));
+    let changed: i64 = via.send("EXPIRE", expire.as_mut()).await?;
     Ok(changed > 0)
 }
 

@@ -55,9 +55,10 @@ fn is_ours(name: &str) -> bool {
 #[case("tee-session-domain", &[])]
 #[case("tee-session-memory-adapter", &["domain"])]
 #[case("tee-session-redis-adapter", &["domain"])]
+#[case("tee-session-near-cache", &["domain"])]
 #[case("tee-session-auth-middleware", &["domain"])]
-#[case("tee-session-api-server", &["auth-middleware", "domain"])]
-#[case("tee-session", &["api-server", "auth-middleware", "domain", "memory-adapter", "redis-adapter"])]
+#[case("tee-session-api-server", &["auth-middleware", "domain", "near-cache"])]
+#[case("tee-session", &["api-server", "auth-middleware", "domain", "memory-adapter", "near-cache", "redis-adapter"])]
 fn each_package_depends_on_the_layers_below_it_only(
     #[case] package: &str,
     #[case] allowed: &[&str],
@@ -76,6 +77,7 @@ fn each_package_depends_on_the_layers_below_it_only(
 #[case("tee-session-domain", &["actix-web", "fred", "tokio", "serde_json", "hyper"])]
 #[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]
 #[case("tee-session-redis-adapter", &["actix-web", "hyper", "testcontainers"])]
+#[case("tee-session-near-cache", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "testcontainers"])]
 #[case("tee-session", &["testcontainers", "tempfile", "rstest", "reqwest"])]

@@ -10,5 +10,6 @@ mod deployment;
 mod drain;
 mod end_to_end;
 mod layers;
+mod near_cache;
 mod secrets;
 mod service;

@@ -1,0 +1,71 @@
+//! The contract suite: whoever asks an instance sees no difference.
+
+use std::{sync::Arc, time::Duration};
+
+use tee_session_domain::contract::Harness;
+use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
+use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings, StorageFormat};
+use tee_session_test_support::{TestRedis, eventually};
+use tokio::sync::Mutex;
+
+use crate::{SOON, settings};
+
+mod sealed {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = NearRedis::start(|settings| settings).await,
+    }
+}
+
+mod plain {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = NearRedis::start(|settings| settings.with_storage_format(StorageFormat::Plain)).await,
+    }
+}
+
+struct NearRedis {
+    server: Mutex<TestRedis>,
+    repository: Arc<NearCachedRepository<RedisRepository>>,
+    _changes: RedisChanges,
+}
+
+impl NearRedis {
+    async fn start(choose: impl FnOnce(RedisSettings) -> RedisSettings) -> Self {
+        let server = TestRedis::start().await;
+        let settings = choose(settings(server.url()));
+        let bounds = NearCacheSettings::default();
+        let cache = NearCache::new(&bounds);
+        let changes = RedisChanges::tell(&settings, bounds.max_stale, cache.clone());
+        let repository = RedisRepository::connect(&settings);
+        repository.wait_until_connected(SOON).await.unwrap();
+        eventually(SOON, async || cache.is_serving()).await;
+        Self {
+            server: Mutex::new(server),
+            repository: Arc::new(NearCachedRepository::new(repository, Some(cache))),
+            _changes: changes,
+        }
+    }
+}
+
+impl Harness for NearRedis {
+    type Repository = Arc<NearCachedRepository<RedisRepository>>;
+
+    fn repository(&self) -> Self::Repository {
+        Arc::clone(&self.repository)
+    }
+
+    /// Expiry is decided by the clock of Redis, which cannot be moved.
+    async fn pass(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    async fn lose_store(&self) -> bool {
+        self.server.lock().await.lose().await;
+        true
+    }
+}

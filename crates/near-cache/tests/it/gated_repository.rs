@@ -1,0 +1,98 @@
+//! A repository whose readings wait at a gate, so that a test decides what happens meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use tee_session_domain::{
+    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
+    StoreInstance, StoreKey,
+};
+use tee_session_memory_adapter::MemoryRepository;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+
+/// The instance that it says it is.
+pub(crate) const INSTANCE: StoreInstance = StoreInstance(7);
+
+/// Reads, and hands out what was read when the gate lets it.
+#[derive(Clone)]
+pub(crate) struct GatedRepository {
+    inner: MemoryRepository,
+    gate: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+}
+
+impl GatedRepository {
+    /// Its gate is open.
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: MemoryRepository::default(),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            reading: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    pub(crate) fn shut(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn open(&self) {
+        self.gate.add_permits(1_000);
+    }
+
+    /// Waits until one more reading has come to the gate.
+    pub(crate) async fn has_read(&self) {
+        self.reading.acquire().await.unwrap().forget();
+    }
+
+    async fn pass(&self) {
+        self.reading.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+    }
+}
+
+impl SessionRepository for GatedRepository {
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        self.inner.insert(token, session, ttl).await
+    }
+
+    async fn fetch_and_slide(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        let read = self.inner.fetch_and_slide(token, ttl).await;
+        self.pass().await;
+        read
+    }
+
+    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+        let read = self.inner.peek(token).await;
+        self.pass().await;
+        read
+    }
+
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        self.inner.remove(token).await
+    }
+
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.inner.ping().await
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.inner.now()
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        Some(INSTANCE)
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        vec![StoreKey::new(token.expose_secret().as_bytes())]
+    }
+}
