@@ -105,8 +105,10 @@ impl Serialize for Timestamp {
         let mut text = [0; MAX_TIMESTAMP_LEN];
         let mut rest = text.as_mut_slice();
         let time = self.0.to_offset(UtcOffset::UTC);
-        let len = time.format_into(&mut rest, &Rfc3339);
-        let len = len.map_err(serde::ser::Error::custom)?;
+        let written = time.format_into(&mut rest, &Rfc3339);
+        written.map_err(serde::ser::Error::custom)?;
+        // Not what it says it has written, which leaves the `Z` out.
+        let len = MAX_TIMESTAMP_LEN - rest.len();
         let text = str::from_utf8(&text[..len]).map_err(serde::ser::Error::custom)?;
         serializer.serialize_str(text)
     }

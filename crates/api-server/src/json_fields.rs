@@ -1,12 +1,19 @@
 //! The fields of spans in JSON, written in one go.
 
-use std::fmt::{self, Debug, Write};
+use std::{
+    cell::RefCell,
+    fmt::{self, Debug, Write},
+};
 
 use tracing::{field::Field, span::Record};
 use tracing_subscriber::{
     field::{RecordFields, Visit},
     fmt::{FormatFields, FormattedFields, format::Writer},
 };
+
+thread_local! {
+    static BUFFER: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// Writes fields as one JSON object (RFC 8259), as `tracing_subscriber`'s own `JsonFields` does, and
 /// without the tree that it builds for each request.
@@ -19,9 +26,14 @@ impl<'writer> FormatFields<'writer> for JsonFields {
         mut writer: Writer<'writer>,
         fields: R,
     ) -> fmt::Result {
-        writer.write_char('{')?;
-        Members::of(&mut writer, true).write(&fields)?;
-        writer.write_char('}')
+        // What is written piece by piece would make the text of the span grow piece by piece.
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            buffer.write_char('{')?;
+            Members::of(buffer, true).write(&fields)?;
+            buffer.write_char('}')?;
+            writer.write_str(buffer)
+        })
     }
 
     fn add_fields(

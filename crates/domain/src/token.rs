@@ -90,6 +90,12 @@ impl SessionToken {
         *self.id.get_or_init(derive)
     }
 
+    /// Tells it the id of its session, as [`SessionId::of`] has told it before: for who keeps
+    /// sessions near, and spares a request from deriving it again.
+    pub fn know_session_id(&self, id: SessionId) {
+        let _ = self.id.set(id);
+    }
+
     /// The token's canonical text: what a client sends, and nobody else may see.
     #[must_use]
     pub fn expose_secret(&self) -> &str {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tee_session_domain::{
-    ChangeListener, PeekedSession, Session, SessionToken, StoreInstance, StoreKey,
+    ChangeListener, PeekedSession, Session, SessionId, SessionToken, StoreInstance, StoreKey,
 };
 
 use crate::{
@@ -88,7 +88,7 @@ impl NearCache {
     }
 
     /// A good copy.
-    pub(crate) fn copy(&self, name: Name) -> Option<Session> {
+    pub(crate) fn copy(&self, name: Name, token: &SessionToken) -> Option<Session> {
         let now = self.channel.now();
         let epoch = self.channel.epoch(now)?;
         let entry = self.entries.get(name)?;
@@ -96,6 +96,7 @@ impl NearCache {
             return None;
         }
         self.statistics.hit.increment(1);
+        token.know_session_id(entry.id);
         Some(entry.session.clone())
     }
 
@@ -150,6 +151,7 @@ impl NearCache {
         reading: &Reading,
         read_from: Option<StoreInstance>,
         read: &PeekedSession,
+        id: SessionId,
     ) {
         let Some(remaining) = read.remaining else {
             return;
@@ -166,6 +168,7 @@ impl NearCache {
         } = reading.wanted.clone();
         let entry = Entry {
             session: read.session.clone(),
+            id,
             epoch,
             seen,
             // From before it was read: the store counted from a later moment.

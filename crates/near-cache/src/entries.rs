@@ -6,7 +6,7 @@ use quick_cache::{
     OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use tee_session_domain::Session;
+use tee_session_domain::{Session, SessionId};
 
 use crate::{
     NearCacheSettings,
@@ -22,6 +22,7 @@ const ENTRY_BYTES: usize = 448;
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) session: Session,
+    pub(crate) id: SessionId,
     /// It is good in this epoch only,
     pub(crate) epoch: u64,
     /// as long as its records are as they were seen before it was read,

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreInstance, StoreKey,
+    InsertOutcome, PeekedSession, RepositoryError, Session, SessionId, SessionRepository,
+    SessionToken, StoreInstance, StoreKey,
 };
 use time::OffsetDateTime;
 
@@ -77,7 +77,7 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     ) -> Result<Option<Session>, RepositoryError> {
         let peeked = self.inner.peek(token).await?;
         if let Some(peeked) = &peeked {
-            cache.keep(reading, self.inner.instance(), peeked);
+            cache.keep(reading, self.inner.instance(), peeked, SessionId::of(token));
         }
         Ok(peeked.map(|peeked| peeked.session))
     }
@@ -138,7 +138,7 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
             return self.inner.fetch(token).await;
         };
         let name = cache.name(token);
-        match cache.copy(name) {
+        match cache.copy(name, token) {
             Some(session) => Ok(Some(session)),
             None => Box::pin(self.read(cache, name, token, None)).await,
         }

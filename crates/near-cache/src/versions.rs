@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use arrayvec::ArrayVec;
@@ -25,11 +25,11 @@ const MAX_KEYS: usize = 4;
 /// is kept to look through: a change is one addition, and takes no lock.
 pub(crate) struct Versions {
     place: RandomState,
-    changes: Box<[AtomicU64]>,
+    changes: Box<[AtomicU32]>,
 }
 
-/// How many changes there were of a session's records. They only grow: their sum is the same when
-/// each of them is.
+/// How many changes there were of a session's records. They only grow, so their sum is the same when
+/// each of them is; one that runs over does so after four thousand million changes of one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     places: ArrayVec<u32, MAX_KEYS>,
@@ -42,7 +42,7 @@ impl Versions {
         let places = places.clamp(MIN_PLACES, MAX_PLACES).next_power_of_two();
         Self {
             place: RandomState::new(),
-            changes: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            changes: (0..places).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -68,11 +68,11 @@ impl Versions {
     }
 
     fn sum(&self, places: &[u32]) -> u64 {
-        let changes = |place: &u32| self.at(*place).load(Ordering::Acquire);
-        places.iter().map(changes).fold(0, u64::wrapping_add)
+        let changes = |place: &u32| u64::from(self.at(*place).load(Ordering::Acquire));
+        places.iter().map(changes).sum()
     }
 
-    fn at(&self, place: u32) -> &AtomicU64 {
+    fn at(&self, place: u32) -> &AtomicU32 {
         &self.changes[place as usize & (self.changes.len() - 1)]
     }
 

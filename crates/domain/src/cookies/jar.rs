@@ -1,5 +1,6 @@
 //! Cookies in one piece of memory.
 
+use memchr::memchr;
 use zeroize::Zeroize;
 
 /// Ends each name and each value. It is a control character, which neither may hold.
@@ -39,11 +40,14 @@ impl Jar {
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let mut parts = self.text.split_terminator(END);
-        (0..self.cookies).map(move |_| {
-            let name = parts.next().unwrap_or_default();
-            (name, parts.next().unwrap_or_default())
-        })
+        let mut rest = self.text.as_str();
+        let mut part = move || {
+            let end = memchr(END as u8, rest.as_bytes()).unwrap_or(rest.len());
+            let (part, after) = rest.split_at(end);
+            rest = after.get(1..).unwrap_or_default();
+            part
+        };
+        (0..self.cookies).map(move |_| (part(), part()))
     }
 }
 

@@ -72,12 +72,12 @@ async fn refused(flags: &[&str]) -> (Option<i32>, String) {
 #[rstest]
 #[case::every_access_slides(
     &["--redis-url", "redis://127.0.0.1:6379/0"],
-    "near_cache needs a session_touch_interval above 0"
+    "needs a session_touch_interval above 0"
 )]
-#[case::embedded_store(&["--session-touch-interval", "60"], "near_cache needs a redis_url")]
+#[case::embedded_store(&["--session-touch-interval", "60"], "needs a redis_url")]
 #[case::cluster(
     &["--redis-url", "redis-cluster://127.0.0.1:7000", "--session-touch-interval", "60"],
-    "near_cache a cluster cannot tell of changes"
+    "a cluster cannot tell of changes"
 )]
 #[tokio::test]
 async fn settings_that_it_cannot_be_used_with_are_refused(

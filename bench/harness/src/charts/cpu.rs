@@ -1,0 +1,159 @@
+//! What a request costs, as bars: the server's part and that of Redis, the cheapest first.
+
+use plotters::prelude::*;
+
+use super::canvas::{Align, Canvas, Chart, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH, grid_step};
+use crate::{results::SideBySide, statistics::Spread};
+
+const CONNECTIONS: usize = 64;
+
+const OURS: RGBColor = RGBColor(29, 78, 216);
+const OTHERS: RGBColor = RGBColor(148, 163, 184);
+const REDIS: RGBColor = RGBColor(249, 115, 22);
+
+const LEFT: f64 = 248.0;
+const RIGHT: f64 = WIDTH as f64 - 96.0;
+const TOP: f64 = 104.0;
+const ROW: f64 = 38.0;
+const BAR: f64 = 24.0;
+
+/// A bar so much longer than all others is cut, so that those can be told apart.
+const OFF_THE_SCALE: f64 = 3.0;
+
+struct Bar {
+    name: String,
+    server: f64,
+    redis: f64,
+}
+
+impl Bar {
+    fn total(&self) -> f64 {
+        self.server + self.redis
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name.starts_with("tee-session")
+    }
+}
+
+pub(super) struct Cpu {
+    bars: Vec<Bar>,
+    /// What the axis ends at.
+    most: f64,
+}
+
+impl Cpu {
+    pub(super) fn of(results: &SideBySide) -> Self {
+        let mut bars: Vec<_> = results
+            .servers
+            .iter()
+            .filter_map(|server| {
+                let median = |values: Vec<f64>| Spread::of(&values).map(|spread| spread.median);
+                Some(Bar {
+                    name: server.name.clone(),
+                    server: median(server.each(CONNECTIONS, |load| load.server_cpu()))?,
+                    redis: median(server.each(CONNECTIONS, |load| load.redis_cpu()))?,
+                })
+            })
+            .collect();
+        bars.sort_by(|a, b| a.total().total_cmp(&b.total()));
+        let longest = |bars: &[Bar]| bars.iter().map(Bar::total).fold(0.0, f64::max);
+        let mut most = longest(&bars);
+        if let Some((last, others)) = bars.split_last()
+            && last.total() > OFF_THE_SCALE * longest(others)
+            && !others.is_empty()
+        {
+            most = longest(others) * 1.12;
+        }
+        Self { bars, most }
+    }
+
+    fn x(&self, microseconds: f64) -> f64 {
+        LEFT + (RIGHT - LEFT) * (microseconds / self.most).min(1.0)
+    }
+
+    fn grid<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>, bottom: f64) -> anyhow::Result<()>
+    where
+        B::ErrorType: 'static,
+    {
+        let step = grid_step(self.most, 6.0);
+        let mut value = 0.0;
+        while value <= self.most {
+            let x = self.x(value);
+            canvas.line(&[(x, TOP - 8.0), (x, bottom)], GRID, 1.0)?;
+            canvas.text(&format!("{value}"), (x, bottom + 14.0), Align::Middle, NOTE)?;
+            value += step;
+        }
+        Ok(())
+    }
+
+    fn bar<B: DrawingBackend>(
+        &self,
+        canvas: &Canvas<'_, B>,
+        bar: &Bar,
+        y: f64,
+    ) -> anyhow::Result<()>
+    where
+        B::ErrorType: 'static,
+    {
+        let (top, bottom) = (y - BAR / 2.0, y + BAR / 2.0);
+        let color = if bar.is_ours() { OURS } else { OTHERS };
+        let name = if bar.is_ours() { STRONG } else { LABEL };
+        canvas.text(&bar.name, (LEFT - 12.0, y), Align::Right, name)?;
+        let (between, end) = (self.x(bar.server), self.x(bar.total()));
+        canvas.rectangle((LEFT, top), (between, bottom), color)?;
+        if end >= between + 1.0 {
+            canvas.rectangle((between, top), (end, bottom), REDIS)?;
+        }
+        let digits = usize::from(bar.total() < 99.95);
+        if bar.total() > self.most {
+            let x = end - 34.0;
+            let cut = [
+                (x + 6.0, top - 2.0),
+                (x + 14.0, top - 2.0),
+                (x + 8.0, bottom + 2.0),
+                (x, bottom + 2.0),
+            ];
+            canvas.polygon(&cut, WHITE)?;
+        }
+        let total = format!("{:.digits$} µs", bar.total());
+        // No line of the grid goes through the number.
+        canvas.rectangle((end + 4.0, top), (end + 80.0, bottom), WHITE)?;
+        canvas.text(&total, (end + 10.0, y), Align::Left, name)
+    }
+}
+
+impl Chart for Cpu {
+    fn height(&self) -> i32 {
+        (TOP + ROW * self.bars.len() as f64 + 52.0) as i32
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
+    where
+        B::ErrorType: 'static,
+    {
+        canvas.text(
+            "Processor time of a request",
+            (20.0, 26.0),
+            Align::Left,
+            TITLE,
+        )?;
+        let what = "microseconds, at 64 connections; less is better";
+        canvas.text(what, (20.0, 51.0), Align::Left, NOTE)?;
+        let legend = [
+            (OURS, "Tee Session"),
+            (OTHERS, "other servers"),
+            (REDIS, "Redis"),
+        ];
+        for ((color, text), x) in legend.into_iter().zip([LEFT, LEFT + 150.0, LEFT + 310.0]) {
+            canvas.rectangle((x, 70.0), (x + 14.0, 84.0), color)?;
+            canvas.text(text, (x + 22.0, 77.0), Align::Left, LABEL)?;
+        }
+        let bottom = TOP + ROW * self.bars.len() as f64;
+        self.grid(canvas, bottom)?;
+        for (number, bar) in self.bars.iter().enumerate() {
+            self.bar(canvas, bar, TOP + ROW * (number as f64 + 0.5))?;
+        }
+        Ok(())
+    }
+}

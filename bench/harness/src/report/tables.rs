@@ -1,0 +1,230 @@
+//! What was measured, as Markdown.
+
+use std::fmt::Write;
+
+use crate::{
+    results::{Load, Results, ServerResult, SideBySide},
+    scale::Scale,
+    statistics::Spread,
+    targets::{self, Bound, mebibytes},
+};
+
+/// Where and with what.
+pub(super) fn machine(measured: &SideBySide) -> String {
+    let machine = &measured.machine;
+    let versions = machine
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"));
+    let versions: Vec<_> = versions.collect();
+    let rounds = match measured.rounds {
+        1 => "one round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
+    format!(
+        "{}: {} with {} cores and {} GiB of memory, Linux {}; {rounds}, {} sessions in each store. {}.",
+        machine.date,
+        machine.processor,
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        measured.sessions,
+        versions.join(", "),
+    )
+}
+
+/// Each target, and whether it is met.
+pub(super) fn targets(results: &Results) -> String {
+    let mut text = "| what | target | measured | |\n|---|---|---|---|\n".to_owned();
+    for target in targets::all(results) {
+        let bound = match target.bound {
+            Bound::AtMost(bound) => format!("≤ {bound}"),
+            Bound::AtLeast(bound) => format!("≥ {bound}"),
+        };
+        let measured = target.measured.map(|spread| spread.in_words(target.digits));
+        let verdict = match target.is_met() {
+            Some(true) => "met",
+            Some(false) => "**NOT MET**",
+            None => "not measured",
+        };
+        let measured = measured.unwrap_or_else(|| "-".to_owned());
+        let _ = writeln!(
+            text,
+            "| {} | {bound} | {measured} | {verdict} |",
+            target.what
+        );
+    }
+    text
+}
+
+/// All servers, a table for each number of connections, the most telling first.
+pub(super) fn side_by_side(measured: &SideBySide) -> String {
+    let mut text = String::new();
+    for stage in &measured.plan {
+        let plural = if stage.connections == 1 { "" } else { "s" };
+        let _ = write!(
+            text,
+            "### {} connection{plural}\n\n\
+             | server | requests/s | p50 µs | p99 µs | p99.9 µs | server µs | Redis µs | Redis commands |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|\n",
+            stage.connections
+        );
+        for server in &measured.servers {
+            text.push_str(&row(server, stage.connections));
+        }
+        if stage.connections == 64 {
+            text.push_str(&bare_redis(measured));
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "### Start, memory, size\n\n\
+         | server | start to first answer ms | resident after the load MiB | program MiB | answer bytes |\n\
+         |---|--:|--:|--:|--:|\n",
+    );
+    for server in &measured.servers {
+        text.push_str(&footprint(server));
+    }
+    for line in &measured.left_out {
+        let _ = write!(text, "\nLeft out: {line}.\n");
+    }
+    match measured.failed() {
+        0 => text.push_str("\nEvery request was answered with 200.\n"),
+        failed => {
+            let _ = write!(
+                text,
+                "\n**{failed} requests failed: the figures do not count.**\n"
+            );
+        }
+    }
+    text
+}
+
+fn row(server: &ServerResult, connections: usize) -> String {
+    let cell = |digits: usize, value: fn(&Load) -> f64| {
+        let spread = Spread::of(&server.each(connections, value));
+        spread.map_or_else(|| "-".to_owned(), |spread| spread.in_words(digits))
+    };
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        server.name,
+        cell(0, Load::per_second),
+        cell(0, |load| load.wrk.p50_us as f64),
+        cell(0, |load| load.wrk.p99_us as f64),
+        cell(0, |load| load.wrk.p999_us as f64),
+        cell(1, Load::server_cpu),
+        cell(2, Load::redis_cpu),
+        cell(2, Load::commands),
+    )
+}
+
+fn bare_redis(measured: &SideBySide) -> String {
+    let rounds = &measured.bare_redis;
+    let cell = |digits: usize, value: fn(&crate::results::BareRedis) -> f64| {
+        let values: Vec<_> = rounds.iter().map(value).collect();
+        Spread::of(&values).map(|spread| spread.in_words(digits))
+    };
+    let (Some(rate), Some(p50), Some(p99), Some(cpu)) = (
+        cell(0, |round| round.operations_per_second),
+        cell(0, |round| round.p50_us),
+        cell(0, |round| round.p99_us),
+        cell(2, |round| {
+            round.redis_cpu_ns as f64 / 1e3 / round.operations as f64
+        }),
+    ) else {
+        return String::new();
+    };
+    format!("| redis-benchmark, GETEX | {rate} | {p50} | {p99} | - | - | {cpu} | 1.00 |\n")
+}
+
+fn footprint(server: &ServerResult) -> String {
+    let cell = |values: Vec<f64>| {
+        Spread::of(&values).map_or_else(|| "-".to_owned(), |spread| spread.in_words(1))
+    };
+    let rounds = &server.rounds;
+    let size = server
+        .binary_bytes
+        .map(|bytes| format!("{:.1}", mebibytes(bytes)));
+    format!(
+        "| {} | {} | {} | {} | {} |\n",
+        server.name,
+        cell(
+            rounds
+                .iter()
+                .map(|round| round.start_us as f64 / 1e3)
+                .collect()
+        ),
+        cell(
+            rounds
+                .iter()
+                .map(|round| mebibytes(round.resident_bytes))
+                .collect()
+        ),
+        size.unwrap_or_else(|| "-".to_owned()),
+        server.answer_bytes,
+    )
+}
+
+/// How costs grow.
+pub(super) fn scale(scale: &Scale) -> String {
+    let mut text = "| sessions in Redis | server µs | Redis µs | requests/s | p99 µs |\n\
+                    |--:|--:|--:|--:|--:|\n"
+        .to_owned();
+    for cost in &scale.costs {
+        let load = &cost.load;
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} | {:.2} | {:.0} | {} |",
+            cost.sessions,
+            load.server_cpu(),
+            load.redis_cpu(),
+            load.per_second(),
+            load.wrk.p99_us
+        );
+    }
+    text.push_str("\n| written by | sessions | bytes of Redis for each |\n|---|--:|--:|\n");
+    for record in &scale.memory {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.0} |",
+            record.writer, record.sessions, record.bytes_each
+        );
+    }
+    let write = &scale.write;
+    let _ = write!(
+        text,
+        "\n| what | measured |\n|---|---|\n\
+         | a login, at {} connections | server {:.1} µs, Redis {:.2} µs, {:.0} a second, p99 {} µs |\n\
+         | an idle connection, of {} | {:.0} bytes resident |\n",
+        write.connections,
+        write.server_cpu(),
+        write.redis_cpu(),
+        write.per_second(),
+        write.wrk.p99_us,
+        scale.idle_connections,
+        scale.idle_connection_bytes,
+    );
+    if let Some(cache) = &scale.near_cache {
+        let _ = writeln!(
+            text,
+            "| a session in the near cache, of {} that were kept of {} | {:.0} bytes resident |",
+            cache.kept, cache.sessions, cache.bytes_each
+        );
+        let _ = writeln!(
+            text,
+            "| a logout on one instance, from its answer until another with a near cache refuses | p50 {} µs, p99 {} µs, longest {} µs of {} |",
+            cache.revocation.p50_us,
+            cache.revocation.p99_us,
+            cache.revocation.worst_us,
+            cache.revocation.logouts
+        );
+    }
+    if scale.failed() > 0 {
+        let _ = write!(
+            text,
+            "\n**{} requests failed: the figures do not count.**\n",
+            scale.failed()
+        );
+    }
+    text
+}
