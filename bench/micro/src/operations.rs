@@ -1,6 +1,7 @@
 //! The steps of the hot path that need no network, each on its own.
 
 mod current_session;
+mod near_cache;
 
 use std::{hint::black_box, time::Duration};
 
@@ -28,7 +29,7 @@ pub struct Operation {
 }
 
 /// All that are measured. One more takes a line here, and a function.
-pub const OPERATIONS: [Operation; 10] = [
+pub const OPERATIONS: [Operation; 11] = [
     operation("bearer_header", bearer_header),
     operation("token_parse", token_parse),
     operation("sealed_place", sealed_place),
@@ -39,6 +40,7 @@ pub const OPERATIONS: [Operation; 10] = [
     operation("answer", answer),
     operation("recent_slides_hit", recent_slides_hit),
     operation("recent_slides_note", recent_slides_note),
+    operation("near_cache_hit", near_cache::hit),
 ];
 
 const fn operation(name: &'static str, prepare: fn() -> anyhow::Result<Repeat>) -> Operation {

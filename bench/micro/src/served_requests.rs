@@ -9,9 +9,11 @@ use std::{
 
 use actix_web::rt::System;
 use anyhow::{Context, anyhow, ensure};
-use tee_session_api_server::{ApiSettings, Application, LogFormat, StoreKind, start_logging};
+use tee_session_api_server::{
+    ApiSettings, Application, LogFormat, NearCacheSettings, StoreKind, start_logging,
+};
 use tee_session_domain::SessionPolicy;
-use tee_session_redis_adapter::{RedisRepository, RedisSettings};
+use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
 use tee_session_test_support::RedisProcess;
 use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
@@ -40,17 +42,29 @@ pub struct Scenario {
     /// Its name in the record.
     pub name: &'static str,
     touch_interval: Duration,
+    near_cache: Option<NearCacheSettings>,
 }
 
 /// All that are measured; records are sealed, as they are by default.
-pub const SCENARIOS: [Scenario; 2] = [
+pub const SCENARIOS: [Scenario; 3] = [
     Scenario {
         name: "sealed_sliding",
         touch_interval: Duration::ZERO,
+        near_cache: None,
     },
     Scenario {
         name: "sealed_touch_60",
         touch_interval: Duration::from_secs(60),
+        near_cache: None,
+    },
+    Scenario {
+        name: "near_cache",
+        touch_interval: Duration::from_secs(60),
+        near_cache: Some(NearCacheSettings {
+            max_stale: Duration::from_secs(1),
+            max_entries: 1_000,
+            max_bytes: 1_048_576,
+        }),
     },
 ];
 
@@ -98,9 +112,17 @@ impl Scenario {
         let settings = self.settings()?;
         System::new().block_on(async {
             let redis = RedisProcess::start().await;
-            let store = RedisSettings::new(&redis.url())?;
+            let store = RedisSettings::new(&redis.url())?.telling_changes()?;
+            let feed = store.clone();
             let application =
                 Application::build(settings, move || RedisRepository::connect(&store))?;
+            let changes = application
+                .near_cache()
+                .map(|cache| RedisChanges::tell(&feed, cache.max_stale(), cache));
+            if let Some(changes) = &changes {
+                let telling = changes.wait_until_telling(READY_WITHIN).await?;
+                ensure!(telling, "Redis does not tell of changes");
+            }
             let address = application.address();
             let (stop, stopped) = oneshot::channel();
             let client = thread::spawn(move || {
@@ -127,6 +149,7 @@ impl Scenario {
             metrics_address: Some(free_port),
             workers: 1,
             policy: SessionPolicy::default().with_touch_interval(self.touch_interval)?,
+            near_cache: self.near_cache,
             store: StoreKind::Redis,
             ..ApiSettings::default()
         })

@@ -27,13 +27,15 @@ impl<'writer> FormatFields<'writer> for JsonFields {
         fields: R,
     ) -> fmt::Result {
         // What is written piece by piece would make the text of the span grow piece by piece.
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.clear();
-            buffer.write_char('{')?;
-            Members::of(buffer, true).write(&fields)?;
-            buffer.write_char('}')?;
-            writer.write_str(buffer)
-        })
+        // What a value's own writing may log has a buffer of its own.
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        buffer.write_char('{')?;
+        Members::of(&mut buffer, true).write(&fields)?;
+        buffer.write_char('}')?;
+        let written = writer.write_str(&buffer);
+        BUFFER.set(buffer);
+        written
     }
 
     fn add_fields(
@@ -93,6 +95,15 @@ impl Visit for Members<'_> {
 
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.member(field, |writer| write!(writer, "{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no infinity, and no "not a number".
+        if value.is_finite() {
+            self.member(field, |writer| write!(writer, "{value}"));
+        } else {
+            self.record_debug(field, &value);
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -168,11 +179,11 @@ mod tests {
     #[test]
     fn fields_of_every_kind_are_one_object() {
         let span = logged(
-            || info_span!("s", text = "x", display = %"y", debug = ?Some(1), n = 1, m = -1, b = true),
+            || info_span!("s", text = "x", display = %"y", debug = ?Some(1), n = 1, m = -1, b = true, f = 0.5),
         );
         assert_eq!(
             span,
-            json!({"name": "s", "text": "x", "display": "y", "debug": "Some(1)", "n": 1, "m": -1, "b": true})
+            json!({"name": "s", "text": "x", "display": "y", "debug": "Some(1)", "n": 1, "m": -1, "b": true, "f": 0.5})
         );
     }
 

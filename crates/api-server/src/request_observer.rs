@@ -52,7 +52,7 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(deadline);
     let method = method_label(request.method());
     let route = routes::label(request.match_info().as_str());
-    let span = request_span(request.method(), route, &request_id);
+    let span = request_span(method, route, &request_id);
 
     let admitted = admit(
         request.path(),
@@ -155,7 +155,9 @@ fn count(
         };
     }
     let status = response.status();
-    if BEARER_PATHS.contains(&route) && status != StatusCode::METHOD_NOT_ALLOWED {
+    // A browser asks beforehand (CORS), without a token.
+    let needs_token = BEARER_PATHS.contains(&route) && method != "OPTIONS";
+    if needs_token && status != StatusCode::METHOD_NOT_ALLOWED {
         let extensions = response.response().extensions();
         let problem = extensions.get::<ProblemCode>();
         let outcome = problem.map_or("resolved", |ProblemCode(code)| code);

@@ -91,7 +91,8 @@ impl SessionToken {
     }
 
     /// Tells it the id of its session, as [`SessionId::of`] has told it before: for who keeps
-    /// sessions near, and spares a request from deriving it again.
+    /// sessions near, and spares a request from deriving it again. Not for use by others.
+    #[doc(hidden)]
     pub fn know_session_id(&self, id: SessionId) {
         let _ = self.id.set(id);
     }

@@ -1,7 +1,8 @@
 //! The cache: one for a process, whatever number of repositories it stands before.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// asked of the store. Threads share it. It counts with the recorder of
 /// [`metrics`] that is set when it is made.
 pub struct NearCache {
+    own: Weak<Self>,
     names: Names,
     channel: Channel,
     versions: Versions,
@@ -48,7 +50,8 @@ impl NearCache {
     /// An empty cache.
     #[must_use]
     pub fn new(settings: &NearCacheSettings) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
             names: Names::default(),
             channel: Channel::new(settings.max_stale),
             versions: Versions::for_entries(settings.max_entries),
@@ -87,12 +90,17 @@ impl NearCache {
         self.names.of(token)
     }
 
-    /// A good copy.
-    pub(crate) fn copy(&self, name: Name, token: &SessionToken) -> Option<Session> {
+    /// A good copy, for who would ask `instance`.
+    pub(crate) fn copy(
+        &self,
+        name: Name,
+        token: &SessionToken,
+        instance: StoreInstance,
+    ) -> Option<Session> {
         let now = self.channel.now();
         let epoch = self.channel.epoch(now)?;
         let entry = self.entries.get(name)?;
-        if !self.is_good(&entry, epoch, now) {
+        if entry.instance != instance || !self.is_good(&entry, epoch, now) {
             return None;
         }
         self.statistics.hit.increment(1);
@@ -166,9 +174,14 @@ impl NearCache {
             now,
             ..
         } = reading.wanted.clone();
+        // Rather than to be found bad later.
+        if self.channel.epoch(self.channel.now()) != Some(epoch) || !self.versions.are_as(&seen) {
+            return;
+        }
         let entry = Entry {
             session: read.session.clone(),
             id,
+            instance: reading.instance,
             epoch,
             seen,
             // From before it was read: the store counted from a later moment.
@@ -196,6 +209,15 @@ impl NearCache {
             return;
         }
         *next = now + SWEEP_INTERVAL;
+        // Looking at a million copies takes a while, and the task that tells changes must not.
+        if let Some(cache) = self.own.upgrade() {
+            let thread = thread::Builder::new().name("near cache sweep".to_owned());
+            // Without a thread it is done next time.
+            let _ = thread.spawn(move || cache.sweep());
+        }
+    }
+
+    fn sweep(&self) {
         let moment = self.channel.now();
         if let Some(epoch) = self.channel.epoch(moment) {
             self.entries

@@ -6,7 +6,7 @@ use quick_cache::{
     OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use tee_session_domain::{Session, SessionId};
+use tee_session_domain::{BaseUrl, Cookies, Session, SessionId, StoreInstance};
 
 use crate::{
     NearCacheSettings,
@@ -18,12 +18,17 @@ use crate::{
 /// What a copy takes beside its text: the entry, its places in tables, and what the allocator adds.
 const ENTRY_BYTES: usize = 448;
 
+/// So many threads seldom wait for each other, and none for long while a shard is swept.
+const MAX_SHARDS: usize = 64;
+
 /// A copy of a session, and how long it is good.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) session: Session,
     pub(crate) id: SessionId,
-    /// It is good in this epoch only,
+    /// It is good for who would ask this server,
+    pub(crate) instance: StoreInstance,
+    /// in this epoch,
     pub(crate) epoch: u64,
     /// as long as its records are as they were seen before it was read,
     pub(crate) seen: Seen,
@@ -43,11 +48,12 @@ impl Entries {
     pub(crate) fn new(settings: &NearCacheSettings) -> Self {
         let max_entries = settings.max_entries.max(1);
         let weigher = Weigher {
-            least: (settings.max_bytes / max_entries).max(1) as u64,
+            least: settings.max_bytes.div_ceil(max_entries) as u64,
         };
         let options = OptionsBuilder::new()
             .estimated_items_capacity(max_entries)
             .weight_capacity(settings.max_bytes as u64)
+            .shards(shards(settings.max_bytes))
             // Names of what was let go are not remembered: they would make the tables larger.
             .ghost_allocation(0.0)
             .build()
@@ -85,6 +91,13 @@ impl Entries {
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
+}
+
+/// Each shard has a lock and a share of the room, in which several of the largest sessions must find
+/// place.
+fn shards(max_bytes: usize) -> usize {
+    const LARGEST: usize = ENTRY_BYTES + Cookies::MAX_TOTAL_LEN + BaseUrl::MAX_LEN;
+    (max_bytes / (8 * LARGEST)).clamp(1, MAX_SHARDS)
 }
 
 /// Weighs bytes, and each entry as at least its share of them: so both bounds hold.

@@ -92,7 +92,7 @@ impl Flight {
     }
 }
 
-/// Reads. If it is dropped without a landing, those who joined read for themselves.
+/// Reads. If it is dropped without a landing, those who joined look for another one.
 pub(crate) struct Leader<'a> {
     flights: &'a Flights,
     name: Name,

@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 
 use crate::{NearCache, cache::Reading, flights::Boarding, names::Name};
 
+/// Who joined readings that came to nothing so often reads for itself.
+const MAX_BOARDINGS: usize = 3;
+
 /// A repository whose sessions are kept near, if it has a cache; without one every call goes to the
 /// repository within.
 ///
@@ -39,22 +42,34 @@ impl<R: SessionRepository> NearCachedRepository<R> {
         let instance = self.inner.instance();
         let keys = instance.map(|_| self.inner.store_keys(token));
         let keys = keys.unwrap_or_default();
-        let Some(reading) = cache.look(name, instance, &keys, ttl) else {
-            return self.ask(token, ttl).await;
-        };
-        match cache.board(&reading) {
-            Boarding::Lead(leader) => {
-                let session = match ttl {
-                    Some(_) => self.ask(token, ttl).await?,
-                    None => self.ask_and_keep(cache, &reading, token).await?,
-                };
-                leader.land(session.clone());
-                Ok(session)
+        for _ in 0..MAX_BOARDINGS {
+            let Some(reading) = cache.look(name, instance, &keys, ttl) else {
+                break;
+            };
+            match cache.board(&reading) {
+                Boarding::Lead(leader) => {
+                    let session = match ttl {
+                        Some(_) => self.ask(token, ttl).await?,
+                        None => self.ask_and_keep(cache, &reading, token).await?,
+                    };
+                    leader.land(session.clone());
+                    return Ok(session);
+                }
+                Boarding::Join(passenger) => {
+                    if let Some(landed) = passenger.landed().await {
+                        return Ok(landed);
+                    }
+                }
             }
-            Boarding::Join(passenger) => match passenger.landed().await {
-                Some(landed) => Ok(landed),
-                None => self.ask(token, ttl).await,
-            },
+        }
+        self.ask(token, ttl).await
+    }
+
+    /// The store has said that there is no such session: nor is there a copy, whatever the channel
+    /// may have to tell yet.
+    fn forget(&self, token: &SessionToken) {
+        if let Some(cache) = &self.cache {
+            cache.forget(cache.name(token), &self.inner.store_keys(token));
         }
     }
 
@@ -130,7 +145,11 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
             return self.inner.fetch_and_slide(token, ttl).await;
         };
         let name = cache.name(token);
-        Box::pin(self.read(cache, name, token, Some(ttl))).await
+        let found = Box::pin(self.read(cache, name, token, Some(ttl))).await?;
+        if found.is_none() {
+            self.forget(token);
+        }
+        Ok(found)
     }
 
     async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
@@ -138,7 +157,8 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
             return self.inner.fetch(token).await;
         };
         let name = cache.name(token);
-        match cache.copy(name, token) {
+        let instance = self.inner.instance();
+        match instance.and_then(|instance| cache.copy(name, token, instance)) {
             Some(session) => Ok(Some(session)),
             None => Box::pin(self.read(cache, name, token, None)).await,
         }
@@ -146,7 +166,11 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
 
     /// Asks the store.
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        self.inner.peek(token).await
+        let peeked = self.inner.peek(token).await?;
+        if peeked.is_none() {
+            self.forget(token);
+        }
+        Ok(peeked)
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {

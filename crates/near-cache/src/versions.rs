@@ -8,7 +8,7 @@ use std::{
 use arrayvec::ArrayVec;
 use tee_session_domain::StoreKey;
 
-/// More places than sessions: a change to one seldom makes a copy of another unusable, which costs
+/// More places than sessions, up to a million of them: a change to one seldom makes a copy of another unusable, which costs
 /// that one a reading and no more.
 const PLACES_PER_ENTRY: usize = 4;
 

@@ -11,6 +11,9 @@ use crate::{
     connection::{FeedState, Hearing, feed},
 };
 
+/// A sign of life takes a moment.
+const LEAST_SILENCE: Duration = Duration::from_millis(10);
+
 /// A listener hears of every change to a session's record, whoever makes it and however: writes,
 /// removals, expiry, eviction and FLUSHALL.
 ///
@@ -51,6 +54,7 @@ impl RedisChanges {
         listener: Arc<dyn ChangeListener>,
     ) -> Self {
         let mut settings = settings.clone();
+        let max_silence = max_silence.max(LEAST_SILENCE);
         settings.tells_changes = true;
         settings.is_feed = true;
         let (stop, stopped) = watch::channel(false);

@@ -91,6 +91,7 @@ impl Reader<'_> {
         if service_clients.is_empty() && !address.ip().is_loopback() {
             self.problem("service_clients", NO_CLIENTS_OFF_LOOPBACK);
         }
+        let policy = self.policy();
         ApiSettings {
             address,
             tls: self.tls_files(),
@@ -98,8 +99,8 @@ impl Reader<'_> {
                 0 => ApiSettings::default().workers,
                 workers => workers,
             },
-            policy: self.policy(),
-            near_cache: self.near_cache(),
+            near_cache: self.near_cache(&policy),
+            policy,
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
@@ -141,10 +142,10 @@ impl Reader<'_> {
         })
     }
 
-    fn near_cache(&mut self) -> Option<NearCacheSettings> {
+    fn near_cache(&mut self, policy: &SessionPolicy) -> Option<NearCacheSettings> {
         let settings = NearCacheSettings {
             max_stale: Duration::from_millis(self.number("near_cache_max_stale_ms", 100..=60_000)),
-            max_entries: self.number("near_cache_max_entries", 1..=10_000_000),
+            max_entries: self.number("near_cache_max_entries", 100..=10_000_000),
             max_bytes: self.number("near_cache_max_bytes", 1_048_576..=1 << 36),
         };
         if !self.switch("near_cache") {
@@ -156,7 +157,7 @@ impl Reader<'_> {
                 "needs a redis_url: the embedded store is near already",
             );
         }
-        if self.sources.text("session_touch_interval") == "0" {
+        if policy.touch_interval().is_zero() {
             self.problem("near_cache", CACHE_WITHOUT_TOUCH_INTERVAL);
         }
         Some(settings)
@@ -193,7 +194,7 @@ impl Reader<'_> {
         if accept_plain {
             settings = self.or_problem("accept_plain", settings?.accepting_plain());
         }
-        if self.switch("near_cache") {
+        if self.sources.text("near_cache") == "true" {
             settings = self.or_problem("near_cache", settings?.telling_changes());
         }
         settings

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix_web::rt::System;
 use anyhow::{Context, bail};
 use tee_session_api_server::{Application, NearCache, start_logging};
+use tee_session_domain::{SessionToken, TokenFormat};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
 use tokio::{
@@ -21,6 +22,7 @@ const CHANGES_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
     let _log = start_logging(settings.log_level, settings.log_format)
         .context("logging cannot be started")?;
+    prepare_randomness();
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;
         let address = settings.api.address;
@@ -59,6 +61,12 @@ async fn tell_changes(
         );
     }
     Ok(changes)
+}
+
+/// The first random bytes of a process take some thirty milliseconds, in which a worker would stand
+/// still at its first login. They are drawn here, by a thread that nobody waits for.
+fn prepare_randomness() {
+    std::thread::spawn(|| drop(SessionToken::generate_as(TokenFormat::Opaque)));
 }
 
 fn build(settings: Settings) -> std::io::Result<Application> {

@@ -1,6 +1,12 @@
 //! A repository whose readings wait at a gate, so that a test decides what happens meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
@@ -10,7 +16,7 @@ use tee_session_memory_adapter::MemoryRepository;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-/// The instance that it says it is.
+/// The instance that it says it is, at first.
 pub(crate) const INSTANCE: StoreInstance = StoreInstance(7);
 
 /// Reads, and hands out what was read when the gate lets it.
@@ -19,6 +25,8 @@ pub(crate) struct GatedRepository {
     inner: MemoryRepository,
     gate: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    readings: Arc<AtomicUsize>,
+    instance: Arc<AtomicU64>,
 }
 
 impl GatedRepository {
@@ -28,7 +36,20 @@ impl GatedRepository {
             inner: MemoryRepository::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             reading: Arc::new(Semaphore::new(0)),
+            readings: Arc::default(),
+            instance: Arc::new(AtomicU64::new(7)),
         }
+    }
+
+    /// How many readings there were.
+    pub(crate) fn readings(&self) -> usize {
+        self.readings.load(Ordering::Relaxed)
+    }
+
+    /// From now on another server answers.
+    pub(crate) fn move_to(&self, StoreInstance(instance): StoreInstance) {
+        let instance = u64::try_from(instance).unwrap();
+        self.instance.store(instance, Ordering::Relaxed);
     }
 
     pub(crate) fn shut(&self) {
@@ -45,6 +66,7 @@ impl GatedRepository {
     }
 
     async fn pass(&self) {
+        self.readings.fetch_add(1, Ordering::Relaxed);
         self.reading.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
     }
@@ -89,7 +111,8 @@ impl SessionRepository for GatedRepository {
     }
 
     fn instance(&self) -> Option<StoreInstance> {
-        Some(INSTANCE)
+        let instance = self.instance.load(Ordering::Relaxed);
+        Some(StoreInstance(instance.into()))
     }
 
     fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {

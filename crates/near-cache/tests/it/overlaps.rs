@@ -91,6 +91,40 @@ async fn a_reading_that_overlaps_a_change_is_not_kept(#[case] change: fn(&Near, 
     near.store.remove(&token).await.unwrap();
     near.store.open();
     assert!(reading.await.unwrap(), "it was there when it was read");
+    assert!(near.cache.is_empty());
+    assert!(!near.finds(&token).await);
+}
+
+#[tokio::test]
+async fn who_learns_that_a_session_is_gone_makes_it_so_for_all_who_ask_here() {
+    let (near, token) = near().await;
+    let of_another_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
+    assert!(near.finds(&token).await);
+    assert!(!near.cache.is_empty());
+    // Elsewhere, and the channel has not told yet.
+    near.store.remove(&token).await.unwrap();
+    assert!(near.finds(&token).await, "from the copy");
+    assert!(of_another_worker.peek(&token).await.unwrap().is_none());
+    assert!(!near.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_removal_by_one_worker_is_one_for_all_that_share_the_cache() {
+    let (near, token) = near().await;
+    let of_another_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
+    assert!(near.finds(&token).await);
+    assert!(of_another_worker.fetch(&token).await.unwrap().is_some());
+    assert!(of_another_worker.remove(&token).await.unwrap());
+    assert!(!near.finds(&token).await);
+}
+
+#[tokio::test]
+async fn a_copy_is_not_for_who_asks_another_server_now() {
+    let (near, token) = near().await;
+    assert!(near.finds(&token).await);
+    near.store.remove(&token).await.unwrap();
+    assert!(near.finds(&token).await, "from the copy");
+    near.store.move_to(StoreInstance(8));
     assert!(!near.finds(&token).await);
 }
 
@@ -111,18 +145,25 @@ async fn after_a_removal_here_nobody_joins_a_reading_from_before() {
 }
 
 #[tokio::test]
-async fn who_joined_a_reading_that_was_given_up_reads_for_itself() {
+async fn those_who_joined_a_reading_that_was_given_up_share_another_one() {
     let (near, token) = near().await;
     let reading = near.begin_to_read(&token).await;
-    let joined = {
-        let (repository, token) = (Arc::clone(&near.repository), token.clone());
-        tokio::spawn(async move { repository.fetch(&token).await.unwrap().is_some() })
-    };
+    let joined: Vec<_> = (0..10)
+        .map(|_| {
+            let (repository, token) = (Arc::clone(&near.repository), token.clone());
+            tokio::spawn(async move { repository.fetch(&token).await.unwrap().is_some() })
+        })
+        .collect();
+    // On this thread they come as far as they can.
     tokio::task::yield_now().await;
+    assert_eq!(near.store.readings(), 1);
     reading.abort();
     near.store.has_read().await;
     near.store.open();
-    assert!(joined.await.unwrap());
+    for joined in joined {
+        assert!(joined.await.unwrap());
+    }
+    assert_eq!(near.store.readings(), 2);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use super::{
     LiveClient,
     client::{ClientTask, ConnectFault, Established, establish},
     sentinels::Sentinels,
-    supervisor::{End, FailureLog, leave, stop_requested, until_another_primary},
+    supervisor::{End, FailureLog, STABLE_AFTER, leave, stop_requested, until_another_primary},
 };
 use crate::{RedisFault, RedisSettings, backoff::Backoff, record::KEY_PREFIX};
 
@@ -73,6 +73,7 @@ pub(crate) async fn feed(
         };
         match attempt {
             Ok((changes, established)) => {
+                let since = Instant::now();
                 let server = established.server.clone();
                 let another = until_another_primary(&mut sentinels, established.named);
                 let feed = Feed {
@@ -91,7 +92,10 @@ pub(crate) async fn feed(
                 }
                 hearing.state.send_replace(end.state());
                 tracing::warn!(server, reason = %end, "Redis tells no changes any more");
-                failures = FailureLog::default();
+                if since.elapsed() >= STABLE_AFTER {
+                    backoff = Backoff::new();
+                    failures = FailureLog::default();
+                }
             }
             Err(fault) => {
                 hearing.state.send_replace(fault.state());
@@ -220,11 +224,14 @@ impl Feed<'_> {
     fn told(&self, asked: Instant) {
         if let Some(instance) = self.instance {
             self.hearing.listener.told(instance, asked.into_std());
-            self.hearing.state.send_if_modified(|state| {
+            let begins = self.hearing.state.send_if_modified(|state| {
                 let was_silent = *state != FeedState::Telling;
                 *state = FeedState::Telling;
                 was_silent
             });
+            if begins {
+                tracing::info!("Redis tells of changes");
+            }
         }
     }
 
@@ -260,7 +267,7 @@ enum FeedEnd {
 impl FeedEnd {
     fn state(&self) -> FeedState {
         match self {
-            Self::Failed(fault) => state_after(fault),
+            Self::Failed(fault) => state_after(fault, &["NOPERM"]),
             _ => FeedState::Silent,
         }
     }
@@ -292,19 +299,20 @@ pub(crate) enum FeedFault {
 impl FeedFault {
     fn state(&self) -> FeedState {
         match self {
-            Self::Connect(ConnectFault::Redis(fault)) | Self::Tracking(fault) => state_after(fault),
+            Self::Connect(ConnectFault::Redis(fault)) => state_after(fault, &["NOPERM", "NOPROTO"]),
+            // That it knows no such command.
+            Self::Tracking(fault) => state_after(fault, &["NOPERM", "ERR"]),
             Self::Connect(_) => FeedState::Silent,
             Self::Nameless => FeedState::Refused(self.to_string()),
         }
     }
 }
 
-/// What a permission or a command is missing for will not come by itself.
-fn state_after(fault: &RedisFault) -> FeedState {
+/// What Redis answers with one of `final_codes` it will go on answering until somebody changes its
+/// settings.
+fn state_after(fault: &RedisFault, final_codes: &[&str]) -> FeedState {
     match fault {
-        RedisFault::Refused { code, .. }
-            if ["NOPERM", "NOPROTO", "ERR"].contains(&code.as_str()) =>
-        {
+        RedisFault::Refused { code, .. } if final_codes.contains(&code.as_str()) => {
             FeedState::Refused(fault.to_string())
         }
         _ => FeedState::Silent,

@@ -98,7 +98,7 @@ async fn establish_with(
         check_primary(&client).await?;
     }
     let instance = if settings.tells_changes {
-        instance(&client).await
+        instance(&client).await?
     } else {
         None
     };
@@ -111,12 +111,20 @@ async fn establish_with(
     })
 }
 
-/// The server's run id, which no other has, and it has not any more when it is started again.
-async fn instance(client: &LiveClient) -> Option<StoreInstance> {
-    let info: String = client.info(Some(InfoKind::Server)).await.ok()?;
-    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
-    let digits = run_id.trim().get(..32)?;
-    u128::from_str_radix(digits, 16).ok().map(StoreInstance)
+/// The server's run id, which no other has, and it has not any more when it is started again; `None`
+/// when it may not be asked for.
+async fn instance(client: &LiveClient) -> Result<Option<StoreInstance>, ConnectFault> {
+    let info: Result<String, _> = client.info(Some(InfoKind::Server)).await;
+    let info = match info.map_err(|error| RedisFault::new("INFO", &error)) {
+        Ok(info) => info,
+        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => return Ok(None),
+        Err(fault) => return Err(ConnectFault::Redis(fault)),
+    };
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    let digits = run_id.and_then(|run_id| run_id.trim().get(..32));
+    Ok(digits
+        .and_then(|digits| u128::from_str_radix(digits, 16).ok())
+        .map(StoreInstance))
 }
 
 /// Connects, asks something, and leaves.

@@ -26,7 +26,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_SILENT_HEARTBEATS: u32 = 2;
 
 /// A connection that lasted for so long was a good one: the next pause starts small again.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
+pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// While an outage lasts, failed attempts are logged so often.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,0 +1,98 @@
+//! A session that is near.
+
+use std::{
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use tee_session_domain::{
+    ChangeListener, InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository,
+    SessionToken, StoreInstance, StoreKey,
+};
+use tee_session_memory_adapter::MemoryRepository;
+use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
+use time::OffsetDateTime;
+
+use super::{Repeat, token};
+use crate::sample;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const INSTANCE: StoreInstance = StoreInstance(1);
+
+/// Asks for it.
+pub(super) fn hit() -> anyhow::Result<Repeat> {
+    let cache = NearCache::new(&NearCacheSettings {
+        max_stale: HOUR,
+        ..NearCacheSettings::default()
+    });
+    cache.told(INSTANCE, Instant::now());
+    let repository = NearCachedRepository::new(Telling::default(), Some(cache.clone()));
+    let (token, session) = (token()?, sample::session()?);
+    let _ = at_once(repository.insert(&token, &session, HOUR))??;
+    if at_once(repository.fetch(&token))??.is_none() || cache.is_empty() {
+        bail!("the session is not near");
+    }
+    Ok(Box::new(move || {
+        let token = black_box(&token).clone();
+        drop(black_box(at_once(repository.fetch(&token))));
+    }))
+}
+
+/// The outcome of what waits for nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Ok(outcome),
+        Poll::Pending => bail!("it waits"),
+    }
+}
+
+/// The embedded store, as if it told of changes.
+#[derive(Default)]
+struct Telling(MemoryRepository);
+
+impl SessionRepository for Telling {
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        self.0.insert(token, session, ttl).await
+    }
+
+    async fn fetch_and_slide(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        self.0.fetch_and_slide(token, ttl).await
+    }
+
+    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+        self.0.peek(token).await
+    }
+
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        self.0.remove(token).await
+    }
+
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.0.ping().await
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.0.now()
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        Some(INSTANCE)
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        vec![StoreKey::new(token.expose_secret().as_bytes())]
+    }
+}
