@@ -7,7 +7,6 @@ use tee_session_domain::{
     BaseUrl, ChangeListener, Cookies, Session, SessionRepository, SessionToken,
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
-use time::OffsetDateTime;
 
 use crate::gated_repository::{GatedRepository, INSTANCE};
 
@@ -37,7 +36,7 @@ async fn both_bounds_hold_and_are_used(
         let session = Session {
             cookies: cookies.clone(),
             base_url: BaseUrl::new("https://golf.example").unwrap(),
-            created_at: OffsetDateTime::now_utc(),
+            created_at: store.now(),
             absolute_end: None,
         };
         let ttl = std::time::Duration::from_secs(60);

@@ -11,7 +11,6 @@ use tee_session_domain::{
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 use tee_session_test_support::eventually;
-use time::OffsetDateTime;
 
 use crate::gated_repository::{GatedRepository, INSTANCE};
 
@@ -33,7 +32,7 @@ async fn near() -> (Near, SessionToken) {
     let session = Session {
         cookies: Cookies::new(cookies).unwrap(),
         base_url: BaseUrl::new("https://golf.example").unwrap(),
-        created_at: OffsetDateTime::now_utc(),
+        created_at: near.store.now(),
         absolute_end: None,
     };
     let _ = near.store.insert(&token, &session, TTL).await.unwrap();
