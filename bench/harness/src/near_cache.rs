@@ -15,7 +15,7 @@ use crate::{
     progress::say,
     redis_server::RedisServer,
     scale::Run,
-    servers::{NEAR_CACHE, SLIDING},
+    servers::{NEAR_CACHE, NEAR_CACHE_UNLIMITED, SLIDING},
     store::{Store, make_near, read_each},
     usage::resident_bytes,
 };
@@ -70,11 +70,8 @@ pub(crate) async fn measure(run: &Run<'_>) -> anyhow::Result<NearCache> {
     say(&format!(
         "  {kept} of them are kept, {bytes_each:.0} bytes each"
     ));
-    let mut other = run.start(&NEAR_CACHE, &redis)?;
-    other.reads(first).await?;
-    let revocation = revocation(run.plan.logouts, other.port, started.port).await?;
-    other.stop().await?;
     started.stop().await?;
+    let revocation = revocation(run, &redis, first).await?;
     redis.stop().await?;
     Ok(NearCache {
         sessions,
@@ -97,13 +94,24 @@ async fn near_hits(run: &Run<'_>) -> anyhow::Result<f64> {
     hits.context("the metrics do not tell of the near cache")
 }
 
-/// Logs out at one port, one after the other, and asks at another one until it refuses.
-async fn revocation(logouts: usize, here: u16, there: u16) -> anyhow::Result<Revocation> {
+/// Logs out at one instance, again and again, and asks at another one until it refuses.
+async fn revocation(
+    run: &Run<'_>,
+    redis: &RedisServer,
+    any_session: &str,
+) -> anyhow::Result<Revocation> {
+    let logouts = run.plan.logouts;
     say(&format!("{logouts} logouts, seen from another instance"));
-    let sessions = Store::Sealed.log_in(here, logouts).await?;
+    let (mut one, mut other) = (
+        run.start(&NEAR_CACHE_UNLIMITED, redis)?,
+        run.start(&NEAR_CACHE_UNLIMITED, redis)?,
+    );
+    one.reads(any_session).await?;
+    other.reads(any_session).await?;
+    let sessions = Store::Sealed.log_in(one.port, logouts).await?;
     let (mut here, mut there) = (
-        Connection::open(here).await?,
-        Connection::open(there).await?,
+        Connection::open(one.port).await?,
+        Connection::open(other.port).await?,
     );
     let mut delays = Vec::with_capacity(logouts);
     for credential in &sessions {
@@ -120,14 +128,19 @@ async fn revocation(logouts: usize, here: u16, there: u16) -> anyhow::Result<Rev
         }
         let logged_out = Instant::now();
         let mut asked = logged_out;
-        while there.read(credential).await?.status == 200 {
-            asked = Instant::now();
-            if logged_out.elapsed() > GIVE_UP_AFTER {
-                bail!("a logout is not seen by another instance");
+        loop {
+            match there.read(credential).await?.status {
+                200 if logged_out.elapsed() < GIVE_UP_AFTER => asked = Instant::now(),
+                200 => bail!("a logout is not seen by another instance"),
+                401 => break,
+                // That it has seen too many invalid tokens, say, which is no sign of this one.
+                status => bail!("a revoked session was answered with {status}"),
             }
         }
         delays.push(u64::try_from((asked - logged_out).as_micros())?);
     }
+    one.stop().await?;
+    other.stop().await?;
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
     let revocation = Revocation {

@@ -91,6 +91,19 @@ pub(crate) const NEAR_CACHE: Server = Server {
         ],
     )
 };
+/// The same with the room that it has by default, and every invalid token answered as such.
+pub(crate) const NEAR_CACHE_UNLIMITED: Server = service(
+    "tee-session, near cache, no limit on invalid tokens",
+    Store::Sealed,
+    &[
+        "--near-cache",
+        "true",
+        "--session-touch-interval",
+        "60",
+        "--invalid-token-limit",
+        "0",
+    ],
+);
 pub(crate) const CONSTANT: Server = peer(
     "actix-constant",
     Store::Sealed,

@@ -6,7 +6,7 @@ mod unique_json;
 use std::fmt::Display;
 
 use actix_web::{
-    Error, HttpResponse,
+    HttpResponse,
     error::ErrorInternalServerError,
     http::header::{CACHE_CONTROL, ContentType, HeaderValue},
 };
@@ -26,13 +26,15 @@ const MAX_TIMESTAMP_LEN: usize = 30;
 const USUAL_LEN: usize = 512;
 
 /// An answer of 200 with this body, which caches must not keep.
-pub(crate) fn ok(body: &impl Serialize) -> Result<HttpResponse, Error> {
+pub(crate) fn ok(body: &impl Serialize) -> HttpResponse {
     let mut json = Vec::with_capacity(USUAL_LEN);
-    serde_json::to_writer(&mut json, body).map_err(ErrorInternalServerError)?;
-    Ok(HttpResponse::Ok()
-        .insert_header(ContentType::json())
-        .insert_header((CACHE_CONTROL, NO_STORE))
-        .body(json))
+    match serde_json::to_writer(&mut json, body) {
+        Ok(()) => HttpResponse::Ok()
+            .insert_header(ContentType::json())
+            .insert_header((CACHE_CONTROL, NO_STORE))
+            .body(json),
+        Err(error) => HttpResponse::from_error(ErrorInternalServerError(error)),
+    }
 }
 
 /// The answer to `POST /v1/sessions`; names of RFC 6749, section 5.1.

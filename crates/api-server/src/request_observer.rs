@@ -64,8 +64,8 @@ pub(crate) async fn observe(
         Ok(()) => {
             // The last resort for what should not happen: a panic is one failed request, and not
             // a connection that breaks without a word.
-            let served =
-                AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind();
+            let served = async { next.call(request).await }.instrument(span.clone());
+            let served = AssertUnwindSafe(served).catch_unwind();
             match served.await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
@@ -195,5 +195,41 @@ fn method_label(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use actix_web::{
+        App,
+        dev::Service,
+        middleware::from_fn,
+        test::{TestRequest, init_service},
+    };
+
+    use super::*;
+
+    /// A middleware does some of its work before it gives a future.
+    #[actix_web::test]
+    async fn a_panic_before_there_is_anything_to_wait_for_is_one_failed_request() {
+        let app = App::new()
+            .app_data(Data::new(Arc::new(Lifecycle::new())))
+            .app_data(Data::new(ApiSettings::default()))
+            .wrap_fn(|request, _| -> Ready<Result<ServiceResponse, Error>> {
+                match request.path() {
+                    "/panics" => panic!("a bug"),
+                    _ => ready(Ok(request.into_response(actix_web::HttpResponse::Ok()))),
+                }
+            })
+            .wrap(from_fn(observe));
+        let app = init_service(app).await;
+        let ask = |path| app.call(TestRequest::with_uri(path).to_request());
+        let failed = ask("/panics").await.unwrap_err();
+        let failed = failed.as_response_error().error_response();
+        assert_eq!(failed.status(), INTERNAL_SERVER_ERROR);
+        assert!(failed.headers().contains_key(REQUEST_ID_HEADER));
+        assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
     }
 }

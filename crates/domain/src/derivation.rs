@@ -70,10 +70,8 @@ impl<'a> TokenDerivation<'a> {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(label);
         context.update(&[1]);
-        let mut block = Zeroizing::new([0; BLOCK_LEN]);
-        block.copy_from_slice(context.sign().as_ref());
         let mut value = [0; N];
-        value.copy_from_slice(&block[..N]);
+        value.copy_from_slice(&context.sign().as_ref()[..N]);
         value
     }
 }

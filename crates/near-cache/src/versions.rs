@@ -8,8 +8,8 @@ use std::{
 use arrayvec::ArrayVec;
 use tee_session_domain::StoreKey;
 
-/// More places than sessions, up to a million of them: a change to one seldom makes a copy of another unusable, which costs
-/// that one a reading and no more.
+/// So many more places than sessions, while these are a million at most: a change to one seldom makes
+/// a copy of another unusable, which costs that one a reading and no more.
 const PLACES_PER_ENTRY: usize = 4;
 
 const MIN_PLACES: usize = 1_024;

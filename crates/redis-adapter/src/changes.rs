@@ -41,7 +41,8 @@ pub struct RedisChanges {
 }
 
 impl RedisChanges {
-    /// Begins to tell `listener` of changes, on the current tokio runtime and without waiting for
+    /// Begins to tell `listener` of changes at one server, or at whichever the sentinels name (not in
+    /// a cluster: see [`RedisSettings::telling_changes`]), on the current tokio runtime and without waiting for
     /// Redis. It hears [`ChangeListener::told`] four times in `max_silence`; if Redis falls silent
     /// for that long it hears [`ChangeListener::lost`].
     ///

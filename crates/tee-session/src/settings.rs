@@ -54,7 +54,7 @@ impl Settings {
             problems: Vec::new(),
         };
         let api = reader.api_settings();
-        let redis = reader.redis_settings();
+        let redis = reader.redis_settings(api.near_cache.is_some());
         let settings = Self {
             api: ApiSettings {
                 store: if redis.is_some() {
@@ -174,7 +174,7 @@ impl Reader<'_> {
         Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000))
     }
 
-    fn redis_settings(&mut self) -> Option<RedisSettings> {
+    fn redis_settings(&mut self, tells_changes: bool) -> Option<RedisSettings> {
         let format: StorageFormat = self.by_name("storage_format");
         let accept_plain = self.switch("accept_plain");
         let tls = self.redis_tls();
@@ -194,7 +194,7 @@ impl Reader<'_> {
         if accept_plain {
             settings = self.or_problem("accept_plain", settings?.accepting_plain());
         }
-        if self.sources.text("near_cache") == "true" {
+        if tells_changes {
             settings = self.or_problem("near_cache", settings?.telling_changes());
         }
         settings

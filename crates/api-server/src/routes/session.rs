@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// `GET`: the session; it slides.
-pub(super) async fn show(current: CurrentSession) -> Result<HttpResponse, actix_web::Error> {
+pub(super) async fn show(current: CurrentSession) -> HttpResponse {
     body::ok(&SessionBody::new(&current))
 }
 
@@ -40,7 +40,5 @@ pub(super) async fn ttl<R: SessionRepository>(
         .ttl(&token.0)
         .await?
         .ok_or(AuthError::InvalidToken)?;
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(TtlBody::from(ttl)))
+    Ok(body::ok(&TtlBody::from(ttl)))
 }

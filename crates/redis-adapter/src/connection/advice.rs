@@ -4,10 +4,10 @@ use std::sync::Once;
 
 use fred::{
     interfaces::ClientLike,
-    types::{ClusterHash, CustomCommand},
+    types::{ClusterHash, CustomCommand, InfoKind},
 };
 
-use super::LiveClient;
+use super::{LiveClient, client::info};
 
 const EVICTS: &str = "Redis may evict sessions when its memory is full, which logs people out \
      without a word: set maxmemory-policy to noeviction";
@@ -25,13 +25,13 @@ pub(super) async fn give(client: &LiveClient, is_cluster_node: bool) {
     static EVICTS_TOLD: Once = Once::new();
     static FORGETS_TOLD: Once = Once::new();
 
-    if let Some(policy) = setting(client, "maxmemory_policy:", "memory").await
+    if let Some(policy) = setting(client, "maxmemory_policy:", InfoKind::Memory).await
         && policy != "noeviction"
     {
         EVICTS_TOLD.call_once(|| tracing::warn!("{EVICTS}"));
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
-    if is_off(setting(client, "aof_enabled:", "persistence").await)
+    if is_off(setting(client, "aof_enabled:", InfoKind::Persistence).await)
         && parameter(client, "save")
             .await
             .is_some_and(|saves| saves.is_empty())
@@ -50,12 +50,8 @@ pub(super) async fn give(client: &LiveClient, is_cluster_node: bool) {
 }
 
 /// The value of a line of INFO; `None` when it may not be asked for, or is not there.
-async fn setting(client: &LiveClient, name: &str, section: &'static str) -> Option<String> {
-    let info = CustomCommand::new_static("INFO", ClusterHash::Random, false);
-    let info: String = client.custom(info, vec![section]).await.ok()?;
-    let mut lines = info.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name))?;
-    Some(value.trim().to_owned())
+async fn setting(client: &LiveClient, name: &str, section: InfoKind) -> Option<String> {
+    info(client, name, section).await.ok().flatten()
 }
 
 /// The value of a parameter; `None` when it may not be asked for.

@@ -72,13 +72,13 @@ pub(crate) async fn feed(
             () = stop_requested(&mut stopped) => return,
         };
         match attempt {
-            Ok((changes, established)) => {
+            Ok((changes, instance, established)) => {
                 let since = Instant::now();
                 let server = established.server.clone();
                 let another = until_another_primary(&mut sentinels, established.named);
                 let feed = Feed {
                     client: established.client,
-                    instance: established.instance,
+                    instance,
                     canary: format!("{KEY_PREFIX}-canary-{:016x}", fastrand::u64(..)).into(),
                     hearing: &hearing,
                 };
@@ -113,7 +113,7 @@ pub(crate) async fn feed(
 async fn begin(
     settings: &RedisSettings,
     sentinels: &mut Option<Sentinels>,
-) -> Result<(Receiver<Invalidation>, Established), FeedFault> {
+) -> Result<(Receiver<Invalidation>, StoreInstance, Established), FeedFault> {
     let established = establish(settings, sentinels).await?;
     let client = &established.client;
     // Before the first push can come.
@@ -122,16 +122,14 @@ async fn begin(
     let arguments = vec!["TRACKING", "ON", "BCAST", "PREFIX", KEY_PREFIX];
     let asked: Result<String, FredError> = client.custom(tracking, arguments).await;
     asked.map_err(|error| FeedFault::Tracking(RedisFault::new("CLIENT TRACKING", &error)))?;
-    if established.instance.is_none() {
-        return Err(FeedFault::Nameless);
-    }
-    Ok((changes, established))
+    let instance = established.instance.ok_or(FeedFault::Nameless)?;
+    Ok((changes, instance, established))
 }
 
 /// One connection's telling.
 struct Feed<'a> {
     client: LiveClient,
-    instance: Option<StoreInstance>,
+    instance: StoreInstance,
     canary: Key,
     hearing: &'a Hearing,
 }
@@ -151,20 +149,17 @@ impl Feed<'_> {
             let mut flying = pin!(self.fly(returned.subscribe()));
             let mut another = pin!(another);
             tokio::select! {
-                ended = &mut task.0 => FeedEnd::Connection(End::of(ended)),
-                () = stop_requested(stopped) => FeedEnd::Closed,
-                () = &mut another => FeedEnd::Connection(End::Replaced),
-                end = &mut passing_on => end,
-                end = &mut flying => end,
+                ended = &mut task.0 => Some(FeedEnd::Connection(End::of(ended))),
+                () = stop_requested(stopped) => None,
+                () = &mut another => Some(FeedEnd::Connection(End::Replaced)),
+                end = &mut passing_on => Some(end),
+                end = &mut flying => Some(end),
             }
         };
-        match end {
-            FeedEnd::Closed => FeedEnd::Stopped {
-                client: self.client,
-                task,
-            },
-            end => end,
-        }
+        end.unwrap_or(FeedEnd::Stopped {
+            client: self.client,
+            task,
+        })
     }
 
     /// Passes changes on, and counts the canaries that return.
@@ -222,16 +217,15 @@ impl Feed<'_> {
     }
 
     fn told(&self, asked: Instant) {
-        if let Some(instance) = self.instance {
-            self.hearing.listener.told(instance, asked.into_std());
-            let begins = self.hearing.state.send_if_modified(|state| {
-                let was_silent = *state != FeedState::Telling;
-                *state = FeedState::Telling;
-                was_silent
-            });
-            if begins {
-                tracing::info!("Redis tells of changes");
-            }
+        let listener = &self.hearing.listener;
+        listener.told(self.instance, asked.into_std());
+        let begins = self.hearing.state.send_if_modified(|state| {
+            let was_silent = *state != FeedState::Telling;
+            *state = FeedState::Telling;
+            was_silent
+        });
+        if begins {
+            tracing::info!("Redis tells of changes");
         }
     }
 
@@ -250,8 +244,6 @@ impl Feed<'_> {
 
 /// How the telling on one connection ended.
 enum FeedEnd {
-    /// It is to be closed.
-    Closed,
     /// It is to be closed; the client still works.
     Stopped {
         client: LiveClient,
@@ -276,7 +268,7 @@ impl FeedEnd {
 impl fmt::Display for FeedEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed | Self::Stopped { .. } => f.write_str("closed"),
+            Self::Stopped { .. } => f.write_str("closed"),
             Self::Connection(end) => write!(f, "{end}"),
             Self::Lagging => f.write_str("changes came faster than they could be passed on"),
             Self::NoCanary => f.write_str("a change of its own was not told in time"),

@@ -114,17 +114,26 @@ async fn establish_with(
 /// The server's run id, which no other has, and it has not any more when it is started again; `None`
 /// when it may not be asked for.
 async fn instance(client: &LiveClient) -> Result<Option<StoreInstance>, ConnectFault> {
-    let info: Result<String, _> = client.info(Some(InfoKind::Server)).await;
-    let info = match info.map_err(|error| RedisFault::new("INFO", &error)) {
-        Ok(info) => info,
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => return Ok(None),
-        Err(fault) => return Err(ConnectFault::Redis(fault)),
+    let run_id = match info(client, "run_id:", InfoKind::Server).await {
+        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => None,
+        asked => asked.map_err(ConnectFault::Redis)?,
     };
-    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
-    let digits = run_id.and_then(|run_id| run_id.trim().get(..32));
+    let digits = run_id.as_deref().and_then(|run_id| run_id.get(..32));
     Ok(digits
         .and_then(|digits| u128::from_str_radix(digits, 16).ok())
         .map(StoreInstance))
+}
+
+/// The value of the line of INFO that begins with `name`, if there is one.
+pub(super) async fn info(
+    client: &LiveClient,
+    name: &str,
+    section: InfoKind,
+) -> Result<Option<String>, RedisFault> {
+    let info: Result<String, _> = client.info(Some(section)).await;
+    let info = info.map_err(|error| RedisFault::new("INFO", &error))?;
+    let value = info.lines().find_map(|line| line.strip_prefix(name));
+    Ok(value.map(|value| value.trim().to_owned()))
 }
 
 /// Connects, asks something, and leaves.
