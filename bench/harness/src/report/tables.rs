@@ -167,9 +167,15 @@ fn footprint(server: &ServerResult) -> String {
 
 /// How costs grow.
 pub(super) fn scale(scale: &Scale) -> String {
-    let mut text = "| sessions in Redis | server µs | Redis µs | requests/s | p99 µs |\n\
-                    |--:|--:|--:|--:|--:|\n"
-        .to_owned();
+    let mut text = format!("Measured on {}", scale.machine.date);
+    // It may be another one than the side-by-side run's.
+    if let Some((name, commit)) = scale.machine.versions.first() {
+        let _ = write!(text, " with {name} {commit}");
+    }
+    text.push_str(
+        ".\n\n| sessions in Redis | server µs | Redis µs | requests/s | p99 µs |\n\
+         |--:|--:|--:|--:|--:|\n",
+    );
     for cost in &scale.costs {
         let load = &cost.load;
         let _ = writeln!(
