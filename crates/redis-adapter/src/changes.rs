@@ -54,10 +54,8 @@ impl RedisChanges {
         max_silence: Duration,
         listener: Arc<dyn ChangeListener>,
     ) -> Self {
-        let mut settings = settings.clone();
+        let settings = settings.clone();
         let max_silence = max_silence.max(LEAST_SILENCE);
-        settings.tells_changes = true;
-        settings.is_feed = true;
         let (stop, stopped) = watch::channel(false);
         let (state, known) = watch::channel(FeedState::Silent);
         let hearing = Hearing {

@@ -1,9 +1,7 @@
 //! A cluster: the connections to each of its primaries, and the way of a key to its own.
 //!
-//! fred's own cluster client is not used: one primary that cannot be reached, or one slot on the
-//! move, ends its service for all keys (`tests/it/fred_facts.rs`). Here each primary has connections
-//! of its own, with a supervisor and a circuit breaker of their own, and redirections are ordinary
-//! answers.
+//! Each primary has connections of its own, with a supervisor and a circuit breaker of their own, so
+//! that one that is lost costs nobody else; redirections are ordinary answers.
 
 mod nodes;
 mod topology;
@@ -12,16 +10,16 @@ mod watch;
 
 use std::sync::Arc;
 
-use fred::{types::Key, util::redis_keyslot};
 use futures_util::future::join_all;
 use tee_session_domain::{RepositoryError, StoreClock};
 use tokio::sync::{Notify, watch as channel};
 
-use self::nodes::Nodes;
+use self::{nodes::Nodes, topology::hash_slot};
 use crate::{
     RedisFault, RedisSettings,
     address::Address,
     pool::{Call, Via},
+    record::Key,
 };
 
 /// A call follows so many redirections. One is usual while slots move, two when they move on.
@@ -74,7 +72,7 @@ impl Cluster {
     where
         F: Future<Output = Result<T, RepositoryError>>,
     {
-        let found = self.shared.nodes.of_slot(redis_keyslot(key.as_bytes()));
+        let found = self.shared.nodes.of_slot(hash_slot(key));
         let Some(mut node) = found else {
             self.shared.trouble.notify_one();
             let command = call.command;
@@ -136,7 +134,7 @@ impl Cluster {
     /// Whether the primary of `key` is away, and others are not.
     pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
         let nodes = &self.shared.nodes;
-        let own = nodes.of_slot(redis_keyslot(key.as_bytes()));
+        let own = nodes.of_slot(hash_slot(key));
         !own.is_some_and(|node| node.pool.serves())
             && nodes
                 .routes()

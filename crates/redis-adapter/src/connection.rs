@@ -1,29 +1,31 @@
-//! One connection to Redis that owns its whole life. Nothing outside this module knows how
-//! fred's clients live and die.
+//! One connection to Redis that owns its whole life: nothing outside this module knows how
+//! connections are made and how they end.
 
 mod advice;
 mod breaker;
 mod change_feed;
 mod client;
+mod driver;
+mod establish;
+mod resp;
 mod sentinels;
+mod stream;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use fred::clients::{Client, WithOptions};
 use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::sync::{Notify, watch};
 
 use self::breaker::Breaker;
 pub(crate) use self::{
     change_feed::{FeedState, Hearing, feed},
-    client::{PROBE_KEY, ask, ask_once, probe_write},
+    client::{Asking, Client, Command},
+    establish::{PROBE_NAME, ask_once},
+    resp::Reply,
 };
 use crate::{RedisFault, RedisSettings};
-
-/// The client that commands go through; it carries the options that bound them.
-pub(crate) type LiveClient = WithOptions<Client>;
 
 /// Bounds the farewell to Redis; a hung one must not hold up a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -43,8 +45,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Shared {
     settings: RedisSettings,
-    client: ArcSwapOption<LiveClient>,
-    /// The server that the client is connected to, if that was to be found out.
+    client: ArcSwapOption<Client>,
+    /// The server that the client is connected to, if it told its name.
     instance: ArcSwapOption<StoreInstance>,
     breaker: Breaker,
     /// An answer came that fits no question of its kind: no later answer can be trusted.
@@ -87,7 +89,7 @@ impl Connection {
     }
 
     /// The client, if there is one that works.
-    pub(crate) fn client(&self, command: &'static str) -> Result<Arc<LiveClient>, RedisFault> {
+    pub(crate) fn client(&self, command: &'static str) -> Result<Arc<Client>, RedisFault> {
         if self.shared.breaker.is_open() {
             return Err(RedisFault::CircuitOpen { command });
         }
@@ -98,14 +100,14 @@ impl Connection {
     pub(crate) fn client_to_probe(
         &self,
         command: &'static str,
-    ) -> Result<Arc<LiveClient>, RedisFault> {
+    ) -> Result<Arc<Client>, RedisFault> {
         self.shared
             .client
             .load_full()
             .ok_or(RedisFault::NotConnected { command })
     }
 
-    /// The server that commands go to, if there is one, and if settings say that it is to be known.
+    /// The server that commands go to, if there is one that told its name.
     pub(crate) fn instance(&self) -> Option<StoreInstance> {
         self.shared.instance.load().as_deref().copied()
     }

@@ -1,6 +1,5 @@
 //! What Redis or the way to it did wrong, classified in one place.
 
-use fred::error::{Error as FredError, ErrorKind};
 use tee_session_domain::RepositoryError;
 use thiserror::Error;
 
@@ -54,6 +53,14 @@ pub enum RedisFault {
         /// Only this time, after ASKING: the key's hash slot is on its way there.
         is_ask: bool,
     },
+    /// Redis answered with a text that is longer than any session's record.
+    #[error("{command} got {length} bytes from Redis, which is more than any record has")]
+    TooLong {
+        /// The command.
+        command: &'static str,
+        /// Of the text, in bytes.
+        length: usize,
+    },
     /// Redis answered with something that the command does not answer with.
     #[error("{command} got an answer of an unexpected type from Redis")]
     Unexpected {
@@ -63,33 +70,17 @@ pub enum RedisFault {
 }
 
 impl RedisFault {
-    pub(crate) fn new(command: &'static str, error: &FredError) -> Self {
-        if let Some((to, is_ask)) = redirection(error.details()) {
-            return Self::Redirected {
+    /// Redis refused `command` with an error of this text.
+    pub(crate) fn refusal(command: &'static str, text: &str) -> Self {
+        match redirection(text) {
+            Some((to, is_ask)) => Self::Redirected {
                 command,
                 to,
                 is_ask,
-            };
-        }
-        if let Some(code) = reply_code(error.details()) {
-            return Self::Refused {
-                command,
-                code: code.to_owned(),
-            };
-        }
-        match error.kind() {
-            ErrorKind::Timeout => Self::TimedOut { command },
-            ErrorKind::Canceled => Self::NotConnected { command },
-            ErrorKind::IO | ErrorKind::Tls => Self::Disconnected {
-                command,
-                reason: error.details().to_owned(),
             },
-            ErrorKind::Parse | ErrorKind::NotFound | ErrorKind::InvalidArgument => {
-                Self::Unexpected { command }
-            }
-            kind => Self::Disconnected {
+            None => Self::Refused {
                 command,
-                reason: kind.to_str().to_owned(),
+                code: code_of(text).to_owned(),
             },
         }
     }
@@ -107,6 +98,7 @@ impl RedisFault {
 impl From<RedisFault> for RepositoryError {
     fn from(fault: RedisFault) -> Self {
         match &fault {
+            RedisFault::TooLong { .. } => Self::corrupt(fault),
             RedisFault::Refused { code, .. } if code == "WRONGTYPE" => Self::corrupt(fault),
             RedisFault::Refused { code, .. } if code == "OOM" => Self::full(fault),
             _ => Self::unavailable(fault),
@@ -126,11 +118,11 @@ fn redirection(details: &str) -> Option<(String, bool)> {
     Some((to.to_owned(), is_ask))
 }
 
-/// The code that begins an error reply: a word of capital letters.
-fn reply_code(details: &str) -> Option<&str> {
-    let word = details.split_whitespace().next()?;
+/// The code that begins an error reply: a word of capital letters. Anything else is not repeated.
+fn code_of(text: &str) -> &str {
+    let word = text.split_whitespace().next().unwrap_or_default();
     let is_code = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    is_code.then_some(word)
+    if is_code { word } else { "an error without a code" }
 }
 
 /// What is stored under a session's key is no session.
@@ -166,31 +158,22 @@ mod tests {
 
     use super::*;
 
-    fn classified(kind: ErrorKind, details: &'static str) -> RepositoryError {
-        RedisFault::new("GET", &FredError::new(kind, details)).into()
+    fn refused(text: &str) -> RepositoryError {
+        RedisFault::refusal("GET", text).into()
     }
 
     #[rstest]
-    #[case::readonly(
-        ErrorKind::Unknown,
-        "READONLY You can't write against a read only replica."
-    )]
-    #[case::loading(ErrorKind::Unknown, "LOADING Redis is loading the dataset in memory")]
-    #[case::noperm(ErrorKind::Unknown, "NOPERM this user has no permissions")]
-    #[case::misconf(
-        ErrorKind::Unknown,
-        "MISCONF Redis is configured to save RDB snapshots"
-    )]
-    #[case::noauth(ErrorKind::Auth, "NOAUTH Authentication required.")]
-    #[case::clusterdown(ErrorKind::Cluster, "CLUSTERDOWN The cluster is down")]
-    #[case::unknown_command(ErrorKind::Unknown, "ERR unknown command")]
-    #[case::timeout(ErrorKind::Timeout, "Request timed out.")]
-    #[case::canceled(ErrorKind::Canceled, "Connection closed unexpectedly.")]
-    #[case::io(ErrorKind::IO, "Os { code: 104 }")]
-    #[case::protocol(ErrorKind::Protocol, "bad frame")]
-    #[case::parse(ErrorKind::Parse, "Could not convert to bytes.")]
-    fn what_cannot_be_known_is_unavailable(#[case] kind: ErrorKind, #[case] details: &'static str) {
-        let error = classified(kind, details);
+    #[case::readonly("READONLY You can't write against a read only replica.")]
+    #[case::loading("LOADING Redis is loading the dataset in memory")]
+    #[case::noperm("NOPERM this user has no permissions")]
+    #[case::misconf("MISCONF Redis is configured to save RDB snapshots")]
+    #[case::noauth("NOAUTH Authentication required.")]
+    #[case::clusterdown("CLUSTERDOWN The cluster is down")]
+    #[case::unknown_command("ERR unknown command")]
+    #[case::no_code("something else")]
+    #[case::nothing("")]
+    fn what_cannot_be_known_is_unavailable(#[case] text: &str) {
+        let error = refused(text);
         assert!(
             matches!(error, RepositoryError::Unavailable { .. }),
             "{error:?}"
@@ -199,29 +182,43 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_full() {
-        let error = classified(
-            ErrorKind::Unknown,
-            "OOM command not allowed when used memory > x",
-        );
+        let error = refused("OOM command not allowed when used memory > x");
         assert!(matches!(error, RepositoryError::Full { .. }), "{error:?}");
     }
 
-    #[test]
-    fn a_foreign_type_is_corrupt() {
-        let error = classified(
-            ErrorKind::InvalidArgument,
-            "WRONGTYPE Operation against a key",
-        );
+    #[rstest]
+    #[case::type_of_another(RedisFault::refusal("GET", "WRONGTYPE Operation against a key"))]
+    #[case::longer_than_any_record(RedisFault::TooLong { command: "GET", length: 2_000_000 })]
+    fn what_no_session_can_be_is_corrupt(#[case] fault: RedisFault) {
+        let error = RepositoryError::from(fault);
         assert!(
             matches!(error, RepositoryError::Corrupt { .. }),
             "{error:?}"
         );
     }
 
-    #[test]
-    fn a_reply_that_repeats_its_arguments_is_cut_to_its_code() {
-        let details = "ERR unknown command 'GETX', with args beginning with: 'session:s3cret'";
-        let fault = RedisFault::new("GET", &FredError::new(ErrorKind::Unknown, details));
-        assert_eq!(fault.to_string(), "GET was refused by Redis: ERR");
+    #[rstest]
+    #[case::moved("MOVED 3999 127.0.0.1:6381", "127.0.0.1:6381", false)]
+    #[case::ask("ASK 3999 :6381", ":6381", true)]
+    fn redirections_tell_where_to(#[case] text: &str, #[case] to: &str, #[case] is_ask: bool) {
+        let expected = RedisFault::Redirected {
+            command: "GET",
+            to: to.to_owned(),
+            is_ask,
+        };
+        assert_eq!(RedisFault::refusal("GET", text), expected);
+    }
+
+    #[rstest]
+    #[case::arguments(
+        "ERR unknown command 'GETX', with args beginning with: 'session:s3cret'",
+        "GET was refused by Redis: ERR"
+    )]
+    #[case::no_code("s3cret", "GET was refused by Redis: an error without a code")]
+    fn a_reply_that_repeats_its_arguments_is_cut_to_its_code(
+        #[case] text: &str,
+        #[case] shown: &str,
+    ) {
+        assert_eq!(RedisFault::refusal("GET", text).to_string(), shown);
     }
 }

@@ -2,7 +2,6 @@
 //! change at any time.
 #![doc(hidden)]
 
-use bytes::Bytes;
 use tee_session_domain::{Session, SessionToken};
 
 use crate::{
@@ -22,7 +21,7 @@ impl Place {
 
     /// The value that stands for `session` there.
     #[must_use]
-    pub fn encode(&self, session: &Session) -> Bytes {
+    pub fn encode(&self, session: &Session) -> Vec<u8> {
         self.0.encode(session)
     }
 
@@ -41,7 +40,7 @@ pub fn decode_plain(value: &[u8]) -> Option<Session> {
 
 /// The plain record of a session.
 #[must_use]
-pub fn encode_plain(session: &Session) -> Bytes {
+pub fn encode_plain(session: &Session) -> Vec<u8> {
     plain::encode(session)
 }
 
@@ -53,12 +52,12 @@ pub fn open_sealed(token: &SessionToken, value: &[u8]) -> Option<Session> {
 
 /// A sealed record of a session.
 #[must_use]
-pub fn seal(token: &SessionToken, session: &Session) -> Bytes {
+pub fn seal(token: &SessionToken, session: &Session) -> Vec<u8> {
     Sealer::new(token).seal(session)
 }
 
 /// A sealed record of whatever content.
 #[must_use]
-pub fn seal_content(token: &SessionToken, content: &[u8]) -> Bytes {
+pub fn seal_content(token: &SessionToken, content: &[u8]) -> Vec<u8> {
     Sealer::new(token).seal_content(content.to_vec())
 }

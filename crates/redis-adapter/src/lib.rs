@@ -5,6 +5,7 @@ mod backoff;
 mod changes;
 mod cluster;
 mod connection;
+mod deployment;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -1,21 +1,17 @@
 //! Connections to one server, and how a call goes through one of them.
 
-use std::{
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use fred::error::Error as FredError;
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     RedisFault, RedisSettings,
-    connection::{Connection, LiveClient, ask},
+    connection::{Asking, Client, Command, Connection, Reply},
 };
 
 /// At least one connection to the server that its settings name. Clones share them.
@@ -37,7 +33,7 @@ impl Pool {
     }
 
     /// Makes a call through the next connection in turn, or another one if that is down or silent.
-    /// The whole call, which may take several round trips, ends at its deadline.
+    /// Nothing that `send` asks is waited for beyond the call's deadline.
     pub(crate) async fn call<T, F>(
         &self,
         call: Call,
@@ -52,15 +48,11 @@ impl Pool {
         } else {
             connection.client(call.command)?
         };
-        let is_asking = call.is_asking;
-        let answer = pin!(send(Via { client, is_asking }));
-        let answered = timeout_at(call.deadline, answer).await;
-        let result = answered.unwrap_or_else(|_| {
-            Err(RedisFault::TimedOut {
-                command: call.command,
-            }
-            .into())
-        });
+        let asking = Asking {
+            until: call.deadline,
+            after_asking: call.is_asking,
+        };
+        let result = send(Via { client, asking }).await;
         connection.note(&result);
         result
     }
@@ -138,30 +130,19 @@ impl Call {
     }
 }
 
-/// What commands go through.
+/// What commands go through, and how long they may take.
 #[derive(Clone)]
 pub(crate) struct Via {
-    pub(crate) client: Arc<LiveClient>,
-    is_asking: bool,
+    client: Arc<Client>,
+    asking: Asking,
 }
 
 impl Via {
-    /// Sends `command`, after ASKING where the server wants to hear that. Both are handed to the
-    /// client in one poll: on a runtime of one thread nothing comes between them. Threads that share
-    /// a pool may come between: then this command is redirected once more.
-    ///
-    /// `command` is pinned by the caller: an async function that owned it would hold it twice.
-    pub(crate) async fn send<T>(
+    /// Sends `commands` at once, and waits for the reply to each.
+    pub(crate) fn ask<const N: usize>(
         &self,
-        name: &'static str,
-        command: Pin<&mut impl Future<Output = Result<T, FredError>>>,
-    ) -> Result<T, RedisFault> {
-        let answer = if self.is_asking {
-            let (asked, answer) = join(Box::pin(ask(&self.client)), command).await;
-            asked.and(answer)
-        } else {
-            command.await
-        };
-        answer.map_err(|error| RedisFault::new(name, &error))
+        commands: [Command<'_>; N],
+    ) -> impl Future<Output = Result<[Reply; N], RedisFault>> + Send + use<N> {
+        self.client.ask(self.asking, commands)
     }
 }

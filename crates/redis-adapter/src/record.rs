@@ -3,10 +3,12 @@
 pub(crate) mod plain;
 pub(crate) mod sealed;
 
-use std::str::FromStr;
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
-use bytes::Bytes;
-use fred::types::Key;
+use arrayvec::ArrayString;
 use tee_session_domain::{RepositoryError, Session, SessionToken};
 use thiserror::Error;
 
@@ -53,6 +55,35 @@ impl FromStr for StorageFormat {
 #[error("the storage format must be sealed or plain")]
 pub struct UnknownStorageFormat;
 
+/// Where a record stands in Redis. Its text is short, and it is made for each call: it lives where it
+/// is used, without memory of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(ArrayString<MAX_KEY_LEN>);
+
+/// [`KEY_PREFIX`] and a token of the longer kind.
+const MAX_KEY_LEN: usize = KEY_PREFIX.len() + 43;
+
+/// It may hold a token.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+impl Key {
+    /// The key whose text is the prefix of all and `name`, which is no longer than a token.
+    pub(crate) fn named(name: impl fmt::Display) -> Self {
+        let mut key = ArrayString::new();
+        #[expect(clippy::expect_used, reason = "tokens, ids and probes have that place")]
+        write!(key, "{KEY_PREFIX}{name}").expect("a name no longer than a token");
+        Self(key)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// Where a session stands in one format, and what reads and writes it there.
 pub(crate) enum Slot {
     Sealed(sealed::Sealer),
@@ -76,7 +107,7 @@ impl Slot {
     }
 
     /// The value that stands for `session`.
-    pub(crate) fn encode(&self, session: &Session) -> Bytes {
+    pub(crate) fn encode(&self, session: &Session) -> Vec<u8> {
         match self {
             Self::Sealed(sealer) => sealer.seal(session),
             Self::Plain(_) => plain::encode(session),
@@ -167,7 +198,7 @@ mod tests {
             byte in 1..=255_u8,
         ) {
             for slot in slots() {
-                let mut value = slot.encode(&session).to_vec();
+                let mut value = slot.encode(&session);
                 let position = position.index(value.len());
                 value[position] ^= byte;
                 let read = slot.decode(&value);

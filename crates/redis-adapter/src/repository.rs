@@ -5,7 +5,7 @@ mod migration;
 
 use std::{sync::Arc, time::Duration};
 
-use fred::types::Key;
+use arrayvec::ArrayVec;
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
     StoreClock, StoreInstance, StoreKey,
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     RedisSettings, StorageFormat,
     pool::{Call, Via},
-    record::Slot,
+    record::{Key, Slot},
     servers::Servers,
 };
 
@@ -118,11 +118,9 @@ impl RedisRepository {
     }
 
     async fn delete(&self, slots: &[&Slot], call: Call) -> Result<bool, RepositoryError> {
-        let keys = || slots.iter().map(|slot| slot.key().clone()).collect();
-        let delete = |via: Via| {
-            let keys = keys();
-            async move { commands::delete(&via, keys).await }
-        };
+        let keys: ArrayVec<&[u8], 2> = slots.iter().map(|slot| slot.key().as_bytes()).collect();
+        let keys = keys.as_slice();
+        let delete = |via: Via| async move { commands::delete(&via, keys).await };
         self.servers.call(slots[0].key(), call, delete).await
     }
 
@@ -157,8 +155,7 @@ enum Places {
     },
 }
 
-// fred's futures are large (7 KB a command): what is rarely awaited is boxed, so that it does
-// not make every call larger.
+// What is rarely awaited is boxed, so that it does not make every call larger.
 impl SessionRepository for RedisRepository {
     async fn insert(
         &self,

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fred::types::Key;
 use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::time::timeout;
 
 use crate::{
     RedisFault, RedisSettings,
     cluster::Cluster,
-    connection::PROBE_KEY,
+    connection::PROBE_NAME,
     pool::{Call, Pool, Via},
+    record::Key,
 };
 
 /// Where calls go. Clones share the connections.
@@ -60,7 +60,7 @@ impl Servers {
     {
         match self {
             Self::One(pool) => {
-                let send = |via| send(via, Key::from_static_str(PROBE_KEY));
+                let send = |via| send(via, Key::named(PROBE_NAME));
                 pool.call(call.probe(), send).await
             }
             Self::Cluster(cluster) => cluster.probe(call, send).await,

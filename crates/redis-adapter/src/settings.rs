@@ -2,24 +2,23 @@
 
 use std::{fmt, time::Duration};
 
-use fred::{
-    error::{Error as FredError, ErrorKind},
-    types::config::{Config, Server, ServerConfig},
-};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
-use crate::{RedisTls, RedisTlsError, StorageFormat, address::Address};
+use crate::{
+    RedisTls, RedisTlsError, StorageFormat,
+    address::Address,
+    deployment::{Credentials, Deployment, Kind, Parts, Server},
+};
 
-/// URL schemes: what each stands for is in the crate's README.
-const SCHEMES: [&str; 7] = [
-    "redis",
-    "rediss",
-    "redis-cluster",
-    "rediss-cluster",
-    "redis-sentinel",
-    "rediss-sentinel",
-    "redis+unix",
+/// URL schemes, what each stands for (more is in the crate's README), and whether that is over TLS.
+const SCHEMES: [(&str, Kind, bool); 7] = [
+    ("redis", Kind::One, false),
+    ("rediss", Kind::One, true),
+    ("redis-cluster", Kind::Cluster, false),
+    ("rediss-cluster", Kind::Cluster, true),
+    ("redis-sentinel", Kind::Sentinel, false),
+    ("rediss-sentinel", Kind::Sentinel, true),
+    ("redis+unix", Kind::Unix, false),
 ];
 
 /// Where Redis is, how long to wait for it, and what is written to it.
@@ -36,7 +35,10 @@ const SCHEMES: [&str; 7] = [
 /// ```
 #[derive(Clone)]
 pub struct RedisSettings {
-    pub(crate) server: Config,
+    pub(crate) deployment: Deployment,
+    pub(crate) credentials: Credentials,
+    /// `None`: the first one.
+    pub(crate) database: Option<u16>,
     /// `None`: no TLS.
     pub(crate) tls: Option<RedisTls>,
     pub(crate) command_timeout: Duration,
@@ -44,10 +46,6 @@ pub struct RedisSettings {
     pub(crate) accept_plain: bool,
     /// It keeps a part of the keys, and says so when it is asked for another.
     pub(crate) is_cluster_node: bool,
-    /// Connections find out to which server they lead.
-    pub(crate) tells_changes: bool,
-    /// It is for the connection on which changes are told.
-    pub(crate) is_feed: bool,
 }
 
 impl RedisSettings {
@@ -60,30 +58,25 @@ impl RedisSettings {
     /// # Errors
     /// When `url` has another scheme, or misses a part that its form needs.
     pub fn new(url: &str) -> Result<Self, RedisSettingsError> {
-        let scheme = url
-            .split("://")
-            .next()
-            .filter(|scheme| scheme.len() < url.len());
-        if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
-            return Err(RedisSettingsError::Scheme);
-        }
-        // fred would make a TLS client of its own here, with nobody to trust but the machine's
-        // roots.
-        let without_tls = url.strip_prefix("rediss");
-        let without_tls = without_tls.map(|rest| Zeroizing::new(format!("redis{rest}")));
-        let server = Config::from_url(without_tls.as_ref().map_or(url, |url| url.as_str()));
-        let server = server.map_err(|error| RedisSettingsError::Form {
-            reason: form_reason(&error),
-        })?;
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        let (_, kind, is_tls) = SCHEMES
+            .into_iter()
+            .find(|(name, ..)| scheme == Some(name))
+            .ok_or(RedisSettingsError::Scheme)?;
+        let Parts {
+            deployment,
+            credentials,
+            database,
+        } = Parts::of(kind, url)?;
         Ok(Self {
-            server,
-            tls: without_tls.map(|_| RedisTls::default()),
+            deployment,
+            credentials,
+            database,
+            tls: is_tls.then(RedisTls::default),
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
             storage_format: StorageFormat::default(),
             accept_plain: false,
             is_cluster_node: false,
-            tells_changes: false,
-            is_feed: false,
         })
     }
 
@@ -132,42 +125,41 @@ impl RedisSettings {
     ///
     /// # Errors
     /// With a cluster: each of its servers tells of its own keys only, and keys move between them.
-    pub fn telling_changes(mut self) -> Result<Self, RedisSettingsError> {
+    pub fn telling_changes(self) -> Result<Self, RedisSettingsError> {
         if self.is_clustered() {
             return Err(RedisSettingsError::ChangesInCluster);
         }
-        self.tells_changes = true;
         Ok(self)
     }
 
     pub(crate) fn is_clustered(&self) -> bool {
-        self.server.server.is_clustered()
+        matches!(self.deployment, Deployment::Cluster(_))
     }
 
     /// Whom it leads to, for the log: never with a password.
     pub(crate) fn server_name(&self) -> String {
-        match &self.server.server {
-            ServerConfig::Centralized { server } => format!("{}:{}", server.host, server.port),
-            ServerConfig::Unix { path } => path.display().to_string(),
-            ServerConfig::Sentinel { service_name, .. } => service_name.clone(),
-            ServerConfig::Clustered { .. } => "cluster".to_owned(),
+        match &self.deployment {
+            Deployment::One(Server::Tcp(address)) => address.to_string(),
+            Deployment::One(Server::Unix(path)) => path.display().to_string(),
+            Deployment::Sentinel { service, .. } => service.clone(),
+            Deployment::Cluster(_) => "cluster".to_owned(),
         }
     }
 
     /// The same for one server of a cluster.
     pub(crate) fn for_cluster_node(&self, address: &Address) -> Self {
-        let mut node = self.for_server(address);
-        node.is_cluster_node = true;
-        node
+        Self {
+            is_cluster_node: true,
+            ..self.for_server(address)
+        }
     }
 
     /// The same for one server of those that the URL leads to.
     pub(crate) fn for_server(&self, address: &Address) -> Self {
-        let mut one = self.clone();
-        one.server.server = ServerConfig::Centralized {
-            server: Server::new(address.host.as_str(), address.port),
-        };
-        one
+        Self {
+            deployment: Deployment::One(Server::Tcp(address.clone())),
+            ..self.clone()
+        }
     }
 }
 
@@ -185,11 +177,11 @@ impl fmt::Debug for RedisSettings {
 
 impl RedisSettings {
     fn kind(&self) -> &'static str {
-        match self.server.server {
-            ServerConfig::Centralized { .. } => "one server",
-            ServerConfig::Clustered { .. } => "cluster",
-            ServerConfig::Sentinel { .. } => "sentinel",
-            ServerConfig::Unix { .. } => "unix socket",
+        match self.deployment {
+            Deployment::One(Server::Tcp(_)) => "one server",
+            Deployment::One(Server::Unix(_)) => "unix socket",
+            Deployment::Sentinel { .. } => "sentinel",
+            Deployment::Cluster(_) => "cluster",
         }
     }
 }
@@ -199,7 +191,7 @@ impl RedisSettings {
 #[non_exhaustive]
 pub enum RedisSettingsError {
     /// Its scheme is none of those that are known.
-    #[error("the Redis URL must begin with one of {}", SCHEMES.map(|s| format!("{s}://")).join(", "))]
+    #[error("the Redis URL must begin with one of {}", SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", "))]
     Scheme,
     /// Plain records cannot be accepted in a cluster.
     #[error(
@@ -215,18 +207,6 @@ pub enum RedisSettingsError {
         /// Which.
         reason: &'static str,
     },
-}
-
-/// fred's own words repeat parts of the URL.
-fn form_reason(error: &FredError) -> &'static str {
-    let says = |words| error.details().contains(words);
-    match error.kind() {
-        ErrorKind::Config if says("cluster node") => "each node must be given as host:port",
-        ErrorKind::Config if says("sentinel service") => "sentinelServiceName is missing",
-        ErrorKind::Config if says("database") => "the database must be a number",
-        ErrorKind::Config if says("host") => "the host is missing",
-        _ => "it cannot be read as a URL",
-    }
 }
 
 #[cfg(test)]

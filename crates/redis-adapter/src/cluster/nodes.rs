@@ -7,12 +7,11 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use fred::{types::Key, util::redis_keyslot};
 use tee_session_domain::StoreClock;
 use tokio::{runtime::Handle, time::timeout_at};
 
-use super::topology::Topology;
-use crate::{RedisSettings, address::Address, connection::PROBE_KEY, pool::Pool};
+use super::topology::{Topology, hash_slot};
+use crate::{RedisSettings, address::Address, connection::PROBE_NAME, pool::Pool, record::Key};
 
 /// A server without slots keeps its connections for so long after a redirection led to it: it may
 /// be about to get its first ones.
@@ -197,12 +196,12 @@ impl Nodes {
 
 /// A key in one of the slots that `node` has in `ranges`.
 fn probe_key(ranges: &[Range], node: &Arc<Node>) -> Key {
-    let is_own = |key: &String| {
-        let slot = redis_keyslot(key.as_bytes());
+    let is_own = |key: &Key| {
+        let slot = hash_slot(key);
         ranges.iter().any(|range| {
             Arc::ptr_eq(&range.node, node) && (range.first..=range.last).contains(&slot)
         })
     };
-    let mut keys = (0_u32..).map(|n| format!("{PROBE_KEY}{n}"));
-    keys.find(is_own).unwrap_or_default().into()
+    let mut keys = (0_u32..).map(|n| Key::named(format_args!("{PROBE_NAME}{n}")));
+    keys.find(is_own).unwrap_or_else(|| Key::named(PROBE_NAME))
 }

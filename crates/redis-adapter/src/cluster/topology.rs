@@ -1,11 +1,17 @@
 //! Which server of a cluster keeps which hash slots.
 
-use fred::types::Value;
+use crc::{CRC_16_XMODEM, Crc};
 
-use crate::address::Address;
+use crate::{address::Address, connection::Reply, record::Key};
 
 /// There are so many hash slots.
 const HASH_SLOTS: u16 = 16_384;
+
+/// The slot of a key. (None of ours has braces, which would have only a part of it count.)
+pub(super) fn hash_slot(key: &Key) -> u16 {
+    const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+    CRC.checksum(key.as_bytes()) % HASH_SLOTS
+}
 
 /// A primary's part of the hash slots, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +40,7 @@ impl Topology {
     /// Reads the answer to CLUSTER SLOTS: ranges, each with its primary and then its replicas.
     /// `None` for anything else, and for no slots at all: a server that belongs to no cluster yet, or
     /// no more, says so.
-    pub(super) fn parse(answer: Value, asked: &str) -> Option<Self> {
+    pub(super) fn parse(answer: Reply, asked: &str) -> Option<Self> {
         let mut topology = Self::default();
         for range in list(answer)? {
             let mut parts = list(range)?.into_iter();
@@ -76,29 +82,29 @@ impl Topology {
     }
 }
 
-fn list(value: Value) -> Option<Vec<Value>> {
-    match value {
-        Value::Array(list) => Some(list),
+fn list(reply: Reply) -> Option<Vec<Reply>> {
+    match reply {
+        Reply::List(list) => Some(list),
         _ => None,
     }
 }
 
-fn slot(value: &Value) -> Option<u16> {
-    let slot = u16::try_from(value.as_i64()?).ok()?;
+fn slot(reply: &Reply) -> Option<u16> {
+    let slot = u16::try_from(reply.as_number()?).ok()?;
     (slot < HASH_SLOTS).then_some(slot)
 }
 
 /// `[host, port, ...]`; a server that does not know its own name says null or nothing.
-fn address(value: Value, asked: &str) -> Option<Address> {
-    let parts = list(value)?;
+fn address(reply: Reply, asked: &str) -> Option<Address> {
+    let parts = list(reply)?;
     let host = match parts.first()? {
-        Value::Null => String::new(),
-        host => host.as_string()?,
+        Reply::Null => "",
+        host => host.as_text()?,
     };
-    let port = u16::try_from(parts.get(1)?.as_i64()?).ok()?;
+    let port = u16::try_from(parts.get(1)?.as_number()?).ok()?;
     // What Redis says for a server whose name it is set to tell and was not told.
     let is_unknown = host.is_empty() || host == "?";
-    Some(Address::new(if is_unknown { asked } else { &host }, port))
+    Some(Address::new(if is_unknown { asked } else { host }, port))
 }
 
 #[cfg(test)]
@@ -107,23 +113,41 @@ mod tests {
 
     use super::*;
 
-    fn server(host: Value, port: i64) -> Value {
-        Value::Array(vec![host, port.into(), "id".into(), Value::Array(vec![])])
+    fn text(text: &str) -> Reply {
+        Reply::Bulk(text.into())
     }
 
-    fn range(first: i64, last: i64, servers: Vec<Value>) -> Value {
-        Value::Array([vec![first.into(), last.into()], servers].concat())
+    fn list(items: Vec<Reply>) -> Reply {
+        Reply::List(items)
+    }
+
+    fn server(host: Reply, port: i64) -> Reply {
+        list(vec![host, Reply::Integer(port), text("id"), list(vec![])])
+    }
+
+    fn range(first: i64, last: i64, servers: Vec<Reply>) -> Reply {
+        let ends = vec![Reply::Integer(first), Reply::Integer(last)];
+        list([ends, servers].concat())
     }
 
     fn at(host: &str, port: u16) -> Address {
         Address::new(host, port)
     }
 
+    /// Of the Redis Cluster specification, and as `CLUSTER KEYSLOT` says.
+    #[test]
+    fn slots_are_those_of_redis() {
+        const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+        assert_eq!(CRC.checksum(b"123456789"), 0x31c3);
+        let key = Key::named("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+        assert_eq!(hash_slot(&key), 1_575);
+    }
+
     #[test]
     fn ranges_are_read_in_the_order_of_their_slots_with_primaries_and_replicas() {
-        let answer = Value::Array(vec![
-            range(8_192, 16_383, vec![server("b".into(), 2)]),
-            range(0, 8_191, vec![server("a".into(), 1), server("c".into(), 3)]),
+        let answer = list(vec![
+            range(8_192, 16_383, vec![server(text("b"), 2)]),
+            range(0, 8_191, vec![server(text("a"), 1), server(text("c"), 3)]),
         ]);
         let topology = Topology::parse(answer, "asked").unwrap();
         let primaries: Vec<_> = topology.ranges.iter().map(|r| &r.primary).collect();
@@ -132,29 +156,29 @@ mod tests {
     }
 
     #[rstest]
-    #[case::null(Value::Null)]
-    #[case::empty("".into())]
-    #[case::not_told("?".into())]
-    fn a_server_that_does_not_know_its_name_is_where_it_was_asked(#[case] host: Value) {
-        let answer = Value::Array(vec![range(0, 1, vec![server(host, 7)])]);
+    #[case::null(Reply::Null)]
+    #[case::empty(text(""))]
+    #[case::not_told(text("?"))]
+    fn a_server_that_does_not_know_its_name_is_where_it_was_asked(#[case] host: Reply) {
+        let answer = list(vec![range(0, 1, vec![server(host, 7)])]);
         let topology = Topology::parse(answer, "asked").unwrap();
         assert_eq!(topology.ranges[0].primary, at("asked", 7));
     }
 
     #[rstest]
-    #[case::no_list("OK".into())]
-    #[case::no_ranges(Value::Array(vec![1.into()]))]
-    #[case::no_slots(Value::Array(vec![]))]
-    #[case::no_server(Value::Array(vec![range(0, 1, vec![])]))]
-    #[case::too_high(Value::Array(vec![range(0, 16_384, vec![server("a".into(), 1)])]))]
-    #[case::negative(Value::Array(vec![range(-1, 5, vec![server("a".into(), 1)])]))]
-    #[case::backwards(Value::Array(vec![range(5, 1, vec![server("a".into(), 1)])]))]
-    #[case::overlapping(Value::Array(vec![
-        range(0, 5, vec![server("a".into(), 1)]),
-        range(5, 9, vec![server("b".into(), 2)]),
+    #[case::no_list(text("OK"))]
+    #[case::no_ranges(list(vec![Reply::Integer(1)]))]
+    #[case::no_slots(list(vec![]))]
+    #[case::no_server(list(vec![range(0, 1, vec![])]))]
+    #[case::too_high(list(vec![range(0, 16_384, vec![server(text("a"), 1)])]))]
+    #[case::negative(list(vec![range(-1, 5, vec![server(text("a"), 1)])]))]
+    #[case::backwards(list(vec![range(5, 1, vec![server(text("a"), 1)])]))]
+    #[case::overlapping(list(vec![
+        range(0, 5, vec![server(text("a"), 1)]),
+        range(5, 9, vec![server(text("b"), 2)]),
     ]))]
-    #[case::no_port(Value::Array(vec![range(0, 5, vec![server("a".into(), 70_000)])]))]
-    fn what_is_no_topology_is_refused(#[case] answer: Value) {
+    #[case::no_port(list(vec![range(0, 5, vec![server(text("a"), 70_000)])]))]
+    fn what_is_no_topology_is_refused(#[case] answer: Reply) {
         assert_eq!(Topology::parse(answer, "asked"), None);
     }
 }

@@ -1,15 +1,10 @@
 //! What one server says of the cluster, and what follows from what several say.
 
-use fred::{
-    interfaces::ClientLike,
-    types::{ClusterHash, CustomCommand, Value},
-};
-use futures_util::future::join;
-
 use super::topology::Topology;
-use crate::{RedisFault, connection::LiveClient};
-
-const COMMAND: &str = "CLUSTER";
+use crate::{
+    RedisFault,
+    connection::{Command, Reply},
+};
 
 /// The cluster as one server sees it.
 #[derive(Debug, Clone)]
@@ -28,14 +23,27 @@ struct Standing {
 }
 
 impl View {
-    /// `None`: it belongs to no cluster, not yet or no more.
-    pub(super) async fn ask(client: &LiveClient, asked: &str) -> Result<Option<Self>, RedisFault> {
-        let command = || CustomCommand::new_static(COMMAND, ClusterHash::Random, false);
-        let slots = Box::pin(client.custom::<Value, _>(command(), vec!["SLOTS"]));
-        let info = Box::pin(client.custom::<String, _>(command(), vec!["INFO"]));
-        let (slots, info) = join(slots, info).await;
-        let slots = slots.map_err(|error| RedisFault::new(COMMAND, &error))?;
-        let standing = Standing::parse(&info.unwrap_or_default());
+    /// What is asked for it.
+    pub(super) const QUESTIONS: [Command<'static>; 2] = [
+        Command {
+            name: "CLUSTER SLOTS",
+            arguments: &[],
+        },
+        Command {
+            name: "CLUSTER INFO",
+            arguments: &[],
+        },
+    ];
+
+    /// What a server says to that, which was `asked` at this host. `None`: it belongs to no cluster,
+    /// not yet or no more.
+    pub(super) fn of(
+        [slots, info]: [Reply; 2],
+        asked: &str,
+    ) -> Result<Option<Self>, RedisFault> {
+        let [slots_name, info_name] = Self::QUESTIONS.map(|question| question.name);
+        let slots = slots.any(slots_name)?;
+        let standing = Standing::parse(&info.text(info_name).unwrap_or_default());
         Ok(Topology::parse(slots, asked).map(|topology| Self { topology, standing }))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fred::types::config::{Server, ServerConfig};
 use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, StreamExt},
@@ -20,7 +19,8 @@ use super::{
 use crate::{
     address::Address,
     backoff::Backoff,
-    connection::ask_once,
+    connection::{Client, ask_once},
+    deployment::Deployment,
     pool::{Call, Via},
 };
 
@@ -109,7 +109,10 @@ fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
         }
         let host = node.address.host.as_str();
         let call = Call::new("CLUSTER", Instant::now() + ANSWER_TIMEOUT).probe();
-        let ask = |via: Via| async move { Ok(View::ask(&via.client, host).await?) };
+        let ask = |via: Via| async move {
+            let replies = via.ask(View::QUESTIONS).await?;
+            Ok(View::of(replies, host)?)
+        };
         node.pool.call(call, ask).await.ok().flatten()
     })
 }
@@ -117,7 +120,10 @@ fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
 fn ask_anew(shared: &Shared, server: Address) -> BoxFuture<'_, Option<View>> {
     Box::pin(async move {
         let settings = shared.settings.for_cluster_node(&server);
-        let ask = async |client: &_| View::ask(client, &server.host).await;
+        let ask = async |client: &Client, asking| {
+            let replies = client.ask(asking, View::QUESTIONS).await?;
+            View::of(replies, &server.host)
+        };
         match ask_once(&settings, ask).await {
             Ok(Some(view)) => return Some(view),
             Ok(None) => tracing::debug!(%server, "Redis Cluster server knows no topology"),
@@ -129,9 +135,8 @@ fn ask_anew(shared: &Shared, server: Address) -> BoxFuture<'_, Option<View>> {
 
 /// Those of the URL.
 fn seeds(shared: &Shared) -> Vec<Address> {
-    let ServerConfig::Clustered { hosts, .. } = &shared.settings.server.server else {
-        return Vec::new();
-    };
-    let seed = |server: &Server| Address::new(&server.host, server.port);
-    hosts.iter().map(seed).collect()
+    match &shared.settings.deployment {
+        Deployment::Cluster(seeds) => seeds.clone(),
+        _ => Vec::new(),
+    }
 }

@@ -1,13 +1,17 @@
 //! What a session store should not be set to, told once to whoever runs it.
 
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
 
-use fred::{
-    interfaces::ClientLike,
-    types::{ClusterHash, CustomCommand, InfoKind},
+use tokio::time::Instant;
+
+use super::{
+    client::{Asking, Client, Command},
+    establish::value_in,
+    resp::Reply,
 };
 
-use super::{LiveClient, client::info};
+/// Nobody waits for it.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 const EVICTS: &str = "Redis may evict sessions when its memory is full, which logs people out \
      without a word: set maxmemory-policy to noeviction";
@@ -20,18 +24,18 @@ const ALL_OR_NOTHING: &str = "One lost part of this Redis Cluster stops all of i
 
 /// Looks at the settings of the server, as far as it may, and warns: once in the whole process,
 /// since every worker has a connection of its own.
-pub(super) async fn give(client: &LiveClient, is_cluster_node: bool) {
+pub(super) async fn give(client: &Client, is_cluster_node: bool) {
     static ALL_OR_NOTHING_TOLD: Once = Once::new();
     static EVICTS_TOLD: Once = Once::new();
     static FORGETS_TOLD: Once = Once::new();
 
-    if let Some(policy) = setting(client, "maxmemory_policy:", InfoKind::Memory).await
+    if let Some(policy) = setting(client, "maxmemory_policy:", b"memory").await
         && policy != "noeviction"
     {
         EVICTS_TOLD.call_once(|| tracing::warn!("{EVICTS}"));
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
-    if is_off(setting(client, "aof_enabled:", InfoKind::Persistence).await)
+    if is_off(setting(client, "aof_enabled:", b"persistence").await)
         && parameter(client, "save")
             .await
             .is_some_and(|saves| saves.is_empty())
@@ -50,13 +54,21 @@ pub(super) async fn give(client: &LiveClient, is_cluster_node: bool) {
 }
 
 /// The value of a line of INFO; `None` when it may not be asked for, or is not there.
-async fn setting(client: &LiveClient, name: &str, section: InfoKind) -> Option<String> {
-    info(client, name, section).await.ok().flatten()
+async fn setting(client: &Client, name: &str, section: &[u8]) -> Option<String> {
+    let info = ask(client, Command::new("INFO", &[section])).await?;
+    Some(value_in(&info.text("INFO").ok()?, name)?.to_owned())
 }
 
 /// The value of a parameter; `None` when it may not be asked for.
-async fn parameter(client: &LiveClient, name: &'static str) -> Option<String> {
-    let config = CustomCommand::new_static("CONFIG", ClusterHash::Random, false);
-    let answer: Vec<String> = client.custom(config, vec!["GET", name]).await.ok()?;
-    answer.into_iter().nth(1)
+async fn parameter(client: &Client, name: &str) -> Option<String> {
+    const COMMAND: &str = "CONFIG GET";
+    let answer = ask(client, Command::new(COMMAND, &[name.as_bytes()])).await?;
+    let answer = answer.list(COMMAND).ok()?;
+    Some(answer.get(1)?.as_text()?.to_owned())
+}
+
+async fn ask(client: &Client, command: Command<'_>) -> Option<Reply> {
+    let asking = Asking::until(Instant::now() + TIMEOUT);
+    let [reply] = client.ask(asking, [command]).await.ok()?;
+    Some(reply)
 }

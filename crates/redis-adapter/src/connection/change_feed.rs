@@ -5,34 +5,34 @@
 //! second a key of the feed's own, a canary, is written as well: when its own push has come back,
 //! everything that was acknowledged before it was written has been told, since pushes come in order.
 //! The answer to that write is what the canary was before: if it is gone, keys have gone without a
-//! push, as they do in a FLUSHALL, whose push fred drops.
+//! push. A FLUSHALL is pushed as one that names no keys.
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use fred::{
-    error::Error as FredError,
-    interfaces::{ClientLike, KeysInterface, TrackingInterface},
-    types::{ClusterHash, CustomCommand, Expiration, Key, client::Invalidation},
-};
 use tee_session_domain::{ChangeListener, StoreInstance};
 use tokio::{
-    sync::{
-        broadcast::{Receiver, error::RecvError},
-        watch,
-    },
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 
 use super::{
-    LiveClient,
-    client::{ClientTask, ConnectFault, Established, establish},
+    client::{Asking, Client, Command},
+    establish::{ClientTask, ConnectFault, Established, establish},
+    resp::Reply,
     sentinels::Sentinels,
     supervisor::{End, FailureLog, STABLE_AFTER, leave, stop_requested, until_another_primary},
 };
-use crate::{RedisFault, RedisSettings, backoff::Backoff, record::KEY_PREFIX};
+use crate::{
+    RedisFault, RedisSettings,
+    backoff::Backoff,
+    record::{KEY_PREFIX, Key},
+};
 
 /// A canary that nobody renews is gone after so many seconds.
-const CANARY_TTL: i64 = 60;
+const CANARY_TTL: &[u8] = b"60";
+
+/// So many pushes may wait to be passed on.
+const PUSHES: usize = 1_024;
 
 /// So many canaries fly in the time that a listener can do without one.
 const CANARIES: u32 = 4;
@@ -79,7 +79,8 @@ pub(crate) async fn feed(
                 let feed = Feed {
                     client: established.client,
                     instance,
-                    canary: format!("{KEY_PREFIX}-canary-{:016x}", fastrand::u64(..)).into(),
+                    canary: Key::named(format_args!("-canary-{:016x}", fastrand::u64(..))),
+                    command_timeout: settings.command_timeout,
                     hearing: &hearing,
                 };
                 let end = feed
@@ -113,31 +114,33 @@ pub(crate) async fn feed(
 async fn begin(
     settings: &RedisSettings,
     sentinels: &mut Option<Sentinels>,
-) -> Result<(Receiver<Invalidation>, StoreInstance, Established), FeedFault> {
-    let established = establish(settings, sentinels).await?;
-    let client = &established.client;
-    // Before the first push can come.
-    let changes = client.invalidation_rx();
-    let tracking = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
-    let arguments = vec!["TRACKING", "ON", "BCAST", "PREFIX", KEY_PREFIX];
-    let asked: Result<String, FredError> = client.custom(tracking, arguments).await;
-    asked.map_err(|error| FeedFault::Tracking(RedisFault::new("CLIENT TRACKING", &error)))?;
+) -> Result<(mpsc::Receiver<Vec<Reply>>, StoreInstance, Established), FeedFault> {
+    let (pushes, changes) = mpsc::channel(PUSHES);
+    let established = establish(settings, sentinels, Some(pushes)).await?;
+    let asking = Asking::until(Instant::now() + settings.command_timeout);
+    let arguments: [&[u8]; 4] = [b"ON", b"BCAST", b"PREFIX", KEY_PREFIX.as_bytes()];
+    let track = Command::new("CLIENT TRACKING", &arguments);
+    let asked = established.client.ask(asking, [track]).await;
+    asked
+        .and_then(|[reply]| reply.done(track.name))
+        .map_err(FeedFault::Tracking)?;
     let instance = established.instance.ok_or(FeedFault::Nameless)?;
     Ok((changes, instance, established))
 }
 
 /// One connection's telling.
 struct Feed<'a> {
-    client: LiveClient,
+    client: Client,
     instance: StoreInstance,
     canary: Key,
+    command_timeout: Duration,
     hearing: &'a Hearing,
 }
 
 impl Feed<'_> {
     async fn tell(
         self,
-        changes: Receiver<Invalidation>,
+        changes: mpsc::Receiver<Vec<Reply>>,
         mut task: ClientTask,
         another: impl Future<Output = ()>,
         stopped: &mut watch::Receiver<bool>,
@@ -165,24 +168,34 @@ impl Feed<'_> {
     /// Passes changes on, and counts the canaries that return.
     async fn pass_on(
         &self,
-        mut changes: Receiver<Invalidation>,
+        mut changes: mpsc::Receiver<Vec<Reply>>,
         returned: &watch::Sender<u64>,
     ) -> FeedEnd {
-        loop {
-            let keys = match changes.recv().await {
-                Ok(Invalidation { keys, .. }) => keys,
-                Err(RecvError::Lagged(_)) => return FeedEnd::Lagging,
-                Err(RecvError::Closed) => return FeedEnd::Connection(End::Vanished),
+        while let Some(push) = changes.recv().await {
+            let [Reply::Bulk(kind), changed] = push.as_slice() else {
+                continue;
+            };
+            if kind != b"invalidate" {
+                continue;
+            }
+            let Reply::List(keys) = changed else {
+                tracing::warn!("Redis was emptied: all copies are dropped");
+                self.hearing.listener.lost();
+                continue;
             };
             // A push holds many keys, and only all of it is what came before the canary.
-            let has_canary = keys.contains(&self.canary);
+            let mut has_canary = false;
             for key in keys {
-                self.hearing.listener.changed(key.as_bytes());
+                if let Reply::Bulk(key) = key {
+                    has_canary |= key == self.canary.as_bytes();
+                    self.hearing.listener.changed(key);
+                }
             }
             if has_canary {
                 returned.send_modify(|returned| *returned += 1);
             }
         }
+        FeedEnd::Connection(End::Vanished)
     }
 
     /// Sends one canary after the other, and tells what their return shows.
@@ -231,14 +244,14 @@ impl Feed<'_> {
 
     /// `SET canary number EX ttl GET`; whether the canary of before was still there.
     async fn write_canary(&self, number: u64) -> Result<bool, RedisFault> {
-        let ttl = Some(Expiration::EX(CANARY_TTL));
-        let canary = self.canary.clone();
-        let before: Result<Option<u64>, FredError> = self
-            .client
-            .set(canary, number.to_string(), ttl, None, true)
-            .await;
-        let before = before.map_err(|error| RedisFault::new("SET", &error))?;
-        Ok(before.is_some_and(|before| before + 1 == number))
+        let asking = Asking::until(Instant::now() + self.command_timeout);
+        let value = number.to_string();
+        let key = self.canary.as_bytes();
+        let arguments: [&[u8]; 5] = [key, value.as_bytes(), b"EX", CANARY_TTL, b"GET"];
+        let set = Command::new("SET", &arguments);
+        let [reply] = self.client.ask(asking, [set]).await?;
+        let before = reply.any("SET")?.as_number();
+        Ok(before.is_some_and(|before| u64::try_from(before).is_ok_and(|n| n + 1 == number)))
     }
 }
 
@@ -246,12 +259,10 @@ impl Feed<'_> {
 enum FeedEnd {
     /// It is to be closed; the client still works.
     Stopped {
-        client: LiveClient,
+        client: Client,
         task: ClientTask,
     },
     Connection(End),
-    /// Changes were missed.
-    Lagging,
     NoCanary,
     Failed(RedisFault),
 }
@@ -270,7 +281,6 @@ impl fmt::Display for FeedEnd {
         match self {
             Self::Stopped { .. } => f.write_str("closed"),
             Self::Connection(end) => write!(f, "{end}"),
-            Self::Lagging => f.write_str("changes came faster than they could be passed on"),
             Self::NoCanary => f.write_str("a change of its own was not told in time"),
             Self::Failed(fault) => write!(f, "{fault}"),
         }

@@ -1,302 +1,184 @@
-//! One fred client: every option set on purpose, one attempt to connect, one life.
+//! What commands go through: each is written behind those of others, and its caller waits for the
+//! replies to it.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fred::{
-    clients::Client,
-    error::Error as FredError,
-    interfaces::{ClientLike, KeysInterface},
-    types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, InfoKind, Key,
-        RespVersion, Version,
-        config::{
-            ConnectionConfig, Options, PerformanceConfig, ReconnectError, TcpConfig, TlsConnector,
-            UnresponsiveConfig,
-        },
-    },
-};
-use socket2::TcpKeepalive;
-use tee_session_domain::StoreInstance;
-use time::OffsetDateTime;
+use arrayvec::ArrayVec;
+use futures_util::task::AtomicWaker;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{LiveClient, sentinels::Sentinels};
-use crate::{RedisFault, RedisSettings, RedisTlsError, address::Address};
+use super::resp::{Reply, write_command};
+use crate::RedisFault;
 
-/// Bounds name resolution, TCP and TLS for one server.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// So many replies come to one question at most: three commands, each after ASKING.
+const MAX_REPLIES: usize = 6;
 
-/// Bounds each command of the handshake (AUTH, SELECT, CLIENT ID, INFO).
-const HANDSHAKE_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// All replies to one question, in the order of its commands.
+pub(super) type Replies = ArrayVec<Reply, MAX_REPLIES>;
 
-/// Bounds a whole attempt to connect to one server.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
-
-/// The kernel gives up on a peer that acknowledges nothing for so long.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// `EXPIRE ... XX`, which leaves keys of others alone, came with this one.
-const OLDEST_VERSION: Version = Version::new(7, 0, 0);
-
-/// Asked for to see whether reads and writes are answered; no session ever stands there.
-pub(crate) const PROBE_KEY: &str = "session:-probe-";
-
-/// A client that has just answered, and the task that drives it.
-pub(super) struct Established {
-    pub(super) client: LiveClient,
-    pub(super) task: ClientTask,
-    /// Whom it is connected to, for the log.
-    pub(super) server: String,
-    /// The primary that the sentinels named.
-    pub(super) named: Option<Address>,
-    /// Which server it is, if that is to be known and Redis tells it.
-    pub(super) instance: Option<StoreInstance>,
+/// A command with its arguments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Command<'a> {
+    /// One or several words; it names the command in errors as well.
+    pub(crate) name: &'static str,
+    pub(crate) arguments: &'a [&'a [u8]],
 }
 
-/// fred's task behind a client. It holds the sockets and the commands in flight: all of them
-/// end with this value, however it is dropped.
-pub(super) struct ClientTask(pub(super) ConnectHandle);
-
-impl Drop for ClientTask {
-    fn drop(&mut self) {
-        self.0.abort();
+impl<'a> Command<'a> {
+    pub(crate) fn new(name: &'static str, arguments: &'a [&'a [u8]]) -> Self {
+        Self { name, arguments }
     }
 }
 
-/// Makes one attempt to connect and to get an answer.
+/// How a question is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking {
+    /// No answer is waited for any longer.
+    pub(crate) until: Instant,
+    /// Each command comes after ASKING: its server is taking over the key's hash slot.
+    pub(crate) after_asking: bool,
+}
+
+impl Asking {
+    pub(crate) fn until(until: Instant) -> Self {
+        Self {
+            until,
+            after_asking: false,
+        }
+    }
+}
+
+/// One connection, for as long as it lasts. Clones share it.
 ///
-/// fred's own reconnection stays off: it holds commands back and replays them, keeps saying
-/// "connected" for its first pause, and ends for good in ways of its own. Without it the task
-/// of a client ends as soon as its connection does, commands in flight fail at once, and the
-/// supervisor makes a new client that resolves names and asks sentinels anew.
-pub(super) async fn establish(
-    settings: &RedisSettings,
-    sentinels: &mut Option<Sentinels>,
-) -> Result<Established, ConnectFault> {
-    let Some(sentinels) = sentinels else {
-        return establish_with(settings, None).await;
-    };
-    let named = sentinels.primary().await?;
-    establish_with(&settings.for_server(&named), Some(named)).await
+/// The commands of a question are handed over in one step, so that nothing comes between them, and
+/// what is asked while others are being sent or awaited travels with the next of them. A question
+/// whose time is over before its last byte was written is never sent: the connection ends instead.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    queue: Arc<Queue>,
 }
 
-async fn establish_with(
-    settings: &RedisSettings,
-    named: Option<Address>,
-) -> Result<Established, ConnectFault> {
-    let (client, task) = connect(settings).await?;
-    check_version(&client)?;
-    let options = Options {
-        timeout: Some(settings.command_timeout),
-        // Only while the task runs: once it has ended, fred takes commands and never answers.
-        fail_fast: true,
-        // A replayed write could answer for its own first attempt.
-        max_attempts: Some(1),
-        ..Options::default()
-    };
-    let client = client.with_options(&options);
-    if !settings.is_cluster_node {
-        check_primary(&client).await?;
+/// What callers and the driver of a connection share.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pending: Mutex<Pending>,
+    /// The driver's: it has something to write.
+    pub(super) driver: AtomicWaker,
+}
+
+/// What the driver has not taken over yet.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) commands: Vec<u8>,
+    pub(super) questions: Vec<Question>,
+    pub(super) is_closed: bool,
+}
+
+/// What somebody waits for.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) until: Instant,
+    pub(super) missing: usize,
+    pub(super) replies: Replies,
+    /// `None` once it was answered, or its time was over: then the replies to come are let go.
+    pub(super) asker: Option<oneshot::Sender<Result<Replies, Unanswered>>>,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, Clone)]
+pub(super) enum Unanswered {
+    Late,
+    /// The connection ended, for this reason.
+    Ended(Arc<str>),
+}
+
+impl Queue {
+    /// Nothing panics while it is held.
+    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let instance = if settings.tells_changes {
-        instance(&client).await?
-    } else {
-        None
-    };
-    Ok(Established {
-        client,
-        task,
-        server: settings.server_name(),
-        named,
-        instance,
+}
+
+impl Client {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue }
+    }
+
+    /// Sends `commands` at once, and waits for the reply to each.
+    ///
+    /// # Errors
+    /// When no reply came. One that is an error is a reply.
+    pub(crate) fn ask<const N: usize>(
+        &self,
+        asking: Asking,
+        commands: [Command<'_>; N],
+    ) -> impl Future<Output = Result<[Reply; N], RedisFault>> + Send + use<N> {
+        const { assert!(0 < N && 2 * N <= MAX_REPLIES) };
+        let command = commands[0].name;
+        let asked = self.enqueue(asking, &commands);
+        async move {
+            let answer = asked.ok_or(RedisFault::NotConnected { command })?;
+            let unanswered = match answer.await {
+                Ok(Ok(replies)) if asking.after_asking => return answers(told(replies), command),
+                Ok(Ok(replies)) => return answers(replies.into_iter(), command),
+                Ok(Err(unanswered)) => unanswered,
+                Err(_) => Unanswered::Ended("it was given up".into()),
+            };
+            Err(match unanswered {
+                Unanswered::Late => RedisFault::TimedOut { command },
+                Unanswered::Ended(reason) => RedisFault::Disconnected {
+                    command,
+                    reason: reason.to_string(),
+                },
+            })
+        }
+    }
+
+    /// `None` when the connection has ended.
+    fn enqueue(
+        &self,
+        asking: Asking,
+        commands: &[Command<'_>],
+    ) -> Option<oneshot::Receiver<Result<Replies, Unanswered>>> {
+        let (asker, answer) = oneshot::channel();
+        {
+            let mut pending = self.queue.pending();
+            if pending.is_closed {
+                return None;
+            }
+            for command in commands {
+                if asking.after_asking {
+                    write_command(&mut pending.commands, "ASKING", &[]);
+                }
+                write_command(&mut pending.commands, command.name, command.arguments);
+            }
+            let each = if asking.after_asking { 2 } else { 1 };
+            pending.questions.push(Question {
+                until: asking.until,
+                missing: commands.len() * each,
+                replies: Replies::new(),
+                asker: Some(asker),
+            });
+        }
+        self.queue.driver.wake();
+        Some(answer)
+    }
+}
+
+/// The replies to commands that came after ASKING each; where that was refused, so were they.
+fn told(replies: Replies) -> impl Iterator<Item = Reply> {
+    let mut replies = replies.into_iter();
+    std::iter::from_fn(move || match (replies.next()?, replies.next()?) {
+        (refusal @ Reply::Error(_), _) => Some(refusal),
+        (_, reply) => Some(reply),
     })
 }
 
-/// The server's run id, which no other has, and it has not any more when it is started again; `None`
-/// when it may not be asked for.
-async fn instance(client: &LiveClient) -> Result<Option<StoreInstance>, ConnectFault> {
-    let run_id = match info(client, "run_id:", InfoKind::Server).await {
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => None,
-        asked => asked.map_err(ConnectFault::Redis)?,
-    };
-    let digits = run_id.as_deref().and_then(|run_id| run_id.get(..32));
-    Ok(digits
-        .and_then(|digits| u128::from_str_radix(digits, 16).ok())
-        .map(StoreInstance))
-}
-
-/// The value of the line of INFO that begins with `name`, if there is one.
-pub(super) async fn info(
-    client: &LiveClient,
-    name: &str,
-    section: InfoKind,
-) -> Result<Option<String>, RedisFault> {
-    let info: Result<String, _> = client.info(Some(section)).await;
-    let info = info.map_err(|error| RedisFault::new("INFO", &error))?;
-    let value = info.lines().find_map(|line| line.strip_prefix(name));
-    Ok(value.map(|value| value.trim().to_owned()))
-}
-
-/// Connects, asks something, and leaves.
-pub(crate) async fn ask_once<T>(
-    settings: &RedisSettings,
-    ask: impl AsyncFnOnce(&LiveClient) -> Result<T, RedisFault>,
-) -> Result<T, ConnectFault> {
-    let (client, _task) = connect(settings).await?;
-    let patient = client.with_options(&Options {
-        timeout: Some(HANDSHAKE_COMMAND_TIMEOUT),
-        ..Options::default()
-    });
-    ask(&patient).await.map_err(ConnectFault::Redis)
-}
-
-/// One attempt to connect to one server.
-pub(super) async fn connect(
-    settings: &RedisSettings,
-) -> Result<(Client, ClientTask), ConnectFault> {
-    let client = build(settings)?;
-    let mut task = ClientTask(client.connect());
-    // Commands wait until the attempt is through, so the first answer is the proof.
-    let patient = client.with_options(&Options {
-        timeout: Some(ATTEMPT_TIMEOUT),
-        ..Options::default()
-    });
-    tokio::select! {
-        biased;
-        answer = patient.ping::<()>(None) => answer.map_err(|error| fault(&error))?,
-        ended = &mut task.0 => return Err(match ended {
-            Ok(Err(error)) => fault(&error),
-            Ok(Ok(())) | Err(_) => ConnectFault::Ended,
-        }),
-    }
-    Ok((client, task))
-}
-
-fn build(settings: &RedisSettings) -> Result<Client, ConnectFault> {
-    let mut server = settings.server.clone();
-    if let Some(tls) = &settings.tls {
-        let tls = tls.client_config().map_err(ConnectFault::Tls)?;
-        server.tls = Some(TlsConnector::from(tls).into());
-    }
-    if settings.is_feed {
-        server.version = RespVersion::RESP3;
-    }
-    // One attempt, then an answer: the supervisor decides about the next one.
-    server.fail_fast = true;
-    let mut builder = Builder::from_config(server);
-    builder.set_connection_config(ConnectionConfig {
-        connection_timeout: CONNECT_TIMEOUT,
-        internal_command_timeout: HANDSHAKE_COMMAND_TIMEOUT,
-        // A full bounded queue swallows fred's own messages and ends its task unseen.
-        max_command_buffer_len: 0,
-        reconnect_on_auth_error: true,
-        // The watchdog of the supervisor does this job: fred's looks away while it writes.
-        unresponsive: UnresponsiveConfig {
-            max_timeout: None,
-            ..UnresponsiveConfig::default()
-        },
-        reconnect_errors: vec![
-            ReconnectError::ClusterDown,
-            ReconnectError::Loading,
-            ReconnectError::MasterDown,
-            ReconnectError::ReadOnly,
-        ],
-        tcp: TcpConfig {
-            // fred batches by itself; Nagle would add its delay to what it batches.
-            nodelay: Some(true),
-            keepalive: Some(
-                TcpKeepalive::new()
-                    .with_time(Duration::from_secs(15))
-                    .with_interval(Duration::from_secs(5))
-                    .with_retries(3),
-            ),
-            user_timeout: Some(TCP_USER_TIMEOUT),
-            ..TcpConfig::default()
-        },
-        ..ConnectionConfig::default()
-    });
-    builder.set_performance_config(PerformanceConfig {
-        default_command_timeout: settings.command_timeout,
-        broadcast_channel_capacity: 1_024,
-        ..PerformanceConfig::default()
-    });
-    builder.build().map_err(|error| fault(&error))
-}
-
-/// Refuses a server that is too old to be safe with; one that hides its version is trusted.
-fn check_version(client: &Client) -> Result<(), ConnectFault> {
-    match client.server_version() {
-        Some(version) if version < OLDEST_VERSION => Err(ConnectFault::TooOld { version }),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a server that takes no writes now (a replica, one that is loading): what it would
-/// answer to reads may be stale. A missing permission is for the requests to tell.
-async fn check_primary(client: &LiveClient) -> Result<(), ConnectFault> {
-    match probe_write(client, &Key::from_static_str(PROBE_KEY)).await {
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => Ok(()),
-        probed => probed.map_err(ConnectFault::Redis),
-    }
-}
-
-/// A write that changes nothing, where no session stands: replicas refuse it.
-pub(crate) async fn probe_write(client: &LiveClient, key: &Key) -> Result<(), RedisFault> {
-    client
-        .expire::<i64, _>(key.clone(), 1, Some(ExpireOptions::XX))
-        .await
-        .map(drop)
-        .map_err(|error| RedisFault::new("EXPIRE", &error))
-}
-
-/// Announces, to a server that is taking over a hash slot, a command about one of its keys.
-pub(crate) async fn ask(client: &LiveClient) -> Result<(), FredError> {
-    let asking = CustomCommand::new_static("ASKING", ClusterHash::Random, false);
-    client.custom(asking, Vec::<String>::new()).await
-}
-
-/// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
-/// own, however long commands may take.
-pub(super) async fn server_time(
-    client: &LiveClient,
-    within: Duration,
-) -> Result<OffsetDateTime, RedisFault> {
-    let client = Client::with_options(
-        client,
-        &Options {
-            timeout: Some(within),
-            fail_fast: true,
-            max_attempts: Some(1),
-            ..Options::default()
-        },
-    );
-    let time = CustomCommand::new_static("TIME", ClusterHash::Random, false);
-    let (seconds, micros): (i64, i64) = client
-        .custom(time, Vec::<String>::new())
-        .await
-        .map_err(|error| RedisFault::new("TIME", &error))?;
-    let now = time::Duration::seconds(seconds).saturating_add(time::Duration::microseconds(micros));
-    Ok(OffsetDateTime::UNIX_EPOCH.saturating_add(now))
-}
-
-/// Why an attempt to connect failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectFault {
-    #[error(transparent)]
-    Redis(RedisFault),
-    #[error(transparent)]
-    Tls(RedisTlsError),
-    #[error("the connection ended before it was ready")]
-    Ended,
-    #[error("no sentinel tells where the primary is: {reason}")]
-    NoSentinel { reason: String },
-    #[error("the sentinels are replacing the primary")]
-    FailingOver,
-    #[error("the sentinels know no primary of the name sentinelServiceName")]
-    UnknownService,
-    #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]
-    TooOld { version: Version },
-}
-
-fn fault(error: &FredError) -> ConnectFault {
-    ConnectFault::Redis(RedisFault::new("connect", error))
+fn answers<const N: usize>(
+    replies: impl Iterator<Item = Reply>,
+    command: &'static str,
+) -> Result<[Reply; N], RedisFault> {
+    let replies: ArrayVec<Reply, N> = replies.take(N).collect();
+    let all = replies.into_inner();
+    all.map_err(|_| RedisFault::Unexpected { command })
 }

@@ -1,7 +1,7 @@
 //! The sentinels of a URL: where the primary is, and when it is another one.
 //!
-//! fred asks them one by one and only while it connects. Here each is asked all the time, on a
-//! connection of its own, so that one that hangs costs nothing: a primary takes writes until somebody
+//! Each is asked all the time, not only before a connection is made, and on a connection of its
+//! own, so that one that hangs costs nothing: a primary takes writes until somebody
 //! tells it that it is none any more, and what it takes after another was chosen is lost. So it is
 //! left as soon as a failover begins, be it healthy, frozen or cut off.
 
@@ -9,19 +9,18 @@ mod view;
 
 use std::time::Duration;
 
-use fred::{
-    clients::Client,
-    types::config::{Server, ServerConfig},
-};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use self::view::{Verdict, View, verdict};
-use super::client::{ClientTask, ConnectFault, connect};
-use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
+use super::{
+    client::{Asking, Client},
+    establish::{ConnectFault, connect},
+};
+use crate::{RedisSettings, address::Address, backoff::Backoff, deployment::Deployment};
 
 /// How often each sentinel is asked. What is written to a replaced primary in between may be lost.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -35,8 +34,6 @@ const START: Duration = Duration::from_secs(1);
 /// For so long the end of a failover is waited for before that is told.
 const FAILOVER: Duration = Duration::from_secs(2);
 
-const COMMAND: &str = "SENTINEL";
-
 /// Sentinels that are asked in the background, until this is dropped.
 pub(super) struct Sentinels {
     views: watch::Receiver<Vec<Option<View>>>,
@@ -48,25 +45,23 @@ pub(super) struct Sentinels {
 impl Sentinels {
     /// Those that `settings` name, if they do.
     pub(super) fn of(settings: &RedisSettings) -> Option<Self> {
-        let ServerConfig::Sentinel {
-            hosts,
-            service_name,
-            username,
-            password,
-        } = &settings.server.server
+        let Deployment::Sentinel {
+            sentinels,
+            service,
+            credentials,
+        } = &settings.deployment
         else {
             return None;
         };
-        let (views, seen) = watch::channel(vec![None; hosts.len()]);
+        let (views, seen) = watch::channel(vec![None; sentinels.len()]);
         let (faults, last_fault) = watch::channel(String::new());
         let mut asking = JoinSet::new();
-        for (number, Server { host, port, .. }) in hosts.iter().enumerate() {
-            let mut settings = settings.for_server(&Address::new(host, *port));
-            settings.server.username.clone_from(username);
-            settings.server.password.clone_from(password);
-            settings.server.database = None;
+        for (number, sentinel) in sentinels.iter().enumerate() {
+            let mut settings = settings.for_server(sentinel);
+            settings.credentials = credentials.clone();
+            settings.database = None;
             let (views, faults) = (views.clone(), faults.clone());
-            let service = service_name.clone();
+            let service = service.clone();
             asking.spawn(async move {
                 let show = |view| views.send_modify(|views| views[number] = Some(view));
                 let tell = |fault: &ConnectFault| drop(faults.send_replace(fault.to_string()));
@@ -148,9 +143,10 @@ async fn ask_always(
 ) {
     let mut backoff = Backoff::new();
     loop {
-        match connect(settings).await {
-            Ok(connection) => {
-                let fault = ask_while_it_answers(&connection, service, &mut backoff, &show).await;
+        match connect(settings, None).await {
+            Ok(connected) => {
+                let client = &connected.client;
+                let fault = ask_while_it_answers(client, service, &mut backoff, &show).await;
                 tell(&fault);
             }
             Err(fault) => tell(&fault),
@@ -160,15 +156,14 @@ async fn ask_always(
 }
 
 async fn ask_while_it_answers(
-    (client, _task): &(Client, ClientTask),
+    client: &Client,
     service: &str,
     backoff: &mut Backoff,
     show: &impl Fn(View),
 ) -> ConnectFault {
     loop {
-        let view = timeout(ANSWER_TIMEOUT, View::ask(client, service)).await;
-        let late = || ConnectFault::Redis(RedisFault::TimedOut { command: COMMAND });
-        match view.unwrap_or_else(|_| Err(late())) {
+        let asking = Asking::until(Instant::now() + ANSWER_TIMEOUT);
+        match View::ask(client, asking, service).await {
             Ok(view) => {
                 *backoff = Backoff::new();
                 show(view);

@@ -2,16 +2,19 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use fred::{clients::Client, interfaces::ClientLike};
 use futures_util::FutureExt;
+use time::OffsetDateTime;
 use tokio::{
     sync::watch,
+    task::JoinError,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    CLOSE_TIMEOUT, Link, LiveClient, Shared, advice,
-    client::{ClientTask, Established, establish, server_time},
+    CLOSE_TIMEOUT, Link, Shared, advice,
+    client::{Asking, Client, Command},
+    driver::Ending,
+    establish::{ClientTask, Established, establish},
     sentinels::Sentinels,
 };
 use crate::{RedisFault, address::Address, backoff::Backoff};
@@ -38,7 +41,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
     let mut failures = FailureLog::default();
     loop {
         let attempt = tokio::select! {
-            attempt = establish(&shared.settings, &mut sentinels) => attempt,
+            attempt = establish(&shared.settings, &mut sentinels, None) => attempt,
             () = stop_requested(&mut stopped) => break,
         };
         let pause = match attempt {
@@ -134,8 +137,8 @@ async fn serve(
 
 /// Asks the store for its time and notes it. `false` when nothing came back in time; an error
 /// that the store sends is a sign of life.
-async fn heartbeat(shared: &Shared, client: &LiveClient) -> bool {
-    match server_time(client, HEARTBEAT_TIMEOUT).await {
+async fn heartbeat(shared: &Shared, client: &Client) -> bool {
+    match server_time(client).await {
         Ok(now) => {
             shared.clock.set(now);
             true
@@ -166,12 +169,25 @@ pub(super) async fn until_another_primary(
     }
 }
 
+/// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
+/// own, however long commands may take.
+async fn server_time(client: &Client) -> Result<OffsetDateTime, RedisFault> {
+    const COMMAND: &str = "TIME";
+    let asking = Asking::until(Instant::now() + HEARTBEAT_TIMEOUT);
+    let [reply] = client.ask(asking, [Command::new(COMMAND, &[])]).await?;
+    let parts = reply.list(COMMAND)?;
+    let [Some(seconds), Some(micros)] = [0, 1].map(|part| parts.get(part)?.as_number()) else {
+        return Err(RedisFault::Unexpected { command: COMMAND });
+    };
+    let now = time::Duration::seconds(seconds).saturating_add(time::Duration::microseconds(micros));
+    Ok(OffsetDateTime::UNIX_EPOCH.saturating_add(now))
+}
+
 /// Takes leave of Redis; what is left of the client ends with its task.
-pub(super) async fn leave(client: &LiveClient, mut task: ClientTask) {
+pub(super) async fn leave(client: &Client, mut task: ClientTask) {
     let farewell = async {
-        // Without the options of commands: QUIT marks the client as leaving before it is sent,
-        // and `fail_fast` would refuse it for that.
-        let _ = Client::quit(client).await;
+        let asking = Asking::until(Instant::now() + CLOSE_TIMEOUT);
+        let _ = client.ask(asking, [Command::new("QUIT", &[])]).await;
         let _ = (&mut task.0).await;
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
@@ -186,7 +202,7 @@ pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
 pub(super) enum End {
     /// The connection is to be closed; the client still works.
     Stopped {
-        client: LiveClient,
+        client: Client,
         task: ClientTask,
     },
     /// Nothing came back from the store.
@@ -195,19 +211,18 @@ pub(super) enum End {
     OutOfStep,
     /// The sentinels have another primary, or are choosing one.
     Replaced,
-    /// The connection broke, or the store sent an error that ends it.
-    Broken(RedisFault),
-    /// fred's task ended without a reason.
+    /// The connection ended by itself.
+    Broken(Ending),
+    /// Its driver ended without a word.
     Vanished,
 }
 
 impl End {
-    pub(super) fn of(
-        ended: Result<Result<(), fred::error::Error>, tokio::task::JoinError>,
-    ) -> Self {
+    pub(super) fn of(ended: Result<Ending, JoinError>) -> Self {
         match ended {
-            Ok(Err(error)) => Self::Broken(RedisFault::new("connection", &error)),
-            Ok(Ok(())) | Err(_) => Self::Vanished,
+            Ok(Ending::OutOfStep) => Self::OutOfStep,
+            Ok(ending) => Self::Broken(ending),
+            Err(_) => Self::Vanished,
         }
     }
 }
@@ -217,12 +232,12 @@ impl fmt::Display for End {
         match self {
             Self::Stopped { .. } => f.write_str("closed"),
             Self::Silent => f.write_str("no answer to several heartbeats"),
-            Self::OutOfStep => f.write_str("an answer did not fit its question"),
+            Self::OutOfStep => write!(f, "{}", Ending::OutOfStep),
             Self::Replaced => {
                 f.write_str("the sentinels have replaced the primary, or are about to")
             }
-            Self::Broken(fault) => write!(f, "{fault}"),
-            Self::Vanished => f.write_str("the client's task ended"),
+            Self::Broken(ending) => write!(f, "{ending}"),
+            Self::Vanished => f.write_str("its driver ended"),
         }
     }
 }

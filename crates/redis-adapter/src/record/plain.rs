@@ -2,14 +2,13 @@
 
 mod python_json;
 
-use bytes::Bytes;
-use fred::types::Key;
 use serde::{Deserialize, Serialize, Serializer};
 use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionToken};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use self::python_json::PythonFormatter;
+use super::Key;
 use crate::CorruptRecord;
 
 pub(crate) const KEY_PREFIX: &str = "session:";
@@ -18,7 +17,7 @@ pub(crate) const KEY_PREFIX: &str = "session:";
 const MAX_RECORD_LEN: usize = 1024 * 1024;
 
 pub(super) fn key(token: &SessionToken) -> Key {
-    [KEY_PREFIX, token.expose_secret()].concat().into()
+    Key::named(token.expose_secret())
 }
 
 /// In the order that the key of a Python `dict` keeps.
@@ -38,7 +37,7 @@ struct Read {
     created_at: String,
 }
 
-pub(crate) fn encode(session: &Session) -> Bytes {
+pub(crate) fn encode(session: &Session) -> Vec<u8> {
     let record = Written {
         cookies: &session.cookies,
         base_url: session.base_url.as_str(),
@@ -50,7 +49,7 @@ pub(crate) fn encode(session: &Session) -> Bytes {
     record
         .serialize(&mut serializer)
         .expect("strings serialize");
-    value.into()
+    value
 }
 
 pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {

@@ -5,8 +5,6 @@
 //! that a record can be neither read, nor forged, nor moved to another key.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use bytes::Bytes;
-use fred::types::Key;
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{
     BaseUrl, ControlCharacter, Cookies, Session, SessionId, SessionToken, TokenDerivation,
@@ -14,7 +12,7 @@ use tee_session_domain::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{UnreadableRecord, plain::KEY_PREFIX};
+use super::{Key, UnreadableRecord};
 use crate::CorruptRecord;
 
 const MAGIC: [u8; 2] = *b"TS";
@@ -62,7 +60,7 @@ impl Sealer {
         let sealing_key = derivation.key(SEALING_KEY_LABEL);
         Self {
             id,
-            key: format!("{KEY_PREFIX}{id}").into(),
+            key: Key::named(id),
             sealing_key: RandomizedNonceKey::new(&AES_256_GCM, sealing_key.expose_secret())
                 .expect("32 bytes are a key of AES-256"),
         }
@@ -73,7 +71,7 @@ impl Sealer {
     }
 
     /// A new sealed record, under a nonce of its own.
-    pub(crate) fn seal(&self, session: &Session) -> Bytes {
+    pub(crate) fn seal(&self, session: &Session) -> Vec<u8> {
         self.seal_content(encode(session))
     }
 
@@ -81,7 +79,7 @@ impl Sealer {
         clippy::expect_used,
         reason = "a record is far below what one nonce may seal"
     )]
-    pub(crate) fn seal_content(&self, mut sealed: Vec<u8>) -> Bytes {
+    pub(crate) fn seal_content(&self, mut sealed: Vec<u8>) -> Vec<u8> {
         let nonce = self
             .sealing_key
             .seal_in_place_append_tag(Aad::from(self.associated_data()), &mut sealed)
@@ -91,7 +89,7 @@ impl Sealer {
         value.push(VERSION);
         value.extend_from_slice(nonce.as_ref());
         value.extend_from_slice(&sealed);
-        value.into()
+        value
     }
 
     pub(crate) fn open(&self, value: &[u8]) -> Result<Session, UnreadableRecord> {

@@ -1,16 +1,16 @@
 //! What is done with one record in one place.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use fred::{
-    interfaces::KeysInterface,
-    types::{Expiration, ExpireOptions, Key, SetOptions},
-};
-use futures_util::future::{join, join3};
+use arrayvec::ArrayString;
 use tee_session_domain::{InsertOutcome, PeekedSession, RepositoryError, Session};
 
-use crate::{RedisFault, connection::probe_write, pool::Via, record::Slot};
+use crate::{
+    RedisFault,
+    connection::Command,
+    pool::Via,
+    record::{Key, Slot},
+};
 
 /// `SET key value EX ttl NX`.
 pub(super) async fn insert(
@@ -19,28 +19,21 @@ pub(super) async fn insert(
     session: &Session,
     ttl: Duration,
 ) -> Result<InsertOutcome, RepositoryError> {
-    let expiration = Some(Expiration::EX(whole_seconds(ttl)));
-    let (key, value) = (slot.key().clone(), slot.encode(session));
-    let client = &via.client;
-    let set = pin!(client.set(key, value, expiration, Some(SetOptions::NX), false));
-    let reply: Option<String> = via.send("SET", set).await?;
-    Ok(match reply {
-        Some(_) => InsertOutcome::Inserted,
-        None => InsertOutcome::TokenTaken,
+    let (key, value, ttl) = (slot.key().as_bytes(), slot.encode(session), seconds(ttl));
+    let arguments = [key, &value, b"EX", ttl.as_bytes(), b"NX"];
+    let [reply] = via.ask([Command::new("SET", &arguments)]).await?;
+    Ok(match reply.done("SET")? {
+        true => InsertOutcome::Inserted,
+        false => InsertOutcome::TokenTaken,
     })
-}
-
-/// `GET key`.
-pub(super) async fn get(via: &Via, key: &Key) -> Result<Option<Bytes>, RedisFault> {
-    // Boxed, and so is EXPIRE: fred's futures are large (7 KB), and each function that awaits one that
-    // awaits one moves them about.
-    let mut get = Box::pin(via.client.get(key.clone()));
-    via.send("GET", get.as_mut()).await
 }
 
 /// `GET key`, of a session.
 pub(super) async fn read(via: &Via, slot: &Slot) -> Result<Option<Session>, RepositoryError> {
-    let value = get(via, slot.key()).await?;
+    let [reply] = via
+        .ask([Command::new("GET", &[slot.key().as_bytes()])])
+        .await?;
+    let value = reply.bulk("GET")?;
     Ok(value.map(|value| slot.decode(&value)).transpose()?)
 }
 
@@ -52,35 +45,39 @@ pub(super) async fn slide(
     slot: &Slot,
     ttl: Duration,
 ) -> Result<Option<Session>, RepositoryError> {
-    let key = slot.key();
-    let (value, slid) = join(
-        get(via, key),
-        expire(via, key, ttl, Some(ExpireOptions::XX)),
-    )
-    .await;
-    let (value, slid) = (value?, slid?);
+    let key = slot.key().as_bytes();
+    let ttl = seconds(ttl);
+    let [value, slid] = via
+        .ask([
+            Command::new("GET", &[key]),
+            Command::new("EXPIRE", &[key, ttl.as_bytes(), b"XX"]),
+        ])
+        .await?;
+    let (value, slid) = (value.bulk("GET")?, slid.integer("EXPIRE")?);
     let Some(value) = value else {
         return Ok(None);
     };
     let session = slot.decode(&value)?;
-    let lives = slid || Box::pin(expire(via, key, ttl, None)).await?;
+    let lives = slid > 0 || expire(via, key, &ttl).await?;
     Ok(lives.then_some(session))
 }
 
 /// `GET key` and `PTTL key`, sent together with a write that changes nothing: a server that has
-/// become a replica refuses it, and its stale data is no answer.
+/// become a replica refuses it, and its stale data is no answer. (`PEXPIRE key 1 GT` never shortens
+/// a life, and leaves alone what has no expiry.)
 pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>, RepositoryError> {
     /// What PTTL answers for a key that does not exist.
     const GONE: i64 = -2;
-    let pttl = pin!(via.client.pttl::<i64, Key>(slot.key().clone()));
-    let (value, pttl, written) = join3(
-        get(via, slot.key()),
-        via.send("PTTL", pttl),
-        refused_by_replicas(via, slot.key()),
-    )
-    .await;
-    written?;
-    match (value?, pttl?) {
+    let key = slot.key().as_bytes();
+    let [value, pttl, written] = via
+        .ask([
+            Command::new("GET", &[key]),
+            Command::new("PTTL", &[key]),
+            Command::new("PEXPIRE", &[key, b"1", b"GT"]),
+        ])
+        .await?;
+    written.integer("PEXPIRE")?;
+    match (value.bulk("GET")?, pttl.integer("PTTL")?) {
         (None, _) | (_, GONE) => Ok(None),
         (Some(value), pttl) => Ok(Some(PeekedSession {
             session: slot.decode(&value)?,
@@ -89,41 +86,51 @@ pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>
     }
 }
 
-/// `PEXPIRE key 1 GT`: never shortens a life, and leaves alone what has no expiry.
-async fn refused_by_replicas(via: &Via, key: &Key) -> Result<(), RedisFault> {
-    let options = Some(ExpireOptions::GT);
-    let pexpire = pin!(via.client.pexpire::<i64, Key>(key.clone(), 1, options));
-    via.send("PEXPIRE", pexpire).await.map(drop)
-}
-
-/// `EXPIRE key 1 XX` and `GET key` where no session stands: what requests need, a write that
-/// replicas refuse and a read.
+/// `GET key` and `EXPIRE key 1 XX` where no session stands: what requests need, a read and a write
+/// that replicas refuse.
 pub(super) async fn probe(via: &Via, key: &Key) -> Result<(), RepositoryError> {
-    let (read, written) = join(get(via, key), probe_write(&via.client, key)).await;
-    read?;
-    Ok(written?)
+    let key = key.as_bytes();
+    let [read, written] = via
+        .ask([
+            Command::new("GET", &[key]),
+            Command::new("EXPIRE", &[key, b"1", b"XX"]),
+        ])
+        .await?;
+    read.bulk("GET")?;
+    written.integer("EXPIRE")?;
+    Ok(())
 }
 
 /// `DEL key...`; `true` when there was something.
-pub(super) async fn delete(via: &Via, keys: Vec<Key>) -> Result<bool, RepositoryError> {
-    let deleted: i64 = via.send("DEL", pin!(via.client.del(keys))).await?;
-    Ok(deleted > 0)
+pub(super) async fn delete(via: &Via, keys: &[&[u8]]) -> Result<bool, RepositoryError> {
+    let [reply] = via.ask([Command::new("DEL", keys)]).await?;
+    Ok(reply.integer("DEL")? > 0)
 }
 
-/// `EXPIRE key ttl [XX]`; `false` when nothing was changed.
-async fn expire(
-    via: &Via,
-    key: &Key,
-    ttl: Duration,
-    options: Option<ExpireOptions>,
-) -> Result<bool, RedisFault> {
-    let client = &via.client;
-    let mut expire = Box::pin(client.expire(key.clone(), whole_seconds(ttl), options));
-    let changed: i64 = via.send("EXPIRE", expire.as_mut()).await?;
-    Ok(changed > 0)
+/// `EXPIRE key ttl`; `false` when there is nothing.
+async fn expire(via: &Via, key: &[u8], ttl: &Decimal) -> Result<bool, RedisFault> {
+    let arguments = [key, ttl.as_bytes()];
+    let [reply] = via.ask([Command::new("EXPIRE", &arguments)]).await?;
+    Ok(reply.integer("EXPIRE")? > 0)
 }
+
+/// A number as Redis takes it.
+pub(super) type Decimal = ArrayString<20>;
+
+/// Redis refuses what its clock of milliseconds cannot hold.
+const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
 /// The port hands over whole seconds; an EXPIRE of zero would delete.
-fn whole_seconds(ttl: Duration) -> i64 {
-    i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1)
+fn seconds(ttl: Duration) -> Decimal {
+    decimal(ttl.min(LONGEST_TTL).as_secs().max(1))
+}
+
+pub(super) fn milliseconds(ttl: Duration) -> Decimal {
+    decimal(ttl.min(LONGEST_TTL).as_millis().max(1))
+}
+
+fn decimal(number: impl itoa::Integer) -> Decimal {
+    let mut text = Decimal::new();
+    text.push_str(itoa::Buffer::new().format(number));
+    text
 }

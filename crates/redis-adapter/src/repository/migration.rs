@@ -4,15 +4,13 @@
 //! always read before the sealed one: whoever finds it empty because the session has just moved
 //! on finds it in the other.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use fred::{interfaces::LuaInterface, types::Value};
 use futures_util::future::join;
 use tee_session_domain::{PeekedSession, RepositoryError, Session};
 
-use super::commands;
-use crate::{RedisFault, pool::Via, record::Slot};
+use super::commands::{self, milliseconds};
+use crate::{RedisFault, connection::Command, pool::Via, record::Slot};
 
 /// Moves a record from the plain key to the sealed one, with its remaining time to live, only
 /// if the plain value is still the one that was read: a logout in between stays one.
@@ -30,27 +28,19 @@ pub(super) async fn slide(
     sealed: &Slot,
     ttl: Duration,
 ) -> Result<Option<Session>, RepositoryError> {
-    let (plain_value, slid) = join(
-        commands::get(via, plain.key()),
-        commands::slide(via, sealed, ttl),
-    )
-    .await;
+    // Handed over before the next is, so that it is read first.
+    let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
+    let (in_plain, slid) = join(in_plain, commands::slide(via, sealed, ttl)).await;
     if let Some(session) = slid? {
         return Ok(Some(session));
     }
-    let Some(plain_value) = plain_value? else {
+    let [in_plain] = in_plain?;
+    let Some(plain_value) = in_plain.bulk("GET")? else {
         return Ok(None);
     };
     let session = plain.decode(&plain_value)?;
-    move_record(
-        via,
-        plain,
-        plain_value,
-        sealed,
-        sealed.encode(&session),
-        ttl,
-    )
-    .await?;
+    let values = (plain_value.as_slice(), sealed.encode(&session));
+    move_record(via, (plain, sealed), (values.0, &values.1), ttl).await?;
     // Moved by this call or by another; or gone, by a logout.
     commands::slide(via, sealed, ttl).await
 }
@@ -70,15 +60,20 @@ pub(super) async fn peek(
 
 async fn move_record(
     via: &Via,
-    plain: &Slot,
-    plain_value: Bytes,
-    sealed: &Slot,
-    sealed_value: Bytes,
+    (plain, sealed): (&Slot, &Slot),
+    (plain_value, sealed_value): (&[u8], &[u8]),
     ttl: Duration,
 ) -> Result<(), RedisFault> {
-    let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-    let keys = vec![plain.key().clone(), sealed.key().clone()];
-    let arguments: Vec<Value> = vec![plain_value.into(), sealed_value.into(), ttl.into()];
-    let moved = pin!(via.client.eval::<i64, _, _, _>(MOVE, keys, arguments));
-    via.send("EVAL", moved).await.map(drop)
+    let ttl = milliseconds(ttl);
+    let arguments: [&[u8]; 7] = [
+        MOVE.as_bytes(),
+        b"2",
+        plain.key().as_bytes(),
+        sealed.key().as_bytes(),
+        plain_value,
+        sealed_value,
+        ttl.as_bytes(),
+    ];
+    let [reply] = via.ask([Command::new("EVAL", &arguments)]).await?;
+    reply.integer("EVAL").map(drop)
 }

@@ -11,7 +11,6 @@ mod cluster_slots;
 mod contract;
 mod faults;
 mod fleets;
-mod fred_facts;
 mod history;
 mod lifecycle;
 mod migration;

@@ -46,7 +46,7 @@ async fn a_redis_whose_authority_is_not_trusted_is_not_talked_to() {
     let stranger = RedisTls::default().with_ca_file(another.ca_file());
     for settings in [settings(), settings().with_tls(stranger).unwrap()] {
         let reason = refusal(settings).await;
-        assert!(reason.contains("InvalidCertificate"), "{reason}");
+        assert!(reason.contains("invalid peer certificate"), "{reason}");
         assert!(!reason.contains("s3cret"), "{reason}");
     }
 }

@@ -1,17 +1,15 @@
 //! What one sentinel says, and what follows from what all of them say.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use fred::{
-    clients::Client,
-    interfaces::ClientLike,
-    types::{ClusterHash, CustomCommand, config::Options},
-};
-use futures_util::future::try_join;
 use tokio::time::Instant;
 
-use super::{COMMAND, ConnectFault};
-use crate::{RedisFault, address::Address};
+use super::{Asking, Client, ConnectFault};
+use crate::{
+    RedisFault,
+    address::Address,
+    connection::{client::Command, resp::Reply},
+};
 
 /// What a sentinel said counts for so long.
 const FRESH: Duration = Duration::from_secs(1);
@@ -42,40 +40,54 @@ pub(super) enum Verdict {
 }
 
 impl View {
-    pub(super) async fn ask(client: &Client, service: &str) -> Result<Self, ConnectFault> {
-        let options = Options {
-            fail_fast: true,
-            ..Options::default()
-        };
-        let client = client.with_options(&options);
-        let ask = |question| {
-            let command = CustomCommand::new_static(COMMAND, ClusterHash::Random, false);
-            (command, vec![question, service])
-        };
-        let (about, address) = (ask("MASTER"), ask("GET-MASTER-ADDR-BY-NAME"));
+    pub(super) async fn ask(
+        client: &Client,
+        asking: Asking,
+        service: &str,
+    ) -> Result<Self, ConnectFault> {
+        let service = [service.as_bytes()];
         // During a failover the first goes on naming the old one.
-        let (about, address): (HashMap<String, String>, Option<(String, u16)>) = try_join(
-            Box::pin(client.custom(about.0, about.1)),
-            Box::pin(client.custom(address.0, address.1)),
-        )
-        .await
-        .map_err(|error| match RedisFault::new(COMMAND, &error) {
+        let questions = [
+            Command::new("SENTINEL MASTER", &service),
+            Command::new("SENTINEL GET-MASTER-ADDR-BY-NAME", &service),
+        ];
+        let answers = client.ask(asking, questions).await;
+        let [about, address] = answers.map_err(ConnectFault::Redis)?;
+        let about = about.list(questions[0].name).map_err(|fault| match fault {
             // What a sentinel says to a name that it does not know.
             RedisFault::Refused { code, .. } if code == "ERR" => ConnectFault::UnknownService,
             fault => ConnectFault::Redis(fault),
         })?;
-        let (host, port) = address.ok_or(ConnectFault::UnknownService)?;
-        let epoch = about
-            .get("config-epoch")
-            .and_then(|epoch| epoch.parse().ok());
-        let state = about.get("failover-state").map(String::as_str);
+        let address = match address {
+            Reply::Null => return Err(ConnectFault::UnknownService),
+            address => address.list(questions[1].name),
+        };
+        let address = address.map_err(ConnectFault::Redis)?;
+        let [host, port] = address.as_slice() else {
+            return Err(unexpected(questions[1].name));
+        };
+        let host = host.as_text().ok_or(unexpected(questions[1].name))?;
+        let port = port.as_number().and_then(|port| u16::try_from(port).ok());
+        let value = |name: &str| {
+            let mut pairs = about.chunks_exact(2);
+            let [_, value] = pairs.find(|pair| pair[0].as_text() == Some(name))? else {
+                return None;
+            };
+            Some(value)
+        };
+        let epoch = value("config-epoch").and_then(Reply::as_number);
+        let state = value("failover-state").and_then(Reply::as_text);
         Ok(Self {
-            primary: Address { host, port },
-            epoch: epoch.unwrap_or(0),
+            primary: Address::new(host, port.ok_or(unexpected(questions[1].name))?),
+            epoch: epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0),
             is_failing_over: state.is_some_and(|state| DECIDING.contains(&state)),
             seen: Instant::now(),
         })
     }
+}
+
+fn unexpected(command: &'static str) -> ConnectFault {
+    ConnectFault::Redis(RedisFault::Unexpected { command })
 }
 
 /// The latest failover counts, as it does among the sentinels; of those that know of none, most.

@@ -132,7 +132,7 @@ fn excess_is_corrupt_before_it_is_opened() {
 }
 
 /// Seals any plaintext, as another release might.
-fn sealed(content: &[u8]) -> Bytes {
+fn sealed(content: &[u8]) -> Vec<u8> {
     sealer().seal_content(content.to_vec())
 }
 
