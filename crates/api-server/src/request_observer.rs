@@ -18,17 +18,17 @@ use actix_web::{
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
-use tracing::Instrument;
 
 use crate::{
     bounded_stream::Connection,
     deadline::Deadline,
     lifecycle::Lifecycle,
+    log_context::LogContext,
     meters::Meters,
     problem::{ApiError, problem_of_status},
     request_limits, routes,
     settings::ApiSettings,
-    telemetry::{REQUEST_ID_HEADER, RequestId, request_span},
+    telemetry::{REQUEST_ID_HEADER, RequestId},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -52,7 +52,11 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(deadline);
     let method = method_label(request.method());
     let route = routes::label(request.match_info().as_str());
-    let span = request_span(method, route, &request_id);
+    let log_context = LogContext {
+        method,
+        route,
+        request_id,
+    };
 
     let admitted = admit(
         request.path(),
@@ -64,9 +68,9 @@ pub(crate) async fn observe(
         Ok(()) => {
             // The last resort for what should not happen: a panic is one failed request, and not
             // a connection that breaks without a word.
-            let served = async { next.call(request).await }.instrument(span.clone());
-            let served = AssertUnwindSafe(served).catch_unwind();
-            match served.await {
+            let served = async { next.call(request).await };
+            let served = log_context.clone().scope(served);
+            match AssertUnwindSafe(served).catch_unwind().await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
                     record(method, route, INTERNAL_SERVER_ERROR, started);
@@ -87,7 +91,8 @@ pub(crate) async fn observe(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "Request completed"));
+    let status = response.status().as_u16();
+    log_context.in_scope(|| tracing::debug!(status, "Request completed"));
     count(&response, method, route, started);
     Ok(response)
 }

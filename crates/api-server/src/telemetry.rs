@@ -1,4 +1,4 @@
-//! Logs: how they are written, and what the span of a request says.
+//! Logs: how they are written, and what a request is called in them.
 
 use std::{
     io::{self, IsTerminal},
@@ -8,12 +8,12 @@ use std::{
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
-use tracing::{Span, level_filters::LevelFilter};
+use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
-use crate::json_fields::JsonFields;
+use crate::log_context::WithContext;
 
 pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -91,10 +91,17 @@ pub fn start_logging(
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
-            .with_span_list(false)
-            .fmt_fields(JsonFields)
+            .map_event_format(|inner| WithContext { inner, format })
             .boxed(),
-        LogFormat::Text => lines.with_ansi(io::stdout().is_terminal()).boxed(),
+        LogFormat::Text => {
+            let has_colours = io::stdout().is_terminal();
+            lines
+                .map_event_format(|inner| WithContext {
+                    inner: inner.with_ansi(has_colours),
+                    format,
+                })
+                .boxed()
+        }
     };
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -159,16 +166,6 @@ fn is_sane(id: &[u8]) -> bool {
         && id
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
-}
-
-/// The span around a request: its method, route and id. No path, no query, no header field: they may
-/// hold what does not belong into a log.
-pub(crate) fn request_span(
-    method: &'static str,
-    route: &'static str,
-    request_id: &RequestId,
-) -> Span {
-    tracing::info_span!("request", method, route, request_id = request_id.as_str(),)
 }
 
 #[cfg(test)]

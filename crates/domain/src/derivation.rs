@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::LazyLock};
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{SessionId, SessionToken};
@@ -18,7 +19,15 @@ const SESSION_ID_LABEL: &[u8] = b"session id";
 
 /// HKDF is four lines of HMAC. With keys that are made once, it costs half of what a call for each
 /// value costs, and it is most of what sealing costs.
-static SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(HMAC_SHA256, DERIVATION_SALT));
+static SALT: LazyLock<Hmac<Sha256>> = LazyLock::new(|| keyed(DERIVATION_SALT));
+
+#[expect(
+    clippy::expect_used,
+    reason = "HMAC takes keys of any length (RFC 2104)"
+)]
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("any length")
+}
 
 /// The values that HKDF-SHA-256 (RFC 5869) derives from a token: its canonical text is the
 /// input key material, the salt is `tee-session v1`, and distinct labels (HKDF's info) give
@@ -36,15 +45,17 @@ static SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(HMAC_SHA256, 
 pub struct TokenDerivation<'a> {
     token: &'a SessionToken,
     /// HKDF's pseudorandom key.
-    key: hmac::Key,
+    key: Hmac<Sha256>,
 }
 
 impl<'a> TokenDerivation<'a> {
     /// Starts the derivations from `token`: HKDF-Extract.
     #[must_use]
     pub fn of(token: &'a SessionToken) -> Self {
-        let extracted = hmac::sign(&SALT, token.expose_secret().as_bytes());
-        let key = hmac::Key::new(HMAC_SHA256, extracted.as_ref());
+        let mut extract = SALT.clone();
+        extract.update(token.expose_secret().as_bytes());
+        let extracted = Zeroizing::new(<[u8; BLOCK_LEN]>::from(extract.finalize().into_bytes()));
+        let key = keyed(extracted.as_slice());
         Self { token, key }
     }
 
@@ -67,11 +78,11 @@ impl<'a> TokenDerivation<'a> {
     /// HKDF-Expand, of which the first block is enough.
     fn expand<const N: usize>(&self, label: &[u8]) -> [u8; N] {
         const { assert!(N <= BLOCK_LEN) };
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(label);
-        context.update(&[1]);
+        let mut expand = self.key.clone();
+        expand.update(label);
+        expand.update(&[1]);
         let mut value = [0; N];
-        value.copy_from_slice(&context.sign().as_ref()[..N]);
+        value.copy_from_slice(&expand.finalize().into_bytes()[..N]);
         value
     }
 }

@@ -117,7 +117,7 @@ impl Cluster {
     {
         let routes = Arc::clone(&self.shared.nodes.routes());
         let answers = join_all(routes.primaries.iter().map(|primary| {
-            let send = |via| send(via, primary.probe_key.clone());
+            let send = |via| send(via, primary.probe_key);
             async move { primary.node.pool.call(call.probe(), send).await }
         }))
         .await;

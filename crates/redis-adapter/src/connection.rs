@@ -97,10 +97,7 @@ impl Connection {
     }
 
     /// The client even while commands are held back: for one question that nobody waits for.
-    pub(crate) fn client_to_probe(
-        &self,
-        command: &'static str,
-    ) -> Result<Arc<Client>, RedisFault> {
+    pub(crate) fn client_to_probe(&self, command: &'static str) -> Result<Arc<Client>, RedisFault> {
         self.shared
             .client
             .load_full()

@@ -122,7 +122,11 @@ fn redirection(details: &str) -> Option<(String, bool)> {
 fn code_of(text: &str) -> &str {
     let word = text.split_whitespace().next().unwrap_or_default();
     let is_code = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code { word } else { "an error without a code" }
+    if is_code {
+        word
+    } else {
+        "an error without a code"
+    }
 }
 
 /// What is stored under a session's key is no session.

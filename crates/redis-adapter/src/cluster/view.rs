@@ -37,10 +37,7 @@ impl View {
 
     /// What a server says to that, which was `asked` at this host. `None`: it belongs to no cluster,
     /// not yet or no more.
-    pub(super) fn of(
-        [slots, info]: [Reply; 2],
-        asked: &str,
-    ) -> Result<Option<Self>, RedisFault> {
+    pub(super) fn of([slots, info]: [Reply; 2], asked: &str) -> Result<Option<Self>, RedisFault> {
         let [slots_name, info_name] = Self::QUESTIONS.map(|question| question.name);
         let slots = slots.any(slots_name)?;
         let standing = Standing::parse(&info.text(info_name).unwrap_or_default());

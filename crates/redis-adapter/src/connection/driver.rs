@@ -114,7 +114,8 @@ impl Driver {
                 self.writing.append(&mut pending.commands);
             }
             for question in pending.questions.drain(..) {
-                earliest = Some(earliest.map_or(question.until, |e: Instant| e.min(question.until)));
+                earliest =
+                    Some(earliest.map_or(question.until, |e: Instant| e.min(question.until)));
                 self.waiting.push_back(question);
             }
         }
@@ -321,3 +322,6 @@ impl fmt::Display for Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

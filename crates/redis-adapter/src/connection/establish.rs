@@ -228,7 +228,6 @@ async fn check_primary(client: &Client) -> Result<(), ConnectFault> {
     }
 }
 
-
 /// Why an attempt to connect failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectFault {

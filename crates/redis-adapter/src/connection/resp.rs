@@ -194,7 +194,9 @@ impl Reply {
     }
 
     pub(crate) fn text(self, command: &'static str) -> Result<String, RedisFault> {
-        let text = self.bulk(command)?.ok_or(RedisFault::Unexpected { command });
+        let text = self
+            .bulk(command)?
+            .ok_or(RedisFault::Unexpected { command });
         String::from_utf8(text?).map_err(|_| RedisFault::Unexpected { command })
     }
 
@@ -320,7 +322,10 @@ mod tests {
     fn what_is_no_reply(#[case] input: &[u8]) {
         if input.starts_with(b"$9") {
             // Longer than memory, and yet only skipped: its end would never come.
-            assert!(matches!(read_reply(input), Ok(Some((Reply::TooLong(_), _)))));
+            assert!(matches!(
+                read_reply(input),
+                Ok(Some((Reply::TooLong(_), _)))
+            ));
         } else if input.starts_with(b"%9") {
             assert_eq!(read_reply(input), Ok(None));
         } else {

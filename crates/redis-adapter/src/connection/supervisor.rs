@@ -201,10 +201,7 @@ pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
 /// How the life of a client ended.
 pub(super) enum End {
     /// The connection is to be closed; the client still works.
-    Stopped {
-        client: Client,
-        task: ClientTask,
-    },
+    Stopped { client: Client, task: ClientTask },
     /// Nothing came back from the store.
     Silent,
     /// Answers do not fit their questions any more.

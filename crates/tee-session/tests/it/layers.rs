@@ -76,11 +76,11 @@ fn each_package_depends_on_the_layers_below_it_only(
 #[rstest]
 #[case("tee-session-domain", &["actix-web", "fred", "tokio", "serde_json", "hyper"])]
 #[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]
-#[case("tee-session-redis-adapter", &["actix-web", "hyper", "testcontainers"])]
+#[case("tee-session-redis-adapter", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-near-cache", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "testcontainers"])]
-#[case("tee-session", &["testcontainers", "tempfile", "rstest", "reqwest"])]
+#[case("tee-session", &["fred", "testcontainers", "tempfile", "rstest", "reqwest"])]
 fn what_a_layer_must_not_know_is_not_in_its_graph(
     #[case] package: &str,
     #[case] forbidden: &[&str],

@@ -79,7 +79,9 @@ impl View {
         let state = value("failover-state").and_then(Reply::as_text);
         Ok(Self {
             primary: Address::new(host, port.ok_or(unexpected(questions[1].name))?),
-            epoch: epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0),
+            epoch: epoch
+                .and_then(|epoch| u64::try_from(epoch).ok())
+                .unwrap_or(0),
             is_failing_over: state.is_some_and(|state| DECIDING.contains(&state)),
             seen: Instant::now(),
         })
