@@ -13,21 +13,23 @@ mod authorization;
 mod base_url;
 mod create_body;
 mod plain_record;
+mod redis_reply;
 mod sealed_record;
 
 pub use self::{
     authorization::authorization, base_url::base_url, create_body::create_body,
-    plain_record::plain_record, sealed_record::sealed_record,
+    plain_record::plain_record, redis_reply::redis_reply, sealed_record::sealed_record,
 };
 
 /// Any input will do.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("authorization", authorization),
     ("base_url", base_url),
     ("create_body", create_body),
     ("plain_record", plain_record),
+    ("redis_reply", redis_reply),
     ("sealed_record", sealed_record),
 ];

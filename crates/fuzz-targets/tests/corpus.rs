@@ -61,6 +61,11 @@ fn plain_record() {
 }
 
 #[test]
+fn redis_reply() {
+    replay("redis_reply");
+}
+
+#[test]
 fn sealed_record() {
     replay("sealed_record");
 }

@@ -19,6 +19,8 @@ use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
 use tokio::sync::{Notify, watch};
 
 use self::breaker::Breaker;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::resp::read_reply;
 pub(crate) use self::{
     change_feed::{FeedState, Hearing, feed},
     client::{Asking, Client, Command},

@@ -1,4 +1,4 @@
-//! The record codecs without Redis, for fuzzers and benchmarks. Not for use: anything here may
+//! The record codecs, and the reader of replies, without Redis: for fuzzers and benchmarks. Not for use: anything here may
 //! change at any time.
 #![doc(hidden)]
 
@@ -6,6 +6,7 @@ use tee_session_domain::{Session, SessionToken};
 
 use crate::{
     StorageFormat,
+    connection::read_reply,
     record::{Slot, plain, sealed::Sealer},
 };
 
@@ -60,4 +61,33 @@ pub fn seal(token: &SessionToken, session: &Session) -> Vec<u8> {
 #[must_use]
 pub fn seal_content(token: &SessionToken, content: &[u8]) -> Vec<u8> {
     Sealer::new(token).seal_content(content.to_vec())
+}
+
+/// What stands at the beginning of what Redis sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing that follows its protocol.
+    Malformed,
+    /// A reply whose end has not come yet.
+    Incomplete,
+    /// A reply.
+    Reply {
+        /// What it says, as it is debugged.
+        shown: String,
+        /// So many bytes; more than there are for one that is too long to be kept.
+        len: usize,
+    },
+}
+
+/// Reads the first reply of `input`.
+#[must_use]
+pub fn sent(input: &[u8]) -> Sent {
+    match read_reply(input) {
+        Err(_) => Sent::Malformed,
+        Ok(None) => Sent::Incomplete,
+        Ok(Some((reply, len))) => Sent::Reply {
+            shown: format!("{reply:?}"),
+            len,
+        },
+    }
 }

@@ -55,7 +55,7 @@ fn write_length(out: &mut Vec<u8>, kind: u8, length: usize) {
 
 /// Reads the first reply of `input`, and tells its length, which is beyond the end of `input` for a
 /// reply that is too long to be kept. `None`: its end has not come yet.
-pub(super) fn read_reply(input: &[u8]) -> Result<Option<(Reply, usize)>, Malformed> {
+pub(crate) fn read_reply(input: &[u8]) -> Result<Option<(Reply, usize)>, Malformed> {
     let mut rest = Rest { input, read: 0 };
     let reply = rest.reply(0)?;
     Ok(reply.map(|reply| (reply, rest.read)))
