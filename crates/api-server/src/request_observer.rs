@@ -91,8 +91,10 @@ pub(crate) async fn observe(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    let status = response.status().as_u16();
-    log_context.in_scope(|| tracing::debug!(status, "Request completed"));
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let status = response.status().as_u16();
+        log_context.in_scope(|| tracing::debug!(status, "Request completed"));
+    }
     count(&response, method, route, started);
     Ok(response)
 }

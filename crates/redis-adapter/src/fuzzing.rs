@@ -6,7 +6,7 @@ use tee_session_domain::{Session, SessionToken};
 
 use crate::{
     StorageFormat,
-    connection::read_reply,
+    connection::{Reply, read_reply},
     record::{Slot, plain, sealed::Sealer},
 };
 
@@ -29,7 +29,7 @@ impl Place {
     /// The session that `value` stands for there.
     #[must_use]
     pub fn decode(&self, value: &[u8]) -> Option<Session> {
-        self.0.decode(value).ok()
+        self.0.decode(value.to_vec()).ok()
     }
 }
 
@@ -48,7 +48,7 @@ pub fn encode_plain(session: &Session) -> Vec<u8> {
 /// The session that a sealed record stands for.
 #[must_use]
 pub fn open_sealed(token: &SessionToken, value: &[u8]) -> Option<Session> {
-    Sealer::new(token).open(value).ok()
+    Sealer::new(token).open(&mut value.to_vec()).ok()
 }
 
 /// A sealed record of a session.
@@ -72,12 +72,16 @@ pub enum Sent {
     Incomplete,
     /// A reply.
     Reply {
-        /// What it says, as it is debugged.
-        shown: String,
+        /// What it says.
+        said: Said,
         /// So many bytes; more than there are for one that is too long to be kept.
         len: usize,
     },
 }
+
+/// What a reply says, to be compared with another.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said(Reply);
 
 /// Reads the first reply of `input`.
 #[must_use]
@@ -85,9 +89,9 @@ pub fn sent(input: &[u8]) -> Sent {
     match read_reply(input) {
         Err(_) => Sent::Malformed,
         Ok(None) => Sent::Incomplete,
-        Ok(Some((reply, len))) => Sent::Reply {
-            shown: format!("{reply:?}"),
-            len,
-        },
+        Ok(Some((reply, len))) => {
+            let said = Said(reply);
+            Sent::Reply { said, len }
+        }
     }
 }

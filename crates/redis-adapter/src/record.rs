@@ -11,6 +11,7 @@ use std::{
 use arrayvec::ArrayString;
 use tee_session_domain::{RepositoryError, Session, SessionToken};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 pub(crate) use self::plain::KEY_PREFIX;
 use crate::CorruptRecord;
@@ -115,10 +116,12 @@ impl Slot {
     }
 
     /// The session that `value` stands for, whoever wrote it.
-    pub(crate) fn decode(&self, value: &[u8]) -> Result<Session, UnreadableRecord> {
+    pub(crate) fn decode(&self, value: Vec<u8>) -> Result<Session, UnreadableRecord> {
+        // It holds cookies, or will.
+        let mut value = Zeroizing::new(value);
         match self {
-            Self::Sealed(sealer) => sealer.open(value),
-            Self::Plain(_) => plain::decode(value).map_err(UnreadableRecord::Corrupt),
+            Self::Sealed(sealer) => sealer.open(&mut value),
+            Self::Plain(_) => plain::decode(&value).map_err(UnreadableRecord::Corrupt),
         }
     }
 }
@@ -172,7 +175,7 @@ mod tests {
         #[test]
         fn every_session_survives_every_format_in_order_and_byte_for_byte(session in session()) {
             for slot in slots() {
-                let read = slot.decode(&slot.encode(&session)).unwrap();
+                let read = slot.decode(slot.encode(&session)).unwrap();
                 let pairs = |session: &Session| -> Vec<(String, String)> {
                     let cookies = session.cookies.iter();
                     cookies.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -187,7 +190,7 @@ mod tests {
             value in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
             for slot in slots() {
-                prop_assert!(slot.decode(&value).is_err());
+                prop_assert!(slot.decode(value.clone()).is_err());
             }
         }
 
@@ -201,7 +204,7 @@ mod tests {
                 let mut value = slot.encode(&session);
                 let position = position.index(value.len());
                 value[position] ^= byte;
-                let read = slot.decode(&value);
+                let read = slot.decode(value);
                 prop_assert!(read.is_err() || matches!(slot, Slot::Plain(_)));
             }
         }

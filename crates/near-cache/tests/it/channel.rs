@@ -119,14 +119,10 @@ async fn the_permissions_that_are_named_are_enough() {
         "+pexpire",
         "+pttl",
         "+time",
-        "+ping",
         "+info",
         "+hello",
         "+client|tracking",
-        "+client|id",
-        "+auth",
         "+select",
-        "+quit",
     ];
     redis
         .command(&[&["ACL", "SETUSER", "near"], allowed.as_slice()].concat())

@@ -1,7 +1,10 @@
 //! What commands go through: each is written behind those of others, and its caller waits for the
 //! replies to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arrayvec::ArrayVec;
 use futures_util::task::AtomicWaker;
@@ -17,7 +20,7 @@ const MAX_REPLIES: usize = 6;
 pub(super) type Replies = ArrayVec<Reply, MAX_REPLIES>;
 
 /// A command with its arguments.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Command<'a> {
     /// One or several words; it names the command in errors as well.
     pub(crate) name: &'static str,
@@ -55,11 +58,11 @@ impl Asking {
 /// whose time is over before its last byte was written is never sent: the connection ends instead.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
 }
 
 /// What callers and the driver of a connection share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Queue {
     pending: Mutex<Pending>,
     /// The driver's: it has something to write.
@@ -67,7 +70,7 @@ pub(super) struct Queue {
 }
 
 /// What the driver has not taken over yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pending {
     pub(super) commands: Vec<u8>,
     pub(super) questions: Vec<Question>,
@@ -75,7 +78,6 @@ pub(super) struct Pending {
 }
 
 /// What somebody waits for.
-#[derive(Debug)]
 pub(super) struct Question {
     pub(super) until: Instant,
     pub(super) missing: usize,
@@ -92,6 +94,13 @@ pub(super) enum Unanswered {
     Ended(Arc<str>),
 }
 
+/// Commands hold keys, which may be tokens.
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
 impl Queue {
     /// Nothing panics while it is held.
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -100,10 +109,6 @@ impl Queue {
 }
 
 impl Client {
-    pub(super) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue }
-    }
-
     /// Sends `commands` at once, and waits for the reply to each.
     ///
     /// # Errors

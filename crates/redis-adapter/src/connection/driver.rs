@@ -85,7 +85,9 @@ impl Driver {
     /// Over `stream`, with what commands go through.
     pub(super) fn over(stream: Box<dyn Stream>, pushes: Option<Pushes>) -> (Client, Self) {
         let queue = Arc::<Queue>::default();
-        let client = Client::new(Arc::clone(&queue));
+        let client = Client {
+            queue: Arc::clone(&queue),
+        };
         let driver = Self {
             stream,
             queue,

@@ -3,6 +3,8 @@
 //! Nothing that comes in is trusted: lengths are bounded before anything is made for them, and what
 //! does not follow the protocol to the letter is [`Malformed`].
 
+use std::fmt;
+
 use crate::RedisFault;
 
 /// A longer text is not kept: no session is as long, and nothing else that is asked for.
@@ -15,7 +17,7 @@ const MAX_LINE_LEN: usize = 64 * 1024;
 const MAX_DEPTH: usize = 8;
 
 /// What Redis answers, or tells without being asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// A word such as `OK`.
     Status(Vec<u8>),
@@ -29,6 +31,22 @@ pub(crate) enum Reply {
     List(Vec<Self>),
     /// What nobody asked for: `invalidate` and the keys that changed.
     Push(Vec<Self>),
+}
+
+/// Texts may be records, and names of keys tokens: of both only the length is shown.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(text) => write!(f, "Status({} bytes)", text.len()),
+            Self::Bulk(text) => write!(f, "Bulk({} bytes)", text.len()),
+            Self::TooLong(length) => write!(f, "TooLong({length} bytes)"),
+            Self::Integer(number) => write!(f, "Integer({number})"),
+            Self::Null => f.write_str("Null"),
+            Self::Error(text) => write!(f, "Error({} bytes)", text.len()),
+            Self::List(items) => f.debug_tuple("List").field(items).finish(),
+            Self::Push(items) => f.debug_tuple("Push").field(items).finish(),
+        }
+    }
 }
 
 /// What came in is not RESP, or more of it than anything here asks for.
@@ -347,6 +365,15 @@ mod tests {
     fn lists_have_a_depth_and_lines_a_length() {
         assert_eq!(read_reply(&b"*1\r\n".repeat(100)), Err(Malformed));
         assert_eq!(read_reply(&b"+".repeat(MAX_LINE_LEN + 2)), Err(Malformed));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let reply = Reply::List(vec![bulk("s3cret"), Reply::Error(b"ERR s3cret".into())]);
+        assert_eq!(
+            format!("{reply:?}"),
+            "List([Bulk(6 bytes), Error(10 bytes)])"
+        );
     }
 
     #[rstest]

@@ -187,8 +187,11 @@ async fn server_time(client: &Client) -> Result<OffsetDateTime, RedisFault> {
 pub(super) async fn leave(client: &Client, mut task: ClientTask) {
     let farewell = async {
         let asking = Asking::until(Instant::now() + CLOSE_TIMEOUT);
-        let _ = client.ask(asking, [Command::new("QUIT", &[])]).await;
-        let _ = (&mut task.0).await;
+        let bid = client.ask(asking, [Command::new("QUIT", &[])]).await;
+        // Who may not say so just hangs up.
+        if bid.is_ok_and(|[reply]| reply.done("QUIT").is_ok()) {
+            let _ = (&mut task.0).await;
+        }
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
 }

@@ -10,7 +10,6 @@ use tee_session_domain::{
     BaseUrl, ControlCharacter, Cookies, Session, SessionId, SessionToken, TokenDerivation,
 };
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::{Key, UnreadableRecord};
 use crate::CorruptRecord;
@@ -92,7 +91,8 @@ impl Sealer {
         value
     }
 
-    pub(crate) fn open(&self, value: &[u8]) -> Result<Session, UnreadableRecord> {
+    /// Opens a sealed record where it stands, which leaves the content there.
+    pub(crate) fn open(&self, value: &mut [u8]) -> Result<Session, UnreadableRecord> {
         use CorruptRecord::{NotSealed, TooLong};
         let corrupt = UnreadableRecord::Corrupt;
 
@@ -101,7 +101,7 @@ impl Sealer {
                 limit: MAX_RECORD_LEN,
             }));
         }
-        let Some((header, rest)) = value.split_at_checked(HEADER_LEN) else {
+        let Some((header, rest)) = value.split_at_mut_checked(HEADER_LEN) else {
             return Err(corrupt(NotSealed));
         };
         match header.strip_prefix(&MAGIC) {
@@ -111,17 +111,15 @@ impl Sealer {
             }
             _ => return Err(corrupt(NotSealed)),
         }
-        let Some((nonce, sealed)) = rest.split_first_chunk::<NONCE_LEN>() else {
+        let Some((nonce, sealed)) = rest.split_first_chunk_mut::<NONCE_LEN>() else {
             return Err(corrupt(NotSealed));
         };
-        // From here on it holds cookies.
-        let mut sealed = Zeroizing::new(sealed.to_vec());
         let content = self
             .sealing_key
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
                 Aad::from(self.associated_data()),
-                &mut sealed,
+                sealed,
             )
             .map_err(|_| corrupt(CorruptRecord::DoesNotOpen))?;
         decode(content).map_err(corrupt)

@@ -34,7 +34,7 @@ pub(super) async fn read(via: &Via, slot: &Slot) -> Result<Option<Session>, Repo
         .ask([Command::new("GET", &[slot.key().as_bytes()])])
         .await?;
     let value = reply.bulk("GET")?;
-    Ok(value.map(|value| slot.decode(&value)).transpose()?)
+    Ok(value.map(|value| slot.decode(value)).transpose()?)
 }
 
 /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
@@ -57,7 +57,7 @@ pub(super) async fn slide(
     let Some(value) = value else {
         return Ok(None);
     };
-    let session = slot.decode(&value)?;
+    let session = slot.decode(value)?;
     let lives = slid > 0 || expire(via, key, &ttl).await?;
     Ok(lives.then_some(session))
 }
@@ -80,7 +80,7 @@ pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>
     match (value.bulk("GET")?, pttl.integer("PTTL")?) {
         (None, _) | (_, GONE) => Ok(None),
         (Some(value), pttl) => Ok(Some(PeekedSession {
-            session: slot.decode(&value)?,
+            session: slot.decode(value)?,
             remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
         })),
     }

@@ -38,7 +38,7 @@ pub(super) async fn slide(
     let Some(plain_value) = in_plain.bulk("GET")? else {
         return Ok(None);
     };
-    let session = plain.decode(&plain_value)?;
+    let session = plain.decode(plain_value.clone())?;
     let values = (plain_value.as_slice(), sealed.encode(&session));
     move_record(via, (plain, sealed), (values.0, &values.1), ttl).await?;
     // Moved by this call or by another; or gone, by a logout.

@@ -101,12 +101,9 @@ const MINIMAL_ACL: [&str; 13] = [
     "+pexpire",
     "+pttl",
     "+del",
-    "+ping",
     "+time",
     "+info",
-    "+client|id",
     "+select",
-    "+hello",
 ];
 
 /// Adds the user `tee` with the password `s3cret` and the minimal permissions.

@@ -176,8 +176,6 @@ async fn a_user_with_the_minimal_permissions_serves_behind_sentinels_with_a_pass
         let may = [
             "+sentinel|master",
             "+sentinel|get-master-addr-by-name",
-            "+ping",
-            "+client|id",
             "+info",
         ];
         let user = [set.as_slice(), &may].concat();

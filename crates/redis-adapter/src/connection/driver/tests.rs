@@ -63,6 +63,14 @@ async fn questions_asked_together_are_written_together_and_answered_in_their_ord
 }
 
 #[tokio::test]
+async fn debug_shows_nothing_of_what_is_asked() {
+    let (client, _server, _driver) = connected(4_096);
+    let _asked = client.ask(soon(), [Command::new("GET", &[b"s3cret"])]);
+    assert!(!client.queue.pending().commands.is_empty());
+    assert_eq!(format!("{client:?}"), "Client { queue: Queue { .. } }");
+}
+
+#[tokio::test]
 async fn a_reply_may_come_in_whatever_pieces() {
     let (client, mut server, _driver) = connected(4_096);
     let asked = client.ask(soon(), [GET, GET]);
