@@ -14,6 +14,7 @@ mod json_fields;
 mod lifecycle;
 mod meters;
 mod metrics_listener;
+mod oauth_error;
 mod observed_repository;
 mod problem;
 mod request_body;
