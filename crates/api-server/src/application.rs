@@ -11,7 +11,7 @@ use std::{
 use actix_web::{
     App,
     dev::{Server, ServerHandle},
-    middleware::{Condition, from_fn},
+    middleware::from_fn,
     rt,
     web::Data,
 };
@@ -125,8 +125,7 @@ impl Application {
                 .app_data(Data::new(worker.settings.clone()))
                 .app_data(Data::new(Arc::clone(&worker.monitor)))
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
-                .configure(routes::configure::<R>(sessions, limiter.clone()))
-                .wrap(Condition::new(!origins.is_empty(), origins.middleware()))
+                .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
                 .wrap(from_fn(request_observer::observe))
         })?;
         Ok(Self {

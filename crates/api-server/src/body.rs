@@ -1,6 +1,9 @@
 //! Wire shapes: the JSON that goes in and comes out. The domain's types know nothing of them.
 
+mod authorized;
 mod create_session;
+mod introspected;
+mod token_form;
 mod unique_json;
 
 use std::fmt::Display;
@@ -10,12 +13,15 @@ use actix_web::{
     error::ErrorInternalServerError,
     http::header::{CACHE_CONTROL, ContentType, HeaderValue},
 };
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::Error};
 use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::{Cookies, NewSession, SessionId, SessionTtl};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
-pub(crate) use self::create_session::CreateSession;
+pub(crate) use self::{
+    authorized::AuthorizedBody, create_session::CreateSession, introspected::IntrospectedBody,
+    token_form::TokenForm,
+};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -102,17 +108,29 @@ impl From<SessionTtl> for TtlBody {
 /// A time in UTC, as RFC 3339 writes it.
 pub(crate) struct Timestamp(pub(crate) OffsetDateTime);
 
+impl Timestamp {
+    /// The text, written into `buffer`.
+    fn write<'a>(&self, buffer: &'a mut [u8; MAX_TIMESTAMP_LEN]) -> Option<&'a str> {
+        let mut rest = buffer.as_mut_slice();
+        let time = self.0.to_offset(UtcOffset::UTC);
+        time.format_into(&mut rest, &Rfc3339).ok()?;
+        // Not what it says it has written, which leaves the `Z` out.
+        let len = MAX_TIMESTAMP_LEN - rest.len();
+        str::from_utf8(&buffer[..len]).ok()
+    }
+
+    /// For a header field; `None` for a year that RFC 3339 has no digits for.
+    pub(crate) fn header_value(&self) -> Option<HeaderValue> {
+        let mut text = [0; MAX_TIMESTAMP_LEN];
+        HeaderValue::from_str(self.write(&mut text)?).ok()
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = [0; MAX_TIMESTAMP_LEN];
-        let mut rest = text.as_mut_slice();
-        let time = self.0.to_offset(UtcOffset::UTC);
-        let written = time.format_into(&mut rest, &Rfc3339);
-        written.map_err(serde::ser::Error::custom)?;
-        // Not what it says it has written, which leaves the `Z` out.
-        let len = MAX_TIMESTAMP_LEN - rest.len();
-        let text = str::from_utf8(&text[..len]).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(text)
+        let text = self.write(&mut text);
+        serializer.serialize_str(text.ok_or_else(|| S::Error::custom("no time of RFC 3339"))?)
     }
 }
 

@@ -14,6 +14,7 @@ mod lifecycle;
 mod log_context;
 mod meters;
 mod metrics_listener;
+mod oauth_error;
 mod observed_repository;
 mod problem;
 mod request_body;

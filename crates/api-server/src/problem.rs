@@ -132,6 +132,17 @@ impl ApiError {
             .with_retry_after(RETRY_AFTER),
         }
     }
+
+    /// Logs a failure of the store, for who answers and so handles it.
+    pub(crate) fn log_failure(&self) {
+        match self {
+            Self::Auth(error) => error.log_failure(),
+            Self::StoreFull(error) => {
+                tracing::error!(error = %ErrorChain(error), "Request failed: session store full");
+            }
+            _ => {}
+        }
+    }
 }
 
 impl ResponseError for ApiError {
@@ -139,16 +150,9 @@ impl ResponseError for ApiError {
         self.problem().status()
     }
 
-    /// Logs a failure of the store: here it is handled.
     fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Auth(error) => error.error_response(),
-            Self::StoreFull(error) => {
-                tracing::error!(error = %ErrorChain(error), "Request failed: session store full");
-                self.problem().response()
-            }
-            _ => self.problem().response(),
-        }
+        self.log_failure();
+        self.problem().response()
     }
 }
 

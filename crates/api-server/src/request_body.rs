@@ -15,13 +15,47 @@ use crate::{bounded_stream::Connection, problem::ApiError};
 /// A whole body has to arrive within this time; the framework bounds the head only.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a body has to be, and what is said of any other.
+struct BodyType {
+    media_type: &'static str,
+    refusal: &'static str,
+}
+
+const JSON: BodyType = BodyType {
+    media_type: "application/json",
+    refusal: "The request body must be application/json in UTF-8",
+};
+
+const FORM: BodyType = BodyType {
+    media_type: "application/x-www-form-urlencoded",
+    refusal: "The request body must be application/x-www-form-urlencoded in UTF-8",
+};
+
 /// Reads a JSON body of at most `limit` bytes.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     payload: Payload,
     limit: usize,
 ) -> Result<Bytes, ApiError> {
-    check_type(request)?;
+    read(request, payload, limit, &JSON).await
+}
+
+/// Reads a form of at most `limit` bytes.
+pub(crate) async fn read_form(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    read(request, payload, limit, &FORM).await
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    body_type: &BodyType,
+) -> Result<Bytes, ApiError> {
+    check_type(request, body_type)?;
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced: Option<u64> = announced
         .and_then(|length| length.to_str().ok())
@@ -41,16 +75,15 @@ pub(crate) async fn read_json(
     Ok(body)
 }
 
-fn check_type(request: &HttpRequest) -> Result<(), ApiError> {
-    const JSON: &str = "The request body must be application/json in UTF-8";
+fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiError> {
     let mime = request.mime_type().ok().flatten();
-    let is_json = mime.is_some_and(|mime| {
+    let is_wanted = mime.is_some_and(|mime| {
         let charset = mime.get_param(mime::CHARSET);
-        mime.essence_str() == mime::APPLICATION_JSON.essence_str()
+        mime.essence_str() == body_type.media_type
             && charset.is_none_or(|charset| charset == mime::UTF_8)
     });
-    if !is_json {
-        return Err(ApiError::UnsupportedMediaType(JSON));
+    if !is_wanted {
+        return Err(ApiError::UnsupportedMediaType(body_type.refusal));
     }
     let mut encodings = request.headers().get_all(CONTENT_ENCODING);
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {

@@ -25,6 +25,7 @@ use crate::{
     lifecycle::Lifecycle,
     log_context::LogContext,
     meters::Meters,
+    oauth_error::OAuthError,
     problem::{ApiError, problem_of_status},
     request_limits, routes,
     settings::ApiSettings,
@@ -34,7 +35,7 @@ use crate::{
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// Paths whose answers are bearer resolutions.
-const BEARER_PATHS: [&str; 2] = [routes::SESSION, routes::SESSION_TTL];
+const BEARER_PATHS: [&str; 3] = [routes::SESSION, routes::SESSION_TTL, routes::AUTHORIZE];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
@@ -77,6 +78,9 @@ pub(crate) async fn observe(
                     return Err(failure(header_value));
                 }
             }
+        }
+        Err(error) if routes::speaks_oauth(route) => {
+            request.into_response(OAuthError::from(error).error_response())
         }
         Err(error) => request.into_response(error.error_response()),
     };
@@ -163,7 +167,8 @@ fn count(
     }
     let status = response.status();
     // A browser asks beforehand (CORS), without a token.
-    let needs_token = BEARER_PATHS.contains(&route) && method != "OPTIONS";
+    let needs_token =
+        BEARER_PATHS.contains(&route) && (method != "OPTIONS" || route == routes::AUTHORIZE);
     if needs_token && status != StatusCode::METHOD_NOT_ALLOWED {
         let extensions = response.response().extensions();
         let problem = extensions.get::<ProblemCode>();

@@ -1,6 +1,9 @@
 //! The table of routes.
 
+mod authorize;
 mod health;
+mod introspect;
+mod revoke;
 mod session;
 mod sessions;
 
@@ -14,19 +17,29 @@ use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidT
 use tee_session_domain::{SessionManager, SessionRepository};
 use tee_session_near_cache::NearCachedRepository;
 
-use crate::{observed_repository::ObservedRepository, problem::ApiError};
+use crate::{
+    AllowedOrigins, oauth_error::OAuthError, observed_repository::ObservedRepository,
+    problem::ApiError,
+};
 
 pub(crate) const SESSIONS: &str = "/v1/sessions";
 pub(crate) const SESSION: &str = "/v1/session";
 pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
+pub(crate) const AUTHORIZE: &str = "/v1/authorize";
+const BELOW_AUTHORIZE: &str = "/v1/authorize/{path:.*}";
+const INTROSPECT: &str = "/v1/introspect";
+const REVOKE: &str = "/v1/revoke";
 const HEALTH: &str = "/health";
 const HEALTH_LIVE: &str = "/health/live";
 const HEALTH_READY: &str = "/health/ready";
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 9] = [
     SESSION,
+    AUTHORIZE,
     SESSIONS,
     SESSION_TTL,
+    INTROSPECT,
+    REVOKE,
     HEALTH,
     HEALTH_LIVE,
     HEALTH_READY,
@@ -35,14 +48,49 @@ const PATHS: [&str; 6] = [
 /// The route of a path, for logs and metrics: paths of clients' own do not belong there.
 pub(crate) fn label(path: &str) -> &'static str {
     let known = PATHS.iter().find(|known| **known == path);
-    known.copied().unwrap_or("unmatched")
+    known.copied().unwrap_or_else(|| {
+        let below = path.strip_prefix(AUTHORIZE);
+        if below.is_some_and(|below| below.starts_with('/')) {
+            AUTHORIZE
+        } else {
+            "unmatched"
+        }
+    })
+}
+
+/// Whether clients of a route read errors as OAuth 2.0 names them.
+pub(crate) fn speaks_oauth(route: &str) -> bool {
+    matches!(route, INTROSPECT | REVOKE)
 }
 
 /// The session manager as handlers see it.
 pub(crate) type Sessions<R> = Data<SessionManager<NearCachedRepository<ObservedRepository<R>>>>;
 
-/// Every path of the API. `HEAD` is answered as `GET`.
+/// Every path of the API. `HEAD` is answered as `GET`. Pages of these origins may use it, but for
+/// what only gateways ask.
 pub(crate) fn configure<R: SessionRepository>(
+    sessions: Sessions<R>,
+    limiter: Option<Arc<InvalidTokenLimiter>>,
+    origins: &AllowedOrigins,
+) -> impl FnOnce(&mut ServiceConfig) {
+    move |api| {
+        // A gateway would take the answer to a browser's preflight for a yes. And its address says
+        // nothing of who guesses tokens: no limit.
+        api.service(
+            web::resource([AUTHORIZE, BELOW_AUTHORIZE])
+                .route(web::to(authorize::authorize))
+                .wrap(BearerAuth::new(sessions.clone())),
+        );
+        if origins.is_empty() {
+            api.configure(for_everybody(sessions, limiter));
+        } else {
+            let others = web::scope("").configure(for_everybody(sessions, limiter));
+            api.service(others.wrap(origins.middleware()));
+        }
+    }
+}
+
+fn for_everybody<R: SessionRepository>(
     sessions: Sessions<R>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
 ) -> impl FnOnce(&mut ServiceConfig) {
@@ -67,6 +115,16 @@ pub(crate) fn configure<R: SessionRepository>(
                     .route(get().to(session::ttl::<R>))
                     .default_service(not_allowed("GET, HEAD"))
                     .wrap(limit),
+            )
+            .service(
+                web::resource(INTROSPECT)
+                    .route(web::post().to(introspect::introspect::<R>))
+                    .default_service(post_only()),
+            )
+            .service(
+                web::resource(REVOKE)
+                    .route(web::post().to(revoke::revoke::<R>))
+                    .default_service(post_only()),
             )
             .service(
                 web::resource(HEALTH)
@@ -95,6 +153,14 @@ fn not_allowed(allow: &'static str) -> Route {
     web::to(
         move || async move { Err::<HttpResponse, ApiError>(ApiError::MethodNotAllowed { allow }) },
     )
+}
+
+/// [`not_allowed`] as OAuth 2.0 clients read it.
+fn post_only() -> Route {
+    web::to(async || {
+        let error = ApiError::MethodNotAllowed { allow: "POST" };
+        Err::<HttpResponse, _>(OAuthError::from(error))
+    })
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {

@@ -1,4 +1,5 @@
-//! Service clients: the programs that may create sessions (HTTP Basic, RFC 7617).
+//! Service clients: the programs that may create, introspect and revoke sessions (HTTP Basic, RFC
+//! 7617).
 
 use std::{fmt, str::FromStr};
 

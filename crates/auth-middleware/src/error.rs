@@ -84,15 +84,10 @@ impl AuthError {
             .with_retry_after(RETRY_AFTER),
         }
     }
-}
 
-impl ResponseError for AuthError {
-    fn status_code(&self) -> StatusCode {
-        self.problem().status()
-    }
-
-    /// Logs a failure of the store, here where it is handled; of an outage one line a second.
-    fn error_response(&self) -> HttpResponse {
+    /// Logs a failure of the store, for who answers with [`problem`](Self::problem) and so handles
+    /// it; of an outage one line a second.
+    pub fn log_failure(&self) {
         if let Self::Store(error) = self
             && let Some(unlogged) = FAILURES.next()
         {
@@ -102,6 +97,17 @@ impl ResponseError for AuthError {
                 "Request failed: session store unavailable"
             );
         }
+    }
+}
+
+impl ResponseError for AuthError {
+    fn status_code(&self) -> StatusCode {
+        self.problem().status()
+    }
+
+    /// Logs a failure of the store: here it is handled.
+    fn error_response(&self) -> HttpResponse {
+        self.log_failure();
         self.problem().response()
     }
 }

@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::Challenge;
 
 /// An error answer: `application/problem+json` with the members `type`, `title`, `status`,
-/// `detail`, `code`, and `errors` where single members of the input are at fault.
+/// `detail`, `code`, `errors` where single members of the input are at fault, and `error` where
+/// OAuth 2.0 clients read the answer.
 ///
 /// It never repeats input, and is never cached.
 ///
@@ -31,6 +32,7 @@ pub struct ProblemDetails {
     code: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<InvalidMember>,
+    oauth_error: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -61,6 +63,7 @@ impl ProblemDetails {
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            oauth_error: None,
             headers: Vec::new(),
         }
     }
@@ -91,6 +94,14 @@ impl ProblemDetails {
         self
     }
 
+    /// Adds the member `error`, by which OAuth 2.0 clients know what went wrong (RFC 6749, section
+    /// 5.2).
+    #[must_use]
+    pub fn with_oauth_error(mut self, error: &'static str) -> Self {
+        self.oauth_error = Some(error);
+        self
+    }
+
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -113,6 +124,7 @@ impl ProblemDetails {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
+            error: self.oauth_error,
             errors: &self.errors,
         })
     }
@@ -126,6 +138,8 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [InvalidMember],
 }

@@ -78,6 +78,20 @@ impl BaseUrl {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
+    /// The URL in ASCII alone, as the WHATWG URL standard serializes it: for header fields. The host
+    /// is in its ASCII form, and the rest percent-encoded. `None` when a stored text is no `http` or
+    /// `https` URL; credentials, which only records of others have, are left out.
+    #[must_use]
+    pub fn ascii_serialization(&self) -> Option<String> {
+        let mut url = Url::parse(&self.0).ok()?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return None;
+        }
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        Some(url.into())
+    }
+
     /// The part that logs may show: scheme, host and path, no query and no credentials.
     #[must_use]
     pub fn for_log(&self) -> LogSafeUrl<'_> {

@@ -216,6 +216,28 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
     /// [`RepositoryError::NewerRecord`].
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
+        Ok(self.look(token).await?.map(|(_, ttl)| ttl))
+    }
+
+    /// Reads the session without sliding it; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
+    /// [`RepositoryError::NewerRecord`].
+    pub async fn peek(&self, token: &SessionToken) -> Result<Option<ActiveSession>, SessionError> {
+        let found = self.look(token).await?;
+        Ok(
+            found.map(|(session, SessionTtl { expires_at, .. })| ActiveSession {
+                session,
+                expires_at,
+            }),
+        )
+    }
+
+    async fn look(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<(Session, SessionTtl)>, SessionError> {
         let Some(peeked) = self.observe(token, self.repository.peek(token).await)? else {
             return Ok(None);
         };
@@ -229,7 +251,7 @@ impl<R: SessionRepository> SessionManager<R> {
             return Ok(None);
         };
         let expires_at = now.saturating_add(to_signed(ttl));
-        Ok(Some(SessionTtl { ttl, expires_at }))
+        Ok(Some((peeked.session, SessionTtl { ttl, expires_at })))
     }
 
     /// Removes a session that is past its absolute lifetime. Its end does not depend on this:
@@ -280,7 +302,7 @@ pub struct NewSession {
     pub expires_at: OffsetDateTime,
 }
 
-/// A session that was just accessed.
+/// A session that is alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSession {
     /// The session.

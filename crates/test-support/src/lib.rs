@@ -12,6 +12,7 @@
 //! | [`TestAuthority`] | certificates that it issues, as files |
 //! | [`FaultProxy`] | a TCP connection that the test can cut, delay, stall, swallow, reset or garble |
 //! | [`CapturedLogs`] | what was logged on this thread |
+//! | [`free_port`] | a port for a server that picks none by itself |
 //! | [`eventually`] | waits for a condition instead of sleeping |
 #![expect(
     clippy::expect_used,
@@ -38,7 +39,7 @@ pub use self::{
     history::{Contradiction, History, Known},
     redis_cluster::RedisCluster,
     redis_monitor::RedisMonitor,
-    redis_process::{RedisAdmin, RedisProcess},
+    redis_process::{RedisAdmin, RedisProcess, free_port},
     redis_sentinels::RedisSentinels,
     service_process::ServiceProcess,
     test_authority::{IssuedCertificate, TestAuthority},

@@ -324,7 +324,9 @@ pub(crate) async fn connected_client(url: &str) -> Client {
     client
 }
 
-pub(crate) fn free_port() -> u16 {
+/// A port of the loopback interface that was free a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener
         .local_addr()

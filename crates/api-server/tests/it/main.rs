@@ -5,11 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod authorize;
 mod bad_bodies;
 mod bad_credentials;
 mod cors;
 mod health;
 mod hooked_repository;
+mod introspection;
 mod invalid_tokens;
 mod metrics;
 mod overload;

@@ -162,3 +162,25 @@ async fn metrics_are_not_served_with_the_api() {
         StatusCode::CREATED
     );
 }
+
+#[tokio::test]
+async fn what_gateways_ask_is_one_route_and_a_bearer_resolution_whatever_path_and_method() {
+    let app = app_with_metrics().await;
+    let token = app.log_in().await;
+    for path in ["/v1/authorize", "/v1/authorize/one-of-endless-paths"] {
+        let request = app.request(reqwest::Method::OPTIONS, path);
+        let served = request.bearer_auth(&token).send().await.unwrap();
+        assert_eq!(served.status(), StatusCode::OK);
+        assert_eq!(app.get(path).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let scraped = scrape(&app).await;
+    let requests = "tee_session_http_request_duration_seconds_count";
+    let route = r#"route="/v1/authorize""#;
+    assert_eq!(value(&scraped, requests, &[route, r#"status="200""#]), 2.0);
+    assert_eq!(value(&scraped, requests, &[route, r#"status="401""#]), 2.0);
+    let resolutions = "tee_session_bearer_resolutions_total";
+    for outcome in [r#"outcome="resolved""#, r#"outcome="missing_token""#] {
+        assert_eq!(value(&scraped, resolutions, &[outcome]), 2.0);
+    }
+    assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
+}

@@ -106,5 +106,5 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
     Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
     Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
-    Key::new("service_clients", "", "JSON", "Who may create sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
+    Key::new("service_clients", "", "JSON", "Who may create, introspect and revoke sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
 ];

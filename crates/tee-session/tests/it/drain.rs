@@ -55,7 +55,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() >= length.unwrap().parse().unwrap() {
+        if body.len() >= length.unwrap().parse::<usize>().unwrap() {
             return head.replacen("http/1.1", "HTTP/1.1", 1);
         }
     }

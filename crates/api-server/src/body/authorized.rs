@@ -1,0 +1,41 @@
+//! What a gateway is told of a session: never a cookie or a token.
+
+use serde::Serialize;
+use tee_session_auth_middleware::CurrentSession;
+use tee_session_domain::SessionId;
+
+use super::{Timestamp, as_text};
+
+/// The answer to `/v1/authorize`, in the shape that Oathkeeper reads: who it is in `sub`, the rest
+/// in `extra`.
+#[derive(Serialize)]
+pub(crate) struct AuthorizedBody<'a> {
+    /// A session has no subject: its id stands for it.
+    #[serde(serialize_with = "as_text")]
+    sub: SessionId,
+    extra: Extra<'a>,
+}
+
+#[derive(Serialize)]
+struct Extra<'a> {
+    #[serde(serialize_with = "as_text")]
+    session_id: SessionId,
+    base_url: &'a str,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl<'a> AuthorizedBody<'a> {
+    pub(crate) fn new(current: &'a CurrentSession) -> Self {
+        let session_id = current.session_id();
+        Self {
+            sub: session_id,
+            extra: Extra {
+                session_id,
+                base_url: current.session.base_url.as_str(),
+                created_at: Timestamp(current.session.created_at),
+                expires_at: Timestamp(current.expires_at),
+            },
+        }
+    }
+}

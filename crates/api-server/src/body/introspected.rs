@@ -1,0 +1,44 @@
+//! What introspection tells (RFC 7662, section 2.2).
+
+use serde::Serialize;
+use tee_session_domain::{ActiveSession, SessionId};
+
+use super::as_text;
+
+/// The answer to `POST /v1/introspect`. Of a token that opens nothing it says just that.
+#[derive(Serialize)]
+pub(crate) struct IntrospectedBody {
+    active: bool,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    token_type: &'static str,
+    /// Whole seconds since 1970, as for `iat`: the session lives at least so long.
+    exp: i64,
+    iat: i64,
+    /// A session has no subject: its id stands for it.
+    #[serde(serialize_with = "as_text")]
+    sub: SessionId,
+}
+
+impl IntrospectedBody {
+    pub(crate) const INACTIVE: Self = Self {
+        active: false,
+        details: None,
+    };
+
+    pub(crate) fn active(id: SessionId, active: &ActiveSession) -> Self {
+        Self {
+            active: true,
+            details: Some(Details {
+                token_type: "Bearer",
+                exp: active.expires_at.unix_timestamp(),
+                iat: active.session.created_at.unix_timestamp(),
+                sub: id,
+            }),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Asking whether a token opens a session (RFC 7662), and ending it (RFC 7009), as a service client.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
+use tee_session_domain::{SessionId, SessionToken};
+use tee_session_test_support::RedisProcess;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::sleep;
+
+use crate::test_app::{Builder, Store, TestApp, assert_problem, valid_body};
+
+const INTROSPECT: &str = "/v1/introspect";
+const REVOKE: &str = "/v1/revoke";
+
+/// `printf s3cret | sha256sum`
+const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
+
+/// A client for each scope, called as the scope.
+fn builder() -> Builder {
+    let clients = Scope::ALL.map(|scope| {
+        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a sound client")
+    });
+    TestApp::builder().service_clients(ServiceClients::new(clients.into()))
+}
+
+async fn log_in(app: &TestApp) -> String {
+    let request = app.request(Method::POST, "/v1/sessions");
+    let request = request.basic_auth("create", Some("s3cret"));
+    let created = request.json(&valid_body()).send().await.unwrap();
+    let created: Value = created.json().await.unwrap();
+    created["access_token"].as_str().unwrap().to_owned()
+}
+
+fn request(app: &TestApp, path: &str) -> RequestBuilder {
+    let id = path.trim_start_matches("/v1/");
+    app.request(Method::POST, path)
+        .basic_auth(id, Some("s3cret"))
+}
+
+async fn ask(app: &TestApp, path: &str, form: &[(&str, &str)]) -> Response {
+    let body: String = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    let request = request(app, path).header("content-type", "application/x-www-form-urlencoded");
+    request.body(body).send().await.unwrap()
+}
+
+async fn introspected(app: &TestApp, token: &str) -> Value {
+    let response = ask(app, INTROSPECT, &[("token", token)]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    response.json().await.unwrap()
+}
+
+async fn revoke(app: &TestApp, token: &str) -> Response {
+    ask(app, REVOKE, &[("token", token)]).await
+}
+
+/// Problem details that OAuth 2.0 clients understand as well.
+async fn assert_oauth_problem(response: Response, status: u16, code: &str, error: &str) {
+    let problem = assert_problem(response, status, code).await;
+    assert_eq!(problem["error"], error, "{problem}");
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn of_a_live_session_its_times_and_its_id_are_told_and_no_secret(#[case] store: Store) {
+    let app = builder().spawn(store).await;
+    let token = log_in(&app).await;
+    let session: Value = app.get_session(&token).await.json().await.unwrap();
+    let told = introspected(&app, &token).await;
+    let seconds = |time: &Value| {
+        let time = OffsetDateTime::parse(time.as_str().unwrap(), &Rfc3339);
+        time.unwrap().unix_timestamp()
+    };
+    let exp = told["exp"].as_i64().unwrap();
+    assert!((exp - seconds(&session["expires_at"])).abs() <= 1, "{told}");
+    assert_eq!(
+        told,
+        json!({
+            "active": true,
+            "token_type": "Bearer",
+            "exp": exp,
+            "iat": seconds(&session["created_at"]),
+            "sub": session["session_id"],
+        })
+    );
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn of_a_token_that_opens_nothing_just_that_is_told(#[case] store: Store) {
+    let app = builder().spawn(store).await;
+    let logged_out = log_in(&app).await;
+    app.log_out(&logged_out).await;
+    let unknown = SessionToken::generate();
+    for token in [
+        logged_out.as_str(),
+        unknown.expose_secret(),
+        "x",
+        "\u{ff}",
+        " ",
+    ] {
+        assert_eq!(introspected(&app, token).await, json!({"active": false}));
+    }
+}
+
+#[tokio::test]
+async fn of_a_corrupt_record_nothing_else_is_told_and_its_revocation_succeeds() {
+    use fred::interfaces::KeysInterface;
+
+    let redis = RedisProcess::start().await;
+    let app = builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = log_in(&app).await;
+    let key = format!("session:{}", SessionId::of(&token.parse().unwrap()));
+    let client = redis.client().await;
+    let garbage = client.set::<(), _, _>(key, "garbage", None, None, false);
+    garbage.await.unwrap();
+    assert_eq!(introspected(&app, &token).await, json!({"active": false}));
+    assert_eq!(revoke(&app, &token).await.status(), StatusCode::OK);
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn introspection_does_not_slide(#[case] store: Store) {
+    let app = builder().policy(2, None).spawn(store).await;
+    let token = log_in(&app).await;
+    sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(introspected(&app, &token).await["active"], true);
+    sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(introspected(&app, &token).await["active"], false);
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn a_revoked_token_opens_nothing_and_may_be_revoked_again(#[case] store: Store) {
+    let app = builder().spawn(store).await;
+    let (token, other) = (log_in(&app).await, log_in(&app).await);
+    for _ in 0..2 {
+        let response = revoke(&app, &token).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.text().await.unwrap(), "");
+    }
+    assert_problem(app.get_session(&token).await, 401, "invalid_token").await;
+    assert_eq!(app.get_session(&other).await.status(), StatusCode::OK);
+    for unknown in [SessionToken::generate().expose_secret(), "x"] {
+        assert_eq!(revoke(&app, unknown).await.status(), StatusCode::OK);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn hints_and_parameters_of_other_names_change_nothing(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[values("access_token", "refresh_token", "x", "")] hint: &str,
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let token = log_in(&app).await;
+    let form = [
+        ("a", "1"),
+        ("token_type_hint", hint),
+        ("token", &token),
+        ("a", "2"),
+    ];
+    let response = ask(&app, path, &form).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    if path == INTROSPECT {
+        let told: Value = response.json().await.unwrap();
+        assert_eq!(told["active"], true);
+    } else {
+        assert_eq!(app.get_session(&token).await.status(), 401);
+    }
+}
+
+#[rstest]
+#[case::no_token(&[])]
+#[case::no_value(&[("token", "")])]
+#[case::twice(&[("token", "x"), ("token", "y")])]
+#[case::hint_twice(&[("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")])]
+#[tokio::test]
+async fn a_form_that_does_not_name_one_token_is_400(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[case] form: &[(&str, &str)],
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let response = ask(&app, path, form).await;
+    assert_oauth_problem(response, 400, "invalid_request", "invalid_request").await;
+}
+
+#[rstest]
+#[case::json("application/json", 415, "unsupported_media_type")]
+#[case::multipart("multipart/form-data; boundary=x", 415, "unsupported_media_type")]
+#[case::other_charset(
+    "application/x-www-form-urlencoded; charset=utf-16",
+    415,
+    "unsupported_media_type"
+)]
+#[case::form(
+    "application/x-www-form-urlencoded; charset=UTF-8",
+    413,
+    "payload_too_large"
+)]
+#[tokio::test]
+async fn a_body_of_another_type_or_too_large_is_refused(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[case] content_type: &str,
+    #[case] status: u16,
+    #[case] code: &str,
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let request = request(&app, path).header("content-type", content_type);
+    let response = request.body("token=x&".repeat(10_000)).send().await;
+    assert_oauth_problem(response.unwrap(), status, code, "invalid_request").await;
+}
+
+#[rstest]
+#[case::nothing(None)]
+#[case::wrong_secret(Some("wrong"))]
+#[tokio::test]
+async fn whoever_is_no_client_is_401_before_the_body_is_read(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[case] secret: Option<&str>,
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let token = log_in(&app).await;
+    let mut request = app.request(Method::POST, path);
+    if secret.is_some() {
+        request = request.basic_auth("introspect", secret);
+    }
+    let response = request.body(format!("token={token}")).send().await.unwrap();
+    let challenge = response.headers()["www-authenticate"].clone();
+    assert_eq!(challenge, r#"Basic realm="tee-session""#);
+    assert_oauth_problem(response, 401, "invalid_client", "invalid_client").await;
+    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_client_without_the_scope_is_403(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[values("create", "introspect", "revoke", "admin")] id: &str,
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let token = log_in(&app).await;
+    let request = app
+        .request(Method::POST, path)
+        .basic_auth(id, Some("s3cret"));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let response = request.body(format!("token={token}")).send().await.unwrap();
+    if path.ends_with(id) {
+        assert_eq!(response.status(), StatusCode::OK);
+    } else {
+        assert_oauth_problem(response, 403, "insufficient_scope", "unauthorized_client").await;
+        assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn without_clients_whoever_reaches_the_loopback_address_may_ask_but_no_proxy(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.request(Method::POST, path);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body(format!("token={token}"));
+    let proxied = request
+        .try_clone()
+        .unwrap()
+        .header("x-forwarded-for", "1.2.3.4");
+    let proxied = proxied.send().await.unwrap();
+    assert_oauth_problem(proxied, 403, "insufficient_scope", "unauthorized_client").await;
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[rstest]
+#[tokio::test]
+async fn only_post_is_taken(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[values("GET", "PUT", "DELETE")] method: Method,
+) {
+    let app = builder().spawn(Store::Memory).await;
+    let response = app.request(method, path).send().await.unwrap();
+    assert_eq!(response.headers()["allow"], "POST");
+    assert_oauth_problem(response, 405, "method_not_allowed", "invalid_request").await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn without_its_store_it_is_503_and_neither_inactive_nor_revoked(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+) {
+    let mut redis = RedisProcess::start().await;
+    let app = builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = log_in(&app).await;
+    redis.kill().await;
+    let response = ask(&app, path, &[("token", &token)]).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_oauth_problem(
+        response,
+        503,
+        "store_unavailable",
+        "temporarily_unavailable",
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_refused_before_it_gets_there_is_told_in_the_same_way(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+) {
+    let app = builder()
+        .with(|settings| settings.max_in_flight = 0)
+        .start(Store::Memory)
+        .await;
+    let response = ask(&app, path, &[("token", "x")]).await;
+    assert_oauth_problem(response, 503, "overloaded", "temporarily_unavailable").await;
+}
