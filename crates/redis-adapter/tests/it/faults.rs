@@ -93,7 +93,7 @@ async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
 }
 
 /// The permissions that the README names, for a password and a user of its own.
-const MINIMAL_ACL: [&str; 13] = [
+const MINIMAL_ACL: [&str; 10] = [
     "~session:*",
     "+get",
     "+set",
