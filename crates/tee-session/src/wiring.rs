@@ -1,6 +1,10 @@
 //! Wiring: settings, adapter, server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use actix_web::rt::System;
 use anyhow::{Context, bail};
@@ -22,7 +26,7 @@ const CHANGES_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
     let _log = start_logging(settings.log_level, settings.log_format)
         .context("logging cannot be started")?;
-    prepare_randomness();
+    let _randomness = Randomness::prepare();
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;
         let address = settings.api.address;
@@ -64,9 +68,21 @@ async fn tell_changes(
 }
 
 /// The first random bytes of a process take some thirty milliseconds, in which a worker would stand
-/// still at its first login. They are drawn here, by a thread that nobody waits for.
-fn prepare_randomness() {
-    std::thread::spawn(|| drop(SessionToken::generate_as(TokenFormat::Opaque)));
+/// still at its first login. They are drawn here, by a thread that nobody waits for but the end of
+/// the process: what it works with is taken away then.
+struct Randomness(Option<JoinHandle<()>>);
+
+impl Randomness {
+    fn prepare() -> Self {
+        let draw = || drop(SessionToken::generate_as(TokenFormat::Opaque));
+        Self(Some(thread::spawn(draw)))
+    }
+}
+
+impl Drop for Randomness {
+    fn drop(&mut self) {
+        let _ = self.0.take().map(JoinHandle::join);
+    }
 }
 
 fn build(settings: Settings) -> std::io::Result<Application> {
