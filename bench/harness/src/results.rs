@@ -115,6 +115,12 @@ impl Load {
     }
 }
 
+impl ServerResult {
+    pub(crate) fn failed(&self) -> u64 {
+        self.rounds.iter().map(Round::failed).sum()
+    }
+}
+
 impl Round {
     fn failed(&self) -> u64 {
         self.failed_warming_up + self.loads.iter().map(Load::failed).sum::<u64>()
@@ -130,8 +136,7 @@ impl Round {
 impl SideBySide {
     /// Requests that were not answered with what they asked for.
     pub(crate) fn failed(&self) -> u64 {
-        let rounds = self.servers.iter().flat_map(|server| &server.rounds);
-        rounds.map(Round::failed).sum()
+        self.servers.iter().map(ServerResult::failed).sum()
     }
 
     pub(crate) fn server(&self, name: &str) -> Option<&ServerResult> {

@@ -88,14 +88,17 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
     for line in &measured.left_out {
         let _ = write!(text, "\nLeft out: {line}.\n");
     }
-    match measured.failed() {
-        0 => text.push_str("\nEvery request was answered with 200.\n"),
-        failed => {
-            let _ = write!(
-                text,
-                "\n**{failed} requests failed: the figures do not count.**\n"
-            );
-        }
+    if measured.failed() == 0 {
+        text.push_str("\nEvery request was answered with 200.\n");
+    }
+    for server in measured.servers.iter().filter(|s| s.failed() > 0) {
+        let _ = write!(
+            text,
+            "\n**{} requests failed at {}: its figures do not count.** Wrk counts one that took more \
+             than two seconds as well.\n",
+            server.failed(),
+            server.name
+        );
     }
     text
 }
