@@ -181,8 +181,10 @@ async fn shake_hands(
     let [info] = info.await?;
     match info.text("INFO") {
         Ok(info) => Ok(Identity::of(&info)),
-        // Who may not ask for that may still keep sessions there.
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => Ok(Identity::default()),
+        // Who may not ask for that, or asks one that knows no INFO, may still keep sessions there.
+        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" || code == "ERR" => {
+            Ok(Identity::default())
+        }
         Err(fault) => Err(fault),
     }
 }

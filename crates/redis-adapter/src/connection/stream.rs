@@ -16,6 +16,9 @@ use crate::{RedisTls, RedisTlsError, address::Address, deployment::Server};
 /// Bounds name resolution, and TCP to all addresses of a name.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
+/// A server may be as far away.
+const LEAST_SHARE: Duration = Duration::from_millis(500);
+
 /// The kernel gives up on a peer that acknowledges nothing for so long.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -72,6 +75,7 @@ async fn connect(address: &Address) -> Result<TcpStream, DialFault> {
         .await?
         .collect();
     let share = CONNECT_TIMEOUT / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+    let share = share.max(LEAST_SHARE);
     let mut fault = DialFault::Io(io::ErrorKind::NotFound.into());
     for address in found {
         match timeout(share, TcpStream::connect(address)).await {
