@@ -1,8 +1,8 @@
 //! What each log line says of the request that it was written for.
 //!
-//! A span of `tracing` would do as much, for a twentieth of what a request costs: it is made, its
-//! fields are written out, and it is entered and left with each poll, also for the many requests
-//! that log nothing. This is a few words beside the task, which are written out with a line.
+//! A span of `tracing` would do as much, but it is made, its fields are written out, and it is entered
+//! and left with each poll, also for the many requests that log nothing (perf: 0.7 of 22 µs). This is
+//! a few words beside the task, which are written out with a line.
 
 use std::fmt;
 

@@ -6,6 +6,7 @@ mod introspect;
 mod revoke;
 mod session;
 mod sessions;
+mod token_request;
 
 use std::sync::Arc;
 

@@ -81,8 +81,9 @@ impl<'a> TokenDerivation<'a> {
         let mut expand = self.key.clone();
         expand.update(label);
         expand.update(&[1]);
+        let block = Zeroizing::new(<[u8; BLOCK_LEN]>::from(expand.finalize().into_bytes()));
         let mut value = [0; N];
-        value.copy_from_slice(&expand.finalize().into_bytes()[..N]);
+        value.copy_from_slice(&block[..N]);
         value
     }
 }

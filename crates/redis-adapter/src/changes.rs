@@ -93,7 +93,7 @@ impl RedisChanges {
 /// Redis does not tell of changes, and will not until somebody changes its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "Redis refuses to tell of changes ({reason}): it takes the permissions client|tracking, hello, info and set"
+    "Redis refuses to tell of changes ({reason}): it takes the permissions client|tracking, info and set"
 )]
 pub struct ChangesRefused {
     reason: String,

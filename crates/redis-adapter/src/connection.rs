@@ -7,6 +7,7 @@ mod change_feed;
 mod client;
 mod driver;
 mod establish;
+mod reply;
 mod resp;
 mod sentinels;
 mod stream;
@@ -25,7 +26,7 @@ pub(crate) use self::{
     change_feed::{FeedState, Hearing, feed},
     client::{Asking, Client, Command},
     establish::{PROBE_NAME, ask_once},
-    resp::Reply,
+    reply::Reply,
 };
 use crate::{RedisFault, RedisSettings};
 

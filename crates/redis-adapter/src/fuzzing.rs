@@ -1,5 +1,5 @@
-//! The record codecs, and the reader of replies, without Redis: for fuzzers and benchmarks. Not for use: anything here may
-//! change at any time.
+//! The record codecs, and the reader of replies, without Redis: for fuzzers and benchmarks. Not for
+//! use: anything here may change at any time.
 #![doc(hidden)]
 
 use tee_session_domain::{Session, SessionToken};

@@ -22,7 +22,8 @@ use crate::{
 
 /// Sessions in Redis. Clones share their connections.
 ///
-/// A repository lives on the tokio runtime that it was made on. It connects in the background:
+/// A repository lives on the tokio runtime that it was made on, which also keeps the time of its
+/// calls: it has to run while others use the repository. It connects in the background:
 /// until it has, and whenever it has lost Redis, its calls fail at once with
 /// [`RepositoryError::Unavailable`].
 ///

@@ -21,6 +21,9 @@ const SCHEMES: [(&str, Kind, bool); 7] = [
     ("redis+unix", Kind::Unix, false),
 ];
 
+/// Nobody waits for longer, and no clock has to be able to say when more is over.
+const LONGEST_COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where Redis is, how long to wait for it, and what is written to it.
 ///
 /// `Debug` does not show the URL: it may hold a password.
@@ -93,10 +96,10 @@ impl RedisSettings {
         Ok(self)
     }
 
-    /// Bounds each command. Every call of the repository ends within twice this.
+    /// Bounds each command, by a day at most. Every call of the repository ends within twice this.
     #[must_use]
     pub fn with_command_timeout(mut self, command_timeout: Duration) -> Self {
-        self.command_timeout = command_timeout;
+        self.command_timeout = command_timeout.min(LONGEST_COMMAND_TIMEOUT);
         self
     }
 
@@ -121,7 +124,7 @@ impl RedisSettings {
         Ok(self)
     }
 
-    /// Has Redis tell of changes: for a near cache, with [`RedisChanges`](crate::RedisChanges).
+    /// For a near cache, with [`RedisChanges`](crate::RedisChanges): sees that changes can be told.
     ///
     /// # Errors
     /// With a cluster: each of its servers tells of its own keys only, and keys move between them.
@@ -270,6 +273,13 @@ mod tests {
             "{error:?}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn however_long_a_command_may_take_there_is_a_time_when_it_is_over() {
+        let settings = RedisSettings::new("redis://localhost").unwrap();
+        let timeout = settings.with_command_timeout(Duration::MAX).command_timeout;
+        assert_eq!(timeout, Duration::from_secs(86_400));
     }
 
     #[test]

@@ -6,12 +6,11 @@ use actix_web::{
 };
 use tee_session_domain::{RepositoryError, SessionError, SessionId, SessionRepository};
 
-use super::Sessions;
+use super::{Sessions, token_request::asked_about};
 use crate::{
-    body::{self, IntrospectedBody, TokenForm},
+    body::{self, IntrospectedBody},
     oauth_error::OAuthError,
     problem::ApiError,
-    request_body::read_form,
     service_client::Scope,
     settings::ApiSettings,
 };
@@ -23,11 +22,8 @@ pub(super) async fn introspect<R: SessionRepository>(
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, OAuthError> {
-    settings
-        .service_clients
-        .authorize(request.head(), Scope::Introspect)?;
-    let form = read_form(&request, payload, settings.max_body_bytes).await?;
-    let Some(token) = TokenForm::parse(&form)?.token else {
+    let token = asked_about(&request, payload, &settings, Scope::Introspect).await?;
+    let Some(token) = token else {
         return Ok(body::ok(&IntrospectedBody::INACTIVE));
     };
     let answer = match sessions.peek(&token).await {

@@ -7,10 +7,10 @@ use actix_web::{
 };
 use tee_session_domain::{RepositoryError, SessionError, SessionRepository};
 
-use super::Sessions;
+use super::{Sessions, token_request::asked_about};
 use crate::{
-    body::TokenForm, deadline::Deadline, oauth_error::OAuthError, problem::ApiError,
-    request_body::read_form, service_client::Scope, settings::ApiSettings,
+    deadline::Deadline, oauth_error::OAuthError, problem::ApiError, service_client::Scope,
+    settings::ApiSettings,
 };
 
 /// 200 once the token opens nothing, whether or not it did before (section 2.2).
@@ -20,11 +20,8 @@ pub(super) async fn revoke<R: SessionRepository>(
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, OAuthError> {
-    settings
-        .service_clients
-        .authorize(request.head(), Scope::Revoke)?;
-    let form = read_form(&request, payload, settings.max_body_bytes).await?;
-    if let Some(token) = TokenForm::parse(&form)?.token {
+    let token = asked_about(&request, payload, &settings, Scope::Revoke).await?;
+    if let Some(token) = token {
         match Deadline::bound(&request, sessions.delete(&token)).await {
             Ok(_) | Err(SessionError::Repository(RepositoryError::Corrupt { .. })) => {}
             Err(error) => return Err(ApiError::from(error).into()),

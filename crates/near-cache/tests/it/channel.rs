@@ -120,7 +120,6 @@ async fn the_permissions_that_are_named_are_enough() {
         "+pttl",
         "+time",
         "+info",
-        "+hello",
         "+client|tracking",
         "+select",
     ];

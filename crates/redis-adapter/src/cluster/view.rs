@@ -25,14 +25,8 @@ struct Standing {
 impl View {
     /// What is asked for it.
     pub(super) const QUESTIONS: [Command<'static>; 2] = [
-        Command {
-            name: "CLUSTER SLOTS",
-            arguments: &[],
-        },
-        Command {
-            name: "CLUSTER INFO",
-            arguments: &[],
-        },
+        Command::new("CLUSTER SLOTS", &[]),
+        Command::new("CLUSTER INFO", &[]),
     ];
 
     /// What a server says to that, which was `asked` at this host. `None`: it belongs to no cluster,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     client::{Asking, Client, Command},
     establish::value_in,
-    resp::Reply,
+    reply::Reply,
 };
 
 /// Nobody waits for it.

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     client::{Asking, Client, Command},
     establish::{ClientTask, ConnectFault, Established, establish},
-    resp::Reply,
+    reply::Reply,
     sentinels::Sentinels,
     supervisor::{End, FailureLog, STABLE_AFTER, leave, stop_requested, until_another_primary},
 };

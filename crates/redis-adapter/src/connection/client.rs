@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use futures_util::task::AtomicWaker;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::resp::{Reply, write_command};
+use super::{reply::Reply, resp::write_command};
 use crate::RedisFault;
 
 /// So many replies come to one question at most: three commands, each after ASKING.
@@ -28,7 +28,7 @@ pub(crate) struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    pub(crate) fn new(name: &'static str, arguments: &'a [&'a [u8]]) -> Self {
+    pub(crate) const fn new(name: &'static str, arguments: &'a [&'a [u8]]) -> Self {
         Self { name, arguments }
     }
 }
@@ -54,8 +54,9 @@ impl Asking {
 /// One connection, for as long as it lasts. Clones share it.
 ///
 /// The commands of a question are handed over in one step, so that nothing comes between them, and
-/// what is asked while others are being sent or awaited travels with the next of them. A question
-/// whose time is over before its last byte was written is never sent: the connection ends instead.
+/// what is asked while others are being sent or awaited travels with the next of them. No command is
+/// written for a question whose time is over: if it is among those that wait to be written, the
+/// connection ends instead.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(super) queue: Arc<Queue>,
@@ -122,8 +123,7 @@ impl Client {
         let command = commands[0].name;
         let asked = self.enqueue(asking, &commands);
         async move {
-            let answer = asked.ok_or(RedisFault::NotConnected { command })?;
-            let unanswered = match answer.await {
+            let unanswered = match asked?.await {
                 Ok(Ok(replies)) if asking.after_asking => return answers(told(replies), command),
                 Ok(Ok(replies)) => return answers(replies.into_iter(), command),
                 Ok(Err(unanswered)) => unanswered,
@@ -139,17 +139,20 @@ impl Client {
         }
     }
 
-    /// `None` when the connection has ended.
     fn enqueue(
         &self,
         asking: Asking,
         commands: &[Command<'_>],
-    ) -> Option<oneshot::Receiver<Result<Replies, Unanswered>>> {
+    ) -> Result<oneshot::Receiver<Result<Replies, Unanswered>>, RedisFault> {
+        let command = commands[0].name;
+        if asking.until <= Instant::now() {
+            return Err(RedisFault::TimedOut { command });
+        }
         let (asker, answer) = oneshot::channel();
         {
             let mut pending = self.queue.pending();
             if pending.is_closed {
-                return None;
+                return Err(RedisFault::NotConnected { command });
             }
             for command in commands {
                 if asking.after_asking {
@@ -166,7 +169,7 @@ impl Client {
             });
         }
         self.queue.driver.wake();
-        Some(answer)
+        Ok(answer)
     }
 }
 

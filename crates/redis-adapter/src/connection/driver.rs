@@ -16,7 +16,8 @@ use tokio::{
 
 use super::{
     client::{Client, Question, Queue, Unanswered},
-    resp::{Reply, read_reply},
+    reply::Reply,
+    resp::{Search, read_reply},
     stream::Stream,
 };
 
@@ -59,7 +60,11 @@ pub(super) struct Driver {
     read: usize,
     /// So much of what is still to come belongs to a reply that is not kept.
     skipped: usize,
+    /// For the end of a reply of which a part has been read.
+    search: Option<Search>,
     waiting: VecDeque<Question>,
+    /// Of so many, the last ones, not all commands are written.
+    unsent: usize,
     /// Fires when a question's time is over, or before that.
     alarm: Pin<Box<Sleep>>,
     is_alarm_set: bool,
@@ -73,7 +78,9 @@ pub(super) enum Ending {
     Failed(String),
     /// What came in was no reply, or nobody had asked for it.
     OutOfStep,
-    /// Redis takes nothing more in, so that what is to be written would be written too late.
+    /// More came in than any reply takes.
+    Oversized,
+    /// What is to be written would be written too late, as a rule since Redis takes nothing in.
     Stalled,
     /// Redis told more than was taken from the pushes.
     Lagging,
@@ -98,7 +105,9 @@ impl Driver {
             reading: vec![0; READ_LEN],
             read: 0,
             skipped: 0,
+            search: None,
             waiting: VecDeque::new(),
+            unsent: 0,
             alarm: Box::pin(sleep_until(Instant::now())),
             is_alarm_set: false,
         };
@@ -113,8 +122,11 @@ impl Driver {
             if self.writing.is_empty() {
                 std::mem::swap(&mut self.writing, &mut pending.commands);
             } else {
+                self.writing.drain(..self.written);
+                self.written = 0;
                 self.writing.append(&mut pending.commands);
             }
+            self.unsent += pending.questions.len();
             for question in pending.questions.drain(..) {
                 earliest =
                     Some(earliest.map_or(question.until, |e: Instant| e.min(question.until)));
@@ -150,6 +162,7 @@ impl Driver {
             ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
             self.is_flushing = false;
         }
+        self.unsent = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -174,12 +187,13 @@ impl Driver {
         self.skipped -= done;
         // What else came with a reply that ends the connection is handed out before it does.
         let mut ending = Ok(());
-        while done < self.read {
+        while done < self.read && self.may_be_whole(done)? {
             let reply = read_reply(&self.reading[done..self.read]);
             let Some((reply, length)) = reply.map_err(|_| Ending::OutOfStep)? else {
+                self.search = Some(Search::begin());
                 break;
             };
-            let end = done + length;
+            let end = done.saturating_add(length);
             done = end.min(self.read);
             self.skipped = end - done;
             match reply {
@@ -196,13 +210,26 @@ impl Driver {
         self.read -= done;
         if self.read == self.reading.len() {
             if self.read >= MAX_READ_LEN {
-                return Err(Ending::OutOfStep);
+                return Err(Ending::Oversized);
             }
             self.reading.resize(2 * self.read, 0);
         } else if self.read == 0 && self.reading.len() > MAX_KEPT_LEN {
             self.reading = vec![0; READ_LEN];
         }
         ending
+    }
+
+    /// Whether the reply that begins at `start` may have come to its end.
+    fn may_be_whole(&mut self, start: usize) -> Result<bool, Ending> {
+        let Some(search) = &mut self.search else {
+            return Ok(true);
+        };
+        let found = search.finds_end(&self.reading[start..self.read]);
+        let is_whole = found.map_err(|_| Ending::OutOfStep)?;
+        if is_whole {
+            self.search = None;
+        }
+        Ok(is_whole)
     }
 
     fn answer(&mut self, reply: Reply) -> Result<(), Ending> {
@@ -228,35 +255,65 @@ impl Driver {
         pushes.try_send(told).map_err(|_| Ending::Lagging)
     }
 
-    /// Answers those whose time is over. Ready when one of them may not even have been sent.
+    /// Whether something would be written for somebody whose time is over.
+    fn is_too_late(&self, now: Instant) -> bool {
+        let mut unsent = self.waiting.iter().rev().take(self.unsent);
+        self.is_alarm_set
+            && self.alarm.deadline() <= now
+            && unsent.any(|question| question.asker.is_some() && question.until <= now)
+    }
+
+    /// Answers those whose time is over. Ready when one of them has not been sent.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         while self.is_alarm_set {
             ready!(self.alarm.as_mut().poll(cx));
-            self.is_alarm_set = false;
             let now = Instant::now();
-            let mut is_late = false;
-            let mut next: Option<Instant> = None;
-            for question in &mut self.waiting {
-                if question.asker.is_none() {
-                    continue;
-                }
-                if question.until <= now {
-                    is_late = true;
-                    if let Some(asker) = question.asker.take() {
-                        let _ = asker.send(Err(Unanswered::Late));
-                    }
-                } else {
-                    next = Some(next.map_or(question.until, |next| next.min(question.until)));
-                }
-            }
-            if is_late && (self.written < self.writing.len() || self.is_flushing) {
+            let is_stalled = self.is_too_late(now);
+            self.tell_the_late(now);
+            if is_stalled {
                 return Poll::Ready(Ending::Stalled);
-            }
-            if let Some(next) = next {
-                self.set_alarm(next);
             }
         }
         Poll::Pending
+    }
+
+    /// Tells those whose time is over, and sets the alarm for the next.
+    fn tell_the_late(&mut self, now: Instant) {
+        self.is_alarm_set = false;
+        let mut next: Option<Instant> = None;
+        for question in &mut self.waiting {
+            if question.asker.is_none() {
+                continue;
+            }
+            if question.until <= now {
+                if let Some(asker) = question.asker.take() {
+                    let _ = asker.send(Err(Unanswered::Late));
+                }
+            } else {
+                next = Some(next.map_or(question.until, |next| next.min(question.until)));
+            }
+        }
+        if let Some(next) = next {
+            self.set_alarm(next);
+        }
+    }
+
+    /// Ready when the connection has come to its end.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.unsent > 0 {
+            let now = Instant::now();
+            if self.is_too_late(now) {
+                self.tell_the_late(now);
+                return Poll::Ready(Ending::Stalled);
+            }
+        }
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Ending::Failed(error.to_string()));
+        }
+        match self.poll_read(cx) {
+            Poll::Pending => self.poll_alarm(cx),
+            ending => ending,
+        }
     }
 
     fn end(&mut self, reason: &Arc<str>) {
@@ -282,13 +339,7 @@ impl Future for Driver {
         // Before it looks what there is, so that nothing is missed.
         this.queue.driver.register(cx.waker());
         this.take();
-        let ending = match this.poll_write(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Ending::Failed(error.to_string())),
-            Poll::Ready(Ok(())) | Poll::Pending => match this.poll_read(cx) {
-                Poll::Pending => this.poll_alarm(cx),
-                ending => ending,
-            },
-        };
+        let ending = this.poll_ending(cx);
         if let Poll::Ready(ending) = &ending {
             this.end(&ending.to_string().into());
         }
@@ -318,7 +369,8 @@ impl fmt::Display for Ending {
             Self::Closed => f.write_str("Redis closed the connection"),
             Self::Failed(reason) => f.write_str(reason),
             Self::OutOfStep => f.write_str("an answer did not fit its question"),
-            Self::Stalled => f.write_str("Redis takes no more commands in"),
+            Self::Oversized => f.write_str("a reply was longer than any that is asked for"),
+            Self::Stalled => f.write_str("commands could not be written in their time"),
             Self::Lagging => f.write_str("changes came faster than they could be passed on"),
             Self::Refused(code) => write!(f, "Redis said {code}"),
         }

@@ -30,20 +30,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Why there is no way.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialFault {
-    #[error("{0}")]
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     #[error("it took too long")]
     TooLong,
     #[error(transparent)]
     Tls(#[from] RedisTlsError),
     #[error("{0} cannot be the name of a server in a certificate")]
     Name(String),
-}
-
-impl From<io::Error> for DialFault {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// One attempt.

@@ -22,9 +22,10 @@ pub(super) async fn insert(
     let (key, value, ttl) = (slot.key().as_bytes(), slot.encode(session), seconds(ttl));
     let arguments = [key, &value, b"EX", ttl.as_bytes(), b"NX"];
     let [reply] = via.ask([Command::new("SET", &arguments)]).await?;
-    Ok(match reply.done("SET")? {
-        true => InsertOutcome::Inserted,
-        false => InsertOutcome::TokenTaken,
+    Ok(if reply.done("SET")? {
+        InsertOutcome::Inserted
+    } else {
+        InsertOutcome::TokenTaken
     })
 }
 

@@ -84,6 +84,15 @@ async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
     sessions.get(&new.token).await.unwrap();
 }
 
+/// As some that are run for others.
+#[tokio::test]
+async fn a_redis_that_tells_nothing_of_itself_is_used() {
+    let redis = RedisProcess::start_with(&["--rename-command", "INFO", ""]).await;
+    let sessions = sessions(&redis.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    sessions.get(&new.token).await.unwrap();
+}
+
 /// Settings that lose sessions, and what the log says of them.
 #[rstest]
 #[case::sound(&["--maxmemory-policy", "noeviction", "--appendonly", "yes"], &[])]

@@ -14,10 +14,7 @@ use crate::{
     connection::client::{Asking, Command},
 };
 
-const GET: Command<'static> = Command {
-    name: "GET",
-    arguments: &[b"key"],
-};
+const GET: Command<'static> = Command::new("GET", &[b"key"]);
 
 const WRITTEN_GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
 
@@ -94,6 +91,18 @@ async fn more_than_is_read_at_once_is_read_all_the_same() {
     assert_eq!(replies.unwrap(), [bulk(&text), Reply::Integer(7)]);
 }
 
+/// It comes in some fifteen thousand pieces.
+#[tokio::test]
+async fn a_long_list_in_many_pieces_is_looked_through_once() {
+    const ITEMS: usize = 500_000;
+    let (client, mut server, _driver) = connected(100);
+    let asked = client.ask(soon(), [GET]);
+    let list = [format!("*{ITEMS}\r\n").as_bytes(), &b"_\r\n".repeat(ITEMS)].concat();
+    let (written, replies) = tokio::join!(server.write_all(&list), asked);
+    written.unwrap();
+    assert_eq!(replies.unwrap(), [Reply::List(vec![Reply::Null; ITEMS])]);
+}
+
 #[tokio::test]
 async fn what_is_too_long_is_skipped_and_the_next_reply_is_the_next() {
     let (client, mut server, _driver) = connected(64 * 1_024);
@@ -150,6 +159,44 @@ async fn a_server_that_takes_nothing_in_ends_the_connection() {
     let mut all = Vec::new();
     server.read_to_end(&mut all).await.unwrap();
     assert_eq!(all, WRITTEN_GET[..10]);
+}
+
+#[tokio::test]
+async fn a_question_whose_time_is_over_is_not_asked_and_harms_nobody() {
+    let (client, mut server, _driver) = connected(4_096);
+    let late = client.ask(Asking::until(Instant::now()), [GET]).await;
+    assert_eq!(late, Err(RedisFault::TimedOut { command: "GET" }));
+    let next = client.ask(soon(), [GET, GET]);
+    read(&mut server, &WRITTEN_GET.repeat(2)).await;
+    server.write_all(b":1\r\n:2\r\n").await.unwrap();
+    let expected = [Reply::Integer(1), Reply::Integer(2)];
+    assert_eq!(next.await.unwrap(), expected);
+}
+
+/// As when the thread was held up.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_in_its_time_is_not_written_afterwards() {
+    let (client, mut server, driver) = connected(4_096);
+    let asked = client.ask(within(Duration::from_millis(100)), [GET]);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    assert!(asked.await.is_err());
+    assert_eq!(driver.await.unwrap(), Ending::Stalled);
+    let mut all = Vec::new();
+    server.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"");
+}
+
+/// It was sent, and so it is Redis that is slow.
+#[tokio::test(start_paused = true)]
+async fn a_late_question_that_was_written_is_no_reason_to_give_up_those_that_are_not() {
+    let (client, mut server, _driver) = connected(4_096);
+    let late = client.ask(within(Duration::from_millis(100)), [GET]);
+    read(&mut server, WRITTEN_GET).await;
+    let next = client.ask(soon(), [GET]);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    assert_eq!(late.await, Err(RedisFault::TimedOut { command: "GET" }));
+    server.write_all(b":1\r\n:2\r\n").await.unwrap();
+    assert_eq!(next.await.unwrap(), [Reply::Integer(2)]);
 }
 
 #[rstest]

@@ -8,7 +8,7 @@ use super::{Asking, Client, ConnectFault};
 use crate::{
     RedisFault,
     address::Address,
-    connection::{client::Command, resp::Reply},
+    connection::{client::Command, reply::Reply},
 };
 
 /// What a sentinel said counts for so long.
