@@ -34,6 +34,8 @@ pub fn session() -> anyhow::Result<Session> {
         base_url: BaseUrl::new(BASE_URL)?,
         created_at: now(),
         absolute_end: None,
+        subject: None,
+        label: None,
     })
 }
 

@@ -82,6 +82,12 @@ pub enum SessionError {
     /// The caller has to log in again.
     #[error("session not found or expired")]
     NotFound,
+    /// Others kept changing the session. Nothing was changed; try again.
+    #[error("the session kept changing meanwhile")]
+    Contended,
+    /// The subject has as many live sessions as it may have. End one first.
+    #[error("the subject has as many sessions as it may have")]
+    TooManySessions,
     /// The repository failed; see [`RepositoryError`] for what that means.
     #[error(transparent)]
     Repository(#[from] RepositoryError),

@@ -6,13 +6,18 @@ mod changes;
 mod clock;
 mod cookies;
 mod derivation;
+mod entity_tag;
 mod error;
 mod manager;
 mod policy;
+mod recent_renewals;
 mod recent_slides;
 mod repository;
 mod session;
 mod session_id;
+mod session_patch;
+mod subject;
+mod subject_index;
 mod token;
 
 #[cfg(feature = "contract-suite")]
@@ -25,12 +30,26 @@ pub use self::{
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},
+    entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
-    manager::{ActiveSession, NewSession, SessionManager, SessionTtl},
-    policy::{PolicyError, SessionPolicy},
+    manager::{
+        ActiveSession, ListedSession, NewSession, SessionManager, SessionPage, SessionTtl,
+        UpdateError,
+    },
+    policy::{PolicyError, SessionPolicy, SubjectLimit, WhenReached},
+    recent_renewals::RecentRenewals,
     recent_slides::RecentSlides,
-    repository::{InsertOutcome, PeekedSession, SessionRepository},
-    session::Session,
-    session_id::SessionId,
+    repository::{
+        InsertOutcome, PeekedSession, RelocateOutcome, RevisedSession, Revision, SessionRepository,
+        SwapOutcome,
+    },
+    session::{Login, Session},
+    session_id::{ParseSessionIdError, SessionId},
+    session_patch::SessionPatch,
+    subject::{InvalidLabel, InvalidSubject, Label, Subject},
+    subject_index::{
+        IndexCursor, IndexEntry, IndexPage, IndexedSession, InvalidCursor, LastRevocation,
+        NoSubjects, Removal, SubjectIndex, SubjectsNotKept,
+    },
     token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
 };

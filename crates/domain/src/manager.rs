@@ -1,23 +1,29 @@
-//! The session manager: the five operations of the broker.
+//! The session manager: what the broker does with sessions.
+
+mod creation;
+mod rotation;
+mod subjects;
+mod update;
 
 use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
+pub use self::{
+    subjects::{ListedSession, SessionPage},
+    update::UpdateError,
+};
 use crate::{
-    BaseUrl, Cookies, ErrorChain, InsertOutcome, RecentSlides, RepositoryError, Session,
-    SessionError, SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
+    ErrorChain, RecentRenewals, RecentSlides, RepositoryError, Session, SessionError,
+    SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
 };
 
-/// How often a new token is drawn when a repository says that one is taken. A random collision
-/// is out of reach; a second one means that the repository is broken.
-const MAX_TAKEN_TOKENS: usize = 3;
+/// How often a change is tried when others change the session at the same time. One of those who
+/// try at once succeeds each time.
+const MAX_TRIES: usize = 32;
 
-/// How often a new token is drawn for a store that is in parts. With a third of them away, not
-/// one session in ten million fails for that.
-const MAX_TOKEN_DRAWS: usize = 16;
-
-/// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl.
+/// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl; update
+/// and rotate; list and revoke those of a subject.
 ///
 /// It draws tokens, applies the [`SessionPolicy`] and logs the events that operators follow;
 /// the [`SessionRepository`] only stores. Events carry the field `token_prefix`, never a token
@@ -47,6 +53,7 @@ pub struct SessionManager<R> {
     token_format: TokenFormat,
     /// With a touch interval only.
     recent_slides: Option<Arc<RecentSlides>>,
+    recent_renewals: Arc<RecentRenewals>,
 }
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -57,6 +64,7 @@ impl<R: SessionRepository> SessionManager<R> {
             policy,
             token_format: TokenFormat::default(),
             recent_slides: policy.recent_slides().map(Arc::new),
+            recent_renewals: Arc::new(policy.recent_renewals()),
         }
     }
 
@@ -65,6 +73,14 @@ impl<R: SessionRepository> SessionManager<R> {
     #[must_use]
     pub fn with_recent_slides(mut self, recent_slides: Option<Arc<RecentSlides>>) -> Self {
         self.recent_slides = recent_slides;
+        self
+    }
+
+    /// Shares what it knows of recent renewals in the index of subjects, as
+    /// [`with_recent_slides`](Self::with_recent_slides) does.
+    #[must_use]
+    pub fn with_recent_renewals(mut self, recent_renewals: Arc<RecentRenewals>) -> Self {
+        self.recent_renewals = recent_renewals;
         self
     }
 
@@ -85,57 +101,6 @@ impl<R: SessionRepository> SessionManager<R> {
         &self.repository
     }
 
-    /// Stores an upstream login under a new token. Logs `Session created`.
-    ///
-    /// # Errors
-    /// [`RepositoryError::Unavailable`] (the session may have been stored, but nobody knows its
-    /// token, and it expires) or [`RepositoryError::Full`].
-    pub async fn store(
-        &self,
-        cookies: Cookies,
-        base_url: BaseUrl,
-    ) -> Result<NewSession, SessionError> {
-        let created_at = self.repository.now();
-        let absolute_end = self.policy.absolute_end(created_at);
-        let session = Session {
-            cookies,
-            base_url,
-            created_at,
-            absolute_end,
-        };
-        let (ttl, stored_for) = (self.policy.initial_ttl(), self.policy.stored_at_first());
-        let mut taken = 0;
-        for _ in 0..MAX_TOKEN_DRAWS {
-            let token = SessionToken::generate_as(self.token_format);
-            match self.repository.insert(&token, &session, stored_for).await? {
-                InsertOutcome::Inserted => {
-                    tracing::info!(
-                        token_prefix = %token.prefix(),
-                        base_url = %session.base_url.for_log(),
-                        "Session created"
-                    );
-                    let expires_at = session.created_at.saturating_add(to_signed(ttl));
-                    return Ok(NewSession {
-                        token,
-                        session,
-                        ttl,
-                        expires_at,
-                    });
-                }
-                InsertOutcome::OutOfReach => {}
-                InsertOutcome::TokenTaken => {
-                    tracing::warn!(token_prefix = %token.prefix(), "New session token was taken");
-                    taken += 1;
-                    if taken == MAX_TAKEN_TOKENS {
-                        let reason = "every new token is said to be taken";
-                        return Err(RepositoryError::unavailable(reason).into());
-                    }
-                }
-            }
-        }
-        Err(RepositoryError::unavailable("every part of the store that was tried is away").into())
-    }
-
     /// Reads the session and starts its idle timeout anew; with a touch interval, what is stored for
     /// that is written at most so often. Logs `Session accessed` (debug) or
     /// `Session not found` (warn). One round trip to the store.
@@ -152,9 +117,10 @@ impl<R: SessionRepository> SessionManager<R> {
         };
         let now = self.repository.now();
         let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
-            self.end(token).await;
+            self.end(token, &session).await;
             return Err(not_found(token));
         };
+        self.renew_entry(token, &session, now);
         tracing::debug!(token_prefix = %token.prefix(), "Session accessed");
         Ok(ActiveSession {
             session,
@@ -172,10 +138,16 @@ impl<R: SessionRepository> SessionManager<R> {
         }
         let stored_for = self.policy.stored_for();
         let found = self.repository.fetch_and_slide(token, stored_for).await?;
-        if let (Some(slides), Some(_)) = (recent_slides, &found) {
-            slides.note(token, now);
+        if found.is_some() {
+            self.note_slide(token, now);
         }
         Ok(found)
+    }
+
+    fn note_slide(&self, token: &SessionToken, now: OffsetDateTime) {
+        if let Some(slides) = &self.recent_slides {
+            slides.note(token, now);
+        }
     }
 
     /// Deletes the session (logout); `false` when there was none. After it returned, the token
@@ -189,8 +161,11 @@ impl<R: SessionRepository> SessionManager<R> {
     pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
         // Looking first keeps foreign data under a session's key, and ends what is past its
         // absolute lifetime without calling that a logout.
-        let is_live = self.ttl(token).await?.is_some();
-        let deleted = is_live && self.repository.remove(token).await?;
+        let found = self.look(token).await?;
+        let deleted = found.is_some() && self.repository.remove(token).await?;
+        if let Some((session, _)) = &found {
+            self.leave_index(token, session);
+        }
         let message = if deleted {
             "Session deleted"
         } else {
@@ -247,7 +222,7 @@ impl<R: SessionRepository> SessionManager<R> {
         let now = self.repository.now();
         let remaining = self.policy.remaining(idle_remaining, &peeked.session, now);
         let Some(ttl) = remaining else {
-            self.end(token).await;
+            self.end(token, &peeked.session).await;
             return Ok(None);
         };
         let expires_at = now.saturating_add(to_signed(ttl));
@@ -256,7 +231,8 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Removes a session that is past its absolute lifetime. Its end does not depend on this:
     /// if the store cannot do it now, the next access finds it over again.
-    async fn end(&self, token: &SessionToken) {
+    async fn end(&self, token: &SessionToken, session: &Session) {
+        self.leave_index(token, session);
         if let Err(error) = self.repository.remove(token).await {
             tracing::debug!(
                 token_prefix = %token.prefix(),

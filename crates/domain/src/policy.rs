@@ -1,11 +1,11 @@
 //! How long a session lives.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{RecentSlides, Session};
+use crate::{RecentRenewals, RecentSlides, Session};
 
 /// So much the store's clock may be off as it is known here, between two looks at it.
 const CLOCK_ERROR: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub struct SessionPolicy {
     idle_timeout: Duration,
     absolute_lifetime: Option<Duration>,
     touch_interval: Duration,
+    subject_limit: Option<SubjectLimit>,
 }
 
 impl SessionPolicy {
@@ -58,6 +59,7 @@ impl SessionPolicy {
             idle_timeout,
             absolute_lifetime,
             touch_interval: Duration::ZERO,
+            subject_limit: None,
         })
     }
 
@@ -73,6 +75,19 @@ impl SessionPolicy {
         }
         self.touch_interval = touch_interval;
         Ok(self)
+    }
+
+    /// Lets each subject have so many live sessions at most.
+    #[must_use]
+    pub fn with_subject_limit(mut self, subject_limit: Option<SubjectLimit>) -> Self {
+        self.subject_limit = subject_limit;
+        self
+    }
+
+    /// How many live sessions a subject may have; `None`: any number.
+    #[must_use]
+    pub fn subject_limit(&self) -> Option<SubjectLimit> {
+        self.subject_limit
     }
 
     /// How long a session lives without an access.
@@ -121,6 +136,18 @@ impl SessionPolicy {
         has_interval.then(|| RecentSlides::within(self.touch_interval))
     }
 
+    /// To share between the managers of one process.
+    #[must_use]
+    pub fn recent_renewals(&self) -> RecentRenewals {
+        RecentRenewals::within(self.idle_timeout / 2)
+    }
+
+    /// For how long an entry in the index of subjects is kept. It is renewed when half an idle timeout
+    /// has passed, and outlives its record even if that fails for longer than a session can idle.
+    pub(crate) fn entry_kept_for(&self) -> Duration {
+        self.stored_for() * 3
+    }
+
     fn cut(&self, ttl: Duration) -> Duration {
         self.absolute_lifetime.map_or(ttl, |limit| limit.min(ttl))
     }
@@ -139,10 +166,18 @@ impl SessionPolicy {
         session: &Session,
         now: OffsetDateTime,
     ) -> Option<Duration> {
-        let Some(end) = session
-            .absolute_end
-            .or_else(|| self.absolute_end(session.created_at))
-        else {
+        let life = (session.created_at, session.absolute_end);
+        self.remaining_until(idle_remaining, life, now)
+    }
+
+    /// The same of a session that was created, and ends at the latest, at these times.
+    pub(crate) fn remaining_until(
+        &self,
+        idle_remaining: Duration,
+        (created_at, absolute_end): (OffsetDateTime, Option<OffsetDateTime>),
+        now: OffsetDateTime,
+    ) -> Option<Duration> {
+        let Some(end) = absolute_end.or_else(|| self.absolute_end(created_at)) else {
             return Some(idle_remaining);
         };
         let absolute_remaining = Duration::try_from(end - now).unwrap_or(Duration::ZERO);
@@ -156,8 +191,28 @@ impl Default for SessionPolicy {
             idle_timeout: Self::DEFAULT_IDLE_TIMEOUT,
             absolute_lifetime: None,
             touch_interval: Duration::ZERO,
+            subject_limit: None,
         }
     }
+}
+
+/// How many live sessions a subject may have, and what happens to one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubjectLimit {
+    /// So many.
+    pub max: NonZeroUsize,
+    /// What happens when another one is created.
+    pub when_reached: WhenReached,
+}
+
+/// What happens when a subject with as many live sessions as it may have gets another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenReached {
+    /// The oldest one is revoked.
+    #[default]
+    EvictOldest,
+    /// The new one is refused.
+    Refuse,
 }
 
 /// A limit is out of range. `Display` says what is allowed.
@@ -193,6 +248,8 @@ mod tests {
             base_url: BaseUrl::from_stored("").unwrap(),
             created_at: CREATED,
             absolute_end,
+            subject: None,
+            label: None,
         }
     }
 

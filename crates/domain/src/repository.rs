@@ -1,10 +1,12 @@
 //! The port: what the session manager asks of a store.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 
-use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey};
+use zeroize::Zeroizing;
+
+use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey, SubjectIndex};
 
 /// Keeps sessions by token, for a limited time.
 ///
@@ -25,6 +27,10 @@ use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey};
 /// - Errors and logs hold no token, no cookie and no key.
 /// - Every call ends within a bound of the adapter's own, whatever the store does.
 pub trait SessionRepository: Send + Sync + 'static {
+    /// Knows whose sessions there are; [`NoSubjects`](crate::NoSubjects) if the repository keeps none
+    /// of a subject.
+    type Subjects: SubjectIndex;
+
     /// Stores `session` under `token` for `ttl` (whole seconds), unless there is a record
     /// already: that one MUST stay as it is.
     ///
@@ -80,6 +86,47 @@ pub trait SessionRepository: Send + Sync + 'static {
         &self,
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
+
+    /// Reads the session as it is now, with what tells this state from every other. Does not slide.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt` or `NewerRecord`.
+    fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> impl Future<Output = Result<Option<RevisedSession>, RepositoryError>> + Send;
+
+    /// Stores `session` in place of the state that `seen` names, for `ttl` (whole seconds) from now
+    /// on, if the session is still in that state: compare-and-swap, in one step of the store.
+    ///
+    /// # Errors
+    /// `Unavailable` (it may or may not have been stored) or `Full` (it was not).
+    fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<SwapOutcome, RepositoryError>> + Send;
+
+    /// Stores `session` under the token `to`, for `ttl` (whole seconds), in place of the state that
+    /// `seen` names under the token `from`, if that is still so. The new record stands before the old
+    /// one goes, and when this was [`Relocated`](RelocateOutcome::Relocated), the old one is gone.
+    ///
+    /// # Errors
+    /// `Unavailable` (it may or may not have been done; a record may stand under `to`) or `Full` (it
+    /// was not done).
+    fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<RelocateOutcome, RepositoryError>> + Send;
+
+    /// The index of subjects.
+    fn subjects(&self) -> &Self::Subjects;
 
     /// Asks the store whether it serves, now.
     ///
@@ -139,8 +186,73 @@ pub struct PeekedSession {
     pub remaining: Option<Duration>,
 }
 
+/// What tells one state of a session from every other that it was or will be in: opaque, and only of
+/// use to the repository that made it. It may hold cookies: its `Debug` shows nothing of it, and its
+/// memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Revision(Zeroizing<Vec<u8>>);
+
+impl Revision {
+    /// A revision that these bytes name.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn expose_secret(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revision([redacted])")
+    }
+}
+
+/// What [`SessionRepository::fetch_revision`] read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisedSession {
+    /// The session.
+    pub session: Session,
+    /// The state that it is in.
+    pub revision: Revision,
+}
+
+/// What [`SessionRepository::compare_and_swap`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum SwapOutcome {
+    /// The session is in the new state.
+    Swapped,
+    /// It is in another state than was seen; nothing was changed.
+    Changed,
+    /// There is no such session; nothing was changed.
+    Gone,
+}
+
+/// What [`SessionRepository::relocate`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum RelocateOutcome {
+    /// The session stands under the new token, and nothing under the old one.
+    Relocated,
+    /// It is in another state than was seen; it stays where it was.
+    Changed,
+    /// There is no session under the old token, and none under the new one.
+    Gone,
+    /// There was a record under the new token already; nothing was changed.
+    TokenTaken,
+    /// The part of the store where the new record would stand is away; nothing was changed.
+    OutOfReach,
+}
+
 /// A repository can be shared.
 impl<R: SessionRepository> SessionRepository for Arc<R> {
+    type Subjects = R::Subjects;
+
     fn insert(
         &self,
         token: &SessionToken,
@@ -177,6 +289,38 @@ impl<R: SessionRepository> SessionRepository for Arc<R> {
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send {
         R::remove(self, token)
+    }
+
+    fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> impl Future<Output = Result<Option<RevisedSession>, RepositoryError>> + Send {
+        R::fetch_revision(self, token)
+    }
+
+    fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<SwapOutcome, RepositoryError>> + Send {
+        R::compare_and_swap(self, token, seen, session, ttl)
+    }
+
+    fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<RelocateOutcome, RepositoryError>> + Send {
+        R::relocate(self, from, seen, to, session, ttl)
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        R::subjects(self)
     }
 
     fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send {

@@ -1,8 +1,9 @@
 //! The session id: a public name for a session, derived one way from its token.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use thiserror::Error;
 
 use crate::{SessionToken, TokenDerivation};
 
@@ -46,6 +47,24 @@ impl SessionId {
     }
 }
 
+/// Accepts the one spelling that `Display` gives.
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; SESSION_ID_LEN];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(SESSION_ID_LEN) => Ok(Self(bytes)),
+            _ => Err(ParseSessionIdError),
+        }
+    }
+}
+
+/// The text is no session id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a session id is {TEXT_LEN} characters of base64url")]
+pub struct ParseSessionIdError;
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; TEXT_LEN];
@@ -57,7 +76,27 @@ impl fmt::Display for SessionId {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[test]
+    fn an_id_is_read_back_from_its_text() {
+        let id = SessionId::of(&SessionToken::generate());
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::too_short("AAAAAAAAAAAAAAAAAAAAA")]
+    #[case::too_long("AAAAAAAAAAAAAAAAAAAAAAA")]
+    #[case::far_too_long(&"A".repeat(1_000))]
+    #[case::spare_bits_set("AAAAAAAAAAAAAAAAAAAAAB")]
+    #[case::another_alphabet("AAAAAAAAAAAAAAAAAAAA+A")]
+    #[case::padded("AAAAAAAAAAAAAAAAAAAAAA==")]
+    fn any_other_spelling_is_refused(#[case] text: &str) {
+        assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError));
+    }
 
     /// Computed with Python's `hmac` and `hashlib`, not with this code.
     #[test]

@@ -109,12 +109,19 @@ struct Weigher {
 impl Weighter<Name, Arc<Entry>> for Weigher {
     fn weight(&self, _: &Name, entry: &Arc<Entry>) -> u64 {
         let Session {
-            cookies, base_url, ..
+            cookies,
+            base_url,
+            subject,
+            label,
+            ..
         } = &entry.session;
         let cookies = cookies
             .iter()
             .map(|(name, value)| name.len() + value.len() + 2);
-        let bytes = ENTRY_BYTES + cookies.sum::<usize>() + base_url.as_str().len();
+        let subject = subject.as_ref().map_or(0, |subject| subject.as_str().len());
+        let label = label.as_ref().map_or(0, |label| label.as_str().len());
+        let texts = cookies.sum::<usize>() + base_url.as_str().len() + subject + label;
+        let bytes = ENTRY_BYTES + texts;
         (bytes as u64).max(self.least)
     }
 }

@@ -39,6 +39,8 @@ fn main() {
         base_url: BaseUrl::new("https://golf.example/members").expect("a sound URL"),
         created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
         absolute_end: None,
+        subject: None,
+        label: None,
     };
     let token = SessionToken::generate();
     let (plain, sealed) = (encode_plain(&session), seal(&token, &session));

@@ -163,6 +163,8 @@ mod tests {
             base_url: BaseUrl::new(format!("https://golf.example{path}")).unwrap(),
             created_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros),
             absolute_end: None,
+            subject: None,
+            label: None,
         })
     }
 

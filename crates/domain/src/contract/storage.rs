@@ -73,6 +73,8 @@ pub async fn a_second_insert_under_one_token_changes_nothing<H: Harness>(harness
         base_url: base_url(),
         created_at: repository.now(),
         absolute_end: None,
+        subject: None,
+        label: None,
     };
     let (first, second) = (session("first"), session("second"));
     let minute = Duration::from_secs(60);

@@ -10,6 +10,8 @@ fn session(repository: &MemoryRepository) -> Session {
         base_url: BaseUrl::new("https://golf.example").unwrap(),
         created_at: repository.now(),
         absolute_end: None,
+        subject: None,
+        label: None,
     }
 }
 

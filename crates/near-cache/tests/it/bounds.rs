@@ -38,6 +38,8 @@ async fn both_bounds_hold_and_are_used(
             base_url: BaseUrl::new("https://golf.example").unwrap(),
             created_at: store.now(),
             absolute_end: None,
+            subject: None,
+            label: None,
         };
         let ttl = std::time::Duration::from_secs(60);
         let _ = store.insert(&token, &session, ttl).await.unwrap();

@@ -34,6 +34,8 @@ async fn near() -> (Near, SessionToken) {
         base_url: BaseUrl::new("https://golf.example").unwrap(),
         created_at: near.store.now(),
         absolute_end: None,
+        subject: None,
+        label: None,
     };
     let _ = near.store.insert(&token, &session, TTL).await.unwrap();
     (near, token)

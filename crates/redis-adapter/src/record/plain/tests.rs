@@ -14,6 +14,8 @@ fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
             + Duration::seconds(1_768_473_000)
             + Duration::microseconds(micros),
         absolute_end: None,
+        subject: None,
+        label: None,
     }
 }
 

@@ -19,6 +19,8 @@ fn session() -> Session {
         base_url: BaseUrl::new("https://golf.example/members").unwrap(),
         created_at: from_micros(1_768_473_000_123_456).unwrap(),
         absolute_end: None,
+        subject: None,
+        label: None,
     }
 }
 
@@ -43,6 +45,8 @@ fn the_key_is_the_prefix_and_the_session_id() {
 fn what_was_sealed_opens_with_its_absolute_end() {
     let session = Session {
         absolute_end: Some(from_micros(1_768_559_400_654_321).unwrap()),
+        subject: None,
+        label: None,
         ..session()
     };
     assert_eq!(sealer().open(&mut sealer().seal(&session)), Ok(session));

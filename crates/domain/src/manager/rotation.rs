@@ -1,0 +1,97 @@
+//! A new token for a session.
+
+use time::OffsetDateTime;
+
+use super::{MAX_TRIES, NewSession, SessionManager, not_found};
+use crate::{
+    RelocateOutcome, RevisedSession, Session, SessionError, SessionRepository, SessionToken,
+    policy::to_signed,
+};
+
+impl<R: SessionRepository> SessionManager<R> {
+    /// Puts the session under a new token, and starts its idle timeout anew; all else stays, its
+    /// absolute end included. When this returns the new token, the old one opens nothing on any
+    /// instance. Of several rotations of one token, one succeeds. Logs `Session rotated` (info).
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::Contended`],
+    /// [`RepositoryError::Unavailable`](crate::RepositoryError::Unavailable) (the old token may be dead,
+    /// and nobody knows a new one: log in again if it is),
+    /// [`RepositoryError::Full`](crate::RepositoryError::Full),
+    /// [`RepositoryError::Corrupt`](crate::RepositoryError::Corrupt) or
+    /// [`RepositoryError::NewerRecord`](crate::RepositoryError::NewerRecord).
+    pub async fn rotate(&self, token: &SessionToken) -> Result<NewSession, SessionError> {
+        for _ in 0..MAX_TRIES {
+            let found = self.observe(token, self.repository.fetch_revision(token).await)?;
+            let Some(RevisedSession { session, revision }) = found else {
+                return Err(not_found(token));
+            };
+            let now = self.repository.now();
+            let idle_timeout = self.policy.idle_timeout();
+            let Some(ttl) = self.policy.remaining(idle_timeout, &session, now) else {
+                self.end(token, &session).await;
+                return Err(not_found(token));
+            };
+            let successor = SessionToken::generate_as(self.token_format);
+            let entered = self.enter_index(&successor, &session, Some(token)).await?;
+            let stored_for = self.policy.stored_for();
+            let moved = self
+                .repository
+                .relocate(token, &revision, &successor, &session, stored_for);
+            let outcome = match moved.await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.leave_index(&successor, &session);
+                    return Err(error.into());
+                }
+            };
+            match outcome {
+                RelocateOutcome::Relocated => {
+                    self.leave_index(token, &session);
+                    // All sessions may have been revoked while it was on its way.
+                    match self.stands_in_index(&successor, &session, entered).await {
+                        Ok(true) => return Ok(self.rotated(token, successor, session, ttl, now)),
+                        Ok(false) => {
+                            self.discard(&successor, &session).await;
+                            return Err(not_found(token));
+                        }
+                        Err(error) => {
+                            self.discard(&successor, &session).await;
+                            return Err(error.into());
+                        }
+                    }
+                }
+                RelocateOutcome::Gone => {
+                    self.leave_index(&successor, &session);
+                    return Err(not_found(token));
+                }
+                RelocateOutcome::Changed
+                | RelocateOutcome::TokenTaken
+                | RelocateOutcome::OutOfReach => self.leave_index(&successor, &session),
+            }
+        }
+        Err(SessionError::Contended)
+    }
+
+    fn rotated(
+        &self,
+        token: &SessionToken,
+        successor: SessionToken,
+        session: Session,
+        ttl: std::time::Duration,
+        now: OffsetDateTime,
+    ) -> NewSession {
+        self.note_slide(&successor, now);
+        tracing::info!(
+            token_prefix = %token.prefix(),
+            new_token_prefix = %successor.prefix(),
+            "Session rotated"
+        );
+        NewSession {
+            token: successor,
+            session,
+            ttl,
+            expires_at: now.saturating_add(to_signed(ttl)),
+        }
+    }
+}
