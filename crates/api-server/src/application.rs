@@ -17,7 +17,7 @@ use actix_web::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_auth_middleware::InvalidTokenLimiter;
-use tee_session_domain::{RecentSlides, SessionManager, SessionRepository};
+use tee_session_domain::{RecentRenewals, RecentSlides, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -115,6 +115,7 @@ impl Application {
             monitor: Arc::clone(&monitor),
             lifecycle: Arc::clone(&lifecycle),
             recent_slides: settings.policy.recent_slides().map(Arc::new),
+            recent_renewals: Arc::new(settings.policy.recent_renewals()),
         };
         let address = listener.local_addr()?;
         let workers = settings.workers;
@@ -257,6 +258,7 @@ struct Worker {
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
     recent_slides: Option<Arc<RecentSlides>>,
+    recent_renewals: Arc<RecentRenewals>,
     near_cache: Option<Arc<NearCache>>,
 }
 
@@ -268,7 +270,8 @@ impl Worker {
         let repository = NearCachedRepository::new(repository, self.near_cache.clone());
         let sessions = SessionManager::new(repository, self.settings.policy)
             .with_token_format(self.settings.token_format)
-            .with_recent_slides(self.recent_slides.clone());
+            .with_recent_slides(self.recent_slides.clone())
+            .with_recent_renewals(Arc::clone(&self.recent_renewals));
         let sessions = Data::new(sessions);
 
         let monitor = Arc::clone(&self.monitor);

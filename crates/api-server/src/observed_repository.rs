@@ -8,8 +8,8 @@ use std::{
 
 use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreInstance, StoreKey,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
 };
 use time::OffsetDateTime;
 
@@ -75,6 +75,8 @@ fn found<T>(value: &Option<T>) -> &'static str {
 }
 
 impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
+    type Subjects = R::Subjects;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -121,6 +123,59 @@ impl<R: SessionRepository> SessionRepository for ObservedRepository<R> {
         let outcome_of = |removed: &bool| if *removed { "ok" } else { "not_found" };
         self.observed("remove", pin!(self.inner.remove(token)), outcome_of)
             .await
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        self.observed(
+            "fetch_revision",
+            pin!(self.inner.fetch_revision(token)),
+            found,
+        )
+        .await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        let outcome_of = |outcome: &SwapOutcome| match outcome {
+            SwapOutcome::Swapped => "ok",
+            SwapOutcome::Changed => "changed",
+            SwapOutcome::Gone => "not_found",
+        };
+        let swap = self.inner.compare_and_swap(token, seen, session, ttl);
+        self.observed("compare_and_swap", pin!(swap), outcome_of)
+            .await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        let outcome_of = |outcome: &RelocateOutcome| match outcome {
+            RelocateOutcome::Relocated => "ok",
+            RelocateOutcome::Changed => "changed",
+            RelocateOutcome::Gone => "not_found",
+            RelocateOutcome::TokenTaken => "token_taken",
+            RelocateOutcome::OutOfReach => "out_of_reach",
+        };
+        let relocate = self.inner.relocate(from, seen, to, session, ttl);
+        self.observed("relocate", pin!(relocate), outcome_of).await
+    }
+
+    /// Not counted: their calls are few, and requests that make them are counted.
+    fn subjects(&self) -> &R::Subjects {
+        self.inner.subjects()
     }
 
     /// Not counted: the health monitor asks it all the time.

@@ -73,7 +73,8 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         subject: &Subject,
     ) -> impl Future<Output = Result<LastRevocation, RepositoryError>> + Send;
 
-    /// Removes some sessions, records and entries, whose place is lower than that of `revocation`.
+    /// Removes some sessions, records before entries, whose place is lower than that of `revocation`.
+    /// It is complete when none was found: one that is rotated meanwhile is entered anew.
     ///
     /// # Errors
     /// `Unavailable`: some may be gone, and others not.
@@ -189,7 +190,7 @@ pub struct InvalidCursor;
 pub struct Removal {
     /// So many live sessions were removed.
     pub sessions: usize,
-    /// Nothing older was left.
+    /// Nothing older was found.
     pub is_complete: bool,
 }
 

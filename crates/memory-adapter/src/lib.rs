@@ -2,5 +2,6 @@
 
 mod repository;
 mod shard;
+mod subject_entries;
 
 pub use self::repository::{CapacityReached, MemoryRepository};

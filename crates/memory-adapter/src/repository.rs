@@ -1,5 +1,7 @@
 //! The repository: shards, a bound, and a clock.
 
+mod subjects;
+
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
@@ -10,13 +12,16 @@ use std::{
 };
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreClock,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionId, SessionRepository, SessionToken, StoreClock, SwapOutcome,
 };
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::shard::{Removed, Shard};
+use crate::{
+    shard::{Removed, Shard, Swept},
+    subject_entries::SubjectEntries,
+};
 
 /// A power of two well above the threads of a machine keeps them out of each other's way.
 const SHARDS: usize = 64;
@@ -43,6 +48,8 @@ struct Store {
     clock: StoreClock,
     capacity: usize,
     sessions: AtomicUsize,
+    /// May be locked while a shard is, and not the other way round.
+    subjects: Mutex<SubjectEntries>,
 }
 
 impl MemoryRepository {
@@ -62,6 +69,7 @@ impl MemoryRepository {
             clock,
             capacity,
             sessions: AtomicUsize::new(0),
+            subjects: Mutex::default(),
         }))
     }
 
@@ -85,18 +93,31 @@ impl Default for MemoryRepository {
 }
 
 impl Store {
-    /// The shard of `token`, with what is due at its front swept.
-    fn shard(&self, token: &SessionToken, now: OffsetDateTime) -> MutexGuard<'_, Shard> {
-        let index = self.hasher.hash_one(token) as usize % self.shards.len();
+    /// The shard of the session, with what is due at its front swept.
+    fn shard(&self, id: SessionId, now: OffsetDateTime) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(id) as usize % self.shards.len();
         let mut shard = lock(&self.shards[index]);
-        self.forget(shard.sweep(now, SWEEP_PER_CALL));
+        self.forget_all(shard.sweep(now, SWEEP_PER_CALL));
         shard
+    }
+
+    fn remove(&self, id: SessionId) -> bool {
+        let now = self.clock.now();
+        let removed = self.shard(id, now).remove(id, now);
+        let is_live = matches!(removed, Removed::Live(_));
+        if let Removed::Live(subject) | Removed::Ended(subject) = removed {
+            self.forget(1);
+            if let Some(subject) = subject {
+                lock(&self.subjects).remove(&subject, id);
+            }
+        }
+        is_live
     }
 
     /// Removes every session that has ended.
     fn sweep(&self, now: OffsetDateTime) {
         for shard in &self.shards {
-            self.forget(lock(shard).sweep(now, usize::MAX));
+            self.forget_all(lock(shard).sweep(now, usize::MAX));
         }
     }
 
@@ -112,14 +133,36 @@ impl Store {
     fn forget(&self, sessions: usize) {
         self.sessions.fetch_sub(sessions, Ordering::Relaxed);
     }
+
+    fn forget_all(&self, swept: Swept) {
+        self.forget(swept.sessions);
+        if !swept.of_subjects.is_empty() {
+            let mut subjects = lock(&self.subjects);
+            for (subject, id) in swept.of_subjects {
+                subjects.remove(&subject, id);
+            }
+        }
+    }
 }
 
-/// No call panics between two changes that belong together, so a poisoned shard is sound.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+/// No call panics between two changes that belong together, so what a panic left is sound.
+fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn revision(number: u64) -> Revision {
+    Revision::new(number.to_be_bytes().into())
+}
+
+/// `None`: it is no revision of ours, and names no state.
+fn number(revision: &Revision) -> Option<u64> {
+    let bytes = revision.expose_secret().try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
 }
 
 impl SessionRepository for MemoryRepository {
+    type Subjects = Self;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -136,7 +179,8 @@ impl SessionRepository for MemoryRepository {
                 }));
             }
         }
-        let outcome = store.shard(token, now).insert(token, session, now + ttl);
+        let id = SessionId::of(token);
+        let outcome = store.shard(id, now).insert(id, session, now + ttl);
         if outcome == InsertOutcome::TokenTaken {
             store.forget(1);
         }
@@ -148,13 +192,13 @@ impl SessionRepository for MemoryRepository {
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let now = self.0.clock.now();
-        Ok(self.0.shard(token, now).slide(token, now, now + ttl))
+        let (id, now) = (SessionId::of(token), self.0.clock.now());
+        Ok(self.0.shard(id, now).slide(id, now, now + ttl))
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let now = self.0.clock.now();
-        let peeked = self.0.shard(token, now).peek(token, now);
+        let (id, now) = (SessionId::of(token), self.0.clock.now());
+        let peeked = self.0.shard(id, now).peek(id, now);
         Ok(peeked.map(|(session, remaining)| PeekedSession {
             session,
             remaining: Some(remaining),
@@ -162,12 +206,63 @@ impl SessionRepository for MemoryRepository {
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        let now = self.0.clock.now();
-        let removed = self.0.shard(token, now).remove(token, now);
-        if removed != Removed::Nothing {
-            self.0.forget(1);
+        Ok(self.0.remove(SessionId::of(token)))
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        let (id, now) = (SessionId::of(token), self.0.clock.now());
+        let found = self.0.shard(id, now).revision(id, now);
+        Ok(found.map(|(session, number)| RevisedSession {
+            session,
+            revision: revision(number),
+        }))
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        let (id, now) = (SessionId::of(token), self.0.clock.now());
+        let mut shard = self.0.shard(id, now);
+        Ok(shard.compare_and_swap(id, number(seen), session, now, now + ttl))
+    }
+
+    /// The two stand in different shards: the new one is put in, and taken out again if the old one
+    /// is not as it was seen. It takes the old one's place in the bound.
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        let (old, new, now) = (SessionId::of(from), SessionId::of(to), self.0.clock.now());
+        let inserted = self.0.shard(new, now).insert(new, session, now + ttl);
+        if inserted == InsertOutcome::TokenTaken {
+            return Ok(RelocateOutcome::TokenTaken);
         }
-        Ok(removed == Removed::Live)
+        let removed = self
+            .0
+            .shard(old, now)
+            .compare_and_remove(old, number(seen), now);
+        let outcome = match removed {
+            SwapOutcome::Swapped => return Ok(RelocateOutcome::Relocated),
+            SwapOutcome::Changed => RelocateOutcome::Changed,
+            SwapOutcome::Gone => RelocateOutcome::Gone,
+        };
+        self.0.shard(new, now).remove(new, now);
+        Ok(outcome)
+    }
+
+    fn subjects(&self) -> &Self {
+        self
     }
 
     /// Always succeeds. Sweeps on its way, so that a service that asks now and then frees the

@@ -5,18 +5,18 @@ use std::{
     time::Duration,
 };
 
-use tee_session_domain::{InsertOutcome, Session, SessionToken};
+use tee_session_domain::{InsertOutcome, Session, SessionId, Subject, SwapOutcome};
 use time::OffsetDateTime;
 
 /// Sessions, and for each one entry in a queue ordered by time.
 ///
 /// A slide only moves the session's own deadline. Its queue entry stays where it was: when that
 /// comes up, it is either put back at the new deadline, or the session has ended. So a slide
-/// costs one look-up in a map, however many sessions there are.
+/// costs one look-up in a map, however many sessions there are. Tokens are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    sessions: HashMap<SessionToken, Entry>,
-    queue: BTreeMap<QueueKey, SessionToken>,
+    sessions: HashMap<SessionId, Entry>,
+    queue: BTreeMap<QueueKey, SessionId>,
     next_sequence_number: u64,
 }
 
@@ -28,26 +28,29 @@ struct Entry {
     session: Session,
     deadline: OffsetDateTime,
     queue_key: QueueKey,
+    /// No other state of a session in this shard has it.
+    revision: u64,
 }
 
 impl Shard {
     pub(crate) fn insert(
         &mut self,
-        token: &SessionToken,
+        id: SessionId,
         session: &Session,
         deadline: OffsetDateTime,
     ) -> InsertOutcome {
-        let queue_key = (deadline, self.next_sequence_number);
-        match self.sessions.entry(token.clone()) {
+        let number = self.next_number();
+        let queue_key = (deadline, number);
+        match self.sessions.entry(id) {
             hash_map::Entry::Occupied(_) => InsertOutcome::TokenTaken,
             hash_map::Entry::Vacant(entry) => {
                 entry.insert(Entry {
                     session: session.clone(),
                     deadline,
                     queue_key,
+                    revision: number,
                 });
-                self.queue.insert(queue_key, token.clone());
-                self.next_sequence_number += 1;
+                self.queue.insert(queue_key, id);
                 InsertOutcome::Inserted
             }
         }
@@ -55,48 +58,84 @@ impl Shard {
 
     pub(crate) fn slide(
         &mut self,
-        token: &SessionToken,
+        id: SessionId,
         now: OffsetDateTime,
         deadline: OffsetDateTime,
     ) -> Option<Session> {
-        let entry = self
-            .sessions
-            .get_mut(token)
-            .filter(|entry| entry.deadline > now)?;
+        let entry = self.live_mut(id, now)?;
         entry.deadline = deadline;
         Some(entry.session.clone())
     }
 
-    pub(crate) fn peek(
-        &self,
-        token: &SessionToken,
-        now: OffsetDateTime,
-    ) -> Option<(Session, Duration)> {
-        let entry = self
-            .sessions
-            .get(token)
-            .filter(|entry| entry.deadline > now)?;
-        let remaining = Duration::try_from(entry.deadline - now).unwrap_or(Duration::ZERO);
-        Some((entry.session.clone(), remaining))
+    pub(crate) fn peek(&self, id: SessionId, now: OffsetDateTime) -> Option<(Session, Duration)> {
+        let entry = self.live(id, now)?;
+        Some((entry.session.clone(), entry.remaining(now)))
     }
 
-    /// Whether it was there, and whether it was still alive.
-    pub(crate) fn remove(&mut self, token: &SessionToken, now: OffsetDateTime) -> Removed {
-        let Some(entry) = self.sessions.remove(token) else {
-            return Removed::Nothing;
-        };
-        self.queue.remove(&entry.queue_key);
-        if entry.deadline > now {
-            Removed::Live
-        } else {
-            Removed::Ended
+    pub(crate) fn remaining(&self, id: SessionId, now: OffsetDateTime) -> Option<Duration> {
+        Some(self.live(id, now)?.remaining(now))
+    }
+
+    pub(crate) fn revision(&self, id: SessionId, now: OffsetDateTime) -> Option<(Session, u64)> {
+        let entry = self.live(id, now)?;
+        Some((entry.session.clone(), entry.revision))
+    }
+
+    pub(crate) fn compare_and_swap(
+        &mut self,
+        id: SessionId,
+        seen: Option<u64>,
+        session: &Session,
+        now: OffsetDateTime,
+        deadline: OffsetDateTime,
+    ) -> SwapOutcome {
+        let revision = self.next_number();
+        match self.live_mut(id, now) {
+            None => SwapOutcome::Gone,
+            Some(entry) if Some(entry.revision) != seen => SwapOutcome::Changed,
+            Some(entry) => {
+                entry.session = session.clone();
+                entry.deadline = deadline;
+                entry.revision = revision;
+                SwapOutcome::Swapped
+            }
         }
     }
 
-    /// Looks at up to `limit` queue entries that are due and removes the sessions that have
-    /// ended; tells how many.
-    pub(crate) fn sweep(&mut self, now: OffsetDateTime, limit: usize) -> usize {
-        let mut removed = 0;
+    /// Removes the session if it is in the state that was seen.
+    pub(crate) fn compare_and_remove(
+        &mut self,
+        id: SessionId,
+        seen: Option<u64>,
+        now: OffsetDateTime,
+    ) -> SwapOutcome {
+        match self.live(id, now) {
+            None => SwapOutcome::Gone,
+            Some(entry) if Some(entry.revision) != seen => SwapOutcome::Changed,
+            Some(_) => {
+                self.remove(id, now);
+                SwapOutcome::Swapped
+            }
+        }
+    }
+
+    /// Whether it was there, and whether it was still alive.
+    pub(crate) fn remove(&mut self, id: SessionId, now: OffsetDateTime) -> Removed {
+        let Some(entry) = self.sessions.remove(&id) else {
+            return Removed::Nothing;
+        };
+        self.queue.remove(&entry.queue_key);
+        let subject = entry.session.subject;
+        if entry.deadline > now {
+            Removed::Live(subject)
+        } else {
+            Removed::Ended(subject)
+        }
+    }
+
+    /// Looks at up to `limit` queue entries that are due and removes the sessions that have ended.
+    pub(crate) fn sweep(&mut self, now: OffsetDateTime, limit: usize) -> Swept {
+        let mut swept = Swept::default();
         for _ in 0..limit {
             let Some(due) = self
                 .queue
@@ -105,21 +144,38 @@ impl Shard {
             else {
                 break;
             };
-            let ((_, sequence_number), token) = due.remove_entry();
-            match self.sessions.entry(token) {
+            let ((_, sequence_number), id) = due.remove_entry();
+            match self.sessions.entry(id) {
                 hash_map::Entry::Occupied(mut entry) if entry.get().deadline > now => {
                     let queue_key = (entry.get().deadline, sequence_number);
                     entry.get_mut().queue_key = queue_key;
-                    self.queue.insert(queue_key, entry.key().clone());
+                    self.queue.insert(queue_key, id);
                 }
                 hash_map::Entry::Occupied(entry) => {
-                    entry.remove();
-                    removed += 1;
+                    swept.sessions += 1;
+                    let subject = entry.remove().session.subject;
+                    swept
+                        .of_subjects
+                        .extend(subject.map(|subject| (subject, id)));
                 }
                 hash_map::Entry::Vacant(_) => {}
             }
         }
-        removed
+        swept
+    }
+
+    fn live(&self, id: SessionId, now: OffsetDateTime) -> Option<&Entry> {
+        self.sessions.get(&id).filter(|entry| entry.deadline > now)
+    }
+
+    fn live_mut(&mut self, id: SessionId, now: OffsetDateTime) -> Option<&mut Entry> {
+        let entry = self.sessions.get_mut(&id);
+        entry.filter(|entry| entry.deadline > now)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.next_sequence_number += 1;
+        self.next_sequence_number
     }
 
     #[cfg(test)]
@@ -128,10 +184,23 @@ impl Shard {
     }
 }
 
-/// What [`Shard::remove`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Entry {
+    fn remaining(&self, now: OffsetDateTime) -> Duration {
+        Duration::try_from(self.deadline - now).unwrap_or(Duration::ZERO)
+    }
+}
+
+/// What [`Shard::remove`] found, and whose it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Removed {
-    Live,
-    Ended,
+    Live(Option<Subject>),
+    Ended(Option<Subject>),
     Nothing,
+}
+
+/// What [`Shard::sweep`] removed.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) sessions: usize,
+    pub(crate) of_subjects: Vec<(Subject, SessionId)>,
 }

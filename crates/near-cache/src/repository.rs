@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionId, SessionRepository,
-    SessionToken, StoreInstance, StoreKey,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionId, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
 };
 use time::OffsetDateTime;
 
@@ -127,6 +127,8 @@ impl Drop for Forget<'_> {
 }
 
 impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
+    type Subjects = R::Subjects;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -175,6 +177,47 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         Box::pin(self.change(token, self.inner.remove(token))).await
+    }
+
+    /// Asks the store.
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        let found = self.inner.fetch_revision(token).await?;
+        if found.is_none() {
+            self.forget(token);
+        }
+        Ok(found)
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        let swap = self.inner.compare_and_swap(token, seen, session, ttl);
+        Box::pin(self.change(token, swap)).await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        let relocate = self.inner.relocate(from, seen, to, session, ttl);
+        Box::pin(self.change(from, self.change(to, relocate))).await
+    }
+
+    /// The store's own: of sessions that are revoked by their subject or their id, it tells as of any
+    /// other change.
+    fn subjects(&self) -> &R::Subjects {
+        self.inner.subjects()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

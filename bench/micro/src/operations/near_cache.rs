@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::bail;
 use tee_session_domain::{
-    ChangeListener, InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository,
-    SessionToken, StoreInstance, StoreKey,
+    ChangeListener, InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession,
+    Revision, Session, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
 };
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
@@ -55,6 +55,8 @@ fn at_once<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 struct Telling(MemoryRepository);
 
 impl SessionRepository for Telling {
+    type Subjects = MemoryRepository;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -78,6 +80,38 @@ impl SessionRepository for Telling {
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         self.0.remove(token).await
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        self.0.fetch_revision(token).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        self.0.compare_and_swap(token, seen, session, ttl).await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        self.0.relocate(from, seen, to, session, ttl).await
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        self.0.subjects()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

@@ -3,7 +3,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionRepository, SessionToken, SwapOutcome,
 };
 use tee_session_memory_adapter::MemoryRepository;
 use time::OffsetDateTime;
@@ -30,6 +31,8 @@ impl HookedRepository {
 }
 
 impl SessionRepository for HookedRepository {
+    type Subjects = MemoryRepository;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -56,6 +59,38 @@ impl SessionRepository for HookedRepository {
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         (self.hook)(token).await;
         self.inner.remove(token).await
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        self.inner.fetch_revision(token).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        self.inner.compare_and_swap(token, seen, session, ttl).await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        self.inner.relocate(from, seen, to, session, ttl).await
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        self.inner.subjects()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

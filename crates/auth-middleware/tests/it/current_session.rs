@@ -18,8 +18,9 @@ use actix_web::{
 use rstest::rstest;
 use tee_session_auth_middleware::{AuthError, BearerAuth, BearerToken, CurrentSession};
 use tee_session_domain::{
-    BaseUrl, Cookies, InsertOutcome, PeekedSession, RepositoryError, Session, SessionManager,
-    SessionPolicy, SessionRepository, SessionToken,
+    BaseUrl, Cookies, InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError,
+    RevisedSession, Revision, Session, SessionManager, SessionPolicy, SessionRepository,
+    SessionToken, SwapOutcome,
 };
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_test_support::CapturedLogs;
@@ -50,6 +51,8 @@ impl Watched {
 }
 
 impl SessionRepository for Watched {
+    type Subjects = MemoryRepository;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -76,6 +79,38 @@ impl SessionRepository for Watched {
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         self.call()?;
         self.inner.remove(token).await
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        self.inner.fetch_revision(token).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        self.inner.compare_and_swap(token, seen, session, ttl).await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        self.inner.relocate(from, seen, to, session, ttl).await
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        self.inner.subjects()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreInstance, StoreKey,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
 };
 use tee_session_memory_adapter::MemoryRepository;
 use time::OffsetDateTime;
@@ -73,6 +73,8 @@ impl GatedRepository {
 }
 
 impl SessionRepository for GatedRepository {
+    type Subjects = MemoryRepository;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -100,6 +102,38 @@ impl SessionRepository for GatedRepository {
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         self.inner.remove(token).await
+    }
+
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        self.inner.fetch_revision(token).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        self.inner.compare_and_swap(token, seen, session, ttl).await
+    }
+
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        self.inner.relocate(from, seen, to, session, ttl).await
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        self.inner.subjects()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

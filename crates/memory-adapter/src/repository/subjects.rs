@@ -1,0 +1,90 @@
+//! The index of subjects.
+
+use tee_session_domain::{
+    IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal, RepositoryError,
+    SessionId, SessionToken, Subject, SubjectIndex,
+};
+
+use super::{MemoryRepository, lock};
+
+/// Sessions that one call removes.
+const REMOVED_PER_CALL: usize = 1_000;
+
+/// Entries live exactly as long as records: they need no renewal.
+impl SubjectIndex for MemoryRepository {
+    async fn enter(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
+        Ok(lock(&self.0.subjects).enter(entry, self.0.clock.now()))
+    }
+
+    async fn stands(
+        &self,
+        subject: &Subject,
+        token: &SessionToken,
+        last: LastRevocation,
+    ) -> Result<bool, RepositoryError> {
+        let subjects = lock(&self.0.subjects);
+        Ok(subjects.stands(subject, SessionId::of(token), last))
+    }
+
+    fn renew(&self, _entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>) {
+        renewed();
+    }
+
+    fn leave(&self, subject: &Subject, token: &SessionToken) {
+        lock(&self.0.subjects).remove(subject, SessionId::of(token));
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<IndexCursor>,
+        limit: usize,
+    ) -> Result<IndexPage, RepositoryError> {
+        let now = self.0.clock.now();
+        let entries = lock(&self.0.subjects).page(subject, after, limit);
+        let is_full = entries.len() == limit;
+        let next = entries.last().map(|(cursor, _)| *cursor);
+        let sessions = entries.into_iter().filter_map(|(_, details)| {
+            let remaining = self.0.shard(details.id, now).remaining(details.id, now)?;
+            Some(IndexedSession {
+                id: details.id,
+                created_at: details.created_at,
+                absolute_end: details.absolute_end,
+                label: details.label,
+                remaining: Some(remaining),
+            })
+        });
+        Ok(IndexPage {
+            sessions: sessions.collect(),
+            next: next.filter(|_| is_full),
+        })
+    }
+
+    async fn mark_revocation(&self, subject: &Subject) -> Result<LastRevocation, RepositoryError> {
+        let mut subjects = lock(&self.0.subjects);
+        Ok(subjects.mark_revocation(subject, self.0.clock.now()))
+    }
+
+    async fn remove_older(
+        &self,
+        subject: &Subject,
+        revocation: LastRevocation,
+    ) -> Result<Removal, RepositoryError> {
+        let older = lock(&self.0.subjects).older(subject, revocation, REMOVED_PER_CALL);
+        // One that was rotated meanwhile stands among the older ones anew, and is found next time.
+        let is_complete = older.is_empty();
+        let mut sessions = 0;
+        for id in older {
+            sessions += usize::from(self.0.remove(id));
+            lock(&self.0.subjects).remove(subject, id);
+        }
+        Ok(Removal {
+            sessions,
+            is_complete,
+        })
+    }
+
+    async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
+        Ok(self.0.remove(id))
+    }
+}
