@@ -35,7 +35,12 @@ use crate::{
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// Paths whose answers are bearer resolutions.
-const BEARER_PATHS: [&str; 3] = [routes::SESSION, routes::SESSION_TTL, routes::AUTHORIZE];
+const BEARER_PATHS: [&str; 4] = [
+    routes::SESSION,
+    routes::SESSION_TTL,
+    routes::SESSION_ROTATE,
+    routes::AUTHORIZE,
+];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
@@ -49,7 +54,7 @@ pub(crate) async fn observe(
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
-    let deadline = Deadline((started + settings.answer_timeout).into());
+    let deadline = Deadline::within(settings.answer_timeout, started.into());
     request.extensions_mut().insert(deadline);
     let method = method_label(request.method());
     let route = routes::label(request.match_info().as_str());
