@@ -122,7 +122,7 @@ pub(super) type Decimal = ArrayString<20>;
 const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
 /// The port hands over whole seconds; an EXPIRE of zero would delete.
-fn seconds(ttl: Duration) -> Decimal {
+pub(super) fn seconds(ttl: Duration) -> Decimal {
     decimal(ttl.min(LONGEST_TTL).as_secs().max(1))
 }
 
@@ -130,7 +130,7 @@ pub(super) fn milliseconds(ttl: Duration) -> Decimal {
     decimal(ttl.min(LONGEST_TTL).as_millis().max(1))
 }
 
-fn decimal(number: impl itoa::Integer) -> Decimal {
+pub(super) fn decimal(number: impl itoa::Integer) -> Decimal {
     let mut text = Decimal::new();
     text.push_str(itoa::Buffer::new().format(number));
     text
