@@ -21,12 +21,20 @@ mod concurrency;
 mod deletion;
 mod expiry;
 mod logins;
+mod rotation;
 mod storage;
+mod subjects;
+mod updates;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{concurrency::*, deletion::*, expiry::*, logins::*, storage::*};
-use crate::{BaseUrl, Cookies, NewSession, SessionManager, SessionPolicy, SessionRepository};
+pub use self::{
+    concurrency::*, deletion::*, expiry::*, logins::*, rotation::*, storage::*, subjects::*,
+    updates::*,
+};
+use crate::{
+    BaseUrl, Cookies, Login, NewSession, SessionManager, SessionPolicy, SessionRepository,
+};
 
 /// What the suite needs of the adapter under test.
 pub trait Harness {
@@ -73,6 +81,32 @@ macro_rules! contract_suite {
             reads_that_race_a_delete_never_bring_it_back
             many_concurrent_sessions_keep_apart
             unavailable_is_not_not_found
+            an_update_is_read_back
+            an_update_slides_the_idle_timeout
+            an_update_keeps_the_absolute_end
+            no_update_of_many_writers_is_lost
+            of_many_updates_of_one_state_one_succeeds
+            updates_that_race_a_delete_never_bring_it_back
+            an_unknown_session_is_not_updated
+            only_the_state_that_was_seen_is_replaced
+            a_rotated_session_stands_under_its_new_token_alone
+            a_rotation_slides_and_keeps_the_absolute_end
+            of_many_rotations_of_one_token_one_succeeds
+            a_rotation_that_races_a_delete_has_one_outcome
+            a_rotation_loses_no_update
+            an_unknown_session_is_not_rotated
+            what_is_not_relocated_stays_where_it_was
+            a_subjects_sessions_are_listed_oldest_first
+            a_long_list_comes_in_pages
+            an_ended_session_is_not_listed
+            a_session_in_use_stays_listed
+            a_rotated_session_is_listed_by_its_new_id
+            a_session_is_revoked_by_its_id
+            all_sessions_of_a_subject_are_revoked
+            creations_that_race_a_revocation_are_revoked_or_new
+            no_rotation_escapes_a_revocation
+            a_subject_at_its_limit_loses_its_oldest_session
+            a_subject_at_its_limit_is_refused_another_session
         }
     };
     (@cases #[$test:meta], $harness:expr; $($case:ident)+) => {
@@ -120,6 +154,21 @@ fn cookies<const N: usize>(cookies: [(&str, &str); N]) -> Cookies {
 
 fn base_url() -> BaseUrl {
     BaseUrl::new("https://golf.example/members").expect("a sound base URL")
+}
+
+/// A new session of the subject.
+async fn of_subject<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    subject: &str,
+    label: &str,
+) -> NewSession {
+    let login = Login {
+        subject: Some(subject.parse().expect("a sound subject")),
+        label: Some(label.parse().expect("a sound label")),
+        ..Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
+    };
+    let new = sessions.store_login(login).await;
+    new.expect("the store takes a session")
 }
 
 async fn stored<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {

@@ -1,4 +1,6 @@
-//! Clients that log in, ask and log out all the time, and check every answer.
+//! Clients that log in, ask, change and log out all the time, and check every answer.
+
+mod client;
 
 use std::{
     sync::{
@@ -24,12 +26,6 @@ const TOLERANCE: Duration = Duration::from_millis(200);
 /// A client gives up on an answer after so long.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
-/// Between two requests of one client.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// A client logs out rather than in when it has so many sessions.
-const MAX_SESSIONS: usize = 40;
-
 /// Clients at work, until it is dropped or stopped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -49,14 +45,6 @@ pub(crate) struct Shared {
     stop: AtomicBool,
 }
 
-/// A session that a client has.
-#[derive(Clone)]
-struct Own {
-    token: String,
-    /// What its cookie says, and no other's.
-    cookie: String,
-}
-
 /// How every cookie begins.
 pub(crate) const COOKIE: &str = "c00kie-";
 
@@ -74,9 +62,9 @@ impl Load {
             stop: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
-        for _ in 0..clients {
+        for number in 0..clients {
             let shared = Arc::clone(&shared);
-            tasks.spawn(async move { shared.client().await });
+            tasks.spawn(async move { client::work(&shared, number).await });
         }
         Self {
             shared,
@@ -106,6 +94,11 @@ impl Shared {
         *lock(&self.instances) = instances;
     }
 
+    /// Logs in; the token, if there is one.
+    pub(crate) async fn log_in(&self) -> Option<String> {
+        client::create(self, None).await.map(|own| own.token)
+    }
+
     /// The counts since the last time.
     pub(crate) fn take_tally(&self) -> Tally {
         std::mem::take(&mut *self.tally())
@@ -126,87 +119,6 @@ impl Shared {
         sleep(ANSWERED_WITHIN).await;
         self.history.nothing_is_known();
         self.may_lie.store(false, Ordering::Relaxed);
-    }
-
-    async fn client(&self) {
-        let mut own: Vec<Own> = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
-            if self.rest.load(Ordering::Relaxed) {
-                sleep(PAUSE).await;
-                continue;
-            }
-            let session = fastrand::choice(own.iter()).cloned();
-            match (fastrand::u8(..10), session) {
-                (0..2, _) | (_, None) if own.len() < MAX_SESSIONS => {
-                    own.extend(self.create().await)
-                }
-                (0..2, Some(session)) => {
-                    self.log_out(&session.token).await;
-                    // It is asked for again: it must stay gone. Then others have its place.
-                    self.read(&session).await;
-                    own.retain(|other| other.token != session.token);
-                }
-                (_, Some(session)) => self.read(&session).await,
-                (_, None) => {}
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Logs in; the token, if there is one.
-    pub(crate) async fn log_in(&self) -> Option<String> {
-        self.create().await.map(|own| own.token)
-    }
-
-    async fn create(&self) -> Option<Own> {
-        let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
-        let body = serde_json::json!({
-            "cookies": {"SESSIONID": cookie},
-            "base_url": "https://golf.example/members",
-        });
-        let request = self.request(Method::POST, "/v1/sessions").json(&body);
-        let (status, body) = self.send(request, StatusCode::CREATED).await?;
-        if status != StatusCode::CREATED {
-            self.tally().failed_logins += 1;
-            return None;
-        }
-        let token = body["access_token"].as_str()?.to_owned();
-        self.history.created(&token);
-        Some(Own { token, cookie })
-    }
-
-    async fn read(&self, own: &Own) {
-        let before = self.history.known(&own.token);
-        let request = self
-            .request(Method::GET, "/v1/session")
-            .bearer_auth(&own.token);
-        let Some((status, body)) = self.send(request, StatusCode::OK).await else {
-            return;
-        };
-        let found = match status {
-            StatusCode::OK => true,
-            StatusCode::UNAUTHORIZED => false,
-            _ => return,
-        };
-        if found && body["cookies"]["SESSIONID"] != own.cookie {
-            self.tally().violated("another's session");
-        }
-        self.check(self.history.read(&own.token, before, found));
-    }
-
-    async fn log_out(&self, token: &str) {
-        let before = self.history.known(token);
-        self.history.delete_asked(token);
-        let request = self
-            .request(Method::DELETE, "/v1/session")
-            .bearer_auth(token);
-        match self.send(request, StatusCode::NO_CONTENT).await {
-            Some((StatusCode::NO_CONTENT, _)) => self.history.deleted(token),
-            Some((StatusCode::UNAUTHORIZED, _)) => {
-                self.check(self.history.read(token, before, false));
-            }
-            _ => {}
-        }
     }
 
     /// Asks for every session that there ever was, while the clients rest.
@@ -230,6 +142,14 @@ impl Shared {
                 _ => {}
             }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn rests(&self) -> bool {
+        self.rest.load(Ordering::Relaxed)
     }
 
     fn check(&self, answer: Result<(), Contradiction>) {

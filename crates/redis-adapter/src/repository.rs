@@ -5,17 +5,18 @@ mod migration;
 mod relocate;
 mod revision;
 mod script;
+mod subject_index;
+mod subject_scripts;
 
 use std::{sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 use tee_session_domain::{
-    InsertOutcome, NoSubjects, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession,
-    Revision, Session, SessionRepository, SessionToken, StoreClock, StoreInstance, StoreKey,
-    SwapOutcome,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionRepository, SessionToken, StoreClock, StoreInstance, StoreKey, SwapOutcome,
 };
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use self::{relocate::Relocation, revision::Seen};
 use crate::{
@@ -54,6 +55,8 @@ pub struct RedisRepository {
     command_timeout: Duration,
     format: StorageFormat,
     accept_plain: bool,
+    /// For what nobody waits for.
+    runtime: Handle,
 }
 
 impl RedisRepository {
@@ -81,6 +84,7 @@ impl RedisRepository {
             command_timeout: settings.command_timeout,
             format: settings.storage_format,
             accept_plain: settings.accept_plain,
+            runtime: Handle::current(),
         }
     }
 
@@ -189,7 +193,7 @@ enum Places {
 
 // What is rarely awaited is boxed, so that it does not make every call larger.
 impl SessionRepository for RedisRepository {
-    type Subjects = NoSubjects;
+    type Subjects = Self;
 
     async fn insert(
         &self,
@@ -359,8 +363,8 @@ impl SessionRepository for RedisRepository {
         }
     }
 
-    fn subjects(&self) -> &NoSubjects {
-        &NoSubjects
+    fn subjects(&self) -> &Self {
+        self
     }
 
     /// Asks for what requests need, a read and a write, where no session stands. A cluster serves

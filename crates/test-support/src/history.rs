@@ -27,13 +27,30 @@ pub enum Contradiction {
     /// It was deleted, and is there.
     #[error("a deleted session came back")]
     CameBack,
+    /// It is in a state from before a change that was acknowledged or seen.
+    #[error("an update was lost")]
+    UpdateLost,
+    /// It is in a state that nobody asked for.
+    #[error("an update that nobody asked for")]
+    NeverAsked,
+}
+
+/// What is known of a session: whether it lives, and its version, a number that its client raises
+/// with each change.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    known: Known,
+    /// The latest version that was acknowledged or seen.
+    acknowledged: u64,
+    /// The latest version that was asked for.
+    asked: u64,
 }
 
 /// The sessions of many clients. Each session has one client, which asks one thing at a time: what
 /// is known before a question is known when it is answered.
 #[derive(Debug, Default)]
 pub struct History {
-    sessions: Mutex<HashMap<String, Known>>,
+    sessions: Mutex<HashMap<String, Entry>>,
 }
 
 impl History {
@@ -46,7 +63,9 @@ impl History {
     #[must_use]
     pub fn known(&self, token: &str) -> Known {
         let sessions = self.sessions();
-        sessions.get(token).copied().unwrap_or(Known::MayBeGone)
+        sessions
+            .get(token)
+            .map_or(Known::MayBeGone, |entry| entry.known)
     }
 
     /// A read was answered.
@@ -76,8 +95,47 @@ impl History {
         }
     }
 
-    /// A delete is about to be asked for: from now on the session may be gone, whatever the answer
-    /// will be.
+    /// A change to `version`, higher than any before, is about to be asked for.
+    pub fn update_asked(&self, token: &str, version: u64) {
+        if let Some(entry) = self.sessions().get_mut(token) {
+            entry.asked = version;
+        }
+    }
+
+    /// The session was seen in this version, or the change to it was acknowledged.
+    ///
+    /// # Errors
+    /// When it was in a later version already, or nobody asked for this one.
+    pub fn has_version(&self, token: &str, version: u64) -> Result<(), Contradiction> {
+        let mut sessions = self.sessions();
+        let Some(entry) = sessions.get_mut(token) else {
+            return Ok(());
+        };
+        if version > entry.asked {
+            return Err(Contradiction::NeverAsked);
+        }
+        if version < entry.acknowledged {
+            return Err(Contradiction::UpdateLost);
+        }
+        entry.acknowledged = version;
+        Ok(())
+    }
+
+    /// A rotation was acknowledged: what the session was it is under its new token.
+    pub fn rotated(&self, token: &str, successor: &str) {
+        let mut sessions = self.sessions();
+        if let Some(entry) = sessions.get_mut(token) {
+            let as_before = Entry {
+                known: Known::Lives,
+                ..*entry
+            };
+            entry.known = Known::Gone;
+            sessions.insert(successor.to_owned(), as_before);
+        }
+    }
+
+    /// A delete, or what else ends it, is about to be asked for: from now on the session may be gone,
+    /// whatever the answer will be.
     pub fn delete_asked(&self, token: &str) {
         if self.known(token) == Known::Lives {
             self.note(token, Known::MayBeGone);
@@ -91,32 +149,41 @@ impl History {
 
     /// The store is about to lose what it holds, or may: nobody can say any more what lives.
     pub fn lives_no_longer_known(&self) {
-        let mut sessions = self.sessions();
-        let living = sessions
-            .values_mut()
-            .filter(|known| **known == Known::Lives);
-        living.for_each(|known| *known = Known::MayBeGone);
+        for entry in self.sessions().values_mut() {
+            entry.acknowledged = 0;
+            if entry.known == Known::Lives {
+                entry.known = Known::MayBeGone;
+            }
+        }
     }
 
     /// What was answered so far may have been false: nobody can say anything any more.
     pub fn nothing_is_known(&self) {
-        let mut sessions = self.sessions();
-        sessions
-            .values_mut()
-            .for_each(|known| *known = Known::MayBeGone);
+        for entry in self.sessions().values_mut() {
+            entry.acknowledged = 0;
+            entry.known = Known::MayBeGone;
+        }
     }
 
     /// Every session there ever was.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Known)> {
-        self.sessions().clone().into_iter().collect()
+        let sessions = self.sessions();
+        let known = |(token, entry): (&String, &Entry)| (token.clone(), entry.known);
+        sessions.iter().map(known).collect()
     }
 
     fn note(&self, token: &str, known: Known) {
-        self.sessions().insert(token.to_owned(), known);
+        let mut sessions = self.sessions();
+        let entry = sessions.entry(token.to_owned()).or_insert(Entry {
+            known,
+            acknowledged: 0,
+            asked: 0,
+        });
+        entry.known = known;
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Harness, base_url, cookies, manager, stored};
 use crate::{
-    InsertOutcome, RepositoryError, Session, SessionError, SessionRepository, SessionToken,
+    InsertOutcome, RepositoryError, Session, SessionError, SessionId, SessionPatch,
+    SessionRepository, SessionToken, UpdateError,
 };
 
 /// What was stored comes back equal, whichever way it is read.
@@ -142,6 +143,24 @@ pub async fn unavailable_is_not_not_found<H: Harness>(harness: &H) {
             .await
             .is_err_and(|error| unavailable(&error))
     );
+    assert!(
+        sessions
+            .rotate(token)
+            .await
+            .is_err_and(|error| unavailable(&error))
+    );
+    let patch = SessionPatch::default().set_cookie("a", "1");
+    let updated = sessions.update(token, &patch, |_| true).await;
+    assert!(
+        updated.is_err_and(|error| matches!(error, UpdateError::Session(e) if unavailable(&e)))
+    );
+    let subject = "member".parse().expect("a sound subject");
+    let listed = sessions.list(&subject, None, 10).await;
+    assert!(listed.is_err_and(|error| unavailable(&error)));
+    let revoked = sessions.revoke_all(&subject).await;
+    assert!(revoked.is_err_and(|error| unavailable(&error)));
+    let revoked = sessions.revoke(SessionId::of(token)).await;
+    assert!(revoked.is_err_and(|error| unavailable(&error)));
     let store = sessions.store(cookies([("a", "1")]), base_url()).await;
     assert!(store.is_err_and(|error| unavailable(&error)));
     assert!(harness.repository().ping().await.is_err());

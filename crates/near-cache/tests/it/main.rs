@@ -17,7 +17,7 @@ mod revocation;
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    BaseUrl, Cookies, NewSession, SessionManager, SessionPolicy, SessionRepository,
+    BaseUrl, Cookies, Login, NewSession, SessionManager, SessionPolicy, SessionRepository,
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
@@ -93,7 +93,24 @@ fn manager<R: SessionRepository>(repository: R) -> SessionManager<R> {
 }
 
 async fn stored<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
+    sessions.store_login(login()).await.unwrap()
+}
+
+async fn stored_of<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    subject: &str,
+) -> NewSession {
+    let login = Login {
+        subject: Some(subject.parse().unwrap()),
+        ..login()
+    };
+    sessions.store_login(login).await.unwrap()
+}
+
+fn login() -> Login {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).unwrap();
-    let base_url = BaseUrl::new("https://golf.example/members").unwrap();
-    sessions.store(cookies, base_url).await.unwrap()
+    Login::new(
+        cookies,
+        BaseUrl::new("https://golf.example/members").unwrap(),
+    )
 }

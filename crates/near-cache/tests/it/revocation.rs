@@ -1,4 +1,4 @@
-//! A logout on one instance, as the others see it.
+//! Logouts, and other changes, on one instance, as the others see them.
 
 use std::{
     sync::{
@@ -9,12 +9,12 @@ use std::{
 };
 
 use rstest::rstest;
-use tee_session_domain::SessionToken;
+use tee_session_domain::{SessionId, SessionPatch, SessionToken, Subject};
 use tee_session_near_cache::NearCacheSettings;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
-use crate::{Instance, SOON, settings, stored};
+use crate::{Instance, SOON, settings, stored, stored_of};
 
 const MAX_STALE: Duration = Duration::from_millis(400);
 
@@ -51,6 +51,86 @@ async fn it_is_pushed_to_the_others() {
     other.warm_up(&new).await;
     assert!(one.sessions.delete(&new.token).await.unwrap());
     eventually(SOON, async || other.sessions.get(&new.token).await.is_err()).await;
+}
+
+/// The cookie that tells how often a session was changed.
+const VERSION: &str = "version";
+
+/// The ways in which a session ends, or loses its token.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Logout,
+    Rotation,
+    RevocationById,
+    RevocationOfAll,
+}
+
+#[rstest]
+#[case::rotation(End::Rotation)]
+#[case::revocation_by_id(End::RevocationById)]
+#[case::revocation_of_all(End::RevocationOfAll)]
+#[tokio::test]
+async fn however_a_session_ends_the_others_hear_of_it(#[case] end: End) {
+    let redis = RedisProcess::start().await;
+    let one = Instance::start(&redis.url()).await;
+    let other = Instance::start(&redis.url()).await;
+    let new = stored_of(&one.sessions, "member").await;
+    one.warm_up(&new).await;
+    other.warm_up(&new).await;
+    assert!(end.happen(&one, &new.token, "member").await.is_ok());
+    for instance in [&one, &other] {
+        eventually(SOON, async || {
+            instance.sessions.get(&new.token).await.is_err()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_once_where_it_was_made_and_soon_by_the_others() {
+    let redis = RedisProcess::start().await;
+    let one = Instance::start(&redis.url()).await;
+    let other = Instance::start(&redis.url()).await;
+    let new = stored(&one.sessions).await;
+    for version in 1..20 {
+        one.warm_up(&new).await;
+        other.warm_up(&new).await;
+        let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
+        one.sessions
+            .update(&new.token, &patch, |_| true)
+            .await
+            .unwrap();
+        assert_eq!(seen_version(&one, &new.token).await, Some(version));
+        let is_seen = async || seen_version(&other, &new.token).await == Some(version);
+        eventually(SOON, is_seen).await;
+    }
+}
+
+/// How often the session was changed, as the instance sees it; `None` when it is refused.
+async fn seen_version(instance: &Instance, token: &SessionToken) -> Option<u64> {
+    let session = instance.sessions.get(token).await.ok()?.session;
+    let version = session.cookies.get(VERSION);
+    Some(version.map_or(0, |text| text.parse().unwrap()))
+}
+
+impl End {
+    /// The new token, if there is one; an error when nobody knows whether it happened.
+    async fn happen(
+        self,
+        instance: &Instance,
+        token: &SessionToken,
+        subject: &str,
+    ) -> Result<Option<SessionToken>, ()> {
+        let sessions = &instance.sessions;
+        let subject: Subject = subject.parse().unwrap();
+        match self {
+            Self::Logout => sessions.delete(token).await.map(|_| None),
+            Self::Rotation => sessions.rotate(token).await.map(|new| Some(new.token)),
+            Self::RevocationById => sessions.revoke(SessionId::of(token)).await.map(|_| None),
+            Self::RevocationOfAll => sessions.revoke_all(&subject).await.map(|_| None),
+        }
+        .map_err(|_| ())
+    }
 }
 
 /// What happens on the way from Redis to the instance that must hear of logouts.
@@ -122,10 +202,20 @@ async fn flood(redis: &RedisProcess) {
     redis.command(&["EVAL", script, "0"]).await;
 }
 
-/// Sessions, and when they were logged out.
+/// A session: what was done to it, and when that was acknowledged.
+#[derive(Clone)]
+struct Open {
+    token: SessionToken,
+    subject: String,
+    version: u64,
+    changed: Instant,
+    ended: Option<Instant>,
+}
+
+/// Sessions, the latest last.
 #[derive(Default)]
 struct Desk {
-    sessions: RwLock<Vec<(SessionToken, Option<Instant>)>>,
+    sessions: RwLock<Vec<Open>>,
     /// Readings, since the check began, of sessions that ended after that and longer ago than any
     /// copy may be served.
     overdue: AtomicU64,
@@ -137,8 +227,16 @@ struct Desk {
 
 impl Desk {
     async fn log_in(&self, instance: &Instance) {
-        let new = stored(&instance.sessions).await;
-        self.sessions.write().await.push((new.token, None));
+        let mut sessions = self.sessions.write().await;
+        let subject = format!("member-{}", sessions.len());
+        let token = stored_of(&instance.sessions, &subject).await.token;
+        sessions.push(Open {
+            token,
+            subject,
+            version: 0,
+            changed: Instant::now(),
+            ended: None,
+        });
     }
 
     /// Waits until sessions that end from now on have been asked for when they had to be refused.
@@ -151,16 +249,22 @@ impl Desk {
 
     async fn read(&self, instance: &Instance) {
         for number in 0.. {
-            let (token, ended) = {
+            let open = {
                 let sessions = self.sessions.read().await;
                 // The last ones: those that are in use, and those that ended in the last seconds.
                 let from = sessions.len().saturating_sub(IN_USE + 200);
                 sessions[from + number % (sessions.len() - from)].clone()
             };
             let asked = Instant::now();
-            let is_open = instance.sessions.get(&token).await.is_ok();
+            let version = seen_version(instance, &open.token).await;
             self.reads.fetch_add(1, Ordering::Relaxed);
-            if let Some(ended) = ended.filter(|ended| asked > *ended + MAX_STALE) {
+            let has_to_be_known = |since: Instant| asked > since + MAX_STALE;
+            if version.is_some_and(|version| version < open.version)
+                && has_to_be_known(open.changed)
+            {
+                self.violations.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(ended) = open.ended.filter(|ended| has_to_be_known(*ended)) {
                 if self
                     .check_began
                     .read()
@@ -169,7 +273,7 @@ impl Desk {
                 {
                     self.overdue.fetch_add(1, Ordering::Relaxed);
                 }
-                if is_open {
+                if version.is_some() {
                     self.violations.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -177,15 +281,43 @@ impl Desk {
         }
     }
 
+    /// Ends the sessions one after the other, each in its turn's way, and changes one that stays.
     async fn log_in_and_out(&self, instance: &Instance) {
-        for number in 0.. {
-            let token = self.sessions.read().await[number].0.clone();
-            if instance.sessions.delete(&token).await.is_ok() {
-                self.sessions.write().await[number].1 = Some(Instant::now());
+        let ends = [
+            End::Logout,
+            End::Rotation,
+            End::RevocationById,
+            End::RevocationOfAll,
+        ];
+        for (number, end) in ends.into_iter().cycle().enumerate() {
+            let open = self.sessions.read().await[number].clone();
+            if let Ok(successor) = end.happen(instance, &open.token, &open.subject).await {
+                let mut sessions = self.sessions.write().await;
+                sessions[number].ended = Some(Instant::now());
                 self.ended.fetch_add(1, Ordering::Relaxed);
+                if let Some(token) = successor {
+                    sessions.push(Open {
+                        token,
+                        ended: None,
+                        ..open
+                    });
+                }
             }
             self.log_in(instance).await;
+            self.change(instance, number + IN_USE / 2).await;
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn change(&self, instance: &Instance, number: usize) {
+        let open = self.sessions.read().await[number].clone();
+        let version = open.version + 1;
+        let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
+        let updated = instance.sessions.update(&open.token, &patch, |_| true);
+        if updated.await.is_ok() {
+            let mut sessions = self.sessions.write().await;
+            sessions[number].version = version;
+            sessions[number].changed = Instant::now();
         }
     }
 }

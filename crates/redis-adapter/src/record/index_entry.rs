@@ -41,6 +41,10 @@ impl IndexKeys {
             details: key("details"),
         }
     }
+
+    pub(crate) fn all(&self) -> [&[u8]; 3] {
+        [&self.order, &self.ends, &self.details].map(Key::as_bytes)
+    }
 }
 
 /// What stands for the subject in the names of keys. It tells who reads Redis nothing but whether a
@@ -108,8 +112,8 @@ impl IndexDetails {
     }
 
     /// `None`: they were lost, or are another's.
-    pub(crate) fn decode(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 
     pub(crate) fn created_at(&self) -> Option<OffsetDateTime> {
@@ -151,7 +155,7 @@ mod tests {
     fn only_the_key_of_a_record_is_taken_from_an_entry() {
         let key = |key: &str| {
             let text = format!(r#"{{"created_at": 0, "key": "{key}", "more": 1}}"#);
-            IndexDetails::decode(text.as_bytes()).unwrap().plain_key()
+            IndexDetails::decode(&text).unwrap().plain_key()
         };
         assert_eq!(key("session:x").unwrap().as_bytes(), b"session:x");
         assert_eq!(key("another:x"), None);

@@ -8,10 +8,7 @@ use tee_session_domain::{
     RepositoryError, RevisedSession, Revision, Session, SessionToken, SwapOutcome,
 };
 
-use super::{
-    commands::{self, seconds},
-    script::Script,
-};
+use super::{commands::seconds, script::Script};
 use crate::{RedisFault, StorageFormat, connection::Command, pool::Via, record::Slot};
 
 /// Answers of scripts that look for a state.
