@@ -8,7 +8,7 @@ use actix_web::{
     web::{Bytes, BytesMut, Payload},
 };
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{bounded_stream::Connection, deadline::Deadline, problem::ApiError};
 
@@ -81,6 +81,7 @@ async fn read(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::PayloadTooLarge { limit });
     }
+    let began = Instant::now();
     let body = timeout(BODY_TIMEOUT, collect(payload, announced, limit))
         .await
         .map_err(|_| ApiError::RequestTimeout)??;
@@ -90,7 +91,7 @@ async fn read(
     {
         connection.body_was_read();
     }
-    Deadline::start_anew(request);
+    Deadline::put_off(request, began.elapsed());
     Ok(body)
 }
 

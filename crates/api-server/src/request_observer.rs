@@ -54,7 +54,7 @@ pub(crate) async fn observe(
     let started = Instant::now();
     let request_id = RequestId::of(request.headers());
     let header_value = request_id.header_value();
-    let deadline = Deadline::within(settings.answer_timeout, started.into());
+    let deadline = Deadline((started + settings.answer_timeout).into());
     request.extensions_mut().insert(deadline);
     let method = method_label(request.method());
     let route = routes::label(request.match_info().as_str());

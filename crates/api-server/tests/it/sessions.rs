@@ -248,25 +248,6 @@ async fn head_is_answered_as_get_without_a_body() {
     }
 }
 
-#[rstest]
-#[case::sessions("/v1/sessions", Method::PATCH, "GET, HEAD, POST, DELETE")]
-#[case::one_of_them("/v1/sessions/x", Method::GET, "DELETE")]
-#[case::session("/v1/session", Method::POST, "GET, HEAD, PATCH, DELETE")]
-#[case::ttl("/v1/session/ttl", Method::PATCH, "GET, HEAD")]
-#[case::rotation("/v1/session/rotate", Method::GET, "POST")]
-#[case::rotation_put("/v1/session/rotate", Method::PUT, "POST")]
-#[tokio::test]
-async fn a_method_that_is_not_taken_is_405_with_those_that_are(
-    #[case] path: &str,
-    #[case] method: Method,
-    #[case] allow: &str,
-) {
-    let app = TestApp::spawn(Store::Memory).await;
-    let response = app.request(method, path).send().await.unwrap();
-    assert_eq!(response.headers()["allow"], allow);
-    assert_problem(response, 405, "method_not_allowed").await;
-}
-
 #[tokio::test]
 async fn a_full_embedded_store_is_503_store_full_and_keeps_its_sessions() {
     let app = TestApp::builder()
