@@ -18,5 +18,5 @@ pub fn parse_create_body(body: &[u8]) -> Option<(Cookies, BaseUrl)> {
 /// What answers `GET /v1/session`.
 #[must_use]
 pub fn session_answer(current: &CurrentSession) -> HttpResponse {
-    body::ok(&SessionBody::new(current))
+    body::ok(&SessionBody::new(current.session_id(), current))
 }
