@@ -123,6 +123,13 @@ impl SubjectEntries {
     }
 }
 
+#[cfg(test)]
+impl SubjectEntries {
+    pub(crate) fn subjects(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Entries {
     /// After every other and after every revocation.
     fn next_place(&self, now: OffsetDateTime) -> u64 {

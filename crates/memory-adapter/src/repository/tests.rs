@@ -1,4 +1,7 @@
-use tee_session_domain::{BaseUrl, Cookies};
+use tee_session_domain::{
+    BaseUrl, Cookies, Login, SessionError, SessionManager, SessionPatch, SessionPolicy, Subject,
+    UpdateError,
+};
 
 use super::*;
 
@@ -168,4 +171,99 @@ async fn the_bound_holds_when_many_threads_insert_and_remove() {
     }
     assert_eq!(repository.held_sessions(), kept);
     assert_eq!(entries(&repository), (kept, kept));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_lose_no_update() {
+    let repository = MemoryRepository::default();
+    let sessions = Arc::new(SessionManager::new(repository, SessionPolicy::default()));
+    let token = sessions.store_login(login("member")).await.unwrap().token;
+    let tasks: Vec<_> = (0..8)
+        .map(|writer| {
+            let (sessions, token) = (Arc::clone(&sessions), token.clone());
+            tokio::spawn(async move {
+                for round in 0..200 {
+                    let patch = SessionPatch::default()
+                        .set_cookie(format!("writer-{writer}"), round.to_string());
+                    // Threads that do nothing else are too fast for each other at times.
+                    while let Err(error) = sessions.update(&token, &patch, |_| true).await {
+                        assert!(matches!(
+                            error,
+                            UpdateError::Session(SessionError::Contended)
+                        ));
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let read = sessions.get(&token).await.unwrap().session;
+    assert_eq!(read.cookies.len(), 9);
+    let is_last = |(_, value): &(&str, &str)| *value == "199";
+    assert_eq!(read.cookies.iter().filter(is_last).count(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_session_escapes_when_many_threads_create_rotate_and_revoke() {
+    let repository = MemoryRepository::default();
+    let sessions = Arc::new(SessionManager::new(
+        repository.clone(),
+        SessionPolicy::default(),
+    ));
+    let subject: Subject = "member".parse().unwrap();
+    let creating: Vec<_> = (0..6)
+        .map(|_| {
+            let sessions = Arc::clone(&sessions);
+            tokio::spawn(async move {
+                let mut tokens = Vec::new();
+                for _ in 0..200 {
+                    let new = sessions.store_login(login("member")).await.unwrap();
+                    match sessions.rotate(&new.token).await {
+                        Ok(rotated) => tokens.push(rotated.token),
+                        Err(SessionError::NotFound) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                tokens
+            })
+        })
+        .collect();
+    for _ in 0..50 {
+        sessions.revoke_all(&subject).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut live = 0;
+    for task in creating {
+        for token in task.await.unwrap() {
+            live += usize::from(sessions.exists(&token).await.unwrap());
+        }
+    }
+    // Each that lives is in the index, and nothing else is.
+    assert_eq!(sessions.revoke_all(&subject).await.unwrap(), live);
+    assert_eq!(repository.held_sessions(), 0);
+    assert_eq!(lock(&repository.0.subjects).subjects(), 0);
+}
+
+#[tokio::test]
+async fn the_index_of_subjects_forgets_what_has_ended() {
+    let repository = MemoryRepository::default();
+    let sessions = SessionManager::new(repository.clone(), SessionPolicy::default());
+    for number in 0..100 {
+        let login = login(&format!("member-{number}"));
+        sessions.store_login(login).await.unwrap();
+    }
+    assert_eq!(lock(&repository.0.subjects).subjects(), 100);
+    pass(&repository, SessionPolicy::DEFAULT_IDLE_TIMEOUT);
+    repository.ping().await.unwrap();
+    assert_eq!(lock(&repository.0.subjects).subjects(), 0);
+}
+
+fn login(subject: &str) -> Login {
+    let cookies = Cookies::new([("a".to_owned(), "1".to_owned())]).unwrap();
+    Login {
+        subject: Some(subject.parse().unwrap()),
+        ..Login::new(cookies, BaseUrl::new("https://golf.example").unwrap())
+    }
 }
