@@ -31,6 +31,6 @@ pub use self::{
     recent_slides::RecentSlides,
     repository::{InsertOutcome, PeekedSession, SessionRepository},
     session::Session,
-    session_id::SessionId,
+    session_id::{ParseSessionIdError, SessionId},
     token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
 };

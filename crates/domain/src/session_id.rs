@@ -1,8 +1,9 @@
 //! The session id: a public name for a session, derived one way from its token.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use thiserror::Error;
 
 use crate::{SessionToken, TokenDerivation};
 
@@ -55,8 +56,30 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
+
+    /// Accepts the one spelling that `Display` gives.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != TEXT_LEN {
+            return Err(ParseSessionIdError);
+        }
+        let mut bytes = [0; SESSION_ID_LEN];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes);
+        len.map_err(|_| ParseSessionIdError)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// The text is not a session id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a session id: 22 characters of base64url")]
+pub struct ParseSessionIdError;
+
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     /// Computed with Python's `hmac` and `hashlib`, not with this code.
@@ -64,6 +87,24 @@ mod tests {
     fn follows_the_published_test_vector() {
         let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
         assert_eq!(SessionId::of(&token).to_string(), "j_2qi1vxH8YfgWR4eH1LDg");
+    }
+
+    #[test]
+    fn its_text_gives_it_back() {
+        let id = SessionId::of(&SessionToken::generate());
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::one_short("j_2qi1vxH8YfgWR4eH1LD")]
+    #[case::one_long("j_2qi1vxH8YfgWR4eH1LDgg")]
+    #[case::padded("j_2qi1vxH8YfgWR4eH1LD=")]
+    #[case::stray_bits("j_2qi1vxH8YfgWR4eH1LDh")]
+    #[case::standard_alphabet("j/2qi1vxH8YfgWR4eH1LDg")]
+    #[case::a_path("../sessions/YfgWR4eH1L")]
+    fn refuses_any_other_text(#[case] text: &str) {
+        assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError));
     }
 
     #[test]
