@@ -49,11 +49,11 @@ impl Limits {
         request: &Request,
         repetition: Repetition,
     ) -> Result<Answer, ClientError> {
-        let ends = Instant::now() + self.deadline;
+        let began = Instant::now();
         let mut may_be_done = false;
         let mut attempt = 1;
         loop {
-            let left = ends.saturating_duration_since(Instant::now());
+            let left = self.deadline.saturating_sub(began.elapsed());
             let outcome = try_once(http, request, self.timeout.min(left)).await;
             let error = match outcome {
                 Ok(answer) => return Ok(answer),
@@ -68,8 +68,10 @@ impl Limits {
                 error => repetition != Repetition::Never && error.is_retryable(),
             };
             // What the service asks for is never cut short: it is waited for, or left to the caller.
-            let wait = error.retry_after().unwrap_or_default() + jitter(attempt);
-            if !may_repeat || attempt >= self.attempts || Instant::now() + wait >= ends {
+            let asked_for = error.retry_after().unwrap_or_default();
+            let wait = asked_for.saturating_add(jitter(attempt));
+            let too_late = began.elapsed().saturating_add(wait) >= self.deadline;
+            if !may_repeat || attempt >= self.attempts || too_late {
                 return Err(error);
             }
             sleep(wait).await;

@@ -32,7 +32,7 @@ impl<'a> SessionClient<'a> {
         Self { client, token }
     }
 
-    fn call(&self, method: Method, path: &str, repetition: Repetition) -> Call<'a> {
+    fn call(self, method: Method, path: &str, repetition: Repetition) -> Call<'a> {
         Call::new(self.client, method, path, repetition).by_bearer_of(self.token)
     }
 
@@ -40,7 +40,7 @@ impl<'a> SessionClient<'a> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn get(&self) -> Result<Session, ClientError> {
+    pub async fn get(self) -> Result<Session, ClientError> {
         let call = self.call(Method::GET, SESSION, Repetition::Harmless);
         Session::from_answer(&call.send().await?)
     }
@@ -49,7 +49,7 @@ impl<'a> SessionClient<'a> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn ttl(&self) -> Result<TimeToLive, ClientError> {
+    pub async fn ttl(self) -> Result<TimeToLive, ClientError> {
         let call = self.call(Method::GET, "/v1/session/ttl", Repetition::Harmless);
         call.send().await?.decode("time to live")
     }
@@ -58,7 +58,7 @@ impl<'a> SessionClient<'a> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn authorize(&self) -> Result<Authorization, ClientError> {
+    pub async fn authorize(self) -> Result<Authorization, ClientError> {
         let call = self.call(Method::GET, "/v1/authorize", Repetition::Harmless);
         Authorization::from_answer(&call.send().await?)
     }
@@ -72,7 +72,7 @@ impl<'a> SessionClient<'a> {
     /// # Errors
     /// [`ClientError`]; with a condition that does not hold the problem
     /// [`PreconditionFailed`](crate::ProblemCode::PreconditionFailed), and nothing is changed.
-    pub async fn update(&self, patch: &SessionPatch) -> Result<Session, ClientError> {
+    pub async fn update(self, patch: &SessionPatch) -> Result<Session, ClientError> {
         let call = self.call(Method::PATCH, SESSION, Repetition::Never);
         let mut call = call.with_json(MERGE_PATCH, &patch.body)?;
         if let Some(etag) = &patch.if_match {
@@ -88,7 +88,7 @@ impl<'a> SessionClient<'a> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn rotate(&self) -> Result<NewSession, ClientError> {
+    pub async fn rotate(self) -> Result<NewSession, ClientError> {
         let call = self.call(Method::POST, "/v1/session/rotate", Repetition::Never);
         NewSession::from_answer_to(call).await
     }
@@ -100,7 +100,7 @@ impl<'a> SessionClient<'a> {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete(&self) -> Result<(), ClientError> {
+    pub async fn delete(self) -> Result<(), ClientError> {
         let call = self.call(Method::DELETE, SESSION, Repetition::UntilGone);
         call.send().await?;
         Ok(())
