@@ -33,13 +33,13 @@ impl Answer {
             .content_length()
             .and_then(|len| len.try_into().ok());
         if announced.unwrap_or(0) > MAX_LEN {
-            return Err(ClientError::Decode("bounded answer"));
+            return Err(ClientError::Decode("text of at most 1 MiB"));
         }
         // A body that had to grow would leave copies of itself behind.
         let mut body = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(0)));
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > MAX_LEN {
-                return Err(ClientError::Decode("bounded answer"));
+                return Err(ClientError::Decode("text of at most 1 MiB"));
             }
             body.extend_from_slice(&chunk);
         }

@@ -70,7 +70,6 @@ impl Client {
     }
 
     /// Puts an upstream login behind a new token (`POST /v1/sessions`, scope `create`).
-    #[must_use = "it is sent by `send`"]
     pub fn create<'a>(&'a self, cookies: &'a Cookies, base_url: &'a BaseUrl) -> CreateSession<'a> {
         CreateSession::new(self, cookies, base_url)
     }
@@ -82,7 +81,6 @@ impl Client {
     }
 
     /// The sessions of a subject (`GET /v1/sessions?subject=`, scope `admin`).
-    #[must_use = "it is sent by `send`"]
     pub fn list_sessions<'a>(&'a self, subject: &'a str) -> ListSessions<'a> {
         ListSessions::new(self, subject)
     }

@@ -16,6 +16,7 @@ use crate::{
 
 /// A session yet to be created; made by [`Client::create`](crate::Client::create).
 #[derive(Debug, Clone, Copy)]
+#[must_use = "it is sent by `send`"]
 pub struct CreateSession<'a> {
     client: &'a Client,
     body: Body<'a>,
@@ -46,14 +47,12 @@ impl<'a> CreateSession<'a> {
 
     /// Whose session it is: 1 to 256 visible ASCII characters. All sessions of a subject can be
     /// listed, and ended at once.
-    #[must_use = "it is sent by `send`"]
     pub fn subject(mut self, subject: &'a str) -> Self {
         self.body.subject = Some(subject);
         self
     }
 
     /// What the session is called in lists: 1 to 256 bytes without control characters.
-    #[must_use = "it is sent by `send`"]
     pub fn label(mut self, label: &'a str) -> Self {
         self.body.label = Some(label);
         self

@@ -10,6 +10,7 @@ use crate::{Client, ClientError, attempts::Repetition, call::Call, wire};
 /// A page of the sessions of a subject, yet to be asked for; made by
 /// [`Client::list_sessions`](crate::Client::list_sessions).
 #[derive(Debug, Clone, Copy)]
+#[must_use = "it is sent by `send`"]
 pub struct ListSessions<'a> {
     client: &'a Client,
     subject: &'a str,
@@ -28,14 +29,12 @@ impl<'a> ListSessions<'a> {
     }
 
     /// Most sessions on a page, 1 to 100; the service takes 50 by default.
-    #[must_use = "it is sent by `send`"]
     pub fn limit(mut self, limit: u8) -> Self {
         self.limit = Some(limit);
         self
     }
 
     /// The page after the one whose [`next`](SessionsPage::next) this is.
-    #[must_use = "it is sent by `send`"]
     pub fn after(mut self, next: &'a str) -> Self {
         self.after = Some(next);
         self

@@ -1,9 +1,10 @@
 //! Where requests go, and how.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use rstest::rstest;
 use tee_session_client::{BuildError, Client, ClientError};
+use tokio::process::Command;
 
 use crate::{
     any_call::{AnyCall, client_of},
@@ -31,6 +32,40 @@ async fn clones_share_a_connection_from_call_to_call() {
     }
     assert_eq!(server.received().len(), 5);
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn calls_may_be_made_on_any_thread() {
+    let server = ScriptedServer::start([AnyCall::Get.success()]).await;
+    let client = client_of(&server);
+    let call = tokio::spawn(async move { AnyCall::Get.make(&client).await });
+    call.await.unwrap().unwrap();
+}
+
+/// The environment of this process is not its own: the test runs itself with another one.
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_used_only_when_it_is_asked_for() {
+    const SERVICE: &str = "TEST_OF_A_PROXY_WITH_SERVICE";
+    if let Ok(url) = env::var(SERVICE) {
+        let by_default = Client::builder(&url).build().unwrap();
+        AnyCall::Health.make(&by_default).await.unwrap();
+        let asked = Client::builder(&url).proxy_from_environment();
+        AnyCall::Health.make(&asked.build().unwrap()).await.unwrap();
+        return;
+    }
+    let proxy = ScriptedServer::start([AnyCall::Health.success()]).await;
+    let service = ScriptedServer::start([AnyCall::Health.success()]).await;
+    let name = "connections::the_proxy_of_the_environment_is_used_only_when_it_is_asked_for";
+    let mut this_test = Command::new(env::current_exe().unwrap());
+    this_test.args(["--exact", name]).env_clear();
+    this_test
+        .env("HTTP_PROXY", proxy.url())
+        .env(SERVICE, service.url());
+    let output = this_test.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(service.only_request().line, "GET /health");
+    let line = format!("GET {}/health", service.url());
+    assert_eq!(proxy.only_request().line, line);
 }
 
 #[rstest]
