@@ -7,7 +7,7 @@ use tee_session_client::{BuildError, Client, ClientError};
 use tokio::process::Command;
 
 use crate::{
-    any_call::{AnyCall, client_of},
+    any_call::{AnyCall, client_of, health},
     scripted_server::{ScriptedServer, Step},
 };
 
@@ -100,14 +100,18 @@ async fn a_path_of_the_url_stands_before_those_of_calls(#[case] path: &str, #[ca
 }
 
 #[rstest]
-#[case::announced(Step::answer(200, &[], &" ".repeat(1024 * 1024 + 1)))]
-#[case::until_the_end(Step::CutOff(format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(2 * 1024 * 1024))))]
+#[case::announced(|body: String| Step::answer(200, &[], &body))]
+#[case::until_the_end(|body: String| Step::CutOff(format!("HTTP/1.1 200 OK\r\n\r\n{body}")))]
 #[tokio::test]
-async fn an_endless_answer_is_not_read(#[case] answer: Step) {
-    let server = ScriptedServer::start([answer]).await;
-    let error = AnyCall::Get.make(&client_of(&server)).await.unwrap_err();
+async fn an_endless_answer_is_not_read(#[case] answer: fn(String) -> Step) {
+    let health = health().to_string();
+    let padded = |len| " ".repeat(len - health.len()) + &health;
+    let longest = ScriptedServer::start([answer(padded(1024 * 1024))]).await;
+    AnyCall::Health.make(&client_of(&longest)).await.unwrap();
+    let longer = ScriptedServer::start([answer(padded(1024 * 1024 + 1))]).await;
+    let error = AnyCall::Health.make(&client_of(&longer)).await.unwrap_err();
     assert!(matches!(error, ClientError::Decode(_)), "{error:?}");
-    assert_eq!(server.received().len(), 1);
+    assert_eq!(longer.received().len(), 1);
 }
 
 #[tokio::test]
