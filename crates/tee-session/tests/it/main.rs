@@ -16,5 +16,6 @@ mod layers;
 mod near_cache;
 mod oauth_clients;
 mod python_packages;
+mod rust_client;
 mod secrets;
 mod service;
