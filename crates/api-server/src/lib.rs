@@ -16,6 +16,7 @@ mod meters;
 mod metrics_listener;
 mod oauth_error;
 mod observed_repository;
+mod openapi;
 mod problem;
 mod request_body;
 mod request_limits;
@@ -23,6 +24,7 @@ mod request_observer;
 mod routes;
 mod service_client;
 mod settings;
+mod static_file;
 mod telemetry;
 mod tls;
 

@@ -1,6 +1,7 @@
 //! The table of routes.
 
 mod authorize;
+mod docs;
 mod health;
 mod introspect;
 mod revoke;
@@ -18,6 +19,7 @@ use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidT
 use tee_session_domain::{SessionManager, SessionRepository};
 use tee_session_near_cache::NearCachedRepository;
 
+pub(crate) use self::health::{HealthBody, ProbeBody};
 use crate::{
     AllowedOrigins, oauth_error::OAuthError, observed_repository::ObservedRepository,
     problem::ApiError,
@@ -28,13 +30,16 @@ pub(crate) const SESSION: &str = "/v1/session";
 pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
 pub(crate) const AUTHORIZE: &str = "/v1/authorize";
 const BELOW_AUTHORIZE: &str = "/v1/authorize/{path:.*}";
-const INTROSPECT: &str = "/v1/introspect";
-const REVOKE: &str = "/v1/revoke";
-const HEALTH: &str = "/health";
-const HEALTH_LIVE: &str = "/health/live";
-const HEALTH_READY: &str = "/health/ready";
+pub(crate) const INTROSPECT: &str = "/v1/introspect";
+pub(crate) const REVOKE: &str = "/v1/revoke";
+pub(crate) const HEALTH: &str = "/health";
+pub(crate) const HEALTH_LIVE: &str = "/health/live";
+pub(crate) const HEALTH_READY: &str = "/health/ready";
+pub(crate) const OPENAPI: &str = "/openapi.json";
+pub(crate) const DOCS: &str = "/docs";
+const BELOW_DOCS: &str = "/docs/{name}";
 
-const PATHS: [&str; 9] = [
+pub(crate) const PATHS: [&str; 11] = [
     SESSION,
     AUTHORIZE,
     SESSIONS,
@@ -44,18 +49,20 @@ const PATHS: [&str; 9] = [
     HEALTH,
     HEALTH_LIVE,
     HEALTH_READY,
+    OPENAPI,
+    DOCS,
 ];
 
 /// The route of a path, for logs and metrics: paths of clients' own do not belong there.
 pub(crate) fn label(path: &str) -> &'static str {
     let known = PATHS.iter().find(|known| **known == path);
     known.copied().unwrap_or_else(|| {
-        let below = path.strip_prefix(AUTHORIZE);
-        if below.is_some_and(|below| below.starts_with('/')) {
-            AUTHORIZE
-        } else {
-            "unmatched"
-        }
+        let is_above = |above: &&str| {
+            let below = path.strip_prefix(*above);
+            below.is_some_and(|below| below.starts_with('/'))
+        };
+        let above = [AUTHORIZE, DOCS].into_iter().find(is_above);
+        above.unwrap_or("unmatched")
     })
 }
 
@@ -140,6 +147,21 @@ fn for_everybody<R: SessionRepository>(
             .service(
                 web::resource(HEALTH_READY)
                     .route(get().to(health::ready))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(OPENAPI)
+                    .route(get().to(docs::description))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(DOCS)
+                    .route(get().to(docs::page))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(BELOW_DOCS)
+                    .route(get().to(docs::part))
                     .default_service(not_allowed("GET, HEAD")),
             )
             .default_service(web::to(not_found));

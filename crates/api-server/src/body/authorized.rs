@@ -3,25 +3,33 @@
 use serde::Serialize;
 use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::SessionId;
+use utoipa::ToSchema;
 
 use super::{Timestamp, as_text};
+use crate::openapi::schemas;
 
 /// The answer to `/v1/authorize`, in the shape that Oathkeeper reads: who it is in `sub`, the rest
 /// in `extra`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct AuthorizedBody<'a> {
     /// A session has no subject: its id stands for it.
     #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
     sub: SessionId,
     extra: Extra<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthorizedExtra)]
 struct Extra<'a> {
     #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
     session_id: SessionId,
+    #[schema(schema_with = schemas::base_url)]
     base_url: &'a str,
+    #[schema(schema_with = schemas::created_at)]
     created_at: Timestamp,
+    #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
 }
 

@@ -3,17 +3,21 @@
 use indexmap::IndexMap;
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies};
+use utoipa::ToSchema;
 
 use super::unique_json::UniqueJson;
-use crate::problem::ApiError;
+use crate::{openapi::schemas, problem::ApiError};
 
 /// So many faults are told; more do not help anybody.
 const MAX_ERRORS: usize = 50;
 
 /// A valid session to create.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct CreateSession {
+    #[schema(schema_with = schemas::cookies_to_store)]
     pub(crate) cookies: Cookies,
+    #[schema(schema_with = schemas::base_url_to_store)]
     pub(crate) base_url: BaseUrl,
 }
 

@@ -2,8 +2,16 @@
 
 use serde::Serialize;
 use tee_session_domain::{ActiveSession, SessionId};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        AllOfBuilder, OneOfBuilder, RefOr, Schema,
+        schema::{AdditionalProperties, ObjectBuilder},
+    },
+};
 
 use super::as_text;
+use crate::openapi::schemas;
 
 /// The answer to `POST /v1/introspect`. Of a token that opens nothing it says just that.
 #[derive(Serialize)]
@@ -13,14 +21,16 @@ pub(crate) struct IntrospectedBody {
     details: Option<Details>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Details {
+    #[schema(schema_with = schemas::token_type)]
     token_type: &'static str,
     /// Whole seconds since 1970, as for `iat`: the session lives at least so long.
     exp: i64,
     iat: i64,
     /// A session has no subject: its id stands for it.
     #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
     sub: SessionId,
 }
 
@@ -42,3 +52,22 @@ impl IntrospectedBody {
         }
     }
 }
+
+/// The details stand there when the token is active, and then only.
+impl PartialSchema for IntrospectedBody {
+    fn schema() -> RefOr<Schema> {
+        let active = |is: bool| {
+            ObjectBuilder::new()
+                .property("active", ObjectBuilder::new().enum_values(Some([is])))
+                .required("active")
+        };
+        let inactive =
+            active(false).additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        let active = AllOfBuilder::new()
+            .item(active(true))
+            .item(Details::schema());
+        OneOfBuilder::new().item(active).item(inactive).into()
+    }
+}
+
+impl ToSchema for IntrospectedBody {}

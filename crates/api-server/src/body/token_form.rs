@@ -1,18 +1,28 @@
 //! The form that names a token (RFC 7662, section 2.1; RFC 7009, section 2.1).
 
 use tee_session_domain::SessionToken;
+use utoipa::{
+    ToSchema,
+    openapi::{Type, schema::ObjectBuilder},
+};
 use zeroize::Zeroizing;
 
-use crate::problem::ApiError;
+use crate::{openapi::schemas, problem::ApiError};
 
 /// What `POST /v1/introspect` and `POST /v1/revoke` are asked about.
 ///
 /// `token_type_hint` helps nobody here, where there is one type of token; like parameters of other
 /// names it may say anything.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub(crate) struct TokenForm {
     /// `None`: what was sent is no token of ours, and so opens nothing.
+    #[schema(schema_with = any_token, required)]
     pub(crate) token: Option<SessionToken>,
+}
+
+fn any_token() -> ObjectBuilder {
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    schema.min_length(Some(1)).examples([schemas::TOKEN])
 }
 
 impl TokenForm {

@@ -9,6 +9,7 @@ mod authorize;
 mod bad_bodies;
 mod bad_credentials;
 mod cors;
+mod description;
 mod health;
 mod hooked_repository;
 mod introspection;
