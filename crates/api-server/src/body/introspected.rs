@@ -5,7 +5,7 @@ use tee_session_domain::{ActiveSession, SessionId};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        AllOfBuilder, OneOfBuilder, RefOr, Schema,
+        AllOfBuilder, OneOfBuilder, RefOr, Schema, Type,
         schema::{AdditionalProperties, ObjectBuilder},
     },
 };
@@ -58,7 +58,12 @@ impl PartialSchema for IntrospectedBody {
     fn schema() -> RefOr<Schema> {
         let active = |is: bool| {
             ObjectBuilder::new()
-                .property("active", ObjectBuilder::new().enum_values(Some([is])))
+                .property(
+                    "active",
+                    ObjectBuilder::new()
+                        .schema_type(Type::Boolean)
+                        .enum_values(Some([is])),
+                )
                 .required("active")
         };
         let inactive =

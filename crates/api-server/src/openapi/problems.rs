@@ -13,14 +13,14 @@ use tee_session_domain::RepositoryError;
 use utoipa::{
     ToSchema,
     openapi::{
-        AllOfBuilder, ContentBuilder, Ref, Response, Schema, example::ExampleBuilder,
+        AllOfBuilder, ContentBuilder, Ref, Response, Schema, Type, example::ExampleBuilder,
         header::Header, schema::ObjectBuilder,
     },
 };
 
 use super::{
     answer::{Answer, header},
-    schemas::Problem as Shape,
+    schemas::{self, Problem as Shape},
 };
 use crate::{
     oauth_error::OAuthError,
@@ -55,7 +55,7 @@ impl Problem {
     pub(super) fn oauth(self) -> Self {
         match self.kind {
             Kind::Api(error) => Self {
-                name: format!("oauth_{}", self.name),
+                name: self.name,
                 kind: Kind::OAuth(error.into()),
             },
             Kind::OAuth(_) | Kind::Status(_) => self,
@@ -163,6 +163,12 @@ pub(super) fn of_a_full_store() -> Problem {
 
 /// One response for each status: its name among the components, and what it looks like.
 pub(super) fn responses(problems: Vec<Problem>) -> Vec<(String, String, Response)> {
+    let is_oauth = |problem: &Problem| matches!(problem.kind, Kind::OAuth(_));
+    let prefix = if problems.iter().any(is_oauth) {
+        "oauth_"
+    } else {
+        ""
+    };
     let mut by_status = BTreeMap::<_, Vec<_>>::new();
     for problem in problems {
         let response = problem.response();
@@ -171,7 +177,7 @@ pub(super) fn responses(problems: Vec<Problem>) -> Vec<(String, String, Response
     }
     let responses = by_status.into_iter().map(|(status, problems)| {
         let names: Vec<_> = problems.iter().map(|(name, _)| name.as_str()).collect();
-        let name = format!("{}_{}", status.as_str(), names.join("_or_"));
+        let name = format!("{prefix}{}_{}", status.as_str(), names.join("_or_"));
         (status.as_str().to_owned(), name, response(status, problems))
     });
     responses.collect()
@@ -205,12 +211,11 @@ fn shape(status: StatusCode, codes: &[&'static str]) -> Schema {
     let narrowed = ObjectBuilder::new()
         .property(
             "status",
-            ObjectBuilder::new().enum_values(Some([status.as_u16()])),
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .enum_values(Some([status.as_u16()])),
         )
-        .property(
-            "code",
-            ObjectBuilder::new().enum_values(Some(codes.to_vec())),
-        );
+        .property("code", schemas::one_of(codes));
     AllOfBuilder::new()
         .item(Ref::from_schema_name(Shape::name()))
         .item(narrowed)

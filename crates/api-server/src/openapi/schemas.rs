@@ -102,13 +102,14 @@ pub(crate) fn base_url() -> Object {
     schema.examples([BASE_URL]).build()
 }
 
-/// A base URL as it is taken. The pattern is necessary and not sufficient: the host has to be one.
+/// A base URL as it is taken. The pattern is necessary and not sufficient, which is why the format has a
+/// name of its own.
 pub(crate) fn base_url_to_store() -> Object {
     text(
         "The upstream site: an absolute http or https URL with a valid host, without credentials, \
          without a fragment.",
     )
-    .format(Some(SchemaFormat::Custom("uri".to_owned())))
+    .format(Some(SchemaFormat::Custom("base-url".to_owned())))
     .max_length(Some(BaseUrl::MAX_LEN))
     .pattern(Some("^[Hh][Tt][Tt][Pp][Ss]?://[^\\s\\\\#]+$"))
     .examples([BASE_URL])
