@@ -43,6 +43,7 @@ async fn the_service_answers_as_it_is_described() {
     schemathesis
         .current_dir(folder.path())
         .kill_on_drop(true)
+        .env("PYTHONPATH", PROGRAMS)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("BASE_URL", service.base())
         .env("CLIENT_ID", service::CLIENT_ID)
