@@ -3,7 +3,7 @@
 use tee_session_domain::SessionToken;
 use utoipa::{
     ToSchema,
-    openapi::{Type, schema::ObjectBuilder},
+    openapi::{Object, SchemaFormat, Type, schema::ObjectBuilder},
 };
 use zeroize::Zeroizing;
 
@@ -20,9 +20,14 @@ pub(crate) struct TokenForm {
     pub(crate) token: Option<SessionToken>,
 }
 
-fn any_token() -> ObjectBuilder {
-    let schema = ObjectBuilder::new().schema_type(Type::String);
-    schema.min_length(Some(1)).examples([schemas::TOKEN])
+/// Any text may be asked about: the format is a hint.
+fn any_token() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .format(Some(SchemaFormat::Custom("any-token".to_owned())))
+        .examples([schemas::TOKEN])
+        .build()
 }
 
 impl TokenForm {

@@ -1,4 +1,5 @@
-"""What schemathesis has to know of the service: how calls get their credentials, and what a base URL is.
+"""What schemathesis has to know of the service: how calls get their credentials, and what texts of the
+formats that the description names look like.
 
 Environment: BASE_URL, CLIENT_ID, CLIENT_SECRET
 """
@@ -17,14 +18,18 @@ FOR_CLIENTS = r"^/v1/(sessions|introspect|revoke)"
 FOR_SESSIONS = r"^/v1/(session(/.*)?|authorize(/.*)?)$"
 
 
+def new_token():
+    created = requests.post(f"{BASE_URL}/v1/sessions", json=LOGIN, auth=CLIENT)
+    created.raise_for_status()
+    return created.json()["access_token"]
+
+
 @schemathesis.auth(refresh_interval=None).apply_to(path_regex=FOR_SESSIONS)
 class NewSession:
     """Each call has a session of its own: some of them end it."""
 
     def get(self, case, context):
-        created = requests.post(f"{BASE_URL}/v1/sessions", json=LOGIN, auth=CLIENT)
-        created.raise_for_status()
-        return created.json()["access_token"]
+        return new_token()
 
     def set(self, case, token, context):
         case.headers["Authorization"] = f"Bearer {token}"
@@ -38,6 +43,10 @@ class ServiceClient:
     def set(self, case, credentials, context):
         case.headers["Authorization"] = credentials
 
+
+schemathesis.openapi.format(
+    "any-token", st.one_of(st.builds(new_token), st.text(min_size=1))
+)
 
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 hosts = st.one_of(
