@@ -23,10 +23,6 @@ const DEFLATE: usize = 8;
 /// Magic, deflate, no flags, no time, no further hint, an unknown system (RFC 1952, section 2.3).
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is how Cargo is told when to run it again"
-)]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let folder = env::var("OUT_DIR")?;

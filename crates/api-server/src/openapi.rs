@@ -38,7 +38,7 @@ const SERVICE_CLIENT: &str = "service_client";
 
 /// The description as JSON.
 pub(crate) fn json() -> String {
-    // Never an error: there is no key that is no text, and nothing that fails to serialize.
+    // Never an error: every key is text, and nothing in it fails to serialize.
     serde_json::to_string_pretty(&description()).unwrap_or_default()
 }
 

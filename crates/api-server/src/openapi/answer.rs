@@ -54,12 +54,6 @@ impl Answer {
         self
     }
 
-    /// A body that is text.
-    pub(super) fn text(self, media_type: &str) -> Self {
-        let content = Content::new(Some(Object::with_type(Type::String)));
-        self.content(media_type, content)
-    }
-
     pub(super) fn build(self) -> Response {
         self.0
     }

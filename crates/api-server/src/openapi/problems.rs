@@ -163,47 +163,47 @@ pub(super) fn of_a_full_store() -> Problem {
 
 /// One response for each status: its name among the components, and what it looks like.
 pub(super) fn responses(problems: Vec<Problem>) -> Vec<(String, String, Response)> {
-    let is_oauth = |problem: &Problem| matches!(problem.kind, Kind::OAuth(_));
-    let prefix = if problems.iter().any(is_oauth) {
-        "oauth_"
-    } else {
-        ""
-    };
     let mut by_status = BTreeMap::<_, Vec<_>>::new();
     for problem in problems {
         let response = problem.response();
         let of_status = by_status.entry(response.status()).or_default();
-        of_status.push((problem.name, response));
+        of_status.push((problem, response));
     }
     let responses = by_status.into_iter().map(|(status, problems)| {
-        let names: Vec<_> = problems.iter().map(|(name, _)| name.as_str()).collect();
+        let of_oauth = |(problem, _): &(Problem, _)| matches!(problem.kind, Kind::OAuth(_));
+        let prefix = if problems.iter().any(of_oauth) {
+            "oauth_"
+        } else {
+            ""
+        };
+        let names: Vec<_> = problems.iter().map(|(p, _)| p.name.as_str()).collect();
         let name = format!("{prefix}{}_{}", status.as_str(), names.join("_or_"));
         (status.as_str().to_owned(), name, response(status, problems))
     });
     responses.collect()
 }
 
-fn response(status: StatusCode, problems: Vec<(String, HttpResponse)>) -> Response {
-    let mut codes: Vec<_> = problems
-        .iter()
-        .map(|(_, problem)| code_of(problem))
-        .collect();
+fn response(status: StatusCode, problems: Vec<(Problem, HttpResponse)>) -> Response {
+    let mut codes: Vec<_> = problems.iter().map(|(_, told)| code_of(told)).collect();
     codes.dedup();
     let title = status.canonical_reason().unwrap_or("Error");
     let description = format!("{title}: `{}`.", codes.join("` or `"));
-    let headers: Vec<_> = problems.iter().map(|(_, p)| p.headers().clone()).collect();
-    let examples: Vec<_> = problems
-        .into_iter()
-        .map(|(name, problem)| (name, ExampleBuilder::new().value(Some(body_of(problem)))))
+    let headers: Vec<_> = problems
+        .iter()
+        .map(|(_, told)| told.headers().clone())
         .collect();
+    let examples = problems.into_iter().map(|(problem, told)| {
+        let example = ExampleBuilder::new().value(Some(body_of(told)));
+        (problem.name, example)
+    });
     let content = ContentBuilder::new()
         .schema(Some(shape(status, &codes)))
         .examples_from_iter(examples);
     let answer = Answer::new(&description).content(MEDIA_TYPE, content.build());
-    let answer = fields(&headers)
-        .into_iter()
-        .fold(answer, |answer, (name, field)| answer.header(&name, field));
-    answer.build()
+    let fields = fields(&headers).into_iter();
+    fields
+        .fold(answer, |answer, (name, field)| answer.header(&name, field))
+        .build()
 }
 
 /// Problem details that have this status and one of these codes.

@@ -6,10 +6,6 @@ use serde_json::Value;
 
 use crate::test_app::{Store, TestApp, assert_problem};
 
-async fn get(app: &TestApp, path: &str) -> Response {
-    app.request(Method::GET, path).send().await.unwrap()
-}
-
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
 }
@@ -29,7 +25,7 @@ fn described(operations: &Value) -> Vec<String> {
 #[tokio::test]
 async fn each_path_takes_the_methods_that_are_described_and_no_other() {
     let app = TestApp::spawn(Store::Memory).await;
-    let description: Value = get(&app, "/openapi.json").await.json().await.unwrap();
+    let description: Value = app.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(description["openapi"], "3.1.0");
     for (path, operations) in description["paths"].as_object().unwrap() {
         let unknown = app.request(Method::from_bytes(b"PROPFIND").unwrap(), path);
@@ -60,7 +56,7 @@ async fn a_file_is_sent_once_and_then_only_asked_about(
     #[case] is_gzip: bool,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
-    let first = get(&app, path).await;
+    let first = app.get(path).await;
     assert_eq!(first.status(), StatusCode::OK);
     assert_eq!(header(&first, "content-type"), content_type);
     assert_eq!(first.headers().contains_key("content-encoding"), is_gzip);
@@ -92,7 +88,7 @@ async fn a_file_is_sent_once_and_then_only_asked_about(
 #[tokio::test]
 async fn the_page_may_run_nothing_inline_and_talk_to_nobody_else(#[case] path: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let page = get(&app, path).await;
+    let page = app.get(path).await;
     let policy = header(&page, "content-security-policy").to_owned();
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
@@ -111,7 +107,7 @@ async fn the_page_may_run_nothing_inline_and_talk_to_nobody_else(#[case] path: &
 #[tokio::test]
 async fn nothing_else_is_there(#[case] path: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    assert_problem(get(&app, path).await, 404, "not_found").await;
+    assert_problem(app.get(path).await, 404, "not_found").await;
 }
 
 #[tokio::test]
