@@ -22,7 +22,7 @@ fn the_committed_description_is_the_current_one() {
         committed == current,
         "the API is described otherwise than in docs/openapi.json, from line {line} on.\n\
          If that is meant, and breaks no client, accept it with\n\
-         UPDATE_OPENAPI=1 cargo test -p tee-session-api-server openapi\n\
+         UPDATE_OPENAPI=1 scripts/test openapi\n\
          and commit the file."
     );
 }
