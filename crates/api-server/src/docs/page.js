@@ -7,6 +7,6 @@ SwaggerUIBundle({
   persistAuthorization: false,
   // Nobody else is asked whether the description is valid.
   validatorUrl: null,
-  // Deep links into the page, without a network.
+  // Calls have addresses of their own within the page.
   deepLinking: true,
 });
