@@ -16,6 +16,7 @@ mod meters;
 mod metrics_listener;
 mod oauth_error;
 mod observed_repository;
+mod openapi;
 mod precondition;
 mod problem;
 mod request_body;
@@ -25,6 +26,7 @@ mod routes;
 mod service_client;
 mod sessions_query;
 mod settings;
+mod static_file;
 mod telemetry;
 mod tls;
 

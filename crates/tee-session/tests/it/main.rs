@@ -7,6 +7,8 @@
 
 mod command_line;
 mod deployment;
+mod description;
+mod docs_page;
 mod drain;
 mod end_to_end;
 mod gateway;
