@@ -103,6 +103,7 @@ async fn metrics_are_where_prometheus_looks_for_them() {
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();
     let endpoint = &manifests.the("ServiceMonitor")["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], "metrics");
     let path = endpoint["path"].as_str().unwrap();
     let url = format!("http://{address}{path}");
     let answer = service.client.get(url).send().await.unwrap();

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 pub(super) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
+const OVERLAYS: [&str; 2] = ["base", "production"];
+
 /// What `secretGenerator` of the overlay reads, and nobody commits.
 const SECRETS: &str = "production/secrets";
 
@@ -19,19 +21,24 @@ pub(super) fn text_of(path: &str) -> String {
     fs::read_to_string(Path::new(REPOSITORY).join(path)).unwrap()
 }
 
+fn manifests() -> PathBuf {
+    Path::new(REPOSITORY).join("deploy/kubernetes")
+}
+
+/// The files that are committed: what lies in folders of `production` is not.
+fn files() -> Vec<PathBuf> {
+    let folders = OVERLAYS.map(|overlay| fs::read_dir(manifests().join(overlay)).unwrap());
+    let files = folders.into_iter().flatten();
+    let files = files.map(|file| file.unwrap().path());
+    files.filter(|file| file.is_file()).collect()
+}
+
 /// Every object in the files, with the file it stands in.
 pub(super) fn in_files() -> Vec<(PathBuf, Value)> {
     let mut found = Vec::new();
-    for folder in ["base", "production"] {
-        let folder = Path::new(REPOSITORY).join("deploy/kubernetes").join(folder);
-        let files = fs::read_dir(folder).unwrap();
-        let files = files.map(|file| file.unwrap().path());
-        let mut files: Vec<_> = files.filter(|file| file.is_file()).collect();
-        files.sort();
-        for file in files {
-            let objects = objects_in(&fs::read_to_string(&file).unwrap());
-            found.extend(objects.into_iter().map(|object| (file.clone(), object)));
-        }
+    for file in files() {
+        let objects = objects_in(&fs::read_to_string(&file).unwrap());
+        found.extend(objects.into_iter().map(|object| (file.clone(), object)));
     }
     found.retain(|(_, object)| object["kind"] != "Kustomization");
     found
@@ -93,14 +100,15 @@ impl Manifests {
 }
 
 fn copy_to(folder: &TempDir) {
-    let manifests = Path::new(REPOSITORY).join("deploy/kubernetes/.");
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([&manifests, folder.path()])
-        .status();
-    assert!(copied.unwrap().success());
+    for overlay in OVERLAYS {
+        fs::create_dir(folder.path().join(overlay)).unwrap();
+    }
+    for file in files() {
+        let name = file.strip_prefix(manifests()).unwrap();
+        fs::copy(&file, folder.path().join(name)).unwrap();
+    }
     let secrets = folder.path().join(SECRETS);
-    fs::create_dir_all(&secrets).unwrap();
+    fs::create_dir(&secrets).unwrap();
     for file in ["redis-url", "service-clients.json"] {
         fs::write(secrets.join(file), "not looked at").unwrap();
     }
