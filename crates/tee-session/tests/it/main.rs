@@ -14,6 +14,7 @@ mod end_to_end;
 mod gateway;
 mod gateways;
 mod guarded_app;
+mod kubernetes;
 mod layers;
 mod near_cache;
 mod oauth_clients;
