@@ -1,5 +1,6 @@
 //! Records: what stands in Redis for a session. The seam for storage formats.
 
+mod index_entry;
 pub(crate) mod plain;
 pub(crate) mod sealed;
 
@@ -13,7 +14,10 @@ use tee_session_domain::{RepositoryError, Session, SessionToken};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub(crate) use self::plain::KEY_PREFIX;
+pub(crate) use self::{
+    index_entry::{IndexDetails, IndexKeys, pointer_key},
+    plain::KEY_PREFIX,
+};
 use crate::CorruptRecord;
 
 /// What is written to Redis.
@@ -61,7 +65,7 @@ pub struct UnknownStorageFormat;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(ArrayString<MAX_KEY_LEN>);
 
-/// [`KEY_PREFIX`] and a token of the longer kind.
+/// [`KEY_PREFIX`] and a token of the longer kind; nothing else that has a key needs more.
 const MAX_KEY_LEN: usize = KEY_PREFIX.len() + 43;
 
 /// It may hold a token.
@@ -74,10 +78,20 @@ impl fmt::Debug for Key {
 impl Key {
     /// The key whose text is the prefix of all and `name`, which is no longer than a token.
     pub(crate) fn named(name: impl fmt::Display) -> Self {
+        Self::spelled(format_args!("{KEY_PREFIX}{name}"))
+    }
+
+    fn spelled(text: fmt::Arguments<'_>) -> Self {
         let mut key = ArrayString::new();
         #[expect(clippy::expect_used, reason = "tokens, ids and probes have that place")]
-        write!(key, "{KEY_PREFIX}{name}").expect("a name no longer than a token");
+        key.write_fmt(text).expect("a name no longer than a token");
         Self(key)
+    }
+
+    /// The key of a record that another key or an entry names.
+    pub(crate) fn of_record(text: &str) -> Option<Self> {
+        let key = ArrayString::from(text).ok().map(Self);
+        key.filter(|_| text.starts_with(KEY_PREFIX))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -97,6 +111,13 @@ impl Slot {
         match format {
             StorageFormat::Sealed => Self::Sealed(sealed::Sealer::new(token)),
             StorageFormat::Plain => Self::Plain(plain::key(token)),
+        }
+    }
+
+    pub(crate) fn format(&self) -> StorageFormat {
+        match self {
+            Self::Sealed(_) => StorageFormat::Sealed,
+            Self::Plain(_) => StorageFormat::Plain,
         }
     }
 
@@ -126,6 +147,14 @@ impl Slot {
     }
 }
 
+/// A subject or a label of a record: what a later release may allow is none here.
+fn read_leniently<T: FromStr>(text: Option<&str>) -> Result<Option<T>, CorruptRecord> {
+    match text {
+        Some(text) if text.chars().any(char::is_control) => Err(CorruptRecord::ControlCharacter),
+        text => Ok(text.and_then(|text| text.parse().ok())),
+    }
+}
+
 /// A record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum UnreadableRecord {
@@ -148,7 +177,7 @@ impl From<UnreadableRecord> for RepositoryError {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::hash_map, prelude::*};
+    use proptest::{collection::hash_map, option, prelude::*};
     use tee_session_domain::{BaseUrl, Cookies};
     use time::{Duration, OffsetDateTime};
 
@@ -158,14 +187,17 @@ mod tests {
     fn session() -> impl Strategy<Value = Session> {
         let cookies = hash_map("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,30}", "\\PC{0,60}", 1..12);
         let path = "(/[a-z0-9;,=äöü日本%-]{0,10}){0,4}";
-        (cookies, path, 0..4_102_444_800_000_000_i64).prop_map(|(cookies, path, micros)| Session {
-            cookies: Cookies::new(cookies).unwrap(),
-            base_url: BaseUrl::new(format!("https://golf.example{path}")).unwrap(),
-            created_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros),
-            absolute_end: None,
-            subject: None,
-            label: None,
-        })
+        let names = (option::of("[!-~]{1,40}"), option::of("\\PC{1,40}"));
+        (cookies, path, 0..4_102_444_800_000_000_i64, names).prop_map(
+            |(cookies, path, micros, (subject, label))| Session {
+                cookies: Cookies::new(cookies).unwrap(),
+                base_url: BaseUrl::new(format!("https://golf.example{path}")).unwrap(),
+                created_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros),
+                absolute_end: None,
+                subject: subject.map(|text| text.parse().unwrap()),
+                label: label.map(|text| text.parse().unwrap()),
+            },
+        )
     }
 
     fn slots() -> [Slot; 2] {

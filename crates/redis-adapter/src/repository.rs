@@ -2,17 +2,23 @@
 
 mod commands;
 mod migration;
+mod relocate;
+mod revision;
+mod script;
+mod subject_index;
+mod subject_scripts;
 
 use std::{sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RepositoryError, Session, SessionRepository, SessionToken,
-    StoreClock, StoreInstance, StoreKey,
+    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
+    Session, SessionRepository, SessionToken, StoreClock, StoreInstance, StoreKey, SwapOutcome,
 };
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
+use self::{relocate::Relocation, revision::Seen};
 use crate::{
     RedisSettings, StorageFormat,
     pool::{Call, Via},
@@ -49,6 +55,8 @@ pub struct RedisRepository {
     command_timeout: Duration,
     format: StorageFormat,
     accept_plain: bool,
+    /// For what nobody waits for.
+    runtime: Handle,
 }
 
 impl RedisRepository {
@@ -76,6 +84,7 @@ impl RedisRepository {
             command_timeout: settings.command_timeout,
             format: settings.storage_format,
             accept_plain: settings.accept_plain,
+            runtime: Handle::current(),
         }
     }
 
@@ -125,6 +134,32 @@ impl RedisRepository {
         self.servers.call(slots[0].key(), call, delete).await
     }
 
+    async fn revise(
+        &self,
+        slot: &Slot,
+        call: Call,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        let fetch = |via: Via| async move { revision::fetch(&via, slot).await };
+        self.servers.call(slot.key(), call, fetch).await
+    }
+
+    /// Whether the session, which is not in the state that was `seen`, was sealed by another instance
+    /// meanwhile.
+    async fn was_sealed(
+        &self,
+        seen: &Seen<'_>,
+        token: &SessionToken,
+        call: Call,
+    ) -> Result<bool, RepositoryError> {
+        match seen.slot.format() {
+            StorageFormat::Sealed => Ok(false),
+            StorageFormat::Plain => {
+                let sealed = Slot::new(StorageFormat::Sealed, token);
+                Ok(self.look(&sealed, call).await?.is_some())
+            }
+        }
+    }
+
     fn places(&self, token: &SessionToken) -> Places {
         let slot = |format| Slot::new(format, token);
         match (self.format, self.accept_plain) {
@@ -158,6 +193,8 @@ enum Places {
 
 // What is rarely awaited is boxed, so that it does not make every call larger.
 impl SessionRepository for RedisRepository {
+    type Subjects = Self;
+
     async fn insert(
         &self,
         token: &SessionToken,
@@ -245,6 +282,89 @@ impl SessionRepository for RedisRepository {
                 Box::pin(self.delete(&[plain, sealed], call)).await
             }
         }
+    }
+
+    /// One round trip, but for what stands in the other format.
+    async fn fetch_revision(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<RevisedSession>, RepositoryError> {
+        let call = self.call("GET");
+        match &self.places(token) {
+            Places::One(slot) => self.revise(slot, call).await,
+            Places::PlainElseSealed { plain, sealed } => match self.revise(plain, call).await? {
+                None => Box::pin(self.revise(sealed, call)).await,
+                found => Ok(found),
+            },
+            Places::Moving { plain, sealed } => {
+                let revise = |via: Via| async move {
+                    Box::pin(migration::revise(&via, plain, sealed)).await
+                };
+                self.servers.call(plain.key(), call, revise).await
+            }
+        }
+    }
+
+    /// One round trip: it stays in the place where it was seen.
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        let Some(seen) = &Seen::of(seen, token) else {
+            return Ok(SwapOutcome::Changed);
+        };
+        let call = self.call("EVAL");
+        let swap = |via: Via| async move { revision::swap(&via, seen, session, ttl).await };
+        match self.servers.call(seen.slot.key(), call, swap).await? {
+            SwapOutcome::Gone if self.was_sealed(seen, token, call).await? => {
+                Ok(SwapOutcome::Changed)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// One round trip, but in a cluster.
+    async fn relocate(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<RelocateOutcome, RepositoryError> {
+        let Some(seen) = Seen::of(seen, from) else {
+            return Ok(RelocateOutcome::Changed);
+        };
+        let elsewhere = match self.places(from) {
+            Places::One(_) => None,
+            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
+                match seen.slot.format() {
+                    StorageFormat::Sealed => Some(plain),
+                    StorageFormat::Plain => Some(sealed),
+                }
+            }
+        };
+        let relocation = Relocation {
+            seen,
+            elsewhere,
+            to: Slot::new(self.format, to),
+            session,
+            ttl,
+        };
+        let call = self.call("EVAL");
+        match Box::pin(self.relocate_record(&relocation, call)).await? {
+            RelocateOutcome::Gone if self.was_sealed(&relocation.seen, from, call).await? => {
+                Ok(RelocateOutcome::Changed)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn subjects(&self) -> &Self {
+        self
     }
 
     /// Asks for what requests need, a read and a write, where no session stands. A cluster serves

@@ -7,10 +7,18 @@ use crate::{address::Address, connection::Reply, record::Key};
 /// There are so many hash slots.
 const HASH_SLOTS: u16 = 16_384;
 
-/// The slot of a key. (None of ours has braces, which would have only a part of it count.)
+/// The slot of a key.
 pub(super) fn hash_slot(key: &Key) -> u16 {
     const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
-    CRC.checksum(key.as_bytes()) % HASH_SLOTS
+    CRC.checksum(hashed_part(key.as_bytes())) % HASH_SLOTS
+}
+
+/// What is between the first brace and the next that closes, if there is anything: the hash tag. Else
+/// all of it.
+fn hashed_part(key: &[u8]) -> &[u8] {
+    let tag = memchr::memchr(b'{', key).map(|open| &key[open + 1..]);
+    let tag = tag.and_then(|rest| Some(&rest[..memchr::memchr(b'}', rest)?]));
+    tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
 /// A primary's part of the hash slots, both ends included.
@@ -141,6 +149,18 @@ mod tests {
         assert_eq!(CRC.checksum(b"123456789"), 0x31c3);
         let key = Key::named("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
         assert_eq!(hash_slot(&key), 1_575);
+    }
+
+    /// As the specification has it.
+    #[rstest]
+    #[case::a_tag("{user1000}.following", "user1000")]
+    #[case::none("foo{}{bar}", "foo{}{bar}")]
+    #[case::not_closed("foo{bar", "foo{bar")]
+    #[case::closed_before("foo}{bar", "foo}{bar")]
+    #[case::with_a_brace("foo{{bar}}zap", "{bar")]
+    #[case::the_first_counts("foo{bar}{zap}", "bar")]
+    fn of_a_key_with_a_hash_tag_only_that_counts(#[case] key: &str, #[case] part: &str) {
+        assert_eq!(hashed_part(key.as_bytes()), part.as_bytes());
     }
 
     #[test]

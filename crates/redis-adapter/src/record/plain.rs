@@ -3,12 +3,14 @@
 mod python_json;
 
 use serde::{Deserialize, Serialize, Serializer};
-use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionToken};
+use tee_session_domain::{
+    BaseUrl, ControlCharacter, Cookies, Label, Session, SessionToken, Subject,
+};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use self::python_json::PythonFormatter;
-use super::Key;
+use super::{Key, read_leniently};
 use crate::CorruptRecord;
 
 pub(crate) const KEY_PREFIX: &str = "session:";
@@ -27,14 +29,23 @@ struct Written<'a> {
     cookies: &'a Cookies,
     base_url: &'a str,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
 }
 
-/// Unknown members are ignored: another writer may know more than we do.
+/// Unknown members are ignored: another writer may know more than we do. It may also call something
+/// else a subject or a label.
 #[derive(Deserialize)]
 struct Read {
     cookies: CookieMap,
     base_url: String,
     created_at: String,
+    #[serde(default)]
+    subject: serde_json::Value,
+    #[serde(default)]
+    label: serde_json::Value,
 }
 
 pub(crate) fn encode(session: &Session) -> Vec<u8> {
@@ -42,6 +53,8 @@ pub(crate) fn encode(session: &Session) -> Vec<u8> {
         cookies: &session.cookies,
         base_url: session.base_url.as_str(),
         created_at: isoformat(session.created_at),
+        subject: session.subject.as_ref().map(Subject::as_str),
+        label: session.label.as_ref().map(Label::as_str),
     };
     let mut value = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::with_formatter(&mut value, PythonFormatter);
@@ -71,6 +84,8 @@ pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
         absolute_end: None,
+        subject: read_leniently(record.subject.as_str())?,
+        label: read_leniently(record.label.as_str())?,
     })
 }
 

@@ -7,11 +7,12 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{
-    BaseUrl, ControlCharacter, Cookies, Session, SessionId, SessionToken, TokenDerivation,
+    BaseUrl, ControlCharacter, Cookies, Label, Session, SessionId, SessionToken, Subject,
+    TokenDerivation,
 };
 use time::OffsetDateTime;
 
-use super::{Key, UnreadableRecord};
+use super::{Key, UnreadableRecord, read_leniently};
 use crate::CorruptRecord;
 
 const MAGIC: [u8; 2] = *b"TS";
@@ -37,8 +38,8 @@ pub(crate) struct Sealer {
     sealing_key: RandomizedNonceKey,
 }
 
-/// The plaintext of version 1, in postcard's encoding. Bytes that follow it are ignored: a later
-/// release may append to it.
+/// The plaintext of version 1, in postcard's encoding. [`Appended`] may follow it, and what follows
+/// that is ignored: a later release may append to it.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     created_at_micros: i64,
@@ -46,6 +47,16 @@ struct Content<'a> {
     base_url: &'a str,
     #[serde(borrow)]
     cookies: Vec<(&'a str, &'a str)>,
+}
+
+/// What stands behind [`Content`] for a session that has a subject or a label, and for no other, as
+/// in records from before there were any.
+#[derive(Default, Serialize, Deserialize)]
+struct Appended<'a> {
+    #[serde(borrow)]
+    subject: Option<&'a str>,
+    #[serde(borrow)]
+    label: Option<&'a str>,
 }
 
 impl Sealer {
@@ -145,28 +156,42 @@ fn encode(session: &Session) -> Vec<u8> {
         base_url: session.base_url.as_str(),
         cookies: session.cookies.iter().collect(),
     };
-    postcard::to_allocvec(&content).expect("a session can be encoded")
+    let encoded = postcard::to_allocvec(&content).expect("a session can be encoded");
+    let appended = Appended {
+        subject: session.subject.as_ref().map(Subject::as_str),
+        label: session.label.as_ref().map(Label::as_str),
+    };
+    if appended.subject.is_none() && appended.label.is_none() {
+        return encoded;
+    }
+    postcard::to_extend(&appended, encoded).expect("a session can be encoded")
 }
 
 fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
-    let (content, _) = postcard::take_from_bytes::<Content<'_>>(content)
-        .map_err(|_| CorruptRecord::NotASession)?;
+    let no_session = |_| CorruptRecord::NotASession;
+    let (content, rest) = postcard::take_from_bytes::<Content<'_>>(content).map_err(no_session)?;
+    let appended = match rest {
+        [] => Appended::default(),
+        rest => postcard::take_from_bytes(rest).map_err(no_session)?.0,
+    };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     Ok(Session {
         cookies: Cookies::from_stored(&content.cookies).map_err(control)?,
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
+        subject: read_leniently(appended.subject)?,
+        label: read_leniently(appended.label)?,
     })
 }
 
 /// Microseconds since the Unix epoch.
-fn to_micros(time: OffsetDateTime) -> i64 {
+pub(super) fn to_micros(time: OffsetDateTime) -> i64 {
     i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
 }
 
 /// A time that RFC 3339 can write: of the years 0 to 9999.
-fn from_micros(micros: i64) -> Result<OffsetDateTime, CorruptRecord> {
+pub(super) fn from_micros(micros: i64) -> Result<OffsetDateTime, CorruptRecord> {
     let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
     time.filter(|time| time.year() >= 0)
         .ok_or(CorruptRecord::CreatedAt)

@@ -12,6 +12,9 @@ use crate::{
     record::{Key, Slot},
 };
 
+/// What PTTL answers for a key that does not exist.
+const GONE: i64 = -2;
+
 /// `SET key value EX ttl NX`.
 pub(super) async fn insert(
     via: &Via,
@@ -67,8 +70,6 @@ pub(super) async fn slide(
 /// become a replica refuses it, and its stale data is no answer. (`PEXPIRE key 1 GT` never shortens
 /// a life, and leaves alone what has no expiry.)
 pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>, RepositoryError> {
-    /// What PTTL answers for a key that does not exist.
-    const GONE: i64 = -2;
     let key = slot.key().as_bytes();
     let [value, pttl, written] = via
         .ask([
@@ -85,6 +86,53 @@ pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>
             remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
         })),
     }
+}
+
+/// `PTTL key`, with a write that changes nothing, as [`peek`] does. `None`: there is no such key; and
+/// `Some(None)`: it has no expiry.
+pub(super) async fn remaining(
+    via: &Via,
+    key: &Key,
+) -> Result<Option<Option<Duration>>, RepositoryError> {
+    let key = key.as_bytes();
+    let [pttl, written] = via
+        .ask([
+            Command::new("PTTL", &[key]),
+            Command::new("PEXPIRE", &[key, b"1", b"GT"]),
+        ])
+        .await?;
+    written.integer("PEXPIRE")?;
+    let pttl = pttl.integer("PTTL")?;
+    Ok((pttl != GONE).then(|| u64::try_from(pttl).ok().map(Duration::from_millis)))
+}
+
+/// `SET pointer key PX ttl`.
+pub(super) async fn point(
+    via: &Via,
+    pointer: &Key,
+    record: &Key,
+    ttl: Duration,
+) -> Result<(), RepositoryError> {
+    let (pointer, record, ttl) = (pointer.as_bytes(), record.as_bytes(), milliseconds(ttl));
+    let arguments = [pointer, record, b"PX", ttl.as_bytes()];
+    let [reply] = via.ask([Command::new("SET", &arguments)]).await?;
+    reply.done("SET")?;
+    Ok(())
+}
+
+/// `GET pointer`, with a write that changes nothing, as [`peek`] does: the record's key that stands
+/// there.
+pub(super) async fn follow(via: &Via, pointer: &Key) -> Result<Option<Key>, RepositoryError> {
+    let pointer = pointer.as_bytes();
+    let [record, written] = via
+        .ask([
+            Command::new("GET", &[pointer]),
+            Command::new("PEXPIRE", &[pointer, b"1", b"GT"]),
+        ])
+        .await?;
+    written.integer("PEXPIRE")?;
+    let record = record.bulk("GET")?;
+    Ok(record.and_then(|record| Key::of_record(str::from_utf8(&record).ok()?)))
 }
 
 /// `GET key` and `EXPIRE key 1 XX` where no session stands: what requests need, a read and a write
@@ -122,7 +170,7 @@ pub(super) type Decimal = ArrayString<20>;
 const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
 /// The port hands over whole seconds; an EXPIRE of zero would delete.
-fn seconds(ttl: Duration) -> Decimal {
+pub(super) fn seconds(ttl: Duration) -> Decimal {
     decimal(ttl.min(LONGEST_TTL).as_secs().max(1))
 }
 
@@ -130,7 +178,7 @@ pub(super) fn milliseconds(ttl: Duration) -> Decimal {
     decimal(ttl.min(LONGEST_TTL).as_millis().max(1))
 }
 
-fn decimal(number: impl itoa::Integer) -> Decimal {
+pub(super) fn decimal(number: impl itoa::Integer) -> Decimal {
     let mut text = Decimal::new();
     text.push_str(itoa::Buffer::new().format(number));
     text

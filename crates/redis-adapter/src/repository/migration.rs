@@ -6,20 +6,33 @@
 
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use futures_util::future::join;
-use tee_session_domain::{PeekedSession, RepositoryError, Session};
+use tee_session_domain::{PeekedSession, RepositoryError, RevisedSession, Session};
 
-use super::commands::{self, milliseconds};
-use crate::{RedisFault, connection::Command, pool::Via, record::Slot};
+use super::{
+    commands::{self, milliseconds},
+    revision,
+    script::Script,
+};
+use crate::{connection::Command, pool::Via, record::Slot};
 
 /// Moves a record from the plain key to the sealed one, with its remaining time to live, only
-/// if the plain value is still the one that was read: a logout in between stays one.
-const MOVE: &str = "\
+/// if the plain value is still the one that was read: a logout in between stays one. One without
+/// an expiry gets the one that is given, if it is.
+const MOVE: Script = Script::writing(
+    "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local ttl = redis.call('PTTL', KEYS[1])
-if ttl < 1 then ttl = ARGV[3] end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ttl, 'NX')
-return redis.call('DEL', KEYS[1])";
+if ttl < 0 then ttl = tonumber(ARGV[3]) end
+if ttl then
+  ttl = string.format('%.0f', math.max(ttl, 1))
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ttl, 'NX')
+else
+  redis.call('SET', KEYS[2], ARGV[2], 'NX')
+end
+return redis.call('DEL', KEYS[1])",
+);
 
 /// Slides the session wherever it stands, and seals it if it does not stand sealed yet.
 pub(super) async fn slide(
@@ -38,11 +51,28 @@ pub(super) async fn slide(
     let Some(plain_value) = in_plain.bulk("GET")? else {
         return Ok(None);
     };
-    let session = plain.decode(plain_value.clone())?;
-    let values = (plain_value.as_slice(), sealed.encode(&session));
-    move_record(via, (plain, sealed), (values.0, &values.1), ttl).await?;
+    seal(via, (plain, sealed), plain_value, Some(ttl)).await?;
     // Moved by this call or by another; or gone, by a logout.
     commands::slide(via, sealed, ttl).await
+}
+
+/// Reads the session in the state that it is in, once it is sealed.
+pub(super) async fn revise(
+    via: &Via,
+    plain: &Slot,
+    sealed: &Slot,
+) -> Result<Option<RevisedSession>, RepositoryError> {
+    let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
+    let (in_plain, revised) = join(in_plain, revision::fetch(via, sealed)).await;
+    if let Some(revised) = revised? {
+        return Ok(Some(revised));
+    }
+    let [in_plain] = in_plain?;
+    let Some(plain_value) = in_plain.bulk("GET")? else {
+        return Ok(None);
+    };
+    seal(via, (plain, sealed), plain_value, None).await?;
+    revision::fetch(via, sealed).await
 }
 
 /// Looks at the session wherever it stands, and leaves it there.
@@ -58,22 +88,21 @@ pub(super) async fn peek(
     }
 }
 
-async fn move_record(
+/// Moves the record to the sealed place; `ttl` is for one without an expiry.
+async fn seal(
     via: &Via,
     (plain, sealed): (&Slot, &Slot),
-    (plain_value, sealed_value): (&[u8], &[u8]),
-    ttl: Duration,
-) -> Result<(), RedisFault> {
-    let ttl = milliseconds(ttl);
-    let arguments: [&[u8]; 7] = [
-        MOVE.as_bytes(),
-        b"2",
-        plain.key().as_bytes(),
-        sealed.key().as_bytes(),
-        plain_value,
-        sealed_value,
-        ttl.as_bytes(),
-    ];
-    let [reply] = via.ask([Command::new("EVAL", &arguments)]).await?;
-    reply.integer("EVAL").map(drop)
+    plain_value: Vec<u8>,
+    ttl: Option<Duration>,
+) -> Result<(), RepositoryError> {
+    let session = plain.decode(plain_value.clone())?;
+    let sealed_value = sealed.encode(&session);
+    let ttl = ttl.map(milliseconds);
+    let keys = [plain.key().as_bytes(), sealed.key().as_bytes()];
+    let mut arguments: ArrayVec<&[u8], 3> = [&plain_value, sealed_value.as_slice()]
+        .into_iter()
+        .collect();
+    arguments.extend(ttl.as_ref().map(|ttl| ttl.as_bytes()));
+    let reply = MOVE.run(via, &keys, &arguments).await?;
+    Ok(reply.integer("EVAL").map(drop)?)
 }

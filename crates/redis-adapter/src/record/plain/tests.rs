@@ -40,6 +40,28 @@ fn is_written_as_python_writes_it_and_read_back(#[case] session: Session, #[case
 }
 
 #[test]
+fn a_subject_and_a_label_are_written_only_if_there_are_any() {
+    let named = Session {
+        subject: Some("member-4711".parse().unwrap()),
+        label: Some("Jörg".parse().unwrap()),
+        ..session(&[("a", "1")], "https://golf.example", 0)
+    };
+    let record = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00", "subject": "member-4711", "label": "J\u00f6rg"}"#;
+    assert_eq!(encode(&named), record.as_bytes());
+    assert_eq!(decode(record.as_bytes()), Ok(named));
+}
+
+#[rstest]
+#[case::other_types(r#""subject": 7, "label": {"a": [1]}"#)]
+#[case::null(r#""subject": null, "label": null"#)]
+#[case::two_words_and_nothing(r#""subject": "a b", "label": """#)]
+fn what_others_call_a_subject_or_a_label_is_none(#[case] members: &str) {
+    let record = format!(r#"{{"cookies":{{}},"base_url":"x","created_at":"{TIME}",{members}}}"#);
+    let session = decode(record.as_bytes()).unwrap();
+    assert_eq!((session.subject, session.label), (None, None));
+}
+
+#[test]
 fn the_key_is_the_prefix_and_the_token() {
     let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
     let key = key(&token);
@@ -126,6 +148,14 @@ const TIME: &str = "2026-01-15T10:30:00Z";
 )]
 #[case::nul_in_url(
     r#"{"cookies":{},"base_url":"x\u0000","created_at":"TIME"}"#,
+    CorruptRecord::ControlCharacter
+)]
+#[case::line_feed_in_subject(
+    r#"{"cookies":{},"base_url":"x","created_at":"TIME","subject":"a\nb"}"#,
+    CorruptRecord::ControlCharacter
+)]
+#[case::nul_in_label(
+    r#"{"cookies":{},"base_url":"x","created_at":"TIME","label":"a\u0000"}"#,
     CorruptRecord::ControlCharacter
 )]
 fn whatever_is_no_session_is_corrupt(#[case] record: &str, #[case] error: CorruptRecord) {

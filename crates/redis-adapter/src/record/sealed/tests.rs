@@ -45,11 +45,51 @@ fn the_key_is_the_prefix_and_the_session_id() {
 fn what_was_sealed_opens_with_its_absolute_end() {
     let session = Session {
         absolute_end: Some(from_micros(1_768_559_400_654_321).unwrap()),
-        subject: None,
-        label: None,
         ..session()
     };
     assert_eq!(sealer().open(&mut sealer().seal(&session)), Ok(session));
+}
+
+fn with(subject: Option<&str>, label: Option<&str>) -> Session {
+    Session {
+        subject: subject.map(|text| text.parse().unwrap()),
+        label: label.map(|text| text.parse().unwrap()),
+        ..session()
+    }
+}
+
+#[rstest]
+#[case::both(Some("member-4711"), Some("Jörgs Telefon"))]
+#[case::a_subject(Some("member-4711"), None)]
+#[case::a_label(None, Some("Jörgs Telefon"))]
+fn what_was_sealed_opens_with_its_subject_and_its_label(
+    #[case] subject: Option<&str>,
+    #[case] label: Option<&str>,
+) {
+    let session = with(subject, label);
+    assert_eq!(sealer().open(&mut sealer().seal(&session)), Ok(session));
+}
+
+/// As the release before there were any wrote all of them.
+#[test]
+fn a_session_with_neither_a_subject_nor_a_label_is_written_as_before() {
+    let both = with(Some("s"), Some("l"));
+    let appended = [1, 1, b's', 1, 1, b'l'];
+    assert_eq!(
+        encode(&both),
+        [encode(&session()), appended.into()].concat()
+    );
+    assert_eq!(sealer().seal(&session()).len(), test_vector().len());
+}
+
+#[test]
+fn what_is_no_subject_and_no_label_is_none_but_a_control_character_is_corrupt() {
+    let opened =
+        |appended: &[u8]| sealer().open(&mut sealed(&[&encode(&session()), appended].concat()));
+    assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
+    let control = UnreadableRecord::Corrupt(CorruptRecord::ControlCharacter);
+    assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control));
+    assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control));
 }
 
 #[test]
@@ -145,8 +185,11 @@ fn sealed(content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_a_later_release_appends_is_ignored() {
-    let appended = [encode(&session()), b"more".to_vec()].concat();
-    assert_eq!(sealer().open(&mut sealed(&appended)), Ok(session()));
+    let unnamed = [&encode(&session()), [0, 0].as_slice(), b"more"].concat();
+    assert_eq!(sealer().open(&mut sealed(&unnamed)), Ok(session()));
+    let labelled = with(None, Some("telephone"));
+    let appended = [encode(&labelled), b"more".to_vec()].concat();
+    assert_eq!(sealer().open(&mut sealed(&appended)), Ok(labelled));
 }
 
 #[test]
