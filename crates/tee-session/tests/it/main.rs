@@ -5,16 +5,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod command_line;
 mod deployment;
+mod documented_metrics;
 mod drain;
 mod end_to_end;
 mod gateway;
 mod gateways;
 mod guarded_app;
 mod layers;
+mod metrics;
 mod near_cache;
 mod oauth_clients;
+mod promtool;
 mod python_packages;
 mod secrets;
 mod service;
