@@ -3,13 +3,16 @@
 use plotters::prelude::*;
 
 use super::canvas::{
-    Align, Canvas, Chart, FAINT_INK, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH, grid_step,
+    Align, Canvas, Chart, FAINT_INK, GRID, NOTE, STRONG, TITLE, Type, WIDTH, grid_step,
 };
 use crate::outage::{Recording, Sample};
 
 const HEIGHT: i32 = 828;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH as f64 - 24.0;
+/// About as wide is a letter of a note.
+const LETTER: f64 = 7.2;
+
 const SECONDS_BETWEEN_MARKS: u32 = 10;
 
 /// The alert waits so long after it first saw the store away: `for` in deploy/prometheus.
@@ -22,6 +25,11 @@ const BLUE: RGBColor = RGBColor(29, 78, 216);
 const RED: RGBColor = RGBColor(220, 38, 38);
 const AMBER: RGBColor = RGBColor(202, 138, 4);
 const SKY: RGBColor = RGBColor(56, 189, 248);
+
+const IN_ALARM: Type = Type {
+    color: ALARM,
+    ..NOTE
+};
 
 /// Shown from the bottom up.
 const STATUSES: [(&str, &str, RGBColor); 3] = [
@@ -142,16 +150,13 @@ impl Outage<'_> {
         for value in scale.marks() {
             self.grid(canvas, scale.y(value), &format!("{value}"))?;
         }
-        for (number, (_, _, color)) in STATUSES.iter().enumerate() {
-            let edge = |upto: usize| {
-                let steps = self.steps();
-                steps.map(move |(second, now, earlier)| (second, of(now, earlier, upto)))
-            };
-            let upper = edge(number + 1).map(|(second, value)| (self.x(second), scale.y(value)));
-            let mut outline: Vec<_> = upper.collect();
-            let lower = edge(number).map(|(second, value)| (self.x(second), scale.y(value)));
-            let lower: Vec<_> = lower.collect();
-            outline.extend(lower.into_iter().rev());
+        // From the tallest on, so that each covers what it does not add to.
+        for (number, (_, _, color)) in STATUSES.iter().enumerate().rev() {
+            let edge = self.steps().map(|(second, now, earlier)| {
+                (self.x(second), scale.y(of(now, earlier, number + 1)))
+            });
+            let mut outline: Vec<_> = edge.collect();
+            outline.extend([(RIGHT, panel.bottom), (self.x(1.0), panel.bottom)]);
             canvas.polygon(&outline, *color)?;
         }
         let names = STATUSES.map(|(_, name, color)| (name, color));
@@ -219,16 +224,8 @@ impl Outage<'_> {
         if let Some(second) = self.alert() {
             let x = self.x(second as f64);
             canvas.line(&[(x, panel.top), (x, panel.bottom)], ALARM, 1.5)?;
-            let page = super::canvas::Type {
-                color: ALARM,
-                ..NOTE
-            };
-            canvas.text(
-                "TeeSessionRedisAway pages",
-                (x + 6.0, panel.top + 12.0),
-                Align::Left,
-                page,
-            )?;
+            let at = (x - 8.0, panel.top + 30.0);
+            canvas.text("TeeSessionRedisAway pages", at, Align::Right, IN_ALARM)?;
         }
         legend(canvas, panel, &LINES.map(|(name, color, _)| (name, color)))
     }
@@ -249,7 +246,11 @@ impl Outage<'_> {
         let points = self
             .steps()
             .map(|(second, now, earlier)| (self.x(second), scale.y(created(now, earlier))));
-        canvas.line(&points.collect::<Vec<_>>(), SKY, 2.5)
+        canvas.line(&points.collect::<Vec<_>>(), SKY, 2.5)?;
+        let plan = self.0.plan;
+        let middle = self.x(f64::midpoint(plan.from.into(), plan.to.into()));
+        let at = (middle, f64::midpoint(panel.top, panel.bottom));
+        canvas.text("Redis answers nothing", at, Align::Middle, IN_ALARM)
     }
 }
 
@@ -316,12 +317,13 @@ where
     B::ErrorType: 'static,
 {
     let y = panel.top - 18.0;
-    let mut right = RIGHT;
-    for (name, color) in names.iter().rev() {
-        canvas.text(name, (right, y), Align::Right, NOTE)?;
-        let left = right - 8.2 * name.chars().count() as f64 - 8.0;
-        canvas.rectangle((left - 14.0, y - 5.0), (left - 2.0, y + 5.0), *color)?;
-        right = left - 28.0;
+    let width = |name: &str| LETTER * name.chars().count() as f64 + 36.0;
+    let all: f64 = names.iter().map(|(name, _)| width(name)).sum();
+    let mut x = RIGHT - all + 20.0;
+    for (name, color) in names {
+        canvas.rectangle((x, y - 5.0), (x + 12.0, y + 5.0), *color)?;
+        canvas.text(name, (x + 18.0, y), Align::Left, NOTE)?;
+        x += width(name);
     }
     Ok(())
 }
