@@ -3,6 +3,9 @@
 mod authorized;
 mod create_session;
 mod introspected;
+mod listed_sessions;
+mod patch_session;
+mod session_members;
 mod token_form;
 mod unique_json;
 
@@ -14,12 +17,17 @@ use actix_web::{
     http::header::{CACHE_CONTROL, ContentType, HeaderValue},
 };
 use serde::{Serialize, Serializer, ser::Error};
-use tee_session_auth_middleware::CurrentSession;
-use tee_session_domain::{Cookies, NewSession, SessionId, SessionTtl};
+use tee_session_domain::{
+    ActiveSession, Cookies, Label, NewSession, Session, SessionId, SessionTtl, Subject,
+};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 pub(crate) use self::{
-    authorized::AuthorizedBody, create_session::CreateSession, introspected::IntrospectedBody,
+    authorized::AuthorizedBody,
+    create_session::CreateSession,
+    introspected::IntrospectedBody,
+    listed_sessions::{ListedSessions, RevokedSessions},
+    patch_session::parse_patch,
     token_form::TokenForm,
 };
 
@@ -43,7 +51,7 @@ pub(crate) fn ok(body: &impl Serialize) -> HttpResponse {
     }
 }
 
-/// The answer to `POST /v1/sessions`; names of RFC 6749, section 5.1.
+/// The answer to `POST /v1/sessions` and `POST /v1/session/rotate`; names of RFC 6749, section 5.1.
 #[derive(Serialize)]
 pub(crate) struct CreatedSession<'a> {
     access_token: &'a str,
@@ -65,7 +73,7 @@ impl<'a> CreatedSession<'a> {
     }
 }
 
-/// The answer to `GET /v1/session`.
+/// The answer to `GET /v1/session` and `PATCH /v1/session`.
 #[derive(Serialize)]
 pub(crate) struct SessionBody<'a> {
     #[serde(serialize_with = "as_text")]
@@ -75,16 +83,23 @@ pub(crate) struct SessionBody<'a> {
     base_url: &'a str,
     created_at: Timestamp,
     expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
 }
 
 impl<'a> SessionBody<'a> {
-    pub(crate) fn new(current: &'a CurrentSession) -> Self {
+    pub(crate) fn new(session_id: SessionId, active: &'a ActiveSession) -> Self {
+        let session = &active.session;
         Self {
-            session_id: current.session_id(),
-            cookies: &current.session.cookies,
-            base_url: current.session.base_url.as_str(),
-            created_at: Timestamp(current.session.created_at),
-            expires_at: Timestamp(current.expires_at),
+            session_id,
+            cookies: &session.cookies,
+            base_url: session.base_url.as_str(),
+            created_at: Timestamp(session.created_at),
+            expires_at: Timestamp(active.expires_at),
+            subject: session.subject.as_ref().map(Subject::as_str),
+            label: session.label.as_ref().map(Label::as_str),
         }
     }
 }
@@ -132,6 +147,12 @@ impl Serialize for Timestamp {
         let text = self.write(&mut text);
         serializer.serialize_str(text.ok_or_else(|| S::Error::custom("no time of RFC 3339"))?)
     }
+}
+
+/// Who a session stands for: its subject, or its id if it has none.
+fn sub(session: &Session, id: SessionId) -> String {
+    let subject = session.subject.as_ref();
+    subject.map_or_else(|| id.to_string(), |subject| subject.as_str().to_owned())
 }
 
 fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

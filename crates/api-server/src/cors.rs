@@ -5,7 +5,9 @@ use std::str::FromStr;
 use actix_cors::Cors;
 use actix_web::http::{
     Method,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use thiserror::Error;
 use url::Url;
@@ -37,10 +39,16 @@ impl AllowedOrigins {
     /// ambient credentials, so cookies and the like are not allowed.
     pub(crate) fn middleware(&self) -> Cors {
         let cors = Cors::default()
-            .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-            .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
+            .allowed_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PATCH,
+                Method::DELETE,
+            ])
+            .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
             .allowed_header("x-request-id")
-            .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE])
+            .expose_headers([ETAG, RETRY_AFTER, WWW_AUTHENTICATE])
             .expose_headers(["x-request-id"])
             .max_age(PREFLIGHT_MAX_AGE_SECONDS);
         self.0

@@ -4,16 +4,19 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, HeaderValue},
+        header::{ALLOW, HeaderName, HeaderValue},
     },
 };
 use tee_session_auth_middleware::{AuthError, Challenge, InvalidMember, ProblemDetails};
-use tee_session_domain::{ErrorChain, RepositoryError, SessionError};
+use tee_session_domain::{ErrorChain, RepositoryError, SessionError, UpdateError};
 use thiserror::Error;
 
 /// Seconds after which a client may try again when a session cannot be stored, or a request
 /// cannot be served.
 const RETRY_AFTER: u32 = 1;
+
+/// Which patches a resource takes (RFC 5789, section 3.1).
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// A request cannot be served.
 #[derive(Debug, Error)]
@@ -34,6 +37,10 @@ pub(crate) enum ApiError {
     PayloadTooLarge { limit: usize },
     #[error("the body is of another type: {0}")]
     UnsupportedMediaType(&'static str),
+    #[error("the patch is of another type: {0}")]
+    UnsupportedPatch(&'static str),
+    #[error("the session is not in the state that the request is for")]
+    PreconditionFailed,
     #[error("the request is malformed: {0}")]
     InvalidRequest(String),
     #[error("the body is no valid session")]
@@ -46,6 +53,8 @@ pub(crate) enum ApiError {
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error("the subject has as many sessions as it may have")]
+    TooManySessions,
     #[error("the session store is full")]
     StoreFull(#[source] RepositoryError),
 }
@@ -56,12 +65,28 @@ impl From<SessionError> for ApiError {
             SessionError::Repository(error @ RepositoryError::Full { .. }) => {
                 Self::StoreFull(error)
             }
+            SessionError::TooManySessions => Self::TooManySessions,
             error => Self::Auth(error.into()),
         }
     }
 }
 
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::PreconditionFailed => Self::PreconditionFailed,
+            UpdateError::Cookies(error) => error.into(),
+            UpdateError::Session(error) => error.into(),
+            // Whatever comes later is no fault of the client's.
+            error => Self::Auth(AuthError::Store(RepositoryError::unavailable(error))),
+        }
+    }
+}
+
 impl ApiError {
+    /// The one type of patches that is taken.
+    pub(crate) const PATCH_TYPE: &'static str = "application/merge-patch+json";
+
     pub(crate) fn problem(&self) -> ProblemDetails {
         match self {
             Self::NotFound => {
@@ -98,6 +123,10 @@ impl ApiError {
                 "unsupported_media_type",
                 *detail,
             ),
+            Self::UnsupportedPatch(detail) => Self::UnsupportedMediaType(detail)
+                .problem()
+                .with_header(ACCEPT_PATCH, HeaderValue::from_static(Self::PATCH_TYPE)),
+            Self::PreconditionFailed => problem_of_status(StatusCode::PRECONDITION_FAILED),
             Self::InvalidRequest(detail) => {
                 ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_request", detail.clone())
             }
@@ -124,6 +153,11 @@ impl ApiError {
                 "Through a proxy this needs a service client, and none is configured",
             ),
             Self::Auth(error) => error.problem(),
+            Self::TooManySessions => ProblemDetails::new(
+                StatusCode::CONFLICT,
+                "session_limit_reached",
+                "The subject has as many sessions as it may have; end one first",
+            ),
             Self::StoreFull(_) => ProblemDetails::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_full",
@@ -165,6 +199,10 @@ pub(crate) fn problem_of_status(status: StatusCode) -> ProblemDetails {
         StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request did not arrive in time"),
         StatusCode::LENGTH_REQUIRED => ("length_required", "A Content-Length is required"),
         StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "The request body is too large"),
+        StatusCode::PRECONDITION_FAILED => (
+            "precondition_failed",
+            "The session is not in the state that the request asks for",
+        ),
         StatusCode::URI_TOO_LONG => ("uri_too_long", "The request target is too long"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (
             "unsupported_media_type",

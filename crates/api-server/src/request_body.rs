@@ -8,9 +8,9 @@ use actix_web::{
     web::{Bytes, BytesMut, Payload},
 };
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::{bounded_stream::Connection, problem::ApiError};
+use crate::{bounded_stream::Connection, deadline::Deadline, problem::ApiError};
 
 /// A whole body has to arrive within this time; the framework bounds the head only.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +26,11 @@ const JSON: BodyType = BodyType {
     refusal: "The request body must be application/json in UTF-8",
 };
 
+const MERGE_PATCH: BodyType = BodyType {
+    media_type: ApiError::PATCH_TYPE,
+    refusal: "The request body must be application/merge-patch+json in UTF-8",
+};
+
 const FORM: BodyType = BodyType {
     media_type: "application/x-www-form-urlencoded",
     refusal: "The request body must be application/x-www-form-urlencoded in UTF-8",
@@ -38,6 +43,19 @@ pub(crate) async fn read_json(
     limit: usize,
 ) -> Result<Bytes, ApiError> {
     read(request, payload, limit, &JSON).await
+}
+
+/// Reads a JSON Merge Patch of at most `limit` bytes (RFC 7396).
+pub(crate) async fn read_merge_patch(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
+    let body = read(request, payload, limit, &MERGE_PATCH).await;
+    body.map_err(|error| match error {
+        ApiError::UnsupportedMediaType(detail) => ApiError::UnsupportedPatch(detail),
+        error => error,
+    })
 }
 
 /// Reads a form of at most `limit` bytes.
@@ -63,6 +81,7 @@ async fn read(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::PayloadTooLarge { limit });
     }
+    let began = Instant::now();
     let body = timeout(BODY_TIMEOUT, collect(payload, announced, limit))
         .await
         .map_err(|_| ApiError::RequestTimeout)??;
@@ -72,6 +91,7 @@ async fn read(
     {
         connection.body_was_read();
     }
+    Deadline::put_off(request, began.elapsed());
     Ok(body)
 }
 

@@ -35,7 +35,12 @@ use crate::{
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// Paths whose answers are bearer resolutions.
-const BEARER_PATHS: [&str; 3] = [routes::SESSION, routes::SESSION_TTL, routes::AUTHORIZE];
+const BEARER_PATHS: [&str; 4] = [
+    routes::SESSION,
+    routes::SESSION_TTL,
+    routes::SESSION_ROTATE,
+    routes::AUTHORIZE,
+];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,

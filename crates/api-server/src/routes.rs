@@ -5,7 +5,9 @@ mod health;
 mod introspect;
 mod revoke;
 mod session;
+mod session_changes;
 mod sessions;
+mod sessions_of_others;
 mod token_request;
 
 use std::sync::Arc;
@@ -24,8 +26,10 @@ use crate::{
 };
 
 pub(crate) const SESSIONS: &str = "/v1/sessions";
+pub(crate) const SESSION_BY_ID: &str = "/v1/sessions/{session_id}";
 pub(crate) const SESSION: &str = "/v1/session";
 pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
+pub(crate) const SESSION_ROTATE: &str = "/v1/session/rotate";
 pub(crate) const AUTHORIZE: &str = "/v1/authorize";
 const BELOW_AUTHORIZE: &str = "/v1/authorize/{path:.*}";
 const INTROSPECT: &str = "/v1/introspect";
@@ -34,11 +38,12 @@ const HEALTH: &str = "/health";
 const HEALTH_LIVE: &str = "/health/live";
 const HEALTH_READY: &str = "/health/ready";
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     SESSION,
     AUTHORIZE,
     SESSIONS,
     SESSION_TTL,
+    SESSION_ROTATE,
     INTROSPECT,
     REVOKE,
     HEALTH,
@@ -50,9 +55,11 @@ const PATHS: [&str; 9] = [
 pub(crate) fn label(path: &str) -> &'static str {
     let known = PATHS.iter().find(|known| **known == path);
     known.copied().unwrap_or_else(|| {
-        let below = path.strip_prefix(AUTHORIZE);
-        if below.is_some_and(|below| below.starts_with('/')) {
+        let below = |known| path.strip_prefix(known)?.strip_prefix('/');
+        if below(AUTHORIZE).is_some() {
             AUTHORIZE
+        } else if below(SESSIONS).is_some_and(|id| !id.is_empty() && !id.contains('/')) {
+            SESSION_BY_ID
         } else {
             "unmatched"
         }
@@ -102,19 +109,33 @@ fn for_everybody<R: SessionRepository>(
             .service(
                 web::resource(SESSIONS)
                     .route(web::post().to(sessions::create::<R>))
-                    .default_service(not_allowed("POST")),
+                    .route(get().to(sessions_of_others::list::<R>))
+                    .route(web::delete().to(sessions_of_others::revoke_all::<R>))
+                    .default_service(not_allowed("GET, HEAD, POST, DELETE")),
+            )
+            .service(
+                web::resource(SESSION_BY_ID)
+                    .route(web::delete().to(sessions_of_others::revoke::<R>))
+                    .default_service(not_allowed("DELETE")),
             )
             .service(
                 web::resource(SESSION)
                     .route(get().to(session::show).wrap(auth))
+                    .route(web::patch().to(session_changes::update::<R>))
                     .route(web::delete().to(session::delete::<R>))
-                    .default_service(not_allowed("GET, HEAD, DELETE"))
+                    .default_service(not_allowed("GET, HEAD, PATCH, DELETE"))
                     .wrap(limit.clone()),
             )
             .service(
                 web::resource(SESSION_TTL)
                     .route(get().to(session::ttl::<R>))
                     .default_service(not_allowed("GET, HEAD"))
+                    .wrap(limit.clone()),
+            )
+            .service(
+                web::resource(SESSION_ROTATE)
+                    .route(web::post().to(session_changes::rotate::<R>))
+                    .default_service(not_allowed("POST"))
                     .wrap(limit),
             )
             .service(

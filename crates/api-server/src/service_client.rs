@@ -1,5 +1,5 @@
-//! Service clients: the programs that may create, introspect and revoke sessions (HTTP Basic, RFC
-//! 7617).
+//! Service clients: the programs that may create, introspect, revoke, list and end sessions (HTTP
+//! Basic, RFC 7617).
 
 use std::{fmt, str::FromStr};
 

@@ -62,7 +62,8 @@ pub struct ApiSettings {
     pub shutdown_timeout: Duration,
     /// Where to serve `/metrics`; `None`: nowhere, and nothing is counted.
     pub metrics_address: Option<SocketAddr>,
-    /// Who may create, introspect and revoke sessions; none: anybody who can reach a loopback address.
+    /// Who may create, introspect, revoke, list and end sessions; none: anybody who can reach a
+    /// loopback address.
     pub service_clients: ServiceClients,
 }
 

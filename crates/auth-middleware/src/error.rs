@@ -31,6 +31,9 @@ pub enum AuthError {
     /// The client has tried too many invalid tokens lately, and this is another one.
     #[error("too many invalid session tokens")]
     TooManyInvalidTokens,
+    /// Others kept changing the session meanwhile; nothing was changed for this request.
+    #[error("the session kept changing meanwhile")]
+    Contended,
     /// Nobody can know now whether its token opens something.
     #[error("sessions cannot be looked up")]
     Store(#[source] RepositoryError),
@@ -42,6 +45,7 @@ impl From<SessionError> for AuthError {
             SessionError::Repository(RepositoryError::Corrupt { .. }) | SessionError::NotFound => {
                 Self::InvalidToken
             }
+            SessionError::Contended => Self::Contended,
             SessionError::Repository(error) => Self::Store(error),
             // Whatever comes later is no proof that a session is gone.
             error => Self::Store(RepositoryError::unavailable(error)),
@@ -74,6 +78,12 @@ impl AuthError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many invalid session tokens came from this address",
+            )
+            .with_retry_after(RETRY_AFTER),
+            Self::Contended => ProblemDetails::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Others kept changing the session meanwhile; nothing was changed",
             )
             .with_retry_after(RETRY_AFTER),
             Self::Store(_) => ProblemDetails::new(

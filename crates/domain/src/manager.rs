@@ -20,7 +20,7 @@ use crate::{
 
 /// How often a change is tried when others change the session at the same time. One of those who
 /// try at once succeeds each time.
-const MAX_TRIES: usize = 32;
+const MAX_TRIES: usize = 100;
 
 /// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl; update
 /// and rotate; list and revoke those of a subject.

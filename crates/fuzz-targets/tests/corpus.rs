@@ -69,3 +69,18 @@ fn redis_reply() {
 fn sealed_record() {
     replay("sealed_record");
 }
+
+#[test]
+fn if_match() {
+    replay("if_match");
+}
+
+#[test]
+fn patch_body() {
+    replay("patch_body");
+}
+
+#[test]
+fn token_form() {
+    replay("token_form");
+}

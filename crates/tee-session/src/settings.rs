@@ -8,7 +8,7 @@ mod tls;
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
     str::FromStr,
     time::Duration,
@@ -17,7 +17,7 @@ use std::{
 use tee_session_api_server::{
     ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, StoreKind,
 };
-use tee_session_domain::{PolicyError, SessionPolicy};
+use tee_session_domain::{PolicyError, SessionPolicy, SubjectLimit, WhenReached};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tracing::level_filters::LevelFilter;
 
@@ -129,8 +129,10 @@ impl Reader<'_> {
         let lifetime = (lifetime > 0).then(|| Duration::from_secs(lifetime));
         let touch_interval =
             Duration::from_secs(self.number("session_touch_interval", 0..=longest));
+        let subject_limit = self.subject_limit();
         let policy = SessionPolicy::new(idle_timeout, lifetime)
-            .and_then(|policy| policy.with_touch_interval(touch_interval));
+            .and_then(|policy| policy.with_touch_interval(touch_interval))
+            .map(|policy| policy.with_subject_limit(subject_limit));
         policy.unwrap_or_else(|error| {
             let key = match error {
                 PolicyError::IdleTimeout => "session_ttl",
@@ -139,6 +141,17 @@ impl Reader<'_> {
             };
             self.problem(key, error);
             SessionPolicy::default()
+        })
+    }
+
+    fn subject_limit(&mut self) -> Option<SubjectLimit> {
+        const MOST: usize = 1_000;
+        let max = NonZeroUsize::new(self.number("max_sessions_per_subject", 0..=MOST));
+        let key = "max_sessions_per_subject_action";
+        let when_reached = self.parsed(key, parse_when_reached, WhenReached::default());
+        Some(SubjectLimit {
+            max: max?,
+            when_reached,
         })
     }
 
@@ -277,6 +290,14 @@ impl Reader<'_> {
 
 /// Stands in for an address that cannot be used, without causing further complaints.
 const UNKNOWN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn parse_when_reached(text: &str) -> Result<WhenReached, &'static str> {
+    match text {
+        "evict_oldest" => Ok(WhenReached::EvictOldest),
+        "refuse" => Ok(WhenReached::Refuse),
+        _ => Err("must be evict_oldest or refuse"),
+    }
+}
 
 fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
     match text.to_ascii_uppercase().as_str() {

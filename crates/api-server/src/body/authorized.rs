@@ -2,17 +2,18 @@
 
 use serde::Serialize;
 use tee_session_auth_middleware::CurrentSession;
-use tee_session_domain::SessionId;
+use tee_session_domain::{SessionId, Subject};
 
-use super::{Timestamp, as_text};
+use super::{Timestamp, as_text, sub};
 
 /// The answer to `/v1/authorize`, in the shape that Oathkeeper reads: who it is in `sub`, the rest
 /// in `extra`.
 #[derive(Serialize)]
 pub(crate) struct AuthorizedBody<'a> {
-    /// A session has no subject: its id stands for it.
-    #[serde(serialize_with = "as_text")]
-    sub: SessionId,
+    /// The subject, or the session's id if it has none.
+    sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
     extra: Extra<'a>,
 }
 
@@ -29,7 +30,8 @@ impl<'a> AuthorizedBody<'a> {
     pub(crate) fn new(current: &'a CurrentSession) -> Self {
         let session_id = current.session_id();
         Self {
-            sub: session_id,
+            sub: sub(&current.session, session_id),
+            subject: current.session.subject.as_ref().map(Subject::as_str),
             extra: Extra {
                 session_id,
                 base_url: current.session.base_url.as_str(),

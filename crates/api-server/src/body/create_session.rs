@@ -1,50 +1,78 @@
 //! The body of `POST /v1/sessions`.
 
+use std::{fmt::Display, str::FromStr};
+
 use indexmap::IndexMap;
 use tee_session_auth_middleware::InvalidMember;
-use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies};
+use tee_session_domain::{AllowedHosts, BaseUrl, Cookies, Label, Login, Subject};
 
-use super::unique_json::UniqueJson;
+use super::{
+    session_members::{MAX_ERRORS, cookie_pointer, fault, faults_of, no_object, parse_base_url},
+    unique_json::UniqueJson,
+};
 use crate::problem::ApiError;
-
-/// So many faults are told; more do not help anybody.
-const MAX_ERRORS: usize = 50;
 
 /// A valid session to create.
 #[derive(Debug)]
 pub(crate) struct CreateSession {
     pub(crate) cookies: Cookies,
     pub(crate) base_url: BaseUrl,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) label: Option<Label>,
 }
 
 impl CreateSession {
     /// Parses and validates a whole body; every fault of its members is told at once.
     pub(crate) fn parse(body: &[u8], allowed_hosts: &AllowedHosts) -> Result<Self, ApiError> {
         let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
-            return Err(ApiError::InvalidSession(vec![fault(
-                "",
-                "must be an object",
-            )]));
+            return Err(no_object());
         };
-        let (cookies, base_url) = (
-            members.shift_remove("cookies"),
-            members.shift_remove("base_url"),
-        );
+        let mut take = |name| members.shift_remove(name);
+        let (cookies, base_url) = (take("cookies"), take("base_url"));
+        let (subject, label) = (take("subject"), take("label"));
         if !members.is_empty() {
-            let detail = "The request body has members other than cookies and base_url";
+            let detail =
+                "The request body has members other than cookies, base_url, subject and label";
             return Err(ApiError::InvalidRequest(detail.to_owned()));
         }
+        let base_url = base_url.ok_or_else(|| fault("/base_url", "is required"));
         match (
             parse_cookies(cookies),
-            parse_base_url(base_url, allowed_hosts),
+            base_url.and_then(|value| parse_base_url(value, allowed_hosts)),
+            parse_text("/subject", subject),
+            parse_text("/label", label),
         ) {
-            (Ok(cookies), Ok(base_url)) => Ok(Self { cookies, base_url }),
-            (cookies, base_url) => {
+            (Ok(cookies), Ok(base_url), Ok(subject), Ok(label)) => Ok(Self {
+                cookies,
+                base_url,
+                subject,
+                label,
+            }),
+            (cookies, base_url, subject, label) => {
                 let mut errors = cookies.err().unwrap_or_default();
                 errors.truncate(MAX_ERRORS);
                 errors.extend(base_url.err());
+                errors.extend(subject.err());
+                errors.extend(label.err());
                 Err(ApiError::InvalidSession(errors))
             }
+        }
+    }
+}
+
+impl From<CreateSession> for Login {
+    fn from(create: CreateSession) -> Self {
+        let CreateSession {
+            cookies,
+            base_url,
+            subject,
+            label,
+        } = create;
+        Self {
+            cookies,
+            base_url,
+            subject,
+            label,
         }
     }
 }
@@ -65,7 +93,7 @@ fn parse_cookies(member: Option<UniqueJson>) -> Result<Cookies, Vec<InvalidMembe
         Ok(cookies) if errors.is_empty() => Ok(cookies),
         Ok(_) => Err(errors),
         Err(error) => {
-            errors.extend(error.problems.into_iter().map(of_problem));
+            errors.extend(faults_of(error));
             Err(errors)
         }
     }
@@ -75,53 +103,21 @@ fn parse_cookies(member: Option<UniqueJson>) -> Result<Cookies, Vec<InvalidMembe
 fn texts(members: IndexMap<String, UniqueJson>) -> impl Iterator<Item = (String, String)> {
     members.into_iter().map(|(name, value)| match value {
         UniqueJson::String(text) => (name, text),
-        UniqueJson::Object(_) | UniqueJson::Other => (name, String::new()),
+        UniqueJson::Object(_) | UniqueJson::Null | UniqueJson::Other => (name, String::new()),
     })
 }
 
-fn parse_base_url(
+fn parse_text<T: FromStr<Err: Display>>(
+    pointer: &str,
     member: Option<UniqueJson>,
-    allowed_hosts: &AllowedHosts,
-) -> Result<BaseUrl, InvalidMember> {
-    let base_url = match member {
-        None => return Err(fault("/base_url", "is required")),
-        Some(UniqueJson::String(text)) => BaseUrl::new(text),
-        Some(_) => return Err(fault("/base_url", "must be a string")),
-    };
-    let base_url = base_url.map_err(|error| fault("/base_url", error.to_string()))?;
-    if allowed_hosts.allows(&base_url) {
-        Ok(base_url)
-    } else {
-        Err(fault(
-            "/base_url",
-            "must name a host that this service allows",
-        ))
-    }
-}
-
-fn of_problem(problem: CookieProblem) -> InvalidMember {
-    let pointer = problem
-        .cookie
-        .as_deref()
-        .map_or_else(|| "/cookies".to_owned(), cookie_pointer);
-    fault(pointer, problem.rule.to_string())
-}
-
-/// Points at a cookie by its name, unless the name itself is no sound one: input is not echoed.
-fn cookie_pointer(name: &str) -> String {
-    let is_sound =
-        name.len() <= Cookies::MAX_NAME_LEN && name.bytes().all(|b| b.is_ascii_graphic());
-    if is_sound {
-        format!("/cookies/{}", name.replace('~', "~0").replace('/', "~1"))
-    } else {
-        "/cookies".to_owned()
-    }
-}
-
-fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> InvalidMember {
-    InvalidMember {
-        pointer: pointer.into(),
-        detail: detail.into(),
+) -> Result<Option<T>, InvalidMember> {
+    match member {
+        None => Ok(None),
+        Some(UniqueJson::String(text)) => {
+            let value = text.parse().map(Some);
+            value.map_err(|error: T::Err| fault(pointer, error.to_string()))
+        }
+        Some(_) => Err(fault(pointer, "must be a string")),
     }
 }
 
@@ -157,8 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn whose_it_is_and_what_it_is_called_may_be_said() {
+        let body = r#"{"label": "Jörgs Telefon", "subject": "member-4711",
+            "base_url": "https://golf.example", "cookies": {"a": "1"}}"#;
+        let login = Login::from(parse(body.as_bytes()).unwrap());
+        assert_eq!(login.subject, "member-4711".parse().ok());
+        assert_eq!(login.label, "Jörgs Telefon".parse().ok());
+    }
+
+    #[test]
     fn every_fault_is_told_at_once() {
-        let body = r#"{"cookies": {"a/b~c": 1, "bad name": "1", "ok": "x\n"}, "base_url": "x"}"#;
+        let body = r#"{"cookies": {"a/b~c": 1, "bad name": "1", "ok": "x\n"}, "base_url": "x",
+            "subject": "", "label": 1}"#;
         let pointers: Vec<_> = faults(body)
             .into_iter()
             .map(|(pointer, _)| pointer)
@@ -170,7 +176,9 @@ mod tests {
                 "/cookies",
                 "/cookies",
                 "/cookies/ok",
-                "/base_url"
+                "/base_url",
+                "/subject",
+                "/label"
             ]
         );
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tee_session_domain::{ActiveSession, SessionId};
 
-use super::as_text;
+use super::sub;
 
 /// The answer to `POST /v1/introspect`. Of a token that opens nothing it says just that.
 #[derive(Serialize)]
@@ -19,9 +19,8 @@ struct Details {
     /// Whole seconds since 1970, as for `iat`: the session lives at least so long.
     exp: i64,
     iat: i64,
-    /// A session has no subject: its id stands for it.
-    #[serde(serialize_with = "as_text")]
-    sub: SessionId,
+    /// The subject, or the session's id if it has none.
+    sub: String,
 }
 
 impl IntrospectedBody {
@@ -37,7 +36,7 @@ impl IntrospectedBody {
                 token_type: "Bearer",
                 exp: active.expires_at.unix_timestamp(),
                 iat: active.session.created_at.unix_timestamp(),
-                sub: id,
+                sub: sub(&active.session, id),
             }),
         }
     }

@@ -16,6 +16,7 @@ use crate::problem::ApiError;
 pub(crate) enum UniqueJson {
     String(String),
     Object(IndexMap<String, UniqueJson>),
+    Null,
     Other,
 }
 
@@ -84,6 +85,6 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<UniqueJson, E> {
-        Ok(UniqueJson::Other)
+        Ok(UniqueJson::Null)
     }
 }

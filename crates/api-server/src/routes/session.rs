@@ -2,18 +2,35 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
 use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
-use tee_session_domain::SessionRepository;
+use tee_session_domain::{EntityTag, SessionRepository};
 
 use super::Sessions;
 use crate::{
     body::{self, SessionBody, TtlBody},
     deadline::Deadline,
+    precondition::{Preconditions, with_etag},
     problem::ApiError,
 };
 
-/// `GET`: the session; it slides.
-pub(super) async fn show(current: CurrentSession) -> HttpResponse {
-    body::ok(&SessionBody::new(&current))
+/// `GET`: the session; it slides, whatever the preconditions say of it.
+pub(super) async fn show(
+    request: HttpRequest,
+    current: CurrentSession,
+) -> Result<HttpResponse, ApiError> {
+    let tag = EntityTag::of(current.token(), &current.session);
+    // In this order (RFC 9110, section 13.2.2).
+    let preconditions = Preconditions::of(request.headers())?;
+    if !preconditions.allows(tag) {
+        return Err(ApiError::PreconditionFailed);
+    }
+    let answer = if preconditions.is_known(tag) {
+        HttpResponse::NotModified()
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .finish()
+    } else {
+        body::ok(&SessionBody::new(current.session_id(), &current))
+    };
+    Ok(with_etag(answer, tag))
 }
 
 /// `DELETE`: logout.

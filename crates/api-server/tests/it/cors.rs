@@ -57,11 +57,16 @@ async fn a_page_of_an_allowed_origin_may_use_the_api_without_cookies() {
     assert_eq!(headers["access-control-allow-origin"], APP);
     let methods = headers["access-control-allow-methods"].to_str().unwrap();
     assert!(methods.contains("DELETE"), "{methods}");
+    assert!(methods.contains("PATCH"), "{methods}");
     assert!(!headers.contains_key("access-control-allow-credentials"));
 
     let token = app.log_in().await;
     let served = get_from(&app, APP, &token).await;
     assert_eq!(served.headers()["access-control-allow-origin"], APP);
+    let exposed = served.headers()["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    assert!(exposed.contains("etag"), "{exposed}");
     let refused = get_from(&app, APP, "x").await;
     assert_eq!(refused.headers()["access-control-allow-origin"], APP);
     assert_problem(refused, 401, "invalid_token").await;
@@ -86,4 +91,28 @@ async fn a_page_of_any_other_origin_may_not(#[case] origin: &str) {
     let token = app.log_in().await;
     let served = get_from(&app, origin, &token).await;
     assert!(!served.headers().contains_key("access-control-allow-origin"));
+}
+
+#[rstest]
+#[case::patch("PATCH", "authorization,content-type,if-match")]
+#[case::get("GET", "authorization,if-none-match")]
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_ask_and_change_on_conditions(
+    #[case] method: &str,
+    #[case] headers: &str,
+) {
+    let app = app_with_an_origin().await;
+    let request = app.request(Method::OPTIONS, "/v1/session");
+    let request = request
+        .header("origin", APP)
+        .header("access-control-request-method", method)
+        .header("access-control-request-headers", headers);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let allowed = response.headers()["access-control-allow-headers"]
+        .to_str()
+        .unwrap();
+    for header in headers.split(',') {
+        assert!(allowed.contains(header), "{allowed}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The embedded store, with something that happens before each look at a session.
+//! The embedded store, with something that happens before each call about a session.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -15,10 +15,11 @@ type Hook = dyn Fn(&SessionToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 pub(crate) struct HookedRepository {
     inner: MemoryRepository,
     hook: Arc<Hook>,
+    is_contended: bool,
 }
 
 impl HookedRepository {
-    /// `hook` is called for each look at a session, and waited for; not for their creation.
+    /// `hook` is called for each call about a session, and waited for; not for their creation.
     pub(crate) fn new<F>(hook: impl Fn(&SessionToken) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -26,6 +27,15 @@ impl HookedRepository {
         Self {
             inner: MemoryRepository::default(),
             hook: Arc::new(move |token| Box::pin(hook(token))),
+            is_contended: false,
+        }
+    }
+
+    /// Somebody else always was faster to change a session.
+    pub(crate) fn contended() -> Self {
+        Self {
+            is_contended: true,
+            ..Self::new(|_| async {})
         }
     }
 }
@@ -65,6 +75,7 @@ impl SessionRepository for HookedRepository {
         &self,
         token: &SessionToken,
     ) -> Result<Option<RevisedSession>, RepositoryError> {
+        (self.hook)(token).await;
         self.inner.fetch_revision(token).await
     }
 
@@ -75,6 +86,10 @@ impl SessionRepository for HookedRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<SwapOutcome, RepositoryError> {
+        (self.hook)(token).await;
+        if self.is_contended {
+            return Ok(SwapOutcome::Changed);
+        }
         self.inner.compare_and_swap(token, seen, session, ttl).await
     }
 
@@ -86,6 +101,10 @@ impl SessionRepository for HookedRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<RelocateOutcome, RepositoryError> {
+        (self.hook)(from).await;
+        if self.is_contended {
+            return Ok(RelocateOutcome::Changed);
+        }
         self.inner.relocate(from, seen, to, session, ttl).await
     }
 

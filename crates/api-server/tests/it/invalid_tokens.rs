@@ -34,7 +34,8 @@ fn unknown() -> String {
 
 async fn request(app: &TestApp, method: Method, path: &str, token: &str) -> Response {
     let request = app.request(method, path).bearer_auth(token);
-    request.send().await.unwrap()
+    let request = request.header("content-type", "application/merge-patch+json");
+    request.body("{}").send().await.unwrap()
 }
 
 async fn get_from(app: &TestApp, forwarded_for: &str, token: &str) -> StatusCode {
@@ -47,6 +48,8 @@ async fn get_from(app: &TestApp, forwarded_for: &str, token: &str) -> StatusCode
 #[case::get(Method::GET, "/v1/session")]
 #[case::ttl(Method::GET, "/v1/session/ttl")]
 #[case::delete(Method::DELETE, "/v1/session")]
+#[case::patch(Method::PATCH, "/v1/session")]
+#[case::rotate(Method::POST, "/v1/session/rotate")]
 #[tokio::test]
 async fn over_the_limit_an_invalid_token_is_429_with_retry_after(
     #[case] method: Method,

@@ -13,7 +13,7 @@ use crate::test_app::{Store, TestApp, valid_body};
 
 const SHORTLY: Duration = Duration::from_secs(5);
 
-async fn app_with_metrics() -> TestApp {
+pub(crate) async fn app_with_metrics() -> TestApp {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     TestApp::builder()
         .with(|settings| settings.metrics_address = Some(free))
@@ -21,7 +21,7 @@ async fn app_with_metrics() -> TestApp {
         .await
 }
 
-async fn scrape(app: &TestApp) -> String {
+pub(crate) async fn scrape(app: &TestApp) -> String {
     let url = format!("http://{}/metrics", app.metrics_address.unwrap());
     let response = app.client.get(url).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

@@ -238,7 +238,7 @@ async fn head_is_answered_as_get_without_a_body() {
         .await
         .unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    let not_allowed = app.request(Method::HEAD, "/v1/sessions");
+    let not_allowed = app.request(Method::HEAD, "/v1/session/rotate");
     let not_allowed = not_allowed.send().await.unwrap();
     assert_eq!(not_allowed.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(not_allowed.headers()["allow"], "POST");

@@ -194,6 +194,22 @@ impl TestApp {
             .unwrap()
     }
 
+    /// A change of a session, yet to be sent.
+    pub(crate) fn patch(&self, token: &str, patch: &Value) -> RequestBuilder {
+        self.request(Method::PATCH, "/v1/session")
+            .bearer_auth(token)
+            .header("content-type", "application/merge-patch+json")
+            .body(patch.to_string())
+    }
+
+    pub(crate) async fn rotate(&self, token: &str) -> Response {
+        self.request(Method::POST, "/v1/session/rotate")
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn get_ttl(&self, token: &str) -> Response {
         self.request(Method::GET, "/v1/session/ttl")
             .bearer_auth(token)
@@ -245,6 +261,11 @@ pub(crate) fn valid_body() -> Value {
         "cookies": {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"},
         "base_url": "https://golf.example/members",
     })
+}
+
+/// The tag of the state that an answer tells of.
+pub(crate) fn etag(response: &Response) -> String {
+    response.headers()["etag"].to_str().unwrap().to_owned()
 }
 
 /// Checks that a response is problem details of this status and code, and gives the body.

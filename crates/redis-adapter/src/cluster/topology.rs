@@ -120,6 +120,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::record::IndexKeys;
 
     fn text(text: &str) -> Reply {
         Reply::Bulk(text.into())
@@ -149,6 +150,10 @@ mod tests {
         assert_eq!(CRC.checksum(b"123456789"), 0x31c3);
         let key = Key::named("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
         assert_eq!(hash_slot(&key), 1_575);
+        let keys = IndexKeys::of(&"member-4711".parse().unwrap());
+        for key in [keys.order, keys.ends, keys.details] {
+            assert_eq!(hash_slot(&key), 739);
+        }
     }
 
     /// As the specification has it.

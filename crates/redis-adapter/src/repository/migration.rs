@@ -41,19 +41,8 @@ pub(super) async fn slide(
     sealed: &Slot,
     ttl: Duration,
 ) -> Result<Option<Session>, RepositoryError> {
-    // Handed over before the next is, so that it is read first.
-    let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
-    let (in_plain, slid) = join(in_plain, commands::slide(via, sealed, ttl)).await;
-    if let Some(session) = slid? {
-        return Ok(Some(session));
-    }
-    let [in_plain] = in_plain?;
-    let Some(plain_value) = in_plain.bulk("GET")? else {
-        return Ok(None);
-    };
-    seal(via, (plain, sealed), plain_value, Some(ttl)).await?;
-    // Moved by this call or by another; or gone, by a logout.
-    commands::slide(via, sealed, ttl).await
+    let slide = || commands::slide(via, sealed, ttl);
+    once_sealed(via, (plain, sealed), Some(ttl), slide).await
 }
 
 /// Reads the session in the state that it is in, once it is sealed.
@@ -62,17 +51,36 @@ pub(super) async fn revise(
     plain: &Slot,
     sealed: &Slot,
 ) -> Result<Option<RevisedSession>, RepositoryError> {
-    let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
-    let (in_plain, revised) = join(in_plain, revision::fetch(via, sealed)).await;
-    if let Some(revised) = revised? {
-        return Ok(Some(revised));
+    let fetch = || revision::fetch(via, sealed);
+    once_sealed(via, (plain, sealed), None, fetch).await
+}
+
+/// What `read` finds in the sealed place, where the session is moved to if it stands in the plain one;
+/// `ttl` is for one without an expiry.
+async fn once_sealed<T, F>(
+    via: &Via,
+    (plain, sealed): (&Slot, &Slot),
+    ttl: Option<Duration>,
+    read: impl Fn() -> F,
+) -> Result<Option<T>, RepositoryError>
+where
+    F: Future<Output = Result<Option<T>, RepositoryError>>,
+{
+    // Anew for each change that an instance set to plain makes meanwhile, until the call's time is
+    // over.
+    loop {
+        // Handed over before the next is, so that it is read first.
+        let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
+        let (in_plain, in_sealed) = join(in_plain, read()).await;
+        if let Some(found) = in_sealed? {
+            return Ok(Some(found));
+        }
+        let [in_plain] = in_plain?;
+        match in_plain.bulk("GET")? {
+            None => return Ok(None),
+            Some(value) => seal(via, (plain, sealed), value, ttl).await?,
+        }
     }
-    let [in_plain] = in_plain?;
-    let Some(plain_value) = in_plain.bulk("GET")? else {
-        return Ok(None);
-    };
-    seal(via, (plain, sealed), plain_value, None).await?;
-    revision::fetch(via, sealed).await
 }
 
 /// Looks at the session wherever it stands, and leaves it there.
@@ -88,7 +96,7 @@ pub(super) async fn peek(
     }
 }
 
-/// Moves the record to the sealed place; `ttl` is for one without an expiry.
+/// Moves the record to the sealed place, unless another call changed, moved or removed it first.
 async fn seal(
     via: &Via,
     (plain, sealed): (&Slot, &Slot),

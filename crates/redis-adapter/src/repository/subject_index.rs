@@ -175,12 +175,11 @@ impl RedisRepository {
         deadline: Instant,
     ) -> Result<bool, RepositoryError> {
         let call = || self.call_until("DEL", deadline);
-        let keys = record_keys(entry);
         let mut was_there = false;
-        for key in &keys {
+        for key in &record_keys(entry) {
             was_there |= self.delete_key(key, call()).await?;
         }
-        if let (Some(id), true) = (entry.id(), keys.len() > 1 && self.may_hold_plain()) {
+        if let (Some(id), true) = (entry.id(), self.may_hold_plain()) {
             self.delete_key(&pointer_key(id), call()).await?;
         }
         Ok(was_there)

@@ -185,6 +185,10 @@ pub(super) async fn enter(
 
 /// Three commands, the last of which changes nothing and is refused by a replica. The entry is looked
 /// at before the revocation: whoever takes it out has marked that first.
+///
+/// An entry whose place is lower than that of the revocation, as one that took an older one's place
+/// has, does not stand though it is there: it may be about to be taken out, after its record was found
+/// missing.
 pub(super) async fn stands(
     via: &Via,
     keys: &IndexKeys,
@@ -200,12 +204,14 @@ pub(super) async fn stands(
         ])
         .await?;
     written.integer("PEXPIRE")?;
-    let is_entered = score.bulk("ZSCORE")?.is_some();
     let revoked = match revoked.any("HGET")? {
         Reply::Null => LastRevocation(0),
         revoked => place(&revoked)?,
     };
-    Ok(is_entered && revoked == last)
+    let score = score.bulk("ZSCORE")?;
+    // As Redis writes it, which may be with an exponent.
+    let own: Option<f64> = score.and_then(|score| str::from_utf8(&score).ok()?.parse().ok());
+    Ok(revoked == last && own.is_some_and(|own| own >= revoked.0 as f64))
 }
 
 pub(super) async fn leave(

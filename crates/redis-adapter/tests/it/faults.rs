@@ -1,11 +1,19 @@
 //! What Redis refuses, and what that means to the caller.
 
-use rstest::rstest;
-use tee_session_domain::{RepositoryError, SessionError, SessionRepository};
-use tee_session_redis_adapter::RedisSettings;
-use tee_session_test_support::RedisProcess;
+use std::time::Duration;
 
-use crate::{base_url, cookies, plain, sessions, sessions_with, settings};
+use rstest::rstest;
+use tee_session_domain::{
+    RepositoryError, SessionError, SessionId, SessionPatch, SessionRepository,
+};
+use tee_session_redis_adapter::RedisSettings;
+use tee_session_test_support::{RedisProcess, eventually};
+
+use crate::{
+    base_url, cookies,
+    modes::{keys, listed, login_of, of_subject},
+    plain, sessions, sessions_with, settings,
+};
 
 #[tokio::test]
 async fn out_of_memory_is_full_for_new_sessions_only() {
@@ -106,6 +114,19 @@ const MINIMAL_ACL: [&str; 10] = [
     "+select",
 ];
 
+/// Those that subjects take besides; where records are plain, also `~session-id:*`.
+const SUBJECTS_ACL: [&str; 9] = [
+    "~subject:*",
+    "+eval",
+    "+zadd",
+    "+zrem",
+    "+zscore",
+    "+zrange",
+    "+hset",
+    "+hget",
+    "+hdel",
+];
+
 /// Adds the user `tee` with the password `s3cret` and the minimal permissions.
 pub(crate) async fn add_minimal_user(redis: &RedisProcess) {
     let user = "ACL SETUSER tee on >s3cret resetkeys -@all";
@@ -130,8 +151,19 @@ async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other
     for settings in [settings(&url), plain(&url)] {
         assert_serves_every_operation(&settings).await;
     }
-    // While a fleet moves to sealed records it takes one more.
+    // To change and to rotate sessions, and while a fleet moves to sealed records, it takes one more.
+    let strict = sessions_with(&settings(&url)).await;
+    let created = strict.store(cookies(), base_url()).await.unwrap();
+    assert!(strict.rotate(&created.token).await.is_err());
     redis.command(&["ACL", "SETUSER", "tee", "+eval"]).await;
+    for settings in [settings(&url), plain(&url)] {
+        let sessions = sessions_with(&settings).await;
+        let created = sessions.store(cookies(), base_url()).await.unwrap();
+        let patch = SessionPatch::default().set_cookie("a", "1");
+        let updated = sessions.update(&created.token, &patch, |_| true).await;
+        updated.unwrap();
+        sessions.rotate(&created.token).await.unwrap();
+    }
     let moved = sessions_with(&plain(&url)).await;
     let moved = moved.store(cookies(), base_url()).await.unwrap();
     let accepting = sessions_with(&settings(&url).accepting_plain().unwrap()).await;
@@ -143,8 +175,49 @@ async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other
     assert!(allowed("session:x").await);
     assert!(!allowed("another:x").await);
     let readme = include_str!("../../README.md");
-    assert!(
-        readme.contains(&MINIMAL_ACL.join(" ")),
-        "the README names these permissions"
-    );
+    for permissions in [MINIMAL_ACL.join(" "), SUBJECTS_ACL.join(" ")] {
+        assert!(
+            readme.contains(&permissions),
+            "the README names {permissions}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn subjects_take_some_permissions_more() {
+    let redis = RedisProcess::start().await;
+    add_minimal_user(&redis).await;
+    let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
+    let unavailable = sessions(&url).await.store_login(login_of("member")).await;
+    assert!(matches!(
+        unavailable,
+        Err(SessionError::Repository(
+            RepositoryError::Unavailable { .. }
+        ))
+    ));
+    let permit = ["ACL", "SETUSER", "tee"];
+    redis.command(&[&permit[..], &SUBJECTS_ACL].concat()).await;
+    for (settings, more) in [(settings(&url), None), (plain(&url), Some("~session-id:*"))] {
+        if let Some(more) = more {
+            redis.command(&[&permit[..], &[more]].concat()).await;
+        }
+        let (sessions, subject) = (sessions_with(&settings).await, "member".parse().unwrap());
+        let one = of_subject(&sessions, "member").await;
+        let other = of_subject(&sessions, "member").await;
+        let rotated = sessions.rotate(&one.token).await.unwrap();
+        sessions.get(&rotated.token).await.unwrap();
+        assert_eq!(listed(&sessions, "member", 10).await.len(), 2);
+        assert!(sessions.revoke(SessionId::of(&other.token)).await.unwrap());
+        assert_eq!(sessions.revoke_all(&subject).await.unwrap(), 1);
+        // What nobody waits for.
+        let last = of_subject(&sessions, "member").await;
+        assert!(sessions.delete(&last.token).await.unwrap());
+        eventually(Duration::from_secs(5), async || {
+            keys(&redis)
+                .await
+                .iter()
+                .all(|key| key.ends_with(":details"))
+        })
+        .await;
+    }
 }

@@ -14,13 +14,17 @@ mod fleets;
 mod history;
 mod lifecycle;
 mod migration;
+mod modes;
 mod network_faults;
 mod plain_records;
 mod python;
+mod rotation;
 mod sealed_records;
 mod sentinel;
 mod session_manager;
+mod subjects;
 mod tls;
+mod updates;
 
 use std::time::Duration;
 

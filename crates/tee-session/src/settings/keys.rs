@@ -94,6 +94,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("near_cache_max_entries", "100000", "N", "Most sessions in the near cache"),
     Key::new("near_cache_max_bytes", "67108864", "BYTES", "Most memory that they take"),
     Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
+    Key::new("max_sessions_per_subject", "0", "N", "Most live sessions of one subject; 0: any number"),
+    Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "When a subject with so many logs in: evict_oldest ends its oldest session, refuse answers 409"),
     Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
     Key::new("max_in_flight", "4096", "N", "Most requests in flight at once; more are answered 503 at once"),
     Key::new("invalid_token_limit", "100", "N", "Invalid tokens a second from one address that are answered 401; more are 429; 0: no limit"),
@@ -106,5 +108,5 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
     Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
     Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
-    Key::new("service_clients", "", "JSON", "Who may create, introspect and revoke sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
+    Key::new("service_clients", "", "JSON", "Who may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
 ];

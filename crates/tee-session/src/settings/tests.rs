@@ -55,6 +55,31 @@ fn a_flag_wins_over_the_file() {
     assert_eq!(settings.api.workers, 3);
 }
 
+#[rstest]
+#[case::none_by_default("", None)]
+#[case::zero("max_sessions_per_subject = 0", None)]
+#[case::zero_with_an_action(
+    "max_sessions_per_subject = 0\nmax_sessions_per_subject_action = \"refuse\"",
+    None
+)]
+#[case::oldest("max_sessions_per_subject = 1", Some((1, WhenReached::EvictOldest)))]
+#[case::oldest_by_name(
+    "max_sessions_per_subject = 2\nmax_sessions_per_subject_action = \"evict_oldest\"",
+    Some((2, WhenReached::EvictOldest))
+)]
+#[case::refuse(
+    "max_sessions_per_subject = 1000\nmax_sessions_per_subject_action = \"refuse\"",
+    Some((1_000, WhenReached::Refuse))
+)]
+fn a_subject_may_have_so_many_sessions(
+    #[case] file: &str,
+    #[case] expected: Option<(usize, WhenReached)>,
+) {
+    let limit = read(Some(file), &[]).unwrap().api.policy.subject_limit();
+    let limit = limit.map(|limit| (limit.max.get(), limit.when_reached));
+    assert_eq!(limit, expected);
+}
+
 #[test]
 fn a_list_is_an_array_in_the_file_and_commas_elsewhere() {
     let in_file = read(
@@ -139,6 +164,14 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
 #[case::switch("readiness_requires_store = \"maybe\"", "must be true or false")]
 #[case::level("log_level = \"LOUD\"", "must be ERROR, WARN, INFO, DEBUG or TRACE")]
 #[case::format("log_format = \"xml\"", "the log format must be json or text")]
+#[case::too_many_sessions_per_subject(
+    "max_sessions_per_subject = 1001",
+    "must be a whole number from 0 to 1000"
+)]
+#[case::action_alone(
+    "max_sessions_per_subject_action = \"evict\"",
+    "must be evict_oldest or refuse"
+)]
 #[case::storage(
     "storage_format = \"open\"",
     "the storage format must be sealed or plain"

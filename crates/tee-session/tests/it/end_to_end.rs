@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::service;
@@ -62,6 +63,74 @@ async fn serves_through_an_outage_and_stops_cleanly() {
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
     assert_eq!(service.events("Shutting down").len(), 1);
     assert_eq!(redis.client_count().await, 0);
+}
+
+#[tokio::test]
+async fn a_login_is_changed_rotated_listed_and_ended_with_all_of_its_subject() {
+    let redis = RedisProcess::start().await;
+    let flags = [
+        "--redis-url",
+        &redis.url(),
+        "--max-sessions-per-subject",
+        "2",
+        "--max-sessions-per-subject-action",
+        "refuse",
+    ];
+    let service = service::start(&flags).await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    let login = json!({
+        "cookies": {"SESSIONID": "a1b2c3"},
+        "base_url": "https://golf.example",
+        "subject": "member-4711",
+    });
+    let log_in = async || {
+        let request = service.request(Method::POST, "/v1/sessions").json(&login);
+        request.send().await.unwrap()
+    };
+    let created: Value = log_in().await.json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let change = service
+        .request(Method::PATCH, "/v1/session")
+        .bearer_auth(token)
+        .header("content-type", "application/merge-patch+json")
+        .body(r#"{"cookies": {"SESSIONID": "d4e5f6"}}"#);
+    let changed: Value = change.send().await.unwrap().json().await.unwrap();
+    assert_eq!(changed["cookies"]["SESSIONID"], "d4e5f6");
+
+    let rotate = service.request(Method::POST, "/v1/session/rotate");
+    let rotated = rotate.bearer_auth(token).send().await.unwrap();
+    let rotated: Value = rotated.json().await.unwrap();
+    let status = service.status(Method::GET, "/v1/session", token).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let token = rotated["access_token"].as_str().unwrap();
+    let status = service.status(Method::GET, "/v1/session", token).await;
+    assert_eq!(status, StatusCode::OK);
+
+    assert_eq!(log_in().await.status(), StatusCode::CREATED);
+    assert_eq!(log_in().await.status(), StatusCode::CONFLICT);
+    let list = service.json("/v1/sessions?subject=member-4711").await;
+    let ids = list["sessions"].as_array().unwrap().iter();
+    let ids: Vec<_> = ids.map(|session| &session["session_id"]).collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], &rotated["session_id"]);
+    let end = service.request(Method::DELETE, "/v1/sessions?subject=member-4711");
+    let ended: Value = end.send().await.unwrap().json().await.unwrap();
+    assert_eq!(ended, json!({"revoked": 2}));
+    let status = service.status(Method::GET, "/v1/session", token).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+
+    for (message, field) in [
+        ("Session updated", "token_prefix"),
+        ("Session rotated", "new_token_prefix"),
+        ("Sessions of a subject revoked", "revoked"),
+    ] {
+        eventually(Duration::from_secs(2), async || {
+            !service.events(message).is_empty()
+        })
+        .await;
+        let event = &service.events(message)[0];
+        assert!(!event[field].is_null(), "{event}");
+    }
 }
 
 #[tokio::test]

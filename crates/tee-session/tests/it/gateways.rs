@@ -138,6 +138,34 @@ async fn what_a_client_sends_under_the_names_of_the_session_does_not_reach_the_a
     assert_eq!(values(&seen, "x-session-subject"), [""; 0]);
 }
 
+/// With a subject of every character that one may have, among them those that some apps and gateways
+/// take for something else.
+#[rstest]
+#[tokio::test]
+async fn the_app_sees_whose_session_it_is(
+    #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
+) {
+    let setting = Setting::start(gateway, &[]).await;
+    let subject: String = (b'!'..=b'~').map(char::from).collect();
+    let login = json!({
+        "cookies": {"SESSIONID": "a1b2c3"},
+        "base_url": "https://golf.example",
+        "subject": subject,
+        "label": "telephone",
+    });
+    let created = setting
+        .service
+        .request(Method::POST, "/v1/sessions")
+        .json(&login);
+    let created: Value = created.send().await.unwrap().json().await.unwrap();
+    let request = setting.get(created["access_token"].as_str().unwrap());
+    let seen = seen(request.header("X-Session-Subject", "forged")).await;
+    assert_eq!(values(&seen, "x-session-subject"), [subject]);
+    let id = created["session_id"].as_str().unwrap();
+    assert_eq!(values(&seen, "x-session-id"), [id]);
+    assert!(!seen.to_string().contains("telephone"), "{seen}");
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_401_keeps_its_challenge_and_the_app_is_not_asked(

@@ -53,6 +53,7 @@ fn is_ours(name: &str) -> bool {
 
 #[rstest]
 #[case("tee-session-domain", &[])]
+#[case("tee-session-client", &["domain"])]
 #[case("tee-session-memory-adapter", &["domain"])]
 #[case("tee-session-redis-adapter", &["domain"])]
 #[case("tee-session-near-cache", &["domain"])]
@@ -75,6 +76,7 @@ fn each_package_depends_on_the_layers_below_it_only(
 
 #[rstest]
 #[case("tee-session-domain", &["actix-web", "fred", "tokio", "serde_json", "hyper"])]
+#[case("tee-session-client", &["actix-web", "fred", "testcontainers"])]
 #[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]
 #[case("tee-session-redis-adapter", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-near-cache", &["actix-web", "fred", "hyper", "testcontainers"])]

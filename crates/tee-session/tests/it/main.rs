@@ -20,5 +20,6 @@ mod near_cache;
 mod oauth_clients;
 mod promtool;
 mod python_packages;
+mod rust_client;
 mod secrets;
 mod service;

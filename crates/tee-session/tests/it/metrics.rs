@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use tee_session_test_support::{RedisProcess, eventually};
 use tempfile::TempDir;
 
@@ -101,6 +102,50 @@ async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
         &["check", "metrics"],
         File::open(file).unwrap(),
     );
+}
+
+#[tokio::test]
+async fn what_befalls_sessions_is_counted() {
+    let redis = RedisProcess::start().await;
+    let url = redis.url();
+    let flags = ["--redis-url", &url, "--metrics-port", "0"];
+    let one = ["--max-sessions-per-subject", "1"];
+    let service = service::start(&[flags.as_slice(), &one].concat()).await;
+    service.until_ready(WITHIN).await;
+    let log_in = async || {
+        let request = service.request(Method::POST, "/v1/sessions").json(&json!({
+            "cookies": {"SESSIONID": "a1b2c3"},
+            "base_url": "https://golf.example",
+            "subject": "member-4711",
+        }));
+        let created: Value = request.send().await.unwrap().json().await.unwrap();
+        created["access_token"].as_str().unwrap().to_owned()
+    };
+    log_in().await;
+    let second = log_in().await;
+    let rotated = service.status(Method::POST, "/v1/session/rotate", &second);
+    assert_eq!(rotated.await, StatusCode::OK);
+    let all = service.request(Method::DELETE, "/v1/sessions?subject=member-4711");
+    assert_eq!(all.send().await.unwrap().status(), StatusCode::OK);
+    let third = log_in().await;
+    service.status(Method::DELETE, "/v1/session", &third).await;
+
+    let scraped = scrape(&service).await;
+    assert_eq!(value(&scraped, "tee_session_sessions_created_total"), 3.0);
+    assert_eq!(value(&scraped, "tee_session_sessions_rotated_total"), 1.0);
+    for (reason, sessions) in [
+        ("evicted", 1),
+        ("revoked", 1),
+        ("deleted", 1),
+        ("expired", 0),
+    ] {
+        let line = format!(r#"tee_session_sessions_ended_total{{reason="{reason}"}} {sessions}"#);
+        assert!(
+            scraped.lines().any(|of| of == line),
+            "no {line} in {scraped}"
+        );
+    }
+    assert!(!scraped.contains("member-4711"), "{scraped}");
 }
 
 #[tokio::test]

@@ -87,8 +87,10 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
         "s3cret-in-query",
     ];
     secrets.extend(odd.map(Into::into));
+    secrets.extend(manage_them(&service, &tokens).await);
     redis.kill().await;
     use_them(&service, &tokens).await;
+    manage_them(&service, &tokens).await;
     redis.start_again().await;
     service.until_ready(RECOVERED_WITHIN).await;
     use_them(&service, &tokens).await;
@@ -140,6 +142,66 @@ async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
         !output.contains("ERROR") && !output.contains("s3cret"),
         "{output}"
     );
+}
+
+/// Changes, rotations, and what is asked about subjects, right and wrong. Tells what is secret of it:
+/// subjects and labels name people.
+async fn manage_them(service: &Service, tokens: &[String]) -> Vec<String> {
+    let mut secrets: Vec<_> = [
+        "s3cret-subject",
+        "s3cret-label",
+        "s3cret-value",
+        "s3cret-tag",
+    ]
+    .map(str::to_owned)
+    .into();
+    let login = serde_json::json!({
+        "cookies": {"a": "s3cret-value"},
+        "base_url": "https://golf.example",
+        "subject": "s3cret-subject",
+        "label": "s3cret-label",
+    });
+    let mut logins = Vec::new();
+    for login in [&login, &serde_json::json!({"subject": "s3cret-subject\n"})] {
+        let request = service.request(Method::POST, "/v1/sessions").json(login);
+        let body = request.send().await.unwrap().text().await.unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        logins.extend(body["access_token"].as_str().map(str::to_owned));
+    }
+    for token in logins.iter().chain(tokens) {
+        for patch in [
+            r#"{"cookies": {"s3cret-value": "s3cret-value"}}"#,
+            r#"{"cookies": {"s3cret-value": "s3cret-value\n"}}"#,
+            r#"{"subject": "s3cret-subject"}"#,
+        ] {
+            let request = service.request(Method::PATCH, "/v1/session");
+            let request = request.bearer_auth(token).body(patch);
+            let request = request.header("content-type", "application/merge-patch+json");
+            request.send().await.unwrap();
+            let request = service.request(Method::PATCH, "/v1/session");
+            let request = request.bearer_auth(token).header("if-match", "s3cret-tag");
+            request.send().await.unwrap();
+        }
+    }
+    for token in &logins {
+        let request = service.request(Method::POST, "/v1/session/rotate");
+        let rotated = request.bearer_auth(token).send().await.unwrap();
+        let body: serde_json::Value = rotated.json().await.unwrap();
+        secrets.extend(body["access_token"].as_str().map(str::to_owned));
+    }
+    for query in [
+        "subject=s3cret-subject",
+        "subject=s3cret-subject&x=s3cret-value",
+    ] {
+        for method in [Method::GET, Method::DELETE] {
+            let path = format!("/v1/sessions?{query}");
+            service.request(method, &path).send().await.unwrap();
+        }
+    }
+    let path = "/v1/sessions/s3cret-value?subject=s3cret-subject";
+    service.request(Method::DELETE, path).send().await.unwrap();
+    secrets.extend(logins);
+    secrets
 }
 
 async fn use_them(service: &Service, tokens: &[String]) {

@@ -1,0 +1,196 @@
+//! The body of `PATCH /v1/session`: a JSON Merge Patch (RFC 7396).
+
+use tee_session_auth_middleware::InvalidMember;
+use tee_session_domain::{AllowedHosts, Cookies, SessionPatch};
+
+use super::{
+    session_members::{MAX_ERRORS, cookie_pointer, fault, faults_of, no_object, parse_base_url},
+    unique_json::UniqueJson,
+};
+use crate::problem::ApiError;
+
+/// Parses and validates a whole body; every fault that can be seen without the session is told at
+/// once. What is no object would stand for a whole new session, and is none.
+pub(crate) fn parse_patch(
+    body: &[u8],
+    allowed_hosts: &AllowedHosts,
+) -> Result<SessionPatch, ApiError> {
+    let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
+        return Err(no_object());
+    };
+    let (cookies, base_url) = (
+        members.shift_remove("cookies"),
+        members.shift_remove("base_url"),
+    );
+    if !members.is_empty() {
+        let detail = "Only cookies and base_url can be changed";
+        return Err(ApiError::InvalidRequest(detail.to_owned()));
+    }
+    let base_url = base_url
+        .map(|value| parse_base_url(value, allowed_hosts))
+        .transpose();
+    let patch = cookies.map_or_else(|| Ok(SessionPatch::default()), patch_of_cookies);
+    match (patch, base_url) {
+        (Ok(patch), Ok(None)) => Ok(patch),
+        (Ok(patch), Ok(Some(base_url))) => Ok(patch.set_base_url(base_url)),
+        (patch, base_url) => {
+            let mut errors = patch.err().unwrap_or_default();
+            errors.truncate(MAX_ERRORS);
+            errors.extend(base_url.err());
+            Err(ApiError::InvalidSession(errors))
+        }
+    }
+}
+
+/// Any name can be removed: a session of others' may hold cookies that ours may not.
+fn patch_of_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember>> {
+    let UniqueJson::Object(members) = value else {
+        return Err(vec![fault(
+            "/cookies",
+            "must be an object of strings and nulls",
+        )]);
+    };
+    let mut patch = SessionPatch::default();
+    let mut values = Vec::new();
+    let mut errors = Vec::new();
+    for (name, value) in members {
+        match value {
+            UniqueJson::String(text) => values.push((name, text)),
+            UniqueJson::Null => patch = patch.remove_cookie(name),
+            UniqueJson::Object(_) | UniqueJson::Other => {
+                errors.push(fault(cookie_pointer(&name), "must be a string or null"));
+            }
+        }
+    }
+    if !values.is_empty() {
+        // Whatever rule the new ones break by themselves, all together would break as well.
+        match Cookies::new(values) {
+            Ok(cookies) => {
+                for (name, value) in cookies.iter() {
+                    patch = patch.set_cookie(name, value);
+                }
+            }
+            Err(error) => errors.extend(faults_of(error)),
+        }
+    }
+    if errors.is_empty() {
+        Ok(patch)
+    } else {
+        Err(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use tee_session_domain::{BaseUrl, Login, Session};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    fn parse(body: &[u8]) -> Result<SessionPatch, ApiError> {
+        parse_patch(body, &"golf.example".parse().unwrap())
+    }
+
+    fn session() -> Session {
+        let cookies = [("a", "1"), ("b", "2")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let cookies = Cookies::new(cookies).unwrap();
+        let login = Login::new(cookies, BaseUrl::new("https://golf.example").unwrap());
+        Session::new(login, OffsetDateTime::UNIX_EPOCH, None)
+    }
+
+    fn faults(body: &str) -> Vec<String> {
+        match parse(body.as_bytes()) {
+            Err(ApiError::InvalidSession(errors)) => {
+                errors.into_iter().map(|error| error.pointer).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// After RFC 7396, appendix A, as far as it is about objects of strings.
+    #[rstest]
+    #[case::nothing("{}", &[("a", "1"), ("b", "2")])]
+    #[case::no_cookie(r#"{"cookies": {}}"#, &[("a", "1"), ("b", "2")])]
+    #[case::another_value(r#"{"cookies": {"a": "3"}}"#, &[("a", "3"), ("b", "2")])]
+    #[case::one_more(r#"{"cookies": {"c": "3"}}"#, &[("a", "1"), ("b", "2"), ("c", "3")])]
+    #[case::one_less(r#"{"cookies": {"a": null}}"#, &[("b", "2")])]
+    #[case::exchanged(r#"{"cookies": {"a": null, "c": "3", "b": null}}"#, &[("c", "3")])]
+    #[case::none_to_remove(r#"{"cookies": {"no such cookie": null}}"#, &[("a", "1"), ("b", "2")])]
+    fn a_patch_sets_and_removes_cookies(#[case] body: &str, #[case] expected: &[(&str, &str)]) {
+        let patched = parse(body.as_bytes()).unwrap().apply(&session()).unwrap();
+        assert_eq!(patched.cookies.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(patched.base_url, session().base_url);
+    }
+
+    #[test]
+    fn a_patch_sets_the_base_url_and_keeps_the_cookies() {
+        let body = br#"{"base_url": "https://golf.example/members"}"#;
+        let patched = parse(body).unwrap().apply(&session()).unwrap();
+        assert_eq!(patched.base_url.as_str(), "https://golf.example/members");
+        assert_eq!(patched.cookies, session().cookies);
+    }
+
+    #[rstest]
+    #[case::list("[]", &[""])]
+    #[case::null("null", &[""])]
+    #[case::cookies_null(r#"{"cookies": null}"#, &["/cookies"])]
+    #[case::cookies_list(r#"{"cookies": []}"#, &["/cookies"])]
+    #[case::cookie_number(r#"{"cookies": {"a": 1}}"#, &["/cookies/a"])]
+    #[case::cookie_object(r#"{"cookies": {"a": {"b": null}}}"#, &["/cookies/a"])]
+    #[case::value_with_line_feed(r#"{"cookies": {"a": "\n"}}"#, &["/cookies/a"])]
+    #[case::name_with_space(r#"{"cookies": {"a b": "1"}}"#, &["/cookies"])]
+    #[case::base_url_null(r#"{"base_url": null}"#, &["/base_url"])]
+    #[case::base_url_number(r#"{"base_url": 1}"#, &["/base_url"])]
+    #[case::base_url_relative(r#"{"base_url": "/x"}"#, &["/base_url"])]
+    #[case::host_not_allowed(r#"{"base_url": "https://evil.example"}"#, &["/base_url"])]
+    #[case::all_at_once(
+        r#"{"cookies": {"a": 1, "b": "\n", "c": "1"}, "base_url": null}"#,
+        &["/cookies/a", "/cookies/b", "/base_url"]
+    )]
+    fn what_leads_to_no_session_is_pointed_at(#[case] body: &str, #[case] pointers: &[&str]) {
+        assert_eq!(faults(body), pointers);
+    }
+
+    #[test]
+    fn more_cookies_than_a_session_holds_are_refused() {
+        let cookies: Vec<_> = (0..51).map(|n| format!("\"c{n}\": \"1\"")).collect();
+        let body = format!(r#"{{"cookies": {{{}}}}}"#, cookies.join(","));
+        assert_eq!(faults(&body), ["/cookies"]);
+    }
+
+    #[test]
+    fn the_number_of_faults_told_is_bounded() {
+        let cookies: Vec<_> = (0..5_000).map(|n| format!("\"c{n}\": 1")).collect();
+        let body = format!(r#"{{"cookies": {{{}}}, "base_url": 1}}"#, cookies.join(","));
+        assert_eq!(faults(&body).len(), MAX_ERRORS + 1);
+    }
+
+    #[rstest]
+    #[case::empty("")]
+    #[case::member_twice(r#"{"base_url": "x", "base_url": "x"}"#)]
+    #[case::cookie_twice(r#"{"cookies": {"a": "1", "a": null}}"#)]
+    #[case::subject(r#"{"subject": "member-4711"}"#)]
+    #[case::label(r#"{"label": null}"#)]
+    #[case::created_at(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
+    fn what_is_malformed_is_an_invalid_request(#[case] body: &str) {
+        let error = parse(body.as_bytes()).unwrap_err();
+        assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_leads_to_a_session_or_an_error_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cookies in r#"[{}\[\]":,a-z0-9\\. -]{0,60}"#,
+        ) {
+            let body = format!(r#"{{"cookies": {{"a": null, {cookies}}}}}"#);
+            for body in [&bytes, body.as_bytes()] {
+                if let Ok(patch) = parse(body) {
+                    let _ = patch.apply(&session());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Changing a session (JSON Merge Patch, RFC 7396).
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::{Map, Value, json};
+use tee_session_domain::SessionToken;
+use tee_session_test_support::RedisProcess;
+use tokio::time::sleep;
+
+use crate::{
+    hooked_repository::HookedRepository,
+    test_app::{Store, TestApp, assert_problem, etag, valid_body},
+};
+
+async fn patched(app: &TestApp, token: &str, patch: Value) -> Value {
+    let response = app.patch(token, &patch).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.unwrap()
+}
+
+async fn shown(app: &TestApp, token: &str) -> Value {
+    app.get_session(token).await.json().await.unwrap()
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_the_answer_is_the_new_session(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    let token = app.log_in().await;
+    let before = app.get_session(&token).await;
+    let tag_before = etag(&before);
+    let before: Value = before.json().await.unwrap();
+
+    let patch = json!({
+        "cookies": {"SESSIONID": "d4e5f6", "lang": null, "new": "ü; ⛳"},
+        "base_url": "https://tennis.example/",
+    });
+    let response = app.patch(&token, &patch).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let tag = etag(&response);
+    assert_ne!(tag, tag_before);
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(
+        answer["cookies"],
+        json!({"SESSIONID": "d4e5f6", "new": "ü; ⛳"})
+    );
+    assert_eq!(answer["base_url"], "https://tennis.example/");
+    for kept in ["session_id", "created_at"] {
+        assert_eq!(answer[kept], before[kept]);
+    }
+
+    let after = app.get_session(&token).await;
+    assert_eq!(etag(&after), tag);
+    let mut after: Value = after.json().await.unwrap();
+    after["expires_at"] = answer["expires_at"].clone();
+    assert_eq!(after, answer);
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn a_patch_of_nothing_changes_nothing_and_slides(#[case] store: Store) {
+    let app = TestApp::builder().policy(2, None).spawn(store).await;
+    let token = app.log_in().await;
+    let tag = etag(&app.get_session(&token).await);
+    for patch in [
+        json!({}),
+        json!({"cookies": {}}),
+        json!({"cookies": {"none": null}}),
+    ] {
+        sleep(Duration::from_millis(1_200)).await;
+        let response = app.patch(&token, &patch).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{patch}");
+        assert_eq!(etag(&response), tag);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["cookies"], valid_body()["cookies"]);
+    }
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn it_does_not_outlive_its_absolute_lifetime(#[case] store: Store) {
+    let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
+    let token = app.log_in().await;
+    let before = shown(&app, &token).await;
+    let after = patched(&app, &token, json!({"cookies": {"a": "1"}})).await;
+    assert_eq!(after["expires_at"], before["expires_at"]);
+    sleep(Duration::from_millis(2_100)).await;
+    let response = app.patch(&token, &json!({})).send().await.unwrap();
+    assert_problem(response, 401, "invalid_token").await;
+}
+
+#[tokio::test]
+async fn cookies_keep_their_order_and_new_ones_come_last() {
+    let app = TestApp::spawn(Store::Redis).await;
+    let token = app.log_in().await;
+    for patch in [
+        r#"{"cookies": {"z": "1", "a": "2"}}"#,
+        r#"{"cookies": {"m": "3", "z": "4", "lang": null}}"#,
+    ] {
+        let request = app.patch(&token, &json!({})).body(patch);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+    }
+    let text = app.get_session(&token).await.text().await.unwrap();
+    let expected = r#""cookies":{"SESSIONID":"a1b2c3","z":"4","a":"2","m":"3"}"#;
+    assert!(text.contains(expected), "{text}");
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn of_many_changes_at_once_none_is_lost(#[case] store: Store) {
+    const CLIENTS: usize = 20;
+    let app = TestApp::spawn(store).await;
+    let token = app.log_in().await;
+    let changes = (0..CLIENTS).map(async |n| {
+        let patch = json!({"cookies": {format!("c{n}"): n.to_string()}});
+        app.patch(&token, &patch).send().await.unwrap().status()
+    });
+    for status in join_all(changes).await {
+        assert_eq!(status, StatusCode::OK);
+    }
+    let session = shown(&app, &token).await;
+    for n in 0..CLIENTS {
+        assert_eq!(session["cookies"][format!("c{n}")], n.to_string());
+    }
+    assert_eq!(session["cookies"]["SESSIONID"], "a1b2c3");
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn a_change_that_races_a_logout_does_not_bring_the_session_back(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    for _ in 0..10 {
+        let token = app.log_in().await;
+        let patch = json!({"cookies": {"a": "1"}});
+        let changes = join_all((0..5).map(|_| app.patch(&token, &patch).send()));
+        let (changes, logout) = tokio::join!(changes, app.log_out(&token));
+        assert_eq!(logout.status(), StatusCode::NO_CONTENT);
+        for change in changes {
+            assert!([200, 401].contains(&change.unwrap().status().as_u16()));
+        }
+        assert_problem(app.get_session(&token).await, 401, "invalid_token").await;
+    }
+}
+
+#[rstest]
+#[case::list(json!([]), &[""])]
+#[case::null(json!(null), &[""])]
+#[case::text(json!("s3cret"), &[""])]
+#[case::cookies_null(json!({"cookies": null}), &["/cookies"])]
+#[case::cookies_list(json!({"cookies": ["s3cret"]}), &["/cookies"])]
+#[case::cookies_text(json!({"cookies": "a=s3cret"}), &["/cookies"])]
+#[case::cookie_number(json!({"cookies": {"a/b": 1}}), &["/cookies/a~1b"])]
+#[case::cookie_bool(json!({"cookies": {"a": false}}), &["/cookies/a"])]
+#[case::cookie_object(json!({"cookies": {"a": {"s3cret": null}}}), &["/cookies/a"])]
+#[case::name_with_space(json!({"cookies": {"s3cret name": "1"}}), &["/cookies"])]
+#[case::name_empty(json!({"cookies": {"": "s3cret"}}), &["/cookies"])]
+#[case::name_too_long(json!({"cookies": {"n".repeat(257): "1"}}), &["/cookies"])]
+#[case::value_with_line_feed(json!({"cookies": {"a": "s3cret\n"}}), &["/cookies/a"])]
+#[case::value_too_long(json!({"cookies": {"a": "v".repeat(4_097)}}), &["/cookies/a"])]
+#[case::base_url_null(json!({"base_url": null}), &["/base_url"])]
+#[case::base_url_number(json!({"base_url": 1}), &["/base_url"])]
+#[case::base_url_relative(json!({"base_url": "/s3cret"}), &["/base_url"])]
+#[case::base_url_of_another_host(json!({"base_url": "https://s3cret.example"}), &["/base_url"])]
+#[case::all_at_once(json!({"cookies": {"a": 1, "b": "\n"}, "base_url": null}), &["/cookies/a", "/cookies/b", "/base_url"])]
+#[case::no_cookie_left(json!({"cookies": {"SESSIONID": null, "lang": null}}), &["/cookies"])]
+#[case::too_many(json!({"cookies": (0..49).map(|n| (format!("c{n}"), "1".into())).collect::<Map<_, _>>()}), &["/cookies"])]
+#[case::too_large(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_080)}}), &["/cookies"])]
+#[tokio::test]
+async fn what_leads_to_no_valid_session_is_422_with_pointers_and_changes_nothing(
+    #[case] patch: Value,
+    #[case] pointers: &[&str],
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    let app = TestApp::builder()
+        .with(|settings| settings.allowed_base_hosts = "golf.example".parse().unwrap())
+        .spawn(store)
+        .await;
+    let token = app.log_in().await;
+    let tag = etag(&app.get_session(&token).await);
+    let response = app.patch(&token, &patch).send().await.unwrap();
+    let problem = assert_problem(response, 422, "invalid_session").await;
+    assert!(!problem.to_string().contains("s3cret"), "{problem}");
+    let errors = problem["errors"].as_array().unwrap().iter();
+    let told: Vec<_> = errors
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, pointers);
+    assert_eq!(etag(&app.get_session(&token).await), tag);
+}
+
+#[rstest]
+#[case::empty("")]
+#[case::half(r#"{"cookies": {"a": "s3cret""#)]
+#[case::member_twice(r#"{"cookies": {"a": "s3cret"}, "cookies": {"a": null}}"#)]
+#[case::cookie_twice(r#"{"cookies": {"a": "s3cret", "a": null}}"#)]
+#[case::unknown_member(r#"{"s3cret": 1}"#)]
+#[case::unknown_null(r#"{"s3cret": null}"#)]
+#[case::subject(r#"{"subject": "s3cret"}"#)]
+#[case::label(r#"{"label": "s3cret"}"#)]
+#[case::created_at(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
+#[case::json_patch(r#"[{"op": "remove", "path": "/cookies/s3cret"}"#)]
+#[tokio::test]
+async fn a_malformed_patch_is_400_and_not_echoed(#[case] body: &'static str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.patch(&token, &json!({})).body(body);
+    let response = request.send().await.unwrap();
+    assert!(!response.headers().contains_key("www-authenticate"));
+    let problem = assert_problem(response, 400, "invalid_request").await;
+    assert!(!problem.to_string().contains("s3cret"), "{problem}");
+}
+
+#[rstest]
+#[case::nothing(None)]
+#[case::json(Some("application/json"))]
+#[case::json_patch(Some("application/json-patch+json"))]
+#[case::other_charset(Some("application/merge-patch+json; charset=utf-16"))]
+#[case::no_media_type(Some("merge-patch"))]
+#[tokio::test]
+async fn a_patch_of_another_type_is_415_and_told_which_is_taken(
+    #[case] content_type: Option<&str>,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let mut request = app.request(Method::PATCH, "/v1/session").bearer_auth(token);
+    if let Some(content_type) = content_type {
+        request = request.header("content-type", content_type);
+    }
+    let response = request.body("{}").send().await.unwrap();
+    let taken = response.headers()["accept-patch"].clone();
+    assert_eq!(taken, "application/merge-patch+json");
+    assert_problem(response, 415, "unsupported_media_type").await;
+}
+
+#[tokio::test]
+async fn a_compressed_patch_is_415_and_one_with_its_charset_is_taken() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.patch(&token, &json!({}));
+    let compressed = request.header("content-encoding", "gzip").send().await;
+    assert_problem(compressed.unwrap(), 415, "unsupported_media_type").await;
+    let with_charset = app
+        .request(Method::PATCH, "/v1/session")
+        .bearer_auth(&token)
+        .header(
+            "content-type",
+            "Application/Merge-Patch+JSON; charset=UTF-8",
+        );
+    let taken = with_charset.body("{}").send().await.unwrap();
+    assert_eq!(taken.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_patch_that_is_too_large_is_413() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.patch(&token, &json!({})).body(" ".repeat(65_537));
+    assert_problem(request.send().await.unwrap(), 413, "payload_too_large").await;
+}
+
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn a_token_that_opens_nothing_is_401_and_changes_nothing(#[case] store: Store) {
+    let app = TestApp::spawn(store).await;
+    let logged_out = app.log_in().await;
+    app.log_out(&logged_out).await;
+    let unknown = SessionToken::generate();
+    for token in [&logged_out, unknown.expose_secret(), "x"] {
+        let response = app
+            .patch(token, &json!({"cookies": {"a": "1"}}))
+            .send()
+            .await;
+        assert_problem(response.unwrap(), 401, "invalid_token").await;
+        assert_problem(app.get_session(token).await, 401, "invalid_token").await;
+    }
+    let without = app.request(Method::PATCH, "/v1/session").send().await;
+    assert_problem(without.unwrap(), 401, "missing_token").await;
+}
+
+#[tokio::test]
+async fn who_always_loses_the_race_is_503_and_told_to_try_again() {
+    let app = TestApp::builder().spawn_on(HookedRepository::contended());
+    app.until_ready().await;
+    let token = app.log_in().await;
+    let patch = json!({"cookies": {"a": "1"}});
+    for response in [
+        app.patch(&token, &patch).send().await.unwrap(),
+        app.rotate(&token).await,
+    ] {
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert!(!response.headers().contains_key("www-authenticate"));
+        assert_problem(response, 503, "overloaded").await;
+    }
+    assert_eq!(
+        shown(&app, &token).await["cookies"],
+        valid_body()["cookies"]
+    );
+}
+
+#[tokio::test]
+async fn without_its_store_it_is_503() {
+    let mut redis = RedisProcess::start().await;
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in().await;
+    redis.kill().await;
+    for response in [
+        app.patch(&token, &json!({})).send().await.unwrap(),
+        app.rotate(&token).await,
+    ] {
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_problem(response, 503, "store_unavailable").await;
+    }
+}

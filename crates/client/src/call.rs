@@ -1,0 +1,105 @@
+//! One call of the API, before it is sent.
+
+use reqwest::{
+    Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+use tee_session_domain::SessionToken;
+use zeroize::Zeroizing;
+
+use crate::{Client, ClientError, answer::Answer, attempts::Repetition};
+use serde::Serialize;
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+pub(crate) struct Call<'a> {
+    client: &'a Client,
+    request: Request,
+    repetition: Repetition,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        method: Method,
+        path: &str,
+        repetition: Repetition,
+    ) -> Self {
+        let mut url = client.url.clone();
+        let path = format!("{}{path}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        Self {
+            client,
+            request: Request::new(method, url),
+            repetition,
+        }
+    }
+
+    /// With the credentials of the service client, if there are any.
+    pub(crate) fn by_service_client(self) -> Self {
+        match &self.client.credentials {
+            Some(credentials) => {
+                let basic = credentials.basic();
+                self.authorized(&basic)
+            }
+            None => self,
+        }
+    }
+
+    pub(crate) fn by_bearer_of(self, token: &SessionToken) -> Self {
+        let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+        self.authorized(&bearer)
+    }
+
+    fn authorized(self, credentials: &str) -> Self {
+        self.with_header(AUTHORIZATION, credentials, true)
+    }
+
+    /// Takes visible ASCII only; without the field a request is refused, and does nothing.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &str, is_secret: bool) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(is_secret);
+            self.request.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn with_query(mut self, name: &str, value: &str) -> Self {
+        let mut query = self.request.url_mut().query_pairs_mut();
+        query.append_pair(name, value);
+        drop(query);
+        self
+    }
+
+    fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
+        let content_type = HeaderValue::from_static(content_type);
+        let headers = self.request.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        *self.request.body_mut() = Some(body.into());
+        self
+    }
+
+    pub(crate) fn with_json(
+        self,
+        content_type: &'static str,
+        body: &impl Serialize,
+    ) -> Result<Self, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::unsent)?;
+        Ok(self.with_body(content_type, body))
+    }
+
+    /// A form that asks about a token; tokens hold nothing that would have to be encoded.
+    pub(crate) fn about(self, token: &SessionToken) -> Self {
+        let form = format!("token={}", token.expose_secret());
+        self.with_body(FORM, form.into())
+    }
+
+    pub(crate) async fn send(self) -> Result<Answer, ClientError> {
+        let limits = self.client.limits;
+        limits
+            .send(&self.client.http, &self.request, self.repetition)
+            .await
+    }
+}

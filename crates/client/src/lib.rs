@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod attempts;
+mod authorization;
+mod builder;
+mod call;
+mod client;
+mod create;
+mod credentials;
+mod error;
+mod etag;
+mod health;
+mod introspection;
+mod listing;
+mod patch;
+mod problem;
+mod session;
+mod wire;
+
+pub use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
+
+pub use self::{
+    authorization::Authorization,
+    builder::{BuildError, ClientBuilder},
+    client::Client,
+    create::{CreateSession, NewSession},
+    error::ClientError,
+    etag::{ETag, ParseETagError},
+    health::{Health, HealthStatus},
+    introspection::Introspection,
+    listing::{ListSessions, ListedSession, SessionsPage},
+    patch::SessionPatch,
+    problem::{InvalidMember, Problem, ProblemCode},
+    session::{Session, SessionClient, TimeToLive},
+};

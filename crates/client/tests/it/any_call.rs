@@ -1,0 +1,151 @@
+//! Every call of the client, for what has to hold for all of them.
+
+use serde_json::{Value, json};
+use tee_session_client::{
+    BaseUrl, Client, ClientError, Cookies, ETag, SessionId, SessionPatch, SessionToken,
+};
+
+use crate::scripted_server::{ScriptedServer, Step};
+
+pub(crate) const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+pub(crate) const NEW_TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+pub(crate) const SESSION_ID: &str = "j_2qi1vxH8YfgWR4eH1LDg";
+pub(crate) const CREATED_AT: &str = "2026-01-15T10:30:00.123456Z";
+pub(crate) const EXPIRES_AT: &str = "2026-01-15T11:00:00Z";
+pub(crate) const COOKIE_VALUE: &str = "a1b2c3-secret";
+pub(crate) const SECRET: &str = "s3cret";
+
+pub(crate) fn token() -> SessionToken {
+    TOKEN.parse().unwrap()
+}
+
+pub(crate) fn session_id() -> SessionId {
+    SESSION_ID.parse().unwrap()
+}
+
+pub(crate) fn cookies() -> Cookies {
+    Cookies::new([("SESSIONID".to_owned(), COOKIE_VALUE.to_owned())]).unwrap()
+}
+
+pub(crate) fn base_url() -> BaseUrl {
+    BaseUrl::new("https://golf.example/members").unwrap()
+}
+
+pub(crate) fn patch() -> SessionPatch {
+    SessionPatch::new().set_cookie("SESSIONID", COOKIE_VALUE)
+}
+
+pub(crate) fn etag() -> ETag {
+    r#""v1""#.parse().unwrap()
+}
+
+/// One that speaks for a service client.
+pub(crate) fn client_of(server: &ScriptedServer) -> Client {
+    Client::new(server.url())
+        .unwrap()
+        .with_credentials("shop", SECRET)
+}
+
+/// A call, with arguments that do not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnyCall {
+    Create,
+    Get,
+    Ttl,
+    Authorize,
+    Update,
+    UpdateIfMatch,
+    Rotate,
+    Delete,
+    List,
+    EndAll,
+    EndOne,
+    Introspect,
+    Revoke,
+    Health,
+}
+
+impl AnyCall {
+    pub(crate) async fn make(self, client: &Client) -> Result<(), ClientError> {
+        let (cookies, base_url, token) = (cookies(), base_url(), token());
+        let session = client.session(&token);
+        match self {
+            Self::Create => client.create(&cookies, &base_url).send().await.map(drop),
+            Self::Get => session.get().await.map(drop),
+            Self::Ttl => session.ttl().await.map(drop),
+            Self::Authorize => session.authorize().await.map(drop),
+            Self::Update => session.update(&patch()).await.map(drop),
+            Self::UpdateIfMatch => {
+                let patch = patch().if_match(&etag());
+                session.update(&patch).await.map(drop)
+            }
+            Self::Rotate => session.rotate().await.map(drop),
+            Self::Delete => session.delete().await,
+            Self::List => client.list_sessions("member-42").send().await.map(drop),
+            Self::EndAll => client.end_sessions("member-42").await.map(drop),
+            Self::EndOne => client.end_session(&session_id()).await,
+            Self::Introspect => client.introspect(&token).await.map(drop),
+            Self::Revoke => client.revoke(&token).await,
+            Self::Health => client.health().await.map(drop),
+        }
+    }
+
+    /// What the service answers when all is well.
+    pub(crate) fn success(self) -> Step {
+        match self {
+            Self::Create => Step::json(201, &new_session()),
+            Self::Rotate => Step::json(200, &new_session()),
+            Self::Get | Self::Update | Self::UpdateIfMatch => Step::json(200, &session()),
+            Self::Ttl => Step::json(200, &json!({"ttl": 1_799, "expires_at": EXPIRES_AT})),
+            Self::Authorize => Step::json(200, &authorization()),
+            Self::Delete | Self::EndOne => Step::status(204),
+            Self::List => Step::json(200, &json!({"sessions": []})),
+            Self::EndAll => Step::json(200, &json!({"revoked": 2})),
+            Self::Introspect => Step::json(200, &json!({"active": false})),
+            Self::Revoke => Step::status(200),
+            Self::Health => Step::json(200, &health()),
+        }
+    }
+}
+
+pub(crate) fn new_session() -> Value {
+    json!({
+        "access_token": NEW_TOKEN,
+        "token_type": "Bearer",
+        "expires_in": 1_800,
+        "expires_at": EXPIRES_AT,
+        "session_id": SESSION_ID,
+    })
+}
+
+pub(crate) fn session() -> Value {
+    json!({
+        "session_id": SESSION_ID,
+        "cookies": {"SESSIONID": COOKIE_VALUE},
+        "base_url": "https://golf.example/members",
+        "created_at": CREATED_AT,
+        "expires_at": EXPIRES_AT,
+    })
+}
+
+pub(crate) fn authorization() -> Value {
+    json!({
+        "sub": "member-42",
+        "subject": "member-42",
+        "extra": {
+            "session_id": SESSION_ID,
+            "base_url": "https://golf.example/members",
+            "created_at": CREATED_AT,
+            "expires_at": EXPIRES_AT,
+        },
+    })
+}
+
+pub(crate) fn health() -> Value {
+    json!({
+        "status": "degraded",
+        "timestamp": CREATED_AT,
+        "redis_connected": false,
+        "store": "redis",
+    })
+}

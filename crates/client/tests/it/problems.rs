@@ -1,0 +1,136 @@
+//! What a caller learns from an answer that is no success.
+
+use rstest::rstest;
+use serde_json::json;
+use tee_session_client::{ClientError, ProblemCode};
+
+use crate::{
+    any_call::{AnyCall, client_of},
+    scripted_server::{ScriptedServer, Step},
+};
+
+async fn error_of(call: AnyCall, answer: Step) -> ClientError {
+    let server = ScriptedServer::start([answer]).await;
+    call.make(&client_of(&server)).await.unwrap_err()
+}
+
+#[rstest]
+#[case(400, "invalid_request", ProblemCode::InvalidRequest)]
+#[case(401, "missing_token", ProblemCode::MissingToken)]
+#[case(401, "invalid_token", ProblemCode::InvalidToken)]
+#[case(401, "invalid_client", ProblemCode::InvalidClient)]
+#[case(403, "insufficient_scope", ProblemCode::InsufficientScope)]
+#[case(404, "not_found", ProblemCode::NotFound)]
+#[case(405, "method_not_allowed", ProblemCode::MethodNotAllowed)]
+#[case(408, "request_timeout", ProblemCode::RequestTimeout)]
+#[case(411, "length_required", ProblemCode::LengthRequired)]
+#[case(412, "precondition_failed", ProblemCode::PreconditionFailed)]
+#[case(413, "payload_too_large", ProblemCode::PayloadTooLarge)]
+#[case(414, "uri_too_long", ProblemCode::UriTooLong)]
+#[case(415, "unsupported_media_type", ProblemCode::UnsupportedMediaType)]
+#[case(422, "invalid_session", ProblemCode::InvalidSession)]
+#[case(429, "too_many_requests", ProblemCode::TooManyRequests)]
+#[case(
+    431,
+    "request_header_fields_too_large",
+    ProblemCode::RequestHeaderFieldsTooLarge
+)]
+#[case(500, "internal_error", ProblemCode::InternalError)]
+#[case(503, "store_unavailable", ProblemCode::StoreUnavailable)]
+#[case(503, "store_full", ProblemCode::StoreFull)]
+#[case(503, "overloaded", ProblemCode::Overloaded)]
+#[case(409, "of_tomorrow", ProblemCode::Other("of_tomorrow".to_owned()))]
+#[tokio::test]
+async fn every_code_has_its_name(
+    #[case] status: u16,
+    #[case] code: &str,
+    #[case] expected: ProblemCode,
+) {
+    let error = error_of(AnyCall::Create, Step::problem(status, code, &[])).await;
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.status, status);
+    assert_eq!(problem.code, expected);
+    assert_eq!(problem.code.as_str(), code);
+    assert_eq!(problem.detail, "A sentence");
+    assert_eq!(error.is_invalid_token(), code == "invalid_token");
+    let text = format!("the service answered {status} {code}: A sentence");
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn faults_of_members_are_told_one_by_one() {
+    let body = json!({
+        "status": 422,
+        "code": "invalid_session",
+        "detail": "errors says where",
+        "errors": [
+            {"pointer": "/cookies/x", "detail": "must be a string"},
+            {"pointer": "/base_url", "detail": "is required"},
+        ],
+    });
+    let problem_json = [("Content-Type", "application/problem+json; charset=utf-8")];
+    let answer = Step::answer(422, &problem_json, &body.to_string());
+    let error = error_of(AnyCall::Create, answer).await;
+    let errors = error.problem().unwrap().errors.iter();
+    let told: Vec<_> = errors.map(|e| (&*e.pointer, &*e.detail)).collect();
+    let expected = [
+        ("/cookies/x", "must be a string"),
+        ("/base_url", "is required"),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[rstest]
+#[case::page_of_a_gateway(Step::answer(502, &[("Content-Type", "text/html")], "<h1>Bad</h1>"))]
+#[case::json_of_a_gateway(Step::json(502, &json!({"code": "x", "detail": "y"})))]
+#[case::no_body(Step::status(502))]
+#[case::broken(Step::answer(502, &[("Content-Type", "application/problem+json")], "{"))]
+#[case::other_types(Step::answer(502, &[("Content-Type", "application/problem+json")], r#"{"code": 7}"#))]
+#[tokio::test]
+async fn an_answer_that_is_not_of_the_service_is_known_by_its_status(#[case] answer: Step) {
+    let error = error_of(AnyCall::Create, answer).await;
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.status, 502);
+    assert_eq!(problem.code, ProblemCode::Other(String::new()));
+    assert_eq!(problem.detail, "");
+}
+
+#[rstest]
+#[case::seconds("7", Some(7))]
+#[case::date("Wed, 21 Oct 2026 07:28:00 GMT", None)]
+#[case::negative("-1", None)]
+#[case::nothing("", None)]
+#[case::huge("99999999999999999999", None)]
+#[tokio::test]
+async fn the_time_to_wait_is_told_in_seconds(#[case] value: &str, #[case] seconds: Option<u64>) {
+    let answer = Step::problem(503, "overloaded", &[("Retry-After", value)]);
+    let error = error_of(AnyCall::Create, answer).await;
+    assert_eq!(error.retry_after().map(|wait| wait.as_secs()), seconds);
+}
+
+#[rstest]
+#[case::no_json(Step::answer(200, &[], "hello"))]
+#[case::nothing(Step::status(200))]
+#[case::another_shape(Step::json(200, &json!({"status": "healthy"})))]
+#[tokio::test]
+async fn a_success_that_says_something_else_is_no_success(
+    #[values(
+        AnyCall::Get,
+        AnyCall::Ttl,
+        AnyCall::Authorize,
+        AnyCall::Update,
+        AnyCall::Rotate,
+        AnyCall::Create,
+        AnyCall::List,
+        AnyCall::EndAll,
+        AnyCall::Introspect,
+        AnyCall::Health
+    )]
+    call: AnyCall,
+    #[case] answer: Step,
+) {
+    let error = error_of(call, answer).await;
+    assert!(matches!(error, ClientError::Decode(_)), "{error:?}");
+    assert!(!error.is_retryable());
+    assert!(error.outcome_is_unknown());
+}

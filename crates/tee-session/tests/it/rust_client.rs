@@ -1,0 +1,189 @@
+//! The client for Rust, against the built binary.
+
+use std::{fs, time::Duration};
+
+use nix::sys::signal::Signal;
+use tee_session_client::{BaseUrl, Client, ClientError, Cookies, ProblemCode};
+use tee_session_test_support::{RedisProcess, TestAuthority};
+
+use crate::service::{self, Service};
+
+#[path = "../../../client/examples/walk_through.rs"]
+#[allow(dead_code, reason = "its `main` is for people")]
+mod example;
+
+/// `printf s3cret | sha256sum`
+const CLIENTS: &str = r#"[{
+    "id": "shop",
+    "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
+    "scopes": ["create", "introspect", "revoke"]
+}, {
+    "id": "reader",
+    "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
+    "scopes": ["introspect"]
+}]"#;
+
+fn client_of(service: &Service) -> Client {
+    Client::new(service.base()).unwrap()
+}
+
+fn login() -> (Cookies, BaseUrl) {
+    let cookies = [
+        ("z".to_owned(), "grün; \"⛳\"".to_owned()),
+        ("a".to_owned(), String::new()),
+    ];
+    let base_url = BaseUrl::new("https://golf.example/members?club=7");
+    (Cookies::new(cookies).unwrap(), base_url.unwrap())
+}
+
+/// Every call, with what is to come of it.
+async fn walk(client: &Client) {
+    let (cookies, base_url) = login();
+    let new = client.create(&cookies, &base_url).send().await.unwrap();
+    let holder = client.session(&new.access_token);
+    assert_eq!(new.expires_in, Duration::from_secs(1_800));
+
+    let session = holder.get().await.unwrap();
+    assert_eq!(session.cookies, cookies);
+    assert_eq!(session.base_url, base_url);
+    assert_eq!(session.session_id, new.session_id);
+    assert!(session.created_at < session.expires_at);
+
+    let left = holder.ttl().await.unwrap();
+    assert!((1_790..=1_800).contains(&left.ttl.as_secs()), "{left:?}");
+
+    let authorized = holder.authorize().await.unwrap();
+    assert_eq!(authorized.sub, new.session_id.to_string());
+    assert_eq!(authorized.subject, None);
+    assert_eq!(authorized.base_url, base_url);
+    assert_eq!(authorized.created_at, session.created_at);
+
+    let known = client.introspect(&new.access_token).await.unwrap();
+    let known = known.expect("the session lives");
+    assert_eq!(known.sub, authorized.sub);
+    let created_at = session.created_at.unix_timestamp();
+    assert_eq!(known.issued_at.unix_timestamp(), created_at);
+
+    holder.delete().await.unwrap();
+    assert!(holder.delete().await.unwrap_err().is_invalid_token());
+    assert!(holder.get().await.unwrap_err().is_invalid_token());
+    assert_eq!(client.introspect(&new.access_token).await.unwrap(), None);
+
+    let new = client.create(&cookies, &base_url).send().await.unwrap();
+    client.revoke(&new.access_token).await.unwrap();
+    client.revoke(&new.access_token).await.unwrap();
+    let revoked = client.session(&new.access_token).get().await;
+    assert!(revoked.unwrap_err().is_invalid_token());
+}
+
+#[tokio::test]
+async fn the_example_program_walks_through() {
+    let service = service::start(&[]).await;
+    let mut said = Vec::new();
+    let walked = example::walk_through(&client_of(&service), &mut said).await;
+    walked.unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.starts_with("the service is Healthy, on memory\n"),
+        "{said}"
+    );
+    assert!(said.ends_with("logged out\n"), "{said}");
+}
+
+#[tokio::test]
+async fn every_call_does_what_it_says_on_redis_with_credentials() {
+    let redis = RedisProcess::start().await;
+    let flags = ["--redis-url", &redis.url(), "--service-clients", CLIENTS];
+    let service = service::start(&flags).await;
+    service.until_ready(Duration::from_secs(5)).await;
+    walk(&client_of(&service).with_credentials("shop", "s3cret")).await;
+}
+
+#[tokio::test]
+async fn every_call_does_what_it_says_over_tls() {
+    let authority = TestAuthority::new();
+    let certificate = authority.issue("service");
+    let mut service = service::start(&[
+        "--tls-certificate-file",
+        certificate.certificate_file.to_str().unwrap(),
+        "--tls-private-key-file",
+        certificate.private_key_file.to_str().unwrap(),
+    ])
+    .await;
+    service.speak_https(reqwest::Client::new());
+    let trusting = Client::builder(service.base())
+        .certificate_authorities(fs::read(authority.ca_file()).unwrap())
+        .build();
+    walk(&trusting.unwrap()).await;
+
+    let stranger = client_of(&service).health().await.unwrap_err();
+    assert!(
+        matches!(stranger, ClientError::Connect { .. }),
+        "{stranger:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_client_may_not_do_is_told_by_its_code() {
+    let service = service::start(&["--service-clients", CLIENTS]).await;
+    let (cookies, base_url) = login();
+    let unknown = client_of(&service);
+    let wrong = unknown.clone().with_credentials("shop", "wrong");
+    let reader = unknown.clone().with_credentials("reader", "s3cret");
+    let expected = [
+        (unknown, 401, ProblemCode::InvalidClient),
+        (wrong, 401, ProblemCode::InvalidClient),
+        (reader, 403, ProblemCode::InsufficientScope),
+    ];
+    for (client, status, code) in expected {
+        let refused = client.create(&cookies, &base_url).send().await.unwrap_err();
+        let problem = refused.problem().unwrap();
+        assert_eq!((problem.status, &problem.code), (status, &code));
+        assert!(!refused.outcome_is_unknown());
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_the_service_are_told_by_where_they_are_broken() {
+    let service = service::start(&["--allowed-base-hosts", "golf.example"]).await;
+    let client = client_of(&service);
+    let (cookies, _) = login();
+    let elsewhere = BaseUrl::new("https://other.example").unwrap();
+    let refused = client.create(&cookies, &elsewhere).send().await;
+    let refused = refused.unwrap_err();
+    let problem = refused.problem().unwrap();
+    assert_eq!(problem.code, ProblemCode::InvalidSession);
+    assert_eq!(problem.errors[0].pointer, "/base_url");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_is_no_invalid_token() {
+    let mut redis = RedisProcess::start().await;
+    let service = service::start(&["--redis-url", &redis.url()]).await;
+    service.until_ready(Duration::from_secs(5)).await;
+    let client = client_of(&service);
+    let (cookies, base_url) = login();
+    let new = client.create(&cookies, &base_url).send().await.unwrap();
+    redis.kill().await;
+
+    let error = client.session(&new.access_token).get().await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.code, ProblemCode::StoreUnavailable);
+    assert!(!error.is_invalid_token());
+    assert!(error.is_retryable());
+    assert!(error.retry_after().is_some());
+    let error = client.create(&cookies, &base_url).send().await.unwrap_err();
+    assert!(error.outcome_is_unknown(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_has_gone_is_no_connection() {
+    let mut service = service::start(&[]).await;
+    let client = client_of(&service);
+    client.health().await.unwrap();
+    service.signal(Signal::SIGTERM);
+    service.ended(Duration::from_secs(10)).await;
+    let (cookies, base_url) = login();
+    let error = client.create(&cookies, &base_url).send().await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
+}
