@@ -3,12 +3,13 @@
 mod canvas;
 mod cpu;
 mod latency;
+mod outage;
 mod sessions;
 
 use std::path::Path;
 
 use self::canvas::Chart;
-use crate::results::Results;
+use crate::{outage::Recording, results::Results};
 
 /// Draws those that there are results for, into `folder`.
 pub(crate) fn draw(results: &Results, folder: &Path) -> anyhow::Result<()> {
@@ -21,4 +22,10 @@ pub(crate) fn draw(results: &Results, folder: &Path) -> anyhow::Result<()> {
         sessions::Sessions::of(scale).draw_into(folder, "sessions")?;
     }
     Ok(())
+}
+
+/// Draws what was recorded of an outage, into `folder`.
+pub(crate) fn draw_outage(recording: &Recording, folder: &Path) -> anyhow::Result<()> {
+    canvas::load_fonts()?;
+    outage::Outage(recording).draw_into(folder, "outage")
 }

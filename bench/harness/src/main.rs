@@ -5,6 +5,7 @@ mod charts;
 mod http;
 mod machine;
 mod near_cache;
+mod outage;
 mod progress;
 mod redis_server;
 mod report;
@@ -89,6 +90,23 @@ fn command() -> Command {
                 .args([&report, &service, &quick]),
         )
         .subcommand(
+            Command::new("outage")
+                .about("Holds Redis up under load, and draws what /metrics tells meanwhile")
+                .arg(
+                    report
+                        .clone()
+                        .default_value("docs/pictures")
+                        .help("Folder for the picture and what was scraped"),
+                )
+                .args([&service, &quick])
+                .arg(
+                    Arg::new("redraw")
+                        .long("redraw")
+                        .action(ArgAction::SetTrue)
+                        .help("Draws what was scraped last time, without running anything"),
+                ),
+        )
+        .subcommand(
             Command::new("report")
                 .about("Draws the page and the charts anew from the raw results, without measuring")
                 .arg(&report),
@@ -125,6 +143,10 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<u64> {
     let folder = arguments
         .get_one::<PathBuf>("report")
         .context("no folder")?;
+    if name == "outage" {
+        outage(arguments, folder).await?;
+        return Ok(0);
+    }
     let mut results = Results::load(folder)?;
     let failed = match name {
         "run" => {
@@ -144,6 +166,28 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<u64> {
     say_targets(&results);
     say(&format!("see {}/README.md", folder.display()));
     Ok(failed)
+}
+
+async fn outage(arguments: &ArgMatches, folder: &Path) -> anyhow::Result<()> {
+    let recording = if arguments.get_flag("redraw") {
+        outage::Recording::load(folder)?
+    } else {
+        let service = arguments
+            .get_one::<PathBuf>("service")
+            .context("no binary")?;
+        let plan = if arguments.get_flag("quick") {
+            outage::Plan::QUICK
+        } else {
+            outage::Plan::FULL
+        };
+        let work = tempfile::tempdir()?;
+        let recording = outage::run(plan, service, work.path()).await?;
+        recording.save(folder)?;
+        recording
+    };
+    charts::draw_outage(&recording, folder)?;
+    say(&format!("see {}/outage.svg", folder.display()));
+    Ok(())
 }
 
 /// Those that are not met, for whoever watches.

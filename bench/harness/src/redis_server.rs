@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -79,6 +80,16 @@ impl RedisServer {
     /// What it has used of the processors.
     pub(crate) fn cpu_time(&self) -> CpuTime {
         CpuTime::of(self.running.pid)
+    }
+
+    /// Stops it in its tracks: connections stay, and nothing is answered.
+    pub(crate) fn pause(&self) -> anyhow::Result<()> {
+        self.running.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        self.running.signal(Signal::SIGCONT)
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {

@@ -78,6 +78,11 @@ impl Running {
         }
     }
 
+    /// Sends it, and all that it started, a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(killpg(Pid::from_raw(i32::try_from(self.pid)?), signal)?)
+    }
+
     /// Ends it, and waits until it is gone.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.kill();
@@ -87,11 +92,8 @@ impl Running {
 
     /// None of the servers has anything to keep.
     fn kill(&self) {
-        let Ok(group) = i32::try_from(self.pid) else {
-            return;
-        };
         // It may have ended already.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        let _ = self.signal(Signal::SIGKILL);
     }
 }
 

@@ -27,7 +27,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(200);
 
 /// Each worker connects to Redis by itself, and the first answer is that of one of them.
-const ALL_CONNECTED_WITHIN: Duration = Duration::from_millis(300);
+pub(crate) const ALL_CONNECTED_WITHIN: Duration = Duration::from_millis(300);
 
 /// A server that runs, on a port of its own.
 pub(crate) struct Started {

@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
     health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
-    observed_repository::ObservedRepository, request_observer, routes, settings::ApiSettings,
-    tls::ReloadedCertificate,
+    metrics_recorder, observed_repository::ObservedRepository, request_observer, routes,
+    session_events, settings::ApiSettings, state_gauges::StateGauges, tls::ReloadedCertificate,
 };
 
 /// Taking leave of the store may take so long.
@@ -98,10 +98,10 @@ impl Application {
         let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
         let tls = tls.transpose()?;
         let listener = listen(settings.address)?;
-        let metrics = settings
-            .metrics_address
-            .map(metrics_listener::listen)
-            .transpose()?;
+        // Before anything that counts is made.
+        let metrics_address = settings.metrics_address;
+        let recorded = metrics_address.map(|_| metrics_recorder::install());
+        let recorded = recorded.transpose()?;
         let monitor = Arc::new(HealthMonitor::new());
         let lifecycle = Arc::new(Lifecycle::new());
         let limiter = settings.invalid_token_limit.map(|limit| {
@@ -109,6 +109,12 @@ impl Application {
             Arc::new(InvalidTokenLimiter::new(limit, proxies))
         });
         let near_cache = settings.near_cache.as_ref().map(NearCache::new);
+        let metrics = metrics_address.zip(recorded).map(|(address, recorded)| {
+            let (lifecycle, monitor) = (Arc::clone(&lifecycle), Arc::clone(&monitor));
+            let state = StateGauges::new(lifecycle, monitor, near_cache.clone());
+            metrics_listener::listen(address, recorded, state)
+        });
+        let metrics = metrics.transpose()?;
         let worker = Worker {
             near_cache: near_cache.clone(),
             settings: settings.clone(),
@@ -119,7 +125,8 @@ impl Application {
         };
         let address = listener.local_addr()?;
         let workers = settings.workers;
-        let server = http_server::serve(listener.try_clone()?, workers, tls, move || {
+        let counted = Arc::clone(&lifecycle);
+        let server = http_server::serve(listener.try_clone()?, workers, tls, counted, move || {
             let sessions = worker.start(connect());
             let origins = &worker.settings.cors_allowed_origins;
             App::new()
@@ -271,7 +278,8 @@ impl Worker {
         let sessions = SessionManager::new(repository, self.settings.policy)
             .with_token_format(self.settings.token_format)
             .with_recent_slides(self.recent_slides.clone())
-            .with_recent_renewals(Arc::clone(&self.recent_renewals));
+            .with_recent_renewals(Arc::clone(&self.recent_renewals))
+            .with_observer(session_events::count);
         let sessions = Data::new(sessions);
 
         let monitor = Arc::clone(&self.monitor);

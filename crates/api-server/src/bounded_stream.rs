@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
+use crate::lifecycle::Counted;
+
 /// The head of a request has to be complete so long after its first byte. The rest of a body that
 /// nobody reads has as long.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,10 +48,12 @@ pub(crate) struct BoundedStream<T> {
     write_timer: Option<Pin<Box<Sleep>>>,
     /// How often it was asked to write since then.
     blocked_writes: u32,
+    _counted: Counted,
 }
 
 impl<T> BoundedStream<T> {
-    pub(crate) fn new(io: T) -> Self {
+    /// It is `counted` for as long as it lives.
+    pub(crate) fn new(io: T, counted: Counted) -> Self {
         Self {
             io,
             connection: Connection(Rc::new(State {
@@ -61,6 +65,7 @@ impl<T> BoundedStream<T> {
             read_timer: None,
             write_timer: None,
             blocked_writes: 0,
+            _counted: counted,
         }
     }
 

@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
-use crate::bounded_stream::{BoundedStream, HEAD_TIMEOUT};
+use crate::{
+    bounded_stream::{BoundedStream, HEAD_TIMEOUT},
+    lifecycle::{Counted, Lifecycle},
+};
 
 /// Names the listener in the framework's own messages.
 const NAME: &str = "tee-session";
@@ -41,11 +44,12 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 const GRACEFUL_STOP_SECONDS: u64 = 1;
 
 /// Serves what `application` makes, which each worker calls once on its own thread, to the
-/// connections of `listener`; over TLS if there is a configuration for it.
+/// connections of `listener`, counted in `lifecycle`; over TLS if there is a configuration for it.
 pub(crate) fn serve<F, I, S, B>(
     listener: TcpListener,
     workers: usize,
     tls: Option<Arc<ServerConfig>>,
+    lifecycle: Arc<Lifecycle>,
     application: F,
 ) -> io::Result<Server>
 where
@@ -68,15 +72,22 @@ where
     };
     let server = match tls {
         None => server.listen(NAME, listener, move || {
-            fn_service(async |io: TcpStream| Ok(connection(peer_of(&io), io)))
-                .and_then(http(application(), stopped.clone()))
+            let lifecycle = Arc::clone(&lifecycle);
+            fn_service(move |io: TcpStream| {
+                let counted = lifecycle.connection();
+                async { Ok(connection(peer_of(&io), io, counted)) }
+            })
+            .and_then(http(application(), stopped.clone()))
         })?,
         Some(config) => {
             let acceptor = TlsAcceptor::from(config);
             server.listen(NAME, listener, move || {
                 let acceptor = acceptor.clone();
-                fn_service(move |io: TcpStream| handshake(acceptor.clone(), io))
-                    .and_then(http(application(), stopped.clone()))
+                let lifecycle = Arc::clone(&lifecycle);
+                fn_service(move |io: TcpStream| {
+                    handshake(acceptor.clone(), io, lifecycle.connection())
+                })
+                .and_then(http(application(), stopped.clone()))
             })?
         }
     };
@@ -129,8 +140,8 @@ fn count_failure(kind: &'static str) {
 /// A bounded connection and the address of its peer.
 type Connection<T> = (BoundedStream<T>, Option<SocketAddr>);
 
-fn connection<T>(peer: Option<SocketAddr>, io: T) -> Connection<T> {
-    (BoundedStream::new(io), peer)
+fn connection<T>(peer: Option<SocketAddr>, io: T, counted: Counted) -> Connection<T> {
+    (BoundedStream::new(io, counted), peer)
 }
 
 /// Answers are written whole: nothing is won by waiting for more.
@@ -142,12 +153,13 @@ fn peer_of(io: &TcpStream) -> Option<SocketAddr> {
 async fn handshake(
     acceptor: TlsAcceptor,
     io: TcpStream,
+    counted: Counted,
 ) -> Result<Connection<TlsStream<TcpStream>>, DispatchError> {
     let peer = peer_of(&io);
     let shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)).await;
     let io = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     match io {
-        Ok(io) => Ok(connection(peer, io)),
+        Ok(io) => Ok(connection(peer, io, counted)),
         Err(error) => {
             tracing::debug!(%error, "TLS handshake failed");
             count_failure("tls_handshake");

@@ -19,6 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     in_flight: AtomicUsize,
+    connections: AtomicUsize,
     workers_in_store: AtomicUsize,
     closing_connections: AtomicBool,
     leave_store: watch::Sender<bool>,
@@ -28,6 +29,7 @@ impl Lifecycle {
     pub(crate) fn new() -> Self {
         Self {
             in_flight: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             workers_in_store: AtomicUsize::new(0),
             closing_connections: AtomicBool::new(false),
             leave_store: watch::Sender::new(false),
@@ -42,6 +44,16 @@ impl Lifecycle {
     /// How many requests are counted now.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection until the value is dropped.
+    pub(crate) fn connection(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |lifecycle| &lifecycle.connections)
+    }
+
+    /// How many connections are counted now.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Whether answers should end their connections.
@@ -84,6 +96,7 @@ impl Lifecycle {
 }
 
 /// One that is counted for as long as it lives, whichever way it ends.
+#[derive(Debug)]
 pub(crate) struct Counted {
     lifecycle: Arc<Lifecycle>,
     counter: fn(&Lifecycle) -> &AtomicUsize,

@@ -29,6 +29,10 @@ thread_local! {
     };
 }
 
+thread_local! {
+    static CORRUPT_RECORDS: Counter = counter!("tee_session_corrupt_records_total");
+}
+
 /// Passes every call on to `inner` and counts it by operation and outcome.
 pub(crate) struct ObservedRepository<R> {
     inner: R,
@@ -51,7 +55,10 @@ impl<R: SessionRepository> ObservedRepository<R> {
         let outcome = match &result {
             Ok(value) => outcome_of(value),
             Err(RepositoryError::Full { .. }) => "full",
-            Err(RepositoryError::Corrupt { .. }) => "corrupt",
+            Err(RepositoryError::Corrupt { .. }) => {
+                CORRUPT_RECORDS.with(|counter| counter.increment(1));
+                "corrupt"
+            }
             Err(RepositoryError::NewerRecord { .. }) => "newer_record",
             Err(_) => {
                 if !self.inner.is_in_parts() {

@@ -14,6 +14,7 @@ mod recent_renewals;
 mod recent_slides;
 mod repository;
 mod session;
+mod session_event;
 mod session_id;
 mod session_patch;
 mod subject;
@@ -44,6 +45,7 @@ pub use self::{
         SwapOutcome,
     },
     session::{Login, Session},
+    session_event::{EndReason, SessionEvent},
     session_id::{ParseSessionIdError, SessionId},
     session_patch::SessionPatch,
     subject::{InvalidLabel, InvalidSubject, Label, Subject},

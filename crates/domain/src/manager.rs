@@ -14,8 +14,8 @@ pub use self::{
     update::UpdateError,
 };
 use crate::{
-    ErrorChain, RecentRenewals, RecentSlides, RepositoryError, Session, SessionError,
-    SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
+    EndReason, ErrorChain, RecentRenewals, RecentSlides, RepositoryError, Session, SessionError,
+    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
 };
 
 /// How often a change is tried when others change the session at the same time. One of those who
@@ -54,6 +54,7 @@ pub struct SessionManager<R> {
     /// With a touch interval only.
     recent_slides: Option<Arc<RecentSlides>>,
     recent_renewals: Arc<RecentRenewals>,
+    observer: fn(SessionEvent, usize),
 }
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -65,6 +66,7 @@ impl<R: SessionRepository> SessionManager<R> {
             token_format: TokenFormat::default(),
             recent_slides: policy.recent_slides().map(Arc::new),
             recent_renewals: Arc::new(policy.recent_renewals()),
+            observer: |_, _| {},
         }
     }
 
@@ -88,6 +90,13 @@ impl<R: SessionRepository> SessionManager<R> {
     #[must_use]
     pub fn with_token_format(mut self, token_format: TokenFormat) -> Self {
         self.token_format = token_format;
+        self
+    }
+
+    /// Calls `observer` with what befell sessions, and how many.
+    #[must_use]
+    pub fn with_observer(mut self, observer: fn(SessionEvent, usize)) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -167,6 +176,7 @@ impl<R: SessionRepository> SessionManager<R> {
             self.leave_index(token, session);
         }
         let message = if deleted {
+            (self.observer)(SessionEvent::Ended(EndReason::Deleted), 1);
             "Session deleted"
         } else {
             "Session delete attempted (not found)"
@@ -232,14 +242,23 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Removes a session that is past its absolute lifetime. Its end does not depend on this:
     /// if the store cannot do it now, the next access finds it over again.
     async fn end(&self, token: &SessionToken, session: &Session) {
+        if self.discard(token, session).await {
+            (self.observer)(SessionEvent::Ended(EndReason::Expired), 1);
+        }
+    }
+
+    /// Removes a session that nobody may use any more; whether that was done now. If it fails, the
+    /// session ends by itself.
+    async fn discard(&self, token: &SessionToken, session: &Session) -> bool {
         self.leave_index(token, session);
-        if let Err(error) = self.repository.remove(token).await {
+        self.repository.remove(token).await.unwrap_or_else(|error| {
             tracing::debug!(
                 token_prefix = %token.prefix(),
                 error = %ErrorChain(&error),
-                "Session past its absolute lifetime not removed yet"
+                "Session that has ended not removed yet"
             );
-        }
+            false
+        })
     }
 
     /// A corrupt record looks to clients like any other invalid token: operators learn of it

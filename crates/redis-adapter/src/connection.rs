@@ -10,6 +10,7 @@ mod establish;
 mod reply;
 mod resp;
 mod sentinels;
+mod statistics;
 mod stream;
 mod supervisor;
 
@@ -78,7 +79,7 @@ impl Connection {
             settings,
             client: ArcSwapOption::empty(),
             instance: ArcSwapOption::empty(),
-            breaker: Breaker::default(),
+            breaker: Breaker::new(statistics::open_breakers()),
             out_of_step: Notify::new(),
             doubt: Notify::new(),
             clock,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use actix_web::http::header::HeaderValue;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -5,12 +7,14 @@ use tokio::{
 };
 
 use super::*;
+use crate::lifecycle::Lifecycle;
 
 const LONG: Duration = Duration::from_secs(200);
 
 fn connected() -> (DuplexStream, BoundedStream<DuplexStream>) {
     let (client, io) = duplex(64);
-    (client, BoundedStream::new(io))
+    let counted = Arc::new(Lifecycle::new()).connection();
+    (client, BoundedStream::new(io, counted))
 }
 
 /// Reads as long as something comes; tells after how many seconds the connection ended, or

@@ -6,9 +6,12 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tee_session_api_server::InvalidTokenLimit;
 use tee_session_domain::SessionId;
-use tee_session_test_support::RedisProcess;
+use tee_session_test_support::{RedisProcess, eventually};
+use tokio::net::TcpStream;
 
 use crate::test_app::{Store, TestApp, valid_body};
+
+const SHORTLY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn app_with_metrics() -> TestApp {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -111,6 +114,12 @@ async fn requests_bearer_resolutions_and_store_commands_are_counted() {
     let durations = "tee_session_store_command_duration_seconds_count";
     assert_eq!(value(&scraped, durations, &fetched), 3.0);
 
+    let created = "tee_session_sessions_created_total";
+    assert_eq!(value(&scraped, created, &[]), 1.0);
+    let ended = "tee_session_sessions_ended_total";
+    assert_eq!(value(&scraped, ended, &[r#"reason="deleted""#]), 1.0);
+    assert_eq!(value(&scraped, ended, &[r#"reason="revoked""#]), 0.0);
+
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
     assert!(!scraped.contains(&token), "{scraped}");
     assert!(!scraped.contains(&token[..8]), "{scraped}");
@@ -148,9 +157,25 @@ async fn corrupt_records_and_refused_guesses_are_counted() {
     let corrupt = [r#"operation="fetch_and_slide""#, r#"outcome="corrupt""#];
     let commands = "tee_session_store_commands_total";
     assert_eq!(value(&scraped, commands, &corrupt), 1.0);
+    let records = "tee_session_corrupt_records_total";
+    assert_eq!(value(&scraped, records, &[]), 1.0);
     let resolutions = "tee_session_bearer_resolutions_total";
     let refused = [r#"outcome="too_many_requests""#];
     assert_eq!(value(&scraped, resolutions, &refused), 1.0);
+}
+
+#[tokio::test]
+async fn open_connections_are_counted_until_they_are_closed() {
+    let app = app_with_metrics().await;
+    let open = async || value(&scrape(&app).await, "tee_session_http_connections", &[]);
+    let address = app.address;
+    let mut connections = Vec::new();
+    for _ in 0..5 {
+        connections.push(TcpStream::connect(address).await.unwrap());
+    }
+    eventually(SHORTLY, async || open().await >= 5.0).await;
+    connections.clear();
+    eventually(SHORTLY, async || open().await < 5.0).await;
 }
 
 #[tokio::test]

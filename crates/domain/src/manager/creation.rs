@@ -3,7 +3,7 @@
 use super::{NewSession, SessionManager};
 use crate::{
     BaseUrl, Cookies, InsertOutcome, LastRevocation, Login, RepositoryError, Session, SessionError,
-    SessionRepository, SessionToken, policy::to_signed,
+    SessionEvent, SessionRepository, SessionToken, policy::to_signed,
 };
 
 /// How often a new token is drawn when a repository says that one is taken. A random collision
@@ -40,6 +40,7 @@ impl<R: SessionRepository> SessionManager<R> {
         if let (Some(subject), Some(limit)) = (&session.subject, self.policy.subject_limit()) {
             Box::pin(self.keep_to_limit(subject, limit, &token, &session)).await?;
         }
+        (self.observer)(SessionEvent::Created, 1);
         tracing::info!(
             token_prefix = %token.prefix(),
             base_url = %session.base_url.for_log(),

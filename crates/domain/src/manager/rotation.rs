@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use super::{MAX_TRIES, NewSession, SessionManager, not_found};
 use crate::{
-    RelocateOutcome, RevisedSession, Session, SessionError, SessionRepository, SessionToken,
-    policy::to_signed,
+    EndReason, RelocateOutcome, RevisedSession, Session, SessionError, SessionEvent,
+    SessionRepository, SessionToken, policy::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -52,7 +52,9 @@ impl<R: SessionRepository> SessionManager<R> {
                     match self.stands_in_index(&successor, &session, entered).await {
                         Ok(true) => return Ok(self.rotated(token, successor, session, ttl, now)),
                         Ok(false) => {
-                            self.discard(&successor, &session).await;
+                            if self.discard(&successor, &session).await {
+                                (self.observer)(SessionEvent::Ended(EndReason::Revoked), 1);
+                            }
                             return Err(not_found(token));
                         }
                         Err(error) => {
@@ -82,6 +84,7 @@ impl<R: SessionRepository> SessionManager<R> {
         now: OffsetDateTime,
     ) -> NewSession {
         self.note_slide(&successor, now);
+        (self.observer)(SessionEvent::Rotated, 1);
         tracing::info!(
             token_prefix = %token.prefix(),
             new_token_prefix = %successor.prefix(),

@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 
 use super::SessionManager;
 use crate::{
-    IndexCursor, IndexEntry, IndexedSession, Label, LastRevocation, RepositoryError, Session,
-    SessionError, SessionId, SessionRepository, SessionToken, Subject, SubjectIndex, SubjectLimit,
-    WhenReached, policy::to_signed,
+    EndReason, IndexCursor, IndexEntry, IndexedSession, Label, LastRevocation, RepositoryError,
+    Session, SessionError, SessionEvent, SessionId, SessionRepository, SessionToken, Subject,
+    SubjectIndex, SubjectLimit, WhenReached, policy::to_signed,
 };
 
 /// Entries that are looked at together where all of a subject are.
@@ -55,6 +55,7 @@ impl<R: SessionRepository> SessionManager<R> {
         loop {
             let removal = index.remove_older(subject, revocation).await?;
             revoked += removal.sessions;
+            (self.observer)(SessionEvent::Ended(EndReason::Revoked), removal.sessions);
             if removal.is_complete {
                 break;
             }
@@ -69,8 +70,13 @@ impl<R: SessionRepository> SessionManager<R> {
     /// # Errors
     /// [`RepositoryError::Unavailable`]: it may or may not be gone, ask again.
     pub async fn revoke(&self, id: SessionId) -> Result<bool, SessionError> {
+        self.end_by_id(id, EndReason::Revoked).await
+    }
+
+    async fn end_by_id(&self, id: SessionId, reason: EndReason) -> Result<bool, SessionError> {
         let revoked = self.repository.subjects().remove_by_id(id).await?;
         if revoked {
+            (self.observer)(SessionEvent::Ended(reason), 1);
             tracing::info!(session_id = %id, "Session revoked");
         }
         Ok(revoked)
@@ -137,7 +143,7 @@ impl<R: SessionRepository> SessionManager<R> {
             WhenReached::EvictOldest => {
                 let excess = live.len().saturating_sub(limit.max.get());
                 for id in live.into_iter().take(excess).filter(|id| *id != own) {
-                    if let Err(error) = self.revoke(id).await {
+                    if let Err(error) = self.end_by_id(id, EndReason::Evicted).await {
                         self.discard(token, session).await;
                         return Err(error);
                     }
@@ -209,11 +215,6 @@ impl<R: SessionRepository> SessionManager<R> {
             succeeds: succeeds.cloned(),
             kept_for: self.policy.entry_kept_for(),
         })
-    }
-
-    /// Removes a session whose token nobody will be told. If that fails, it ends by itself.
-    pub(super) async fn discard(&self, token: &SessionToken, session: &Session) {
-        self.end(token, session).await;
     }
 }
 

@@ -1,9 +1,11 @@
-//! The contract suite on the memory adapter.
+//! The contract suite, and what a session manager tells, on the memory adapter.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
+
+mod session_events;
 
 use std::time::Duration;
 

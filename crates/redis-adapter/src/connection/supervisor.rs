@@ -16,6 +16,7 @@ use super::{
     driver::Ending,
     establish::{ClientTask, Established, establish},
     sentinels::Sentinels,
+    statistics::{Loss, Statistics},
 };
 use crate::{RedisFault, address::Address, backoff::Backoff};
 
@@ -39,6 +40,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
     let mut backoff = Backoff::new();
     let mut sentinels = Sentinels::of(&shared.settings);
     let mut failures = FailureLog::default();
+    let statistics = Statistics::new();
     loop {
         let attempt = tokio::select! {
             attempt = establish(&shared.settings, &mut sentinels, None) => attempt,
@@ -48,7 +50,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             Ok(established) => {
                 let since = Instant::now();
                 let server = established.server.clone();
+                statistics.note_up();
                 let end = serve(&shared, established, &mut sentinels, &mut stopped).await;
+                statistics.note_down();
                 shared.instance.store(None);
                 shared.client.store(None);
                 if let End::Stopped { client, task } = end {
@@ -56,6 +60,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                     break;
                 }
                 shared.link.send_replace(Link::Down);
+                if let Some(loss) = end.loss() {
+                    statistics.note_loss(loss);
+                }
                 tracing::warn!(server, reason = %end, "Redis connection lost");
                 failures = FailureLog::default();
                 if since.elapsed() >= STABLE_AFTER {
@@ -64,6 +71,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                 backoff.next_pause()
             }
             Err(fault) => {
+                statistics.note_failed_attempt();
                 failures.log(&shared.settings.server_name(), &fault);
                 backoff.next_pause()
             }
@@ -223,6 +231,17 @@ impl End {
             Ok(Ending::OutOfStep) => Self::OutOfStep,
             Ok(ending) => Self::Broken(ending),
             Err(_) => Self::Vanished,
+        }
+    }
+
+    /// What it counts as; being closed is no loss.
+    fn loss(&self) -> Option<Loss> {
+        match self {
+            Self::Stopped { .. } => None,
+            Self::Silent => Some(Loss::Silent),
+            Self::OutOfStep => Some(Loss::OutOfStep),
+            Self::Replaced => Some(Loss::Replaced),
+            Self::Broken(_) | Self::Vanished => Some(Loss::Broken),
         }
     }
 }

@@ -5,10 +5,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod command_line;
 mod deployment;
 mod description;
 mod docs_page;
+mod documented_metrics;
 mod drain;
 mod end_to_end;
 mod gateway;
@@ -16,8 +18,10 @@ mod gateways;
 mod guarded_app;
 mod kubernetes;
 mod layers;
+mod metrics;
 mod near_cache;
 mod oauth_clients;
+mod promtool;
 mod python_packages;
 mod rust_client;
 mod secrets;

@@ -1,0 +1,53 @@
+//! Gauges of what the process knows anyway, set whenever somebody asks for them.
+
+use std::sync::Arc;
+
+use metrics::{Gauge, gauge};
+use tee_session_near_cache::NearCache;
+
+use crate::{health_monitor::HealthMonitor, lifecycle::Lifecycle};
+
+/// What is looked at, and where it is written.
+pub(crate) struct StateGauges {
+    lifecycle: Arc<Lifecycle>,
+    monitor: Arc<HealthMonitor>,
+    near_cache: Option<(Arc<NearCache>, Gauge)>,
+    in_flight: Gauge,
+    connections: Gauge,
+    store_up: Gauge,
+}
+
+impl StateGauges {
+    /// Counts with the recorder that the process has now.
+    pub(crate) fn new(
+        lifecycle: Arc<Lifecycle>,
+        monitor: Arc<HealthMonitor>,
+        near_cache: Option<Arc<NearCache>>,
+    ) -> Self {
+        gauge!(
+            "tee_session_build_info",
+            "version" => env!("CARGO_PKG_VERSION"),
+            "commit" => env!("TEE_SESSION_COMMIT"),
+            "rustc" => env!("TEE_SESSION_RUSTC"),
+        )
+        .set(1.0);
+        Self {
+            lifecycle,
+            monitor,
+            near_cache: near_cache.map(|cache| (cache, gauge!("tee_session_near_cache_serving"))),
+            in_flight: gauge!("tee_session_http_requests_in_flight"),
+            connections: gauge!("tee_session_http_connections"),
+            store_up: gauge!("tee_session_store_up"),
+        }
+    }
+
+    pub(crate) fn set(&self) {
+        self.in_flight.set(self.lifecycle.in_flight() as f64);
+        self.connections.set(self.lifecycle.connections() as f64);
+        self.store_up
+            .set(f64::from(u8::from(self.monitor.store_serves())));
+        if let Some((cache, serving)) = &self.near_cache {
+            serving.set(f64::from(u8::from(cache.is_serving())));
+        }
+    }
+}

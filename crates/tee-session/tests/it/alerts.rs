@@ -1,0 +1,285 @@
+//! Alert rules, runbook and dashboard: that they work, and that they speak of what there is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{documented_metrics, promtool};
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn read(path: &str) -> String {
+    let file = root().join(path);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn rules() -> String {
+    read("deploy/prometheus/alerts.yaml")
+}
+
+/// Values of `key` in YAML of one line each.
+fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = yaml
+        .lines()
+        .map(|line| line.trim().trim_start_matches("- "));
+    lines
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+        .collect()
+}
+
+/// Each alert with the text of its rule.
+fn alerts(rules: &str) -> BTreeMap<&str, &str> {
+    let alerts = rules.split("- alert: ").skip(1);
+    alerts.map(|rule| rule.split_once('\n').unwrap()).collect()
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&read("deploy/grafana/tee-session.json")).unwrap()
+}
+
+/// Every query of the dashboard, with values for its variables.
+fn queries(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, member)| match member {
+                Value::String(query) if name == "expr" => vec![
+                    query
+                        .replace("$__rate_interval", "1m")
+                        .replace("$instance", ".+"),
+                ],
+                member => queries(member),
+            })
+            .collect(),
+        Value::Array(elements) => elements.iter().flat_map(queries).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_alert_fires_and_stays_silent_where_it_should() {
+    let folder = root().join("deploy/prometheus");
+    promtool::run(&folder, &["check", "rules", "alerts.yaml"], Stdio::null());
+    promtool::run(
+        &folder,
+        &["test", "rules", "alerts.test.yaml"],
+        Stdio::null(),
+    );
+    let tests = read("deploy/prometheus/alerts.test.yaml");
+    let mut fired = BTreeSet::new();
+    let mut silent = BTreeSet::new();
+    for case in tests.split("alertname: ").skip(1) {
+        let (alert, case) = case.split_once('\n').unwrap();
+        if case.trim_start().starts_with("exp_alerts: []") {
+            silent.insert(alert);
+        } else {
+            assert!(case.trim_start().starts_with("exp_alerts:\n"), "{alert}");
+            fired.insert(alert);
+        }
+    }
+    let rules = rules();
+    let all: BTreeSet<_> = alerts(&rules).into_keys().collect();
+    assert!(all.len() > 10, "the rules were read");
+    assert_eq!(fired, all, "(left) are seen to fire");
+    assert_eq!(silent, all, "(left) are seen to stay silent");
+}
+
+#[test]
+fn every_alert_has_a_severity_and_its_own_paragraph_in_the_runbook() {
+    let runbook = read("docs/runbook.md");
+    let rules = rules();
+    let alerts = alerts(&rules);
+    for (alert, rule) in &alerts {
+        let url = format!("docs/runbook.md#{}", alert.to_lowercase());
+        assert_eq!(values(rule, "runbook_url"), [url]);
+        assert!(
+            matches!(values(rule, "severity")[..], ["page" | "ticket"]),
+            "{alert}"
+        );
+        let heading = format!("\n## {alert}\n");
+        let (_, paragraph) = runbook
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("the runbook says nothing of {alert}"));
+        let paragraph = paragraph.split("\n## ").next().unwrap();
+        for part in ["**Means**", "**Look**", "**Do**"] {
+            // One of them may say both at once.
+            assert!(
+                paragraph.to_lowercase().contains(&part.to_lowercase()),
+                "{alert}: {part}"
+            );
+        }
+    }
+    let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
+    let headings: BTreeSet<_> = headings.collect();
+    assert_eq!(headings, alerts.into_keys().collect());
+}
+
+#[test]
+fn links_within_the_runbook_lead_to_its_paragraphs() {
+    let runbook = read("docs/runbook.md");
+    let anchors: BTreeSet<_> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(str::to_lowercase)
+        .collect();
+    let links = runbook.split("](#").skip(1);
+    let links: Vec<_> = links.map(|link| link.split(')').next().unwrap()).collect();
+    assert!(!links.is_empty());
+    for link in links {
+        assert!(anchors.contains(link), "{link}");
+    }
+}
+
+/// Words of a query, in which names may stand; texts in quotes are none.
+fn words(query: &str) -> BTreeSet<&str> {
+    let unquoted = query.split('"').step_by(2);
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    unquoted
+        .flat_map(|text| text.split(move |c| !is_of_word(c)))
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect()
+}
+
+const OF_THE_LANGUAGE: [&str; 17] = [
+    "and",
+    "by",
+    "clamp_min",
+    "count",
+    "histogram_quantile",
+    "increase",
+    "job",
+    "le",
+    "max",
+    "max_over_time",
+    "min",
+    "or",
+    "rate",
+    "sum",
+    "time",
+    "instance",
+    "up",
+];
+
+#[test]
+fn queries_of_rules_and_dashboard_use_documented_metrics_and_labels() {
+    let rules = rules();
+    let documented = documented_metrics::of_the_service();
+    let others = documented_metrics::of_others();
+    let recorded: BTreeSet<_> = values(&rules, "record").into_iter().collect();
+    let labels: BTreeSet<_> = documented.values().flat_map(|m| &m.labels).collect();
+    let is_known = |word: &str| {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().any(|suffix| {
+            let family = word
+                .strip_suffix(suffix)
+                .and_then(|name| documented.get(name));
+            family.is_some_and(|metric| metric.kind == "histogram")
+        });
+        let of_metric = documented
+            .get(word)
+            .is_some_and(|metric| metric.kind != "histogram");
+        of_histogram
+            || of_metric
+            || others.contains(word)
+            || recorded.contains(word)
+            || labels.contains(&word.to_owned())
+            || OF_THE_LANGUAGE.contains(&word)
+    };
+    // Queries of rules may go over several lines: the rest of a rule is words as well.
+    let of_rules = rules.split("expr: ").skip(1).map(|rule| {
+        let end = ["\n        for:", "\n        labels:", "\n      - ", "\n\n"];
+        let ends = end.iter().filter_map(|end| rule.find(end));
+        rule[..ends.min().unwrap_or(rule.len())]
+            .trim_start_matches(">-")
+            .to_owned()
+    });
+    let queries: Vec<_> = of_rules.chain(queries(&dashboard())).collect();
+    assert!(queries.len() > 50, "the queries were read");
+    for query in &queries {
+        // Durations begin with a digit.
+        let unknown: Vec<_> = words(query)
+            .into_iter()
+            .filter(|word| !is_known(word))
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?} in {query}");
+    }
+    let used: BTreeSet<_> = queries.iter().flat_map(|query| words(query)).collect();
+    for name in &others {
+        assert!(
+            used.contains(name.as_str()),
+            "{name} is documented for nothing"
+        );
+    }
+}
+
+#[test]
+fn prometheus_understands_the_queries_of_the_dashboard() {
+    let queries = queries(&dashboard());
+    let rules = queries.iter().enumerate();
+    let rules =
+        rules.map(|(number, query)| json!({"record": format!("query{number}"), "expr": query}));
+    let group = json!({"name": "dashboard", "rules": rules.collect::<Vec<_>>()});
+    let folder = TempDir::new().unwrap();
+    // JSON is YAML, too.
+    let file = json!({"groups": [group]}).to_string();
+    fs::write(folder.path().join("rules.yaml"), file).unwrap();
+    promtool::run(
+        folder.path(),
+        &["check", "rules", "rules.yaml"],
+        Stdio::null(),
+    );
+}
+
+#[test]
+fn panels_of_the_dashboard_are_whole_and_do_not_overlap() {
+    let dashboard = dashboard();
+    assert_eq!(dashboard["uid"], "tee-session");
+    assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+    let variables: Vec<_> = dashboard["templating"]["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| variable["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(variables, ["datasource", "instance"]);
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 20);
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+        assert!(x + w <= 24, "{title} is off the page");
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(cells.insert(cell), "{title} lies on another panel");
+        }
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(
+            panel["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{title}"
+        );
+        assert!(
+            panel["fieldConfig"]["defaults"]["unit"].is_string(),
+            "{title}"
+        );
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        let mut refs = BTreeSet::new();
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            assert!(refs.insert(target["refId"].as_str().unwrap()), "{title}");
+        }
+    }
+}

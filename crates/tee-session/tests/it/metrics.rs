@@ -1,0 +1,200 @@
+//! `/metrics` of the binary, held against the page that documents it and in an outage.
+
+use std::{collections::BTreeMap, fs::File, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tee_session_test_support::{RedisProcess, eventually};
+use tempfile::TempDir;
+
+use crate::{
+    documented_metrics::{self, Metric},
+    promtool,
+    service::{self, Service},
+};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+async fn scrape(service: &Service) -> String {
+    let started = &service.events("Starting up")[0];
+    let address = started["metrics_address"].as_str().unwrap();
+    let url = format!("http://{address}/metrics");
+    let response = service.client.get(url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.text().await.unwrap()
+}
+
+/// Kind and labels of each metric of a scrape.
+fn metrics_in(scraped: &str) -> BTreeMap<String, Metric> {
+    let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
+    for line in scraped.lines() {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            metrics.entry(name.to_owned()).or_default().kind = kind.to_owned();
+        }
+    }
+    for line in scraped.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = line.split_once('{') else {
+            continue;
+        };
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| metrics.get_key_value(name.strip_suffix(suffix)?))
+            .map_or(name, |(family, _)| family)
+            .to_owned();
+        let (labels, _) = labels.split_once('}').unwrap();
+        let labels = labels
+            .split(',')
+            .map(|label| label.split_once('=').unwrap().0);
+        let labels = labels.filter(|label| *label != "le").map(str::to_owned);
+        metrics.entry(family).or_default().labels.extend(labels);
+    }
+    metrics
+}
+
+/// The sum over all labels.
+fn value(scraped: &str, name: &str) -> f64 {
+    let lines = scraped
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values: Vec<f64> = lines
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+        .collect();
+    assert!(!values.is_empty(), "no {name} in {scraped}");
+    values.iter().sum()
+}
+
+#[tokio::test]
+async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
+    let redis = RedisProcess::start().await;
+    let url = redis.url();
+    let flags = ["--redis-url", &url, "--metrics-port", "0"];
+    let near = ["--near-cache", "true", "--session-touch-interval", "60"];
+    let service = service::start(&[flags, near].concat()).await;
+    service.until_ready(WITHIN).await;
+    let token = service.log_in("s3cret-cookie").await;
+    for _ in 0..3 {
+        let status = service.status(Method::GET, "/v1/session", &token).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    service.status(Method::DELETE, "/v1/session", &token).await;
+    service.status(Method::GET, "/v1/session", &token).await;
+    let path = format!("/one-of-endless-paths/{token}");
+    service.status(Method::GET, &path, &token).await;
+    let scraped = scrape(&service).await;
+
+    assert_eq!(
+        metrics_in(&scraped),
+        documented_metrics::of_the_service(),
+        "/metrics (left) and docs/metrics.md (right) differ"
+    );
+    for secret in [&token[..8], "s3cret", "golf.example", "endless"] {
+        assert!(!scraped.contains(secret), "{scraped}");
+    }
+    assert_eq!(value(&scraped, "tee_session_sessions_created_total"), 1.0);
+    assert_eq!(value(&scraped, "tee_session_sessions_ended_total"), 1.0);
+
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("scraped");
+    std::fs::write(&file, scraped).unwrap();
+    promtool::run(
+        folder.path(),
+        &["check", "metrics"],
+        File::open(file).unwrap(),
+    );
+}
+
+#[tokio::test]
+async fn what_befalls_sessions_is_counted() {
+    let redis = RedisProcess::start().await;
+    let url = redis.url();
+    let flags = ["--redis-url", &url, "--metrics-port", "0"];
+    let one = ["--max-sessions-per-subject", "1"];
+    let service = service::start(&[flags.as_slice(), &one].concat()).await;
+    service.until_ready(WITHIN).await;
+    let log_in = async || {
+        let request = service.request(Method::POST, "/v1/sessions").json(&json!({
+            "cookies": {"SESSIONID": "a1b2c3"},
+            "base_url": "https://golf.example",
+            "subject": "member-4711",
+        }));
+        let created: Value = request.send().await.unwrap().json().await.unwrap();
+        created["access_token"].as_str().unwrap().to_owned()
+    };
+    log_in().await;
+    let second = log_in().await;
+    let rotated = service.status(Method::POST, "/v1/session/rotate", &second);
+    assert_eq!(rotated.await, StatusCode::OK);
+    let all = service.request(Method::DELETE, "/v1/sessions?subject=member-4711");
+    assert_eq!(all.send().await.unwrap().status(), StatusCode::OK);
+    let third = log_in().await;
+    service.status(Method::DELETE, "/v1/session", &third).await;
+
+    let scraped = scrape(&service).await;
+    assert_eq!(value(&scraped, "tee_session_sessions_created_total"), 3.0);
+    assert_eq!(value(&scraped, "tee_session_sessions_rotated_total"), 1.0);
+    for (reason, sessions) in [
+        ("evicted", 1),
+        ("revoked", 1),
+        ("deleted", 1),
+        ("expired", 0),
+    ] {
+        let line = format!(r#"tee_session_sessions_ended_total{{reason="{reason}"}} {sessions}"#);
+        assert!(
+            scraped.lines().any(|of| of == line),
+            "no {line} in {scraped}"
+        );
+    }
+    assert!(!scraped.contains("member-4711"), "{scraped}");
+}
+
+#[tokio::test]
+async fn an_outage_shows_and_so_does_its_end() {
+    let redis = RedisProcess::start().await;
+    let url = redis.url();
+    let service = service::start(&[
+        "--redis-url",
+        &url,
+        "--metrics-port",
+        "0",
+        "--workers",
+        "1",
+        "--redis-command-timeout-ms",
+        "100",
+    ])
+    .await;
+    service.until_ready(WITHIN).await;
+    let token = service.log_in("a1b2c3").await;
+    let state = async |names: [&str; 3]| {
+        let scraped = scrape(&service).await;
+        names.map(|name| value(&scraped, name))
+    };
+    let names = [
+        "tee_session_store_up",
+        "tee_session_redis_connections",
+        "tee_session_redis_breakers_open",
+    ];
+    assert_eq!(state(names).await, [1.0, 1.0, 0.0]);
+
+    redis.pause();
+    eventually(WITHIN, async || {
+        service.status(Method::GET, "/v1/session", &token).await;
+        state(names).await == [0.0, 1.0, 1.0]
+    })
+    .await;
+    // Two heartbeats without an answer later, and while attempts to connect fail.
+    eventually(WITHIN, async || {
+        let scraped = scrape(&service).await;
+        value(&scraped, "tee_session_redis_reconnects_total") == 1.0
+            && value(&scraped, "tee_session_redis_connections") == 0.0
+    })
+    .await;
+
+    redis.resume();
+    eventually(WITHIN, async || state(names).await == [1.0, 1.0, 0.0]).await;
+    let scraped = scrape(&service).await;
+    let lost = scraped.lines().find(|line| {
+        line.starts_with("tee_session_redis_reconnects_total{") && line.ends_with(" 1")
+    });
+    assert!(lost.is_some_and(|line| line.contains(r#"reason="silent""#)));
+}
