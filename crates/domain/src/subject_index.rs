@@ -35,7 +35,9 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         entry: &IndexEntry,
     ) -> impl Future<Output = Result<LastRevocation, RepositoryError>> + Send;
 
-    /// Whether the session is entered, and nothing was revoked since `last`.
+    /// Whether the session is entered, in a place that is not lower than that of the last revocation,
+    /// and nothing was revoked since `last`. A successor may be lower: it was entered while its
+    /// predecessor was being revoked, and whoever does that may have looked for its record already.
     ///
     /// # Errors
     /// `Unavailable`.

@@ -60,7 +60,9 @@ impl SubjectEntries {
 
     pub(crate) fn stands(&self, subject: &Subject, id: SessionId, last: LastRevocation) -> bool {
         self.0.get(subject).is_some_and(|entries| {
-            entries.places.contains_key(&id) && entries.last_revocation == last.0
+            let place = entries.places.get(&id);
+            let is_revoked = place.is_none_or(|place| *place < entries.last_revocation);
+            !is_revoked && entries.last_revocation == last.0
         })
     }
 
