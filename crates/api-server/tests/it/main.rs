@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod administration;
 mod authorize;
 mod bad_bodies;
 mod bad_credentials;

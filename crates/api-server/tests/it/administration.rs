@@ -1,0 +1,100 @@
+//! Who may list and end the sessions of others.
+
+use reqwest::{Method, RequestBuilder};
+use rstest::rstest;
+use serde_json::Value;
+use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
+use tee_session_domain::{SessionId, SessionToken};
+use tee_session_test_support::RedisProcess;
+
+use crate::{
+    subjects::{SESSIONS, login, token},
+    test_app::{Store, TestApp, assert_problem},
+};
+
+/// `printf s3cret | sha256sum`
+const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
+
+/// Each call of service clients with the scope `admin`.
+fn calls(app: &TestApp) -> [RequestBuilder; 3] {
+    let id = SessionId::of(&SessionToken::generate());
+    [
+        app.request(Method::GET, "/v1/sessions?subject=a"),
+        app.request(Method::DELETE, "/v1/sessions?subject=a"),
+        app.request(Method::DELETE, &format!("{SESSIONS}/{id}")),
+    ]
+}
+
+#[rstest]
+#[case::nobody("", "", 401, "invalid_client")]
+#[case::wrong_secret("admin", "wrong", 401, "invalid_client")]
+#[case::create("create", "s3cret", 403, "insufficient_scope")]
+#[case::introspect("introspect", "s3cret", 403, "insufficient_scope")]
+#[case::revoke("revoke", "s3cret", 403, "insufficient_scope")]
+#[tokio::test]
+async fn only_clients_with_the_scope_manage_sessions(
+    #[case] id: &str,
+    #[case] secret: &str,
+    #[case] status: u16,
+    #[case] code: &str,
+) {
+    let clients = Scope::ALL.map(|scope| {
+        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a sound client")
+    });
+    let app = TestApp::builder()
+        .service_clients(ServiceClients::new(clients.into()))
+        .spawn(Store::Memory)
+        .await;
+    for call in calls(&app) {
+        let refused = call.basic_auth(id, Some(secret)).send().await.unwrap();
+        assert_problem(refused, status, code).await;
+    }
+    for (call, expected) in calls(&app).into_iter().zip([200, 200, 404]) {
+        let served = call.basic_auth("admin", Some("s3cret")).send().await;
+        assert_eq!(served.unwrap().status(), expected);
+    }
+}
+
+#[tokio::test]
+async fn without_clients_no_proxy_may_manage_sessions() {
+    let app = TestApp::spawn(Store::Memory).await;
+    for call in calls(&app) {
+        let proxied = call.header("x-forwarded-for", "198.51.100.1").send().await;
+        assert_problem(proxied.unwrap(), 403, "insufficient_scope").await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_does_not_manage_sessions() {
+    let client = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create, Scope::Admin]).unwrap();
+    let app = TestApp::builder()
+        .service_clients(ServiceClients::new(vec![client]))
+        .spawn(Store::Memory)
+        .await;
+    let request = app.request(Method::POST, SESSIONS).json(&login("a"));
+    let created = request
+        .basic_auth("ci", Some("s3cret"))
+        .send()
+        .await
+        .unwrap();
+    let created: Value = created.json().await.unwrap();
+    for call in calls(&app) {
+        let refused = call.bearer_auth(token(&created)).send().await.unwrap();
+        assert_problem(refused, 401, "invalid_client").await;
+    }
+}
+
+#[tokio::test]
+async fn without_its_store_it_is_503_and_neither_empty_nor_ended() {
+    let mut redis = RedisProcess::start().await;
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    redis.kill().await;
+    for call in calls(&app) {
+        let response = call.send().await.unwrap();
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_problem(response, 503, "store_unavailable").await;
+    }
+    let response = app.post_session(&login("a")).await;
+    assert_problem(response, 503, "store_unavailable").await;
+}
