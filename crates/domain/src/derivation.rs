@@ -25,7 +25,7 @@ static SALT: LazyLock<Hmac<Sha256>> = LazyLock::new(|| keyed(DERIVATION_SALT));
     clippy::expect_used,
     reason = "HMAC takes keys of any length (RFC 2104)"
 )]
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("any length")
 }
 

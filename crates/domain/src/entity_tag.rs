@@ -3,11 +3,10 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 use time::OffsetDateTime;
 
-use crate::{Session, SessionToken, TokenDerivation};
+use crate::{Session, SessionToken, TokenDerivation, derivation::keyed};
 
 /// Bytes of a tag.
 const TAG_LEN: usize = 16;
@@ -45,11 +44,7 @@ impl EntityTag {
     #[must_use]
     pub fn of(token: &SessionToken, session: &Session) -> Self {
         let key = TokenDerivation::of(token).key(TAG_KEY_LABEL);
-        #[expect(
-            clippy::expect_used,
-            reason = "HMAC takes keys of any length (RFC 2104)"
-        )]
-        let mut tag = Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("any length");
+        let mut tag = keyed(key.expose_secret());
         // Microseconds, since a record keeps no more.
         let created_at = session.created_at - OffsetDateTime::UNIX_EPOCH;
         tag.update(&created_at.whole_microseconds().to_be_bytes());
