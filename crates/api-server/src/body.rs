@@ -21,6 +21,9 @@ use tee_session_domain::{
     ActiveSession, Cookies, Label, NewSession, Session, SessionId, SessionTtl, Subject,
 };
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use utoipa::ToSchema;
+
+use crate::openapi::schemas;
 
 pub(crate) use self::{
     authorized::AuthorizedBody,
@@ -52,12 +55,17 @@ pub(crate) fn ok(body: &impl Serialize) -> HttpResponse {
 }
 
 /// The answer to `POST /v1/sessions` and `POST /v1/session/rotate`; names of RFC 6749, section 5.1.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedSession<'a> {
+    #[schema(schema_with = schemas::token)]
     access_token: &'a str,
+    #[schema(schema_with = schemas::token_type)]
     token_type: &'static str,
+    /// Seconds until the session ends if it is not used.
     expires_in: u64,
+    #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
+    #[schema(schema_with = schemas::session_id)]
     session_id: String,
 }
 
@@ -74,18 +82,25 @@ impl<'a> CreatedSession<'a> {
 }
 
 /// The answer to `GET /v1/session` and `PATCH /v1/session`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct SessionBody<'a> {
     #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
     session_id: SessionId,
     #[serde(serialize_with = "cookies_as_map")]
+    #[schema(schema_with = schemas::cookies)]
     cookies: &'a Cookies,
+    #[schema(schema_with = schemas::base_url)]
     base_url: &'a str,
+    #[schema(schema_with = schemas::created_at)]
     created_at: Timestamp,
+    #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::subject, required = false)]
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::label, required = false)]
     label: Option<&'a str>,
 }
 
@@ -105,9 +120,11 @@ impl<'a> SessionBody<'a> {
 }
 
 /// The answer to `GET /v1/session/ttl`; the time is cut to whole seconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct TtlBody {
+    /// Seconds.
     ttl: u64,
+    #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
 }
 

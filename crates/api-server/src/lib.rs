@@ -17,6 +17,7 @@ mod metrics_listener;
 mod metrics_recorder;
 mod oauth_error;
 mod observed_repository;
+mod openapi;
 mod precondition;
 mod problem;
 mod process_metrics;
@@ -29,6 +30,7 @@ mod session_events;
 mod sessions_query;
 mod settings;
 mod state_gauges;
+mod static_file;
 mod telemetry;
 mod tls;
 

@@ -12,7 +12,7 @@ use crate::problem::ApiError;
 pub(crate) struct OAuthError(#[from] ApiError);
 
 impl OAuthError {
-    fn problem(&self) -> ProblemDetails {
+    pub(crate) fn problem(&self) -> ProblemDetails {
         let problem = self.0.problem();
         let error = error_of(problem.status());
         problem.with_oauth_error(error)

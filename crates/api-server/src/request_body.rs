@@ -16,22 +16,22 @@ use crate::{bounded_stream::Connection, deadline::Deadline, problem::ApiError};
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a body has to be, and what is said of any other.
-struct BodyType {
-    media_type: &'static str,
-    refusal: &'static str,
+pub(crate) struct BodyType {
+    pub(crate) media_type: &'static str,
+    pub(crate) refusal: &'static str,
 }
 
-const JSON: BodyType = BodyType {
+pub(crate) const JSON: BodyType = BodyType {
     media_type: "application/json",
     refusal: "The request body must be application/json in UTF-8",
 };
 
-const MERGE_PATCH: BodyType = BodyType {
+pub(crate) const MERGE_PATCH: BodyType = BodyType {
     media_type: ApiError::PATCH_TYPE,
     refusal: "The request body must be application/merge-patch+json in UTF-8",
 };
 
-const FORM: BodyType = BodyType {
+pub(crate) const FORM: BodyType = BodyType {
     media_type: "application/x-www-form-urlencoded",
     refusal: "The request body must be application/x-www-form-urlencoded in UTF-8",
 };

@@ -119,7 +119,7 @@ fn admit(path: &str, in_flight: usize, most: usize) -> Result<(), ApiError> {
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
     headers.insert(REQUEST_ID_HEADER, request_id);
-    // Nothing here is a page, whatever a browser may make of it.
+    // Everything here is what it says it is, whatever a browser may make of it.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 

@@ -1,6 +1,7 @@
 //! The table of routes.
 
 mod authorize;
+mod docs;
 mod health;
 mod introspect;
 mod revoke;
@@ -20,6 +21,7 @@ use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidT
 use tee_session_domain::{SessionManager, SessionRepository};
 use tee_session_near_cache::NearCachedRepository;
 
+pub(crate) use self::health::{HealthBody, ProbeBody};
 use crate::{
     AllowedOrigins, oauth_error::OAuthError, observed_repository::ObservedRepository,
     problem::ApiError,
@@ -32,16 +34,20 @@ pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
 pub(crate) const SESSION_ROTATE: &str = "/v1/session/rotate";
 pub(crate) const AUTHORIZE: &str = "/v1/authorize";
 const BELOW_AUTHORIZE: &str = "/v1/authorize/{path:.*}";
-const INTROSPECT: &str = "/v1/introspect";
-const REVOKE: &str = "/v1/revoke";
-const HEALTH: &str = "/health";
-const HEALTH_LIVE: &str = "/health/live";
-const HEALTH_READY: &str = "/health/ready";
+pub(crate) const INTROSPECT: &str = "/v1/introspect";
+pub(crate) const REVOKE: &str = "/v1/revoke";
+pub(crate) const HEALTH: &str = "/health";
+pub(crate) const HEALTH_LIVE: &str = "/health/live";
+pub(crate) const HEALTH_READY: &str = "/health/ready";
+pub(crate) const OPENAPI: &str = "/openapi.json";
+pub(crate) const DOCS: &str = "/docs";
+const BELOW_DOCS: &str = "/docs/{name}";
 
-const PATHS: [&str; 10] = [
+pub(crate) const PATHS: [&str; 13] = [
     SESSION,
     AUTHORIZE,
     SESSIONS,
+    SESSION_BY_ID,
     SESSION_TTL,
     SESSION_ROTATE,
     INTROSPECT,
@@ -49,6 +55,8 @@ const PATHS: [&str; 10] = [
     HEALTH,
     HEALTH_LIVE,
     HEALTH_READY,
+    OPENAPI,
+    DOCS,
 ];
 
 /// The route of a path, for logs and metrics: paths of clients' own do not belong there.
@@ -56,13 +64,12 @@ pub(crate) fn label(path: &str) -> &'static str {
     let known = PATHS.iter().find(|known| **known == path);
     known.copied().unwrap_or_else(|| {
         let below = |known| path.strip_prefix(known)?.strip_prefix('/');
-        if below(AUTHORIZE).is_some() {
-            AUTHORIZE
-        } else if below(SESSIONS).is_some_and(|id| !id.is_empty() && !id.contains('/')) {
-            SESSION_BY_ID
-        } else {
-            "unmatched"
+        if below(SESSIONS).is_some_and(|id| !id.is_empty() && !id.contains('/')) {
+            return SESSION_BY_ID;
         }
+        let above = [AUTHORIZE, DOCS].into_iter();
+        let mut above = above.filter(|known| below(known).is_some());
+        above.next().unwrap_or("unmatched")
     })
 }
 
@@ -161,6 +168,21 @@ fn for_everybody<R: SessionRepository>(
             .service(
                 web::resource(HEALTH_READY)
                     .route(get().to(health::ready))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(OPENAPI)
+                    .route(get().to(docs::description))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(DOCS)
+                    .route(get().to(docs::page))
+                    .default_service(not_allowed("GET, HEAD")),
+            )
+            .service(
+                web::resource(BELOW_DOCS)
+                    .route(get().to(docs::part))
                     .default_service(not_allowed("GET, HEAD")),
             )
             .default_service(web::to(not_found));

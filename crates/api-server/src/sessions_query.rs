@@ -4,9 +4,9 @@ use tee_session_domain::{IndexCursor, Subject};
 
 use crate::problem::ApiError;
 
-const DEFAULT_LIMIT: usize = 50;
+pub(crate) const DEFAULT_LIMIT: usize = 50;
 
-const MAX_LIMIT: usize = 100;
+pub(crate) const MAX_LIMIT: usize = 100;
 
 /// What the query asks for. What it says is never repeated.
 #[derive(Debug)]

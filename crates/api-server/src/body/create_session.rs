@@ -5,19 +5,25 @@ use std::{fmt::Display, str::FromStr};
 use indexmap::IndexMap;
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{AllowedHosts, BaseUrl, Cookies, Label, Login, Subject};
+use utoipa::ToSchema;
 
 use super::{
     session_members::{MAX_ERRORS, cookie_pointer, fault, faults_of, no_object, parse_base_url},
     unique_json::UniqueJson,
 };
-use crate::problem::ApiError;
+use crate::{openapi::schemas, problem::ApiError};
 
 /// A valid session to create.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct CreateSession {
+    #[schema(schema_with = schemas::cookies_to_store)]
     pub(crate) cookies: Cookies,
+    #[schema(schema_with = schemas::base_url_to_store)]
     pub(crate) base_url: BaseUrl,
+    #[schema(schema_with = schemas::subject, required = false)]
     pub(crate) subject: Option<Subject>,
+    #[schema(schema_with = schemas::label, required = false)]
     pub(crate) label: Option<Label>,
 }
 

@@ -2,8 +2,16 @@
 
 use serde::Serialize;
 use tee_session_domain::{ActiveSession, SessionId};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        AllOfBuilder, OneOfBuilder, RefOr, Schema, Type,
+        schema::{AdditionalProperties, ObjectBuilder},
+    },
+};
 
 use super::sub;
+use crate::openapi::schemas;
 
 /// The answer to `POST /v1/introspect`. Of a token that opens nothing it says just that.
 #[derive(Serialize)]
@@ -13,8 +21,9 @@ pub(crate) struct IntrospectedBody {
     details: Option<Details>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Details {
+    #[schema(schema_with = schemas::token_type)]
     token_type: &'static str,
     /// Whole seconds since 1970, as for `iat`: the session lives at least so long.
     exp: i64,
@@ -41,3 +50,27 @@ impl IntrospectedBody {
         }
     }
 }
+
+/// The details stand there when the token is active, and then only.
+impl PartialSchema for IntrospectedBody {
+    fn schema() -> RefOr<Schema> {
+        let active = |is: bool| {
+            ObjectBuilder::new()
+                .property(
+                    "active",
+                    ObjectBuilder::new()
+                        .schema_type(Type::Boolean)
+                        .enum_values(Some([is])),
+                )
+                .required("active")
+        };
+        let inactive =
+            active(false).additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        let active = AllOfBuilder::new()
+            .item(active(true))
+            .item(Details::schema());
+        OneOfBuilder::new().item(active).item(inactive).into()
+    }
+}
+
+impl ToSchema for IntrospectedBody {}

@@ -2,26 +2,35 @@
 
 use serde::Serialize;
 use tee_session_domain::{ListedSession, SessionId, SessionPage};
+use utoipa::ToSchema;
 
 use super::{Timestamp, as_text};
+use crate::openapi::schemas;
 
 /// The answer to `GET /v1/sessions`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct ListedSessions<'a> {
+    /// The oldest first.
     sessions: Vec<Listed<'a>>,
-    /// What to ask for the next page with, if there may be one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::cursor, required = false)]
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedSession)]
 struct Listed<'a> {
     #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
     session_id: SessionId,
+    #[schema(schema_with = schemas::created_at)]
     created_at: Timestamp,
+    #[schema(schema_with = schemas::last_seen)]
     last_seen: Timestamp,
+    #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::label, required = false)]
     label: Option<&'a str>,
 }
 
@@ -50,7 +59,8 @@ impl<'a> From<&'a ListedSession> for Listed<'a> {
 }
 
 /// The answer to `DELETE /v1/sessions`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct RevokedSessions {
+    /// How many sessions were ended.
     pub(crate) revoked: usize,
 }

@@ -1,18 +1,33 @@
 //! The form that names a token (RFC 7662, section 2.1; RFC 7009, section 2.1).
 
 use tee_session_domain::SessionToken;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, SchemaFormat, Type, schema::ObjectBuilder},
+};
 use zeroize::Zeroizing;
 
-use crate::problem::ApiError;
+use crate::{openapi::schemas, problem::ApiError};
 
 /// What `POST /v1/introspect` and `POST /v1/revoke` are asked about.
 ///
 /// `token_type_hint` helps nobody here, where there is one type of token; like parameters of other
 /// names it may say anything.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub(crate) struct TokenForm {
     /// `None`: what was sent is no token of ours, and so opens nothing.
+    #[schema(schema_with = any_token, required)]
     pub(crate) token: Option<SessionToken>,
+}
+
+/// Any text may be asked about: the format is a hint.
+fn any_token() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .format(Some(SchemaFormat::Custom("any-token".to_owned())))
+        .examples([schemas::TOKEN])
+        .build()
 }
 
 impl TokenForm {

@@ -5,19 +5,35 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 use tee_session_domain::StoreClock;
+use utoipa::{ToSchema, openapi::Object};
 
 use crate::{
     body::Timestamp,
     health_monitor::HealthMonitor,
+    openapi::schemas,
     settings::{ApiSettings, StoreKind},
 };
 
-#[derive(Serialize)]
-struct HealthBody {
+/// The answer to `GET /health`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthBody {
+    #[schema(schema_with = health_status)]
     status: &'static str,
+    /// Now.
+    #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
+    /// Always false with the embedded store.
     redis_connected: bool,
+    #[schema(schema_with = store)]
     store: &'static str,
+}
+
+fn health_status() -> Object {
+    schemas::one_of(&["healthy", "degraded"])
+}
+
+fn store() -> Object {
+    schemas::one_of(&[StoreKind::Memory, StoreKind::Redis].map(StoreKind::as_str))
 }
 
 /// `GET /health`: always 200; the body says how things stand.
@@ -41,9 +57,15 @@ pub(super) async fn health(
         .json(body)
 }
 
-#[derive(Serialize)]
-struct ProbeBody {
+/// The answer to a probe.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProbeBody {
+    #[schema(schema_with = probe_status)]
     status: &'static str,
+}
+
+fn probe_status() -> Object {
+    schemas::one_of(&["live", "ready", "starting", "draining", "store_unavailable"])
 }
 
 /// `GET /health/live`: the process serves.

@@ -10,6 +10,7 @@ mod bad_bodies;
 mod bad_credentials;
 mod conditional_requests;
 mod cors;
+mod description;
 mod health;
 mod hooked_repository;
 mod introspection;

@@ -209,3 +209,17 @@ async fn what_gateways_ask_is_one_route_and_a_bearer_resolution_whatever_path_an
     }
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
 }
+
+#[tokio::test]
+async fn the_page_that_shows_the_api_is_one_route_with_whatever_is_below_it() {
+    let app = app_with_metrics().await;
+    for path in ["/docs", "/docs/page.js", "/docs/one-of-endless-paths"] {
+        app.get(path).await;
+    }
+    let scraped = scrape(&app).await;
+    let requests = "tee_session_http_request_duration_seconds_count";
+    let route = r#"route="/docs""#;
+    assert_eq!(value(&scraped, requests, &[route, r#"status="200""#]), 2.0);
+    assert_eq!(value(&scraped, requests, &[route, r#"status="404""#]), 1.0);
+    assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
+}

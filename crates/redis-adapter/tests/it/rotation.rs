@@ -39,7 +39,7 @@ async fn the_new_record_is_written_as_new_ones_are_and_the_old_is_gone(#[case] m
         Mode::Sealed | Mode::Moving => sealed_key(&rotated.token),
         Mode::Plain | Mode::RolledBack => plain_key(&rotated.token),
     };
-    assert_eq!(keys(&redis).await, [key.clone()]);
+    assert_eq!(keys(&redis).await, [key.as_str()]);
     assert!((1_790..=1_800).contains(&number(&redis, &["TTL", &key]).await));
     assert_eq!(
         changer.get(&rotated.token).await.unwrap().session,

@@ -52,7 +52,7 @@ async fn the_state_that_was_seen_is_replaced_where_it_stands(#[case] mode: Mode)
         Mode::Plain => plain_key(&new.token),
         _ => sealed_key(&new.token),
     };
-    assert_eq!(keys(&redis).await, [key.clone()]);
+    assert_eq!(keys(&redis).await, [key.as_str()]);
     let next = changed(&new.session, "a");
     let swap = async |session: &Session| {
         let swapped = repository.compare_and_swap(&new.token, &first.revision, session, TTL);
@@ -64,7 +64,7 @@ async fn the_state_that_was_seen_is_replaced_where_it_stands(#[case] mode: Mode)
         SwapOutcome::Changed
     );
     assert_eq!(seen(repository, &new).await.session, next);
-    assert_eq!(keys(&redis).await, [key.clone()]);
+    assert_eq!(keys(&redis).await, [key.as_str()]);
     assert!((890..=900).contains(&number(&redis, &["TTL", &key]).await));
     let last = seen(repository, &new).await.revision;
     assert!(changer.delete(&new.token).await.unwrap());

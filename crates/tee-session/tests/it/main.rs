@@ -8,12 +8,15 @@
 mod alerts;
 mod command_line;
 mod deployment;
+mod description;
+mod docs_page;
 mod documented_metrics;
 mod drain;
 mod end_to_end;
 mod gateway;
 mod gateways;
 mod guarded_app;
+mod kubernetes;
 mod layers;
 mod metrics;
 mod near_cache;

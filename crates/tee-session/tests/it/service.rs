@@ -5,6 +5,19 @@ use std::process::Stdio;
 pub(crate) use tee_session_test_support::ServiceProcess as Service;
 use tokio::process::Command;
 
+/// A setting with one service client that may do everything.
+pub(crate) const CLIENTS: &str = r#"[{
+    "id": "resource-server",
+    "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
+    "scopes": ["create", "introspect", "revoke", "admin"]
+}]"#;
+
+/// Its id.
+pub(crate) const CLIENT_ID: &str = "resource-server";
+
+/// Its secret: `printf s3cret | sha256sum`
+pub(crate) const CLIENT_SECRET: &str = "s3cret";
+
 /// The binary, without any setting of this machine's environment.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tee-session"));

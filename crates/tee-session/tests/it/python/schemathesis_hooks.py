@@ -1,0 +1,89 @@
+"""What schemathesis has to know of the service: how calls get their credentials, and what texts of the
+formats that the description names look like.
+
+Environment: BASE_URL, CLIENT_ID, CLIENT_SECRET
+"""
+
+import os
+
+import requests
+import schemathesis
+from hypothesis import strategies as st
+
+BASE_URL = os.environ["BASE_URL"]
+CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
+LOGIN = {"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members"}
+
+FOR_CLIENTS = r"^/v1/(sessions|introspect|revoke)"
+FOR_SESSIONS = r"^/v1/(session(/.*)?|authorize(/.*)?)$"
+
+
+def new_session():
+    created = requests.post(f"{BASE_URL}/v1/sessions", json=LOGIN, auth=CLIENT)
+    created.raise_for_status()
+    return created.json()
+
+
+def new_token():
+    return new_session()["access_token"]
+
+
+def new_session_id():
+    return new_session()["session_id"]
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path_regex=FOR_SESSIONS)
+class NewSession:
+    """Each call has a session of its own: some of them end it."""
+
+    def get(self, case, context):
+        return new_token()
+
+    def set(self, case, token, context):
+        case.headers["Authorization"] = f"Bearer {token}"
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path_regex=FOR_CLIENTS)
+class ServiceClient:
+    def get(self, case, context):
+        return requests.auth._basic_auth_str(*CLIENT)
+
+    def set(self, case, credentials, context):
+        case.headers["Authorization"] = credentials
+
+
+schemathesis.openapi.format(
+    "any-token", st.one_of(st.builds(new_token), st.text(min_size=1))
+)
+
+schemathesis.openapi.format(
+    "session-id",
+    st.one_of(
+        st.builds(new_session_id),
+        # Of 22 characters, the last one has four spare bits.
+        st.from_regex(r"[A-Za-z0-9_-]{21}[AQgw]", fullmatch=True),
+    ),
+)
+
+
+def is_label(text):
+    return len(text.encode()) <= 256 and not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+
+
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=80)
+schemathesis.openapi.format("label", texts.filter(is_label))
+
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+hosts = st.one_of(
+    st.lists(labels, min_size=1, max_size=3).map(lambda names: ".".join([*names, "example"])),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
+    st.just("bücher.example"),
+)
+ports = st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}"))
+paths = st.from_regex(r"(/[A-Za-z0-9._~%!$&'()*+,;=:@ä-]{0,20}){0,3}(\?[a-z=&?/]{0,20})?", fullmatch=True)
+schemes = st.sampled_from(["http", "https", "HTTPS"])
+base_urls = st.tuples(schemes, hosts, ports, paths).map(
+    lambda parts: f"{parts[0]}://{parts[1]}{parts[2]}{parts[3]}"
+)
+schemathesis.openapi.format("base-url", base_urls)
