@@ -43,12 +43,13 @@ pub struct EntityTag([u8; TAG_LEN]);
 impl EntityTag {
     /// The tag of what `session` holds now, for the holder of `token`.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "HMAC takes keys of any length (RFC 2104)"
+    )]
     pub fn of(token: &SessionToken, session: &Session) -> Self {
         let key = TokenDerivation::of(token).key(TAG_KEY_LABEL);
-        #[expect(
-            clippy::expect_used,
-            reason = "HMAC takes keys of any length (RFC 2104)"
-        )]
         let mut tag = Hmac::<Sha256>::new_from_slice(key.expose_secret()).expect("any length");
         // Microseconds, since a record keeps no more.
         let created_at = session.created_at - OffsetDateTime::UNIX_EPOCH;
