@@ -350,12 +350,7 @@ impl Chart for Outage<'_> {
             let at = (self.x(second.into()), CREATED.bottom + 16.0);
             canvas.text(&second.to_string(), at, Align::Middle, NOTE)?;
         }
-        let at = (f64::midpoint(LEFT, RIGHT), CREATED.bottom + 42.0);
-        canvas.text(
-            "seconds; shaded: Redis answers nothing",
-            at,
-            Align::Middle,
-            LABEL,
-        )
+        let at = (f64::midpoint(LEFT, RIGHT), CREATED.bottom + 40.0);
+        canvas.text("seconds", at, Align::Middle, NOTE)
     }
 }
