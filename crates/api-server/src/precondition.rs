@@ -3,6 +3,8 @@
 //! The framework's typed fields are not used here: they pass over what is malformed, take a comma
 //! within a tag for the end of it, and an asterisk for all there is in the first of several lines.
 
+use std::io::Write;
+
 use actix_web::{
     HttpResponse,
     http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
@@ -48,9 +50,14 @@ impl<'a> Preconditions<'a> {
     }
 }
 
+/// Bytes of a tag of ours in quotation marks.
+const QUOTED_TAG_LEN: usize = 24;
+
 /// Names the state that an answer tells of.
 pub(crate) fn with_etag(mut response: HttpResponse, tag: EntityTag) -> HttpResponse {
-    if let Ok(value) = HeaderValue::try_from(format!("\"{tag}\"")) {
+    let mut text = [0; QUOTED_TAG_LEN];
+    let written = write!(text.as_mut_slice(), "\"{tag}\"");
+    if let (Ok(()), Ok(value)) = (written, HeaderValue::from_bytes(&text)) {
         response.headers_mut().insert(ETAG, value);
     }
     response

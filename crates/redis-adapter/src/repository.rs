@@ -2,6 +2,7 @@
 
 mod commands;
 mod migration;
+mod places;
 mod relocate;
 mod revision;
 mod script;
@@ -18,7 +19,7 @@ use tee_session_domain::{
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{relocate::Relocation, revision::Seen};
+use self::{places::Places, relocate::Relocation, revision::Seen};
 use crate::{
     RedisSettings, StorageFormat,
     pool::{Call, Via},
@@ -159,36 +160,6 @@ impl RedisRepository {
             }
         }
     }
-
-    fn places(&self, token: &SessionToken) -> Places {
-        let slot = |format| Slot::new(format, token);
-        match (self.format, self.accept_plain) {
-            (StorageFormat::Sealed, false) => Places::One(slot(StorageFormat::Sealed)),
-            (StorageFormat::Sealed, true) => Places::Moving {
-                plain: slot(StorageFormat::Plain),
-                sealed: slot(StorageFormat::Sealed),
-            },
-            (StorageFormat::Plain, _) => Places::PlainElseSealed {
-                plain: slot(StorageFormat::Plain),
-                sealed: slot(StorageFormat::Sealed),
-            },
-        }
-    }
-}
-
-/// Where a session may stand.
-enum Places {
-    One(Slot),
-    /// Plain is written; sealed ones are left from instances that were rolled back.
-    PlainElseSealed {
-        plain: Slot,
-        sealed: Slot,
-    },
-    /// Sealed is written; plain ones are left from before, and sealed when they are accessed.
-    Moving {
-        plain: Slot,
-        sealed: Slot,
-    },
 }
 
 // What is rarely awaited is boxed, so that it does not make every call larger.

@@ -18,6 +18,7 @@ mod modes;
 mod network_faults;
 mod plain_records;
 mod python;
+mod revocations;
 mod rotation;
 mod sealed_records;
 mod sentinel;
