@@ -257,7 +257,10 @@ impl SessionRepository for MemoryRepository {
             SwapOutcome::Changed => RelocateOutcome::Changed,
             SwapOutcome::Gone => RelocateOutcome::Gone,
         };
-        self.0.shard(new, now).remove(new, now);
+        if self.0.shard(new, now).remove(new, now) == Removed::Nothing {
+            // Whoever revoked it meanwhile has given back the place of the old one for it.
+            self.0.sessions.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(outcome)
     }
 

@@ -318,10 +318,12 @@ impl SessionRepository for RedisRepository {
                 }
             }
         };
+        // In the same format: the plain one has no room for an end that was fixed.
+        let to = Slot::new(seen.slot.format(), to);
         let relocation = Relocation {
             seen,
             elsewhere,
-            to: Slot::new(self.format, to),
+            to,
             session,
             ttl,
         };

@@ -12,7 +12,7 @@ const MAX_TAKEN_TOKENS: usize = 3;
 
 /// How often a new token is drawn for a store that is in parts. With a third of them away, not
 /// one session in ten million fails for that.
-const MAX_TOKEN_DRAWS: usize = 16;
+pub(super) const MAX_TOKEN_DRAWS: usize = 16;
 
 impl<R: SessionRepository> SessionManager<R> {
     /// Stores an upstream login of nobody in particular under a new token. Logs `Session created`.
@@ -98,12 +98,25 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<(), RepositoryError> {
         let settled = match self.stands_in_index(token, session, entered).await {
             Ok(true) => Ok(()),
-            Ok(false) => self.enter_index(token, session, None).await.map(drop),
+            Ok(false) => self.enter_anew(token, session).await,
             Err(error) => Err(error),
         };
         if settled.is_err() {
             self.discard(token, session).await;
         }
         settled
+    }
+
+    async fn enter_anew(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+    ) -> Result<(), RepositoryError> {
+        self.enter_index(token, session, None).await?;
+        // Its record may have been revoked with the others: then there is nothing to be entered.
+        if self.repository.peek(token).await?.is_none() {
+            self.leave_index(token, session);
+        }
+        Ok(())
     }
 }

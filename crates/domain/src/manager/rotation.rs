@@ -2,10 +2,10 @@
 
 use time::OffsetDateTime;
 
-use super::{MAX_TRIES, NewSession, SessionManager, not_found};
+use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
 use crate::{
-    EndReason, RelocateOutcome, RevisedSession, Session, SessionError, SessionEvent,
-    SessionRepository, SessionToken, policy::to_signed,
+    EndReason, RelocateOutcome, RepositoryError, RevisedSession, Session, SessionError,
+    SessionEvent, SessionRepository, SessionToken, policy::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -21,6 +21,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Corrupt`](crate::RepositoryError::Corrupt) or
     /// [`RepositoryError::NewerRecord`](crate::RepositoryError::NewerRecord).
     pub async fn rotate(&self, token: &SessionToken) -> Result<NewSession, SessionError> {
+        let mut draws = 0;
         for _ in 0..MAX_TRIES {
             let found = self.observe(token, self.repository.fetch_revision(token).await)?;
             let Some(RevisedSession { session, revision }) = found else {
@@ -67,9 +68,15 @@ impl<R: SessionRepository> SessionManager<R> {
                     self.leave_index(&successor, &session);
                     return Err(not_found(token));
                 }
-                RelocateOutcome::Changed
-                | RelocateOutcome::TokenTaken
-                | RelocateOutcome::OutOfReach => self.leave_index(&successor, &session),
+                RelocateOutcome::Changed => self.leave_index(&successor, &session),
+                RelocateOutcome::TokenTaken | RelocateOutcome::OutOfReach => {
+                    self.leave_index(&successor, &session);
+                    draws += 1;
+                    if draws == MAX_TOKEN_DRAWS {
+                        let reason = "no part of the store that was tried takes the new record";
+                        return Err(RepositoryError::unavailable(reason).into());
+                    }
+                }
             }
         }
         Err(SessionError::Contended)

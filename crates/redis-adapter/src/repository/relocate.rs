@@ -51,7 +51,8 @@ impl RedisRepository {
     }
 
     /// Between servers: the new record stands before the old one goes, and goes itself if another
-    /// call changed or removed the old one first.
+    /// call changed or removed the old one first. In a cluster no session moves from one format to the
+    /// other, so there is nothing to delete elsewhere.
     async fn relocate_across(
         &self,
         relocation: &Relocation<'_>,
@@ -59,10 +60,10 @@ impl RedisRepository {
     ) -> Result<RelocateOutcome, RepositoryError> {
         let Relocation {
             seen,
-            elsewhere,
             to,
             session,
             ttl,
+            ..
         } = relocation;
         if self.servers.is_out_of_reach(to.key()) {
             return Ok(RelocateOutcome::OutOfReach);
@@ -76,12 +77,7 @@ impl RedisRepository {
         let remove = |via: Via| async move { revision::remove_seen(&via, seen).await };
         let removed = self.servers.call(seen.slot.key(), call, remove).await;
         let outcome = match removed {
-            Ok(SwapOutcome::Swapped) => {
-                if let Some(elsewhere) = elsewhere {
-                    self.delete(&[elsewhere], call).await?;
-                }
-                return Ok(RelocateOutcome::Relocated);
-            }
+            Ok(SwapOutcome::Swapped) => return Ok(RelocateOutcome::Relocated),
             Ok(SwapOutcome::Changed) => Ok(RelocateOutcome::Changed),
             Ok(SwapOutcome::Gone) => Ok(RelocateOutcome::Gone),
             Err(error) => Err(error),

@@ -81,12 +81,6 @@ impl RedisRepository {
             StorageFormat::Sealed => None,
             StorageFormat::Plain => Some(*Slot::new(StorageFormat::Plain, &entry.token).key()),
         };
-        if let Some(record) = &plain {
-            let (pointer, kept_for) = (&pointer_key(id), entry.kept_for);
-            let point =
-                |via: Via| async move { commands::point(&via, pointer, record, kept_for).await };
-            self.servers.call(pointer, call, point).await?;
-        }
         let succeeds = entry.succeeds.as_ref().map(SessionId::of);
         let new = &NewEntry {
             id,
@@ -94,6 +88,16 @@ impl RedisRepository {
             kept_for: entry.kept_for,
             succeeds: succeeds.map(|id| (id, place_before(entry.session.created_at))),
         };
+        if let Some(record) = &plain {
+            let (pointer, kept_for) = (&pointer_key(id), entry.kept_for);
+            let point =
+                |via: Via| async move { commands::point(&via, pointer, record, kept_for).await };
+            match self.servers.call(pointer, call, point).await {
+                // The entry is what all sessions are revoked by: it is renewed all the same.
+                Err(RepositoryError::Full { .. }) if new.is_renewal() => {}
+                pointed => pointed?,
+            }
+        }
         let keys = &IndexKeys::of(&entry.subject);
         let enter = |via: Via| async move { subject_scripts::enter(&via, keys, new).await };
         self.index_call(keys, call, enter).await

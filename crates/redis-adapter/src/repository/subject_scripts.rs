@@ -21,8 +21,7 @@ use crate::{
 /// Enters `ARGV[1]` with the details `ARGV[2]` for `ARGV[3]` milliseconds: in the place of `ARGV[4]`
 /// or, if that has none, in `ARGV[5]`; behind all if it succeeds nobody. Before the details stands
 /// when that was. What has ended is taken out on the way. Each key lives as long as any entry.
-const ENTER: Script = Script::writing(
-    "\
+const ENTER: &str = "\
 local function whole(number) return string.format('%.0f', number) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -48,8 +47,7 @@ end
 for _, key in ipairs(KEYS) do
   if redis.call('PTTL', key) < kept_for then redis.call('PEXPIRE', key, ARGV[3]) end
 end
-return revoked",
-);
+return revoked";
 
 /// Entries from the place `ARGV[1]` to `ARGV[2]`, `ARGV[4]` of them, the first `ARGV[3]` left out:
 /// the id, the place and the details of each.
@@ -125,6 +123,13 @@ pub(super) struct NewEntry {
     pub(super) succeeds: Option<(SessionId, u64)>,
 }
 
+impl NewEntry {
+    /// It takes its own place.
+    pub(super) fn is_renewal(&self) -> bool {
+        self.succeeds.is_some_and(|(id, _)| id == self.id)
+    }
+}
+
 /// An entry as it stands.
 pub(super) struct FoundEntry {
     /// The text of its id.
@@ -180,7 +185,13 @@ pub(super) async fn enter(
         predecessor.as_bytes(),
         otherwise.as_bytes(),
     ];
-    place(&ENTER.run(via, &keys.all(), &arguments).await?)
+    // A Redis without room takes no new sessions, and still slides those that there are.
+    let enter = if entry.is_renewal() {
+        Script::freeing(ENTER)
+    } else {
+        Script::writing(ENTER)
+    };
+    place(&enter.run(via, &keys.all(), &arguments).await?)
 }
 
 /// Three commands, the last of which changes nothing and is refused by a replica. The entry is looked

@@ -55,6 +55,7 @@ async fn a_revocation_of_nobodys_sessions_leaves_nothing() {
 /// afterwards is listed, and none of it was there before.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
+#[case::plain(Mode::Plain)]
 #[case::moving(Mode::Moving)]
 #[case::rolled_back(Mode::RolledBack)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
