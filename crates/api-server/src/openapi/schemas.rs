@@ -101,6 +101,14 @@ pub(crate) fn label() -> Object {
         .build()
 }
 
+/// The format has a name of its own: a list of quoted texts is more than a pattern says well.
+pub(crate) fn entity_tags() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::Custom("entity-tags".to_owned())))
+        .build()
+}
+
 pub(crate) fn cursor() -> Object {
     text("Where the next page begins, for `after`. It is not there on the last page.")
         .pattern(Some("^[A-Za-z0-9_-]{32}$"))

@@ -2,9 +2,8 @@
 
 use serde_json::json;
 use utoipa::openapi::{
-    HttpMethod, Required, Type,
+    HttpMethod, Required,
     path::{Parameter, ParameterBuilder, ParameterIn},
-    schema::ObjectBuilder,
 };
 
 use super::{
@@ -12,9 +11,7 @@ use super::{
     answer::Answer,
     call::{Call, Tag},
     problems::{self, Problem},
-    schemas::{
-        BASE_URL, CREATED_AT, ENTITY_TAG, EXPIRES_AT, LABEL, Patch, SESSION_ID, SUBJECT, TOKEN,
-    },
+    schemas::{self, BASE_URL, CREATED_AT, EXPIRES_AT, LABEL, Patch, SESSION_ID, SUBJECT, TOKEN},
 };
 use crate::{
     body::{CreatedSession, SessionBody, TtlBody},
@@ -123,11 +120,8 @@ fn rotate() -> Call {
         .problem(problems::of_a_full_store())
 }
 
-/// A field of entity tags.
+/// A field of entity tags. It has no example, which a page would send with each call that is tried.
 fn condition(name: &str, holds_if: &str) -> Parameter {
-    let tags = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\"){0,9})$"));
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
@@ -135,8 +129,7 @@ fn condition(name: &str, holds_if: &str) -> Parameter {
         .description(Some(format!(
             "The call is made if {holds_if}: `*` or entity tags (RFC 9110)."
         )))
-        .schema(Some(tags))
-        .example(Some(ENTITY_TAG.into()))
+        .schema(Some(schemas::entity_tags()))
         .build()
 }
 

@@ -65,6 +65,12 @@ schemathesis.openapi.format(
     ),
 )
 
+tags = st.from_regex(r'(W/)?"[!#-~]{0,20}"', fullmatch=True)
+schemathesis.openapi.format(
+    "entity-tags",
+    st.one_of(st.just("*"), st.lists(tags, min_size=1, max_size=5).map(", ".join)),
+)
+
 
 def is_label(text):
     return len(text.encode()) <= 256 and not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
