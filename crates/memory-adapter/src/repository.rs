@@ -114,6 +114,38 @@ impl Store {
         is_live
     }
 
+    /// Puts in a session that takes no place of its own.
+    fn insert_uncounted(
+        &self,
+        id: SessionId,
+        session: &Session,
+        now: OffsetDateTime,
+        deadline: OffsetDateTime,
+    ) -> InsertOutcome {
+        self.shard(id, now).insert(id, session, deadline)
+    }
+
+    /// Removes the old session, if it is as it was seen, and so gives its place to the new one; else
+    /// the new one goes.
+    fn give_place(
+        &self,
+        old: SessionId,
+        seen: Option<u64>,
+        new: SessionId,
+        now: OffsetDateTime,
+    ) -> RelocateOutcome {
+        let outcome = match self.shard(old, now).compare_and_remove(old, seen, now) {
+            SwapOutcome::Swapped => return RelocateOutcome::Relocated,
+            SwapOutcome::Changed => RelocateOutcome::Changed,
+            SwapOutcome::Gone => RelocateOutcome::Gone,
+        };
+        if self.shard(new, now).remove(new, now) == Removed::Nothing {
+            // Whoever revoked it meanwhile gave back a place for it, which it had not.
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
     /// Removes every session that has ended.
     fn sweep(&self, now: OffsetDateTime) {
         for shard in &self.shards {
@@ -244,24 +276,12 @@ impl SessionRepository for MemoryRepository {
         ttl: Duration,
     ) -> Result<RelocateOutcome, RepositoryError> {
         let (old, new, now) = (SessionId::of(from), SessionId::of(to), self.0.clock.now());
-        let inserted = self.0.shard(new, now).insert(new, session, now + ttl);
-        if inserted == InsertOutcome::TokenTaken {
-            return Ok(RelocateOutcome::TokenTaken);
+        match self.0.insert_uncounted(new, session, now, now + ttl) {
+            InsertOutcome::Inserted => Ok(self.0.give_place(old, number(seen), new, now)),
+            InsertOutcome::TokenTaken | InsertOutcome::OutOfReach => {
+                Ok(RelocateOutcome::TokenTaken)
+            }
         }
-        let removed = self
-            .0
-            .shard(old, now)
-            .compare_and_remove(old, number(seen), now);
-        let outcome = match removed {
-            SwapOutcome::Swapped => return Ok(RelocateOutcome::Relocated),
-            SwapOutcome::Changed => RelocateOutcome::Changed,
-            SwapOutcome::Gone => RelocateOutcome::Gone,
-        };
-        if self.0.shard(new, now).remove(new, now) == Removed::Nothing {
-            // Whoever revoked it meanwhile has given back the place of the old one for it.
-            self.0.sessions.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(outcome)
     }
 
     fn subjects(&self) -> &Self {

@@ -267,3 +267,25 @@ fn login(subject: &str) -> Login {
         ..Login::new(cookies, BaseUrl::new("https://golf.example").unwrap())
     }
 }
+
+/// Its record under the new token is in no count until the old one has gone.
+#[tokio::test]
+async fn a_rotation_that_a_revocation_meets_halfway_leaves_the_count_right() {
+    let repository = MemoryRepository::with_capacity(10);
+    let token = inserted(&repository).await.unwrap();
+    let seen = repository.fetch_revision(&token).await.unwrap().unwrap();
+    let successor = SessionToken::generate();
+    let (old, new) = (SessionId::of(&token), SessionId::of(&successor));
+    let (now, store) = (repository.now(), &repository.0);
+    assert_eq!(
+        store.insert_uncounted(new, &seen.session, now, now + TTL),
+        InsertOutcome::Inserted
+    );
+    // Another thread revokes both.
+    assert!(store.remove(old) && store.remove(new));
+    let seen = number(&seen.revision);
+    assert_eq!(store.give_place(old, seen, new, now), RelocateOutcome::Gone);
+    assert_eq!(repository.held_sessions(), 0);
+    inserted(&repository).await.unwrap();
+    assert_eq!(repository.held_sessions(), 1);
+}

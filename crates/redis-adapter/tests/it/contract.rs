@@ -42,7 +42,16 @@ mod clustered {
 
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
-        harness = Clustered::start().await,
+        harness = Clustered::start(StorageFormat::Sealed).await,
+    }
+}
+
+mod clustered_plain {
+    use super::*;
+
+    tee_session_domain::contract_suite! {
+        test = #[tokio::test],
+        harness = Clustered::start(StorageFormat::Plain).await,
     }
 }
 
@@ -52,9 +61,10 @@ struct Clustered {
 }
 
 impl Clustered {
-    async fn start() -> Self {
+    async fn start(format: StorageFormat) -> Self {
         let cluster = RedisCluster::start(2, 0).await;
-        let repository = connected_with(&settings(&cluster.url())).await;
+        let settings = settings(&cluster.url()).with_storage_format(format);
+        let repository = connected_with(&settings).await;
         Self {
             cluster: Mutex::new(cluster),
             repository,

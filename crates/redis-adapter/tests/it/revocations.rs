@@ -192,3 +192,24 @@ async fn an_index_on_the_move_is_waited_for() {
     assert_eq!(listed(&sessions, MEMBER, 10).await.len(), 2);
     assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 2);
 }
+
+/// A Redis without room still slides sessions, so their entries must not end before them.
+#[rstest]
+#[case::sealed(Mode::Sealed)]
+#[case::plain(Mode::Plain)]
+#[tokio::test]
+async fn without_room_entries_are_renewed(#[case] mode: Mode) {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions_with(&mode.writer(&redis.url())).await;
+    let new = of_subject(&sessions, MEMBER).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    redis.command(&["PEXPIRE", KEYS[2], "60000"]).await;
+    let renewal = IndexEntry {
+        succeeds: Some(new.token.clone()),
+        ..entry(&new, Duration::from_secs(600))
+    };
+    let index = sessions.repository().subjects();
+    index.enter(&renewal).await.unwrap();
+    let ttl = redis.command(&["PTTL", KEYS[2]]).await.as_i64().unwrap();
+    assert!(ttl > 500_000, "{ttl}");
+}

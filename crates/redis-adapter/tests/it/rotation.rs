@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tee_session_domain::{
-    RelocateOutcome, RepositoryError, RevisedSession, SessionError, SessionRepository, SessionToken,
+    RelocateOutcome, RepositoryError, RevisedSession, SessionError, SessionManager, SessionPolicy,
+    SessionRepository, SessionToken,
 };
 use tee_session_redis_adapter::RedisRepository;
 use tee_session_test_support::{Fault, FaultProxy, RedisCluster, RedisProcess};
@@ -14,7 +15,7 @@ use crate::{
     cluster::{clustered, one_of_each},
     connected_with, cookies,
     modes::{Mode, keys, number},
-    plain_key, sealed_key, sessions, settings,
+    plain, plain_key, sealed_key, sessions, sessions_with, settings,
 };
 
 const TTL: Duration = Duration::from_secs(900);
@@ -220,4 +221,38 @@ async fn an_interrupted_rotation_is_unavailable_and_wholly_made_or_not(
     ));
     let standing = if is_made { &to } else { &new.token };
     assert_eq!(keys(&redis).await, [sealed_key(standing)]);
+}
+
+/// What an instance that stores plain records might have to look for elsewhere, it has not in a cluster.
+#[tokio::test]
+async fn with_a_primary_away_the_others_plain_sessions_are_rotated() {
+    let mut cluster = RedisCluster::start_with(2, 0, &[]).await;
+    let sessions = sessions_with(&plain(&cluster.url())).await;
+    let new = loop {
+        let new = sessions.store(cookies(), base_url()).await.unwrap();
+        if cluster.primary_of(&plain_key(&new.token)) == 0 {
+            break new;
+        }
+    };
+    cluster.node_mut(1).kill().await;
+    let mut token = new.token;
+    for _ in 0..12 {
+        token = sessions.rotate(&token).await.unwrap().token;
+    }
+    sessions.get(&token).await.unwrap();
+}
+
+/// The plain format has no room for it: what was sealed stays sealed.
+#[tokio::test]
+async fn an_end_that_was_fixed_stays_when_a_rolled_back_instance_rotates() {
+    let redis = RedisProcess::start().await;
+    let limited = SessionPolicy::new(TTL, Some(TTL)).unwrap();
+    let sealing = connected_with(&settings(&redis.url())).await;
+    let new = SessionManager::new(sealing, limited);
+    let new = new.store(cookies(), base_url()).await.unwrap();
+    assert!(new.session.absolute_end.is_some());
+    let rolled_back = sessions_with(&plain(&redis.url())).await;
+    let rotated = rolled_back.rotate(&new.token).await.unwrap();
+    let read = rolled_back.get(&rotated.token).await.unwrap().session;
+    assert_eq!(read.absolute_end, new.session.absolute_end);
 }
