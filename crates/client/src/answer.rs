@@ -58,10 +58,6 @@ impl Answer {
     }
 
     pub(crate) fn etag(&self) -> Option<ETag> {
-        self.text_of(ETAG.as_str())?.parse().ok()
-    }
-
-    pub(crate) fn text_of(&self, header: &str) -> Option<&str> {
-        self.headers.get(header)?.to_str().ok()
+        self.headers.get(ETAG)?.to_str().ok()?.parse().ok()
     }
 }

@@ -12,7 +12,7 @@ use crate::{ClientError, answer::Answer, wire};
 pub struct Authorization {
     /// Its subject, or its id if it has none.
     pub sub: String,
-    /// Its subject.
+    /// Its subject, if it has one.
     pub subject: Option<String>,
     /// The id that names it to operators, and opens nothing.
     pub session_id: SessionId,
@@ -29,8 +29,7 @@ impl Authorization {
         let body: Body = answer.decode("authorization")?;
         Ok(Self {
             sub: body.sub,
-            // The body has a `subject` without one too, for gateways that ask for it.
-            subject: answer.text_of("x-session-subject").map(str::to_owned),
+            subject: body.subject,
             session_id: body.extra.session_id,
             base_url: body.extra.base_url,
             created_at: body.extra.created_at,
@@ -42,6 +41,7 @@ impl Authorization {
 #[derive(Deserialize)]
 struct Body {
     sub: String,
+    subject: Option<String>,
     extra: Extra,
 }
 

@@ -64,9 +64,12 @@ impl PartialSchema for IntrospectedBody {
                 )
                 .required("active")
         };
-        let inactive =
-            active(false).additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        // Generated clients name their types by the titles.
+        let inactive = active(false)
+            .title(Some("InactiveToken"))
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
         let active = AllOfBuilder::new()
+            .title(Some("ActiveToken"))
             .item(active(true))
             .item(Details::schema());
         OneOfBuilder::new().item(active).item(inactive).into()

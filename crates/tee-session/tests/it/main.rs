@@ -15,6 +15,7 @@ mod drain;
 mod end_to_end;
 mod gateway;
 mod gateways;
+mod generated_client;
 mod guarded_app;
 mod kubernetes;
 mod layers;

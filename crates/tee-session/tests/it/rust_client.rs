@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use nix::sys::signal::Signal;
-use tee_session_client::{BaseUrl, Client, ClientError, Cookies, ProblemCode};
+use tee_session_client::{BaseUrl, Client, ClientError, Cookies, ProblemCode, SessionPatch};
 use tee_session_test_support::{RedisProcess, TestAuthority};
 
 use crate::service::{self, Service};
@@ -16,7 +16,7 @@ mod example;
 const CLIENTS: &str = r#"[{
     "id": "shop",
     "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
-    "scopes": ["create", "introspect", "revoke"]
+    "scopes": ["create", "introspect", "revoke", "admin"]
 }, {
     "id": "reader",
     "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
@@ -38,6 +38,12 @@ fn login() -> (Cookies, BaseUrl) {
 
 /// Every call, with what is to come of it.
 async fn walk(client: &Client) {
+    a_session_is_read_and_ended(client).await;
+    a_session_is_changed_and_gets_a_new_token(client).await;
+    sessions_of_a_subject_are_listed_and_ended(client).await;
+}
+
+async fn a_session_is_read_and_ended(client: &Client) {
     let (cookies, base_url) = login();
     let new = client.create(&cookies, &base_url).send().await.unwrap();
     let holder = client.session(&new.access_token);
@@ -48,6 +54,8 @@ async fn walk(client: &Client) {
     assert_eq!(session.base_url, base_url);
     assert_eq!(session.session_id, new.session_id);
     assert!(session.created_at < session.expires_at);
+    assert!(session.etag.is_some());
+    assert_eq!(session.etag, new.etag);
 
     let left = holder.ttl().await.unwrap();
     assert!((1_790..=1_800).contains(&left.ttl.as_secs()), "{left:?}");
@@ -74,6 +82,79 @@ async fn walk(client: &Client) {
     client.revoke(&new.access_token).await.unwrap();
     let revoked = client.session(&new.access_token).get().await;
     assert!(revoked.unwrap_err().is_invalid_token());
+}
+
+async fn a_session_is_changed_and_gets_a_new_token(client: &Client) {
+    let (cookies, base_url) = login();
+    let new = client.create(&cookies, &base_url).subject("member-4711");
+    let new = new.send().await.unwrap();
+    let holder = client.session(&new.access_token);
+    let first = new.etag.unwrap();
+
+    let patch = SessionPatch::new().set_cookie("z", "1").remove_cookie("a");
+    let conditional = patch.if_match(&first);
+    let changed = holder.update(&conditional).await.unwrap();
+    let expected = Cookies::new([("z".to_owned(), "1".to_owned())]).unwrap();
+    assert_eq!(changed.cookies, expected);
+    assert_eq!(changed.base_url, base_url);
+    let second = changed.etag.clone().unwrap();
+    assert_ne!(second, first);
+    let refused = holder.update(&conditional).await.unwrap_err();
+    let problem = refused.problem().unwrap();
+    assert_eq!(problem.status, 412);
+    assert_eq!(problem.code, ProblemCode::PreconditionFailed);
+    assert_eq!(holder.get().await.unwrap().cookies, expected);
+
+    let rotated = holder.rotate().await.unwrap();
+    assert!(holder.get().await.unwrap_err().is_invalid_token());
+    let session = client.session(&rotated.access_token).get().await.unwrap();
+    assert_eq!(session.cookies, expected);
+    assert_eq!(session.session_id, rotated.session_id);
+    assert!(session.etag.is_some());
+    assert_eq!(session.etag, rotated.etag);
+    let authorized = client.session(&rotated.access_token).authorize().await;
+    let authorized = authorized.unwrap();
+    assert_eq!(authorized.sub, "member-4711");
+    assert_eq!(authorized.subject.as_deref(), Some("member-4711"));
+    client.end_session(&rotated.session_id).await.unwrap();
+}
+
+async fn sessions_of_a_subject_are_listed_and_ended(client: &Client) {
+    let (cookies, base_url) = login();
+    let create = |label| {
+        let new = client.create(&cookies, &base_url).subject("member-4712");
+        new.label(label).send()
+    };
+    let first = create("telephone").await.unwrap();
+    let second = create("tablet").await.unwrap();
+
+    let list = client.list_sessions("member-4712").limit(1);
+    let mut page = list.send().await.unwrap();
+    let mut listed = page.sessions.clone();
+    assert_eq!(listed.len(), 1);
+    while let Some(next) = &page.next {
+        page = list.after(next).send().await.unwrap();
+        listed.extend(page.sessions.clone());
+    }
+    let ids: Vec<_> = listed.iter().map(|session| session.session_id).collect();
+    assert_eq!(ids, [first.session_id, second.session_id]);
+    let labels: Vec<_> = listed
+        .iter()
+        .map(|session| session.label.as_deref())
+        .collect();
+    assert_eq!(labels, [Some("telephone"), Some("tablet")]);
+    assert!(listed[0].created_at <= listed[0].last_seen);
+
+    client.end_session(&first.session_id).await.unwrap();
+    let ended = client.session(&first.access_token).get().await;
+    assert!(ended.unwrap_err().is_invalid_token());
+    let unknown = client.end_session(&first.session_id).await.unwrap_err();
+    assert_eq!(unknown.problem().unwrap().status, 404);
+
+    assert_eq!(client.end_sessions("member-4712").await.unwrap(), 1);
+    let ended = client.session(&second.access_token).get().await;
+    assert!(ended.unwrap_err().is_invalid_token());
+    assert_eq!(client.end_sessions("member-4712").await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,265 @@
+"""Walks through the API with a client that openapi-python-client has generated, and holds every answer to
+the type that the client gives it.
+
+Usage: generated_client.py FOLDER BASE_URL CLIENT_ID CLIENT_SECRET
+FOLDER holds the client as the package `tee_session`. Prints the names of the calls, in order.
+"""
+
+import base64
+import sys
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+
+sys.path.insert(0, sys.argv[1])
+
+from tee_session import AuthenticatedClient, Client
+from tee_session.api.gateways import authorize_get
+from tee_session.api.health import get_health
+from tee_session.api.session import (
+    delete_session,
+    get_session,
+    get_session_ttl,
+    rotate_session,
+    update_session,
+)
+from tee_session.api.sessions import (
+    create_session,
+    list_sessions,
+    revoke_session,
+    revoke_sessions,
+)
+from tee_session.api.tokens import introspect, revoke
+from tee_session.models import (
+    ActiveToken,
+    AuthorizedBody,
+    CreatedSession,
+    CreatedSessionTokenType,
+    CreateSession,
+    CreateSessionCookies,
+    GetSessionResponse401,
+    GetSessionResponse401Code,
+    HealthBody,
+    HealthBodyStatus,
+    HealthBodyStore,
+    InactiveToken,
+    ListedSessions,
+    RevokedSessions,
+    RevokeSessionResponse404,
+    RevokeSessionResponse404Code,
+    SessionBody,
+    SessionPatch,
+    SessionPatchCookies,
+    TokenForm,
+    TtlBody,
+    UpdateSessionResponse412,
+    UpdateSessionResponse412Code,
+)
+from tee_session.types import UNSET
+
+BASE_URL = "https://golf.example/members"
+COOKIES = {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"}
+TTL = 1800
+
+walked = []
+
+
+def call(endpoint, status, shape, **arguments):
+    """What an endpoint answers, with its status and the type of its body as they have to be."""
+    answer = endpoint.sync_detailed(**arguments)
+    name = endpoint.__name__.rpartition(".")[2]
+    assert answer.status_code is status, (name, answer)
+    assert type(answer.parsed) is shape, (name, answer)
+    walked.append(name)
+    return answer
+
+
+def is_close(moment, other):
+    return abs(moment - other) < timedelta(seconds=10)
+
+
+class Walk:
+    def __init__(self, base_url, client_id, client_secret):
+        self.base_url = base_url
+        credentials = base64.b64encode(f"{client_id}:{client_secret}".encode())
+        self.client = AuthenticatedClient(
+            base_url=base_url,
+            token=credentials.decode(),
+            prefix="Basic",
+            raise_on_unexpected_status=True,
+        )
+
+    def holder(self, token):
+        return AuthenticatedClient(
+            base_url=self.base_url, token=token, raise_on_unexpected_status=True
+        )
+
+    def create(self, subject=UNSET, label=UNSET):
+        body = CreateSession(
+            cookies=CreateSessionCookies.from_dict(COOKIES),
+            base_url=BASE_URL,
+            subject=subject,
+            label=label,
+        )
+        created = call(
+            create_session,
+            HTTPStatus.CREATED,
+            CreatedSession,
+            client=self.client,
+            body=body,
+        )
+        new = created.parsed
+        assert new.token_type is CreatedSessionTokenType.BEARER
+        assert new.expires_in == TTL
+        end = datetime.now(timezone.utc) + timedelta(seconds=TTL)
+        assert is_close(new.expires_at, end)
+        assert created.headers["Location"] == f"/v1/sessions/{new.session_id}"
+        return new
+
+    def is_dead(self, token):
+        refused = call(
+            get_session,
+            HTTPStatus.UNAUTHORIZED,
+            GetSessionResponse401,
+            client=self.holder(token),
+        )
+        assert refused.parsed.code is GetSessionResponse401Code.INVALID_TOKEN
+
+    def health(self):
+        client = Client(base_url=self.base_url, raise_on_unexpected_status=True)
+        health = call(get_health, HTTPStatus.OK, HealthBody, client=client).parsed
+        assert health.status is HealthBodyStatus.HEALTHY
+        assert health.store is HealthBodyStore.MEMORY
+        assert health.redis_connected is False
+        assert is_close(health.timestamp, datetime.now(timezone.utc))
+
+    def a_session_is_read_and_changed(self):
+        new = self.create("member-4711", "telephone")
+        holder = self.holder(new.access_token)
+        got = call(get_session, HTTPStatus.OK, SessionBody, client=holder)
+        session, etag = got.parsed, got.headers["ETag"]
+        assert session.session_id == new.session_id
+        assert session.cookies.additional_properties == COOKIES
+        assert session.base_url == BASE_URL
+        assert (session.subject, session.label) == ("member-4711", "telephone")
+        assert is_close(session.created_at, datetime.now(timezone.utc))
+        assert is_close(session.expires_at, new.expires_at)
+        known = {"client": holder, "if_none_match": etag}
+        call(get_session, HTTPStatus.NOT_MODIFIED, type(None), **known)
+
+        changes = SessionPatchCookies.from_dict({"SESSIONID": "d4e5f6", "lang": None})
+        change = {
+            "client": holder,
+            "body": SessionPatch(cookies=changes),
+            "if_match": etag,
+        }
+        changed = call(update_session, HTTPStatus.OK, SessionBody, **change)
+        cookies = changed.parsed.cookies.additional_properties
+        assert cookies == {"SESSIONID": "d4e5f6"}
+        assert changed.parsed.base_url == BASE_URL
+        assert changed.headers["ETag"] != etag
+        refused = call(
+            update_session,
+            HTTPStatus.PRECONDITION_FAILED,
+            UpdateSessionResponse412,
+            **change,
+        )
+        code = refused.parsed.code
+        assert code is UpdateSessionResponse412Code.PRECONDITION_FAILED
+
+        left = call(get_session_ttl, HTTPStatus.OK, TtlBody, client=holder).parsed
+        assert TTL - 10 <= left.ttl <= TTL
+        assert is_close(left.expires_at, new.expires_at)
+        return new
+
+    def it_gets_a_new_token(self, old):
+        rotated = call(
+            rotate_session,
+            HTTPStatus.OK,
+            CreatedSession,
+            client=self.holder(old.access_token),
+        ).parsed
+        assert rotated.access_token != old.access_token
+        assert rotated.expires_in == TTL
+        self.is_dead(old.access_token)
+        return rotated
+
+    def others_are_told_of_it(self, session):
+        who = call(
+            authorize_get,
+            HTTPStatus.OK,
+            AuthorizedBody,
+            client=self.holder(session.access_token),
+        )
+        assert who.parsed.sub == who.parsed.subject == "member-4711"
+        assert who.parsed.extra.session_id == session.session_id
+        assert who.parsed.extra.base_url == BASE_URL
+        assert who.headers["X-Session-Subject"] == "member-4711"
+
+        known = self.introspected(session.access_token, ActiveToken)
+        assert known.active is True
+        assert known.sub == "member-4711"
+        assert TTL - 10 <= known.exp - datetime.now().timestamp() <= TTL
+        assert known.iat <= known.exp - TTL
+
+    def introspected(self, token, shape):
+        asked = {"client": self.client, "body": TokenForm(token=token)}
+        return call(introspect, HTTPStatus.OK, shape, **asked).parsed
+
+    def sessions_of_a_subject_are_listed_and_ended(self, first):
+        second = self.create("member-4711")
+        self.create("member-4712")
+        asked = {"client": self.client, "subject": "member-4711", "limit": 1}
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        [listed] = page.sessions
+        assert (listed.session_id, listed.label) == (first.session_id, "telephone")
+        assert listed.created_at <= listed.last_seen < listed.expires_at
+        asked["after"] = page.next_
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        [listed] = page.sessions
+        assert (listed.session_id, listed.label) == (second.session_id, UNSET)
+        # It is full, so there may be more.
+        asked["after"] = page.next_
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        assert (page.sessions, page.next_) == ([], UNSET)
+
+        one = {"client": self.client, "session_id": first.session_id}
+        call(revoke_session, HTTPStatus.NO_CONTENT, type(None), **one)
+        self.is_dead(first.access_token)
+        gone = HTTPStatus.NOT_FOUND
+        unknown = call(revoke_session, gone, RevokeSessionResponse404, **one).parsed
+        assert unknown.code is RevokeSessionResponse404Code.NOT_FOUND
+
+        all_of_them = {"client": self.client, "subject": "member-4711"}
+        for revoked in (1, 0):
+            ended = call(revoke_sessions, HTTPStatus.OK, RevokedSessions, **all_of_them)
+            assert ended.parsed.revoked == revoked
+        self.is_dead(second.access_token)
+
+    def a_token_is_revoked(self):
+        token = self.create().access_token
+        asked = {"client": self.client, "body": TokenForm(token=token)}
+        for _ in range(2):
+            call(revoke, HTTPStatus.OK, type(None), **asked)
+        self.is_dead(token)
+        assert self.introspected(token, InactiveToken).active is False
+
+    def somebody_logs_out(self):
+        token = self.create().access_token
+        holder = self.holder(token)
+        call(delete_session, HTTPStatus.NO_CONTENT, type(None), client=holder)
+        self.is_dead(token)
+
+
+def main():
+    walk = Walk(*sys.argv[2:])
+    walk.health()
+    first = walk.a_session_is_read_and_changed()
+    rotated = walk.it_gets_a_new_token(first)
+    walk.others_are_told_of_it(rotated)
+    walk.sessions_of_a_subject_are_listed_and_ended(rotated)
+    walk.a_token_is_revoked()
+    walk.somebody_logs_out()
+    print(*dict.fromkeys(walked))
+
+
+main()
