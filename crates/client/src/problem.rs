@@ -119,6 +119,8 @@ problem_codes! {
     RequestTimeout = "request_timeout",
     /// 411: the request does not say how long it is.
     LengthRequired = "length_required",
+    /// 409: the subject has as many sessions as it may have. End one first.
+    SessionLimitReached = "session_limit_reached",
     /// 412: the session was changed since its `ETag` was told. Get it, and decide again.
     PreconditionFailed = "precondition_failed",
     /// 413: the request is longer than the service allows.

@@ -126,6 +126,10 @@ pub struct Session {
     /// When it may end if nobody uses it.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
+    /// Whose it is, if its creator said so.
+    pub subject: Option<String>,
+    /// What it is called, if its creator said so.
+    pub label: Option<String>,
     /// Names its state, for [`SessionPatch::if_match`]; `None` if the answer had none.
     #[serde(skip)]
     pub etag: Option<ETag>,

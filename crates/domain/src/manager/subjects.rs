@@ -43,7 +43,7 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Revokes all sessions of the subject and tells how many. When this returns, none of them opens
     /// anything on any instance; one that is created at the same moment is either revoked, or wholly
-    /// new. It may be asked again. Logs `Sessions of a subject revoked` (info, `revoked`).
+    /// new. (With copies near, they may be answered for as long as copies may.) It may be asked again. Logs `Sessions of a subject revoked` (info, `revoked`).
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`]: some may be revoked and others not, ask again; or

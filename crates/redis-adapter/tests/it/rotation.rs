@@ -31,14 +31,14 @@ async fn seen(repository: &RedisRepository, token: &SessionToken) -> RevisedSess
 #[case::moving(Mode::Moving)]
 #[case::rolled_back(Mode::RolledBack)]
 #[tokio::test]
-async fn the_new_record_is_written_as_new_ones_are_and_the_old_is_gone(#[case] mode: Mode) {
+async fn the_new_record_is_written_as_the_old_one_was_which_is_gone(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.both(&redis.url()).await;
     let new = writer.store(cookies(), base_url()).await.unwrap();
     let rotated = changer.rotate(&new.token).await.unwrap();
     let key = match mode {
-        Mode::Sealed | Mode::Moving => sealed_key(&rotated.token),
-        Mode::Plain | Mode::RolledBack => plain_key(&rotated.token),
+        Mode::Sealed | Mode::Moving | Mode::RolledBack => sealed_key(&rotated.token),
+        Mode::Plain => plain_key(&rotated.token),
     };
     assert_eq!(keys(&redis).await, [key.as_str()]);
     assert!((1_790..=1_800).contains(&number(&redis, &["TTL", &key]).await));

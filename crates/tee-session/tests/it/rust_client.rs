@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tee_session_client::{BaseUrl, Client, ClientError, Cookies, ProblemCode, SessionPatch};
 use tee_session_test_support::{RedisProcess, TestAuthority};
 
@@ -267,4 +268,24 @@ async fn a_service_that_has_gone_is_no_connection() {
     let (cookies, base_url) = login();
     let error = client.create(&cookies, &base_url).send().await.unwrap_err();
     assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
+}
+
+#[test]
+fn every_code_of_the_description_is_known_to_the_client() {
+    let description = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let description: Value = serde_json::from_slice(&fs::read(description).unwrap()).unwrap();
+    let responses = description["components"]["responses"].as_object().unwrap();
+    let mut codes = 0;
+    for response in responses.values() {
+        let problem = &response["content"]["application/problem+json"]["schema"];
+        for code in problem["allOf"][1]["properties"]["code"]["enum"]
+            .as_array()
+            .unwrap()
+        {
+            let code = ProblemCode::from(code.as_str().unwrap().to_owned());
+            assert!(!matches!(code, ProblemCode::Other(_)), "{code}");
+            codes += 1;
+        }
+    }
+    assert!(codes > 20, "{codes} codes");
 }
