@@ -100,11 +100,14 @@ async fn stored_of<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &str,
 ) -> NewSession {
-    let login = Login {
+    sessions.store_login(login_of(subject)).await.unwrap()
+}
+
+fn login_of(subject: &str) -> Login {
+    Login {
         subject: Some(subject.parse().unwrap()),
         ..login()
-    };
-    sessions.store_login(login).await.unwrap()
+    }
 }
 
 fn login() -> Login {

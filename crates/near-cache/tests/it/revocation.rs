@@ -14,7 +14,7 @@ use tee_session_near_cache::NearCacheSettings;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
-use crate::{Instance, SOON, settings, stored, stored_of};
+use crate::{Instance, SOON, login_of, settings, stored, stored_of};
 
 const MAX_STALE: Duration = Duration::from_millis(400);
 
@@ -227,10 +227,15 @@ struct Desk {
 
 impl Desk {
     async fn log_in(&self, instance: &Instance) {
-        let mut sessions = self.sessions.write().await;
-        let subject = format!("member-{}", sessions.len());
-        let token = stored_of(&instance.sessions, &subject).await.token;
-        sessions.push(Open {
+        let subject = format!("member-{}", self.sessions.read().await.len());
+        // While Redis is flooded it may take several tries.
+        let token = loop {
+            let new = instance.sessions.store_login(login_of(&subject)).await;
+            if let Ok(new) = new {
+                break new.token;
+            }
+        };
+        self.sessions.write().await.push(Open {
             token,
             subject,
             version: 0,
