@@ -22,7 +22,7 @@ pub(crate) struct Tally {
     pub(crate) last_failure: Option<Instant>,
     /// The slowest 503 to a request of the later outage, when everybody knows of it.
     pub(crate) slowest_refusal: Duration,
-    /// Logins that were refused.
+    /// Logins of nobody in particular that were refused.
     pub(crate) failed_logins: u64,
     /// By what was wrong.
     pub(crate) violations: BTreeMap<String, u64>,

@@ -79,7 +79,10 @@ pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own
     let request = shared.request(Method::POST, "/v1/sessions").json(&body);
     let (status, body) = shared.send(request, StatusCode::CREATED).await?;
     if status != StatusCode::CREATED {
-        shared.tally().failed_logins += 1;
+        // One of a subject has to be entered where its index is, and nowhere else.
+        if subject.is_none() {
+            shared.tally().failed_logins += 1;
+        }
         return None;
     }
     let token = body["access_token"].as_str()?.to_owned();
