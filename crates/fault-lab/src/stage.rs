@@ -209,10 +209,11 @@ impl Stage {
         let violations = &mut self.outcome.tally.violations;
         let mut take = |what: Contradiction| violations.remove(&what.to_string()).unwrap_or(0);
         let (lost, came_back) = (take(Contradiction::Lost), take(Contradiction::CameBack));
+        let undone = take(Contradiction::UpdateLost);
         let remark = &mut self.outcome.remark;
         let _ = write!(
             remark,
-            "; replication lost {lost} sessions and {came_back} logouts"
+            "; replication lost {lost} sessions, {undone} updates and {came_back} logouts"
         );
     }
 

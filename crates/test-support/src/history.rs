@@ -105,7 +105,8 @@ impl History {
     /// The session was seen in this version, or the change to it was acknowledged.
     ///
     /// # Errors
-    /// When it was in a later version already, or nobody asked for this one.
+    /// When it was in a later version already, once, for from then on this is what is known; or when
+    /// nobody asked for this one.
     pub fn has_version(&self, token: &str, version: u64) -> Result<(), Contradiction> {
         let mut sessions = self.sessions();
         let Some(entry) = sessions.get_mut(token) else {
@@ -114,11 +115,13 @@ impl History {
         if version > entry.asked {
             return Err(Contradiction::NeverAsked);
         }
-        if version < entry.acknowledged {
-            return Err(Contradiction::UpdateLost);
-        }
+        let is_lost = version < entry.acknowledged;
         entry.acknowledged = version;
-        Ok(())
+        if is_lost {
+            Err(Contradiction::UpdateLost)
+        } else {
+            Ok(())
+        }
     }
 
     /// A rotation was acknowledged: what the session was it is under its new token.
