@@ -38,7 +38,11 @@ impl<R: SessionRepository> SessionManager<R> {
         let session = Session::new(login, created_at, self.policy.absolute_end(created_at));
         let token = self.insert(&session).await?;
         if let (Some(subject), Some(limit)) = (&session.subject, self.policy.subject_limit()) {
-            Box::pin(self.keep_to_limit(subject, limit, &token, &session)).await?;
+            let kept = Box::pin(self.keep_to_limit(subject, limit, &token)).await;
+            if kept.is_err() {
+                self.discard(&token, &session).await;
+            }
+            kept?;
         }
         (self.observer)(SessionEvent::Created, 1);
         tracing::info!(

@@ -1,5 +1,7 @@
 //! A new token for a session.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
@@ -87,7 +89,7 @@ impl<R: SessionRepository> SessionManager<R> {
         token: &SessionToken,
         successor: SessionToken,
         session: Session,
-        ttl: std::time::Duration,
+        ttl: Duration,
         now: OffsetDateTime,
     ) -> NewSession {
         self.note_slide(&successor, now);

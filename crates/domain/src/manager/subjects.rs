@@ -43,7 +43,8 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Revokes all sessions of the subject and tells how many. When this returns, none of them opens
     /// anything on any instance; one that is created at the same moment is either revoked, or wholly
-    /// new. (With copies near, they may be answered for as long as copies may.) It may be asked again. Logs `Sessions of a subject revoked` (info, `revoked`).
+    /// new. (From copies that are kept near they are answered for as long as those may be.) It may be
+    /// asked again. Logs `Sessions of a subject revoked` (info, `revoked`).
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`]: some may be revoked and others not, ask again; or
@@ -107,24 +108,17 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Makes room among the subject's sessions for the new one, or takes that back.
+    /// Makes room among the subject's sessions for the new one; an error when there is none.
     pub(super) async fn keep_to_limit(
         &self,
         subject: &Subject,
         limit: SubjectLimit,
         token: &SessionToken,
-        session: &Session,
     ) -> Result<(), SessionError> {
         let mut live = Vec::new();
         let mut after = None;
         loop {
-            let page = match self.list(subject, after, PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    self.discard(token, session).await;
-                    return Err(error);
-                }
-            };
+            let page = self.list(subject, after, PAGE).await?;
             live.extend(page.sessions.iter().map(|session| session.id));
             after = page.next;
             if after.is_none() {
@@ -136,17 +130,13 @@ impl<R: SessionRepository> SessionManager<R> {
             WhenReached::Refuse => {
                 let place = live.iter().position(|id| *id == own);
                 if place.is_some_and(|place| place >= limit.max.get()) {
-                    self.discard(token, session).await;
                     return Err(SessionError::TooManySessions);
                 }
             }
             WhenReached::EvictOldest => {
                 let excess = live.len().saturating_sub(limit.max.get());
                 for id in live.into_iter().take(excess).filter(|id| *id != own) {
-                    if let Err(error) = self.end_by_id(id, EndReason::Evicted).await {
-                        self.discard(token, session).await;
-                        return Err(error);
-                    }
+                    self.end_by_id(id, EndReason::Evicted).await?;
                 }
             }
         }

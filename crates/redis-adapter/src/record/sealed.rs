@@ -39,7 +39,7 @@ pub(crate) struct Sealer {
 }
 
 /// The plaintext of version 1, in postcard's encoding. [`Appended`] may follow it, and what follows
-/// that is ignored: a later release may append to it.
+/// that is ignored: a later release may append what may be lost when an older one changes the record.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     created_at_micros: i64,
