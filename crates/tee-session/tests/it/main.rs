@@ -24,6 +24,7 @@ mod near_cache;
 mod oauth_clients;
 mod promtool;
 mod python_packages;
+mod release;
 mod rust_client;
 mod secrets;
 mod service;
