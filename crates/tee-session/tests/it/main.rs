@@ -27,3 +27,5 @@ mod python_packages;
 mod rust_client;
 mod secrets;
 mod service;
+mod trace_receiver;
+mod traces;
