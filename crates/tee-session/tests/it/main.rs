@@ -28,3 +28,5 @@ mod release;
 mod rust_client;
 mod secrets;
 mod service;
+mod trace_receiver;
+mod traces;
