@@ -199,7 +199,7 @@ fn what_was_unreleased_becomes_the_section_of_the_release() {
 fn a_version_is_set_everywhere_and_nothing_else_is_touched() {
     let repository = Repository::new();
     let said = repository.script("set-version", &[NEXT]);
-    assert!(said.starts_with(&format!("{CURRENT} to {NEXT}")), "{said}");
+    assert!(said.starts_with(NEXT), "{said}");
     let diff = repository.git(&["diff", "--unified=0"]);
     let lines = |sign| {
         let lines = diff.lines().filter_map(move |line| line.strip_prefix(sign));
