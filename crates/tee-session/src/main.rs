@@ -3,6 +3,7 @@
 mod command_line;
 mod new_client;
 mod settings;
+mod traces;
 mod wiring;
 
 use std::{

@@ -29,3 +29,5 @@ mod python_packages;
 mod rust_client;
 mod secrets;
 mod service;
+mod trace_receiver;
+mod traces;
