@@ -175,7 +175,8 @@ async fn main() -> Result<()> {
         print(kind, &row);
     }
     println!(
-        "\nMeasured on {server}: {} sessions in a row, {} of the largest. The process of Redis held up to \
+        "\nMeasured on {server}: {} sessions in a row, {} of the largest.\n\
+         The process of Redis held up to \
          {most_resident:.2} times these bytes of the machine's memory.",
         grouped(MANY / divisor),
         grouped(FEWER / divisor),
