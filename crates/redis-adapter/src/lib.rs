@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod connection;
 mod deployment;
+pub mod diagnosis;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -9,6 +9,8 @@ mod breaker;
 mod cluster;
 mod cluster_slots;
 mod contract;
+mod diagnosis;
+mod diagnosis_of_many;
 mod faults;
 mod fleets;
 mod history;

@@ -33,9 +33,70 @@ async fn help_teaches_commands_settings_sources_and_exit_codes() {
         "TSA_SESSION_TTL",
         "[default: 1800]",
         "Exit codes",
-        "curl",
+        "session create",
     ] {
         assert!(help.contains(word), "{word} is missing in {help}");
+    }
+}
+
+/// Every command that does something, with what its help shows of it.
+#[rstest]
+#[case(&["serve"], true)]
+#[case(&["check-config"], true)]
+#[case(&["client", "new"], false)]
+#[case(&["session"], false)]
+#[case(&["session", "create"], false)]
+#[case(&["session", "show"], false)]
+#[case(&["session", "ttl"], false)]
+#[case(&["session", "revoke"], false)]
+#[case(&["session", "list"], false)]
+#[case(&["completions"], false)]
+#[case(&["man"], false)]
+#[tokio::test]
+async fn each_command_has_examples_and_only_those_that_take_settings_show_them(
+    #[case] command: &[&str],
+    #[case] takes_settings: bool,
+) {
+    let help = run(&[command, &["--help"]].concat(), &[]).await;
+    assert_eq!(help.status.code(), Some(0));
+    let help = text(&help.stdout);
+    assert!(help.contains("Examples:\n  "), "{help}");
+    assert!(
+        help.contains(&format!("  tee-session {}", command.join(" ")))
+            || command == ["completions"],
+        "{help}"
+    );
+    assert_eq!(help.contains("--session-ttl"), takes_settings, "{help}");
+}
+
+#[rstest]
+#[case::behind(&["session", "list", "--subject", "m", "--session-ttl", "60"])]
+#[case::before(&["--session-ttl", "60", "session", "list", "--subject", "m"])]
+#[case::file(&["--config", "/nowhere.toml", "completions", "bash"])]
+#[tokio::test]
+async fn settings_that_nobody_would_read_are_refused(#[case] arguments: &[&str]) {
+    let output = run(arguments, &[]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn settings_may_stand_before_and_behind_the_command_and_the_last_one_counts() {
+    let arguments = [
+        "--workers",
+        "3",
+        "--session-ttl",
+        "60",
+        "check-config",
+        "--workers",
+        "5",
+    ];
+    let shown = run(&arguments, &[]).await;
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    let shown = text(&shown.stdout);
+    for (name, value) in [("session_ttl", "60"), ("workers", "5")] {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(value), "{line}");
     }
 }
 
@@ -99,12 +160,17 @@ async fn check_config_shows_no_secret_wherever_it_stands() {
         &clients_file,
     ];
     for flags in [as_flags.as_slice(), &in_files, &["--config", &config]] {
-        let shown = run(&[&["check-config"], flags].concat(), &[]).await;
-        assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
-        let shown = text(&shown.stdout);
-        assert_eq!(shown.matches("(set, not shown)").count(), 2, "{shown}");
-        for secret in ["s3cret", "1ec1c26b"] {
-            assert!(!shown.contains(secret), "{shown}");
+        for (form, hidden) in [
+            (&["check-config"][..], "(set, not shown)"),
+            (&["check-config", "--json"], r#""is_secret": true"#),
+        ] {
+            let shown = run(&[form, flags].concat(), &[]).await;
+            assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+            let shown = text(&shown.stdout);
+            assert_eq!(shown.matches(hidden).count(), 2, "{shown}");
+            for secret in ["s3cret", "1ec1c26b"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
         }
     }
 }
@@ -210,6 +276,25 @@ async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
     assert_eq!(create(secret).await.unwrap().status(), 201);
     assert_eq!(create("another").await.unwrap().status(), 401);
     assert!(!setting.contains(secret));
+}
+
+#[tokio::test]
+async fn a_new_client_as_json_is_a_secret_and_the_setting_that_lets_it_in() {
+    let new = [
+        "client", "new", "--id", "ci", "--scope", "create", "--scope", "admin", "--json",
+    ];
+    let made = run(&new, &[]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let entry = &told["service_client"];
+    assert_eq!(entry["scopes"], serde_json::json!(["create", "admin"]));
+    let service = service::start(&["--service-clients", &format!("[{entry}]")]).await;
+    let request = service.request(reqwest::Method::GET, "/v1/sessions?subject=m");
+    let listed = request
+        .basic_auth("ci", told["secret"].as_str())
+        .send()
+        .await;
+    assert_eq!(listed.unwrap().status(), 200);
 }
 
 #[rstest]

@@ -6,6 +6,7 @@
 )]
 
 mod alerts;
+mod check_connection;
 mod command_line;
 mod deployment;
 mod description;
@@ -16,6 +17,7 @@ mod end_to_end;
 mod gateway;
 mod gateways;
 mod generated_client;
+mod generated_texts;
 mod guarded_app;
 mod kubernetes;
 mod layers;
@@ -27,3 +29,4 @@ mod python_packages;
 mod rust_client;
 mod secrets;
 mod service;
+mod session_commands;
