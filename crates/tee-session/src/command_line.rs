@@ -86,6 +86,8 @@ fn command() -> Command {
         man::command(),
     ];
     Command::new(NAME)
+        // However the file is called: manual pages and completions go by this name.
+        .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)

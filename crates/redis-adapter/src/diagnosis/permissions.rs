@@ -94,7 +94,7 @@ impl Outcome<'_> {
                 keys.push(pattern);
             }
         }
-        commands.extend(keys.iter().map(|pattern| format!("touch {pattern}")));
+        commands.extend(keys.iter().map(|pattern| format!("touch keys {pattern}")));
         rules.extend(keys.iter().map(|pattern| format!("~{pattern}")));
         let what = format!(
             "{user} may not {}: {}",

@@ -18,19 +18,18 @@ async fn run(program: &str, arguments: &[&str]) -> Output {
     output.unwrap_or_else(|error| panic!("{program} is not there: run scripts/setup: {error}"))
 }
 
-/// What bash offers behind `words`.
+/// What bash offers behind `words`, by the function that it registers for the binary.
 async fn completed(script: &str, words: &str) -> BTreeSet<String> {
     let count = words.split(' ').count();
     let program = format!(
-        "{script}\ncomplete -p tee-session >&2\n\
+        "{script}\nregistered=$(complete -p tee-session) || exit 1\n\
+         function=${{registered#*-F }} function=${{function%% *}}\n\
          COMP_WORDS=({words} '') COMP_CWORD={count}\n\
-         _tee-session tee-session '' \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
+         \"$function\" tee-session '' \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
          printf '%s\\n' \"${{COMPREPLY[@]}}\""
     );
     let output = run("bash", &["--norc", "--noprofile", "-c", &program]).await;
     assert!(output.status.success(), "{output:?}");
-    let registered = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(registered.contains("-F _tee-session"), "{registered}");
     let offered = String::from_utf8(output.stdout).unwrap();
     offered.lines().map(str::to_owned).collect()
 }

@@ -30,3 +30,4 @@ mod rust_client;
 mod secrets;
 mod service;
 mod session_commands;
+mod session_on_a_terminal;
