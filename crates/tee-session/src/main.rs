@@ -2,6 +2,7 @@
 
 mod command_line;
 mod settings;
+mod traces;
 mod wiring;
 
 use std::process::ExitCode;

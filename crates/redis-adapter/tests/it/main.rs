@@ -10,6 +10,7 @@ mod cluster;
 mod cluster_slots;
 mod contract;
 mod diagnosis;
+mod diagnosis_of_connections;
 mod diagnosis_of_many;
 mod faults;
 mod fleets;
