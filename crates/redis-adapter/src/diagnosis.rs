@@ -22,8 +22,8 @@ use crate::{RedisSettings, connection::PROBE_NAME, record::Key};
 /// being waited for is told to `progress`.
 ///
 /// It asks with the user and over the way that the settings name, and for what the settings need.
-/// Permissions are found out by use: each command is sent where no session stands, in a form that
-/// changes nothing, whatever stands there. No key is written. What the user may not see is
+/// Permissions are found out by use: each command is sent about a key where nothing stands, in a form
+/// that makes none. No key is written. What the user may not see is
 /// [`Verdict::Unseen`], and no error.
 ///
 /// It ends within about fifteen seconds, whatever Redis does.

@@ -6,7 +6,7 @@ use super::{
     Needs,
     finding::{Check, Finding, Verdict},
     server::Examination,
-    trials::{Purpose, Trial, purposes},
+    trials::{OF_SESSIONS, Purpose, Trial, purposes},
     tried::Tried,
 };
 use crate::{RedisFault, connection::Command, record::Key};
@@ -40,14 +40,13 @@ pub(super) async fn check(
     match in_the_way.reduce(|first, _| first) {
         Some(finding) => found.push(finding),
         None => {
-            found.push(Finding::fine(
-                Check::Writes,
-                server,
-                "it takes reads and writes",
-            ));
-            if found.len() == 1 {
+            if found.is_empty() {
                 let what = format!("{user} may do all that is needed");
                 found.push(Finding::fine(Check::Permissions, server, what));
+            }
+            if is_open(Some(OF_SESSIONS), &tried) {
+                let what = "it takes reads and writes";
+                found.push(Finding::fine(Check::Writes, server, what));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The commands that are needed, each in a form that changes nothing.
+//! The commands that are needed, each about a key where nothing stands, and in a form that makes none.
 
 use super::{Needs, finding::Verdict};
 use crate::{
@@ -6,10 +6,12 @@ use crate::{
     record::{KEY_PREFIX, Key},
 };
 
+/// The keys of sessions, as ACLs name them.
+pub(super) const OF_SESSIONS: &str = "session:*";
+
 /// Where subjects, and pointers to plain records, have keys of their own.
 const OF_SUBJECTS: &str = "subject:*";
 const OF_POINTERS: &str = "session-id:*";
-const OF_SESSIONS: &str = "session:*";
 
 const ORDER: &[u8] = b"subject:{-probe-}:order";
 const DETAILS: &[u8] = b"subject:{-probe-}:details";

@@ -26,7 +26,7 @@ const JSON: &str = "json";
 const AFTER_HELP: &str = "\
 With --connect it asks the Redis of redis_url, or each server of its cluster or behind its
 sentinels, and says what is wrong and how to mend it: the way there, TLS, the login, the version,
-what the user may do (by sending each command in a form that changes nothing), eviction,
+what the user may do (by sending each command about a key where nothing stands), eviction,
 persistence and the clock. No key is written. What the user may not see is told as unseen, with
 the command to look by hand.
 
