@@ -341,8 +341,9 @@ async fn a_collector_in_trouble_costs_spans_and_nothing_else(#[case] behaviour: 
     );
     let complaints = service
         .events("Traces cannot be exported: their spans are lost until the collector takes them");
-    let most = usize::from(behaviour == Behaviour::Refuses);
-    assert_eq!(complaints.len(), most, "{}", service.output());
+    // It is said once; of one that hangs it is known after the time that a batch may take.
+    assert!(complaints.len() <= 1, "{}", service.output());
+    assert!(behaviour == Behaviour::Hangs || complaints.len() == 1);
 }
 
 #[tokio::test]
