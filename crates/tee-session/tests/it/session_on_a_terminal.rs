@@ -3,6 +3,8 @@
 use std::{process::Stdio, time::Duration};
 
 use reqwest::Method;
+use tee_session_test_support::eventually;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -19,15 +21,20 @@ struct Terminal {
     keyboard: ChildStdin,
     screen: ChildStdout,
     shown: String,
+    /// Here stands what the terminal is called.
+    folder: TempDir,
 }
 
 impl Terminal {
     fn run(service: &Service, arguments: &str) -> Self {
-        let command = format!("{} session {arguments}", env!("CARGO_BIN_EXE_tee-session"));
+        let folder = tempfile::tempdir().unwrap();
+        let binary = env!("CARGO_BIN_EXE_tee-session");
+        let command = format!("tty > tty; exec {binary} session {arguments}");
         let mut process = Command::new("script")
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
             .env("TSA_URL", service.base())
             .env_remove("NO_COLOR")
+            .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -37,6 +44,7 @@ impl Terminal {
             keyboard: process.stdin.take().unwrap(),
             screen: process.stdout.take().unwrap(),
             shown: String::new(),
+            folder,
             process,
         }
     }
@@ -52,6 +60,17 @@ impl Terminal {
             }
         };
         timeout(SHOWN_WITHIN, shown).await.unwrap();
+    }
+
+    /// Waits until it does not show what is typed.
+    async fn until_unseen(&self) {
+        let tty = std::fs::read_to_string(self.folder.path().join("tty")).unwrap();
+        eventually(SHOWN_WITHIN, async || {
+            let state = Command::new("stty").args(["-a", "-F", tty.trim()]).output();
+            let state = state.await.expect("stty is there (coreutils)");
+            String::from_utf8_lossy(&state.stdout).contains(" -echo ")
+        })
+        .await;
     }
 
     async fn type_in(&mut self, line: &str) {
@@ -85,6 +104,7 @@ async fn a_token_is_asked_for_and_not_shown() {
     let token = service.log_in("s3cret-cookie").await;
     let mut terminal = Terminal::run(&service, "show");
     terminal.until("Token: ").await;
+    terminal.until_unseen().await;
     terminal.type_in(&token).await;
     let (code, shown) = terminal.ended().await;
     assert_eq!(code, Some(0), "{shown}");

@@ -23,7 +23,7 @@ pub(super) struct Fault {
     exit_code: u8,
     what: String,
     advice: Option<String>,
-    problem: Option<Problem>,
+    problem: Option<Box<Problem>>,
 }
 
 impl Fault {
@@ -111,7 +111,7 @@ impl From<ClientError> for Fault {
             exit_code: EXIT_FAILED,
             what,
             advice,
-            problem: error.problem().cloned(),
+            problem: error.problem().cloned().map(Box::new),
         }
     }
 }
