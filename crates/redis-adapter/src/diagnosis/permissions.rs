@@ -95,11 +95,8 @@ impl Outcome<'_> {
         }
         commands.extend(keys.iter().map(|pattern| format!("touch keys {pattern}")));
         rules.extend(keys.iter().map(|pattern| format!("~{pattern}")));
-        let what = format!(
-            "{user} may not {}: {}",
-            commands.join(", "),
-            self.purpose.loss
-        );
+        let loss = self.purpose.loss;
+        let what = format!("{loss}: {user} may not {}", commands.join(", "));
         let advice = format!("in Redis: ACL SETUSER {user} {}", rules.join(" "));
         let finding = Finding::fine(Check::Permissions, server, what);
         (!rules.is_empty()).then(|| finding.judged(self.purpose.verdict, advice))
@@ -109,11 +106,8 @@ impl Outcome<'_> {
     fn unknown(&self, server: &str) -> Option<Finding> {
         let unknown = self.trials().filter(|(_, tried)| **tried == Tried::Unknown);
         let commands: Vec<_> = unknown.map(|(trial, _)| trial.command).collect();
-        let what = format!(
-            "Redis knows no {}: {}",
-            commands.join(", "),
-            self.purpose.loss
-        );
+        let loss = self.purpose.loss;
+        let what = format!("{loss}: Redis knows no {}", commands.join(", "));
         let finding = Finding::fine(Check::Permissions, server, what);
         (!commands.is_empty()).then(|| {
             let advice = "give the command its name back (rename-command in the configuration of \
