@@ -148,6 +148,11 @@ async fn a_subjects_sessions_are_listed_and_ended_by_a_service_client() {
     assert!(gone.contains("404 not_found"), "{gone}");
     operator.failed(1, "ttl", &tokens[1]).await;
 
+    // As one in 64 begins.
+    let unknown = format!("revoke --session-id -MwWHJloW-pfAJptAElJ2A {by_client}");
+    let gone = operator.failed(1, &unknown, "").await;
+    assert!(gone.contains("404 not_found"), "{gone}");
+
     let all = format!("revoke --subject member-4711 {by_client}");
     let unasked = operator.failed(2, &all, "y\n").await;
     assert!(unasked.contains("nothing was ended"), "{unasked}");

@@ -57,8 +57,16 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .help("The upstream site"),
         )
-        .arg(text(SUBJECT, "SUBJECT").help("Whose session it is: visible ASCII"))
-        .arg(text(LABEL, "TEXT").help("What it is called in lists"))
+        .arg(
+            text(SUBJECT, "SUBJECT")
+                .allow_hyphen_values(true)
+                .help("Whose session it is: visible ASCII"),
+        )
+        .arg(
+            text(LABEL, "TEXT")
+                .allow_hyphen_values(true)
+                .help("What it is called in lists"),
+        )
         .arg(file(TOKEN_OUT).help(
             "Write the token into this new file, which nobody else may read, and do not print it",
         ))

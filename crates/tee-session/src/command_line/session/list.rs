@@ -37,6 +37,7 @@ pub(super) fn command() -> Command {
             Arg::new(SUBJECT)
                 .long("subject")
                 .value_name("SUBJECT")
+                .allow_hyphen_values(true)
                 .required(true)
                 .help("Whose sessions"),
         )

@@ -36,11 +36,14 @@ pub(super) fn command() -> Command {
     let id = Arg::new(SESSION_ID)
         .long("session-id")
         .value_name("ID")
+        // Some begin with one.
+        .allow_hyphen_values(true)
         .conflicts_with_all([TOKEN_FILE, SUBJECT])
         .help("End the session with this id, in place of the one of a token");
     let subject = Arg::new(SUBJECT)
         .long("subject")
         .value_name("SUBJECT")
+        .allow_hyphen_values(true)
         .conflicts_with(TOKEN_FILE)
         .help("End all sessions of this subject");
     let yes = Arg::new(YES)
