@@ -67,6 +67,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             _ => list::run(flags, &service).await,
         }
     });
+    // Without waiting for the look-up of a name, which has no time limit of its own.
+    runtime.shutdown_background();
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.tell(&service),

@@ -38,7 +38,10 @@ impl Store {
             .with_changes(settings.api.near_cache.is_some());
         let progress = Progress::new();
         let examined = diagnose(redis, needs, |doing| progress.show(doing));
-        Ok(Self::Redis(runtime.block_on(examined)))
+        let findings = runtime.block_on(examined);
+        // Without waiting for the look-up of a name, which has no time limit of its own.
+        runtime.shutdown_background();
+        Ok(Self::Redis(findings))
     }
 
     pub(super) fn name(&self) -> &'static str {
