@@ -6,7 +6,9 @@ mod bounded_stream;
 mod client_secret;
 mod cors;
 mod deadline;
+// No part of the API that is kept stable.
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod health_monitor;
 mod http_server;

@@ -20,7 +20,7 @@ pub const REQUEST_SPAN: &str = "request";
 /// One request's span; without anything in it when the request is not recorded.
 pub(crate) struct RequestSpan {
     span: Span,
-    context: Option<SpanContext>,
+    context: Option<Box<SpanContext>>,
 }
 
 impl RequestSpan {
@@ -57,7 +57,7 @@ impl RequestSpan {
             let _ = span.set_parent(Context::new().with_remote_span_context(caller));
         }
         let context = span.context().span().span_context().clone();
-        let context = context.is_valid().then_some(context);
+        let context = context.is_valid().then(|| Box::new(context));
         Self { span, context }
     }
 
@@ -75,7 +75,7 @@ impl RequestSpan {
 
     /// By which it is found among the traces, if it is recorded.
     pub(crate) fn trace_id(&self) -> Option<TraceId> {
-        self.context.as_ref().map(SpanContext::trace_id)
+        self.context.as_ref().map(|context| context.trace_id())
     }
 
     /// What tells the caller which span answered.

@@ -8,6 +8,7 @@ mod update;
 use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
+use tracing::Instrument;
 
 pub use self::{
     subjects::{ListedSession, SessionPage},
@@ -117,8 +118,13 @@ impl<R: SessionRepository> SessionManager<R> {
     /// # Errors
     /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`],
     /// [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
-    #[tracing::instrument(name = "resolve session", skip_all)]
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
+        // The attribute, as elsewhere here, would keep this future three times.
+        let span = tracing::info_span!("resolve session");
+        self.resolve(token).instrument(span).await
+    }
+
+    async fn resolve(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         let idle_timeout = self.policy.idle_timeout();
         let found = self.fetch(token).await;
         let found = self.observe(token, found);

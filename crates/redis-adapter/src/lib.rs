@@ -8,7 +8,9 @@ mod connection;
 mod deployment;
 pub mod diagnosis;
 mod error;
+// No part of the API that is kept stable.
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod pool;
 mod record;
