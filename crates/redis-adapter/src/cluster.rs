@@ -4,6 +4,7 @@
 //! that one that is lost costs nobody else; redirections are ordinary answers.
 
 mod nodes;
+mod seeds;
 mod topology;
 mod view;
 mod watch;
@@ -15,6 +16,11 @@ use tee_session_domain::{RepositoryError, StoreClock};
 use tokio::sync::{Notify, watch as channel};
 
 use self::{nodes::Nodes, topology::hash_slot};
+pub(crate) use self::{
+    seeds::{ask, seeds},
+    topology::{HASH_SLOTS, Topology, probe_key},
+    view::{View, best},
+};
 use crate::{
     RedisFault, RedisSettings,
     address::Address,

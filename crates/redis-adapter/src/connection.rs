@@ -10,9 +10,11 @@ mod establish;
 mod reply;
 mod resp;
 mod sentinels;
+mod server_settings;
 mod statistics;
 mod stream;
 mod supervisor;
+mod version;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +28,12 @@ pub(crate) use self::resp::read_reply;
 pub(crate) use self::{
     change_feed::{FeedState, Hearing, feed},
     client::{Asking, Client, Command},
-    establish::{PROBE_NAME, ask_once},
+    establish::{ConnectFault, PROBE_NAME, ask_once},
     reply::Reply,
+    sentinels::{Survey, Verdict, survey},
+    server_settings::{info, parameter},
+    stream::DialFault,
+    version::{OLDEST_VERSION, Version},
 };
 use crate::{RedisFault, RedisSettings};
 

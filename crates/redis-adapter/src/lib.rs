@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod connection;
 mod deployment;
+pub mod diagnosis;
 mod error;
 // No part of the API that is kept stable.
 #[cfg(feature = "fuzzing")]

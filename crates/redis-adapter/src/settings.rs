@@ -139,6 +139,18 @@ impl RedisSettings {
         matches!(self.deployment, Deployment::Cluster(_))
     }
 
+    /// Who we are to Redis: its own default user, unless a password goes with the name.
+    pub(crate) fn user(&self) -> &str {
+        let Credentials { username, password } = &self.credentials;
+        let username = username.as_deref().filter(|_| password.is_some());
+        username.unwrap_or("default")
+    }
+
+    /// Whether over TLS nobody is trusted but whom this machine trusts.
+    pub(crate) fn trusts_machine_only(&self) -> bool {
+        self.tls.as_ref().is_some_and(RedisTls::trusts_machine_only)
+    }
+
     /// Whom it leads to, for the log: never with a password.
     pub(crate) fn server_name(&self) -> String {
         match &self.deployment {

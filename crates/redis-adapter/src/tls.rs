@@ -69,6 +69,10 @@ impl RedisTls {
         self
     }
 
+    pub(crate) fn trusts_machine_only(&self) -> bool {
+        self.ca_file.is_none()
+    }
+
     /// Reads the files as they are now.
     #[expect(
         clippy::expect_used,

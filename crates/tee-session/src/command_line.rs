@@ -1,11 +1,25 @@
-//! The command line: one flag for each setting, and what to do.
+//! The command line: the commands, each in a file of its own, and what they have in common.
 
-use std::path::PathBuf;
+mod check_config;
+mod client;
+mod completions;
+mod failure;
+mod man;
+mod output;
+mod progress;
+mod secret_input;
+mod serve;
+mod session;
+mod setting_flags;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use tee_session_api_server::Scope;
+use std::process::ExitCode;
 
-use crate::settings::{KEYS, Problems, Sources};
+use clap::{ArgMatches, Command, error::ErrorKind};
+
+use self::{failure::Failure, setting_flags::given_settings};
+
+/// What the binary is called.
+const NAME: &str = "tee-session";
 
 const ABOUT: &str = "Keeps upstream login cookies behind opaque bearer tokens";
 
@@ -16,111 +30,69 @@ environment: flags show in the process list.
 
 A first try, without Redis:
   tee-session
-  curl -s -X POST -H 'Content-Type: application/json' \\
-    -d '{\"cookies\": {\"SESSIONID\": \"a1b2c3\"}, \"base_url\": \"https://golf.example\"}' \\
-    http://127.0.0.1:8000/v1/sessions
+  echo '{\"SESSIONID\": \"a1b2c3\"}' | tee-session session create --base-url https://golf.example
 
-Exit codes: 0 stopped cleanly, 1 failed at run time, 2 bad settings.";
+Before it goes live:
+  tee-session check-config --connect --config /etc/tee-session.toml
 
-/// What to do.
-pub(crate) enum Action {
-    Serve(Sources),
-    CheckConfig(Sources),
-    NewClient(NewClient),
+Exit codes: 0 stopped cleanly, 1 failed at run time, 2 bad settings or a wrong command line.";
+
+/// Does what the command line says, and tells what is wrong with it.
+pub(crate) fn run() -> ExitCode {
+    let done = command()
+        .try_get_matches()
+        .map_err(Failure::from)
+        .and_then(|matches| carry_out(&matches));
+    done.unwrap_or_else(Failure::tell)
 }
 
-/// A service client to make.
-pub(crate) struct NewClient {
-    pub(crate) id: String,
-    pub(crate) scopes: Vec<String>,
-}
-
-/// Reads the command line and, where they matter, the sources of the settings. Prints help, or
-/// what is wrong with a flag, by itself and ends the process.
-pub(crate) fn parse() -> Result<Action, Problems> {
-    let matches = command().get_matches();
-    match matches.subcommand() {
-        Some(("client", client)) => Ok(new_client(client)),
-        Some(("check-config", flags)) => sources(flags).map(Action::CheckConfig),
-        Some((_, flags)) => sources(flags).map(Action::Serve),
-        None => sources(&matches).map(Action::Serve),
+fn carry_out(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let Some((name, of_command)) = matches.subcommand() else {
+        return serve::run(&[matches]);
+    };
+    match name {
+        serve::NAME => serve::run(&[matches, of_command]),
+        check_config::NAME => check_config::run(&[matches, of_command]),
+        _ => {
+            refuse_settings(name, matches)?;
+            match name {
+                client::NAME => client::run(of_command),
+                session::NAME => session::run(of_command),
+                completions::NAME => completions::run(of_command),
+                _ => man::run(of_command),
+            }
+        }
     }
 }
 
-fn sources(matches: &ArgMatches) -> Result<Sources, Problems> {
-    let file = matches.get_one::<PathBuf>("config").cloned();
-    let flags = KEYS.iter().flat_map(|key| key.names()).filter_map(|name| {
-        let value = matches.get_one::<String>(&name)?;
-        Some((name, value.clone()))
-    });
-    Sources::read(file, flags.collect())
+/// Before the other commands, settings would be read by nobody.
+fn refuse_settings(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    let Some(flag) = given_settings(matches).next() else {
+        return Ok(());
+    };
+    let message = format!("--{flag} is a setting of the service, and {name} takes none");
+    let error = command().error(ErrorKind::ArgumentConflict, message);
+    Err(error.into())
 }
 
-fn new_client(matches: &ArgMatches) -> Action {
-    let flags = matches.subcommand_matches("new").unwrap_or(matches);
-    let scopes = flags.get_many::<String>("scope").unwrap_or_default();
-    Action::NewClient(NewClient {
-        id: flags.get_one::<String>("id").cloned().unwrap_or_default(),
-        scopes: scopes.cloned().collect(),
-    })
-}
-
+/// All of it.
 fn command() -> Command {
-    let serve = Command::new("serve").about("Serve the API (also what happens without a command)");
-    let check = Command::new("check-config")
-        .about("Print each setting with its source, secrets left out, and end");
-    let client = Command::new("client")
-        .about("Service clients: the programs that may create sessions")
-        .subcommand_required(true)
-        .subcommand(
-            Command::new("new")
-                .about("Make a client: print its secret, once, and the setting that lets it in")
-                .arg(
-                    Arg::new("id")
-                        .long("id")
-                        .required(true)
-                        .help("Its name: visible ASCII without a colon"),
-                )
-                .arg(
-                    Arg::new("scope")
-                        .long("scope")
-                        .required(true)
-                        .action(ArgAction::Append)
-                        .value_parser(Scope::ALL.map(Scope::as_str))
-                        .help("What it may do; several times for several scopes"),
-                ),
-        );
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .help("Settings file (TOML) [env: TSA_CONFIG]")
-        .value_parser(value_parser!(PathBuf))
-        .global(true);
-    let settings = KEYS.iter().flat_map(|key| {
-        key.names().map(|name| {
-            let is_file = name != key.name;
-            Arg::new(name.clone())
-                .long(name.replace('_', "-"))
-                .value_name(if is_file { "FILE" } else { key.value_name })
-                .help(if is_file {
-                    key.file_help()
-                } else {
-                    key.full_help()
-                })
-                .help_heading("Settings")
-                .action(ArgAction::Set)
-                .allow_hyphen_values(true)
-                .hide(is_file)
-                .global(true)
-        })
-    });
-    Command::new("tee-session")
+    let commands = [
+        serve::command(),
+        check_config::command(),
+        client::command(),
+        session::command(),
+        completions::command(),
+        man::command(),
+    ];
+    Command::new(NAME)
+        // However the file is called: manual pages and completions go by this name.
+        .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .subcommands([serve, check, client])
-        .arg(config)
-        .args(settings)
+        .subcommands(commands)
+        .args(setting_flags::args())
         .max_term_width(100)
 }
 

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{RedisMonitor, TestAuthority, eventually};
+use crate::{IssuedCertificate, RedisMonitor, TestAuthority, eventually};
 
 pub(crate) const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
 
@@ -81,7 +81,14 @@ impl RedisProcess {
     /// Starts one without persistence that speaks TLS as well, on a port of its own, with
     /// whoever shows a certificate of `authority`.
     pub async fn start_with_tls(authority: &TestAuthority) -> Self {
-        let server = authority.issue("redis");
+        Self::start_with_certificate(authority, &authority.issue("redis")).await
+    }
+
+    /// The same, with this certificate.
+    pub async fn start_with_certificate(
+        authority: &TestAuthority,
+        server: &IssuedCertificate,
+    ) -> Self {
         let ca_file = authority.ca_file();
         let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
         let files = [

@@ -14,7 +14,7 @@ pub struct TestAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate for `localhost` and `127.0.0.1`, and its key, as PEM files.
+/// A certificate, as a rule for `localhost` and `127.0.0.1`, and its key, as PEM files.
 pub struct IssuedCertificate {
     /// The certificate.
     pub certificate_file: PathBuf,
@@ -53,18 +53,34 @@ impl TestAuthority {
     /// Issues a certificate whose subject is `name`.
     #[must_use]
     pub fn issue(&self, name: &str) -> IssuedCertificate {
-        let issued = IssuedCertificate {
-            certificate_file: self.folder.path().join(format!("{name}.crt")),
-            private_key_file: self.folder.path().join(format!("{name}.key")),
-        };
-        self.issue_to(name, &issued);
-        issued
+        let files = self.files(name);
+        self.issue_to(name, &files);
+        files
+    }
+
+    /// Issues a certificate for another host than this one.
+    #[must_use]
+    pub fn issue_for_host(&self, host: &str) -> IssuedCertificate {
+        let files = self.files(host);
+        self.sign(host, &[host], &files);
+        files
     }
 
     /// Issues a certificate whose subject is `name` in place of the one in these files.
     pub fn issue_to(&self, name: &str, files: &IssuedCertificate) {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).expect("sound names");
+        self.sign(name, &["localhost", "127.0.0.1"], files);
+    }
+
+    fn files(&self, name: &str) -> IssuedCertificate {
+        IssuedCertificate {
+            certificate_file: self.folder.path().join(format!("{name}.crt")),
+            private_key_file: self.folder.path().join(format!("{name}.key")),
+        }
+    }
+
+    fn sign(&self, name: &str, hosts: &[&str], files: &IssuedCertificate) {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("sound names");
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key pair");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

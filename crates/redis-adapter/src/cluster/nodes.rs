@@ -10,8 +10,8 @@ use arc_swap::{ArcSwap, Guard};
 use tee_session_domain::StoreClock;
 use tokio::{runtime::Handle, time::timeout_at};
 
-use super::topology::{Topology, hash_slot};
-use crate::{RedisSettings, address::Address, connection::PROBE_NAME, pool::Pool, record::Key};
+use super::topology::{Topology, probe_key};
+use crate::{RedisSettings, address::Address, pool::Pool, record::Key};
 
 /// A server without slots keeps its connections for so long after a redirection led to it: it may
 /// be about to get its first ones.
@@ -134,7 +134,7 @@ impl Nodes {
             if !primaries.iter().any(|p| Arc::ptr_eq(&p.node, &range.node)) {
                 primaries.push(Primary {
                     node: Arc::clone(&range.node),
-                    probe_key: probe_key(&ranges, &range.node),
+                    probe_key: probe_key_of(&ranges, &range.node),
                 });
             }
         }
@@ -195,13 +195,10 @@ impl Nodes {
 }
 
 /// A key in one of the slots that `node` has in `ranges`.
-fn probe_key(ranges: &[Range], node: &Arc<Node>) -> Key {
-    let is_own = |key: &Key| {
-        let slot = hash_slot(key);
+fn probe_key_of(ranges: &[Range], node: &Arc<Node>) -> Key {
+    probe_key(|slot| {
         ranges.iter().any(|range| {
             Arc::ptr_eq(&range.node, node) && (range.first..=range.last).contains(&slot)
         })
-    };
-    let mut keys = (0_u32..).map(|n| Key::named(format_args!("{PROBE_NAME}{n}")));
-    keys.find(is_own).unwrap_or_else(|| Key::named(PROBE_NAME))
+    })
 }

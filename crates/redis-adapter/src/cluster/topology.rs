@@ -2,10 +2,14 @@
 
 use crc::{CRC_16_XMODEM, Crc};
 
-use crate::{address::Address, connection::Reply, record::Key};
+use crate::{
+    address::Address,
+    connection::{PROBE_NAME, Reply},
+    record::Key,
+};
 
 /// There are so many hash slots.
-const HASH_SLOTS: u16 = 16_384;
+pub(crate) const HASH_SLOTS: u16 = 16_384;
 
 /// The slot of a key.
 pub(super) fn hash_slot(key: &Key) -> u16 {
@@ -21,20 +25,27 @@ fn hashed_part(key: &[u8]) -> &[u8] {
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
+/// A key, of no session, in a slot that `owns` says yes to.
+pub(crate) fn probe_key(owns: impl Fn(u16) -> bool) -> Key {
+    let mut keys = (0_u32..).map(|n| Key::named(format_args!("{PROBE_NAME}{n}")));
+    keys.find(|key| owns(hash_slot(key)))
+        .unwrap_or_else(|| Key::named(PROBE_NAME))
+}
+
 /// A primary's part of the hash slots, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SlotRange {
-    pub(super) first: u16,
-    pub(super) last: u16,
-    pub(super) primary: Address,
+pub(crate) struct SlotRange {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) primary: Address,
 }
 
 /// Who has which slots, and who would take over. Which replicas are there counts for little: two
 /// topologies are equal when their ranges are.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Topology {
+pub(crate) struct Topology {
     /// In the order of their slots, without overlaps.
-    pub(super) ranges: Vec<SlotRange>,
+    pub(crate) ranges: Vec<SlotRange>,
     pub(super) replicas: Vec<Address>,
 }
 

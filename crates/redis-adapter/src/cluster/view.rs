@@ -8,7 +8,7 @@ use crate::{
 
 /// The cluster as one server sees it.
 #[derive(Debug, Clone)]
-pub(super) struct View {
+pub(crate) struct View {
     topology: Topology,
     standing: Standing,
 }
@@ -39,6 +39,13 @@ impl View {
     }
 }
 
+impl View {
+    /// Whether its server sees most primaries.
+    pub(crate) fn serves(&self) -> bool {
+        self.standing.serves
+    }
+}
+
 impl Standing {
     /// Reads the answer to CLUSTER INFO. Who may not ask for that takes every view for as good.
     fn parse(info: &str) -> Self {
@@ -53,7 +60,7 @@ impl Standing {
 }
 
 /// Of those that count most, the one that most share.
-pub(super) fn best(views: Vec<View>) -> Option<Topology> {
+pub(crate) fn best(views: &[View]) -> Option<Topology> {
     let votes = |view: &View| {
         let same = |other: &&View| other.topology == view.topology;
         views.iter().filter(same).count()
@@ -94,7 +101,7 @@ mod tests {
     #[case::only_one_that_is_cut_off(vec![view(2, false, 9)], Some(2))]
     fn what_follows(#[case] views: Vec<View>, #[case] expected: Option<u16>) {
         let port = |topology: Topology| topology.ranges[0].primary.port;
-        assert_eq!(best(views).map(port), expected);
+        assert_eq!(best(&views).map(port), expected);
     }
 
     #[rstest]

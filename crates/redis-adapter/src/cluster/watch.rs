@@ -14,13 +14,13 @@ use tokio::{
 use super::{
     Shared,
     nodes::Node,
+    seeds::{ask, seeds},
+    topology::Topology,
     view::{View, best},
 };
 use crate::{
     address::Address,
     backoff::Backoff,
-    connection::{Client, ask_once},
-    deployment::Deployment,
     pool::{Call, Via},
 };
 
@@ -72,20 +72,20 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool
 
 /// Asks the primaries; if none of them answers, whoever else is connected; and if nobody is, every
 /// address that was ever named. Of what they say the best counts.
-async fn look(shared: &Shared) -> Option<super::topology::Topology> {
+async fn look(shared: &Shared) -> Option<Topology> {
     let primaries = shared.nodes.primaries();
-    if let Some(seen) = best(heard(primaries.into_iter().map(ask_connected)).await) {
+    if let Some(seen) = best(&heard(primaries.into_iter().map(ask_connected)).await) {
         return Some(seen);
     }
-    if let Some(seen) = best(heard(shared.nodes.all().into_iter().map(ask_connected)).await) {
+    if let Some(seen) = best(&heard(shared.nodes.all().into_iter().map(ask_connected)).await) {
         return Some(seen);
     }
-    let mut addresses = seeds(shared);
+    let mut addresses = seeds(&shared.settings);
     addresses.extend(shared.nodes.known_addresses());
     addresses.sort_unstable();
     addresses.dedup();
     let asked = addresses.into_iter().map(|server| ask_anew(shared, server));
-    best(heard(asked).await)
+    best(&heard(asked).await)
 }
 
 /// What those say that answer in time.
@@ -119,24 +119,11 @@ fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
 
 fn ask_anew(shared: &Shared, server: Address) -> BoxFuture<'_, Option<View>> {
     Box::pin(async move {
-        let settings = shared.settings.for_cluster_node(&server);
-        let ask = async |client: &Client, asking| {
-            let replies = client.ask(asking, View::QUESTIONS).await?;
-            View::of(replies, &server.host)
-        };
-        match ask_once(&settings, ask).await {
+        match ask(&shared.settings, &server).await {
             Ok(Some(view)) => return Some(view),
             Ok(None) => tracing::debug!(%server, "Redis Cluster server knows no topology"),
             Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server not reached"),
         }
         None
     })
-}
-
-/// Those of the URL.
-fn seeds(shared: &Shared) -> Vec<Address> {
-    match &shared.settings.deployment {
-        Deployment::Cluster(seeds) => seeds.clone(),
-        _ => Vec::new(),
-    }
 }

@@ -5,12 +5,11 @@ use std::{sync::Once, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    client::{Asking, Client, Command},
-    establish::value_in,
-    reply::Reply,
+    client::{Asking, Client},
+    server_settings::{info, parameter},
 };
 
-/// Nobody waits for it.
+/// For each question; nobody waits for it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 const EVICTS: &str = "Redis may evict sessions when its memory is full, which logs people out \
@@ -29,21 +28,22 @@ pub(super) async fn give(client: &Client, is_cluster_node: bool) {
     static EVICTS_TOLD: Once = Once::new();
     static FORGETS_TOLD: Once = Once::new();
 
-    if let Some(policy) = setting(client, "maxmemory_policy:", b"memory").await
+    let asking = || Asking::until(Instant::now() + TIMEOUT);
+    if let Some(policy) = info(client, asking(), "memory", "maxmemory_policy:").await
         && policy != "noeviction"
     {
         EVICTS_TOLD.call_once(|| tracing::warn!("{EVICTS}"));
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
-    if is_off(setting(client, "aof_enabled:", b"persistence").await)
-        && parameter(client, "save")
+    if is_off(info(client, asking(), "persistence", "aof_enabled:").await)
+        && parameter(client, asking(), "save")
             .await
             .is_some_and(|saves| saves.is_empty())
     {
         FORGETS_TOLD.call_once(|| tracing::warn!("{FORGETS}"));
     }
     if is_cluster_node
-        && parameter(client, "cluster-require-full-coverage")
+        && parameter(client, asking(), "cluster-require-full-coverage")
             .await
             .as_deref()
             == Some("yes")
@@ -51,24 +51,4 @@ pub(super) async fn give(client: &Client, is_cluster_node: bool) {
         ALL_OR_NOTHING_TOLD.call_once(|| tracing::warn!("{ALL_OR_NOTHING}"));
     }
     tracing::debug!("Looked at the settings of Redis");
-}
-
-/// The value of a line of INFO; `None` when it may not be asked for, or is not there.
-async fn setting(client: &Client, name: &str, section: &[u8]) -> Option<String> {
-    let info = ask(client, Command::new("INFO", &[section])).await?;
-    Some(value_in(&info.text("INFO").ok()?, name)?.to_owned())
-}
-
-/// The value of a parameter; `None` when it may not be asked for.
-async fn parameter(client: &Client, name: &str) -> Option<String> {
-    const COMMAND: &str = "CONFIG GET";
-    let answer = ask(client, Command::new(COMMAND, &[name.as_bytes()])).await?;
-    let answer = answer.list(COMMAND).ok()?;
-    Some(answer.get(1)?.as_text()?.to_owned())
-}
-
-async fn ask(client: &Client, command: Command<'_>) -> Option<Reply> {
-    let asking = Asking::until(Instant::now() + TIMEOUT);
-    let [reply] = client.ask(asking, [command]).await.ok()?;
-    Some(reply)
 }

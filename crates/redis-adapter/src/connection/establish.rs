@@ -1,6 +1,6 @@
 //! One attempt to connect: who we are, which database, and whether the server is one to be used.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use tee_session_domain::StoreInstance;
@@ -13,7 +13,9 @@ use super::{
     client::{Asking, Client, Command},
     driver::{Driver, Ending, Pushes},
     sentinels::Sentinels,
+    server_settings::value_in,
     stream::{DialFault, dial},
+    version::{OLDEST_VERSION, Version},
 };
 use crate::{
     RedisFault, RedisSettings,
@@ -27,9 +29,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Bounds each question of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// `EXPIRE ... XX`, which leaves keys of others alone, came with this one.
-const OLDEST_VERSION: Version = Version(7, 0, 0);
 
 /// Names the key that is asked for to see whether reads and writes are answered; no session ever
 /// stands there.
@@ -209,12 +208,6 @@ impl Identity {
     }
 }
 
-/// The value of the line of INFO that begins with `name`.
-pub(super) fn value_in<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    let value = info.lines().find_map(|line| line.strip_prefix(name));
-    value.map(str::trim)
-}
-
 /// Refuses a server that takes no writes now (a replica, one that is loading): what it would
 /// answer to reads may be stale. The write that is asked for changes nothing, since no session
 /// stands there. A missing permission is for the requests to tell.
@@ -247,26 +240,4 @@ pub(crate) enum ConnectFault {
     UnknownService,
     #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]
     TooOld { version: Version },
-}
-
-/// Of Redis: major, minor, patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(u32, u32, u32);
-
-impl Version {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '.').map(|part| {
-            let digits = part.find(|c: char| !c.is_ascii_digit());
-            part[..digits.unwrap_or(part.len())].parse().ok()
-        });
-        let mut next = || parts.next().flatten();
-        Some(Self(next()?, next()?, next().unwrap_or(0)))
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(major, minor, patch) = self;
-        write!(f, "{major}.{minor}.{patch}")
-    }
 }

@@ -5,6 +5,7 @@
 //! tells it that it is none any more, and what it takes after another was chosen is lost. So it is
 //! left as soon as a failover begins, be it healthy, frozen or cut off.
 
+mod survey;
 mod view;
 
 use std::time::Duration;
@@ -15,12 +16,21 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use self::view::{Verdict, View, verdict};
+use self::view::{View, verdict};
+pub(crate) use self::{
+    survey::{Survey, survey},
+    view::Verdict,
+};
 use super::{
     client::{Asking, Client},
     establish::{ConnectFault, connect},
 };
-use crate::{RedisSettings, address::Address, backoff::Backoff, deployment::Deployment};
+use crate::{
+    RedisSettings,
+    address::Address,
+    backoff::Backoff,
+    deployment::{Credentials, Deployment},
+};
 
 /// How often each sentinel is asked. What is written to a replaced primary in between may be lost.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -57,9 +67,7 @@ impl Sentinels {
         let (faults, last_fault) = watch::channel(String::new());
         let mut asking = JoinSet::new();
         for (number, sentinel) in sentinels.iter().enumerate() {
-            let mut settings = settings.for_server(sentinel);
-            settings.credentials = credentials.clone();
-            settings.database = None;
+            let settings = for_sentinel(settings, sentinel, credentials);
             let (views, faults) = (views.clone(), faults.clone());
             let service = service.clone();
             asking.spawn(async move {
@@ -131,6 +139,19 @@ impl Sentinels {
                 return std::future::pending().await;
             }
         }
+    }
+}
+
+/// What leads to one sentinel of those that `settings` name.
+fn for_sentinel(
+    settings: &RedisSettings,
+    sentinel: &Address,
+    credentials: &Credentials,
+) -> RedisSettings {
+    RedisSettings {
+        credentials: credentials.clone(),
+        database: None,
+        ..settings.for_server(sentinel)
     }
 }
 

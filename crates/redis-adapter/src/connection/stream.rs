@@ -32,6 +32,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(crate) enum DialFault {
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// No address is known for the name.
+    #[error(transparent)]
+    Unresolved(io::Error),
+    /// The two did not agree on TLS.
+    #[error(transparent)]
+    Handshake(io::Error),
     #[error("it took too long")]
     TooLong,
     #[error(transparent)]
@@ -58,16 +64,15 @@ pub(super) async fn dial(
     let config = Arc::new(tls.client_config()?);
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| DialFault::Name(address.host.clone()))?;
-    let encrypted = TlsConnector::from(config).connect(name, stream).await?;
-    Ok(Box::new(encrypted))
+    let encrypted = TlsConnector::from(config).connect(name, stream).await;
+    Ok(Box::new(encrypted.map_err(DialFault::Handshake)?))
 }
 
 /// Tries the addresses of a name one after the other: each has its share of the time, so that one
 /// that swallows everything does not stand in the way of the others.
 async fn connect(address: &Address) -> Result<TcpStream, DialFault> {
-    let found: Vec<_> = lookup_host((address.host.as_str(), address.port))
-        .await?
-        .collect();
+    let found = lookup_host((address.host.as_str(), address.port)).await;
+    let found: Vec<_> = found.map_err(DialFault::Unresolved)?.collect();
     let share = CONNECT_TIMEOUT / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
     let share = share.max(LEAST_SHARE);
     let mut fault = DialFault::Io(io::ErrorKind::NotFound.into());

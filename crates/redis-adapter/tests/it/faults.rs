@@ -134,6 +134,13 @@ pub(crate) async fn add_minimal_user(redis: &RedisProcess) {
     redis.command(&user).await;
 }
 
+/// The same with all that the README names.
+pub(crate) async fn add_user_for_everything(redis: &RedisProcess) {
+    add_minimal_user(redis).await;
+    let more = ["ACL", "SETUSER", "tee", "~session-id:*", "+client|tracking"];
+    redis.command(&[&more[..], &SUBJECTS_ACL].concat()).await;
+}
+
 pub(crate) async fn assert_serves_every_operation(settings: &RedisSettings) {
     let sessions = sessions_with(settings).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();

@@ -27,6 +27,16 @@ impl fmt::Debug for Given {
     }
 }
 
+/// A setting as people may see it.
+pub(crate) struct Shown<'a> {
+    pub(crate) name: &'static str,
+    /// `None` for a secret, and where it is not set.
+    pub(crate) value: Option<&'a str>,
+    pub(crate) is_set: bool,
+    pub(crate) is_secret: bool,
+    pub(crate) source: &'a Source,
+}
+
 /// Where a setting's text stands.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
@@ -97,6 +107,20 @@ impl Sources {
         !self.text(name).is_empty()
     }
 
+    /// Every setting, in the order of the table of keys.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        KEYS.iter().map(|key| {
+            let is_set = self.is_set(key.name);
+            Shown {
+                name: key.name,
+                value: (is_set && !key.is_secret).then(|| self.text(key.name)),
+                is_set,
+                is_secret: key.is_secret,
+                source: self.source(key.name),
+            }
+        })
+    }
+
     fn take_layer(&mut self, layer: Vec<(String, String, Source)>, problems: &mut Vec<Problem>) {
         let mut taken = Vec::new();
         for (name, text, source) in layer {
@@ -133,21 +157,6 @@ impl Sources {
                 Err(problem) => problems.push(problem),
             }
         }
-    }
-}
-
-/// One line for each setting: name, value (secrets left out) and source.
-impl fmt::Display for Sources {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for key in KEYS {
-            let value = match self.text(key.name) {
-                "" => "(not set)",
-                _ if key.is_secret => "(set, not shown)",
-                text => text,
-            };
-            writeln!(f, "{:<28} {value:<20} {}", key.name, self.source(key.name))?;
-        }
-        Ok(())
     }
 }
 

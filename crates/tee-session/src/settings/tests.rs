@@ -270,17 +270,20 @@ fn the_settings_are_shown_with_their_sources_and_without_secrets() {
         ("session_ttl".to_owned(), "60".to_owned()),
     ];
     let sources = Sources::read(None, flags).unwrap();
-    let shown = sources.to_string();
-    let line = |name: &str| -> Vec<String> {
-        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().map(str::to_owned).collect()
+    let shown = |name: &str| {
+        let setting = sources.shown().find(|shown| shown.name == name).unwrap();
+        let value = setting.value.map(str::to_owned);
+        (value, setting.is_set, setting.source.to_string())
     };
+    let value = |text: &str| Some(text.to_owned());
+    let flag = |name: &str| format!("flag --{name}");
     assert_eq!(
-        line("session_ttl"),
-        ["session_ttl", "60", "flag", "--session-ttl"]
+        shown("session_ttl"),
+        (value("60"), true, flag("session-ttl"))
     );
-    assert_eq!(line("api_port"), ["api_port", "8000", "default"]);
-    assert!(shown.contains("(set, not shown)"));
-    assert!(!shown.contains("s3cret"), "{shown}");
+    let default = "default".to_owned();
+    assert_eq!(shown("api_port"), (value("8000"), true, default.clone()));
+    assert_eq!(shown("metrics_port"), (None, false, default));
+    assert_eq!(shown("redis_url"), (None, true, flag("redis-url")));
     assert!(!format!("{sources:?}").contains("s3cret"), "{sources:?}");
 }

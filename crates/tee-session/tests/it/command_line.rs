@@ -3,11 +3,12 @@
 use std::process::Output;
 
 use rstest::rstest;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::service::{self, binary};
+use crate::service::binary;
 
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let output = binary()
         .args(arguments)
         .envs(environment.iter().copied())
@@ -15,7 +16,7 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     output.await.unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -33,9 +34,70 @@ async fn help_teaches_commands_settings_sources_and_exit_codes() {
         "TSA_SESSION_TTL",
         "[default: 1800]",
         "Exit codes",
-        "curl",
+        "session create",
     ] {
         assert!(help.contains(word), "{word} is missing in {help}");
+    }
+}
+
+/// Every command that does something, with what its help shows of it.
+#[rstest]
+#[case(&["serve"], true)]
+#[case(&["check-config"], true)]
+#[case(&["client", "new"], false)]
+#[case(&["session"], false)]
+#[case(&["session", "create"], false)]
+#[case(&["session", "show"], false)]
+#[case(&["session", "ttl"], false)]
+#[case(&["session", "revoke"], false)]
+#[case(&["session", "list"], false)]
+#[case(&["completions"], false)]
+#[case(&["man"], false)]
+#[tokio::test]
+async fn each_command_has_examples_and_only_those_that_take_settings_show_them(
+    #[case] command: &[&str],
+    #[case] takes_settings: bool,
+) {
+    let help = run(&[command, &["--help"]].concat(), &[]).await;
+    assert_eq!(help.status.code(), Some(0));
+    let help = text(&help.stdout);
+    assert!(help.contains("Examples:\n  "), "{help}");
+    assert!(
+        help.contains(&format!("  tee-session {}", command.join(" ")))
+            || command == ["completions"],
+        "{help}"
+    );
+    assert_eq!(help.contains("--session-ttl"), takes_settings, "{help}");
+}
+
+#[rstest]
+#[case::behind(&["session", "list", "--subject", "m", "--session-ttl", "60"])]
+#[case::before(&["--session-ttl", "60", "session", "list", "--subject", "m"])]
+#[case::file(&["--config", "/nowhere.toml", "completions", "bash"])]
+#[tokio::test]
+async fn settings_that_nobody_would_read_are_refused(#[case] arguments: &[&str]) {
+    let output = run(arguments, &[]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn settings_may_stand_before_and_behind_the_command_and_the_last_one_counts() {
+    let arguments = [
+        "--workers",
+        "3",
+        "--session-ttl",
+        "60",
+        "check-config",
+        "--workers",
+        "5",
+    ];
+    let shown = run(&arguments, &[]).await;
+    assert_eq!(shown.status.code(), Some(0), "{shown:?}");
+    let shown = text(&shown.stdout);
+    for (name, value) in [("session_ttl", "60"), ("workers", "5")] {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(value), "{line}");
     }
 }
 
@@ -99,12 +161,24 @@ async fn check_config_shows_no_secret_wherever_it_stands() {
         &clients_file,
     ];
     for flags in [as_flags.as_slice(), &in_files, &["--config", &config]] {
-        let shown = run(&[&["check-config"], flags].concat(), &[]).await;
-        assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
-        let shown = text(&shown.stdout);
-        assert_eq!(shown.matches("(set, not shown)").count(), 2, "{shown}");
-        for secret in ["s3cret", "1ec1c26b"] {
-            assert!(!shown.contains(secret), "{shown}");
+        for form in [&["check-config"][..], &["check-config", "--json"]] {
+            let shown = run(&[form, flags].concat(), &[]).await;
+            assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+            let shown = text(&shown.stdout);
+            match serde_json::from_str::<Value>(&shown) {
+                Err(_) => assert_eq!(shown.matches("(set, not shown)").count(), 2, "{shown}"),
+                Ok(told) => {
+                    let settings = told["settings"].as_array().unwrap().iter();
+                    let mut secrets = settings.filter(|setting| setting["is_secret"] == true);
+                    assert!(
+                        secrets.all(|setting| setting["value"].is_null()),
+                        "{told:#}"
+                    );
+                }
+            }
+            for secret in ["s3cret", "1ec1c26b"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
         }
     }
 }
@@ -190,53 +264,4 @@ async fn a_taken_port_ends_it_with_1_and_says_so() {
         said.contains(&format!("cannot be started on 127.0.0.1:{port}")),
         "{said}"
     );
-}
-
-#[tokio::test]
-async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
-    let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let shown = text(&made.stdout);
-    let secret = shown
-        .lines()
-        .map(str::trim)
-        .find(|line| line.len() == 43)
-        .unwrap();
-    let setting = shown
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("TSA_SERVICE_CLIENTS='"));
-    let setting = setting.unwrap().strip_suffix('\'').unwrap();
-    let service = service::start(&["--service-clients", setting]).await;
-    let create = |secret: &str| {
-        service
-            .request(reqwest::Method::POST, "/v1/sessions")
-            .basic_auth("ci", Some(secret))
-            .json(&serde_json::json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"}))
-            .send()
-    };
-    assert_eq!(create(secret).await.unwrap().status(), 201);
-    assert_eq!(create("another").await.unwrap().status(), 401);
-    assert!(!setting.contains(secret));
-}
-
-#[rstest]
-#[case::no_id(&["client", "new", "--scope", "create"])]
-#[case::no_scope(&["client", "new", "--id", "ci"])]
-#[case::unknown_scope(&["client", "new", "--id", "ci", "--scope", "fly"])]
-#[case::no_command(&["client"])]
-#[tokio::test]
-async fn an_incomplete_new_client_ends_it_with_2(#[case] arguments: &[&str]) {
-    assert_eq!(run(arguments, &[]).await.status.code(), Some(2));
-}
-
-#[tokio::test]
-async fn a_new_client_with_a_bad_name_is_refused() {
-    let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
-    assert_eq!(made.status.code(), Some(1));
-    assert!(
-        text(&made.stderr).contains("id must be"),
-        "{}",
-        text(&made.stderr)
-    );
-    assert!(made.stdout.is_empty());
 }

@@ -59,7 +59,7 @@ fn is_ours(name: &str) -> bool {
 #[case("tee-session-near-cache", &["domain"])]
 #[case("tee-session-auth-middleware", &["domain"])]
 #[case("tee-session-api-server", &["auth-middleware", "domain", "near-cache"])]
-#[case("tee-session", &["api-server", "auth-middleware", "domain", "memory-adapter", "near-cache", "redis-adapter"])]
+#[case("tee-session", &["api-server", "auth-middleware", "client", "domain", "memory-adapter", "near-cache", "redis-adapter"])]
 fn each_package_depends_on_the_layers_below_it_only(
     #[case] package: &str,
     #[case] allowed: &[&str],

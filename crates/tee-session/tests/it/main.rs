@@ -6,6 +6,7 @@
 )]
 
 mod alerts;
+mod check_connection;
 mod command_line;
 mod deployment;
 mod description;
@@ -16,6 +17,7 @@ mod end_to_end;
 mod gateway;
 mod gateways;
 mod generated_client;
+mod generated_texts;
 mod guarded_app;
 mod kubernetes;
 mod layers;
@@ -23,12 +25,17 @@ mod links;
 mod metrics;
 mod mixed_fleet;
 mod near_cache;
+mod new_client;
 mod oauth_clients;
+mod operator;
 mod promtool;
 mod python_packages;
 mod release;
 mod rust_client;
 mod secrets;
 mod service;
+mod session_commands;
+mod session_on_a_terminal;
+mod session_refusals;
 mod trace_receiver;
 mod traces;

@@ -8,7 +8,7 @@ use rstest::rstest;
 use tee_session_test_support::RedisProcess;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::service::{self, Service};
+use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service, binary};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -142,6 +142,56 @@ async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
         !output.contains("ERROR") && !output.contains("s3cret"),
         "{output}"
     );
+}
+
+/// Of the commands for sessions, only those that are made for it show a token or a cookie.
+#[tokio::test]
+async fn the_commands_for_sessions_show_no_secret_that_was_not_asked_for() {
+    let service = service::start(&["--service-clients", CLIENTS]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("secret", CLIENT_SECRET),
+        ("cookies", r#"{"SESSIONID": "a-value-to-hide"}"#),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let by_client = format!("--client-id {CLIENT_ID} --client-secret-file secret");
+    let commands = [
+        format!(
+            "create --base-url https://golf.example --subject member --cookies-file cookies \
+             --token-out token {by_client}"
+        ),
+        "show --token-file token".to_owned(),
+        "ttl --token-file token".to_owned(),
+        format!("list --subject member {by_client}"),
+        "revoke --token-file token".to_owned(),
+        "show --token-file token".to_owned(),
+        "show --token-file secret".to_owned(),
+        "create --base-url https://golf.example --cookies-file secret".to_owned(),
+        "create --base-url https://golf.example --cookies-file cookies".to_owned(),
+    ];
+    let mut told = String::new();
+    for json in ["", " --json"] {
+        let _ = std::fs::remove_file(folder.path().join("token"));
+        for command in &commands {
+            let output = binary()
+                .arg("session")
+                .args(format!("{command}{json}").split(' '))
+                .env("TSA_URL", service.base())
+                .current_dir(folder.path())
+                .output();
+            let output = output.await.unwrap();
+            told += &String::from_utf8_lossy(&output.stdout);
+            told += &String::from_utf8_lossy(&output.stderr);
+        }
+        let token = std::fs::read_to_string(folder.path().join("token")).unwrap();
+        for secret in [token.trim(), CLIENT_SECRET, "a-value-to-hide"] {
+            assert!(!told.contains(secret), "{secret} was written: {told}");
+        }
+    }
+    assert!(told.contains("SESSIONID"), "{told}");
+    assert!(told.contains("invalid_token"), "{told}");
 }
 
 /// Changes, rotations, and what is asked about subjects, right and wrong. Tells what is secret of it:

@@ -31,7 +31,7 @@ pub(super) struct View {
 
 /// What follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Primary(Address),
     /// One of them is making another server the primary.
     FailingOver,
@@ -40,6 +40,10 @@ pub(super) enum Verdict {
 }
 
 impl View {
+    pub(super) fn primary(&self) -> &Address {
+        &self.primary
+    }
+
     pub(super) async fn ask(
         client: &Client,
         asking: Asking,

@@ -1,0 +1,114 @@
+//! `tee-session check-config`: the settings in force, and whether Redis can be used with them.
+
+mod connection;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use self::connection::Store;
+use super::{
+    Failure,
+    output::{DIMMED, NAME as BOLD, PLAIN, Table, print_json, stdout},
+    setting_flags,
+};
+use crate::settings::{Settings, Sources};
+
+pub(super) const NAME: &str = "check-config";
+
+const CONNECT: &str = "connect";
+const JSON: &str = "json";
+
+const AFTER_HELP: &str = "\
+With --connect it asks the Redis of redis_url, or each server of its cluster or behind its
+sentinels, and says what is wrong and how to mend it: the way there, TLS, the login, the version,
+what the user may do (by sending each command about a key where nothing stands), eviction,
+persistence and the clock. No key is written. What the user may not see is told as unseen, with
+the command to look by hand.
+
+Examples:
+  tee-session check-config --config /etc/tee-session.toml
+  tee-session check-config --connect --redis-url-file /run/secrets/redis-url
+  tee-session check-config --connect --json | jq -r '.redis.findings[] | select(.verdict != \"ok\")'
+
+Exit codes: 0 fine (there may be warnings), 1 Redis cannot be used, 2 bad settings.";
+
+pub(super) fn command() -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    Command::new(NAME)
+        .about("Print each setting with its source, secrets left out; and test Redis")
+        .after_help(AFTER_HELP)
+        .arg(flag(CONNECT).help("Also test the connection to Redis, and say how to mend it"))
+        .arg(flag(JSON).help("Print JSON, for programs"))
+        .args(setting_flags::args())
+}
+
+pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
+    let sources = setting_flags::sources(matches)?;
+    let settings = Settings::parse(&sources)?;
+    let is_asked = |name| matches.last().is_some_and(|matches| matches.get_flag(name));
+    let is_json = is_asked(JSON);
+    if !is_json {
+        write_settings(&sources)?;
+    }
+    let store = if is_asked(CONNECT) {
+        Some(Store::examine(&settings)?)
+    } else {
+        None
+    };
+    if is_json {
+        let mut told = json!({"settings": settings_as_json(&sources)});
+        if let Some(store) = &store {
+            told["store"] = json!(store.name());
+            told["redis"] = store.as_json();
+        }
+        print_json(&told)?;
+    } else if let Some(store) = &store {
+        store.write(&mut stdout())?;
+    }
+    let is_usable = store.is_none_or(|store| store.is_usable());
+    Ok(if is_usable {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn write_settings(sources: &Sources) -> io::Result<()> {
+    let mut table = Table::default();
+    for setting in sources.shown() {
+        let value = match setting.value {
+            None if setting.is_secret && setting.is_set => "(set, not shown)",
+            None => "(not set)",
+            Some(value) => value,
+        };
+        let value_style = if setting.is_set { PLAIN } else { DIMMED };
+        let source = setting.source.to_string();
+        table.line([
+            (BOLD, setting.name),
+            (value_style, value),
+            (DIMMED, &source),
+        ]);
+    }
+    let mut out = stdout();
+    table.write(&mut out)?;
+    out.flush()
+}
+
+/// The value of a secret is null, whether or not it is set.
+fn settings_as_json(sources: &Sources) -> Vec<Value> {
+    let settings = sources.shown().map(|setting| {
+        json!({
+            "key": setting.name,
+            "value": setting.value,
+            "is_set": setting.is_set,
+            "is_secret": setting.is_secret,
+            "source": setting.source.to_string(),
+        })
+    });
+    settings.collect()
+}

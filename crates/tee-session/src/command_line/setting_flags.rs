@@ -1,0 +1,63 @@
+//! One flag for each setting, for the commands that read settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use crate::settings::{KEYS, Problems, Sources};
+
+const CONFIG: &str = "config";
+
+/// The flags.
+pub(super) fn args() -> impl Iterator<Item = Arg> {
+    let config = Arg::new(CONFIG)
+        .long("config")
+        .value_name("FILE")
+        .help("Settings file (TOML) [env: TSA_CONFIG]")
+        .value_parser(value_parser!(PathBuf));
+    let settings = KEYS.iter().flat_map(|key| {
+        key.names().map(|name| {
+            let is_file = name != key.name;
+            Arg::new(name.clone())
+                .long(as_flag(&name))
+                .value_name(if is_file { "FILE" } else { key.value_name })
+                .help(if is_file {
+                    key.file_help()
+                } else {
+                    key.full_help()
+                })
+                .help_heading("Settings")
+                .action(ArgAction::Set)
+                .allow_hyphen_values(true)
+                .hide(is_file)
+        })
+    });
+    std::iter::once(config).chain(settings)
+}
+
+/// The sources of the settings. Flags may stand before and behind the name of a command: those of the
+/// last `matches` count.
+pub(super) fn sources(matches: &[&ArgMatches]) -> Result<Sources, Problems> {
+    let last = |name: &str| {
+        let mut given = matches.iter().rev();
+        given.find_map(|matches| matches.get_one::<String>(name).cloned())
+    };
+    let mut files = matches.iter().rev();
+    let file = files.find_map(|matches| matches.get_one::<PathBuf>(CONFIG).cloned());
+    let flags = KEYS.iter().flat_map(|key| key.names());
+    let flags = flags.filter_map(|name| Some((name.clone(), last(&name)?)));
+    Sources::read(file, flags.collect())
+}
+
+/// The flags of settings that are given.
+pub(super) fn given_settings(matches: &ArgMatches) -> impl Iterator<Item = String> {
+    let names = KEYS.iter().flat_map(|key| key.names());
+    let names = std::iter::once(CONFIG.to_owned()).chain(names);
+    names
+        .filter(|name| matches.contains_id(name))
+        .map(|name| as_flag(&name))
+}
+
+fn as_flag(name: &str) -> String {
+    name.replace('_', "-")
+}

@@ -1,0 +1,76 @@
+//! `client new`: a service client that the service lets in.
+
+use rstest::rstest;
+
+use crate::{
+    command_line::{run, text},
+    service,
+};
+
+#[tokio::test]
+async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
+    let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let shown = text(&made.stdout);
+    let secret = shown
+        .lines()
+        .map(str::trim)
+        .find(|line| line.len() == 43)
+        .unwrap();
+    let setting = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("TSA_SERVICE_CLIENTS='"));
+    let setting = setting.unwrap().strip_suffix('\'').unwrap();
+    let service = service::start(&["--service-clients", setting]).await;
+    let create = |secret: &str| {
+        service
+            .request(reqwest::Method::POST, "/v1/sessions")
+            .basic_auth("ci", Some(secret))
+            .json(&serde_json::json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"}))
+            .send()
+    };
+    assert_eq!(create(secret).await.unwrap().status(), 201);
+    assert_eq!(create("another").await.unwrap().status(), 401);
+    assert!(!setting.contains(secret));
+}
+
+#[tokio::test]
+async fn a_new_client_as_json_is_a_secret_and_the_setting_that_lets_it_in() {
+    let new = [
+        "client", "new", "--id", "ci", "--scope", "create", "--scope", "admin", "--json",
+    ];
+    let made = run(&new, &[]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let entry = &told["service_client"];
+    assert_eq!(entry["scopes"], serde_json::json!(["create", "admin"]));
+    let service = service::start(&["--service-clients", &format!("[{entry}]")]).await;
+    let request = service.request(reqwest::Method::GET, "/v1/sessions?subject=m");
+    let listed = request
+        .basic_auth("ci", told["secret"].as_str())
+        .send()
+        .await;
+    assert_eq!(listed.unwrap().status(), 200);
+}
+
+#[rstest]
+#[case::no_id(&["client", "new", "--scope", "create"])]
+#[case::no_scope(&["client", "new", "--id", "ci"])]
+#[case::unknown_scope(&["client", "new", "--id", "ci", "--scope", "fly"])]
+#[case::no_command(&["client"])]
+#[tokio::test]
+async fn an_incomplete_new_client_ends_it_with_2(#[case] arguments: &[&str]) {
+    assert_eq!(run(arguments, &[]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_new_client_with_a_bad_name_is_refused() {
+    let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
+    assert_eq!(made.status.code(), Some(1));
+    assert!(
+        text(&made.stderr).contains("id must be"),
+        "{}",
+        text(&made.stderr)
+    );
+    assert!(made.stdout.is_empty());
+}
