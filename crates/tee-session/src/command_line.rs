@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tee_session_api_server::Scope;
 
-use crate::settings::{KEYS, Problems, Sources};
+use crate::{
+    probe::Probe,
+    settings::{KEYS, Problems, Sources},
+};
 
 const ABOUT: &str = "Keeps upstream login cookies behind opaque bearer tokens";
 
@@ -27,6 +30,7 @@ pub(crate) enum Action {
     Serve(Sources),
     CheckConfig(Sources),
     NewClient(NewClient),
+    Probe(Probe),
 }
 
 /// A service client to make.
@@ -41,6 +45,7 @@ pub(crate) fn parse() -> Result<Action, Problems> {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("client", client)) => Ok(new_client(client)),
+        Some(("probe", flags)) => Probe::new(flags, || sources(flags)).map(Action::Probe),
         Some(("check-config", flags)) => sources(flags).map(Action::CheckConfig),
         Some((_, flags)) => sources(flags).map(Action::Serve),
         None => sources(&matches).map(Action::Serve),
@@ -118,7 +123,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
-        .subcommands([serve, check, client])
+        .subcommands([serve, check, client, Probe::command()])
         .arg(config)
         .args(settings)
         .max_term_width(100)

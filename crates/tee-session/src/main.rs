@@ -2,6 +2,7 @@
 
 mod command_line;
 mod new_client;
+mod probe;
 mod settings;
 mod wiring;
 
@@ -46,5 +47,6 @@ fn run(action: Action) -> Result<anyhow::Result<()>, Problems> {
             write!(io::stdout().lock(), "{sources}").map_err(Into::into)
         }
         Action::NewClient(client) => new_client::print(&client),
+        Action::Probe(probe) => probe.ask(),
     })
 }

@@ -1,6 +1,7 @@
 //! Settings: from text to what the other crates take.
 
 mod keys;
+mod listener;
 mod service_clients;
 mod sources;
 mod tls;
@@ -23,6 +24,7 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use self::{
     keys::KEYS,
+    listener::Listener,
     sources::{Problems, Sources},
 };
 use self::{service_clients::parse_service_clients, sources::Problem};

@@ -22,6 +22,7 @@ mod layers;
 mod metrics;
 mod near_cache;
 mod oauth_clients;
+mod probe;
 mod promtool;
 mod python_packages;
 mod rust_client;

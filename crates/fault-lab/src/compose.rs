@@ -1,0 +1,234 @@
+//! Restarts within the compose file that operators are given, while clients come through its proxy.
+
+mod containers;
+mod guesses;
+
+use std::{collections::HashSet, fmt::Write, fs, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tokio::time::{sleep, timeout};
+
+use self::containers::Containers;
+use crate::{
+    load::{COOKIE, Habits, Load},
+    progress::say,
+    tally::Tally,
+};
+
+const CLIENTS: usize = 16;
+
+/// So rarely that those of the clients that ask for sessions which are gone stay below the limit on
+/// invalid tokens: nothing in the compose file is set otherwise than operators have it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the load runs before, between and after restarts.
+const CALM: Duration = Duration::from_secs(2);
+
+/// Later than this is never.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What is done to the containers, and what clients may notice of it.
+struct Restart {
+    name: &'static str,
+    /// What compose is told, one after the other.
+    steps: &'static [&'static [&'static str]],
+    /// Whether a request may be refused with a 503.
+    may_refuse: bool,
+}
+
+const RESTARTS: [Restart; 5] = [
+    Restart {
+        name: "none",
+        steps: &[],
+        may_refuse: false,
+    },
+    Restart {
+        name: "an instance, then the other",
+        steps: &[&["restart", "api-1"], &["restart", "api-2"]],
+        may_refuse: false,
+    },
+    Restart {
+        name: "an instance replaced by a new container, then the other",
+        steps: &[
+            &["up", "-d", "--no-deps", "--force-recreate", "api-1"],
+            &["up", "-d", "--no-deps", "--force-recreate", "api-2"],
+        ],
+        may_refuse: false,
+    },
+    Restart {
+        name: "Redis",
+        steps: &[&["restart", "redis"]],
+        may_refuse: true,
+    },
+    Restart {
+        name: "Redis replaced by a new container",
+        steps: &[&["up", "-d", "--no-deps", "--force-recreate", "redis"]],
+        may_refuse: true,
+    },
+];
+
+/// Its part of the command line.
+pub(crate) fn command() -> Command {
+    Command::new("compose")
+        .about("Restarts within a running compose file; exit code 1 if anything was violated")
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .required(true)
+                .help("Where its proxy is"),
+        )
+        .arg(
+            Arg::new("client")
+                .long("client")
+                .required(true)
+                .help("A service client with the scopes create and admin"),
+        )
+        .arg(
+            Arg::new("client-secret-file")
+                .long("client-secret-file")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The file with its secret"),
+        )
+        .arg(
+            Arg::new("compose")
+                .required(true)
+                .num_args(1..)
+                .last(true)
+                .help("How compose is called: docker compose -p PROJECT -f FILE"),
+        )
+}
+
+/// Restarts everything; whether nothing was violated.
+pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
+    let text = |name| arguments.get_one::<String>(name).cloned();
+    let url = text("url").context("no URL")?;
+    let secret_file = arguments.get_one::<PathBuf>("client-secret-file");
+    let secret = fs::read_to_string(secret_file.context("no file")?);
+    let secret = secret.context("the client's secret cannot be read")?;
+    let compose = arguments
+        .get_many::<String>("compose")
+        .context("no compose")?;
+    let containers = Containers::of(compose.cloned().collect());
+
+    let habits = Habits {
+        pause: PAUSE,
+        credentials: Some((text("client").context("no client")?, secret)),
+    };
+    let mut load = Load::start_with(habits, CLIENTS, vec![url.clone()]);
+    let mut table = String::from(
+        "| restarted | requests | answers | longest answer | served again after | violations |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    let mut held = true;
+    for restart in &RESTARTS {
+        say(&format!("restarted: {}", restart.name));
+        let (tally, recovered_after) = suffer(restart, &load, &containers).await?;
+        held &= tally.violations.is_empty();
+        row(&mut table, restart, &tally, recovered_after);
+    }
+    load.stop().await;
+
+    let sessions = load.shared().history.all().len();
+    load.shared().check_all().await;
+    let mut tally = load.shared().take_tally();
+    refuse_refusals(&mut tally);
+    guesses::check_that_they_are_limited(&url, &mut tally).await?;
+    held &= tally.violations.is_empty();
+    let _ = write!(
+        table,
+        "\n{sessions} sessions, asked for at the end: {}; violations: {}",
+        tally.answers_in_words(),
+        tally.violations_in_words()
+    );
+    say(&table);
+    Ok(held)
+}
+
+/// Restarts, and waits until all is well again: what came of it, and how soon.
+async fn suffer(
+    restart: &Restart,
+    load: &Load,
+    containers: &Containers,
+) -> anyhow::Result<(Tally, Duration)> {
+    let mut recovered_after = Duration::ZERO;
+    let mut is_recovered = true;
+    for step in restart.steps {
+        containers.compose(step).await?;
+        containers.until_ready().await?;
+        match timeout(RECOVERED_WITHIN, load.shared().until_calm(CALM)).await {
+            Ok(after) => recovered_after = recovered_after.max(after),
+            Err(_) => is_recovered = false,
+        }
+    }
+    sleep(CALM).await;
+    let mut tally = load.shared().take_tally();
+    if !is_recovered {
+        tally.violated("it did not recover");
+    }
+    if tally.requests < 20 {
+        tally.violated("there was no load");
+    }
+    if !restart.may_refuse {
+        refuse_refusals(&mut tally);
+    }
+    look_for_secrets(&containers.logs().await?, load, &mut tally);
+    Ok((tally, recovered_after))
+}
+
+/// Where nothing may be refused.
+fn refuse_refusals(tally: &mut Tally) {
+    let refusals = tally
+        .answers
+        .iter()
+        .filter(|(answer, _)| answer.starts_with("503"));
+    let refused: u64 = refusals.map(|(_, count)| count).sum();
+    if refused > 0 {
+        tally.violations.insert("refused".to_owned(), refused);
+    }
+}
+
+/// Neither a token nor a cookie nor a subject may stand in a log, that of the proxy included.
+fn look_for_secrets(logs: &str, load: &Load, tally: &mut Tally) {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words: HashSet<&str> = logs.split(|c| !is_of_token(c)).collect();
+    let tokens = load.shared().history.all();
+    if tokens
+        .iter()
+        .any(|(token, _)| words.contains(token.as_str()))
+    {
+        tally.violated("a token in a log");
+    }
+    for (what, violation) in [
+        (COOKIE, "a cookie in a log"),
+        ("subject=", "a subject in a log"),
+        ("panicked", "a panic in a log"),
+    ] {
+        if logs.contains(what) {
+            tally.violated(violation);
+        }
+    }
+    for instance in ["api-1", "api-2"] {
+        let is_asked = |line: &str| line.contains(instance) && line.contains("Session created");
+        if !logs.lines().any(is_asked) {
+            tally.violated(format!("{instance} was never asked"));
+        }
+    }
+}
+
+fn row(table: &mut String, restart: &Restart, tally: &Tally, recovered_after: Duration) {
+    let _ = writeln!(
+        table,
+        "| {} | {} | {} | {} ms | {} | {} |",
+        restart.name,
+        tally.requests,
+        tally.answers_in_words(),
+        tally.slowest.as_millis(),
+        match recovered_after.as_millis() {
+            0 => "-".to_owned(),
+            milliseconds => format!("{milliseconds} ms"),
+        },
+        tally.violations_in_words(),
+    );
+}
