@@ -33,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Habits {
     /// Between two requests of one client.
     pub(crate) pause: Duration,
+    /// Between two requests of the check of all sessions.
+    pub(crate) check_pause: Duration,
     /// Id and secret of the service client that they log in as, where one is needed.
     pub(crate) credentials: Option<(String, String)>,
 }
@@ -41,6 +43,7 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             pause: PAUSE,
+            check_pause: Duration::ZERO,
             credentials: None,
         }
     }
@@ -167,6 +170,9 @@ impl Shared {
                     self.check(self.history.read(&token, known, false));
                 }
                 _ => {}
+            }
+            if !self.habits.check_pause.is_zero() {
+                sleep(self.habits.check_pause).await;
             }
         }
     }
