@@ -169,10 +169,10 @@ async fn a_url_with_https_needs_a_certificate_that_the_machine_trusts(
         key,
     ];
     let service = service::start(&flags).await;
-    let roots = if is_trusted { authority } else { stranger }.ca_file();
+    let trusted = if is_trusted { &authority } else { &stranger };
     let output = binary()
         .args(["probe", "--url", &service.base().replace("http", "https")])
-        .env("SSL_CERT_FILE", roots)
+        .env("SSL_CERT_FILE", trusted.ca_file())
         .output();
     let output = output.await.unwrap();
     assert_eq!(output.status.code(), Some(code), "{}", said(&output));
