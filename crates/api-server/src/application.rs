@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -15,13 +15,14 @@ use actix_web::{
     rt,
     web::Data,
 };
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentRenewals, RecentSlides, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
-    health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, listener, metrics_listener,
+    health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
     metrics_recorder, observed_repository::ObservedRepository, request_observer, routes,
     session_events, settings::ApiSettings, state_gauges::StateGauges, tls::ReloadedCertificate,
 };
@@ -29,12 +30,12 @@ use crate::{
 /// Taking leave of the store may take so long.
 const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The thread that accepts connections has taken all that stand in the queue after this.
-const QUEUE_IS_ACCEPTED: Duration = Duration::from_millis(50);
-
 /// The thread that accepts connections hears of a pause a moment after it was asked for; one whose
 /// listener is shut down before that logs errors, as if the stop were none.
 const PAUSE_SETTLES: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted; more are not completed.
+const LISTEN_BACKLOG: i32 = 1_024;
 
 const OPEN_TO_ALL: &str = "without service clients everybody could create sessions: add a client, \
      or listen on a loopback address";
@@ -96,7 +97,7 @@ impl Application {
         let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
         let tls = tls.transpose()?;
-        let listener = listener::listen(settings.address)?;
+        let listener = listen(settings.address)?;
         // Before anything that counts is made.
         let metrics_address = settings.metrics_address;
         let recorded = metrics_address.map(|_| metrics_recorder::install());
@@ -226,11 +227,10 @@ async fn drain(
 ) {
     let started = Instant::now();
     lifecycle.close_connections();
-    listener::let_nobody_in(listener);
-    sleep(QUEUE_IS_ACCEPTED).await;
     handle.pause().await;
     sleep(PAUSE_SETTLES).await;
-    listener::close(listener);
+    // A paused listener still completes handshakes; whoever comes now is better told at once.
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
     let leaving = LEAVE_STORE_TIMEOUT.min(within / 4);
     let is_quiet = timeout_at(started + within - leaving, lifecycle.quiet())
         .await
@@ -242,6 +242,20 @@ async fn drain(
     let _ = timeout(leaving, lifecycle.leave_store()).await;
     // A graceful stop cannot be cut short, so it is asked for only when nothing holds it up.
     handle.stop(is_quiet).await;
+}
+
+/// A listener that restarts at once after a stop, with room for a burst of connections.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// What each worker starts with.

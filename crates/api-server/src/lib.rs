@@ -11,7 +11,6 @@ pub mod fuzzing;
 mod health_monitor;
 mod http_server;
 mod lifecycle;
-mod listener;
 mod log_context;
 mod meters;
 mod metrics_listener;
