@@ -108,7 +108,7 @@ impl Scenario {
         T: Send + 'static,
         F: FnOnce(&mut KeepAliveClient, &[u8]) -> anyhow::Result<T> + Send + 'static,
     {
-        let _log = start_logging(LevelFilter::INFO, LogFormat::Json)?;
+        let _log = start_logging(LevelFilter::INFO, LogFormat::Json, Vec::new())?;
         let settings = self.settings()?;
         System::new().block_on(async {
             let redis = RedisProcess::start().await;

@@ -273,7 +273,8 @@ impl Worker {
     /// On the worker's own thread: watches over its repository and gives it to the routes.
     fn start<R: SessionRepository>(&self, repository: R) -> routes::Sessions<R> {
         let observation = self.monitor.register();
-        let repository = ObservedRepository::new(repository, Arc::clone(&observation));
+        let repository =
+            ObservedRepository::new(repository, self.settings.store, Arc::clone(&observation));
         let repository = NearCachedRepository::new(repository, self.near_cache.clone());
         let sessions = SessionManager::new(repository, self.settings.policy)
             .with_token_format(self.settings.token_format)

@@ -6,7 +6,9 @@ mod bounded_stream;
 mod client_secret;
 mod cors;
 mod deadline;
+// No part of the API that is kept stable.
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod health_monitor;
 mod http_server;
@@ -24,6 +26,7 @@ mod process_metrics;
 mod request_body;
 mod request_limits;
 mod request_observer;
+mod request_span;
 mod routes;
 mod service_client;
 mod session_events;
@@ -33,6 +36,8 @@ mod state_gauges;
 mod static_file;
 mod telemetry;
 mod tls;
+mod trace_context;
+mod trace_sampling;
 
 pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 pub use tee_session_near_cache::{NearCache, NearCacheSettings};
@@ -41,8 +46,10 @@ pub use self::{
     application::Application,
     client_secret::ClientSecret,
     cors::{AllowedOrigins, InvalidOrigin},
+    request_span::REQUEST_SPAN,
     service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
     settings::{ApiSettings, StoreKind},
-    telemetry::{LogFormat, LogGuard, UnknownLogFormat, start_logging},
+    telemetry::{BoxedLayer, LogFormat, LogGuard, UnknownLogFormat, start_logging},
     tls::TlsFiles,
+    trace_sampling::TraceSampling,
 };

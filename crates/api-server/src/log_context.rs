@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use opentelemetry::TraceId;
 use serde::{Serialize, Serializer};
 use tokio::task::futures::TaskLocalFuture;
 use tracing::{Event, Subscriber};
@@ -16,13 +17,19 @@ use tracing_subscriber::{
 
 use crate::telemetry::{LogFormat, RequestId};
 
-/// A request's method, route and id. No path, no query, no header field: they may hold what does not
+/// A request's method, route and id, and its trace if it is recorded. No path, no query, no header field: they may hold what does not
 /// belong into a log.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LogContext {
     pub(crate) method: &'static str,
     pub(crate) route: &'static str,
     pub(crate) request_id: RequestId,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) trace_id: Option<TraceId>,
+}
+
+fn as_text<S: Serializer>(id: &Option<TraceId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&id.unwrap_or(TraceId::INVALID))
 }
 
 tokio::task_local! {
@@ -93,10 +100,13 @@ impl<F> WithContext<F> {
                     method,
                     route,
                     request_id,
+                    trace_id,
                 } = current;
                 let request_id = request_id.as_str();
+                let trace_id = trace_id.map(|id| format!(" trace_id={id}"));
                 Ok(format!(
-                    " method={method} route={route} request_id={request_id}"
+                    " method={method} route={route} request_id={request_id}{}",
+                    trace_id.unwrap_or_default()
                 ))
             }
         }

@@ -42,7 +42,7 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// Those that have labels, or belong to a part that need not be there.
-const MORE_COUNTERS: [(&str, &str); 8] = [
+const MORE_COUNTERS: [(&str, &str); 9] = [
     (
         "tee_session_bearer_resolutions_total",
         "Requests that need a bearer token, by outcome: resolved, or the code of the problem",
@@ -62,6 +62,10 @@ const MORE_COUNTERS: [(&str, &str); 8] = [
     (
         "tee_session_redis_reconnects_total",
         "Connections to Redis that were lost and are made anew, by the reason of the loss",
+    ),
+    (
+        "tee_session_trace_spans_total",
+        "Spans of traces by outcome: exported, or failed when the collector did not take them",
     ),
     (
         "tee_session_near_cache_lookups_total",

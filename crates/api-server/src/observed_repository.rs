@@ -1,4 +1,4 @@
-//! A repository that counts what is asked of it, and tells the health monitor of failures.
+//! A repository that counts what is asked of it, has a span for it, and tells the health monitor of failures.
 
 use std::{
     pin::{Pin, pin},
@@ -12,8 +12,9 @@ use tee_session_domain::{
     Session, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
 };
 use time::OffsetDateTime;
+use tracing::{Instrument, field::Empty};
 
-use crate::{health_monitor::Observation, meters::Meters};
+use crate::{StoreKind, health_monitor::Observation, meters::Meters};
 
 type Labels = (&'static str, &'static str);
 
@@ -36,12 +37,17 @@ thread_local! {
 /// Passes every call on to `inner` and counts it by operation and outcome.
 pub(crate) struct ObservedRepository<R> {
     inner: R,
+    store: StoreKind,
     observation: Arc<Observation>,
 }
 
 impl<R: SessionRepository> ObservedRepository<R> {
-    pub(crate) fn new(inner: R, observation: Arc<Observation>) -> Self {
-        Self { inner, observation }
+    pub(crate) fn new(inner: R, store: StoreKind, observation: Arc<Observation>) -> Self {
+        Self {
+            inner,
+            store,
+            observation,
+        }
     }
 
     async fn observed<T>(
@@ -50,8 +56,17 @@ impl<R: SessionRepository> ObservedRepository<R> {
         call: Pin<&mut (impl Future<Output = Result<T, RepositoryError>> + Send)>,
         outcome_of: impl FnOnce(&T) -> &'static str,
     ) -> Result<T, RepositoryError> {
+        let span = tracing::info_span!(
+            "store command",
+            otel.name = operation,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = self.store.as_str(),
+            db.operation.name = operation,
+            outcome = Empty,
+        );
         let started = Instant::now();
-        let result = call.await;
+        let result = call.instrument(span.clone()).await;
         let outcome = match &result {
             Ok(value) => outcome_of(value),
             Err(RepositoryError::Full { .. }) => "full",
@@ -67,6 +82,10 @@ impl<R: SessionRepository> ObservedRepository<R> {
                 "unavailable"
             }
         };
+        span.record("outcome", outcome);
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         COMMANDS.with(|commands| {
             commands.with((operation, outcome), |(count, time)| {
                 count.increment(1);

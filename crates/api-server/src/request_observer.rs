@@ -18,6 +18,7 @@ use actix_web::{
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_auth_middleware::ProblemCode;
+use tracing::Instrument;
 
 use crate::{
     bounded_stream::Connection,
@@ -27,9 +28,12 @@ use crate::{
     meters::Meters,
     oauth_error::OAuthError,
     problem::{ApiError, problem_of_status},
-    request_limits, routes,
+    request_limits,
+    request_span::RequestSpan,
+    routes,
     settings::ApiSettings,
     telemetry::{REQUEST_ID_HEADER, RequestId},
+    trace_context::TRACERESPONSE,
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -58,10 +62,19 @@ pub(crate) async fn observe(
     request.extensions_mut().insert(deadline);
     let method = method_label(request.method());
     let route = routes::label(request.match_info().as_str());
+    let sampling = settings.trace_sampling.as_ref();
+    let span = RequestSpan::of(
+        request.headers(),
+        method,
+        route,
+        request_id.as_str(),
+        sampling,
+    );
     let log_context = LogContext {
         method,
         route,
         request_id,
+        trace_id: span.trace_id(),
     };
 
     let admitted = admit(
@@ -75,10 +88,11 @@ pub(crate) async fn observe(
             // The last resort for what should not happen: a panic is one failed request, and not
             // a connection that breaks without a word.
             let served = async { next.call(request).await };
-            let served = log_context.clone().scope(served);
+            let served = log_context.clone().scope(served).instrument(span.span());
             match AssertUnwindSafe(served).catch_unwind().await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
+                    span.answered(INTERNAL_SERVER_ERROR, None);
                     record(method, route, INTERNAL_SERVER_ERROR, started);
                     return Err(failure(header_value));
                 }
@@ -92,6 +106,9 @@ pub(crate) async fn observe(
 
     let mut response = with_problem(response);
     add_headers(response.headers_mut(), header_value);
+    if let Some(field) = span.response_field() {
+        response.headers_mut().insert(TRACERESPONSE, field);
+    }
     // Nobody knows when the rest of such a body comes, and what comes after it.
     let owes_body = connection.is_some_and(|connection| connection.owes_body());
     if owes_body || lifecycle.is_closing_connections() {
@@ -104,7 +121,10 @@ pub(crate) async fn observe(
         let status = response.status().as_u16();
         log_context.in_scope(|| tracing::debug!(status, "Request completed"));
     }
-    count(&response, method, route, started);
+    let status = response.status();
+    let problem = problem_of(&response);
+    span.answered(status, problem);
+    count(status, problem, method, route, started);
     Ok(response)
 }
 
@@ -138,13 +158,7 @@ fn failure(request_id: HeaderValue) -> Error {
 fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error
-        || response
-            .response()
-            .extensions()
-            .get::<ProblemCode>()
-            .is_some()
-    {
+    if !is_error || problem_of(&response).is_some() {
         return response;
     }
     let (request, framework_response) = response.into_parts();
@@ -157,8 +171,16 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     ServiceResponse::new(request, problem.response())
 }
 
+fn problem_of(response: &ServiceResponse<BoxBody>) -> Option<&'static str> {
+    let extensions = response.response().extensions();
+    extensions
+        .get::<ProblemCode>()
+        .map(|ProblemCode(code)| *code)
+}
+
 fn count(
-    response: &ServiceResponse<BoxBody>,
+    status: StatusCode,
+    problem: Option<&'static str>,
     method: &'static str,
     route: &'static str,
     started: Instant,
@@ -170,14 +192,11 @@ fn count(
             })
         };
     }
-    let status = response.status();
     // A browser asks beforehand (CORS), without a token.
     let needs_token =
         BEARER_PATHS.contains(&route) && (method != "OPTIONS" || route == routes::AUTHORIZE);
     if needs_token && status != StatusCode::METHOD_NOT_ALLOWED {
-        let extensions = response.response().extensions();
-        let problem = extensions.get::<ProblemCode>();
-        let outcome = problem.map_or("resolved", |ProblemCode(code)| code);
+        let outcome = problem.unwrap_or("resolved");
         RESOLUTIONS.with(|resolutions| resolutions.with(outcome, |counter| counter.increment(1)));
     }
     record(method, route, status, started);

@@ -6,7 +6,7 @@ use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 use tee_session_near_cache::NearCacheSettings;
 
-use crate::{AllowedOrigins, ServiceClients, TlsFiles};
+use crate::{AllowedOrigins, ServiceClients, TlsFiles, TraceSampling};
 
 const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit =
     InvalidTokenLimit::per_second(NonZeroU32::new(100).unwrap(), NonZeroU32::new(300).unwrap());
@@ -62,6 +62,8 @@ pub struct ApiSettings {
     pub shutdown_timeout: Duration,
     /// Where to serve `/metrics`; `None`: nowhere, and nothing is counted.
     pub metrics_address: Option<SocketAddr>,
+    /// Which requests get a span; `None`: all but probes, if anybody collects spans of `tracing`.
+    pub trace_sampling: Option<TraceSampling>,
     /// Who may create, introspect, revoke, list and end sessions; none: anybody who can reach a
     /// loopback address.
     pub service_clients: ServiceClients,
@@ -88,6 +90,7 @@ impl Default for ApiSettings {
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(15),
             metrics_address: None,
+            trace_sampling: None,
             service_clients: ServiceClients::default(),
         }
     }

@@ -10,7 +10,11 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::{FilterExt, Targets, filter_fn},
+    layer::SubscriberExt,
+};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
 use crate::log_context::WithContext;
@@ -68,8 +72,11 @@ pub struct LogGuard {
     _worker: WorkerGuard,
 }
 
+/// What else hears of events and spans, beside the log: a layer that exports spans, say.
+pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Logs to standard output from now on: events of this project from `level` on, warnings of
-/// the libraries. Panics are logged by their place, without their message, which may quote a
+/// the libraries. Spans are left to `others`. Panics are logged by their place, without their message, which may quote a
 /// secret.
 ///
 /// Lines are written by a thread of their own, so that a slow reader never holds up a request;
@@ -80,6 +87,7 @@ pub struct LogGuard {
 pub fn start_logging(
     level: LevelFilter,
     format: LogFormat,
+    others: Vec<BoxedLayer>,
 ) -> Result<LogGuard, tracing::subscriber::SetGlobalDefaultError> {
     let (writer, worker) = NonBlockingBuilder::default()
         .buffered_lines_limit(MAX_WAITING_LINES)
@@ -87,7 +95,7 @@ pub fn start_logging(
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .log_internal_errors(false);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+    let lines: BoxedLayer = match format {
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
@@ -107,8 +115,12 @@ pub fn start_logging(
         .with_default(level.min(LevelFilter::WARN))
         .with_target("tee_session", level)
         // It logs an error for each request that it cannot read: as many as a client likes.
-        .with_target("actix_http", LevelFilter::OFF);
-    tracing::subscriber::set_global_default(Registry::default().with(lines.with_filter(filter)))?;
+        .with_target("actix_http", LevelFilter::OFF)
+        // A span that no line shows would be made for each request all the same.
+        .and(filter_fn(|metadata| metadata.is_event()));
+    let mut layers = others;
+    layers.push(lines.with_filter(filter).boxed());
+    tracing::subscriber::set_global_default(Registry::default().with(layers))?;
     log_panics();
     Ok(LogGuard { _worker: worker })
 }
@@ -170,22 +182,25 @@ fn is_sane(id: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
+    use std::{panic::catch_unwind, sync::Mutex};
 
     use rstest::rstest;
-    use tee_session_test_support::CapturedLogs;
+    use tracing::subscriber::with_default;
 
     use super::*;
 
     #[test]
     fn a_panic_is_logged_by_its_place_without_its_message() {
-        let logs = CapturedLogs::start();
-        log_panics();
-        assert!(catch_unwind(|| panic!("s3cret-cookie")).is_err());
-        let logged = logs.text();
+        let (logged, writer) = io::pipe().unwrap();
+        let lines = tracing_subscriber::fmt().with_writer(Mutex::new(writer));
+        with_default(lines.finish(), || {
+            log_panics();
+            assert!(catch_unwind(|| panic!("s3cret-cookie")).is_err());
+            let _ = panic::take_hook();
+        });
+        let logged = io::read_to_string(logged).unwrap();
         assert!(logged.contains("src/telemetry.rs"), "{logged}");
         assert!(!logged.contains("s3cret"), "{logged}");
-        let _ = panic::take_hook();
     }
 
     fn id_of(fields: &[&[u8]]) -> String {

@@ -2,12 +2,12 @@
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use reqwest::{Certificate, redirect, retry};
+use reqwest::{Certificate, header::HeaderMap, redirect, retry};
 use tee_session_domain::{BaseUrl, BaseUrlError};
 use thiserror::Error;
 use url::Url;
 
-use crate::{Client, attempts::Limits, credentials::Credentials};
+use crate::{Client, attempts::Limits, credentials::Credentials, header_fields::HeaderFields};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -40,6 +40,7 @@ pub struct ClientBuilder {
     user_agent: String,
     authorities: Option<Vec<u8>>,
     environment_proxy: bool,
+    header_fields: Option<HeaderFields>,
 }
 
 impl ClientBuilder {
@@ -51,6 +52,7 @@ impl ClientBuilder {
             user_agent: USER_AGENT.to_owned(),
             authorities: None,
             environment_proxy: false,
+            header_fields: None,
         }
     }
 
@@ -108,6 +110,31 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends with each call the fields that `add` adds: the trace that the caller is part of, say (W3C
+    /// Trace Context), so that the service's spans stand below the caller's. `add` runs on the caller's
+    /// task, once for all attempts of a call. A field that the client itself sends is the client's.
+    ///
+    /// ```
+    /// use opentelemetry::{Context, global};
+    /// use opentelemetry_http::HeaderInjector;
+    /// use tee_session_client::Client;
+    ///
+    /// let client = Client::builder("https://sessions.internal.example")
+    ///     .header_fields(|headers| {
+    ///         let context = Context::current();
+    ///         global::get_text_map_propagator(|propagator| {
+    ///             propagator.inject_context(&context, &mut HeaderInjector(headers));
+    ///         });
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tee_session_client::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn header_fields(mut self, add: impl Fn(&mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.header_fields = Some(HeaderFields::new(add));
+        self
+    }
+
     /// The client. It connects at its first call.
     ///
     /// # Errors
@@ -147,6 +174,7 @@ impl ClientBuilder {
             url,
             credentials: self.credentials,
             limits: self.limits,
+            header_fields: self.header_fields,
         })
     }
 }

@@ -30,9 +30,13 @@ impl<'a> Call<'a> {
         let mut url = client.url.clone();
         let path = format!("{}{path}", url.path().trim_end_matches('/'));
         url.set_path(&path);
+        let mut request = Request::new(method, url);
+        if let Some(fields) = &client.header_fields {
+            fields.add_to(request.headers_mut());
+        }
         Self {
             client,
-            request: Request::new(method, url),
+            request,
             repetition,
         }
     }

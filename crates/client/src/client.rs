@@ -12,6 +12,7 @@ use crate::{
     attempts::{Limits, Repetition},
     call::Call,
     credentials::Credentials,
+    header_fields::HeaderFields,
     introspection, listing,
 };
 
@@ -39,6 +40,7 @@ pub struct Client {
     pub(crate) url: Url,
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) limits: Limits,
+    pub(crate) header_fields: Option<HeaderFields>,
 }
 
 impl Client {

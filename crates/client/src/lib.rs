@@ -10,6 +10,7 @@ mod create;
 mod credentials;
 mod error;
 mod etag;
+mod header_fields;
 mod health;
 mod introspection;
 mod listing;

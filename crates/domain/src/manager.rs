@@ -8,6 +8,7 @@ mod update;
 use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
+use tracing::Instrument;
 
 pub use self::{
     subjects::{ListedSession, SessionPage},
@@ -118,6 +119,12 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`],
     /// [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
+        // The attribute, as elsewhere here, would keep this future three times.
+        let span = tracing::info_span!("resolve session");
+        self.resolve(token).instrument(span).await
+    }
+
+    async fn resolve(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         let idle_timeout = self.policy.idle_timeout();
         let found = self.fetch(token).await;
         let found = self.observe(token, found);
@@ -167,6 +174,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Unavailable`]: the session may or may not be gone, ask again;
     /// [`RepositoryError::Corrupt`]: what is stored under the token is no session, and stays; or
     /// [`RepositoryError::NewerRecord`]: ask an instance of the newer release.
+    #[tracing::instrument(name = "delete session", skip_all)]
     pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
         // Looking first keeps foreign data under a session's key, and ends what is past its
         // absolute lifetime without calling that a logout.
@@ -200,6 +208,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// # Errors
     /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
     /// [`RepositoryError::NewerRecord`].
+    #[tracing::instrument(name = "session ttl", skip_all)]
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
         Ok(self.look(token).await?.map(|(_, ttl)| ttl))
     }
@@ -209,6 +218,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// # Errors
     /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
     /// [`RepositoryError::NewerRecord`].
+    #[tracing::instrument(name = "peek at session", skip_all)]
     pub async fn peek(&self, token: &SessionToken) -> Result<Option<ActiveSession>, SessionError> {
         let found = self.look(token).await?;
         Ok(

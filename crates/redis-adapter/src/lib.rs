@@ -7,7 +7,9 @@ mod cluster;
 mod connection;
 mod deployment;
 mod error;
+// No part of the API that is kept stable.
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod pool;
 mod record;

@@ -4,6 +4,7 @@ mod command_line;
 mod new_client;
 mod probe;
 mod settings;
+mod traces;
 mod wiring;
 
 use std::{

@@ -5,6 +5,7 @@ mod listener;
 mod service_clients;
 mod sources;
 mod tls;
+mod traces;
 
 use std::{
     fmt::Display,
@@ -26,6 +27,7 @@ pub(crate) use self::{
     keys::KEYS,
     listener::Listener,
     sources::{Problems, Sources},
+    traces::TraceSettings,
 };
 use self::{service_clients::parse_service_clients, sources::Problem};
 
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) memory_max_sessions: usize,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
+    /// `None`: nothing is recorded.
+    pub(crate) traces: Option<TraceSettings>,
 }
 
 impl Settings {
@@ -70,6 +74,7 @@ impl Settings {
             memory_max_sessions: reader.number("memory_max_sessions", 1..=100_000_000),
             log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
             log_format: reader.by_name("log_format"),
+            traces: reader.trace_settings(),
         };
         if reader.problems.is_empty() {
             Ok(settings)
@@ -119,6 +124,7 @@ impl Reader<'_> {
                 .is_set("metrics_port")
                 .then(|| self.address("metrics_host", "metrics_port"))
                 .flatten(),
+            trace_sampling: self.trace_sampling(),
             service_clients,
             ..ApiSettings::default()
         }

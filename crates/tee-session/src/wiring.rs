@@ -17,15 +17,36 @@ use tokio::{
     sync::watch,
 };
 
-use crate::settings::Settings;
+use crate::{settings::Settings, traces::Traces};
+
+/// The last spans are sent within this.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(1);
 
 /// So long the start waits to learn whether Redis tells of changes.
 const CHANGES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or SIGINT, and ends at once at a second one.
-pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
-    let _log = start_logging(settings.log_level, settings.log_format)
+pub(crate) fn serve(mut settings: Settings) -> anyhow::Result<()> {
+    let traces = settings.traces.take();
+    let traces = traces.as_ref().map(Traces::start).transpose()?;
+    let layers = traces.iter().map(Traces::layer).collect();
+    let _log = start_logging(settings.log_level, settings.log_format, layers)
         .context("logging cannot be started")?;
+    // Of the time to stop, spans that wait to be sent have a part.
+    let shutdown_timeout = settings.api.shutdown_timeout;
+    let ending = LAST_SPANS_WITHIN.min(shutdown_timeout / 4);
+    if traces.is_some() {
+        settings.api.shutdown_timeout = shutdown_timeout - ending;
+    }
+    let served = run(settings);
+    if let (Some(traces), Ok(())) = (traces, &served) {
+        traces.end(ending);
+    }
+    served
+}
+
+/// Serves on a system of its own.
+fn run(settings: Settings) -> anyhow::Result<()> {
     let _randomness = Randomness::prepare();
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::*;
 use crate::routes;
 
-const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+/// A link to `docs/openapi.json`, which a package of the crate holds as a file.
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 
 /// A change of the description is a change of what clients rely on: it has to be seen.
 #[test]

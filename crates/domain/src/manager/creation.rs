@@ -33,6 +33,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Unavailable`] (the session may have been stored, but nobody knows its
     /// token, and it expires), [`RepositoryError::Full`], or [`SessionError::TooManySessions`] of
     /// its subject.
+    #[tracing::instrument(name = "create session", skip_all)]
     pub async fn store_login(&self, login: Login) -> Result<NewSession, SessionError> {
         let created_at = self.repository.now();
         let session = Session::new(login, created_at, self.policy.absolute_end(created_at));

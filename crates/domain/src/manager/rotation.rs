@@ -22,6 +22,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`RepositoryError::Full`](crate::RepositoryError::Full),
     /// [`RepositoryError::Corrupt`](crate::RepositoryError::Corrupt) or
     /// [`RepositoryError::NewerRecord`](crate::RepositoryError::NewerRecord).
+    #[tracing::instrument(name = "rotate session", skip_all)]
     pub async fn rotate(&self, token: &SessionToken) -> Result<NewSession, SessionError> {
         let mut draws = 0;
         for _ in 0..MAX_TRIES {

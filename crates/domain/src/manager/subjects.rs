@@ -20,6 +20,7 @@ impl<R: SessionRepository> SessionManager<R> {
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`].
+    #[tracing::instrument(name = "list sessions", skip_all)]
     pub async fn list(
         &self,
         subject: &Subject,
@@ -49,6 +50,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// # Errors
     /// [`RepositoryError::Unavailable`]: some may be revoked and others not, ask again; or
     /// [`RepositoryError::Full`].
+    #[tracing::instrument(name = "revoke sessions", skip_all)]
     pub async fn revoke_all(&self, subject: &Subject) -> Result<usize, SessionError> {
         let index = self.repository.subjects();
         let revocation = index.mark_revocation(subject).await?;
@@ -70,6 +72,7 @@ impl<R: SessionRepository> SessionManager<R> {
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`]: it may or may not be gone, ask again.
+    #[tracing::instrument(name = "revoke session", skip_all)]
     pub async fn revoke(&self, id: SessionId) -> Result<bool, SessionError> {
         self.end_by_id(id, EndReason::Revoked).await
     }

@@ -18,6 +18,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// [`UpdateError::Session`] with [`SessionError::NotFound`], [`SessionError::Contended`],
     /// [`RepositoryError::Unavailable`] (it may or may not have been changed),
     /// [`RepositoryError::Full`], [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
+    #[tracing::instrument(name = "update session", skip_all)]
     pub async fn update(
         &self,
         token: &SessionToken,

@@ -1,9 +1,9 @@
 //! TLS to Redis, with a private authority and a certificate of our own.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tee_session_domain::SessionRepository;
-use tee_session_redis_adapter::{RedisRepository, RedisSettings, RedisTls};
+use tee_session_redis_adapter::{RedisRepository, RedisSettings, RedisTls, RedisTlsError};
 use tee_session_test_support::{CapturedLogs, RedisProcess, TestAuthority, eventually};
 
 use crate::faults::{add_minimal_user, assert_serves_every_operation};
@@ -81,4 +81,46 @@ async fn files_are_read_anew_for_each_connection() {
     authority.issue_to("client", &files);
     let connected = repository.wait_until_connected(Duration::from_secs(10));
     connected.await.unwrap();
+}
+
+fn settings_with(tls: RedisTls) -> Result<RedisSettings, RedisTlsError> {
+    RedisSettings::new("rediss://127.0.0.1")
+        .unwrap()
+        .with_tls(tls)
+}
+
+#[test]
+fn the_machines_roots_do_without_any_file() {
+    assert!(settings_with(RedisTls::default()).is_ok());
+}
+
+#[test]
+fn authorities_that_are_missing_or_no_certificates_are_told_by_their_file() {
+    let authority = TestAuthority::new();
+    let key_file = authority.issue("client").private_key_file;
+    for file in [PathBuf::from("/nonexistent/ca.crt"), key_file] {
+        let error = settings_with(RedisTls::default().with_ca_file(&file)).unwrap_err();
+        assert!(matches!(error, RedisTlsError::Authorities { .. }));
+        assert!(error.to_string().contains(file.to_str().unwrap()));
+    }
+}
+
+#[test]
+fn a_key_that_is_missing_or_of_another_certificate_is_refused() {
+    let authority = TestAuthority::new();
+    let (one, other) = (authority.issue("one"), authority.issue("other"));
+    let key_files = [
+        PathBuf::from("/nonexistent/tls.key"),
+        one.certificate_file.clone(),
+        other.private_key_file,
+    ];
+    for key_file in key_files {
+        let tls = RedisTls::default();
+        let tls = tls.with_client_certificate_files(&one.certificate_file, key_file);
+        let error = settings_with(tls).unwrap_err();
+        assert!(
+            matches!(error, RedisTlsError::ClientCertificate { .. }),
+            "{error}"
+        );
+    }
 }

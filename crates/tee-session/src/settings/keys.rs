@@ -108,5 +108,9 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
     Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
     Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
+    Key::new("traces_otlp_endpoint", "", "URL", "OpenTelemetry collector (OTLP over HTTP) to send traces to, such as http://127.0.0.1:4318; not set: no traces"),
+    Key::new("traces_otlp_headers", "", "NAME=VALUE", "Header fields to send it, separated by commas: a key of its own, say").secret(),
+    Key::new("traces_sample_ratio", "1", "RATIO", "Part of the requests that are recorded where the caller leaves it open, 0 to 1"),
+    Key::new("traces_max_per_second", "100", "N", "Most requests a second that are recorded, whatever callers ask for"),
     Key::new("service_clients", "", "JSON", "Who may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
 ];

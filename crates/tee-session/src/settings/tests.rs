@@ -20,8 +20,9 @@ fn read(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings, String> 
     Settings::parse(&sources).map_err(|problems| problems.to_string())
 }
 
+/// From a link to `config`, which a package of the crate holds as a folder.
 fn config(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     fs::read_to_string(folder.join(name)).unwrap()
 }
 

@@ -122,22 +122,6 @@ fn every_alert_has_a_severity_and_its_own_paragraph_in_the_runbook() {
     assert_eq!(headings, alerts.into_keys().collect());
 }
 
-#[test]
-fn links_within_the_runbook_lead_to_its_paragraphs() {
-    let runbook = read("docs/runbook.md");
-    let anchors: BTreeSet<_> = runbook
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .map(str::to_lowercase)
-        .collect();
-    let links = runbook.split("](#").skip(1);
-    let links: Vec<_> = links.map(|link| link.split(')').next().unwrap()).collect();
-    assert!(!links.is_empty());
-    for link in links {
-        assert!(anchors.contains(link), "{link}");
-    }
-}
-
 /// Words of a query, in which names may stand; texts in quotes are none.
 fn words(query: &str) -> BTreeSet<&str> {
     let unquoted = query.split('"').step_by(2);

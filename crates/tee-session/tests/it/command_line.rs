@@ -164,6 +164,13 @@ async fn an_environment_variable_that_is_no_text_is_refused_and_not_taken_for_un
     );
 }
 
+/// So that it may be given before an upgrade, and stay during a rollback.
+#[tokio::test]
+async fn an_environment_variable_that_only_another_version_knows_is_ignored() {
+    let output = run(&["check-config"], &[("TSA_OF_ANOTHER_VERSION", "1")]).await;
+    assert_eq!(output.status.code(), Some(0));
+}
+
 #[tokio::test]
 async fn an_unknown_flag_ends_it_with_2() {
     assert_eq!(

@@ -11,6 +11,7 @@ use crate::{
     documented_metrics::{self, Metric},
     promtool,
     service::{self, Service},
+    trace_receiver::{Behaviour, TraceReceiver},
 };
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -70,7 +71,11 @@ async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
     let url = redis.url();
     let flags = ["--redis-url", &url, "--metrics-port", "0"];
     let near = ["--near-cache", "true", "--session-touch-interval", "60"];
-    let service = service::start(&[flags, near].concat()).await;
+    let collector = TraceReceiver::start(Behaviour::Takes);
+    let traces = ["--traces-otlp-endpoint", &collector.endpoint()];
+    let mut command = service::binary();
+    command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let service = Service::start(command, &[&flags[..], &near, &traces].concat()).await;
     service.until_ready(WITHIN).await;
     let token = service.log_in("s3cret-cookie").await;
     for _ in 0..3 {
@@ -81,6 +86,12 @@ async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
     service.status(Method::GET, "/v1/session", &token).await;
     let path = format!("/one-of-endless-paths/{token}");
     service.status(Method::GET, &path, &token).await;
+    eventually(WITHIN, async || {
+        scrape(&service)
+            .await
+            .contains("tee_session_trace_spans_total{")
+    })
+    .await;
     let scraped = scrape(&service).await;
 
     assert_eq!(

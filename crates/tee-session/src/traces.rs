@@ -1,0 +1,91 @@
+//! Traces: the spans of recorded requests, sent to a collector (OTLP over HTTP).
+
+mod exporter;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use opentelemetry::{KeyValue, trace::TracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tee_session_api_server::{BoxedLayer, REQUEST_SPAN};
+use tracing::{Metadata, level_filters::LevelFilter, subscriber::Interest};
+use tracing_subscriber::{Layer, Registry, filter::DynFilterFn, layer::Filter};
+
+use self::exporter::CountedExporter;
+use crate::settings::TraceSettings;
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Sends what is recorded, a batch every few seconds, from a thread of its own: a collector that is
+/// slow or away costs spans, and no request waits for it.
+pub(crate) struct Traces {
+    provider: SdkTracerProvider,
+}
+
+impl Traces {
+    /// Sets up what sends. The collector need not be there.
+    pub(crate) fn start(settings: &TraceSettings) -> anyhow::Result<Self> {
+        let exporter = CountedExporter::new(settings).context("traces cannot be exported")?;
+        let provider = SdkTracerProvider::builder()
+            // What is not recorded has no span: that was decided when its request came.
+            .with_sampler(Sampler::AlwaysOn)
+            .with_batch_exporter(exporter)
+            .with_resource(resource())
+            .build();
+        Ok(Self { provider })
+    }
+
+    /// What hears of the spans.
+    pub(crate) fn layer(&self) -> BoxedLayer {
+        tracing_opentelemetry::layer::<Registry>()
+            .with_tracer(self.provider.tracer(NAME))
+            .with_context_activation(false)
+            .with_tracked_inactivity(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(spans_of_recorded_requests())
+            .boxed()
+    }
+
+    /// Sends what is left, for so long at most.
+    pub(crate) fn end(self, within: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(within) {
+            tracing::warn!(%error, "The last spans may not have been exported");
+        }
+    }
+}
+
+/// Those of this project: what the libraries do, this exporter among them, is none of a trace. A
+/// request that is not recorded has no span, and then nothing that is done for it has one.
+fn spans_of_recorded_requests() -> impl Filter<Registry> {
+    let is_ours = |metadata: &Metadata<'_>| {
+        metadata.is_span() && metadata.target().starts_with("tee_session")
+    };
+    DynFilterFn::new(move |metadata, context| {
+        is_ours(metadata) && (metadata.name() == REQUEST_SPAN || context.lookup_current().is_some())
+    })
+    .with_callsite_filter(move |metadata| {
+        if is_ours(metadata) {
+            Interest::sometimes()
+        } else {
+            Interest::never()
+        }
+    })
+    .with_max_level_hint(LevelFilter::INFO)
+}
+
+/// What sends the spans; `OTEL_RESOURCE_ATTRIBUTES` may say more, where it runs say.
+fn resource() -> Resource {
+    let name = std::env::var("OTEL_SERVICE_NAME").ok();
+    Resource::builder()
+        .with_service_name(
+            name.filter(|name| !name.is_empty())
+                .unwrap_or_else(|| NAME.to_owned()),
+        )
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
+}
