@@ -3,10 +3,11 @@
 FROM scratch
 
 COPY rootfs/ /
-COPY --chown=65532:65532 data/ /data/
+# The user and the folder of the official image, so that the same compose.yaml runs both.
+COPY --chown=999:999 data/ /data/
 
 WORKDIR /data
-USER 65532:65532
+USER 999:999
 EXPOSE 6379
 STOPSIGNAL SIGTERM
 # Open to whoever reaches it, and nothing saved: made for tests and trials on a private

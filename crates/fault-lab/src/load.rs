@@ -26,6 +26,29 @@ const TOLERANCE: Duration = Duration::from_millis(200);
 /// A client gives up on an answer after so long.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
+/// Between two requests of one client.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How clients behave.
+pub(crate) struct Habits {
+    /// Between two requests of one client.
+    pub(crate) pause: Duration,
+    /// Between two requests of the check of all sessions.
+    pub(crate) check_pause: Duration,
+    /// Id and secret of the service client that they log in as, where one is needed.
+    pub(crate) credentials: Option<(String, String)>,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            pause: PAUSE,
+            check_pause: Duration::ZERO,
+            credentials: None,
+        }
+    }
+}
+
 /// Clients at work, until it is dropped or stopped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -34,6 +57,7 @@ pub(crate) struct Load {
 
 pub(crate) struct Shared {
     http: Client,
+    habits: Habits,
     /// The instances that may be asked.
     instances: Mutex<Vec<String>>,
     pub(crate) history: History,
@@ -51,9 +75,15 @@ pub(crate) const COOKIE: &str = "c00kie-";
 impl Load {
     /// Starts so many clients of these instances.
     pub(crate) fn start(clients: usize, instances: Vec<String>) -> Self {
+        Self::start_with(Habits::default(), clients, instances)
+    }
+
+    /// The same with clients that behave otherwise.
+    pub(crate) fn start_with(habits: Habits, clients: usize, instances: Vec<String>) -> Self {
         let http = Client::builder().timeout(GIVEN_UP_AFTER).build();
         let shared = Arc::new(Shared {
             http: http.unwrap_or_default(),
+            habits,
             instances: Mutex::new(instances),
             history: History::default(),
             tally: Mutex::default(),
@@ -141,6 +171,21 @@ impl Shared {
                 }
                 _ => {}
             }
+            if !self.habits.check_pause.is_zero() {
+                sleep(self.habits.check_pause).await;
+            }
+        }
+    }
+
+    /// Waits until nothing has failed for so long; when the last failure was, from now on.
+    pub(crate) async fn until_calm(&self, calm: Duration) -> Duration {
+        let began = Instant::now();
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            let last = self.tally().last_failure;
+            if last.unwrap_or(began).max(began).elapsed() > calm {
+                return last.map_or(Duration::ZERO, |last| last.saturating_duration_since(began));
+            }
         }
     }
 
@@ -164,6 +209,15 @@ impl Shared {
         let instances = lock(&self.instances);
         let base = &instances[fastrand::usize(..instances.len())];
         self.http.request(method, format!("{base}{path}"))
+    }
+
+    /// A request of the service client.
+    fn request_of_service(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.request(method, path);
+        match &self.habits.credentials {
+            Some((id, secret)) => request.basic_auth(id, Some(secret)),
+            None => request,
+        }
     }
 
     /// Sends a request, counts its answer, and holds it against what every answer must be.

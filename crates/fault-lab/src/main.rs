@@ -1,6 +1,8 @@
 //! Hurts the built binary in every way that it must bear, and checks each answer: the matrix of
-//! faults one by one, or a soak with a random fault every few seconds.
+//! faults one by one, a soak with a random fault every few seconds, or restarts within the compose file
+//! that operators are given.
 
+mod compose;
 mod load;
 mod matrix;
 mod progress;
@@ -48,6 +50,7 @@ fn command() -> Command {
                 .args([&binary, &report])
                 .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("For how long")),
         )
+        .subcommand(compose::command())
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("soak", arguments)) => soak(arguments).await,
+        Some(("compose", arguments)) => compose::run(arguments).await,
         Some((_, arguments)) => matrix(arguments).await,
         None => bail!("nothing to do"),
     }

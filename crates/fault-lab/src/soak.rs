@@ -14,7 +14,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, ServiceProcess};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::mishap::{MISHAPS, Mishap};
 use crate::{
@@ -212,21 +212,10 @@ impl<'a> Soak<'a> {
 
     /// Waits until nothing failed for a while.
     async fn recovered(&mut self, mishap: Mishap) {
-        let healed = Instant::now();
-        loop {
-            sleep(Duration::from_millis(20)).await;
-            let last = self.load.shared().tally().last_failure;
-            if last.unwrap_or(healed).max(healed).elapsed() > CALM {
-                let after = last.map_or(Duration::ZERO, |last| {
-                    last.saturating_duration_since(healed)
-                });
-                self.recoveries.push((mishap, after));
-                return;
-            }
-            if healed.elapsed() > RECOVERED_WITHIN {
-                self.total.violated(format!("no recovery from {mishap:?}"));
-                return;
-            }
+        let calm = self.load.shared().until_calm(CALM);
+        match timeout(RECOVERED_WITHIN, calm).await {
+            Ok(after) => self.recoveries.push((mishap, after)),
+            Err(_) => self.total.violated(format!("no recovery from {mishap:?}")),
         }
     }
 

@@ -1,12 +1,6 @@
 //! One fault: a service under load, before, during and after it.
 
-use std::{
-    collections::HashSet,
-    fmt::Write,
-    path::PathBuf,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fmt::Write, path::PathBuf, process::Stdio, time::Duration};
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
@@ -219,19 +213,7 @@ impl Stage {
 
     /// The fault is over: waits until all is well again, and notes when that was.
     pub(crate) async fn healed(&mut self) {
-        let healed = Instant::now();
-        let calm = async {
-            loop {
-                sleep(Duration::from_millis(20)).await;
-                let last = self.shared().tally().last_failure;
-                if last.unwrap_or(healed).max(healed).elapsed() > CALM {
-                    return last.map_or(Duration::ZERO, |last| {
-                        last.saturating_duration_since(healed)
-                    });
-                }
-            }
-        };
-        match timeout(RECOVERED_WITHIN, calm).await {
+        match timeout(RECOVERED_WITHIN, self.shared().until_calm(CALM)).await {
             Ok(after) => self.outcome.recovered_after = Some(after),
             Err(_) => self.violated("it did not recover"),
         }

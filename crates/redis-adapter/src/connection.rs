@@ -20,7 +20,10 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
 
 use self::breaker::Breaker;
 #[cfg(feature = "fuzzing")]
@@ -43,7 +46,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection that is made, watched, remade and closed in the background.
 ///
 /// It lives on the runtime that it was opened on. While there is no client that works, commands
-/// fail at once. It ends when it is closed, or when the last clone is dropped.
+/// fail at once; before it was first tried to make one, they may wait for that. It ends when it is closed, or when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     shared: Arc<Shared>,
@@ -70,6 +73,8 @@ struct Shared {
 /// Whether there is a client that works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
+    /// The first attempt to connect is under way.
+    Untried,
     Down,
     Up,
     /// Closed, for good.
@@ -89,7 +94,7 @@ impl Connection {
             out_of_step: Notify::new(),
             doubt: Notify::new(),
             clock,
-            link: watch::Sender::new(Link::Down),
+            link: watch::Sender::new(Link::Untried),
         });
         tokio::spawn(supervisor::supervise(Arc::clone(&shared), stopped));
         Self {
@@ -143,8 +148,16 @@ impl Connection {
     /// Ends when the connection is up; `false` when it was closed.
     pub(crate) async fn wait_until_connected(&self) -> bool {
         let mut link = self.shared.link.subscribe();
-        let link = link.wait_for(|link| *link != Link::Down).await;
+        let is_settled = |link: &Link| matches!(link, Link::Up | Link::Closed);
+        let link = link.wait_for(is_settled).await;
         link.is_ok_and(|link| *link == Link::Up)
+    }
+
+    /// Ends when the first attempt to connect has ended, however it did, or at `deadline`.
+    pub(crate) async fn first_attempt(&self, deadline: Instant) {
+        let mut link = self.shared.link.subscribe();
+        let tried = link.wait_for(|link| *link != Link::Untried);
+        let _ = timeout_at(deadline, tried).await;
     }
 
     /// Takes leave of Redis. Ends within about [`CLOSE_TIMEOUT`], whatever Redis does.

@@ -33,7 +33,8 @@ impl Pool {
     }
 
     /// Makes a call through the next connection in turn, or another one if that is down or silent.
-    /// Nothing that `send` asks is waited for beyond the call's deadline.
+    /// Nothing that `send` asks is waited for beyond the call's deadline, nor is the first attempt to
+    /// connect: a process that has just started cannot know yet whether Redis is there.
     pub(crate) async fn call<T, F>(
         &self,
         call: Call,
@@ -43,10 +44,16 @@ impl Pool {
         F: Future<Output = Result<T, RepositoryError>>,
     {
         let connection = self.connection();
-        let client = if call.is_probe {
-            connection.client_to_probe(call.command)?
-        } else {
-            connection.client(call.command)?
+        let client = || match call.is_probe {
+            true => connection.client_to_probe(call.command),
+            false => connection.client(call.command),
+        };
+        let client = match client() {
+            Ok(client) => client,
+            Err(_) => {
+                connection.first_attempt(call.deadline).await;
+                client()?
+            }
         };
         let asking = Asking {
             until: call.deadline,

@@ -6,6 +6,7 @@ mod completions;
 mod failure;
 mod man;
 mod output;
+mod probe;
 mod progress;
 mod secret_input;
 mod serve;
@@ -53,6 +54,7 @@ fn carry_out(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match name {
         serve::NAME => serve::run(&[matches, of_command]),
         check_config::NAME => check_config::run(&[matches, of_command]),
+        probe::NAME => probe::run(matches, of_command),
         _ => {
             refuse_settings(name, matches)?;
             match name {
@@ -80,6 +82,7 @@ fn command() -> Command {
     let commands = [
         serve::command(),
         check_config::command(),
+        probe::command(),
         client::command(),
         session::command(),
         completions::command(),

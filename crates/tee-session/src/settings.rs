@@ -1,6 +1,7 @@
 //! Settings: from text to what the other crates take.
 
 mod keys;
+mod listener;
 mod service_clients;
 mod sources;
 mod tls;
@@ -24,6 +25,7 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use self::{
     keys::KEYS,
+    listener::Listener,
     sources::{Problems, Sources},
     traces::TraceSettings,
 };

@@ -1,15 +1,10 @@
 //! One client: it alone uses its sessions, and asks one thing at a time.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{COOKIE, Shared};
-
-/// Between two requests of one client.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A client logs out rather than in when it has so many sessions.
 const MAX_SESSIONS: usize = 40;
@@ -37,7 +32,7 @@ pub(super) async fn work(shared: &Shared, number: usize) {
         if !shared.rests() {
             step(shared, &subject, &mut own).await;
         }
-        sleep(PAUSE).await;
+        sleep(shared.habits.pause).await;
     }
 }
 
@@ -76,7 +71,9 @@ pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own
     if let Some(subject) = subject {
         body["subject"] = subject.into();
     }
-    let request = shared.request(Method::POST, "/v1/sessions").json(&body);
+    let request = shared
+        .request_of_service(Method::POST, "/v1/sessions")
+        .json(&body);
     let (status, body) = shared.send(request, StatusCode::CREATED).await?;
     if status != StatusCode::CREATED {
         // One of a subject has to be entered where its index is, and nowhere else.
@@ -181,7 +178,7 @@ async fn revoke_all(shared: &Shared, subject: &str, own: &[Own]) {
         shared.history.delete_asked(&own.token);
     }
     let path = format!("/v1/sessions?subject={subject}");
-    let request = shared.request(Method::DELETE, &path);
+    let request = shared.request_of_service(Method::DELETE, &path);
     if let Some((StatusCode::OK, _)) = shared.send(request, StatusCode::OK).await {
         all().for_each(|own| shared.history.deleted(&own.token));
     }

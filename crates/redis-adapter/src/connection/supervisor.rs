@@ -71,6 +71,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
                 backoff.next_pause()
             }
             Err(fault) => {
+                shared.link.send_replace(Link::Down);
                 statistics.note_failed_attempt();
                 failures.log(&shared.settings.server_name(), &fault);
                 backoff.next_pause()

@@ -38,6 +38,24 @@ async fn starts_without_redis_and_fails_fast_until_it_is_there() {
 }
 
 #[tokio::test]
+async fn the_first_call_waits_for_the_connection() {
+    let redis = RedisProcess::start().await;
+    let repository = RedisRepository::connect(&settings(&redis.url()));
+    repository.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_call_waits_for_a_redis_that_hangs_no_longer_than_for_any_other() {
+    let redis = RedisProcess::start().await;
+    redis.pause();
+    let settings = settings(&redis.url()).with_command_timeout(FAILS_FAST / 2);
+    let repository = RedisRepository::connect(&settings);
+    let asked = Instant::now();
+    repository.ping().await.unwrap_err();
+    assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
 async fn recovers_when_redis_was_killed_and_comes_back() {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;

@@ -38,7 +38,7 @@ impl Reader<'_> {
         }
     }
 
-    fn file(&self, key: &'static str) -> Option<PathBuf> {
+    pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
         let is_set = self.sources.is_set(key);
         is_set.then(|| PathBuf::from(self.sources.text(key)))
     }

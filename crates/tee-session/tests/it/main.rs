@@ -28,6 +28,7 @@ mod near_cache;
 mod new_client;
 mod oauth_clients;
 mod operator;
+mod probe;
 mod promtool;
 mod python_packages;
 mod release;
