@@ -25,7 +25,7 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use self::{
     keys::KEYS,
-    listener::Listener,
+    listener::{LISTENER_KEYS, Listener},
     sources::{Problems, Sources},
     traces::TraceSettings,
 };

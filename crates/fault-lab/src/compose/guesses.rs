@@ -1,4 +1,4 @@
-//! Somebody who guesses tokens, and claims to be a thousand others.
+//! Somebody who guesses tokens, and claims to be many.
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
@@ -6,9 +6,9 @@ use reqwest::{Client, StatusCode};
 
 use crate::tally::Tally;
 
-/// More than both instances let one address have at once (`invalid_token_burst`), and in the seconds
-/// that it takes.
-const GUESSES: u32 = 2_000;
+/// Far more than both instances let one address have at once (`invalid_token_burst`), and in the seconds
+/// that it takes on a slow machine.
+const MOST_GUESSES: u32 = 20_000;
 
 const AT_ONCE: usize = 32;
 
@@ -26,19 +26,16 @@ pub(crate) async fn check_that_they_are_limited(
             .header("X-Forwarded-For", format!("203.{a}.{b}.{c}"))
             .send()
     };
-    let mut answers = stream::iter(0..GUESSES)
+    let mut answers = stream::iter(0..MOST_GUESSES)
         .map(guess)
         .buffer_unordered(AT_ONCE);
-    let mut limited = 0;
     while let Some(answer) = answers.next().await {
         match answer.context("a guess was not answered")?.status() {
             StatusCode::UNAUTHORIZED => {}
-            StatusCode::TOO_MANY_REQUESTS => limited += 1,
+            StatusCode::TOO_MANY_REQUESTS => return Ok(()),
             status => tally.violated(format!("a guess was answered {status}")),
         }
     }
-    if limited == 0 {
-        tally.violated("a thousand forged addresses were believed");
-    }
+    tally.violated("forged addresses were believed: no guess of so many was limited");
     Ok(())
 }

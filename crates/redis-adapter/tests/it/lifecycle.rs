@@ -40,7 +40,8 @@ async fn starts_without_redis_and_fails_fast_until_it_is_there() {
 #[tokio::test]
 async fn the_first_call_waits_for_the_connection() {
     let redis = RedisProcess::start().await;
-    let repository = RedisRepository::connect(&settings(&redis.url()));
+    let settings = settings(&redis.url()).with_command_timeout(RECOVERED_WITHIN);
+    let repository = RedisRepository::connect(&settings);
     repository.ping().await.unwrap();
 }
 

@@ -17,16 +17,16 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use self::target::Target;
 use super::{Failure, setting_flags};
-use crate::settings::Listener;
+use crate::settings::{LISTENER_KEYS, Listener};
 
 /// A status line is shorter.
 const LONGEST_STATUS_LINE: u64 = 256;
 
 const AFTER_HELP: &str = "\
 Without --url it asks the instance that runs with the same settings (api_host and api_port, from the
-same file and environment), from its own machine. Over HTTPS that instance has to show the very
-certificate that tls_certificate_file names, whatever host names it holds; with --url it has to be
-one that this machine trusts for the name in the URL.
+same file and environment), from its own machine; all other settings are left unread. Over HTTPS any
+certificate will do there; with --url it has to be one that this machine trusts for the name in the
+URL.
 
   tee-session probe                                    is the process alive
   tee-session probe --ready                            may it be sent requests
@@ -61,15 +61,16 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(u64).range(1..=60))
                 .help("How long it may all take"),
         )
-        .args(setting_flags::args())
+        .args(setting_flags::args_of(&LISTENER_KEYS))
 }
 
 /// Prints a line that says how the instance is; any answer but 200 is a failure. The settings matter
 /// only where no URL is given.
 pub(super) fn run(before: &ArgMatches, flags: &ArgMatches) -> Result<ExitCode, Failure> {
+    let sources = || setting_flags::sources_of(&LISTENER_KEYS, &[before, flags]);
     let target = match flags.get_one::<Target>("url") {
         Some(target) => target.clone(),
-        None => Target::of(Listener::parse(&setting_flags::sources(&[before, flags])?)?),
+        None => Target::of(Listener::parse(&sources()?)?),
     };
     let path = if flags.get_flag("ready") {
         "/health/ready"

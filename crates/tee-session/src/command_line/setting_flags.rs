@@ -8,14 +8,24 @@ use crate::settings::{KEYS, Problems, Sources};
 
 const CONFIG: &str = "config";
 
-/// The flags.
+/// The flags of all settings.
 pub(super) fn args() -> impl Iterator<Item = Arg> {
+    args_for(|_| true)
+}
+
+/// Those of some.
+pub(super) fn args_of(keys: &[&'static str]) -> impl Iterator<Item = Arg> {
+    args_for(|name| keys.contains(&name))
+}
+
+fn args_for(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Arg> {
     let config = Arg::new(CONFIG)
         .long("config")
         .value_name("FILE")
         .help("Settings file (TOML) [env: TSA_CONFIG]")
         .value_parser(value_parser!(PathBuf));
-    let settings = KEYS.iter().flat_map(|key| {
+    let keys = KEYS.iter().filter(move |key| is_wanted(key.name));
+    let settings = keys.flat_map(|key| {
         key.names().map(|name| {
             let is_file = name != key.name;
             Arg::new(name.clone())
@@ -38,15 +48,27 @@ pub(super) fn args() -> impl Iterator<Item = Arg> {
 /// The sources of the settings. Flags may stand before and behind the name of a command: those of the
 /// last `matches` count.
 pub(super) fn sources(matches: &[&ArgMatches]) -> Result<Sources, Problems> {
+    let (file, flags) = given(KEYS.iter().flat_map(|key| key.names()), matches);
+    Sources::read(file, flags)
+}
+
+/// The sources of these settings alone: what is wrong with others does not matter.
+pub(super) fn sources_of(keys: &[&str], matches: &[&ArgMatches]) -> Result<Sources, Problems> {
+    let (file, flags) = given(keys.iter().map(|key| (*key).to_owned()), matches);
+    Sources::read_of(keys, file, flags)
+}
+
+type Given = (Option<PathBuf>, Vec<(String, String)>);
+
+fn given(names: impl Iterator<Item = String>, matches: &[&ArgMatches]) -> Given {
     let last = |name: &str| {
         let mut given = matches.iter().rev();
         given.find_map(|matches| matches.get_one::<String>(name).cloned())
     };
     let mut files = matches.iter().rev();
     let file = files.find_map(|matches| matches.get_one::<PathBuf>(CONFIG).cloned());
-    let flags = KEYS.iter().flat_map(|key| key.names());
-    let flags = flags.filter_map(|name| Some((name.clone(), last(&name)?)));
-    Sources::read(file, flags.collect())
+    let flags = names.filter_map(|name| Some((name.clone(), last(&name)?)));
+    (file, flags.collect())
 }
 
 /// The flags of settings that are given.

@@ -1,21 +1,23 @@
 //! Where the API is served: all that a probe needs to know of the settings.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use super::{Problems, Reader, Sources};
 
 const UNKNOWN_PORT: &str = "is 0, which picks a free port: give the probe the address with --url";
 
-/// The address of the API, and what it shows there.
+/// The settings that tell where the API is.
+pub(crate) const LISTENER_KEYS: [&str; 3] = ["api_host", "api_port", "tls_certificate_file"];
+
+/// The address of the API, and what it speaks there.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    /// With HTTPS: the PEM file with the certificate.
-    pub(crate) certificate_file: Option<PathBuf>,
+    pub(crate) speaks_tls: bool,
 }
 
 impl Listener {
-    /// Looks at nothing but these settings: a probe fails for no other.
+    /// Needs [`LISTENER_KEYS`] and no others.
     pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
         let mut reader = Reader {
             sources,
@@ -25,11 +27,11 @@ impl Listener {
         if address.is_some_and(|address| address.port() == 0) {
             reader.problem("api_port", UNKNOWN_PORT);
         }
-        let certificate_file = reader.file("tls_certificate_file");
+        let speaks_tls = sources.is_set("tls_certificate_file");
         match address {
             Some(address) if reader.problems.is_empty() => Ok(Self {
                 address,
-                certificate_file,
+                speaks_tls,
             }),
             _ => Err(Problems(reader.problems)),
         }

@@ -67,6 +67,24 @@ impl Sources {
         file: Option<PathBuf>,
         flags: Vec<(String, String)>,
     ) -> Result<Self, Problems> {
+        Self::read_for(|_| true, file, flags)
+    }
+
+    /// The same for these settings alone: neither are the others read, nor does it matter what is wrong
+    /// with them.
+    pub(crate) fn read_of(
+        keys: &[&str],
+        file: Option<PathBuf>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Self, Problems> {
+        Self::read_for(|name| keys.contains(&name), file, flags)
+    }
+
+    fn read_for(
+        is_wanted: impl Fn(&str) -> bool,
+        file: Option<PathBuf>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Self, Problems> {
         let file = file.or_else(|| env::var_os("TSA_CONFIG").map(PathBuf::from));
         let mut problems = Vec::new();
         let environment = read_environment(&mut problems);
@@ -74,13 +92,13 @@ impl Sources {
             let flag = name.replace('_', "-");
             (name, text, Source::Flag(flag))
         });
+        let file = file.map_or_else(Vec::new, |path| read_file(path, &mut problems));
+        problems.retain(|problem| problem.key == "config" || is_wanted(&problem.key));
         let mut sources = Self(HashMap::new());
-        sources.take_layer(
-            file.map_or_else(Vec::new, |path| read_file(path, &mut problems)),
-            &mut problems,
-        );
-        sources.take_layer(environment, &mut problems);
-        sources.take_layer(flags.collect(), &mut problems);
+        for mut layer in [file, environment, flags.collect()] {
+            layer.retain(|(name, ..)| is_wanted(name));
+            sources.take_layer(layer, &mut problems);
+        }
         if problems.is_empty() {
             Ok(sources)
         } else {

@@ -34,7 +34,7 @@ impl Target {
         Self {
             host: ip.to_string(),
             port: listener.address.port(),
-            tls: listener.certificate_file.map(Trust::CertificateIn),
+            tls: listener.speaks_tls.then_some(Trust::Any),
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
     fn an_instance_is_asked_where_it_listens(#[case] address: &str, #[case] target: &str) {
         let listener = Listener {
             address: address.parse().unwrap(),
-            certificate_file: None,
+            speaks_tls: false,
         };
         assert_eq!(Target::of(listener).to_string(), target);
     }
