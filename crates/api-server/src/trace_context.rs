@@ -77,12 +77,11 @@ fn state(headers: &HeaderMap) -> TraceState {
         let Ok(field) = field.to_str() else {
             return TraceState::default();
         };
-        if members.len() + field.len() >= MAX_STATE_LEN {
+        let separator = if members.is_empty() { "" } else { "," };
+        if members.len() + separator.len() + field.len() > MAX_STATE_LEN {
             return TraceState::default();
         }
-        if !members.is_empty() {
-            members.push(',');
-        }
+        members.push_str(separator);
         members.push_str(field);
     }
     TraceState::from_str(&members).unwrap_or_default()
@@ -156,13 +155,16 @@ mod tests {
     #[test]
     fn the_state_goes_with_the_caller_but_not_when_it_is_long() {
         let traceparent = format!("00-{TRACE_ID}-{SPAN_ID}-01");
-        let long = format!("a={}", "x".repeat(MAX_STATE_LEN));
+        let longest = format!("a={},b={}", "x".repeat(254), "y".repeat(253));
+        assert_eq!(longest.len(), MAX_STATE_LEN);
+        let long = format!("{longest}y");
         let state_of = |states: &[&str]| {
             let mut fields = vec![(TRACEPARENT, traceparent.as_bytes())];
             fields.extend(states.iter().map(|state| (TRACESTATE, state.as_bytes())));
             caller(&headers(&fields)).unwrap().trace_state().header()
         };
         assert_eq!(state_of(&["a=1,b=2", "c=3"]), "a=1,b=2,c=3");
+        assert_eq!(state_of(&[&longest]), longest);
         assert_eq!(state_of(&[&long]), "");
         assert_eq!(state_of(&["no member"]), "");
     }

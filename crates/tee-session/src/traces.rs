@@ -5,7 +5,7 @@ mod exporter;
 use std::time::Duration;
 
 use anyhow::Context;
-use opentelemetry::{KeyValue, trace::TracerProvider};
+use opentelemetry::{Key, KeyValue, trace::TracerProvider};
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
@@ -78,14 +78,14 @@ fn spans_of_recorded_requests() -> impl Filter<Registry> {
     .with_max_level_hint(LevelFilter::INFO)
 }
 
-/// What sends the spans; `OTEL_RESOURCE_ATTRIBUTES` may say more, where it runs say.
+/// What sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` may call it otherwise, and say
+/// more, where it runs say.
 fn resource() -> Resource {
-    let name = std::env::var("OTEL_SERVICE_NAME").ok();
+    let given = Resource::builder().build().get(&Key::new("service.name"));
+    let given = given.map(|name| name.to_string());
+    let name = given.filter(|name| !name.starts_with("unknown_service"));
     Resource::builder()
-        .with_service_name(
-            name.filter(|name| !name.is_empty())
-                .unwrap_or_else(|| NAME.to_owned()),
-        )
+        .with_service_name(name.unwrap_or_else(|| NAME.to_owned()))
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build()
 }

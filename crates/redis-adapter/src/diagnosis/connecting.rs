@@ -173,7 +173,10 @@ fn refused(settings: &RedisSettings, server: &str, command: &str, code: &str) ->
         ),
         (_, "SELECT") => login(
             format!("{server} has no such database as the Redis URL names"),
-            "take a smaller number, or raise databases in the configuration of Redis".to_owned(),
+            "take a smaller number, or raise databases in the configuration of Redis; a server of a cluster \
+             has database 0 alone (a URL that begins with redis-cluster:), and a sentinel none \
+             (redis-sentinel:)"
+                .to_owned(),
         ),
         ("DENIED", _) => login(
             format!("{server} is in protected mode: DENIED"),

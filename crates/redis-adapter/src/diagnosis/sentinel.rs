@@ -92,6 +92,16 @@ fn judge(
              +info",
             )
         }
+        // Not the user and password of the URL itself: those are for the primary.
+        Err(ConnectFault::Redis(RedisFault::Refused { command, code }))
+            if *command == "AUTH" || code == "NOAUTH" || code == "WRONGPASS" =>
+        {
+            lacks(
+                &format!("refuses the login: {code}"),
+                "mend sentinelUsername and sentinelPassword in the Redis URL, or leave them out if the \
+                 sentinels want none",
+            )
+        }
         Err(fault) => {
             let failed = connecting::failed(&settings.for_server(sentinel), &server, fault);
             Finding {

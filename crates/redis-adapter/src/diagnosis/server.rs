@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Needs, clock, connecting,
-    finding::{Check, Finding},
+    finding::{Check, Finding, Verdict},
     permissions, policy,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Examination<'_> {
         ];
         found.push(self.version(hello.version().await));
         let role = self.role(&hello);
-        let is_usable = role.advice.is_none();
+        let is_usable = role.verdict != Verdict::Error;
         found.push(role);
         found.extend(policy::check(self).await);
         found.push(clock::check(self).await);

@@ -212,6 +212,7 @@ async fn what_is_only_needed_for_subjects_is_a_warning_until_they_are() {
 #[case::without_replicas(&["--min-replicas-to-write", "1"], Check::Writes, Verdict::Error, "min-replicas-to-write")]
 #[case::replica(&["--replicaof", "127.0.0.1 1"], Check::Role, Verdict::Error, "name the primary")]
 #[case::renamed(&["--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
+#[case::without_a_role_that_is_seen(&["--rename-command", "HELLO", "HIDDEN", "--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
 #[case::of_a_cluster(&["--cluster-enabled", "yes"], Check::Role, Verdict::Error, "redis-cluster:")]
 #[case::no_such_database(&["--databases", "1"], Check::Login, Verdict::Error, "raise databases")]
 #[case::with_a_password(&["--requirepass", "s3cret"], Check::Login, Verdict::Error, "user and password")]

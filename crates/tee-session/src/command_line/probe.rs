@@ -28,6 +28,7 @@ same file and environment), from its own machine; all other settings are left un
 certificate will do there; with --url it has to be one that this machine trusts for the name in the
 URL.
 
+Examples:
   tee-session probe                                    is the process alive
   tee-session probe --ready                            may it be sent requests
   tee-session probe --ready --url http://10.0.0.5:8000

@@ -47,6 +47,8 @@ impl SecretInput {
     pub(super) fn read(&self) -> io::Result<Zeroizing<String>> {
         match self {
             Self::File(file) => text(File::open(file)?),
+            // Whoever types it in is not to be watched either.
+            Self::Stdin if io::stdin().is_terminal() => Self::Prompt("Secret: ").read(),
             Self::Stdin => text(io::stdin().lock()),
             Self::Prompt(prompt) => Ok(Zeroizing::new(rpassword::prompt_password(prompt)?)),
         }

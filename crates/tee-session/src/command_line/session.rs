@@ -59,6 +59,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let service = Service::of(flags);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
+        service::refuse_words(flags)?;
         match name {
             create::NAME => create::run(flags, &service).await,
             show::NAME => show::run(flags, &service).await,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use metrics::counter;
-use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -28,17 +30,23 @@ pub(super) struct CountedExporter {
 
 impl CountedExporter {
     pub(super) fn new(settings: &TraceSettings) -> anyhow::Result<Self> {
-        let http = reqwest::blocking::Client::builder()
+        let mut http = reqwest::blocking::Client::builder()
             .timeout(EXPORTED_WITHIN)
             // The headers may hold a secret of the collector's: it must go nowhere else.
             .redirect(redirect::Policy::none())
-            .build()?;
+            .no_proxy();
+        if settings.endpoint.scheme() == "http" {
+            // There will be no TLS: it has to work where no certificates are installed.
+            http = http.tls_certs_only([]);
+        }
         let headers: HashMap<String, String> = settings.headers.expose().collect();
         let inner = OtlpExporter::builder()
             .with_http()
-            .with_http_client(http)
+            .with_http_client(http.build()?)
             .with_endpoint(settings.endpoint.as_str())
             .with_headers(headers)
+            // Others wait behind a batch that is sent again.
+            .with_retry_policy(RetryPolicy::disabled())
             .with_timeout(EXPORTED_WITHIN)
             .build()?;
         Ok(Self {

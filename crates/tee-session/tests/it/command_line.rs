@@ -44,6 +44,7 @@ async fn help_teaches_commands_settings_sources_and_exit_codes() {
 #[rstest]
 #[case(&["serve"], true)]
 #[case(&["check-config"], true)]
+#[case(&["probe"], false)]
 #[case(&["client", "new"], false)]
 #[case(&["session"], false)]
 #[case(&["session", "create"], false)]

@@ -35,6 +35,21 @@ async fn without_a_client_a_guarded_service_refuses_and_the_tip_says_how() {
 #[case::nothing("show", "", "is no token")]
 #[case::token_as_argument("show s3cret-token", "", "does not belong on the command line")]
 #[case::token_to_revoke("revoke s3cret-token", "", "does not belong on the command line")]
+#[case::second_id(
+    "revoke --session-id k88fXCPKK0gU1YooURbm9Q s3cret-token",
+    "",
+    "does not belong on the command line"
+)]
+#[case::second_subject(
+    "revoke --yes --subject alice bob",
+    "",
+    "does not belong on the command line"
+)]
+#[case::cookies_as_argument(
+    "create --base-url https://golf.example {\"a\":\"s3cret\"}",
+    "",
+    "does not belong on the command line"
+)]
 #[case::token_as_flag("ttl --token=s3cret-token", "", "unexpected argument '--token'")]
 #[case::token_as_id("revoke --session-id s3cret-token", "", "a session id is")]
 #[case::secret_as_flag(

@@ -117,14 +117,15 @@ fn base_url(flags: &ArgMatches) -> Result<BaseUrl, Fault> {
 }
 
 fn input(flags: &ArgMatches) -> Result<SecretInput, Fault> {
-    match flags.get_one::<PathBuf>(COOKIES_FILE) {
-        Some(file) => Ok(SecretInput::of_file(file)),
-        None if io::stdin().is_terminal() => Err(Fault::misuse(
+    let file = flags.get_one::<PathBuf>(COOKIES_FILE);
+    let input = file.map_or(SecretInput::Stdin, |file| SecretInput::of_file(file));
+    if input == SecretInput::Stdin && io::stdin().is_terminal() {
+        return Err(Fault::misuse(
             "there are no cookies".to_owned(),
             "pipe them in as JSON, or name their file with --cookies-file",
-        )),
-        None => Ok(SecretInput::Stdin),
+        ));
     }
+    Ok(input)
 }
 
 fn tell(new: &NewSession, is_json: bool, is_kept: bool) -> io::Result<()> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tee_session_client::{BuildError, ClientError, Problem, ProblemCode};
 
 use super::Service;
-use crate::command_line::output::{BAD, NAME as BOLD, stderr};
+use crate::command_line::output::{BAD, NAME as BOLD, printable, stderr};
 
 const EXIT_FAILED: u8 = 1;
 
@@ -48,9 +48,10 @@ impl Fault {
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "{BAD}tee-session:{BAD:#} {}", self.what)?;
+        writeln!(out, "{BAD}tee-session:{BAD:#} {}", printable(&self.what))?;
         for member in self.problem.iter().flat_map(|problem| &problem.errors) {
-            writeln!(out, "  {}: {}", member.pointer, member.detail)?;
+            let member = format!("{}: {}", member.pointer, member.detail);
+            writeln!(out, "  {}", printable(&member))?;
         }
         if let Some(advice) = &self.advice {
             writeln!(out, "{BOLD}tip:{BOLD:#} {advice}")?;
@@ -128,8 +129,15 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
 fn advice(error: &ClientError, what: &str) -> Option<String> {
     Some(match error {
         ClientError::Problem(problem) => return of_problem(problem),
-        ClientError::Connect { .. } if what.contains("certificate") => {
+        ClientError::Connect { .. } if what.contains("UnknownIssuer") => {
             "name the authority that issued the certificate of the service with --ca-file"
+                .to_owned()
+        }
+        ClientError::Connect { .. } if what.contains("not valid for name") => {
+            "name the service with --url or TSA_URL as its certificate does".to_owned()
+        }
+        ClientError::Connect { .. } if what.contains("certificate") => {
+            "have the service show a sound certificate; and see that this machine's clock is right"
                 .to_owned()
         }
         ClientError::Connect { .. } => {

@@ -54,7 +54,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("End the session of a token, the one with an id, or all of a subject's")
         .after_help(AFTER_HELP)
-        .args(token::args())
+        .arg(token::arg())
         .args([id, subject, yes])
         .args(client_args())
 }

@@ -14,8 +14,11 @@ const JSON: &str = "json";
 const CLIENT_ID: &str = "client-id";
 const CLIENT_SECRET_FILE: &str = "client-secret-file";
 
+/// Takes what people try, and is not to be shown: a parser's error would repeat it.
+const ON_COMMAND_LINE: &str = "on-command-line";
+
 /// Of every command.
-pub(super) fn args() -> [Arg; 3] {
+pub(super) fn args() -> [Arg; 4] {
     [
         Arg::new(URL)
             .long("url")
@@ -37,7 +40,22 @@ pub(super) fn args() -> [Arg; 3] {
             .long("json")
             .action(ArgAction::SetTrue)
             .help("Print JSON, for programs; what goes wrong as well, on standard error"),
+        Arg::new(ON_COMMAND_LINE).num_args(0..).hide(true),
     ]
+}
+
+/// Refuses what stands on the command line without a flag: it may be a token or a cookie, or one more of
+/// what can be given once.
+pub(super) fn refuse_words(flags: &ArgMatches) -> Result<(), Fault> {
+    if !flags.contains_id(ON_COMMAND_LINE) {
+        return Ok(());
+    }
+    Err(Fault::misuse(
+        "a word without a flag does not belong on the command line; a token or a cookie would be shown \
+         by the process list"
+            .to_owned(),
+        "pipe it in, or name its file (--token-file, --cookies-file); if it was a token, revoke it",
+    ))
 }
 
 /// Of the commands for service clients.

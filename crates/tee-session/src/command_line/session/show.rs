@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Show the session of a token; the values of its cookies stay hidden")
         .after_help(AFTER_HELP)
-        .args(token::args())
+        .arg(token::arg())
         .arg(
             Arg::new(REVEAL)
                 .long("reveal")

@@ -10,28 +10,16 @@ use crate::command_line::secret_input::SecretInput;
 
 pub(super) const TOKEN_FILE: &str = "token-file";
 
-/// Takes what people try, and is not to be shown: a parser's error would repeat it.
-const ON_COMMAND_LINE: &str = "on-command-line";
-
-pub(super) fn args() -> [Arg; 2] {
-    let refused = Arg::new(ON_COMMAND_LINE).num_args(0..).hide(true);
-    let file = Arg::new(TOKEN_FILE)
+pub(super) fn arg() -> Arg {
+    Arg::new(TOKEN_FILE)
         .long("token-file")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("File with the token; not set, or -: standard input, where a terminal is asked");
-    [file, refused]
+        .help("File with the token; not set, or -: standard input, where a terminal is asked")
 }
 
 /// The token that the flags lead to.
 pub(super) fn read(flags: &ArgMatches) -> Result<SessionToken, Fault> {
-    if flags.contains_id(ON_COMMAND_LINE) {
-        return Err(Fault::misuse(
-            "a token does not belong on the command line, where the process list shows it"
-                .to_owned(),
-            "pipe it in, or name its file with --token-file; if it was one, revoke it",
-        ));
-    }
     let file = flags.get_one::<PathBuf>(TOKEN_FILE);
     let input = file.map_or_else(
         || SecretInput::piped_or_asked("Token: "),

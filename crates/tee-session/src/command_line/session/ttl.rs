@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Tell how long the session of a token lives if nobody uses it")
         .after_help(AFTER_HELP)
-        .args(token::args())
+        .arg(token::arg())
 }
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
