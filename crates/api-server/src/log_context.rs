@@ -17,8 +17,8 @@ use tracing_subscriber::{
 
 use crate::telemetry::{LogFormat, RequestId};
 
-/// A request's method, route and id, and its trace if it is recorded. No path, no query, no header field: they may hold what does not
-/// belong into a log.
+/// A request's method, route and id, and its trace if it is recorded. No path, no query, no header
+/// field: they may hold what does not belong into a log.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LogContext {
     pub(crate) method: &'static str,

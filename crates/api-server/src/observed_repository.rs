@@ -1,4 +1,5 @@
-//! A repository that counts what is asked of it, has a span for it, and tells the health monitor of failures.
+//! A repository that counts what is asked of it, has a span for it, and tells the health monitor of
+//! failures.
 
 use std::{
     pin::{Pin, pin},

@@ -46,7 +46,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection that is made, watched, remade and closed in the background.
 ///
 /// It lives on the runtime that it was opened on. While there is no client that works, commands
-/// fail at once; before it was first tried to make one, they may wait for that. It ends when it is closed, or when the last clone is dropped.
+/// fail at once; before it was first tried to make one, they may wait for that. It ends when it is
+/// closed, or when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     shared: Arc<Shared>,

@@ -38,5 +38,6 @@ mod service;
 mod session_commands;
 mod session_on_a_terminal;
 mod session_refusals;
+mod trace_of_the_client;
 mod trace_receiver;
 mod traces;

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::service::{self, CLIENT_SECRET, CLIENTS, Service, binary};
 
@@ -42,21 +42,10 @@ impl Operator {
 
     /// Runs `tee-session session ...` in the folder, with this on standard input.
     pub(crate) async fn run(&self, arguments: &str, input: &str) -> Output {
-        let mut process = binary()
-            .arg("session")
-            .args(arguments.split(' '))
-            .env("TSA_URL", self.service.base())
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = process.stdin.take().unwrap();
-        // It may end without reading what it does not need.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        process.wait_with_output().await.unwrap()
+        let mut command = binary();
+        command.env("TSA_URL", self.service.base());
+        command.current_dir(self.folder.path());
+        run_session(command, arguments, input).await
     }
 
     /// The same of what succeeds, with its standard output.
@@ -78,6 +67,23 @@ impl Operator {
         assert!(output.stdout.is_empty(), "{output:?}");
         text(&output.stderr)
     }
+}
+
+/// Runs `session ...` of this binary, with this on standard input.
+pub(crate) async fn run_session(mut command: Command, arguments: &str, input: &str) -> Output {
+    let mut process = command
+        .arg("session")
+        .args(arguments.split(' '))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    // It may end without reading what it does not need.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    process.wait_with_output().await.unwrap()
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

@@ -184,15 +184,7 @@ async fn every_call_does_what_it_says_on_redis_with_credentials() {
 #[tokio::test]
 async fn every_call_does_what_it_says_over_tls() {
     let authority = TestAuthority::new();
-    let certificate = authority.issue("service");
-    let mut service = service::start(&[
-        "--tls-certificate-file",
-        certificate.certificate_file.to_str().unwrap(),
-        "--tls-private-key-file",
-        certificate.private_key_file.to_str().unwrap(),
-    ])
-    .await;
-    service.speak_https(reqwest::Client::new());
+    let service = service::start_https(&authority.issue("service")).await;
     let trusting = Client::builder(service.base())
         .certificate_authorities(fs::read(authority.ca_file()).unwrap())
         .build();

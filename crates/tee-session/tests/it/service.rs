@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use tee_session_test_support::IssuedCertificate;
 pub(crate) use tee_session_test_support::ServiceProcess as Service;
 use tokio::process::Command;
 
@@ -28,6 +29,19 @@ pub(crate) fn binary() -> Command {
 /// Starts it on a free port, and waits until it listens.
 pub(crate) async fn start(flags: &[&str]) -> Service {
     Service::start(binary(), flags).await
+}
+
+/// The same over HTTPS, with this certificate.
+pub(crate) async fn start_https(certificate: &IssuedCertificate) -> Service {
+    let mut service = start(&[
+        "--tls-certificate-file",
+        certificate.certificate_file.to_str().unwrap(),
+        "--tls-private-key-file",
+        certificate.private_key_file.to_str().unwrap(),
+    ])
+    .await;
+    service.speak_https(reqwest::Client::new());
+    service
 }
 
 /// The same with a log for people.

@@ -168,15 +168,7 @@ async fn a_subjects_sessions_are_listed_and_ended_by_a_service_client() {
 #[tokio::test]
 async fn over_https_a_private_authority_is_named_by_a_flag() {
     let authority = TestAuthority::new();
-    let certificate = authority.issue("service");
-    let mut service = service::start(&[
-        "--tls-certificate-file",
-        certificate.certificate_file.to_str().unwrap(),
-        "--tls-private-key-file",
-        certificate.private_key_file.to_str().unwrap(),
-    ])
-    .await;
-    service.speak_https(reqwest::Client::new());
+    let service = service::start_https(&authority.issue("service")).await;
     let operator = Operator::of(service);
     let stranger = operator.failed(1, CREATE, COOKIES).await;
     assert!(stranger.contains("--ca-file"), "{stranger}");

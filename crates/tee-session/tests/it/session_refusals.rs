@@ -1,13 +1,12 @@
 //! `tee-session session` where it cannot do what it is told, and what it says then.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use rstest::rstest;
 use tee_session_test_support::{RedisProcess, free_port};
-use tokio::io::AsyncWriteExt;
 
 use crate::{
-    operator::{COOKIES, CREATE, Operator, text},
+    operator::{COOKIES, CREATE, Operator, run_session, text},
     service::{self, CLIENT_ID, CLIENT_SECRET, binary},
 };
 
@@ -84,18 +83,7 @@ async fn a_wrong_command_line_or_input_ends_it_with_2(
     #[case] said: &str,
 ) {
     // Nobody is asked.
-    let mut process = binary()
-        .arg("session")
-        .args(arguments.split(' '))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = process.stdin.take().unwrap();
-    let _ = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let output = process.wait_with_output().await.unwrap();
+    let output = run_session(binary(), arguments, input).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = text(&output.stderr);
     assert!(told.contains(said), "{told}");

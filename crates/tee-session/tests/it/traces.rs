@@ -3,19 +3,9 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use opentelemetry::{
-    Context, SpanId, TraceFlags, TraceId,
-    propagation::{Injector, TextMapPropagator},
-    trace::{SpanContext, TraceContextExt},
-};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode as Outcome};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use reqwest::{
-    Method, StatusCode,
-    header::{HeaderMap, HeaderName, HeaderValue},
-};
+use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use tee_session_client::{Client, SessionToken};
 use tee_session_test_support::{RedisProcess, eventually, free_port};
 
 use crate::{
@@ -26,10 +16,10 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(10);
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN_ID: &str = "00f067aa0ba902b7";
-const GET: &str = "GET /v1/session";
+pub(crate) const GET: &str = "GET /v1/session";
 
 /// Sends what it recorded every 50 ms.
-async fn start(receiver: &TraceReceiver, flags: &[&str]) -> Service {
+pub(crate) async fn start(receiver: &TraceReceiver, flags: &[&str]) -> Service {
     start_for(&receiver.endpoint(), flags).await
 }
 
@@ -42,7 +32,7 @@ async fn start_for(endpoint: &str, flags: &[&str]) -> Service {
     service
 }
 
-async fn received(receiver: &TraceReceiver, name: &str) -> Span {
+pub(crate) async fn received(receiver: &TraceReceiver, name: &str) -> Span {
     eventually(WITHIN, async || !receiver.spans(name).is_empty()).await;
     receiver.spans(name).remove(0)
 }
@@ -369,38 +359,4 @@ async fn a_collector_that_comes_later_is_sent_what_is_recorded_from_then_on() {
         !service.events("Traces are exported again").is_empty()
     })
     .await;
-}
-
-struct Fields<'a>(&'a mut HeaderMap);
-
-impl Injector for Fields<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        let name = HeaderName::from_bytes(key.as_bytes()).unwrap();
-        self.0.insert(name, HeaderValue::try_from(value).unwrap());
-    }
-}
-
-#[tokio::test]
-async fn the_clients_trace_goes_on_in_the_service() {
-    let receiver = TraceReceiver::start(Behaviour::Takes);
-    let service = start(&receiver, &["--traces-sample-ratio", "0"]).await;
-    let (trace_id, span_id) = (TraceId::from_bytes([7; 16]), SpanId::from_bytes([9; 8]));
-    let caller = SpanContext::new(
-        trace_id,
-        span_id,
-        TraceFlags::SAMPLED,
-        false,
-        <_>::default(),
-    );
-    let client = Client::builder(service.base()).header_fields(move |headers| {
-        let context = Context::new().with_remote_span_context(caller.clone());
-        TraceContextPropagator::new().inject_context(&context, &mut Fields(headers));
-    });
-    let client = client.build().unwrap();
-    let token: SessionToken = service.log_in("a1b2c3").await.parse().unwrap();
-    client.session(&token).get().await.unwrap();
-
-    let span = received(&receiver, GET).await;
-    assert_eq!(span.trace_id, trace_id.to_bytes());
-    assert_eq!(span.parent_span_id, span_id.to_bytes());
 }
