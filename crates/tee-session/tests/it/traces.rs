@@ -263,6 +263,23 @@ async fn a_wrong_token_is_no_error_of_the_service() {
 }
 
 #[tokio::test]
+async fn the_platform_may_name_the_service_and_say_where_it_runs() {
+    let receiver = TraceReceiver::start(Behaviour::Takes);
+    let mut command = service::binary();
+    command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let attributes = "service.name=sessions-prod,k8s.pod.name=tee-1";
+    command.env("OTEL_RESOURCE_ATTRIBUTES", attributes);
+    let flags = ["--traces-otlp-endpoint", &receiver.endpoint()];
+    let service = Service::start(command, &flags).await;
+    let request = service.request(Method::GET, "/v1/session");
+    request.send().await.unwrap();
+    received(&receiver, GET).await;
+    let resource = |key| receiver.resource(key).unwrap();
+    assert_eq!(resource("service.name"), "sessions-prod");
+    assert_eq!(resource("k8s.pod.name"), "tee-1");
+}
+
+#[tokio::test]
 async fn log_lines_name_the_trace() {
     let receiver = TraceReceiver::start(Behaviour::Takes);
     let service = start(&receiver, &["--log-level", "DEBUG"]).await;
