@@ -12,8 +12,11 @@ mod watch;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tee_session_domain::{RepositoryError, StoreClock};
-use tokio::sync::{Notify, watch as channel};
+use tee_session_domain::StoreClock;
+use tokio::{
+    sync::{Notify, watch as channel},
+    time::Instant,
+};
 
 use self::{nodes::Nodes, topology::hash_slot};
 pub(crate) use self::{
@@ -22,10 +25,7 @@ pub(crate) use self::{
     view::{View, best},
 };
 use crate::{
-    RedisFault, RedisSettings,
-    address::Address,
-    pool::{Call, Via},
-    record::Key,
+    RedisFault, RedisSettings, address::Address, connection::Call, error::CallError, record::Key,
 };
 
 /// A call follows so many redirections. One is usual while slots move, two when they move on.
@@ -72,42 +72,50 @@ impl Cluster {
     pub(crate) async fn call<T, F>(
         &self,
         key: &Key,
-        call: Call,
-        send: impl Fn(Via) -> F,
-    ) -> Result<T, RepositoryError>
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call) -> F,
+    ) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, RepositoryError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let found = self.shared.nodes.of_slot(hash_slot(key));
         let Some(mut node) = found else {
             self.shared.trouble.notify_one();
-            let command = call.command;
             return Err(RedisFault::NotConnected { command }.into());
         };
-        let mut is_asking = false;
+        let mut after_asking = false;
         let mut redirections = 0;
         loop {
-            let result = node.pool.call(call.asking(is_asking), &send).await;
-            let Some(fault) = result.as_ref().err().and_then(RedisFault::of) else {
-                return result;
+            let outcome = match node.connections.call(command, deadline).await {
+                Ok(call) => {
+                    let call = call.after_asking(after_asking);
+                    let outcome = send(call.clone()).await;
+                    call.note(&outcome);
+                    outcome
+                }
+                Err(fault) => Err(fault.into()),
+            };
+            let Err(CallError::Redis(fault)) = &outcome else {
+                return outcome;
             };
             let RedisFault::Redirected { to, is_ask, .. } = fault else {
                 self.shared.trouble.notify_one();
-                return result;
+                return outcome;
             };
             if !is_ask {
                 self.shared.trouble.notify_one();
             }
             let Some(to) = Address::parse(to, &node.address.host) else {
-                return result;
+                return outcome;
             };
             redirections += 1;
             if redirections > MAX_REDIRECTIONS {
-                return result;
+                return outcome;
             }
-            is_asking = *is_ask;
+            after_asking = *is_ask;
             node = self.shared.nodes.at(&to);
-            node.ready(call.deadline).await;
+            node.ready(deadline).await;
         }
     }
 
@@ -115,22 +123,25 @@ impl Cluster {
     /// reason to turn away those who have theirs there.
     pub(crate) async fn probe<F>(
         &self,
-        call: Call,
-        send: impl Fn(Via, Key) -> F,
-    ) -> Result<(), RepositoryError>
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call, Key) -> F,
+    ) -> Result<(), CallError>
     where
-        F: Future<Output = Result<(), RepositoryError>>,
+        F: Future<Output = Result<(), CallError>>,
     {
         let routes = Arc::clone(&self.shared.nodes.routes());
-        let answers = join_all(routes.primaries.iter().map(|primary| {
-            let send = |via| send(via, primary.probe_key);
-            async move { primary.node.pool.call(call.probe(), send).await }
+        let send = &send;
+        let answers = join_all(routes.primaries.iter().map(|primary| async move {
+            let call = primary.node.connections.probe(command, deadline).await?;
+            let outcome = send(call.clone(), primary.probe_key).await;
+            call.note(&outcome);
+            outcome
         }))
         .await;
         if answers.iter().any(Result::is_err) || answers.is_empty() {
             self.shared.trouble.notify_one();
         }
-        let command = call.command;
         answers
             .into_iter()
             .reduce(Result::or)
@@ -141,12 +152,12 @@ impl Cluster {
     pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
         let nodes = &self.shared.nodes;
         let own = nodes.of_slot(hash_slot(key));
-        !own.is_some_and(|node| node.pool.serves())
+        !own.is_some_and(|node| node.connections.serves())
             && nodes
                 .routes()
                 .primaries
                 .iter()
-                .any(|p| p.node.pool.serves())
+                .any(|p| p.node.connections.serves())
     }
 
     /// Ends when the topology is known and every primary is connected; `false` when it was closed.
@@ -157,7 +168,7 @@ impl Cluster {
         }
         let routes = Arc::clone(&self.shared.nodes.routes());
         let primaries = routes.primaries.iter();
-        let waiting = primaries.map(|primary| primary.node.pool.wait_until_connected());
+        let waiting = primaries.map(|primary| primary.node.connections.wait_until_connected());
         join_all(waiting).await.into_iter().all(|up| up)
     }
 
@@ -165,6 +176,6 @@ impl Cluster {
     pub(crate) async fn close(&self) {
         self.stop.send_replace(true);
         let nodes = self.shared.nodes.all();
-        join_all(nodes.iter().map(|node| node.pool.close())).await;
+        join_all(nodes.iter().map(|node| node.connections.close())).await;
     }
 }

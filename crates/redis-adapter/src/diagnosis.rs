@@ -7,6 +7,7 @@ mod finding;
 mod needs;
 mod permissions;
 mod policy;
+mod reach;
 mod sentinel;
 mod server;
 mod trials;

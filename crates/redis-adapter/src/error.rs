@@ -80,29 +80,14 @@ impl RedisFault {
             },
             None => Self::Refused {
                 command,
-                code: code_of(text).to_owned(),
+                code: code_of(text).unwrap_or(NO_CODE).to_owned(),
             },
         }
     }
 
-    /// What Redis or the way to it did wrong, if that is what `error` tells.
-    pub(crate) fn of(error: &RepositoryError) -> Option<&Self> {
-        match error {
-            RepositoryError::Unavailable { source } => source.downcast_ref(),
-            _ => None,
-        }
-    }
-}
-
-/// The one place that decides what a failed command means to the caller.
-impl From<RedisFault> for RepositoryError {
-    fn from(fault: RedisFault) -> Self {
-        match &fault {
-            RedisFault::TooLong { .. } => Self::corrupt(fault),
-            RedisFault::Refused { code, .. } if code == "WRONGTYPE" => Self::corrupt(fault),
-            RedisFault::Refused { code, .. } if code == "OOM" => Self::full(fault),
-            _ => Self::unavailable(fault),
-        }
+    /// Whether `text` is an error that a Redis sent: its first word is a code.
+    pub(crate) fn has_code(text: &str) -> bool {
+        code_of(text).is_some()
     }
 }
 
@@ -118,14 +103,53 @@ fn redirection(details: &str) -> Option<(String, bool)> {
     Some((to.to_owned(), is_ask))
 }
 
-/// The code that begins an error reply: a word of capital letters. Anything else is not repeated.
-fn code_of(text: &str) -> &str {
-    let word = text.split_whitespace().next().unwrap_or_default();
+/// Stands in for the text of an error without a code, which may quote what was sent.
+const NO_CODE: &str = "an error without a code";
+
+/// Returns the code that begins an error reply: a word of capital letters.
+fn code_of(text: &str) -> Option<&str> {
+    let word = text.split_whitespace().next()?;
     let is_code = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code {
-        word
-    } else {
-        "an error without a code"
+    is_code.then_some(word)
+}
+
+/// A call failed. It becomes a [`RepositoryError`] where the call leaves this crate.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    Redis(#[from] RedisFault),
+    #[error(transparent)]
+    Corrupt(#[from] CorruptRecord),
+    /// A rollback is under way: the session is alive, for instances that are newer than this one.
+    #[error("the record has version {version}, written by a newer release")]
+    Newer { version: u8 },
+}
+
+impl CallError {
+    /// Whether what is stored under the key is no session's record.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Redis(RedisFault::TooLong { .. }) => true,
+            _ => self.has_code("WRONGTYPE"),
+        }
+    }
+
+    /// Whether Redis replied with this code.
+    pub(crate) fn has_code(&self, expected: &str) -> bool {
+        matches!(self, Self::Redis(RedisFault::Refused { code, .. }) if code == expected)
+    }
+}
+
+impl From<CallError> for RepositoryError {
+    fn from(error: CallError) -> Self {
+        let (is_corrupt, is_full) = (error.is_corrupt(), error.has_code("OOM"));
+        match error {
+            CallError::Corrupt(record) => Self::corrupt(record),
+            newer @ CallError::Newer { .. } => Self::newer_record(newer),
+            CallError::Redis(fault) if is_corrupt => Self::corrupt(fault),
+            CallError::Redis(fault) if is_full => Self::full(fault),
+            CallError::Redis(fault) => Self::unavailable(fault),
+        }
     }
 }
 
@@ -163,7 +187,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> RepositoryError {
-        RedisFault::refusal("GET", text).into()
+        CallError::Redis(RedisFault::refusal("GET", text)).into()
     }
 
     #[rstest]
@@ -194,7 +218,7 @@ mod tests {
     #[case::type_of_another(RedisFault::refusal("GET", "WRONGTYPE Operation against a key"))]
     #[case::longer_than_any_record(RedisFault::TooLong { command: "GET", length: 2_000_000 })]
     fn what_no_session_can_be_is_corrupt(#[case] fault: RedisFault) {
-        let error = RepositoryError::from(fault);
+        let error = RepositoryError::from(CallError::Redis(fault));
         assert!(
             matches!(error, RepositoryError::Corrupt { .. }),
             "{error:?}"

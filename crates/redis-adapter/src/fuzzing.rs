@@ -1,4 +1,4 @@
-//! The record codecs, and the reader of replies, without Redis: for fuzzers and benchmarks. Not for
+//! The record codecs without Redis: for fuzzers and benchmarks. Not for
 //! use: anything here may change at any time.
 #![doc(hidden)]
 
@@ -6,7 +6,6 @@ use tee_session_domain::{Session, SessionToken};
 
 use crate::{
     StorageFormat,
-    connection::{Reply, read_reply},
     record::{Slot, plain, sealed::Sealer},
 };
 
@@ -61,37 +60,4 @@ pub fn seal(token: &SessionToken, session: &Session) -> Vec<u8> {
 #[must_use]
 pub fn seal_content(token: &SessionToken, content: &[u8]) -> Vec<u8> {
     Sealer::new(token).seal_content(content.to_vec())
-}
-
-/// What stands at the beginning of what Redis sent.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Nothing that follows its protocol.
-    Malformed,
-    /// A reply whose end has not come yet.
-    Incomplete,
-    /// A reply.
-    Reply {
-        /// What it says.
-        said: Said,
-        /// So many bytes; more than there are for one that is too long to be kept.
-        len: usize,
-    },
-}
-
-/// What a reply says, to be compared with another.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Said(Reply);
-
-/// Reads the first reply of `input`.
-#[must_use]
-pub fn sent(input: &[u8]) -> Sent {
-    match read_reply(input) {
-        Err(_) => Sent::Malformed,
-        Ok(None) => Sent::Incomplete,
-        Ok(Some((reply, len))) => {
-            let said = Said(reply);
-            Sent::Reply { said, len }
-        }
-    }
 }

@@ -15,7 +15,6 @@ pub mod fuzzing;
 mod pool;
 mod record;
 mod repository;
-mod servers;
 mod settings;
 mod tls;
 

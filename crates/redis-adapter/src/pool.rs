@@ -1,155 +1,121 @@
-//! Connections to one server, and how a call goes through one of them.
+//! The servers behind a repository, one (whoever is the primary now) or those of a cluster, and the way
+//! of a call to the one that has its key.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
-use tee_session_domain::{RepositoryError, StoreClock, StoreInstance};
-use tokio::time::Instant;
+use tee_session_domain::{StoreClock, StoreInstance};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     RedisFault, RedisSettings,
-    connection::{Asking, Client, Command, Connection, Reply},
+    cluster::Cluster,
+    connection::{Call, Connections, PROBE_NAME},
+    error::CallError,
+    record::Key,
 };
 
-/// At least one connection to the server that its settings name. Clones share them.
+/// Where calls go. Clones share the connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Pool {
-    connections: Arc<[Connection]>,
-    next: Arc<AtomicUsize>,
+pub(crate) enum Pool {
+    One(Connections),
+    Cluster(Cluster),
 }
 
 impl Pool {
-    /// Opens `size` connections on the current tokio runtime, without waiting for Redis.
+    /// Opens `size` connections to each server on the current tokio runtime, without waiting for
+    /// Redis.
     pub(crate) fn open(settings: &RedisSettings, size: usize, clock: &Arc<StoreClock>) -> Self {
-        let connections =
-            (0..size.max(1)).map(|_| Connection::open(settings.clone(), Arc::clone(clock)));
-        Self {
-            connections: connections.collect(),
-            next: Arc::default(),
+        if settings.is_clustered() {
+            let clock = Arc::clone(clock);
+            Self::Cluster(Cluster::open(settings.clone(), size, clock))
+        } else {
+            Self::One(Connections::open(settings, size, clock))
         }
     }
 
-    /// Makes a call through the next connection in turn, or another one if that is down or silent.
-    /// Nothing that `send` asks is waited for beyond the call's deadline, nor is the first attempt to
-    /// connect: a process that has just started cannot know yet whether Redis is there.
+    /// Makes a call about `key`, which ends by `deadline`; errors name it `command`. A cluster may
+    /// redirect it, and then `send` is called again for another server.
     pub(crate) async fn call<T, F>(
         &self,
-        call: Call,
-        send: impl Fn(Via) -> F,
-    ) -> Result<T, RepositoryError>
+        key: &Key,
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call) -> F,
+    ) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, RepositoryError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
-        let connection = self.connection();
-        let client = || match call.is_probe {
-            true => connection.client_to_probe(call.command),
-            false => connection.client(call.command),
-        };
-        let client = match client() {
-            Ok(client) => client,
-            Err(_) => {
-                connection.first_attempt(call.deadline).await;
-                client()?
+        match self {
+            Self::One(connections) => {
+                let call = connections.call(command, deadline).await?;
+                let outcome = send(call.clone()).await;
+                call.note(&outcome);
+                outcome
+            }
+            Self::Cluster(cluster) => Box::pin(cluster.call(key, command, deadline, send)).await,
+        }
+    }
+
+    /// Makes a call about a key where no session is stored, even while other calls are held back.
+    pub(crate) async fn probe<F>(
+        &self,
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call, Key) -> F,
+    ) -> Result<(), CallError>
+    where
+        F: Future<Output = Result<(), CallError>>,
+    {
+        match self {
+            Self::One(connections) => {
+                let call = connections.probe(command, deadline).await?;
+                let outcome = send(call.clone(), Key::named(PROBE_NAME)).await;
+                call.note(&outcome);
+                outcome
+            }
+            Self::Cluster(cluster) => cluster.probe(command, deadline, send).await,
+        }
+    }
+
+    /// Whether the server of `key` is unavailable, and others are not.
+    pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::Cluster(cluster) => cluster.is_out_of_reach(key),
+        }
+    }
+
+    /// Returns the one server that calls go to.
+    pub(crate) fn instance(&self) -> Option<StoreInstance> {
+        match self {
+            Self::One(connections) => connections.instance(),
+            Self::Cluster(_) => None,
+        }
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Waits until every connection is up.
+    pub(crate) async fn wait_until_connected(&self, within: Duration) -> Result<(), CallError> {
+        let all = async {
+            match self {
+                Self::One(connections) => connections.wait_until_connected().await,
+                Self::Cluster(cluster) => cluster.wait_until_connected().await,
             }
         };
-        let asking = Asking {
-            until: call.deadline,
-            after_asking: call.is_asking,
-        };
-        let result = send(Via { client, asking }).await;
-        connection.note(&result);
-        result
+        match timeout(within, all).await {
+            Ok(true) => Ok(()),
+            _ => Err(RedisFault::NotConnected { command: "PING" }.into()),
+        }
     }
 
-    fn connection(&self) -> &Connection {
-        let first = match self.connections.len() {
-            1 => 0,
-            connections => self.next.fetch_add(1, Ordering::Relaxed) % connections,
-        };
-        let (before, from) = self.connections.split_at(first);
-        from.iter()
-            .chain(before)
-            .find(|connection| connection.serves())
-            .unwrap_or(&self.connections[first])
-    }
-
-    /// Whether a command would be sent now.
-    pub(crate) fn serves(&self) -> bool {
-        self.connections.iter().any(Connection::serves)
-    }
-
-    /// The server that every connection leads to.
-    pub(crate) fn instance(&self) -> Option<StoreInstance> {
-        let mut instances = self.connections.iter().map(Connection::instance);
-        let first = instances.next()??;
-        instances.all(|other| other == Some(first)).then_some(first)
-    }
-
-    /// Ends when every connection is up; `false` when one was closed.
-    pub(crate) async fn wait_until_connected(&self) -> bool {
-        let waiting = self
-            .connections
-            .iter()
-            .map(Connection::wait_until_connected);
-        join_all(waiting).await.into_iter().all(|up| up)
-    }
-
-    /// Takes leave of Redis, within a bound, whatever Redis does.
+    /// Closes all connections, within a bound, whatever Redis does.
     pub(crate) async fn close(&self) {
-        join_all(self.connections.iter().map(Connection::close)).await;
-    }
-}
-
-/// How a call is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call {
-    /// Names it in errors.
-    pub(crate) command: &'static str,
-    pub(crate) deadline: Instant,
-    /// Nobody waits for it: it is made even while commands are held back.
-    pub(crate) is_probe: bool,
-    /// Of a server that is taking over the key's hash slot.
-    pub(crate) is_asking: bool,
-}
-
-impl Call {
-    pub(crate) fn new(command: &'static str, deadline: Instant) -> Self {
-        Self {
-            command,
-            deadline,
-            is_probe: false,
-            is_asking: false,
+        match self {
+            Self::One(connections) => connections.close().await,
+            Self::Cluster(cluster) => cluster.close().await,
         }
-    }
-
-    pub(crate) fn probe(self) -> Self {
-        Self {
-            is_probe: true,
-            ..self
-        }
-    }
-
-    pub(crate) fn asking(self, is_asking: bool) -> Self {
-        Self { is_asking, ..self }
-    }
-}
-
-/// What commands go through, and how long they may take.
-#[derive(Clone)]
-pub(crate) struct Via {
-    client: Arc<Client>,
-    asking: Asking,
-}
-
-impl Via {
-    /// Sends `commands` at once, and waits for the reply to each.
-    pub(crate) fn ask<const N: usize>(
-        &self,
-        commands: [Command<'_>; N],
-    ) -> impl Future<Output = Result<[Reply; N], RedisFault>> + Send + use<N> {
-        self.client.ask(self.asking, commands)
     }
 }

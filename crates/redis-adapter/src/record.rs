@@ -10,7 +10,7 @@ use std::{
 };
 
 use arrayvec::ArrayString;
-use tee_session_domain::{RepositoryError, Session, SessionToken};
+use tee_session_domain::{Session, SessionToken};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ pub(crate) use self::{
     index_entry::{IndexDetails, IndexKeys, pointer_key},
     plain::KEY_PREFIX,
 };
-use crate::CorruptRecord;
+use crate::{CorruptRecord, error::CallError};
 
 /// What is written to Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,12 +137,12 @@ impl Slot {
     }
 
     /// The session that `value` stands for, whoever wrote it.
-    pub(crate) fn decode(&self, value: Vec<u8>) -> Result<Session, UnreadableRecord> {
+    pub(crate) fn decode(&self, value: Vec<u8>) -> Result<Session, CallError> {
         // It holds cookies, or will.
         let mut value = Zeroizing::new(value);
         match self {
             Self::Sealed(sealer) => sealer.open(&mut value),
-            Self::Plain(_) => plain::decode(&value).map_err(UnreadableRecord::Corrupt),
+            Self::Plain(_) => Ok(plain::decode(&value)?),
         }
     }
 }
@@ -152,26 +152,6 @@ fn read_leniently<T: FromStr>(text: Option<&str>) -> Result<Option<T>, CorruptRe
     match text {
         Some(text) if text.chars().any(char::is_control) => Err(CorruptRecord::ControlCharacter),
         text => Ok(text.and_then(|text| text.parse().ok())),
-    }
-}
-
-/// A record cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum UnreadableRecord {
-    #[error(transparent)]
-    Corrupt(CorruptRecord),
-    /// A rollback is under way: the session is alive, for instances that are newer than this
-    /// one.
-    #[error("the record has version {version}, written by a newer release")]
-    Newer { version: u8 },
-}
-
-impl From<UnreadableRecord> for RepositoryError {
-    fn from(error: UnreadableRecord) -> Self {
-        match error {
-            UnreadableRecord::Corrupt(corrupt) => Self::corrupt(corrupt),
-            UnreadableRecord::Newer { .. } => Self::newer_record(error),
-        }
     }
 }
 

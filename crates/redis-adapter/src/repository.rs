@@ -19,12 +19,13 @@ use tee_session_domain::{
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{places::Places, relocate::Relocation, revision::Seen};
+use self::{places::Plain, relocate::Relocation, revision::Seen};
 use crate::{
     RedisSettings, StorageFormat,
-    pool::{Call, Via},
+    connection::Call,
+    error::CallError,
+    pool::Pool,
     record::{Key, Slot},
-    servers::Servers,
 };
 
 /// Sessions in Redis. Clones share their connections.
@@ -51,7 +52,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct RedisRepository {
-    servers: Servers,
+    pool: Pool,
     clock: Arc<StoreClock>,
     command_timeout: Duration,
     format: StorageFormat,
@@ -80,7 +81,7 @@ impl RedisRepository {
     pub fn connect_pool(settings: &RedisSettings, size: usize) -> Self {
         let clock = Arc::new(StoreClock::from_system());
         Self {
-            servers: Servers::open(settings, size, &clock),
+            pool: Pool::open(settings, size, &clock),
             clock,
             command_timeout: settings.command_timeout,
             format: settings.storage_format,
@@ -95,53 +96,22 @@ impl RedisRepository {
     /// `Unavailable` when that took longer than `within`, or the repository was closed. It goes
     /// on trying all the same.
     pub async fn wait_until_connected(&self, within: Duration) -> Result<(), RepositoryError> {
-        self.servers.wait_until_connected(within).await
+        Ok(self.pool.wait_until_connected(within).await?)
     }
 
-    /// A call that begins now. It may take several round trips; all of them together are bounded
-    /// by the time of one command.
-    fn call(&self, command: &'static str) -> Call {
-        Call::new(command, Instant::now() + self.command_timeout)
+    /// Returns the deadline of a call that begins now. It may take several round trips; all of them
+    /// together are bounded by the time of one command.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.command_timeout
     }
 
-    async fn slide(
-        &self,
-        slot: &Slot,
-        call: Call,
-        ttl: Duration,
-    ) -> Result<Option<Session>, RepositoryError> {
-        let slide = |via: Via| async move { commands::slide(&via, slot, ttl).await };
-        self.servers.call(slot.key(), call, slide).await
-    }
-
-    async fn read(&self, slot: &Slot, call: Call) -> Result<Option<Session>, RepositoryError> {
-        let read = |via: Via| async move { commands::read(&via, slot).await };
-        self.servers.call(slot.key(), call, read).await
-    }
-
-    async fn look(
-        &self,
-        slot: &Slot,
-        call: Call,
-    ) -> Result<Option<PeekedSession>, RepositoryError> {
-        let peek = |via: Via| async move { commands::peek(&via, slot).await };
-        self.servers.call(slot.key(), call, peek).await
-    }
-
-    async fn delete(&self, slots: &[&Slot], call: Call) -> Result<bool, RepositoryError> {
+    async fn delete(&self, slots: &[&Slot], deadline: Instant) -> Result<bool, CallError> {
         let keys: ArrayVec<&[u8], 2> = slots.iter().map(|slot| slot.key().as_bytes()).collect();
         let keys = keys.as_slice();
-        let delete = |via: Via| async move { commands::delete(&via, keys).await };
-        self.servers.call(slots[0].key(), call, delete).await
-    }
-
-    async fn revise(
-        &self,
-        slot: &Slot,
-        call: Call,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
-        let fetch = |via: Via| async move { revision::fetch(&via, slot).await };
-        self.servers.call(slot.key(), call, fetch).await
+        let delete = |call: Call| async move { commands::delete(&call, keys).await };
+        self.pool
+            .call(slots[0].key(), "DEL", deadline, delete)
+            .await
     }
 
     /// Whether the session, which is not in the state that was `seen`, was sealed by another instance
@@ -150,13 +120,15 @@ impl RedisRepository {
         &self,
         seen: &Seen<'_>,
         token: &SessionToken,
-        call: Call,
-    ) -> Result<bool, RepositoryError> {
+        deadline: Instant,
+    ) -> Result<bool, CallError> {
         match seen.slot.format() {
             StorageFormat::Sealed => Ok(false),
             StorageFormat::Plain => {
-                let sealed = Slot::new(StorageFormat::Sealed, token);
-                Ok(self.look(&sealed, call).await?.is_some())
+                let sealed = &Slot::new(StorageFormat::Sealed, token);
+                let peek = |call: Call| async move { commands::peek(&call, sealed).await };
+                let found = self.pool.call(sealed.key(), "GET", deadline, peek).await?;
+                Ok(found.is_some())
             }
         }
     }
@@ -173,12 +145,12 @@ impl SessionRepository for RedisRepository {
         ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
         let slot = &Slot::new(self.format, token);
-        if self.servers.is_out_of_reach(slot.key()) {
+        if self.pool.is_out_of_reach(slot.key()) {
             return Ok(InsertOutcome::OutOfReach);
         }
-        let call = self.call("SET");
-        let insert = |via: Via| async move { commands::insert(&via, slot, session, ttl).await };
-        self.servers.call(slot.key(), call, insert).await
+        let insert = |call: Call| async move { commands::insert(&call, slot, session, ttl).await };
+        let deadline = self.deadline();
+        Ok(self.pool.call(slot.key(), "SET", deadline, insert).await?)
     }
 
     /// One round trip, but for what stands in the other format.
@@ -187,72 +159,38 @@ impl SessionRepository for RedisRepository {
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let call = self.call("GET");
-        match &self.places(token) {
-            Places::One(slot) => self.slide(slot, call, ttl).await,
-            Places::PlainElseSealed { plain, sealed } => {
-                match self.slide(plain, call, ttl).await? {
-                    None => Box::pin(self.slide(sealed, call, ttl)).await,
-                    found => Ok(found),
-                }
-            }
-            Places::Moving { plain, sealed } => {
-                let slide = |via: Via| async move {
-                    Box::pin(migration::slide(&via, plain, sealed, ttl)).await
-                };
-                self.servers.call(plain.key(), call, slide).await
-            }
-        }
+        let slide = |call: Call, slot| async move { commands::slide(&call, slot, ttl).await };
+        let places = self.places(token);
+        Ok(self.look_up(&places, Plain::Seal(Some(ttl)), slide).await?)
     }
 
     /// `GET`, and nothing else.
     async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        let call = self.call("GET");
-        match &self.places(token) {
-            Places::One(slot) => self.read(slot, call).await,
-            Places::PlainElseSealed { plain, sealed } => match self.read(plain, call).await? {
-                None => Box::pin(self.read(sealed, call)).await,
-                found => Ok(found),
-            },
-            Places::Moving { plain, sealed } => {
-                let peek =
-                    |via: Via| async move { Box::pin(migration::peek(&via, plain, sealed)).await };
-                let peeked = self.servers.call(plain.key(), call, peek).await?;
-                Ok(peeked.map(|peeked| peeked.session))
-            }
-        }
+        let read = |call: Call, slot| async move { commands::read(&call, slot).await };
+        let places = self.places(token);
+        Ok(self.look_up(&places, Plain::Leave, read).await?)
     }
 
     async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let call = self.call("GET");
-        match &self.places(token) {
-            Places::One(slot) => self.look(slot, call).await,
-            Places::PlainElseSealed { plain, sealed } => match self.look(plain, call).await? {
-                None => Box::pin(self.look(sealed, call)).await,
-                found => Ok(found),
-            },
-            Places::Moving { plain, sealed } => {
-                let peek =
-                    |via: Via| async move { Box::pin(migration::peek(&via, plain, sealed)).await };
-                self.servers.call(plain.key(), call, peek).await
-            }
-        }
+        let peek = |call: Call, slot| async move { commands::peek(&call, slot).await };
+        let places = self.places(token);
+        Ok(self.look_up(&places, Plain::Leave, peek).await?)
     }
 
     /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
     /// where no session moves.
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        let call = self.call("DEL");
-        match &self.places(token) {
-            Places::One(slot) => self.delete(&[slot], call).await,
-            Places::PlainElseSealed { plain, sealed } if self.servers.is_clustered() => {
-                let plain = Box::pin(self.delete(&[plain], call)).await?;
-                Ok(Box::pin(self.delete(&[sealed], call)).await? || plain)
-            }
-            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
-                Box::pin(self.delete(&[plain, sealed], call)).await
-            }
+        let deadline = self.deadline();
+        let places = self.places(token);
+        let slots = &*places.all();
+        if !self.pool.is_clustered() {
+            return Ok(self.delete(slots, deadline).await?);
         }
+        let mut was_there = false;
+        for slot in slots {
+            was_there |= self.delete(&[slot], deadline).await?;
+        }
+        Ok(was_there)
     }
 
     /// One round trip, but for what stands in the other format.
@@ -260,20 +198,9 @@ impl SessionRepository for RedisRepository {
         &self,
         token: &SessionToken,
     ) -> Result<Option<RevisedSession>, RepositoryError> {
-        let call = self.call("GET");
-        match &self.places(token) {
-            Places::One(slot) => self.revise(slot, call).await,
-            Places::PlainElseSealed { plain, sealed } => match self.revise(plain, call).await? {
-                None => Box::pin(self.revise(sealed, call)).await,
-                found => Ok(found),
-            },
-            Places::Moving { plain, sealed } => {
-                let revise = |via: Via| async move {
-                    Box::pin(migration::revise(&via, plain, sealed)).await
-                };
-                self.servers.call(plain.key(), call, revise).await
-            }
-        }
+        let fetch = |call: Call, slot| async move { revision::fetch(&call, slot).await };
+        let places = self.places(token);
+        Ok(self.look_up(&places, Plain::Seal(None), fetch).await?)
     }
 
     /// One round trip: it stays in the place where it was seen.
@@ -287,10 +214,11 @@ impl SessionRepository for RedisRepository {
         let Some(seen) = &Seen::of(seen, token) else {
             return Ok(SwapOutcome::Changed);
         };
-        let call = self.call("EVAL");
-        let swap = |via: Via| async move { revision::swap(&via, seen, session, ttl).await };
-        match self.servers.call(seen.slot.key(), call, swap).await? {
-            SwapOutcome::Gone if self.was_sealed(seen, token, call).await? => {
+        let deadline = self.deadline();
+        let swap = |call: Call| async move { revision::swap(&call, seen, session, ttl).await };
+        let key = seen.slot.key();
+        match self.pool.call(key, "EVAL", deadline, swap).await? {
+            SwapOutcome::Gone if self.was_sealed(seen, token, deadline).await? => {
                 Ok(SwapOutcome::Changed)
             }
             outcome => Ok(outcome),
@@ -309,15 +237,11 @@ impl SessionRepository for RedisRepository {
         let Some(seen) = Seen::of(seen, from) else {
             return Ok(RelocateOutcome::Changed);
         };
-        let elsewhere = match self.places(from) {
-            Places::One(_) => None,
-            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
-                match seen.slot.format() {
-                    StorageFormat::Sealed => Some(plain),
-                    StorageFormat::Plain => Some(sealed),
-                }
-            }
-        };
+        let places = self.places(from);
+        let elsewhere = places
+            .all()
+            .into_iter()
+            .find(|slot| slot.format() != seen.slot.format());
         // In the same format: the plain one has no room for an end that was fixed.
         let to = Slot::new(seen.slot.format(), to);
         let relocation = Relocation {
@@ -327,9 +251,9 @@ impl SessionRepository for RedisRepository {
             session,
             ttl,
         };
-        let call = self.call("EVAL");
-        match Box::pin(self.relocate_record(&relocation, call)).await? {
-            RelocateOutcome::Gone if self.was_sealed(&relocation.seen, from, call).await? => {
+        let deadline = self.deadline();
+        match Box::pin(self.relocate_record(&relocation, deadline)).await? {
+            RelocateOutcome::Gone if self.was_sealed(&relocation.seen, from, deadline).await? => {
                 Ok(RelocateOutcome::Changed)
             }
             outcome => Ok(outcome),
@@ -343,8 +267,8 @@ impl SessionRepository for RedisRepository {
     /// Asks for what requests need, a read and a write, where no session stands. A cluster serves
     /// when one of its primaries does.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        let probe = |via: Via, key: Key| async move { commands::probe(&via, &key).await };
-        self.servers.probe(self.call("GET"), probe).await
+        let probe = |call: Call, key: Key| async move { commands::probe(&call, &key).await };
+        Ok(self.pool.probe("GET", self.deadline(), probe).await?)
     }
 
     /// The clock of Redis, as its last heartbeat told it.
@@ -353,25 +277,23 @@ impl SessionRepository for RedisRepository {
     }
 
     fn is_in_parts(&self) -> bool {
-        self.servers.is_clustered()
+        self.pool.is_clustered()
     }
 
     fn instance(&self) -> Option<StoreInstance> {
-        self.servers.instance()
+        self.pool.instance()
     }
 
     fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        let key = |slot: &Slot| StoreKey::new(slot.key().as_bytes());
-        match &self.places(token) {
-            Places::One(slot) => vec![key(slot)],
-            Places::PlainElseSealed { plain, sealed } | Places::Moving { plain, sealed } => {
-                vec![key(plain), key(sealed)]
-            }
-        }
+        let places = self.places(token);
+        let keys = places.all();
+        keys.iter()
+            .map(|slot| StoreKey::new(slot.key().as_bytes()))
+            .collect()
     }
 
     /// Ends within about a second, whatever Redis does.
     async fn close(&self) {
-        self.servers.close().await;
+        self.pool.close().await;
     }
 }

@@ -11,7 +11,7 @@ use tee_session_domain::StoreClock;
 use tokio::{runtime::Handle, time::timeout_at};
 
 use super::topology::{Topology, probe_key};
-use crate::{RedisSettings, address::Address, pool::Pool, record::Key};
+use crate::{RedisSettings, address::Address, connection::Connections, record::Key};
 
 /// A server without slots keeps its connections for so long after a redirection led to it: it may
 /// be about to get its first ones.
@@ -24,7 +24,7 @@ const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) address: Address,
-    pub(super) pool: Pool,
+    pub(super) connections: Connections,
     opened: Instant,
 }
 
@@ -32,8 +32,8 @@ impl Node {
     /// Waits for the connections that are being made, if they are the first ones: not longer than
     /// `deadline`, and not for a server that has been away for long.
     pub(super) async fn ready(&self, deadline: tokio::time::Instant) {
-        if !self.pool.serves() && self.opened.elapsed() < FIRST_CONNECTION {
-            let _ = timeout_at(deadline, self.pool.wait_until_connected()).await;
+        if !self.connections.serves() && self.opened.elapsed() < FIRST_CONNECTION {
+            let _ = timeout_at(deadline, self.connections.wait_until_connected()).await;
         }
     }
 }
@@ -181,7 +181,7 @@ impl Nodes {
         let _runtime = self.runtime.enter();
         Node {
             address: address.clone(),
-            pool: Pool::open(&settings, self.size, &self.clock),
+            connections: Connections::open(&settings, self.size, &self.clock),
             opened: Instant::now(),
         }
     }

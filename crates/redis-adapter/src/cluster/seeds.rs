@@ -4,7 +4,7 @@ use super::view::View;
 use crate::{
     RedisSettings,
     address::Address,
-    connection::{ConnectFault, ask_once},
+    connection::{ConnectFault, call_once},
     deployment::Deployment,
 };
 
@@ -23,8 +23,8 @@ pub(crate) async fn ask(
     server: &Address,
 ) -> Result<Option<View>, ConnectFault> {
     let settings = settings.for_cluster_node(server);
-    ask_once(&settings, async |client, asking| {
-        let replies = client.ask(asking, View::QUESTIONS).await?;
+    call_once(&settings, async |call| {
+        let replies = call.send(View::QUESTIONS).await?;
         View::of(replies, &server.host)
     })
     .await

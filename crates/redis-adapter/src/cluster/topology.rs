@@ -134,7 +134,7 @@ mod tests {
     use crate::record::IndexKeys;
 
     fn text(text: &str) -> Reply {
-        Reply::Bulk(text.into())
+        Reply::Bulk(text.to_owned().into())
     }
 
     fn list(items: Vec<Reply>) -> Reply {

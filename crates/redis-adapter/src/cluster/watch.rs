@@ -18,11 +18,7 @@ use super::{
     topology::Topology,
     view::{View, best},
 };
-use crate::{
-    address::Address,
-    backoff::Backoff,
-    pool::{Call, Via},
-};
+use crate::{address::Address, backoff::Backoff};
 
 /// How often the topology is looked at when nobody met any trouble.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -104,16 +100,13 @@ async fn heard<'a>(asked: impl Iterator<Item = BoxFuture<'a, Option<View>>>) -> 
 
 fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
     Box::pin(async move {
-        if !node.pool.serves() {
+        if !node.connections.serves() {
             return None;
         }
-        let host = node.address.host.as_str();
-        let call = Call::new("CLUSTER", Instant::now() + ANSWER_TIMEOUT).probe();
-        let ask = |via: Via| async move {
-            let replies = via.ask(View::QUESTIONS).await?;
-            Ok(View::of(replies, host)?)
-        };
-        node.pool.call(call, ask).await.ok().flatten()
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let call = node.connections.probe("CLUSTER", deadline).await.ok()?;
+        let replies = call.send(View::QUESTIONS).await.ok()?;
+        View::of(replies, &node.address.host).ok().flatten()
     })
 }
 

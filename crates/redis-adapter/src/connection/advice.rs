@@ -1,11 +1,15 @@
 //! What a session store should not be set to, told once to whoever runs it.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{
-    client::{Asking, Client},
+    Call,
+    client::Client,
     server_settings::{info, parameter},
 };
 
@@ -23,27 +27,27 @@ const ALL_OR_NOTHING: &str = "One lost part of this Redis Cluster stops all of i
 
 /// Looks at the settings of the server, as far as it may, and warns: once in the whole process,
 /// since every worker has a connection of its own.
-pub(super) async fn give(client: &Client, is_cluster_node: bool) {
+pub(super) async fn give(client: &Arc<Client>, is_cluster_node: bool) {
     static ALL_OR_NOTHING_TOLD: Once = Once::new();
     static EVICTS_TOLD: Once = Once::new();
     static FORGETS_TOLD: Once = Once::new();
 
-    let asking = || Asking::until(Instant::now() + TIMEOUT);
-    if let Some(policy) = info(client, asking(), "memory", "maxmemory_policy:").await
+    let call = || Call::uncounted(Arc::clone(client), Instant::now() + TIMEOUT);
+    if let Some(policy) = info(&call(), "memory", "maxmemory_policy:").await
         && policy != "noeviction"
     {
         EVICTS_TOLD.call_once(|| tracing::warn!("{EVICTS}"));
     }
     let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
-    if is_off(info(client, asking(), "persistence", "aof_enabled:").await)
-        && parameter(client, asking(), "save")
+    if is_off(info(&call(), "persistence", "aof_enabled:").await)
+        && parameter(&call(), "save")
             .await
             .is_some_and(|saves| saves.is_empty())
     {
         FORGETS_TOLD.call_once(|| tracing::warn!("{FORGETS}"));
     }
     if is_cluster_node
-        && parameter(client, asking(), "cluster-require-full-coverage")
+        && parameter(&call(), "cluster-require-full-coverage")
             .await
             .as_deref()
             == Some("yes")

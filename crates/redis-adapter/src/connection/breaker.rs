@@ -1,6 +1,9 @@
 //! The circuit breaker: nobody waits for a Redis that has just left others without an answer.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use metrics::Gauge;
 use tokio::sync::Notify;
@@ -26,6 +29,11 @@ impl Breaker {
             opened: Notify::new(),
             all_open,
         }
+    }
+
+    /// Returns one that no dashboard shows, for a connection that serves no requests.
+    pub(super) fn unwatched() -> Arc<Self> {
+        Arc::new(Self::new(Gauge::noop()))
     }
 
     /// Whether commands are held back.
@@ -69,7 +77,7 @@ impl Drop for Breaker {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, atomic::AtomicU64};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
 

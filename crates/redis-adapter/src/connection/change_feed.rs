@@ -5,22 +5,29 @@
 //! second a key of the feed's own, a canary, is written as well: when its own push has come back,
 //! everything that was acknowledged before it was written has been told, since pushes come in order.
 //! The answer to that write is what the canary was before: if it is gone, keys have gone without a
-//! push. A FLUSHALL is pushed as one that names no keys.
+//! push. That is how a FLUSHALL is found, within a quarter of the time that a listener can do without a
+//! canary: Redis pushes it as one that names no keys, and fred drops that.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use fred::{interfaces::TrackingInterface, types::client::Invalidation};
 use tee_session_domain::{ChangeListener, StoreInstance};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
     time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 
 use super::{
-    client::{Asking, Client, Command},
-    establish::{ClientTask, ConnectFault, Established, establish},
-    reply::Reply,
+    Call,
+    breaker::Breaker,
+    client::{Client, ClientTask},
+    command::Command,
+    handshake::{ConnectFault, Established, establish},
     sentinels::Sentinels,
-    supervisor::{End, FailureLog, STABLE_AFTER, leave, stop_requested, until_another_primary},
+    supervisor::{End, FailureLog, STABLE_AFTER, close, stop_requested, until_another_primary},
 };
 use crate::{
     RedisFault, RedisSettings,
@@ -31,8 +38,8 @@ use crate::{
 /// A canary that nobody renews is gone after so many seconds.
 const CANARY_TTL: &[u8] = b"60";
 
-/// So many pushes may wait to be passed on.
-const PUSHES: usize = 1_024;
+/// Makes Redis push changes.
+const TRACKING: &str = "CLIENT TRACKING";
 
 /// So many canaries fly in the time that a listener can do without one.
 const CANARIES: u32 = 4;
@@ -72,26 +79,29 @@ pub(crate) async fn feed(
             () = stop_requested(&mut stopped) => return,
         };
         match attempt {
-            Ok((changes, instance, established)) => {
+            Ok((changes, instance, mut established)) => {
                 let since = Instant::now();
                 let server = established.server.clone();
-                let another = until_another_primary(&mut sentinels, established.named);
+                let another = until_another_primary(&mut sentinels, established.named.as_ref());
                 let feed = Feed {
-                    client: established.client,
+                    client: &established.client,
                     instance,
                     canary: Key::named(format_args!("-canary-{:016x}", fastrand::u64(..))),
                     command_timeout: settings.command_timeout,
                     hearing: &hearing,
                 };
                 let end = feed
-                    .tell(changes, established.task, another, &mut stopped)
+                    .tell(changes, &mut established.task, another, &mut stopped)
                     .await;
                 hearing.listener.lost();
-                if let FeedEnd::Stopped { client, task } = end {
-                    leave(&client, task).await;
+                if end == End::Stopped {
+                    close(established).await;
                     return;
                 }
-                hearing.state.send_replace(end.state());
+                hearing.state.send_replace(match &end {
+                    End::Broken(fault) => state_after(fault),
+                    _ => FeedState::Silent,
+                });
                 tracing::warn!(server, reason = %end, "Redis tells no changes any more");
                 if since.elapsed() >= STABLE_AFTER {
                     backoff = Backoff::new();
@@ -99,7 +109,11 @@ pub(crate) async fn feed(
                 }
             }
             Err(fault) => {
-                hearing.state.send_replace(fault.state());
+                hearing.state.send_replace(match &fault {
+                    ConnectFault::Redis(fault) => state_after(fault),
+                    ConnectFault::Nameless => FeedState::Refused(fault.to_string()),
+                    _ => FeedState::Silent,
+                });
                 failures.log(&settings.server_name(), &fault);
             }
         }
@@ -114,23 +128,25 @@ pub(crate) async fn feed(
 async fn begin(
     settings: &RedisSettings,
     sentinels: &mut Option<Sentinels>,
-) -> Result<(mpsc::Receiver<Vec<Reply>>, StoreInstance, Established), FeedFault> {
-    let (pushes, changes) = mpsc::channel(PUSHES);
-    let established = establish(settings, sentinels, Some(pushes)).await?;
-    let asking = Asking::until(Instant::now() + settings.command_timeout);
+) -> Result<(Receiver<Invalidation>, StoreInstance, Established), ConnectFault> {
+    let established = establish(settings, sentinels, &Breaker::unwatched(), true).await?;
+    // Before the first push can arrive.
+    let changes = established.client.fred().invalidation_rx();
+    let deadline = Instant::now() + settings.command_timeout;
+    let call = Call::uncounted(Arc::clone(&established.client), deadline);
     let arguments: [&[u8]; 4] = [b"ON", b"BCAST", b"PREFIX", KEY_PREFIX.as_bytes()];
-    let track = Command::new("CLIENT TRACKING", &arguments);
-    let asked = established.client.ask(asking, [track]).await;
-    asked
+    let track = Command::new(TRACKING, &arguments);
+    let replied = call.send([track]).await;
+    replied
         .and_then(|[reply]| reply.done(track.name))
-        .map_err(FeedFault::Tracking)?;
-    let instance = established.instance.ok_or(FeedFault::Nameless)?;
+        .map_err(ConnectFault::Redis)?;
+    let instance = established.instance.ok_or(ConnectFault::Nameless)?;
     Ok((changes, instance, established))
 }
 
 /// One connection's telling.
 struct Feed<'a> {
-    client: Client,
+    client: &'a Arc<Client>,
     instance: StoreInstance,
     canary: Key,
     command_timeout: Duration,
@@ -140,66 +156,51 @@ struct Feed<'a> {
 impl Feed<'_> {
     async fn tell(
         self,
-        changes: mpsc::Receiver<Vec<Reply>>,
-        mut task: ClientTask,
+        changes: Receiver<Invalidation>,
+        task: &mut ClientTask,
         another: impl Future<Output = ()>,
         stopped: &mut watch::Receiver<bool>,
-    ) -> FeedEnd {
+    ) -> End {
         let returned = watch::Sender::new(0);
-        let end = {
-            // Both on this task: what is heard is told before what was asked after it.
-            let mut passing_on = pin!(self.pass_on(changes, &returned));
-            let mut flying = pin!(self.fly(returned.subscribe()));
-            let mut another = pin!(another);
-            tokio::select! {
-                ended = &mut task.0 => Some(FeedEnd::Connection(End::of(ended))),
-                () = stop_requested(stopped) => None,
-                () = &mut another => Some(FeedEnd::Connection(End::Replaced)),
-                end = &mut passing_on => Some(end),
-                end = &mut flying => Some(end),
-            }
-        };
-        end.unwrap_or(FeedEnd::Stopped {
-            client: self.client,
-            task,
-        })
+        // Both on this task: what is heard is told before what was asked after it.
+        let mut passing_on = pin!(self.pass_on(changes, &returned));
+        let mut flying = pin!(self.fly(returned.subscribe()));
+        let mut another = pin!(another);
+        tokio::select! {
+            ended = &mut task.0 => End::of(ended),
+            () = stop_requested(stopped) => End::Stopped,
+            () = &mut another => End::Replaced,
+            end = &mut passing_on => end,
+            end = &mut flying => end,
+        }
     }
 
     /// Passes changes on, and counts the canaries that return.
     async fn pass_on(
         &self,
-        mut changes: mpsc::Receiver<Vec<Reply>>,
+        mut changes: Receiver<Invalidation>,
         returned: &watch::Sender<u64>,
-    ) -> FeedEnd {
-        while let Some(push) = changes.recv().await {
-            let [Reply::Bulk(kind), changed] = push.as_slice() else {
-                continue;
-            };
-            if kind != b"invalidate" {
-                continue;
-            }
-            let Reply::List(keys) = changed else {
-                tracing::warn!("Redis was emptied: all copies are dropped");
-                self.hearing.listener.lost();
-                continue;
+    ) -> End {
+        loop {
+            let keys = match changes.recv().await {
+                Ok(Invalidation { keys, .. }) => keys,
+                Err(RecvError::Lagged(_)) => return End::Lagging,
+                Err(RecvError::Closed) => return End::Vanished,
             };
             // A push holds many keys, and only all of it is what came before the canary.
             let mut has_canary = false;
             for key in keys {
-                if let Reply::Bulk(key) = key {
-                    has_canary |= key == self.canary.as_bytes();
-                    self.hearing.listener.changed(key);
-                }
+                has_canary |= key.as_bytes() == self.canary.as_bytes();
+                self.hearing.listener.changed(key.as_bytes());
             }
             if has_canary {
                 returned.send_modify(|returned| *returned += 1);
             }
         }
-        FeedEnd::Connection(End::Vanished)
     }
 
     /// Sends one canary after the other, and tells what their return shows.
-    async fn fly(&self, mut returned: watch::Receiver<u64>) -> FeedEnd {
+    async fn fly(&self, mut returned: watch::Receiver<u64>) -> End {
         let mut ticks = interval(self.hearing.max_silence / CANARIES);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 1.. {
@@ -213,8 +214,8 @@ impl Feed<'_> {
                 Ok(was_there)
             };
             match timeout_at(asked + self.hearing.max_silence, back).await {
-                Err(_) => return FeedEnd::NoCanary,
-                Ok(Err(fault)) => return FeedEnd::Failed(fault),
+                Err(_) => return End::NoCanary,
+                Ok(Err(fault)) => return End::Broken(fault),
                 Ok(Ok(true)) => self.told(asked),
                 // The first has nobody before it.
                 Ok(Ok(false)) if number == 1 => self.told(asked),
@@ -226,7 +227,7 @@ impl Feed<'_> {
                 }
             }
         }
-        FeedEnd::NoCanary
+        End::NoCanary
     }
 
     fn told(&self, asked: Instant) {
@@ -244,79 +245,32 @@ impl Feed<'_> {
 
     /// `SET canary number EX ttl GET`; whether the canary of before was still there.
     async fn write_canary(&self, number: u64) -> Result<bool, RedisFault> {
-        let asking = Asking::until(Instant::now() + self.command_timeout);
+        let deadline = Instant::now() + self.command_timeout;
+        let call = Call::uncounted(Arc::clone(self.client), deadline);
         let value = number.to_string();
         let key = self.canary.as_bytes();
         let arguments: [&[u8]; 5] = [key, value.as_bytes(), b"EX", CANARY_TTL, b"GET"];
         let set = Command::new("SET", &arguments);
-        let [reply] = self.client.ask(asking, [set]).await?;
+        let [reply] = call.send([set]).await?;
         let before = reply.any("SET")?.as_number();
         Ok(before.is_some_and(|before| u64::try_from(before).is_ok_and(|n| n + 1 == number)))
     }
 }
 
-/// How the telling on one connection ended.
-enum FeedEnd {
-    /// It is to be closed; the client still works.
-    Stopped {
-        client: Client,
-        task: ClientTask,
-    },
-    Connection(End),
-    NoCanary,
-    Failed(RedisFault),
-}
-
-impl FeedEnd {
-    fn state(&self) -> FeedState {
-        match self {
-            Self::Failed(fault) => state_after(fault, &["NOPERM"]),
-            _ => FeedState::Silent,
-        }
-    }
-}
-
-impl fmt::Display for FeedEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped { .. } => f.write_str("closed"),
-            Self::Connection(end) => write!(f, "{end}"),
-            Self::NoCanary => f.write_str("a change of its own was not told in time"),
-            Self::Failed(fault) => write!(f, "{fault}"),
-        }
-    }
-}
-
-/// Why Redis tells no changes.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FeedFault {
-    #[error(transparent)]
-    Connect(#[from] ConnectFault),
-    #[error(transparent)]
-    Tracking(RedisFault),
-    #[error("INFO, which names the server, may not be asked for")]
-    Nameless,
-}
-
-impl FeedFault {
-    fn state(&self) -> FeedState {
-        match self {
-            Self::Connect(ConnectFault::Redis(fault)) => state_after(fault, &["NOPERM", "NOPROTO"]),
+/// Which answers are final: Redis goes on giving them until somebody changes its settings.
+fn state_after(fault: &RedisFault) -> FeedState {
+    let is_final = match fault {
+        RedisFault::Refused { command, code } => match code.as_str() {
+            "NOPERM" | "NOPROTO" => true,
             // That it knows no such command.
-            Self::Tracking(fault) => state_after(fault, &["NOPERM", "ERR"]),
-            Self::Connect(_) => FeedState::Silent,
-            Self::Nameless => FeedState::Refused(self.to_string()),
-        }
-    }
-}
-
-/// What Redis answers with one of `final_codes` it will go on answering until somebody changes its
-/// settings.
-fn state_after(fault: &RedisFault, final_codes: &[&str]) -> FeedState {
-    match fault {
-        RedisFault::Refused { code, .. } if final_codes.contains(&code.as_str()) => {
-            FeedState::Refused(fault.to_string())
-        }
-        _ => FeedState::Silent,
+            "ERR" => *command == TRACKING,
+            _ => false,
+        },
+        _ => false,
+    };
+    if is_final {
+        FeedState::Refused(fault.to_string())
+    } else {
+        FeedState::Silent
     }
 }

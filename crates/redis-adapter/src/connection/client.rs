@@ -1,192 +1,398 @@
-//! What commands go through: each is written behind those of others, and its caller waits for the
-//! replies to it.
+//! One fred client: every option is set on purpose, it makes one attempt to connect, and it has one
+//! life.
+//!
+//! fred's own reconnection stays off: it holds commands back and sends them again, reports "connected"
+//! during its first pause, and can end without a sign. With reconnection off, the client's task ends as
+//! soon as its connection does, commands in flight fail at once, and the supervisor makes a new client.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    future::poll_fn,
+    mem,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arrayvec::ArrayVec;
-use futures_util::task::AtomicWaker;
-use tokio::{sync::oneshot, time::Instant};
+use bytes::Bytes;
+use fred::{
+    clients::WithOptions,
+    error::{Error as FredError, ErrorKind},
+    interfaces::{ClientLike, KeysInterface},
+    socket2::TcpKeepalive,
+    types::{
+        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key as FredKey,
+        RespVersion, Value,
+        config::{
+            Config, ConnectionConfig, Options, PerformanceConfig, Server as FredServer,
+            ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
+        },
+    },
+};
+use futures_util::future::{join, join_all};
+use rustls::ClientConfig;
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
-use super::{reply::Reply, resp::write_command};
-use crate::RedisFault;
+use super::{
+    batch::Lanes,
+    breaker::Breaker,
+    command::{Command, Reply},
+    trouble::Trouble,
+};
+use crate::{RedisFault, RedisSettings, deployment::Credentials, record::Key};
 
-/// So many replies come to one question at most: three commands, each after ASKING.
+/// Limits TCP and TLS for one address.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Limits the commands with which fred itself begins a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time after which the kernel gives up on a peer that acknowledges nothing.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Capacity of the queue of invalidations. A feed that falls behind by more is lost.
+const INVALIDATIONS: usize = 1_024;
+
+/// Largest number of replies to one request: three commands, each after ASKING.
 const MAX_REPLIES: usize = 6;
 
-/// All replies to one question, in the order of its commands.
-pub(super) type Replies = ArrayVec<Reply, MAX_REPLIES>;
-
-/// A command with its arguments.
-#[derive(Clone, Copy)]
-pub(crate) struct Command<'a> {
-    /// One or several words; it names the command in errors as well.
-    pub(crate) name: &'static str,
-    pub(crate) arguments: &'a [&'a [u8]],
+/// Where one client connects to.
+pub(super) enum Target<'a> {
+    Tcp {
+        address: SocketAddr,
+        tls: Option<(ClientConfig, &'a str)>,
+    },
+    Unix(&'a std::path::Path),
 }
 
-impl<'a> Command<'a> {
-    pub(crate) const fn new(name: &'static str, arguments: &'a [&'a [u8]]) -> Self {
-        Self { name, arguments }
-    }
-}
-
-/// How a question is asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asking {
-    /// No answer is waited for any longer.
-    pub(crate) until: Instant,
-    /// Each command comes after ASKING: its server is taking over the key's hash slot.
-    pub(crate) after_asking: bool,
-}
-
-impl Asking {
-    pub(crate) fn until(until: Instant) -> Self {
-        Self {
-            until,
-            after_asking: false,
-        }
-    }
-}
-
-/// One connection, for as long as it lasts. Clones share it.
-///
-/// The commands of a question are handed over in one step, so that nothing comes between them, and
-/// what is asked while others are being sent or awaited travels with the next of them. No command is
-/// written for a question whose time is over: if it is among those that wait to be written, the
-/// connection ends instead.
-#[derive(Debug, Clone)]
+/// One connection, for as long as it lasts.
 pub(crate) struct Client {
-    pub(super) queue: Arc<Queue>,
+    fred: fred::clients::Client,
+    pub(super) runtime: Handle,
+    /// Held while a request hands its commands over, where one from another thread in between would
+    /// be wrong: behind the ASKING of a cluster.
+    order: Option<Mutex<()>>,
+    /// `None` in a cluster, where the keys of a batch would belong to different hash slots.
+    pub(super) lanes: Option<Lanes>,
+    pub(super) breaker: Arc<Breaker>,
+    /// A reply arrived that may belong to another request.
+    pub(super) doubt: Notify,
+    pub(super) trouble: Trouble,
 }
 
-/// What callers and the driver of a connection share.
-#[derive(Default)]
-pub(super) struct Queue {
-    pending: Mutex<Pending>,
-    /// The driver's: it has something to write.
-    pub(super) driver: AtomicWaker,
-}
+/// The task of fred that drives a client. It owns the socket and the commands in flight: all of them
+/// end when this value is dropped.
+pub(super) struct ClientTask(pub(super) ConnectHandle);
 
-/// What the driver has not taken over yet.
-#[derive(Default)]
-pub(super) struct Pending {
-    pub(super) commands: Vec<u8>,
-    pub(super) questions: Vec<Question>,
-    pub(super) is_closed: bool,
-}
-
-/// What somebody waits for.
-pub(super) struct Question {
-    pub(super) until: Instant,
-    pub(super) missing: usize,
-    pub(super) replies: Replies,
-    /// `None` once it was answered, or its time was over: then the replies to come are let go.
-    pub(super) asker: Option<oneshot::Sender<Result<Replies, Unanswered>>>,
-}
-
-/// Why a question got no answer.
-#[derive(Debug, Clone)]
-pub(super) enum Unanswered {
-    Late,
-    /// The connection ended, for this reason.
-    Ended(Arc<str>),
-}
-
-/// Commands hold keys, which may be tokens.
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
+impl Drop for ClientTask {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
-impl Queue {
-    /// Nothing panics while it is held.
-    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How a request is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    /// The request fails at this time if there is no reply by then.
+    pub(super) deadline: Instant,
+    /// Sends ASKING before each command: the server is taking over the key's hash slot.
+    pub(super) after_asking: bool,
+    /// Fails at once if the client is not connected, instead of waiting for the connection.
+    pub(super) fails_fast: bool,
 }
 
 impl Client {
-    /// Sends `commands` at once, and waits for the reply to each.
+    /// Makes a client and starts its only attempt to connect, on the current tokio runtime.
     ///
     /// # Errors
-    /// When no reply came. One that is an error is a reply.
-    pub(crate) fn ask<const N: usize>(
+    /// If fred does not accept the configuration.
+    pub(super) fn start(
+        settings: &RedisSettings,
+        credentials: Credentials,
+        target: Target<'_>,
+        is_feed: bool,
+        breaker: Arc<Breaker>,
+    ) -> Result<(Arc<Self>, ClientTask), RedisFault> {
+        let config = config(credentials, target, is_feed);
+        let mut builder = Builder::from_config(config);
+        builder
+            .set_connection_config(connection_config())
+            .set_performance_config(PerformanceConfig {
+                default_command_timeout: settings.command_timeout,
+                broadcast_channel_capacity: INVALIDATIONS,
+                ..PerformanceConfig::default()
+            });
+        let fred = builder.build().map_err(|error| fault("connect", &error))?;
+        let task = ClientTask(fred.connect());
+        let client = Self {
+            fred,
+            runtime: Handle::current(),
+            order: settings.is_cluster_node.then(Mutex::default),
+            lanes: (!settings.is_cluster_node).then(Lanes::default),
+            breaker,
+            doubt: Notify::new(),
+            trouble: Trouble::default(),
+        };
+        Ok((Arc::new(client), task))
+    }
+
+    /// Sends `commands` with nothing in between, and waits for the reply to each.
+    pub(super) async fn send<const N: usize>(
         &self,
-        asking: Asking,
+        sending: Sending,
         commands: [Command<'_>; N],
-    ) -> impl Future<Output = Result<[Reply; N], RedisFault>> + Send + use<N> {
+    ) -> Result<[Reply; N], RedisFault> {
         const { assert!(0 < N && 2 * N <= MAX_REPLIES) };
-        let command = commands[0].name;
-        let asked = self.enqueue(asking, &commands);
-        async move {
-            let unanswered = match asked?.await {
-                Ok(Ok(replies)) if asking.after_asking => return answers(told(replies), command),
-                Ok(Ok(replies)) => return answers(replies.into_iter(), command),
-                Ok(Err(unanswered)) => unanswered,
-                Err(_) => Unanswered::Ended("it was given up".into()),
-            };
-            Err(match unanswered {
-                Unanswered::Late => RedisFault::TimedOut { command },
-                Unanswered::Ended(reason) => RedisFault::Disconnected {
-                    command,
-                    reason: reason.to_string(),
-                },
-            })
+        let name = commands[0].name;
+        let fred = self.with_deadline(name, sending)?;
+        let mut requests = ArrayVec::<_, MAX_REPLIES>::new();
+        for command in commands {
+            if sending.after_asking {
+                requests.push(Box::pin(custom(&fred, Command::new("ASKING", &[]))));
+            }
+            requests.push(Box::pin(custom(&fred, command)));
+        }
+        let replies = self.in_one_step(join_all(requests)).await;
+        let mut replies = replies.into_iter();
+        let mut next = || {
+            let missing = || Err(RedisFault::Unexpected { command: name });
+            if sending.after_asking {
+                // If ASKING was refused, so was the command.
+                if let refused @ (Err(_) | Ok(Reply::Error(_))) =
+                    replies.next().unwrap_or_else(missing)
+                {
+                    replies.next();
+                    return refused;
+                }
+            }
+            replies.next().unwrap_or_else(missing)
+        };
+        let replies: ArrayVec<Reply, N> = (0..N).map(|_| next()).collect::<Result<_, _>>()?;
+        let replies = replies.into_inner();
+        replies.map_err(|_| RedisFault::Unexpected { command: name })
+    }
+
+    /// Sends `GET key`, and `EXPIRE key ttl XX` with it if there is a time to live, in seconds.
+    ///
+    /// These are native commands of fred: it writes them to the socket together, where it would write
+    /// each custom command on its own.
+    pub(super) async fn get(
+        &self,
+        sending: Sending,
+        key: &Key,
+        ttl: Option<i64>,
+    ) -> Result<(Reply, Option<Reply>), RedisFault> {
+        let fred = self.with_deadline("GET", sending)?;
+        let key = FredKey::from(key.as_bytes());
+        // Boxed: the futures of fred take 5 KB each.
+        let get = Box::pin(fred.get::<Option<Bytes>, _>(key.clone()));
+        let value = |value: Result<Option<Bytes>, FredError>| {
+            let value = value.map(|value| value.map_or(Reply::Null, Reply::Bulk));
+            value.or_else(|error| error_reply("GET", &error))
+        };
+        let Some(ttl) = ttl else {
+            return Ok((value(self.in_one_step(get).await)?, None));
+        };
+        let expire = Box::pin(fred.expire::<i64, _>(key, ttl, Some(ExpireOptions::XX)));
+        let (found, touched) = self.in_one_step(join(get, expire)).await;
+        let touched = touched.map(Reply::Integer);
+        let touched = touched.or_else(|error| error_reply("EXPIRE", &error));
+        Ok((value(found)?, Some(touched?)))
+    }
+
+    /// Sends one command whose bytes are already at hand, without copying them.
+    pub(super) async fn send_raw(
+        &self,
+        sending: Sending,
+        name: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Reply, RedisFault> {
+        let fred = self.with_deadline(name, sending)?;
+        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+        // As a `Value`, one error within a list would be the error of the whole list.
+        match Box::pin(fred.custom_raw(command, arguments)).await {
+            Ok(frame) => Ok(frame.into()),
+            Err(error) => error_reply(name, &error),
         }
     }
 
-    fn enqueue(
+    /// Announces the end of the connection to Redis.
+    pub(super) async fn quit(&self) {
+        // Without options: QUIT marks the client as closing before it is sent, and `fail_fast` would
+        // refuse it for that.
+        let _ = self.fred.quit().await;
+    }
+
+    /// fred's own client, for the invalidation feed.
+    pub(super) fn fred(&self) -> &fred::clients::Client {
+        &self.fred
+    }
+
+    fn with_deadline(
         &self,
-        asking: Asking,
-        commands: &[Command<'_>],
-    ) -> Result<oneshot::Receiver<Result<Replies, Unanswered>>, RedisFault> {
-        let command = commands[0].name;
-        if asking.until <= Instant::now() {
+        command: &'static str,
+        sending: Sending,
+    ) -> Result<WithOptions<fred::clients::Client>, RedisFault> {
+        let timeout = sending.deadline.saturating_duration_since(Instant::now());
+        // To fred, zero means no limit.
+        if timeout.is_zero() {
             return Err(RedisFault::TimedOut { command });
         }
-        let (asker, answer) = oneshot::channel();
-        {
-            let mut pending = self.queue.pending();
-            if pending.is_closed {
-                return Err(RedisFault::NotConnected { command });
-            }
-            for command in commands {
-                if asking.after_asking {
-                    write_command(&mut pending.commands, "ASKING", &[]);
-                }
-                write_command(&mut pending.commands, command.name, command.arguments);
-            }
-            let each = if asking.after_asking { 2 } else { 1 };
-            pending.questions.push(Question {
-                until: asking.until,
-                missing: commands.len() * each,
-                replies: Replies::new(),
-                asker: Some(asker),
-            });
-        }
-        self.queue.driver.wake();
-        Ok(answer)
+        Ok(self.fred.with_options(&Options {
+            timeout: Some(timeout),
+            fail_fast: sending.fails_fast,
+            // A write that is sent again could report on its own first attempt.
+            max_attempts: Some(1),
+            ..Options::default()
+        }))
+    }
+
+    /// Polls `request` for the first time while no other request is being handed over. In that poll,
+    /// fred takes over all commands of the request.
+    async fn in_one_step<F: Future>(&self, request: F) -> F::Output {
+        let mut request = pin!(request);
+        let mut order = self.order.as_ref();
+        poll_fn(|cx| {
+            let _turn = mem::take(&mut order)
+                .map(|order| order.lock().unwrap_or_else(PoisonError::into_inner));
+            request.as_mut().poll(cx)
+        })
+        .await
     }
 }
 
-/// The replies to commands that came after ASKING each; where that was refused, so were they.
-fn told(replies: Replies) -> impl Iterator<Item = Reply> {
-    let mut replies = replies.into_iter();
-    std::iter::from_fn(move || match (replies.next()?, replies.next()?) {
-        (refusal @ Reply::Error(_), _) => Some(refusal),
-        (_, reply) => Some(reply),
-    })
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
-fn answers<const N: usize>(
-    replies: impl Iterator<Item = Reply>,
-    command: &'static str,
-) -> Result<[Reply; N], RedisFault> {
-    let replies: ArrayVec<Reply, N> = replies.take(N).collect();
-    let all = replies.into_inner();
-    all.map_err(|_| RedisFault::Unexpected { command })
+fn config(credentials: Credentials, target: Target<'_>, is_feed: bool) -> Config {
+    let mut config = Config {
+        // One attempt, then a result: the supervisor decides about the next one.
+        fail_fast: true,
+        username: credentials.username,
+        password: credentials
+            .password
+            .map(|password| password.as_str().to_owned()),
+        // Invalidations arrive as pushes, which RESP2 does not have.
+        version: if is_feed {
+            RespVersion::RESP3
+        } else {
+            RespVersion::RESP2
+        },
+        ..Config::default()
+    };
+    config.server = match target {
+        Target::Unix(path) => ServerConfig::Unix { path: path.into() },
+        Target::Tcp { address, tls } => {
+            let ip = address.ip();
+            let host = match ip {
+                std::net::IpAddr::V4(_) => ip.to_string(),
+                std::net::IpAddr::V6(_) => format!("[{ip}]"),
+            };
+            let mut server = FredServer::new(host, address.port());
+            if let Some((tls, name)) = tls {
+                config.tls = Some(TlsConnector::from(tls).into());
+                server.tls_server_name = Some(name.into());
+            }
+            ServerConfig::Centralized { server }
+        }
+    };
+    config
+}
+
+fn connection_config() -> ConnectionConfig {
+    ConnectionConfig {
+        connection_timeout: CONNECT_TIMEOUT,
+        internal_command_timeout: HANDSHAKE_TIMEOUT,
+        // A bounded queue that is full loses fred's own messages, and its task ends unseen.
+        max_command_buffer_len: 0,
+        max_command_attempts: 1,
+        auto_client_setname: false,
+        // `Trouble` ends the connection at such errors, after their caller has got them.
+        reconnect_on_auth_error: false,
+        // The heartbeats of the supervisor do this: fred's check sees nothing while it writes.
+        unresponsive: UnresponsiveConfig {
+            max_timeout: None,
+            ..UnresponsiveConfig::default()
+        },
+        tcp: TcpConfig {
+            // fred gathers commands by itself, and Nagle would add its delay to that.
+            nodelay: Some(true),
+            keepalive: Some(
+                TcpKeepalive::new()
+                    .with_time(Duration::from_secs(15))
+                    .with_interval(Duration::from_secs(5))
+                    .with_retries(3),
+            ),
+            user_timeout: Some(TCP_USER_TIMEOUT),
+            ..TcpConfig::default()
+        },
+        ..ConnectionConfig::default()
+    }
+}
+
+async fn custom(
+    fred: &WithOptions<fred::clients::Client>,
+    command: Command<'_>,
+) -> Result<Reply, RedisFault> {
+    let mut words = command.name.split(' ');
+    let name = words.next().unwrap_or_default();
+    let words = words.map(Value::from_static_str);
+    let arguments = words.chain(
+        command
+            .arguments
+            .iter()
+            .map(|argument| Value::from(*argument)),
+    );
+    let arguments = arguments.collect::<Vec<_>>();
+    let custom = CustomCommand::new_static(name, ClusterHash::Random, false);
+    match fred.custom_raw(custom, arguments).await {
+        Ok(frame) => Ok(frame.into()),
+        Err(error) => error_reply(command.name, &error),
+    }
+}
+
+/// Returns an error that Redis replied with as a reply, and any other as a fault.
+fn error_reply(command: &'static str, error: &FredError) -> Result<Reply, RedisFault> {
+    match error.kind() {
+        // The kinds that fred makes of error replies, by their first word.
+        ErrorKind::Auth
+        | ErrorKind::Cluster
+        | ErrorKind::Config
+        | ErrorKind::InvalidArgument
+        | ErrorKind::InvalidCommand
+        | ErrorKind::Unknown
+            if RedisFault::has_code(error.details()) =>
+        {
+            Ok(Reply::Error(error.details().to_owned().into()))
+        }
+        _ => Err(fault(command, error)),
+    }
+}
+
+/// Classifies an error of fred's own. Errors that Redis replied with keep their code.
+pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
+    match error.kind() {
+        ErrorKind::Timeout => RedisFault::TimedOut { command },
+        ErrorKind::Canceled => RedisFault::NotConnected { command },
+        ErrorKind::IO | ErrorKind::Tls => RedisFault::Disconnected {
+            command,
+            reason: error.details().to_owned(),
+        },
+        ErrorKind::Parse | ErrorKind::NotFound | ErrorKind::InvalidArgument
+            if !RedisFault::has_code(error.details()) =>
+        {
+            RedisFault::Unexpected { command }
+        }
+        _ if RedisFault::has_code(error.details()) => RedisFault::refusal(command, error.details()),
+        // Details of other kinds may quote what was sent.
+        kind => RedisFault::Disconnected {
+            command,
+            reason: kind.to_str().to_owned(),
+        },
+    }
 }

@@ -8,7 +8,7 @@
 mod survey;
 mod view;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -22,8 +22,10 @@ pub(crate) use self::{
     view::Verdict,
 };
 use super::{
-    client::{Asking, Client},
-    establish::{ConnectFault, connect},
+    Call,
+    breaker::Breaker,
+    client::Client,
+    handshake::{ConnectFault, connect},
 };
 use crate::{
     RedisSettings,
@@ -164,7 +166,7 @@ async fn ask_always(
 ) {
     let mut backoff = Backoff::new();
     loop {
-        match connect(settings, None).await {
+        match connect(settings, &Breaker::unwatched(), false).await {
             Ok(connected) => {
                 let client = &connected.client;
                 let fault = ask_while_it_answers(client, service, &mut backoff, &show).await;
@@ -177,14 +179,14 @@ async fn ask_always(
 }
 
 async fn ask_while_it_answers(
-    client: &Client,
+    client: &Arc<Client>,
     service: &str,
     backoff: &mut Backoff,
     show: &impl Fn(View),
 ) -> ConnectFault {
     loop {
-        let asking = Asking::until(Instant::now() + ANSWER_TIMEOUT);
-        match View::ask(client, asking, service).await {
+        let call = Call::uncounted(Arc::clone(client), Instant::now() + ANSWER_TIMEOUT);
+        match View::ask(&call, service).await {
             Ok(view) => {
                 *backoff = Backoff::new();
                 show(view);

@@ -1,26 +1,21 @@
 //! What a server tells of its settings, to whom it may.
 
-use super::client::{Asking, Client, Command};
+use super::{Call, Command};
 
 /// The value of a line of a section of INFO; `None` when it may not be asked for, or is not there.
-pub(crate) async fn info(
-    client: &Client,
-    asking: Asking,
-    section: &str,
-    name: &str,
-) -> Option<String> {
+pub(crate) async fn info(call: &Call, section: &str, name: &str) -> Option<String> {
     const COMMAND: &str = "INFO";
     let section = [section.as_bytes()];
-    let asked = client.ask(asking, [Command::new(COMMAND, &section)]);
+    let asked = call.send([Command::new(COMMAND, &section)]);
     let [reply] = asked.await.ok()?;
     Some(value_in(&reply.text(COMMAND).ok()?, name)?.to_owned())
 }
 
 /// The value of a parameter of its configuration; `None` when it may not be asked for.
-pub(crate) async fn parameter(client: &Client, asking: Asking, name: &str) -> Option<String> {
+pub(crate) async fn parameter(call: &Call, name: &str) -> Option<String> {
     const COMMAND: &str = "CONFIG GET";
     let name = [name.as_bytes()];
-    let asked = client.ask(asking, [Command::new(COMMAND, &name)]);
+    let asked = call.send([Command::new(COMMAND, &name)]);
     let [reply] = asked.await.ok()?;
     let pair = reply.list(COMMAND).ok()?;
     Some(pair.get(1)?.as_text()?.to_owned())

@@ -2,37 +2,17 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-/// Why a connection is made anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loss {
-    /// It broke, or Redis ended it.
-    Broken,
-    /// Nothing came back from Redis.
-    Silent,
-    /// Answers did not fit their questions.
-    OutOfStep,
-    /// The sentinels have, or want, another primary.
-    Replaced,
-}
+use super::supervisor::End;
 
-impl Loss {
-    const ALL: [Self; 4] = [Self::Broken, Self::Silent, Self::OutOfStep, Self::Replaced];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Silent => "silent",
-            Self::OutOfStep => "out_of_step",
-            Self::Replaced => "replaced",
-        }
-    }
-}
+/// Reasons for a new connection: it broke or Redis ended it; nothing came back from Redis; replies did
+/// not fit their requests; the sentinels have, or want, another primary.
+const REASONS: [&str; 4] = ["broken", "silent", "out_of_step", "replaced"];
 
 /// Metrics that one connection counts with, together with all others.
 pub(super) struct Statistics {
     connections: Gauge,
     connect_failures: Counter,
-    reconnects: [Counter; Loss::ALL.len()],
+    reconnects: [Counter; REASONS.len()],
 }
 
 impl Statistics {
@@ -41,9 +21,8 @@ impl Statistics {
         Self {
             connections: gauge!("tee_session_redis_connections"),
             connect_failures: counter!("tee_session_redis_connect_failures_total"),
-            reconnects: Loss::ALL.map(
-                |loss| counter!("tee_session_redis_reconnects_total", "reason" => loss.as_str()),
-            ),
+            reconnects: REASONS
+                .map(|reason| counter!("tee_session_redis_reconnects_total", "reason" => reason)),
         }
     }
 
@@ -56,8 +35,15 @@ impl Statistics {
         self.connections.decrement(1.0);
     }
 
-    pub(super) fn note_loss(&self, loss: Loss) {
-        self.reconnects[loss as usize].increment(1);
+    /// Counts a connection that ended for `end`, and has to be made again.
+    pub(super) fn note_loss(&self, end: &End) {
+        let reason = match end {
+            End::Silent => 1,
+            End::OutOfStep => 2,
+            End::Replaced => 3,
+            _ => 0,
+        };
+        self.reconnects[reason].increment(1);
     }
 
     pub(super) fn note_failed_attempt(&self) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
+use fred::error::Error as FredError;
 use time::OffsetDateTime;
 use tokio::{
     sync::watch,
@@ -11,12 +11,12 @@ use tokio::{
 };
 
 use super::{
-    CLOSE_TIMEOUT, Link, Shared, advice,
-    client::{Asking, Client, Command},
-    driver::Ending,
-    establish::{ClientTask, Established, establish},
+    CLOSE_TIMEOUT, Call, Link, Shared, advice,
+    client::{Client, fault},
+    command::Command,
+    handshake::{Established, establish},
     sentinels::Sentinels,
-    statistics::{Loss, Statistics},
+    statistics::Statistics,
 };
 use crate::{RedisFault, address::Address, backoff::Backoff};
 
@@ -43,26 +43,25 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
     let statistics = Statistics::new();
     loop {
         let attempt = tokio::select! {
-            attempt = establish(&shared.settings, &mut sentinels, None) => attempt,
+            attempt = establish(&shared.settings, &mut sentinels, &shared.breaker, false) => attempt,
             () = stop_requested(&mut stopped) => break,
         };
         let pause = match attempt {
-            Ok(established) => {
+            Ok(mut established) => {
                 let since = Instant::now();
                 let server = established.server.clone();
                 statistics.note_up();
-                let end = serve(&shared, established, &mut sentinels, &mut stopped).await;
+                let end = serve(&shared, &mut established, &mut sentinels, &mut stopped).await;
                 statistics.note_down();
                 shared.instance.store(None);
                 shared.client.store(None);
-                if let End::Stopped { client, task } = end {
-                    leave(&client, task).await;
+                if end == End::Stopped {
+                    close(established).await;
                     break;
                 }
+                drop(established);
                 shared.link.send_replace(Link::Down);
-                if let Some(loss) = end.loss() {
-                    statistics.note_loss(loss);
-                }
+                statistics.note_loss(&end);
                 tracing::warn!(server, reason = %end, "Redis connection lost");
                 failures = FailureLog::default();
                 if since.elapsed() >= STABLE_AFTER {
@@ -88,28 +87,26 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
 /// Publishes the client and watches over it until its end.
 async fn serve(
     shared: &Shared,
-    established: Established,
+    established: &mut Established,
     sentinels: &mut Option<Sentinels>,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
     let Established {
         client,
-        mut task,
+        task,
         server,
         named,
         instance,
     } = established;
-    let mut another = pin!(until_another_primary(sentinels, named));
-    // What an earlier client's commands met says nothing of this one.
-    let _ = shared.out_of_step.notified().now_or_never();
+    let mut another = pin!(until_another_primary(sentinels, named.as_ref()));
     // The store's time is known before the first command can need it.
-    let mut silent = u32::from(!heartbeat(shared, &client).await);
+    let mut silent = u32::from(!heartbeat(shared, client).await);
     shared.breaker.note_answer();
-    shared.client.store(Some(Arc::new(client.clone())));
-    shared.instance.store(instance.map(Arc::new));
+    shared.client.store(Some(Arc::clone(client)));
+    shared.instance.store((*instance).map(Arc::new));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
-    let (advised, is_cluster_node) = (client.clone(), shared.settings.is_cluster_node);
+    let (advised, is_cluster_node) = (Arc::clone(client), shared.settings.is_cluster_node);
     tokio::spawn(async move { advice::give(&advised, is_cluster_node).await });
     let mut beats = interval(HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,18 +115,18 @@ async fn serve(
         // The task is watched during the heartbeat too: its end must not go unseen for that long.
         let alive = tokio::select! {
             ended = &mut task.0 => return End::of(ended),
-            () = stop_requested(stopped) => return End::Stopped { client, task },
+            () = stop_requested(stopped) => return End::Stopped,
             () = &mut another => return End::Replaced,
-            () = shared.out_of_step.notified() => return End::OutOfStep,
+            end = client.trouble.found() => return end,
             alive = async {
                 tokio::select! {
                     _ = beats.tick() => {}
                     // Commands wait for this answer: it is asked for at once, and again and again.
                     () = shared.breaker.opened() => {}
                     // A damaged record, or one that was another's: the answer to this tells.
-                    () = shared.doubt.notified() => {}
+                    () = client.doubt.notified() => {}
                 }
-                heartbeat(shared, &client).await
+                heartbeat(shared, client).await
             } => alive,
         };
         if alive {
@@ -146,7 +143,7 @@ async fn serve(
 
 /// Asks the store for its time and notes it. `false` when nothing came back in time; an error
 /// that the store sends is a sign of life.
-async fn heartbeat(shared: &Shared, client: &Client) -> bool {
+async fn heartbeat(shared: &Shared, client: &Arc<Client>) -> bool {
     match server_time(client).await {
         Ok(now) => {
             shared.clock.set(now);
@@ -160,7 +157,7 @@ async fn heartbeat(shared: &Shared, client: &Client) -> bool {
             true
         }
         Err(RedisFault::Unexpected { .. }) => {
-            shared.out_of_step.notify_one();
+            client.trouble.report(End::OutOfStep);
             false
         }
         Err(_) => false,
@@ -170,20 +167,20 @@ async fn heartbeat(shared: &Shared, client: &Client) -> bool {
 /// Ends when the sentinels, if there are any, have or want another primary.
 pub(super) async fn until_another_primary(
     sentinels: &mut Option<Sentinels>,
-    named: Option<Address>,
+    named: Option<&Address>,
 ) {
     match (sentinels, named) {
-        (Some(sentinels), Some(named)) => sentinels.until_another(&named).await,
+        (Some(sentinels), Some(named)) => sentinels.until_another(named).await,
         _ => std::future::pending().await,
     }
 }
 
 /// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
 /// own, however long commands may take.
-async fn server_time(client: &Client) -> Result<OffsetDateTime, RedisFault> {
+async fn server_time(client: &Arc<Client>) -> Result<OffsetDateTime, RedisFault> {
     const COMMAND: &str = "TIME";
-    let asking = Asking::until(Instant::now() + HEARTBEAT_TIMEOUT);
-    let [reply] = client.ask(asking, [Command::new(COMMAND, &[])]).await?;
+    let call = Call::uncounted(Arc::clone(client), Instant::now() + HEARTBEAT_TIMEOUT);
+    let [reply] = call.send([Command::new(COMMAND, &[])]).await?;
     let parts = reply.list(COMMAND)?;
     let [Some(seconds), Some(micros)] = [0, 1].map(|part| parts.get(part)?.as_number()) else {
         return Err(RedisFault::Unexpected { command: COMMAND });
@@ -192,15 +189,11 @@ async fn server_time(client: &Client) -> Result<OffsetDateTime, RedisFault> {
     Ok(OffsetDateTime::UNIX_EPOCH.saturating_add(now))
 }
 
-/// Takes leave of Redis; what is left of the client ends with its task.
-pub(super) async fn leave(client: &Client, mut task: ClientTask) {
+/// Closes the connection in an orderly way. Whatever remains of the client ends with its task.
+pub(super) async fn close(mut established: Established) {
     let farewell = async {
-        let asking = Asking::until(Instant::now() + CLOSE_TIMEOUT);
-        let bid = client.ask(asking, [Command::new("QUIT", &[])]).await;
-        // Who may not say so just hangs up.
-        if bid.is_ok_and(|[reply]| reply.done("QUIT").is_ok()) {
-            let _ = (&mut task.0).await;
-        }
+        established.client.quit().await;
+        let _ = (&mut established.task.0).await;
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
 }
@@ -211,38 +204,33 @@ pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
 }
 
 /// How the life of a client ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// The connection is to be closed; the client still works.
-    Stopped { client: Client, task: ClientTask },
-    /// Nothing came back from the store.
+    Stopped,
+    /// No heartbeat was answered.
     Silent,
-    /// Answers do not fit their questions any more.
+    /// A reply did not fit its request: no later reply can be trusted.
     OutOfStep,
+    /// Redis replied with this code, with which it is of no use.
+    Refused(&'static str),
     /// The sentinels have another primary, or are choosing one.
     Replaced,
-    /// The connection ended by itself.
-    Broken(Ending),
-    /// Its driver ended without a word.
+    /// The connection broke, or Redis closed it.
+    Broken(RedisFault),
+    /// fred's task ended without a reason.
     Vanished,
+    /// The feed did not receive a change of its own.
+    NoCanary,
+    /// The feed could not keep up.
+    Lagging,
 }
 
 impl End {
-    pub(super) fn of(ended: Result<Ending, JoinError>) -> Self {
+    pub(super) fn of(ended: Result<Result<(), FredError>, JoinError>) -> Self {
         match ended {
-            Ok(Ending::OutOfStep) => Self::OutOfStep,
-            Ok(ending) => Self::Broken(ending),
-            Err(_) => Self::Vanished,
-        }
-    }
-
-    /// What it counts as; being closed is no loss.
-    fn loss(&self) -> Option<Loss> {
-        match self {
-            Self::Stopped { .. } => None,
-            Self::Silent => Some(Loss::Silent),
-            Self::OutOfStep => Some(Loss::OutOfStep),
-            Self::Replaced => Some(Loss::Replaced),
-            Self::Broken(_) | Self::Vanished => Some(Loss::Broken),
+            Ok(Err(error)) => Self::Broken(fault("connection", &error)),
+            Ok(Ok(())) | Err(_) => Self::Vanished,
         }
     }
 }
@@ -250,14 +238,17 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopped { .. } => f.write_str("closed"),
+            Self::Stopped => f.write_str("closed"),
             Self::Silent => f.write_str("no answer to several heartbeats"),
-            Self::OutOfStep => write!(f, "{}", Ending::OutOfStep),
+            Self::OutOfStep => f.write_str("an answer did not fit its question"),
+            Self::Refused(code) => write!(f, "Redis said {code}"),
             Self::Replaced => {
                 f.write_str("the sentinels have replaced the primary, or are about to")
             }
-            Self::Broken(ending) => write!(f, "{ending}"),
-            Self::Vanished => f.write_str("its driver ended"),
+            Self::Broken(fault) => write!(f, "{fault}"),
+            Self::Vanished => f.write_str("its task ended"),
+            Self::NoCanary => f.write_str("a change of its own was not told in time"),
+            Self::Lagging => f.write_str("changes came faster than they could be passed on"),
         }
     }
 }

@@ -16,11 +16,10 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// Reads the clock of Redis between two looks at this machine's.
 pub(super) async fn check(examination: &Examination<'_>) -> Finding {
-    let Examination { client, asking, .. } = examination;
     let local = StoreClock::from_system();
     let before = local.now();
-    let asked = client.ask(*asking, [Command::new("TIME", &[])]);
-    let answer = asked.await.and_then(|[reply]| reply.list("TIME"));
+    let replied = examination.call.send([Command::new("TIME", &[])]).await;
+    let answer = replied.and_then(|[reply]| reply.list("TIME"));
     let after = local.now();
     let told = answer.ok().and_then(|answer| time_of(&answer));
     judge(
@@ -99,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_seconds_and_microseconds() {
-        let texts = [b"1768473000".to_vec(), b"123456".to_vec()].map(Reply::Bulk);
+        let texts = ["1768473000", "123456"].map(|text| Reply::Bulk(text.into()));
         let time = time_of(&texts).unwrap();
         assert_eq!(time.unix_timestamp_nanos(), 1_768_473_000_123_456_000);
         assert_eq!(time_of(&texts[..1]), None);

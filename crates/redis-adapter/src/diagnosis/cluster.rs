@@ -28,7 +28,7 @@ pub(super) async fn examine(
         match answer {
             Ok(Some(view)) => views.push(view),
             Ok(None) => missed.push(outsider(seed)),
-            Err(fault) => missed.push(unheard(settings, seed, &fault)),
+            Err(fault) => missed.push(unheard(settings, seed, &fault).await),
         }
     }
     let Some(topology) = best(&views) else {
@@ -100,7 +100,7 @@ fn outsider(seed: &Address) -> Finding {
     )
 }
 
-fn unheard(settings: &RedisSettings, seed: &Address, fault: &ConnectFault) -> Finding {
+async fn unheard(settings: &RedisSettings, seed: &Address, fault: &ConnectFault) -> Finding {
     let server = seed.to_string();
     match fault {
         ConnectFault::Redis(RedisFault::Refused {
@@ -112,6 +112,6 @@ fn unheard(settings: &RedisSettings, seed: &Address, fault: &ConnectFault) -> Fi
             "it is no server of a cluster",
             "let the Redis URL begin with redis: in place of redis-cluster:",
         ),
-        fault => connecting::failed(&settings.for_cluster_node(seed), &server, fault),
+        fault => connecting::failed(&settings.for_cluster_node(seed), &server, fault).await,
     }
 }

@@ -1,23 +1,29 @@
 //! Why there is no connection, and what to do about it.
 
-use std::io;
-
-use rustls::CertificateError;
-
-use super::finding::{Check, Finding};
-use crate::{
-    RedisFault, RedisSettings,
-    connection::{ConnectFault, DialFault},
+use super::{
+    finding::{Check, Finding},
+    reach,
 };
+use crate::{RedisFault, RedisSettings, connection::ConnectFault};
 
-/// What the failed attempt to connect to `server` says.
-pub(super) fn failed(settings: &RedisSettings, server: &str, fault: &ConnectFault) -> Finding {
+/// Explains the failed attempt to connect to `server`.
+pub(super) async fn failed(
+    settings: &RedisSettings,
+    server: &str,
+    fault: &ConnectFault,
+) -> Finding {
     let error =
         |what: String, advice: &str| Finding::error(Check::Connection, server, what, advice);
     match fault {
-        ConnectFault::Dial(fault) => undialed(settings, server, fault),
         ConnectFault::Redis(RedisFault::Refused { command, code }) => {
             refused(settings, server, command, code)
+        }
+        // Only another look, step by step, shows how far an attempt comes.
+        ConnectFault::Redis(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. })
+        | ConnectFault::Unresolved(_)
+            if let Some(finding) = reach::obstacle(settings, server).await =>
+        {
+            finding
         }
         ConnectFault::Redis(RedisFault::TimedOut { .. }) => error(
             format!("{server} is there, but does not answer"),
@@ -32,94 +38,15 @@ pub(super) fn failed(settings: &RedisSettings, server: &str, fault: &ConnectFaul
             format!("{server} does not speak with us: {reason}"),
             disconnected(settings, reason),
         ),
+        ConnectFault::Tls(fault) => error(
+            fault.to_string(),
+            "mend the files that the settings of TLS to Redis name",
+        ),
         other => error(
             format!("{server} cannot be used: {other}"),
             "see whether it is Redis that listens there",
         ),
     }
-}
-
-fn undialed(settings: &RedisSettings, server: &str, fault: &DialFault) -> Finding {
-    let (what, advice) = match fault {
-        DialFault::Unresolved(error) => (
-            format!("the name in {server} does not resolve: {error}"),
-            "mend the host in the Redis URL, or what resolves names on this machine",
-        ),
-        DialFault::Io(error) => (
-            format!("{server} cannot be reached: {error}"),
-            out_of_reach(error),
-        ),
-        DialFault::TooLong => (
-            format!("{server} cannot be reached: nothing came back"),
-            "mend the host and port in the Redis URL, or let connections through: a firewall, a \
-             network policy or a security group drops them",
-        ),
-        DialFault::Tls(error) => (
-            error.to_string(),
-            "mend the files that the settings of TLS to Redis name",
-        ),
-        DialFault::Name(_) => (
-            fault.to_string(),
-            "put a name or an address that stands in the server's certificate into the Redis URL",
-        ),
-        DialFault::Handshake(error) => {
-            let (what, advice) = no_tls(error, settings);
-            (format!("TLS with {server} fails: {what}"), advice)
-        }
-    };
-    Finding::error(Check::Connection, server, what, advice)
-}
-
-fn out_of_reach(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "start Redis there, or mend the host and port in the Redis URL; if it runs, look at bind \
-             and port in its configuration"
-        }
-        io::ErrorKind::NotFound => {
-            "mend the path in the Redis URL, or set unixsocket in the configuration of Redis"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "let the user that the service runs as use the socket: unixsocketperm in the \
-             configuration of Redis, and the permissions of the folder"
-        }
-        _ => "mend the host and port in the Redis URL, or the way there",
-    }
-}
-
-/// What TLS says, and what to do about it.
-fn no_tls(error: &io::Error, settings: &RedisSettings) -> (String, &'static str) {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let advice = match inner {
-        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature
-                if settings.trusts_machine_only() =>
-            {
-                "name the authority that issued the certificate of Redis: redis_tls_ca_file"
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "redis_tls_ca_file must hold the authority that issued the certificate of Redis"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "put a name that stands in the certificate into the Redis URL, or have Redis show a \
-                 certificate for the name that stands there"
-            }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => {
-                "renew the certificate of Redis; if it is a new one, set this machine's clock"
-            }
-            _ => "have Redis show a sound certificate",
-        },
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "this port speaks no TLS: take the tls-port of Redis, or a URL that begins with redis: in \
-             place of rediss:"
-        }
-        _ => "see whether this port of Redis speaks TLS (tls-port)",
-    };
-    let what = inner.map_or_else(|| error.to_string(), ToString::to_string);
-    (what, advice)
 }
 
 fn disconnected(settings: &RedisSettings, reason: &str) -> &'static str {

@@ -53,11 +53,11 @@ pub(super) async fn check(
     found
 }
 
-fn send(examination: &Examination<'_>, trial: &Trial) -> impl Future<Output = Tried> + use<> {
+async fn send(examination: &Examination<'_>, trial: &Trial) -> Tried {
     let arguments: Vec<&[u8]> = trial.arguments.iter().map(Vec::as_slice).collect();
     let command = Command::new(trial.command, &arguments);
-    let asked = examination.client.ask(examination.asking, [command]);
-    async move { Tried::of(asked.await.map(|[reply]| reply)) }
+    let replied = examination.call.send([command]).await;
+    Tried::of(replied.map(|[reply]| reply))
 }
 
 /// What came of the commands of a purpose.

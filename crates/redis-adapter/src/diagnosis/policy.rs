@@ -10,21 +10,20 @@ use crate::connection::{info, parameter};
 pub(super) async fn check(examination: &Examination<'_>) -> Vec<Finding> {
     let Examination {
         settings,
-        client,
-        asking,
+        call,
         server,
-    } = *examination;
-    let memory = async |name| info(client, asking, "memory", name).await;
+    } = examination;
+    let memory = async |name| info(call, "memory", name).await;
     let policy = memory("maxmemory_policy:").await;
     let limit = memory("maxmemory:").await;
-    let appends = info(client, asking, "persistence", "aof_enabled:").await;
-    let saves = parameter(client, asking, "save").await;
+    let appends = info(call, "persistence", "aof_enabled:").await;
+    let saves = parameter(call, "save").await;
     let mut found = vec![
         eviction(server, policy.as_deref(), limit.as_deref()),
         persistence(server, appends.as_deref(), saves.as_deref()),
     ];
     if settings.is_cluster_node {
-        let coverage = parameter(client, asking, "cluster-require-full-coverage").await;
+        let coverage = parameter(call, "cluster-require-full-coverage").await;
         found.push(coverage_of(server, coverage.as_deref()));
     }
     found

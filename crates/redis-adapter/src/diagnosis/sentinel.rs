@@ -1,5 +1,7 @@
 //! The sentinels, and the primary that they name.
 
+use futures_util::future::join_all;
+
 use super::{
     Needs, connecting,
     finding::{Check, Finding, Verdict},
@@ -35,11 +37,11 @@ pub(super) async fn examine(
         Named::Primary(address) => Some(address.clone()),
         Named::FailingOver | Named::Unknown => None,
     };
-    let mut found: Vec<_> = survey
+    let judged = survey
         .answers
         .iter()
-        .map(|(sentinel, answer)| judge(settings, sentinel, answer, primary.as_ref()))
-        .collect();
+        .map(|(sentinel, answer)| judge(settings, sentinel, answer, primary.as_ref()));
+    let mut found = join_all(judged).await;
     let Some(primary) = primary else {
         if survey.verdict == Named::FailingOver {
             let advice = "wait for the end of the failover, and try again";
@@ -54,7 +56,7 @@ pub(super) async fn examine(
     found
 }
 
-fn judge(
+async fn judge(
     settings: &RedisSettings,
     sentinel: &Address,
     answer: &Result<Address, ConnectFault>,
@@ -103,7 +105,7 @@ fn judge(
             )
         }
         Err(fault) => {
-            let failed = connecting::failed(&settings.for_server(sentinel), &server, fault);
+            let failed = connecting::failed(&settings.for_server(sentinel), &server, fault).await;
             Finding {
                 check: Check::Sentinel,
                 verdict: at_worst,

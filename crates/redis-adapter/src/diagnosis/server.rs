@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     RedisSettings,
-    connection::{Asking, Client, Command, OLDEST_VERSION, Reply, Version, ask_once, info},
+    connection::{Call, Command, OLDEST_VERSION, Reply, Version, call_once, info},
     record::Key,
 };
 
@@ -21,27 +21,25 @@ const ANSWERS: Duration = Duration::from_secs(5);
 /// Looks at the one server that `settings` name. `probe` is a key that it keeps, and no session.
 pub(super) async fn examine(settings: &RedisSettings, needs: Needs, probe: Key) -> Vec<Finding> {
     let server = settings.server_name();
-    let examined = ask_once(settings, async |client, _| {
+    let examined = call_once(settings, async |call| {
         let examination = Examination {
             settings,
-            client,
+            call: call.until(Instant::now() + ANSWERS),
             server: &server,
-            asking: Asking::until(Instant::now() + ANSWERS),
         };
         Ok(examination.run(needs, probe).await)
     });
     match examined.await {
         Ok(found) => found,
-        Err(fault) => vec![connecting::failed(settings, &server, &fault)],
+        Err(fault) => vec![connecting::failed(settings, &server, &fault).await],
     }
 }
 
 /// A server that took us in.
 pub(super) struct Examination<'a> {
     pub(super) settings: &'a RedisSettings,
-    pub(super) client: &'a Client,
+    pub(super) call: Call,
     pub(super) server: &'a str,
-    pub(super) asking: Asking,
 }
 
 impl Examination<'_> {
@@ -127,10 +125,8 @@ struct Hello<'a> {
 
 impl<'a> Hello<'a> {
     async fn of(examination: &'a Examination<'a>) -> Self {
-        let asked = examination
-            .client
-            .ask(examination.asking, [Command::new("HELLO", &[])]);
-        let answer = asked.await.and_then(|[reply]| reply.list("HELLO"));
+        let replied = examination.call.send([Command::new("HELLO", &[])]).await;
+        let answer = replied.and_then(|[reply]| reply.list("HELLO"));
         Self {
             examination,
             pairs: answer.unwrap_or_default(),
@@ -147,8 +143,7 @@ impl<'a> Hello<'a> {
         if let Some(version) = self.value("version") {
             return Version::parse(version);
         }
-        let Examination { client, asking, .. } = self.examination;
-        let version = info(client, *asking, "server", "redis_version:").await;
+        let version = info(&self.examination.call, "server", "redis_version:").await;
         Version::parse(&version?)
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     #[case::full("OOM command not allowed when used memory > 'maxmemory'.", Tried::Refused("OOM".to_owned()))]
     #[case::replica("READONLY You can't write against a read only replica.", Tried::Refused("READONLY".to_owned()))]
     fn what_servers_say(#[case] text: &str, #[case] expected: Tried) {
-        let reply = Reply::Error(text.into());
+        let reply = Reply::Error(text.to_owned().into());
         assert_eq!(Tried::of(Ok(reply)), expected);
     }
 

@@ -12,8 +12,8 @@ use tee_session_domain::{
 };
 use time::OffsetDateTime;
 
-use super::{Key, UnreadableRecord, read_leniently};
-use crate::CorruptRecord;
+use super::{Key, read_leniently};
+use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
 
@@ -103,9 +103,9 @@ impl Sealer {
     }
 
     /// Opens a sealed record where it stands, which leaves the content there.
-    pub(crate) fn open(&self, value: &mut [u8]) -> Result<Session, UnreadableRecord> {
+    pub(crate) fn open(&self, value: &mut [u8]) -> Result<Session, CallError> {
         use CorruptRecord::{NotSealed, TooLong};
-        let corrupt = UnreadableRecord::Corrupt;
+        let corrupt = CallError::Corrupt;
 
         if value.len() > MAX_RECORD_LEN {
             return Err(corrupt(TooLong {
@@ -118,7 +118,7 @@ impl Sealer {
         match header.strip_prefix(&MAGIC) {
             Some([VERSION]) => {}
             Some(&[version]) if (VERSION + 1..=VERSION + NEWER_VERSIONS).contains(&version) => {
-                return Err(UnreadableRecord::Newer { version });
+                return Err(CallError::Newer { version });
             }
             _ => return Err(corrupt(NotSealed)),
         }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use arrayvec::ArrayString;
-use tee_session_domain::{InsertOutcome, PeekedSession, RepositoryError, Session};
+use tee_session_domain::{InsertOutcome, PeekedSession, Session};
 
 use crate::{
     RedisFault,
-    connection::Command,
-    pool::Via,
+    connection::{Call, Command},
+    error::CallError,
     record::{Key, Slot},
 };
 
@@ -17,14 +17,14 @@ const GONE: i64 = -2;
 
 /// `SET key value EX ttl NX`.
 pub(super) async fn insert(
-    via: &Via,
+    call: &Call,
     slot: &Slot,
     session: &Session,
     ttl: Duration,
-) -> Result<InsertOutcome, RepositoryError> {
+) -> Result<InsertOutcome, CallError> {
     let (key, value, ttl) = (slot.key().as_bytes(), slot.encode(session), seconds(ttl));
     let arguments = [key, &value, b"EX", ttl.as_bytes(), b"NX"];
-    let [reply] = via.ask([Command::new("SET", &arguments)]).await?;
+    let [reply] = call.send([Command::new("SET", &arguments)]).await?;
     Ok(if reply.done("SET")? {
         InsertOutcome::Inserted
     } else {
@@ -33,46 +33,37 @@ pub(super) async fn insert(
 }
 
 /// `GET key`, of a session.
-pub(super) async fn read(via: &Via, slot: &Slot) -> Result<Option<Session>, RepositoryError> {
-    let [reply] = via
-        .ask([Command::new("GET", &[slot.key().as_bytes()])])
-        .await?;
-    let value = reply.bulk("GET")?;
-    Ok(value.map(|value| slot.decode(value)).transpose()?)
+pub(super) async fn read(call: &Call, slot: &Slot) -> Result<Option<Session>, CallError> {
+    let found = call.look_up(slot.key(), None).await?;
+    Ok(found
+        .map(|found| slot.decode(found.value.into()))
+        .transpose()?)
 }
 
 /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
 /// EXPIRE cannot bring back what is gone. `XX` leaves alone what has no expiry, since that may
 /// be somebody else's; a session without one gets it by a second EXPIRE.
 pub(super) async fn slide(
-    via: &Via,
+    call: &Call,
     slot: &Slot,
     ttl: Duration,
-) -> Result<Option<Session>, RepositoryError> {
-    let key = slot.key().as_bytes();
-    let ttl = seconds(ttl);
-    let [value, slid] = via
-        .ask([
-            Command::new("GET", &[key]),
-            Command::new("EXPIRE", &[key, ttl.as_bytes(), b"XX"]),
-        ])
-        .await?;
-    let (value, slid) = (value.bulk("GET")?, slid.integer("EXPIRE")?);
-    let Some(value) = value else {
+) -> Result<Option<Session>, CallError> {
+    let key = slot.key();
+    let Some(found) = call.look_up(key, Some(whole_seconds(ttl))).await? else {
         return Ok(None);
     };
-    let session = slot.decode(value)?;
-    let lives = slid > 0 || expire(via, key, &ttl).await?;
+    let session = slot.decode(found.value.into())?;
+    let lives = found.has_expiry || Box::pin(expire(call, key, ttl)).await?;
     Ok(lives.then_some(session))
 }
 
 /// `GET key` and `PTTL key`, sent together with a write that changes nothing: a server that has
 /// become a replica refuses it, and its stale data is no answer. (`PEXPIRE key 1 GT` never shortens
 /// a life, and leaves alone what has no expiry.)
-pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>, RepositoryError> {
+pub(super) async fn peek(call: &Call, slot: &Slot) -> Result<Option<PeekedSession>, CallError> {
     let key = slot.key().as_bytes();
-    let [value, pttl, written] = via
-        .ask([
+    let [value, pttl, written] = call
+        .send([
             Command::new("GET", &[key]),
             Command::new("PTTL", &[key]),
             Command::new("PEXPIRE", &[key, b"1", b"GT"]),
@@ -82,7 +73,7 @@ pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>
     match (value.bulk("GET")?, pttl.integer("PTTL")?) {
         (None, _) | (_, GONE) => Ok(None),
         (Some(value), pttl) => Ok(Some(PeekedSession {
-            session: slot.decode(value)?,
+            session: slot.decode(value.into())?,
             remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
         })),
     }
@@ -91,12 +82,12 @@ pub(super) async fn peek(via: &Via, slot: &Slot) -> Result<Option<PeekedSession>
 /// `PTTL key`, with a write that changes nothing, as [`peek`] does. `None`: there is no such key; and
 /// `Some(None)`: it has no expiry.
 pub(super) async fn remaining(
-    via: &Via,
+    call: &Call,
     key: &Key,
-) -> Result<Option<Option<Duration>>, RepositoryError> {
+) -> Result<Option<Option<Duration>>, CallError> {
     let key = key.as_bytes();
-    let [pttl, written] = via
-        .ask([
+    let [pttl, written] = call
+        .send([
             Command::new("PTTL", &[key]),
             Command::new("PEXPIRE", &[key, b"1", b"GT"]),
         ])
@@ -108,24 +99,24 @@ pub(super) async fn remaining(
 
 /// `SET pointer key PX ttl`.
 pub(super) async fn point(
-    via: &Via,
+    call: &Call,
     pointer: &Key,
     record: &Key,
     ttl: Duration,
-) -> Result<(), RepositoryError> {
+) -> Result<(), CallError> {
     let (pointer, record, ttl) = (pointer.as_bytes(), record.as_bytes(), milliseconds(ttl));
     let arguments = [pointer, record, b"PX", ttl.as_bytes()];
-    let [reply] = via.ask([Command::new("SET", &arguments)]).await?;
+    let [reply] = call.send([Command::new("SET", &arguments)]).await?;
     reply.done("SET")?;
     Ok(())
 }
 
 /// `GET pointer`, with a write that changes nothing, as [`peek`] does: the record's key that stands
 /// there.
-pub(super) async fn follow(via: &Via, pointer: &Key) -> Result<Option<Key>, RepositoryError> {
+pub(super) async fn follow(call: &Call, pointer: &Key) -> Result<Option<Key>, CallError> {
     let pointer = pointer.as_bytes();
-    let [record, written] = via
-        .ask([
+    let [record, written] = call
+        .send([
             Command::new("GET", &[pointer]),
             Command::new("PEXPIRE", &[pointer, b"1", b"GT"]),
         ])
@@ -137,10 +128,10 @@ pub(super) async fn follow(via: &Via, pointer: &Key) -> Result<Option<Key>, Repo
 
 /// `GET key` and `EXPIRE key 1 XX` where no session stands: what requests need, a read and a write
 /// that replicas refuse.
-pub(super) async fn probe(via: &Via, key: &Key) -> Result<(), RepositoryError> {
+pub(super) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     let key = key.as_bytes();
-    let [read, written] = via
-        .ask([
+    let [read, written] = call
+        .send([
             Command::new("GET", &[key]),
             Command::new("EXPIRE", &[key, b"1", b"XX"]),
         ])
@@ -151,15 +142,16 @@ pub(super) async fn probe(via: &Via, key: &Key) -> Result<(), RepositoryError> {
 }
 
 /// `DEL key...`; `true` when there was something.
-pub(super) async fn delete(via: &Via, keys: &[&[u8]]) -> Result<bool, RepositoryError> {
-    let [reply] = via.ask([Command::new("DEL", keys)]).await?;
+pub(super) async fn delete(call: &Call, keys: &[&[u8]]) -> Result<bool, CallError> {
+    let [reply] = call.send([Command::new("DEL", keys)]).await?;
     Ok(reply.integer("DEL")? > 0)
 }
 
 /// `EXPIRE key ttl`; `false` when there is nothing.
-async fn expire(via: &Via, key: &[u8], ttl: &Decimal) -> Result<bool, RedisFault> {
-    let arguments = [key, ttl.as_bytes()];
-    let [reply] = via.ask([Command::new("EXPIRE", &arguments)]).await?;
+async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFault> {
+    let ttl = seconds(ttl);
+    let arguments = [key.as_bytes(), ttl.as_bytes()];
+    let [reply] = call.send([Command::new("EXPIRE", &arguments)]).await?;
     Ok(reply.integer("EXPIRE")? > 0)
 }
 
@@ -171,7 +163,12 @@ const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
 /// The port hands over whole seconds; an EXPIRE of zero would delete.
 pub(super) fn seconds(ttl: Duration) -> Decimal {
-    decimal(ttl.min(LONGEST_TTL).as_secs().max(1))
+    decimal(whole_seconds(ttl))
+}
+
+fn whole_seconds(ttl: Duration) -> i64 {
+    let seconds = ttl.min(LONGEST_TTL).as_secs().max(1);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 pub(super) fn milliseconds(ttl: Duration) -> Decimal {

@@ -8,14 +8,9 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use futures_util::future::join;
-use tee_session_domain::{PeekedSession, RepositoryError, RevisedSession, Session};
 
-use super::{
-    commands::{self, milliseconds},
-    revision,
-    script::Script,
-};
-use crate::{connection::Command, pool::Via, record::Slot};
+use super::{commands::milliseconds, script::Script};
+use crate::{connection::Call, error::CallError, record::Slot};
 
 /// Moves a record from the plain key to the sealed one, with its remaining time to live, only
 /// if the plain value is still the one that was read: a logout in between stays one. One without
@@ -34,75 +29,39 @@ end
 return redis.call('DEL', KEYS[1])",
 );
 
-/// Slides the session wherever it stands, and seals it if it does not stand sealed yet.
-pub(super) async fn slide(
-    via: &Via,
-    plain: &Slot,
-    sealed: &Slot,
-    ttl: Duration,
-) -> Result<Option<Session>, RepositoryError> {
-    let slide = || commands::slide(via, sealed, ttl);
-    once_sealed(via, (plain, sealed), Some(ttl), slide).await
-}
-
-/// Reads the session in the state that it is in, once it is sealed.
-pub(super) async fn revise(
-    via: &Via,
-    plain: &Slot,
-    sealed: &Slot,
-) -> Result<Option<RevisedSession>, RepositoryError> {
-    let fetch = || revision::fetch(via, sealed);
-    once_sealed(via, (plain, sealed), None, fetch).await
-}
-
-/// What `read` finds in the sealed place, where the session is moved to if it stands in the plain one;
-/// `ttl` is for one without an expiry.
-async fn once_sealed<T, F>(
-    via: &Via,
+/// Returns what `read` finds in the sealed place. A session that is stored in the plain place is moved
+/// first; `ttl` is for one without an expiry.
+pub(super) async fn once_sealed<T, F>(
+    call: &Call,
     (plain, sealed): (&Slot, &Slot),
     ttl: Option<Duration>,
     read: impl Fn() -> F,
-) -> Result<Option<T>, RepositoryError>
+) -> Result<Option<T>, CallError>
 where
-    F: Future<Output = Result<Option<T>, RepositoryError>>,
+    F: Future<Output = Result<Option<T>, CallError>>,
 {
-    // Anew for each change that an instance set to plain makes meanwhile, until the call's time is
-    // over.
+    // Again for each change that an instance set to plain makes meanwhile, until the deadline.
     loop {
-        // Handed over before the next is, so that it is read first.
-        let in_plain = via.ask([Command::new("GET", &[plain.key().as_bytes()])]);
+        // Polled first, so that it is sent first.
+        let in_plain = call.look_up(plain.key(), None);
         let (in_plain, in_sealed) = join(in_plain, read()).await;
         if let Some(found) = in_sealed? {
             return Ok(Some(found));
         }
-        let [in_plain] = in_plain?;
-        match in_plain.bulk("GET")? {
+        match in_plain? {
             None => return Ok(None),
-            Some(value) => seal(via, (plain, sealed), value, ttl).await?,
+            Some(found) => seal(call, (plain, sealed), found.value.into(), ttl).await?,
         }
-    }
-}
-
-/// Looks at the session wherever it stands, and leaves it there.
-pub(super) async fn peek(
-    via: &Via,
-    plain: &Slot,
-    sealed: &Slot,
-) -> Result<Option<PeekedSession>, RepositoryError> {
-    let (in_plain, in_sealed) = join(commands::peek(via, plain), commands::peek(via, sealed)).await;
-    match in_sealed? {
-        Some(peeked) => Ok(Some(peeked)),
-        None => in_plain,
     }
 }
 
 /// Moves the record to the sealed place, unless another call changed, moved or removed it first.
 async fn seal(
-    via: &Via,
+    call: &Call,
     (plain, sealed): (&Slot, &Slot),
     plain_value: Vec<u8>,
     ttl: Option<Duration>,
-) -> Result<(), RepositoryError> {
+) -> Result<(), CallError> {
     let session = plain.decode(plain_value.clone())?;
     let sealed_value = sealed.encode(&session);
     let ttl = ttl.map(milliseconds);
@@ -111,6 +70,6 @@ async fn seal(
         .into_iter()
         .collect();
     arguments.extend(ttl.as_ref().map(|ttl| ttl.as_bytes()));
-    let reply = MOVE.run(via, &keys, &arguments).await?;
+    let reply = MOVE.run(call, &keys, &arguments).await?;
     Ok(reply.integer("EVAL").map(drop)?)
 }

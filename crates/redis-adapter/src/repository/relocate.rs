@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tee_session_domain::{InsertOutcome, RelocateOutcome, RepositoryError, Session, SwapOutcome};
+use tee_session_domain::{InsertOutcome, RelocateOutcome, Session, SwapOutcome};
+use tokio::time::Instant;
 
 use super::{
     RedisRepository,
@@ -10,11 +11,7 @@ use super::{
     revision::{self, Seen},
     script::Script,
 };
-use crate::{
-    RedisFault,
-    pool::{Call, Via},
-    record::Slot,
-};
+use crate::{RedisFault, connection::Call, error::CallError, record::Slot};
 
 /// Stores the new record, and then deletes the old one with what may stand for it elsewhere.
 const RELOCATE: Script = Script::writing(
@@ -31,7 +28,7 @@ return 1",
 pub(super) struct Relocation<'a> {
     pub(super) seen: Seen<'a>,
     /// Where the old session might stand besides.
-    pub(super) elsewhere: Option<Slot>,
+    pub(super) elsewhere: Option<&'a Slot>,
     pub(super) to: Slot,
     pub(super) session: &'a Session,
     pub(super) ttl: Duration,
@@ -41,13 +38,14 @@ impl RedisRepository {
     pub(super) async fn relocate_record(
         &self,
         relocation: &Relocation<'_>,
-        call: Call,
-    ) -> Result<RelocateOutcome, RepositoryError> {
-        if self.servers.is_clustered() {
-            return self.relocate_across(relocation, call).await;
+        deadline: Instant,
+    ) -> Result<RelocateOutcome, CallError> {
+        if self.pool.is_clustered() {
+            return self.relocate_across(relocation, deadline).await;
         }
-        let run = |via: Via| async move { in_one_step(&via, relocation).await };
-        self.servers.call(relocation.to.key(), call, run).await
+        let run = |call: Call| async move { in_one_step(&call, relocation).await };
+        let key = relocation.to.key();
+        self.pool.call(key, "EVAL", deadline, run).await
     }
 
     /// Between servers: the new record stands before the old one goes, and goes itself if another
@@ -56,8 +54,8 @@ impl RedisRepository {
     async fn relocate_across(
         &self,
         relocation: &Relocation<'_>,
-        call: Call,
-    ) -> Result<RelocateOutcome, RepositoryError> {
+        deadline: Instant,
+    ) -> Result<RelocateOutcome, CallError> {
         let Relocation {
             seen,
             to,
@@ -65,17 +63,18 @@ impl RedisRepository {
             ttl,
             ..
         } = relocation;
-        if self.servers.is_out_of_reach(to.key()) {
+        if self.pool.is_out_of_reach(to.key()) {
             return Ok(RelocateOutcome::OutOfReach);
         }
-        let insert = |via: Via| async move { commands::insert(&via, to, session, *ttl).await };
-        match self.servers.call(to.key(), call, insert).await? {
+        let insert = |call: Call| async move { commands::insert(&call, to, session, *ttl).await };
+        match self.pool.call(to.key(), "SET", deadline, insert).await? {
             InsertOutcome::Inserted => {}
             InsertOutcome::TokenTaken => return Ok(RelocateOutcome::TokenTaken),
             InsertOutcome::OutOfReach => return Ok(RelocateOutcome::OutOfReach),
         }
-        let remove = |via: Via| async move { revision::remove_seen(&via, seen).await };
-        let removed = self.servers.call(seen.slot.key(), call, remove).await;
+        let remove = |call: Call| async move { revision::remove_seen(&call, seen).await };
+        let key = seen.slot.key();
+        let removed = self.pool.call(key, "EVAL", deadline, remove).await;
         let outcome = match removed {
             Ok(SwapOutcome::Swapped) => return Ok(RelocateOutcome::Relocated),
             Ok(SwapOutcome::Changed) => Ok(RelocateOutcome::Changed),
@@ -83,15 +82,15 @@ impl RedisRepository {
             Err(error) => Err(error),
         };
         // Nobody will be told its token: if this fails, it ends by itself.
-        let _ = self.delete(&[to], call).await;
+        let _ = self.delete(&[to], deadline).await;
         outcome
     }
 }
 
 async fn in_one_step(
-    via: &Via,
+    call: &Call,
     relocation: &Relocation<'_>,
-) -> Result<RelocateOutcome, RepositoryError> {
+) -> Result<RelocateOutcome, CallError> {
     let Relocation {
         seen,
         elsewhere,
@@ -100,11 +99,11 @@ async fn in_one_step(
         ttl,
     } = relocation;
     let from = seen.slot.key();
-    let elsewhere = elsewhere.as_ref().map_or(from, Slot::key);
+    let elsewhere = elsewhere.map_or(from, Slot::key);
     let keys = [from, to.key(), elsewhere].map(|key| key.as_bytes());
     let (value, ttl) = (to.encode(session), seconds(*ttl));
     let arguments = [seen.value, &value, ttl.as_bytes()];
-    let reply = RELOCATE.run(via, &keys, &arguments).await?;
+    let reply = RELOCATE.run(call, &keys, &arguments).await?;
     match reply.integer("EVAL")? {
         1 => Ok(RelocateOutcome::Relocated),
         0 => Ok(RelocateOutcome::Changed),

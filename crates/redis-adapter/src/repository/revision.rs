@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
-use tee_session_domain::{
-    RepositoryError, RevisedSession, Revision, Session, SessionToken, SwapOutcome,
-};
+use tee_session_domain::{RevisedSession, Revision, Session, SessionToken, SwapOutcome};
 
 use super::{commands::seconds, script::Script};
-use crate::{RedisFault, StorageFormat, connection::Command, pool::Via, record::Slot};
+use crate::{
+    RedisFault, StorageFormat,
+    connection::{Call, Command},
+    error::CallError,
+    record::Slot,
+};
 
 /// Answers of scripts that look for a state.
 const DONE: i64 = 1;
@@ -60,13 +63,10 @@ fn tag_of(format: StorageFormat) -> u8 {
 }
 
 /// `GET key`, with a write that changes nothing, as [`commands::peek`] does.
-pub(super) async fn fetch(
-    via: &Via,
-    slot: &Slot,
-) -> Result<Option<RevisedSession>, RepositoryError> {
+pub(super) async fn fetch(call: &Call, slot: &Slot) -> Result<Option<RevisedSession>, CallError> {
     let key = slot.key().as_bytes();
-    let [value, written] = via
-        .ask([
+    let [value, written] = call
+        .send([
             Command::new("GET", &[key]),
             Command::new("PEXPIRE", &[key, b"1", b"GT"]),
         ])
@@ -79,30 +79,27 @@ pub(super) async fn fetch(
     revision.push(tag_of(slot.format()));
     revision.extend_from_slice(&value);
     let revision = Revision::new(revision);
-    let session = slot.decode(value)?;
+    let session = slot.decode(value.into())?;
     Ok(Some(RevisedSession { session, revision }))
 }
 
 pub(super) async fn swap(
-    via: &Via,
+    call: &Call,
     seen: &Seen<'_>,
     session: &Session,
     ttl: Duration,
-) -> Result<SwapOutcome, RepositoryError> {
+) -> Result<SwapOutcome, CallError> {
     let (next, ttl) = (seen.slot.encode(session), seconds(ttl));
     let key = seen.slot.key().as_bytes();
     let arguments = [seen.value, &next, ttl.as_bytes()];
-    let reply = SWAP.run(via, &[key], &arguments).await?;
+    let reply = SWAP.run(call, &[key], &arguments).await?;
     Ok(outcome(reply.integer("EVAL")?)?)
 }
 
 /// `Swapped`: it was there, and is no more.
-pub(super) async fn remove_seen(
-    via: &Via,
-    seen: &Seen<'_>,
-) -> Result<SwapOutcome, RepositoryError> {
+pub(super) async fn remove_seen(call: &Call, seen: &Seen<'_>) -> Result<SwapOutcome, CallError> {
     let key = seen.slot.key().as_bytes();
-    let reply = REMOVE_SEEN.run(via, &[key], &[seen.value]).await?;
+    let reply = REMOVE_SEEN.run(call, &[key], &[seen.value]).await?;
     Ok(outcome(reply.integer("EVAL")?)?)
 }
 

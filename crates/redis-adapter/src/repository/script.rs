@@ -1,6 +1,9 @@
 //! Scripts: what Redis does in one step.
 
-use crate::{RedisFault, connection::Command, connection::Reply, pool::Via};
+use crate::{
+    RedisFault,
+    connection::{Call, Command, Reply},
+};
 
 /// A script. A server that has become a replica refuses it, whatever it finds: its stale data is no
 /// answer.
@@ -30,7 +33,7 @@ impl Script {
     /// `EVAL script numkeys key... argument...`
     pub(super) async fn run(
         self,
-        via: &Via,
+        call: &Call,
         keys: &[&[u8]],
         arguments: &[&[u8]],
     ) -> Result<Reply, RedisFault> {
@@ -38,7 +41,7 @@ impl Script {
         let number_of_keys = super::commands::decimal(keys.len());
         let head = [text.as_bytes(), number_of_keys.as_bytes()];
         let all = [&head, keys, arguments].concat();
-        let [reply] = via.ask([Command::new("EVAL", &all)]).await?;
+        let [reply] = call.send([Command::new("EVAL", &all)]).await?;
         Ok(reply)
     }
 }

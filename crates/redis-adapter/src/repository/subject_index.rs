@@ -18,8 +18,9 @@ use super::{
     subject_scripts::{self, FoundEntry, NewEntry, Range},
 };
 use crate::{
-    RedisFault, StorageFormat,
-    pool::{Call, Via},
+    StorageFormat,
+    connection::Call,
+    error::CallError,
     record::{IndexDetails, IndexKeys, Key, Slot, pointer_key},
 };
 
@@ -44,27 +45,29 @@ impl RedisRepository {
     async fn index_call<T, F>(
         &self,
         keys: &IndexKeys,
-        call: Call,
-        send: impl Fn(Via) -> F,
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call) -> F,
     ) -> Result<T, RepositoryError>
     where
-        F: Future<Output = Result<T, RepositoryError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         loop {
-            let result = self.servers.call(&keys.order, call, &send).await;
-            let is_between = result.as_ref().err().is_some_and(is_between_servers);
-            if is_between && Instant::now() + BETWEEN_TRIES < call.deadline {
+            let outcome = self.pool.call(&keys.order, command, deadline, &send).await;
+            let is_between = outcome
+                .as_ref()
+                .is_err_and(|error| error.has_code("TRYAGAIN"));
+            if is_between && Instant::now() + BETWEEN_TRIES < deadline {
                 sleep(BETWEEN_TRIES).await;
             } else {
-                return result.map_err(no_record);
+                return outcome.map_err(|error| no_record(error.into()));
             }
         }
     }
 
-    /// A call that begins now and is one of several, which end by `deadline`.
-    fn call_until(&self, command: &'static str, deadline: Instant) -> Call {
-        let call = self.call(command);
-        Call::new(command, call.deadline.min(deadline))
+    /// Returns the deadline of a call that begins now and is one of several, which end by `deadline`.
+    fn deadline_until(&self, deadline: Instant) -> Instant {
+        self.deadline().min(deadline)
     }
 
     fn may_hold_plain(&self) -> bool {
@@ -74,7 +77,7 @@ impl RedisRepository {
     async fn enter_by(
         &self,
         entry: &IndexEntry,
-        call: Call,
+        deadline: Instant,
     ) -> Result<LastRevocation, RepositoryError> {
         let id = SessionId::of(&entry.token);
         let plain = match self.format {
@@ -91,28 +94,28 @@ impl RedisRepository {
         if let Some(record) = &plain {
             let (pointer, kept_for) = (&pointer_key(id), entry.kept_for);
             let point =
-                |via: Via| async move { commands::point(&via, pointer, record, kept_for).await };
-            match self.servers.call(pointer, call, point).await {
+                |call: Call| async move { commands::point(&call, pointer, record, kept_for).await };
+            match self.pool.call(pointer, "SET", deadline, point).await {
                 // The entry is what all sessions are revoked by: it is renewed all the same.
-                Err(RepositoryError::Full { .. }) if new.is_renewal() => {}
+                Err(error) if error.has_code("OOM") && new.is_renewal() => {}
                 pointed => pointed?,
             }
         }
         let keys = &IndexKeys::of(&entry.subject);
-        let enter = |via: Via| async move { subject_scripts::enter(&via, keys, new).await };
-        self.index_call(keys, call, enter).await
+        let enter = |call: Call| async move { subject_scripts::enter(&call, keys, new).await };
+        self.index_call(keys, "EVAL", deadline, enter).await
     }
 
     async fn leave_by(
         &self,
         keys: &IndexKeys,
         id: SessionId,
-        call: Call,
+        deadline: Instant,
     ) -> Result<(), RepositoryError> {
-        let leave = |via: Via| async move { subject_scripts::leave(&via, keys, id).await };
-        self.index_call(keys, call, leave).await?;
+        let leave = |call: Call| async move { subject_scripts::leave(&call, keys, id).await };
+        self.index_call(keys, "ZREM", deadline, leave).await?;
         if self.may_hold_plain() {
-            self.delete_key(&pointer_key(id), call).await?;
+            self.delete_key(&pointer_key(id), deadline).await?;
         }
         Ok(())
     }
@@ -124,9 +127,9 @@ impl RedisRepository {
         deadline: Instant,
     ) -> Result<Vec<FoundEntry>, RepositoryError> {
         let page =
-            |via: Via| async move { subject_scripts::page(&via, keys, range, LOOKED_AT).await };
-        let call = self.call_until("EVAL", deadline);
-        self.index_call(keys, call, page).await
+            |call: Call| async move { subject_scripts::page(&call, keys, range, LOOKED_AT).await };
+        let deadline = self.deadline_until(deadline);
+        self.index_call(keys, "EVAL", deadline, page).await
     }
 
     /// Some entries behind `after`, and whether they are the last.
@@ -163,9 +166,9 @@ impl RedisRepository {
         deadline: Instant,
     ) -> Result<Option<Remaining>, RepositoryError> {
         for key in &record_keys(entry) {
-            let ask = |via: Via| async move { commands::remaining(&via, key).await };
-            let call = self.call_until("PTTL", deadline);
-            if let Some(remaining) = self.servers.call(key, call, ask).await? {
+            let ask = |call: Call| async move { commands::remaining(&call, key).await };
+            let deadline = self.deadline_until(deadline);
+            if let Some(remaining) = self.pool.call(key, "PTTL", deadline, ask).await? {
                 return Ok(Some(Remaining(remaining)));
             }
         }
@@ -178,20 +181,20 @@ impl RedisRepository {
         entry: &FoundEntry,
         deadline: Instant,
     ) -> Result<bool, RepositoryError> {
-        let call = || self.call_until("DEL", deadline);
+        let deadline = || self.deadline_until(deadline);
         let mut was_there = false;
         for key in &record_keys(entry) {
-            was_there |= self.delete_key(key, call()).await?;
+            was_there |= self.delete_key(key, deadline()).await?;
         }
         if let (Some(id), true) = (entry.id(), self.may_hold_plain()) {
-            self.delete_key(&pointer_key(id), call()).await?;
+            self.delete_key(&pointer_key(id), deadline()).await?;
         }
         Ok(was_there)
     }
 
-    async fn delete_key(&self, key: &Key, call: Call) -> Result<bool, RepositoryError> {
-        let delete = |via: Via| async move { commands::delete(&via, &[key.as_bytes()]).await };
-        self.servers.call(key, call, delete).await
+    async fn delete_key(&self, key: &Key, deadline: Instant) -> Result<bool, RepositoryError> {
+        let delete = |call: Call| async move { commands::delete(&call, &[key.as_bytes()]).await };
+        Ok(self.pool.call(key, "DEL", deadline, delete).await?)
     }
 
     /// The key of the plain record that `pointer` names.
@@ -200,9 +203,9 @@ impl RedisRepository {
         pointer: &Key,
         deadline: Instant,
     ) -> Result<Option<Key>, RepositoryError> {
-        let follow = |via: Via| async move { commands::follow(&via, pointer).await };
-        let call = self.call_until("GET", deadline);
-        self.servers.call(pointer, call, follow).await
+        let follow = |call: Call| async move { commands::follow(&call, pointer).await };
+        let deadline = self.deadline_until(deadline);
+        Ok(self.pool.call(pointer, "GET", deadline, follow).await?)
     }
 }
 
@@ -210,7 +213,7 @@ struct Remaining(Option<Duration>);
 
 impl SubjectIndex for RedisRepository {
     async fn enter(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
-        self.enter_by(entry, self.call("EVAL")).await
+        self.enter_by(entry, self.deadline()).await
     }
 
     async fn stands(
@@ -220,8 +223,10 @@ impl SubjectIndex for RedisRepository {
         last: LastRevocation,
     ) -> Result<bool, RepositoryError> {
         let (keys, id) = (&IndexKeys::of(subject), SessionId::of(token));
-        let stands = |via: Via| async move { subject_scripts::stands(&via, keys, id, last).await };
-        self.index_call(keys, self.call("ZSCORE"), stands).await
+        let stands =
+            |call: Call| async move { subject_scripts::stands(&call, keys, id, last).await };
+        let deadline = self.deadline();
+        self.index_call(keys, "ZSCORE", deadline, stands).await
     }
 
     fn renew(&self, entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>) {
@@ -238,8 +243,8 @@ impl SubjectIndex for RedisRepository {
         let (keys, id) = (IndexKeys::of(subject), SessionId::of(token));
         let repository = self.clone();
         self.runtime.spawn(async move {
-            let call = repository.call("ZREM");
-            if let Err(error) = repository.leave_by(&keys, id, call).await {
+            let deadline = repository.deadline();
+            if let Err(error) = repository.leave_by(&keys, id, deadline).await {
                 tell("Entry of a session not taken out", &error);
             }
         });
@@ -263,11 +268,12 @@ impl SubjectIndex for RedisRepository {
             let without = without.filter(|(_, remaining)| remaining.is_none());
             let without: Vec<_> = without.map(|(entry, _)| entry.member.as_str()).collect();
             if !without.is_empty() {
-                let (without, call) = (&without, self.call_until("EVAL", deadline));
-                let take_out = |via: Via| async move {
-                    subject_scripts::take_out_stale(&via, keys, without).await
+                let without = &without;
+                let take_out = |call: Call| async move {
+                    subject_scripts::take_out_stale(&call, keys, without).await
                 };
-                self.index_call(keys, call, take_out).await?;
+                let deadline = self.deadline_until(deadline);
+                self.index_call(keys, "EVAL", deadline, take_out).await?;
             }
             for (entry, remaining) in entries.iter().zip(remaining) {
                 if sessions.len() == limit {
@@ -290,8 +296,9 @@ impl SubjectIndex for RedisRepository {
 
     async fn mark_revocation(&self, subject: &Subject) -> Result<LastRevocation, RepositoryError> {
         let keys = &IndexKeys::of(subject);
-        let mark = |via: Via| async move { subject_scripts::mark(&via, keys).await };
-        self.index_call(keys, self.call("EVAL"), mark).await
+        let mark = |call: Call| async move { subject_scripts::mark(&call, keys).await };
+        let deadline = self.deadline();
+        self.index_call(keys, "EVAL", deadline, mark).await
     }
 
     /// Records go before their entries do: if one cannot be removed, its entry is there for the next
@@ -319,11 +326,12 @@ impl SubjectIndex for RedisRepository {
         let removed: Result<Vec<_>, _> = join_all(removals).await.into_iter().collect();
         let sessions = removed?.into_iter().filter(|was_there| *was_there).count();
         let members: Vec<_> = older.iter().map(|entry| entry.member.as_str()).collect();
-        let (members, call) = (&members, self.call_until("EVAL", deadline));
-        let take_out = |via: Via| async move {
-            subject_scripts::take_out_older(&via, keys, revocation, members).await
+        let members = &members;
+        let take_out = |call: Call| async move {
+            subject_scripts::take_out_older(&call, keys, revocation, members).await
         };
-        self.index_call(keys, call, take_out).await?;
+        let deadline = self.deadline_until(deadline);
+        self.index_call(keys, "EVAL", deadline, take_out).await?;
         // A session may have taken the place of one of them meanwhile: who asks again finds none.
         Ok(Removal {
             sessions,
@@ -333,16 +341,16 @@ impl SubjectIndex for RedisRepository {
 
     async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
         let deadline = Instant::now() + ADMINISTERED_WITHIN;
-        let call = || self.call_until("DEL", deadline);
+        let delete_by = || self.deadline_until(deadline);
         let mut removed = false;
         if self.may_hold_plain() {
             let pointer = pointer_key(id);
             if let Some(plain) = self.pointed_to(&pointer, deadline).await? {
-                removed = self.delete_key(&plain, call()).await?;
-                self.delete_key(&pointer, call()).await?;
+                removed = self.delete_key(&plain, delete_by()).await?;
+                self.delete_key(&pointer, delete_by()).await?;
             }
         }
-        Ok(self.delete_key(&Key::named(id), call()).await? || removed)
+        Ok(self.delete_key(&Key::named(id), delete_by()).await? || removed)
     }
 }
 
@@ -368,10 +376,6 @@ fn indexed(entry: &FoundEntry, Remaining(remaining): Remaining) -> Option<Indexe
 fn place_before(created_at: OffsetDateTime) -> u64 {
     let place = created_at - OffsetDateTime::UNIX_EPOCH - CLOCKS_APART;
     u64::try_from(place.whole_microseconds()).unwrap_or(0)
-}
-
-fn is_between_servers(error: &RepositoryError) -> bool {
-    matches!(RedisFault::of(error), Some(RedisFault::Refused { code, .. }) if code == "TRYAGAIN")
 }
 
 /// What stands under an index's key and is none says nothing of the session.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tee_session_domain::{IndexCursor, LastRevocation, RepositoryError, SessionId};
+use tee_session_domain::{IndexCursor, LastRevocation, SessionId};
 
 use super::{
     commands::{decimal, milliseconds},
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     RedisFault,
-    connection::{Command, Reply},
-    pool::Via,
+    connection::{Call, Command, Reply},
+    error::CallError,
     record::{IndexDetails, IndexKeys},
 };
 
@@ -169,10 +169,10 @@ pub(super) enum Range {
 }
 
 pub(super) async fn enter(
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     entry: &NewEntry,
-) -> Result<LastRevocation, RepositoryError> {
+) -> Result<LastRevocation, CallError> {
     let (id, details) = (entry.id.to_string(), entry.details.encode());
     let kept_for = milliseconds(entry.kept_for);
     let (predecessor, otherwise) = entry.succeeds.map_or_else(Default::default, |(id, place)| {
@@ -191,7 +191,7 @@ pub(super) async fn enter(
     } else {
         Script::writing(ENTER)
     };
-    place(&enter.run(via, &keys.all(), &arguments).await?)
+    place(&enter.run(call, &keys.all(), &arguments).await?)
 }
 
 /// Three commands, the last of which changes nothing and is refused by a replica. The entry is looked
@@ -201,14 +201,14 @@ pub(super) async fn enter(
 /// has, does not stand though it is there: it may be about to be taken out, after its record was found
 /// missing.
 pub(super) async fn stands(
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     id: SessionId,
     last: LastRevocation,
-) -> Result<bool, RepositoryError> {
+) -> Result<bool, CallError> {
     let (id, order) = (id.to_string(), keys.order.as_bytes());
-    let [score, revoked, written] = via
-        .ask([
+    let [score, revoked, written] = call
+        .send([
             Command::new("ZSCORE", &[order, id.as_bytes()]),
             Command::new("HGET", &[keys.details.as_bytes(), b"revoked"]),
             Command::new("PEXPIRE", &[order, b"1", b"GT"]),
@@ -225,15 +225,11 @@ pub(super) async fn stands(
     Ok(revoked == last && own.is_some_and(|own| own >= revoked.0 as f64))
 }
 
-pub(super) async fn leave(
-    via: &Via,
-    keys: &IndexKeys,
-    id: SessionId,
-) -> Result<(), RepositoryError> {
+pub(super) async fn leave(call: &Call, keys: &IndexKeys, id: SessionId) -> Result<(), CallError> {
     let id = id.to_string();
     let id = id.as_bytes();
-    let [order, ends, details] = via
-        .ask([
+    let [order, ends, details] = call
+        .send([
             Command::new("ZREM", &[keys.order.as_bytes(), id]),
             Command::new("ZREM", &[keys.ends.as_bytes(), id]),
             Command::new("HDEL", &[keys.details.as_bytes(), id]),
@@ -247,11 +243,11 @@ pub(super) async fn leave(
 
 /// Up to `count` entries, in the order of their places and then of their ids.
 pub(super) async fn page(
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     range: &Range,
     count: usize,
-) -> Result<Vec<FoundEntry>, RepositoryError> {
+) -> Result<Vec<FoundEntry>, CallError> {
     let (min, max, offset) = match range {
         Range::From(place, offset) => (place.to_string(), "+inf".to_owned(), *offset),
         Range::Before(LastRevocation(place)) => ("-inf".to_owned(), format!("({place}"), 0),
@@ -263,7 +259,7 @@ pub(super) async fn page(
         offset.as_bytes(),
         count.as_bytes(),
     ];
-    let reply = PAGE.run(via, &keys.all(), &arguments).await?;
+    let reply = PAGE.run(call, &keys.all(), &arguments).await?;
     let found = reply.list("EVAL")?;
     let entries = found.chunks_exact(3).map(|entry| match entry {
         [id, place, details] => FoundEntry::read(id, place, details),
@@ -273,19 +269,19 @@ pub(super) async fn page(
     entries.ok_or_else(|| RedisFault::Unexpected { command: "EVAL" }.into())
 }
 
-pub(super) async fn mark(via: &Via, keys: &IndexKeys) -> Result<LastRevocation, RepositoryError> {
-    place(&MARK.run(via, &keys.all(), &[]).await?)
+pub(super) async fn mark(call: &Call, keys: &IndexKeys) -> Result<LastRevocation, CallError> {
+    place(&MARK.run(call, &keys.all(), &[]).await?)
 }
 
 pub(super) async fn take_out_older(
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     LastRevocation(place): LastRevocation,
     members: &[&str],
-) -> Result<(), RepositoryError> {
+) -> Result<(), CallError> {
     take_out(
         TAKE_OUT_OLDER,
-        via,
+        call,
         keys,
         (decimal(place).as_bytes(), members),
     )
@@ -293,27 +289,27 @@ pub(super) async fn take_out_older(
 }
 
 pub(super) async fn take_out_stale(
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     members: &[&str],
-) -> Result<(), RepositoryError> {
+) -> Result<(), CallError> {
     let after = milliseconds(STALE_AFTER);
-    take_out(TAKE_OUT_STALE, via, keys, (after.as_bytes(), members)).await
+    take_out(TAKE_OUT_STALE, call, keys, (after.as_bytes(), members)).await
 }
 
 async fn take_out(
     script: Script,
-    via: &Via,
+    call: &Call,
     keys: &IndexKeys,
     (limit, members): (&[u8], &[&str]),
-) -> Result<(), RepositoryError> {
+) -> Result<(), CallError> {
     let members = members.iter().map(|member| member.as_bytes());
     let arguments: Vec<&[u8]> = std::iter::once(limit).chain(members).collect();
-    let reply = script.run(via, &keys.all(), &arguments).await?;
+    let reply = script.run(call, &keys.all(), &arguments).await?;
     Ok(reply.integer("EVAL").map(drop)?)
 }
 
-fn place(reply: &Reply) -> Result<LastRevocation, RepositoryError> {
+fn place(reply: &Reply) -> Result<LastRevocation, CallError> {
     let place = match reply {
         Reply::Error(_) => reply.clone().integer("EVAL")?,
         reply => reply

@@ -7,7 +7,7 @@ use super::{
     ConnectFault, for_sentinel,
     view::{Verdict, View, verdict},
 };
-use crate::{RedisSettings, address::Address, connection::ask_once, deployment::Deployment};
+use crate::{RedisSettings, address::Address, connection::call_once, deployment::Deployment};
 
 /// What the sentinels say.
 pub(crate) struct Survey {
@@ -29,11 +29,9 @@ pub(crate) async fn survey(settings: &RedisSettings) -> Option<Survey> {
     };
     let asked = sentinels.iter().map(|sentinel| async move {
         let settings = for_sentinel(settings, sentinel, credentials);
-        ask_once(&settings, async |client, asking| {
-            Ok(View::ask(client, asking, service).await)
-        })
-        .await
-        .flatten()
+        call_once(&settings, async |call| Ok(View::ask(&call, service).await))
+            .await
+            .flatten()
     });
     // What the quick ones said is none the older for one that is slow.
     let asked_at = Instant::now();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Asking, Client, ConnectFault};
+use super::{Call, ConnectFault};
 use crate::{
     RedisFault,
     address::Address,
-    connection::{client::Command, reply::Reply},
+    connection::{Command, Reply},
 };
 
 /// What a sentinel said counts for so long.
@@ -44,18 +44,14 @@ impl View {
         &self.primary
     }
 
-    pub(super) async fn ask(
-        client: &Client,
-        asking: Asking,
-        service: &str,
-    ) -> Result<Self, ConnectFault> {
+    pub(super) async fn ask(call: &Call, service: &str) -> Result<Self, ConnectFault> {
         let service = [service.as_bytes()];
         // During a failover the first goes on naming the old one.
         let questions = [
             Command::new("SENTINEL MASTER", &service),
             Command::new("SENTINEL GET-MASTER-ADDR-BY-NAME", &service),
         ];
-        let answers = client.ask(asking, questions).await;
+        let answers = call.send(questions).await;
         let [about, address] = answers.map_err(ConnectFault::Redis)?;
         let about = about.list(questions[0].name).map_err(|fault| match fault {
             // What a sentinel says to a name that it does not know.

@@ -87,9 +87,9 @@ fn what_is_no_subject_and_no_label_is_none_but_a_control_character_is_corrupt() 
     let opened =
         |appended: &[u8]| sealer().open(&mut sealed(&[&encode(&session()), appended].concat()));
     assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
-    let control = UnreadableRecord::Corrupt(CorruptRecord::ControlCharacter);
-    assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control));
-    assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control));
+    let control = || CallError::Corrupt(CorruptRecord::ControlCharacter);
+    assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control()));
+    assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control()));
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn any_flipped_bit_is_corrupt_or_another_version() {
         let opened = sealer().open(&mut changed);
         let is_version = position / 8 == 2;
         match opened {
-            Err(UnreadableRecord::Corrupt(_)) => {}
-            Err(UnreadableRecord::Newer { .. }) if is_version => {}
+            Err(CallError::Corrupt(_)) => {}
+            Err(CallError::Newer { .. }) if is_version => {}
             other => panic!("bit {position}: {other:?}"),
         }
     }
@@ -124,7 +124,7 @@ fn any_cut_is_corrupt() {
     for len in 0..value.len() {
         let opened = sealer().open(&mut value[..len].to_vec());
         assert!(
-            matches!(opened, Err(UnreadableRecord::Corrupt(_))),
+            matches!(opened, Err(CallError::Corrupt(_))),
             "{len}: {opened:?}"
         );
     }
@@ -133,7 +133,7 @@ fn any_cut_is_corrupt() {
 #[test]
 fn a_record_moved_to_another_key_does_not_open() {
     let other = Sealer::new(&SessionToken::generate());
-    let does_not_open = UnreadableRecord::Corrupt(CorruptRecord::DoesNotOpen);
+    let does_not_open = CallError::Corrupt(CorruptRecord::DoesNotOpen);
     assert_eq!(other.open(&mut test_vector()), Err(does_not_open));
 }
 
@@ -147,9 +147,9 @@ fn a_newer_version_is_told_from_a_corrupt_one(#[case] version: u8, #[case] is_ne
     let mut value = test_vector();
     value[2] = version;
     let expected = if is_newer {
-        UnreadableRecord::Newer { version }
+        CallError::Newer { version }
     } else {
-        UnreadableRecord::Corrupt(CorruptRecord::NotSealed)
+        CallError::Corrupt(CorruptRecord::NotSealed)
     };
     assert_eq!(sealer().open(&mut value), Err(expected));
 }
@@ -162,7 +162,7 @@ fn a_newer_version_is_told_from_a_corrupt_one(#[case] version: u8, #[case] is_ne
 fn what_is_no_sealed_record_is_corrupt(#[case] value: &[u8], #[case] error: CorruptRecord) {
     assert_eq!(
         sealer().open(&mut value.to_vec()),
-        Err(UnreadableRecord::Corrupt(error))
+        Err(CallError::Corrupt(error))
     );
 }
 
@@ -174,7 +174,7 @@ fn excess_is_corrupt_before_it_is_opened() {
     };
     assert_eq!(
         sealer().open(&mut excess),
-        Err(UnreadableRecord::Corrupt(too_long))
+        Err(CallError::Corrupt(too_long))
     );
 }
 
@@ -196,10 +196,7 @@ fn what_a_later_release_appends_is_ignored() {
 fn content_that_is_no_session_is_corrupt() {
     for content in [b"".as_slice(), b"\x00", b"\x00\x00\xff\xff\xff\xff\xff"] {
         let opened = sealer().open(&mut sealed(content));
-        assert_eq!(
-            opened,
-            Err(UnreadableRecord::Corrupt(CorruptRecord::NotASession))
-        );
+        assert_eq!(opened, Err(CallError::Corrupt(CorruptRecord::NotASession)));
     }
     let control = Session {
         base_url: BaseUrl::from_stored("x").unwrap(),
@@ -214,7 +211,7 @@ fn content_that_is_no_session_is_corrupt() {
     let opened = sealer().open(&mut sealed(&content));
     assert_eq!(
         opened,
-        Err(UnreadableRecord::Corrupt(CorruptRecord::ControlCharacter))
+        Err(CallError::Corrupt(CorruptRecord::ControlCharacter))
     );
 }
 

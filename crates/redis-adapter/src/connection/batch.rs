@@ -1,0 +1,351 @@
+//! Coalescing of look-ups: those that arrive in the same turn of the event loop travel to Redis as one
+//! command.
+//!
+//! The cost of fred is a cost per command, so one command for 15 keys spares 14 times that cost. A
+//! look-up that is alone does not wait for others: it goes as native commands, in its caller's own
+//! future. Each batch has a task of its own, so a caller that goes away takes nobody else with it.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fred::types::Value;
+use futures_util::future::join_all;
+use tokio::{sync::oneshot, task::yield_now, time::Instant};
+
+use super::{
+    client::{Client, Sending},
+    command::{MAX_VALUE_LEN, Reply},
+    supervisor::End,
+};
+use crate::{RedisFault, record::Key};
+
+/// Largest number of keys in one command. Redis answers nobody else meanwhile, and fred parses a long
+/// list again from its start for each piece that arrives.
+const MAX_BATCH: usize = 64;
+
+/// Reads each key and renews its time to live.
+///
+/// `pcall`: a key of another type is an error of its own, and its time to live is left alone. A value
+/// without an expiry is left alone as well, and comes in a list. With `#!lua` a replica refuses the
+/// script whatever it would find; a full memory is no obstacle.
+const TOUCH: &str = "\
+#!lua flags=allow-oom
+local found = {}
+for i, key in ipairs(KEYS) do
+  local value = redis.pcall('GET', key)
+  if value and not value.err then
+    if #value > 1048576 then
+      value = redis.error_reply('TOOLONG ' .. #value)
+    elseif redis.call('EXPIRE', key, ARGV[1], 'XX') == 0 then
+      value = {value}
+    end
+  end
+  found[i] = value
+end
+return found";
+
+/// A value that a look-up found.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) value: Bytes,
+    /// `false`: the time to live was to be renewed, and the key has none.
+    pub(crate) has_expiry: bool,
+}
+
+/// How a look-up travels.
+enum Turn<'a> {
+    /// By itself. Others gather while it is on its way, if it counts as a flight.
+    Alone(Option<Flight<'a>>),
+    /// With the others that gather.
+    Together(oneshot::Receiver<Answer>),
+}
+
+type Answer = Result<Option<Found>, RedisFault>;
+
+/// The queues of one client.
+#[derive(Default)]
+pub(super) struct Lanes {
+    read: Lane,
+    touch: Lane,
+}
+
+#[derive(Default)]
+struct Lane {
+    queue: Mutex<Queue>,
+    /// The user may not use the command of a batch on this connection.
+    is_refused: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiter>,
+    /// Of all that wait, in seconds. `None` in the lane that only reads.
+    ttl: Option<i64>,
+    is_scheduled: bool,
+    in_flight: usize,
+}
+
+struct Waiter {
+    key: Key,
+    deadline: Instant,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Lanes {
+    fn of(&self, ttl: Option<i64>) -> &Lane {
+        match ttl {
+            Some(_) => &self.touch,
+            None => &self.read,
+        }
+    }
+}
+
+impl Lane {
+    /// Nothing panics while it is held, and nothing is awaited.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something of a lane that is on its way, until it is dropped.
+struct Flight<'a>(&'a Lane);
+
+impl<'a> Flight<'a> {
+    fn of(lane: &'a Lane, queue: &mut Queue) -> Self {
+        queue.in_flight += 1;
+        Self(lane)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.queue().in_flight -= 1;
+    }
+}
+
+impl Client {
+    /// Looks `key` up, and renews its time to live if there is one, in seconds: together with other
+    /// look-ups of the same kind, if there are any now.
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        sending: Sending,
+        key: &Key,
+        ttl: Option<i64>,
+    ) -> Answer {
+        let turn = match &self.lanes {
+            Some(lanes) => self.take_turn(lanes.of(ttl), sending.deadline, key, ttl),
+            None => Turn::Alone(None),
+        };
+        match turn {
+            Turn::Alone(_flight) => Box::pin(self.look_up_alone(sending, key, ttl)).await,
+            Turn::Together(answer) => answer.await.unwrap_or_else(|_| {
+                Err(RedisFault::Disconnected {
+                    command: "GET",
+                    reason: "the runtime of the connection has ended".to_owned(),
+                })
+            }),
+        }
+    }
+
+    fn take_turn<'a>(
+        self: &Arc<Self>,
+        lane: &'a Lane,
+        deadline: Instant,
+        key: &Key,
+        ttl: Option<i64>,
+    ) -> Turn<'a> {
+        if lane.is_refused.load(Ordering::Relaxed) {
+            return Turn::Alone(None);
+        }
+        let mut queue = lane.queue();
+        if queue.in_flight == 0 && !queue.is_scheduled {
+            return Turn::Alone(Some(Flight::of(lane, &mut queue)));
+        }
+        // One command renews all its keys by the same time.
+        if !queue.waiting.is_empty() && queue.ttl != ttl {
+            return Turn::Alone(None);
+        }
+        let (answer, answered) = oneshot::channel();
+        queue.ttl = ttl;
+        queue.waiting.push(Waiter {
+            key: *key,
+            deadline,
+            answer,
+        });
+        if !mem::replace(&mut queue.is_scheduled, true) {
+            self.runtime.spawn(flush(Arc::clone(self), ttl));
+        }
+        Turn::Together(answered)
+    }
+
+    /// Looks `key` up by native commands of its own.
+    pub(super) async fn look_up_alone(
+        &self,
+        sending: Sending,
+        key: &Key,
+        ttl: Option<i64>,
+    ) -> Answer {
+        let replied = self.get(sending, key, ttl).await;
+        match &replied {
+            Ok((found, touched)) => self.note_replies([found].into_iter().chain(touched)),
+            Err(fault) => self.note_fault(fault),
+        }
+        let (found, touched) = replied?;
+        let found = found.bulk("GET")?;
+        let touched = touched.map(|touched| touched.integer("EXPIRE"));
+        let has_expiry = touched.transpose()?.is_none_or(|touched| touched > 0);
+        Ok(found.map(|value| Found { value, has_expiry }))
+    }
+
+    /// Sends one command for all `waiting`, and gives each of them its own part of the reply.
+    async fn look_up_together(&self, lane: &Lane, ttl: Option<i64>, waiting: Vec<Waiter>) {
+        let _flight = Flight::of(lane, &mut lane.queue());
+        let (name, arguments) = batch(ttl, &waiting);
+        let deadlines = waiting.iter().map(|waiter| waiter.deadline);
+        let sending = Sending {
+            deadline: deadlines.min().unwrap_or_else(Instant::now),
+            after_asking: false,
+            fails_fast: true,
+        };
+        let fault = match self.send_raw(sending, name, arguments).await {
+            // One item for each key, in the order of the keys. Otherwise no item is anybody's.
+            Ok(Reply::List(items)) if items.len() == waiting.len() => {
+                self.note_replies(&items);
+                for (waiter, item) in waiting.into_iter().zip(items) {
+                    let _ = waiter.answer.send(found_in(item));
+                }
+                return;
+            }
+            Ok(Reply::Error(text)) if is_refusal(&text) => {
+                lane.is_refused.store(true, Ordering::Relaxed);
+                warn_of_refusal(name);
+                join_all(waiting.into_iter().map(|waiter| async move {
+                    let sending = Sending {
+                        deadline: waiter.deadline,
+                        ..sending
+                    };
+                    let answer = Box::pin(self.look_up_alone(sending, &waiter.key, ttl)).await;
+                    let _ = waiter.answer.send(answer);
+                }))
+                .await;
+                return;
+            }
+            Ok(refused @ Reply::Error(_)) => {
+                self.note_replies([&refused]);
+                let Err(fault) = refused.integer(name) else {
+                    return;
+                };
+                fault
+            }
+            Ok(_) => {
+                self.trouble.report(End::OutOfStep);
+                RedisFault::Unexpected { command: name }
+            }
+            Err(fault) => {
+                // Once, for all of them: it is one command.
+                self.note_fault(&fault);
+                fault
+            }
+        };
+        for waiter in waiting {
+            let _ = waiter.answer.send(Err(fault.clone()));
+        }
+    }
+}
+
+/// Sends what waits in a lane, after everybody who was woken in this turn has had the time to join.
+async fn flush(client: Arc<Client>, ttl: Option<i64>) {
+    // tokio polls a task that yields after it has looked for events, and after the tasks that those
+    // woke.
+    yield_now().await;
+    let Some(lanes) = &client.lanes else {
+        return;
+    };
+    let lane = lanes.of(ttl);
+    let (mut waiting, ttl) = {
+        let mut queue = lane.queue();
+        queue.is_scheduled = false;
+        (mem::take(&mut queue.waiting), queue.ttl)
+    };
+    // Nobody waits for these any more.
+    waiting.retain(|waiter| !waiter.answer.is_closed());
+    let mut batches = Vec::new();
+    while waiting.len() > MAX_BATCH {
+        let rest = waiting.split_off(MAX_BATCH);
+        batches.push(mem::replace(&mut waiting, rest));
+    }
+    if !waiting.is_empty() {
+        batches.push(waiting);
+    }
+    let sent = batches
+        .into_iter()
+        .map(|batch| client.look_up_together(lane, ttl, batch));
+    join_all(sent).await;
+}
+
+/// Returns the command for all keys: `MGET`, or the script that renews their time to live as well.
+fn batch(ttl: Option<i64>, waiting: &[Waiter]) -> (&'static str, Vec<Value>) {
+    let mut arguments = Vec::with_capacity(waiting.len() + 3);
+    if ttl.is_some() {
+        let keys = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+        arguments.extend([Value::from_static_str(TOUCH), Value::Integer(keys)]);
+    }
+    // All keys are parts of one allocation.
+    let length = waiting.iter().map(|waiter| waiter.key.as_bytes().len());
+    let mut keys = BytesMut::with_capacity(length.sum());
+    for waiter in waiting {
+        keys.put_slice(waiter.key.as_bytes());
+        arguments.push(Value::Bytes(keys.split().freeze()));
+    }
+    arguments.extend(ttl.map(Value::Integer));
+    let name = if ttl.is_some() { "EVAL" } else { "MGET" };
+    (name, arguments)
+}
+
+/// Reads the part of one key in the reply to a batch.
+fn found_in(item: Reply) -> Answer {
+    match item {
+        Reply::List(mut wrapped) if wrapped.len() == 1 => {
+            let value = wrapped.pop().unwrap_or(Reply::Other).bulk("GET")?;
+            let has_expiry = false;
+            Ok(value.map(|value| Found { value, has_expiry }))
+        }
+        Reply::Error(text) if text.starts_with(b"TOOLONG ") => {
+            let length = std::str::from_utf8(&text[8..]).ok();
+            let length = length.and_then(|length| length.parse().ok());
+            Err(RedisFault::TooLong {
+                command: "GET",
+                length: length.unwrap_or(MAX_VALUE_LEN),
+            })
+        }
+        item => {
+            let value = item.bulk("GET")?;
+            let has_expiry = true;
+            Ok(value.map(|value| Found { value, has_expiry }))
+        }
+    }
+}
+
+/// Whether the user, or this make of Redis, cannot use the command of a batch. What goes wrong for
+/// another reason goes wrong for native commands as well, each of which then reports its own error.
+fn is_refusal(error: &[u8]) -> bool {
+    error.starts_with(b"NOPERM ") || error.starts_with(b"ERR ")
+}
+
+fn warn_of_refusal(command: &'static str) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            command,
+            "Redis refuses the command that reads several sessions at once, so that each is read on \
+             its own, which costs more: allow MGET and EVAL to the user of the service \
+             (check-config --connect shows the rules)"
+        );
+    });
+}
