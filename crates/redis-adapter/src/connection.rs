@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod connections;
 mod handshake;
+mod reach;
 mod sentinels;
 mod server_settings;
 mod statistics;
@@ -32,7 +33,8 @@ pub(crate) use self::{
     change_feed::{FeedState, Hearing, feed},
     command::{Command, Reply},
     connections::Connections,
-    handshake::{ConnectFault, PROBE_NAME, call_once, resolve},
+    handshake::{ConnectFault, PROBE_NAME, call_once},
+    reach::explain,
     sentinels::{Survey, Verdict, survey},
     server_settings::{info, parameter},
     version::{OLDEST_VERSION, Version},

@@ -7,7 +7,6 @@ mod finding;
 mod needs;
 mod permissions;
 mod policy;
-mod reach;
 mod sentinel;
 mod server;
 mod trials;

@@ -114,7 +114,10 @@ pub(crate) async fn feed(
                     ConnectFault::Nameless => FeedState::Refused(fault.to_string()),
                     _ => FeedState::Silent,
                 });
-                failures.log(&settings.server_name(), &fault);
+                tokio::select! {
+                    () = failures.log(&settings, fault) => {}
+                    () = stop_requested(&mut stopped) => return,
+                }
             }
         }
         tokio::select! {

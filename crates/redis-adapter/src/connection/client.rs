@@ -381,7 +381,7 @@ pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
         ErrorKind::Canceled => RedisFault::NotConnected { command },
         ErrorKind::IO | ErrorKind::Tls => RedisFault::Disconnected {
             command,
-            reason: error.details().to_owned(),
+            reason: readable(error.details()).to_owned(),
         },
         ErrorKind::Parse | ErrorKind::NotFound | ErrorKind::InvalidArgument
             if !RedisFault::has_code(error.details()) =>
@@ -395,4 +395,12 @@ pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
             reason: kind.to_str().to_owned(),
         },
     }
+}
+
+/// Returns the message within an error of the operating system, which fred spells as Rust would:
+/// `Os { code: 104, kind: ConnectionReset, message: "Connection reset by peer" }`.
+fn readable(details: &str) -> &str {
+    let message = details.split_once("message: \"");
+    let message = message.and_then(|(_, rest)| rest.split('"').next());
+    message.unwrap_or(details)
 }

@@ -171,7 +171,7 @@ async fn connect_to_any(
 }
 
 /// Looks up the addresses of a name.
-pub(crate) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, ConnectFault> {
+pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, ConnectFault> {
     let found = timeout(
         CONNECT_TIMEOUT,
         lookup_host((address.host.as_str(), address.port)),
@@ -201,7 +201,8 @@ async fn connect_to(
     tokio::select! {
         biased;
         ended = &mut task.0 => Err(ConnectFault::Redis(match ended {
-            Ok(Err(error)) => fault(first, &error),
+            Ok(Err(error)) if RedisFault::has_code(error.details()) => fault(first, &error),
+            Ok(Err(error)) => fault("connect", &error),
             _ => RedisFault::Disconnected {
                 command: "connect",
                 reason: "the connection ended before it was ready".to_owned(),
@@ -282,6 +283,12 @@ pub(crate) enum ConnectFault {
     Redis(RedisFault),
     #[error("no connection: the name of the server does not resolve: {0}")]
     Unresolved(io::Error),
+    #[error("no connection: {0}")]
+    Unreachable(io::Error),
+    #[error("no connection: {0}")]
+    TlsHandshake(io::Error),
+    #[error("no connection: {0} cannot be the name of a server in a certificate")]
+    Name(String),
     #[error("no connection: {0}")]
     Tls(#[from] RedisTlsError),
     #[error("several servers are connected to one by one")]

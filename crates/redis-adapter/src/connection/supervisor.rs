@@ -14,11 +14,12 @@ use super::{
     CLOSE_TIMEOUT, Call, Link, Shared, advice,
     client::{Client, fault},
     command::Command,
-    handshake::{Established, establish},
+    handshake::{ConnectFault, Established, establish},
+    reach::explain,
     sentinels::Sentinels,
     statistics::Statistics,
 };
-use crate::{RedisFault, address::Address, backoff::Backoff};
+use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
 
 /// How often a connection is asked for a sign of life, and the store for its time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,7 +73,10 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             Err(fault) => {
                 shared.link.send_replace(Link::Down);
                 statistics.note_failed_attempt();
-                failures.log(&shared.settings.server_name(), &fault);
+                tokio::select! {
+                    () = failures.log(&shared.settings, fault) => {}
+                    () = stop_requested(&mut stopped) => break,
+                }
                 backoff.next_pause()
             }
         };
@@ -261,17 +265,18 @@ pub(super) struct FailureLog {
 }
 
 impl FailureLog {
-    pub(super) fn log(&mut self, server: &str, fault: &dyn fmt::Display) {
+    pub(super) async fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
         self.attempts += 1;
         let is_due = self
             .last_logged
             .is_none_or(|last| last.elapsed() >= FAILURE_LOG_INTERVAL);
         if is_due {
             self.last_logged = Some(Instant::now());
+            let reason = explain(settings, fault).await;
             tracing::warn!(
-                server,
+                server = settings.server_name(),
                 attempts = self.attempts,
-                reason = %fault,
+                %reason,
                 "Redis connection attempt failed: trying again"
             );
         }

@@ -28,7 +28,7 @@ pub(super) async fn examine(
         match answer {
             Ok(Some(view)) => views.push(view),
             Ok(None) => missed.push(outsider(seed)),
-            Err(fault) => missed.push(unheard(settings, seed, &fault).await),
+            Err(fault) => missed.push(unheard(settings, seed, fault).await),
         }
     }
     let Some(topology) = best(&views) else {
@@ -100,7 +100,7 @@ fn outsider(seed: &Address) -> Finding {
     )
 }
 
-async fn unheard(settings: &RedisSettings, seed: &Address, fault: &ConnectFault) -> Finding {
+async fn unheard(settings: &RedisSettings, seed: &Address, fault: ConnectFault) -> Finding {
     let server = seed.to_string();
     match fault {
         ConnectFault::Redis(RedisFault::Refused {

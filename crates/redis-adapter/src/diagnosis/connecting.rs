@@ -1,31 +1,47 @@
 //! Why there is no connection, and what to do about it.
 
-use super::{
-    finding::{Check, Finding},
-    reach,
+use std::io;
+
+use rustls::CertificateError;
+
+use super::finding::{Check, Finding};
+use crate::{
+    RedisFault, RedisSettings,
+    connection::{ConnectFault, explain},
 };
-use crate::{RedisFault, RedisSettings, connection::ConnectFault};
 
 /// Explains the failed attempt to connect to `server`.
-pub(super) async fn failed(
-    settings: &RedisSettings,
-    server: &str,
-    fault: &ConnectFault,
-) -> Finding {
-    let error =
-        |what: String, advice: &str| Finding::error(Check::Connection, server, what, advice);
-    match fault {
+pub(super) async fn failed(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Finding {
+    let (what, advice) = match explain(settings, fault).await {
         ConnectFault::Redis(RedisFault::Refused { command, code }) => {
-            refused(settings, server, command, code)
+            return refused(settings, server, command, &code);
         }
-        // Only another look, step by step, shows how far an attempt comes.
-        ConnectFault::Redis(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. })
-        | ConnectFault::Unresolved(_)
-            if let Some(finding) = reach::obstacle(settings, server).await =>
-        {
-            finding
+        ConnectFault::Unresolved(fault) => (
+            format!("the name in {server} does not resolve: {fault}"),
+            "mend the host in the Redis URL, or what resolves names on this machine",
+        ),
+        ConnectFault::Unreachable(fault) if fault.kind() == io::ErrorKind::TimedOut => (
+            format!("{server} cannot be reached: nothing came back"),
+            "mend the host and port in the Redis URL, or let connections through: a firewall, a \
+             network policy or a security group drops them",
+        ),
+        ConnectFault::Unreachable(fault) => (
+            format!("{server} cannot be reached: {fault}"),
+            out_of_reach(&fault),
+        ),
+        ConnectFault::Tls(fault) => (
+            fault.to_string(),
+            "mend the files that the settings of TLS to Redis name",
+        ),
+        fault @ ConnectFault::Name(_) => (
+            fault.to_string(),
+            "put a name or an address that stands in the server's certificate into the Redis URL",
+        ),
+        ConnectFault::TlsHandshake(fault) => {
+            let (what, advice) = no_tls(&fault, settings);
+            (format!("TLS with {server} fails: {what}"), advice)
         }
-        ConnectFault::Redis(RedisFault::TimedOut { .. }) => error(
+        ConnectFault::Redis(RedisFault::TimedOut { .. }) => (
             format!("{server} is there, but does not answer"),
             if settings.tls.is_some() {
                 "see whether this port of Redis speaks TLS (tls-port), or let the Redis URL begin with \
@@ -34,19 +50,68 @@ pub(super) async fn failed(
                 "see whether Redis hangs, and whether it is Redis that listens there"
             },
         ),
-        ConnectFault::Redis(RedisFault::Disconnected { reason, .. }) => error(
+        ConnectFault::Redis(RedisFault::Disconnected { reason, .. }) => (
             format!("{server} does not speak with us: {reason}"),
-            disconnected(settings, reason),
+            disconnected(settings, &reason),
         ),
-        ConnectFault::Tls(fault) => error(
-            fault.to_string(),
-            "mend the files that the settings of TLS to Redis name",
-        ),
-        other => error(
+        other => (
             format!("{server} cannot be used: {other}"),
             "see whether it is Redis that listens there",
         ),
+    };
+    Finding::error(Check::Connection, server, what, advice)
+}
+
+fn out_of_reach(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "start Redis there, or mend the host and port in the Redis URL; if it runs, look at bind \
+             and port in its configuration"
+        }
+        io::ErrorKind::NotFound => {
+            "mend the path in the Redis URL, or set unixsocket in the configuration of Redis"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "let the user that the service runs as use the socket: unixsocketperm in the \
+             configuration of Redis, and the permissions of the folder"
+        }
+        _ => "mend the host and port in the Redis URL, or the way there",
     }
+}
+
+/// What TLS says, and what to do about it.
+fn no_tls(error: &io::Error, settings: &RedisSettings) -> (String, &'static str) {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let advice = match inner {
+        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+                if settings.trusts_machine_only() =>
+            {
+                "name the authority that issued the certificate of Redis: redis_tls_ca_file"
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "redis_tls_ca_file must hold the authority that issued the certificate of Redis"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "put a name that stands in the certificate into the Redis URL, or have Redis show a \
+                 certificate for the name that stands there"
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                "renew the certificate of Redis; if it is a new one, set this machine's clock"
+            }
+            _ => "have Redis show a sound certificate",
+        },
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "this port speaks no TLS: take the tls-port of Redis, or a URL that begins with redis: in \
+             place of rediss:"
+        }
+        _ => "see whether this port of Redis speaks TLS (tls-port)",
+    };
+    let what = inner.map_or_else(|| error.to_string(), ToString::to_string);
+    (what, advice)
 }
 
 fn disconnected(settings: &RedisSettings, reason: &str) -> &'static str {

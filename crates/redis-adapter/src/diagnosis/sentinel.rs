@@ -39,7 +39,7 @@ pub(super) async fn examine(
     };
     let judged = survey
         .answers
-        .iter()
+        .into_iter()
         .map(|(sentinel, answer)| judge(settings, sentinel, answer, primary.as_ref()));
     let mut found = join_all(judged).await;
     let Some(primary) = primary else {
@@ -58,8 +58,8 @@ pub(super) async fn examine(
 
 async fn judge(
     settings: &RedisSettings,
-    sentinel: &Address,
-    answer: &Result<Address, ConnectFault>,
+    sentinel: Address,
+    answer: Result<Address, ConnectFault>,
     primary: Option<&Address>,
 ) -> Finding {
     let server = sentinel.to_string();
@@ -73,7 +73,7 @@ async fn judge(
         Finding::fine(Check::Sentinel, &server, what).judged(at_worst, advice)
     };
     match answer {
-        Ok(named) if primary.is_none_or(|primary| primary == named) => Finding::fine(
+        Ok(named) if primary.is_none_or(|primary| *primary == named) => Finding::fine(
             Check::Sentinel,
             &server,
             format!("names the primary {named}"),
@@ -96,7 +96,7 @@ async fn judge(
         }
         // Not the user and password of the URL itself: those are for the primary.
         Err(ConnectFault::Redis(RedisFault::Refused { command, code }))
-            if *command == "AUTH" || code == "NOAUTH" || code == "WRONGPASS" =>
+            if command == "AUTH" || code == "NOAUTH" || code == "WRONGPASS" =>
         {
             lacks(
                 &format!("refuses the login: {code}"),
@@ -105,7 +105,7 @@ async fn judge(
             )
         }
         Err(fault) => {
-            let failed = connecting::failed(&settings.for_server(sentinel), &server, fault).await;
+            let failed = connecting::failed(&settings.for_server(&sentinel), &server, fault).await;
             Finding {
                 check: Check::Sentinel,
                 verdict: at_worst,

@@ -31,7 +31,7 @@ pub(super) async fn examine(settings: &RedisSettings, needs: Needs, probe: Key) 
     });
     match examined.await {
         Ok(found) => found,
-        Err(fault) => vec![connecting::failed(settings, &server, &fault).await],
+        Err(fault) => vec![connecting::failed(settings, &server, fault).await],
     }
 }
 

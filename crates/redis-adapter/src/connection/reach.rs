@@ -1,0 +1,57 @@
+//! The way to a server, tried step by step after an attempt to connect failed: fred does not say which
+//! step it was.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::handshake::{ConnectFault, resolve};
+use crate::{
+    RedisFault, RedisSettings,
+    deployment::{Deployment, Server},
+};
+
+/// Limits each step.
+const STEP_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Returns the step that fails, if one does, in place of a fault that names none.
+pub(crate) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> ConnectFault {
+    match fault {
+        ConnectFault::Redis(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
+            try_each_step(settings).await.err().unwrap_or(fault)
+        }
+        fault => fault,
+    }
+}
+
+/// Sends nothing to Redis.
+async fn try_each_step(settings: &RedisSettings) -> Result<(), ConnectFault> {
+    let address = match &settings.deployment {
+        Deployment::One(Server::Tcp(address)) => address,
+        Deployment::One(Server::Unix(path)) => {
+            let connected = UnixStream::connect(path).await;
+            return connected.map(drop).map_err(ConnectFault::Unreachable);
+        }
+        Deployment::Sentinel { .. } | Deployment::Cluster(_) => return Ok(()),
+    };
+    let addresses = resolve(address).await?;
+    let connected = timeout(STEP_TIMEOUT, TcpStream::connect(addresses.as_slice())).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream = connected.map_err(ConnectFault::Unreachable)?;
+    let Some(tls) = &settings.tls else {
+        return Ok(());
+    };
+    let config = Arc::new(tls.client_config()?);
+    let name = ServerName::try_from(address.host.clone());
+    let name = name.map_err(|_| ConnectFault::Name(address.host.clone()))?;
+    let encrypted = TlsConnector::from(config).connect(name, stream);
+    match timeout(STEP_TIMEOUT, encrypted).await {
+        Ok(Err(fault)) => Err(ConnectFault::TlsHandshake(fault)),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}
