@@ -71,6 +71,10 @@ pub(super) fn purposes(settings: &RedisSettings, needs: Needs, probe: &Key) -> V
             trials: vec![Trial::new("time", "TIME", &[])],
         },
     ];
+    // Look-ups of two places, and those in a cluster, travel alone.
+    if !has_plain && !settings.is_cluster_node {
+        purposes.push(batches(probe.as_bytes()));
+    }
     if needs.changes {
         purposes.push(telling());
     }
@@ -109,6 +113,18 @@ fn changes(accept_plain: bool, probe: &[u8]) -> Purpose {
         verdict,
         loss,
         trials: vec![Trial::new("eval", "EVAL", &[SCRIPT, b"1", probe]).on(OF_SESSIONS)],
+    }
+}
+
+fn batches(probe: &[u8]) -> Purpose {
+    let trials = [
+        Trial::new("mget", "MGET", &[probe]),
+        Trial::new("eval", "EVAL", &[SCRIPT, b"1", probe]),
+    ];
+    Purpose {
+        verdict: Verdict::Warning,
+        loss: "each session is read by a command of its own, which costs more",
+        trials: trials.map(|trial| trial.on(OF_SESSIONS)).into(),
     }
 }
 

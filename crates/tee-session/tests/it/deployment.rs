@@ -12,8 +12,8 @@ use crate::service::{self, Service};
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// From the adapter's README.
-const LEAST_PERMISSIONS: &str = "resetkeys -@all ~session:* +get +set +expire +pexpire +pttl +del \
-     +ping +time +info +client|id +select +hello";
+const LEAST_PERMISSIONS: &str = "resetkeys -@all ~session:* +get +mget +set +expire +pexpire \
+     +pttl +del +eval +time +info +select";
 
 struct Deployment {
     authority: TestAuthority,

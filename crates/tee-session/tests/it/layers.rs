@@ -1,6 +1,9 @@
 //! The layer rule: who may depend on whom.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::{Path, PathBuf},
+};
 
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
 use rstest::rstest;
@@ -78,11 +81,11 @@ fn each_package_depends_on_the_layers_below_it_only(
 #[case("tee-session-domain", &["actix-web", "fred", "tokio", "serde_json", "hyper"])]
 #[case("tee-session-client", &["actix-web", "fred", "testcontainers"])]
 #[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]
-#[case("tee-session-redis-adapter", &["actix-web", "fred", "hyper", "testcontainers"])]
+#[case("tee-session-redis-adapter", &["actix-web", "hyper", "testcontainers"])]
 #[case("tee-session-near-cache", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "opentelemetry_sdk", "reqwest", "testcontainers"])]
-#[case("tee-session", &["fred", "testcontainers", "tempfile", "rstest"])]
+#[case("tee-session", &["testcontainers", "tempfile", "rstest"])]
 fn what_a_layer_must_not_know_is_not_in_its_graph(
     #[case] package: &str,
     #[case] forbidden: &[&str],
@@ -92,6 +95,49 @@ fn what_a_layer_must_not_know_is_not_in_its_graph(
     for name in forbidden {
         assert!(!shipped.contains(*name), "{package} depends on {name}");
     }
+}
+
+/// Names of our packages that ship and depend on `library` themselves.
+fn shipped_users_of(metadata: &Metadata, library: &str) -> BTreeSet<String> {
+    let uses = |package: &&cargo_metadata::Package| {
+        let mut dependencies = package.dependencies.iter();
+        dependencies.any(|used| used.name == library && used.kind == DependencyKind::Normal)
+    };
+    let ships = |package: &&cargo_metadata::Package| package.publish.is_none();
+    let packages = metadata.workspace_packages();
+    let users = packages.into_iter().filter(ships).filter(uses);
+    users.map(|package| package.name.to_string()).collect()
+}
+
+#[rstest]
+#[case::redis_client("fred", &["tee-session-redis-adapter"])]
+#[case::root_spans("tracing-actix-web", &["tee-session-api-server"])]
+fn a_library_that_the_product_stands_on_is_used_by_its_layer_alone(
+    #[case] library: &str,
+    #[case] layers: &[&str],
+) {
+    let layers = layers.iter().map(|&layer| layer.to_owned()).collect();
+    assert_eq!(shipped_users_of(&metadata(), library), layers);
+}
+
+/// fred is one narrow seam: only the module of connections names it.
+#[test]
+fn fred_is_named_in_the_connection_module_alone() {
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../redis-adapter/src");
+    let (mut folders, mut named) = (vec![adapter.clone()], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read_to_string(&path).unwrap().contains("fred::") {
+                named.insert(path.strip_prefix(&adapter).unwrap().to_owned());
+            }
+        }
+    }
+    assert!(!named.is_empty(), "the adapter stands on fred");
+    let elsewhere = named.iter().filter(|path| !path.starts_with("connection"));
+    assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }
 
 #[test]
