@@ -31,7 +31,7 @@ where
         let mut line = String::with_capacity(512);
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
-        let fields = with_request(context, |request| serde_json::to_string(request));
+        let fields = with_request(context, serde_json::to_string);
         match (fields, line.strip_suffix("}\n")) {
             (Some(fields), Some(line)) => {
                 let fields = fields.map_err(|_| fmt::Error)?;

@@ -163,3 +163,113 @@ fn method_label(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        fmt::Debug,
+        sync::{Arc, Mutex},
+    };
+
+    use actix_web::{
+        App, HttpResponse,
+        dev::Service,
+        middleware::from_fn,
+        test::{TestRequest, init_service},
+        web,
+    };
+    use rstest::rstest;
+    use tracing::{
+        Subscriber,
+        field::{Field, Visit},
+        span::{Attributes, Id, Record},
+    };
+    use tracing_actix_web::TracingLogger;
+    use tracing_subscriber::{Layer, Registry, layer, layer::SubscriberExt};
+
+    use super::*;
+    use crate::{lifecycle::Lifecycle, request_observer::observe};
+
+    #[derive(Default)]
+    struct Fields(HashMap<&'static str, String>);
+
+    impl Visit for Fields {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name(), value.to_owned());
+        }
+
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+    }
+
+    /// Keeps the names and fields of all spans.
+    #[derive(Clone, Default)]
+    struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
+
+    impl<S: Subscriber> Layer<S> for Spans {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            let mut spans = self.0.lock().unwrap();
+            spans.push((attributes.metadata().name(), fields));
+        }
+
+        fn on_record(&self, _: &Id, values: &Record<'_>, _: layer::Context<'_, S>) {
+            values.record(&mut self.0.lock().unwrap().last_mut().unwrap().1);
+        }
+    }
+
+    async fn panics() -> HttpResponse {
+        panic!("a bug")
+    }
+
+    /// Sends one request, and returns the name and the fields of the only span that was made.
+    async fn span_of(path: &str) -> (&'static str, HashMap<&'static str, String>) {
+        let spans = Spans::default();
+        let subscriber = Registry::default().with(spans.clone());
+        let _default = tracing::subscriber::set_default(subscriber);
+        let app = App::new()
+            .app_data(Data::new(Arc::new(Lifecycle::new())))
+            .app_data(Data::new(ApiSettings::default()))
+            .route(routes::SESSION, web::get().to(HttpResponse::Ok))
+            .route("/health/live", web::get().to(HttpResponse::Ok))
+            .route("/panics", web::get().to(panics))
+            .wrap(from_fn(observe))
+            .wrap(TracingLogger::<RequestSpan>::new());
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header(("x-request-id", "r-1"));
+        let _ = app.call(request.to_request()).await;
+        let (name, fields) = spans.0.lock().unwrap().pop().unwrap();
+        assert!(spans.0.lock().unwrap().is_empty());
+        (name, fields.0)
+    }
+
+    #[rstest]
+    #[case::success("/v1/session?a=s3cret", REQUEST_SPAN, "/v1/session", "200", None)]
+    #[case::probe("/health/live", UNEXPORTED_REQUEST_SPAN, "/health/live", "200", None)]
+    #[case::problem("/s3cret", REQUEST_SPAN, "unmatched", "404", Some("not_found"))]
+    #[case::panic("/panics", REQUEST_SPAN, "unmatched", "500", Some("internal_error"))]
+    #[actix_web::test]
+    async fn every_request_has_a_span_with_its_answer(
+        #[case] path: &str,
+        #[case] expected_name: &str,
+        #[case] route: &str,
+        #[case] status: &str,
+        #[case] problem: Option<&str>,
+    ) {
+        let (name, fields) = span_of(path).await;
+        let field = |name| fields.get(name).map(String::as_str);
+        assert_eq!(name, expected_name);
+        assert_eq!(field("http.request.method"), Some("GET"));
+        assert_eq!(field("http.route"), Some(route));
+        assert_eq!(field("otel.name"), Some(&*format!("GET {route}")));
+        assert_eq!(field("request_id"), Some("r-1"));
+        assert_eq!(field("http.response.status_code"), Some(status));
+        assert_eq!(field("error.type"), problem);
+        let is_error = status.starts_with('5').then_some("ERROR");
+        assert_eq!(field("otel.status_code"), is_error);
+        assert!(fields.values().all(|value| !value.contains("s3cret")));
+    }
+}
