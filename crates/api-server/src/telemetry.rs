@@ -68,7 +68,7 @@ pub struct LogGuard {
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Logs to standard output from now on: events of this project from `level` on, warnings of
-/// the libraries. Spans are left to `others`. Panics are logged by their place, without their message,
+/// the libraries, each with the fields of its request. Spans are exported by `others`. Panics are logged by their place, without their message,
 /// which may quote a secret.
 ///
 /// Lines are written by a thread of their own, so that a slow reader never holds up a request;
