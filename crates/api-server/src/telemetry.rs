@@ -67,9 +67,9 @@ pub struct LogGuard {
 /// What else hears of events and spans, beside the log: a layer that exports spans, say.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Logs to standard output from now on: events of this project from `level` on, warnings of
-/// the libraries, each with the fields of its request. Spans are exported by `others`. Panics are logged by their place, without their message,
-/// which may quote a secret.
+/// Logs to standard output from now on: events of this project from `level` on and warnings of the
+/// libraries, each with the fields of its request. Spans are exported by `others`. Panics are logged
+/// by their place, without their message, which may quote a secret.
 ///
 /// Lines are written by a thread of their own, so that a slow reader never holds up a request;
 /// when that thread falls far behind, lines are dropped rather than requests.
