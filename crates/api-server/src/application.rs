@@ -20,11 +20,13 @@ use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentRenewals, RecentSlides, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing_actix_web::TracingLogger;
 
 use crate::{
     health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
-    metrics_recorder, observed_repository::ObservedRepository, request_observer, routes,
-    session_events, settings::ApiSettings, state_gauges::StateGauges, tls::ReloadedCertificate,
+    metrics_recorder, observed_repository::ObservedRepository, request_observer,
+    root_span::RequestSpan, routes, session_events, settings::ApiSettings,
+    state_gauges::StateGauges, tls::ReloadedCertificate,
 };
 
 /// Taking leave of the store may take so long.
@@ -135,6 +137,7 @@ impl Application {
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
                 .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
                 .wrap(from_fn(request_observer::observe))
+                .wrap(TracingLogger::<RequestSpan>::new())
         })?;
         Ok(Self {
             server,

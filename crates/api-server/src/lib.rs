@@ -14,6 +14,8 @@ mod health_monitor;
 mod http_server;
 mod lifecycle;
 mod log_context;
+mod log_layer;
+mod log_line;
 mod meters;
 mod metrics_listener;
 mod metrics_recorder;
@@ -24,9 +26,10 @@ mod precondition;
 mod problem;
 mod process_metrics;
 mod request_body;
+mod request_id;
 mod request_limits;
 mod request_observer;
-mod request_span;
+mod root_span;
 mod routes;
 mod service_client;
 mod session_events;
@@ -46,7 +49,7 @@ pub use self::{
     application::Application,
     client_secret::ClientSecret,
     cors::{AllowedOrigins, InvalidOrigin},
-    request_span::REQUEST_SPAN,
+    root_span::{REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN},
     service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
     settings::{ApiSettings, StoreKind},
     telemetry::{BoxedLayer, LogFormat, LogGuard, UnknownLogFormat, start_logging},

@@ -1,5 +1,5 @@
-//! The outermost middleware: request ids, counting, and an answer in problem details for every
-//! error.
+//! The outermost middleware within a request's span: admission, metrics, and an answer in problem
+//! details for every error.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        ConnectionType, Method, StatusCode,
+        ConnectionType, StatusCode,
         header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
@@ -17,23 +17,20 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
-use tee_session_auth_middleware::ProblemCode;
-use tracing::Instrument;
 
 use crate::{
     bounded_stream::Connection,
     deadline::Deadline,
     lifecycle::Lifecycle,
-    log_context::LogContext,
     meters::Meters,
     oauth_error::OAuthError,
     problem::{ApiError, problem_of_status},
+    request_id::REQUEST_ID_HEADER,
     request_limits,
-    request_span::RequestSpan,
+    root_span::{RequestContext, problem_of},
     routes,
     settings::ApiSettings,
-    telemetry::{REQUEST_ID_HEADER, RequestId},
-    trace_context::TRACERESPONSE,
+    trace_context::{self, TRACERESPONSE},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -56,26 +53,11 @@ pub(crate) async fn observe(
     let connection = request.conn_data::<Connection>().cloned();
     let _served = connection.as_ref().map(|c| c.serve(request.head()));
     let started = Instant::now();
-    let request_id = RequestId::of(request.headers());
-    let header_value = request_id.header_value();
+    let context = RequestContext::take(&request);
+    let RequestContext { method, route, .. } = context;
+    let header_value = context.request_id.header_value();
     let deadline = Deadline((started + settings.answer_timeout).into());
     request.extensions_mut().insert(deadline);
-    let method = method_label(request.method());
-    let route = routes::label(request.match_info().as_str());
-    let sampling = settings.trace_sampling.as_ref();
-    let span = RequestSpan::of(
-        request.headers(),
-        method,
-        route,
-        request_id.as_str(),
-        sampling,
-    );
-    let log_context = LogContext {
-        method,
-        route,
-        request_id,
-        trace_id: span.trace_id(),
-    };
 
     let admitted = admit(
         request.path(),
@@ -88,11 +70,9 @@ pub(crate) async fn observe(
             // The last resort for what should not happen: a panic is one failed request, and not
             // a connection that breaks without a word.
             let served = async { next.call(request).await };
-            let served = log_context.clone().scope(served).instrument(span.span());
             match AssertUnwindSafe(served).catch_unwind().await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
-                    span.answered(INTERNAL_SERVER_ERROR, None);
                     record(method, route, INTERNAL_SERVER_ERROR, started);
                     return Err(failure(header_value));
                 }
@@ -106,7 +86,8 @@ pub(crate) async fn observe(
 
     let mut response = with_problem(response);
     add_headers(response.headers_mut(), header_value);
-    if let Some(field) = span.response_field() {
+    let span_context = context.span_context.as_ref();
+    if let Some(field) = span_context.and_then(trace_context::response_field) {
         response.headers_mut().insert(TRACERESPONSE, field);
     }
     // Nobody knows when the rest of such a body comes, and what comes after it.
@@ -117,13 +98,8 @@ pub(crate) async fn observe(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        let status = response.status().as_u16();
-        log_context.in_scope(|| tracing::debug!(status, "Request completed"));
-    }
     let status = response.status();
     let problem = problem_of(&response);
-    span.answered(status, problem);
     count(status, problem, method, route, started);
     Ok(response)
 }
@@ -171,13 +147,6 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     ServiceResponse::new(request, problem.response())
 }
 
-fn problem_of(response: &ServiceResponse<BoxBody>) -> Option<&'static str> {
-    let extensions = response.response().extensions();
-    extensions
-        .get::<ProblemCode>()
-        .map(|ProblemCode(code)| *code)
-}
-
 fn count(
     status: StatusCode,
     problem: Option<&'static str>,
@@ -220,20 +189,6 @@ fn record(method: &'static str, route: &'static str, status: StatusCode, started
     DURATIONS.with(|durations| durations.with(labels, |time| time.record(started.elapsed())));
 }
 
-/// Bounded: a client may send any method.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{Ready, ready};
@@ -245,7 +200,10 @@ mod tests {
         test::{TestRequest, init_service},
     };
 
+    use tracing_actix_web::TracingLogger;
+
     use super::*;
+    use crate::root_span::RequestSpan;
 
     /// A middleware does some of its work before it gives a future.
     #[actix_web::test]
@@ -259,7 +217,8 @@ mod tests {
                     _ => ready(Ok(request.into_response(actix_web::HttpResponse::Ok()))),
                 }
             })
-            .wrap(from_fn(observe));
+            .wrap(from_fn(observe))
+            .wrap(TracingLogger::<RequestSpan>::new());
         let app = init_service(app).await;
         let ask = |path| app.call(TestRequest::with_uri(path).to_request());
         let failed = ask("/panics").await.unwrap_err();

@@ -62,7 +62,8 @@ pub struct ApiSettings {
     pub shutdown_timeout: Duration,
     /// Where to serve `/metrics`; `None`: nowhere, and nothing is counted.
     pub metrics_address: Option<SocketAddr>,
-    /// Which requests get a span; `None`: all but probes, if anybody collects spans of `tracing`.
+    /// Selects the requests whose spans are exported; `None`: all but probes, if a layer exports spans.
+    /// Callers' spans are read by OpenTelemetry's global propagator.
     pub trace_sampling: Option<TraceSampling>,
     /// Who may create, introspect, revoke, list and end sessions; none: anybody who can reach a
     /// loopback address.

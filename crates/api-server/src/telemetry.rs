@@ -1,4 +1,4 @@
-//! Logs: how they are written, and what a request is called in them.
+//! Logging: formats, filters and the writer.
 
 use std::{
     io::{self, IsTerminal},
@@ -6,26 +6,18 @@ use std::{
     str::FromStr,
 };
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{
-    Layer, Registry,
-    filter::{FilterExt, Targets, filter_fn},
-    layer::SubscriberExt,
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
+
+use crate::{
+    log_layer::{LogFilter, LogLayer},
+    log_line::{JsonLine, TextLine},
 };
-use uuid::{Builder, NoContext, Timestamp, Uuid};
-
-use crate::log_context::WithContext;
-
-pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// More lines than that do not wait for a slow reader. Room for them is made at the start.
 const MAX_WAITING_LINES: usize = 16_384;
-
-/// Longer ids of requests are not taken over.
-const MAX_REQUEST_ID_LEN: usize = 128;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,9 +67,9 @@ pub struct LogGuard {
 /// What else hears of events and spans, beside the log: a layer that exports spans, say.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Logs to standard output from now on: events of this project from `level` on, warnings of
-/// the libraries. Spans are left to `others`. Panics are logged by their place, without their message,
-/// which may quote a secret.
+/// Logs to standard output from now on: events of this project from `level` on and warnings of the
+/// libraries, each with the fields of its request. Spans are exported by `others`. Panics are logged
+/// by their place, without their message, which may quote a secret.
 ///
 /// Lines are written by a thread of their own, so that a slow reader never holds up a request;
 /// when that thread falls far behind, lines are dropped rather than requests.
@@ -95,32 +87,28 @@ pub fn start_logging(
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .log_internal_errors(false);
-    let lines: BoxedLayer = match format {
+    let lines = match format {
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
-            .map_event_format(|inner| WithContext { inner, format })
+            .with_current_span(false)
+            .with_span_list(false)
+            .map_event_format(JsonLine)
             .boxed(),
-        LogFormat::Text => {
-            let has_colours = io::stdout().is_terminal();
-            lines
-                .map_event_format(|inner| WithContext {
-                    inner: inner.with_ansi(has_colours),
-                    format,
-                })
-                .boxed()
-        }
+        LogFormat::Text => lines
+            .with_ansi(io::stdout().is_terminal())
+            .event_format(TextLine)
+            .boxed(),
     };
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("tee_session", level)
-        // It logs an error for each request that it cannot read: as many as a client likes.
-        .with_target("actix_http", LevelFilter::OFF)
-        // A span that no line shows would be made for each request all the same.
-        .and(filter_fn(|metadata| metadata.is_event()));
-    let mut layers = others;
-    layers.push(lines.with_filter(filter).boxed());
-    tracing::subscriber::set_global_default(Registry::default().with(layers))?;
+    let (lines, filter) = (LogLayer(lines), LogFilter::new(level));
+    let registry = Registry::default();
+    if others.is_empty() {
+        tracing::subscriber::set_global_default(registry.with(lines).with(filter))?;
+    } else {
+        let mut layers = others;
+        layers.push(lines.with_filter(filter).boxed());
+        tracing::subscriber::set_global_default(registry.with(layers))?;
+    }
     log_panics();
     Ok(LogGuard { _worker: worker })
 }
@@ -135,56 +123,10 @@ fn log_panics() {
     }));
 }
 
-/// Names a request in logs and in its answer: what `X-Request-Id` says when that is sane, and
-/// a new name otherwise.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(HeaderValue);
-
-impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut fields = headers.get_all(REQUEST_ID_HEADER);
-        let given = match (fields.next(), fields.next()) {
-            (Some(field), None) if is_sane(field.as_bytes()) => Some(field.clone()),
-            _ => None,
-        };
-        Self(given.unwrap_or_else(new_id))
-    }
-
-    pub(crate) fn header_value(&self) -> HeaderValue {
-        self.0.clone()
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("unknown")
-    }
-}
-
-/// A UUID of version 7 (RFC 9562). It is a name and no secret: it need not come from the operating
-/// system, which a system call for each request would be.
-fn new_id() -> HeaderValue {
-    let (seconds, nanos) = Timestamp::now(NoContext).to_unix();
-    let millis = seconds * 1_000 + u64::from(nanos) / 1_000_000;
-    let random = fastrand::u128(..).to_ne_bytes();
-    let random = random.first_chunk().unwrap_or(&[0; 10]);
-    let id = Builder::from_unix_timestamp_millis(millis, random);
-    let mut text = Uuid::encode_buffer();
-    let id = id.into_uuid().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-}
-
-/// Letters, digits and the separators that ids have: nothing that a log could take for more.
-fn is_sane(id: &[u8]) -> bool {
-    (1..=MAX_REQUEST_ID_LEN).contains(&id.len())
-        && id
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{panic::catch_unwind, sync::Mutex};
 
-    use rstest::rstest;
     use tracing::subscriber::with_default;
 
     use super::*;
@@ -201,35 +143,5 @@ mod tests {
         let logged = io::read_to_string(logged).unwrap();
         assert!(logged.contains("src/telemetry.rs"), "{logged}");
         assert!(!logged.contains("s3cret"), "{logged}");
-    }
-
-    fn id_of(fields: &[&[u8]]) -> String {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(REQUEST_ID_HEADER, HeaderValue::from_bytes(field).unwrap());
-        }
-        RequestId::of(&headers).as_str().to_owned()
-    }
-
-    #[rstest]
-    #[case::uuid("0193a1b2-0000-7000-8000-000000000000")]
-    #[case::trace_id("4bf92f3577b34da6a3ce929d0e0e4736")]
-    #[case::amazon("Root=1-67891233-abcdef012345678912345678")]
-    fn a_sane_id_is_taken_over(#[case] id: &str) {
-        assert_eq!(id_of(&[id.as_bytes()]), id);
-    }
-
-    #[rstest]
-    #[case::none(&[])]
-    #[case::empty(&[b"".as_slice()])]
-    #[case::space(&[b"a b".as_slice()])]
-    #[case::quote(&[b"a\"b".as_slice()])]
-    #[case::not_ascii(&[b"\xff".as_slice()])]
-    #[case::too_long(&[[b'a'; 129].as_slice()])]
-    #[case::twice(&[b"a".as_slice(), b"b"])]
-    fn anything_else_gets_a_new_id(#[case] fields: &[&[u8]]) {
-        let id = id_of(fields);
-        assert_eq!(id.len(), 36, "{id}");
-        assert_ne!(id, id_of(fields));
     }
 }

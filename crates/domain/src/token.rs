@@ -11,7 +11,7 @@ use arrayvec::ArrayString;
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
-use uuid::{Uuid, Variant, Version};
+use uuid::{Builder, Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::SessionId;
@@ -70,7 +70,7 @@ impl SessionToken {
                 token.text.push_str(text);
             }
             TokenFormat::Opaque => {
-                let bytes = Zeroizing::new(random_bytes());
+                let bytes = Zeroizing::new(random_bytes::<OPAQUE_BYTES>());
                 let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
                 token.text.push_str(&text);
             }
@@ -144,20 +144,18 @@ fn is_canonical_uuid(text: &str) -> bool {
         && uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that makes tokens"
-)]
+/// Returns a UUID of version 4 from this crate's own source: the one of `uuid` depends on the features
+/// that other crates of a build enable.
 fn random_uuid() -> Uuid {
-    Uuid::new_v4()
+    Builder::from_random_bytes(random_bytes()).into_uuid()
 }
 
 #[expect(
     clippy::expect_used,
     reason = "without randomness there are no tokens: stop"
 )]
-fn random_bytes() -> [u8; OPAQUE_BYTES] {
-    let mut bytes = [0; OPAQUE_BYTES];
+fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }

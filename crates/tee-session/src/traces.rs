@@ -5,12 +5,13 @@ mod exporter;
 use std::time::Duration;
 
 use anyhow::Context;
-use opentelemetry::{Key, KeyValue, trace::TracerProvider};
+use opentelemetry::{Key, KeyValue, global, trace::TracerProvider};
 use opentelemetry_sdk::{
     Resource,
+    propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
-use tee_session_api_server::{BoxedLayer, REQUEST_SPAN};
+use tee_session_api_server::{BoxedLayer, REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN};
 use tracing::{Metadata, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{Layer, Registry, filter::DynFilterFn, layer::Filter};
 
@@ -29,8 +30,10 @@ impl Traces {
     /// Sets up what sends. The collector need not be there.
     pub(crate) fn start(settings: &TraceSettings) -> anyhow::Result<Self> {
         let exporter = CountedExporter::new(settings).context("traces cannot be exported")?;
+        // Requests are children of their callers' spans.
+        global::set_text_map_propagator(TraceContextPropagator::new());
         let provider = SdkTracerProvider::builder()
-            // What is not recorded has no span: that was decided when its request came.
+            // Requests are sampled as they arrive; the spans of others do not get here.
             .with_sampler(Sampler::AlwaysOn)
             .with_batch_exporter(exporter)
             .with_resource(resource())
@@ -47,7 +50,7 @@ impl Traces {
             .with_location(false)
             .with_threads(false)
             .with_target(false)
-            .with_filter(spans_of_recorded_requests())
+            .with_filter(exported_spans())
             .boxed()
     }
 
@@ -59,21 +62,22 @@ impl Traces {
     }
 }
 
-/// Those of this project: what the libraries do, this exporter among them, is none of a trace. A
-/// request that is not recorded has no span, and then nothing that is done for it has one.
-fn spans_of_recorded_requests() -> impl Filter<Registry> {
+/// Enables the spans of this project: what the libraries do, this exporter among them, is part of no
+/// trace. The root span of a request that is not exported is disabled, and so is all below it.
+fn exported_spans() -> impl Filter<Registry> {
     let is_ours = |metadata: &Metadata<'_>| {
-        metadata.is_span() && metadata.target().starts_with("tee_session")
+        metadata.is_span()
+            && metadata.target().starts_with("tee_session")
+            && metadata.name() != UNEXPORTED_REQUEST_SPAN
     };
     DynFilterFn::new(move |metadata, context| {
+        // The filter's own context holds no span that it disabled.
         is_ours(metadata) && (metadata.name() == REQUEST_SPAN || context.lookup_current().is_some())
     })
-    .with_callsite_filter(move |metadata| {
-        if is_ours(metadata) {
-            Interest::sometimes()
-        } else {
-            Interest::never()
-        }
+    .with_callsite_filter(move |metadata| match is_ours(metadata) {
+        true if metadata.name() == REQUEST_SPAN => Interest::always(),
+        true => Interest::sometimes(),
+        false => Interest::never(),
     })
     .with_max_level_hint(LevelFilter::INFO)
 }

@@ -52,14 +52,19 @@ impl ServiceProcess {
 
     /// Starts it with a log for people, on a port that was free a moment ago.
     pub async fn start_with_text_log(command: Command, flags: &[&str]) -> Self {
+        Self::start_at_any_level(command, &[flags, &["--log-format", "text"]].concat()).await
+    }
+
+    /// Starts it on a port that was free a moment ago, and waits until it answers: its log may be of
+    /// any level and format.
+    pub async fn start_at_any_level(command: Command, flags: &[&str]) -> Self {
         let port = free_port();
-        let more = ["--api-port", &port.to_string(), "--log-format", "text"];
-        let mut service = Self::spawn(command, &[flags, &more].concat());
+        let mut service = Self::spawn(
+            command,
+            &[flags, &["--api-port", &port.to_string()]].concat(),
+        );
         service.base = format!("http://127.0.0.1:{port}");
-        eventually(STARTED_WITHIN, async || {
-            service.output().contains("Starting up")
-        })
-        .await;
+        service.until_live().await;
         service
     }
 
@@ -74,12 +79,16 @@ impl ServiceProcess {
             client: Client::new(),
             base: format!("http://127.0.0.1:{port}"),
         };
+        service.until_live().await;
+        service
+    }
+
+    async fn until_live(&self) {
         eventually(STARTED_WITHIN, async || {
-            let live = service.request(Method::GET, "/health/live").send().await;
+            let live = self.request(Method::GET, "/health/live").send().await;
             live.is_ok()
         })
         .await;
-        service
     }
 
     /// From now on its address is one for HTTPS.

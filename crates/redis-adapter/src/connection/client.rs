@@ -9,7 +9,8 @@ use std::{
     fmt,
     future::poll_fn,
     mem,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    path::Path,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -62,9 +63,9 @@ const MAX_REPLIES: usize = 6;
 pub(super) enum Target<'a> {
     Tcp {
         address: SocketAddr,
-        tls: Option<(ClientConfig, &'a str)>,
+        tls: Option<(Arc<ClientConfig>, &'a str)>,
     },
-    Unix(&'a std::path::Path),
+    Unix(&'a Path),
 }
 
 /// One connection, for as long as it lasts.
@@ -290,11 +291,12 @@ fn config(credentials: Credentials, target: Target<'_>, is_feed: bool) -> Config
         Target::Tcp { address, tls } => {
             let ip = address.ip();
             let host = match ip {
-                std::net::IpAddr::V4(_) => ip.to_string(),
-                std::net::IpAddr::V6(_) => format!("[{ip}]"),
+                IpAddr::V4(_) => ip.to_string(),
+                IpAddr::V6(_) => format!("[{ip}]"),
             };
             let mut server = FredServer::new(host, address.port());
             if let Some((tls, name)) = tls {
+                let tls = tokio_rustls::TlsConnector::from(tls);
                 config.tls = Some(TlsConnector::from(tls).into());
                 server.tls_server_name = Some(name.into());
             }

@@ -147,9 +147,10 @@ async fn connect_to_any(
     let share = share.max(LEAST_SHARE);
     let is_only = found.len() == 1;
     let mut fault = ConnectFault::Unresolved(io::ErrorKind::NotFound.into());
+    let tls = settings.tls.as_ref().map(|tls| tls.client_config());
+    let tls = tls.transpose()?.map(Arc::new);
     for address_found in found {
-        let tls = settings.tls.as_ref().map(|tls| tls.client_config());
-        let tls = tls.transpose()?.map(|tls| (tls, address.host.as_str()));
+        let tls = tls.clone().map(|tls| (tls, address.host.as_str()));
         let target = Target::Tcp {
             address: address_found,
             tls,

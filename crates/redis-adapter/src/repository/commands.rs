@@ -35,9 +35,9 @@ pub(super) async fn insert(
 /// `GET key`, of a session.
 pub(super) async fn read(call: &Call, slot: &Slot) -> Result<Option<Session>, CallError> {
     let found = call.look_up(slot.key(), None).await?;
-    Ok(found
+    found
         .map(|found| slot.decode(found.value.into()))
-        .transpose()?)
+        .transpose()
 }
 
 /// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and

@@ -140,6 +140,19 @@ fn fred_is_named_in_the_connection_module_alone() {
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }
 
+/// Its features would log the `Debug` of every error, and bring another OpenTelemetry.
+#[test]
+fn api_server_ships_tracing_actix_web_without_features() {
+    let metadata = metadata();
+    assert!(shipped_with(&metadata, "tee-session-api-server").contains("tracing-actix-web"));
+    let packages = metadata.packages.iter();
+    let mut packages = packages.filter(|package| *package.name == "tracing-actix-web");
+    let package = packages.next().unwrap();
+    let mut nodes = metadata.resolve.as_ref().unwrap().nodes.iter();
+    let node = nodes.find(|node| node.id == package.id).unwrap();
+    assert!(node.features.is_empty(), "{:?}", node.features);
+}
+
 #[test]
 fn every_member_shares_lints_and_takes_its_versions_from_the_workspace() {
     for package in metadata().workspace_packages() {

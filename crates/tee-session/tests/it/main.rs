@@ -22,6 +22,7 @@ mod guarded_app;
 mod kubernetes;
 mod layers;
 mod links;
+mod log_lines;
 mod metrics;
 mod mixed_fleet;
 mod near_cache;

@@ -258,6 +258,11 @@ async fn use_them(service: &Service, tokens: &[String]) {
     for (n, token) in tokens.iter().enumerate() {
         service.status(Method::GET, "/v1/session", token).await;
         service.status(Method::GET, "/v1/session/ttl", token).await;
+        let request = service.request(Method::GET, "/v1/session");
+        let request = request.header("x-request-id", format!("r/{token}"));
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        assert!(!id.contains(token), "the id was taken over");
         if n % 3 == 0 {
             service.status(Method::DELETE, "/v1/session", token).await;
         }

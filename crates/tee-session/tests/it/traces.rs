@@ -150,8 +150,10 @@ async fn the_caller_decides_whether_its_request_is_recorded(
 ) {
     let receiver = TraceReceiver::start(Behaviour::Takes);
     let mut service = start(&receiver, &["--traces-sample-ratio", ratio]).await;
+    let token = service.log_in("a1b2c3").await;
     let request = service.request(Method::GET, "/v1/session");
     let answer = request
+        .bearer_auth(&token)
         .header("traceparent", traceparent(flags))
         .send()
         .await;
@@ -162,6 +164,9 @@ async fn the_caller_decides_whether_its_request_is_recorded(
     assert!(service.ended(WITHIN).await.success());
     let spans = receiver.spans(GET);
     assert_eq!(spans.len(), usize::from(is_recorded));
+    for below in ["resolve session", "fetch_and_slide"] {
+        assert_eq!(receiver.spans(below).len(), spans.len(), "{below}");
+    }
     if let Some(span) = spans.first() {
         assert_eq!(hexadecimal(&span.trace_id), TRACE_ID);
         assert_eq!(hexadecimal(&span.parent_span_id), SPAN_ID);
@@ -187,7 +192,8 @@ async fn a_caller_that_cannot_be_read_is_none() {
 #[tokio::test]
 async fn callers_cannot_have_more_recorded_than_the_most_of_a_second() {
     let receiver = TraceReceiver::start(Behaviour::Takes);
-    let mut service = start(&receiver, &["--traces-max-per-second", "1"]).await;
+    let flags = ["--traces-max-per-second", "1", "--log-level", "DEBUG"];
+    let mut service = start(&receiver, &flags).await;
     let started = Instant::now();
     for _ in 0..50 {
         let request = service.request(Method::GET, "/v1/session");
@@ -202,12 +208,19 @@ async fn callers_cannot_have_more_recorded_than_the_most_of_a_second() {
         (1..=seconds).contains(&recorded),
         "{recorded} in {seconds} s"
     );
+    // The others have a span for their log lines.
+    let lines = service.events("Request completed").into_iter();
+    let lines = lines.filter(|line| line["span"]["route"] == "/v1/session");
+    let (exported, others): (Vec<_>, Vec<_>) =
+        lines.partition(|line| line["span"].get("trace_id").is_some());
+    assert_eq!(exported.len() as u64, recorded);
+    assert_eq!(others.len() as u64, 50 - recorded);
 }
 
 #[tokio::test]
-async fn probes_are_not_recorded_and_nothing_is_outside_of_a_request() {
+async fn probes_have_a_span_that_is_not_exported() {
     let receiver = TraceReceiver::start(Behaviour::Takes);
-    let mut service = start(&receiver, &[]).await;
+    let mut service = start(&receiver, &["--log-level", "DEBUG"]).await;
     for path in ["/health", "/health/live", "/health/ready"] {
         let request = service.request(Method::GET, path);
         let request = request.header("traceparent", traceparent("01"));
@@ -216,6 +229,12 @@ async fn probes_are_not_recorded_and_nothing_is_outside_of_a_request() {
     service.signal(Signal::SIGTERM);
     assert!(service.ended(WITHIN).await.success());
     assert_eq!(receiver.count(), 0);
+    for route in ["/health", "/health/live", "/health/ready"] {
+        let lines = service.events("Request completed").into_iter();
+        let mut lines = lines.filter(|line| line["span"]["route"] == route);
+        let line = lines.next().unwrap();
+        assert!(line["span"].get("trace_id").is_none(), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -260,6 +279,8 @@ async fn a_wrong_token_is_no_error_of_the_service() {
         value(&span.attributes, "error.type").unwrap(),
         "missing_token"
     );
+    let status = value(&span.attributes, "http.response.status_code");
+    assert_eq!(status.unwrap(), "401");
 }
 
 #[tokio::test]

@@ -1,0 +1,275 @@
+//! The root span of each request, which tracing-actix-web enters whenever the request is polled.
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::Method,
+    web::Data,
+};
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, TraceContextExt},
+};
+use tee_session_auth_middleware::ProblemCode;
+use tracing::{Span, field::Empty};
+use tracing_actix_web::RootSpanBuilder;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::{
+    log_context::LogContext, request_id::RequestId, routes, settings::ApiSettings, trace_context,
+};
+
+/// Name of the span of a request that is exported, among the spans of `tracing`; in traces it is
+/// called after its method and route. All other spans of this project are below a request's span.
+pub const REQUEST_SPAN: &str = "request";
+
+/// Name of the span of a request that is not exported: a probe, or a request that sampling leaves
+/// out. A layer that exports spans must ignore it and all spans below it.
+pub const UNEXPORTED_REQUEST_SPAN: &str = "unexported request";
+
+/// Makes a root span. Each name has a call site of its own, so that filters decide about it once
+/// and not for each request.
+macro_rules! root_span {
+    ($name:expr, $context:expr) => {
+        // The level lets the span exist at every log level.
+        tracing::error_span!(
+            parent: None,
+            $name,
+            // Formatted by a layer that exports the span, and by no other.
+            otel.name = format_args!("{} {}", $context.method, $context.route),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = $context.method,
+            http.route = $context.route,
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+            request_id = $context.request_id.as_str(),
+        )
+    };
+}
+
+/// Names under which a request is logged, counted and exported, kept in its extensions.
+pub(crate) struct RequestContext {
+    pub(crate) method: &'static str,
+    pub(crate) route: &'static str,
+    pub(crate) request_id: RequestId,
+    /// The exported span, if there is one.
+    pub(crate) span_context: Option<SpanContext>,
+}
+
+impl RequestContext {
+    fn new(request: &ServiceRequest) -> Self {
+        Self {
+            method: method_label(request.method()),
+            route: routes::label(request.match_info().as_str()),
+            request_id: RequestId::of(request.headers()),
+            span_context: None,
+        }
+    }
+
+    /// Takes the context that [`RequestSpan`] left in the request.
+    pub(crate) fn take(request: &ServiceRequest) -> Self {
+        let left = request.extensions_mut().remove();
+        left.unwrap_or_else(|| Self::new(request))
+    }
+}
+
+/// Builds the root spans.
+pub(crate) struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let mut context = RequestContext::new(request);
+        let (is_exported, caller) = sample(request, context.route);
+        let span = if is_exported {
+            root_span!(REQUEST_SPAN, context)
+        } else {
+            root_span!(UNEXPORTED_REQUEST_SPAN, context)
+        };
+        if is_exported && !span.is_disabled() {
+            context.span_context = export(&span, caller);
+        }
+        LogContext::of(&context).attach_to(&span);
+        request.extensions_mut().insert(context);
+        span
+    }
+
+    /// Records the answer. Only what the service is to blame for is an error of a server's span.
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        let (status, problem) = match outcome {
+            Ok(response) => (response.status(), problem_of(response)),
+            Err(error) => {
+                let status = error.as_response_error().status_code();
+                let problem = status.is_server_error().then_some("internal_error");
+                (status, problem)
+            }
+        };
+        span.record("http.response.status_code", status.as_u16());
+        if let Some(problem) = problem {
+            span.record("error.type", problem);
+        }
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+        tracing::debug!(status = status.as_u16(), "Request completed");
+    }
+}
+
+/// Decides whether a request is exported, and reads the caller's context if that takes part in it.
+/// Probes are not exported: they would be most of the traces.
+fn sample(request: &ServiceRequest, route: &str) -> (bool, Option<Context>) {
+    if route.starts_with("/health") {
+        return (false, None);
+    }
+    let caller = trace_context::caller(request.headers());
+    let settings = request.app_data::<Data<ApiSettings>>();
+    let sampling = settings.and_then(|settings| settings.trace_sampling.as_ref());
+    let is_sampled = sampling.is_none_or(|sampling| {
+        let caller = caller.as_ref().map(|caller| caller.span());
+        sampling.records(caller.as_ref().map(|span| span.span_context()))
+    });
+    (is_sampled, caller)
+}
+
+/// Makes the span a child of its caller's, and returns its identity if a layer exports spans.
+fn export(span: &Span, caller: Option<Context>) -> Option<SpanContext> {
+    if let Some(caller) = caller {
+        // This fails where no layer exports spans.
+        let _ = span.set_parent(caller);
+    }
+    let context = span.context().span().span_context().clone();
+    context.is_valid().then_some(context)
+}
+
+/// Returns the code of the problem that a response reports.
+pub(crate) fn problem_of<B>(response: &ServiceResponse<B>) -> Option<&'static str> {
+    let extensions = response.response().extensions();
+    extensions
+        .get::<ProblemCode>()
+        .map(|ProblemCode(code)| *code)
+}
+
+/// Bounded: a client may send any method.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        fmt::Debug,
+        sync::{Arc, Mutex},
+    };
+
+    use actix_web::{
+        App, HttpResponse,
+        dev::Service,
+        middleware::from_fn,
+        test::{TestRequest, init_service},
+        web,
+    };
+    use rstest::rstest;
+    use tracing::{
+        Subscriber,
+        field::{Field, Visit},
+        span::{Attributes, Id, Record},
+    };
+    use tracing_actix_web::TracingLogger;
+    use tracing_subscriber::{Layer, Registry, layer, layer::SubscriberExt};
+
+    use super::*;
+    use crate::{lifecycle::Lifecycle, request_observer::observe};
+
+    #[derive(Default)]
+    struct Fields(HashMap<&'static str, String>);
+
+    impl Visit for Fields {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name(), value.to_owned());
+        }
+
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+    }
+
+    /// Keeps the names and fields of all spans.
+    #[derive(Clone, Default)]
+    struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
+
+    impl<S: Subscriber> Layer<S> for Spans {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            let mut spans = self.0.lock().unwrap();
+            spans.push((attributes.metadata().name(), fields));
+        }
+
+        fn on_record(&self, _: &Id, values: &Record<'_>, _: layer::Context<'_, S>) {
+            values.record(&mut self.0.lock().unwrap().last_mut().unwrap().1);
+        }
+    }
+
+    async fn panics() -> HttpResponse {
+        panic!("a bug")
+    }
+
+    /// Sends one request, and returns the name and the fields of the only span that was made.
+    async fn span_of(path: &str) -> (&'static str, HashMap<&'static str, String>) {
+        let spans = Spans::default();
+        let subscriber = Registry::default().with(spans.clone());
+        let _default = tracing::subscriber::set_default(subscriber);
+        let app = App::new()
+            .app_data(Data::new(Arc::new(Lifecycle::new())))
+            .app_data(Data::new(ApiSettings::default()))
+            .route(routes::SESSION, web::get().to(HttpResponse::Ok))
+            .route("/health/live", web::get().to(HttpResponse::Ok))
+            .route("/panics", web::get().to(panics))
+            .wrap(from_fn(observe))
+            .wrap(TracingLogger::<RequestSpan>::new());
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header(("x-request-id", "r-1"));
+        let _ = app.call(request.to_request()).await;
+        let (name, fields) = spans.0.lock().unwrap().pop().unwrap();
+        assert!(spans.0.lock().unwrap().is_empty());
+        (name, fields.0)
+    }
+
+    #[rstest]
+    #[case::success("/v1/session?a=s3cret", REQUEST_SPAN, "/v1/session", "200", None)]
+    #[case::probe("/health/live", UNEXPORTED_REQUEST_SPAN, "/health/live", "200", None)]
+    #[case::problem("/s3cret", REQUEST_SPAN, "unmatched", "404", Some("not_found"))]
+    #[case::panic("/panics", REQUEST_SPAN, "unmatched", "500", Some("internal_error"))]
+    #[actix_web::test]
+    async fn every_request_has_a_span_with_its_answer(
+        #[case] path: &str,
+        #[case] expected_name: &str,
+        #[case] route: &str,
+        #[case] status: &str,
+        #[case] problem: Option<&str>,
+    ) {
+        let (name, fields) = span_of(path).await;
+        let field = |name| fields.get(name).map(String::as_str);
+        assert_eq!(name, expected_name);
+        assert_eq!(field("http.request.method"), Some("GET"));
+        assert_eq!(field("http.route"), Some(route));
+        assert_eq!(field("otel.name"), Some(&*format!("GET {route}")));
+        assert_eq!(field("request_id"), Some("r-1"));
+        assert_eq!(field("http.response.status_code"), Some(status));
+        assert_eq!(field("error.type"), problem);
+        let is_error = status.starts_with('5').then_some("ERROR");
+        assert_eq!(field("otel.status_code"), is_error);
+        assert!(fields.values().all(|value| !value.contains("s3cret")));
+    }
+}
