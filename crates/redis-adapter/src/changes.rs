@@ -15,7 +15,7 @@ use crate::{
 const LEAST_SILENCE: Duration = Duration::from_millis(10);
 
 /// A listener hears of every change to a session's record, whoever makes it and however: writes,
-/// removals, expiry, eviction and FLUSHALL.
+/// removals, expiry and eviction. A FLUSHALL is found within a quarter of the longest silence.
 ///
 /// It has a connection of its own, made anew whenever it is lost, on the runtime that it was started
 /// on. It ends when this is dropped. The listener must do with little time: changes wait for it.

@@ -1,9 +1,9 @@
 //! Coalescing of look-ups: those that arrive in the same turn of the event loop travel to Redis as one
 //! command.
 //!
-//! The cost of fred is a cost per command, so one command for 15 keys spares 14 times that cost. A
-//! look-up that is alone does not wait for others: it goes as native commands, in its caller's own
-//! future. Each batch has a task of its own, so a caller that goes away takes nobody else with it.
+//! The cost of fred is a cost per command, so one command for 15 keys spares 14 times that cost. While
+//! look-ups come one by one they do not wait for others: each goes as native commands, in its caller's
+//! own future. Each batch has a task of its own, so a caller that goes away takes nobody else with it.
 
 use std::{
     mem,
@@ -89,6 +89,8 @@ struct Queue {
     ttl: Option<i64>,
     is_scheduled: bool,
     in_flight: usize,
+    /// Look-ups have come together lately, so the first of a turn waits for the others.
+    is_busy: bool,
 }
 
 struct Waiter {
@@ -164,7 +166,7 @@ impl Client {
             return Turn::Alone(None);
         }
         let mut queue = lane.queue();
-        if queue.in_flight == 0 && !queue.is_scheduled {
+        if !queue.is_busy && queue.in_flight == 0 && !queue.is_scheduled {
             return Turn::Alone(Some(Flight::of(lane, &mut queue)));
         }
         // One command renews all its keys by the same time.
@@ -206,13 +208,12 @@ impl Client {
     /// Sends one command for all `waiting`, and gives each of them its own part of the reply.
     async fn look_up_together(&self, lane: &Lane, ttl: Option<i64>, waiting: Vec<Waiter>) {
         let _flight = Flight::of(lane, &mut lane.queue());
+        if waiting.len() == 1 {
+            return self.look_up_each(ttl, waiting).await;
+        }
         let (name, arguments) = batch(ttl, &waiting);
         let deadlines = waiting.iter().map(|waiter| waiter.deadline);
-        let sending = Sending {
-            deadline: deadlines.min().unwrap_or_else(Instant::now),
-            after_asking: false,
-            fails_fast: true,
-        };
+        let sending = Sending::until(deadlines.min().unwrap_or_else(Instant::now));
         let fault = match self.send_raw(sending, name, arguments).await {
             // One item for each key, in the order of the keys. Otherwise no item is anybody's.
             Ok(Reply::List(items)) if items.len() == waiting.len() => {
@@ -225,16 +226,7 @@ impl Client {
             Ok(Reply::Error(text)) if is_refusal(&text) => {
                 lane.is_refused.store(true, Ordering::Relaxed);
                 warn_of_refusal(name);
-                join_all(waiting.into_iter().map(|waiter| async move {
-                    let sending = Sending {
-                        deadline: waiter.deadline,
-                        ..sending
-                    };
-                    let answer = Box::pin(self.look_up_alone(sending, &waiter.key, ttl)).await;
-                    let _ = waiter.answer.send(answer);
-                }))
-                .await;
-                return;
+                return self.look_up_each(ttl, waiting).await;
             }
             Ok(refused @ Reply::Error(_)) => {
                 self.note_replies([&refused]);
@@ -257,6 +249,16 @@ impl Client {
             let _ = waiter.answer.send(Err(fault.clone()));
         }
     }
+
+    /// Looks up the keys of all `waiting` by native commands of their own.
+    async fn look_up_each(&self, ttl: Option<i64>, waiting: Vec<Waiter>) {
+        let each = waiting.into_iter().map(|waiter| async move {
+            let sending = Sending::until(waiter.deadline);
+            let answer = Box::pin(self.look_up_alone(sending, &waiter.key, ttl)).await;
+            let _ = waiter.answer.send(answer);
+        });
+        join_all(each).await;
+    }
 }
 
 /// Sends what waits in a lane, after everybody who was woken in this turn has had the time to join.
@@ -271,6 +273,7 @@ async fn flush(client: Arc<Client>, ttl: Option<i64>) {
     let (mut waiting, ttl) = {
         let mut queue = lane.queue();
         queue.is_scheduled = false;
+        queue.is_busy = queue.waiting.len() > 1;
         (mem::take(&mut queue.waiting), queue.ttl)
     };
     // Nobody waits for these any more.

@@ -36,11 +36,7 @@ impl Call {
     pub(super) fn uncounted(client: Arc<Client>, deadline: Instant) -> Self {
         Self {
             client,
-            sending: Sending {
-                deadline,
-                after_asking: false,
-                fails_fast: true,
-            },
+            sending: Sending::until(deadline),
             is_counted: false,
             is_alone: false,
         }

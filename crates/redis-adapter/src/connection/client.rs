@@ -104,6 +104,17 @@ pub(super) struct Sending {
     pub(super) fails_fast: bool,
 }
 
+impl Sending {
+    /// Returns the usual way: at once, or not at all.
+    pub(super) fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            after_asking: false,
+            fails_fast: true,
+        }
+    }
+}
+
 impl Client {
     /// Makes a client and starts its only attempt to connect, on the current tokio runtime.
     ///
