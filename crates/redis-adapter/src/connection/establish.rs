@@ -17,12 +17,7 @@ use super::{
     stream::{DialFault, dial},
     version::{OLDEST_VERSION, Version},
 };
-use crate::{
-    RedisFault, RedisSettings,
-    address::Address,
-    deployment::{Credentials, Deployment},
-    record::Key,
-};
+use crate::{RedisFault, RedisSettings, address::Address, deployment::Deployment, record::Key};
 
 /// Bounds a whole attempt to connect to one server.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -148,16 +143,16 @@ async fn shake_hands(
     settings: &RedisSettings,
     needs_pushes: bool,
 ) -> Result<Identity, RedisFault> {
+    let login = settings.credentials.current().await;
     let asking = Asking::until(Instant::now() + HANDSHAKE_TIMEOUT);
-    let Credentials { username, password } = &settings.credentials;
     let mut who: ArrayVec<&[u8], 2> = ArrayVec::new();
-    if let Some(password) = password {
-        who.extend(username.as_ref().map(String::as_bytes));
-        who.push(password.as_bytes());
+    if let Some(login) = &login {
+        who.extend(login.username.as_ref().map(String::as_bytes));
+        who.push(login.password.as_bytes());
     }
     let database = settings.database.filter(|number| *number != 0);
     let database = database.map(|number| number.to_string());
-    let authenticated = password
+    let authenticated = login
         .is_some()
         .then(|| client.ask(asking, [Command::new("AUTH", &who)]));
     let version_3 = needs_pushes.then(|| client.ask(asking, [Command::new("HELLO", &[b"3"])]));
