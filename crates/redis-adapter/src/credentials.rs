@@ -18,7 +18,7 @@ use crate::{deployment::Deployment, redis_url::RedisUrl};
 const MAX_FILE_LEN: u64 = 64 * 1024;
 
 /// Timeout for reading the URL file, well below that of an attempt to connect.
-const READ_TIMEOUT: Duration = Duration::from_millis(500);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A password, and the user that it belongs to.
 #[derive(Clone, PartialEq, Eq)]

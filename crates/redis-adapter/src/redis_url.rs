@@ -168,7 +168,9 @@ impl Parser {
                 None => None,
             },
             Kind::Cluster if path.is_empty() => None,
-            Kind::Cluster => return fault("the path has no effect: a cluster has one database"),
+            Kind::Cluster => {
+                return fault("the path has no effect: leave it out, a cluster has one database");
+            }
         };
         Ok((deployment, login, database.filter(|number| *number != 0)))
     }
