@@ -1,25 +1,16 @@
 //! Where Redis is, and how long to wait for it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
 use crate::{
     RedisTls, RedisTlsError, StorageFormat,
     address::Address,
-    deployment::{Credentials, Deployment, Kind, Parts, Server},
+    credentials::{Credentials, read_again_from},
+    deployment::{Deployment, Server},
+    redis_url::{RedisUrl, SCHEMES},
 };
-
-/// URL schemes, what each stands for (more is in the crate's README), and whether that is over TLS.
-const SCHEMES: [(&str, Kind, bool); 7] = [
-    ("redis", Kind::One, false),
-    ("rediss", Kind::One, true),
-    ("redis-cluster", Kind::Cluster, false),
-    ("rediss-cluster", Kind::Cluster, true),
-    ("redis-sentinel", Kind::Sentinel, false),
-    ("rediss-sentinel", Kind::Sentinel, true),
-    ("redis+unix", Kind::Unix, false),
-];
 
 /// Nobody waits for longer, and no clock has to be able to say when more is over.
 const LONGEST_COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -59,18 +50,15 @@ impl RedisSettings {
     /// forms that the crate's README lists.
     ///
     /// # Errors
-    /// When `url` has another scheme, or misses a part that its form needs.
+    /// If `url` has another scheme, misses a part that its form needs, has a part that would have
+    /// no effect, or names a user without a password.
     pub fn new(url: &str) -> Result<Self, RedisSettingsError> {
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-        let (_, kind, is_tls) = SCHEMES
-            .into_iter()
-            .find(|(name, ..)| scheme == Some(name))
-            .ok_or(RedisSettingsError::Scheme)?;
-        let Parts {
+        let RedisUrl {
             deployment,
             credentials,
             database,
-        } = Parts::of(kind, url)?;
+            is_tls,
+        } = RedisUrl::parse(url)?;
         Ok(Self {
             deployment,
             credentials,
@@ -81,6 +69,26 @@ impl RedisSettings {
             accept_plain: false,
             is_cluster_node: false,
         })
+    }
+
+    /// Reads users and passwords again from `url_file` for each new connection, so that a rotated
+    /// password needs no restart. `url_file` is the file that the URL was read from; line breaks
+    /// at its end are ignored.
+    ///
+    /// If the file is unreadable or invalid, or its URL names another server, scheme or database, a
+    /// warning is logged once and the former credentials are kept.
+    #[must_use]
+    pub fn with_url_file(mut self, url_file: impl Into<PathBuf>) -> Self {
+        let mut url = RedisUrl {
+            deployment: self.deployment,
+            credentials: self.credentials,
+            database: self.database,
+            is_tls: self.tls.is_some(),
+        };
+        read_again_from(&mut url, url_file.into());
+        self.deployment = url.deployment;
+        self.credentials = url.credentials;
+        self
     }
 
     /// Chooses whom to trust over TLS, and what to show.
@@ -139,11 +147,9 @@ impl RedisSettings {
         matches!(self.deployment, Deployment::Cluster(_))
     }
 
-    /// Who we are to Redis: its own default user, unless a password goes with the name.
+    /// Name of the user to log in as.
     pub(crate) fn user(&self) -> &str {
-        let Credentials { username, password } = &self.credentials;
-        let username = username.as_deref().filter(|_| password.is_some());
-        username.unwrap_or("default")
+        self.credentials.user()
     }
 
     /// Whether over TLS nobody is trusted but whom this machine trusts.
@@ -216,11 +222,11 @@ pub enum RedisSettingsError {
     /// Changes cannot be told by a cluster.
     #[error("a cluster cannot tell of changes: keys move between its servers")]
     ChangesInCluster,
-    /// A part is missing or wrong.
+    /// A part is missing, wrong or without effect.
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
-        /// Which.
-        reason: &'static str,
+        /// Names the part.
+        reason: String,
     },
 }
 
@@ -270,21 +276,6 @@ mod tests {
             RedisSettings::new(url).unwrap_err(),
             RedisSettingsError::Scheme
         );
-    }
-
-    #[rstest]
-    #[case::no_host("redis://")]
-    #[case::bad_port("redis://:s3cret@localhost:99999")]
-    #[case::bad_database("redis://:s3cret@localhost/zero")]
-    #[case::sentinel_without_service("redis-sentinel://:s3cret@localhost:26379")]
-    #[case::bad_node("redis-cluster://:s3cret@localhost:7000?node=s3cret")]
-    fn refuses_a_form_that_misses_a_part_without_repeating_it(#[case] url: &str) {
-        let error = RedisSettings::new(url).unwrap_err();
-        assert!(
-            matches!(error, RedisSettingsError::Form { .. }),
-            "{error:?}"
-        );
-        assert!(!format!("{error} {error:?}").contains("s3cret"));
     }
 
     #[test]

@@ -206,7 +206,11 @@ impl Reader<'_> {
             }
             return None;
         }
-        let settings = self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
+        let mut settings =
+            self.parsed("redis_url", |url| RedisSettings::new(url).map(Some), None)?;
+        if let Some(file) = self.sources.secret_file("redis_url") {
+            settings = settings.with_url_file(file);
+        }
         let settings = self.with_redis_tls(settings, tls)?;
         let settings = settings
             .with_command_timeout(self.command_timeout())

@@ -42,7 +42,7 @@ use super::{
     command::{Command, Reply},
     trouble::Trouble,
 };
-use crate::{RedisFault, RedisSettings, deployment::Credentials, record::Key};
+use crate::{RedisFault, RedisSettings, credentials::Login, record::Key};
 
 /// Limits TCP and TLS for one address.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -122,12 +122,12 @@ impl Client {
     /// If fred does not accept the configuration.
     pub(super) fn start(
         settings: &RedisSettings,
-        credentials: Credentials,
+        login: Option<Login>,
         target: Target<'_>,
         is_feed: bool,
         breaker: Arc<Breaker>,
     ) -> Result<(Arc<Self>, ClientTask), RedisFault> {
-        let config = config(credentials, target, is_feed);
+        let config = config(login, target, is_feed);
         let mut builder = Builder::from_config(config);
         builder
             .set_connection_config(connection_config())
@@ -281,14 +281,15 @@ impl fmt::Debug for Client {
     }
 }
 
-fn config(credentials: Credentials, target: Target<'_>, is_feed: bool) -> Config {
+fn config(login: Option<Login>, target: Target<'_>, is_feed: bool) -> Config {
+    let (username, password) = login.map_or((None, None), |login| {
+        (login.username, Some(login.password.as_str().to_owned()))
+    });
     let mut config = Config {
         // One attempt, then a result: the supervisor decides about the next one.
         fail_fast: true,
-        username: credentials.username,
-        password: credentials
-            .password
-            .map(|password| password.as_str().to_owned()),
+        username,
+        password,
         // Invalidations arrive as pushes, which RESP2 does not have.
         version: if is_feed {
             RespVersion::RESP3

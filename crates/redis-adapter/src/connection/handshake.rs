@@ -189,16 +189,15 @@ async fn connect_to(
     breaker: &Arc<Breaker>,
     is_feed: bool,
 ) -> Result<Connected, ConnectFault> {
-    let credentials = settings.credentials.clone();
-    // The command of fred's that an error reply belongs to: it goes by itself.
-    let first = match (&credentials.password, is_feed) {
-        (Some(_), false) => "AUTH",
+    let login = settings.credentials.current().await;
+    // fred sends this one by itself: error replies belong to it.
+    let first = match (&login, is_feed) {
         (_, true) => "HELLO",
+        (Some(_), false) => "AUTH",
         (None, false) => "PING",
     };
-    let (client, mut task) =
-        Client::start(settings, credentials, target, is_feed, Arc::clone(breaker))
-            .map_err(ConnectFault::Redis)?;
+    let (client, mut task) = Client::start(settings, login, target, is_feed, Arc::clone(breaker))
+        .map_err(ConnectFault::Redis)?;
     tokio::select! {
         biased;
         ended = &mut task.0 => Err(ConnectFault::Redis(match ended {

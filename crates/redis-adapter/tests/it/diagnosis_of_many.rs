@@ -82,7 +82,7 @@ async fn a_user_of_a_cluster_needs_more() {
 #[tokio::test]
 async fn what_is_no_cluster_is_told() {
     let redis = RedisProcess::start().await;
-    let url = redis.url().replace("redis:", "redis-cluster:");
+    let url = format!("redis-cluster://127.0.0.1:{}", redis.port());
     let found = found(&settings(&url), Needs::default()).await;
     let refused = only(&found, Check::Cluster);
     assert_eq!(refused.verdict, Verdict::Error);

@@ -32,6 +32,7 @@ mod session_manager;
 mod subjects;
 mod tls;
 mod updates;
+mod url_file;
 
 use std::time::Duration;
 

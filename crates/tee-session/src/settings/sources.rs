@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     env::{self, VarError},
     fmt, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
@@ -118,6 +118,14 @@ impl Sources {
         self.0
             .get(name)
             .map_or(&Source::Default, |given| &given.source)
+    }
+
+    /// The file of its own that the text was read from, if it was.
+    pub(crate) fn secret_file(&self, name: &str) -> Option<&Path> {
+        match self.source(name) {
+            Source::SecretFile(path, _) => Some(path),
+            _ => None,
+        }
     }
 
     /// Whether it has any text: an empty one stands for "not set".

@@ -131,6 +131,11 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
             .redis
             .is_some()
     );
+    let sources = Sources::read(None, vec![("redis_url_file".to_owned(), path.to_owned())]);
+    assert_eq!(
+        sources.unwrap().secret_file("redis_url"),
+        Some(secret.path())
+    );
     let both = read(
         None,
         &[("redis_url_file", path), ("redis_url", "redis://x")],

@@ -196,6 +196,9 @@ async fn check_config_shows_no_secret_wherever_it_stands() {
 #[case::out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): must be")]
 #[case::off_loopback(&["--api-host", "0.0.0.0"], "service_clients must name at least one client")]
 #[case::no_such_file(&["--config", "/nowhere.toml"], "config (file /nowhere.toml): it cannot be read")]
+#[case::redis_user_without_password(&["--redis-url", "redis://s3cret@x"], "redis_url (flag --redis-url): the Redis URL cannot be used: its user has no password")]
+#[case::redis_part_without_effect(&["--redis-url", "redis://:s3cret@x?db=3"], "redis_url (flag --redis-url): the Redis URL cannot be used: the query parameter db has no effect")]
+#[case::redis_password_with_a_slash(&["--redis-url", "redis://:s3cret/s3cret@x"], "percent-encode them: %23, %2F, %3F")]
 #[case::bad_url(&["--redis-url", "http://:s3cret@x"], "the Redis URL must begin with one of")]
 #[tokio::test]
 async fn bad_settings_end_it_with_2_and_one_line(#[case] flags: &[&str], #[case] said: &str) {

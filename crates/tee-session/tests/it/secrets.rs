@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use tee_session_test_support::RedisProcess;
+use tee_session_test_support::{RedisProcess, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service, binary};
@@ -110,6 +110,43 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
     for secret in &secrets {
         assert!(!output.contains(secret.as_str()), "{secret} was written");
     }
+}
+
+#[tokio::test]
+async fn rotated_password_of_redis_needs_no_restart_and_is_not_logged() {
+    let redis = RedisProcess::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("redis-url");
+    let write = |password: &str| {
+        let url = format!("redis://tee:{password}@127.0.0.1:{}/0\n", redis.port());
+        std::fs::write(&file, url).unwrap();
+    };
+    let set_password = async |password: &str| {
+        let rule = format!(">{password}");
+        let user = ["ACL", "SETUSER", "tee", "reset", "on", "+@all", "~*", &rule];
+        redis.command(&user).await;
+    };
+    set_password("s3cret-old").await;
+    write("s3cret-old");
+    let flags = ["--redis-url-file", file.to_str().unwrap()];
+    let service = service::start(&[&flags[..], &["--log-level", "TRACE"]].concat()).await;
+    service.until_ready(RECOVERED_WITHIN).await;
+    let token = service.log_in("s3cret-cookie").await;
+    set_password("s3cret-new").await;
+    write("s3cret-new");
+    redis.command(&["CLIENT", "KILL", "USER", "tee"]).await;
+    let read_again = "Redis credentials read again from the URL file";
+    eventually(RECOVERED_WITHIN, async || {
+        !service.events(read_again).is_empty()
+    })
+    .await;
+    eventually(RECOVERED_WITHIN, async || {
+        let status = service.status(Method::GET, "/v1/session", &token).await;
+        status == StatusCode::OK
+    })
+    .await;
+    let output = service.output();
+    assert!(!output.contains("s3cret"), "{output}");
 }
 
 /// Whoever can connect can send nonsense, as much as they like.

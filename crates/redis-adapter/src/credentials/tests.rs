@@ -1,0 +1,213 @@
+use std::process::Command;
+
+use rstest::{fixture, rstest};
+use tee_session_test_support::CapturedLogs;
+
+use super::*;
+use crate::RedisSettings;
+
+const KEPT: &str = "Redis URL file cannot be used: keeping the former credentials";
+
+const READ_AGAIN: &str = "Redis credentials read again from the URL file";
+
+struct Rotation {
+    folder: tempfile::TempDir,
+    settings: RedisSettings,
+}
+
+impl Rotation {
+    fn of(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let rotation = Self {
+            settings: RedisSettings::new(url)
+                .unwrap()
+                .with_url_file(folder.path().join("url")),
+            folder,
+        };
+        rotation.write(url);
+        rotation
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("url")
+    }
+
+    async fn now(&self) -> Option<(Option<String>, String)> {
+        now(&self.settings.credentials).await
+    }
+
+    async fn assert_is(&self, user: &str, password: &str) {
+        let expected = (Some(user.to_owned()), password.to_owned());
+        assert_eq!(self.now().await, Some(expected));
+    }
+}
+
+async fn now(credentials: &Credentials) -> Option<(Option<String>, String)> {
+    let login = credentials.current().await?;
+    Some((login.username, login.password.to_string()))
+}
+
+#[fixture]
+fn rotation() -> Rotation {
+    Rotation::of("redis://tee:old-s3cret@h:1/2")
+}
+
+#[rstest]
+#[case::plain("redis://tee:new@h:1/2", "new")]
+#[case::line_break("redis://tee:new@h:1/2\n", "new")]
+#[case::line_breaks("redis://tee:new@h:1/2\r\n\r\n", "new")]
+#[tokio::test]
+async fn rotated_password_is_taken_over_and_logged_once(
+    rotation: Rotation,
+    #[case] text: &str,
+    #[case] password: &str,
+) {
+    let logs = CapturedLogs::start();
+    rotation.assert_is("tee", "old-s3cret").await;
+    assert_eq!(logs.text(), "");
+    rotation.write(text);
+    for _ in 0..2 {
+        rotation.assert_is("tee", password).await;
+    }
+    assert_eq!(logs.events(READ_AGAIN).len(), 1, "{}", logs.text());
+    assert!(!logs.text().contains(password), "{}", logs.text());
+}
+
+#[rstest]
+#[tokio::test]
+async fn another_user_and_no_login_at_all_are_taken_over(rotation: Rotation) {
+    rotation.write("redis://other:new@h:1/2");
+    rotation.assert_is("other", "new").await;
+    rotation.write("redis://h:1/2");
+    assert_eq!(rotation.now().await, None);
+}
+
+#[rstest]
+#[case::server("redis://tee:new-s3cret@other:1/2", "it names another server")]
+#[case::port("redis://tee:new-s3cret@h:3/2", "it names another server")]
+#[case::scheme("rediss://tee:new-s3cret@h:1/2", "it names another scheme")]
+#[case::database("redis://tee:new-s3cret@h:1", "it names another database")]
+#[case::user_alone("redis://new-s3cret@h:1/2", "its user has no password")]
+#[case::invalid("redis://tee:new-s3/cret@h:1/2", "percent-encode")]
+#[case::no_redis_url("new-s3cret", "must begin with one of")]
+#[case::empty("\n", "it is empty")]
+#[case::too_long(&"s3cret".repeat(11_000), "it is longer than 64 KiB")]
+#[tokio::test]
+async fn unusable_file_keeps_the_former_login_and_is_logged_once(
+    rotation: Rotation,
+    #[case] text: &str,
+    #[case] reason: &str,
+) {
+    let logs = CapturedLogs::start();
+    rotation.write(text);
+    for _ in 0..3 {
+        rotation.assert_is("tee", "old-s3cret").await;
+    }
+    let [warning] = &logs.events(KEPT)[..] else {
+        panic!("{}", logs.text())
+    };
+    assert!(
+        warning.contains(r#""level":"WARN""#) && warning.contains(reason),
+        "{warning}"
+    );
+    assert!(!logs.text().contains("cret"), "{}", logs.text());
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_change_of_the_fault_is_logged(rotation: Rotation) {
+    let logs = CapturedLogs::start();
+    let missing = |rotation: &Rotation| fs::remove_file(rotation.path()).unwrap();
+    let broken = |rotation: &Rotation| rotation.write("");
+    let sound = |rotation: &Rotation| rotation.write("redis://tee:old-s3cret@h:1/2");
+    let steps: [&dyn Fn(&Rotation); 4] = [&missing, &broken, &sound, &missing];
+    for step in steps {
+        step(&rotation);
+        for _ in 0..2 {
+            rotation.assert_is("tee", "old-s3cret").await;
+        }
+    }
+    let warnings = logs.events(KEPT);
+    let reasons = ["it cannot be read", "it is empty", "it cannot be read"];
+    assert_eq!(warnings.len(), reasons.len(), "{warnings:#?}");
+    for (warning, reason) in warnings.iter().zip(reasons) {
+        assert!(warning.contains(reason), "{warning}");
+    }
+    // The login itself never changed.
+    assert!(logs.events(READ_AGAIN).is_empty(), "{}", logs.text());
+}
+
+/// A pipe without a writer would block whoever opens it.
+#[rstest]
+#[tokio::test]
+async fn pipe_is_not_read(rotation: Rotation) {
+    let logs = CapturedLogs::start();
+    fs::remove_file(rotation.path()).unwrap();
+    let made = Command::new("mkfifo").arg(rotation.path()).status();
+    assert!(made.unwrap().success());
+    rotation.assert_is("tee", "old-s3cret").await;
+    assert!(logs.text().contains("it is not a regular file"));
+}
+
+#[rstest]
+#[tokio::test]
+async fn read_that_hangs_keeps_the_former_login(rotation: Rotation) {
+    let logs = CapturedLogs::start();
+    rotation.write("redis://tee:new@h:1/2");
+    let Some((file, _)) = &rotation.settings.credentials.file else {
+        panic!("no file")
+    };
+    let hanging = Arc::clone(&file.reading).lock_owned().await;
+    rotation.assert_is("tee", "old-s3cret").await;
+    assert!(logs.text().contains("reading it takes too long"));
+    drop(hanging);
+    rotation.assert_is("tee", "new").await;
+}
+
+#[tokio::test]
+async fn sentinels_have_credentials_of_their_own_in_the_file() {
+    let url = |redis: &str, sentinel: &str| {
+        format!(
+            "redis-sentinel://tee:{redis}@h?sentinelServiceName=m&sentinelUsername=w\
+             &sentinelPassword={sentinel}"
+        )
+    };
+    let rotation = Rotation::of(&url("a", "b"));
+    rotation.write(&url("c", "d"));
+    rotation.assert_is("tee", "c").await;
+    let Deployment::Sentinel { credentials, .. } = &rotation.settings.deployment else {
+        panic!("no sentinels")
+    };
+    assert_eq!(
+        now(credentials).await,
+        Some((Some("w".to_owned()), "d".to_owned()))
+    );
+}
+
+/// All connections of a process see the same file, whichever clone of its settings made them.
+#[rstest]
+#[tokio::test]
+async fn clones_log_a_change_once(rotation: Rotation) {
+    let logs = CapturedLogs::start();
+    rotation.write("redis://tee:new@h:1/2");
+    for _ in 0..2 {
+        let clone = rotation.settings.clone();
+        let server = clone.for_server(&crate::address::Address::new("x", 1));
+        let login = server.credentials.current().await.unwrap();
+        assert_eq!(login.password.as_str(), "new");
+    }
+    assert_eq!(logs.events(READ_AGAIN).len(), 1, "{}", logs.text());
+}
+
+#[rstest]
+#[case("redis://tee:s3cret@h", "tee")]
+#[case("redis://:s3cret@h", "default")]
+#[case("redis://h", "default")]
+fn user_of_a_url(#[case] url: &str, #[case] user: &str) {
+    let settings = RedisSettings::new(url).unwrap();
+    assert_eq!(settings.with_url_file("/nowhere").user(), user);
+}

@@ -1,0 +1,314 @@
+//! A strict parser of Redis URLs: a part that would have no effect is an error.
+//!
+//! Errors name parts, never their text: any part may hold a password, or a piece of one that is not
+//! percent-encoded.
+
+use percent_encoding::percent_decode_str;
+use url::{ParseError, Url};
+use zeroize::Zeroizing;
+
+use crate::{
+    RedisSettingsError,
+    address::Address,
+    credentials::{Credentials, Login},
+    deployment::{Deployment, Server},
+};
+
+const REDIS_PORT: u16 = 6_379;
+
+const SENTINEL_PORT: u16 = 26_379;
+
+/// Longest name of a query parameter that an error repeats.
+const MAX_SHOWN_NAME_LEN: usize = 32;
+
+const SERVICE: &str = "sentinelServiceName";
+
+const SENTINEL_USERNAME: &str = "sentinelUsername";
+
+const SENTINEL_PASSWORD: &str = "sentinelPassword";
+
+/// URL schemes, their kinds (the crate's README has the forms), and whether they imply TLS.
+pub(crate) const SCHEMES: [(&str, Kind, bool); 7] = [
+    ("redis", Kind::One, false),
+    ("rediss", Kind::One, true),
+    ("redis-cluster", Kind::Cluster, false),
+    ("rediss-cluster", Kind::Cluster, true),
+    ("redis-sentinel", Kind::Sentinel, false),
+    ("rediss-sentinel", Kind::Sentinel, true),
+    ("redis+unix", Kind::Unix, false),
+];
+
+/// The kind of deployment that a scheme stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    One,
+    Unix,
+    Sentinel,
+    Cluster,
+}
+
+impl Kind {
+    /// Query parameters that have an effect. Only `node` may be repeated.
+    const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::One => &[],
+            Self::Unix => &["db"],
+            Self::Cluster => &["node"],
+            Self::Sentinel => &["node", SERVICE, SENTINEL_USERNAME, SENTINEL_PASSWORD],
+        }
+    }
+}
+
+/// A URL in its parts.
+#[derive(Clone)]
+pub(crate) struct RedisUrl {
+    pub(crate) deployment: Deployment,
+    pub(crate) credentials: Credentials,
+    /// `None`: database 0.
+    pub(crate) database: Option<u16>,
+    pub(crate) is_tls: bool,
+}
+
+impl RedisUrl {
+    pub(crate) fn parse(text: &str) -> Result<Self, RedisSettingsError> {
+        let scheme = text.split_once("://");
+        let (kind, is_tls, rest) = scheme
+            .and_then(|(scheme, rest)| {
+                let known = SCHEMES.into_iter().find(|(name, ..)| *name == scheme);
+                known.map(|(_, kind, is_tls)| (kind, is_tls, rest))
+            })
+            .ok_or(RedisSettingsError::Scheme)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, after) = rest.split_at(end);
+        let parser = Parser {
+            kind,
+            has_userinfo: authority.contains('@'),
+            may_be_cut: after.contains('@'),
+        };
+        let parsed = parser.parse(text);
+        let (deployment, login, database) = parsed.map_err(|mut reason| {
+            if parser.may_be_cut {
+                reason.push_str(
+                    "; if the password holds #, / or ?, percent-encode them: %23, %2F, %3F",
+                );
+            }
+            RedisSettingsError::Form { reason }
+        })?;
+        Ok(Self {
+            deployment,
+            credentials: Credentials::new(login),
+            database,
+            is_tls,
+        })
+    }
+
+    /// Names the first part, apart from credentials, in which `other` differs.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same_kind =
+            std::mem::discriminant(&self.deployment) == std::mem::discriminant(&other.deployment);
+        if !same_kind || self.is_tls != other.is_tls {
+            Some("scheme")
+        } else if !self.deployment.has_servers_of(&other.deployment) {
+            Some("server")
+        } else {
+            (self.database != other.database).then_some("database")
+        }
+    }
+}
+
+struct Parser {
+    kind: Kind,
+    has_userinfo: bool,
+    /// Whether an `@` comes after the authority. A password with a raw `#`, `/` or `?` is cut
+    /// there, and its rest looks like a path, a query or a fragment.
+    may_be_cut: bool,
+}
+
+type Parts = (Deployment, Option<Login>, Option<u16>);
+
+impl Parser {
+    fn parse(&self, text: &str) -> Result<Parts, String> {
+        let text = text.trim_end();
+        // The URL standard would drop line breaks and tabs, even in a password.
+        if text.contains(char::is_control) {
+            return fault("it holds a control character, such as a line break");
+        }
+        let url = Url::parse(text).map_err(|error| match (error, self.kind) {
+            (ParseError::EmptyHost, Kind::Unix) => {
+                "credentials for a Unix socket need the host localhost, as in \
+                 redis+unix://USER:PASSWORD@localhost/PATH"
+            }
+            (ParseError::EmptyHost, _) => "the host is missing",
+            (ParseError::InvalidPort, _) => "the port must be a number from 0 to 65535",
+            _ => "it cannot be read as a URL",
+        })?;
+        if url.fragment().is_some() {
+            return fault("the fragment (after #) has no effect");
+        }
+        self.check_query(&url)?;
+        let login = self.login(&url)?;
+        let deployment = match self.kind {
+            Kind::One => Deployment::One(Server::Tcp(self.host(&url)?)),
+            Kind::Unix => Deployment::One(Server::Unix(socket(&url)?.into())),
+            Kind::Cluster => Deployment::Cluster(self.hosts(&url)?),
+            Kind::Sentinel => Deployment::Sentinel {
+                sentinels: self.hosts(&url)?,
+                service: parameter(&url, SERVICE)
+                    .filter(|service| !service.is_empty())
+                    .ok_or("sentinelServiceName is missing")?,
+                credentials: Credentials::new(sentinel_login(&url)?),
+            },
+        };
+        let path = url.path().strip_prefix('/').unwrap_or_default();
+        let database = match self.kind {
+            Kind::One | Kind::Sentinel if path.is_empty() => None,
+            Kind::One | Kind::Sentinel => Some(database(path, "the path")?),
+            Kind::Unix => match parameter(&url, "db") {
+                Some(number) => Some(database(&number, "db")?),
+                None => None,
+            },
+            Kind::Cluster if path.is_empty() => None,
+            Kind::Cluster => {
+                return fault("the path has no effect: leave it out, a cluster has one database");
+            }
+        };
+        Ok((deployment, login, database.filter(|number| *number != 0)))
+    }
+
+    fn check_query(&self, url: &Url) -> Result<(), String> {
+        let mut seen = Vec::new();
+        for (name, _) in url.query_pairs() {
+            let parameters = self.kind.parameters();
+            let Some(known) = parameters.iter().find(|known| **known == name) else {
+                if seen.contains(&SENTINEL_PASSWORD) {
+                    return fault(
+                        "a query parameter after sentinelPassword has no effect; if the password \
+                         holds &, write it as %26",
+                    );
+                }
+                return fault(match self.shown(&name) {
+                    Some(name) => format!("the query parameter {name} has no effect"),
+                    None => "a query parameter has no effect".to_owned(),
+                });
+            };
+            if *known != "node" && seen.contains(known) {
+                return fault(format!("the query parameter {known} is repeated"));
+            }
+            seen.push(known);
+        }
+        Ok(())
+    }
+
+    /// The name of an unknown parameter, if it cannot be a piece of a password.
+    fn shown<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_shown = !self.may_be_cut
+            && (1..=MAX_SHOWN_NAME_LEN).contains(&name.len())
+            && name.bytes().all(is_plain);
+        is_shown.then_some(name)
+    }
+
+    fn login(&self, url: &Url) -> Result<Option<Login>, String> {
+        let username = decoded(url.username())?;
+        let password = decoded(url.password().unwrap_or_default())?;
+        match (username.is_empty(), password.is_empty()) {
+            (true, true) if !self.has_userinfo => Ok(None),
+            (true, true) => fault("the password before @ is empty"),
+            (false, true) => fault(
+                "its user has no password: write USER:PASSWORD@, or nothing for the user default \
+                 without a password",
+            ),
+            (is_default, false) => Ok(Some(Login {
+                username: (!is_default).then(|| username.to_string()),
+                password,
+            })),
+        }
+    }
+
+    fn host(&self, url: &Url) -> Result<Address, String> {
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = host.ok_or("the host is missing")?;
+        let port = url.port().unwrap_or(match self.kind {
+            Kind::Sentinel => SENTINEL_PORT,
+            _ => REDIS_PORT,
+        });
+        Ok(Address::new(without_brackets(host), port))
+    }
+
+    /// All hosts in the order of the URL, those of its query last.
+    fn hosts(&self, url: &Url) -> Result<Vec<Address>, String> {
+        let nodes = url.query_pairs().filter(|(name, _)| name == "node");
+        let nodes = nodes.map(|(_, value)| node(&value));
+        std::iter::once(self.host(url)).chain(nodes).collect()
+    }
+}
+
+fn sentinel_login(url: &Url) -> Result<Option<Login>, String> {
+    let username = parameter(url, SENTINEL_USERNAME);
+    match parameter(url, SENTINEL_PASSWORD).map(Zeroizing::new) {
+        Some(password) if password.is_empty() => fault("sentinelPassword is empty"),
+        Some(password) => Ok(Some(Login {
+            username: username.filter(|username| !username.is_empty()),
+            password,
+        })),
+        None if username.is_some() => fault("sentinelUsername needs sentinelPassword"),
+        None => Ok(None),
+    }
+}
+
+fn socket(url: &Url) -> Result<String, String> {
+    let is_local = url
+        .host_str()
+        .is_none_or(|host| host.is_empty() || host == "localhost");
+    if !is_local || url.port().is_some() {
+        return fault("a Unix socket has no host and port: leave them out, or write localhost");
+    }
+    let path = decoded(url.path())?;
+    if path.len() < 2 {
+        return fault("the path of the Unix socket is missing");
+    }
+    Ok(path.to_string())
+}
+
+fn database(number: &str, part: &str) -> Result<u16, String> {
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| format!("{part} must be the number of a database"))
+}
+
+fn node(text: &str) -> Result<Address, String> {
+    let parts = text
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((without_brackets(host), port.parse().ok()?)));
+    parts
+        .filter(|(host, _)| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+        .map(|(host, port)| Address::new(host, port))
+        .ok_or_else(|| "each node must be given as host:port".to_owned())
+}
+
+fn parameter(url: &Url, name: &str) -> Option<String> {
+    let mut pairs = url.query_pairs();
+    pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+}
+
+/// Strips the brackets that URLs write around IPv6 addresses.
+fn without_brackets(host: &str) -> &str {
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+fn decoded(text: &str) -> Result<Zeroizing<String>, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded
+        .map(|text| Zeroizing::new(text.into_owned()))
+        .map_err(|_| {
+            "user, password and path must be UTF-8 when they are percent-decoded".to_owned()
+        })
+}
+
+fn fault<T>(reason: impl Into<String>) -> Result<T, String> {
+    Err(reason.into())
+}
+
+#[cfg(test)]
+mod tests;
