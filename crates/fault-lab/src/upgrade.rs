@@ -25,28 +25,36 @@ const DRAINED_AFTER: Duration = Duration::from_millis(1_500);
 /// A session store, and the settings of every instance that uses it.
 struct Setting {
     name: &'static str,
+    /// Those of the first fleet, whose sessions the others take over.
+    first_flags: &'static [&'static str],
     flags: &'static [&'static str],
     is_cluster: bool,
 }
 
+const PLAIN: &[&str] = &["--storage-format", "plain"];
+
 const SETTINGS: [Setting; 4] = [
     Setting {
         name: "sealed records",
+        first_flags: &[],
         flags: &[],
         is_cluster: false,
     },
     Setting {
         name: "plain records",
-        flags: &["--storage-format", "plain"],
+        first_flags: PLAIN,
+        flags: PLAIN,
         is_cluster: false,
     },
     Setting {
-        name: "sealed records, plain ones accepted, touch interval 60 s",
+        name: "from plain to sealed records, touch interval 60 s",
+        first_flags: PLAIN,
         flags: &["--accept-plain", "true", "--session-touch-interval", "60"],
         is_cluster: false,
     },
     Setting {
         name: "sealed records in a cluster",
+        first_flags: &[],
         flags: &[],
         is_cluster: true,
     },
@@ -163,7 +171,7 @@ struct Fleet<'a> {
 /// Goes through all fleets; what came of each.
 async fn roll(setting: &Setting, old: &Lab, new: &Lab) -> anyhow::Result<Vec<(String, Tally)>> {
     let store = Store::start(setting).await;
-    let mut fleet = Fleet::start([old, new], setting.flags, store.url()).await;
+    let mut fleet = Fleet::start([old, new], setting.first_flags, store.url()).await;
     let mut rows = Vec::new();
     for versions in FLEETS {
         fleet.become_of(versions).await;
@@ -185,6 +193,7 @@ async fn roll(setting: &Setting, old: &Lab, new: &Lab) -> anyhow::Result<Vec<(St
             tally.violations_in_words()
         ));
         rows.push((name, tally));
+        fleet.change_flags(setting.flags).await;
     }
     let (_, last) = rows.last_mut().context("no fleet")?;
     last.add(&fleet.end().await);
@@ -224,6 +233,16 @@ impl<'a> Fleet<'a> {
     async fn become_of(&mut self, versions: [Version; 2]) {
         for (place, version) in versions.into_iter().enumerate() {
             if version != self.versions[place] {
+                self.replace(place, version).await;
+            }
+        }
+    }
+
+    /// Replaces every instance by one with these flags, if it has others.
+    async fn change_flags(&mut self, flags: &'static [&'static str]) {
+        if flags != self.flags {
+            self.flags = flags;
+            for (place, version) in self.versions.into_iter().enumerate() {
                 self.replace(place, version).await;
             }
         }
