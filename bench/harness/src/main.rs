@@ -49,6 +49,11 @@ fn command() -> Command {
         .default_value("target/release/tee-session")
         .value_parser(value_parser!(PathBuf))
         .help("The built tee-session");
+    let old_service = Arg::new("old-service")
+        .long("old-service")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The tee-session of commit 9cb3a1f, from scripts/old-binary [default: its rows are left out]");
     let quick = Arg::new("quick")
         .long("quick")
         .action(ArgAction::SetTrue)
@@ -60,7 +65,7 @@ fn command() -> Command {
         .subcommand(
             Command::new("run")
                 .about("All servers in turn, round after round; exit code 1 if a request failed")
-                .args([&report, &service, &quick])
+                .args([&report, &service, &old_service, &quick])
                 .arg(
                     Arg::new("rounds")
                         .long("rounds")
@@ -239,8 +244,11 @@ fn builds(arguments: &ArgMatches) -> anyhow::Result<Builds> {
         .get_one::<PathBuf>("service")
         .context("no binary")?;
     let own = env::current_exe()?;
+    let old_service = arguments.try_get_one::<PathBuf>("old-service");
     let builds = Builds {
         service: service.clone(),
+        // Only `run` has the option.
+        old_service: old_service.ok().flatten().cloned(),
         peers: own.parent().map(Path::to_owned).context("no folder")?,
     };
     builds.check()?;

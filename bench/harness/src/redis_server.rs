@@ -13,6 +13,13 @@ use crate::{running::Running, usage::CpuTime};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Work that Redis has counted.
+pub(crate) struct Counts {
+    pub(crate) commands: u64,
+    /// Reads from sockets of clients; the one that finds a connection closed counts too.
+    pub(crate) reads: u64,
+}
+
 /// A `redis-server` on a free port.
 pub(crate) struct RedisServer {
     running: Running,
@@ -58,23 +65,18 @@ impl RedisServer {
         Running::output(command).await
     }
 
-    /// Commands that it has processed.
-    pub(crate) async fn commands(&self) -> anyhow::Result<u64> {
-        self.info("stats", "total_commands_processed").await
+    /// What it has done so far.
+    pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
+        let text = self.command(&["INFO", "stats"]).await?;
+        Ok(Counts {
+            commands: number(&text, "total_commands_processed")?,
+            reads: number(&text, "total_reads_processed")?,
+        })
     }
 
     /// Bytes that its allocator gave out.
     pub(crate) async fn used_memory(&self) -> anyhow::Result<u64> {
-        self.info("memory", "used_memory").await
-    }
-
-    async fn info(&self, section: &str, name: &str) -> anyhow::Result<u64> {
-        let text = self.command(&["INFO", section]).await?;
-        let value = text.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key == name).then(|| value.trim().parse().ok())?
-        });
-        value.with_context(|| format!("INFO {section} does not tell {name}"))
+        number(&self.command(&["INFO", "memory"]).await?, "used_memory")
     }
 
     /// What it has used of the processors.
@@ -95,6 +97,15 @@ impl RedisServer {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.running.stop().await
     }
+}
+
+/// A number of the reply to `INFO`.
+fn number(info: &str, name: &str) -> anyhow::Result<u64> {
+    let value = info.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key == name).then(|| value.trim().parse().ok())?
+    });
+    value.with_context(|| format!("INFO lacks {name}"))
 }
 
 /// A port that was free a moment ago.

@@ -64,6 +64,9 @@ pub(crate) struct Load {
     pub(crate) server_cpu_ns: u64,
     pub(crate) redis_cpu_ns: u64,
     pub(crate) redis_commands: u64,
+    /// Reads of Redis from its sockets. Runs before they were counted have none.
+    #[serde(default)]
+    pub(crate) redis_reads: Option<u64>,
 }
 
 /// What wrk saw.
@@ -107,6 +110,12 @@ impl Load {
     /// Commands of Redis for a request.
     pub(crate) fn commands(&self) -> f64 {
         self.redis_commands as f64 / self.wrk.requests as f64
+    }
+
+    /// Reads of Redis for a request; not a number if they were not counted.
+    pub(crate) fn reads(&self) -> f64 {
+        let reads = self.redis_reads.map_or(f64::NAN, |reads| reads as f64);
+        reads / self.wrk.requests as f64
     }
 
     /// Requests that were not answered with what they asked for.

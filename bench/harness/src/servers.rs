@@ -15,6 +15,8 @@ use crate::{redis_server::RedisServer, running::Running, store::Store};
 pub(crate) struct Builds {
     /// The service's binary.
     pub(crate) service: PathBuf,
+    /// The service's binary of commit 9cb3a1f, if there is one.
+    pub(crate) old_service: Option<PathBuf>,
     /// Folder with those of the peers.
     pub(crate) peers: PathBuf,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Server {
 pub(crate) enum Kind {
     /// Ours, with these flags.
     Service(&'static [&'static str]),
+    /// The same of commit 9cb3a1f, which had a Redis client of its own.
+    OldService(&'static [&'static str]),
     /// A binary of this workspace that takes a port and a URL of Redis.
     Peer(&'static str),
     Nginx,
@@ -58,7 +62,20 @@ const fn peer(name: &'static str, store: Store, kind: Kind) -> Server {
     }
 }
 
+/// `current`, run with the binary of commit 9cb3a1f.
+const fn old(name: &'static str, current: Server) -> Server {
+    let Kind::Service(flags) = current.kind else {
+        panic!("only the service has an old binary");
+    };
+    Server {
+        name,
+        kind: Kind::OldService(flags),
+        ..current
+    }
+}
+
 pub(crate) const SLIDING: Server = service("tee-session", Store::Sealed, &[]);
+pub(crate) const OLD_SLIDING: Server = old("tee-session 9cb3a1f", SLIDING);
 pub(crate) const TOUCH: Server = Server {
     // In a minute a session in use is asked for many times; a run is shorter.
     reads_each_first: true,
@@ -68,6 +85,7 @@ pub(crate) const TOUCH: Server = Server {
         &["--session-touch-interval", "60"],
     )
 };
+const OLD_TOUCH: Server = old("tee-session 9cb3a1f, touch 60", TOUCH);
 pub(crate) const PLAIN: Server = service(
     "tee-session, plain records",
     Store::Plain,
@@ -91,7 +109,8 @@ pub(crate) const NEAR_CACHE: Server = Server {
         ],
     )
 };
-/// The same with the room that it has by default, and every invalid token answered as such.
+const OLD_NEAR_CACHE: Server = old("tee-session 9cb3a1f, near cache", NEAR_CACHE);
+/// The near cache with the room that it has by default, and every invalid token answered as such.
 pub(crate) const NEAR_CACHE_UNLIMITED: Server = service(
     "tee-session, near cache, no limit on invalid tokens",
     Store::Sealed,
@@ -122,13 +141,17 @@ pub(crate) const TOWER_SESSIONS: Server = peer(
 pub(crate) const NGINX: Server = peer("nginx + Lua", Store::Plain, Kind::Nginx);
 pub(crate) const FIRST_SERVICE: Server = peer("first service (Python)", Store::Plain, Kind::Python);
 
-/// In the order in which a round goes through them.
-pub(crate) const ALL: [Server; 9] = [
+/// In the order in which a round goes through them. An old binary comes right after the new one: the
+/// less time between them, the less the machine has changed.
+pub(crate) const ALL: [Server; 12] = [
     CONSTANT,
     SLIDING,
+    OLD_SLIDING,
     TOUCH,
+    OLD_TOUCH,
     PLAIN,
     NEAR_CACHE,
+    OLD_NEAR_CACHE,
     ACTIX_SESSION,
     TOWER_SESSIONS,
     NGINX,
@@ -158,23 +181,24 @@ impl Builds {
         let database = server.store.database();
         let url = redis.url(database);
         let port = port.to_string();
+        let program = self.program(server).context("no binary of this server")?;
         let mut command = match server.kind {
-            Kind::Service(flags) => {
-                let mut command = Command::new(&self.service);
+            Kind::Service(flags) | Kind::OldService(flags) => {
+                let mut command = Command::new(program);
                 command
                     .args(["--api-port", &port, "--redis-url", &url, "--workers", "2"])
                     .args(["--metrics-port", "0", "--log-level", "INFO"])
                     .args(flags);
                 command
             }
-            Kind::Peer(name) => {
-                let mut command = Command::new(self.peers.join(name));
+            Kind::Peer(_) => {
+                let mut command = Command::new(program);
                 command.args([&port, &url]);
                 command
             }
-            Kind::Nginx => nginx(&port, redis.port, database, folder)?,
+            Kind::Nginx => nginx(program, &port, redis.port, database, folder)?,
             Kind::Python => {
-                let mut command = Command::new("bench/target/venv/bin/python");
+                let mut command = Command::new(program);
                 command
                     .args([
                         "-m",
@@ -194,37 +218,46 @@ impl Builds {
         Running::start(command, &folder.join("server.log"))
     }
 
-    /// Bytes of its program, where it is one file.
-    pub(crate) fn size(&self, server: &Server) -> Option<u64> {
-        let file = match server.kind {
+    /// The program of a server; none if it was not built.
+    fn program(&self, server: &Server) -> Option<PathBuf> {
+        Some(match server.kind {
             Kind::Service(_) => self.service.clone(),
+            Kind::OldService(_) => self.old_service.clone()?,
             Kind::Peer(name) => self.peers.join(name),
             Kind::Nginx => "/usr/sbin/nginx".into(),
-            Kind::Python => return None,
-        };
-        Some(fs::metadata(file).ok()?.len())
+            Kind::Python => "bench/target/venv/bin/python".into(),
+        })
     }
 
-    /// Whether the service has the settings that this row is about.
-    pub(crate) async fn can_run(&self, server: &Server) -> anyhow::Result<bool> {
-        let Kind::Service(flags) = server.kind else {
-            return Ok(true);
+    /// Bytes of its program, where it is one file.
+    pub(crate) fn size(&self, server: &Server) -> Option<u64> {
+        if matches!(server.kind, Kind::Python) {
+            return None;
+        }
+        Some(fs::metadata(self.program(server)?).ok()?.len())
+    }
+
+    /// Why a server cannot be measured; `None` if it can.
+    pub(crate) async fn obstacle(&self, server: &Server) -> anyhow::Result<Option<&'static str>> {
+        let (Kind::Service(flags) | Kind::OldService(flags)) = server.kind else {
+            return Ok(None);
         };
-        let mut command = Command::new(&self.service);
+        let Some(program) = self.program(server) else {
+            return Ok(Some("--old-service does not name its binary"));
+        };
+        let mut command = Command::new(program);
         command.arg("--help");
         let help = Running::output(command).await?;
-        let flags = flags.iter().filter(|flag| flag.starts_with("--"));
-        Ok(flags.into_iter().all(|flag| help.contains(flag)))
+        let mut flags = flags.iter().filter(|flag| flag.starts_with("--"));
+        let lacks = flags.any(|flag| !help.contains(flag));
+        Ok(lacks.then_some("this build lacks the setting"))
     }
 
     /// Fails early if something was not built.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let files = ALL.iter().filter_map(|server| match server.kind {
-            Kind::Service(_) => Some(self.service.clone()),
-            Kind::Peer(name) => Some(self.peers.join(name)),
-            Kind::Nginx | Kind::Python => None,
-        });
-        for file in files {
+        let built = |server: &&Server| !matches!(server.kind, Kind::Nginx | Kind::Python);
+        let files = ALL.iter().filter(built);
+        for file in files.filter_map(|server| self.program(server)) {
             if !file.exists() {
                 bail!("{} is not there: scripts/bench builds it", file.display());
             }
@@ -236,7 +269,13 @@ impl Builds {
     }
 }
 
-fn nginx(port: &str, redis_port: u16, database: u8, folder: &Path) -> anyhow::Result<Command> {
+fn nginx(
+    program: PathBuf,
+    port: &str,
+    redis_port: u16,
+    database: u8,
+    folder: &Path,
+) -> anyhow::Result<Command> {
     let template = fs::read_to_string("bench/peers/nginx-lua/nginx.conf")?;
     let folder = folder.to_str().context("a folder whose name is no text")?;
     let text = template
@@ -247,7 +286,7 @@ fn nginx(port: &str, redis_port: u16, database: u8, folder: &Path) -> anyhow::Re
         .replace("@TTL@", &TTL_SECONDS.to_string());
     let file = format!("{folder}/nginx.conf");
     fs::write(&file, text)?;
-    let mut command = Command::new("/usr/sbin/nginx");
+    let mut command = Command::new(program);
     command.args(["-c", &file, "-e", "stderr"]);
     Ok(command)
 }

@@ -91,10 +91,9 @@ struct Run<'a> {
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<SideBySide> {
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
     for server in servers::ALL.iter().filter(|server| plan.wants(server.name)) {
-        if builds.can_run(server).await? {
-            chosen.push(server);
-        } else {
-            left_out.push(format!("{}: this build lacks the setting", server.name));
+        match builds.obstacle(server).await? {
+            None => chosen.push(server),
+            Some(obstacle) => left_out.push(format!("{}: {obstacle}", server.name)),
         }
     }
     for line in &left_out {

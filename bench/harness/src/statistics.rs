@@ -9,8 +9,11 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of the rounds of a run; nothing of none.
+    /// Of the rounds of a run; nothing of none, or of rounds that did not measure it.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        if values.iter().any(|value| value.is_nan()) {
+            return None;
+        }
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
@@ -45,6 +48,7 @@ mod tests {
     fn median_is_the_middle_and_of_two_between_them() {
         let median = |values: &[f64]| Spread::of(values).map(|spread| spread.median);
         assert_eq!(median(&[]), None);
+        assert_eq!(median(&[1.0, f64::NAN]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }

@@ -21,29 +21,32 @@ const REDIS_BACKED: [&str; 4] = [
 /// A number of a load.
 type Value = fn(&Load) -> f64;
 
-/// One of them.
+/// An upper bound for a figure.
 pub(crate) struct Target {
     pub(crate) what: String,
-    pub(crate) bound: Bound,
+    pub(crate) at_most: f64,
+    /// What would be better still.
+    pub(crate) wish: Option<f64>,
     /// Of the rounds; none if that was not measured.
     pub(crate) measured: Option<Spread>,
     pub(crate) digits: usize,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-}
-
 impl Target {
+    /// A target for a ratio: two digits, no wish.
+    fn ratio(what: String, at_most: f64, measured: Option<Spread>) -> Self {
+        Self {
+            what,
+            at_most,
+            wish: None,
+            measured,
+            digits: 2,
+        }
+    }
+
     /// By the median.
     pub(crate) fn is_met(&self) -> Option<bool> {
-        let median = self.measured?.median;
-        Some(match self.bound {
-            Bound::AtMost(bound) => median <= bound,
-            Bound::AtLeast(bound) => median >= bound,
-        })
+        Some(self.measured?.median <= self.at_most)
     }
 }
 
@@ -51,7 +54,9 @@ impl Target {
 pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     if let Some(measured) = &results.side_by_side {
-        processor(measured, &mut targets);
+        of_the_old_binary(measured, &mut targets);
+        of_peers(measured, &mut targets);
+        redis(measured, &mut targets);
         latency(measured, &mut targets);
         footprint(measured, &mut targets);
     }
@@ -62,106 +67,131 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
 }
 
 /// The same number of two servers, divided round by round: what slows the machine down slows both.
-fn ratio(one: Option<&ServerResult>, other: Option<&ServerResult>, value: Value) -> Option<Spread> {
-    let (one, other) = (one?.each(AT, value), other?.each(AT, value));
-    let ratios: Vec<_> = one
-        .iter()
-        .zip(&other)
-        .map(|(one, other)| one / other)
-        .collect();
-    Spread::of(&ratios)
+fn ratio(
+    one: Option<&ServerResult>,
+    other: Option<&ServerResult>,
+    connections: usize,
+    value: Value,
+) -> Option<Spread> {
+    let of_each = |server: &ServerResult| server.each(connections, value);
+    divided(&of_each(one?), &of_each(other?))
 }
 
-fn processor(measured: &SideBySide, targets: &mut Vec<Target>) {
-    let peers = [
-        servers::CONSTANT.name,
-        servers::ACTIX_SESSION.name,
-        servers::TOWER_SESSIONS.name,
-        servers::NGINX.name,
-    ];
-    let demands: [(&str, &[f64], f64); 3] = [
-        (servers::SLIDING.name, &[1.9, 0.68, 0.52, 0.6], 30.0),
-        (servers::TOUCH.name, &[1.7, 0.6, 0.45, 0.5], 35.0),
-        (servers::NEAR_CACHE.name, &[1.25], f64::NAN),
-    ];
-    for (ours, bounds, of_first_service) in demands {
-        let own = measured.server(ours);
-        for (peer, bound) in peers.into_iter().zip(bounds) {
-            targets.push(Target {
-                what: format!("processor time of {ours}, of that of {peer}"),
-                bound: Bound::AtMost(*bound),
-                measured: ratio(own, measured.server(peer), Load::server_cpu),
-                digits: 2,
-            });
-        }
-        if of_first_service.is_finite() {
-            let first_service = measured.server(servers::FIRST_SERVICE.name);
-            targets.push(Target {
-                what: format!("processor time of the first service (Python), of that of {ours}"),
-                bound: Bound::AtLeast(of_first_service),
-                measured: ratio(first_service, own, Load::server_cpu),
-                digits: 1,
-            });
-        }
+fn divided(ones: &[f64], others: &[f64]) -> Option<Spread> {
+    let ratios = ones.iter().zip(others).map(|(one, other)| one / other);
+    Spread::of(&ratios.collect::<Vec<_>>())
+}
+
+fn at(connections: usize) -> String {
+    let plural = if connections == 1 { "" } else { "s" };
+    format!("at {connections} connection{plural}")
+}
+
+fn of_the_old_binary(measured: &SideBySide, targets: &mut Vec<Target>) {
+    let (new, old) = (servers::SLIDING.name, servers::OLD_SLIDING.name);
+    for (connections, at_most) in [(64, 1.05), (256, 1.05), (16, 1.15), (1, 1.15)] {
+        targets.push(Target::ratio(
+            format!(
+                "processor time of {new}, of that of {old}, {}",
+                at(connections)
+            ),
+            at_most,
+            ratio(
+                measured.server(new),
+                measured.server(old),
+                connections,
+                Load::server_cpu,
+            ),
+        ));
     }
-    let (sliding, actix) = (servers::SLIDING.name, servers::ACTIX_SESSION.name);
+}
+
+fn of_peers(measured: &SideBySide, targets: &mut Vec<Target>) {
+    let (ours, constant) = (servers::SLIDING.name, servers::CONSTANT.name);
+    let demands = [
+        (ours, constant, 2.0, Some(1.9)),
+        (servers::TOUCH.name, constant, 1.9, Some(1.7)),
+        (servers::NEAR_CACHE.name, constant, 1.6, Some(1.4)),
+        (ours, servers::ACTIX_SESSION.name, 0.68, None),
+        (ours, servers::TOWER_SESSIONS.name, 0.45, None),
+        (ours, servers::NGINX.name, 0.75, None),
+    ];
+    for (own, peer, at_most, wish) in demands {
+        let measured = ratio(
+            measured.server(own),
+            measured.server(peer),
+            AT,
+            Load::server_cpu,
+        );
+        let what = format!("processor time of {own}, of that of {peer}");
+        targets.push(Target {
+            wish,
+            ..Target::ratio(what, at_most, measured)
+        });
+    }
+    let first = servers::FIRST_SERVICE.name;
+    let of_the_first = ratio(
+        measured.server(ours),
+        measured.server(first),
+        AT,
+        Load::server_cpu,
+    );
     targets.push(Target {
-        what: format!("processor time of Redis for {sliding}, of that for {actix}"),
-        bound: Bound::AtMost(0.75),
-        measured: ratio(
-            measured.server(sliding),
-            measured.server(actix),
-            Load::redis_cpu,
-        ),
-        digits: 2,
+        digits: 4,
+        ..Target::ratio(
+            format!("processor time of {ours}, of that of the {first}"),
+            1.0 / 30.0,
+            of_the_first,
+        )
     });
-    let near_cache = measured.server(servers::NEAR_CACHE.name);
+}
+
+fn redis(measured: &SideBySide, targets: &mut Vec<Target>) {
+    let (ours, actix) = (servers::SLIDING.name, servers::ACTIX_SESSION.name);
+    let own = measured.server(ours);
     targets.push(Target {
-        what: format!(
-            "Redis commands for a request of {}",
-            servers::NEAR_CACHE.name
-        ),
-        bound: Bound::AtMost(0.05),
-        measured: near_cache.and_then(|server| Spread::of(&server.each(AT, Load::commands))),
         digits: 3,
+        ..Target::ratio(
+            format!("writes to Redis for a request of {ours}"),
+            0.1,
+            own.and_then(|own| Spread::of(&own.each(AT, Load::reads))),
+        )
     });
+    targets.push(Target::ratio(
+        format!("processor time of Redis for {ours}, of that for {actix}"),
+        0.9,
+        ratio(own, measured.server(actix), AT, Load::redis_cpu),
+    ));
 }
 
 fn latency(measured: &SideBySide, targets: &mut Vec<Target>) {
-    let demands: [(&str, usize, Value); 3] = [
-        ("p99", 64, |load| load.wrk.p99_us as f64),
-        ("p99", 256, |load| load.wrk.p99_us as f64),
-        ("p50", 1, |load| load.wrk.p50_us as f64),
-    ];
-    for (name, connections, value) in demands {
-        let of = |server: &ServerResult| server.each(connections, value);
-        let peers: Vec<_> = REDIS_BACKED
-            .into_iter()
-            .filter_map(|peer| Some(of(measured.server(peer)?)))
-            .collect();
-        let own = measured.server(servers::SLIDING.name).map(of);
-        let ratios = own.filter(|_| !peers.is_empty()).map(|own| {
-            let best = |round| {
-                peers
-                    .iter()
-                    .filter_map(|peer| peer.get(round))
-                    .copied()
-                    .fold(f64::MAX, f64::min)
-            };
-            let ratios = own.iter().enumerate().map(|(round, own)| own / best(round));
-            ratios.collect::<Vec<_>>()
-        });
-        let plural = if connections == 1 { "" } else { "s" };
-        targets.push(Target {
-            what: format!(
-                "{name} of {} at {connections} connection{plural}, of that of the best peer with Redis",
-                servers::SLIDING.name
-            ),
-            bound: Bound::AtMost(1.0),
-            measured: ratios.and_then(|ratios| Spread::of(&ratios)),
-            digits: 2,
-        });
-    }
+    let (ours, old) = (servers::SLIDING.name, servers::OLD_SLIDING.name);
+    let own = measured.server(ours);
+    targets.push(Target::ratio(
+        format!("p50 of {ours} {}, of that of {old}", at(1)),
+        1.25,
+        ratio(own, measured.server(old), 1, |load| load.wrk.p50_us as f64),
+    ));
+    let p99 = |server: &ServerResult| server.each(AT, |load| load.wrk.p99_us as f64);
+    let peers = REDIS_BACKED
+        .into_iter()
+        .filter_map(|peer| measured.server(peer));
+    // The best one of each round.
+    let best = peers.map(p99).reduce(|best, other| {
+        let pairs = best.iter().zip(&other);
+        pairs.map(|(best, other)| best.min(*other)).collect()
+    });
+    let of_the_best = own
+        .zip(best)
+        .and_then(|(own, best)| divided(&p99(own), &best));
+    targets.push(Target::ratio(
+        format!(
+            "p99 of {ours} {}, of that of the best peer with Redis",
+            at(AT)
+        ),
+        1.0,
+        of_the_best,
+    ));
 }
 
 fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
@@ -175,7 +205,7 @@ fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
         .iter()
         .map(|round| mebibytes(round.resident_bytes))
         .collect();
-    for (what, bound, values) in [
+    for (what, at_most, values) in [
         (
             "milliseconds from the start to the first answer",
             25.0,
@@ -185,7 +215,8 @@ fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
     ] {
         targets.push(Target {
             what: format!("{what}, {}", servers::SLIDING.name),
-            bound: Bound::AtMost(bound),
+            at_most,
+            wish: None,
             measured: Spread::of(&values),
             digits: 1,
         });
@@ -205,7 +236,7 @@ fn memory(scale: &Scale, targets: &mut Vec<Target>) {
             .filter(move |record| record.writer == writer)
     };
     let first_service = of(servers::FIRST_SERVICE.name).next();
-    for (writer, bound) in [(servers::PLAIN.name, 1.0), (servers::SLIDING.name, 0.9)] {
+    for (writer, at_most) in [(servers::PLAIN.name, 1.0), (servers::SLIDING.name, 0.9)] {
         // Of as many sessions: Redis's tables grow by doubling.
         let of_as_many = first_service.and_then(|first| {
             let own = of(writer).find(|own| own.sessions == first.sessions)?;
@@ -213,14 +244,16 @@ fn memory(scale: &Scale, targets: &mut Vec<Target>) {
         });
         targets.push(Target {
             what: format!("memory of Redis for a session of {writer}, of that for one of the first service (Python)"),
-            bound: Bound::AtMost(bound),
+            at_most,
+            wish: None,
             measured: of_as_many,
             digits: 2,
         });
     }
     targets.push(Target {
         what: "milliseconds until another instance with a near cache sees a logout, p99".to_owned(),
-        bound: Bound::AtMost(50.0),
+        at_most: 50.0,
+        wish: None,
         measured: scale
             .near_cache
             .as_ref()
@@ -229,7 +262,8 @@ fn memory(scale: &Scale, targets: &mut Vec<Target>) {
     });
     targets.push(Target {
         what: "bytes of memory for a session in the near cache".to_owned(),
-        bound: Bound::AtMost(700.0),
+        at_most: 700.0,
+        wish: None,
         measured: scale
             .near_cache
             .as_ref()

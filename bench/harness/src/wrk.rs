@@ -31,18 +31,20 @@ pub(crate) struct Target<'a> {
 impl Target<'_> {
     /// Puts it under load.
     pub(crate) async fn load(&self, script: Script<'_>, stage: Stage) -> anyhow::Result<Load> {
-        let commands = self.redis.commands().await?;
+        let before = self.redis.counts().await?;
         let (server, redis) = (CpuTime::of(self.pid), self.redis.cpu_time());
         let wrk = run(self.port, script, stage).await?;
         let server_cpu_ns = CpuTime::of(self.pid).since(&server);
         let redis_cpu_ns = self.redis.cpu_time().since(&redis);
+        let after = self.redis.counts().await?;
         Ok(Load {
             connections: stage.connections,
             wrk,
             server_cpu_ns,
             redis_cpu_ns,
-            // One of them asked how many there are.
-            redis_commands: (self.redis.commands().await? - commands).saturating_sub(1),
+            // The counting itself was one command, a closed connection and a read.
+            redis_commands: (after.commands - before.commands).saturating_sub(1),
+            redis_reads: Some((after.reads - before.reads).saturating_sub(2)),
         })
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -175,6 +176,24 @@ impl Shared {
                 sleep(self.habits.check_pause).await;
             }
         }
+    }
+
+    /// What a log holds and must not: a token, a cookie, or a panic.
+    pub(crate) fn leaks(&self, log: &str) -> Vec<&'static str> {
+        let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let words: HashSet<&str> = log.split(|c| !is_of_token(c)).collect();
+        let tokens = self.history.all();
+        let mut tokens = tokens.iter().map(|(token, _)| token.as_str());
+        let found = [
+            (
+                tokens.any(|token| words.contains(token)),
+                "a token in the log",
+            ),
+            (log.contains(COOKIE), "a cookie in the log"),
+            (log.contains("panicked"), "a panic in the log"),
+        ];
+        let found = found.into_iter().filter(|(is_there, _)| *is_there);
+        found.map(|(_, what)| what).collect()
     }
 
     /// Waits until nothing has failed for so long; when the last failure was, from now on.

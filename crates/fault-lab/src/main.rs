@@ -1,6 +1,6 @@
 //! Hurts the built binary in every way that it must bear, and checks each answer: the matrix of
-//! faults one by one, a soak with a random fault every few seconds, or restarts within the compose file
-//! that operators are given.
+//! faults one by one, a soak with a random fault every few seconds, a rolling upgrade and rollback, or
+//! restarts within the compose file that operators are given.
 
 mod compose;
 mod load;
@@ -10,19 +10,16 @@ mod report;
 mod soak;
 mod stage;
 mod tally;
+mod upgrade;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{progress::say, stage::Lab};
-
-/// How long a fault lasts.
-const HOLD: Duration = Duration::from_secs(5);
-const SHORT_HOLD: Duration = Duration::from_millis(1_500);
 
 fn command() -> Command {
     let binary = Arg::new("binary")
@@ -51,6 +48,8 @@ fn command() -> Command {
                 .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("For how long")),
         )
         .subcommand(compose::command())
+        .subcommand(upgrade::command())
+        .subcommand(upgrade::record::command())
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -79,6 +78,8 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("soak", arguments)) => soak(arguments).await,
         Some(("compose", arguments)) => compose::run(arguments).await,
+        Some(("upgrade", arguments)) => upgrade::run(arguments).await,
+        Some(("record", arguments)) => upgrade::record::run(arguments).await,
         Some((_, arguments)) => matrix(arguments).await,
         None => bail!("nothing to do"),
     }
@@ -97,23 +98,8 @@ async fn interrupted() {
     }
 }
 
-fn lab(arguments: &ArgMatches, is_short: bool) -> anyhow::Result<Lab> {
-    let binary = arguments
-        .get_one::<PathBuf>("binary")
-        .context("no binary")?;
-    let binary = binary
-        .canonicalize()
-        .with_context(|| format!("{} is not there: build it first", binary.display()))?;
-    let hold = if is_short { SHORT_HOLD } else { HOLD };
-    Ok(Lab {
-        binary,
-        hold,
-        is_short,
-    })
-}
-
 async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
-    let lab = lab(arguments, arguments.get_flag("short"))?;
+    let lab = Lab::of(arguments, "binary", arguments.get_flag("short"))?;
     let only = arguments
         .get_one::<String>("only")
         .map(String::as_str)
@@ -157,7 +143,7 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
 }
 
 async fn soak(arguments: &ArgMatches) -> anyhow::Result<bool> {
-    let lab = lab(arguments, false)?;
+    let lab = Lab::of(arguments, "binary", false)?;
     let minutes = arguments.get_one::<u64>("minutes").copied().unwrap_or(30);
     let (table, held) = soak::run(&lab, Duration::from_secs(minutes * 60)).await?;
     say(&format!("\n{table}"));

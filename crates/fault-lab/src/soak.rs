@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use self::mishap::{MISHAPS, Mishap};
 use crate::{
-    load::{COOKIE, Load},
+    load::Load,
     progress::say,
     stage::{Lab, service_flags},
     tally::Tally,
@@ -265,23 +265,10 @@ impl<'a> Soak<'a> {
     }
 
     fn look_for_tokens(&mut self) -> anyhow::Result<()> {
-        let history = self.load.shared().history.all();
-        let tokens: std::collections::HashSet<_> =
-            history.iter().map(|(t, _)| t.as_str()).collect();
         for log in std::fs::read_dir(self.logs.path())? {
             let log = std::fs::read_to_string(log?.path())?;
-            let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if log
-                .split(|c| !is_of_token(c))
-                .any(|word| tokens.contains(word))
-            {
-                self.total.violated("a token in the log");
-            }
-            if log.contains(COOKIE) {
-                self.total.violated("a cookie in the log");
-            }
-            if log.contains("panicked") {
-                self.total.violated("a panic in the log");
+            for leak in self.load.shared().leaks(&log) {
+                self.total.violated(leak);
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::canvas::{Align, Canvas, Chart, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH, grid_step};
-use crate::{results::SideBySide, statistics::Spread};
+use crate::{results::SideBySide, servers, statistics::Spread};
 
 const CONNECTIONS: usize = 64;
 
@@ -47,6 +47,8 @@ impl Cpu {
         let mut bars: Vec<_> = results
             .servers
             .iter()
+            // The picture is for users, who choose between other servers.
+            .filter(|server| !server.name.starts_with(servers::OLD_SLIDING.name))
             .filter_map(|server| {
                 let median = |values: Vec<f64>| Spread::of(&values).map(|spread| spread.median);
                 Some(Bar {

@@ -6,7 +6,7 @@ use crate::{
     results::{Load, Results, ServerResult, SideBySide},
     scale::Scale,
     statistics::Spread,
-    targets::{self, Bound, mebibytes},
+    targets::{self, mebibytes},
 };
 
 /// Where and with what.
@@ -35,11 +35,12 @@ pub(super) fn machine(measured: &SideBySide) -> String {
 
 /// Each target, and whether it is met.
 pub(super) fn targets(results: &Results) -> String {
-    let mut text = "| what | target | measured | |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| what | target | wish | measured | |\n|---|---|---|---|---|\n".to_owned();
     for target in targets::all(results) {
-        let bound = match target.bound {
-            Bound::AtMost(bound) => format!("≤ {bound}"),
-            Bound::AtLeast(bound) => format!("≥ {bound}"),
+        let bound = |bound: f64| {
+            let text = format!("≤ {bound:.4}");
+            let text = text.trim_end_matches('0').trim_end_matches('.');
+            text.to_owned()
         };
         let measured = target.measured.map(|spread| spread.in_words(target.digits));
         let verdict = match target.is_met() {
@@ -50,8 +51,10 @@ pub(super) fn targets(results: &Results) -> String {
         let measured = measured.unwrap_or_else(|| "-".to_owned());
         let _ = writeln!(
             text,
-            "| {} | {bound} | {measured} | {verdict} |",
-            target.what
+            "| {} | {} | {} | {measured} | {verdict} |",
+            target.what,
+            bound(target.at_most),
+            target.wish.map_or_else(|| "-".to_owned(), bound)
         );
     }
     text
@@ -65,8 +68,8 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
         let _ = write!(
             text,
             "### {} connection{plural}\n\n\
-             | server | requests/s | p50 µs | p99 µs | p99.9 µs | server µs | Redis µs | Redis commands |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|\n",
+             | server | requests/s | p50 µs | p99 µs | p99.9 µs | server µs | Redis µs | Redis commands | Redis reads |\n\
+             |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             stage.connections
         );
         for server in &measured.servers {
@@ -109,7 +112,7 @@ fn row(server: &ServerResult, connections: usize) -> String {
         spread.map_or_else(|| "-".to_owned(), |spread| spread.in_words(digits))
     };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         server.name,
         cell(0, Load::per_second),
         cell(0, |load| load.wrk.p50_us as f64),
@@ -118,6 +121,7 @@ fn row(server: &ServerResult, connections: usize) -> String {
         cell(1, Load::server_cpu),
         cell(2, Load::redis_cpu),
         cell(2, Load::commands),
+        cell(3, Load::reads),
     )
 }
 
@@ -137,7 +141,7 @@ fn bare_redis(measured: &SideBySide) -> String {
     ) else {
         return String::new();
     };
-    format!("| redis-benchmark, GETEX | {rate} | {p50} | {p99} | - | - | {cpu} | 1.00 |\n")
+    format!("| redis-benchmark, GETEX | {rate} | {p50} | {p99} | - | - | {cpu} | 1.00 | - |\n")
 }
 
 fn footprint(server: &ServerResult) -> String {

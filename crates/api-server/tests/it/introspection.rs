@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
 use tee_session_domain::{SessionId, SessionToken};
 use tee_session_test_support::RedisProcess;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::sleep;
 
-use crate::test_app::{Builder, Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Builder, Store, TestApp, assert_problem, time_of, valid_body};
 
 const INTROSPECT: &str = "/v1/introspect";
 const REVOKE: &str = "/v1/revoke";
@@ -76,10 +75,7 @@ async fn of_a_live_session_its_times_and_its_id_are_told_and_no_secret(#[case] s
     let token = log_in(&app).await;
     let session: Value = app.get_session(&token).await.json().await.unwrap();
     let told = introspected(&app, &token).await;
-    let seconds = |time: &Value| {
-        let time = OffsetDateTime::parse(time.as_str().unwrap(), &Rfc3339);
-        time.unwrap().unix_timestamp()
-    };
+    let seconds = |time: &Value| time_of(time).unix_timestamp();
     let exp = told["exp"].as_i64().unwrap();
     assert!((exp - seconds(&session["expires_at"])).abs() <= 1, "{told}");
     assert_eq!(

@@ -8,7 +8,7 @@ use tee_session_domain::{SessionToken, TokenFormat};
 use tee_session_test_support::TestRedis;
 use tokio::time::{Duration, sleep};
 
-use crate::test_app::{Store, TestApp, assert_problem, etag, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, etag, time_of, valid_body};
 
 #[rstest]
 #[case::memory(Store::Memory)]
@@ -33,7 +33,7 @@ async fn the_new_token_opens_the_session_and_the_old_one_is_dead(#[case] store: 
     assert_ne!(new, old);
     assert_eq!(rotated["token_type"], "Bearer");
     assert_eq!(rotated["expires_in"], 1_800);
-    assert!(rotated["expires_at"].as_str() > before["expires_at"].as_str());
+    assert!(time_of(&rotated["expires_at"]) > time_of(&before["expires_at"]));
     assert_ne!(rotated["session_id"], before["session_id"]);
 
     let shown = app.get_session(new).await;

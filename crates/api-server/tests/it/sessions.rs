@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, time_of, valid_body};
 
 const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token", error_description="Invalid or expired session token""#;
 
@@ -177,13 +177,8 @@ async fn the_absolute_lifetime_is_reported_and_ends_a_session_in_use(#[case] sto
 #[tokio::test]
 async fn the_earlier_of_the_two_ends_is_reported(#[case] store: Store) {
     let app = TestApp::builder().policy(4, Some(6)).spawn(store).await;
-    let seconds_after = |earlier: &Value, later: &Value| {
-        let time = |text: &Value| {
-            let format = &time::format_description::well_known::Rfc3339;
-            time::OffsetDateTime::parse(text.as_str().unwrap(), format).unwrap()
-        };
-        (time(later) - time(earlier)).as_seconds_f64()
-    };
+    let seconds_after =
+        |earlier: &Value, later: &Value| (time_of(later) - time_of(earlier)).as_seconds_f64();
     let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
     assert_eq!(created["expires_in"], 4);
     let token = created["access_token"].as_str().unwrap();

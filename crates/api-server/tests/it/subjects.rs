@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, time_of, valid_body};
 
 pub(crate) const SESSIONS: &str = "/v1/sessions";
 
@@ -171,8 +171,8 @@ async fn the_sessions_of_a_subject_are_listed_oldest_first_and_without_secrets(
     assert_eq!(members, expected);
     assert_eq!(sessions[0]["label"], "telephone");
     assert_eq!(sessions[0]["created_at"], shown["created_at"]);
-    assert!(sessions[0]["last_seen"].as_str() >= shown["created_at"].as_str());
-    assert!(sessions[0]["expires_at"].as_str() <= shown["expires_at"].as_str());
+    assert!(time_of(&sessions[0]["last_seen"]) >= time_of(&shown["created_at"]));
+    assert!(time_of(&sessions[0]["expires_at"]) <= time_of(&shown["expires_at"]));
     assert!(sessions[1].get("label").is_none());
     assert!(list.get("next").is_none(), "{list}");
     for secret in [

@@ -14,6 +14,7 @@ use tee_session_domain::{SessionPolicy, SessionRepository};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 use tee_session_test_support::{TestRedis, eventually};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -261,6 +262,11 @@ pub(crate) fn valid_body() -> Value {
         "cookies": {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"},
         "base_url": "https://golf.example/members",
     })
+}
+
+/// The time of a member. As texts, times do not compare: RFC 3339 drops zeros at the end.
+pub(crate) fn time_of(member: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(member.as_str().unwrap(), &Rfc3339).unwrap()
 }
 
 /// The tag of the state that an answer tells of.

@@ -1,11 +1,15 @@
 //! Idle timeout, absolute lifetime and the store's clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Harness, manager, manager_with_lifetime, manager_with_touch_interval, stored};
 use crate::{SessionError, SessionRepository};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Largest correction of the store's clock, or of what is known of it, while a test runs. Real clocks
+/// are disciplined: they can lose microseconds between two readings.
+const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
 /// Nobody asked for it: it ends.
 pub async fn a_new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
@@ -161,7 +165,7 @@ pub async fn ttl_tells_the_remaining_time<H: Harness>(harness: &H) {
         .await
         .expect("the store answers")
         .expect("it lives");
-    assert!(before.ttl <= Duration::from_secs(59), "{before:?}");
+    assert!(before.ttl <= SECOND * 59 + CLOCK_CORRECTION, "{before:?}");
     assert!(before.ttl > Duration::from_secs(45), "{before:?}");
     sessions.get(&new.token).await.expect("it lives");
     let after = sessions
@@ -169,7 +173,7 @@ pub async fn ttl_tells_the_remaining_time<H: Harness>(harness: &H) {
         .await
         .expect("the store answers")
         .expect("it lives");
-    assert!(after.ttl > Duration::from_secs(59), "{after:?}");
+    assert!(after.ttl > SECOND * 59 + CLOCK_CORRECTION, "{after:?}");
     assert!(after.expires_at > before.expires_at);
 }
 
@@ -237,11 +241,16 @@ pub async fn exists_ttl_and_delete_obey_the_absolute_lifetime<H: Harness>(harnes
     }
 }
 
-/// The clock that stamps sessions runs as the store's does.
+/// The clock that stamps sessions runs as fast as the store's does.
 pub async fn the_clock_of_the_store_moves_on<H: Harness>(harness: &H) {
     let repository = harness.repository();
-    let before = repository.now();
+    let (started, before) = (Instant::now(), repository.now());
     harness.pass(SECOND).await;
     let passed = repository.now() - before;
-    assert!(passed >= SECOND && passed < SECOND * 30, "{passed}");
+    // A harness may let its clock run without waiting.
+    let at_most = started.elapsed().max(SECOND) + CLOCK_CORRECTION;
+    assert!(
+        passed >= SECOND - CLOCK_CORRECTION && passed <= at_most,
+        "{passed} of at most {at_most:?}"
+    );
 }

@@ -148,9 +148,10 @@ async fn serve(
 /// Asks the store for its time and notes it. `false` when nothing came back in time; an error
 /// that the store sends is a sign of life.
 async fn heartbeat(shared: &Shared, client: &Arc<Client>) -> bool {
+    let asked = Instant::now();
     match server_time(client).await {
-        Ok(now) => {
-            shared.clock.set(now);
+        Ok(reported) => {
+            shared.clock.correct(reported, asked.elapsed());
             true
         }
         Err(RedisFault::Refused { code, .. }) => {

@@ -8,7 +8,10 @@ use tee_session_domain::{
     RepositoryError, SessionError, SessionManager, SessionPolicy, SessionRepository,
 };
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
-use tee_session_test_support::{CapturedLogs, FaultProxy, RedisProcess, TestRedis, eventually};
+use tee_session_test_support::{
+    CapturedLogs, Fault, FaultProxy, RedisProcess, TestRedis, eventually,
+};
+use time::OffsetDateTime;
 
 use crate::{base_url, connected, cookies, plain, plain_key, sessions, settings};
 
@@ -317,13 +320,45 @@ async fn a_pool_is_shared_by_threads_and_serves_with_a_part_of_its_connections()
     }
 }
 
+/// Both clocks may be corrected while a test runs.
+const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
+
 #[tokio::test]
 async fn the_clock_is_that_of_redis() {
     let server = TestRedis::start().await;
     let (repository, redis) = (connected(server.url()).await, server.client().await);
     let time = fred::types::CustomCommand::new_static("TIME", None::<u16>, false);
-    let (seconds, _): (i64, i64) = redis.custom(time, Vec::<String>::new()).await.unwrap();
-    assert!((repository.now().unix_timestamp() - seconds).abs() <= 1);
+    let before = repository.now() - CLOCK_CORRECTION;
+    let (seconds, micros): (i64, i64) = redis.custom(time, Vec::<String>::new()).await.unwrap();
+    let after = repository.now() + CLOCK_CORRECTION;
+    let of_redis = OffsetDateTime::UNIX_EPOCH
+        + time::Duration::seconds(seconds)
+        + time::Duration::microseconds(micros);
+    assert!((before..=after).contains(&of_redis), "{of_redis}");
+}
+
+/// Three heartbeats whose commands and replies are delayed by 200 ms.
+#[tokio::test]
+async fn slow_replies_do_not_set_the_clock_back() {
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let repository = connected(&format!("redis://{}/0", proxy.address())).await;
+    proxy.set(Fault::Delay(Duration::from_millis(200)));
+    let heartbeats = async || {
+        let statistics = redis.command(&["INFO", "commandstats"]).await;
+        let statistics = statistics.as_string().unwrap();
+        let of_time = statistics.split("cmdstat_time:calls=").nth(1);
+        let calls = of_time.and_then(|text| text.split(',').next()?.parse::<u32>().ok());
+        calls.unwrap_or(0)
+    };
+    let (started, before, known) = (Instant::now(), repository.now(), heartbeats().await);
+    // A heartbeat is sent when the reply to the one before has arrived.
+    eventually(3 * RECOVERED_WITHIN, async || {
+        let passed = repository.now() - before + CLOCK_CORRECTION;
+        assert!(passed >= started.elapsed(), "{passed}");
+        heartbeats().await >= known + 3
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod lifecycle;
 mod migration;
 mod modes;
 mod network_faults;
+mod old_records;
 mod plain_records;
 mod python;
 mod revocations;

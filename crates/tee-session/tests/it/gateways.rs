@@ -7,6 +7,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_test_support::RedisProcess;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     gateway::{Gateway, GatewayProcess},
@@ -100,10 +101,9 @@ async fn the_app_sees_the_request_and_the_session_and_no_token(
         let [expires_at] = values(&seen, "x-session-expires-at")[..] else {
             panic!("{seen}");
         };
-        assert!(
-            expires_at >= session["expires_at"].as_str().unwrap(),
-            "{seen}"
-        );
+        let time = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
+        let before = session["expires_at"].as_str().unwrap();
+        assert!(time(expires_at) >= time(before), "{seen}");
         for secret in [token.as_str(), "a1b2c3"] {
             assert!(!seen.to_string().contains(secret), "{seen}");
         }

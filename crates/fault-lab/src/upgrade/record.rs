@@ -1,0 +1,257 @@
+//! Records that a binary writes to Redis, as a fixture for the tests of later ones.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use tee_session_test_support::{RedisProcess, ServiceProcess};
+
+use crate::{
+    progress::say,
+    stage::{Lab, READY_WITHIN},
+};
+
+const ABOUT: &str = "Records that the service of commit 9cb3a1f wrote to Redis, and what they hold. \
+                     Their tokens and cookies are made up and open nothing. `scripts/upgrade-test \
+                     --record` writes this file.";
+
+/// A year, the longest that can be set.
+const MAX_LIFETIME: &str = "31536000";
+
+/// A session, and what is done with it after its creation.
+struct Sample {
+    name: &'static str,
+    cookies: &'static [(&'static str, &'static str)],
+    base_url: &'static str,
+    /// The subject and the label.
+    owner: Option<(&'static str, &'static str)>,
+    has_end: bool,
+    is_updated: bool,
+    is_rotated: bool,
+}
+
+const PLAINEST: Sample = Sample {
+    name: "one cookie",
+    cookies: &[("SESSIONID", "a1b2c3")],
+    base_url: "https://golf.example/members",
+    owner: None,
+    has_end: false,
+    is_updated: false,
+    is_rotated: false,
+};
+
+const SAMPLES: [Sample; 6] = [
+    PLAINEST,
+    Sample {
+        name: "cookies in no order of the alphabet",
+        cookies: &[
+            ("z", "1"),
+            ("a", "\"two\"; drei"),
+            ("M", "vier-\u{e4}\u{1f3cc}"),
+            ("e", ""),
+        ],
+        base_url: "https://golf.example:8443/members/7?page=2&sort=asc",
+        ..PLAINEST
+    },
+    Sample {
+        name: "an end, and an opaque token",
+        has_end: true,
+        ..PLAINEST
+    },
+    Sample {
+        name: "a subject",
+        owner: Some(("member-4711", "telephone")),
+        ..PLAINEST
+    },
+    Sample {
+        name: "a subject, changed and rotated",
+        owner: Some(("member-4711", "B\u{fc}ro")),
+        is_updated: true,
+        is_rotated: true,
+        ..PLAINEST
+    },
+    Sample {
+        name: "a subject, an end, and an opaque token",
+        owner: Some(("member-4711", "tablet")),
+        has_end: true,
+        ..PLAINEST
+    },
+];
+
+pub(crate) fn command() -> Command {
+    let file = |name: &'static str, help| {
+        let argument = Arg::new(name).long(name).required(true);
+        argument.value_parser(value_parser!(PathBuf)).help(help)
+    };
+    Command::new("record")
+        .about("Writes the records of a binary into a file, for the tests of later ones")
+        .arg(file("binary", "The binary that writes them"))
+        .arg(file("output", "The file"))
+}
+
+pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
+    let lab = Lab::of(arguments, "binary", true)?;
+    let output = arguments.get_one::<PathBuf>("output").context("no file")?;
+    let fixture = json!({
+        "about": ABOUT,
+        "sealed": of_format(&lab, "sealed").await?,
+        "plain": of_format(&lab, "plain").await?,
+    });
+    std::fs::write(output, serde_json::to_string_pretty(&fixture)? + "\n")?;
+    say(&format!("see {}", output.display()));
+    Ok(true)
+}
+
+async fn of_format(lab: &Lab, format: &str) -> anyhow::Result<Value> {
+    let redis = RedisProcess::start().await;
+    let url = redis.url();
+    let endless = ["--storage-format", format];
+    let ending = [
+        "--token-format",
+        "opaque",
+        "--session-max-lifetime",
+        MAX_LIFETIME,
+    ];
+    let ending = [&endless[..], &ending].concat();
+    let (endless, ending) = (
+        lab.start(&url, &endless).await,
+        lab.start(&url, &ending).await,
+    );
+    let mut sessions = Vec::new();
+    for sample in &SAMPLES {
+        let service = if sample.has_end { &ending } else { &endless };
+        service.until_ready(READY_WITHIN).await;
+        let session = written(service, sample).await;
+        sessions.push(session.context(sample.name)?);
+    }
+    let mut keys = texts(&redis, &["KEYS", "*"]).await;
+    keys.sort_unstable();
+    let mut records = Vec::new();
+    for key in &keys {
+        records.push(record(&redis, key).await.context("a foreign record")?);
+    }
+    let time = texts(&redis, &["TIME"]).await;
+    let seconds: u64 = time.first().context("no time")?.parse()?;
+    Ok(json!({"recorded_at": seconds, "sessions": sessions, "records": records}))
+}
+
+/// Creates a session, and tells what it holds in the end.
+async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Value> {
+    // Not by way of a map, which may have an order of its own.
+    let cookies = sample.cookies.iter().map(|(name, value)| {
+        Ok(format!(
+            "{}:{}",
+            serde_json::to_string(name)?,
+            serde_json::to_string(value)?
+        ))
+    });
+    let cookies = cookies.collect::<anyhow::Result<Vec<_>>>()?.join(",");
+    let base_url = serde_json::to_string(sample.base_url)?;
+    let mut body = format!("{{\"cookies\":{{{cookies}}},\"base_url\":{base_url}");
+    if let Some((subject, label)) = sample.owner {
+        let owner = json!({"subject": subject, "label": label}).to_string();
+        body.push(',');
+        body.push_str(owner.trim_start_matches('{'));
+    } else {
+        body.push('}');
+    }
+    let request = service.request(Method::POST, "/v1/sessions");
+    let created = answer(request.header(CONTENT_TYPE, "application/json").body(body)).await?;
+    let mut token = text(&created, "access_token")?;
+    let mut cookies = json!(sample.cookies);
+    if sample.is_updated {
+        let patch = json!({"cookies": {"changed": "yes"}}).to_string();
+        let request = service
+            .request(Method::PATCH, "/v1/session")
+            .bearer_auth(&token);
+        answer(
+            request
+                .header(CONTENT_TYPE, "application/merge-patch+json")
+                .body(patch),
+        )
+        .await?;
+        let cookies = cookies.as_array_mut().context("no cookies")?;
+        cookies.push(json!(["changed", "yes"]));
+    }
+    if sample.is_rotated {
+        let request = service.request(Method::POST, "/v1/session/rotate");
+        token = text(&answer(request.bearer_auth(&token)).await?, "access_token")?;
+    }
+    let request = service.request(Method::GET, "/v1/session");
+    let shown = answer(request.bearer_auth(&token)).await?;
+    Ok(json!({
+        "name": sample.name,
+        "token": token,
+        "session_id": text(&shown, "session_id")?,
+        "created_at": text(&shown, "created_at")?,
+        "max_lifetime": sample.has_end.then(|| MAX_LIFETIME.parse::<u64>()).transpose()?,
+        "base_url": sample.base_url,
+        "cookies": cookies,
+        "subject": sample.owner.map(|(subject, _)| subject),
+        "label": sample.owner.map(|(_, label)| label),
+    }))
+}
+
+async fn answer(request: RequestBuilder) -> anyhow::Result<Value> {
+    let response = request.send().await?;
+    ensure!(
+        response.status().is_success(),
+        "answered with {}",
+        response.status()
+    );
+    Ok(response.json().await?)
+}
+
+fn text(body: &Value, member: &str) -> anyhow::Result<String> {
+    let text = body[member].as_str().map(str::to_owned);
+    text.with_context(|| format!("an answer without {member}"))
+}
+
+/// A key of Redis with all that it holds.
+async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
+    let command = async |words: &[&str]| redis.command(words).await;
+    let mut record = json!({
+        "key": key,
+        "ttl_ms": command(&["PTTL", key]).await.as_i64()?,
+    });
+    let kind = command(&["TYPE", key]).await.as_string()?;
+    record[&kind] = match kind.as_str() {
+        "string" => {
+            let value = command(&["GET", key]).await;
+            let value = value.as_bytes()?;
+            match str::from_utf8(value) {
+                Ok(text) => json!({"text": text}),
+                Err(_) => {
+                    let digits = value.iter().map(|byte| format!("{byte:02x}"));
+                    json!({"hex": digits.collect::<String>()})
+                }
+            }
+        }
+        "zset" => {
+            let mut scores = json!({});
+            for member in texts(redis, &["ZRANGE", key, "0", "-1"]).await {
+                // A place is a whole number below 2^53.
+                let score = command(&["ZSCORE", key, &member]).await.as_f64()?;
+                scores[&member] = json!(format!("{score:.0}"));
+            }
+            scores
+        }
+        "hash" => {
+            let mut fields = json!({});
+            for field in texts(redis, &["HKEYS", key]).await {
+                fields[&field] = json!(command(&["HGET", key, &field]).await.as_string()?);
+            }
+            fields
+        }
+        _ => return None,
+    };
+    Some(record)
+}
+
+/// The texts of a reply that is a list of them.
+async fn texts(redis: &RedisProcess, words: &[&str]) -> Vec<String> {
+    let reply = redis.command(words).await.into_array();
+    reply.iter().filter_map(|text| text.as_string()).collect()
+}
