@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::{Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::SessionId;
+use crate::{SessionId, derivation::PseudorandomKey};
 
 /// Characters of a token in each format.
 const UUID_LEN: usize = 36;
@@ -48,8 +48,9 @@ const PREFIX_LEN: usize = 8;
 #[derive(Clone)]
 pub struct SessionToken {
     text: ArrayString<MAX_TOKEN_LEN>,
-    /// A request asks for it several times, and deriving it takes about a microsecond.
+    // A request needs each of these several times. Each is computed when it is first needed.
     id: OnceLock<SessionId>,
+    pseudorandom_key: OnceLock<PseudorandomKey>,
 }
 
 impl SessionToken {
@@ -82,12 +83,21 @@ impl SessionToken {
         Self {
             text,
             id: OnceLock::new(),
+            pseudorandom_key: OnceLock::new(),
         }
     }
 
     /// Its session's id, derived when it is first asked for.
     pub(crate) fn session_id(&self, derive: impl FnOnce() -> SessionId) -> SessionId {
         *self.id.get_or_init(derive)
+    }
+
+    /// The key of all derivations from it, extracted when it is first needed.
+    pub(crate) fn pseudorandom_key(
+        &self,
+        extract: impl FnOnce() -> PseudorandomKey,
+    ) -> &PseudorandomKey {
+        self.pseudorandom_key.get_or_init(extract)
     }
 
     /// Tells it the id of its session, as [`SessionId::of`] has told it before: for who keeps
