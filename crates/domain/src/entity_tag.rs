@@ -202,7 +202,10 @@ mod tests {
                 session.created_at.unix_timestamp_nanos() as i64 / 1_000,
             );
             assert_ne!(EntityTag::of(token, session), tag);
-            assert_eq!(EntityTag::of(token, session), EntityTag::of(token, &unshared));
+            assert_eq!(
+                EntityTag::of(token, session),
+                EntityTag::of(token, &unshared)
+            );
         }
     }
 

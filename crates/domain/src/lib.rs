@@ -20,6 +20,7 @@ mod session_patch;
 mod subject;
 mod subject_index;
 mod token;
+mod token_hash;
 
 #[cfg(feature = "contract-suite")]
 pub mod contract;
@@ -54,4 +55,5 @@ pub use self::{
         NoSubjects, Removal, SubjectIndex, SubjectsNotKept,
     },
     token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
+    token_hash::TokenHash,
 };

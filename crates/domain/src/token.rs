@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::{Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{SessionId, derivation::PseudorandomKey};
+use crate::{SessionId, TokenHash, derivation::PseudorandomKey};
 
 /// Characters of a token in each format.
 const UUID_LEN: usize = 36;
@@ -49,6 +49,7 @@ const PREFIX_LEN: usize = 8;
 pub struct SessionToken {
     text: ArrayString<MAX_TOKEN_LEN>,
     // A request needs each of these several times. Each is computed when it is first needed.
+    hash: OnceLock<TokenHash>,
     id: OnceLock<SessionId>,
     pseudorandom_key: OnceLock<PseudorandomKey>,
 }
@@ -82,9 +83,15 @@ impl SessionToken {
     fn of(text: ArrayString<MAX_TOKEN_LEN>) -> Self {
         Self {
             text,
+            hash: OnceLock::new(),
             id: OnceLock::new(),
             pseudorandom_key: OnceLock::new(),
         }
+    }
+
+    /// Its hash, computed when it is first needed.
+    pub(crate) fn hash(&self, compute: impl FnOnce() -> TokenHash) -> TokenHash {
+        *self.hash.get_or_init(compute)
     }
 
     /// Its session's id, derived when it is first asked for.
