@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac;
 use time::OffsetDateTime;
 
-use crate::{BaseUrl, Session, SessionId, SessionToken, TokenDerivation, derivation::keyed};
+use crate::{
+    BaseUrl, Session, SessionId, SessionToken, TokenDerivation,
+    derivation::keyed,
+    short_text::{self, TEXT_LEN},
+};
 
 /// Bytes of a tag.
 const TAG_LEN: usize = 16;
-
-/// Characters of its text.
-const TEXT_LEN: usize = 22;
 
 /// HKDF info of the key that tags.
 const TAG_KEY_LABEL: &[u8] = b"entity tag";
@@ -40,6 +40,15 @@ const TAG_KEY_LABEL: &[u8] = b"entity tag";
 pub struct EntityTag([u8; TAG_LEN]);
 
 impl EntityTag {
+    /// Characters of its text.
+    pub const TEXT_LEN: usize = TEXT_LEN;
+
+    /// Its text, written into `buffer`: what `Display` gives, without its machinery.
+    #[must_use]
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
+        short_text::encode(&self.0, buffer)
+    }
+
     /// The tag of what `session` holds now, for the holder of `token`.
     ///
     /// If clones of the session share its cookies, as copies in a cache do, the tag is kept with them
@@ -104,10 +113,7 @@ impl KeptTag {
 
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; TEXT_LEN];
-        let len = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
-        let len = len.map_err(|_| fmt::Error)?;
-        f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?)
+        f.write_str(self.encode(&mut [0; TEXT_LEN]))
     }
 }
 

@@ -17,6 +17,7 @@ mod session;
 mod session_event;
 mod session_id;
 mod session_patch;
+mod short_text;
 mod subject;
 mod subject_index;
 mod token;

@@ -99,7 +99,7 @@ impl NearCache {
         }
         self.statistics.hit.increment(1);
         token.know_session_id(entry.id);
-        Some(entry.session.clone())
+        Some(entry.session)
     }
 
     fn is_good(&self, entry: &Entry, epoch: u64, now: Moment) -> bool {
