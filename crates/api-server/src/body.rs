@@ -5,6 +5,7 @@ mod create_session;
 mod introspected;
 mod listed_sessions;
 mod patch_session;
+mod session_body;
 mod session_members;
 mod token_form;
 mod unique_json;
@@ -14,12 +15,10 @@ use std::fmt::Display;
 use actix_web::{
     HttpResponse,
     error::ErrorInternalServerError,
-    http::header::{CACHE_CONTROL, ContentType, HeaderValue},
+    http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
 use serde::{Serialize, Serializer, ser::Error};
-use tee_session_domain::{
-    ActiveSession, Cookies, Label, NewSession, Session, SessionId, SessionTtl, Subject,
-};
+use tee_session_domain::{NewSession, Session, SessionId, SessionTtl};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
@@ -31,8 +30,11 @@ pub(crate) use self::{
     introspected::IntrospectedBody,
     listed_sessions::{ListedSessions, RevokedSessions},
     patch_session::parse_patch,
+    session_body::SessionBody,
     token_form::TokenForm,
 };
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -45,9 +47,14 @@ const USUAL_LEN: usize = 512;
 /// An answer of 200 with this body, which caches must not keep.
 pub(crate) fn ok(body: &impl Serialize) -> HttpResponse {
     let mut json = Vec::with_capacity(USUAL_LEN);
-    match serde_json::to_writer(&mut json, body) {
-        Ok(()) => HttpResponse::Ok()
-            .insert_header(ContentType::json())
+    let written = serde_json::to_writer(&mut json, body);
+    ok_json(written.map(|()| json))
+}
+
+fn ok_json(json: serde_json::Result<Vec<u8>>) -> HttpResponse {
+    match json {
+        Ok(json) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, JSON))
             .insert_header((CACHE_CONTROL, NO_STORE))
             .body(json),
         Err(error) => HttpResponse::from_error(ErrorInternalServerError(error)),
@@ -77,44 +84,6 @@ impl<'a> CreatedSession<'a> {
             expires_in: new.ttl.as_secs(),
             expires_at: Timestamp(new.expires_at),
             session_id: id.to_string(),
-        }
-    }
-}
-
-/// The answer to `GET /v1/session` and `PATCH /v1/session`.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SessionBody<'a> {
-    #[serde(serialize_with = "as_text")]
-    #[schema(schema_with = schemas::session_id)]
-    session_id: SessionId,
-    #[serde(serialize_with = "cookies_as_map")]
-    #[schema(schema_with = schemas::cookies)]
-    cookies: &'a Cookies,
-    #[schema(schema_with = schemas::base_url)]
-    base_url: &'a str,
-    #[schema(schema_with = schemas::created_at)]
-    created_at: Timestamp,
-    #[schema(schema_with = schemas::expires_at)]
-    expires_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::subject, required = false)]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::label, required = false)]
-    label: Option<&'a str>,
-}
-
-impl<'a> SessionBody<'a> {
-    pub(crate) fn new(session_id: SessionId, active: &'a ActiveSession) -> Self {
-        let session = &active.session;
-        Self {
-            session_id,
-            cookies: &session.cookies,
-            base_url: session.base_url.as_str(),
-            created_at: Timestamp(session.created_at),
-            expires_at: Timestamp(active.expires_at),
-            subject: session.subject.as_ref().map(Subject::as_str),
-            label: session.label.as_ref().map(Label::as_str),
         }
     }
 }
@@ -174,8 +143,4 @@ fn sub(session: &Session, id: SessionId) -> String {
 
 fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
-}
-
-fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(cookies.iter())
 }

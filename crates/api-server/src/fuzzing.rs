@@ -46,5 +46,5 @@ pub fn if_match(value: &[u8], tag: EntityTag) -> Option<bool> {
 /// What answers `GET /v1/session`.
 #[must_use]
 pub fn session_answer(current: &CurrentSession) -> HttpResponse {
-    body::ok(&SessionBody::new(current.session_id(), current))
+    SessionBody::new(current.session_id(), current).answer()
 }

@@ -3,8 +3,6 @@
 //! The framework's typed fields are not used here: they pass over what is malformed, take a comma
 //! within a tag for the end of it, and an asterisk for all there is in the first of several lines.
 
-use std::io::Write;
-
 use actix_web::{
     HttpResponse,
     http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH},
@@ -51,13 +49,14 @@ impl<'a> Preconditions<'a> {
 }
 
 /// Bytes of a tag of ours in quotation marks.
-const QUOTED_TAG_LEN: usize = 24;
+const QUOTED_TAG_LEN: usize = EntityTag::TEXT_LEN + 2;
 
 /// Names the state that an answer tells of.
 pub(crate) fn with_etag(mut response: HttpResponse, tag: EntityTag) -> HttpResponse {
-    let mut text = [0; QUOTED_TAG_LEN];
-    let written = write!(text.as_mut_slice(), "\"{tag}\"");
-    if let (Ok(()), Ok(value)) = (written, HeaderValue::from_bytes(&text)) {
+    let mut text = [b'"'; QUOTED_TAG_LEN];
+    let encoded = &mut [0; EntityTag::TEXT_LEN];
+    text[1..=EntityTag::TEXT_LEN].copy_from_slice(tag.encode(encoded).as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
         response.headers_mut().insert(ETAG, value);
     }
     response

@@ -33,7 +33,6 @@ pub(crate) const SESSION: &str = "/v1/session";
 pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
 pub(crate) const SESSION_ROTATE: &str = "/v1/session/rotate";
 pub(crate) const AUTHORIZE: &str = "/v1/authorize";
-const BELOW_AUTHORIZE: &str = "/v1/authorize/{path:.*}";
 pub(crate) const INTROSPECT: &str = "/v1/introspect";
 pub(crate) const REVOKE: &str = "/v1/revoke";
 pub(crate) const HEALTH: &str = "/health";
@@ -92,8 +91,9 @@ pub(crate) fn configure<R: SessionRepository>(
         // A gateway would take the answer to a browser's preflight for a yes. And its address says
         // nothing of who guesses tokens: no limit.
         api.service(
-            web::resource([AUTHORIZE, BELOW_AUTHORIZE])
-                .route(web::to(authorize::authorize))
+            // A scope takes the paths below without a regular expression.
+            web::scope(AUTHORIZE)
+                .default_service(web::to(authorize::authorize))
                 .wrap(BearerAuth::new(sessions.clone())),
         );
         if origins.is_empty() {
@@ -114,24 +114,19 @@ fn for_everybody<R: SessionRepository>(
         let limit = LimitInvalidTokens::new(sessions.clone(), limiter);
         api.app_data(sessions)
             .service(
-                web::resource(SESSIONS)
-                    .route(web::post().to(sessions::create::<R>))
-                    .route(get().to(sessions_of_others::list::<R>))
-                    .route(web::delete().to(sessions_of_others::revoke_all::<R>))
-                    .default_service(not_allowed("GET, HEAD, POST, DELETE")),
-            )
-            .service(
-                web::resource(SESSION_BY_ID)
-                    .route(web::delete().to(sessions_of_others::revoke::<R>))
-                    .default_service(not_allowed("DELETE")),
-            )
-            .service(
                 web::resource(SESSION)
                     .route(get().to(session::show).wrap(auth))
                     .route(web::patch().to(session_changes::update::<R>))
                     .route(web::delete().to(session::delete::<R>))
                     .default_service(not_allowed("GET, HEAD, PATCH, DELETE"))
                     .wrap(limit.clone()),
+            )
+            .service(
+                web::resource(SESSIONS)
+                    .route(web::post().to(sessions::create::<R>))
+                    .route(get().to(sessions_of_others::list::<R>))
+                    .route(web::delete().to(sessions_of_others::revoke_all::<R>))
+                    .default_service(not_allowed("GET, HEAD, POST, DELETE")),
             )
             .service(
                 web::resource(SESSION_TTL)
@@ -179,6 +174,13 @@ fn for_everybody<R: SessionRepository>(
                 web::resource(DOCS)
                     .route(get().to(docs::page))
                     .default_service(not_allowed("GET, HEAD")),
+            )
+            // Last: paths with parameters are regular expressions, which every request would be
+            // matched against that is served by a later route.
+            .service(
+                web::resource(SESSION_BY_ID)
+                    .route(web::delete().to(sessions_of_others::revoke::<R>))
+                    .default_service(not_allowed("DELETE")),
             )
             .service(
                 web::resource(BELOW_DOCS)

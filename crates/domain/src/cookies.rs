@@ -2,14 +2,17 @@
 
 mod jar;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use indexmap::{IndexMap, map::Entry};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::jar::Jar;
-use crate::error::ControlCharacter;
+use crate::{entity_tag::KeptTag, error::ControlCharacter};
 
 /// The cookies of an authenticated upstream session: names and values, in the order given.
 ///
@@ -132,6 +135,21 @@ impl Cookies {
     /// Names and values, in the order given.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter()
+    }
+
+    /// Names and values, each followed by a NUL.
+    pub(crate) fn nul_terminated(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Whether there are clones of it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// The entity tag of a session with these cookies, for all clones of them.
+    pub(crate) fn kept_tag(&self) -> &OnceLock<KeptTag> {
+        self.0.kept_tag()
     }
 
     /// How many cookies there are.

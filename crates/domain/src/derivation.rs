@@ -44,18 +44,18 @@ pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
 /// ```
 pub struct TokenDerivation<'a> {
     token: &'a SessionToken,
-    /// HKDF's pseudorandom key.
-    key: Hmac<Sha256>,
+    key: &'a PseudorandomKey,
 }
 
+/// The pseudorandom key of HKDF, ready to expand. Its memory is wiped when it is dropped.
+pub(crate) type PseudorandomKey = Hmac<Sha256>;
+
 impl<'a> TokenDerivation<'a> {
-    /// Starts the derivations from `token`: HKDF-Extract.
+    /// Starts the derivations from `token`: HKDF-Extract, which is done once for each value of a
+    /// token.
     #[must_use]
     pub fn of(token: &'a SessionToken) -> Self {
-        let mut extract = SALT.clone();
-        extract.update(token.expose_secret().as_bytes());
-        let extracted = Zeroizing::new(<[u8; BLOCK_LEN]>::from(extract.finalize().into_bytes()));
-        let key = keyed(extracted.as_slice());
+        let key = token.pseudorandom_key(|| extract(token));
         Self { token, key }
     }
 
@@ -86,6 +86,13 @@ impl<'a> TokenDerivation<'a> {
         value.copy_from_slice(&block[..N]);
         value
     }
+}
+
+fn extract(token: &SessionToken) -> PseudorandomKey {
+    let mut extract = SALT.clone();
+    extract.update(token.expose_secret().as_bytes());
+    let extracted = Zeroizing::new(<[u8; BLOCK_LEN]>::from(extract.finalize().into_bytes()));
+    keyed(extracted.as_slice())
 }
 
 impl fmt::Debug for TokenDerivation<'_> {

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac;
 use time::OffsetDateTime;
 
-use crate::{Session, SessionToken, TokenDerivation, derivation::keyed};
+use crate::{
+    BaseUrl, Session, SessionId, SessionToken, TokenDerivation,
+    derivation::keyed,
+    short_text::{self, TEXT_LEN},
+};
 
 /// Bytes of a tag.
 const TAG_LEN: usize = 16;
-
-/// Characters of its text.
-const TEXT_LEN: usize = 22;
 
 /// HKDF info of the key that tags.
 const TAG_KEY_LABEL: &[u8] = b"entity tag";
@@ -40,22 +40,43 @@ const TAG_KEY_LABEL: &[u8] = b"entity tag";
 pub struct EntityTag([u8; TAG_LEN]);
 
 impl EntityTag {
+    /// Characters of its text.
+    pub const TEXT_LEN: usize = TEXT_LEN;
+
+    /// Its text, written into `buffer`: what `Display` gives, without its machinery.
+    #[must_use]
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
+        short_text::encode(&self.0, buffer)
+    }
+
     /// The tag of what `session` holds now, for the holder of `token`.
+    ///
+    /// If clones of the session share its cookies, as copies in a cache do, the tag is kept with them
+    /// and computed once.
     #[must_use]
     pub fn of(token: &SessionToken, session: &Session) -> Self {
+        let kept = session.cookies.kept_tag();
+        if let Some(kept) = kept.get().filter(|kept| kept.is_of(token, session)) {
+            return kept.tag;
+        }
+        let tag = Self::compute(token, session);
+        if session.cookies.is_shared() {
+            // Of two threads one is first.
+            let _ = kept.set(KeptTag::new(tag, token, session));
+        }
+        tag
+    }
+
+    fn compute(token: &SessionToken, session: &Session) -> Self {
         let key = TokenDerivation::of(token).key(TAG_KEY_LABEL);
         let mut tag = keyed(key.expose_secret());
         // Microseconds, since a record keeps no more.
         let created_at = session.created_at - OffsetDateTime::UNIX_EPOCH;
         tag.update(&created_at.whole_microseconds().to_be_bytes());
-        let base_url = session.base_url.as_str();
-        let cookies = session.cookies.iter();
-        let texts = cookies.flat_map(|(name, value)| [name, value]);
-        // None of them holds a control character: what ends one is in no other.
-        for text in std::iter::once(base_url).chain(texts) {
-            tag.update(text.as_bytes());
-            tag.update(&[0]);
-        }
+        // No text holds a control character, so that NUL ends each of them.
+        tag.update(session.base_url.as_str().as_bytes());
+        tag.update(&[0]);
+        tag.update(session.cookies.nul_terminated());
         let whole = tag.finalize().into_bytes();
         let mut own = [0; TAG_LEN];
         own.copy_from_slice(&whole[..TAG_LEN]);
@@ -63,12 +84,36 @@ impl EntityTag {
     }
 }
 
+/// A tag that is kept with the cookies it covers, and whatever else it depends on.
+pub(crate) struct KeptTag {
+    tag: EntityTag,
+    /// Names the token.
+    id: SessionId,
+    created_at: OffsetDateTime,
+    base_url: BaseUrl,
+}
+
+impl KeptTag {
+    fn new(tag: EntityTag, token: &SessionToken, session: &Session) -> Self {
+        Self {
+            tag,
+            id: SessionId::of(token),
+            created_at: session.created_at,
+            base_url: session.base_url.clone(),
+        }
+    }
+
+    /// A rotated session has the same cookies and another token, a changed one may have another URL.
+    fn is_of(&self, token: &SessionToken, session: &Session) -> bool {
+        self.created_at == session.created_at
+            && self.base_url == session.base_url
+            && self.id == SessionId::of(token)
+    }
+}
+
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; TEXT_LEN];
-        let len = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
-        let len = len.map_err(|_| fmt::Error)?;
-        f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?)
+        f.write_str(self.encode(&mut [0; TEXT_LEN]))
     }
 }
 
@@ -137,6 +182,44 @@ mod tests {
             EntityTag::of(&token, &session),
             EntityTag::of(&token, &other)
         );
+    }
+
+    #[test]
+    fn clones_of_a_session_keep_its_tag_and_only_its_own() {
+        let (token, other) = (SessionToken::generate(), SessionToken::generate());
+        let cached = session(&[("a", "1")], "https://golf.example", 7);
+        let copy = cached.clone();
+        let tag = EntityTag::of(&token, &copy);
+        assert!(cached.cookies.kept_tag().get().is_some());
+        assert_eq!(EntityTag::of(&token, &cached), tag);
+        // The same cookies, and something else changed.
+        let elsewhere = Session {
+            base_url: BaseUrl::new("https://other.example").unwrap(),
+            ..copy.clone()
+        };
+        let later = Session {
+            created_at: copy.created_at + time::Duration::microseconds(1),
+            ..copy.clone()
+        };
+        for (token, session) in [(&other, &copy), (&token, &elsewhere), (&token, &later)] {
+            let unshared = self::session(
+                &[("a", "1")],
+                session.base_url.as_str(),
+                session.created_at.unix_timestamp_nanos() as i64 / 1_000,
+            );
+            assert_ne!(EntityTag::of(token, session), tag);
+            assert_eq!(
+                EntityTag::of(token, session),
+                EntityTag::of(token, &unshared)
+            );
+        }
+    }
+
+    #[test]
+    fn session_without_clones_keeps_no_tag() {
+        let session = session(&[("a", "1")], "https://golf.example", 7);
+        let _ = EntityTag::of(&SessionToken::generate(), &session);
+        assert!(session.cookies.kept_tag().get().is_none());
     }
 
     #[test]

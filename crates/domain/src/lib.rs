@@ -17,9 +17,11 @@ mod session;
 mod session_event;
 mod session_id;
 mod session_patch;
+mod short_text;
 mod subject;
 mod subject_index;
 mod token;
+mod token_hash;
 
 #[cfg(feature = "contract-suite")]
 pub mod contract;
@@ -54,4 +56,5 @@ pub use self::{
         NoSubjects, Removal, SubjectIndex, SubjectsNotKept,
     },
     token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
+    token_hash::TokenHash,
 };

@@ -1,14 +1,13 @@
 //! Which sessions were slid a moment ago, so that the next access need not slide them again.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use time::OffsetDateTime;
 
-use crate::SessionToken;
+use crate::{SessionToken, TokenHash};
 
 /// Sessions share so many sets of places, however many there are: 4 MiB, for good.
 const SETS: usize = 32_768;
@@ -25,8 +24,6 @@ const PLACES_OF_SET: usize = 8;
 #[derive(Debug)]
 pub struct RecentSlides {
     interval: Duration,
-    name: RandomState,
-    mask: RandomState,
     sets: Box<[Set]>,
 }
 
@@ -39,9 +36,9 @@ struct Set([Place; PLACES_OF_SET]);
 /// is masked by one and unmasked by another: any of 2^64, and none of the last moments.
 #[derive(Debug, Default)]
 struct Place {
-    /// A hash of the token.
+    /// One half of the token's hash.
     name: AtomicU64,
-    /// When it was slid, in microseconds since the Unix epoch, masked by another hash of the token.
+    /// When it was slid, in microseconds since the Unix epoch, masked by the other half.
     slid: AtomicU64,
 }
 
@@ -51,8 +48,6 @@ impl RecentSlides {
     pub fn within(interval: Duration) -> Self {
         Self {
             interval,
-            name: RandomState::new(),
-            mask: RandomState::new(),
             sets: (0..SETS).map(|_| Set::default()).collect(),
         }
     }
@@ -61,12 +56,11 @@ impl RecentSlides {
     /// [`note`](Self::note) was told the time of.
     #[must_use]
     pub fn is_recent(&self, token: &SessionToken, now: OffsetDateTime) -> bool {
-        let name = self.name.hash_one(token.expose_secret());
-        let Some(place) = self.set(name).place_of(name) else {
+        let hash = TokenHash::of(token);
+        let Some(place) = self.set(hash.low()).place_of(hash.low()) else {
             return false;
         };
-        let mask = self.mask.hash_one(token.expose_secret());
-        let slid = place.slid.load(Ordering::Acquire) ^ mask;
+        let slid = place.slid.load(Ordering::Acquire) ^ hash.high();
         // A clock that was set back makes it later than now.
         micros(now)
             .checked_sub(slid)
@@ -75,10 +69,10 @@ impl RecentSlides {
 
     /// The session was slid at `now`, or after it.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
-        let name = self.name.hash_one(token.expose_secret());
-        let mask = self.mask.hash_one(token.expose_secret());
-        let place = self.set(name).place_for(name, micros(now));
-        place.slid.store(micros(now) ^ mask, Ordering::Release);
+        let hash = TokenHash::of(token);
+        let (name, now) = (hash.low(), micros(now));
+        let place = self.set(name).place_for(name, now);
+        place.slid.store(now ^ hash.high(), Ordering::Release);
         place.name.store(name, Ordering::Release);
     }
 
@@ -103,8 +97,8 @@ impl Set {
 }
 
 fn micros(time: OffsetDateTime) -> u64 {
-    let since_epoch = time - OffsetDateTime::UNIX_EPOCH;
-    u64::try_from(since_epoch.whole_microseconds()).unwrap_or(0)
+    let seconds = time.unix_timestamp().saturating_mul(1_000_000);
+    u64::try_from(seconds.saturating_add(i64::from(time.microsecond()))).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 
-use crate::{SessionToken, TokenDerivation};
+use crate::{
+    SessionToken, TokenDerivation,
+    short_text::{self, TEXT_LEN},
+};
 
 /// Bytes of a session id.
 const SESSION_ID_LEN: usize = 16;
-
-/// Characters of its text.
-const TEXT_LEN: usize = 22;
 
 /// Names a session to operators, in URLs and in logs, and opens nothing.
 ///
@@ -30,10 +30,19 @@ const TEXT_LEN: usize = 22;
 pub struct SessionId([u8; SESSION_ID_LEN]);
 
 impl SessionId {
+    /// Characters of its text.
+    pub const TEXT_LEN: usize = TEXT_LEN;
+
     /// The id of the session that `token` opens. It is derived once for each value of a token.
     #[must_use]
     pub fn of(token: &SessionToken) -> Self {
         token.session_id(|| TokenDerivation::of(token).derive_session_id())
+    }
+
+    /// Its text, written into `buffer`: what `Display` gives, without its machinery.
+    #[must_use]
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
+        short_text::encode(&self.0, buffer)
     }
 
     pub(crate) fn from_bytes(bytes: [u8; SESSION_ID_LEN]) -> Self {
@@ -67,10 +76,7 @@ pub struct ParseSessionIdError;
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; TEXT_LEN];
-        let len = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
-        let len = len.map_err(|_| fmt::Error)?;
-        f.write_str(str::from_utf8(&text[..len]).map_err(|_| fmt::Error)?)
+        f.write_str(self.encode(&mut [0; TEXT_LEN]))
     }
 }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use uuid::{Builder, Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::SessionId;
+use crate::{SessionId, TokenHash, derivation::PseudorandomKey};
 
 /// Characters of a token in each format.
 const UUID_LEN: usize = 36;
@@ -48,8 +48,10 @@ const PREFIX_LEN: usize = 8;
 #[derive(Clone)]
 pub struct SessionToken {
     text: ArrayString<MAX_TOKEN_LEN>,
-    /// A request asks for it several times, and deriving it takes about a microsecond.
+    // A request needs each of these several times. Each is computed when it is first needed.
+    hash: OnceLock<TokenHash>,
     id: OnceLock<SessionId>,
+    pseudorandom_key: OnceLock<PseudorandomKey>,
 }
 
 impl SessionToken {
@@ -81,13 +83,28 @@ impl SessionToken {
     fn of(text: ArrayString<MAX_TOKEN_LEN>) -> Self {
         Self {
             text,
+            hash: OnceLock::new(),
             id: OnceLock::new(),
+            pseudorandom_key: OnceLock::new(),
         }
+    }
+
+    /// Its hash, computed when it is first needed.
+    pub(crate) fn hash(&self, compute: impl FnOnce() -> TokenHash) -> TokenHash {
+        *self.hash.get_or_init(compute)
     }
 
     /// Its session's id, derived when it is first asked for.
     pub(crate) fn session_id(&self, derive: impl FnOnce() -> SessionId) -> SessionId {
         *self.id.get_or_init(derive)
+    }
+
+    /// The key of all derivations from it, extracted when it is first needed.
+    pub(crate) fn pseudorandom_key(
+        &self,
+        extract: impl FnOnce() -> PseudorandomKey,
+    ) -> &PseudorandomKey {
+        self.pseudorandom_key.get_or_init(extract)
     }
 
     /// Tells it the id of its session, as [`SessionId::of`] has told it before: for who keeps

@@ -8,6 +8,7 @@ use std::{
 
 use tee_session_domain::{
     ChangeListener, PeekedSession, Session, SessionId, SessionToken, StoreInstance, StoreKey,
+    TokenHash,
 };
 
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     channel::{Channel, Moment},
     entries::{Entries, Entry},
     flights::{Boarding, Flights, Wanted},
-    names::{Name, Names},
     statistics::Statistics,
     versions::Versions,
 };
@@ -30,7 +30,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// [`metrics`] that is set when it is made.
 pub struct NearCache {
     own: Weak<Self>,
-    names: Names,
     channel: Channel,
     versions: Versions,
     entries: Entries,
@@ -52,7 +51,6 @@ impl NearCache {
     pub fn new(settings: &NearCacheSettings) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
-            names: Names::default(),
             channel: Channel::new(settings.max_stale),
             versions: Versions::for_entries(settings.max_entries),
             entries: Entries::new(settings),
@@ -86,14 +84,10 @@ impl NearCache {
         self.channel.epoch(self.channel.now()).is_some()
     }
 
-    pub(crate) fn name(&self, token: &SessionToken) -> Name {
-        self.names.of(token)
-    }
-
     /// A good copy, for who would ask `instance`.
     pub(crate) fn copy(
         &self,
-        name: Name,
+        name: TokenHash,
         token: &SessionToken,
         instance: StoreInstance,
     ) -> Option<Session> {
@@ -105,7 +99,7 @@ impl NearCache {
         }
         self.statistics.hit.increment(1);
         token.know_session_id(entry.id);
-        Some(entry.session.clone())
+        Some(entry.session)
     }
 
     fn is_good(&self, entry: &Entry, epoch: u64, now: Moment) -> bool {
@@ -115,7 +109,7 @@ impl NearCache {
     /// Looks before a session is read from `instance`. `None` while changes there are not told.
     pub(crate) fn look(
         &self,
-        name: Name,
+        name: TokenHash,
         instance: Option<StoreInstance>,
         keys: &[StoreKey],
         ttl: Option<Duration>,
@@ -191,7 +185,7 @@ impl NearCache {
     }
 
     /// A session was changed here: whoever asks from now on, on whatever thread, sees that.
-    pub(crate) fn forget(&self, name: Name, keys: &[StoreKey]) {
+    pub(crate) fn forget(&self, name: TokenHash, keys: &[StoreKey]) {
         for key in keys {
             self.versions.change(key.expose_secret());
         }

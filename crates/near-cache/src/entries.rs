@@ -1,19 +1,14 @@
 //! The copies, within their bounds.
 
-use std::{hash::BuildHasherDefault, sync::Arc};
+use std::hash::BuildHasherDefault;
 
 use quick_cache::{
     OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use tee_session_domain::{BaseUrl, Cookies, Session, SessionId, StoreInstance};
+use tee_session_domain::{BaseUrl, Cookies, Session, SessionId, StoreInstance, TokenHash};
 
-use crate::{
-    NearCacheSettings,
-    channel::Moment,
-    names::{Name, NameHasher},
-    versions::Seen,
-};
+use crate::{NearCacheSettings, channel::Moment, token_hasher::TokenHasher, versions::Seen};
 
 /// What a copy takes beside its text: the entry, its places in tables, and what the allocator adds.
 const ENTRY_BYTES: usize = 448;
@@ -21,8 +16,9 @@ const ENTRY_BYTES: usize = 448;
 /// So many threads seldom wait for each other, and none for long while a shard is swept.
 const MAX_SHARDS: usize = 64;
 
-/// A copy of a session, and how long it is good.
-#[derive(Debug)]
+/// A copy of a session, and how long it is good. The table holds it in place: a look-up waits for
+/// memory at one address fewer.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) session: Session,
     pub(crate) id: SessionId,
@@ -36,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) ends: Moment,
 }
 
-type Table = Cache<Name, Arc<Entry>, Weigher, BuildHasherDefault<NameHasher>>;
+type Table = Cache<TokenHash, Entry, Weigher, BuildHasherDefault<TokenHasher>>;
 
 /// At most so many copies, of at most so many bytes: then those that are least asked for go.
 pub(crate) struct Entries {
@@ -67,15 +63,15 @@ impl Entries {
         Self { table }
     }
 
-    pub(crate) fn get(&self, name: Name) -> Option<Arc<Entry>> {
+    pub(crate) fn get(&self, name: TokenHash) -> Option<Entry> {
         self.table.get(&name)
     }
 
-    pub(crate) fn put(&self, name: Name, entry: Entry) {
-        self.table.insert(name, Arc::new(entry));
+    pub(crate) fn put(&self, name: TokenHash, entry: Entry) {
+        self.table.insert(name, entry);
     }
 
-    pub(crate) fn remove(&self, name: Name) {
+    pub(crate) fn remove(&self, name: TokenHash) {
         self.table.remove(&name);
     }
 
@@ -106,8 +102,8 @@ struct Weigher {
     least: u64,
 }
 
-impl Weighter<Name, Arc<Entry>> for Weigher {
-    fn weight(&self, _: &Name, entry: &Arc<Entry>) -> u64 {
+impl Weighter<TokenHash, Entry> for Weigher {
+    fn weight(&self, _: &TokenHash, entry: &Entry) -> u64 {
         let Session {
             cookies,
             base_url,

@@ -7,14 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tee_session_domain::Session;
+use tee_session_domain::{Session, TokenHash};
 use tokio::sync::watch;
 
-use crate::{
-    channel::Moment,
-    names::{Name, NameHasher},
-    versions::Seen,
-};
+use crate::{channel::Moment, token_hasher::TokenHasher, versions::Seen};
 
 /// A reading may be joined for so long. Who joins one that slides has slid by so much too early,
 /// which the clock error that the touch interval allows for covers.
@@ -23,7 +19,7 @@ const JOINED_WITHIN: Duration = Duration::from_millis(250);
 /// What a reading must be for somebody.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    pub(crate) name: Name,
+    pub(crate) name: TokenHash,
     /// For how long it lets the session live, if it slides.
     pub(crate) ttl: Option<Duration>,
     pub(crate) epoch: u64,
@@ -34,7 +30,7 @@ pub(crate) struct Wanted {
 /// All that are under way.
 #[derive(Default)]
 pub(crate) struct Flights {
-    by_name: Mutex<HashMap<Name, Flight, BuildHasherDefault<NameHasher>>>,
+    by_name: Mutex<HashMap<TokenHash, Flight, BuildHasherDefault<TokenHasher>>>,
 }
 
 struct Flight {
@@ -74,11 +70,11 @@ impl Flights {
 
     /// What is under way for this session began before something that whoever asks from now on must
     /// see.
-    pub(crate) fn forget(&self, name: Name) {
+    pub(crate) fn forget(&self, name: TokenHash) {
         self.lock().remove(&name);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Flight, BuildHasherDefault<NameHasher>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Flight, BuildHasherDefault<TokenHasher>>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,7 +91,7 @@ impl Flight {
 /// Reads. If it is dropped without a landing, those who joined look for another one.
 pub(crate) struct Leader<'a> {
     flights: &'a Flights,
-    name: Name,
+    name: TokenHash,
     land: watch::Sender<Option<Landed>>,
 }
 

@@ -4,10 +4,10 @@ mod cache;
 mod channel;
 mod entries;
 mod flights;
-mod names;
 mod repository;
 mod settings;
 mod statistics;
+mod token_hasher;
 mod versions;
 
 pub use self::{cache::NearCache, repository::NearCachedRepository, settings::NearCacheSettings};

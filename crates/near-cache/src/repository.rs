@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tee_session_domain::{
     InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
     Session, SessionId, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
+    TokenHash,
 };
 use time::OffsetDateTime;
 
-use crate::{NearCache, cache::Reading, flights::Boarding, names::Name};
+use crate::{NearCache, cache::Reading, flights::Boarding};
 
 /// Who joined readings that came to nothing so often reads for itself.
 const MAX_BOARDINGS: usize = 3;
@@ -35,7 +36,7 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     async fn read(
         &self,
         cache: &NearCache,
-        name: Name,
+        name: TokenHash,
         token: &SessionToken,
         ttl: Option<Duration>,
     ) -> Result<Option<Session>, RepositoryError> {
@@ -69,7 +70,7 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     /// may have to tell yet.
     fn forget(&self, token: &SessionToken) {
         if let Some(cache) = &self.cache {
-            cache.forget(cache.name(token), &self.inner.store_keys(token));
+            cache.forget(TokenHash::of(token), &self.inner.store_keys(token));
         }
     }
 
@@ -106,7 +107,7 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     ) -> Result<T, RepositoryError> {
         let _forget = self.cache.as_deref().map(|cache| Forget {
             cache,
-            name: cache.name(token),
+            name: TokenHash::of(token),
             keys: self.inner.store_keys(token),
         });
         change.await
@@ -116,7 +117,7 @@ impl<R: SessionRepository> NearCachedRepository<R> {
 /// Lets go of a copy when it is dropped.
 struct Forget<'a> {
     cache: &'a NearCache,
-    name: Name,
+    name: TokenHash,
     keys: Vec<StoreKey>,
 }
 
@@ -146,7 +147,7 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
         let Some(cache) = &self.cache else {
             return self.inner.fetch_and_slide(token, ttl).await;
         };
-        let name = cache.name(token);
+        let name = TokenHash::of(token);
         let found = Box::pin(self.read(cache, name, token, Some(ttl))).await?;
         if found.is_none() {
             self.forget(token);
@@ -158,7 +159,7 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
         let Some(cache) = &self.cache else {
             return self.inner.fetch(token).await;
         };
-        let name = cache.name(token);
+        let name = TokenHash::of(token);
         let instance = self.inner.instance();
         match instance.and_then(|instance| cache.copy(name, token, instance)) {
             Some(session) => Ok(Some(session)),

@@ -28,7 +28,7 @@ pub(super) async fn show(
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish()
     } else {
-        body::ok(&SessionBody::new(current.session_id(), &current))
+        SessionBody::new(current.session_id(), &current).answer()
     };
     Ok(with_etag(answer, tag))
 }

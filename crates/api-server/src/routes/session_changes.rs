@@ -31,7 +31,7 @@ pub(super) async fn update<R: SessionRepository>(
     let preconditions = Preconditions::of(request.headers())?;
     let update = sessions.update(&token, &patch, |tag| preconditions.allows_change(tag));
     let active = Deadline::bound(&request, update).await?;
-    let answer = body::ok(&SessionBody::new(SessionId::of(&token), &active));
+    let answer = SessionBody::new(SessionId::of(&token), &active).answer();
     Ok(with_etag(answer, EntityTag::of(&token, &active.session)))
 }
 

@@ -1,18 +1,30 @@
 //! Cookies in one piece of memory.
 
+use std::sync::OnceLock;
+
 use memchr::memchr;
 use zeroize::Zeroize;
+
+use crate::entity_tag::KeptTag;
 
 /// Ends each name and each value. It is a control character, which neither may hold.
 const END: char = '\0';
 
 /// Names and values one after the other, in one text: a session is read, shared and wiped as one
 /// piece. The text is wiped when it is dropped.
-#[derive(PartialEq, Eq)]
 pub(super) struct Jar {
     text: String,
     cookies: usize,
+    kept_tag: OnceLock<KeptTag>,
 }
+
+impl PartialEq for Jar {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Jar {}
 
 impl Jar {
     /// Takes cookies without control characters.
@@ -28,6 +40,7 @@ impl Jar {
         let mut jar = Self {
             text: String::with_capacity(cookies.clone().map(len).sum()),
             cookies: 0,
+            kept_tag: OnceLock::new(),
         };
         for (name, value) in cookies {
             for part in [name.as_ref(), value.as_ref()] {
@@ -37,6 +50,15 @@ impl Jar {
             jar.cookies += 1;
         }
         jar
+    }
+
+    /// The whole text.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    pub(super) fn kept_tag(&self) -> &OnceLock<KeptTag> {
+        &self.kept_tag
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {

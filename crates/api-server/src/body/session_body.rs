@@ -1,0 +1,172 @@
+//! The session as clients read it. Most requests are answered with one, so that its JSON is written
+//! by hand: a general serializer took a fifth of the instructions of such a request.
+
+use actix_web::HttpResponse;
+use tee_session_domain::{ActiveSession, Cookies, Label, SessionId, Subject};
+use utoipa::ToSchema;
+
+use super::{MAX_TIMESTAMP_LEN, Timestamp, USUAL_LEN, ok_json};
+use crate::openapi::schemas;
+
+/// The answer to `GET /v1/session` and `PATCH /v1/session`.
+#[derive(ToSchema)]
+pub(crate) struct SessionBody<'a> {
+    #[schema(schema_with = schemas::session_id)]
+    session_id: SessionId,
+    #[schema(schema_with = schemas::cookies)]
+    cookies: &'a Cookies,
+    #[schema(schema_with = schemas::base_url)]
+    base_url: &'a str,
+    #[schema(schema_with = schemas::created_at)]
+    created_at: Timestamp,
+    #[schema(schema_with = schemas::expires_at)]
+    expires_at: Timestamp,
+    #[schema(schema_with = schemas::subject, required = false)]
+    subject: Option<&'a str>,
+    #[schema(schema_with = schemas::label, required = false)]
+    label: Option<&'a str>,
+}
+
+impl<'a> SessionBody<'a> {
+    pub(crate) fn new(session_id: SessionId, active: &'a ActiveSession) -> Self {
+        let session = &active.session;
+        Self {
+            session_id,
+            cookies: &session.cookies,
+            base_url: session.base_url.as_str(),
+            created_at: Timestamp(session.created_at),
+            expires_at: Timestamp(active.expires_at),
+            subject: session.subject.as_ref().map(Subject::as_str),
+            label: session.label.as_ref().map(Label::as_str),
+        }
+    }
+
+    /// The answer of 200.
+    pub(crate) fn answer(&self) -> HttpResponse {
+        ok_json(self.to_json())
+    }
+
+    fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = Vec::with_capacity(USUAL_LEN);
+        json.extend_from_slice(br#"{"session_id":"#);
+        push_string(
+            &mut json,
+            self.session_id.encode(&mut [0; SessionId::TEXT_LEN]),
+        )?;
+        json.extend_from_slice(br#","cookies":{"#);
+        for (index, (name, value)) in self.cookies.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            push_string(&mut json, name)?;
+            json.push(b':');
+            push_string(&mut json, value)?;
+        }
+        json.extend_from_slice(br#"},"base_url":"#);
+        push_string(&mut json, self.base_url)?;
+        json.extend_from_slice(br#","created_at":"#);
+        push_time(&mut json, &self.created_at)?;
+        json.extend_from_slice(br#","expires_at":"#);
+        push_time(&mut json, &self.expires_at)?;
+        let names = [
+            (br#","subject":"#.as_slice(), self.subject),
+            (br#","label":"#, self.label),
+        ];
+        for (name, text) in names {
+            if let Some(text) = text {
+                json.extend_from_slice(name);
+                push_string(&mut json, text)?;
+            }
+        }
+        json.push(b'}');
+        Ok(json)
+    }
+}
+
+fn push_time(json: &mut Vec<u8>, time: &Timestamp) -> serde_json::Result<()> {
+    let mut text = [0; MAX_TIMESTAMP_LEN];
+    match time.write(&mut text) {
+        Some(text) => push_string(json, text),
+        // Reports what is wrong with it.
+        None => serde_json::to_writer(json, time),
+    }
+}
+
+/// Appends a JSON string.
+fn push_string(json: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // All bytes, without stopping at the first: many at a time.
+    if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        return serde_json::to_writer(json, text);
+    }
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use tee_session_domain::{BaseUrl, Login, Session, SessionToken};
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+
+    fn active(cookies: Vec<(String, String)>, names: bool) -> ActiveSession {
+        let login = Login {
+            subject: names.then(|| "member-4711".parse().unwrap()),
+            label: names.then(|| r#"Ann's "phone""#.parse().unwrap()),
+            ..Login::new(
+                Cookies::new(cookies).unwrap(),
+                BaseUrl::new("https://golf.example/members?q=\"ä\"").unwrap(),
+            )
+        };
+        let created_at = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456);
+        ActiveSession {
+            session: Session::new(login, created_at, None),
+            expires_at: created_at + Duration::minutes(30),
+        }
+    }
+
+    #[test]
+    fn members_of_a_session_without_subject_and_label() {
+        let active = active(vec![("a".to_owned(), r#"1"2\3"#.to_owned())], false);
+        let id = SessionId::of(&SessionToken::generate());
+        let json = SessionBody::new(id, &active).to_json().unwrap();
+        let expected = format!(
+            r#"{{"session_id":"{id}","cookies":{{"a":"1\"2\\3"}},"base_url":"https://golf.example/members?q=\"ä\"","created_at":"2026-01-15T10:30:00.123456Z","expires_at":"2026-01-15T11:00:00.123456Z"}}"#
+        );
+        assert_eq!(String::from_utf8(json).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn json_holds_what_the_session_holds(value in "\\PC{0,60}", other in "[!-~]{0,40}", names: bool) {
+            let cookies = vec![("first".to_owned(), value.clone()), ("second".to_owned(), other.clone())];
+            let active = active(cookies, names);
+            let id = SessionId::of(&SessionToken::generate());
+            let json = SessionBody::new(id, &active).to_json().unwrap();
+            let mut expected = json!({
+                "session_id": id.to_string(),
+                "cookies": {"first": value, "second": other},
+                "base_url": active.session.base_url.as_str(),
+                "created_at": Timestamp(active.session.created_at),
+                "expires_at": Timestamp(active.expires_at),
+            });
+            if names {
+                expected["subject"] = json!("member-4711");
+                expected["label"] = json!(r#"Ann's "phone""#);
+            }
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap(), expected);
+        }
+
+        #[test]
+        fn strings_are_those_of_the_serializer(text in any::<String>()) {
+            let mut json = Vec::new();
+            push_string(&mut json, &text).unwrap();
+            prop_assert_eq!(json, serde_json::to_vec(&text).unwrap());
+        }
+    }
+}
