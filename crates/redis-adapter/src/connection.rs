@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod connections;
 mod handshake;
+mod options;
 mod reach;
 mod sentinels;
 mod server_settings;

@@ -1,5 +1,4 @@
-//! One fred client: every option is set on purpose, it makes one attempt to connect, and it has one
-//! life.
+//! One fred client: it makes one attempt to connect, and has one life.
 //!
 //! fred's own reconnection stays off: it holds commands back and sends them again, reports "connected"
 //! during its first pause, and can end without a sign. With reconnection off, the client's task ends as
@@ -9,11 +8,8 @@ use std::{
     fmt,
     future::poll_fn,
     mem,
-    net::{IpAddr, SocketAddr},
-    path::Path,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use arrayvec::ArrayVec;
@@ -22,51 +18,25 @@ use fred::{
     clients::WithOptions,
     error::{Error as FredError, ErrorKind},
     interfaces::{ClientLike, KeysInterface},
-    socket2::TcpKeepalive,
     types::{
-        Builder, ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key as FredKey,
-        RespVersion, Value,
-        config::{
-            Config, ConnectionConfig, Options, PerformanceConfig, Server as FredServer,
-            ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
-        },
+        ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key as FredKey, Value,
+        config::Options,
     },
 };
 use futures_util::future::{join, join_all};
-use rustls::ClientConfig;
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use super::{
     batch::Lanes,
     breaker::Breaker,
     command::{Command, Reply},
+    options::{self, Target},
     trouble::Trouble,
 };
 use crate::{RedisFault, RedisSettings, credentials::Login, record::Key};
 
-/// Limits TCP and TLS for one address.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
-
-/// Limits the commands with which fred itself begins a connection.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Time after which the kernel gives up on a peer that acknowledges nothing.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Capacity of the queue of invalidations. A feed that falls behind by more is lost.
-const INVALIDATIONS: usize = 1_024;
-
 /// Largest number of replies to one request: three commands, each after ASKING.
 const MAX_REPLIES: usize = 6;
-
-/// Where one client connects to.
-pub(super) enum Target<'a> {
-    Tcp {
-        address: SocketAddr,
-        tls: Option<(Arc<ClientConfig>, &'a str)>,
-    },
-    Unix(&'a Path),
-}
 
 /// One connection, for as long as it lasts.
 pub(crate) struct Client {
@@ -127,15 +97,7 @@ impl Client {
         is_feed: bool,
         breaker: Arc<Breaker>,
     ) -> Result<(Arc<Self>, ClientTask), RedisFault> {
-        let config = config(login, target, is_feed);
-        let mut builder = Builder::from_config(config);
-        builder
-            .set_connection_config(connection_config())
-            .set_performance_config(PerformanceConfig {
-                default_command_timeout: settings.command_timeout,
-                broadcast_channel_capacity: INVALIDATIONS,
-                ..PerformanceConfig::default()
-            });
+        let builder = options::builder(settings, login, target, is_feed);
         let fred = builder.build().map_err(|error| fault("connect", &error))?;
         let task = ClientTask(fred.connect());
         let client = Self {
@@ -278,74 +240,6 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
-
-fn config(login: Option<Login>, target: Target<'_>, is_feed: bool) -> Config {
-    let (username, password) = login.map_or((None, None), |login| {
-        (login.username, Some(login.password.as_str().to_owned()))
-    });
-    let mut config = Config {
-        // One attempt, then a result: the supervisor decides about the next one.
-        fail_fast: true,
-        username,
-        password,
-        // Invalidations arrive as pushes, which RESP2 does not have.
-        version: if is_feed {
-            RespVersion::RESP3
-        } else {
-            RespVersion::RESP2
-        },
-        ..Config::default()
-    };
-    config.server = match target {
-        Target::Unix(path) => ServerConfig::Unix { path: path.into() },
-        Target::Tcp { address, tls } => {
-            let ip = address.ip();
-            let host = match ip {
-                IpAddr::V4(_) => ip.to_string(),
-                IpAddr::V6(_) => format!("[{ip}]"),
-            };
-            let mut server = FredServer::new(host, address.port());
-            if let Some((tls, name)) = tls {
-                let tls = tokio_rustls::TlsConnector::from(tls);
-                config.tls = Some(TlsConnector::from(tls).into());
-                server.tls_server_name = Some(name.into());
-            }
-            ServerConfig::Centralized { server }
-        }
-    };
-    config
-}
-
-fn connection_config() -> ConnectionConfig {
-    ConnectionConfig {
-        connection_timeout: CONNECT_TIMEOUT,
-        internal_command_timeout: HANDSHAKE_TIMEOUT,
-        // A bounded queue that is full loses fred's own messages, and its task ends unseen.
-        max_command_buffer_len: 0,
-        max_command_attempts: 1,
-        auto_client_setname: false,
-        // `Trouble` ends the connection at such errors, after their caller has got them.
-        reconnect_on_auth_error: false,
-        // The heartbeats of the supervisor do this: fred's check sees nothing while it writes.
-        unresponsive: UnresponsiveConfig {
-            max_timeout: None,
-            ..UnresponsiveConfig::default()
-        },
-        tcp: TcpConfig {
-            // fred gathers commands by itself, and Nagle would add its delay to that.
-            nodelay: Some(true),
-            keepalive: Some(
-                TcpKeepalive::new()
-                    .with_time(Duration::from_secs(15))
-                    .with_interval(Duration::from_secs(5))
-                    .with_retries(3),
-            ),
-            user_timeout: Some(TCP_USER_TIMEOUT),
-            ..TcpConfig::default()
-        },
-        ..ConnectionConfig::default()
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::{
 use super::{
     breaker::Breaker,
     call::Call,
-    client::{CONNECT_TIMEOUT, Client, ClientTask, Target, fault},
+    client::{Client, ClientTask, fault},
     command::Command,
+    options::{CONNECT_TIMEOUT, Target},
     sentinels::Sentinels,
     server_settings::value_in,
     version::{OLDEST_VERSION, Version},
