@@ -23,7 +23,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 const INSTANCE: StoreInstance = StoreInstance(1);
 
-/// Asks for it.
+/// Looks it up by a token that was not hashed yet.
 pub(super) fn hit() -> anyhow::Result<Repeat> {
     let cache = NearCache::new(&NearCacheSettings {
         max_stale: HOUR,
@@ -32,8 +32,9 @@ pub(super) fn hit() -> anyhow::Result<Repeat> {
     cache.told(INSTANCE, Instant::now());
     let repository = NearCachedRepository::new(Telling::default(), Some(cache.clone()));
     let (token, session) = (token()?, sample::session()?);
-    let _ = at_once(repository.insert(&token, &session, HOUR))??;
-    if at_once(repository.fetch(&token))??.is_none() || cache.is_empty() {
+    let used = token.clone();
+    let _ = at_once(repository.insert(&used, &session, HOUR))??;
+    if at_once(repository.fetch(&used))??.is_none() || cache.is_empty() {
         bail!("the session is not near");
     }
     Ok(Box::new(move || {
