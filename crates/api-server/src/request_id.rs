@@ -1,6 +1,7 @@
 //! Request ids.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Serialize, Serializer};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
@@ -56,16 +57,33 @@ fn is_sane(id: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
 }
 
-/// Returns whether an id contains what a request's `Authorization` holds after the scheme: ids are
-/// logged, tokens must not be.
+/// Whether an id contains what the request's `Authorization` holds after the scheme, or the secret within
+/// it: ids are logged, and these must not be. Another spelling of a UUID is the same token.
 fn holds_credentials(id: &str, headers: &HeaderMap) -> bool {
+    let id = folded(id);
     headers.get_all(AUTHORIZATION).any(|field| {
         let field = String::from_utf8_lossy(field.as_bytes());
         let credentials = field.trim().split_once([' ', '\t']);
         let credentials = credentials.map_or(&*field, |(_scheme, credentials)| credentials);
-        let mut words = credentials.split([' ', '\t', ',']);
-        words.any(|word| !word.is_empty() && id.contains(word))
+        let words = credentials.split([' ', '\t', ',']);
+        words.into_iter().any(|word| {
+            let secret = basic_secret(word).map(|secret| folded(&secret));
+            let mut held = [Some(folded(word)), secret].into_iter().flatten();
+            held.any(|held| !held.is_empty() && id.contains(&held))
+        })
     })
+}
+
+/// Returns the secret in Basic credentials (RFC 7617).
+fn basic_secret(credentials: &str) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credentials).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    Some(decoded.split_once(':')?.1.to_owned())
+}
+
+/// Returns text without the differences between spellings of a UUID.
+fn folded(text: &str) -> String {
+    text.replace('-', "").to_ascii_lowercase()
 }
 
 impl Serialize for RequestId {
@@ -125,7 +143,10 @@ mod tests {
     #[case::after_spaces("bearer  \t5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f ", TOKEN)]
     #[case::one_of_two("Bearer x,5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f", TOKEN)]
     #[case::no_scheme(TOKEN, TOKEN)]
-    #[case::password("Basic Y2k6czNjcmV0", "Y2k6czNjcmV0")]
+    #[case::upper_case("Bearer 5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f", &TOKEN.to_uppercase())]
+    #[case::no_hyphens("Bearer 5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f", &TOKEN.replace('-', ""))]
+    #[case::credentials("Basic Y2k6czNjcmV0", "Y2k6czNjcmV0")]
+    #[case::secret_within_them("Basic Y2k6czNjcmV0", "r-s3cret-1")]
     fn id_that_contains_credentials_is_replaced(#[case] authorization: &str, #[case] id: &str) {
         let replaced = id_beside(&[authorization], &[id.as_bytes()]);
         assert_eq!(replaced.len(), 36);

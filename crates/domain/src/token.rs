@@ -61,7 +61,7 @@ impl SessionToken {
         Self::generate_as(TokenFormat::default())
     }
 
-    /// Makes a new token from the operating system's random source.
+    /// Makes a new token from the cryptographic generator of AWS-LC, which the operating system seeds.
     #[must_use]
     pub fn generate_as(format: TokenFormat) -> Self {
         let mut token = Self::of(ArrayString::new());

@@ -61,11 +61,6 @@ fn plain_record() {
 }
 
 #[test]
-fn redis_reply() {
-    replay("redis_reply");
-}
-
-#[test]
 fn sealed_record() {
     replay("sealed_record");
 }

@@ -9,6 +9,7 @@ mod change_feed;
 mod client;
 mod command;
 mod connections;
+mod ended;
 mod handshake;
 mod options;
 mod reach;

@@ -19,8 +19,9 @@ use futures_util::future::join_all;
 use tokio::{sync::oneshot, task::yield_now, time::Instant};
 
 use super::{
-    client::{Client, Sending},
+    client::{Client, ENDED, Sending},
     command::{MAX_VALUE_LEN, Reply},
+    handshake::PROBE_NAME,
     supervisor::End,
 };
 use crate::{RedisFault, record::Key};
@@ -29,14 +30,18 @@ use crate::{RedisFault, record::Key};
 /// list again from its start for each piece that arrives.
 const MAX_BATCH: usize = 64;
 
-/// Reads each key and renews its time to live.
+/// Number of items before those of the keys: the number of keys, or null for a key where nothing is ever
+/// stored. fred takes a list that begins with certain texts, such as `message`, for a message of pub/sub.
+const HEAD: usize = 1;
+
+/// Reads each key and renews its time to live. The number of keys comes first.
 ///
 /// `pcall`: a key of another type is an error of its own, and its time to live is left alone. A value
 /// without an expiry is left alone as well, and comes in a list. With `#!lua` a replica refuses the
 /// script whatever it would find; a full memory is no obstacle.
 const TOUCH: &str = "\
 #!lua flags=allow-oom
-local found = {}
+local found = {#KEYS}
 for i, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
   if value and not value.err then
@@ -46,7 +51,7 @@ for i, key in ipairs(KEYS) do
       value = {value}
     end
   end
-  found[i] = value
+  found[i + 1] = value
 end
 return found";
 
@@ -146,12 +151,16 @@ impl Client {
         };
         match turn {
             Turn::Alone(_flight) => Box::pin(self.look_up_alone(sending, key, ttl)).await,
-            Turn::Together(answer) => answer.await.unwrap_or_else(|_| {
-                Err(RedisFault::Disconnected {
-                    command: "GET",
-                    reason: "the runtime of the connection has ended".to_owned(),
+            Turn::Together(answer) => {
+                // Nobody sends the batch any more if the connection's runtime has ended.
+                let answer = self.until_ended("GET", answer).await?;
+                answer.unwrap_or_else(|_| {
+                    Err(RedisFault::Disconnected {
+                        command: "GET",
+                        reason: ENDED.to_owned(),
+                    })
                 })
-            }),
+            }
         }
     }
 
@@ -212,13 +221,14 @@ impl Client {
             return self.look_up_each(ttl, waiting).await;
         }
         let (name, arguments) = batch(ttl, &waiting);
+        // One that has waited before must not cut the time of the others short.
         let deadlines = waiting.iter().map(|waiter| waiter.deadline);
-        let sending = Sending::until(deadlines.min().unwrap_or_else(Instant::now));
+        let sending = Sending::until(deadlines.max().unwrap_or_else(Instant::now));
         let fault = match self.send_raw(sending, name, arguments).await {
-            // One item for each key, in the order of the keys. Otherwise no item is anybody's.
-            Ok(Reply::List(items)) if items.len() == waiting.len() => {
+            // The head, and one item for each key in the order of the keys. Otherwise no item is anybody's.
+            Ok(Reply::List(items)) if items.len() == HEAD + waiting.len() => {
                 self.note_replies(&items);
-                for (waiter, item) in waiting.into_iter().zip(items) {
+                for (waiter, item) in waiting.into_iter().zip(items.into_iter().skip(HEAD)) {
                     let _ = waiter.answer.send(found_in(item));
                 }
                 return;
@@ -276,8 +286,15 @@ async fn flush(client: Arc<Client>, ttl: Option<i64>) {
         queue.is_busy = queue.waiting.len() > 1;
         (mem::take(&mut queue.waiting), queue.ttl)
     };
-    // Nobody waits for these any more.
-    waiting.retain(|waiter| !waiter.answer.is_closed());
+    // Nobody waits for these any more, or not for long enough.
+    let now = Instant::now();
+    for waiter in waiting.extract_if(.., |waiter| {
+        waiter.answer.is_closed() || waiter.deadline <= now
+    }) {
+        let _ = waiter
+            .answer
+            .send(Err(RedisFault::TimedOut { command: "GET" }));
+    }
     let mut batches = Vec::new();
     while waiting.len() > MAX_BATCH {
         let rest = waiting.split_off(MAX_BATCH);
@@ -298,6 +315,9 @@ fn batch(ttl: Option<i64>, waiting: &[Waiter]) -> (&'static str, Vec<Value>) {
     if ttl.is_some() {
         let keys = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
         arguments.extend([Value::from_static_str(TOUCH), Value::Integer(keys)]);
+    } else {
+        let probe = Key::named(PROBE_NAME);
+        arguments.push(Value::Bytes(Bytes::copy_from_slice(probe.as_bytes())));
     }
     // All keys are parts of one allocation.
     let length = waiting.iter().map(|waiter| waiter.key.as_bytes().len());

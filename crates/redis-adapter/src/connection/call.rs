@@ -66,7 +66,7 @@ impl Call {
         self
     }
 
-    /// Sends `commands` with nothing in between, and waits for the reply to each.
+    /// Sends `commands` in order, in a cluster with nothing in between, and waits for the reply to each.
     ///
     /// # Errors
     /// If no reply came. An error that Redis replies with is a reply.
@@ -147,6 +147,8 @@ impl Client {
     /// Notes that Redis did not reply.
     pub(super) fn note_fault(&self, fault: &RedisFault) {
         match fault {
+            // It says nothing of the connection that has taken its place.
+            _ if self.ended.is_set() => {}
             RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. } => {
                 self.breaker.note_silence();
             }

@@ -114,10 +114,7 @@ pub(crate) async fn feed(
                     ConnectFault::Nameless => FeedState::Refused(fault.to_string()),
                     _ => FeedState::Silent,
                 });
-                tokio::select! {
-                    () = failures.log(&settings, fault) => {}
-                    () = stop_requested(&mut stopped) => return,
-                }
+                failures.log(&settings, fault);
             }
         }
         tokio::select! {
@@ -170,7 +167,7 @@ impl Feed<'_> {
         let mut flying = pin!(self.fly(returned.subscribe()));
         let mut another = pin!(another);
         tokio::select! {
-            ended = &mut task.0 => End::of(ended),
+            ended = &mut task.fred => End::of(ended),
             () = stop_requested(stopped) => End::Stopped,
             () = &mut another => End::Replaced,
             end = &mut passing_on => end,

@@ -10,10 +10,10 @@ use std::{
     mem,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
 };
 
 use arrayvec::ArrayVec;
-use bytes::Bytes;
 use fred::{
     clients::WithOptions,
     error::{Error as FredError, ErrorKind},
@@ -30,10 +30,14 @@ use super::{
     batch::Lanes,
     breaker::Breaker,
     command::{Command, Reply},
+    ended::Ended,
     options::{self, Target},
     trouble::Trouble,
 };
 use crate::{RedisFault, RedisSettings, credentials::Login, record::Key};
+
+/// Reason of what fails with its connection.
+pub(super) const ENDED: &str = "the connection ended";
 
 /// Largest number of replies to one request: three commands, each after ASKING.
 const MAX_REPLIES: usize = 6;
@@ -51,15 +55,20 @@ pub(crate) struct Client {
     /// A reply arrived that may belong to another request.
     pub(super) doubt: Notify,
     pub(super) trouble: Trouble,
+    pub(super) ended: Ended,
 }
 
 /// The task of fred that drives a client. It owns the socket and the commands in flight: all of them
 /// end when this value is dropped.
-pub(super) struct ClientTask(pub(super) ConnectHandle);
+pub(super) struct ClientTask {
+    pub(super) fred: ConnectHandle,
+    client: Arc<Client>,
+}
 
 impl Drop for ClientTask {
     fn drop(&mut self) {
-        self.0.abort();
+        self.fred.abort();
+        self.client.ended.set();
     }
 }
 
@@ -99,8 +108,8 @@ impl Client {
     ) -> Result<(Arc<Self>, ClientTask), RedisFault> {
         let builder = options::builder(settings, login, target, is_feed);
         let fred = builder.build().map_err(|error| fault("connect", &error))?;
-        let task = ClientTask(fred.connect());
-        let client = Self {
+        let task = fred.connect();
+        let client = Arc::new(Self {
             fred,
             runtime: Handle::current(),
             order: settings.is_cluster_node.then(Mutex::default),
@@ -108,11 +117,16 @@ impl Client {
             breaker,
             doubt: Notify::new(),
             trouble: Trouble::default(),
+            ended: Ended::default(),
+        });
+        let task = ClientTask {
+            fred: task,
+            client: Arc::clone(&client),
         };
-        Ok((Arc::new(client), task))
+        Ok((client, task))
     }
 
-    /// Sends `commands` with nothing in between, and waits for the reply to each.
+    /// Sends `commands` in order, in a cluster with nothing in between, and waits for the reply to each.
     pub(super) async fn send<const N: usize>(
         &self,
         sending: Sending,
@@ -128,7 +142,7 @@ impl Client {
             }
             requests.push(Box::pin(custom(&fred, command)));
         }
-        let replies = self.in_one_step(join_all(requests)).await;
+        let replies = self.until_ended(name, join_all(requests)).await?;
         let mut replies = replies.into_iter();
         let mut next = || {
             let missing = || Err(RedisFault::Unexpected { command: name });
@@ -161,19 +175,15 @@ impl Client {
         let fred = self.with_deadline("GET", sending)?;
         let key = FredKey::from(key.as_bytes());
         // Boxed: the futures of fred take 5 KB each.
-        let get = Box::pin(fred.get::<Option<Bytes>, _>(key.clone()));
-        let value = |value: Result<Option<Bytes>, FredError>| {
-            let value = value.map(|value| value.map_or(Reply::Null, Reply::Bulk));
-            value.or_else(|error| error_reply("GET", &error))
-        };
+        let get = Box::pin(fred.get::<Value, _>(key.clone()));
         let Some(ttl) = ttl else {
-            return Ok((value(self.in_one_step(get).await)?, None));
+            let found = self.until_ended("GET", get).await?;
+            return Ok((native_reply("GET", found)?, None));
         };
-        let expire = Box::pin(fred.expire::<i64, _>(key, ttl, Some(ExpireOptions::XX)));
-        let (found, touched) = self.in_one_step(join(get, expire)).await;
-        let touched = touched.map(Reply::Integer);
-        let touched = touched.or_else(|error| error_reply("EXPIRE", &error));
-        Ok((value(found)?, Some(touched?)))
+        let expire = Box::pin(fred.expire::<Value, _>(key, ttl, Some(ExpireOptions::XX)));
+        let (found, touched) = self.until_ended("GET", join(get, expire)).await?;
+        let touched = native_reply("EXPIRE", touched)?;
+        Ok((native_reply("GET", found)?, Some(touched)))
     }
 
     /// Sends one command whose bytes are already at hand, without copying them.
@@ -186,7 +196,8 @@ impl Client {
         let fred = self.with_deadline(name, sending)?;
         let command = CustomCommand::new_static(name, ClusterHash::Random, false);
         // As a `Value`, one error within a list would be the error of the whole list.
-        match Box::pin(fred.custom_raw(command, arguments)).await {
+        let replied = Box::pin(fred.custom_raw(command, arguments));
+        match self.until_ended(name, replied).await? {
             Ok(frame) => Ok(frame.into()),
             Err(error) => error_reply(name, &error),
         }
@@ -223,15 +234,31 @@ impl Client {
         }))
     }
 
-    /// Polls `request` for the first time while no other request is being handed over. In that poll,
-    /// fred takes over all commands of the request.
-    async fn in_one_step<F: Future>(&self, request: F) -> F::Output {
-        let mut request = pin!(request);
+    /// Waits for `request`, or for the end of the connection.
+    ///
+    /// In the first poll, fred takes over all commands of the request; in a cluster, no other request is
+    /// handed over meanwhile.
+    pub(super) async fn until_ended<F: Future>(
+        &self,
+        command: &'static str,
+        request: F,
+    ) -> Result<F::Output, RedisFault> {
+        let (mut request, mut ended) = (pin!(request), pin!(self.ended.wait()));
         let mut order = self.order.as_ref();
         poll_fn(|cx| {
-            let _turn = mem::take(&mut order)
+            let turn = mem::take(&mut order)
                 .map(|order| order.lock().unwrap_or_else(PoisonError::into_inner));
-            request.as_mut().poll(cx)
+            let polled = request.as_mut().poll(cx);
+            drop(turn);
+            match polled {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending => ended.as_mut().poll(cx).map(|()| {
+                    Err(RedisFault::Disconnected {
+                        command,
+                        reason: ENDED.to_owned(),
+                    })
+                }),
+            }
         })
         .await
     }
@@ -262,6 +289,21 @@ async fn custom(
         Ok(frame) => Ok(frame.into()),
         Err(error) => error_reply(command.name, &error),
     }
+}
+
+/// Returns the reply to a native command of fred. Its conversions would take a number for a text.
+fn native_reply(
+    command: &'static str,
+    replied: Result<Value, FredError>,
+) -> Result<Reply, RedisFault> {
+    Ok(match replied {
+        Ok(Value::String(text)) => Reply::Bulk(text.into_inner()),
+        Ok(Value::Bytes(value)) => Reply::Bulk(value),
+        Ok(Value::Integer(number)) => Reply::Integer(number),
+        Ok(Value::Null) => Reply::Null,
+        Ok(_) => Reply::Other,
+        Err(error) => error_reply(command, &error)?,
+    })
 }
 
 /// Returns an error that Redis replied with as a reply, and any other as a fault.
@@ -297,6 +339,11 @@ pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
             RedisFault::Unexpected { command }
         }
         _ if RedisFault::has_code(error.details()) => RedisFault::refusal(command, error.details()),
+        // It was in flight when fred's task was ended.
+        ErrorKind::Unknown => RedisFault::Disconnected {
+            command,
+            reason: ENDED.to_owned(),
+        },
         // Details of other kinds may quote what was sent.
         kind => RedisFault::Disconnected {
             command,

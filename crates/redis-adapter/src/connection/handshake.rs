@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tee_session_domain::StoreInstance;
 use tokio::{
-    net::lookup_host,
+    net::{TcpStream, lookup_host},
     time::{Instant, timeout},
 };
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     RedisFault, RedisSettings, RedisTlsError,
     address::Address,
+    credentials::Login,
     deployment::{Deployment, Server},
     record::Key,
 };
@@ -136,9 +137,10 @@ async fn connect_to_any(
     let Deployment::One(server) = &settings.deployment else {
         return Err(ConnectFault::NotOne);
     };
+    let login = settings.credentials.current().await;
     let address = match server {
         Server::Unix(path) => {
-            return connect_to(settings, Target::Unix(path), breaker, is_feed).await;
+            return connect_to(settings, login, Target::Unix(path), breaker, is_feed).await;
         }
         Server::Tcp(address) => address,
     };
@@ -146,27 +148,26 @@ async fn connect_to_any(
     // One address that never answers must not use up the time of the others.
     let share = CONNECT_TIMEOUT / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
     let share = share.max(LEAST_SHARE);
-    let is_only = found.len() == 1;
-    let mut fault = ConnectFault::Unresolved(io::ErrorKind::NotFound.into());
+    let has_others = found.len() > 1;
     let tls = settings.tls.as_ref().map(|tls| tls.client_config());
     let tls = tls.transpose()?.map(Arc::new);
+    let mut fault = ConnectFault::Unresolved(io::ErrorKind::NotFound.into());
     for address_found in found {
-        let tls = tls.clone().map(|tls| (tls, address.host.as_str()));
+        if has_others {
+            let reached = timeout(share, TcpStream::connect(address_found)).await;
+            let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            if let Err(failed) = reached {
+                fault = ConnectFault::Unreachable(failed);
+                continue;
+            }
+        }
         let target = Target::Tcp {
             address: address_found,
-            tls,
+            tls: tls.clone().map(|tls| (tls, address.host.as_str())),
         };
-        let attempt = connect_to(settings, target, breaker, is_feed);
-        if is_only {
-            return attempt.await;
-        }
-        match timeout(share, attempt).await {
-            Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(failed)) => fault = failed,
-            Err(_) => {
-                let command = "connect";
-                fault = ConnectFault::Redis(RedisFault::TimedOut { command });
-            }
+        match connect_to(settings, login.clone(), target, breaker, is_feed).await {
+            Ok(connected) => return Ok(connected),
+            Err(failed) => fault = failed,
         }
     }
     Err(fault)
@@ -186,11 +187,11 @@ pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Connec
 
 async fn connect_to(
     settings: &RedisSettings,
+    login: Option<Login>,
     target: Target<'_>,
     breaker: &Arc<Breaker>,
     is_feed: bool,
 ) -> Result<Connected, ConnectFault> {
-    let login = settings.credentials.current().await;
     // fred sends this one by itself: error replies belong to it.
     let first = match (&login, is_feed) {
         (_, true) => "HELLO",
@@ -201,7 +202,7 @@ async fn connect_to(
         .map_err(ConnectFault::Redis)?;
     tokio::select! {
         biased;
-        ended = &mut task.0 => Err(ConnectFault::Redis(match ended {
+        ended = &mut task.fred => Err(ConnectFault::Redis(match ended {
             Ok(Err(error)) if RedisFault::has_code(error.details()) => fault(first, &error),
             Ok(Err(error)) => fault("connect", &error),
             _ => RedisFault::Disconnected {

@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use fred::error::Error as FredError;
+use fred::error::{Error as FredError, ErrorKind};
 use time::OffsetDateTime;
 use tokio::{
     sync::watch,
@@ -73,10 +73,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             Err(fault) => {
                 shared.link.send_replace(Link::Down);
                 statistics.note_failed_attempt();
-                tokio::select! {
-                    () = failures.log(&shared.settings, fault) => {}
-                    () = stop_requested(&mut stopped) => break,
-                }
+                failures.log(&shared.settings, fault);
                 backoff.next_pause()
             }
         };
@@ -118,7 +115,7 @@ async fn serve(
     loop {
         // The task is watched during the heartbeat too: its end must not go unseen for that long.
         let alive = tokio::select! {
-            ended = &mut task.0 => return End::of(ended),
+            ended = &mut task.fred => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped,
             () = &mut another => return End::Replaced,
             end = client.trouble.found() => return end,
@@ -198,7 +195,7 @@ async fn server_time(client: &Arc<Client>) -> Result<OffsetDateTime, RedisFault>
 pub(super) async fn close(mut established: Established) {
     let farewell = async {
         established.client.quit().await;
-        let _ = (&mut established.task.0).await;
+        let _ = (&mut established.task.fred).await;
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
 }
@@ -234,6 +231,10 @@ pub(super) enum End {
 impl End {
     pub(super) fn of(ended: Result<Result<(), FredError>, JoinError>) -> Self {
         match ended {
+            // What arrived is no RESP.
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Parse) => {
+                Self::OutOfStep
+            }
             Ok(Err(error)) => Self::Broken(fault("connection", &error)),
             Ok(Ok(())) | Err(_) => Self::Vanished,
         }
@@ -266,20 +267,24 @@ pub(super) struct FailureLog {
 }
 
 impl FailureLog {
-    pub(super) async fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
+    pub(super) fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
         self.attempts += 1;
         let is_due = self
             .last_logged
             .is_none_or(|last| last.elapsed() >= FAILURE_LOG_INTERVAL);
         if is_due {
             self.last_logged = Some(Instant::now());
-            let reason = explain(settings, fault).await;
-            tracing::warn!(
-                server = settings.server_name(),
-                attempts = self.attempts,
-                %reason,
-                "Redis connection attempt failed: trying again"
-            );
+            let (settings, attempts) = (settings.clone(), self.attempts);
+            // The next attempt does not wait for the explanation.
+            tokio::spawn(async move {
+                let reason = explain(&settings, fault).await;
+                tracing::warn!(
+                    server = settings.server_name(),
+                    attempts,
+                    %reason,
+                    "Redis connection attempt failed: trying again"
+                );
+            });
         }
     }
 }

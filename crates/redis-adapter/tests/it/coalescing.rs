@@ -4,9 +4,9 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fred::interfaces::KeysInterface;
@@ -353,12 +353,16 @@ async fn a_connection_that_breaks_fails_the_batch_on_its_way_at_once(#[case] loo
     let repository = connected_with(&patient).await;
     let tokens = stored(&repository, 40).await;
     proxy.set(Fault::ResetAfter(0));
+    let began = Instant::now();
     for found in look_up.of_all(&repository, &tokens).await {
         assert!(
             matches!(found, Err(RepositoryError::Unavailable { .. })),
             "{found:?}"
         );
     }
+    // Those that are asked for while the end is being noticed do not wait for their time limit either.
+    assert!(repository.fetch(&tokens[0]).await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(5));
     proxy.set(Fault::None);
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
     for (number, found) in look_up
@@ -494,7 +498,7 @@ async fn look_ups_of_two_places_travel_alone() {
 
 /// With a list of another length, no item is known to be anybody's.
 #[rstest]
-#[case::fewer(b"*1\r\n$-1\r\n")]
+#[case::fewer(b"*2\r\n:19\r\n$-1\r\n")]
 #[case::more(b"*200\r\n$1\r\na\r\n")]
 #[case::no_list(b"+OK\r\n")]
 #[case::number(b":1\r\n")]
@@ -527,6 +531,72 @@ async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
         logs.text().contains("an answer did not fit its question")
     })
     .await;
+}
+
+/// The same for a look-up that is alone: a number, a list and a word are no session, and not the news
+/// that there is none.
+#[rstest]
+#[case::number(b":1\r\n")]
+#[case::empty_list(b"*0\r\n")]
+#[case::list_of_one(b"*1\r\n$1\r\na\r\n")]
+#[tokio::test]
+async fn a_reply_that_fits_no_look_up_is_no_answer_and_ends_the_connection(
+    #[case] reply: &'static [u8],
+) {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let server = ScriptedServer::start({
+        let is_armed = Arc::clone(&is_armed);
+        move |command| {
+            let is_hit = command == b"GET" && is_armed.load(Ordering::SeqCst);
+            is_hit.then(|| reply.to_vec())
+        }
+    })
+    .await;
+    let logs = CapturedLogs::start();
+    let repository = connected(&server.url()).await;
+    for look_up in [LookUp::Read, LookUp::Touch] {
+        eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
+        is_armed.store(true, Ordering::SeqCst);
+        let found = look_up.of(&repository, &SessionToken::generate()).await;
+        is_armed.store(false, Ordering::SeqCst);
+        let expected = RedisFault::Unexpected { command: "GET" };
+        assert_eq!(reason(found), expected);
+    }
+    eventually(RECOVERED_WITHIN, async || {
+        logs.text().contains("an answer did not fit its question")
+    })
+    .await;
+}
+
+/// A value that somebody else stored, such as the first word of a message of pub/sub, shifts no answers.
+#[rstest]
+#[case::reads(LookUp::Read)]
+#[case::touches(LookUp::Touch)]
+#[tokio::test]
+async fn a_strangers_value_does_not_pass_for_a_message(#[case] look_up: LookUp) {
+    let redis = RedisProcess::start().await;
+    let repository = connected(&redis.url()).await;
+    let tokens = stored(&repository, 6).await;
+    for word in [
+        "message",
+        "pmessage",
+        "smessage",
+        "subscribe",
+        "unsubscribe",
+    ] {
+        redis
+            .command(&["SET", &sealed_key(&tokens[0]), word, "KEEPTTL"])
+            .await;
+        for count in 2..=6 {
+            // The second time they gather from the first one on.
+            for _ in 0..2 {
+                let found = look_up.of_all(&repository, &tokens[..count]).await;
+                for (number, found) in found.into_iter().enumerate().skip(1) {
+                    assert_eq!(owner_of(&found.unwrap().unwrap()), number.to_string());
+                }
+            }
+        }
+    }
 }
 
 /// Every answer is compared with its own token, while other callers go away before their batch is sent
@@ -587,7 +657,7 @@ async fn every_answer_is_its_callers_own_while_others_go_away() {
 }
 
 /// What waits in the queue of the client when its time is over is not written to a server that takes
-/// bytes again: only what the kernel had taken before is carried out.
+/// bytes again: only what the kernel had taken before is carried out, and what fred was just writing.
 #[tokio::test]
 async fn a_command_that_timed_out_in_the_queue_is_not_sent_later() {
     const LOGINS: usize = 4_000;
