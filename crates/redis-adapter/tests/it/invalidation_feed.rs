@@ -28,8 +28,13 @@ struct Listener {
 
 impl ChangeListener for Listener {
     fn changed(&self, _: &[u8]) {
-        while self.blocks.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
+        if self.blocks.load(Ordering::SeqCst) {
+            // Tasks that wait for this thread go to others.
+            tokio::task::block_in_place(|| {
+                while self.blocks.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
         }
     }
 
