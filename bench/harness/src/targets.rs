@@ -25,7 +25,7 @@ type Value = fn(&Load) -> f64;
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) at_most: f64,
-    /// What would be better still.
+    /// A better value that is wished for.
     pub(crate) wish: Option<f64>,
     /// Of the rounds; none if that was not measured.
     pub(crate) measured: Option<Spread>,

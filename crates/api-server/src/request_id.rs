@@ -57,8 +57,8 @@ fn is_sane(id: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
 }
 
-/// Whether an id contains what the request's `Authorization` holds after the scheme, or the secret within
-/// it: ids are logged, and these must not be. Another spelling of a UUID is the same token.
+/// Returns `true` if an id contains what the request's `Authorization` holds after the scheme, or the
+/// secret within it: ids are logged, and these must not be. Another spelling of a UUID is the same token.
 fn holds_credentials(id: &str, headers: &HeaderMap) -> bool {
     let id = folded(id);
     headers.get_all(AUTHORIZATION).any(|field| {

@@ -142,7 +142,7 @@ impl Cookies {
         self.0.as_bytes()
     }
 
-    /// Whether there are clones of it.
+    /// Returns `true` if there are clones of it.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

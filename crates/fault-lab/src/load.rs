@@ -178,7 +178,7 @@ impl Shared {
         }
     }
 
-    /// What a log holds and must not: a token, a cookie, or a panic.
+    /// Returns the kinds of text that a log holds and must not: tokens, cookies, panics.
     pub(crate) fn leaks(&self, log: &str) -> Vec<&'static str> {
         let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let words: HashSet<&str> = log.split(|c| !is_of_token(c)).collect();

@@ -85,7 +85,7 @@ impl RedisFault {
         }
     }
 
-    /// Whether `text` is an error that a Redis sent: its first word is a code.
+    /// Returns `true` if `text` is an error that Redis sent: its first word is a code.
     pub(crate) fn has_code(text: &str) -> bool {
         code_of(text).is_some()
     }
@@ -126,7 +126,7 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether what is stored under the key is no session's record.
+    /// Returns `true` if the value that is stored under the key is no session's record.
     pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Corrupt(_) | Self::Redis(RedisFault::TooLong { .. }) => true,
@@ -134,7 +134,7 @@ impl CallError {
         }
     }
 
-    /// Whether Redis replied with this code.
+    /// Returns `true` if Redis replied with this code.
     pub(crate) fn has_code(&self, expected: &str) -> bool {
         matches!(self, Self::Redis(RedisFault::Refused { code, .. }) if code == expected)
     }

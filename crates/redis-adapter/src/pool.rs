@@ -1,5 +1,5 @@
-//! The servers behind a repository, one (whoever is the primary now) or those of a cluster, and the way
-//! of a call to the one that has its key.
+//! The servers behind a repository, one (the present primary) or those of a cluster, and the way of a call
+//! to the one that has its key.
 
 use std::{sync::Arc, time::Duration};
 
@@ -77,7 +77,7 @@ impl Pool {
         }
     }
 
-    /// Whether the server of `key` is unavailable, and others are not.
+    /// Returns `true` if the server of `key` is unavailable, and others are not.
     pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
         match self {
             Self::One(_) => false,

@@ -119,7 +119,7 @@ impl RedisUrl {
 struct Parser {
     kind: Kind,
     has_userinfo: bool,
-    /// Whether an `@` comes after the authority. A password with a raw `#`, `/` or `?` is cut
+    /// An `@` comes after the authority. A password with a raw `#`, `/` or `?` is cut
     /// there, and its rest looks like a path, a query or a fragment.
     may_be_cut: bool,
 }

@@ -355,8 +355,9 @@ fn found_in(item: Reply) -> Answer {
     }
 }
 
-/// Whether the user, or this make of Redis, cannot use the command of a batch. What goes wrong for
-/// another reason goes wrong for native commands as well, each of which then reports its own error.
+/// Returns `true` if the command of a batch is of no use here: the user may not use it, or this server
+/// does not know it. An error with another cause is met by native commands as well, and each of them then
+/// reports its own.
 fn is_refusal(error: &[u8]) -> bool {
     error.starts_with(b"NOPERM ") || error.starts_with(b"ERR ")
 }

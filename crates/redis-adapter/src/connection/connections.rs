@@ -76,7 +76,7 @@ impl Connections {
             .unwrap_or(&self.all[first])
     }
 
-    /// Whether a command would be sent now.
+    /// Returns `true` if a command would be sent now.
     pub(crate) fn serves(&self) -> bool {
         self.all.iter().any(Connection::serves)
     }

@@ -25,7 +25,8 @@ impl Ended {
     /// Waits until it is set.
     pub(super) async fn wait(&self) {
         let set = self.set.notified();
-        // Whoever sets it afterwards wakes the one that was made before this look.
+        // `set` wakes every `Notified` that was made before it, so one made before this check misses
+        // nothing.
         if !self.is_set() {
             set.await;
         }

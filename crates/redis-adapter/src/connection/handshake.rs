@@ -244,7 +244,7 @@ async fn shake_hands(
     }
 }
 
-/// What a server shows of itself.
+/// Version and identity of a server.
 #[derive(Debug, Default)]
 struct Identity {
     /// `None`: a server that hides its version is trusted.

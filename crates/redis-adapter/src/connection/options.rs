@@ -33,7 +33,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Capacity of the queue of invalidations. A feed that falls behind by more is lost.
 const INVALIDATIONS: usize = 1_024;
 
-/// Where one client connects to.
+/// The server that one client connects to.
 pub(super) enum Target<'a> {
     Tcp {
         address: SocketAddr,

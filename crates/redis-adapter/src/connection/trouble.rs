@@ -1,4 +1,4 @@
-//! What ends a connection from inside: replies that show that it is of no use.
+//! Replies that show that a connection is of no use, and end it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -9,7 +9,7 @@ use tee_session_domain::SessionToken;
 use super::{RedisRepository, migration};
 use crate::{StorageFormat, connection::Call, error::CallError, record::Slot};
 
-/// Where a session may be stored.
+/// The places where a session may be stored.
 pub(super) enum Places {
     One(Slot),
     /// Plain records are written; sealed ones remain from instances that were rolled back.
@@ -24,7 +24,7 @@ pub(super) enum Places {
     },
 }
 
-/// What a look-up does with a plain record while a fleet moves to sealed ones.
+/// The treatment of a plain record that a look-up finds while a fleet moves to sealed ones.
 #[derive(Clone, Copy)]
 pub(super) enum Plain {
     /// Leaves it where it is.
@@ -63,8 +63,8 @@ impl RedisRepository {
 
     /// Looks a session up with `read` in its `places`: one round trip if that is one place.
     ///
-    /// Look-ups of two places travel alone, plain before sealed: whoever finds the plain place empty,
-    /// because the session has just been moved, finds the session in the other.
+    /// Look-ups of two places travel alone, plain before sealed. If the plain place is empty
+    /// because the session has just been moved, the session is found in the other.
     pub(super) async fn look_up<'a, T, F>(
         &self,
         places: &'a Places,
