@@ -1,7 +1,7 @@
-use std::process::Command;
+use std::{io::Write, process::Command};
 
 use rstest::{fixture, rstest};
-use tee_session_test_support::CapturedLogs;
+use tracing::subscriber::DefaultGuard;
 
 use super::*;
 use crate::RedisSettings;
@@ -9,6 +9,52 @@ use crate::RedisSettings;
 const KEPT: &str = "Redis URL file cannot be used: keeping the former credentials";
 
 const READ_AGAIN: &str = "Redis credentials read again from the URL file";
+
+/// Events of this thread as JSON lines. The tests of the published package cannot use the one of
+/// `tee-session-test-support`, which is not published.
+struct CapturedLogs {
+    lines: Buffer,
+    _guard: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl CapturedLogs {
+    fn start() -> Self {
+        let lines = Buffer::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            lines,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn events(&self, message: &str) -> Vec<String> {
+        let text = self.text();
+        let lines = text.lines().filter(|line| line.contains(message));
+        lines.map(str::to_owned).collect()
+    }
+}
 
 struct Rotation {
     folder: tempfile::TempDir,
