@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use thiserror::Error;
@@ -51,12 +54,26 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct History {
     sessions: Mutex<HashMap<String, Entry>>,
+    may_forget: AtomicBool,
 }
 
 impl History {
     /// A session was created: its token was handed out.
     pub fn created(&self, token: &str) {
-        self.note(token, Known::Lives);
+        let may_be_lost = self.may_forget.load(Ordering::SeqCst);
+        let known = if may_be_lost {
+            Known::MayBeGone
+        } else {
+            Known::Lives
+        };
+        self.note(token, known);
+    }
+
+    /// Begins or ends a time in which the store may lose what it holds. A session whose creation is
+    /// acknowledged in it may have been stored before the loss.
+    pub fn store_may_forget(&self, may_forget: bool) {
+        self.may_forget.store(may_forget, Ordering::SeqCst);
+        self.lives_no_longer_known();
     }
 
     /// What is known of the session, from before the next question.

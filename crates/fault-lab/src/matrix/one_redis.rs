@@ -111,11 +111,11 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
 async fn flushed(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.shared().history.lives_no_longer_known();
+    stage.shared().history.store_may_forget(true);
     redis.command(&["FLUSHALL"]).await;
     // Sessions that were stored just before may be acknowledged only now.
     sleep(ACKNOWLEDGED_WITHIN).await;
-    stage.shared().history.lives_no_longer_known();
+    stage.shared().history.store_may_forget(false);
     stage.healed().await;
     stage.end().await
 }
