@@ -60,13 +60,16 @@ pub struct History {
 impl History {
     /// A session was created: its token was handed out.
     pub fn created(&self, token: &str) {
-        let may_be_lost = self.may_forget.load(Ordering::SeqCst);
-        let known = if may_be_lost {
+        self.note(token, self.of_a_new_one());
+    }
+
+    /// Returns what is known of a session whose new token has just been acknowledged.
+    fn of_a_new_one(&self) -> Known {
+        if self.may_forget.load(Ordering::SeqCst) {
             Known::MayBeGone
         } else {
             Known::Lives
-        };
-        self.note(token, known);
+        }
     }
 
     /// Begins or ends a time in which the store may lose what it holds. A session whose creation is
@@ -146,7 +149,7 @@ impl History {
         let mut sessions = self.sessions();
         if let Some(entry) = sessions.get_mut(token) {
             let as_before = Entry {
-                known: Known::Lives,
+                known: self.of_a_new_one(),
                 ..*entry
             };
             entry.known = Known::Gone;
