@@ -65,7 +65,7 @@ impl RedisServer {
         Running::output(command).await
     }
 
-    /// What it has done so far.
+    /// Returns the counters of its work so far.
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
         let text = self.command(&["INFO", "stats"]).await?;
         Ok(Counts {

@@ -11,7 +11,8 @@ use crate::SessionToken;
 static KEYS: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// A keyed hash of a token, 128 bits; each process draws its own secret key. It does not reveal the token. Tables that must not keep tokens use it as their key.
+/// A keyed hash of a token, 128 bits; each process draws its own secret key. It does not reveal the
+/// token. Tables that must not keep tokens use it as their key.
 ///
 /// ```
 /// use tee_session_domain::{SessionToken, TokenHash};

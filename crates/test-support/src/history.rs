@@ -60,11 +60,11 @@ pub struct History {
 impl History {
     /// A session was created: its token was handed out.
     pub fn created(&self, token: &str) {
-        self.note(token, self.of_a_new_one());
+        self.note(token, self.known_of_new_token());
     }
 
     /// Returns what is known of a session whose new token has just been acknowledged.
-    fn of_a_new_one(&self) -> Known {
+    fn known_of_new_token(&self) -> Known {
         if self.may_forget.load(Ordering::SeqCst) {
             Known::MayBeGone
         } else {
@@ -149,7 +149,7 @@ impl History {
         let mut sessions = self.sessions();
         if let Some(entry) = sessions.get_mut(token) {
             let as_before = Entry {
-                known: self.of_a_new_one(),
+                known: self.known_of_new_token(),
                 ..*entry
             };
             entry.known = Known::Gone;

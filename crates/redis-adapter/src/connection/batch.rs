@@ -226,7 +226,7 @@ impl Client {
         let sending = Sending::until(deadlines.max().unwrap_or_else(Instant::now));
         let fault = match self.send_raw(sending, name, arguments).await {
             // The head, and one item for each key in the order of the keys. Otherwise no item is anybody's.
-            Ok(Reply::List(items)) if items.len() == HEAD + waiting.len() => {
+            Ok(Reply::List(items)) if fits(&items, ttl, waiting.len()) => {
                 self.note_replies(&items);
                 for (waiter, item) in waiting.into_iter().zip(items.into_iter().skip(HEAD)) {
                     let _ = waiter.answer.send(found_in(item));
@@ -295,18 +295,31 @@ async fn flush(client: Arc<Client>, ttl: Option<i64>) {
             .answer
             .send(Err(RedisFault::TimedOut { command: "GET" }));
     }
-    let mut batches = Vec::new();
     while waiting.len() > MAX_BATCH {
         let rest = waiting.split_off(MAX_BATCH);
-        batches.push(mem::replace(&mut waiting, rest));
+        let batch = mem::replace(&mut waiting, rest);
+        tokio::spawn(send(Arc::clone(&client), ttl, batch));
     }
     if !waiting.is_empty() {
-        batches.push(waiting);
+        send(client, ttl, waiting).await;
     }
-    let sent = batches
-        .into_iter()
-        .map(|batch| client.look_up_together(lane, ttl, batch));
-    join_all(sent).await;
+}
+
+/// Sends one batch, in a task of its own.
+async fn send(client: Arc<Client>, ttl: Option<i64>, waiting: Vec<Waiter>) {
+    if let Some(lanes) = &client.lanes {
+        client.look_up_together(lanes.of(ttl), ttl, waiting).await;
+    }
+}
+
+/// Returns `true` if a reply is one to a batch of `count` keys.
+fn fits(items: &[Reply], ttl: Option<i64>, count: usize) -> bool {
+    let is_counted = match (items.first(), ttl) {
+        (Some(Reply::Integer(number)), Some(_)) => usize::try_from(*number) == Ok(count),
+        (Some(head), None) => !matches!(head, Reply::Integer(_)),
+        _ => false,
+    };
+    is_counted && items.len() == HEAD + count
 }
 
 /// Returns the command for all keys: `MGET`, or the script that renews their time to live as well.

@@ -38,14 +38,8 @@ impl Connections {
         command: &'static str,
         deadline: Instant,
     ) -> Result<Call, RedisFault> {
-        let connection = self.next();
-        match connection.call(command, deadline) {
-            Ok(call) => Ok(call),
-            Err(_) => {
-                connection.first_attempt(deadline).await;
-                connection.call(command, deadline)
-            }
-        }
+        let begin = |connection: &Connection| connection.call(command, deadline);
+        self.begin(deadline, begin).await
     }
 
     /// Begins a call even while others are held back: one that nobody waits for.
@@ -54,12 +48,21 @@ impl Connections {
         command: &'static str,
         deadline: Instant,
     ) -> Result<Call, RedisFault> {
+        let begin = |connection: &Connection| connection.probe(command, deadline);
+        self.begin(deadline, begin).await
+    }
+
+    async fn begin(
+        &self,
+        deadline: Instant,
+        begin: impl Fn(&Connection) -> Result<Call, RedisFault>,
+    ) -> Result<Call, RedisFault> {
         let connection = self.next();
-        match connection.probe(command, deadline) {
+        match begin(connection) {
             Ok(call) => Ok(call),
             Err(_) => {
                 connection.first_attempt(deadline).await;
-                connection.probe(command, deadline)
+                begin(connection)
             }
         }
     }

@@ -187,7 +187,7 @@ async fn each_change_of_the_fault_is_logged(rotation: Rotation) {
     assert!(logs.events(READ_AGAIN).is_empty(), "{}", logs.text());
 }
 
-/// A pipe without a writer would block whoever opens it.
+/// A pipe without a writer would block its reader.
 #[rstest]
 #[tokio::test]
 async fn pipe_is_not_read(rotation: Rotation) {

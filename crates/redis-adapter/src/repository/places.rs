@@ -81,6 +81,19 @@ impl RedisRepository {
                 self.pool.call(slot.key(), "GET", deadline, send).await
             }
             // What is rarely awaited is boxed, so that it does not make every call larger.
+            Places::PlainElseSealed { plain, sealed } if !self.pool.is_clustered() => {
+                let read = &read;
+                let send = |call: Call| async move {
+                    let call = call.alone();
+                    match read(call.clone(), plain).await? {
+                        None => read(call, sealed).await,
+                        found => Ok(found),
+                    }
+                };
+                let looked_up = self.pool.call(plain.key(), "GET", deadline, send);
+                Box::pin(looked_up).await
+            }
+            // The two keys may belong to two servers.
             Places::PlainElseSealed { plain, sealed } => {
                 for slot in [plain, sealed] {
                     let send = |call: Call| read(call.alone(), slot);

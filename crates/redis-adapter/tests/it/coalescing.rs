@@ -218,7 +218,7 @@ async fn a_batch_gives_an_expiry_to_a_session_without_one() {
     }
 }
 
-/// What is wrong with one key is nobody else's error: a key of another type, a value above 1 MiB, no
+/// A fault of one key is the error of its own caller alone: a key of another type, a value above 1 MiB, no
 /// key at all. A stranger's key keeps its time to live.
 #[rstest]
 #[case::reads(LookUp::Read)]

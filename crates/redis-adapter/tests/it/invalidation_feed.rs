@@ -74,7 +74,7 @@ async fn a_flush_is_found_within_a_quarter_of_the_longest_silence(#[case] flush:
     assert!(found < MAX_SILENCE / 4 + machine_is_busy, "{found:?}");
 }
 
-/// What a feed misses because it cannot keep up, it never gets: it ends, and begins again.
+/// A feed that cannot keep up misses changes for good, so it ends and begins again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_feed_that_cannot_keep_up_is_lost() {
     let redis = RedisProcess::start().await;

@@ -56,7 +56,7 @@ impl Old {
         }
     }
 
-    /// Whether the session manager judges it today as on the day of its creation.
+    /// `true` if the session manager judges it today as on the day of its creation.
     fn is_endless(&self) -> bool {
         self.session.absolute_end.is_none()
     }
@@ -101,7 +101,7 @@ impl Restored {
         self.old.iter().filter(|old| old.session.subject.is_some())
     }
 
-    /// What the index lists, whether the session manager would show it today or not.
+    /// Returns the sessions that the index lists, also those that the session manager would not show today.
     async fn listed(&self) -> Vec<(SessionId, Option<String>)> {
         let index = self.sessions.repository().subjects();
         let page = index.list(&member(), None, 10).await.unwrap();

@@ -58,7 +58,7 @@ async fn serve(client: TcpStream, reply: Arc<Reply>) {
     }
 }
 
-/// What an empty Redis replies with.
+/// Returns the reply of an empty Redis.
 fn usual(command: &[u8]) -> &'static [u8] {
     match command {
         b"PING" => b"+PONG\r\n",

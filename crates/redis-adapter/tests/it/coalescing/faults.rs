@@ -1,4 +1,4 @@
-//! What goes wrong with batches: it is the error of those whom it concerns, and counts once.
+//! Faults of batches: each is the error of the callers that it concerns, and counts once.
 
 use std::{
     sync::{
@@ -198,21 +198,24 @@ async fn a_permission_that_every_way_needs_is_named() {
     }
 }
 
-/// With a list of another length, no item is known to be anybody's.
+/// The reply to a batch of `items` keys that finds nothing, with `count` as its head.
+fn reply_to_batch(items: usize, count: usize) -> Vec<u8> {
+    let head = format!("*{}\r\n:{count}\r\n", items + 1);
+    [head.as_bytes(), &b"$-1\r\n".repeat(items)].concat()
+}
+
+/// In a list of another length, or one that another batch was answered with, no item is known to be
+/// anybody's. Of 20 look-ups the first goes alone.
 #[rstest]
-#[case::fewer(b"*2\r\n:19\r\n$-1\r\n")]
-#[case::more(b"*200\r\n$1\r\na\r\n")]
-#[case::no_list(b"+OK\r\n")]
-#[case::number(b":1\r\n")]
+#[case::fewer(reply_to_batch(18, 19))]
+#[case::more(reply_to_batch(200, 19))]
+#[case::another_batch(reply_to_batch(19, 18))]
+#[case::no_list(b"+OK\r\n".to_vec())]
+#[case::number(b":1\r\n".to_vec())]
 #[tokio::test]
 async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
-    #[case] reply: &'static [u8],
+    #[case] reply: Vec<u8>,
 ) {
-    let reply = if reply.starts_with(b"*200") {
-        [b"*200\r\n".as_slice(), &b"$1\r\na\r\n".repeat(200)].concat()
-    } else {
-        reply.to_vec()
-    };
     let server = ScriptedServer::start(move |command| match command {
         b"EVAL" | b"MGET" => Some(reply.clone()),
         _ => None,
@@ -235,8 +238,8 @@ async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
     .await;
 }
 
-/// The same for a look-up that is alone: a number, a list and a word are no session, and not the news
-/// that there is none.
+/// The same for a look-up that is alone: a number and a list are no session, and do not mean that
+/// there is no session.
 #[rstest]
 #[case::number(b":1\r\n")]
 #[case::empty_list(b"*0\r\n")]
@@ -270,8 +273,8 @@ async fn a_reply_that_fits_no_look_up_is_no_answer_and_ends_the_connection(
     .await;
 }
 
-/// What waits in the queue of the client when its time is over is not written to a server that takes
-/// bytes again: only what the kernel had taken before is carried out, and what fred was just writing.
+/// A command that waits in the queue of the client when its time is over is not written to a server that
+/// reads again. Only the bytes that the kernel had taken before, or that fred was just writing, are.
 #[tokio::test]
 async fn a_command_that_timed_out_in_the_queue_is_not_sent_later() {
     const LOGINS: usize = 4_000;
