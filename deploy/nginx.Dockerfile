@@ -1,6 +1,6 @@
-# A small nginx out of the machine's own, where no image can be pulled; with curl for its health
-# check, as in the official image. `scripts/nginx-image` assembles the root file system and builds
-# this.
+# Small image with the nginx of this machine, for environments where no image can be pulled.
+# Contains curl for the health check, as the official image does. `scripts/nginx-image` assembles
+# the root file system and builds the image.
 FROM scratch
 
 COPY rootfs/ /

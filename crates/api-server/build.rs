@@ -1,4 +1,5 @@
-//! What the crate takes in when it is built.
+//! Build script: sets environment variables with the compiler version and the commit, and extracts
+//! the files of Swagger UI.
 
 #[path = "build/provenance.rs"]
 mod provenance;
@@ -10,6 +11,6 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    provenance::tell();
+    provenance::set_env();
     swagger_ui::unpack()
 }

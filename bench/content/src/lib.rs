@@ -1,28 +1,28 @@
-//! The session that every server of the benchmark keeps and answers with, and the arguments that
-//! the peers written in Rust take.
+//! Common code of the Rust servers in the benchmark: the session that every server stores and
+//! returns, and the command-line arguments.
 
 use std::{collections::BTreeMap, env};
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Idle timeout of a session in seconds.
+/// Idle timeout of sessions in seconds.
 pub const TTL_SECONDS: u32 = 1_800;
 
-/// HTTP worker threads of every server that has threads.
+/// Number of worker threads of each multi-threaded server.
 pub const WORKERS: usize = 2;
 
-/// What a login brings.
+/// JSON body of a request that creates a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Login {
-    /// Upstream cookies by name.
+    /// Values of the upstream cookies, by name.
     pub cookies: BTreeMap<String, String>,
-    /// Site they belong to.
+    /// Base URL of the upstream site that the cookies belong to.
     pub base_url: String,
 }
 
 impl Login {
-    /// The login that every session of the benchmark begins with.
+    /// Returns the request body with which each session of the benchmark is created.
     #[must_use]
     pub fn sample() -> Self {
         let cookies = [
@@ -39,7 +39,7 @@ impl Login {
     }
 }
 
-/// What a peer keeps.
+/// A session in the form in which the other Rust servers in the benchmark store it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
     session_id: String,
@@ -49,33 +49,34 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A session that begins now.
+    /// Creates a session from the request body `login`, with a random id and the current time.
     #[must_use]
     pub fn new(login: Login) -> Self {
         Self {
             session_id: (0..22).map(|_| fastrand::alphanumeric()).collect(),
             cookies: login.cookies,
             base_url: login.base_url,
-            created_at: in_words(OffsetDateTime::now_utc()),
+            created_at: rfc3339(OffsetDateTime::now_utc()),
         }
     }
 
-    /// What a peer answers with: the session, and when it ends if it is not used again.
+    /// Converts the session to the response body of `GET /v1/session`, which also contains the
+    /// expiry time.
     #[must_use]
     pub fn answer(self) -> Answer {
         let end = OffsetDateTime::now_utc() + Duration::seconds(TTL_SECONDS.into());
-        // Not flattened: that would cost the peers something.
+        // Copies each field, because `#[serde(flatten)]` would slow serialization down.
         Answer {
             session_id: self.session_id,
             cookies: self.cookies,
             base_url: self.base_url,
             created_at: self.created_at,
-            expires_at: in_words(end),
+            expires_at: rfc3339(end),
         }
     }
 }
 
-/// The answer to `GET /v1/session`.
+/// Response body of `GET /v1/session`.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     session_id: String,
@@ -85,15 +86,15 @@ pub struct Answer {
     expires_at: String,
 }
 
-/// RFC 3339, in microseconds as the service has it.
-fn in_words(time: OffsetDateTime) -> String {
+/// Formats a time as RFC 3339 with microseconds, as Tee Session does.
+fn rfc3339(time: OffsetDateTime) -> String {
     let whole = time.microsecond() * 1_000;
     let time = time.replace_nanosecond(whole).unwrap_or(time);
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The port to listen on and the URL of Redis: what a peer is started with. Nothing if they are not
-/// there.
+/// Returns the command-line arguments of a Rust server in the benchmark: the port to listen on and
+/// the URL of Redis. Returns `None` if an argument is missing or the port is invalid.
 #[must_use]
 pub fn arguments() -> Option<(u16, String)> {
     let mut arguments = env::args().skip(1);

@@ -1,4 +1,4 @@
-//! The charts of the page, each as SVG and as PNG.
+//! Draws the charts of the performance page and of a recorded outage as SVG files.
 
 mod canvas;
 mod cpu;
@@ -11,7 +11,8 @@ use std::path::Path;
 use self::canvas::Chart;
 use crate::{outage::Recording, results::Results};
 
-/// Draws those that there are results for, into `folder`.
+/// Draws each chart of the performance page for which there are results. The files are written to
+/// `folder`.
 pub(crate) fn draw(results: &Results, folder: &Path) -> anyhow::Result<()> {
     canvas::load_fonts()?;
     if let Some(side_by_side) = &results.side_by_side {
@@ -24,7 +25,7 @@ pub(crate) fn draw(results: &Results, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Draws what was recorded of an outage, into `folder`.
+/// Draws the chart of a recorded outage. The file is written to `folder`.
 pub(crate) fn draw_outage(recording: &Recording, folder: &Path) -> anyhow::Result<()> {
     canvas::load_fonts()?;
     outage::Outage(recording).draw_into(folder, "outage")

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection that is kept alive: as much of it as logging in and asking take.
+//! Minimal HTTP/1.1 client with keep-alive, which creates and looks up sessions.
 
 use std::net::Ipv4Addr;
 
@@ -8,21 +8,21 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection to a server on this machine.
+/// An open connection to a server on this machine.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     port: u16,
 }
 
-/// What a server said.
-pub(crate) struct Answer {
+/// An HTTP response.
+pub(crate) struct Response {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
-    /// The value of a header field.
+impl Response {
+    /// Returns the value of the header `name`, or `None` if the response has no such header.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(':')?;
@@ -32,6 +32,7 @@ impl Answer {
 }
 
 impl Connection {
+    /// Opens a connection to the port `port` of this machine.
     pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.set_nodelay(true)?;
@@ -39,24 +40,25 @@ impl Connection {
         Ok(Self { stream, port })
     }
 
-    /// Asks for the session that `credential`, a header line, names.
-    pub(crate) async fn read(&mut self, credential: &str) -> anyhow::Result<Answer> {
+    /// Looks up a session: sends `GET /v1/session` with the header line `credential`.
+    pub(crate) async fn read(&mut self, credential: &str) -> anyhow::Result<Response> {
         self.send("GET /v1/session", credential, "").await
     }
 
-    /// Ends the session that `credential`, a header line, names.
-    pub(crate) async fn delete(&mut self, credential: &str) -> anyhow::Result<Answer> {
+    /// Deletes a session: sends `DELETE /v1/session` with the header line `credential`.
+    pub(crate) async fn delete(&mut self, credential: &str) -> anyhow::Result<Response> {
         self.send("DELETE /v1/session", credential, "").await
     }
 
-    /// Asks for what is there for everybody.
-    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
+    /// Sends `GET path` without credentials. The server closes the connection after the response,
+    /// because the request has the header `Connection: close`.
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Response> {
         self.send(&format!("GET {path}"), "Connection: close", "")
             .await
     }
 
-    /// Posts JSON.
-    pub(crate) async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<Answer> {
+    /// Sends `POST path` with the JSON body `body`.
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> anyhow::Result<Response> {
         let fields = format!(
             "Content-Type: application/json\r\nContent-Length: {}",
             body.len()
@@ -64,16 +66,16 @@ impl Connection {
         self.send(&format!("POST {path}"), &fields, body).await
     }
 
-    async fn send(&mut self, line: &str, fields: &str, body: &str) -> anyhow::Result<Answer> {
+    async fn send(&mut self, line: &str, fields: &str, body: &str) -> anyhow::Result<Response> {
         let request = format!(
             "{line} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{fields}\r\n\r\n{body}",
             self.port
         );
         self.stream.write_all(request.as_bytes()).await?;
-        self.answer().await
+        self.read_response().await
     }
 
-    async fn answer(&mut self) -> anyhow::Result<Answer> {
+    async fn read_response(&mut self) -> anyhow::Result<Response> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head).await? == 0 {
@@ -81,19 +83,19 @@ impl Connection {
             }
         }
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let mut answer = Answer {
-            status: status.context("no status")?,
+        let mut response = Response {
+            status: status.context("a response without a status")?,
             head,
             body: String::new(),
         };
-        let length = match answer.field("Content-Length") {
+        let length = match response.field("Content-Length") {
             Some(length) => length.parse()?,
-            None if answer.status == 204 => 0,
-            None => bail!("an answer without a length"),
+            None if response.status == 204 => 0,
+            None => bail!("a response without Content-Length"),
         };
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await?;
-        answer.body = String::from_utf8(body)?;
-        Ok(answer)
+        response.body = String::from_utf8(body)?;
+        Ok(response)
     }
 }

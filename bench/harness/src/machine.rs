@@ -1,4 +1,4 @@
-//! Where and with what it was measured.
+//! Description of the machine and the program versions of a measurement.
 
 use std::{fs, thread};
 
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::running::Running;
 
-/// The machine, the day and the versions.
+/// Date, hardware, kernel and program versions of a measurement.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -16,11 +16,11 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) memory_gib: u64,
     pub(crate) kernel: String,
-    /// Name and version of all that takes part.
+    /// Names and versions of all programs and libraries in the comparison.
     pub(crate) versions: Vec<(String, String)>,
 }
 
-/// Crates whose versions matter to who compares.
+/// Rust crates whose versions are listed on the performance page.
 const CRATES: [&str; 6] = [
     "actix-web",
     "actix-session",
@@ -30,6 +30,7 @@ const CRATES: [&str; 6] = [
     "fred",
 ];
 
+/// Python packages whose versions are listed on the performance page.
 const PYTHON_PACKAGES: [&str; 6] = [
     "fastapi",
     "uvicorn",
@@ -40,6 +41,8 @@ const PYTHON_PACKAGES: [&str; 6] = [
 ];
 
 impl Machine {
+    /// Collects the current date, the hardware and kernel of this machine, and the program
+    /// versions.
     pub(crate) async fn of_this_run() -> Self {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -61,6 +64,8 @@ impl Machine {
     }
 }
 
+/// Returns the names and versions of the programs, Rust crates and Python packages in the
+/// comparison.
 async fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
     for (name, arguments) in [
@@ -76,7 +81,7 @@ async fn versions() -> Vec<(String, String)> {
     ] {
         let mut command = Command::new(arguments[0]);
         command.args(&arguments[1..]);
-        // What is not installed took no part.
+        // A program that cannot be run was not measured either, and is omitted.
         if let Ok(text) = Running::output(command).await {
             versions.push((name.to_owned(), number_in(&text)));
         }
@@ -99,7 +104,8 @@ async fn versions() -> Vec<(String, String)> {
     versions
 }
 
-/// What follows `key` and `separator` on the first line that begins with it.
+/// Finds the first line of `text` that consists of `key`, `separator` and a value. Returns the
+/// value, or an empty string if there is no such line.
 fn after(text: &str, key: &str, separator: char) -> String {
     let value = text.lines().find_map(|line| {
         let (name, value) = line.split_once(separator)?;
@@ -108,7 +114,8 @@ fn after(text: &str, key: &str, separator: char) -> String {
     value.unwrap_or_default()
 }
 
-/// The first word with a digit in it, without what surrounds the number; else all of it.
+/// Returns the first word in the first line of `text` that starts with a digit, such as a version
+/// number. Returns the whole first line if there is no such word.
 fn number_in(text: &str) -> String {
     let text = text.lines().next().unwrap_or_default().trim();
     let mut words = text.split([' ', '=', '/']);

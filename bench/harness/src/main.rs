@@ -1,8 +1,10 @@
-//! Measures Tee Session and its peers side by side, and how its costs grow; draws the page and the
-//! charts.
+//! Benchmark program. Compares Tee Session with similar servers, and measures how the costs of Tee
+//! Session grow with the number of sessions, connections and writes. Writes the performance page
+//! and its charts.
 
 mod charts;
 mod http;
+mod load;
 mod machine;
 mod near_cache;
 mod outage;
@@ -12,6 +14,7 @@ mod report;
 mod results;
 mod running;
 mod scale;
+mod scale_run;
 mod servers;
 mod side_by_side;
 mod starting;
@@ -34,7 +37,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{progress::say, results::Results, servers::Builds};
 
-const DESCRIPTION: &str = "Measures Tee Session and its peers side by side, and how its costs grow";
+const DESCRIPTION: &str =
+    "Benchmarks Tee Session and comparable servers side by side, and measures how its costs grow";
 
 fn command() -> Command {
     let report = Arg::new("report")
@@ -48,23 +52,23 @@ fn command() -> Command {
         .value_name("FILE")
         .default_value("target/release/tee-session")
         .value_parser(value_parser!(PathBuf))
-        .help("The built tee-session");
+        .help("The built tee-session binary");
     let old_service = Arg::new("old-service")
         .long("old-service")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("The tee-session of commit 9cb3a1f, from scripts/old-binary [default: its rows are left out]");
+        .help("The tee-session binary of commit 9cb3a1f, from scripts/old-binary [default: its rows are omitted]");
     let quick = Arg::new("quick")
         .long("quick")
         .action(ArgAction::SetTrue)
-        .help("One short round: whether all of it works, and about where the figures lie");
+        .help("Run one short round, for a functional check and approximate figures");
     Command::new("bench")
         .about(DESCRIPTION)
-        .long_about(format!("{DESCRIPTION}. scripts/bench builds what it takes and runs this."))
+        .long_about(format!("{DESCRIPTION}. scripts/bench builds everything and runs this program."))
         .subcommand_required(true)
         .subcommand(
             Command::new("run")
-                .about("All servers in turn, round after round; exit code 1 if a request failed")
+                .about("Runs all servers in turn, in several rounds; exit code 1 if a request failed")
                 .args([&report, &service, &old_service, &quick])
                 .arg(
                     Arg::new("rounds")
@@ -72,7 +76,7 @@ fn command() -> Command {
                         .value_name("N")
                         .default_value("3")
                         .value_parser(value_parser!(u64).range(1..))
-                        .help("Rounds; a table shows the median, the least and the most"),
+                        .help("Number of rounds; tables show median, minimum and maximum"),
                 )
                 .arg(
                     Arg::new("sessions")
@@ -86,65 +90,68 @@ fn command() -> Command {
                         .long("only")
                         .value_name("TEXT")
                         .action(ArgAction::Append)
-                        .help("Only servers with this text in their names; may be given several times"),
+                        .help("Run only servers whose names contain this text; repeatable"),
                 ),
         )
         .subcommand(
             Command::new("scale")
-                .about("Costs by number of sessions, connections and writes; exit code 1 if a request failed")
+                .about("Measures costs by number of sessions, connections and writes; exit code 1 if a request failed")
                 .args([&report, &service, &quick]),
         )
         .subcommand(
             Command::new("outage")
-                .about("Holds Redis up under load, and draws what /metrics tells meanwhile")
+                .about("Pauses Redis under load, and draws the metrics during the outage")
                 .arg(
                     report
                         .clone()
                         .default_value("docs/pictures")
-                        .help("Folder for the picture and what was scraped"),
+                        .help("Folder for the picture and the scraped metrics"),
                 )
                 .args([&service, &quick])
                 .arg(
                     Arg::new("redraw")
                         .long("redraw")
                         .action(ArgAction::SetTrue)
-                        .help("Draws what was scraped last time, without running anything"),
+                        .help("Draw the metrics of the last run again, without running anything"),
                 ),
         )
         .subcommand(
             Command::new("report")
-                .about("Draws the page and the charts anew from the raw results, without measuring")
+                .about("Writes the page and the charts again from the raw results, without measuring")
                 .arg(&report),
         )
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let matches = command().get_matches();
-    // Ten thousand connections are a part of it, and the servers inherit this.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    // One measurement opens 10 000 connections, each of which needs a file descriptor. The started
+    // servers inherit the raised limit.
+    let (_, hard_limit) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard_limit, hard_limit)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let failed = runtime.block_on(async {
         tokio::select! {
             failed = run(&matches) => failed,
-            // What was started ends with it.
+            // When a signal arrives, the future of `run` is dropped. This stops all servers that
+            // `run` started.
             () = interrupted() => bail!("interrupted"),
         }
     })?;
     if failed > 0 {
         say(&format!(
-            "{failed} requests FAILED: the figures do not count"
+            "{failed} requests FAILED: the figures are not valid"
         ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives the number of requests that failed.
+/// Runs the selected subcommand, and returns the number of failed requests. Subcommands that count
+/// no failed requests return 0.
 async fn run(matches: &ArgMatches) -> anyhow::Result<u64> {
-    let (name, arguments) = matches.subcommand().context("nothing to do")?;
+    let (name, arguments) = matches.subcommand().context("no subcommand")?;
     let folder = arguments
         .get_one::<PathBuf>("report")
         .context("no folder")?;
@@ -168,11 +175,13 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<u64> {
         results.save(folder)?;
     }
     report::write(&results, folder)?;
-    say_targets(&results);
+    print_missed_targets(&results);
     say(&format!("see {}/README.md", folder.display()));
     Ok(failed)
 }
 
+/// Pauses Redis under load and records the metrics of the service, or loads the last recording if
+/// `--redraw` is set. Draws a chart of the recording in `folder`.
 async fn outage(arguments: &ArgMatches, folder: &Path) -> anyhow::Result<()> {
     let recording = if arguments.get_flag("redraw") {
         outage::Recording::load(folder)?
@@ -195,19 +204,20 @@ async fn outage(arguments: &ArgMatches, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those that are not met, for whoever watches.
-fn say_targets(results: &Results) {
+/// Prints each performance target that the results do not meet.
+fn print_missed_targets(results: &Results) {
     for target in targets::all(results) {
         if let (Some(false), Some(measured)) = (target.is_met(), target.measured) {
             say(&format!(
                 "NOT MET: {}: {}",
                 target.what,
-                measured.in_words(target.digits)
+                measured.format(target.digits)
             ));
         }
     }
 }
 
+/// Runs the comparison of Tee Session with other servers.
 async fn side_by_side(arguments: &ArgMatches) -> anyhow::Result<results::SideBySide> {
     let number = |name| {
         arguments
@@ -228,17 +238,19 @@ async fn side_by_side(arguments: &ArgMatches) -> anyhow::Result<results::SideByS
     side_by_side::run(&plan, &builds(arguments)?, folder.path()).await
 }
 
+/// Measures how the costs of Tee Session grow with the number of sessions, connections and writes.
 async fn scale(arguments: &ArgMatches) -> anyhow::Result<scale::Scale> {
     let is_quick = arguments.get_flag("quick");
     let plan = if is_quick {
-        scale::Plan::quick()
+        scale_run::Plan::quick()
     } else {
-        scale::Plan::full()
+        scale_run::Plan::full()
     };
     let folder = tempfile::tempdir()?;
     scale::run(&plan, &builds(arguments)?, folder.path()).await
 }
 
+/// Returns the paths of the binaries to measure. Fails if a binary does not exist.
 fn builds(arguments: &ArgMatches) -> anyhow::Result<Builds> {
     let service = arguments
         .get_one::<PathBuf>("service")
@@ -247,7 +259,8 @@ fn builds(arguments: &ArgMatches) -> anyhow::Result<Builds> {
     let old_service = arguments.try_get_one::<PathBuf>("old-service");
     let builds = Builds {
         service: service.clone(),
-        // Only `run` has the option.
+        // The look-up fails for other subcommands, because only `run` has the option
+        // `--old-service`.
         old_service: old_service.ok().flatten().cloned(),
         peers: own.parent().map(Path::to_owned).context("no folder")?,
     };
@@ -255,6 +268,8 @@ fn builds(arguments: &ArgMatches) -> anyhow::Result<Builds> {
     Ok(builds)
 }
 
+/// Waits until this process receives SIGTERM or SIGINT. Waits forever if the signal handlers cannot
+/// be installed.
 async fn interrupted() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),

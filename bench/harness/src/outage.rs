@@ -1,5 +1,5 @@
-//! What an operator sees while Redis stands still: the service under steady load, its metrics read
-//! each second.
+//! Recording of an outage of Redis: clients send requests at a constant rate while Redis is paused,
+//! and the metrics of the service are read every second.
 
 mod clients;
 mod scrape;
@@ -22,12 +22,16 @@ use crate::{
     store::Store,
 };
 
+/// Name of the file that contains the recorded metrics.
 const FILE: &str = "outage.json";
 const SESSIONS: usize = 1_000;
-const BETWEEN_SCRAPES: Duration = Duration::from_secs(1);
+/// Interval between two reads of the metrics.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout for the service to create a session after its start.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
-/// When what happens, in seconds after the first scrape.
+/// Times of a recording, in seconds after the first sample: start of the outage (`from`), end of
+/// the outage (`to`) and end of the recording (`end`).
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) from: u32,
@@ -48,11 +52,11 @@ impl Plan {
     };
 }
 
-/// What was scraped.
+/// Metrics of the service that were recorded before, during and after an outage of Redis.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Recording {
     pub(crate) plan: Plan,
-    /// One each second.
+    /// Values of the metrics, with one sample per second.
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -73,7 +77,8 @@ impl Recording {
     }
 }
 
-/// Starts Redis, the service and its clients; holds Redis up for a while.
+/// Starts Redis, the service and the clients. Pauses Redis for the time that `plan` specifies, and
+/// returns the recorded metrics. `service` is the path of the service binary.
 pub(crate) async fn run(plan: Plan, service: &Path, folder: &Path) -> anyhow::Result<Recording> {
     let redis = RedisServer::start(folder).await?;
     let (port, metrics_port) = (free_port()?, free_port()?);
@@ -82,32 +87,33 @@ pub(crate) async fn run(plan: Plan, service: &Path, folder: &Path) -> anyhow::Re
         .args(["--api-port", &port.to_string(), "--workers", "2"])
         .args(["--metrics-port", &metrics_port.to_string()])
         .args(["--redis-url", &redis.url(Store::Sealed.database())])
+        .env("TSA_ALLOW_ANONYMOUS_CLIENTS", "true")
         .env_remove("TSA_CONFIG");
     let _service = Running::start(command, &folder.join("server.log"))?;
     let deadline = Instant::now() + STARTED_WITHIN;
     while let Err(error) = Store::Sealed.log_in(port, 1).await {
         if Instant::now() > deadline {
-            return Err(error.context("the service does not serve"));
+            return Err(error.context("the service did not become ready"));
         }
         sleep(Duration::from_millis(20)).await;
     }
     sleep(ALL_CONNECTED_WITHIN).await;
     let credentials = Store::Sealed.log_in(port, SESSIONS).await?;
     let _clients = clients::start(port, credentials)?;
-    // The first second is not like the others.
-    sleep(BETWEEN_SCRAPES * 2).await;
+    // The first two seconds are not recorded, because the load is not representative at its start.
+    sleep(SCRAPE_INTERVAL * 2).await;
 
     let began = Instant::now();
     let mut samples = Vec::new();
     for second in 0..=plan.end {
-        sleep_until(began + BETWEEN_SCRAPES * second).await;
+        sleep_until(began + SCRAPE_INTERVAL * second).await;
         samples.push(Sample::take(metrics_port).await?);
         if second == plan.from {
-            say("Redis is stopped");
+            say("Redis is paused");
             redis.pause()?;
         }
         if second == plan.to {
-            say("Redis goes on");
+            say("Redis is resumed");
             redis.resume()?;
         }
     }

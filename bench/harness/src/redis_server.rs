@@ -1,4 +1,5 @@
-//! The Redis that all stores live in: one server, without persistence, for each part of a run.
+//! Redis server of the benchmark. Each part of a run starts its own Redis server, without
+//! persistence.
 
 use std::{path::Path, time::Duration};
 
@@ -11,23 +12,25 @@ use tokio::{
 
 use crate::{running::Running, usage::CpuTime};
 
+/// Timeout for `redis-server` to reply to PING after its start.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Work that Redis has counted.
+/// Counters of the commands and socket reads of Redis.
 pub(crate) struct Counts {
     pub(crate) commands: u64,
-    /// Reads from sockets of clients; the one that finds a connection closed counts too.
+    /// Number of reads from client sockets, including the reads that detect a closed connection.
     pub(crate) reads: u64,
 }
 
-/// A `redis-server` on a free port.
+/// A running `redis-server`, with the port on which it listens.
 pub(crate) struct RedisServer {
     running: Running,
     pub(crate) port: u16,
 }
 
 impl RedisServer {
-    /// Starts one, and waits until it answers; its log goes to `folder`.
+    /// Starts `redis-server` on a free port, and waits until the server replies. The log of the
+    /// server is written to `folder`.
     pub(crate) async fn start(folder: &Path) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new("redis-server");
@@ -44,19 +47,19 @@ impl RedisServer {
         while server.command(&["PING"]).await.is_err() {
             server.running.check().context("redis-server")?;
             if Instant::now() > deadline {
-                bail!("redis-server does not answer");
+                bail!("redis-server does not reply");
             }
             sleep(Duration::from_millis(20)).await;
         }
         Ok(server)
     }
 
-    /// The URL of a database of it.
+    /// Returns the Redis URL of the database with the number `database`.
     pub(crate) fn url(&self, database: u8) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
     }
 
-    /// What `redis-cli` prints for a command.
+    /// Runs the Redis command `arguments` with `redis-cli`, and returns the output.
     pub(crate) async fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new("redis-cli");
         command
@@ -65,7 +68,7 @@ impl RedisServer {
         Running::output(command).await
     }
 
-    /// Returns the counters of its work so far.
+    /// Returns the counters since the start of the server.
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
         let text = self.command(&["INFO", "stats"]).await?;
         Ok(Counts {
@@ -74,22 +77,22 @@ impl RedisServer {
         })
     }
 
-    /// Bytes that its allocator gave out.
+    /// Returns the memory that Redis has allocated, in bytes.
     pub(crate) async fn used_memory(&self) -> anyhow::Result<u64> {
         number(&self.command(&["INFO", "memory"]).await?, "used_memory")
     }
 
-    /// What it has used of the processors.
+    /// Returns the CPU time that Redis has used since its start.
     pub(crate) fn cpu_time(&self) -> CpuTime {
         CpuTime::of(self.running.pid)
     }
 
-    /// Stops it in its tracks: connections stay, and nothing is answered.
+    /// Pauses the server. Connections stay open, but commands get no reply.
     pub(crate) fn pause(&self) -> anyhow::Result<()> {
         self.running.signal(Signal::SIGSTOP)
     }
 
-    /// Lets it go on.
+    /// Resumes the paused server.
     pub(crate) fn resume(&self) -> anyhow::Result<()> {
         self.running.signal(Signal::SIGCONT)
     }
@@ -99,7 +102,7 @@ impl RedisServer {
     }
 }
 
-/// A number of the reply to `INFO`.
+/// Returns the number in the line `name` of `info`, which is a reply to the command `INFO`.
 fn number(info: &str, name: &str) -> anyhow::Result<u64> {
     let value = info.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -108,7 +111,7 @@ fn number(info: &str, name: &str) -> anyhow::Result<u64> {
     value.with_context(|| format!("INFO lacks {name}"))
 }
 
-/// A port that was free a moment ago.
+/// Returns a TCP port that no program used at the time of the call.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     Ok(listener.local_addr()?.port())

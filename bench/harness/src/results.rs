@@ -1,22 +1,28 @@
-//! What was measured, as it is kept in `results.json`: the page and the charts are drawn from it.
+//! Results of the benchmark, as stored in `results.json`. The performance page and its charts are
+//! generated from that file.
 
 use std::{fs, path::Path};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::{machine::Machine, scale::Scale};
+use crate::{
+    load::{Load, Stage},
+    machine::Machine,
+    scale::Scale,
+};
 
+/// Name of the file that contains the results.
 const FILE: &str = "results.json";
 
-/// The last run of each part.
+/// Results of the last side-by-side comparison and of the last scale run.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) side_by_side: Option<SideBySide>,
     pub(crate) scale: Option<Scale>,
 }
 
-/// All servers, one after the other, round after round.
+/// Results of a side-by-side comparison.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SideBySide {
     pub(crate) machine: Machine,
@@ -24,19 +30,14 @@ pub(crate) struct SideBySide {
     pub(crate) rounds: usize,
     pub(crate) plan: Vec<Stage>,
     pub(crate) servers: Vec<ServerResult>,
-    /// `redis-benchmark` of each round, the second ceiling.
+    /// Results of `redis-benchmark` in each round, as an upper limit for all servers that use
+    /// Redis.
     pub(crate) bare_redis: Vec<BareRedis>,
-    /// What was left out, and why.
+    /// Names of the servers that could not be measured, each with the reason.
     pub(crate) left_out: Vec<String>,
 }
 
-/// So many connections for so long.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Stage {
-    pub(crate) connections: usize,
-    pub(crate) seconds: u64,
-}
-
+/// Results of one server in all rounds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ServerResult {
     pub(crate) name: String,
@@ -45,44 +46,17 @@ pub(crate) struct ServerResult {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// One server, started anew and put under load.
+/// Results of one server in one round. The server is started again for each round.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Round {
-    /// From its start to the first 200.
+    /// Time from the start of the server to its first response with status 200, in microseconds.
     pub(crate) start_us: u64,
     pub(crate) resident_bytes: u64,
     pub(crate) failed_warming_up: u64,
     pub(crate) loads: Vec<Load>,
 }
 
-/// What one stage of load came to.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Load {
-    pub(crate) connections: usize,
-    #[serde(flatten)]
-    pub(crate) wrk: Wrk,
-    pub(crate) server_cpu_ns: u64,
-    pub(crate) redis_cpu_ns: u64,
-    pub(crate) redis_commands: u64,
-    /// Reads of Redis from its sockets. Runs before they were counted have none.
-    #[serde(default)]
-    pub(crate) redis_reads: Option<u64>,
-}
-
-/// What wrk saw.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Wrk {
-    pub(crate) requests: u64,
-    pub(crate) duration_us: u64,
-    pub(crate) p50_us: u64,
-    pub(crate) p99_us: u64,
-    pub(crate) p999_us: u64,
-    /// Answers with a status from 400 on.
-    pub(crate) refused: u64,
-    /// Errors of sockets, and answers that took longer than two seconds.
-    pub(crate) broken: u64,
-}
-
+/// Result of `redis-benchmark` in one round.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct BareRedis {
     pub(crate) operations_per_second: f64,
@@ -90,38 +64,6 @@ pub(crate) struct BareRedis {
     pub(crate) p99_us: f64,
     pub(crate) redis_cpu_ns: u64,
     pub(crate) operations: u64,
-}
-
-impl Load {
-    pub(crate) fn per_second(&self) -> f64 {
-        self.wrk.requests as f64 * 1e6 / self.wrk.duration_us as f64
-    }
-
-    /// Microseconds of the server's processors for a request.
-    pub(crate) fn server_cpu(&self) -> f64 {
-        self.server_cpu_ns as f64 / 1e3 / self.wrk.requests as f64
-    }
-
-    /// Microseconds of Redis's processor for a request.
-    pub(crate) fn redis_cpu(&self) -> f64 {
-        self.redis_cpu_ns as f64 / 1e3 / self.wrk.requests as f64
-    }
-
-    /// Commands of Redis for a request.
-    pub(crate) fn commands(&self) -> f64 {
-        self.redis_commands as f64 / self.wrk.requests as f64
-    }
-
-    /// Reads of Redis for a request; not a number if they were not counted.
-    pub(crate) fn reads(&self) -> f64 {
-        let reads = self.redis_reads.map_or(f64::NAN, |reads| reads as f64);
-        reads / self.wrk.requests as f64
-    }
-
-    /// Requests that were not answered with what they asked for.
-    pub(crate) fn failed(&self) -> u64 {
-        self.wrk.refused + self.wrk.broken
-    }
 }
 
 impl ServerResult {
@@ -143,7 +85,7 @@ impl Round {
 }
 
 impl SideBySide {
-    /// Requests that were not answered with what they asked for.
+    /// Returns the number of failed requests of all servers in all rounds.
     pub(crate) fn failed(&self) -> u64 {
         self.servers.iter().map(ServerResult::failed).sum()
     }
@@ -154,7 +96,8 @@ impl SideBySide {
 }
 
 impl ServerResult {
-    /// One number for each round that has it.
+    /// Applies `value` to the measurement at `connections` connections in each round. Skips rounds
+    /// without such a measurement.
     pub(crate) fn each<'a>(
         &'a self,
         connections: usize,
@@ -169,15 +112,20 @@ impl ServerResult {
 }
 
 impl Results {
-    /// Those in `folder`; none if there are none yet.
+    /// Loads the results from `folder`. Returns empty results if the file does not exist. Fails if
+    /// another version of this program has written the file in another format.
     pub(crate) fn load(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join(FILE);
         if !file.exists() {
             return Ok(Self::default());
         }
         let text = fs::read_to_string(&file)?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is of another version: measure anew", file.display()))
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} was written by another version: run the benchmark again",
+                file.display()
+            )
+        })
     }
 
     pub(crate) fn save(&self, folder: &Path) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! Servers and tools as child processes that end with whoever started them.
+//! Child processes that run servers and tools. A child process is killed when its [`Running`] value
+//! is dropped.
 
 use std::{fs::File, path::Path, process::Stdio};
 
@@ -13,15 +14,17 @@ use tokio::{
     try_join,
 };
 
-/// A child process, and all that it starts. They end with the value.
+/// A child process, together with all processes that the child process starts. Dropping this value
+/// kills all of these processes.
 pub(crate) struct Running {
     child: Child,
-    /// Also the id of its process group.
+    /// Id of the child process, which is also the id of its process group.
     pub(crate) pid: u32,
 }
 
 impl Running {
-    /// Starts `command` with its output in the file `log`.
+    /// Starts `command`. Standard output and standard error of the process are written to the file
+    /// `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log)?;
         command
@@ -32,19 +35,21 @@ impl Running {
     }
 
     fn spawn(mut command: Command) -> anyhow::Result<Self> {
-        // A group of its own, so that the workers of a server end with it.
+        // Creates a new process group for the child, so that the worker processes of a server are
+        // killed together with the server.
         let child = command.process_group(0).spawn();
         let program = command
             .as_std()
             .get_program()
             .to_string_lossy()
             .into_owned();
-        let child = child.with_context(|| format!("{program} does not start"))?;
-        let pid = child.id().context("ended at once")?;
+        let child = child.with_context(|| format!("{program} cannot be started"))?;
+        let pid = child.id().context("the process exited immediately")?;
         Ok(Self { child, pid })
     }
 
-    /// Runs `command` to its end, and gives what it wrote to standard output.
+    /// Runs `command` until the process exits, and returns the standard output of the process.
+    /// Fails if the exit code is not 0.
     pub(crate) async fn output(mut command: Command) -> anyhow::Result<String> {
         command
             .stdin(Stdio::null())
@@ -56,43 +61,44 @@ impl Running {
             .to_string_lossy()
             .into_owned();
         let mut running = Self::spawn(command)?;
-        let (mut text, mut complaint) = (String::new(), String::new());
+        let (mut text, mut errors) = (String::new(), String::new());
         let mut stdout = running.child.stdout.take().context("no output")?;
         let mut stderr = running.child.stderr.take().context("no output")?;
         try_join!(
             stdout.read_to_string(&mut text),
-            stderr.read_to_string(&mut complaint)
+            stderr.read_to_string(&mut errors)
         )?;
         let status = running.child.wait().await?;
         if !status.success() {
-            bail!("{program} ended with {status}: {text}{complaint}");
+            bail!("{program} exited with {status}: {text}{errors}");
         }
         Ok(text)
     }
 
-    /// Fails if it has ended.
+    /// Checks that the process is still running. Fails if the process has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
-            Some(status) => bail!("ended with {status}"),
+            Some(status) => bail!("the process exited with {status}"),
             None => Ok(()),
         }
     }
 
-    /// Sends it, and all that it started, a signal.
+    /// Sends `signal` to all processes of the process group.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(killpg(Pid::from_raw(i32::try_from(self.pid)?), signal)?)
     }
 
-    /// Ends it, and waits until it is gone.
+    /// Kills all processes of the process group, and waits until the child process has exited.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.kill();
         self.child.wait().await?;
         Ok(())
     }
 
-    /// None of the servers has anything to keep.
+    /// Kills all processes of the process group with SIGKILL. A graceful shutdown is not needed,
+    /// because no server has data to save.
     fn kill(&self) {
-        // It may have ended already.
+        // An error is ignored, because all processes of the group may already have exited.
         let _ = self.signal(Signal::SIGKILL);
     }
 }

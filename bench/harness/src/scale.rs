@@ -1,4 +1,5 @@
-//! How the service's costs grow: with the number of sessions, of connections, of writes.
+//! Scale run: measures how the costs of Tee Session grow with the number of sessions, connections
+//! and writes.
 
 use std::{path::Path, time::Duration};
 
@@ -9,11 +10,12 @@ use tokio::time::sleep;
 
 use crate::{
     http::Connection,
+    load::{Load, Stage},
     machine::Machine,
     near_cache::{self, NearCache},
     progress::say,
     redis_server::RedisServer,
-    results::{Load, Stage},
+    scale_run::{Plan, Run},
     servers::{Builds, FIRST_SERVICE, NEAR_CACHE, PLAIN, SLIDING, Server},
     starting::Started,
     store::{Store, write_credentials, write_secret},
@@ -21,28 +23,28 @@ use crate::{
     wrk::Script,
 };
 
-/// What was measured.
+/// Results of a scale run.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Scale {
     pub(crate) machine: Machine,
-    /// Of the sliding service, at 64 connections.
+    /// Costs of look-ups that renew the TTL, at 64 connections, for each number of sessions.
     pub(crate) costs: Vec<Cost>,
     pub(crate) memory: Vec<RecordMemory>,
     pub(crate) idle_connections: usize,
     pub(crate) idle_connection_bytes: f64,
-    /// Logins at 64 connections.
+    /// Costs of requests that create sessions, at 64 connections.
     pub(crate) write: Load,
     pub(crate) near_cache: Option<NearCache>,
 }
 
-/// What a request costs with so many sessions in Redis.
+/// Cost of a look-up while Redis contains `sessions` sessions.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) sessions: usize,
     pub(crate) load: Load,
 }
 
-/// What a session takes in Redis.
+/// Memory that Redis uses for each session that the server `writer` has stored.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RecordMemory {
     pub(crate) writer: String,
@@ -50,58 +52,13 @@ pub(crate) struct RecordMemory {
     pub(crate) bytes_each: f64,
 }
 
-/// What is measured.
-pub(crate) struct Plan {
-    pub(crate) sessions: Vec<usize>,
-    /// The first service is slow at making them.
-    pub(crate) of_first_service: usize,
-    pub(crate) cached: usize,
-    pub(crate) logouts: usize,
-    pub(crate) idle_connections: usize,
-    pub(crate) seconds: u64,
-    /// Of which the middle one counts.
-    pub(crate) loads: usize,
-}
+/// Minimum number of sessions for a meaningful measurement of memory per session.
+const MIN_SESSIONS_FOR_MEMORY: usize = 5_000;
 
-impl Plan {
-    pub(crate) fn full() -> Self {
-        Self {
-            sessions: vec![1_000, 100_000, 1_000_000],
-            of_first_service: 100_000,
-            cached: 100_000,
-            logouts: 2_000,
-            idle_connections: 10_000,
-            seconds: 5,
-            loads: 3,
-        }
-    }
-
-    pub(crate) fn quick() -> Self {
-        Self {
-            sessions: vec![1_000, 20_000],
-            of_first_service: 5_000,
-            cached: 20_000,
-            logouts: 200,
-            idle_connections: 2_000,
-            seconds: 1,
-            loads: 1,
-        }
-    }
-}
-
-/// Few sessions say nothing about what each of them takes.
-const ENOUGH_TO_WEIGH: usize = 5_000;
-
-/// Redis sees that its clients are gone.
+/// Time that Redis needs to notice that the connections of a stopped server are closed.
 const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 
-pub(crate) struct Run<'a> {
-    pub(crate) plan: &'a Plan,
-    builds: &'a Builds,
-    pub(crate) folder: &'a Path,
-}
-
-/// Measures; `folder` is for what lasts as long as the run.
+/// Runs all measurements of a scale run. `folder` is for temporary files.
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<Scale> {
     let run = Run {
         plan,
@@ -110,26 +67,32 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
     };
     let (mut costs, mut memory) = (Vec::new(), Vec::new());
     for &sessions in &plan.sessions {
-        let (record, cost) = run.filled(&SLIDING, Store::Sealed, sessions, true).await?;
+        let (record, cost) = run
+            .measure_filled(&SLIDING, Store::Sealed, sessions, true)
+            .await?;
         memory.push(record);
         costs.extend(cost.map(|load| Cost { sessions, load }));
-        if sessions >= ENOUGH_TO_WEIGH {
-            memory.push(run.filled(&PLAIN, Store::Plain, sessions, false).await?.0);
+        if sessions >= MIN_SESSIONS_FOR_MEMORY {
+            memory.push(
+                run.measure_filled(&PLAIN, Store::Plain, sessions, false)
+                    .await?
+                    .0,
+            );
         }
     }
     let first_service = Store::FirstService;
     memory.push(
-        run.filled(&FIRST_SERVICE, first_service, plan.of_first_service, false)
+        run.measure_filled(&FIRST_SERVICE, first_service, plan.of_first_service, false)
             .await?
             .0,
     );
-    memory.retain(|record| record.sessions >= ENOUGH_TO_WEIGH);
+    memory.retain(|record| record.sessions >= MIN_SESSIONS_FOR_MEMORY);
     let idle_connection_bytes = run.idle_connections().await?;
     let write = run.write().await?;
     let near_cache = if builds.obstacle(&NEAR_CACHE).await?.is_none() {
         Some(near_cache::measure(&run).await?)
     } else {
-        say("left out: the near cache, this build has none");
+        say("left out: the near cache, which this build does not support");
         None
     };
     Ok(Scale {
@@ -144,10 +107,6 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
 }
 
 impl Run<'_> {
-    pub(crate) fn start(&self, server: &Server, redis: &RedisServer) -> anyhow::Result<Started> {
-        Started::start(self.builds, server, redis, self.folder)
-    }
-
     fn stage(&self) -> Stage {
         Stage {
             connections: 64,
@@ -155,8 +114,9 @@ impl Run<'_> {
         }
     }
 
-    /// Fills a fresh Redis, weighs a session, and reads them, if that is asked for.
-    async fn filled(
+    /// Stores `sessions` sessions in an empty Redis through `server`, and measures the memory that
+    /// Redis uses for each session. If `reads` is `true`, also measures the cost of look-ups.
+    async fn measure_filled(
         &self,
         server: &Server,
         store: Store,
@@ -167,7 +127,7 @@ impl Run<'_> {
         let redis = RedisServer::start(self.folder).await?;
         let empty = redis.used_memory().await?;
         let mut started = self.start(server, &redis)?;
-        let mut credentials = vec![started.logs_in(store).await?];
+        let mut credentials = vec![started.until_session_is_created(store).await?];
         credentials.extend(store.log_in(started.port, sessions - 1).await?);
         let mut load = None;
         if reads {
@@ -182,21 +142,22 @@ impl Run<'_> {
             for _ in 0..self.plan.loads {
                 measured.push(target.load(Script::Read(&file), self.stage()).await?);
             }
-            let measured = the_middle_one(measured).context("no load")?;
+            let measured = median_load(measured).context("no load")?;
             say(&format!(
-                "  a read: server {:.1} us, Redis {:.2} us",
+                "  per read: server {:.1} us, Redis {:.2} us",
                 measured.server_cpu(),
                 measured.redis_cpu()
             ));
             load = Some(measured);
         }
-        // Connections take memory of Redis as well.
+        // The server is stopped before the memory is measured, because Redis also uses memory for
+        // the connections of the server.
         started.stop().await?;
         sleep(CLOSED_WITHIN).await;
         let grown = redis.used_memory().await?.saturating_sub(empty);
         redis.stop().await?;
         let bytes_each = grown as f64 / sessions as f64;
-        say(&format!("  {bytes_each:.0} bytes a session in Redis"));
+        say(&format!("  {bytes_each:.0} bytes per session in Redis"));
         let record = RecordMemory {
             writer: server.name.to_owned(),
             sessions,
@@ -205,22 +166,24 @@ impl Run<'_> {
         Ok((record, load))
     }
 
-    /// Bytes of the service for a connection that has made a request and waits.
+    /// Measures the memory that the service uses for a connection that is idle after one request,
+    /// in bytes.
     async fn idle_connections(&self) -> anyhow::Result<f64> {
         let count = self.plan.idle_connections;
         say(&format!("{count} idle connections"));
         let redis = RedisServer::start(self.folder).await?;
         let mut started = self.start(&SLIDING, &redis)?;
-        let credential = started.logs_in(Store::Sealed).await?;
-        // What it takes to serve at all is not theirs.
+        let credential = started.until_session_is_created(Store::Sealed).await?;
+        // Without a warm-up, the memory that the service allocates for its first requests would be
+        // counted as memory of the connections.
         self.warm_up(&started, &redis, &credential).await?;
         let before = resident_bytes(started.pid())?;
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
             let mut connection = Connection::open(started.port).await?;
-            let answer = connection.read(&credential).await?;
-            if answer.status != 200 {
-                bail!("answered with {}", answer.status);
+            let response = connection.read(&credential).await?;
+            if response.status != 200 {
+                bail!("a look-up was answered with {}", response.status);
             }
             connections.push(connection);
         }
@@ -232,14 +195,16 @@ impl Run<'_> {
         Ok(each)
     }
 
+    /// Sends look-ups of one session for one second, and discards the results. `credential` belongs
+    /// to the session.
     pub(crate) async fn warm_up(
         &self,
         started: &Started,
         redis: &RedisServer,
         credential: &str,
     ) -> anyhow::Result<()> {
-        let one = [credential.to_owned()];
-        let file = write_credentials(self.folder.join("credential"), &one)?;
+        let credentials = [credential.to_owned()];
+        let file = write_credentials(self.folder.join("credential"), &credentials)?;
         let stage = Stage {
             seconds: 1,
             ..self.stage()
@@ -251,11 +216,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Measures the cost of requests that create sessions.
     async fn write(&self) -> anyhow::Result<Load> {
         say("logins");
         let redis = RedisServer::start(self.folder).await?;
         let mut started = self.start(&SLIDING, &redis)?;
-        started.logs_in(Store::Sealed).await?;
+        started.until_session_is_created(Store::Sealed).await?;
         let body = self.folder.join("login.json");
         write_secret(&body, &serde_json::to_string(&Login::sample())?)?;
         let load = started
@@ -273,8 +239,10 @@ impl Run<'_> {
     }
 }
 
-/// By processor time of the server. One that failed counts whatever it took.
-fn the_middle_one(mut loads: Vec<Load>) -> Option<Load> {
+/// Returns the measurement with the median CPU time of the server. If a measurement has failed
+/// requests, returns that measurement instead, so that the failure is reported. Returns `None` if
+/// `loads` is empty.
+fn median_load(mut loads: Vec<Load>) -> Option<Load> {
     if let Some(failed) = loads.iter().position(|load| load.failed() > 0) {
         return Some(loads.swap_remove(failed));
     }
@@ -284,7 +252,7 @@ fn the_middle_one(mut loads: Vec<Load>) -> Option<Load> {
 }
 
 impl Scale {
-    /// Requests that were not answered with what they asked for.
+    /// Returns the number of failed requests in all measurements of the scale run.
     pub(crate) fn failed(&self) -> u64 {
         let reads = self.costs.iter().map(|cost| cost.load.failed());
         reads.sum::<u64>() + self.write.failed()

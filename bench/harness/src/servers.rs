@@ -1,4 +1,5 @@
-//! All that are compared, each started as its users run it: two workers, its own store.
+//! Servers in the comparison. Each server runs in its usual configuration, with two workers if the
+//! number of workers can be set.
 
 use std::{
     fs,
@@ -11,34 +12,39 @@ use tokio::process::Command;
 
 use crate::{redis_server::RedisServer, running::Running, store::Store};
 
-/// What is started, and from where.
+/// Paths of the binaries that the benchmark starts.
 pub(crate) struct Builds {
-    /// The service's binary.
+    /// Path of the current tee-session binary.
     pub(crate) service: PathBuf,
-    /// The service's binary of commit 9cb3a1f, if there is one.
+    /// Path of the tee-session binary of commit 9cb3a1f, or `None` if that binary is not available.
     pub(crate) old_service: Option<PathBuf>,
-    /// Folder with those of the peers.
+    /// Folder with the binaries of the other Rust servers in the comparison.
     pub(crate) peers: PathBuf,
 }
 
-/// One that is compared.
+/// A server in the comparison.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    /// Where its sessions are; the ceiling has none.
+    /// Redis database that contains the sessions of the server. The server `actix-constant` does
+    /// not use the database, because its response is constant.
     pub(crate) store: Store,
     pub(crate) kind: Kind,
-    /// Is about sessions that are in use: each is read before.
+    /// `true` if all sessions are read before the measurement. Set for servers that treat recently
+    /// read sessions differently.
     pub(crate) reads_each_first: bool,
 }
 
+/// Program of a server, which also determines how the server is started.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// Ours, with these flags.
+    /// The current tee-session binary with these command-line flags.
     Service(&'static [&'static str]),
-    /// The same of commit 9cb3a1f, which had a Redis client of its own.
+    /// The tee-session binary of commit 9cb3a1f with these command-line flags. That commit was the
+    /// last one before the Redis client of the service was replaced by the crate fred.
     OldService(&'static [&'static str]),
-    /// A binary of this workspace that takes a port and a URL of Redis.
+    /// Another Rust server of this workspace, given by the name of its binary. The command-line
+    /// arguments of the binary are the port and the URL of Redis.
     Peer(&'static str),
     Nginx,
     Python,
@@ -62,7 +68,7 @@ const fn peer(name: &'static str, store: Store, kind: Kind) -> Server {
     }
 }
 
-/// `current`, run with the binary of commit 9cb3a1f.
+/// Returns a server with the settings of `current` that runs the binary of commit 9cb3a1f.
 const fn old(name: &'static str, current: Server) -> Server {
     let Kind::Service(flags) = current.kind else {
         panic!("only the service has an old binary");
@@ -77,7 +83,9 @@ const fn old(name: &'static str, current: Server) -> Server {
 pub(crate) const SLIDING: Server = service("tee-session", Store::Sealed, &[]);
 pub(crate) const OLD_SLIDING: Server = old("tee-session 9cb3a1f", SLIDING);
 pub(crate) const TOUCH: Server = Server {
-    // In a minute a session in use is asked for many times; a run is shorter.
+    // In production, a session is read many times per minute. With a touch interval of 60 s, only
+    // one of these reads renews the TTL. A measurement is shorter than a minute, so the TTL of each
+    // session is renewed by a read before the measurement.
     reads_each_first: true,
     ..service(
         "tee-session, touch 60",
@@ -96,7 +104,8 @@ pub(crate) const NEAR_CACHE: Server = Server {
     ..service(
         "tee-session, near cache",
         Store::Sealed,
-        // Room for all of them: what is measured is a hot set.
+        // Makes the near cache large enough for all sessions, because look-ups of cached sessions
+        // are measured.
         &[
             "--near-cache",
             "true",
@@ -110,7 +119,8 @@ pub(crate) const NEAR_CACHE: Server = Server {
     )
 };
 const OLD_NEAR_CACHE: Server = old("tee-session 9cb3a1f, near cache", NEAR_CACHE);
-/// The near cache with the room that it has by default, and every invalid token answered as such.
+/// Tee Session with a near cache of the default size, and without a limit on invalid tokens. Each
+/// request with an invalid token is therefore answered with 401, never with 429.
 pub(crate) const NEAR_CACHE_UNLIMITED: Server = service(
     "tee-session, near cache, no limit on invalid tokens",
     Store::Sealed,
@@ -141,8 +151,9 @@ pub(crate) const TOWER_SESSIONS: Server = peer(
 pub(crate) const NGINX: Server = peer("nginx + Lua", Store::Plain, Kind::Nginx);
 pub(crate) const FIRST_SERVICE: Server = peer("first service (Python)", Store::Plain, Kind::Python);
 
-/// In the order in which a round goes through them. An old binary comes right after the new one: the
-/// less time between them, the less the machine has changed.
+/// All servers in the comparison, in the order in which they run in each round. The old binary runs
+/// directly after the new binary with the same settings, because the speed of the machine changes
+/// over time.
 pub(crate) const ALL: [Server; 12] = [
     CONSTANT,
     SLIDING,
@@ -158,8 +169,9 @@ pub(crate) const ALL: [Server; 12] = [
     FIRST_SERVICE,
 ];
 
-/// The server that fills a store.
-pub(crate) fn that_fills(store: Store) -> Option<Server> {
+/// Returns the server that creates the sessions in `store` for the comparison. Returns `None` for
+/// stores that are filled in another way.
+pub(crate) fn filling(store: Store) -> Option<Server> {
     match store {
         Store::Sealed => Some(SLIDING),
         Store::Plain => Some(PLAIN),
@@ -170,7 +182,8 @@ pub(crate) fn that_fills(store: Store) -> Option<Server> {
 }
 
 impl Builds {
-    /// Starts `server` on `port`, its sessions in `redis`; what it writes goes to `folder`.
+    /// Starts `server` on the port `port`, with its sessions in `redis`. Log and configuration of
+    /// the server are written to `folder`.
     pub(crate) fn start(
         &self,
         server: &Server,
@@ -181,13 +194,15 @@ impl Builds {
         let database = server.store.database();
         let url = redis.url(database);
         let port = port.to_string();
-        let program = self.program(server).context("no binary of this server")?;
+        let program = self.program(server).context("the server has no binary")?;
         let mut command = match server.kind {
             Kind::Service(flags) | Kind::OldService(flags) => {
                 let mut command = Command::new(program);
                 command
                     .args(["--api-port", &port, "--redis-url", &url, "--workers", "2"])
                     .args(["--metrics-port", "0", "--log-level", "INFO"])
+                    // In the environment, because the old service does not know the setting.
+                    .env("TSA_ALLOW_ANONYMOUS_CLIENTS", "true")
                     .args(flags);
                 command
             }
@@ -213,12 +228,13 @@ impl Builds {
                 command
             }
         };
-        // Nothing of the shell that it was started from.
+        // Removes the variable that selects a settings file, because it may be set in the shell.
         command.env_remove("TSA_CONFIG");
         Running::start(command, &folder.join("server.log"))
     }
 
-    /// The program of a server; none if it was not built.
+    /// Returns the path of the program of `server`, or `None` if the server needs the old binary
+    /// and that binary is not available.
     fn program(&self, server: &Server) -> Option<PathBuf> {
         Some(match server.kind {
             Kind::Service(_) => self.service.clone(),
@@ -229,7 +245,8 @@ impl Builds {
         })
     }
 
-    /// Bytes of its program, where it is one file.
+    /// Returns the size of the program of `server` in bytes, or `None` if the program is not a
+    /// single file.
     pub(crate) fn size(&self, server: &Server) -> Option<u64> {
         if matches!(server.kind, Kind::Python) {
             return None;
@@ -237,29 +254,31 @@ impl Builds {
         Some(fs::metadata(self.program(server)?).ok()?.len())
     }
 
-    /// Why a server cannot be measured; `None` if it can.
+    /// Returns the reason why `server` cannot be measured: its binary is not available, or does not
+    /// support a flag. Returns `None` if the server can be measured.
     pub(crate) async fn obstacle(&self, server: &Server) -> anyhow::Result<Option<&'static str>> {
         let (Kind::Service(flags) | Kind::OldService(flags)) = server.kind else {
             return Ok(None);
         };
         let Some(program) = self.program(server) else {
-            return Ok(Some("--old-service does not name its binary"));
+            return Ok(Some("its binary was not given with --old-service"));
         };
         let mut command = Command::new(program);
         command.arg("--help");
         let help = Running::output(command).await?;
         let mut flags = flags.iter().filter(|flag| flag.starts_with("--"));
         let lacks = flags.any(|flag| !help.contains(flag));
-        Ok(lacks.then_some("this build lacks the setting"))
+        Ok(lacks.then_some("this build does not support a required setting"))
     }
 
-    /// Fails early if something was not built.
+    /// Fails if a binary does not exist, or if the current folder is not the root of the
+    /// repository.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let built = |server: &&Server| !matches!(server.kind, Kind::Nginx | Kind::Python);
         let files = ALL.iter().filter(built);
         for file in files.filter_map(|server| self.program(server)) {
             if !file.exists() {
-                bail!("{} is not there: scripts/bench builds it", file.display());
+                bail!("{} does not exist: scripts/bench builds it", file.display());
             }
         }
         if !Path::new("bench/peers").exists() {
@@ -269,6 +288,7 @@ impl Builds {
     }
 }
 
+/// Writes the configuration file of nginx to `folder`, and returns the command that starts nginx.
 fn nginx(
     program: PathBuf,
     port: &str,
@@ -277,7 +297,9 @@ fn nginx(
     folder: &Path,
 ) -> anyhow::Result<Command> {
     let template = fs::read_to_string("bench/peers/nginx-lua/nginx.conf")?;
-    let folder = folder.to_str().context("a folder whose name is no text")?;
+    let folder = folder
+        .to_str()
+        .context("the path of the folder is not valid UTF-8")?;
     let text = template
         .replace("@FOLDER@", folder)
         .replace("@PORT@", port)

@@ -1,4 +1,5 @@
-//! All servers in turn, round after round, so that what changes on the machine meets all of them.
+//! Side-by-side comparison of servers. All servers run one after the other in each round, so that
+//! changes in the speed of the machine affect all servers.
 
 use std::{
     collections::BTreeMap,
@@ -10,31 +11,33 @@ use anyhow::{Context, bail};
 use tokio::process::Command;
 
 use crate::{
+    load::Stage,
     machine::Machine,
     progress::say,
     redis_server::RedisServer,
-    results::{BareRedis, Round, ServerResult, SideBySide, Stage},
+    results::{BareRedis, Round, ServerResult, SideBySide},
     running::Running,
     servers::{self, Builds, Server},
     starting::Started,
-    store::{Store, make_near, write_credentials},
+    store::{Store, fill_near_cache, write_credentials},
     usage::resident_bytes,
     wrk::Script,
 };
 
-/// What is measured, and for how long.
+/// Numbers and durations of the measurements in the comparison.
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) sessions: usize,
     pub(crate) warm_up: Stage,
     pub(crate) stages: Vec<Stage>,
     pub(crate) bare_operations: u64,
-    /// Only servers with one of these texts in their names; all if there are none.
+    /// Texts that select servers: a server is measured if its name contains one of the texts. If
+    /// there are no texts, all servers are measured.
     pub(crate) only: Vec<String>,
 }
 
 impl Plan {
-    /// What the figures of the page come from.
+    /// Returns the plan for the figures of the performance page.
     pub(crate) fn full(rounds: usize, sessions: usize, only: Vec<String>) -> Self {
         Self {
             rounds,
@@ -46,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// Enough to see that all of it works, and about where the figures lie.
+    /// Returns a short plan for a functional check and approximate figures.
     pub(crate) fn quick(sessions: usize, only: Vec<String>) -> Self {
         Self {
             warm_up: stage(64, 1),
@@ -56,7 +59,8 @@ impl Plan {
         }
     }
 
-    fn wants(&self, name: &str) -> bool {
+    /// Returns `true` if the server with the name `name` is to be measured.
+    fn selects(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| name.contains(text.as_str()))
     }
 }
@@ -68,17 +72,20 @@ const fn stage(connections: usize, seconds: u64) -> Stage {
     }
 }
 
-/// About what a plain record takes.
+/// Size in bytes of the records that `redis-benchmark` reads. Plain (unencrypted) session records
+/// have about the same size.
 const BARE_RECORD_BYTES: usize = 200;
 
+/// Name of the row with the results of `redis-benchmark`, which measures Redis without a server.
 const BARE_REDIS: &str = "redis-benchmark";
 
-/// The sessions of a store.
+/// Credentials of all sessions in a store, in memory and in a file.
 struct Filled {
     credentials: Arc<[String]>,
     file: PathBuf,
 }
 
+/// State of a comparison in progress.
 struct Run<'a> {
     plan: &'a Plan,
     builds: &'a Builds,
@@ -87,10 +94,13 @@ struct Run<'a> {
     filled: BTreeMap<Store, Filled>,
 }
 
-/// Measures; `folder` is for what lasts as long as the run.
+/// Runs the comparison. `folder` is for temporary files.
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<SideBySide> {
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
-    for server in servers::ALL.iter().filter(|server| plan.wants(server.name)) {
+    for server in servers::ALL
+        .iter()
+        .filter(|server| plan.selects(server.name))
+    {
         match builds.obstacle(server).await? {
             None => chosen.push(server),
             Some(obstacle) => left_out.push(format!("{}: {obstacle}", server.name)),
@@ -116,12 +126,12 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
             rounds: Vec::new(),
         });
     }
-    let with_bare_redis = plan.wants(BARE_REDIS);
+    let with_bare_redis = plan.selects(BARE_REDIS);
     if with_bare_redis {
         run.fill_bare().await?;
     }
     if results.is_empty() && !with_bare_redis {
-        bail!("no server is named so");
+        bail!("no name of a server contains the text given with --only");
     }
     let mut bare_redis = Vec::new();
     for number in 1..=plan.rounds {
@@ -148,19 +158,20 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
 }
 
 impl Run<'_> {
+    /// Creates the sessions in `store`. Does nothing if the sessions have already been created.
     async fn fill(&mut self, store: Store) -> anyhow::Result<()> {
         if self.filled.contains_key(&store) {
             return Ok(());
         }
-        let Some(server) = servers::that_fills(store) else {
+        let Some(server) = servers::filling(store) else {
             return Ok(());
         };
         say(&format!(
-            "logging in {} times: {}",
+            "creating {} sessions: {}",
             self.plan.sessions, server.name
         ));
         let mut started = Started::start(self.builds, &server, &self.redis, self.folder)?;
-        started.logs_in(store).await?;
+        started.until_session_is_created(store).await?;
         let credentials = store.log_in(started.port, self.plan.sessions).await?;
         started.stop().await?;
         let file = self
@@ -172,16 +183,21 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Starts `server`, and sends requests with each number of connections in the plan. Returns the
+    /// results of the round, and the size of a response body in bytes.
     async fn round(&self, server: &Server) -> anyhow::Result<(Round, usize)> {
-        let filled = self.filled.get(&server.store).context("an empty store")?;
+        let filled = self
+            .filled
+            .get(&server.store)
+            .context("the store has no sessions")?;
         let first = filled.credentials.first().context("no session")?;
         let mut started = Started::start(self.builds, server, &self.redis, self.folder)?;
-        let first = started.reads(first).await?;
+        let first = started.until_session_is_read(first).await?;
         let target = started.target(&self.redis);
         let script = Script::Read(&filled.file);
         let warm_up = target.load(script, self.plan.warm_up).await?;
         if server.reads_each_first {
-            make_near(started.port, &filled.credentials).await?;
+            fill_near_cache(started.port, &filled.credentials).await?;
         }
         let mut loads = Vec::new();
         for stage in &self.plan.stages {
@@ -213,7 +229,8 @@ impl Run<'_> {
         Ok((round, first.bytes))
     }
 
-    /// Records like those of the plain store, under names that `redis-benchmark` can make up.
+    /// Writes the records that `redis-benchmark` reads. The keys have the form that
+    /// `redis-benchmark` generates.
     async fn fill_bare(&self) -> anyhow::Result<()> {
         let database = Store::Bare.database().to_string();
         let sessions = self.plan.sessions.to_string();
@@ -225,6 +242,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Measures Redis without a server: runs `redis-benchmark` with the command GETEX.
     async fn bare_redis(&self) -> anyhow::Result<BareRedis> {
         let operations = self.plan.bare_operations;
         let mut command = Command::new("redis-benchmark");
@@ -242,7 +260,7 @@ impl Run<'_> {
         let before = self.redis.cpu_time();
         let output = Running::output(command).await?;
         let redis_cpu_ns = self.redis.cpu_time().since(&before);
-        // "test","rps","avg","min","p50","p95","p99","max"
+        // The columns of the line are "test","rps","avg","min","p50","p95","p99","max".
         let line = output.lines().last().context("no result")?;
         let numbers: Vec<f64> = line
             .split("\",\"")
@@ -250,7 +268,7 @@ impl Run<'_> {
             .filter_map(|field| field.trim_end_matches('"').parse().ok())
             .collect();
         let [operations_per_second, _, _, p50, _, p99, _] = numbers[..] else {
-            bail!("not understood: {line}");
+            bail!("unexpected output of redis-benchmark: {line}");
         };
         say(&format!(
             "  {BARE_REDIS:28} {operations_per_second:>8.0}/s  {:>17} Redis {:>5.2} us",

@@ -1,4 +1,4 @@
-//! A server from its start to its first answer.
+//! Starts a server, and waits for its first response.
 
 use std::{
     path::Path,
@@ -21,23 +21,26 @@ use crate::{
     wrk::Target,
 };
 
-const WITHIN: Duration = Duration::from_secs(30);
+/// Timeout for the first successful response of a server after its start.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Less than a timer of the runtime can wait for.
+/// Pause between two attempts to get a response. The timers of the async runtime are too coarse for
+/// such a short pause, so the thread sleeps instead.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(200);
 
-/// Each worker connects to Redis by itself, and the first answer is that of one of them.
+/// Time from the first response of a server until all its workers are connected to Redis. Each
+/// worker connects separately, and the first response shows only that one worker is connected.
 pub(crate) const ALL_CONNECTED_WITHIN: Duration = Duration::from_millis(300);
 
-/// A server that runs, on a port of its own.
+/// A started server, with the port on which it listens.
 pub(crate) struct Started {
     running: Running,
     pub(crate) port: u16,
     began: Instant,
 }
 
-/// When the first 200 came, and how long it was.
-pub(crate) struct FirstAnswer {
+/// First response of a server with status 200: its delay after the start, and the size of its body.
+pub(crate) struct FirstResponse {
     pub(crate) after: Duration,
     pub(crate) bytes: usize,
 }
@@ -59,26 +62,34 @@ impl Started {
         })
     }
 
-    /// Waits until it reads the session of `credential`.
-    pub(crate) async fn reads(&mut self, credential: &str) -> anyhow::Result<FirstAnswer> {
+    /// Sends look-ups with `credential` until the server returns the session. Returns the delay and
+    /// the size of the first response.
+    pub(crate) async fn until_session_is_read(
+        &mut self,
+        credential: &str,
+    ) -> anyhow::Result<FirstResponse> {
         loop {
             if let Ok(mut connection) = Connection::open(self.port).await
-                && let Ok(answer) = connection.read(credential).await
-                && answer.status == 200
+                && let Ok(response) = connection.read(credential).await
+                && response.status == 200
             {
                 let after = self.began.elapsed();
                 sleep(ALL_CONNECTED_WITHIN).await;
-                return Ok(FirstAnswer {
+                return Ok(FirstResponse {
                     after,
-                    bytes: answer.body.len(),
+                    bytes: response.body.len(),
                 });
             }
             self.pause().await?;
         }
     }
 
-    /// Waits until it makes a session, and gives its credential.
-    pub(crate) async fn logs_in(&mut self, store: Store) -> anyhow::Result<String> {
+    /// Sends requests that create a session until one succeeds. Returns the credential of the
+    /// session.
+    pub(crate) async fn until_session_is_created(
+        &mut self,
+        store: Store,
+    ) -> anyhow::Result<String> {
         loop {
             if let Ok(credentials) = store.log_in(self.port, 1).await {
                 sleep(ALL_CONNECTED_WITHIN).await;
@@ -88,13 +99,15 @@ impl Started {
         }
     }
 
+    /// Waits before the next attempt. Fails if the server has exited or [`STARTED_WITHIN`] has
+    /// passed.
     async fn pause(&mut self) -> anyhow::Result<()> {
         self.running.check()?;
-        if self.began.elapsed() > WITHIN {
-            bail!("no answer within {WITHIN:?}");
+        if self.began.elapsed() > STARTED_WITHIN {
+            bail!("no response within {STARTED_WITHIN:?}");
         }
         block_in_place(|| thread::sleep(BETWEEN_ATTEMPTS));
-        // Whoever interrupts is heard here.
+        // Lets the async runtime handle signals.
         yield_now().await;
         Ok(())
     }
@@ -103,7 +116,7 @@ impl Started {
         self.running.pid
     }
 
-    /// To put it under load.
+    /// Returns this server as a target of the load generator wrk.
     pub(crate) fn target<'a>(&self, redis: &'a RedisServer) -> Target<'a> {
         Target {
             port: self.port,

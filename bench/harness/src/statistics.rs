@@ -1,6 +1,6 @@
-//! Few numbers out of many.
+//! Median, minimum and maximum of repeated measurements.
 
-/// The middle one, with the least and the most.
+/// Median, minimum and maximum of repeated measurements of one figure.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -9,7 +9,9 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of the rounds of a run; nothing of none, or of rounds that did not measure it.
+    /// Computes median, minimum and maximum of `values`, which contains one value for each round.
+    /// Returns `None` if `values` is empty or contains NaN. NaN means that a round did not measure
+    /// the figure.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         if values.iter().any(|value| value.is_nan()) {
             return None;
@@ -26,8 +28,9 @@ impl Spread {
         })
     }
 
-    /// `12.3 [11.9-12.8]`, or `12.3` of one round.
-    pub(crate) fn in_words(self, digits: usize) -> String {
+    /// Formats median, minimum and maximum as `12.3 [11.9-12.8]`. Formats only the median (`12.3`)
+    /// if minimum and maximum are equal. `digits` is the number of decimal places.
+    pub(crate) fn format(self, digits: usize) -> String {
         let Self {
             median,
             least,
@@ -45,7 +48,7 @@ mod tests {
     use super::Spread;
 
     #[test]
-    fn median_is_the_middle_and_of_two_between_them() {
+    fn median_of_an_even_number_of_values_is_the_mean_of_the_middle_two() {
         let median = |values: &[f64]| Spread::of(values).map(|spread| spread.median);
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[1.0, f64::NAN]), None);

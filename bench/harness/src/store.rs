@@ -1,5 +1,5 @@
-//! Where sessions are kept, one database of Redis for each kind, and how they get there: by logging
-//! in over HTTP.
+//! Redis databases for the sessions of the benchmark, one for each kind of record. Sessions are
+//! created through the HTTP API of the servers.
 
 use std::{
     fs::OpenOptions,
@@ -18,28 +18,33 @@ use tee_session_bench_content::Login;
 use tokio::task::JoinSet;
 
 use crate::{
-    http::{Answer, Connection},
+    http::{Connection, Response},
     progress::say,
 };
 
-const LOGGING_IN_AT_ONCE: usize = 32;
+/// Number of concurrent connections that create or read sessions.
+const CONCURRENCY: usize = 32;
 
+/// Number of created sessions between two progress messages.
 const PROGRESS_EVERY: usize = 100_000;
 
-/// A kind of record. Its number is that of the database of Redis.
+/// A kind of session record, which has its own Redis database. The discriminant of the variant is
+/// the number of that database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Store {
     Sealed,
     Plain,
     ActixSession,
     TowerSessions,
-    /// The plain store as the first service itself fills it.
+    /// Plain (unencrypted) records that the first service, the Python predecessor of Tee Session,
+    /// has written.
     FirstService,
-    /// What `redis-benchmark` reads.
+    /// Records that `redis-benchmark` reads.
     Bare,
 }
 
 impl Store {
+    /// Returns the number of the Redis database for this kind of record.
     pub(crate) fn database(self) -> u8 {
         self as u8
     }
@@ -51,19 +56,20 @@ impl Store {
         }
     }
 
-    /// Logs in `sessions` times at the server on `port`, and gives the credentials.
+    /// Creates `sessions` sessions through the server on the port `port`. Returns the credential of
+    /// each session.
     pub(crate) async fn log_in(self, port: u16, sessions: usize) -> anyhow::Result<Vec<String>> {
         let path = self.login_path();
         let body: Arc<str> = serde_json::to_string(&Login::sample())?.into();
-        let begun = Arc::new(AtomicUsize::new(0));
+        let started = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        for _ in 0..LOGGING_IN_AT_ONCE.min(sessions) {
-            let (body, begun) = (Arc::clone(&body), Arc::clone(&begun));
+        for _ in 0..CONCURRENCY.min(sessions) {
+            let (body, started) = (Arc::clone(&body), Arc::clone(&started));
             tasks.spawn(async move {
                 let mut connection = Connection::open(port).await?;
                 let mut credentials = Vec::new();
                 loop {
-                    let number = begun.fetch_add(1, Ordering::Relaxed);
+                    let number = started.fetch_add(1, Ordering::Relaxed);
                     if number >= sessions {
                         return anyhow::Ok(credentials);
                     }
@@ -82,45 +88,47 @@ impl Store {
     }
 }
 
-/// What a login brought: the header line to come back with.
-fn credential(answer: &Answer) -> anyhow::Result<String> {
+/// Returns the header line that authenticates requests for a created session. `response` is the
+/// response to the request that created the session.
+fn credential(response: &Response) -> anyhow::Result<String> {
     #[derive(Deserialize)]
     struct Token {
         access_token: String,
     }
-    if answer.status != 201 {
+    if response.status != 201 {
         bail!(
             "a login was answered with {}: {}",
-            answer.status,
-            answer.body
+            response.status,
+            response.body
         );
     }
-    if let Some(cookie) = answer.field("Set-Cookie") {
+    if let Some(cookie) = response.field("Set-Cookie") {
         let pair = cookie.split(';').next().unwrap_or_default();
         return Ok(format!("Cookie: {pair}"));
     }
-    let token: Token = serde_json::from_str(&answer.body)?;
+    let token: Token = serde_json::from_str(&response.body)?;
     Ok(format!("Authorization: Bearer {}", token.access_token))
 }
 
-/// Reads each session twice: its first access slides it, and only what need not slide is kept near.
-pub(crate) async fn make_near(port: u16, credentials: &Arc<[String]>) -> anyhow::Result<()> {
+/// Reads each session twice, to fill the near cache. The first read renews the TTL of the session.
+/// Only a read that does not renew the TTL adds the session to the near cache.
+pub(crate) async fn fill_near_cache(port: u16, credentials: &Arc<[String]>) -> anyhow::Result<()> {
     read_each(port, credentials).await?;
     read_each(port, credentials).await
 }
 
-/// Reads each session once.
+/// Reads each session once. Fails if a response is not 200.
 pub(crate) async fn read_each(port: u16, credentials: &Arc<[String]>) -> anyhow::Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
-    for _ in 0..LOGGING_IN_AT_ONCE {
+    for _ in 0..CONCURRENCY {
         let (credentials, next) = (Arc::clone(credentials), Arc::clone(&next));
         tasks.spawn(async move {
             let mut connection = Connection::open(port).await?;
             while let Some(credential) = credentials.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let answer = connection.read(credential).await?;
-                if answer.status != 200 {
-                    bail!("a session was answered with {}", answer.status);
+                let response = connection.read(credential).await?;
+                if response.status != 200 {
+                    bail!("a look-up was answered with {}", response.status);
                 }
             }
             Ok(())
@@ -132,7 +140,8 @@ pub(crate) async fn read_each(port: u16, credentials: &Arc<[String]>) -> anyhow:
     Ok(())
 }
 
-/// Puts credentials where only their owner can read them, a line each.
+/// Writes `credentials` to `file`, one per line. Only the owner of the file can read it. Returns
+/// the path of the file.
 pub(crate) fn write_credentials(file: PathBuf, credentials: &[String]) -> anyhow::Result<PathBuf> {
     let mut text = credentials.join("\n");
     text.push('\n');
@@ -140,7 +149,7 @@ pub(crate) fn write_credentials(file: PathBuf, credentials: &[String]) -> anyhow
     Ok(file)
 }
 
-/// Writes a file that only its owner can read.
+/// Writes `text` to `file`. Only the owner of the file can read it.
 pub(crate) fn write_secret(file: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

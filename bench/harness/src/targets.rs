@@ -1,16 +1,17 @@
-//! What the service wants to be, set against what was measured.
+//! Performance targets of Tee Session, compared with the results.
 
 use crate::{
-    results::{Load, Results, ServerResult, SideBySide},
+    load::Load,
+    results::{Results, ServerResult, SideBySide},
     scale::Scale,
     servers,
     statistics::Spread,
 };
 
-/// The connections that most targets are about.
+/// Number of connections at which most targets are measured.
 const AT: usize = 64;
 
-/// Servers that ask Redis for each answer, and are not ours.
+/// Names of the other servers that read each session from Redis.
 const REDIS_BACKED: [&str; 4] = [
     servers::ACTIX_SESSION.name,
     servers::TOWER_SESSIONS.name,
@@ -18,22 +19,22 @@ const REDIS_BACKED: [&str; 4] = [
     servers::FIRST_SERVICE.name,
 ];
 
-/// A number of a load.
+/// Function that returns one figure of a measurement, such as the CPU time per request.
 type Value = fn(&Load) -> f64;
 
-/// An upper bound for a figure.
+/// A performance target: the maximum value of a measured figure.
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) at_most: f64,
-    /// A better value that is wished for.
+    /// Desired value, which is lower than the maximum. `None` if there is no desired value.
     pub(crate) wish: Option<f64>,
-    /// Of the rounds; none if that was not measured.
+    /// Median, minimum and maximum of the measured values. `None` if the figure was not measured.
     pub(crate) measured: Option<Spread>,
     pub(crate) digits: usize,
 }
 
 impl Target {
-    /// A target for a ratio: two digits, no wish.
+    /// Creates a target for the ratio of two figures, with two decimal places and no desired value.
     fn ratio(what: String, at_most: f64, measured: Option<Spread>) -> Self {
         Self {
             what,
@@ -44,13 +45,14 @@ impl Target {
         }
     }
 
-    /// By the median.
+    /// Returns `true` if the measured median is at most the maximum. Returns `None` if the figure
+    /// was not measured.
     pub(crate) fn is_met(&self) -> Option<bool> {
         Some(self.measured?.median <= self.at_most)
     }
 }
 
-/// Each of them, with what `results` say.
+/// Returns all targets with their measured values.
 pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     if let Some(measured) = &results.side_by_side {
@@ -66,7 +68,9 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     targets
 }
 
-/// The same number of two servers, divided round by round: what slows the machine down slows both.
+/// Divides a figure of server `one` by the same figure of server `other` in each round. Returns
+/// median, minimum and maximum of the ratios, or `None` if a server was not measured. A slow phase
+/// of the machine affects both servers of a round, so it hardly changes their ratio.
 fn ratio(
     one: Option<&ServerResult>,
     other: Option<&ServerResult>,
@@ -77,24 +81,25 @@ fn ratio(
     divided(&of_each(one?), &of_each(other?))
 }
 
+/// Divides each value of `ones` by the value at the same position in `others`. Returns median,
+/// minimum and maximum of the ratios, or `None` if there are no ratios.
 fn divided(ones: &[f64], others: &[f64]) -> Option<Spread> {
     let ratios = ones.iter().zip(others).map(|(one, other)| one / other);
     Spread::of(&ratios.collect::<Vec<_>>())
 }
 
+/// Formats a number of connections for the name of a target: `at 64 connections`.
 fn at(connections: usize) -> String {
     let plural = if connections == 1 { "" } else { "s" };
     format!("at {connections} connection{plural}")
 }
 
+/// Adds targets for the CPU time of the current binary, relative to the binary of commit 9cb3a1f.
 fn of_the_old_binary(measured: &SideBySide, targets: &mut Vec<Target>) {
     let (new, old) = (servers::SLIDING.name, servers::OLD_SLIDING.name);
     for (connections, at_most) in [(64, 1.05), (256, 1.05), (16, 1.15), (1, 1.15)] {
         targets.push(Target::ratio(
-            format!(
-                "processor time of {new}, of that of {old}, {}",
-                at(connections)
-            ),
+            format!("CPU time of {new} {}, relative to {old}", at(connections)),
             at_most,
             ratio(
                 measured.server(new),
@@ -106,6 +111,7 @@ fn of_the_old_binary(measured: &SideBySide, targets: &mut Vec<Target>) {
     }
 }
 
+/// Adds targets for the CPU time of Tee Session, relative to other servers.
 fn of_peers(measured: &SideBySide, targets: &mut Vec<Target>) {
     let (ours, constant) = (servers::SLIDING.name, servers::CONSTANT.name);
     let demands = [
@@ -123,7 +129,7 @@ fn of_peers(measured: &SideBySide, targets: &mut Vec<Target>) {
             AT,
             Load::server_cpu,
         );
-        let what = format!("processor time of {own}, of that of {peer}");
+        let what = format!("CPU time of {own}, relative to {peer}");
         targets.push(Target {
             wish,
             ..Target::ratio(what, at_most, measured)
@@ -139,36 +145,38 @@ fn of_peers(measured: &SideBySide, targets: &mut Vec<Target>) {
     targets.push(Target {
         digits: 4,
         ..Target::ratio(
-            format!("processor time of {ours}, of that of the {first}"),
+            format!("CPU time of {ours}, relative to the {first}"),
             1.0 / 30.0,
             of_the_first,
         )
     });
 }
 
+/// Adds targets for the socket reads and the CPU time that Tee Session causes in Redis.
 fn redis(measured: &SideBySide, targets: &mut Vec<Target>) {
     let (ours, actix) = (servers::SLIDING.name, servers::ACTIX_SESSION.name);
     let own = measured.server(ours);
     targets.push(Target {
         digits: 3,
         ..Target::ratio(
-            format!("writes to Redis for a request of {ours}"),
+            format!("Redis reads per request of {ours}"),
             0.1,
             own.and_then(|own| Spread::of(&own.each(AT, Load::reads))),
         )
     });
     targets.push(Target::ratio(
-        format!("processor time of Redis for {ours}, of that for {actix}"),
+        format!("CPU time of Redis with {ours}, relative to {actix}"),
         0.9,
         ratio(own, measured.server(actix), AT, Load::redis_cpu),
     ));
 }
 
+/// Adds targets for the latency of Tee Session, relative to the old binary and to other servers.
 fn latency(measured: &SideBySide, targets: &mut Vec<Target>) {
     let (ours, old) = (servers::SLIDING.name, servers::OLD_SLIDING.name);
     let own = measured.server(ours);
     targets.push(Target::ratio(
-        format!("p50 of {ours} {}, of that of {old}", at(1)),
+        format!("p50 of {ours} {}, relative to {old}", at(1)),
         1.25,
         ratio(own, measured.server(old), 1, |load| load.wrk.p50_us as f64),
     ));
@@ -176,7 +184,7 @@ fn latency(measured: &SideBySide, targets: &mut Vec<Target>) {
     let peers = REDIS_BACKED
         .into_iter()
         .filter_map(|peer| measured.server(peer));
-    // The best one of each round.
+    // Contains the lowest p99 of all other servers in each round.
     let best = peers.map(p99).reduce(|best, other| {
         let pairs = best.iter().zip(&other);
         pairs.map(|(best, other)| best.min(*other)).collect()
@@ -186,7 +194,7 @@ fn latency(measured: &SideBySide, targets: &mut Vec<Target>) {
         .and_then(|(own, best)| divided(&p99(own), &best));
     targets.push(Target::ratio(
         format!(
-            "p99 of {ours} {}, of that of the best peer with Redis",
+            "p99 of {ours} {}, relative to the best other server with Redis",
             at(AT)
         ),
         1.0,
@@ -194,6 +202,7 @@ fn latency(measured: &SideBySide, targets: &mut Vec<Target>) {
     ));
 }
 
+/// Adds targets for the start time and the resident memory of Tee Session.
 fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
     let own = measured.server(servers::SLIDING.name);
     let rounds = own.map(|own| own.rounds.as_slice()).unwrap_or_default();
@@ -206,12 +215,8 @@ fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
         .map(|round| mebibytes(round.resident_bytes))
         .collect();
     for (what, at_most, values) in [
-        (
-            "milliseconds from the start to the first answer",
-            25.0,
-            start,
-        ),
-        ("MiB resident after the load", 24.0, resident),
+        ("milliseconds from start to first response", 25.0, start),
+        ("MiB of resident memory after the load", 24.0, resident),
     ] {
         targets.push(Target {
             what: format!("{what}, {}", servers::SLIDING.name),
@@ -223,11 +228,13 @@ fn footprint(measured: &SideBySide, targets: &mut Vec<Target>) {
     }
 }
 
-/// What tells how much a program takes.
+/// Converts bytes to MiB.
 pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
+/// Adds targets for the memory of a session in Redis, the memory of a session in the near cache,
+/// and the delay until another instance with a near cache rejects a deleted session.
 fn memory(scale: &Scale, targets: &mut Vec<Target>) {
     let of = |writer: &'static str| {
         scale
@@ -237,21 +244,26 @@ fn memory(scale: &Scale, targets: &mut Vec<Target>) {
     };
     let first_service = of(servers::FIRST_SERVICE.name).next();
     for (writer, at_most) in [(servers::PLAIN.name, 1.0), (servers::SLIDING.name, 0.9)] {
-        // Of as many sessions: Redis's tables grow by doubling.
-        let of_as_many = first_service.and_then(|first| {
+        // Compares only equal numbers of sessions. The memory per session depends on the number,
+        // because the hash tables of Redis grow by doubling.
+        let measured = first_service.and_then(|first| {
             let own = of(writer).find(|own| own.sessions == first.sessions)?;
             Spread::of(&[own.bytes_each / first.bytes_each])
         });
         targets.push(Target {
-            what: format!("memory of Redis for a session of {writer}, of that for one of the first service (Python)"),
+            what: format!(
+                "Redis memory per session of {writer}, relative to the first service (Python)"
+            ),
             at_most,
             wish: None,
-            measured: of_as_many,
+            measured,
             digits: 2,
         });
     }
     targets.push(Target {
-        what: "milliseconds until another instance with a near cache sees a logout, p99".to_owned(),
+        what: "milliseconds from a logout until another instance with a near cache rejects the \
+               session, p99"
+            .to_owned(),
         at_most: 50.0,
         wish: None,
         measured: scale
@@ -261,7 +273,7 @@ fn memory(scale: &Scale, targets: &mut Vec<Target>) {
         digits: 1,
     });
     targets.push(Target {
-        what: "bytes of memory for a session in the near cache".to_owned(),
+        what: "bytes of memory per session in the near cache".to_owned(),
         at_most: 700.0,
         wish: None,
         measured: scale

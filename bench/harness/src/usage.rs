@@ -1,20 +1,22 @@
-//! What a process and all its children use of the machine, as the kernel counts it.
+//! CPU time and memory of a process and all its descendants, read from `/proc`.
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Context;
 
-/// Nanoseconds on a processor of each thread.
+/// CPU time of each thread of a process and its descendants, in nanoseconds. The map is keyed by
+/// thread id.
 pub(crate) struct CpuTime(BTreeMap<u32, u64>);
 
 impl CpuTime {
-    /// Of `pid` and its children until now.
+    /// Reads the CPU time that each thread of the process `pid` and of its descendants has used
+    /// since the start of the thread.
     pub(crate) fn of(pid: u32) -> Self {
         let mut threads = BTreeMap::new();
         for process in tree(pid) {
             for thread in numbers(&format!("/proc/{process}/task")) {
                 let path = format!("/proc/{process}/task/{thread}/schedstat");
-                // A thread may end while we look.
+                // Skips the thread if the file is missing, because the thread has then ended.
                 let Ok(text) = fs::read_to_string(path) else {
                     continue;
                 };
@@ -25,7 +27,8 @@ impl CpuTime {
         Self(threads)
     }
 
-    /// Nanoseconds since `earlier`.
+    /// Returns the CPU time that all threads used between the readings `earlier` and `self`, in
+    /// nanoseconds.
     pub(crate) fn since(&self, earlier: &Self) -> u64 {
         let spent = self.0.iter().map(|(thread, now)| {
             let before = earlier.0.get(thread).copied().unwrap_or_default();
@@ -35,7 +38,7 @@ impl CpuTime {
     }
 }
 
-/// Bytes of memory that are resident, of `pid` and its children.
+/// Returns the resident memory of the process `pid` and all its descendants, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let mut kibibytes = 0;
     for process in tree(pid) {
@@ -47,6 +50,7 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kibibytes * 1_024)
 }
 
+/// Returns the process id `pid`, and the process ids of all descendants of that process.
 fn tree(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     for thread in numbers(&format!("/proc/{pid}/task")) {
@@ -58,7 +62,8 @@ fn tree(pid: u32) -> Vec<u32> {
     found
 }
 
-/// The names in `folder` that are numbers.
+/// Returns the file names in `folder` that are numbers. In `/proc`, such names are process or
+/// thread ids.
 fn numbers(folder: &str) -> Vec<u32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries

@@ -1,4 +1,5 @@
-//! Load, and what it costs: wrk drives, and what the kernel counted meanwhile is set against it.
+//! Generates load with the program wrk, and measures the CPU time of the server and of Redis during
+//! the load.
 
 use std::path::Path;
 
@@ -6,22 +7,22 @@ use anyhow::Context;
 use tokio::process::Command;
 
 use crate::{
+    load::{Load, Stage, Wrk},
     redis_server::RedisServer,
-    results::{Load, Stage, Wrk},
     running::Running,
     usage::CpuTime,
 };
 
-/// What is sent.
+/// Kind of requests that wrk sends.
 #[derive(Clone, Copy)]
 pub(crate) enum Script<'a> {
-    /// Reads the sessions of a file of credentials.
+    /// Reads the sessions whose credentials are in this file.
     Read(&'a Path),
-    /// Makes sessions of the body in a file.
+    /// Creates sessions with the request body in this file.
     Write(&'a Path),
 }
 
-/// A server under test.
+/// A running server to which wrk sends requests.
 pub(crate) struct Target<'a> {
     pub(crate) port: u16,
     pub(crate) pid: u32,
@@ -29,7 +30,8 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Puts it under load.
+    /// Sends requests to the server with the number of connections and the duration in `stage`.
+    /// Returns the measured figures.
     pub(crate) async fn load(&self, script: Script<'_>, stage: Stage) -> anyhow::Result<Load> {
         let before = self.redis.counts().await?;
         let (server, redis) = (CpuTime::of(self.pid), self.redis.cpu_time());
@@ -42,13 +44,15 @@ impl Target<'_> {
             wrk,
             server_cpu_ns,
             redis_cpu_ns,
-            // The counting itself was one command, a closed connection and a read.
+            // Subtracts the work of Redis for reading the counters: one command and two socket
+            // reads, one for the command and one for the end of its connection.
             redis_commands: (after.commands - before.commands).saturating_sub(1),
             redis_reads: Some((after.reads - before.reads).saturating_sub(2)),
         })
     }
 }
 
+/// Runs wrk against the server on the port `port`. Returns the figures that wrk reports.
 async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk> {
     let (name, argument) = match script {
         Script::Read(file) => ("read", file),
@@ -69,6 +73,6 @@ async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk>
         .arg(argument);
     let output = Running::output(command).await?;
     let result = output.lines().find_map(|line| line.strip_prefix("RESULT "));
-    let result = result.with_context(|| format!("wrk has no result: {output}"))?;
+    let result = result.with_context(|| format!("wrk printed no result: {output}"))?;
     Ok(serde_json::from_str(result)?)
 }

@@ -1,5 +1,5 @@
--- Reads a session, one of those in the file of credentials (a header line each), at random.
--- All requests are made before the first is sent: what the generator costs is not the server's.
+-- Reads random sessions from a file of credentials, which has one header line per session.
+-- All requests are built before the first is sent, so that building them is not measured.
 
 local requests, count = {}, 0
 

@@ -1,4 +1,4 @@
--- Prints what was measured as one line of JSON. Times are in microseconds.
+-- Prints the results as one line of JSON. Times are in microseconds.
 
 function done(summary, latency)
   local errors = summary.errors

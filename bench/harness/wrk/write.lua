@@ -1,4 +1,4 @@
--- Makes a session; the file in the arguments holds the body.
+-- Creates sessions. The first argument is the file with the request body.
 
 function init(arguments)
   local file = assert(io.open(arguments[1]))

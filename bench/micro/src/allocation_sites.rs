@@ -1,4 +1,5 @@
-//! Where allocations come from: a backtrace of each, told apart by the lines that led to it.
+//! Finds the call paths that allocate memory. Each allocation is recorded with its backtrace, and
+//! the allocations are grouped by call path.
 
 mod call_path;
 
@@ -13,24 +14,29 @@ use std::{
 
 pub use self::call_path::CallPath;
 
-/// Deeper frames are the runtime's.
+/// Maximum number of recorded stack frames per allocation. Deeper frames belong to the async
+/// runtime.
 const DEPTH: usize = 128;
 
-static IS_WATCHING: AtomicBool = AtomicBool::new(false);
+/// `true` while allocations of all threads are recorded.
+static IS_RECORDING: AtomicBool = AtomicBool::new(false);
 
-static SEEN: Mutex<Option<HashMap<Box<[usize]>, Cost>>> = Mutex::new(None);
+/// Number and size of the recorded allocations, by the addresses in the backtrace. `None` if no
+/// allocation has been recorded.
+static RECORDED: Mutex<Option<HashMap<Box<[usize]>, Cost>>> = Mutex::new(None);
 
 thread_local! {
-    /// What is allocated in order to note an allocation is not noted.
-    static IS_NOTING: Cell<bool> = const { Cell::new(false) };
+    /// `true` while this thread records an allocation. The recording itself allocates memory, and
+    /// must not record these allocations.
+    static IS_BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What was allocated in one place.
+/// Number and size of the allocations of one call path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// How often.
+    /// Number of allocations.
     pub calls: u64,
-    /// How much in all.
+    /// Number of allocated bytes.
     pub bytes: u64,
 }
 
@@ -41,35 +47,37 @@ impl Cost {
     }
 }
 
-/// Notes each allocation of every thread from now on, which makes each of them slow.
-pub fn watch() {
-    IS_WATCHING.store(true, Ordering::Relaxed);
+/// Starts to record every allocation of every thread. Recording makes each allocation slow.
+pub fn start() {
+    IS_RECORDING.store(true, Ordering::Relaxed);
 }
 
-/// Ends the watch: where allocations came from since then, the most frequent first.
+/// Stops recording. Returns the call path of each recorded allocation, with the most frequent call
+/// path first.
 #[must_use]
-pub fn found() -> Vec<(CallPath, Cost)> {
-    IS_WATCHING.store(false, Ordering::Relaxed);
-    let seen = seen().take().unwrap_or_default();
+pub fn stop() -> Vec<(CallPath, Cost)> {
+    IS_RECORDING.store(false, Ordering::Relaxed);
+    let recorded = recorded().take().unwrap_or_default();
     let mut by_path = HashMap::<CallPath, Cost>::new();
-    for (addresses, cost) in seen {
+    for (addresses, cost) in recorded {
         by_path
             .entry(CallPath::of(&addresses))
             .or_default()
             .add(cost);
     }
-    let mut found: Vec<_> = by_path.into_iter().collect();
-    found.sort_by(|(left, left_cost), (right, right_cost)| {
+    let mut sites: Vec<_> = by_path.into_iter().collect();
+    sites.sort_by(|(left, left_cost), (right, right_cost)| {
         right_cost
             .calls
             .cmp(&left_cost.calls)
             .then_with(|| left.cmp(right))
     });
-    found
+    sites
 }
 
-pub(crate) fn note(size: usize) {
-    if !IS_WATCHING.load(Ordering::Relaxed) || IS_NOTING.replace(true) {
+/// Records an allocation of `size` bytes, if recording is active.
+pub(crate) fn record(size: usize) {
+    if !IS_RECORDING.load(Ordering::Relaxed) || IS_BUSY.replace(true) {
         return;
     }
     let (mut addresses, mut depth) = ([0; DEPTH], 0);
@@ -82,16 +90,16 @@ pub(crate) fn note(size: usize) {
         calls: 1,
         bytes: size as u64,
     };
-    let mut seen = seen();
-    let seen_here = seen.get_or_insert_default();
-    match seen_here.get_mut(&addresses[..depth]) {
+    let mut recorded = recorded();
+    let costs = recorded.get_or_insert_default();
+    match costs.get_mut(&addresses[..depth]) {
         Some(known) => known.add(cost),
-        None => drop(seen_here.insert(addresses[..depth].into(), cost)),
+        None => drop(costs.insert(addresses[..depth].into(), cost)),
     }
-    drop(seen);
-    IS_NOTING.set(false);
+    drop(recorded);
+    IS_BUSY.set(false);
 }
 
-fn seen() -> MutexGuard<'static, Option<HashMap<Box<[usize]>, Cost>>> {
-    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+fn recorded() -> MutexGuard<'static, Option<HashMap<Box<[usize]>, Cost>>> {
+    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! An allocator that counts what is asked of it.
+//! A memory allocator that counts allocations.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -11,24 +11,24 @@ use crate::allocation_sites;
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, counted. Memory that grows in place counts as a new allocation of its
-/// new size, since it may have to move.
+/// The system allocator with counters for allocations. A reallocation counts as an allocation of
+/// the new size, because the memory may have to be moved.
 #[derive(Debug)]
 pub struct CountingAllocator;
 
-/// What was asked for, by every thread of the process.
+/// Number and size of the allocations of all threads of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocated {
-    /// How often.
+    /// Number of allocations.
     pub calls: u64,
-    /// How much in all.
+    /// Number of allocated bytes.
     pub bytes: u64,
 }
 
 impl Allocated {
-    /// Since the process began.
+    /// Returns the allocations since the start of the process.
     #[must_use]
-    pub fn so_far() -> Self {
+    pub fn since_start() -> Self {
         Self {
             calls: CALLS.load(Ordering::Relaxed),
             bytes: BYTES.load(Ordering::Relaxed),
@@ -47,36 +47,41 @@ impl Sub for Allocated {
     }
 }
 
-fn note(size: usize) {
+fn count(size: usize) {
     CALLS.fetch_add(1, Ordering::Relaxed);
     BYTES.fetch_add(size as u64, Ordering::Relaxed);
-    allocation_sites::note(size);
+    allocation_sites::record(size);
 }
 
 #[expect(unsafe_code, reason = "an allocator cannot be written without")]
-// SAFETY: every call goes on to `System` as it came, and `System` keeps the contract. What is done
-// before that touches no memory that was allocated here, and does not unwind.
+// SAFETY: every call is passed to `System` with the same arguments, and `System` fulfils the
+// contract of `GlobalAlloc`. The function `count`, which is called first, does not access memory
+// that is allocated or freed by the call, and does not unwind.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: the caller keeps to the contract of `alloc`, which is the same.
+        count(layout.size());
+        // SAFETY: the caller fulfils the contract of `alloc`, which is also the contract of
+        // `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: as above, for `alloc_zeroed`.
+        count(layout.size());
+        // SAFETY: the caller fulfils the contract of `alloc_zeroed`, which is also the contract of
+        // `System`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        note(new_size);
-        // SAFETY: as above, for `realloc`: `memory` came from `System`, by this type.
+        count(new_size);
+        // SAFETY: the caller fulfils the contract of `realloc`, which is also the contract of
+        // `System`. `memory` was allocated by `System` through this type.
         unsafe { System.realloc(memory, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above, for `dealloc`: `memory` came from `System`, by this type.
+        // SAFETY: the caller fulfils the contract of `dealloc`, which is also the contract of
+        // `System`. `memory` was allocated by `System` through this type.
         unsafe { System.dealloc(memory, layout) }
     }
 }

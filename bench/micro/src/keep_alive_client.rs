@@ -1,4 +1,4 @@
-//! A client that allocates nothing while it asks.
+//! An HTTP client that does not allocate during a request.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -6,47 +6,54 @@ use std::{
     time::Duration,
 };
 
-/// Answers are shorter.
-const MAX_ANSWER_LEN: usize = 4_096;
+/// Maximum length of a response in bytes, including its head. All responses in the benchmark are
+/// shorter.
+const MAX_RESPONSE_LEN: usize = 4_096;
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for reading a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One connection that stays open, with a buffer of its own for answers.
+/// An HTTP client with one keep-alive connection, and a buffer for the current response.
 #[derive(Debug)]
 pub struct KeepAliveClient {
     stream: TcpStream,
-    buffer: Box<[u8; MAX_ANSWER_LEN]>,
+    buffer: Box<[u8; MAX_RESPONSE_LEN]>,
 }
 
-/// An answer, in the buffer of its client.
+/// An HTTP response, whose body is in the buffer of its [`KeepAliveClient`].
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
-    /// The status code.
+pub struct Response<'a> {
+    /// Status code of the response.
     pub status: u16,
-    /// The body.
+    /// Body of the response.
     pub body: &'a [u8],
 }
 
 impl KeepAliveClient {
-    /// Connects.
+    /// Opens a connection to `address`.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// Fails if the connection cannot be opened.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         Ok(Self {
             stream,
-            buffer: Box::new([0; MAX_ANSWER_LEN]),
+            buffer: Box::new([0; MAX_RESPONSE_LEN]),
         })
     }
 
-    /// Sends a whole request and waits for its answer.
+    /// Sends `request`, which is a complete HTTP request, and waits for the response.
     ///
     /// # Errors
-    /// When the connection breaks, or the answer is none of this API's.
-    pub fn ask(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
+    /// Fails if:
+    ///
+    /// - the connection fails or is closed
+    /// - no response arrives within the timeout
+    /// - the response has no status or no `Content-Length`
+    /// - the response is too long for the buffer
+    pub fn send(&mut self, request: &[u8]) -> io::Result<Response<'_>> {
         self.stream.write_all(request)?;
         let mut filled = 0;
         let (status, body, end) = loop {
@@ -65,7 +72,7 @@ impl KeepAliveClient {
                 }
             }
         };
-        Ok(Answer {
+        Ok(Response {
             status,
             body: &self.buffer[body..end],
         })
@@ -84,7 +91,7 @@ fn content_length(head: &[u8]) -> Option<usize> {
     number(&head[at + NAME.len()..])
 }
 
-/// The digits that `text` begins with.
+/// Parses the digits at the start of `text`. Returns `None` if there are no digits.
 fn number(text: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
     str::from_utf8(&text[..end]).ok()?.parse().ok()
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_read() {
+    fn status_and_content_length_are_parsed_from_the_response_head() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n";
         assert_eq!((status(head), content_length(head)), (Some(200), Some(42)));
         assert_eq!(content_length(b"HTTP/1.1 204 No Content\r\n\r\n"), None);

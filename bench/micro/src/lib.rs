@@ -1,5 +1,5 @@
-//! What the hot path of Tee Session costs, apart from the network: time, instructions and
-//! allocations. `bench/micro/run --help` tells how to measure them.
+//! Micro-benchmarks of the hot path of Tee Session: duration, instructions and memory allocations.
+//! `bench/micro/run --help` explains how to run the benchmarks.
 
 pub mod allocation_sites;
 pub mod counting_allocator;

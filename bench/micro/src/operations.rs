@@ -1,4 +1,4 @@
-//! The steps of the hot path that need no network, each on its own.
+//! Operations of the hot path that are measured separately, without a network.
 
 mod current_session;
 mod near_cache;
@@ -7,39 +7,40 @@ use std::{hint::black_box, time::Duration};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use anyhow::{Context, bail};
-use tee_session_api_server::fuzzing::session_answer;
+use tee_session_api_server::fuzzing::session_response;
 use tee_session_auth_middleware::BearerToken;
-use tee_session_domain::{RecentSlides, SessionToken};
+use tee_session_domain::{RecentTouches, SessionToken};
 use tee_session_redis_adapter::{
     StorageFormat,
-    fuzzing::{Place, decode_plain, encode_plain},
+    fuzzing::{Location, decode_plain, encode_plain},
 };
 
 use crate::sample;
 
-/// An operation with all that it works on, ready to be done again and again.
+/// A prepared operation, with its input data. Each call of the closure runs the operation once.
 pub type Repeat = Box<dyn FnMut()>;
 
-/// A step of the hot path.
+/// An operation of the hot path, which is measured separately.
 #[derive(Debug, Clone, Copy)]
 pub struct Operation {
-    /// Its name in the record.
+    /// Name of the operation in the output and in the file of recorded counts.
     pub name: &'static str,
     prepare: fn() -> anyhow::Result<Repeat>,
 }
 
-/// All that are measured. One more takes a line here, and a function.
+/// All measured operations. To add an operation, add a function that prepares the operation, and an
+/// entry in this list.
 pub const OPERATIONS: [Operation; 11] = [
     operation("bearer_header", bearer_header),
     operation("token_parse", token_parse),
-    operation("sealed_place", sealed_place),
+    operation("sealed_location", sealed_location),
     operation("sealed_encode", sealed_encode),
     operation("sealed_decode", sealed_decode),
     operation("plain_encode", plain_encode),
     operation("plain_decode", plain_decode),
     operation("answer", answer),
-    operation("recent_slides_hit", recent_slides_hit),
-    operation("recent_slides_note", recent_slides_note),
+    operation("recent_touch_hit", recent_touch_hit),
+    operation("recent_touch_note", recent_touch_note),
     operation("near_cache_hit", near_cache::hit),
 ];
 
@@ -48,18 +49,18 @@ const fn operation(name: &'static str, prepare: fn() -> anyhow::Result<Repeat>) 
 }
 
 impl Operation {
-    /// Makes what it works on, and does it once: what is only made at the first time is not its
-    /// cost.
+    /// Prepares the input data of the operation. Also runs the operation once, so that one-time
+    /// initialisation is not measured.
     ///
     /// # Errors
-    /// When the sample is not sound.
+    /// Fails if the input data is invalid.
     pub fn prepared(self) -> anyhow::Result<Repeat> {
         let mut repeat = (self.prepare)()?;
         repeat();
         Ok(repeat)
     }
 
-    /// The one of this name.
+    /// Returns the operation with the name `name`, or `None` if there is no such operation.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         OPERATIONS
@@ -72,7 +73,8 @@ fn token() -> anyhow::Result<SessionToken> {
     Ok("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse()?)
 }
 
-/// Finds the `Authorization` field among those of a request, and parses it.
+/// Prepares an operation that finds the `Authorization` header of a request and parses the bearer
+/// token.
 fn bearer_header() -> anyhow::Result<Repeat> {
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -93,7 +95,7 @@ fn bearer_header() -> anyhow::Result<Repeat> {
     }))
 }
 
-/// The text of a token.
+/// Prepares an operation that parses a session token.
 fn token_parse() -> anyhow::Result<Repeat> {
     let text = token()?.expose_secret().to_owned();
     Ok(Box::new(move || {
@@ -101,36 +103,41 @@ fn token_parse() -> anyhow::Result<Repeat> {
     }))
 }
 
-/// Derives key, record id and sealing key from a token that nothing was derived from yet.
-fn sealed_place() -> anyhow::Result<Repeat> {
+/// Prepares an operation that derives Redis key, record id and encryption key from a session token.
+/// Each call uses a token whose derived values are not cached.
+fn sealed_location() -> anyhow::Result<Repeat> {
     let token = token()?;
     Ok(Box::new(move || {
         let token = black_box(&token).clone();
-        drop(black_box(Place::new(StorageFormat::Sealed, &token)));
+        drop(black_box(Location::new(StorageFormat::Sealed, &token)));
     }))
 }
 
-/// Seals a session in a place that is known.
+/// Prepares an operation that seals (encrypts) a session. The encryption key is derived in advance.
 fn sealed_encode() -> anyhow::Result<Repeat> {
-    let (place, session) = (
-        Place::new(StorageFormat::Sealed, &token()?),
+    let (location, session) = (
+        Location::new(StorageFormat::Sealed, &token()?),
         sample::session()?,
     );
     Ok(Box::new(move || {
-        drop(black_box(place.encode(black_box(&session))));
+        drop(black_box(location.encode(black_box(&session))));
     }))
 }
 
-/// Opens a sealed record in a place that is known.
+/// Prepares an operation that opens (decrypts) a sealed session record. The encryption key is
+/// derived in advance.
 fn sealed_decode() -> anyhow::Result<Repeat> {
-    let place = Place::new(StorageFormat::Sealed, &token()?);
-    let record = place.encode(&sample::session()?);
-    place.decode(&record).context("what was sealed must open")?;
+    let location = Location::new(StorageFormat::Sealed, &token()?);
+    let record = location.encode(&sample::session()?);
+    location
+        .decode(&record)
+        .context("a sealed record must open")?;
     Ok(Box::new(move || {
-        drop(black_box(place.decode(black_box(&record))));
+        drop(black_box(location.decode(black_box(&record))));
     }))
 }
 
+/// Prepares an operation that encodes a session as a plain (unencrypted) record.
 fn plain_encode() -> anyhow::Result<Repeat> {
     let session = sample::session()?;
     Ok(Box::new(move || {
@@ -138,41 +145,46 @@ fn plain_encode() -> anyhow::Result<Repeat> {
     }))
 }
 
+/// Prepares an operation that decodes a plain (unencrypted) session record.
 fn plain_decode() -> anyhow::Result<Repeat> {
     let record = encode_plain(&sample::session()?);
-    decode_plain(&record).context("what was encoded must decode")?;
+    decode_plain(&record).context("an encoded record must decode")?;
     Ok(Box::new(move || {
         drop(black_box(decode_plain(black_box(&record))));
     }))
 }
 
-/// Makes the answer to `GET /v1/session`, its JSON above all.
+/// Prepares an operation that builds the response to `GET /v1/session`. Most of the work is JSON
+/// serialization.
 fn answer() -> anyhow::Result<Repeat> {
     let current = current_session::current_session()?;
-    if !session_answer(&current).status().is_success() {
-        bail!("a session must be written");
+    if !session_response(&current).status().is_success() {
+        bail!("the response must be successful");
     }
     Ok(Box::new(move || {
-        drop(black_box(session_answer(black_box(&current))));
+        drop(black_box(session_response(black_box(&current))));
     }))
 }
 
-/// Looks up a session that was slid a moment ago, by a token that was not hashed yet.
-fn recent_slides_hit() -> anyhow::Result<Repeat> {
-    let (slides, token) = (RecentSlides::within(Duration::from_secs(60)), token()?);
+/// Prepares an operation that checks whether the TTL of a session was renewed recently. The result
+/// is always `true`. Each call uses a token whose hash is not cached.
+fn recent_touch_hit() -> anyhow::Result<Repeat> {
+    let (touches, token) = (RecentTouches::within(Duration::from_secs(60)), token()?);
     let now = sample::now();
-    slides.note(&token.clone(), now);
+    touches.note(&token.clone(), now);
     Ok(Box::new(move || {
         let token = black_box(&token).clone();
-        black_box(slides.is_recent(&token, now));
+        black_box(touches.is_recent(&token, now));
     }))
 }
 
-fn recent_slides_note() -> anyhow::Result<Repeat> {
-    let (slides, token) = (RecentSlides::within(Duration::from_secs(60)), token()?);
+/// Prepares an operation that records that the TTL of a session was renewed. Each call uses a token
+/// whose hash is not cached.
+fn recent_touch_note() -> anyhow::Result<Repeat> {
+    let (touches, token) = (RecentTouches::within(Duration::from_secs(60)), token()?);
     let now = sample::now();
     Ok(Box::new(move || {
         let token = black_box(&token).clone();
-        slides.note(&token, now);
+        touches.note(&token, now);
     }))
 }

@@ -1,26 +1,27 @@
-//! What was measured before, in a file, and whether it still holds.
+//! Comparison of new counts of instructions or allocations with the counts that are recorded in a
+//! file.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use anyhow::Context;
 
-/// Numbers of one kind.
+/// Counts in one unit, such as instructions or allocations.
 #[derive(Debug)]
 pub struct Series {
-    /// What is counted: the name of its table in the file.
+    /// Unit of the counts. The table in the file has the same name.
     pub unit: &'static str,
-    /// How much more is let pass.
+    /// Allowed increase of each count over its recorded value.
     pub slack: Slack,
-    /// What it is now, by name.
+    /// New counts, by name of the measured operation or configuration.
     pub values: BTreeMap<String, f64>,
 }
 
-/// How much more than recorded is let pass.
+/// Allowed increase of a count over its recorded value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Slack {
-    /// So many times the recorded value.
+    /// Fraction of the recorded value: `0.1` allows an increase by 10 %.
     Share(f64),
-    /// So many.
+    /// Absolute number: `2.0` allows an increase by 2.
     Absolute(f64),
 }
 
@@ -33,33 +34,35 @@ impl Slack {
     }
 }
 
-/// A check's outcome.
+/// Result of the comparison of new counts with recorded counts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// A line for each number.
+    /// Report with one line for each count.
     pub report: String,
-    /// Whether nothing has become more.
-    pub holds: bool,
+    /// `true` if each count is recorded and measured, and no count has increased by more than is
+    /// allowed.
+    pub passed: bool,
 }
 
 type Recorded = BTreeMap<String, BTreeMap<String, f64>>;
 
-/// Compares with what `file` says. `how_to_record` is the command that takes the new numbers.
+/// Compares the counts `series` with the counts that are recorded in `file`. `how_to_record` is the
+/// command that updates the file. The report names the command if an update is needed.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Fails if the file cannot be read or parsed.
 pub fn check(file: &Path, series: &[Series], how_to_record: &str) -> anyhow::Result<Verdict> {
     let text =
         fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let recorded: Recorded =
-        toml::from_str(&text).with_context(|| format!("{} is not sound", file.display()))?;
+    let recorded: Recorded = toml::from_str(&text)
+        .with_context(|| format!("{} is not a valid record", file.display()))?;
     Ok(compare(&recorded, series, how_to_record))
 }
 
-/// Writes the numbers to `file`, below `comment`.
+/// Writes the counts `series` to `file`, after the comment `comment`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Fails if the file cannot be written.
 pub fn write(file: &Path, series: &[Series], comment: &str) -> anyhow::Result<()> {
     let mut text = String::new();
     for line in comment.lines() {
@@ -77,7 +80,7 @@ pub fn write(file: &Path, series: &[Series], comment: &str) -> anyhow::Result<()
 fn compare(recorded: &Recorded, series: &[Series], how_to_record: &str) -> Verdict {
     let mut verdict = Verdict {
         report: String::new(),
-        holds: true,
+        passed: true,
     };
     let nothing = BTreeMap::new();
     for Series {
@@ -89,18 +92,18 @@ fn compare(recorded: &Recorded, series: &[Series], how_to_record: &str) -> Verdi
         let before = recorded.get(*unit).unwrap_or(&nothing);
         let _ = writeln!(verdict.report, "{unit}");
         for (name, now) in values {
-            let (remark, holds) = match before.get(name) {
-                Some(before) => judge(*before, *now, *slack, how_to_record),
-                None => (format!("not recorded: {how_to_record} takes it"), false),
+            let (remark, passed) = match before.get(name) {
+                Some(before) => compare_count(*before, *now, *slack, how_to_record),
+                None => (format!("not recorded: run {how_to_record}"), false),
             };
-            verdict.holds &= holds;
+            verdict.passed &= passed;
             let _ = writeln!(verdict.report, "  {name:<24} {now:>10.1}  {remark}");
         }
         for name in before.keys().filter(|name| !values.contains_key(*name)) {
-            verdict.holds = false;
+            verdict.passed = false;
             let _ = writeln!(
                 verdict.report,
-                "  {name:<24} {:>10}  recorded, but not measured any more: {how_to_record} drops it",
+                "  {name:<24} {:>10}  recorded, but no longer measured: run {how_to_record}",
                 "-"
             );
         }
@@ -108,18 +111,19 @@ fn compare(recorded: &Recorded, series: &[Series], how_to_record: &str) -> Verdi
     verdict
 }
 
-/// A remark, and whether the number is fine.
-fn judge(before: f64, now: f64, slack: Slack, how_to_record: &str) -> (String, bool) {
+/// Compares the new count `now` with the recorded count `before`. Returns a remark for the report,
+/// and `true` if the count has not increased by more than `slack`.
+fn compare_count(before: f64, now: f64, slack: Slack, how_to_record: &str) -> (String, bool) {
     let change = format!("{:+.1} % of {before:.1}", (now / before - 1.0) * 100.0);
     let allowed = slack.of(before);
     if now > before + allowed {
         (
-            format!("MORE: {change}; if that is meant, {how_to_record} takes the new ones"),
+            format!("MORE: {change}; if this is intended, run {how_to_record}"),
             false,
         )
     } else if now < before - allowed {
         (
-            format!("less: {change}; {how_to_record} holds it to that"),
+            format!("less: {change}; to lower the limit, run {how_to_record}"),
             true,
         )
     } else {
@@ -131,7 +135,7 @@ fn judge(before: f64, now: f64, slack: Slack, how_to_record: &str) -> (String, b
 mod tests {
     use super::*;
 
-    fn verdict(recorded: &str, now: f64, slack: Slack) -> Verdict {
+    fn compare_with_recorded(recorded: &str, now: f64, slack: Slack) -> Verdict {
         let recorded = toml::from_str(recorded).unwrap();
         let series = Series {
             unit: "instructions",
@@ -144,32 +148,32 @@ mod tests {
     const RECORDED: &str = "[instructions]\nopen = 100.0\n";
 
     #[test]
-    fn within_the_slack_is_fine_and_more_is_not() {
+    fn count_above_the_allowed_increase_fails_the_check() {
         let tenth = Slack::Share(0.1);
-        assert!(verdict(RECORDED, 110.0, tenth).holds);
-        let more = verdict(RECORDED, 123.0, tenth);
-        assert!(!more.holds);
+        assert!(compare_with_recorded(RECORDED, 110.0, tenth).passed);
+        let more = compare_with_recorded(RECORDED, 123.0, tenth);
+        assert!(!more.passed);
         assert!(more.report.contains("+23.0 %"), "{}", more.report);
         assert!(more.report.contains("run --record"), "{}", more.report);
-        assert!(verdict(RECORDED, 102.0, Slack::Absolute(2.0)).holds);
-        assert!(!verdict(RECORDED, 102.1, Slack::Absolute(2.0)).holds);
+        assert!(compare_with_recorded(RECORDED, 102.0, Slack::Absolute(2.0)).passed);
+        assert!(!compare_with_recorded(RECORDED, 102.1, Slack::Absolute(2.0)).passed);
     }
 
     #[test]
-    fn much_less_is_told() {
-        let less = verdict(RECORDED, 80.0, Slack::Share(0.1));
-        assert!(less.holds && less.report.contains("less: -20.0 %"));
+    fn count_far_below_the_recorded_value_passes_with_a_remark() {
+        let less = compare_with_recorded(RECORDED, 80.0, Slack::Share(0.1));
+        assert!(less.passed && less.report.contains("less: -20.0 %"));
     }
 
     #[test]
-    fn a_number_without_a_counterpart_does_not_pass() {
-        assert!(!verdict("", 1.0, Slack::Share(0.1)).holds);
+    fn count_that_is_not_recorded_or_not_measured_fails_the_check() {
+        assert!(!compare_with_recorded("", 1.0, Slack::Share(0.1)).passed);
         let gone = "[instructions]\nopen = 100.0\nseal = 1.0\n";
-        assert!(!verdict(gone, 100.0, Slack::Share(0.1)).holds);
+        assert!(!compare_with_recorded(gone, 100.0, Slack::Share(0.1)).passed);
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn counts_pass_the_check_against_the_file_they_were_written_to() {
         let file = std::env::temp_dir().join(format!("record-{}.toml", std::process::id()));
         let series = Series {
             unit: "instructions",
@@ -179,6 +183,6 @@ mod tests {
         write(&file, std::slice::from_ref(&series), "Two\nlines.").unwrap();
         let verdict = check(&file, &[series], "").unwrap();
         fs::remove_file(file).unwrap();
-        assert!(verdict.holds, "{}", verdict.report);
+        assert!(verdict.passed, "{}", verdict.report);
     }
 }

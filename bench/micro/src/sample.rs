@@ -1,13 +1,13 @@
-//! The session that everything is measured with: an ordinary one, of four cookies, which is about
-//! 260 bytes of JSON.
+//! Sample session for all micro-benchmarks: a typical session with four cookies, about 260 bytes of
+//! JSON.
 
-use tee_session_domain::{BaseUrl, Cookies, Session};
+use tee_session_domain::{BaseUrl, Cookies, Session, SessionAttributes};
 use time::{Duration, OffsetDateTime};
 
-/// The site.
+/// Base URL of the sample session.
 pub const BASE_URL: &str = "https://golf.example";
 
-/// Names and values of the cookies.
+/// Names and values of the cookies of the sample session.
 pub const COOKIES: [(&str, &str); 4] = [
     ("SESSIONID", "0123456789abcdef0123456789abcdef"),
     ("csrf", "89abcdef"),
@@ -15,7 +15,7 @@ pub const COOKIES: [(&str, &str); 4] = [
     ("theme", "dark"),
 ];
 
-/// The body of a login.
+/// Returns the JSON body of a request that creates the sample session.
 #[must_use]
 pub fn create_body() -> String {
     let cookies = COOKIES.map(|(name, value)| format!(r#""{name}":"{value}""#));
@@ -23,10 +23,10 @@ pub fn create_body() -> String {
     format!(r#"{{"cookies":{{{cookies}}},"base_url":"{BASE_URL}"}}"#)
 }
 
-/// The session itself.
+/// Returns the sample session.
 ///
 /// # Errors
-/// When the domain would not take it.
+/// Fails if the cookies or the base URL of the sample are invalid.
 pub fn session() -> anyhow::Result<Session> {
     let cookies = COOKIES.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Session {
@@ -34,12 +34,11 @@ pub fn session() -> anyhow::Result<Session> {
         base_url: BaseUrl::new(BASE_URL)?,
         created_at: now(),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     })
 }
 
-/// A moment that all share.
+/// Returns the fixed time that all operations use as the current time.
 #[must_use]
 pub fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456)

@@ -1,4 +1,5 @@
-//! The whole service in this process, and what it allocates for each request.
+//! Counts the memory allocations of the whole service per request. The service runs in the process
+//! of the benchmark.
 
 use std::{
     io,
@@ -13,7 +14,7 @@ use tee_session_api_server::{
     ApiSettings, Application, LogFormat, NearCacheSettings, StoreKind, start_logging,
 };
 use tee_session_domain::SessionPolicy;
-use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
+use tee_session_redis_adapter::{RedisInvalidationFeed, RedisRepository, RedisSettings};
 use tee_session_test_support::RedisProcess;
 use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
@@ -25,27 +26,31 @@ use crate::{
     sample,
 };
 
+/// Timeout for the service and the invalidation feed to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Until then pools and buffers have grown to what they need.
+/// Number of requests before the measurement. During these requests, pools and buffers grow to
+/// their final size.
 const WARM_UP_REQUESTS: u32 = 2_000;
 
-/// Backtraces take their time.
+/// Number of requests whose allocations are recorded with call paths. The number is small, because
+/// recording a backtrace is slow.
 const WATCHED_REQUESTS: u32 = 500;
 
-/// Requests that are counted.
+/// Number of requests whose allocations are counted.
 pub const COUNTED_REQUESTS: u32 = 10_000;
 
-/// A way to configure the service.
+/// A configuration of the service whose allocations are measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// Its name in the record.
+    /// Name of the configuration in the output and in the file of recorded counts.
     pub name: &'static str,
     touch_interval: Duration,
     near_cache: Option<NearCacheSettings>,
 }
 
-/// All that are measured; records are sealed, as they are by default.
+/// All measured configurations. Each configuration uses the default storage format, in which
+/// session records are sealed (encrypted).
 pub const SCENARIOS: [Scenario; 3] = [
     Scenario {
         name: "sealed_sliding",
@@ -69,40 +74,49 @@ pub const SCENARIOS: [Scenario; 3] = [
 ];
 
 impl Scenario {
-    /// The one of this name.
+    /// Returns the configuration with the name `name`, or `None` if there is no such configuration.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         SCENARIOS.into_iter().find(|scenario| scenario.name == name)
     }
 
-    /// What `GET /v1/session` makes the process allocate, over [`COUNTED_REQUESTS`]. Once in a
-    /// process, which logs to its standard output.
+    /// Counts the allocations of the process while the service answers [`COUNTED_REQUESTS`]
+    /// requests `GET /v1/session`.
+    ///
+    /// A process can call this function only once, because it starts logging to standard output.
     ///
     /// # Errors
-    /// When the service or Redis cannot be started, or an answer is not 200.
+    /// Fails if:
+    ///
+    /// - logging, Redis or the service cannot be started
+    /// - the service does not become ready
+    /// - a response does not have the expected status
     pub fn count(self) -> anyhow::Result<Allocated> {
         self.with_client(|client, request| {
-            let before = Allocated::so_far();
-            ask(client, request, COUNTED_REQUESTS)?;
-            Ok(Allocated::so_far() - before)
+            let before = Allocated::since_start();
+            send_repeatedly(client, request, COUNTED_REQUESTS)?;
+            Ok(Allocated::since_start() - before)
         })
     }
 
-    /// Where the allocations of so many requests come from, which is given back as well. Once in a
-    /// process.
+    /// Records the call paths of allocations during a series of requests `GET /v1/session`. Returns
+    /// the call paths with their allocations, and the number of requests in the series.
+    ///
+    /// A process can call this function only once, because it starts logging to standard output.
     ///
     /// # Errors
-    /// As [`count`](Self::count).
+    /// Fails for the same reasons as [`count`](Self::count).
     pub fn sites(self) -> anyhow::Result<(Vec<(CallPath, Cost)>, u32)> {
         self.with_client(|client, request| {
-            allocation_sites::watch();
-            let asked = ask(client, request, WATCHED_REQUESTS);
-            let found = allocation_sites::found();
-            asked.map(|()| (found, WATCHED_REQUESTS))
+            allocation_sites::start();
+            let result = send_repeatedly(client, request, WATCHED_REQUESTS);
+            let sites = allocation_sites::stop();
+            result.map(|()| (sites, WATCHED_REQUESTS))
         })
     }
 
-    /// Serves, and calls `measure` on another thread with a client and its request, warmed up.
+    /// Runs the service, sends the warm-up requests, and calls `measure` on another thread.
+    /// `measure` gets a client that is connected to the service, and the request to send.
     fn with_client<T, F>(self, measure: F) -> anyhow::Result<T>
     where
         T: Send + 'static,
@@ -112,25 +126,26 @@ impl Scenario {
         let settings = self.settings()?;
         System::new().block_on(async {
             let redis = RedisProcess::start().await;
-            let store = RedisSettings::new(&redis.url())?.telling_changes()?;
+            let store = RedisSettings::new(&redis.url())?.with_invalidation_feed()?;
             let feed = store.clone();
             let application =
                 Application::build(settings, move || RedisRepository::connect(&store))?;
             let changes = application
                 .near_cache()
-                .map(|cache| RedisChanges::tell(&feed, cache.max_stale(), cache));
+                .map(|cache| RedisInvalidationFeed::subscribe(&feed, cache.max_stale(), cache));
             if let Some(changes) = &changes {
-                let telling = changes.wait_until_telling(READY_WITHIN).await?;
-                ensure!(telling, "Redis does not tell of changes");
+                let is_up = changes.wait_until_feed_is_up(READY_WITHIN).await?;
+                ensure!(is_up, "the invalidation feed did not come up");
             }
             let address = application.address();
             let (stop, stopped) = oneshot::channel();
             let client = thread::spawn(move || {
-                // Dropped at the end, whatever happens: then the service stops.
+                // The service stops when this sender is dropped, which happens when the thread
+                // ends, even after a failure.
                 let _stop: oneshot::Sender<()> = stop;
                 let mut client = ready_client(address)?;
                 let request = log_in(&mut client)?;
-                ask(&mut client, &request, WARM_UP_REQUESTS)?;
+                send_repeatedly(&mut client, &request, WARM_UP_REQUESTS)?;
                 measure(&mut client, &request)
             });
             let stopped = async {
@@ -141,7 +156,8 @@ impl Scenario {
         })
     }
 
-    /// As users run it. One worker: there is one connection.
+    /// Returns the settings of the service in this configuration. The service has one worker,
+    /// because the benchmark uses one connection.
     fn settings(self) -> anyhow::Result<ApiSettings> {
         let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Ok(ApiSettings {
@@ -151,26 +167,28 @@ impl Scenario {
             policy: SessionPolicy::default().with_touch_interval(self.touch_interval)?,
             near_cache: self.near_cache,
             store: StoreKind::Redis,
+            allow_anonymous_clients: true,
             ..ApiSettings::default()
         })
     }
 }
 
+/// Opens a connection to the service, and waits until the service is ready.
 fn ready_client(address: SocketAddr) -> anyhow::Result<KeepAliveClient> {
     const READY: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut client = KeepAliveClient::connect(address)?;
     let started = Instant::now();
-    while client.ask(READY)?.status != 200 {
+    while client.send(READY)?.status != 200 {
         ensure!(
             started.elapsed() < READY_WITHIN,
-            "the service did not get ready"
+            "the service did not become ready"
         );
         thread::sleep(Duration::from_millis(10));
     }
     Ok(client)
 }
 
-/// A request with the token of a new session.
+/// Creates a session, and returns a request `GET /v1/session` with the token of that session.
 fn log_in(client: &mut KeepAliveClient) -> anyhow::Result<Vec<u8>> {
     let body = sample::create_body();
     let login = format!(
@@ -178,25 +196,26 @@ fn log_in(client: &mut KeepAliveClient) -> anyhow::Result<Vec<u8>> {
          Content-Length: {}\r\n\r\n{body}",
         body.len(),
     );
-    let answer = client.ask(login.as_bytes())?;
+    let response = client.send(login.as_bytes())?;
     ensure!(
-        answer.status == 201,
+        response.status == 201,
         "a login was answered with {}",
-        answer.status
+        response.status
     );
-    let token = str::from_utf8(answer.body)?
+    let token = str::from_utf8(response.body)?
         .split_once(r#""access_token":""#)
         .and_then(|(_, rest)| Some(rest.split_once('"')?.0))
-        .context("the answer to a login has no access_token")?;
+        .context("the response to a login has no access_token")?;
     let request = format!(
         "GET /v1/session HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     Ok(request.into_bytes())
 }
 
-fn ask(client: &mut KeepAliveClient, request: &[u8], times: u32) -> anyhow::Result<()> {
+/// Sends the request `times` times. Fails if a response is not 200.
+fn send_repeatedly(client: &mut KeepAliveClient, request: &[u8], times: u32) -> anyhow::Result<()> {
     for _ in 0..times {
-        let status = client.ask(request)?.status;
+        let status = client.send(request)?.status;
         if status != 200 {
             return Err(io::Error::other(format!("a request was answered with {status}")).into());
         }

@@ -1,4 +1,4 @@
-"""The project's first service, in small: FastAPI, two commands of Redis for each access."""
+"""Minimal version of this project's first service: FastAPI, two Redis commands per access."""
 
 import json
 import os
@@ -14,26 +14,26 @@ from redis.asyncio import ConnectionPool, Redis
 
 SESSION_TTL = 1800
 
-# With fewer connections than there are requests at once, it answers 500.
+# With fewer connections than concurrent requests, the service would respond with 500.
 pool = ConnectionPool.from_url(os.environ["REDIS_URL"], decode_responses=True, max_connections=512)
 bearer = HTTPBearer()
 
 
 class Login(BaseModel):
-    """What a login brings."""
+    """Body of a login."""
 
     cookies: dict[str, str]
     base_url: str
 
 
 class SessionManager:
-    """Sessions in Redis, with a time to live that each access starts anew."""
+    """Sessions in Redis with a TTL that each access renews."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
 
     async def store_session(self, login: Login) -> str:
-        """Keeps a session and gives its token."""
+        """Stores a session and returns its token."""
         token = str(uuid.uuid4())
         session = {
             "cookies": login.cookies,
@@ -44,7 +44,7 @@ class SessionManager:
         return token
 
     async def get_session(self, token: str) -> dict | None:
-        """Gives a session, if there is one, and slides it."""
+        """Returns a session and renews its TTL. Returns None if it does not exist."""
         key = f"session:{token}"
         record = await self.redis.get(key)
         if record is None:

@@ -1,9 +1,11 @@
-//! Tells the crate what it is built by and from.
+//! Build information for the metric `tee_session_build_info`: the version of the compiler, and the
+//! commit of the sources.
 
 use std::{env, process::Command};
 
-/// Sets them in the environment of the build.
-pub(crate) fn tell() {
+/// Sets the environment variables `TEE_SESSION_RUSTC` (compiler version) and `TEE_SESSION_COMMIT`
+/// (commit) for the compilation of the crate.
+pub(crate) fn set_env() {
     println!("cargo::rerun-if-env-changed=TEE_SESSION_COMMIT");
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output();
@@ -11,7 +13,8 @@ pub(crate) fn tell() {
     let version = version.unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("unknown").trim();
     println!("cargo::rustc-env=TEE_SESSION_RUSTC={version}");
-    // Not asked of git: what was built before the last commit would claim to be that.
+    // The commit is not read from Git, because the compiled sources may differ from the commit that
+    // is checked out.
     let commit = env::var("TEE_SESSION_COMMIT").ok();
     let commit = commit.filter(|commit| !commit.is_empty());
     let commit = commit.as_deref().unwrap_or("unknown");

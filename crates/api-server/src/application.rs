@@ -1,4 +1,4 @@
-//! The application: built, run, stopped.
+//! Builds the HTTP API on top of a session repository, runs the HTTP server, and shuts it down.
 
 use std::{
     future::Future,
@@ -17,35 +17,41 @@ use actix_web::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tee_session_auth_middleware::InvalidTokenLimiter;
-use tee_session_domain::{RecentRenewals, RecentSlides, SessionManager, SessionRepository};
+use tee_session_domain::{RecentRenewals, RecentTouches, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
-    health_monitor::HealthMonitor, http_server, lifecycle::Lifecycle, metrics_listener,
-    metrics_recorder, observed_repository::ObservedRepository, request_observer,
-    root_span::RequestSpan, routes, session_events, settings::ApiSettings,
-    state_gauges::StateGauges, tls::ReloadedCertificate,
+    metrics::catalogue, metrics::gauges::StateGauges, metrics::listener, metrics::session_events,
+    request::bodies_under_way::BodiesUnderWay, request::caller::WrongSecrets, request::middleware,
+    routes, server::drain::Lifecycle, server::http, server::tls::ReloadedCertificate,
+    settings::ApiSettings, store::health_monitor::HealthMonitor,
+    store::observed_repository::ObservedRepository, store::sessions::Sessions,
+    telemetry::root_span::RequestSpan,
 };
 
-/// Taking leave of the store may take so long.
-const LEAVE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time at shutdown until all workers have closed their connections to the store.
+const CLOSE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The thread that accepts connections hears of a pause a moment after it was asked for; one whose
-/// listener is shut down before that logs errors, as if the stop were none.
-const PAUSE_SETTLES: Duration = Duration::from_millis(50);
+/// Delay at shutdown between pausing the accept thread of the server and shutting down the
+/// listener.
+///
+/// The accept thread executes the pause command asynchronously. If the listener were shut down
+/// before the accept thread has paused, the accept thread would log errors during an orderly
+/// shutdown.
+const PAUSE_DELAY: Duration = Duration::from_millis(50);
 
-/// Connections that wait to be accepted; more are not completed.
+/// Maximum number of new connections that wait until the server accepts them. The kernel does not
+/// complete the TCP handshakes of further connections.
 const LISTEN_BACKLOG: i32 = 1_024;
 
-const OPEN_TO_ALL: &str = "without service clients everybody could create sessions: add a client, \
-     or listen on a loopback address";
+/// Limit for the bytes of all request bodies that are still arriving, unless eight times the
+/// maximum size of one body is more.
+const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
 
-const CACHE_WITHOUT_TOUCH_INTERVAL: &str = "a near cache needs a touch interval: where every access \
-     slides its session in the store, every access changes it, and no copy is good for the next";
-
-/// The HTTP API over a repository, bound to its address and ready to run.
+/// The HTTP API on top of a session repository. The listeners are bound, and [`run`](Self::run)
+/// starts to serve requests.
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
@@ -71,38 +77,39 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the listeners. `connect` is called on each worker thread, on its own runtime, and
-    /// gives the worker its repository; clones of one that all workers share will do too.
+    /// Binds the listeners and builds the application.
+    ///
+    /// Each worker thread calls `connect` once, on the worker's own runtime, to create the
+    /// repository of the worker. `connect` may also return clones of one repository that all
+    /// workers share.
     ///
     /// # Errors
-    /// When an address cannot be bound, or is not a loopback address and there are no service
-    /// clients; when the certificate for TLS cannot be used; with a near cache and without a touch
-    /// interval.
+    /// Fails in each of these cases:
+    /// - A listener cannot be bound to the configured address.
+    /// - The settings have [conflicts](ApiSettings::conflicts).
+    /// - The TLS certificate or the private key cannot be used.
+    /// - Metrics are enabled, but other code has installed a metrics recorder in this process.
     ///
     /// # Panics
-    /// With metrics, outside an Actix system (`actix_web::rt`).
+    /// Panics if metrics are enabled and `build` is called outside an Actix system
+    /// (`actix_web::rt`).
     pub fn build<R, F>(settings: ApiSettings, connect: F) -> io::Result<Self>
     where
         R: SessionRepository,
         F: Fn() -> R + Clone + Send + 'static,
     {
-        if settings.service_clients.is_empty() && !settings.address.ip().is_loopback() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, OPEN_TO_ALL));
-        }
-        if settings.near_cache.is_some() && settings.policy.touch_interval().is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                CACHE_WITHOUT_TOUCH_INTERVAL,
-            ));
+        if let Some(conflict) = settings.conflicts().first() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, *conflict));
         }
         let certificate = settings.tls.clone().map(ReloadedCertificate::load);
         let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
         let tls = tls.transpose()?;
         let listener = listen(settings.address)?;
-        // Before anything that counts is made.
+        // The metrics recorder is installed before any metric is registered, because a metric that
+        // is registered without a recorder records nothing.
         let metrics_address = settings.metrics_address;
-        let recorded = metrics_address.map(|_| metrics_recorder::install());
+        let recorded = metrics_address.map(|_| catalogue::install());
         let recorded = recorded.transpose()?;
         let monitor = Arc::new(HealthMonitor::new());
         let lifecycle = Arc::new(Lifecycle::new());
@@ -110,33 +117,43 @@ impl Application {
             let proxies = settings.trusted_proxies.clone();
             Arc::new(InvalidTokenLimiter::new(limit, proxies))
         });
+        let wrong_secrets = settings.invalid_token_limit.map(|limit| {
+            let proxies = settings.trusted_proxies.clone();
+            InvalidTokenLimiter::new(limit, proxies)
+        });
+        let wrong_secrets = Arc::new(WrongSecrets(wrong_secrets));
         let near_cache = settings.near_cache.as_ref().map(NearCache::new);
         let metrics = metrics_address.zip(recorded).map(|(address, recorded)| {
             let (lifecycle, monitor) = (Arc::clone(&lifecycle), Arc::clone(&monitor));
             let state = StateGauges::new(lifecycle, monitor, near_cache.clone());
-            metrics_listener::listen(address, recorded, state)
+            listener::listen(address, recorded, state)
         });
         let metrics = metrics.transpose()?;
+        // A body of the maximum size always fits into the share of one credential.
+        let max_bytes = MAX_BYTES_UNDER_WAY.max(8 * settings.max_body_bytes);
+        let bodies = Arc::new(BodiesUnderWay::new(settings.max_in_flight, max_bytes));
         let worker = Worker {
             near_cache: near_cache.clone(),
             settings: settings.clone(),
             monitor: Arc::clone(&monitor),
             lifecycle: Arc::clone(&lifecycle),
-            recent_slides: settings.policy.recent_slides().map(Arc::new),
+            recent_touches: settings.policy.recent_touches().map(Arc::new),
             recent_renewals: Arc::new(settings.policy.recent_renewals()),
         };
         let address = listener.local_addr()?;
         let workers = settings.workers;
         let counted = Arc::clone(&lifecycle);
-        let server = http_server::serve(listener.try_clone()?, workers, tls, counted, move || {
+        let server = http::serve(listener.try_clone()?, workers, tls, counted, move || {
             let sessions = worker.start(connect());
             let origins = &worker.settings.cors_allowed_origins;
             App::new()
                 .app_data(Data::new(worker.settings.clone()))
                 .app_data(Data::new(Arc::clone(&worker.monitor)))
                 .app_data(Data::new(Arc::clone(&worker.lifecycle)))
+                .app_data(Data::new(Arc::clone(&bodies)))
+                .app_data(Data::new(Arc::clone(&wrong_secrets)))
                 .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
-                .wrap(from_fn(request_observer::observe))
+                .wrap(from_fn(middleware::observe))
                 .wrap(TracingLogger::<RequestSpan>::new())
         })?;
         Ok(Self {
@@ -152,31 +169,37 @@ impl Application {
         })
     }
 
-    /// Who must hear of changes in the store, if there is a near cache: until it does, every
-    /// request asks the repository.
+    /// Returns the near cache. Returns `None` if no near cache is configured.
+    ///
+    /// The caller must connect the near cache to an invalidation feed of the store. While the near
+    /// cache has no working invalidation feed, every request reads from the repository.
     #[must_use]
     pub fn near_cache(&self) -> Option<Arc<NearCache>> {
         self.near_cache.clone()
     }
 
-    /// Where it listens.
+    /// Returns the address on which the API listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where `/metrics` is, if anywhere.
+    /// Returns the address that serves `/metrics`. Returns `None` if metrics are disabled.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(|(_, address)| *address)
     }
 
-    /// Serves until `stop` ends, and then stops: `/health/ready` turns 503 at once; requests
-    /// are served for `shutdown_delay` more; then no connection is taken any more, requests in
-    /// flight have `shutdown_timeout` to finish, and each worker takes leave of the store.
+    /// Serves requests until `stop` completes, and then shuts down gracefully.
+    ///
+    /// The graceful shutdown has three steps:
+    /// - `/health/ready` returns 503 at once. Requests are still served for `shutdown_delay`.
+    /// - No new connections are accepted, and the server waits for requests in flight.
+    /// - Each worker closes its connections to the store. The second and the third step take at
+    ///   most `shutdown_timeout` together.
     ///
     /// # Errors
-    /// When the server fails.
+    /// Fails if the HTTP server ends with an error or panics.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         tracing::info!(
             address = %self.address,
@@ -221,33 +244,40 @@ impl Application {
     }
 }
 
-/// Ends within `within`.
+/// Accepts no more connections, waits for requests in flight, closes the store and stops the
+/// server. Waiting for requests and closing the store take at most `max_duration` together.
+/// Requests that are not finished in time are aborted.
 async fn drain(
     handle: &ServerHandle,
     lifecycle: &Lifecycle,
     listener: &TcpListener,
-    within: Duration,
+    max_duration: Duration,
 ) {
     let started = Instant::now();
     lifecycle.close_connections();
     handle.pause().await;
-    sleep(PAUSE_SETTLES).await;
-    // A paused listener still completes handshakes; whoever comes now is better told at once.
+    sleep(PAUSE_DELAY).await;
+    // The kernel still completes the handshakes of new connections to a paused listener. Once the
+    // listener is shut down, the kernel refuses new connections at once.
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
-    let leaving = LEAVE_STORE_TIMEOUT.min(within / 4);
-    let is_quiet = timeout_at(started + within - leaving, lifecycle.quiet())
+    let close_store_timeout = CLOSE_STORE_TIMEOUT.min(max_duration / 4);
+    let drained_by = started + max_duration - close_store_timeout;
+    let is_drained = timeout_at(drained_by, lifecycle.wait_until_quiet())
         .await
         .is_ok();
-    if !is_quiet {
-        tracing::warn!("Requests still in flight after shutdown_timeout are cut off");
+    if !is_drained {
+        tracing::warn!("Requests still in flight after shutdown_timeout are aborted");
     }
-    // Before the workers end: what lives on their runtimes is dropped with them, unawaited.
-    let _ = timeout(leaving, lifecycle.leave_store()).await;
-    // A graceful stop cannot be cut short, so it is asked for only when nothing holds it up.
-    handle.stop(is_quiet).await;
+    // The store is closed before the workers stop, because a stopping worker drops the tasks on its
+    // runtime without awaiting them.
+    let _ = timeout(close_store_timeout, lifecycle.close_store()).await;
+    // A graceful stop waits for requests in flight and cannot be interrupted. A graceful stop is
+    // therefore requested only if no request is in flight.
+    handle.stop(is_drained).await;
 }
 
-/// A listener that restarts at once after a stop, with room for a burst of connections.
+/// Binds a non-blocking listener to `address`, with a backlog of [`LISTEN_BACKLOG`] connections.
+/// `SO_REUSEADDR` lets a restarted process bind the same address at once.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -261,27 +291,30 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// What each worker starts with.
+/// State from which each worker thread creates its session manager.
 #[derive(Clone)]
 struct Worker {
     settings: ApiSettings,
     monitor: Arc<HealthMonitor>,
     lifecycle: Arc<Lifecycle>,
-    recent_slides: Option<Arc<RecentSlides>>,
+    recent_touches: Option<Arc<RecentTouches>>,
     recent_renewals: Arc<RecentRenewals>,
     near_cache: Option<Arc<NearCache>>,
 }
 
 impl Worker {
-    /// On the worker's own thread: watches over its repository and gives it to the routes.
-    fn start<R: SessionRepository>(&self, repository: R) -> routes::Sessions<R> {
+    /// Creates the session manager of one worker thread. Must be called on that worker thread.
+    ///
+    /// Spawns two tasks on the worker thread: one monitors the health of the store, the other
+    /// closes the store at shutdown.
+    fn start<R: SessionRepository>(&self, repository: R) -> Sessions<R> {
         let observation = self.monitor.register();
         let repository =
             ObservedRepository::new(repository, self.settings.store, Arc::clone(&observation));
         let repository = NearCachedRepository::new(repository, self.near_cache.clone());
         let sessions = SessionManager::new(repository, self.settings.policy)
             .with_token_format(self.settings.token_format)
-            .with_recent_slides(self.recent_slides.clone())
+            .with_recent_touches(self.recent_touches.clone())
             .with_recent_renewals(Arc::clone(&self.recent_renewals))
             .with_observer(session_events::count);
         let sessions = Data::new(sessions);
@@ -293,8 +326,8 @@ impl Worker {
         let lifecycle = Arc::clone(&self.lifecycle);
         let used = sessions.clone();
         rt::spawn(async move {
-            let _in_store = lifecycle.worker_in_store();
-            lifecycle.store_to_be_left().await;
+            let _uses_store = lifecycle.worker_using_store();
+            lifecycle.store_close_requested().await;
             used.repository().close().await;
         });
         sessions

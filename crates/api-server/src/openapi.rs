@@ -1,120 +1,115 @@
-//! The description of the API (OpenAPI 3.1), from the wire shapes and the errors of this crate.
+//! OpenAPI 3.1 description of the API, generated from the handlers and their types in `routes`.
 //!
-//! Each group of endpoints says what is its own; the problems that a call may meet are made of the
-//! errors that its handler gives, so that statuses, header fields and codes are those that are sent.
+//! The problem responses of an operation are built from the same errors that the handler returns.
+//! The statuses, headers and codes in the description are therefore those that the service sends.
 
-mod about;
-mod answer;
-mod authorize;
-mod call;
-mod health;
-mod problems;
+mod headers;
+pub(crate) mod problems;
 pub(crate) mod schemas;
-mod session;
-mod sessions;
-mod tokens;
 
+use indexmap::IndexMap;
+use serde::Serialize;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, HttpMethod, Info, License, OpenApi, OpenApiBuilder, Paths,
+        Components, HttpMethod, Info, OpenApi, OpenApiVersion, PathItem, Tag,
+        path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-        tag::TagBuilder,
     },
 };
 
 use self::{
-    call::{Call, Tag},
-    problems::Problem,
-    schemas::Problem as ProblemShape,
+    problems::{ProblemSet, Unmatched},
+    schemas::Problem,
 };
-use crate::problem::ApiError;
+use crate::routes::route::Route;
 
-const INTRODUCTION: &str = include_str!("openapi/introduction.md");
+pub(crate) const INTRODUCTION: &str = include_str!("openapi/introduction.md");
 
-/// Security schemes.
-const SESSION_TOKEN: &str = "session_token";
-const SERVICE_CLIENT: &str = "service_client";
+/// Methods of all operations, in the order in which the description has those of a path.
+const METHODS: [HttpMethod; 4] = [
+    HttpMethod::Post,
+    HttpMethod::Get,
+    HttpMethod::Patch,
+    HttpMethod::Delete,
+];
 
-/// The description as JSON.
-pub(crate) fn json() -> String {
-    // Never an error: every key is text, and nothing in it fails to serialize.
-    serde_json::to_string_pretty(&description()).unwrap_or_default()
-}
-
-fn description() -> OpenApi {
-    let mut api = Description::new();
-    sessions::describe(&mut api);
-    session::describe(&mut api);
-    authorize::describe(&mut api);
-    tokens::describe(&mut api);
-    health::describe(&mut api);
-    about::describe(&mut api);
-    api.finish()
-}
-
-/// The description while it is written.
-struct Description {
-    paths: Paths,
-    components: Components,
-}
-
-impl Description {
-    fn new() -> Self {
-        let mut components = Components::new();
-        let token = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some(
-                "The `access_token` that `POST /v1/sessions` answered with.",
-            ));
-        let client = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(
-            "Id and secret of a service client. A service on a loopback address without service \
-             clients asks for none.",
-        ));
-        components.add_security_scheme(SESSION_TOKEN, SecurityScheme::Http(token.build()));
-        components.add_security_scheme(SERVICE_CLIENT, SecurityScheme::Http(client.build()));
-        answer::add_headers(&mut components);
-        let mut schemas = vec![(ProblemShape::name().into_owned(), ProblemShape::schema())];
-        ProblemShape::schemas(&mut schemas);
-        components.schemas.extend(schemas);
-        let of_paths_and_methods = [
-            Problem::from(ApiError::NotFound),
-            Problem::from(ApiError::MethodNotAllowed { allow: "GET, HEAD" }),
-        ];
-        for (_, name, response) in problems::responses(of_paths_and_methods.into()) {
-            components.responses.insert(name, response.into());
-        }
-        Self {
-            paths: Paths::new(),
-            components,
-        }
-    }
-
-    fn add(&mut self, path: &str, method: HttpMethod, call: Call) {
-        let operation = call.operation(&mut self.components);
-        self.paths.add_path_operation(path, vec![method], operation);
-    }
-
-    fn finish(self) -> OpenApi {
-        let mut license = License::new("MIT OR Apache-2.0");
-        license.identifier = Some("MIT OR Apache-2.0".to_owned());
-        let mut info = Info::new("Tee Session", env!("CARGO_PKG_VERSION"));
-        info.description = Some(INTRODUCTION.to_owned());
-        info.license = Some(license);
-        let tags = Tag::ALL.map(|tag| {
-            let (name, description) = tag.text();
-            TagBuilder::new()
-                .name(name)
-                .description(Some(description))
-                .build()
+/// Completes the description `api`, which is generated from the handlers, and returns it as JSON.
+/// The paths are in the order of `routes`.
+pub(crate) fn json(api: OpenApi, routes: &[Route]) -> String {
+    let api = complete(api);
+    let paths = routes.iter().map(|route| {
+        let operations = METHODS.into_iter().filter_map(|method| {
+            let operation = api.paths.get_path_operation(route.path, method.clone())?;
+            Some((method, operation))
         });
-        OpenApiBuilder::new()
-            .info(info)
-            .tags(Some(tags))
-            .paths(self.paths)
-            .components(Some(self.components))
-            .build()
+        (route.path, operations.collect())
+    });
+    let ordered = Ordered {
+        openapi: &api.openapi,
+        info: &api.info,
+        tags: api.tags.as_deref().unwrap_or_default(),
+        paths: paths.collect(),
+        components: api.components.as_ref(),
+    };
+    // Serialization cannot fail: every key of the description is a string, and every value can be
+    // serialized.
+    serde_json::to_string_pretty(&ordered).unwrap_or_default()
+}
+
+/// An OpenAPI description with paths and methods in a chosen order. `OpenApi` sorts them, so that
+/// readers would meet `/docs` first.
+#[derive(Serialize)]
+struct Ordered<'a> {
+    openapi: &'a OpenApiVersion,
+    info: &'a Info,
+    tags: &'a [Tag],
+    paths: IndexMap<&'a str, IndexMap<HttpMethod, &'a Operation>>,
+    components: Option<&'a Components>,
+}
+
+/// Adds to the description what all operations have in common, and moves the problem responses to
+/// the components.
+fn complete(mut api: OpenApi) -> OpenApi {
+    let components = api.components.get_or_insert_default();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "The `access_token` from `POST /v1/sessions` or `POST /v1/session/rotate`.",
+        ));
+    let client = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Basic)
+        .description(Some(
+            "Id and secret of a service client. Not required if the service listens on a loopback \
+         address and has no service clients.",
+        ));
+    components.add_security_scheme("session_token", SecurityScheme::Http(token.build()));
+    components.add_security_scheme("service_client", SecurityScheme::Http(client.build()));
+    headers::add_common(components);
+    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    for mut response in problems::responses(Unmatched::problems()).into_values() {
+        problems::share(&mut response, components);
     }
+    let operations = api.paths.paths.values_mut().flat_map(operations_of);
+    for response in operations.flat_map(|operation| operation.responses.responses.values_mut()) {
+        if let Some(response) = problems::share(response, components) {
+            headers::complete(response);
+        }
+    }
+    api
+}
+
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]

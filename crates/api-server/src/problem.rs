@@ -1,4 +1,4 @@
-//! The one place of this crate that picks a status.
+//! Maps the errors of handlers to HTTP statuses and problem details.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -7,23 +7,25 @@ use actix_web::{
         header::{ALLOW, HeaderName, HeaderValue},
     },
 };
-use tee_session_auth_middleware::{AuthError, Challenge, InvalidMember, ProblemDetails};
-use tee_session_domain::{ErrorChain, RepositoryError, SessionError, UpdateError};
+use tee_session_auth_middleware::{
+    AuthError, Challenge, InvalidMember, ProblemCode, ProblemDetails,
+};
+use tee_session_domain::{RepositoryError, SessionError, UpdateError};
 use thiserror::Error;
 
-/// Seconds after which a client may try again when a session cannot be stored, or a request
-/// cannot be served.
+/// Value, in seconds, of the `Retry-After` header if too many requests are in flight.
 const RETRY_AFTER: u32 = 1;
 
-/// Which patches a resource takes (RFC 5789, section 3.1).
+/// Name of the header that lists the supported media types of `PATCH` requests (RFC 5789, section
+/// 3.1).
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// A request cannot be served.
+/// Error of a request, converted to an error response with problem details.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
     #[error("no such resource")]
     NotFound,
-    #[error("the resource does not take this method")]
+    #[error("the resource does not support the method")]
     MethodNotAllowed { allow: &'static str },
     #[error("too many requests are in flight")]
     Overloaded,
@@ -31,43 +33,35 @@ pub(crate) enum ApiError {
     UriTooLong,
     #[error("the header fields are too large")]
     HeaderFieldsTooLarge,
-    #[error("the body did not arrive in time")]
+    #[error("the request body did not arrive in time")]
     RequestTimeout,
-    #[error("the body is longer than {limit} bytes")]
+    #[error("the request body is longer than {limit} bytes")]
     PayloadTooLarge { limit: usize },
-    #[error("the body is of another type: {0}")]
+    #[error("the media type of the request body is not supported: {0}")]
     UnsupportedMediaType(&'static str),
-    #[error("the patch is of another type: {0}")]
+    #[error("the media type of the patch is not supported: {0}")]
     UnsupportedPatch(&'static str),
-    #[error("the session is not in the state that the request is for")]
+    #[error("the session does not meet the preconditions of the request")]
     PreconditionFailed,
     #[error("the request is malformed: {0}")]
     InvalidRequest(String),
-    #[error("the body is no valid session")]
+    #[error("the request body is not a valid session")]
     InvalidSession(Vec<InvalidMember>),
-    #[error("no known service client")]
+    #[error("the request has no credentials of a known service client")]
     InvalidClient,
-    #[error("the service client lacks the scope")]
+    #[error("too many wrong secrets of service clients came from this address")]
+    TooManyWrongSecrets,
+    #[error("the service client lacks the required scope")]
     InsufficientScope,
     #[error("the request came through a proxy, and no service clients are configured")]
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
-    #[error("the subject has as many sessions as it may have")]
-    TooManySessions,
-    #[error("the session store is full")]
-    StoreFull(#[source] RepositoryError),
 }
 
 impl From<SessionError> for ApiError {
     fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Repository(error @ RepositoryError::Full { .. }) => {
-                Self::StoreFull(error)
-            }
-            SessionError::TooManySessions => Self::TooManySessions,
-            error => Self::Auth(error.into()),
-        }
+        Self::Auth(error.into())
     }
 }
 
@@ -77,31 +71,28 @@ impl From<UpdateError> for ApiError {
             UpdateError::PreconditionFailed => Self::PreconditionFailed,
             UpdateError::Cookies(error) => error.into(),
             UpdateError::Session(error) => error.into(),
-            // Whatever comes later is no fault of the client's.
-            error => Self::Auth(AuthError::Store(RepositoryError::unavailable(error))),
+            // `UpdateError` is non-exhaustive. An unknown variant is answered with 503, because it
+            // may not be the fault of the client.
+            error => SessionError::from(RepositoryError::unavailable(error)).into(),
         }
     }
 }
 
 impl ApiError {
-    /// The one type of patches that is taken.
+    /// The only media type that `PATCH` requests may have (RFC 7396).
     pub(crate) const PATCH_TYPE: &'static str = "application/merge-patch+json";
 
     pub(crate) fn problem(&self) -> ProblemDetails {
         match self {
-            Self::NotFound => {
-                ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", "No such resource")
-            }
+            Self::NotFound => ProblemDetails::new(ProblemCode::NOT_FOUND, "No such resource"),
             Self::MethodNotAllowed { allow } => ProblemDetails::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                format!("This resource takes {allow}"),
+                ProblemCode::METHOD_NOT_ALLOWED,
+                format!("The method is not allowed; allowed methods: {allow}"),
             )
             .with_header(ALLOW, HeaderValue::from_static(allow)),
             Self::Overloaded => ProblemDetails::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "This instance is serving as many requests as it can",
+                ProblemCode::OVERLOADED,
+                "Too many requests are in flight on this instance; try again later",
             )
             .with_retry_after(RETRY_AFTER),
             Self::UriTooLong => problem_of_status(StatusCode::URI_TOO_LONG),
@@ -109,72 +100,55 @@ impl ApiError {
                 problem_of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
             }
             Self::RequestTimeout => ProblemDetails::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
+                ProblemCode::REQUEST_TIMEOUT,
                 "The request body did not arrive in time",
             ),
             Self::PayloadTooLarge { limit } => ProblemDetails::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                format!("The request body may hold at most {limit} bytes"),
+                ProblemCode::PAYLOAD_TOO_LARGE,
+                format!("The request body must not be longer than {limit} bytes"),
             ),
-            Self::UnsupportedMediaType(detail) => ProblemDetails::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                *detail,
-            ),
+            Self::UnsupportedMediaType(detail) => {
+                ProblemDetails::new(ProblemCode::UNSUPPORTED_MEDIA_TYPE, *detail)
+            }
             Self::UnsupportedPatch(detail) => Self::UnsupportedMediaType(detail)
                 .problem()
                 .with_header(ACCEPT_PATCH, HeaderValue::from_static(Self::PATCH_TYPE)),
             Self::PreconditionFailed => problem_of_status(StatusCode::PRECONDITION_FAILED),
             Self::InvalidRequest(detail) => {
-                ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_request", detail.clone())
+                ProblemDetails::new(ProblemCode::INVALID_REQUEST, detail.clone())
             }
             Self::InvalidSession(errors) => ProblemDetails::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_session",
-                "The request body is not a valid session; errors says where",
+                ProblemCode::INVALID_SESSION,
+                "The request body is not a valid session; see the member errors",
             )
             .with_errors(errors.clone()),
             Self::InvalidClient => ProblemDetails::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_client",
+                ProblemCode::INVALID_CLIENT,
                 "The id and secret of a service client are required (HTTP Basic)",
             )
             .with_challenge(Challenge::Basic),
-            Self::InsufficientScope => ProblemDetails::new(
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                "This service client may not do that",
-            ),
-            Self::ProxiedWithoutClients => ProblemDetails::new(
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                "Through a proxy this needs a service client, and none is configured",
-            ),
-            Self::Auth(error) => error.problem(),
-            Self::TooManySessions => ProblemDetails::new(
-                StatusCode::CONFLICT,
-                "session_limit_reached",
-                "The subject has as many sessions as it may have; end one first",
-            ),
-            Self::StoreFull(_) => ProblemDetails::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_full",
-                "The session store has no room for another session",
+            Self::TooManyWrongSecrets => ProblemDetails::new(
+                ProblemCode::TOO_MANY_REQUESTS,
+                "Too many wrong secrets of service clients came from this address",
             )
             .with_retry_after(RETRY_AFTER),
+            Self::InsufficientScope => ProblemDetails::new(
+                ProblemCode::INSUFFICIENT_SCOPE,
+                "This service client lacks the scope that the request requires",
+            ),
+            Self::ProxiedWithoutClients => ProblemDetails::new(
+                ProblemCode::INSUFFICIENT_SCOPE,
+                "A request through a proxy requires a service client, and none is configured",
+            ),
+            Self::Auth(error) => error.problem(),
         }
     }
 
-    /// Logs a failure of the store, for who answers and so handles it.
+    /// Logs the error if the session store failed; other errors are not logged. Must be called
+    /// exactly once for each error, where the error is converted into a response.
     pub(crate) fn log_failure(&self) {
-        match self {
-            Self::Auth(error) => error.log_failure(),
-            Self::StoreFull(error) => {
-                tracing::error!(error = %ErrorChain(error), "Request failed: session store full");
-            }
-            _ => {}
+        if let Self::Auth(error) = self {
+            error.log_failure();
         }
     }
 }
@@ -190,30 +164,46 @@ impl ResponseError for ApiError {
     }
 }
 
-/// The problem that stands for an error answer that nobody gave a body.
+/// Returns generic problem details for an error status. Used for error responses of the framework,
+/// and for errors that have no more specific detail.
 pub(crate) fn problem_of_status(status: StatusCode) -> ProblemDetails {
     let (code, detail) = match status {
-        StatusCode::BAD_REQUEST => ("invalid_request", "The request is malformed"),
-        StatusCode::NOT_FOUND => ("not_found", "No such resource"),
-        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "The method is not allowed here"),
-        StatusCode::REQUEST_TIMEOUT => ("request_timeout", "The request did not arrive in time"),
-        StatusCode::LENGTH_REQUIRED => ("length_required", "A Content-Length is required"),
-        StatusCode::PAYLOAD_TOO_LARGE => ("payload_too_large", "The request body is too large"),
-        StatusCode::PRECONDITION_FAILED => (
-            "precondition_failed",
-            "The session is not in the state that the request asks for",
+        StatusCode::BAD_REQUEST => (ProblemCode::INVALID_REQUEST, "The request is malformed"),
+        StatusCode::NOT_FOUND => (ProblemCode::NOT_FOUND, "No such resource"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            (ProblemCode::METHOD_NOT_ALLOWED, "The method is not allowed")
+        }
+        StatusCode::REQUEST_TIMEOUT => (
+            ProblemCode::REQUEST_TIMEOUT,
+            "The request did not arrive in time",
         ),
-        StatusCode::URI_TOO_LONG => ("uri_too_long", "The request target is too long"),
+        StatusCode::LENGTH_REQUIRED => {
+            (ProblemCode::LENGTH_REQUIRED, "A Content-Length is required")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => (
+            ProblemCode::PAYLOAD_TOO_LARGE,
+            "The request body is too large",
+        ),
+        StatusCode::PRECONDITION_FAILED => (
+            ProblemCode::PRECONDITION_FAILED,
+            "The session does not meet the If-Match or If-None-Match condition of the request",
+        ),
+        StatusCode::URI_TOO_LONG => (ProblemCode::URI_TOO_LONG, "The request target is too long"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (
-            "unsupported_media_type",
-            "The request body is of another type",
+            ProblemCode::UNSUPPORTED_MEDIA_TYPE,
+            "The media type of the request body is not supported",
         ),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
-            "request_header_fields_too_large",
+            ProblemCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "The request header fields are too large",
         ),
-        status if status.is_client_error() => ("invalid_request", "The request cannot be served"),
-        _ => ("internal_error", "The request could not be served"),
+        status if status.is_client_error() => {
+            (ProblemCode::INVALID_REQUEST, "The request cannot be served")
+        }
+        _ => (
+            ProblemCode::INTERNAL_ERROR,
+            "The request failed because of an internal error",
+        ),
     };
-    ProblemDetails::new(status, code, detail)
+    ProblemDetails::new(code, detail).with_status(status)
 }

@@ -1,214 +1,200 @@
-//! The table of routes.
+//! The table of all routes of the API, and their configuration in the framework.
 
+mod admin;
 mod authorize;
 mod docs;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod introspect;
+pub(crate) mod oauth_error;
 mod revoke;
+pub(crate) mod route;
 mod session;
-mod session_changes;
 mod sessions;
-mod sessions_of_others;
+pub(crate) mod sessions_query;
+mod static_file;
 mod token_request;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use actix_web::{
-    HttpResponse, Route, guard,
+    Error, HttpResponse, guard,
     web::{self, Data, ServiceConfig},
 };
 use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidTokens};
-use tee_session_domain::{SessionManager, SessionRepository};
-use tee_session_near_cache::NearCachedRepository;
+use tee_session_domain::SessionRepository;
+use utoipa::OpenApi;
 
-pub(crate) use self::health::{HealthBody, ProbeBody};
+pub(crate) use self::route::Route;
+use self::{
+    oauth_error::OAuthError,
+    route::{Credential, Errors, routes},
+    static_file::StaticFile,
+};
 use crate::{
-    AllowedOrigins, oauth_error::OAuthError, observed_repository::ObservedRepository,
+    AllowedOrigins, openapi,
     problem::ApiError,
+    store::sessions::{Sessions, Stored},
 };
 
-pub(crate) const SESSIONS: &str = "/v1/sessions";
-pub(crate) const SESSION_BY_ID: &str = "/v1/sessions/{session_id}";
-pub(crate) const SESSION: &str = "/v1/session";
-pub(crate) const SESSION_TTL: &str = "/v1/session/ttl";
-pub(crate) const SESSION_ROTATE: &str = "/v1/session/rotate";
-pub(crate) const AUTHORIZE: &str = "/v1/authorize";
-pub(crate) const INTROSPECT: &str = "/v1/introspect";
-pub(crate) const REVOKE: &str = "/v1/revoke";
-pub(crate) const HEALTH: &str = "/health";
-pub(crate) const HEALTH_LIVE: &str = "/health/live";
-pub(crate) const HEALTH_READY: &str = "/health/ready";
-pub(crate) const OPENAPI: &str = "/openapi.json";
-pub(crate) const DOCS: &str = "/docs";
-const BELOW_DOCS: &str = "/docs/{name}";
+// The API description has the paths in this order, and clients begin with `POST /v1/sessions`.
+// The framework tries the resources in this order and matches a path with a parameter as a regular
+// expression. Paths with a parameter therefore come last. Otherwise requests for all later
+// resources would first be matched against a regular expression.
+routes! {
+    #[openapi(
+        info(
+            title = "Tee Session",
+            description = openapi::INTRODUCTION,
+            license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        ),
+        tags(
+            (name = "Sessions", description = "For service clients: create, list and end sessions."),
+            (name = "Session", description = "The session of the bearer token."),
+            (name = "Gateways", description = "Forward authentication."),
+            (name = "Tokens", description = "OAuth 2.0 introspection and revocation."),
+            (name = "Health", description = "Probes. They do not access the store."),
+            (name = "About", description = "This description, and a page to try the API."),
+        ),
+    )]
 
-pub(crate) const PATHS: [&str; 13] = [
-    SESSION,
-    AUTHORIZE,
-    SESSIONS,
-    SESSION_BY_ID,
-    SESSION_TTL,
-    SESSION_ROTATE,
-    INTROSPECT,
-    REVOKE,
-    HEALTH,
-    HEALTH_LIVE,
-    HEALTH_READY,
-    OPENAPI,
-    DOCS,
-];
+    AUTHORIZE = "/v1/authorize" => authorize::authorize;
 
-/// The route of a path, for logs and metrics: paths of clients' own do not belong there.
-pub(crate) fn label(path: &str) -> &'static str {
-    let known = PATHS.iter().find(|known| **known == path);
-    known.copied().unwrap_or_else(|| {
-        let below = |known| path.strip_prefix(known)?.strip_prefix('/');
-        if below(SESSIONS).is_some_and(|id| !id.is_empty() && !id.contains('/')) {
-            return SESSION_BY_ID;
-        }
-        let above = [AUTHORIZE, DOCS].into_iter();
-        let mut above = above.filter(|known| below(known).is_some());
-        above.next().unwrap_or("unmatched")
-    })
+    SESSIONS = "/v1/sessions", ServiceClient, ProblemDetails {
+        Get => admin::list<R>,
+        Post => sessions::create<R>,
+        Delete => admin::revoke_all<R>,
+    }
+    SESSION = "/v1/session", Bearer, ProblemDetails {
+        Get => session::show authenticated,
+        Patch => session::update<R>,
+        Delete => session::delete<R>,
+    }
+    SESSION_TTL = "/v1/session/ttl", Bearer, ProblemDetails {
+        Get => session::ttl<R>,
+    }
+    SESSION_ROTATE = "/v1/session/rotate", Bearer, ProblemDetails {
+        Post => session::rotate<R>,
+    }
+    INTROSPECT = "/v1/introspect", ServiceClient, OAuth {
+        Post => introspect::introspect<R>,
+    }
+    REVOKE = "/v1/revoke", ServiceClient, OAuth {
+        Post => revoke::revoke<R>,
+    }
+    HEALTH = "/health", None, ProblemDetails {
+        Get => health::health,
+    }
+    HEALTH_LIVE = "/health/live", None, ProblemDetails {
+        Get => health::live,
+    }
+    HEALTH_READY = "/health/ready", None, ProblemDetails {
+        Get => health::ready,
+    }
+    OPENAPI = "/openapi.json", None, ProblemDetails {
+        Get => docs::description,
+    }
+    SESSION_BY_ID = "/v1/sessions/{session_id}", ServiceClient, ProblemDetails {
+        Delete => admin::revoke<R>,
+    }
+    DOCS = "/docs" (below: "/docs/{name}" => docs::file), None, ProblemDetails {
+        Get => docs::page,
+    }
 }
 
-/// Whether clients of a route read errors as OAuth 2.0 names them.
-pub(crate) fn speaks_oauth(route: &str) -> bool {
-    matches!(route, INTROSPECT | REVOKE)
+/// The OpenAPI description as `/openapi.json` serves it. It is generated at the first request.
+static DESCRIPTION: LazyLock<StaticFile> = LazyLock::new(|| {
+    StaticFile::new(
+        "application/json",
+        openapi::json(Operations::openapi(), ROUTES),
+    )
+});
+
+/// Returns the route to which the path of a request belongs.
+pub(crate) fn route_of(path: &str) -> &'static Route {
+    let mut routes = ROUTES.iter();
+    let route = routes.find(|route| route.covers(path));
+    route.unwrap_or(&Route::UNMATCHED)
 }
 
-/// The session manager as handlers see it.
-pub(crate) type Sessions<R> = Data<SessionManager<NearCachedRepository<ObservedRepository<R>>>>;
-
-/// Every path of the API. `HEAD` is answered as `GET`. Pages of these origins may use it, but for
-/// what only gateways ask.
+/// Configures the routes of all paths of the API. `HEAD` is answered like `GET`. Web pages of the
+/// allowed origins may call every path except for `/v1/authorize`, because only gateways call
+/// `/v1/authorize`.
 pub(crate) fn configure<R: SessionRepository>(
     sessions: Sessions<R>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
     origins: &AllowedOrigins,
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |api| {
-        // A gateway would take the answer to a browser's preflight for a yes. And its address says
-        // nothing of who guesses tokens: no limit.
+        // `/v1/authorize` has no CORS, because a gateway would take the response to a CORS
+        // preflight for permission. `/v1/authorize` has no limit for invalid tokens either, because
+        // the peer of the connection is the gateway and not the client that guesses tokens.
         api.service(
-            // A scope takes the paths below without a regular expression.
+            // A scope of Actix matches all paths below `/v1/authorize` without a regular
+            // expression.
             web::scope(AUTHORIZE)
                 .default_service(web::to(authorize::authorize))
                 .wrap(BearerAuth::new(sessions.clone())),
         );
         if origins.is_empty() {
-            api.configure(for_everybody(sessions, limiter));
+            api.configure(all_but_authorize(sessions, limiter));
         } else {
-            let others = web::scope("").configure(for_everybody(sessions, limiter));
+            let others = web::scope("").configure(all_but_authorize(sessions, limiter));
             api.service(others.wrap(origins.middleware()));
         }
     }
 }
 
-fn for_everybody<R: SessionRepository>(
+fn all_but_authorize<R: SessionRepository>(
     sessions: Sessions<R>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |api| {
         let auth = BearerAuth::new(sessions.clone());
         let limit = LimitInvalidTokens::new(sessions.clone(), limiter);
-        api.app_data(sessions)
-            .service(
-                web::resource(SESSION)
-                    .route(get().to(session::show).wrap(auth))
-                    .route(web::patch().to(session_changes::update::<R>))
-                    .route(web::delete().to(session::delete::<R>))
-                    .default_service(not_allowed("GET, HEAD, PATCH, DELETE"))
-                    .wrap(limit.clone()),
-            )
-            .service(
-                web::resource(SESSIONS)
-                    .route(web::post().to(sessions::create::<R>))
-                    .route(get().to(sessions_of_others::list::<R>))
-                    .route(web::delete().to(sessions_of_others::revoke_all::<R>))
-                    .default_service(not_allowed("GET, HEAD, POST, DELETE")),
-            )
-            .service(
-                web::resource(SESSION_TTL)
-                    .route(get().to(session::ttl::<R>))
-                    .default_service(not_allowed("GET, HEAD"))
-                    .wrap(limit.clone()),
-            )
-            .service(
-                web::resource(SESSION_ROTATE)
-                    .route(web::post().to(session_changes::rotate::<R>))
-                    .default_service(not_allowed("POST"))
-                    .wrap(limit),
-            )
-            .service(
-                web::resource(INTROSPECT)
-                    .route(web::post().to(introspect::introspect::<R>))
-                    .default_service(post_only()),
-            )
-            .service(
-                web::resource(REVOKE)
-                    .route(web::post().to(revoke::revoke::<R>))
-                    .default_service(post_only()),
-            )
-            .service(
-                web::resource(HEALTH)
-                    .route(get().to(health::health))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            .service(
-                web::resource(HEALTH_LIVE)
-                    .route(get().to(health::live))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            .service(
-                web::resource(HEALTH_READY)
-                    .route(get().to(health::ready))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            .service(
-                web::resource(OPENAPI)
-                    .route(get().to(docs::description))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            .service(
-                web::resource(DOCS)
-                    .route(get().to(docs::page))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            // Last: paths with parameters are regular expressions, which every request would be
-            // matched against that is served by a later route.
-            .service(
-                web::resource(SESSION_BY_ID)
-                    .route(web::delete().to(sessions_of_others::revoke::<R>))
-                    .default_service(not_allowed("DELETE")),
-            )
-            .service(
-                web::resource(BELOW_DOCS)
-                    .route(get().to(docs::part))
-                    .default_service(not_allowed("GET, HEAD")),
-            )
-            .default_service(web::to(not_found));
+        api.app_data(sessions).app_data(Data::new(&DESCRIPTION));
+        mount(api, &auth, &limit);
+        api.default_service(web::to(not_found));
     }
 }
 
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-fn not_allowed(allow: &'static str) -> Route {
-    web::to(
-        move || async move { Err::<HttpResponse, ApiError>(ApiError::MethodNotAllowed { allow }) },
-    )
-}
-
-/// [`not_allowed`] as OAuth 2.0 clients read it.
-fn post_only() -> Route {
-    web::to(async || {
-        let error = ApiError::MethodNotAllowed { allow: "POST" };
-        Err::<HttpResponse, _>(OAuthError::from(error))
+/// Builds the route for the methods that a path does not support.
+fn not_allowed(allow: &'static str, errors: Errors) -> actix_web::Route {
+    web::to(move || async move {
+        let error = ApiError::MethodNotAllowed { allow };
+        Err::<HttpResponse, Error>(match errors {
+            Errors::ProblemDetails => error.into(),
+            Errors::OAuth => OAuthError::from(error).into(),
+        })
     })
+}
+
+const fn without_last_comma(list: &str) -> &str {
+    list.split_at(list.len() - ", ".len()).0
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {
     Err(ApiError::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::exact("/v1/session", SESSION)]
+    #[case::parameter("/v1/sessions/k88fXCPKK0gU1YooURbm9Q", SESSION_BY_ID)]
+    #[case::empty_parameter("/v1/sessions/", "unmatched")]
+    #[case::below_a_parameter("/v1/sessions/a/b", "unmatched")]
+    #[case::below_authorize("/v1/authorize/members/42", AUTHORIZE)]
+    #[case::longer_name("/v1/authorized", "unmatched")]
+    #[case::docs_file("/docs/page.js", DOCS)]
+    #[case::unknown_docs_file("/docs/a/b", DOCS)]
+    #[case::below_another_path("/health/other", "unmatched")]
+    fn path_of_a_request_belongs_to_one_route(#[case] path: &str, #[case] route: &str) {
+        assert_eq!(route_of(path).path, route);
+    }
 }

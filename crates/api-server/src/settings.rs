@@ -1,4 +1,4 @@
-//! What the server is told.
+//! Settings of the HTTP API server.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
@@ -11,7 +11,8 @@ use crate::{AllowedOrigins, ServiceClients, TlsFiles, TraceSampling};
 const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit =
     InvalidTokenLimit::per_second(NonZeroU32::new(100).unwrap(), NonZeroU32::new(300).unwrap());
 
-/// What an [`Application`](crate::Application) is told. Start from [`Default`].
+/// Settings of an [`Application`](crate::Application). Start from [`ApiSettings::default`] and
+/// change single fields.
 ///
 /// ```
 /// use tee_session_api_server::ApiSettings;
@@ -21,53 +22,78 @@ const DEFAULT_INVALID_TOKEN_LIMIT: InvalidTokenLimit =
 /// ```
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// Where to listen; port 0 picks a free one.
+    /// Address on which the API listens. Port 0 selects a free port.
     pub address: SocketAddr,
-    /// The certificate for HTTPS; `None`: plain HTTP, for behind a gateway that ends TLS.
+    /// Certificate and private key for HTTPS. With `None`, the API is served over plain HTTP, for
+    /// use behind a gateway that terminates TLS.
     pub tls: Option<TlsFiles>,
-    /// How many worker threads; each gets a repository of its own.
+    /// Number of worker threads. Each worker thread has its own repository.
     pub workers: usize,
-    /// How long sessions live.
+    /// Lifetimes of sessions, touch interval, and maximum number of sessions per subject.
     pub policy: SessionPolicy,
-    /// The bounds of a near cache, which needs a touch interval in `policy`, and somebody who tells
-    /// [`Application::near_cache`](crate::Application::near_cache) of changes; `None`: every request
-    /// asks the repository.
+    /// Limits of the near cache. With `None`, there is no near cache, and every request reads from
+    /// the repository.
+    ///
+    /// A near cache requires a touch interval greater than zero in `policy`, and an invalidation
+    /// feed that is connected to [`Application::near_cache`](crate::Application::near_cache).
     pub near_cache: Option<NearCacheSettings>,
-    /// How new tokens look.
+    /// Format of new session tokens.
     pub token_format: TokenFormat,
-    /// Which sites sessions may belong to.
+    /// Hosts that are allowed in the base URL of a session.
     pub allowed_base_hosts: AllowedHosts,
-    /// The origins whose pages may use the API from a browser.
+    /// Origins whose pages may call the API from a browser (CORS).
     pub cors_allowed_origins: AllowedOrigins,
-    /// The store behind the repository, as `/health` names it.
+    /// Kind of the store behind the repository, as reported by `/health`.
     pub store: StoreKind,
-    /// Most bytes of a request body.
+    /// Maximum size of a request body, in bytes.
     pub max_body_bytes: usize,
-    /// Most requests in flight at once in the whole process; more are 503 `overloaded` at once.
-    /// `/health` and what is below it does not count among those that are turned away.
+    /// Maximum number of requests in flight in the whole process whose body has arrived, and also
+    /// of bodies that are still arriving. Further requests are answered with 503 `overloaded` at
+    /// once. Requests to `/health` and to paths below `/health` are always served.
     pub max_in_flight: usize,
-    /// An answer that takes several calls of the repository takes no longer than this, from the
-    /// moment at which its request was read: then it is 503, whatever the store does. Twice what
-    /// one call may take.
+    /// Maximum time to answer a request that requires several calls of the repository, except for
+    /// requests that create or rotate a session (see `call_timeout`) and requests with the scope
+    /// `admin`. After this time, the request is answered with 503 `store_unavailable`. An operation
+    /// that ends sessions continues.
+    ///
+    /// The time starts when the request head has been read. The time that the client takes to send
+    /// the request body does not count. The value should be twice the timeout of one repository
+    /// call.
     pub answer_timeout: Duration,
-    /// How many invalid tokens of one client are answered with 401 before it is 429; `None`: all.
+    /// Timeout of one repository call, as the repository applies it. A request that creates or
+    /// rotates a session is answered after at most five times this time, because it requires up to
+    /// five calls and cannot be aborted between them.
+    pub call_timeout: Duration,
+    /// Limit for the invalid tokens of each client. Invalid tokens within the limit are answered
+    /// with 401, and further invalid tokens with 429. With `None`, there is no limit.
     pub invalid_token_limit: Option<InvalidTokenLimit>,
-    /// The proxies whose word on where a request comes from is believed.
+    /// Proxies from which the client address in `X-Forwarded-For` is accepted.
     pub trusted_proxies: TrustedProxies,
-    /// Whether `/health/ready` is 503 while the store is away, and not only before it was there.
+    /// If `true`, `/health/ready` returns 503 whenever the store is unavailable. If `false`,
+    /// `/health/ready` returns 503 only until the store has been available for the first time, and
+    /// then ignores the store. During shutdown, `/health/ready` always returns 503.
     pub readiness_requires_store: bool,
-    /// How long to go on serving, not ready any more, after the stop was asked for.
+    /// Time for which requests are still served after the shutdown has begun. During this time,
+    /// `/health/ready` already returns 503.
     pub shutdown_delay: Duration,
-    /// How long requests in flight have to finish after that.
+    /// Maximum time at shutdown, after `shutdown_delay`, to finish requests in flight and to close
+    /// the store. At most one second of this time is reserved for closing the store. Requests that
+    /// are not finished in time are aborted.
     pub shutdown_timeout: Duration,
-    /// Where to serve `/metrics`; `None`: nowhere, and nothing is counted.
+    /// Address that serves `/metrics`. With `None`, metrics are neither served nor collected.
     pub metrics_address: Option<SocketAddr>,
-    /// Selects the requests whose spans are exported; `None`: all but probes, if a layer exports spans.
-    /// Callers' spans are read by OpenTelemetry's global propagator.
+    /// Selects the requests whose spans are exported. With `None`, the spans of all requests except
+    /// for health probes are exported. In both cases, a layer that exports spans must be installed.
+    ///
+    /// OpenTelemetry's global propagator reads the parent span from the headers of a request.
     pub trace_sampling: Option<TraceSampling>,
-    /// Who may create, introspect, revoke, list and end sessions; none: anybody who can reach a
-    /// loopback address.
+    /// Service clients that may create, introspect, revoke, list and end sessions. If there are no
+    /// service clients, anyone who can reach the API may do so. Then `address` must be a loopback
+    /// address. With a Redis store, `allow_anonymous_clients` must also be set.
     pub service_clients: ServiceClients,
+    /// If `true`, service clients are not required with a Redis store either. `address` must still
+    /// be a loopback address, and requests with a sign of a proxy are still rejected.
+    pub allow_anonymous_clients: bool,
 }
 
 impl Default for ApiSettings {
@@ -85,6 +111,7 @@ impl Default for ApiSettings {
             max_body_bytes: 65_536,
             max_in_flight: 4_096,
             answer_timeout: Duration::from_secs(1),
+            call_timeout: Duration::from_millis(500),
             invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),
             trusted_proxies: TrustedProxies::default(),
             readiness_requires_store: true,
@@ -93,22 +120,70 @@ impl Default for ApiSettings {
             metrics_address: None,
             trace_sampling: None,
             service_clients: ServiceClients::default(),
+            allow_anonymous_clients: false,
         }
     }
 }
 
-/// The store behind the repository.
+impl ApiSettings {
+    /// Returns the conflicts between these settings. If there is a conflict, the API does not
+    /// start.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<SettingsConflict> {
+        let is_anonymous = self.service_clients.is_empty();
+        let is_local = self.address.ip().is_loopback();
+        let is_open = is_anonymous && !is_local;
+        // Sessions in Redis outlive a first try, so an open service must be intended.
+        let is_unintended = is_anonymous
+            && is_local
+            && self.store == StoreKind::Redis
+            && !self.allow_anonymous_clients;
+        let is_cache_useless = self.near_cache.is_some() && self.policy.touch_interval().is_zero();
+        let open = is_open.then_some(SettingsConflict::OpenToAll);
+        let unintended = is_unintended.then_some(SettingsConflict::AnonymousWithRedis);
+        let useless = is_cache_useless.then_some(SettingsConflict::CacheWithoutTouchInterval);
+        [open, unintended, useless].into_iter().flatten().collect()
+    }
+}
+
+/// A combination of settings with which the API does not start. The error messages name the
+/// settings of the `tee-session` service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsConflict {
+    /// The address is not a loopback address, and there are no service clients.
+    #[error(
+        "service_clients must name at least one client when api_host is not a loopback address, \
+         because anyone could create sessions otherwise: add a client, or listen on 127.0.0.1"
+    )]
+    OpenToAll,
+    /// There are no service clients, the store is Redis, and `allow_anonymous_clients` is not set.
+    #[error(
+        "service_clients must name at least one client when redis_url is set: add a client with \
+         `tee-session client new`, or, if only trusted programs can reach this loopback address, set \
+         allow_anonymous_clients = true"
+    )]
+    AnonymousWithRedis,
+    /// A near cache is configured, but the touch interval is zero.
+    #[error(
+        "near_cache needs a session_touch_interval above 0: with 0, every access changes the \
+         session in Redis, which invalidates each cached copy before it can be used; set the \
+         interval to 60, for example"
+    )]
+    CacheWithoutTouchInterval,
+}
+
+/// Kind of the store behind a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreKind {
-    /// Sessions live in this process and end with it.
+    /// Sessions are stored in the memory of this process and are lost when the process ends.
     Memory,
-    /// Sessions live in Redis.
+    /// Sessions are stored in Redis.
     Redis,
 }
 
 impl StoreKind {
-    /// The name in `/health` and in logs.
+    /// Returns the name of the store in `/health` and in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

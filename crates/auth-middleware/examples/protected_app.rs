@@ -1,4 +1,4 @@
-//! An application of one's own behind `BearerAuth`, on the embedded store.
+//! Example of an application with a route that `BearerAuth` protects, on the embedded store.
 //!
 //! ```sh
 //! cargo run -p tee-session-auth-middleware --example protected_app -- 8080
@@ -15,7 +15,8 @@ use tee_session_memory_adapter::MemoryRepository;
 
 type Sessions = SessionManager<MemoryRepository>;
 
-/// Stands for a login at the upstream site, whose cookies go behind a token.
+/// Simulates a login at the upstream site: stores the cookies of the upstream site and returns a
+/// session token.
 async fn login(sessions: web::Data<Sessions>) -> actix_web::Result<String> {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]);
     let base_url = BaseUrl::new("https://golf.example").map_err(error::ErrorBadRequest)?;

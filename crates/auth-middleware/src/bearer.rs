@@ -1,4 +1,4 @@
-//! The `Authorization` header field of a request (RFC 6750, section 2.1).
+//! Parser for the bearer token in the `Authorization` header field (RFC 6750, section 2.1).
 
 use std::future::{Ready, ready};
 
@@ -13,43 +13,51 @@ use crate::AuthError;
 
 const SCHEME: &[u8] = b"Bearer";
 
-/// The token that a request carries, parsed but not looked up.
+/// The bearer token of a request: parsed, but not looked up in the session store.
 ///
-/// For handlers that ask the [`SessionManager`](tee_session_domain::SessionManager) themselves,
-/// to delete a session or to ask for its time to live.
+/// `BearerToken` is an extractor for handlers that call the
+/// [`SessionManager`](tee_session_domain::SessionManager) themselves, for example to delete a
+/// session or to return its remaining lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(pub SessionToken);
 
 impl BearerToken {
-    /// Reads the token of a request: from its header, and from nowhere else. One in the query
-    /// beside it makes two methods, which RFC 6750, section 3.1 calls an invalid request; one in
-    /// the query alone is none.
+    /// Returns the token from the request's `Authorization` header field.
+    ///
+    /// A token in the query (`access_token`) is never accepted. If the request has an
+    /// `Authorization` header field and a token in the query, the request is rejected as an invalid
+    /// request (RFC 6750, section 3.1). If the request has only a token in the query, the token
+    /// counts as missing.
     ///
     /// # Errors
-    /// [`AuthError::MissingToken`], [`AuthError::InvalidRequest`] or [`AuthError::InvalidToken`].
+    /// - [`AuthError::MissingToken`] if the request carries no bearer token.
+    /// - [`AuthError::InvalidRequest`] if the credentials are malformed or repeated.
+    /// - [`AuthError::InvalidToken`] if the format of the token is invalid.
     pub fn of(request: &HttpRequest) -> Result<Self, AuthError> {
         let token = Self::from_headers(request.headers());
         let query = request.query_string();
         let is_missing = matches!(token, Err(AuthError::MissingToken));
         if !is_missing && !query.is_empty() && has_token_parameter(query) {
             return Err(AuthError::InvalidRequest(
-                "A token must stand in the Authorization header field only",
+                "The token must be sent in the Authorization header field only, not in the query",
             ));
         }
         token
     }
 
-    /// Reads the token from a request's header fields. Only `Authorization` counts.
+    /// Returns the token from the `Authorization` header field. Ignores all other header fields.
     ///
     /// # Errors
-    /// [`AuthError::MissingToken`], [`AuthError::InvalidRequest`] or [`AuthError::InvalidToken`].
+    /// - [`AuthError::MissingToken`] if the request carries no bearer token.
+    /// - [`AuthError::InvalidRequest`] if the credentials are malformed or repeated.
+    /// - [`AuthError::InvalidToken`] if the format of the token is invalid.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, AuthError> {
         let mut fields = headers.get_all(AUTHORIZATION);
         match (fields.next(), fields.next()) {
             (None, _) => Err(AuthError::MissingToken),
             (Some(field), None) => parse(field),
             (Some(_), Some(_)) => Err(AuthError::InvalidRequest(
-                "The Authorization header field stands twice",
+                "The Authorization header field is repeated; send it once",
             )),
         }
     }
@@ -65,12 +73,12 @@ fn parse(field: &HeaderValue) -> Result<BearerToken, AuthError> {
     let token = trim_spaces(rest);
     if token.is_empty() {
         return Err(AuthError::InvalidRequest(
-            "A token must follow the scheme Bearer",
+            "The scheme Bearer must be followed by a token",
         ));
     }
     if token.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',')) {
         return Err(AuthError::InvalidRequest(
-            "One token must follow the scheme Bearer",
+            "The scheme Bearer must be followed by one token without spaces, tabs or commas",
         ));
     }
     let token = str::from_utf8(token).map_err(|_| AuthError::InvalidToken)?;
@@ -80,12 +88,14 @@ fn parse(field: &HeaderValue) -> Result<BearerToken, AuthError> {
         .map_err(|_| AuthError::InvalidToken)
 }
 
-/// Whether there is a URI query parameter for a token (RFC 6750, section 2.3).
+/// Returns `true` if the query has the parameter `access_token`, which RFC 6750 (section 2.3)
+/// defines for sending a token in the query.
 fn has_token_parameter(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
 }
 
-/// Spaces only: a TAB is no separator here.
+/// Removes leading and trailing spaces. TABs are not removed, because RFC 6750 allows only spaces
+/// between the scheme and the token.
 fn trim_spaces(mut bytes: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = bytes {
         bytes = rest;
@@ -111,20 +121,22 @@ mod tests {
 
     const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
-    fn parsed(field: &[u8]) -> Result<BearerToken, AuthError> {
+    fn parse_bytes(field: &[u8]) -> Result<BearerToken, AuthError> {
         parse(&HeaderValue::from_bytes(field).unwrap())
     }
 
     #[rstest]
-    #[case::as_written("Bearer ")]
+    #[case::capitalized("Bearer ")]
     #[case::lower_case("bearer ")]
     #[case::upper_case("BEARER ")]
     #[case::several_spaces("Bearer    ")]
-    fn takes_the_scheme_in_any_case_and_any_number_of_spaces(#[case] scheme: &str) {
-        let token = parsed(format!("{scheme}{TOKEN}").as_bytes()).unwrap();
+    fn bearer_scheme_is_case_insensitive_and_may_be_followed_by_several_spaces(
+        #[case] scheme: &str,
+    ) {
+        let token = parse_bytes(format!("{scheme}{TOKEN}").as_bytes()).unwrap();
         assert_eq!(token.0.expose_secret(), TOKEN);
         assert_eq!(
-            parsed(format!("{scheme}{TOKEN}  ").as_bytes()).unwrap(),
+            parse_bytes(format!("{scheme}{TOKEN}  ").as_bytes()).unwrap(),
             token
         );
     }
@@ -134,11 +146,11 @@ mod tests {
     #[case::basic(b"Basic dXNlcjpwYXNz")]
     #[case::negotiate(b"Negotiate abc")]
     #[case::only_a_token(TOKEN.as_bytes())]
-    #[case::scheme_runs_on(b"Bearertoken")]
+    #[case::no_space_after_scheme(b"Bearertoken")]
     #[case::scheme_with_colon(b"Bearer: x")]
     #[case::not_ascii(b"B\xe4rer x")]
-    fn another_scheme_is_a_missing_token(#[case] field: &[u8]) {
-        assert!(matches!(parsed(field), Err(AuthError::MissingToken)));
+    fn authorization_with_another_scheme_is_a_missing_token_error(#[case] field: &[u8]) {
+        assert!(matches!(parse_bytes(field), Err(AuthError::MissingToken)));
     }
 
     #[rstest]
@@ -147,11 +159,14 @@ mod tests {
     #[case::two_words(b"Bearer a b")]
     #[case::comma(b"Bearer a,b")]
     #[case::comma_at_the_end(b"Bearer 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed,")]
-    #[case::tab_for_a_space(b"Bearer\ta")]
-    #[case::tab_inside(b"Bearer a\tb")]
+    #[case::tab_instead_of_space(b"Bearer\ta")]
+    #[case::tab_inside_token(b"Bearer a\tb")]
     #[case::space_and_tab(b"Bearer \ta")]
-    fn a_malformed_field_is_an_invalid_request(#[case] field: &[u8]) {
-        assert!(matches!(parsed(field), Err(AuthError::InvalidRequest(_))));
+    fn malformed_bearer_header_is_an_invalid_request_error(#[case] field: &[u8]) {
+        assert!(matches!(
+            parse_bytes(field),
+            Err(AuthError::InvalidRequest(_))
+        ));
     }
 
     #[rstest]
@@ -168,19 +183,19 @@ mod tests {
     #[case::high_bytes(b"Bearer \xff\xfe")]
     #[case::utf_8("Bearer １b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".as_bytes())]
     #[case::zero_width("Bearer \u{200b}1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".as_bytes())]
-    fn one_word_that_is_no_token_is_an_invalid_token(#[case] field: &[u8]) {
-        assert!(matches!(parsed(field), Err(AuthError::InvalidToken)));
+    fn token_in_a_wrong_format_is_an_invalid_token_error(#[case] field: &[u8]) {
+        assert!(matches!(parse_bytes(field), Err(AuthError::InvalidToken)));
     }
 
     #[test]
-    fn eight_kibibytes_are_an_invalid_token() {
+    fn token_of_8_kib_is_an_invalid_token_error() {
         let field = [b"Bearer ".as_slice(), &[b'a'; 8_192]].concat();
-        assert!(matches!(parsed(&field), Err(AuthError::InvalidToken)));
+        assert!(matches!(parse_bytes(&field), Err(AuthError::InvalidToken)));
     }
 
     proptest! {
         #[test]
-        fn whatever_a_header_may_hold_is_judged_without_a_panic(
+        fn parsing_any_authorization_header_value_never_panics(
             field in proptest::collection::vec(
                 prop_oneof![Just(b' '), Just(b'\t'), Just(b','), 0x21..=0x7e_u8, 0x80..=0xff_u8],
                 0..80,
@@ -188,7 +203,7 @@ mod tests {
             with_scheme in any::<bool>(),
         ) {
             let field = if with_scheme { [b"Bearer ".as_slice(), &field].concat() } else { field };
-            if let Ok(BearerToken(token)) = parsed(&field) {
+            if let Ok(BearerToken(token)) = parse_bytes(&field) {
                 prop_assert!(field.ends_with(token.expose_secret().as_bytes()));
             }
         }

@@ -1,26 +1,27 @@
-//! Challenges: what `WWW-Authenticate` says (RFC 6750, section 3; RFC 7617).
+//! Values of the `WWW-Authenticate` header field (RFC 6750, section 3; RFC 7617).
 
 use actix_web::http::header::HeaderValue;
 
-/// The protection space that every challenge names.
+/// Realm (protection space) in each `WWW-Authenticate` header field that this crate creates.
 pub const REALM: &str = "tee-session";
 
-/// The value of a `WWW-Authenticate` header field.
+/// A challenge: the value of a `WWW-Authenticate` header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Challenge {
-    /// A bearer token is wanted. No error code: there was nothing to judge.
+    /// Requires a bearer token. This challenge has no error code, because the request carried no
+    /// token.
     Bearer,
-    /// The bearer token is no good.
+    /// Rejects the bearer token with the error code `invalid_token`.
     InvalidToken,
-    /// The request's credentials cannot be read.
+    /// Rejects malformed or repeated credentials with the error code `invalid_request`.
     InvalidRequest,
-    /// A service client's name and secret are wanted.
+    /// Requires the id and the secret of a service client (HTTP Basic).
     Basic,
 }
 
 impl Challenge {
-    /// The field's value.
+    /// Returns the challenge as the value of a `WWW-Authenticate` header field.
     #[must_use]
     pub fn header_value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_challenge_names_the_realm_once() {
+    fn every_challenge_contains_the_realm_once() {
         let realm = format!(r#"realm="{REALM}""#);
         for challenge in [
             Challenge::Bearer,

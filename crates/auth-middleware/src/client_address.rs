@@ -1,4 +1,5 @@
-//! Where a request came from, behind however many proxies.
+//! Determines the address of the client that sent a request, even if the request passed through
+//! trusted proxies.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
@@ -8,11 +9,12 @@ use thiserror::Error;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The networks of the proxies whose `X-Forwarded-For` is believed. None by default: whoever can
-/// connect could write anything there. Nobody but the proxies should have an address in them, for
-/// the same reason.
+/// Networks of the proxies whose `X-Forwarded-For` header field is trusted.
 ///
-/// Parsed from networks and single addresses, separated by commas:
+/// The default is an empty list, because any peer can forge the header field. For the same reason,
+/// a trusted network should contain only proxies.
+///
+/// The list is parsed from a text of networks and single addresses, separated by commas:
 ///
 /// ```
 /// use tee_session_auth_middleware::TrustedProxies;
@@ -24,17 +26,24 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub struct TrustedProxies(Arc<[IpNet]>);
 
 impl TrustedProxies {
-    /// The address of the client, given that of the connection's peer: the last one in
-    /// `X-Forwarded-For` that is not a trusted proxy's own, if the peer is a trusted proxy.
+    /// Returns the address of the client that sent a request. `peer` is the address of the
+    /// connection's peer, and `headers` are the header fields of the request.
     ///
-    /// `None` when nobody knows: there is no peer address, or a trusted proxy names no address.
+    /// If the peer is not a trusted proxy, the peer is the client. Otherwise, the client is the
+    /// last address in `X-Forwarded-For` that does not belong to a trusted proxy. If all addresses
+    /// in `X-Forwarded-For` belong to trusted proxies, the first address is the client.
+    ///
+    /// Returns `None` if `peer` is `None`, or if a trusted proxy sent no `X-Forwarded-For` address
+    /// or a malformed address.
     #[must_use]
     pub fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer?.to_canonical();
         if !self.trusts(peer) {
             return Some(peer);
         }
-        // Each proxy appends, so the nearest one's word stands last.
+        // Each proxy appends the address of its own peer to `X-Forwarded-For`. The nearest proxy
+        // has therefore appended the last entry, and the entries are read from the last to the
+        // first.
         let fields: Vec<_> = headers.get_all(FORWARDED_FOR).collect();
         let mut farthest = None;
         for field in fields.into_iter().rev() {
@@ -64,7 +73,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// One of the trusted proxies is not given as a network.
+/// Parse error for [`TrustedProxies`]: an entry of the list is neither an IP address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be IP addresses or networks such as 10.0.0.0/8, separated by commas")]
 pub struct InvalidNetwork;
@@ -74,7 +83,8 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     let network = address
         .or_else(|_| entry.parse())
         .map_err(|_| InvalidNetwork)?;
-    // IPv4 within IPv6, as addresses are compared.
+    // Converts an IPv4-mapped IPv6 network to an IPv4 network, because client addresses are
+    // converted to IPv4 before they are compared with the network.
     match (network.addr().to_canonical(), network.prefix_len()) {
         (address @ IpAddr::V4(_), 96..) if network.max_prefix_len() == 128 => {
             IpNet::new(address, network.prefix_len() - 96).map_err(|_| InvalidNetwork)
@@ -83,7 +93,8 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     }
 }
 
-/// An address as proxies write it: some add the port, and brackets around IPv6.
+/// Parses one entry of `X-Forwarded-For`. Accepts an address with a port, and an IPv6 address in
+/// brackets, because some proxies send these forms. Returns `None` if the entry is malformed.
 fn address_in(entry: &[u8]) -> Option<IpAddr> {
     let entry = str::from_utf8(entry).ok()?.trim();
     let unbracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -102,7 +113,7 @@ mod tests {
 
     const TRUSTED: &str = "10.0.0.0/8,fd00::/8,192.0.2.7";
 
-    fn client(peer: &str, forwarded_for: &[&str]) -> Option<String> {
+    fn find_client(peer: &str, forwarded_for: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for field in forwarded_for {
             headers.append(
@@ -131,34 +142,34 @@ mod tests {
     #[case::ipv6_with_port("fd00::1", &["[2001:db8::1]:443"], "2001:db8::1")]
     #[case::ipv4_in_ipv6("::ffff:10.1.2.3", &["::ffff:198.51.100.1"], "198.51.100.1")]
     #[case::client_is_a_proxy_itself("10.1.2.3", &["10.4.4.4, 10.9.9.9"], "10.4.4.4")]
-    fn is_the_last_address_that_no_trusted_proxy_has(
+    fn client_is_the_last_forwarded_address_that_is_not_a_trusted_proxy(
         #[case] peer: &str,
         #[case] forwarded_for: &[&str],
         #[case] expected: &str,
     ) {
-        assert_eq!(client(peer, forwarded_for).as_deref(), Some(expected));
+        assert_eq!(find_client(peer, forwarded_for).as_deref(), Some(expected));
     }
 
     #[rstest]
-    #[case::nothing_said(&[])]
+    #[case::no_field(&[])]
     #[case::empty(&[""])]
     #[case::unknown(&["unknown"])]
     #[case::hidden(&["198.51.100.1, _hidden"])]
-    fn is_unknown_when_a_trusted_proxy_names_none(#[case] forwarded_for: &[&str]) {
-        assert_eq!(client("10.1.2.3", forwarded_for), None);
+    fn client_is_unknown_if_a_trusted_proxy_sends_no_valid_address(#[case] forwarded_for: &[&str]) {
+        assert_eq!(find_client("10.1.2.3", forwarded_for), None);
     }
 
     #[rstest]
     #[case::network("::ffff:10.0.0.0/104", "10.1.2.3")]
     #[case::address("::ffff:192.0.2.7", "192.0.2.7")]
-    fn a_network_of_ipv4_may_be_written_as_one_of_ipv6(#[case] text: &str, #[case] peer: &str) {
+    fn ipv4_mapped_ipv6_network_matches_ipv4_peer(#[case] text: &str, #[case] peer: &str) {
         let trusted: TrustedProxies = text.parse().unwrap();
         assert!(trusted.trusts(peer.parse().unwrap()));
         assert!(!trusted.trusts("203.0.113.9".parse().unwrap()));
     }
 
     #[test]
-    fn is_unknown_without_a_peer() {
+    fn client_is_unknown_without_a_peer_address() {
         let trusted = TrustedProxies::default();
         assert_eq!(trusted.client_address(None, &HeaderMap::new()), None);
     }
@@ -168,14 +179,14 @@ mod tests {
     #[case::prefix_too_long("10.0.0.0/33")]
     #[case::star("10.*")]
     #[case::one_of_several("10.0.0.0/8,x")]
-    fn what_is_no_network_is_refused(#[case] text: &str) {
+    fn invalid_trusted_proxy_network_returns_a_parse_error(#[case] text: &str) {
         assert_eq!(text.parse::<TrustedProxies>().unwrap_err(), InvalidNetwork);
     }
 
     proptest! {
         #[test]
-        fn whatever_a_proxy_says_is_judged_without_a_panic(field in "[ -~]{0,80}") {
-            client("10.1.2.3", &[&field]);
+        fn parsing_any_forwarded_for_value_never_panics(field in "[ -~]{0,80}") {
+            find_client("10.1.2.3", &[&field]);
         }
     }
 }

@@ -1,112 +1,146 @@
-//! Why a request is not let through, and the one place here that picks a status.
+//! Errors of authentication and of sessions, and their conversion to HTTP responses. This is the
+//! one place that turns a fault of the store into a problem.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-use tee_session_domain::{ErrorChain, RepositoryError, SessionError};
+use tee_session_domain::{ErrorChain, LogLimit, RepositoryError, SessionError};
 use thiserror::Error;
 
-use crate::{Challenge, ProblemDetails, failure_log::FailureLog};
+use crate::{Challenge, ProblemCode, ProblemDetails};
 
-/// Seconds after which a client may try again: when the store is away, or when it sent too many
-/// invalid tokens (at least one a second is answered as such).
+/// Value of `Retry-After` in seconds, for transient errors and for clients over the limit of
+/// invalid tokens. One second is enough for a client over the limit, because every limit that
+/// `InvalidTokenLimit::per_second` creates allows at least one more invalid token per second.
 const RETRY_AFTER: u32 = 1;
 
-/// The code of an answer to a token that opens nothing.
-pub(crate) const INVALID_TOKEN: &str = "invalid_token";
+static UNAVAILABLE: LogLimit = LogLimit::per_second(1);
+static FULL: LogLimit = LogLimit::per_second(1);
+static CORRUPT_INDEX: LogLimit = LogLimit::per_second(1);
 
-static FAILURES: FailureLog = FailureLog::new();
-
-/// A request is not let through.
+/// Error of authentication, or of the session of an authenticated request: the reason why a request
+/// is rejected.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It carries no bearer token.
-    #[error("no bearer token")]
+    /// The request carries no bearer token.
+    #[error("the request carries no bearer token")]
     MissingToken,
-    /// Its `Authorization` cannot be read; the text says what is wrong, without repeating it.
-    #[error("unreadable credentials: {0}")]
+    /// The credentials are malformed or repeated. The text describes the fault and never quotes the
+    /// request.
+    #[error("malformed or repeated credentials: {0}")]
     InvalidRequest(&'static str),
-    /// Its token opens nothing. Malformed, unknown, expired, deleted and corrupt look the same.
+    /// The token has no valid session. The response is the same for malformed, unknown, expired and
+    /// deleted tokens, and for tokens whose stored record is corrupt.
     #[error("invalid or expired session token")]
     InvalidToken,
-    /// The client has tried too many invalid tokens lately, and this is another one.
-    #[error("too many invalid session tokens")]
+    /// The token is invalid, and the client is over the limit of invalid tokens.
+    #[error("the client sent too many invalid session tokens")]
     TooManyInvalidTokens,
-    /// Others kept changing the session meanwhile; nothing was changed for this request.
-    #[error("the session kept changing meanwhile")]
-    Contended,
-    /// Nobody can know now whether its token opens something.
-    #[error("sessions cannot be looked up")]
-    Store(#[source] RepositoryError),
+    /// The session manager failed, for example because the session store is unavailable.
+    #[error(transparent)]
+    Session(SessionError),
 }
 
 impl From<SessionError> for AuthError {
     fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Repository(RepositoryError::Corrupt { .. }) | SessionError::NotFound => {
-                Self::InvalidToken
-            }
-            SessionError::Contended => Self::Contended,
-            SessionError::Repository(error) => Self::Store(error),
-            // Whatever comes later is no proof that a session is gone.
-            error => Self::Store(RepositoryError::unavailable(error)),
+        if error.proves_invalid_token() {
+            Self::InvalidToken
+        } else {
+            Self::Session(error)
         }
     }
 }
 
 impl AuthError {
-    /// The answer.
+    /// Returns the problem details for the response to the rejected request.
     #[must_use]
     pub fn problem(&self) -> ProblemDetails {
         match self {
             Self::MissingToken => ProblemDetails::new(
-                StatusCode::UNAUTHORIZED,
-                "missing_token",
+                ProblemCode::MISSING_TOKEN,
                 "A bearer token is required in the Authorization header field",
             )
             .with_challenge(Challenge::Bearer),
             Self::InvalidRequest(detail) => {
-                ProblemDetails::new(StatusCode::BAD_REQUEST, "invalid_request", *detail)
+                ProblemDetails::new(ProblemCode::INVALID_REQUEST, *detail)
                     .with_challenge(Challenge::InvalidRequest)
             }
             Self::InvalidToken => ProblemDetails::new(
-                StatusCode::UNAUTHORIZED,
-                INVALID_TOKEN,
+                ProblemCode::INVALID_TOKEN,
                 "Invalid or expired session token",
             )
             .with_challenge(Challenge::InvalidToken),
             Self::TooManyInvalidTokens => ProblemDetails::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
+                ProblemCode::TOO_MANY_REQUESTS,
                 "Too many invalid session tokens came from this address",
             )
             .with_retry_after(RETRY_AFTER),
-            Self::Contended => ProblemDetails::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "Others kept changing the session meanwhile; nothing was changed",
-            )
-            .with_retry_after(RETRY_AFTER),
-            Self::Store(_) => ProblemDetails::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_unavailable",
-                "The session store is unavailable; the session may still be alive",
-            )
-            .with_retry_after(RETRY_AFTER),
+            Self::Session(error) => problem_of_session(error),
         }
     }
 
-    /// Logs a failure of the store, for who answers with [`problem`](Self::problem) and so handles
-    /// it; of an outage one line a second.
+    /// Logs the error if the session store failed, at most once per second for each of these
+    /// faults: an unavailable store, a full store, and a corrupt index of a subject. Other errors
+    /// are not logged.
+    ///
+    /// Call this method if you send the response of [`problem`](Self::problem) yourself.
+    /// `error_response` calls this method automatically.
     pub fn log_failure(&self) {
-        if let Self::Store(error) = self
-            && let Some(unlogged) = FAILURES.next()
-        {
-            tracing::error!(
-                error = %ErrorChain(error),
-                unlogged,
-                "Request failed: session store unavailable"
-            );
+        let Self::Session(error) = self else { return };
+        let code = problem_of_session(error).code();
+        let failures = match code {
+            ProblemCode::STORE_UNAVAILABLE => &UNAVAILABLE,
+            ProblemCode::STORE_FULL => &FULL,
+            ProblemCode::INTERNAL_ERROR => &CORRUPT_INDEX,
+            _ => return,
+        };
+        let Some(unlogged) = failures.next() else {
+            return;
+        };
+        let error = ErrorChain(error);
+        match code {
+            ProblemCode::STORE_UNAVAILABLE => {
+                tracing::error!(%error, unlogged, "Request failed: session store unavailable");
+            }
+            ProblemCode::STORE_FULL => {
+                tracing::error!(%error, unlogged, "Request failed: session store full");
+            }
+            _ => tracing::error!(%error, unlogged, "Request failed: subject index corrupt"),
         }
+    }
+}
+
+/// Returns the problem details for an error of the session manager. A fault of the store is 503,
+/// and a corrupt index of a subject is 500. The status is 401 only if the error proves that the
+/// token has no session that can be used.
+fn problem_of_session(error: &SessionError) -> ProblemDetails {
+    match error {
+        error if error.proves_invalid_token() => AuthError::InvalidToken.problem(),
+        SessionError::TooManySessions => ProblemDetails::new(
+            ProblemCode::SESSION_LIMIT_REACHED,
+            "The subject has reached its session limit; end one of its sessions first",
+        ),
+        SessionError::Contended => ProblemDetails::new(
+            ProblemCode::OVERLOADED,
+            "Other requests kept changing the session. Nothing was changed; retry the request",
+        )
+        .with_retry_after(RETRY_AFTER),
+        SessionError::Repository(RepositoryError::Full { .. }) => ProblemDetails::new(
+            ProblemCode::STORE_FULL,
+            "The session store is full; try again later",
+        )
+        .with_retry_after(RETRY_AFTER),
+        SessionError::Repository(RepositoryError::CorruptIndex { .. }) => ProblemDetails::new(
+            ProblemCode::INTERNAL_ERROR,
+            "The index of the subject's sessions is corrupt. Retrying does not help; an operator \
+             must delete the index, which keeps the sessions",
+        ),
+        // Future errors are treated as an unavailable store, because they do not prove that the
+        // session does not exist.
+        _ => ProblemDetails::new(
+            ProblemCode::STORE_UNAVAILABLE,
+            "The session store is unavailable; the session may still be alive",
+        )
+        .with_retry_after(RETRY_AFTER),
     }
 }
 
@@ -115,7 +149,7 @@ impl ResponseError for AuthError {
         self.problem().status()
     }
 
-    /// Logs a failure of the store: here it is handled.
+    /// Logs the error if the session store failed, and returns the error response.
     fn error_response(&self) -> HttpResponse {
         self.log_failure();
         self.problem().response()

@@ -1,4 +1,4 @@
-//! The session of the request at hand.
+//! Extractor for the session of a request that [`BearerAuth`](crate::BearerAuth) let through.
 
 use std::{
     future::{Ready, ready},
@@ -9,31 +9,32 @@ use std::{
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, dev::Payload, error};
 use tee_session_domain::{ActiveSession, SessionId, SessionToken};
 
-/// The session that the request's token opened: an extractor for handlers behind
+/// The session of the request's bearer token, as an extractor for handlers behind
 /// [`BearerAuth`](crate::BearerAuth).
 ///
-/// It dereferences to [`ActiveSession`]: `current.session.cookies`, `current.expires_at`.
+/// `CurrentSession` dereferences to [`ActiveSession`], so a handler can read
+/// `current.session.cookies` and `current.expires_at`.
 #[derive(Debug, Clone)]
-pub struct CurrentSession(Rc<Opened>);
+pub struct CurrentSession(Rc<Inner>);
 
 #[derive(Debug)]
-struct Opened {
+struct Inner {
     token: SessionToken,
     active: ActiveSession,
 }
 
 impl CurrentSession {
     pub(crate) fn new(token: SessionToken, active: ActiveSession) -> Self {
-        Self(Rc::new(Opened { token, active }))
+        Self(Rc::new(Inner { token, active }))
     }
 
-    /// The token that opened it.
+    /// Returns the bearer token of the request.
     #[must_use]
     pub fn token(&self) -> &SessionToken {
         &self.0.token
     }
 
-    /// Its public name, derived from the token.
+    /// Returns the id of the session. The id is derived from the token and is not secret.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         SessionId::of(&self.0.token)

@@ -1,4 +1,4 @@
-//! How many invalid tokens a client may try.
+//! Limiter for the number of invalid tokens that each client sends.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,24 +8,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{dev::ServiceRequest, http::header::HeaderMap};
+use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use crate::TrustedProxies;
 
-/// Clients share this many buckets, whoever and how many they are: 128 KiB, for good.
+/// Number of leaky buckets in a limiter. Each client is assigned to one bucket, and the invalid
+/// tokens of the client fill this bucket. All buckets together take 128 KiB of memory (8 bytes per
+/// bucket).
 const BUCKETS: usize = 16_384;
 
-/// How many invalid tokens of one client are answered as such.
+/// Limit for the invalid tokens of one client: at most `burst` tokens at once, and one more token
+/// per `interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidTokenLimit {
-    /// So many at once, after a time without any.
+    /// Maximum number of invalid tokens that a client may send at once, after a time without
+    /// invalid tokens.
     pub burst: NonZeroU32,
-    /// One more each time that this has passed.
+    /// Time after which one more invalid token is allowed.
     pub interval: Duration,
 }
 
 impl InvalidTokenLimit {
-    /// `rate` a second in the long run, and `burst` at once.
+    /// Creates a limit that allows `rate` invalid tokens per second on average, and `burst` invalid
+    /// tokens at once.
     #[must_use]
     pub const fn per_second(rate: NonZeroU32, burst: NonZeroU32) -> Self {
         let interval = Duration::from_nanos(1_000_000_000 / rate.get() as u64);
@@ -33,12 +38,15 @@ impl InvalidTokenLimit {
     }
 }
 
-/// Counts the invalid tokens of each client; an IPv6 client is a whole /64 network, of which one
-/// household or machine has all addresses. Share one in the process.
+/// Counts the invalid tokens of each client, and reports which clients are over the limit. Share
+/// one limiter in the whole process.
 ///
-/// It takes the same memory whatever happens: clients fall into a fixed number of buckets by a
-/// secret hash. Two that fall into one share its limit, which costs neither of them a valid
-/// token.
+/// A client is an IPv4 address or a /64 network of IPv6 addresses, because one household or machine
+/// usually owns a whole /64 network.
+///
+/// The limiter uses a constant amount of memory: a secret hash function assigns each client to one
+/// of a fixed number of buckets. Two clients in the same bucket share the limit of the bucket. A
+/// shared limit does not lock out either client, because valid tokens are never limited.
 ///
 /// ```
 /// use std::{net::IpAddr, num::NonZeroU32};
@@ -55,15 +63,17 @@ pub struct InvalidTokenLimiter {
     trusted_proxies: TrustedProxies,
     started: Instant,
     hasher: RandomState,
-    /// When each bucket will be empty again, in nanoseconds since `started`: a bucket that fills
-    /// by one `interval` an invalid token, and leaks all the time.
+    /// For each bucket, the time at which the bucket will be empty, in nanoseconds since `started`.
+    /// Each invalid token of a client moves this time of the client's bucket forward by one
+    /// `interval`.
     buckets: Box<[AtomicU64]>,
     interval: u64,
     capacity: u64,
 }
 
 impl InvalidTokenLimiter {
-    /// Holds each client to `limit`.
+    /// Creates a limiter that applies `limit` to each client. `trusted_proxies` are the proxies
+    /// from which `X-Forwarded-For` is accepted.
     #[must_use]
     pub fn new(limit: InvalidTokenLimit, trusted_proxies: TrustedProxies) -> Self {
         let interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
@@ -78,10 +88,11 @@ impl InvalidTokenLimiter {
         }
     }
 
-    /// The client that a request comes from; `None` when nobody knows, so that nobody can be
-    /// held to a limit.
+    /// Returns the client that sent the request: an IPv4 address, or the /64 network of an IPv6
+    /// address. Returns `None` if the client's address is unknown. A request from an unknown client
+    /// cannot be limited.
     #[must_use]
-    pub fn client_of(&self, request: &ServiceRequest) -> Option<IpAddr> {
+    pub fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
         self.client(request.peer_addr().map(|peer| peer.ip()), request.headers())
     }
 
@@ -91,27 +102,30 @@ impl InvalidTokenLimiter {
             .map(network_of)
     }
 
-    /// Whether the client is over its limit now.
+    /// Returns `true` if the next invalid token of the client would exceed the limit.
     #[must_use]
     pub fn is_exhausted(&self, client: IpAddr) -> bool {
-        let full_until = self.bucket(client).load(Ordering::Relaxed);
-        self.filled(full_until, self.now()).is_none()
+        let empty_at = self.bucket(client).load(Ordering::Relaxed);
+        self.filled(empty_at, self.now()).is_none()
     }
 
-    /// Counts an invalid token; `false` when the client is over its limit.
+    /// Counts an invalid token of the client, and returns `true`. If the token exceeds the limit,
+    /// returns `false` and does not count the token.
     #[must_use]
     pub fn take(&self, client: IpAddr) -> bool {
         let now = self.now();
         self.bucket(client)
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |full_until| {
-                self.filled(full_until, now)
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |empty_at| {
+                self.filled(empty_at, now)
             })
             .is_ok()
     }
 
-    /// A bucket with one more in it; `None` when that is too much.
-    fn filled(&self, full_until: u64, now: u64) -> Option<u64> {
-        let filled = full_until.max(now).saturating_add(self.interval);
+    /// Returns the time at which a bucket will be empty if it takes one more token. `empty_at` is
+    /// the time at which the bucket will be empty without that token. Returns `None` if the bucket
+    /// has no room for another token.
+    fn filled(&self, empty_at: u64, now: u64) -> Option<u64> {
+        let filled = empty_at.max(now).saturating_add(self.interval);
         (filled - now <= self.capacity).then_some(filled)
     }
 
@@ -129,7 +143,9 @@ impl InvalidTokenLimiter {
     }
 }
 
-/// What counts as one client.
+/// Returns the address that identifies the client with the IP address `address`. For an IPv4
+/// address, returns the address itself. For an IPv6 address, returns the first address of its /64
+/// network.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -148,69 +164,71 @@ mod tests {
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// One that leaks once an hour, which is never within a test.
-    fn limiter(burst: u32) -> InvalidTokenLimiter {
-        limiter_with(burst, Duration::from_secs(3_600))
+    /// Creates a limiter that allows `burst` invalid tokens at once and one more per hour, so that
+    /// no bucket leaks during a test.
+    fn create_limiter(burst: u32) -> InvalidTokenLimiter {
+        create_limiter_with_interval(burst, Duration::from_secs(3_600))
     }
 
-    fn limiter_with(burst: u32, interval: Duration) -> InvalidTokenLimiter {
+    fn create_limiter_with_interval(burst: u32, interval: Duration) -> InvalidTokenLimiter {
         let burst = NonZeroU32::new(burst).unwrap();
         let limit = InvalidTokenLimit { burst, interval };
         InvalidTokenLimiter::new(limit, TrustedProxies::default())
     }
 
-    fn taken(limiter: &InvalidTokenLimiter, client: IpAddr, tries: u32) -> usize {
+    fn count_accepted(limiter: &InvalidTokenLimiter, client: IpAddr, tries: u32) -> usize {
         (0..tries).filter(|_| limiter.take(client)).count()
     }
 
     #[test]
-    fn a_burst_is_let_through_and_no_more() {
-        let limiter = limiter(300);
+    fn limiter_accepts_exactly_the_burst_of_invalid_tokens_at_once() {
+        let limiter = create_limiter(300);
         assert!(!limiter.is_exhausted(CLIENT));
-        assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
+        assert_eq!(count_accepted(&limiter, CLIENT, 1_000), 300);
         assert!(limiter.is_exhausted(CLIENT));
     }
 
-    /// Moves the limiter's start into the past: so much time has gone by.
-    fn pass(limiter: &mut InvalidTokenLimiter, time: Duration) {
+    /// Advances the clock of the limiter by `time`, by moving the start time of the limiter into
+    /// the past.
+    fn advance(limiter: &mut InvalidTokenLimiter, time: Duration) {
         limiter.started = limiter.started.checked_sub(time).unwrap();
     }
 
     #[test]
-    fn the_bucket_leaks_at_the_rate_and_never_below_empty() {
-        let mut limiter = limiter(300);
-        assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
-        pass(&mut limiter, Duration::from_secs(50 * 3_600));
-        assert_eq!(taken(&limiter, CLIENT, 1_000), 50);
-        pass(&mut limiter, Duration::from_secs(1_000 * 3_600));
-        assert_eq!(taken(&limiter, CLIENT, 1_000), 300);
+    fn one_more_invalid_token_is_accepted_per_interval_up_to_the_burst() {
+        let mut limiter = create_limiter(300);
+        assert_eq!(count_accepted(&limiter, CLIENT, 1_000), 300);
+        advance(&mut limiter, Duration::from_secs(50 * 3_600));
+        assert_eq!(count_accepted(&limiter, CLIENT, 1_000), 50);
+        advance(&mut limiter, Duration::from_secs(1_000 * 3_600));
+        assert_eq!(count_accepted(&limiter, CLIENT, 1_000), 300);
     }
 
     #[rstest]
     #[case::slowest(1, 1)]
     #[case::by_default(100, 300)]
     #[case::fastest(u32::MAX, u32::MAX)]
-    fn a_limit_by_the_second_lets_its_burst_through(#[case] rate: u32, #[case] burst: u32) {
+    fn limit_per_second_allows_the_configured_burst(#[case] rate: u32, #[case] burst: u32) {
         let (rate, burst) = (NonZeroU32::new(rate), NonZeroU32::new(burst));
         let limit = InvalidTokenLimit::per_second(rate.unwrap(), burst.unwrap());
         let limiter = InvalidTokenLimiter::new(limit, TrustedProxies::default());
         let tries = burst.unwrap().get().min(1_000);
-        assert_eq!(taken(&limiter, CLIENT, tries), tries as usize);
+        assert_eq!(count_accepted(&limiter, CLIENT, tries), tries as usize);
     }
 
     #[rstest]
     #[case::another_ipv4("192.0.2.1", "192.0.2.2", false)]
-    #[case::one_ipv4_in_both_spellings("192.0.2.1", "::ffff:192.0.2.1", true)]
-    #[case::one_ipv6_network("2001:db8::1", "2001:db8::ffff:1", true)]
+    #[case::ipv4_and_its_mapped_ipv6("192.0.2.1", "::ffff:192.0.2.1", true)]
+    #[case::same_ipv6_network("2001:db8::1", "2001:db8::ffff:1", true)]
     #[case::another_ipv6_network("2001:db8::1", "2001:db8:0:1::1", false)]
-    fn a_client_is_an_ipv4_address_or_an_ipv6_network(
+    fn limit_applies_to_an_ipv4_address_or_an_ipv6_prefix_of_64_bits(
         #[case] one: &str,
         #[case] other: &str,
         #[case] is_same: bool,
     ) {
         let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
         assert_eq!(network_of(one) == network_of(other), is_same);
-        let limiter = limiter(1);
+        let limiter = create_limiter(1);
         assert!(limiter.take(one));
         if is_same {
             assert!(limiter.is_exhausted(other));
@@ -218,20 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn clients_spread_over_the_buckets() {
-        let limiter = limiter(1);
+    fn more_than_900_of_1000_clients_have_their_own_limiter_bucket() {
+        let limiter = create_limiter(1);
         let clients = (0..1_000_u32).map(|n| IpAddr::from(n.to_be_bytes()));
         let alone = clients.filter(|client| limiter.take(*client)).count();
-        // Of 1000 in 16384 buckets about 30 meet another.
+        // On average, about 30 of 1000 clients share one of the 16384 buckets with an earlier
+        // client.
         assert!(alone > 900, "{alone}");
     }
 
     #[test]
-    fn many_threads_take_exactly_a_burst() {
-        let limiter = limiter(500);
+    fn limiter_accepts_exactly_the_burst_from_concurrent_threads() {
+        let limiter = create_limiter(500);
         let total: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| taken(&limiter, CLIENT, 200)))
+                .map(|_| scope.spawn(|| count_accepted(&limiter, CLIENT, 200)))
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });

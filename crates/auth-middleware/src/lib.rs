@@ -5,11 +5,11 @@ mod challenge;
 mod client_address;
 mod error;
 mod extractor;
-mod failure_log;
 mod invalid_token_limiter;
 mod limit_invalid_tokens;
 mod middleware;
 mod problem;
+mod problem_code;
 
 pub use self::{
     bearer::BearerToken,
@@ -20,5 +20,6 @@ pub use self::{
     invalid_token_limiter::{InvalidTokenLimit, InvalidTokenLimiter},
     limit_invalid_tokens::LimitInvalidTokens,
     middleware::BearerAuth,
-    problem::{InvalidMember, ProblemCode, ProblemDetails},
+    problem::{InvalidMember, ProblemDetails},
+    problem_code::ProblemCode,
 };

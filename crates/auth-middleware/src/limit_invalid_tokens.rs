@@ -1,4 +1,5 @@
-//! The middleware that slows down whoever guesses tokens.
+//! Middleware that limits the invalid tokens of each client, to slow down clients that guess
+//! tokens.
 
 use std::{
     future::{Ready, ready},
@@ -14,22 +15,22 @@ use actix_web::{
     web::Data,
 };
 use futures_util::future::LocalBoxFuture;
-use tee_session_domain::{RepositoryError, SessionError, SessionManager, SessionRepository};
+use tee_session_domain::{LogLimit, SessionManager, SessionRepository};
 
-use crate::{
-    AuthError, BearerToken, InvalidTokenLimiter, ProblemCode, error::INVALID_TOKEN,
-    failure_log::FailureLog,
-};
+use crate::{AuthError, BearerToken, InvalidTokenLimiter, ProblemCode};
 
-static REFUSALS: FailureLog = FailureLog::new();
+static REFUSALS: LogLimit = LogLimit::per_second(1);
 
-/// Answers a client's invalid tokens with 429 and `Retry-After` once there are too many of them.
+/// Middleware that limits the number of invalid tokens of each client. If a client is over the
+/// limit, its further invalid tokens are answered with 429 and `Retry-After`.
 ///
-/// Wrap it around what answers invalid tokens: [`BearerAuth`](crate::BearerAuth), or handlers
-/// that take [`BearerToken`]. It limits answers and log lines, not people: a token that opens a
-/// session is let through however many others came from the same address. Of a client over its
-/// limit each well-formed token is looked up first, without sliding and without a line in the
-/// log; so a valid one costs a second round trip to the store then.
+/// Wrap this middleware around [`BearerAuth`](crate::BearerAuth), or around handlers that take
+/// [`BearerToken`]. A request with a valid token is always let through, even if its client is over
+/// the limit.
+///
+/// While a client is over the limit, each of its well-formed tokens is looked up before the request
+/// is passed on. The look-up does not renew the idle timeout and writes no log line. A request with
+/// a valid token then needs a second round trip to the store.
 ///
 /// ```
 /// use std::{num::NonZeroU32, sync::Arc};
@@ -56,8 +57,8 @@ pub struct LimitInvalidTokens<R> {
 }
 
 impl<R: SessionRepository> LimitInvalidTokens<R> {
-    /// Middleware that holds clients to the limit of `limiter`, and looks tokens up with
-    /// `sessions`. Without a limiter it lets everything through.
+    /// Creates the middleware. `limiter` counts the invalid tokens of each client, and `sessions`
+    /// is used to look up tokens. If `limiter` is `None`, all requests are let through.
     pub fn new(
         sessions: Data<SessionManager<R>>,
         limiter: impl Into<Option<Arc<InvalidTokenLimiter>>>,
@@ -98,7 +99,7 @@ where
     }
 }
 
-/// The service that [`LimitInvalidTokens`] makes.
+/// Service that the middleware [`LimitInvalidTokens`] puts around an inner service.
 pub struct LimitInvalidTokensService<S, R> {
     next: Rc<S>,
     limit: LimitInvalidTokens<R>,
@@ -119,7 +120,8 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let next = Rc::clone(&self.next);
         let limiter = self.limit.limiter.clone();
-        let limited = limiter.and_then(|limiter| Some((limiter.client_of(&request)?, limiter)));
+        let limited =
+            limiter.and_then(|limiter| Some((limiter.client_of(request.request())?, limiter)));
         let sessions = self.limit.sessions.clone();
         Box::pin(async move {
             let Some((client, limiter)) = limited else {
@@ -127,13 +129,16 @@ where
                 return Ok(response.map_into_left_body());
             };
             if limiter.is_exhausted(client)
-                // Boxed: it is large, and all requests would carry room for it.
+                // The future of `is_invalid` is boxed, because it is large and would enlarge the
+                // future of every request.
                 && Box::pin(is_invalid(&sessions, &request)).await
             {
                 let response = refusal(client).map_into_right_body();
                 return Ok(request.into_response(response));
             }
             let response = next.call(request).await?;
+            // The inner service has already looked up the token, and the problem code of the
+            // response shows whether the token is invalid. A second look-up is unnecessary.
             if is_invalid_token(&response) && !limiter.take(client) {
                 let response = response.into_response(refusal(client));
                 return Ok(response.map_into_right_body());
@@ -143,33 +148,35 @@ where
     }
 }
 
-/// Whether the request's token opens nothing. Whatever else may be wrong is for others to say,
-/// the store's being away above all.
+/// Returns `true` if the request's token has no valid session.
+///
+/// Returns `false` if the token is valid, and also if the check fails for another reason, such as a
+/// missing token or an unavailable store. In these cases, the inner service answers the request.
 async fn is_invalid<R: SessionRepository>(
     sessions: &SessionManager<R>,
     request: &ServiceRequest,
 ) -> bool {
     match BearerToken::of(request.request()) {
-        Ok(BearerToken(token)) => matches!(
-            sessions.exists(&token).await,
-            Ok(false) | Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
-        ),
+        Ok(BearerToken(token)) => match sessions.exists(&token).await {
+            Ok(exists) => !exists,
+            Err(error) => error.proves_invalid_token(),
+        },
         Err(error) => matches!(error, AuthError::InvalidToken),
     }
 }
 
 fn is_invalid_token<B>(response: &ServiceResponse<B>) -> bool {
     let extensions = response.response().extensions();
-    extensions.get() == Some(&ProblemCode(INVALID_TOKEN))
+    extensions.get() == Some(&ProblemCode::INVALID_TOKEN)
 }
 
-/// The answer; of many one line a second is logged.
+/// Returns the response with status 429. Logs the refusal, at most one line per second.
 fn refusal(client: IpAddr) -> actix_web::HttpResponse {
     if let Some(unlogged) = REFUSALS.next() {
         tracing::warn!(
             client_network = %client,
             unlogged,
-            "Invalid tokens of this client are over the limit: answered with 429"
+            "Client exceeded the limit of invalid tokens: answered with 429"
         );
     }
     AuthError::TooManyInvalidTokens.error_response()

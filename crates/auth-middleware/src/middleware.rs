@@ -1,4 +1,4 @@
-//! The middleware that resolves bearer tokens.
+//! Middleware that authenticates requests by their bearer token.
 
 use std::{
     future::{Ready, ready},
@@ -16,8 +16,8 @@ use tee_session_domain::{SessionManager, SessionRepository};
 
 use crate::{AuthError, BearerToken, CurrentSession};
 
-/// Lets a request through if its bearer token opens a session, and slides that session's idle
-/// timeout. Handlers behind it take [`CurrentSession`].
+/// Middleware that lets a request through only if its bearer token has a valid session, and renews
+/// the idle timeout of the session. Handlers behind the middleware can take [`CurrentSession`].
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -38,7 +38,7 @@ pub struct BearerAuth<R> {
 }
 
 impl<R: SessionRepository> BearerAuth<R> {
-    /// Middleware that resolves tokens with `sessions`.
+    /// Creates the middleware. `sessions` is used to look up tokens.
     pub fn new(sessions: Data<SessionManager<R>>) -> Self {
         Self { sessions }
     }
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// The service that [`BearerAuth`] makes.
+/// Service that the middleware [`BearerAuth`] puts around an inner service.
 pub struct BearerAuthService<S, R> {
     next: Rc<S>,
     sessions: Data<SessionManager<R>>,
@@ -100,7 +100,8 @@ where
                         .await
                         .map(ServiceResponse::map_into_left_body)
                 }
-                // A response rather than an error, so that middleware outside sees one.
+                // The rejection is returned as a response and not as an error, so that outer
+                // middleware can read the problem code of the response.
                 Err(error) => {
                     let response = error.error_response().map_into_right_body();
                     Ok(request.into_response(response))

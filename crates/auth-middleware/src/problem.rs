@@ -11,55 +11,50 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::Challenge;
+use crate::{Challenge, ProblemCode};
 
-/// An error answer: `application/problem+json` with the members `type`, `title`, `status`,
-/// `detail`, `code`, `errors` where single members of the input are at fault, and `error` where
-/// OAuth 2.0 clients read the answer.
+/// An error response in the format `application/problem+json`.
 ///
-/// It never repeats input, and is never cached.
+/// The response body has the members `type`, `title`, `status`, `detail` and `code`. If members of
+/// the JSON in the request are invalid, the body also has the member `errors`. On OAuth 2.0
+/// endpoints, the body also has the member `error`.
+///
+/// The response must not be cached (`Cache-Control: no-store`). The texts in the response must not
+/// quote the request.
 ///
 /// ```
 /// use actix_web::http::StatusCode;
-/// use tee_session_auth_middleware::ProblemDetails;
+/// use tee_session_auth_middleware::{ProblemCode, ProblemDetails};
 ///
-/// let problem = ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here");
+/// let problem = ProblemDetails::new(ProblemCode::NOT_FOUND, "There is nothing here");
 /// assert_eq!(problem.response().status(), StatusCode::NOT_FOUND);
 /// ```
 #[derive(Debug, Clone)]
 pub struct ProblemDetails {
     status: StatusCode,
-    code: &'static str,
+    code: ProblemCode,
     detail: Cow<'static, str>,
     errors: Vec<InvalidMember>,
     oauth_error: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// One member of a JSON input that is at fault.
+/// An invalid member of the JSON in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InvalidMember {
-    /// Where it stands: a JSON Pointer (RFC 6901).
+    /// JSON Pointer (RFC 6901) to the invalid member in the JSON of the request.
     pub pointer: String,
-    /// What is allowed there.
+    /// Description of the values that the invalid member may have.
     pub detail: String,
 }
 
-/// The stable name of a problem; responses made from [`ProblemDetails`] carry it as an
-/// extension, for middleware that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProblemCode(pub &'static str);
-
 impl ProblemDetails {
-    /// A problem with the stable name `code` and a sentence for people.
+    /// Creates problem details with the stable code `code` and its HTTP status, and with a sentence
+    /// `detail` for people.
     #[must_use]
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status,
+            status: code.status(),
             code,
             detail: detail.into(),
             errors: Vec::new(),
@@ -68,47 +63,60 @@ impl ProblemDetails {
         }
     }
 
-    /// Adds a challenge.
+    /// Replaces the HTTP status of the code by `status`.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Adds a `WWW-Authenticate` header field with `challenge`.
     #[must_use]
     pub fn with_challenge(self, challenge: Challenge) -> Self {
         self.with_header(header::WWW_AUTHENTICATE, challenge.header_value())
     }
 
-    /// Adds `Retry-After`, in seconds.
+    /// Adds a `Retry-After` header field. The client should wait for `seconds` before the next
+    /// attempt.
     #[must_use]
     pub fn with_retry_after(self, seconds: u32) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Adds a header field.
+    /// Adds a header field with the name `name` and the value `value` to the response.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Adds the members of the input that are at fault.
+    /// Sets the member `errors`: the list of invalid members of the request's JSON.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<InvalidMember>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Adds the member `error`, by which OAuth 2.0 clients know what went wrong (RFC 6749, section
-    /// 5.2).
+    /// Sets the member `error`: the error code that OAuth 2.0 clients read (RFC 6749, section 5.2).
     #[must_use]
     pub fn with_oauth_error(mut self, error: &'static str) -> Self {
         self.oauth_error = Some(error);
         self
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The answer.
+    /// Returns the stable code of the problem.
+    #[must_use]
+    pub fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    /// Builds the HTTP response with the problem details as its body.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
@@ -117,13 +125,13 @@ impl ProblemDetails {
         }
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
-        response.extensions_mut().insert(ProblemCode(self.code));
+        response.extensions_mut().insert(self.code);
         response.json(Body {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
-            code: self.code,
+            code: self.code.name(),
             error: self.oauth_error,
             errors: &self.errors,
         })

@@ -1,4 +1,4 @@
-//! A session from login to logout, at a service that runs.
+//! Example that creates, reads and ends a session of a running service.
 //!
 //! ```sh
 //! cargo run -p tee-session &
@@ -13,7 +13,7 @@ use std::{
 
 use tee_session_client::{BaseUrl, Client, Cookies};
 
-/// Says what it does to `out`.
+/// Creates, reads and ends a session, and writes a line about each step to `out`.
 pub(crate) async fn walk_through(
     client: &Client,
     out: &mut (impl Write + Send),
@@ -36,18 +36,18 @@ pub(crate) async fn walk_through(
     let site = session.base_url.as_str();
     writeln!(out, "{} cookie for {site}", session.cookies.len())?;
     let left = holder.ttl().await?;
-    writeln!(out, "until {} at least", left.expires_at)?;
+    writeln!(out, "valid until {} or later", left.expires_at)?;
     let authorized = holder.authorize().await?;
-    writeln!(out, "a gateway learns that it is {}", authorized.sub)?;
+    writeln!(out, "authorize returns the subject {}", authorized.sub)?;
 
-    let known = client.introspect(&new.access_token).await?;
-    let issued_at = known.map(|known| known.issued_at);
-    writeln!(out, "a resource server learns that it is of {issued_at:?}")?;
+    let active = client.introspect(&new.access_token).await?;
+    let issued_at = active.map(|active| active.issued_at);
+    writeln!(out, "introspect returns the creation time {issued_at:?}")?;
 
     holder.delete().await?;
     match holder.get().await {
         Err(error) if error.is_invalid_token() => writeln!(out, "logged out")?,
-        other => return Err(format!("a dead token opened {other:?}").into()),
+        other => return Err(format!("the session still exists after logout: {other:?}").into()),
     }
     client.revoke(&new.access_token).await?;
     Ok(())
@@ -57,7 +57,8 @@ pub(crate) async fn walk_through(
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("TEE_SESSION_URL");
     let mut client = Client::new(url.unwrap_or_else(|_| "http://127.0.0.1:8000".to_owned()))?;
-    // Off a loopback address the service wants to know who calls.
+    // A service that does not listen on a loopback address requires the credentials of a service
+    // client.
     if let (Ok(id), Ok(secret)) = (env::var("TEE_SESSION_ID"), env::var("TEE_SESSION_SECRET")) {
         client = client.with_credentials(id, secret);
     }

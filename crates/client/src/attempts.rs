@@ -1,33 +1,38 @@
-//! What is tried again, when, and for how long.
+//! Retry rules for calls: which failures are retried, how long to wait, and when to give up.
 
 use std::time::Duration;
 
 use reqwest::Request;
 use tokio::time::{Instant, sleep};
 
-use crate::{ClientError, answer::Answer};
+use crate::{ClientError, response::SuccessResponse};
 
-/// The wait before a second attempt takes up to this long; before each further one twice as long.
+/// Maximum random wait before the second attempt, in addition to `Retry-After`. The maximum doubles
+/// for each further attempt, up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Maximum random wait before any attempt, in addition to `Retry-After`.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// What may be sent a second time. What was never sent, because there was no connection, always may.
+/// Policy that decides if a request may be sent a second time. If no connection could be
+/// established, the request was not sent, and is retried under every policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repetition {
-    /// A second time does no harm, and has the same answer.
-    Harmless,
-    /// A second time does no harm, but finds nothing if the first one was carried out.
-    UntilGone,
-    /// A second time would do more, or undo what others did in between.
+pub(crate) enum RetryPolicy {
+    /// Allows retries, because a second request has no further effect and gets the same response.
+    Idempotent,
+    /// Allows retries, because a second request cannot end another session. If an earlier attempt
+    /// may have ended the session, a response that reports a missing session counts as success.
+    IdempotentDelete,
+    /// Forbids retries, because a second request would create another session or token, or could
+    /// undo changes that other clients made between the two requests.
     Never,
 }
 
-/// Bounds of each call.
+/// Timeout, deadline and maximum number of attempts of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Of one attempt.
+    /// Timeout of one attempt, from the start of the connection to the end of the response.
     pub(crate) timeout: Duration,
-    /// Of all attempts and the waiting between them.
+    /// Maximum duration of a call, including all attempts and the waits between the attempts.
     pub(crate) deadline: Duration,
     pub(crate) attempts: u32,
 }
@@ -47,31 +52,34 @@ impl Limits {
         self,
         http: &reqwest::Client,
         request: &Request,
-        repetition: Repetition,
-    ) -> Result<Answer, ClientError> {
-        let began = Instant::now();
+        retry_policy: RetryPolicy,
+    ) -> Result<SuccessResponse, ClientError> {
+        let started = Instant::now();
         let mut may_be_done = false;
         let mut attempt = 1;
         loop {
-            let left = self.deadline.saturating_sub(began.elapsed());
-            let outcome = try_once(http, request, self.timeout.min(left)).await;
+            let left = self.deadline.saturating_sub(started.elapsed());
+            let outcome = send_once(http, request, self.timeout.min(left)).await;
             let error = match outcome {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            if repetition == Repetition::UntilGone && may_be_done && error.says_gone() {
-                return Ok(Answer::empty());
+            // If an earlier attempt may have ended the session, a response that reports a missing
+            // session means success.
+            if retry_policy == RetryPolicy::IdempotentDelete && may_be_done && error.is_gone() {
+                return Ok(SuccessResponse::empty());
             }
             may_be_done |= error.outcome_is_unknown();
-            let may_repeat = match &error {
+            let may_retry = match &error {
                 ClientError::Connect { .. } => true,
-                error => repetition != Repetition::Never && error.is_retryable(),
+                error => retry_policy != RetryPolicy::Never && error.is_retryable(),
             };
-            // What the service asks for is never cut short: it is waited for, or left to the caller.
-            let asked_for = error.retry_after().unwrap_or_default();
-            let wait = asked_for.saturating_add(jitter(attempt));
-            let too_late = began.elapsed().saturating_add(wait) >= self.deadline;
-            if !may_repeat || attempt >= self.attempts || too_late {
+            // The wait is never shorter than `Retry-After`. If the wait would exceed the deadline,
+            // the call fails at once, and the application can wait and retry.
+            let retry_after = error.retry_after().unwrap_or_default();
+            let wait = retry_after.saturating_add(jitter(attempt));
+            let too_late = started.elapsed().saturating_add(wait) >= self.deadline;
+            if !may_retry || attempt >= self.attempts || too_late {
                 return Err(error);
             }
             sleep(wait).await;
@@ -80,22 +88,23 @@ impl Limits {
     }
 }
 
-async fn try_once(
+async fn send_once(
     http: &reqwest::Client,
     request: &Request,
     timeout: Duration,
-) -> Result<Answer, ClientError> {
+) -> Result<SuccessResponse, ClientError> {
     let copy = request.try_clone();
     let mut request = copy.ok_or_else(|| ClientError::unsent("the request cannot be copied"))?;
     *request.timeout_mut() = Some(timeout);
-    Answer::read(http.execute(request).await?).await
+    SuccessResponse::read(http.execute(request).await?).await
 }
 
-/// Anything between nothing and a bound that doubles: clients that failed together do not come back
-/// together.
+/// Returns a random wait between zero and a maximum. The maximum doubles with each attempt, up to
+/// [`MAX_WAIT`]. The randomness spreads the retries of clients whose requests failed at the same
+/// time.
 fn jitter(attempt: u32) -> Duration {
-    let bound = FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-    bound.min(LONGEST_WAIT).mul_f64(fastrand::f64())
+    let limit = FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    limit.min(MAX_WAIT).mul_f64(fastrand::f64())
 }
 
 #[cfg(test)]
@@ -103,16 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_are_bounded() {
+    fn maximum_random_wait_before_a_retry_doubles_with_each_attempt_up_to_2_s() {
         for attempt in [1, 2, 5, 20, u32::MAX] {
             let waits = (0..1_000).map(|_| jitter(attempt));
             let longest = waits.max().unwrap_or_default();
-            let bound = FIRST_WAIT * 2_u32.pow(attempt.min(20) - 1);
-            assert!(longest <= bound.min(LONGEST_WAIT), "{attempt}: {longest:?}");
-            assert!(
-                longest > bound.min(LONGEST_WAIT) / 2,
-                "{attempt}: {longest:?}"
-            );
+            let limit = FIRST_WAIT * 2_u32.pow(attempt.min(20) - 1);
+            assert!(longest <= limit.min(MAX_WAIT), "{attempt}: {longest:?}");
+            assert!(longest > limit.min(MAX_WAIT) / 2, "{attempt}: {longest:?}");
         }
     }
 }

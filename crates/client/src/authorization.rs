@@ -1,32 +1,34 @@
-//! Whose session it is.
+//! Response to the call that authorizes a request at a gateway (`GET /v1/authorize`).
 
 use serde::Deserialize;
 use tee_session_domain::{BaseUrl, SessionId};
 use time::OffsetDateTime;
 
-use crate::{ClientError, answer::Answer, wire};
+use crate::{ClientError, response::SuccessResponse, wire};
 
-/// What gateways are told of a session: nothing that it holds.
+/// Data of a session that a gateway needs, without cookies. Returned by
+/// [`SessionClient::authorize`](crate::SessionClient::authorize).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Authorization {
-    /// Its subject, or its id if it has none.
+    /// Subject of the session, or the session id if the session has no subject.
     pub sub: String,
-    /// Its subject, if it has one.
+    /// Subject of the session. `None` if the session has no subject.
     pub subject: Option<String>,
-    /// The id that names it to operators, and opens nothing.
+    /// Public id of the session, for operators. The id gives no access to the session.
     pub session_id: SessionId,
-    /// The upstream site.
+    /// Base URL of the upstream site, to which the session's cookies belong.
     pub base_url: BaseUrl,
-    /// When it was created.
+    /// Creation time of the session.
     pub created_at: OffsetDateTime,
-    /// When it may end if nobody uses it.
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time.
     pub expires_at: OffsetDateTime,
 }
 
 impl Authorization {
-    pub(crate) fn from_answer(answer: &Answer) -> Result<Self, ClientError> {
-        let body: Body = answer.decode("authorization")?;
+    pub(crate) fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
+        let body: Body = response.decode("an authorization")?;
         Ok(Self {
             sub: body.sub,
             subject: body.subject,

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! Builder for a client with custom settings, and the errors of building a client.
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
@@ -11,15 +11,16 @@ use crate::{Client, attempts::Limits, credentials::Credentials, header_fields::H
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// Longest time that a connection may take: a client that waits longer for one host had better try
-/// another address.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+/// Maximum connect timeout. If an address does not answer within this time, trying another address
+/// is better than waiting longer.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Less than the 75 seconds after which the service closes an idle connection: else a request may be
-/// sent into its end, and nobody knows whether it arrived.
+/// Time after which the client closes an idle connection. The service closes an idle connection
+/// after 75 seconds, so the client must close it earlier. Otherwise the client could send a request
+/// while the service closes the connection, and the outcome of the request would be unknown.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Settings of a [`Client`], each with a sound default.
+/// Builder for a [`Client`]. Every setting has a default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +57,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Speaks for the service client `id`.
+    /// Sets the id and the secret of a service client. By default, a client has no credentials.
     #[must_use]
     pub fn credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         let credentials = Credentials::new(id.into(), secret.into());
@@ -64,55 +65,61 @@ impl ClientBuilder {
         self
     }
 
-    /// How long one attempt may take, from connecting to the last byte of the answer. 5 seconds by
-    /// default. Connecting may take half of it, and 2 seconds at most.
+    /// Sets the timeout of one attempt, from the start of the connection to the last byte of the
+    /// response. The default is 5 seconds. The connect timeout is half of this timeout, but at most
+    /// 2 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
         self
     }
 
-    /// How long a call may take with all its attempts and the waiting between them. 10 seconds by
-    /// default.
+    /// Sets the maximum duration of a call, including all attempts and the waits between the
+    /// attempts. The default is 10 seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.limits.deadline = deadline;
         self
     }
 
-    /// How many attempts a call may take; 3 by default. With 1 nothing is ever repeated; 0 means the
-    /// same.
+    /// Sets the maximum number of attempts per call. The default is 3. If `attempts` is 1, a call
+    /// is never retried. 0 is treated as 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.limits.attempts = attempts.max(1);
         self
     }
 
-    /// How the client names itself; by default by this crate and its version.
+    /// Sets the `User-Agent` header field. The default is the name and the version of this crate.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// Trusts these certificate authorities (PEM) in place of the operating system's.
+    /// Trusts the certificate authorities in `pem` (PEM format) instead of the certificate
+    /// authorities of the operating system.
     #[must_use]
     pub fn certificate_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(pem.into());
         self
     }
 
-    /// Goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` name. By default the
-    /// environment is not asked: for plain `http` a proxy reads everything.
+    /// Uses the proxy from the environment variables `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`.
+    /// By default, the client ignores these environment variables, because a proxy can read
+    /// everything that is sent over plain `http`.
     #[must_use]
     pub fn proxy_from_environment(mut self) -> Self {
         self.environment_proxy = true;
         self
     }
 
-    /// Sends with each call the fields that `add` adds: the trace that the caller is part of, say (W3C
-    /// Trace Context), so that the service's spans stand below the caller's. `add` runs on the caller's
-    /// task, once for all attempts of a call. A field that the client itself sends is the client's.
+    /// Sets a callback that adds header fields to each call. If the callback adds the current trace
+    /// of the application (W3C Trace Context), the spans of the service become children of the
+    /// application's current span.
+    ///
+    /// The callback `add` runs on the task that makes the call. `add` runs once per call, not once
+    /// per attempt. Header fields that the client itself sends cannot be overridden by `add`.
     ///
     /// ```
     /// use opentelemetry::{Context, global};
@@ -135,24 +142,25 @@ impl ClientBuilder {
         self
     }
 
-    /// The client. It connects at its first call.
+    /// Builds the client. The client connects to the service at its first call.
     ///
     /// # Errors
-    /// When the URL is none, or the HTTP client cannot be set up.
+    /// Returns a [`BuildError`] if the URL of the service is invalid, if the certificate
+    /// authorities are invalid, or if the HTTP client cannot be set up.
     pub fn build(self) -> Result<Client, BuildError> {
         let text = BaseUrl::new(self.url)?;
-        // The rules above are stricter than those of the parser.
+        // `BaseUrl` accepts fewer URLs than `Url::parse`, so this error is not expected.
         let url = Url::parse(text.as_str()).map_err(|_| BaseUrlError::Host)?;
         if url.query().is_some() {
             return Err(BuildError::Query);
         }
         let mut http = reqwest::Client::builder()
             .user_agent(self.user_agent)
-            .connect_timeout(CONNECTED_WITHIN.min(self.limits.timeout / 2))
+            .connect_timeout(MAX_CONNECT_TIMEOUT.min(self.limits.timeout / 2))
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            // A token must go nowhere else.
+            // Redirects are not followed, because a redirect could send a token to another server.
             .redirect(redirect::Policy::none())
-            // What may be repeated is decided in one place, and not there.
+            // Requests are retried by `Limits::send` only, not by reqwest.
             .retry(retry::never());
         if !self.environment_proxy {
             http = http.no_proxy();
@@ -160,11 +168,13 @@ impl ClientBuilder {
         if let Some(pem) = self.authorities {
             let authorities = Certificate::from_pem_bundle(&pem).map_err(certificates)?;
             if authorities.is_empty() {
-                return Err(certificates("there is none in the text"));
+                return Err(certificates("the PEM text contains no certificate"));
             }
             http = http.tls_certs_only(authorities);
         } else if url.scheme() == "http" && !self.environment_proxy {
-            // There will be no TLS: it has to work where no certificates are installed.
+            // A client that uses only plain `http` needs no certificate authorities. Without this
+            // empty list, the client could not be built on a system without installed certificate
+            // authorities.
             http = http.tls_certs_only([]);
         }
         Ok(Client {
@@ -185,28 +195,28 @@ fn certificates(source: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildErro
     }
 }
 
-/// A client cannot be set up like this.
+/// Error of [`ClientBuilder::build`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The service's URL breaks a rule.
+    /// The URL of the service is invalid.
     #[error("the URL of the service: {0}")]
     Url(#[from] BaseUrlError),
-    /// The service's URL has a query.
-    #[error("the URL of the service: must not hold a query")]
+    /// The URL of the service contains a query (`?...`), which is not allowed.
+    #[error("the URL of the service: must not have a query")]
     Query,
-    /// The certificate authorities cannot be read.
+    /// The certificate authorities are not valid PEM certificates.
     #[error("the certificate authorities cannot be read")]
     Certificates {
-        /// What is wrong with them.
+        /// Cause of the error.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The HTTP client cannot be set up: with this user agent, or where no certificate authority is
-    /// installed.
+    /// The HTTP client cannot be set up, for example because the user agent is not a valid header
+    /// value, or because no certificate authority is installed.
     #[error("the HTTP client cannot be set up")]
     Http {
-        /// What it says.
+        /// Cause of the error, as reported by the HTTP library.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },

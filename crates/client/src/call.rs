@@ -1,4 +1,4 @@
-//! One call of the API, before it is sent.
+//! Builder for the HTTP request of one API call.
 
 use reqwest::{
     Method, Request,
@@ -7,7 +7,7 @@ use reqwest::{
 use tee_session_domain::SessionToken;
 use zeroize::Zeroizing;
 
-use crate::{Client, ClientError, answer::Answer, attempts::Repetition};
+use crate::{Client, ClientError, attempts::RetryPolicy, response::SuccessResponse};
 use serde::Serialize;
 
 pub(crate) const JSON: &str = "application/json";
@@ -17,7 +17,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) struct Call<'a> {
     client: &'a Client,
     request: Request,
-    repetition: Repetition,
+    retry_policy: RetryPolicy,
 }
 
 impl<'a> Call<'a> {
@@ -25,7 +25,7 @@ impl<'a> Call<'a> {
         client: &'a Client,
         method: Method,
         path: &str,
-        repetition: Repetition,
+        retry_policy: RetryPolicy,
     ) -> Self {
         let mut url = client.url.clone();
         let path = format!("{}{path}", url.path().trim_end_matches('/'));
@@ -37,31 +37,33 @@ impl<'a> Call<'a> {
         Self {
             client,
             request,
-            repetition,
+            retry_policy,
         }
     }
 
-    /// With the credentials of the service client, if there are any.
-    pub(crate) fn by_service_client(self) -> Self {
+    /// Adds the credentials of the service client (HTTP Basic). Adds nothing if the client was
+    /// created without credentials.
+    pub(crate) fn with_client_credentials(self) -> Self {
         match &self.client.credentials {
             Some(credentials) => {
                 let basic = credentials.basic();
-                self.authorized(&basic)
+                self.with_authorization(&basic)
             }
             None => self,
         }
     }
 
-    pub(crate) fn by_bearer_of(self, token: &SessionToken) -> Self {
+    pub(crate) fn with_bearer_token(self, token: &SessionToken) -> Self {
         let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
-        self.authorized(&bearer)
+        self.with_authorization(&bearer)
     }
 
-    fn authorized(self, credentials: &str) -> Self {
+    fn with_authorization(self, credentials: &str) -> Self {
         self.with_header(AUTHORIZATION, credentials, true)
     }
 
-    /// Takes visible ASCII only; without the field a request is refused, and does nothing.
+    /// Sets the header field `name`. If `value` is not a valid header value, the header field is
+    /// not set. All callers pass visible ASCII, which is always valid.
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str, is_secret: bool) -> Self {
         if let Ok(mut value) = HeaderValue::from_str(value) {
             value.set_sensitive(is_secret);
@@ -94,16 +96,17 @@ impl<'a> Call<'a> {
         Ok(self.with_body(content_type, body))
     }
 
-    /// A form that asks about a token; tokens hold nothing that would have to be encoded.
-    pub(crate) fn about(self, token: &SessionToken) -> Self {
+    /// Sets a form body with the parameter `token`. The token is not percent-encoded, because
+    /// tokens contain no characters that require encoding.
+    pub(crate) fn with_token_form(self, token: &SessionToken) -> Self {
         let form = format!("token={}", token.expose_secret());
         self.with_body(FORM, form.into())
     }
 
-    pub(crate) async fn send(self) -> Result<Answer, ClientError> {
+    pub(crate) async fn send(self) -> Result<SuccessResponse, ClientError> {
         let limits = self.client.limits;
         limits
-            .send(&self.client.http, &self.request, self.repetition)
+            .send(&self.client.http, &self.request, self.retry_policy)
             .await
     }
 }

@@ -1,4 +1,4 @@
-//! What a program holds: one client, for all its calls.
+//! [`Client`], the entry point for all calls to the service.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use url::Url;
 use crate::{
     BuildError, ClientBuilder, ClientError, CreateSession, Health, Introspection, ListSessions,
     SessionClient,
-    attempts::{Limits, Repetition},
+    attempts::{Limits, RetryPolicy},
     call::Call,
     credentials::Credentials,
     header_fields::HeaderFields,
     introspection, listing,
 };
 
-/// A client of one Tee Session.
+/// A client of a Tee Session service.
 ///
-/// Clones are cheap and share their connections: make one, and keep it. It needs a runtime of
-/// tokio with time and IO.
+/// Create one client and clone it. Clones are cheap and share the connections of the first client.
+/// The client needs a tokio runtime with the time and IO drivers enabled.
 ///
 /// ```no_run
 /// use tee_session_client::{BaseUrl, Client, Cookies};
@@ -44,26 +44,28 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the service at this `http` or `https` URL, with the limits that
-    /// [`ClientBuilder`] names. A path in it stands before the paths of all calls.
+    /// Creates a client of the service at `url`, with the default settings of [`ClientBuilder`].
+    /// `url` is an `http` or `https` URL. If `url` has a path, the path is prepended to the paths
+    /// of all calls.
     ///
-    /// Over plain `http` everybody on the way reads tokens, cookies and secrets: keep it to the
-    /// loopback interface, or to a network that is protected by other means.
+    /// Plain `http` exposes tokens, cookies and client secrets to the network. Use plain `http`
+    /// only on the loopback interface, or in a network that is protected by other means.
     ///
     /// # Errors
-    /// When the URL is none, or the HTTP client cannot be set up.
+    /// Returns a [`BuildError`] if `url` is invalid or the HTTP client cannot be set up.
     pub fn new(url: impl Into<String>) -> Result<Self, BuildError> {
         Self::builder(url).build()
     }
 
-    /// The same with limits, certificates and the like of one's own.
+    /// Returns a builder for a client with custom timeouts, certificates and other settings. `url`
+    /// is the `http` or `https` URL of the service.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url.into())
     }
 
-    /// The same client, speaking for the service client `id`. They are sent with the calls for
-    /// service clients only: never with one of a session.
+    /// Sets the credentials of the service client `id`. The credentials are sent only with calls
+    /// that require a service client, never with calls that carry a session token.
     #[must_use]
     pub fn with_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         let credentials = Credentials::new(id.into(), secret.into());
@@ -71,80 +73,107 @@ impl Client {
         self
     }
 
-    /// Puts an upstream login behind a new token (`POST /v1/sessions`, scope `create`).
+    /// Returns a call that stores the cookies and the base URL of an upstream site as a new session
+    /// (`POST /v1/sessions`, scope `create`). [`CreateSession::send`] sends the request.
     pub fn create<'a>(&'a self, cookies: &'a Cookies, base_url: &'a BaseUrl) -> CreateSession<'a> {
         CreateSession::new(self, cookies, base_url)
     }
 
-    /// The session that `token` opens, and what can be done with it.
+    /// Returns a handle for calls with the session token `token`. Does not send a request.
     #[must_use]
     pub fn session<'a>(&'a self, token: &'a SessionToken) -> SessionClient<'a> {
         SessionClient::new(self, token)
     }
 
-    /// The sessions of a subject (`GET /v1/sessions?subject=`, scope `admin`).
+    /// Returns a call that lists the sessions of `subject` (`GET /v1/sessions?subject=`, scope
+    /// `admin`). [`ListSessions::send`] sends the request.
     pub fn list_sessions<'a>(&'a self, subject: &'a str) -> ListSessions<'a> {
         ListSessions::new(self, subject)
     }
 
-    /// Ends all sessions of a subject (`DELETE /v1/sessions?subject=`, scope `admin`), and tells how
-    /// many. It is repeated when an attempt fails, and then counts what the last attempt has ended.
+    /// Ends all sessions of `subject` (`DELETE /v1/sessions?subject=`, scope `admin`) and returns
+    /// the number of ended sessions.
+    ///
+    /// If an attempt fails with a transient error, the call is retried. After a retry, the returned
+    /// number counts only the sessions that the last attempt ended.
     ///
     /// # Errors
-    /// [`ClientError`]; when the outcome is unknown, some may have ended.
+    /// Returns a [`ClientError`]. If [`outcome_is_unknown`](ClientError::outcome_is_unknown) is
+    /// `true` for the error, some sessions may have ended.
     pub async fn end_sessions(&self, subject: &str) -> Result<u64, ClientError> {
-        let call = Call::new(self, Method::DELETE, "/v1/sessions", Repetition::Harmless);
-        let call = call.by_service_client().with_query("subject", subject);
-        let ended: listing::Ended = call.send().await?.decode("count of sessions")?;
+        let call = Call::new(
+            self,
+            Method::DELETE,
+            "/v1/sessions",
+            RetryPolicy::Idempotent,
+        );
+        let call = call
+            .with_client_credentials()
+            .with_query("subject", subject);
+        let ended: listing::Ended = call.send().await?.decode("a count of sessions")?;
         Ok(ended.revoked)
     }
 
-    /// Ends the session with this id (`DELETE /v1/sessions/<id>`, scope `admin`).
+    /// Ends the session with the id `id` (`DELETE /v1/sessions/<id>`, scope `admin`).
     ///
-    /// It is repeated when an attempt fails. When a later attempt finds no session where an earlier
-    /// one may have ended it, the answer is `Ok`: it is gone.
+    /// If an attempt fails with a transient error, the call is retried. If a retry finds no
+    /// session, and an earlier attempt may have ended the session, the call succeeds.
     ///
     /// # Errors
-    /// [`ClientError`]; a problem with status 404 when there is no such session.
+    /// Returns a [`ClientError`]. If no session has the id `id`, the error is a
+    /// [`Problem`](crate::Problem) with status 404.
     pub async fn end_session(&self, id: &SessionId) -> Result<(), ClientError> {
         let path = format!("/v1/sessions/{id}");
-        let call = Call::new(self, Method::DELETE, &path, Repetition::UntilGone);
-        call.by_service_client().send().await?;
+        let call = Call::new(self, Method::DELETE, &path, RetryPolicy::IdempotentDelete);
+        call.with_client_credentials().send().await?;
         Ok(())
     }
 
-    /// What the service knows of a token (`POST /v1/introspect`, RFC 7662, scope `introspect`);
-    /// `None` when it opens nothing. The session does not slide.
+    /// Returns information about `token` (`POST /v1/introspect`, RFC 7662, scope `introspect`).
+    /// Returns `None` if `token` has no valid session. Does not renew the idle timeout of the
+    /// session.
     ///
     /// # Errors
-    /// [`ClientError`]; never because of the token.
+    /// Returns a [`ClientError`] if the call fails. An invalid token is not an error.
     pub async fn introspect(
         &self,
         token: &SessionToken,
     ) -> Result<Option<Introspection>, ClientError> {
-        let call = Call::new(self, Method::POST, "/v1/introspect", Repetition::Harmless);
-        let answer = call.by_service_client().about(token).send().await?;
-        let answer: introspection::Answer = answer.decode("introspection")?;
-        answer.into_active()
+        let call = Call::new(
+            self,
+            Method::POST,
+            "/v1/introspect",
+            RetryPolicy::Idempotent,
+        );
+        let response = call
+            .with_client_credentials()
+            .with_token_form(token)
+            .send()
+            .await?;
+        let response: introspection::ResponseBody = response.decode("an introspection response")?;
+        response.into_active()
     }
 
-    /// Ends the session of a token (`POST /v1/revoke`, RFC 7009, scope `revoke`): once it is `Ok`
-    /// the token opens nothing, whether or not it did before.
+    /// Ends the session of `token` (`POST /v1/revoke`, RFC 7009, scope `revoke`). Also succeeds if
+    /// `token` has no valid session.
     ///
     /// # Errors
-    /// [`ClientError`]; never because of the token.
+    /// Returns a [`ClientError`] if the call fails. An invalid token is not an error.
     pub async fn revoke(&self, token: &SessionToken) -> Result<(), ClientError> {
-        let call = Call::new(self, Method::POST, "/v1/revoke", Repetition::Harmless);
-        call.by_service_client().about(token).send().await?;
+        let call = Call::new(self, Method::POST, "/v1/revoke", RetryPolicy::Idempotent);
+        call.with_client_credentials()
+            .with_token_form(token)
+            .send()
+            .await?;
         Ok(())
     }
 
-    /// How the service is (`GET /health`).
+    /// Returns the health of the service (`GET /health`).
     ///
     /// # Errors
-    /// [`ClientError`]; a service that is degraded answers all the same.
+    /// Returns a [`ClientError`] if the call fails. A degraded service is not an error.
     pub async fn health(&self) -> Result<Health, ClientError> {
-        let call = Call::new(self, Method::GET, "/health", Repetition::Harmless);
-        call.send().await?.decode("health")
+        let call = Call::new(self, Method::GET, "/health", RetryPolicy::Idempotent);
+        call.send().await?.decode("a health response")
     }
 }

@@ -1,4 +1,4 @@
-//! Putting a login behind a token.
+//! Request and response for creating a session.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use time::OffsetDateTime;
 
 use crate::{
     Client, ClientError, ETag,
-    attempts::Repetition,
+    attempts::RetryPolicy,
+    attributes::NewAttributes,
     call::{Call, JSON},
     wire,
 };
 
-/// A session yet to be created; made by [`Client::create`](crate::Client::create).
+/// A call that creates a session, returned by [`Client::create`](crate::Client::create).
+/// [`send`](Self::send) sends the request.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "it is sent by `send`"]
+#[must_use = "the request is only sent by `send`"]
 pub struct CreateSession<'a> {
     client: &'a Client,
-    body: Body<'a>,
+    pub(crate) body: Body<'a>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Body<'a> {
+pub(crate) struct Body<'a> {
     #[serde(serialize_with = "wire::cookies_as_map")]
     cookies: &'a Cookies,
     #[serde(serialize_with = "wire::base_url_as_text")]
     base_url: &'a BaseUrl,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'a str>,
+    #[serde(flatten)]
+    pub(crate) attributes: NewAttributes<'a>,
 }
 
 impl<'a> CreateSession<'a> {
@@ -39,64 +39,60 @@ impl<'a> CreateSession<'a> {
         let body = Body {
             cookies,
             base_url,
-            subject: None,
-            label: None,
+            attributes: NewAttributes::default(),
         };
         Self { client, body }
     }
 
-    /// Whose session it is: 1 to 256 visible ASCII characters. All sessions of a subject can be
-    /// listed, and ended at once.
-    pub fn subject(mut self, subject: &'a str) -> Self {
-        self.body.subject = Some(subject);
-        self
-    }
-
-    /// What the session is called in lists: 1 to 256 bytes without control characters.
-    pub fn label(mut self, label: &'a str) -> Self {
-        self.body.label = Some(label);
-        self
-    }
-
-    /// Sends it. Once it was sent it is never repeated: when the answer is lost there may be a
-    /// session whose token nobody knows, which ends by itself when it idles out.
+    /// Sends the request. A request that was sent is never retried. If the response is lost, the
+    /// service may have created a session whose token no client knows. Such a session expires after
+    /// the idle timeout.
     ///
     /// # Errors
-    /// [`ClientError`]; of a session that breaks rules a problem whose `errors` says where.
+    /// Returns a [`ClientError`]. If the session is invalid, the error is a
+    /// [`Problem`](crate::Problem) whose `errors` lists the invalid members of the request.
     pub async fn send(self) -> Result<NewSession, ClientError> {
-        let call = Call::new(self.client, Method::POST, "/v1/sessions", Repetition::Never);
-        let call = call.by_service_client();
-        NewSession::from_answer_to(call.with_json(JSON, &self.body)?).await
+        let call = Call::new(
+            self.client,
+            Method::POST,
+            "/v1/sessions",
+            RetryPolicy::Never,
+        );
+        let call = call.with_client_credentials();
+        NewSession::from_response_to(call.with_json(JSON, &self.body)?).await
     }
 }
 
-/// A session that was created, or whose token was replaced.
+/// A session with a new token. Returned when a session was created, or when the token of a session
+/// was rotated.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NewSession {
-    /// The token that opens it: a secret, for its holder alone.
+    /// Bearer token of the session. The token is secret, because it gives access to the session's
+    /// cookies.
     #[serde(deserialize_with = "wire::parsed")]
     pub access_token: SessionToken,
-    /// The id that names it to operators, and opens nothing.
+    /// Public id of the session, for operators. The id gives no access to the session.
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// How long it lives if nobody uses it, in whole seconds.
+    /// Remaining lifetime of the session if no request uses the session, in whole seconds.
     #[serde(deserialize_with = "wire::seconds")]
     pub expires_in: Duration,
-    /// When that is over.
+    /// Time at which the session expires, if no request uses the session until then.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// Names its state, for [`SessionPatch::if_match`](crate::SessionPatch::if_match); `None` if the
-    /// answer had none.
+    /// Entity tag of the session's current state, for
+    /// [`SessionPatch::if_match`](crate::SessionPatch::if_match). `None` if the response has no
+    /// valid `ETag` header field.
     #[serde(skip)]
     pub etag: Option<ETag>,
 }
 
 impl NewSession {
-    pub(crate) async fn from_answer_to(call: Call<'_>) -> Result<Self, ClientError> {
-        let answer = call.send().await?;
-        let mut new: Self = answer.decode("new session")?;
-        new.etag = answer.etag();
+    pub(crate) async fn from_response_to(call: Call<'_>) -> Result<Self, ClientError> {
+        let response = call.send().await?;
+        let mut new: Self = response.decode("a new session")?;
+        new.etag = response.etag();
         Ok(new)
     }
 }

@@ -1,4 +1,4 @@
-//! Who calls.
+//! Credentials of a service client.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Credentials {
         Self { id, secret }
     }
 
-    /// What stands in `Authorization` (HTTP Basic, RFC 7617).
+    /// Returns the value of the `Authorization` header field (HTTP Basic, RFC 7617).
     pub(crate) fn basic(&self) -> Zeroizing<String> {
         let pair = Zeroizing::new(format!("{}:{}", self.id, *self.secret));
         let encoded = Zeroizing::new(STANDARD.encode(&*pair));

@@ -1,4 +1,4 @@
-//! What can go wrong, told apart by what a caller can do about it.
+//! Errors of calls to the service.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -8,46 +8,50 @@ use crate::{Problem, ProblemCode};
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
-/// A call did not succeed. What may safely be repeated was repeated before.
+/// Error of a call to the service. A call that can be retried safely was already retried before
+/// this error was returned.
 ///
-/// Nothing in it holds a token, a cookie or a client's secret.
+/// The texts of the error and of its causes never contain a token, a cookie or a client secret.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The service, or a gateway before it, said no.
+    /// The service, or a gateway in front of the service, answered with a status other than 2xx.
     #[error(transparent)]
     Problem(#[from] Problem),
-    /// There was no connection: nothing was sent.
+    /// No connection could be established, or the request could not be built. No request was sent.
     #[error("no connection to the service")]
     Connect {
-        /// What was in the way.
+        /// Cause of the error.
         #[source]
         source: Source,
     },
-    /// There was no answer in time. Nobody knows whether the call was carried out.
-    #[error("no answer from the service in time")]
+    /// The response was not complete within the timeout. The service may have carried out the call.
+    #[error("the service did not respond in time")]
     Timeout {
-        /// What was waited for.
+        /// Cause of the error.
         #[source]
         source: Source,
     },
-    /// The connection ended before the answer. Nobody knows whether the call was carried out.
-    #[error("the connection ended before the answer")]
+    /// The connection was closed before the response was complete. The service may have carried out
+    /// the call.
+    #[error("the connection was closed before the response was complete")]
     Transport {
-        /// What was seen.
+        /// Cause of the error.
         #[source]
         source: Source,
     },
-    /// The service said yes, but not in the words that are expected of it.
-    #[error("the answer is no {0}")]
+    /// The response is longer than 1 MiB, or a response with a 2xx status is not in the expected
+    /// format.
+    #[error("unexpected response from the service, expected {0}")]
     Decode(
-        /// What was expected.
+        /// Description of the expected response.
         &'static str,
     ),
 }
 
 impl ClientError {
-    /// The problem that the service told.
+    /// Returns the error response of the service if the error is [`ClientError::Problem`]. Returns
+    /// `None` for all other errors, such as a timeout.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -56,16 +60,19 @@ impl ClientError {
         }
     }
 
-    /// Whether the token opens nothing: its holder has to log in again.
+    /// Returns `true` if the session token is invalid or expired. The user of the session has to
+    /// log in again.
     #[must_use]
     pub fn is_invalid_token(&self) -> bool {
         self.problem()
             .is_some_and(|problem| problem.code == ProblemCode::InvalidToken)
     }
 
-    /// Whether the same call may succeed later, after [`retry_after`](Self::retry_after) if there is
-    /// one. Of a call that creates or changes something, look at
-    /// [`outcome_is_unknown`](Self::outcome_is_unknown) first.
+    /// Returns `true` if the same call may succeed later.
+    ///
+    /// If [`retry_after`](Self::retry_after) returns a time, wait for that time before you retry
+    /// the call. If the call creates or changes something, check
+    /// [`outcome_is_unknown`](Self::outcome_is_unknown) before you retry the call.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -75,7 +82,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the call may have been carried out all the same.
+    /// Returns `true` if the service may have carried out the call despite the error.
     #[must_use]
     pub fn outcome_is_unknown(&self) -> bool {
         match self {
@@ -88,21 +95,22 @@ impl ClientError {
         }
     }
 
-    /// How long the service asks to wait before the call is made again.
+    /// Returns the time to wait before a retry, from the `Retry-After` header field of the
+    /// response. Returns `None` if there is no response or no such header field.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.problem()?.retry_after
     }
 
-    /// The request could not even be made.
+    /// Creates the error for a request that could not be built and was not sent.
     pub(crate) fn unsent(source: impl Into<Source>) -> Self {
         Self::Connect {
             source: source.into(),
         }
     }
 
-    /// Whether what was to be ended is not there.
-    pub(crate) fn says_gone(&self) -> bool {
+    /// Returns `true` if the response reports that the session does not exist.
+    pub(crate) fn is_gone(&self) -> bool {
         self.problem().is_some_and(|problem| {
             [ProblemCode::InvalidToken, ProblemCode::NotFound].contains(&problem.code)
         })
@@ -113,7 +121,7 @@ impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
         let unsent = error.is_connect() || error.is_builder();
         let late = error.is_timeout();
-        // A subject stands in some.
+        // The URL is removed from the error, because its query may contain a subject.
         let source = Source::from(error.without_url());
         match (unsent, late) {
             (true, _) => Self::Connect { source },

@@ -1,11 +1,11 @@
-//! The name of a session's state.
+//! Entity tags (`ETag`) of sessions.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Names the state of a session that can be changed (RFC 9110, section 8.8.3): it is another one
-/// after each change. It is no secret.
+/// Entity tag of a session's state (RFC 9110, section 8.8.3). The entity tag changes with each
+/// change of the session. An entity tag is not secret.
 ///
 /// ```
 /// use tee_session_client::ETag;
@@ -18,7 +18,7 @@ use thiserror::Error;
 pub struct ETag(String);
 
 impl ETag {
-    /// The tag with its quotes, as header fields carry it.
+    /// Returns the entity tag with its quotes, in the form that header fields contain.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,7 +41,7 @@ impl FromStr for ETag {
     }
 }
 
-/// The text is no entity tag.
+/// Parse error: the text is not an entity tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("an entity tag is visible ASCII in double quotes")]
+#[error("an entity tag must be visible ASCII characters in double quotes")]
 pub struct ParseETagError;

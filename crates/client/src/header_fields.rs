@@ -1,10 +1,11 @@
-//! Header fields that the caller adds to each call.
+//! Header fields that the application adds to each call.
 
 use std::{fmt, sync::Arc};
 
 use reqwest::header::HeaderMap;
 
-/// Adds fields to a request, whatever they are at that moment.
+/// A callback that adds header fields to a request. The callback runs once for each call, so the
+/// added header fields may differ from call to call.
 #[derive(Clone)]
 pub(crate) struct HeaderFields(Arc<dyn Fn(&mut HeaderMap) + Send + Sync>);
 

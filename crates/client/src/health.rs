@@ -1,33 +1,35 @@
-//! How the service is.
+//! Response type of [`Client::health`](crate::Client::health).
 
 use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::wire;
 
-/// The answer to [`Client::health`](crate::Client::health).
+/// Health of the service, returned by [`Client::health`](crate::Client::health).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether sessions can be served.
+    /// Overall status of the service.
     pub status: HealthStatus,
-    /// The service's time.
+    /// Current time of the service.
     #[serde(deserialize_with = "wire::time")]
     pub timestamp: OffsetDateTime,
-    /// Whether Redis answered when it was last asked; `false` with the embedded store.
+    /// `true` if the last health check of Redis succeeded on all workers of the service. Always
+    /// `false` if the service uses the embedded store, which keeps sessions in memory.
     pub redis_connected: bool,
-    /// Where sessions are kept: `redis` or `memory`.
+    /// Kind of the session store: `redis` or `memory`.
     pub store: String,
 }
 
-/// Whether sessions can be served.
+/// Overall status of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthStatus {
-    /// They can.
+    /// Sessions can be served.
     Healthy,
-    /// The store is away, or in trouble.
+    /// The last health check of the session store failed, or is too old. A status that this client
+    /// does not know, for example of a newer service, is parsed as `Degraded` too.
     #[serde(other)]
     Degraded,
 }

@@ -1,31 +1,32 @@
-//! What a token is worth (RFC 7662).
+//! Result of a token introspection (RFC 7662).
 
 use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::ClientError;
 
-/// What the service knows of a token that opens a session.
+/// Information about a valid token, returned by [`Client::introspect`](crate::Client::introspect).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Introspection {
-    /// The session's subject, or its id if it has none.
+    /// Subject of the session, or the session id if the session has no subject.
     pub sub: String,
-    /// When the session was created, to the second.
+    /// Creation time of the session, in whole seconds.
     pub issued_at: OffsetDateTime,
-    /// When it may end if nobody uses it, to the second.
+    /// Earliest time at which the session can expire, in whole seconds. A request that uses the
+    /// session may postpone this time.
     pub expires_at: OffsetDateTime,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct ResponseBody {
     active: bool,
     sub: Option<String>,
     iat: Option<i64>,
     exp: Option<i64>,
 }
 
-impl Answer {
+impl ResponseBody {
     pub(crate) fn into_active(self) -> Result<Option<Introspection>, ClientError> {
         if !self.active {
             return Ok(None);
@@ -37,7 +38,7 @@ impl Answer {
                 issued_at,
                 expires_at,
             })),
-            _ => Err(ClientError::Decode("introspection")),
+            _ => Err(ClientError::Decode("an introspection response")),
         }
     }
 }

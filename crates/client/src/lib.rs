@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-mod answer;
 mod attempts;
+mod attributes;
 mod authorization;
 mod builder;
 mod call;
@@ -16,12 +16,14 @@ mod introspection;
 mod listing;
 mod patch;
 mod problem;
+mod response;
 mod session;
 mod wire;
 
 pub use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
 
 pub use self::{
+    attributes::SessionAttributes,
     authorization::Authorization,
     builder::{BuildError, ClientBuilder},
     client::Client,

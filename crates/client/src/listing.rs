@@ -1,16 +1,16 @@
-//! The sessions of a subject.
+//! Request and response for the list of a subject's sessions.
 
 use reqwest::Method;
 use serde::Deserialize;
 use tee_session_domain::SessionId;
 use time::OffsetDateTime;
 
-use crate::{Client, ClientError, attempts::Repetition, call::Call, wire};
+use crate::{Client, ClientError, SessionAttributes, attempts::RetryPolicy, call::Call, wire};
 
-/// A page of the sessions of a subject, yet to be asked for; made by
-/// [`Client::list_sessions`](crate::Client::list_sessions).
+/// A call that requests one page of the list of a subject's sessions, returned by
+/// [`Client::list_sessions`](crate::Client::list_sessions). [`send`](Self::send) sends the request.
 #[derive(Debug, Clone, Copy)]
-#[must_use = "it is sent by `send`"]
+#[must_use = "the request is only sent by `send`"]
 pub struct ListSessions<'a> {
     client: &'a Client,
     subject: &'a str,
@@ -28,26 +28,28 @@ impl<'a> ListSessions<'a> {
         }
     }
 
-    /// Most sessions on a page, 1 to 100; the service takes 50 by default.
+    /// Sets the maximum number of sessions on a page, 1 to 100. If no maximum is set, the service
+    /// uses 50.
     pub fn limit(mut self, limit: u8) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// The page after the one whose [`next`](SessionsPage::next) this is.
+    /// Requests the page that follows a previous page. `next` is the cursor in
+    /// [`SessionsPage::next`] of the previous page.
     pub fn after(mut self, next: &'a str) -> Self {
         self.after = Some(next);
         self
     }
 
-    /// Sends it. It is repeated when an attempt fails.
+    /// Sends the request. If an attempt fails with a transient error, the call is retried.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn send(self) -> Result<SessionsPage, ClientError> {
         let path = "/v1/sessions";
-        let mut call = Call::new(self.client, Method::GET, path, Repetition::Harmless)
-            .by_service_client()
+        let mut call = Call::new(self.client, Method::GET, path, RetryPolicy::Idempotent)
+            .with_client_credentials()
             .with_query("subject", self.subject);
         if let Some(limit) = self.limit {
             call = call.with_query("limit", &limit.to_string());
@@ -55,41 +57,49 @@ impl<'a> ListSessions<'a> {
         if let Some(after) = self.after {
             call = call.with_query("after", after);
         }
-        call.send().await?.decode("page of sessions")
+        let mut page: SessionsPage = call.send().await?.decode("a page of sessions")?;
+        for session in &mut page.sessions {
+            // The service does not repeat the subject of the request.
+            session.attributes.subject = Some(self.subject.to_owned());
+        }
+        Ok(page)
     }
 }
 
-/// Some of the sessions of a subject.
+/// One page of the list of a subject's sessions, returned by [`ListSessions::send`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct SessionsPage {
-    /// The sessions; none if the subject has none.
+    /// Sessions on this page. Empty if the subject has no sessions.
     pub sessions: Vec<ListedSession>,
-    /// What to ask for the next page with; `None` on the last one.
+    /// Cursor of the next page, for [`ListSessions::after`]. `None` on the last page.
     pub next: Option<String>,
 }
 
-/// What operators see of a session: nothing that opens it, and nothing that it holds.
+/// A session in the list of a subject's sessions, without its token and cookies.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ListedSession {
-    /// Its id, for [`Client::end_session`](crate::Client::end_session).
+    /// Public id of the session, for [`Client::end_session`](crate::Client::end_session).
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// When it was created.
+    /// Creation time of the session.
     #[serde(deserialize_with = "wire::time")]
     pub created_at: OffsetDateTime,
-    /// When it was last used, as far as is known.
+    /// Approximate time of the last request that used the session.
     #[serde(deserialize_with = "wire::time")]
     pub last_seen: OffsetDateTime,
-    /// When it may end if nobody uses it.
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// What its creator called it.
-    pub label: Option<String>,
+    /// Attributes that were set when the session was created, among them the subject to which the
+    /// list belongs.
+    #[serde(flatten)]
+    pub attributes: SessionAttributes,
 }
 
-/// The answer to [`Client::end_sessions`](crate::Client::end_sessions).
+/// Response body of [`Client::end_sessions`](crate::Client::end_sessions).
 #[derive(Deserialize)]
 pub(crate) struct Ended {
     pub(crate) revoked: u64,

@@ -1,4 +1,4 @@
-//! Changes to a session.
+//! Builder for a change of a session.
 
 use std::fmt;
 
@@ -9,8 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::{ETag, wire};
 
-/// What is to change of a session: a JSON merge patch (RFC 7396). What it does not name stays as it
-/// is.
+/// Changes to a session, for [`SessionClient::update`](crate::SessionClient::update).
+///
+/// The changes are sent as a JSON merge patch (RFC 7396). Cookies and members of the session that
+/// the patch does not contain stay unchanged.
 ///
 /// ```
 /// use tee_session_client::SessionPatch;
@@ -41,13 +43,14 @@ pub(crate) struct PatchBody {
 }
 
 impl SessionPatch {
-    /// One that changes nothing yet.
+    /// Creates a patch without changes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets a cookie, known or new.
+    /// Adds the cookie `name`. If the session already has a cookie with this name, replaces the
+    /// value of that cookie.
     #[must_use]
     pub fn set_cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let value = Zeroizing::new(value.into());
@@ -55,21 +58,23 @@ impl SessionPatch {
         self
     }
 
-    /// Removes a cookie; one that is not there is no error. A session has to keep one.
+    /// Removes the cookie `name`. If the session has no cookie with this name, the patch does not
+    /// fail. At least one cookie must remain in the session.
     #[must_use]
     pub fn remove_cookie(mut self, name: impl Into<String>) -> Self {
         self.body.cookies.insert(name.into(), None);
         self
     }
 
-    /// Sets the upstream site.
+    /// Sets the base URL of the upstream site, to which the session's cookies belong.
     #[must_use]
     pub fn base_url(mut self, base_url: &BaseUrl) -> Self {
         self.body.base_url = Some(base_url.clone());
         self
     }
 
-    /// Changes the session only if nobody has changed it since `etag` was told.
+    /// Makes the update conditional: the service applies the patch only if the session has not
+    /// changed since the service returned `etag`.
     #[must_use]
     pub fn if_match(mut self, etag: &ETag) -> Self {
         self.if_match = Some(etag.clone());

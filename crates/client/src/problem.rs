@@ -1,4 +1,4 @@
-//! What the service says when it says no (RFC 9457).
+//! Error responses of the service (problem details, RFC 9457).
 
 use std::{fmt, time::Duration};
 
@@ -9,30 +9,34 @@ use reqwest::{
 use serde::Deserialize;
 use thiserror::Error;
 
-/// An answer that is no success.
+/// An error response of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the service answered {status} {code}: {detail}")]
 #[non_exhaustive]
 pub struct Problem {
-    /// The HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// The stable name of the problem.
+    /// Stable code of the problem.
     pub code: ProblemCode,
-    /// A sentence for people; empty if the answer is no problem document, as of a gateway.
+    /// Description of the problem for people. Empty if the response contains no problem details,
+    /// for example because a gateway sent the response.
     pub detail: String,
-    /// The members of the request that are at fault, if single ones are.
+    /// Members of the JSON request body that the service rejected as invalid. Empty if the problem
+    /// has another cause.
     pub errors: Vec<InvalidMember>,
-    /// How long to wait before the call is made again. Only seconds are read, not dates.
+    /// Time to wait before a retry, from the `Retry-After` header field. `None` if the response has
+    /// no such header field, or if the header field contains a date.
     pub retry_after: Option<Duration>,
 }
 
-/// One member of the request's JSON that is at fault.
+/// A member of the JSON request body that the service rejected as invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct InvalidMember {
-    /// Where it stands: a JSON Pointer (RFC 6901).
+    /// JSON Pointer (RFC 6901) to the invalid member in the request body, such as
+    /// `/cookies/SESSIONID`. An empty pointer refers to the whole body.
     pub pointer: String,
-    /// What is allowed there.
+    /// Description of the values that are allowed for the member.
     pub detail: String,
 }
 
@@ -69,17 +73,19 @@ impl Document {
 
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
-        /// The stable name of a problem. `Display` gives it.
+        /// Stable code of a problem, for programs. `Display` writes the name of the code, for
+        /// example `invalid_token`.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum ProblemCode {
             $($(#[$doc])* $code,)*
-            /// Another one, of a newer service; empty if the answer names none, as of a gateway.
+            /// A code that this client does not know, for example of a newer service. The text is
+            /// empty if the response has no code, for example because a gateway sent the response.
             Other(String),
         }
 
         impl ProblemCode {
-            /// The name.
+            /// Returns the name of the code, for example `invalid_token`.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -103,45 +109,50 @@ macro_rules! problem_codes {
 problem_codes! {
     /// 401: the request carries no bearer token.
     MissingToken = "missing_token",
-    /// 401: the token opens nothing. Its holder has to log in again.
+    /// 401: the session token is invalid or expired. The user of the session has to log in again.
     InvalidToken = "invalid_token",
-    /// 400: the service cannot read the request.
+    /// 400: the request is malformed.
     InvalidRequest = "invalid_request",
     /// 401: the service client is unknown, or its secret is wrong.
     InvalidClient = "invalid_client",
-    /// 403: the service client may not do that.
+    /// 403: the service client lacks the scope that the call requires.
     InsufficientScope = "insufficient_scope",
-    /// 404: there is no such session, or nothing at this URL.
+    /// 404: the session or the path does not exist.
     NotFound = "not_found",
-    /// 405: the service is an older one, or the URL is another's.
+    /// 405: the path does not support the method of the request. Either the service is an older
+    /// release, or the URL belongs to another service.
     MethodNotAllowed = "method_not_allowed",
-    /// 408: the request took too long on its way, and was not carried out.
+    /// 408: the request did not arrive in time and was not carried out.
     RequestTimeout = "request_timeout",
-    /// 411: the request does not say how long it is.
+    /// 411: the request does not declare its length.
     LengthRequired = "length_required",
-    /// 409: the subject has as many sessions as it may have. End one first.
+    /// 409: the subject already has the maximum number of sessions. End a session of the subject
+    /// before you create another session.
     SessionLimitReached = "session_limit_reached",
-    /// 412: the session was changed since its `ETag` was told. Get it, and decide again.
+    /// 412: the session has changed since the service returned the `ETag`. Get the session again,
+    /// and decide if the change is still needed.
     PreconditionFailed = "precondition_failed",
-    /// 413: the request is longer than the service allows.
+    /// 413: the request body is longer than the service allows.
     PayloadTooLarge = "payload_too_large",
     /// 414: the URL is too long.
     UriTooLong = "uri_too_long",
-    /// 415: the service does not take this kind of body.
+    /// 415: the service does not support the request's content type.
     UnsupportedMediaType = "unsupported_media_type",
-    /// 422: the session breaks rules; `errors` says which.
+    /// 422: the session in the request is invalid. [`Problem::errors`] lists the invalid members.
     InvalidSession = "invalid_session",
-    /// 429: too many invalid tokens came from this address, and this is another one.
+    /// 429: the token is invalid, and too many invalid tokens came from the client's address.
     TooManyRequests = "too_many_requests",
     /// 431: the header fields are too large.
     RequestHeaderFieldsTooLarge = "request_header_fields_too_large",
-    /// 500: a bug of the service.
+    /// 500: a bug in the service caused a failure.
     InternalError = "internal_error",
-    /// 503: the store is away. The session may well be alive, and a change may have been made.
+    /// 503: the session store is unavailable. The session may still be alive, and the service may
+    /// have made the requested change.
     StoreUnavailable = "store_unavailable",
-    /// 503: the store has no room. Nothing was changed.
+    /// 503: the session store is full. The request changed nothing.
     StoreFull = "store_full",
-    /// 503: the service has too much to do. Nothing was changed.
+    /// 503: the service is overloaded, or other requests kept changing the session. The request
+    /// changed nothing.
     Overloaded = "overloaded",
 }
 

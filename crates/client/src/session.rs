@@ -1,4 +1,4 @@
-//! The session that a token opens.
+//! Calls with a session token, and their responses.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
 use time::OffsetDateTime;
 
 use crate::{
-    Authorization, Client, ClientError, ETag, NewSession, SessionPatch,
-    answer::Answer,
-    attempts::Repetition,
+    Authorization, Client, ClientError, ETag, NewSession, SessionAttributes, SessionPatch,
+    attempts::RetryPolicy,
     call::{Call, MERGE_PATCH},
+    response::SuccessResponse,
     wire,
 };
 
 const SESSION: &str = "/v1/session";
 
-/// What can be done with a token; made by [`Client::session`](crate::Client::session).
+/// Handle for calls with a session token, returned by [`Client::session`](crate::Client::session).
 ///
-/// Each call answers a token that opens nothing with an error that
-/// [`is_invalid_token`](ClientError::is_invalid_token).
+/// If the token is invalid, each call returns an error for which
+/// [`is_invalid_token`](ClientError::is_invalid_token) is `true`.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionClient<'a> {
     client: &'a Client,
@@ -32,125 +32,135 @@ impl<'a> SessionClient<'a> {
         Self { client, token }
     }
 
-    fn call(self, method: Method, path: &str, repetition: Repetition) -> Call<'a> {
-        Call::new(self.client, method, path, repetition).by_bearer_of(self.token)
+    fn call(self, method: Method, path: &str, retry_policy: RetryPolicy) -> Call<'a> {
+        Call::new(self.client, method, path, retry_policy).with_bearer_token(self.token)
     }
 
-    /// The session (`GET /v1/session`); its idle timeout starts anew.
+    /// Returns the session (`GET /v1/session`) and renews the idle timeout of the session.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn get(self) -> Result<Session, ClientError> {
-        let call = self.call(Method::GET, SESSION, Repetition::Harmless);
-        Session::from_answer(&call.send().await?)
+        let call = self.call(Method::GET, SESSION, RetryPolicy::Idempotent);
+        Session::from_response(&call.send().await?)
     }
 
-    /// How long it lives (`GET /v1/session/ttl`); it does not slide.
+    /// Returns the remaining lifetime of the session (`GET /v1/session/ttl`). Does not renew the
+    /// idle timeout of the session.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn ttl(self) -> Result<TimeToLive, ClientError> {
-        let call = self.call(Method::GET, "/v1/session/ttl", Repetition::Harmless);
-        call.send().await?.decode("time to live")
+        let call = self.call(Method::GET, "/v1/session/ttl", RetryPolicy::Idempotent);
+        call.send().await?.decode("a time to live")
     }
 
-    /// Whose session it is, without its cookies (`GET /v1/authorize`); its idle timeout starts anew.
+    /// Returns the session's subject and other data without its cookies (`GET /v1/authorize`), and
+    /// renews the idle timeout of the session.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn authorize(self) -> Result<Authorization, ClientError> {
-        let call = self.call(Method::GET, "/v1/authorize", Repetition::Harmless);
-        Authorization::from_answer(&call.send().await?)
+        let call = self.call(Method::GET, "/v1/authorize", RetryPolicy::Idempotent);
+        Authorization::from_response(&call.send().await?)
     }
 
-    /// Changes it, and gives it as it is then (`PATCH /v1/session`); its idle timeout starts anew.
+    /// Changes the session (`PATCH /v1/session`), renews the idle timeout of the session, and
+    /// returns the changed session.
     ///
-    /// Once it was sent it is never repeated: a second time could undo what others changed in
-    /// between, and with [`if_match`](SessionPatch::if_match) it would fail on its own first success.
-    /// When the outcome is unknown, get the session and look.
+    /// A request that was sent is never retried, because a retry could undo changes that other
+    /// clients made between the two attempts. With [`if_match`](SessionPatch::if_match), a retry
+    /// would fail if the first attempt had succeeded. If the outcome of the call is unknown, get
+    /// the session and check its state.
     ///
     /// # Errors
-    /// [`ClientError`]; with a condition that does not hold the problem
-    /// [`PreconditionFailed`](crate::ProblemCode::PreconditionFailed), and nothing is changed.
+    /// Returns a [`ClientError`]. If the session has changed since the service returned the entity
+    /// tag of [`if_match`](SessionPatch::if_match), the error is the problem
+    /// [`PreconditionFailed`](crate::ProblemCode::PreconditionFailed), and the session is not
+    /// changed.
     pub async fn update(self, patch: &SessionPatch) -> Result<Session, ClientError> {
-        let call = self.call(Method::PATCH, SESSION, Repetition::Never);
+        let call = self.call(Method::PATCH, SESSION, RetryPolicy::Never);
         let mut call = call.with_json(MERGE_PATCH, &patch.body)?;
         if let Some(etag) = &patch.if_match {
             call = call.with_header(IF_MATCH, etag.as_str(), false);
         }
-        Session::from_answer(&call.send().await?)
+        Session::from_response(&call.send().await?)
     }
 
-    /// Gives it a new token (`POST /v1/session/rotate`): this one opens nothing any more.
+    /// Replaces the session's token with a new token (`POST /v1/session/rotate`). The old token
+    /// becomes invalid.
     ///
-    /// Once it was sent it is never repeated. When the outcome is unknown, this token may be dead and
-    /// the new one lost: try the token, and if it is invalid, log in again.
+    /// A request that was sent is never retried. If the outcome of the call is unknown, the service
+    /// may have replaced the token, and the client does not know the new token. In this case, try
+    /// the old token. If the old token is invalid, log in again.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn rotate(self) -> Result<NewSession, ClientError> {
-        let call = self.call(Method::POST, "/v1/session/rotate", Repetition::Never);
-        NewSession::from_answer_to(call).await
+        let call = self.call(Method::POST, "/v1/session/rotate", RetryPolicy::Never);
+        NewSession::from_response_to(call).await
     }
 
-    /// Logs out (`DELETE /v1/session`): the token opens nothing any more.
+    /// Ends the session (`DELETE /v1/session`), which invalidates its token.
     ///
-    /// It is repeated when an attempt fails. When a later attempt finds the token invalid where an
-    /// earlier one may have ended the session, the answer is `Ok`: it is gone.
+    /// If an attempt fails with a transient error, the call is retried. If a retry finds the token
+    /// invalid, and an earlier attempt may have ended the session, the call succeeds.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Returns a [`ClientError`] if the call fails.
     pub async fn delete(self) -> Result<(), ClientError> {
-        let call = self.call(Method::DELETE, SESSION, Repetition::UntilGone);
+        let call = self.call(Method::DELETE, SESSION, RetryPolicy::IdempotentDelete);
         call.send().await?;
         Ok(())
     }
 }
 
-/// An upstream login, as the service keeps it.
+/// A session as stored by the service: cookies and base URL of an upstream site.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Session {
-    /// The id that names it to operators, and opens nothing.
+    /// Public id of the session, for operators. The id gives no access to the session.
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// The upstream site's cookies.
+    /// Cookies of the upstream site.
     #[serde(deserialize_with = "wire::cookies")]
     pub cookies: Cookies,
-    /// The upstream site.
+    /// Base URL of the upstream site, to which the cookies belong.
     #[serde(deserialize_with = "wire::base_url")]
     pub base_url: BaseUrl,
-    /// When it was created.
+    /// Creation time of the session.
     #[serde(deserialize_with = "wire::time")]
     pub created_at: OffsetDateTime,
-    /// When it may end if nobody uses it.
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// Whose it is, if its creator said so.
-    pub subject: Option<String>,
-    /// What it is called, if its creator said so.
-    pub label: Option<String>,
-    /// Names its state, for [`SessionPatch::if_match`]; `None` if the answer had none.
+    /// Attributes that were set when the session was created.
+    #[serde(flatten)]
+    pub attributes: SessionAttributes,
+    /// Entity tag of the session's state, for [`SessionPatch::if_match`]. `None` if the response
+    /// has no valid `ETag` header field.
     #[serde(skip)]
     pub etag: Option<ETag>,
 }
 
 impl Session {
-    fn from_answer(answer: &Answer) -> Result<Self, ClientError> {
-        let mut session: Self = answer.decode("session")?;
-        session.etag = answer.etag();
+    fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
+        let mut session: Self = response.decode("a session")?;
+        session.etag = response.etag();
         Ok(session)
     }
 }
 
-/// What is left of a session.
+/// Remaining lifetime of a session, returned by [`SessionClient::ttl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct TimeToLive {
-    /// How long it lives if nobody uses it, in whole seconds.
+    /// Remaining lifetime of the session if no request uses the session, in whole seconds.
     #[serde(deserialize_with = "wire::seconds")]
     pub ttl: Duration,
-    /// When that is over, at the earliest.
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
 }

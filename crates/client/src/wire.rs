@@ -1,4 +1,4 @@
-//! How values stand in JSON.
+//! Conversions between JSON values and the types of the crate `tee-session-domain`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,26 +12,28 @@ use zeroize::Zeroizing;
 
 pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
     let text = String::deserialize(from)?;
-    OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| D::Error::custom("no time of RFC 3339"))
+    OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| D::Error::custom("not an RFC 3339 time"))
 }
 
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_secs)
 }
 
-/// What has a spelling of its own, secrets among it.
+/// Parses a JSON string with [`FromStr`]. The string is zeroized after parsing, because it may be a
+/// secret.
 pub(crate) fn parsed<'de, D: Deserializer<'de>, T: FromStr>(from: D) -> Result<T, D::Error> {
     let text = Zeroizing::new(String::deserialize(from)?);
-    text.parse()
-        .map_err(|_| D::Error::custom("another spelling"))
+    text.parse().map_err(|_| D::Error::custom("invalid format"))
 }
 
-/// Not held to the rules for new ones: the store may have older sessions, which others wrote.
+/// Parses the base URL of a stored session. The rules for new sessions are not applied, because the
+/// store may contain older sessions that violate the rules.
 pub(crate) fn base_url<'de, D: Deserializer<'de>>(from: D) -> Result<BaseUrl, D::Error> {
     BaseUrl::from_stored(String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// Not held to the rules for new ones either.
+/// Parses the cookies of a stored session. The rules for new sessions are not applied, because the
+/// store may contain older sessions that violate the rules.
 pub(crate) fn cookies<'de, D: Deserializer<'de>>(from: D) -> Result<Cookies, D::Error> {
     from.deserialize_map(CookiesVisitor)
 }

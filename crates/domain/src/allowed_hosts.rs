@@ -1,4 +1,4 @@
-//! Which upstream sites sessions may belong to.
+//! List of the hosts that base URLs may contain.
 
 use std::str::FromStr;
 
@@ -7,11 +7,11 @@ use url::Host;
 
 use crate::{BaseUrl, base_url::is_dns_name};
 
-/// The hosts that a base URL may name; when there is none, every host is allowed.
+/// Hosts that a base URL may contain. An empty list allows every host.
 ///
-/// An entry is a host (`golf.example`, `127.0.0.1`, `[::1]`), which must match exactly, or a dot
-/// and a name (`.golf.example`), which any subdomain of it matches, and the name itself does
-/// not. International names are compared in their ASCII form.
+/// There are two kinds of entries. A host (`golf.example`, `127.0.0.1`, `[::1]`) allows exactly
+/// that host. A dot followed by a name (`.golf.example`) allows every subdomain of the name, but
+/// not the name itself. International host names are compared in their ASCII form.
 ///
 /// ```
 /// use tee_session_domain::{AllowedHosts, BaseUrl};
@@ -28,12 +28,12 @@ pub struct AllowedHosts(Vec<Entry>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
     Exactly(String),
-    /// With its leading dot.
+    /// Suffix of the allowed host names, including the leading dot, such as `.golf.example`.
     SubdomainOf(String),
 }
 
 impl AllowedHosts {
-    /// Whether a session may belong to this site.
+    /// Returns `true` if the list allows the host of `base_url`.
     #[must_use]
     pub fn allows(&self, base_url: &BaseUrl) -> bool {
         self.0.is_empty()
@@ -48,7 +48,8 @@ impl AllowedHosts {
     }
 }
 
-/// Entries separated by commas; an empty text has none.
+/// Parses a list of hosts separated by commas. An empty text gives an empty list, which allows
+/// every host.
 impl FromStr for AllowedHosts {
     type Err = InvalidAllowedHost;
 
@@ -78,7 +79,7 @@ fn parse_entry(entry: &str) -> Result<Entry, InvalidAllowedHost> {
     }
 }
 
-/// An entry is no host. `Display` says what is allowed.
+/// Parse error: an entry of the list is not a host. `Display` states what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be hosts such as golf.example, or .golf.example for its subdomains")]
 pub struct InvalidAllowedHost;
@@ -123,7 +124,7 @@ mod tests {
     #[case::ipv4_in_another_spelling("127.0.0.1", "http://2130706433", true)]
     #[case::ipv6("[::1]", "http://[0:0::1]", true)]
     #[case::in_the_query("golf.example", "https://evil.example/?golf.example", false)]
-    fn compares_hosts_in_their_ascii_form(
+    fn base_url_is_allowed_only_if_a_listed_host_matches_in_ascii_form(
         #[case] allowed: &str,
         #[case] url: &str,
         #[case] expected: bool,
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_entries_every_host_is_allowed() {
+    fn empty_host_list_allows_every_host() {
         for none in ["", " , "] {
             let allowed: AllowedHosts = none.parse().unwrap();
             assert!(allowed.allows(&BaseUrl::new("http://anywhere.example").unwrap()));
@@ -148,7 +149,7 @@ mod tests {
     #[case::only_a_dot(".")]
     #[case::subdomain_of_an_address(".127.0.0.1")]
     #[case::space("golf example")]
-    fn what_is_no_host_is_refused(#[case] entry: &str) {
+    fn invalid_host_list_entry_is_rejected(#[case] entry: &str) {
         assert_eq!(entry.parse::<AllowedHosts>(), Err(InvalidAllowedHost));
     }
 }

@@ -1,4 +1,4 @@
-//! The upstream site's base URL.
+//! Base URL of the upstream site.
 
 use std::{fmt, sync::Arc};
 
@@ -7,9 +7,11 @@ use url::{Host, Url};
 
 use crate::error::ControlCharacter;
 
-/// The absolute `http` or `https` URL of the site that the cookies belong to, kept as given.
+/// Absolute `http` or `https` URL of the upstream site that the cookies belong to. The URL is
+/// stored exactly as given.
 ///
-/// `Debug` shows what [`for_log`](Self::for_log) shows: scheme, host and path. Clones share the text.
+/// `Debug` shows only the result of [`for_log`](Self::for_log): scheme, host and path. Clones share
+/// the memory of the text.
 ///
 /// ```
 /// use tee_session_domain::BaseUrl;
@@ -23,14 +25,16 @@ use crate::error::ControlCharacter;
 pub struct BaseUrl(Arc<str>);
 
 impl BaseUrl {
-    /// Most bytes of a base URL.
+    /// Maximum length of a base URL in bytes.
     pub const MAX_LEN: usize = 2_048;
 
-    /// Takes a URL that a client gives, holding it to every rule. Syntax is that of the WHATWG
-    /// URL standard, without its repairs: what a parser would have to strip or add is refused.
+    /// Validates a base URL that a client sends.
+    ///
+    /// The URL must follow the WHATWG URL standard without corrections. If a parser would have to
+    /// remove or add characters, the URL is rejected.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// Returns the first rule that the URL breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, BaseUrlError> {
         let text = text.into();
         if text.is_empty() || text.len() > Self::MAX_LEN {
@@ -55,32 +59,36 @@ impl BaseUrl {
         Ok(Self(text.into()))
     }
 
-    /// Takes the URL of a stored record, whoever wrote it: only control characters are refused.
+    /// Accepts the base URL of a stored record. Another program may have written the record, so the
+    /// URL need not be valid. Only control characters are rejected.
     ///
     /// # Errors
-    /// When the text holds a control character.
+    /// Fails if the text contains a control character.
     pub fn from_stored(text: impl Into<Arc<str>>) -> Result<Self, ControlCharacter> {
         let text = text.into();
         ControlCharacter::refuse(&text)?;
         Ok(Self(text))
     }
 
-    /// The URL, exactly as given.
+    /// Returns the text of the URL exactly as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The host in its ASCII form, addresses in their canonical one; `None` when a stored text
-    /// is no URL with a host.
+    /// Returns the host in ASCII form. IP addresses are in canonical form. Returns `None` if the
+    /// URL comes from a stored record and is not a URL with a host.
     #[must_use]
     pub fn ascii_host(&self) -> Option<String> {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
-    /// The URL in ASCII alone, as the WHATWG URL standard serializes it: for header fields. The host
-    /// is in its ASCII form, and the rest percent-encoded. `None` when a stored text is no `http` or
-    /// `https` URL; credentials, which only records of others have, are left out.
+    /// Returns the URL in pure ASCII, as the WHATWG URL standard serializes it for header fields.
+    /// The host is in ASCII form, and the other parts are percent-encoded.
+    ///
+    /// User name and password are left out. Only records that another program wrote can contain
+    /// them. Returns `None` if the URL comes from a stored record and is not an `http` or `https`
+    /// URL.
     #[must_use]
     pub fn ascii_serialization(&self) -> Option<String> {
         let mut url = Url::parse(&self.0).ok()?;
@@ -92,7 +100,8 @@ impl BaseUrl {
         Some(url.into())
     }
 
-    /// The part that logs may show: scheme, host and path, no query and no credentials.
+    /// Returns the part of the URL that logs may show: scheme, host and path. Query, user name and
+    /// password are left out.
     #[must_use]
     pub fn for_log(&self) -> LogSafeUrl<'_> {
         LogSafeUrl(&self.0)
@@ -105,15 +114,16 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// A base URL whose `Display` gives scheme, host and path only.
+/// A base URL for logs. `Display` writes only scheme, host and path, or `[not a web URL]` if the
+/// URL is not an `http` or `https` URL.
 #[derive(Debug, Clone, Copy)]
 pub struct LogSafeUrl<'a>(&'a str);
 
 impl fmt::Display for LogSafeUrl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Url::parse(self.0) {
-            // Of other schemes, which only records of others have, credentials may stand in the
-            // path.
+            // URLs with other schemes can contain credentials in their path, so they are not shown.
+            // Only records that another program wrote contain such URLs.
             Ok(url) if matches!(url.scheme(), "http" | "https") => {
                 let host = url.host_str().unwrap_or_default();
                 write!(f, "{}://{host}{}", url.scheme(), url.path())
@@ -123,34 +133,34 @@ impl fmt::Display for LogSafeUrl<'_> {
     }
 }
 
-/// The rules for a base URL. `Display` says what is allowed.
+/// Error for an invalid base URL: the rule that the URL breaks. `Display` states what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BaseUrlError {
-    /// How long it may be.
-    #[error("must hold 1 to {} bytes", BaseUrl::MAX_LEN)]
+    /// The URL is empty or longer than [`BaseUrl::MAX_LEN`] bytes.
+    #[error("must be 1 to {} bytes long", BaseUrl::MAX_LEN)]
     Length,
-    /// What it may consist of.
-    #[error("must not hold white space, control characters or backslashes")]
+    /// The URL contains white space, a control character or a backslash.
+    #[error("must not contain white space, control characters or backslashes")]
     Characters,
-    /// What it begins with.
+    /// The URL is not absolute, or its scheme is neither `http` nor `https`.
     #[error("must be absolute and begin with http:// or https://")]
     Scheme,
-    /// No user name or password.
-    #[error("must not hold credentials")]
+    /// The URL contains credentials (a user name or a password).
+    #[error("must not contain credentials")]
     Credentials,
-    /// No fragment.
-    #[error("must not hold a fragment")]
+    /// The URL contains a fragment (`#`).
+    #[error("must not contain a fragment")]
     Fragment,
-    /// What the host may be.
-    #[error("must name a host by a valid DNS name or IP address")]
+    /// The host is missing, or is neither a valid DNS name nor a valid IP address.
+    #[error("must contain a host that is a valid DNS name or IP address")]
     Host,
-    /// What the port may be.
-    #[error("must have a port of 1 to 65535, or none")]
+    /// The port is not a number from 1 to 65535.
+    #[error("must have a port from 1 to 65535 or no port")]
     Port,
 }
 
-/// What stands between `http://` or `https://` and the path or query.
+/// Returns the authority of a URL: the part between `http://` or `https://` and the path or query.
 fn authority(text: &str) -> Result<&str, BaseUrlError> {
     let (scheme, rest) = text.split_once("://").ok_or(BaseUrlError::Scheme)?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -163,7 +173,8 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Credentials);
     }
-    // A percent sign would be decoded into a host other than the one that a reader sees.
+    // A URL parser decodes percent-encoding in the host, so it would use another host than the one
+    // that a person reads in the URL.
     if authority.is_empty() || authority.contains('%') {
         return Err(BaseUrlError::Host);
     }
@@ -172,7 +183,8 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (host, after_host) = authority.split_at(end_of_host);
-    // After an IPv4 address a parser would drop it. These are all that IDNA takes for a dot.
+    // A trailing dot is rejected, because a URL parser would remove the dot after an IPv4 address.
+    // IDNA, the standard for international host names, treats these four characters as dots.
     if host.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
         return Err(BaseUrlError::Host);
     }
@@ -187,7 +199,8 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
     }
 }
 
-/// RFC 1123 host names in their ASCII form, and the underscore that names in practice have.
+/// Returns `true` if `name` is an RFC 1123 host name in ASCII form. Underscores are allowed in
+/// addition, because real host names contain underscores.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {

@@ -1,4 +1,4 @@
-//! The store's clock.
+//! Local copy of the store's clock.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -7,16 +7,17 @@ use std::{
 
 use time::OffsetDateTime;
 
-/// The time as the store sees it, readable at any moment without asking the store.
+/// Local copy of the store's clock. The current time can be read without a request to the store.
 ///
-/// It keeps the distance between the store's clock and the machine's monotonic clock, so that
-/// neither a wrong wall clock nor a step of it ends a session early or late. An adapter
-/// corrects it with [`correct`](Self::correct) at each report of the store's time; until then it
-/// follows the machine's wall clock as it was when the value was made. Reading it costs one monotonic
-/// clock reading and one atomic load.
+/// The copy consists of the offset between the store's clock and the machine's monotonic clock. A
+/// wrong or adjusted wall clock of the machine therefore never ends a session early or late.
 ///
-/// It can run backwards: when the store's own clock was set back, or when several servers of a store
-/// disagree. A reader compares two readings only where that does no harm.
+/// An adapter calls [`correct`](Self::correct) with each time that the store reports. Before the
+/// first report, the copy counts from the machine's wall clock time at the creation of the copy.
+/// Reading the time costs one reading of the monotonic clock and one atomic load.
+///
+/// The time can run backwards if the store's clock was set back, or if the clocks of several
+/// servers of a store differ. Code may compare two readings only if a step back does no harm.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,12 +31,14 @@ use time::OffsetDateTime;
 #[derive(Debug)]
 pub struct StoreClock {
     started: Instant,
-    /// Microseconds between the Unix epoch and `started`, on the store's clock.
+    /// Time on the store's clock at the instant `started`, in microseconds since the Unix epoch.
     started_at_micros: AtomicI64,
 }
 
 impl StoreClock {
-    /// A clock that follows the machine's wall clock until it is [`set`](Self::set).
+    /// Creates a local clock that starts with the machine's wall clock time. The local clock
+    /// follows the store's clock after the first call of [`set`](Self::set) or
+    /// [`correct`](Self::correct).
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn from_system() -> Self {
@@ -48,7 +51,7 @@ impl StoreClock {
         }
     }
 
-    /// The store's time now, UTC, to the microsecond.
+    /// Returns the current time on the store's clock, in UTC with microseconds.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         let started_at = self.started_at_micros.load(Ordering::Relaxed);
@@ -56,15 +59,17 @@ impl StoreClock {
         OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::microseconds(now))
     }
 
-    /// Sets the clock: the store's time is `now`.
+    /// Sets the current time on the store's clock to `now`.
     pub fn set(&self, now: OffsetDateTime) {
         self.correct(now, Duration::ZERO);
     }
 
-    /// Corrects the clock with a reply of the store: its time was `reported`, at most `age` ago.
+    /// Corrects the clock with a time from a reply of the store. The store read the time `reported`
+    /// from its clock at most `age` ago.
     ///
-    /// The clock moves only as far as the reply proves it wrong. A reply that took long to arrive
-    /// proves little, so it does not set the clock back.
+    /// The current time is therefore between `reported` and `reported + age`. If the clock already
+    /// shows a time in this range, it does not change. Otherwise, it moves to the nearest time in
+    /// the range. A slow reply gives a wide range, so it rarely moves the clock.
     pub fn correct(&self, reported: OffsetDateTime, age: Duration) {
         let since_epoch = reported - OffsetDateTime::UNIX_EPOCH;
         let reported = i64::try_from(since_epoch.whole_microseconds()).unwrap_or(i64::MAX);
@@ -85,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_the_store_when_it_is_a_day_off() {
+    fn local_clock_follows_a_store_whose_clock_is_a_day_off() {
         let clock = StoreClock::from_system();
         let tomorrow = clock.now() + time::Duration::DAY;
         clock.set(tomorrow);
@@ -100,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reply_does_not_set_the_clock_back() {
+    fn slow_reply_does_not_set_the_local_clock_back() {
         let clock = StoreClock::from_system();
         let reported = clock.now();
         let before = reported + Duration::from_secs(1);
@@ -110,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_moves_the_clock_only_as_far_as_it_proves_it_wrong() {
+    fn reply_moves_the_local_clock_only_as_far_as_necessary() {
         const SLACK: Duration = Duration::from_secs(60);
         let (hour, age) = (time::Duration::HOUR, Duration::from_secs(600));
         let clock = StoreClock::from_system();
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn never_runs_backwards_by_itself() {
+    fn local_clock_without_corrections_never_runs_backwards() {
         let clock = StoreClock::from_system();
         let earlier = clock.now();
         assert!(clock.now() >= earlier);

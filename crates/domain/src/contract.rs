@@ -3,10 +3,10 @@
     clippy::missing_panics_doc,
     reason = "assertions of tests that adapters run"
 )]
-//! The contract suite: what every [`SessionRepository`] must do, as tests.
+//! Contract suite: tests that every implementation of [`SessionRepository`] must pass.
 //!
-//! An adapter implements [`Harness`] and calls [`contract_suite!`](crate::contract_suite),
-//! which writes one test per rule:
+//! An adapter implements [`Harness`] and calls [`contract_suite!`](crate::contract_suite). The
+//! macro generates one test per rule of the contract:
 //!
 //! ```text
 //! tee_session_domain::contract_suite! {
@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! The rules need no runtime of their own: any that drives the adapter will do.
+//! The tests need no specific async runtime. Any runtime that the adapter supports can run them.
 
 mod concurrency;
 mod deletion;
@@ -33,80 +33,82 @@ pub use self::{
     updates::*,
 };
 use crate::{
-    BaseUrl, Cookies, Login, NewSession, SessionManager, SessionPolicy, SessionRepository,
+    BaseUrl, Cookies, Login, NewSession, SessionAttributes, SessionManager, SessionPolicy,
+    SessionRepository,
 };
 
-/// What the suite needs of the adapter under test.
+/// Test harness: gives the contract suite access to the adapter under test.
 pub trait Harness {
-    /// The repository under test; clones share one store.
+    /// Type of the repository under test. All clones of a repository use the same store.
     type Repository: SessionRepository + Clone;
 
-    /// A handle to the repository.
+    /// Returns the repository under test.
     fn repository(&self) -> Self::Repository;
 
-    /// Lets `duration` pass on the store's clock.
+    /// Advances the store's clock by `duration`. If the clock cannot be set, waits for `duration`.
     fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    /// Makes the store unreachable for good. `false` when the store is part of the process and
-    /// cannot be lost; the suite then checks that it still serves.
+    /// Makes the store unreachable for the rest of the test. Returns `false` if the store runs in
+    /// the test process and cannot become unreachable. In that case, the suite checks that the
+    /// store still serves requests.
     fn lose_store(&self) -> impl Future<Output = bool>;
 }
 
-/// Writes one test per rule of the contract, each with a harness of its own.
+/// Generates one test per rule of the repository contract. Each test creates its own harness.
 #[macro_export]
 macro_rules! contract_suite {
     (test = #[$test:meta], harness = $harness:expr $(,)?) => {
         $crate::contract_suite! {
             @cases #[$test], $harness;
-            a_session_is_read_back_as_it_was_stored
-            unicode_and_semicolons_in_cookie_values_survive
-            every_accepted_login_survives_byte_for_byte_and_in_order
-            an_unknown_token_finds_nothing
-            a_second_insert_under_one_token_changes_nothing
-            a_new_session_expires_after_its_ttl
-            an_access_slides_the_idle_timeout
-            exists_and_ttl_do_not_slide
-            fetch_reads_and_does_not_slide
-            an_access_within_the_touch_interval_does_not_slide
-            a_session_lives_its_idle_timeout_after_an_access_that_did_not_slide
-            ttl_tells_the_remaining_time
-            the_absolute_lifetime_ends_a_session_in_constant_use
-            exists_ttl_and_delete_obey_the_absolute_lifetime
-            the_clock_of_the_store_moves_on
-            a_deleted_session_is_gone
-            deleting_twice_deletes_once
-            deleting_an_unknown_session_deletes_nothing
-            nothing_resurrects_a_deleted_session
-            one_of_many_concurrent_deletes_wins
-            reads_that_race_a_delete_never_bring_it_back
-            many_concurrent_sessions_keep_apart
-            unavailable_is_not_not_found
-            an_update_is_read_back
-            an_update_slides_the_idle_timeout
-            an_update_keeps_the_absolute_end
-            no_update_of_many_writers_is_lost
-            of_many_updates_of_one_state_one_succeeds
-            updates_that_race_a_delete_never_bring_it_back
-            an_unknown_session_is_not_updated
-            only_the_state_that_was_seen_is_replaced
-            a_rotated_session_stands_under_its_new_token_alone
-            a_rotation_slides_and_keeps_the_absolute_end
-            of_many_rotations_of_one_token_one_succeeds
-            a_rotation_that_races_a_delete_has_one_outcome
-            a_rotation_loses_no_update
-            an_unknown_session_is_not_rotated
-            what_is_not_relocated_stays_where_it_was
-            a_subjects_sessions_are_listed_oldest_first
-            a_long_list_comes_in_pages
-            an_ended_session_is_not_listed
-            a_session_in_use_stays_listed
-            a_rotated_session_is_listed_by_its_new_id
-            a_session_is_revoked_by_its_id
+            stored_session_is_read_back_unchanged
+            cookie_values_with_unicode_and_separators_are_kept
+            random_valid_cookies_and_base_urls_are_read_back_unchanged
+            unknown_token_finds_no_session
+            second_insert_under_the_same_token_is_rejected
+            new_session_expires_after_its_ttl
+            access_renews_the_idle_timeout
+            exists_and_ttl_do_not_renew_the_idle_timeout
+            load_does_not_renew_the_ttl
+            access_within_the_touch_interval_does_not_renew_the_ttl
+            session_lives_for_its_idle_timeout_after_an_access_without_ttl_renewal
+            ttl_returns_the_remaining_lifetime
+            absolute_lifetime_ends_a_session_in_constant_use
+            exists_ttl_and_delete_find_no_session_past_its_absolute_lifetime
+            repository_clock_advances_as_fast_as_the_store_clock
+            deleted_session_is_not_found
+            second_delete_returns_false
+            deleting_an_unknown_session_returns_false
+            touch_does_not_restore_a_deleted_session
+            exactly_one_of_many_concurrent_deletes_succeeds
+            concurrent_reads_do_not_restore_a_deleted_session
+            concurrently_used_tokens_return_only_their_own_sessions
+            unavailable_store_is_not_reported_as_a_missing_session
+            updated_cookies_are_read_back
+            update_renews_the_idle_timeout
+            update_does_not_extend_the_absolute_lifetime
+            concurrent_updates_are_not_lost
+            exactly_one_of_many_updates_with_the_same_precondition_succeeds
+            concurrent_updates_do_not_restore_a_deleted_session
+            updating_an_unknown_session_returns_not_found
+            compare_and_swap_replaces_only_the_expected_state
+            rotated_session_is_found_only_under_its_new_token
+            rotation_renews_the_idle_timeout_but_not_the_absolute_lifetime
+            exactly_one_of_many_concurrent_rotations_succeeds
+            either_rotation_or_concurrent_delete_succeeds
+            rotation_keeps_concurrent_updates
+            rotating_an_unknown_session_returns_not_found
+            failed_move_to_a_new_token_changes_no_record
+            sessions_of_a_subject_are_listed_oldest_first
+            each_session_is_on_exactly_one_page_of_a_list
+            deleted_or_expired_session_is_not_listed
+            regularly_accessed_session_stays_listed
+            rotated_session_is_listed_under_its_new_id
+            session_is_revoked_by_its_id
             all_sessions_of_a_subject_are_revoked
-            creations_that_race_a_revocation_are_revoked_or_new
-            no_rotation_escapes_a_revocation
-            a_subject_at_its_limit_loses_its_oldest_session
-            a_subject_at_its_limit_is_refused_another_session
+            session_created_during_a_revocation_is_either_revoked_or_listed
+            session_rotated_during_a_revocation_is_revoked
+            oldest_session_is_evicted_at_the_session_limit_of_a_subject
+            new_session_is_rejected_at_the_session_limit_of_a_subject
         }
     };
     (@cases #[$test:meta], $harness:expr; $($case:ident)+) => {
@@ -119,7 +121,7 @@ macro_rules! contract_suite {
     };
 }
 
-/// A manager over the harness's repository whose sessions idle for `idle_timeout` seconds.
+/// Creates a session manager for the repository of the harness. `idle_timeout` is in seconds.
 fn manager<H: Harness>(harness: &H, idle_timeout: u64) -> SessionManager<H::Repository> {
     manager_with_lifetime(harness, idle_timeout, None)
 }
@@ -133,10 +135,11 @@ fn manager_with_lifetime<H: Harness>(
         Duration::from_secs(idle_timeout),
         absolute_lifetime.map(Duration::from_secs),
     );
-    SessionManager::new(harness.repository(), policy.expect("a sound policy"))
+    SessionManager::new(harness.repository(), policy.expect("a valid policy"))
 }
 
-/// The same, and an access slides a session at most each `touch_interval` seconds.
+/// Creates a session manager with a touch interval, so that accesses renew a session's TTL at most
+/// once per `touch_interval` seconds.
 fn manager_with_touch_interval<H: Harness>(
     harness: &H,
     idle_timeout: u64,
@@ -144,36 +147,39 @@ fn manager_with_touch_interval<H: Harness>(
 ) -> SessionManager<H::Repository> {
     let policy = SessionPolicy::new(Duration::from_secs(idle_timeout), None)
         .and_then(|policy| policy.with_touch_interval(Duration::from_secs(touch_interval)));
-    SessionManager::new(harness.repository(), policy.expect("a sound policy"))
+    SessionManager::new(harness.repository(), policy.expect("a valid policy"))
 }
 
 fn cookies<const N: usize>(cookies: [(&str, &str); N]) -> Cookies {
     Cookies::new(cookies.map(|(name, value)| (name.to_owned(), value.to_owned())))
-        .expect("sound cookies")
+        .expect("valid cookies")
 }
 
 fn base_url() -> BaseUrl {
-    BaseUrl::new("https://golf.example/members").expect("a sound base URL")
+    BaseUrl::new("https://golf.example/members").expect("a valid base URL")
 }
 
-/// A new session of the subject.
-async fn of_subject<R: SessionRepository>(
+/// Creates a session with the given subject and label, and stores it.
+async fn store_session_of<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &str,
     label: &str,
 ) -> NewSession {
     let login = Login {
-        subject: Some(subject.parse().expect("a sound subject")),
-        label: Some(label.parse().expect("a sound label")),
+        attributes: SessionAttributes {
+            subject: Some(subject.parse().expect("a valid subject")),
+            label: Some(label.parse().expect("a valid label")),
+        },
         ..Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
     };
     let new = sessions.store_login(login).await;
-    new.expect("the store takes a session")
+    new.expect("the store accepts a session")
 }
 
-async fn stored<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
+/// Creates a session without a subject, and stores it.
+async fn store_session<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
     sessions
         .store(cookies([("SESSIONID", "a1b2c3")]), base_url())
         .await
-        .expect("the store takes a session")
+        .expect("the store accepts a session")
 }

@@ -1,4 +1,4 @@
-//! The upstream site's cookies: other people's logins.
+//! Cookies of the upstream site, which give access to the accounts of its users.
 
 mod jar;
 
@@ -12,14 +12,15 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::jar::Jar;
-use crate::{entity_tag::KeptTag, error::ControlCharacter};
+use crate::{entity_tag::CachedTag, error::ControlCharacter};
 
-/// The cookies of an authenticated upstream session: names and values, in the order given.
+/// Cookies of an authenticated session on the upstream site: names and values, in the order given.
 ///
-/// Values are secrets: `Debug` shows their number and nothing else, there is no `Display`, and
-/// their memory is wiped when the last clone is dropped; clones share it.
-/// Names are RFC 6265 tokens; values hold no control character, and are otherwise kept exactly
-/// as given, Unicode and `;` included.
+/// Values are secrets: there is no `Display`, `Debug` shows only the number of cookies, and the
+/// memory is wiped when the last clone is dropped. Clones share the memory.
+///
+/// Names are RFC 6265 tokens. Values contain no control characters. All other characters of a value
+/// are kept exactly as given, including Unicode and `;`.
 ///
 /// ```
 /// use tee_session_domain::Cookies;
@@ -33,19 +34,20 @@ use crate::{entity_tag::KeptTag, error::ControlCharacter};
 pub struct Cookies(Arc<Jar>);
 
 impl Cookies {
-    /// Most cookies in one session.
+    /// Maximum number of cookies in a session.
     pub const MAX_COUNT: usize = 50;
-    /// Most bytes of one name.
+    /// Maximum length of a cookie name in bytes.
     pub const MAX_NAME_LEN: usize = 256;
-    /// Most bytes of one value.
+    /// Maximum length of a cookie value in bytes.
     pub const MAX_VALUE_LEN: usize = 4_096;
-    /// Most bytes of all names and values together.
+    /// Maximum length of all cookie names and values together, in bytes.
     pub const MAX_TOTAL_LEN: usize = 16 * 1_024;
 
-    /// Takes cookies that a client gives, holding them to every rule.
+    /// Validates cookies that a client sends.
     ///
     /// # Errors
-    /// All rules that are broken, in the order of the cookies.
+    /// Returns all rules that the cookies break. Rules for single cookies come first, in the order
+    /// of the cookies. Rules for all cookies together come last.
     pub fn new(cookies: impl IntoIterator<Item = (String, String)>) -> Result<Self, CookiesError> {
         let mut accepted = IndexMap::new();
         let mut problems = Vec::new();
@@ -98,12 +100,12 @@ impl Cookies {
         result
     }
 
-    /// Takes cookies from a stored record, whoever wrote it: only control characters are
-    /// refused, since nothing stored may break out of a header line. Of a repeated name the last
-    /// value counts.
+    /// Accepts the cookies of a stored record. Another program may have written the record, so the
+    /// cookies need not be valid. Only control characters are rejected, because they could start a
+    /// new line in a header. If a name is repeated, its last value is used.
     ///
     /// # Errors
-    /// When a name or a value holds a control character.
+    /// Fails if a name or a value contains a control character.
     pub fn from_stored<N, V>(cookies: &[(N, V)]) -> Result<Self, ControlCharacter>
     where
         N: AsRef<str>,
@@ -125,40 +127,43 @@ impl Cookies {
         Ok(Self(Arc::new(jar)))
     }
 
-    /// The value of the cookie called `name` (names are case-sensitive).
+    /// Returns the value of the cookie `name`, or `None` if there is no such cookie. Names are
+    /// case-sensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut cookies = self.iter();
         cookies.find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// Names and values, in the order given.
+    /// Returns an iterator over the cookies, as pairs of name and value, in the order given.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter()
     }
 
-    /// Names and values, each followed by a NUL.
+    /// Returns all cookie names and values, each followed by a NUL.
     pub(crate) fn nul_terminated(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// Returns `true` if there are clones of it.
+    /// Returns `true` if other clones share the memory of these cookies.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// The entity tag of a session with these cookies, for all clones of them.
-    pub(crate) fn kept_tag(&self) -> &OnceLock<KeptTag> {
-        self.0.kept_tag()
+    /// Returns the cell in which the entity tag of a session with these cookies is cached. All
+    /// clones of the cookies share the cell.
+    pub(crate) fn cached_tag(&self) -> &OnceLock<CachedTag> {
+        self.0.cached_tag()
     }
 
-    /// How many cookies there are.
+    /// Returns the number of cookies.
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().len()
     }
 
-    /// Whether there is no cookie (only records that others wrote can be like that).
+    /// Returns `true` if there are no cookies. Only a record that another program wrote can have no
+    /// cookies.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -173,50 +178,51 @@ impl fmt::Debug for Cookies {
     }
 }
 
-/// The cookies break rules.
+/// Error for cookies that break at least one rule of [`CookieRule`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{} rule(s) for cookies broken; the first: {}", problems.len(), first(problems))]
+#[error("the cookies break {} rule(s); the first: {}", problems.len(), first(problems))]
 pub struct CookiesError {
-    /// Every broken rule; never empty.
+    /// All broken rules. There is at least one.
     pub problems: Vec<CookieProblem>,
 }
 
-/// One broken rule.
+/// A rule that the cookies break, and the cookie that breaks the rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieProblem {
-    /// The cookie's name, if it is a sound one; names that break a rule are not repeated.
+    /// Name of the cookie that breaks the rule. `None` if the name is invalid or the rule concerns
+    /// all cookies together.
     pub cookie: Option<String>,
-    /// The rule.
+    /// Rule that the cookies break.
     pub rule: CookieRule,
 }
 
-/// The rules for cookies. `Display` says what is allowed.
+/// A rule for cookies that a client sends. `Display` states what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CookieRule {
-    /// How many cookies there may be.
-    #[error("must hold 1 to {} cookies", Cookies::MAX_COUNT)]
+    /// Number of cookies: 1 to [`Cookies::MAX_COUNT`].
+    #[error("must contain 1 to {} cookies", Cookies::MAX_COUNT)]
     Count,
-    /// How much all of them may hold.
+    /// Length of all names and values together: at most [`Cookies::MAX_TOTAL_LEN`] bytes.
     #[error(
-        "names and values together may hold at most {} bytes",
+        "names and values together must not exceed {} bytes",
         Cookies::MAX_TOTAL_LEN
     )]
     TotalLength,
-    /// How long a name may be.
-    #[error("a cookie name must hold 1 to {} bytes", Cookies::MAX_NAME_LEN)]
+    /// Length of a cookie name: 1 to [`Cookies::MAX_NAME_LEN`] bytes.
+    #[error("a cookie name must be 1 to {} bytes long", Cookies::MAX_NAME_LEN)]
     NameLength,
-    /// What a name may consist of.
+    /// Characters of a cookie name: only those of an RFC 6265 token.
     #[error("a cookie name must be a token of RFC 6265: visible ASCII without separators")]
     NameCharacters,
-    /// How long a value may be.
-    #[error("a cookie value may hold at most {} bytes", Cookies::MAX_VALUE_LEN)]
+    /// Length of a cookie value: at most [`Cookies::MAX_VALUE_LEN`] bytes.
+    #[error("a cookie value must be at most {} bytes long", Cookies::MAX_VALUE_LEN)]
     ValueLength,
-    /// What a value may consist of.
-    #[error("a cookie value must not hold control characters")]
+    /// Characters of a cookie value: no control characters.
+    #[error("a cookie value must not contain control characters")]
     ValueCharacters,
-    /// Names are unique.
-    #[error("a cookie name may stand only once")]
+    /// Uniqueness of cookie names: no name is repeated.
+    #[error("a cookie name must not be repeated")]
     Unique,
 }
 
@@ -247,14 +253,17 @@ fn broken_value_rule(value: &str) -> Option<CookieRule> {
     }
 }
 
-/// Few names are compared with each other, which spares a table; of many, only a table can tell.
+/// Returns `true` if all names are known to differ. Up to [`Cookies::MAX_COUNT`] names are compared
+/// pairwise, without a table. For more names, returns `false` without comparing them, and the
+/// caller removes duplicates with a table.
 fn are_distinct<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
     names.len() <= Cookies::MAX_COUNT
         && (names.clone().enumerate())
             .all(|(index, name)| names.clone().take(index).all(|earlier| earlier != name))
 }
 
-/// A `token` byte of RFC 9110, section 5.6.2, which RFC 6265 takes for cookie names.
+/// Returns `true` if `byte` may occur in a `token` of RFC 9110, section 5.6.2. RFC 6265 uses this
+/// syntax for cookie names.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,4 +1,4 @@
-//! What is derived from a token, one way.
+//! Derivation of keys and of the session id from a token, with a one-way function.
 
 use std::{fmt, sync::LazyLock};
 
@@ -8,17 +8,20 @@ use zeroize::Zeroizing;
 
 use crate::{SessionId, SessionToken};
 
-/// HKDF salt of all derivations from a token.
+/// HKDF salt for all values that are derived from a token.
 const DERIVATION_SALT: &[u8] = b"tee-session v1";
 
-/// Bytes of one block of HKDF-SHA-256.
+/// Length in bytes of one output block of HKDF-SHA-256.
 const BLOCK_LEN: usize = 32;
 
-/// HKDF info of the session id.
+/// HKDF label (`info` input) with which the session id is derived.
 const SESSION_ID_LABEL: &[u8] = b"session id";
 
-/// HKDF is four lines of HMAC. With keys that are made once, it costs half of what a call for each
-/// value costs, and it is most of what sealing costs.
+/// HMAC state with [`DERIVATION_SALT`] as its key, computed once per process.
+///
+/// This module implements HKDF with a few calls of HMAC, so that computed keys can be reused.
+/// Deriving values is most of the cost of encrypting a record. Reused keys halve this cost,
+/// compared with one call of an HKDF library per value.
 static SALT: LazyLock<Hmac<Sha256>> = LazyLock::new(|| keyed(DERIVATION_SALT));
 
 #[expect(
@@ -29,9 +32,11 @@ pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("any length")
 }
 
-/// The values that HKDF-SHA-256 (RFC 5869) derives from a token: its canonical text is the
-/// input key material, the salt is `tee-session v1`, and distinct labels (HKDF's info) give
-/// values that tell nothing of each other, nor of the token.
+/// Derives values from a token with HKDF-SHA-256 (RFC 5869).
+///
+/// The input key material is the token's canonical text, and the salt is `tee-session v1`. Each
+/// value has its own label, which is the `info` input of HKDF. Values with different labels reveal
+/// nothing about each other or about the token.
 ///
 /// ```
 /// use tee_session_domain::{SessionId, SessionToken, TokenDerivation};
@@ -47,19 +52,20 @@ pub struct TokenDerivation<'a> {
     key: &'a PseudorandomKey,
 }
 
-/// The pseudorandom key of HKDF, ready to expand. Its memory is wiped when it is dropped.
+/// Pseudorandom key that HKDF-Extract produces and HKDF-Expand uses. The memory of the key is wiped
+/// on drop.
 pub(crate) type PseudorandomKey = Hmac<Sha256>;
 
 impl<'a> TokenDerivation<'a> {
-    /// Starts the derivations from `token`: HKDF-Extract, which is done once for each value of a
-    /// token.
+    /// Starts derivations from `token`. The first call computes the pseudorandom key with
+    /// HKDF-Extract and caches it in the token.
     #[must_use]
     pub fn of(token: &'a SessionToken) -> Self {
         let key = token.pseudorandom_key(|| extract(token));
         Self { token, key }
     }
 
-    /// The session's public name: the label is `session id`.
+    /// Derives the session id, with the label `session id`.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.token.session_id(|| self.derive_session_id())
@@ -69,13 +75,15 @@ impl<'a> TokenDerivation<'a> {
         SessionId::from_bytes(self.expand(SESSION_ID_LABEL))
     }
 
-    /// A secret key of 256 bits for the use that `label` names.
+    /// Derives a secret key of 256 bits. `label` names the purpose of the key, and each purpose
+    /// needs its own label.
     #[must_use]
     pub fn key(&self, label: &[u8]) -> DerivedKey {
         DerivedKey(Zeroizing::new(self.expand(label)))
     }
 
-    /// HKDF-Expand, of which the first block is enough.
+    /// Runs HKDF-Expand for one output block. One block is long enough for every value that this
+    /// module derives.
     fn expand<const N: usize>(&self, label: &[u8]) -> [u8; N] {
         const { assert!(N <= BLOCK_LEN) };
         let mut expand = self.key.clone();
@@ -101,12 +109,12 @@ impl fmt::Debug for TokenDerivation<'_> {
     }
 }
 
-/// A secret key that was derived from a token. Its memory is wiped when it is dropped.
+/// A secret key of 256 bits, derived from a token. The memory of the key is wiped on drop.
 #[derive(Clone)]
 pub struct DerivedKey(Zeroizing<[u8; 32]>);
 
 impl DerivedKey {
-    /// The key's 32 bytes.
+    /// Returns the 32 bytes of the derived key.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8; 32] {
         &self.0
@@ -126,9 +134,9 @@ mod tests {
     use super::*;
     use crate::TokenFormat;
 
-    /// Against another implementation of HKDF.
+    /// Compares keys derived with this module with those of the HKDF implementation in `aws-lc-rs`.
     #[test]
-    fn what_is_derived_is_hkdf_of_the_label() {
+    fn derived_keys_match_another_hkdf_implementation() {
         struct Length;
         impl hkdf::KeyType for Length {
             fn len(&self) -> usize {
@@ -150,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing_of_what_is_derived() {
+    fn debug_output_of_derived_values_is_redacted() {
         let token = SessionToken::generate();
         let derivation = TokenDerivation::of(&token);
         let shown = format!("{derivation:?} {:?}", derivation.key(b"any"));

@@ -1,4 +1,4 @@
-//! The entity tag: a name for what can be changed of a session.
+//! Entity tag of a session: a value that changes when the cookies or the base URL change.
 
 use std::fmt;
 
@@ -11,19 +11,21 @@ use crate::{
     short_text::{self, TEXT_LEN},
 };
 
-/// Bytes of a tag.
+/// Length of an entity tag in bytes.
 const TAG_LEN: usize = 16;
 
-/// HKDF info of the key that tags.
+/// HKDF label (`info` input) with which the key for computing entity tags is derived.
 const TAG_KEY_LABEL: &[u8] = b"entity tag";
 
-/// Names the cookies, the base URL and the creation of a session: two states of one session have the
-/// same tag only if they are the same (a strong validator, RFC 9110, section 8.8.3). When the
-/// session ends does not matter.
+/// Strong validator for the changeable state of a session (RFC 9110, section 8.8.3).
 ///
-/// It is sixteen bytes of HMAC-SHA-256 under a key that is derived from the token, so it tells
-/// nothing of the cookies to whoever does not hold the token; shown in base64url, without the
-/// quotation marks that it has in a header field.
+/// The tag covers the cookies, the base URL and the creation time of the session. Two states of one
+/// session have the same tag only if these three values are equal. The tag does not cover the time
+/// at which the session ends.
+///
+/// The tag consists of sixteen bytes of HMAC-SHA-256 under a key derived from the token. Without
+/// the token, the tag therefore reveals nothing about the cookies. `Display` writes the tag in
+/// base64url, without the quotation marks that a header field needs.
 ///
 /// ```
 /// use time::OffsetDateTime;
@@ -40,29 +42,32 @@ const TAG_KEY_LABEL: &[u8] = b"entity tag";
 pub struct EntityTag([u8; TAG_LEN]);
 
 impl EntityTag {
-    /// Characters of its text.
+    /// Length of the text form of an entity tag in characters.
     pub const TEXT_LEN: usize = TEXT_LEN;
 
-    /// Its text, written into `buffer`: what `Display` gives, without its machinery.
+    /// Writes the text form of the tag into `buffer` and returns the text. The text is the same as
+    /// that of `Display`, without the cost of the formatting machinery.
     #[must_use]
     pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
         short_text::encode(&self.0, buffer)
     }
 
-    /// The tag of what `session` holds now, for the holder of `token`.
+    /// Returns the entity tag of the current state of `session`, computed with a key derived from
+    /// `token`.
     ///
-    /// If clones of the session share its cookies, as copies in a cache do, the tag is kept with them
-    /// and computed once.
+    /// If clones of the session share its cookies, as cached copies of a session do, the tag is
+    /// computed once and stored with the cookies.
     #[must_use]
     pub fn of(token: &SessionToken, session: &Session) -> Self {
-        let kept = session.cookies.kept_tag();
-        if let Some(kept) = kept.get().filter(|kept| kept.is_of(token, session)) {
-            return kept.tag;
+        let cache = session.cookies.cached_tag();
+        if let Some(cached) = cache.get().filter(|cached| cached.matches(token, session)) {
+            return cached.tag;
         }
         let tag = Self::compute(token, session);
         if session.cookies.is_shared() {
-            // Of two threads one is first.
-            let _ = kept.set(KeptTag::new(tag, token, session));
+            // `set` fails if the cookies already have a cached tag. That is no problem, because the
+            // computed tag is returned in any case.
+            let _ = cache.set(CachedTag::new(tag, token, session));
         }
         tag
     }
@@ -70,30 +75,33 @@ impl EntityTag {
     fn compute(token: &SessionToken, session: &Session) -> Self {
         let key = TokenDerivation::of(token).key(TAG_KEY_LABEL);
         let mut tag = keyed(key.expose_secret());
-        // Microseconds, since a record keeps no more.
+        // The creation time is used in microseconds, because stored records have no finer
+        // resolution.
         let created_at = session.created_at - OffsetDateTime::UNIX_EPOCH;
         tag.update(&created_at.whole_microseconds().to_be_bytes());
-        // No text holds a control character, so that NUL ends each of them.
+        // NUL is a safe separator, because base URL, cookie names and cookie values contain no
+        // control characters.
         tag.update(session.base_url.as_str().as_bytes());
         tag.update(&[0]);
         tag.update(session.cookies.nul_terminated());
         let whole = tag.finalize().into_bytes();
-        let mut own = [0; TAG_LEN];
-        own.copy_from_slice(&whole[..TAG_LEN]);
-        Self(own)
+        let mut truncated = [0; TAG_LEN];
+        truncated.copy_from_slice(&whole[..TAG_LEN]);
+        Self(truncated)
     }
 }
 
-/// A tag that is kept with the cookies it covers, and whatever else it depends on.
-pub(crate) struct KeptTag {
+/// An entity tag that is stored with the cookies of a session, together with the other values that
+/// the tag depends on.
+pub(crate) struct CachedTag {
     tag: EntityTag,
-    /// Names the token.
+    /// Session id, which identifies the token that the tag was computed with.
     id: SessionId,
     created_at: OffsetDateTime,
     base_url: BaseUrl,
 }
 
-impl KeptTag {
+impl CachedTag {
     fn new(tag: EntityTag, token: &SessionToken, session: &Session) -> Self {
         Self {
             tag,
@@ -103,8 +111,10 @@ impl KeptTag {
         }
     }
 
-    /// A rotated session has the same cookies and another token, a changed one may have another URL.
-    fn is_of(&self, token: &SessionToken, session: &Session) -> bool {
+    /// Returns `true` if the cached tag was computed with `token` for the current state of
+    /// `session`. A rotated session has the same cookies but another token. An updated session can
+    /// have the same cookies but another base URL.
+    fn matches(&self, token: &SessionToken, session: &Session) -> bool {
         self.created_at == session.created_at
             && self.base_url == session.base_url
             && self.id == SessionId::of(token)
@@ -139,10 +149,10 @@ mod tests {
     #[rstest]
     #[case::value(&[("a", "2")], "https://golf.example", 7)]
     #[case::name(&[("b", "1")], "https://golf.example", 7)]
-    #[case::one_more(&[("a", "1"), ("b", "")], "https://golf.example", 7)]
+    #[case::additional_cookie(&[("a", "1"), ("b", "")], "https://golf.example", 7)]
     #[case::base_url(&[("a", "1")], "https://golf.example/", 7)]
     #[case::created_at(&[("a", "1")], "https://golf.example", 8)]
-    fn another_state_has_another_tag(
+    fn entity_tag_changes_with_the_cookies_base_url_and_creation_time(
         #[case] cookies: &[(&str, &str)],
         #[case] base_url: &str,
         #[case] micros: i64,
@@ -156,21 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn where_one_text_ends_and_the_next_begins_matters() {
+    fn entity_tag_depends_on_the_boundary_between_cookie_name_and_value() {
         let token = SessionToken::generate();
         let tag = |cookies| EntityTag::of(&token, &session(cookies, "https://golf.example", 0));
         assert_ne!(tag(&[("ab", "c")]), tag(&[("a", "bc")]));
     }
 
     #[test]
-    fn the_holder_of_another_token_sees_another_tag() {
+    fn same_session_has_different_entity_tags_under_different_tokens() {
         let session = session(&[("a", "1")], "https://golf.example", 7);
         let tag = || EntityTag::of(&SessionToken::generate(), &session);
         assert_ne!(tag(), tag());
     }
 
     #[test]
-    fn nanoseconds_and_the_end_do_not_matter() {
+    fn entity_tag_ignores_creation_nanoseconds_and_the_end_of_the_absolute_lifetime() {
         let token = SessionToken::generate();
         let session = session(&[("a", "1")], "https://golf.example", 7);
         let other = Session {
@@ -185,14 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn clones_of_a_session_keep_its_tag_and_only_its_own() {
+    fn session_clones_share_a_cached_entity_tag_only_for_the_same_token_and_state() {
         let (token, other) = (SessionToken::generate(), SessionToken::generate());
         let cached = session(&[("a", "1")], "https://golf.example", 7);
         let copy = cached.clone();
         let tag = EntityTag::of(&token, &copy);
-        assert!(cached.cookies.kept_tag().get().is_some());
+        assert!(cached.cookies.cached_tag().get().is_some());
         assert_eq!(EntityTag::of(&token, &cached), tag);
-        // The same cookies, and something else changed.
+        // The next two sessions have the same cookies as `copy`. One has another base URL, the
+        // other another creation time.
         let elsewhere = Session {
             base_url: BaseUrl::new("https://other.example").unwrap(),
             ..copy.clone()
@@ -216,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn session_without_clones_keeps_no_tag() {
+    fn session_without_clones_caches_no_entity_tag() {
         let session = session(&[("a", "1")], "https://golf.example", 7);
         let _ = EntityTag::of(&SessionToken::generate(), &session);
-        assert!(session.cookies.kept_tag().get().is_none());
+        assert!(session.cookies.cached_tag().get().is_none());
     }
 
     #[test]
-    fn its_text_may_stand_in_a_header_field() {
+    fn text_form_of_an_entity_tag_is_valid_in_a_header_field() {
         let session = session(&[("a", "1")], "https://golf.example", 7);
         let text = EntityTag::of(&SessionToken::generate(), &session).to_string();
         assert_eq!(text.len(), TEXT_LEN);

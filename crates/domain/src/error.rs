@@ -1,4 +1,5 @@
-//! What can go wrong, told apart by what a caller can do about it.
+//! Errors of repositories and of the session manager. Each variant requires a different reaction of
+//! the caller.
 
 use std::{error::Error as StdError, fmt};
 
@@ -6,94 +7,139 @@ use thiserror::Error;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// A repository could not do what it was asked. An absent session is not an error: it is `None`
-/// or `false`.
+/// Error of a repository operation. A missing session is not an error: operations report it as
+/// `None` or `false`.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RepositoryError {
-    /// The store cannot be reached, did not answer in time, or cannot serve now. Nobody knows
-    /// whether the session exists, or whether a write was carried out. Try again later.
+    /// The store cannot be reached, did not reply in time, or cannot serve requests now. It is
+    /// unknown whether the session exists, and whether a write was carried out. Try again later.
     #[error("the session store is unavailable")]
     Unavailable {
-        /// What the adapter saw, without keys or values.
+        /// Cause that the adapter reports, without keys and values of records.
         #[source]
         source: Source,
     },
-    /// The store has no room for another session. Reading and deleting still work.
+    /// The store has no room for another session. Loading and deleting sessions still work.
     #[error("the session store is full")]
     Full {
-        /// What the adapter saw, without keys or values.
+        /// Cause that the adapter reports, without keys and values of records.
         #[source]
         source: Source,
     },
-    /// There is something under the session's key that is no session. It was left as it is.
-    /// Trying again does not help; an operator has to look.
+    /// The data stored under the session's key is not a session. The data was left unchanged. A
+    /// retry does not help: an operator has to investigate.
     #[error("the session's record is corrupt")]
     Corrupt {
-        /// What is wrong with it, without its content.
+        /// Defect of the stored record, without the content of the record.
         #[source]
         source: Source,
     },
-    /// The session's record was written by a newer release, as happens while a roll-out is taken
-    /// back. The session may well be alive, for instances of that release; the store is fine.
+    /// The index of a subject contains data that this service did not write. The data was left
+    /// unchanged, and only calls for this subject fail. A retry does not help: an operator has to
+    /// delete the index.
+    #[error("the subject's index is corrupt")]
+    CorruptIndex {
+        /// Defect of the index, and the place of the index in the store.
+        #[source]
+        source: Source,
+    },
+    /// A newer release of the broker wrote the session's record, and this release cannot read the
+    /// record. Such records exist after a rollback to an older release. The store itself works, and
+    /// the session may be live for instances of the newer release.
     #[error("the session's record was written by a newer release")]
     NewerRecord {
-        /// What the adapter saw, without keys or values.
+        /// Cause that the adapter reports, without keys and values of records.
         #[source]
         source: Source,
     },
 }
 
 impl RepositoryError {
-    /// The store cannot serve, because of `source`.
+    /// Creates an [`Unavailable`](Self::Unavailable) error caused by `source`.
     pub fn unavailable(source: impl Into<Source>) -> Self {
         Self::Unavailable {
             source: source.into(),
         }
     }
 
-    /// The store has no room, because of `source`.
+    /// Creates a [`Full`](Self::Full) error caused by `source`.
     pub fn full(source: impl Into<Source>) -> Self {
         Self::Full {
             source: source.into(),
         }
     }
 
-    /// The record is one of a newer release, as `source` says.
+    /// Creates a [`NewerRecord`](Self::NewerRecord) error caused by `source`.
     pub fn newer_record(source: impl Into<Source>) -> Self {
         Self::NewerRecord {
             source: source.into(),
         }
     }
 
-    /// The record is no session, because of `source`.
+    /// Creates a [`Corrupt`](Self::Corrupt) error caused by `source`.
     pub fn corrupt(source: impl Into<Source>) -> Self {
         Self::Corrupt {
             source: source.into(),
         }
     }
+
+    /// Creates a [`CorruptIndex`](Self::CorruptIndex) error caused by `source`.
+    pub fn corrupt_index(source: impl Into<Source>) -> Self {
+        Self::CorruptIndex {
+            source: source.into(),
+        }
+    }
+
+    /// Returns the class of the error as a label for metrics, such as `unavailable`.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Full { .. } => "full",
+            Self::Corrupt { .. } => "corrupt",
+            Self::CorruptIndex { .. } => "corrupt_index",
+            Self::NewerRecord { .. } => "newer_record",
+        }
+    }
 }
 
-/// A [`SessionManager`](crate::SessionManager) could not do what it was asked.
+/// Error of a [`SessionManager`](crate::SessionManager) operation.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// There is no such session: never created, expired, past its absolute lifetime, or deleted.
-    /// The caller has to log in again.
+    /// The session does not exist: it was never created, has expired, is past its absolute
+    /// lifetime, or was deleted. The client has to create a new session.
     #[error("session not found or expired")]
     NotFound,
-    /// Others kept changing the session. Nothing was changed; try again.
-    #[error("the session kept changing meanwhile")]
+    /// Concurrent requests kept changing the session until the maximum number of attempts was
+    /// reached. Nothing was changed. Try again.
+    #[error("concurrent requests kept changing the session; nothing was changed")]
     Contended,
-    /// The subject has as many live sessions as it may have. End one first.
-    #[error("the subject has as many sessions as it may have")]
+    /// The subject has reached its limit of live sessions, so no session was created. End one of
+    /// the subject's sessions first.
+    #[error("the subject has reached its limit of live sessions")]
     TooManySessions,
-    /// The repository failed; see [`RepositoryError`] for what that means.
+    /// The repository failed for the reason in the [`RepositoryError`].
     #[error(transparent)]
     Repository(#[from] RepositoryError),
 }
 
-/// An error with all its causes, in one line for a log: `Display` joins them with colons.
+impl SessionError {
+    /// Returns `true` if the error proves that the token has no session that can be used: the
+    /// session does not exist, or its record is corrupt.
+    #[must_use]
+    pub fn proves_invalid_token(&self) -> bool {
+        // A corrupt record stays corrupt, so only a new login helps.
+        matches!(
+            self,
+            Self::NotFound | Self::Repository(RepositoryError::Corrupt { .. })
+        )
+    }
+}
+
+/// An error together with all its causes, for logs. `Display` writes the messages on one line,
+/// separated by colons.
 ///
 /// ```
 /// use tee_session_domain::{ErrorChain, RepositoryError};
@@ -119,7 +165,7 @@ impl fmt::Display for ErrorChain<'_> {
     }
 }
 
-/// The text holds a control character (Unicode category Cc).
+/// Error for a text that contains a control character (Unicode category Cc).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("control characters are not allowed")]
 pub struct ControlCharacter;

@@ -2,23 +2,25 @@
 
 mod allowed_hosts;
 mod base_url;
-mod changes;
 mod clock;
 mod cookies;
 mod derivation;
 mod entity_tag;
 mod error;
+mod invalidation;
+mod log_limit;
 mod manager;
 mod policy;
 mod recent_renewals;
-mod recent_slides;
+mod recent_touches;
 mod repository;
+mod repository_layer;
 mod session;
+mod session_attributes;
 mod session_event;
 mod session_id;
 mod session_patch;
 mod short_text;
-mod subject;
 mod subject_index;
 mod token;
 mod token_hash;
@@ -29,28 +31,30 @@ pub mod contract;
 pub use self::{
     allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
-    changes::{ChangeListener, StoreInstance, StoreKey},
     clock::StoreClock,
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},
     entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
+    invalidation::{InvalidationListener, StoreInstance, StoreKey},
+    log_limit::LogLimit,
     manager::{
-        ActiveSession, ListedSession, NewSession, SessionManager, SessionPage, SessionTtl,
-        UpdateError,
+        ActiveSession, ListedSession, LoadedForUpdate, NewSession, SessionManager, SessionPage,
+        SessionTtl, UpdateError,
     },
-    policy::{PolicyError, SessionPolicy, SubjectLimit, WhenReached},
+    policy::{AtLimit, PolicyError, SessionPolicy, SubjectLimit},
     recent_renewals::RecentRenewals,
-    recent_slides::RecentSlides,
+    recent_touches::RecentTouches,
     repository::{
-        InsertOutcome, PeekedSession, RelocateOutcome, RevisedSession, Revision, SessionRepository,
-        SwapOutcome,
+        InsertOutcome, MoveOutcome, Revision, SessionRepository, SessionWithTtl, SwapOutcome,
+        VersionedSession,
     },
+    repository_layer::RepositoryLayer,
     session::{Login, Session},
+    session_attributes::{InvalidLabel, InvalidSubject, Label, SessionAttributes, Subject},
     session_event::{EndReason, SessionEvent},
     session_id::{ParseSessionIdError, SessionId},
     session_patch::SessionPatch,
-    subject::{InvalidLabel, InvalidSubject, Label, Subject},
     subject_index::{
         IndexCursor, IndexEntry, IndexPage, IndexedSession, InvalidCursor, LastRevocation,
         NoSubjects, Removal, SubjectIndex, SubjectsNotKept,

@@ -1,4 +1,4 @@
-//! The session manager: what the broker does with sessions.
+//! Session manager: creates, loads, updates, rotates, deletes, lists and revokes sessions.
 
 mod creation;
 mod rotation;
@@ -12,23 +12,25 @@ use tracing::Instrument;
 
 pub use self::{
     subjects::{ListedSession, SessionPage},
-    update::UpdateError,
+    update::{LoadedForUpdate, UpdateError},
 };
 use crate::{
-    EndReason, ErrorChain, RecentRenewals, RecentSlides, RepositoryError, Session, SessionError,
-    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, policy::to_signed,
+    EndReason, ErrorChain, RecentRenewals, RecentTouches, RepositoryError, Session, SessionError,
+    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, log_limit::LogLimit,
+    policy::to_signed,
 };
 
-/// How often a change is tried when others change the session at the same time. One of those who
-/// try at once succeeds each time.
+/// Maximum number of attempts to update or rotate a session that other requests change at the same
+/// time. If several attempts compete, one of them succeeds.
 const MAX_TRIES: usize = 100;
 
-/// Keeps sessions behind bearer tokens: store, get (which slides), delete, exists and ttl; update
-/// and rotate; list and revoke those of a subject.
+/// Manages sessions that clients access with bearer tokens. The operations are store, get (which
+/// renews the idle timeout), delete, exists, ttl, update and rotate. For the sessions of a subject,
+/// there are list and revoke.
 ///
-/// It draws tokens, applies the [`SessionPolicy`] and logs the events that operators follow;
-/// the [`SessionRepository`] only stores. Events carry the field `token_prefix`, never a token
-/// or a cookie.
+/// The manager generates tokens, applies the [`SessionPolicy`] and writes log events for operators.
+/// The [`SessionRepository`] only stores sessions. Log events contain the first characters of the
+/// token (field `token_prefix`), but never a whole token or a cookie.
 ///
 /// ```no_run
 /// # async fn example<R: tee_session_domain::SessionRepository>(
@@ -52,88 +54,94 @@ pub struct SessionManager<R> {
     repository: R,
     policy: SessionPolicy,
     token_format: TokenFormat,
-    /// With a touch interval only.
-    recent_slides: Option<Arc<RecentSlides>>,
+    /// Table of recently touched sessions. `None` if every access touches the session.
+    recent_touches: Option<Arc<RecentTouches>>,
     recent_renewals: Arc<RecentRenewals>,
     observer: fn(SessionEvent, usize),
 }
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// A manager of the sessions in `repository`, which live as `policy` says.
+    /// Creates a manager of the sessions in `repository` with the limits in `policy`.
     pub fn new(repository: R, policy: SessionPolicy) -> Self {
         Self {
             repository,
             policy,
             token_format: TokenFormat::default(),
-            recent_slides: policy.recent_slides().map(Arc::new),
+            recent_touches: policy.recent_touches().map(Arc::new),
             recent_renewals: Arc::new(policy.recent_renewals()),
             observer: |_, _| {},
         }
     }
 
-    /// Shares what it knows of recent slides, if its policy has a touch interval, with the others
-    /// that were given the same: the managers of one process, one for each of its threads.
+    /// Sets the table of recently touched sessions. If a process has several managers, for example
+    /// one per thread, set the same table for all of them. The table is needed only if the policy
+    /// has a touch interval. With `None`, every access touches the session (renews its TTL).
     #[must_use]
-    pub fn with_recent_slides(mut self, recent_slides: Option<Arc<RecentSlides>>) -> Self {
-        self.recent_slides = recent_slides;
+    pub fn with_recent_touches(mut self, recent_touches: Option<Arc<RecentTouches>>) -> Self {
+        self.recent_touches = recent_touches;
         self
     }
 
-    /// Shares what it knows of recent renewals in the index of subjects, as
-    /// [`with_recent_slides`](Self::with_recent_slides) does.
+    /// Sets the table of recently renewed index entries. If a process has several managers, for
+    /// example one per thread, set the same table for all of them.
     #[must_use]
     pub fn with_recent_renewals(mut self, recent_renewals: Arc<RecentRenewals>) -> Self {
         self.recent_renewals = recent_renewals;
         self
     }
 
-    /// Chooses how new tokens look.
+    /// Sets the format of the tokens that the manager generates.
     #[must_use]
     pub fn with_token_format(mut self, token_format: TokenFormat) -> Self {
         self.token_format = token_format;
         self
     }
 
-    /// Calls `observer` with what befell sessions, and how many.
+    /// Sets the function that is called with each session lifecycle event. The second argument of
+    /// the function is the number of sessions that the event concerns.
     #[must_use]
     pub fn with_observer(mut self, observer: fn(SessionEvent, usize)) -> Self {
         self.observer = observer;
         self
     }
 
-    /// How long sessions live.
+    /// Returns the policy, which limits the lifetime and the number of sessions.
     pub fn policy(&self) -> SessionPolicy {
         self.policy
     }
 
-    /// The repository that it was made with.
+    /// Returns the repository in which the manager stores sessions.
     pub fn repository(&self) -> &R {
         &self.repository
     }
 
-    /// Reads the session and starts its idle timeout anew; with a touch interval, what is stored for
-    /// that is written at most so often. Logs `Session accessed` (debug) or
-    /// `Session not found` (warn). One round trip to the store.
+    /// Loads the session and renews its idle timeout, in one round trip to the store. If the policy
+    /// has a touch interval, the TTL in the store is renewed at most once per interval.
+    ///
+    /// Logs `Session accessed` (debug) or `Session not found` (warn).
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`RepositoryError::Unavailable`],
-    /// [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
+    /// - [`SessionError::NotFound`]: there is no live session with this token.
+    /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
+    /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
+    /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
-        // The attribute, as elsewhere here, would keep this future three times.
+        // The attribute `tracing::instrument`, which other methods use, would store the future of
+        // this method three times and make it larger.
         let span = tracing::info_span!("resolve session");
         self.resolve(token).instrument(span).await
     }
 
     async fn resolve(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         let idle_timeout = self.policy.idle_timeout();
-        let found = self.fetch(token).await;
-        let found = self.observe(token, found);
+        let found = self.load(token).await;
+        let found = self.log_if_corrupt(token, found);
         let Some(session) = found? else {
             return Err(not_found(token));
         };
         let now = self.repository.now();
         let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
-            self.end(token, &session).await;
+            self.remove_expired(token, &session).await;
             return Err(not_found(token));
         };
         self.renew_entry(token, &session, now);
@@ -144,83 +152,99 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Reads the session, and slides it unless that was done a moment ago.
-    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        // Before the slide: the store counts from a later moment.
+    /// Loads the session. Touches the session (renews its TTL) unless it was touched within the
+    /// touch interval. Returns `None` if the store has no such session.
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        // `now` is read before the touch, so the TTL in the store ends no earlier than the table of
+        // recent touches assumes.
         let now = self.repository.now();
-        let recent_slides = self.recent_slides.as_deref();
-        if recent_slides.is_some_and(|slides| slides.is_recent(token, now)) {
-            return self.repository.fetch(token).await;
+        let recent_touches = self.recent_touches.as_deref();
+        if recent_touches.is_some_and(|touches| touches.is_recent(token, now)) {
+            return self.repository.load(token).await;
         }
-        let stored_for = self.policy.stored_for();
-        let found = self.repository.fetch_and_slide(token, stored_for).await?;
+        let record_ttl = self.policy.record_ttl();
+        let found = self.repository.load_and_touch(token, record_ttl).await?;
         if found.is_some() {
-            self.note_slide(token, now);
+            self.note_touch(token, now);
         }
         Ok(found)
     }
 
-    fn note_slide(&self, token: &SessionToken, now: OffsetDateTime) {
-        if let Some(slides) = &self.recent_slides {
-            slides.note(token, now);
+    fn note_touch(&self, token: &SessionToken, now: OffsetDateTime) {
+        if let Some(touches) = &self.recent_touches {
+            touches.note(token, now);
         }
     }
 
-    /// Deletes the session (logout); `false` when there was none. After it returned, the token
-    /// opens nothing on any instance. Logs `Session deleted` or `Session delete attempted (not
-    /// found)`.
+    /// Deletes the session (logout). Returns `true` if this call deleted the session, and `false`
+    /// if there was no live session. When the call has returned, the token gives access to no
+    /// session on any instance, with one exception: a near cache on another instance may accept the
+    /// token until the invalidation arrives.
+    ///
+    /// Logs `Session deleted` or `Session delete attempted (not found)`.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`]: the session may or may not be gone, ask again;
-    /// [`RepositoryError::Corrupt`]: what is stored under the token is no session, and stays; or
-    /// [`RepositoryError::NewerRecord`]: ask an instance of the newer release.
+    /// - [`RepositoryError::Unavailable`]: it is unknown whether the session was deleted; try
+    ///   again.
+    /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session and was not
+    ///   deleted.
+    /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record; send the
+    ///   request to an instance of that release.
     #[tracing::instrument(name = "delete session", skip_all)]
     pub async fn delete(&self, token: &SessionToken) -> Result<bool, SessionError> {
-        // Looking first keeps foreign data under a session's key, and ends what is past its
-        // absolute lifetime without calling that a logout.
-        let found = self.look(token).await?;
+        // The session is loaded before it is removed, for two reasons. Data that is stored under
+        // the session's key but is not a session must not be removed. A session past its absolute
+        // lifetime must be reported as expired, not as a logout.
+        let found = self.load_live(token).await?;
         let deleted = found.is_some() && self.repository.remove(token).await?;
         if let Some((session, _)) = &found {
-            self.leave_index(token, session);
+            self.remove_from_index(token, session);
         }
-        let message = if deleted {
+        let token_prefix = token.prefix();
+        if deleted {
             (self.observer)(SessionEvent::Ended(EndReason::Deleted), 1);
-            "Session deleted"
+            tracing::info!(%token_prefix, deleted, "Session deleted");
         } else {
-            "Session delete attempted (not found)"
-        };
-        tracing::info!(token_prefix = %token.prefix(), deleted, "{message}");
+            tracing::info!(%token_prefix, deleted, "Session delete attempted (not found)");
+        }
         Ok(deleted)
     }
 
-    /// Whether the session exists. Does not slide.
+    /// Returns `true` if the session is live. Does not renew the idle timeout.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
-    /// [`RepositoryError::NewerRecord`].
+    /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
+    /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
+    /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
     pub async fn exists(&self, token: &SessionToken) -> Result<bool, SessionError> {
         Ok(self.ttl(token).await?.is_some())
     }
 
-    /// How long the session lives if nobody asks for it; `None` when there is none. Does not
-    /// slide.
+    /// Returns the remaining lifetime of the session if there is no further access. Returns `None`
+    /// if there is no live session. Does not renew the idle timeout.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
-    /// [`RepositoryError::NewerRecord`].
+    /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
+    /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
+    /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
     #[tracing::instrument(name = "session ttl", skip_all)]
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
-        Ok(self.look(token).await?.map(|(_, ttl)| ttl))
+        Ok(self.load_live(token).await?.map(|(_, ttl)| ttl))
     }
 
-    /// Reads the session without sliding it; `None` when there is none.
+    /// Loads the session without renewing its idle timeout. Returns `None` if there is no live
+    /// session.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`], [`RepositoryError::Corrupt`] or
-    /// [`RepositoryError::NewerRecord`].
-    #[tracing::instrument(name = "peek at session", skip_all)]
-    pub async fn peek(&self, token: &SessionToken) -> Result<Option<ActiveSession>, SessionError> {
-        let found = self.look(token).await?;
+    /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
+    /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
+    /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
+    #[tracing::instrument(name = "get session without touch", skip_all)]
+    pub async fn get_without_touch(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<ActiveSession>, SessionError> {
+        let found = self.load_live(token).await?;
         Ok(
             found.map(|(session, SessionTtl { expires_at, .. })| ActiveSession {
                 session,
@@ -229,51 +253,72 @@ impl<R: SessionRepository> SessionManager<R> {
         )
     }
 
-    async fn look(
+    /// Loads the session with its remaining lifetime, without renewing its idle timeout. Returns
+    /// `None` if there is no live session. A session past its absolute lifetime is removed.
+    async fn load_live(
         &self,
         token: &SessionToken,
     ) -> Result<Option<(Session, SessionTtl)>, SessionError> {
-        let Some(peeked) = self.observe(token, self.repository.peek(token).await)? else {
+        let loaded = self.repository.load_with_ttl(token).await;
+        let Some(loaded) = self.log_if_corrupt(token, loaded)? else {
             return Ok(None);
         };
-        // What it may live longer, for its touch interval, is promised to nobody.
+        // With a touch interval, the record is stored for longer than the idle timeout. The
+        // reported remaining lifetime must not include that additional time.
         let idle_timeout = self.policy.idle_timeout();
-        let idle_remaining = peeked.remaining.unwrap_or(idle_timeout).min(idle_timeout);
+        let idle_remaining = loaded.remaining.unwrap_or(idle_timeout).min(idle_timeout);
         let now = self.repository.now();
-        let remaining = self.policy.remaining(idle_remaining, &peeked.session, now);
+        let remaining = self.policy.remaining(idle_remaining, &loaded.session, now);
         let Some(ttl) = remaining else {
-            self.end(token, &peeked.session).await;
+            self.remove_expired(token, &loaded.session).await;
             return Ok(None);
         };
         let expires_at = now.saturating_add(to_signed(ttl));
-        Ok(Some((peeked.session, SessionTtl { ttl, expires_at })))
+        Ok(Some((loaded.session, SessionTtl { ttl, expires_at })))
     }
 
-    /// Removes a session that is past its absolute lifetime. Its end does not depend on this:
-    /// if the store cannot do it now, the next access finds it over again.
-    async fn end(&self, token: &SessionToken, session: &Session) {
+    /// Removes a session that is past its absolute lifetime, and reports the end of the session to
+    /// the observer. If the store cannot remove the session now, the next access rejects the
+    /// session again.
+    async fn remove_expired(&self, token: &SessionToken, session: &Session) {
         if self.discard(token, session).await {
             (self.observer)(SessionEvent::Ended(EndReason::Expired), 1);
         }
     }
 
-    /// Removes a session that nobody may use any more; whether that was done now. If it fails, the
-    /// session ends by itself.
+    /// Removes the record and the index entry of a session that must not be used any more. Returns
+    /// `true` if this call removed the record. If the removal fails, the record expires by itself.
     async fn discard(&self, token: &SessionToken, session: &Session) -> bool {
-        self.leave_index(token, session);
+        self.remove_from_index(token, session);
         self.repository.remove(token).await.unwrap_or_else(|error| {
             tracing::debug!(
                 token_prefix = %token.prefix(),
                 error = %ErrorChain(&error),
-                "Session that has ended not removed yet"
+                "Session could not be removed; its record expires by itself"
             );
             false
         })
     }
 
-    /// A corrupt record looks to clients like any other invalid token: operators learn of it
-    /// here.
-    fn observe<T>(
+    /// Removes a session that was just created or rotated, because its new token could not be
+    /// delivered to the client. Otherwise the session, which has no owner, would count towards the
+    /// session limit of its subject. If the store cannot remove the session now, its record expires
+    /// by itself.
+    ///
+    /// Logs `Session removed: its token could not be delivered` (info).
+    pub async fn discard_undelivered(&self, new: &NewSession) {
+        if self.discard(&new.token, &new.session).await {
+            (self.observer)(SessionEvent::Ended(EndReason::Undelivered), 1);
+            tracing::info!(
+                token_prefix = %new.token.prefix(),
+                "Session removed: its token could not be delivered"
+            );
+        }
+    }
+
+    /// Logs an error for operators if the session's record is corrupt. Returns `result` unchanged.
+    /// Clients get the same response as for any other invalid token.
+    fn log_if_corrupt<T>(
         &self,
         token: &SessionToken,
         result: Result<T, RepositoryError>,
@@ -289,38 +334,45 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
+/// Limit of the log lines about tokens without a session. Clients can send such tokens as often as
+/// they like, also from many addresses and through a gateway.
+static NOT_FOUND: LogLimit = LogLimit::per_second(100);
+
 fn not_found(token: &SessionToken) -> SessionError {
-    tracing::warn!(token_prefix = %token.prefix(), "Session not found");
+    if let Some(unlogged) = NOT_FOUND.next() {
+        let unlogged = (unlogged > 0).then_some(unlogged);
+        tracing::warn!(token_prefix = %token.prefix(), unlogged, "Session not found");
+    }
     SessionError::NotFound
 }
 
-/// A session that was just created.
+/// A session that was just created or rotated, with its new token.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// The bearer token: give it to the client, keep it nowhere.
+    /// Bearer token of the session. Give the token to the client and do not store it.
     pub token: SessionToken,
-    /// The session.
+    /// Session that was created or rotated.
     pub session: Session,
-    /// How long it lives if nobody asks for it.
+    /// Remaining lifetime of the session if there is no further access.
     pub ttl: Duration,
-    /// When it ends if nobody asks for it, on the store's clock.
+    /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
 }
 
-/// A session that is alive.
+/// A live session with the time at which it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSession {
-    /// The session.
+    /// Data of the live session.
     pub session: Session,
-    /// When it ends if nobody asks for it again, on the store's clock.
+    /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
 }
 
-/// What is left of a session's life.
+/// Remaining lifetime of a live session, as a duration and as an end time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTtl {
-    /// How long it lives if nobody asks for it.
+    /// Remaining lifetime of the session if there is no further access.
     pub ttl: Duration,
-    /// When that is, on the store's clock.
+    /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
 }

@@ -1,19 +1,20 @@
-//! How long a session lives.
+//! Session policy: limits of the lifetime of sessions and of their number per subject.
 
 use std::{num::NonZeroUsize, time::Duration};
 
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{RecentRenewals, RecentSlides, Session};
+use crate::{RecentRenewals, RecentTouches, Session};
 
-/// So much the store's clock may be off as it is known here, between two looks at it.
+/// Maximum error of the local copy of the store's clock between two corrections.
 const CLOCK_ERROR: Duration = Duration::from_secs(1);
 
-/// The two limits of a session's life.
+/// Limits of the lifetime of sessions, and of the number of sessions per subject.
 ///
-/// The *idle timeout* slides: each access starts it anew. The optional *absolute lifetime* runs
-/// from the creation and does not (OWASP ASVS 5.0, 7.3.1 and 7.3.2).
+/// The *idle timeout* is a sliding window: each access restarts it. The optional *absolute
+/// lifetime* counts from the creation of the session and is never extended (OWASP ASVS 5.0,
+/// requirements 7.3.1 and 7.3.2).
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,26 +34,28 @@ pub struct SessionPolicy {
 }
 
 impl SessionPolicy {
-    /// The idle timeout when none is chosen: 30 minutes.
+    /// Default idle timeout: 30 minutes.
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1_800);
-    /// The longest of both limits: 365 days.
+    /// Longest allowed idle timeout, and longest allowed absolute lifetime: 365 days.
     pub const MAX: Duration = Duration::from_secs(31_536_000);
 
-    /// A policy of whole seconds, each limit between one second and [`MAX`](Self::MAX).
+    /// Creates a policy. Idle timeout and absolute lifetime must be whole seconds, from one second
+    /// to [`MAX`](Self::MAX).
     ///
     /// # Errors
-    /// When a limit is out of range or has a fraction of a second.
+    /// Fails if the idle timeout or the absolute lifetime is out of range, or has a fraction of a
+    /// second.
     pub fn new(
         idle_timeout: Duration,
         absolute_lifetime: Option<Duration>,
     ) -> Result<Self, PolicyError> {
-        let is_sound = |limit: Duration| {
+        let is_valid = |limit: Duration| {
             limit.subsec_nanos() == 0 && (1..=Self::MAX.as_secs()).contains(&limit.as_secs())
         };
-        if !is_sound(idle_timeout) {
+        if !is_valid(idle_timeout) {
             return Err(PolicyError::IdleTimeout);
         }
-        if !absolute_lifetime.is_none_or(is_sound) {
+        if !absolute_lifetime.is_none_or(is_valid) {
             return Err(PolicyError::AbsoluteLifetime);
         }
         Ok(Self {
@@ -63,12 +66,15 @@ impl SessionPolicy {
         })
     }
 
-    /// Spares an access from sliding the session when it was slid less than `touch_interval` ago
-    /// (whole seconds, less than the idle timeout; zero: every access slides). A session still lives
-    /// for its whole idle timeout after its last access, and up to `touch_interval` longer.
+    /// Sets the touch interval: the minimum time between two TTL renewals (touches) of a session.
+    /// The interval must be whole seconds and less than the idle timeout. With zero, every access
+    /// renews the TTL.
+    ///
+    /// A session still lives for its whole idle timeout after its last access, and for up to one
+    /// touch interval longer.
     ///
     /// # Errors
-    /// When it is out of range or has a fraction of a second.
+    /// Fails if the touch interval is out of range, or has a fraction of a second.
     pub fn with_touch_interval(mut self, touch_interval: Duration) -> Result<Self, PolicyError> {
         if touch_interval.subsec_nanos() != 0 || touch_interval >= self.idle_timeout {
             return Err(PolicyError::TouchInterval);
@@ -77,51 +83,56 @@ impl SessionPolicy {
         Ok(self)
     }
 
-    /// Lets each subject have so many live sessions at most.
+    /// Sets the maximum number of live sessions per subject. `None` means no limit.
     #[must_use]
     pub fn with_subject_limit(mut self, subject_limit: Option<SubjectLimit>) -> Self {
         self.subject_limit = subject_limit;
         self
     }
 
-    /// How many live sessions a subject may have; `None`: any number.
+    /// Returns the limit of live sessions per subject. `None` means no limit.
     #[must_use]
     pub fn subject_limit(&self) -> Option<SubjectLimit> {
         self.subject_limit
     }
 
-    /// How long a session lives without an access.
+    /// Returns the idle timeout: the time that a session lives without an access.
     #[must_use]
     pub fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
 
-    /// How long a session lives at most, whatever happens; `None`: no such limit.
+    /// Returns the absolute lifetime: the maximum lifetime of a session, regardless of accesses.
+    /// `None` means no limit.
     #[must_use]
     pub fn absolute_lifetime(&self) -> Option<Duration> {
         self.absolute_lifetime
     }
 
-    /// For how long an access need not slide a session that was slid already.
+    /// Returns the minimum time between two TTL renewals (touches) of a session.
     #[must_use]
     pub fn touch_interval(&self) -> Duration {
         self.touch_interval
     }
 
-    /// How long a new session lives at least when nobody asks for it.
+    /// Returns the minimum time that a new session lives without an access: the shorter of idle
+    /// timeout and absolute lifetime.
     #[must_use]
     pub fn initial_ttl(&self) -> Duration {
-        self.cut(self.idle_timeout)
+        self.limit_to_absolute_lifetime(self.idle_timeout)
     }
 
-    /// For how long a new session is stored.
-    pub(crate) fn stored_at_first(&self) -> Duration {
-        self.cut(self.stored_for())
+    /// Returns the TTL with which the record of a new session is stored.
+    pub(crate) fn initial_record_ttl(&self) -> Duration {
+        self.limit_to_absolute_lifetime(self.record_ttl())
     }
 
-    /// For how long a session is stored from a slide on: the accesses of the touch interval, which
-    /// do not slide, have their idle timeout too.
-    pub(crate) fn stored_for(&self) -> Duration {
+    /// Returns the TTL that a touch (TTL renewal) sets for a session's record.
+    ///
+    /// With a touch interval, this TTL is longer than the idle timeout. An access within the touch
+    /// interval does not renew the TTL, but the session must still live for a whole idle timeout
+    /// after that access.
+    pub(crate) fn record_ttl(&self) -> Duration {
         if self.touch_interval.is_zero() {
             self.idle_timeout
         } else {
@@ -129,37 +140,43 @@ impl SessionPolicy {
         }
     }
 
-    /// To share between the managers of one process; `None` while every access slides.
+    /// Creates the table of recently touched sessions, which all managers of one process share.
+    /// Returns `None` if there is no touch interval, because every access then touches the session.
     #[must_use]
-    pub fn recent_slides(&self) -> Option<RecentSlides> {
+    pub fn recent_touches(&self) -> Option<RecentTouches> {
         let has_interval = !self.touch_interval.is_zero();
-        has_interval.then(|| RecentSlides::within(self.touch_interval))
+        has_interval.then(|| RecentTouches::within(self.touch_interval))
     }
 
-    /// To share between the managers of one process.
+    /// Creates the table of recently renewed index entries, which all managers of one process
+    /// share.
     #[must_use]
     pub fn recent_renewals(&self) -> RecentRenewals {
         RecentRenewals::within(self.idle_timeout / 2)
     }
 
-    /// For how long an entry in the index of subjects is kept. It is renewed when half an idle timeout
-    /// has passed, and outlives its record even if that fails for longer than a session can idle.
-    pub(crate) fn entry_kept_for(&self) -> Duration {
-        self.stored_for() * 3
+    /// Returns the lifetime of an entry in the subject index.
+    ///
+    /// The lifetime is three times the TTL of the session's record, and the entry is due for
+    /// renewal after half an idle timeout. The entry therefore outlives the record, even if
+    /// renewals fail for longer than a session can be idle.
+    pub(crate) fn index_entry_ttl(&self) -> Duration {
+        self.record_ttl() * 3
     }
 
-    fn cut(&self, ttl: Duration) -> Duration {
+    fn limit_to_absolute_lifetime(&self, ttl: Duration) -> Duration {
         self.absolute_lifetime.map_or(ttl, |limit| limit.min(ttl))
     }
 
-    /// When a session created at `created_at` ends at the latest; `None`: never.
+    /// Returns the end of the absolute lifetime of a session that was created at `created_at`.
+    /// Returns `None` if the policy has no absolute lifetime.
     #[must_use]
     pub fn absolute_end(&self, created_at: OffsetDateTime) -> Option<OffsetDateTime> {
         Some(created_at.saturating_add(to_signed(self.absolute_lifetime?)))
     }
 
-    /// Cuts `idle_remaining` where the session's absolute lifetime ends; `None` when that is
-    /// over.
+    /// Returns the remaining lifetime of the session: the shorter of `idle_remaining` and the
+    /// remaining absolute lifetime. Returns `None` if the absolute lifetime is over.
     pub(crate) fn remaining(
         &self,
         idle_remaining: Duration,
@@ -170,7 +187,10 @@ impl SessionPolicy {
         self.remaining_until(idle_remaining, life, now)
     }
 
-    /// The same of a session that was created, and ends at the latest, at these times.
+    /// Returns the remaining lifetime of a session with the creation time `created_at` and the end
+    /// of the absolute lifetime `absolute_end`: the shorter of `idle_remaining` and the remaining
+    /// absolute lifetime. Returns `None` if the absolute lifetime is over. If `absolute_end` is
+    /// `None`, the absolute lifetime of this policy applies, counted from `created_at`.
     pub(crate) fn remaining_until(
         &self,
         idle_remaining: Duration,
@@ -196,36 +216,36 @@ impl Default for SessionPolicy {
     }
 }
 
-/// How many live sessions a subject may have, and what happens to one more.
+/// Limit of live sessions per subject, and the reaction if another session is created at the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectLimit {
-    /// So many.
+    /// Maximum number of live sessions of one subject.
     pub max: NonZeroUsize,
-    /// What happens when another one is created.
-    pub when_reached: WhenReached,
+    /// Reaction if a session is created for a subject that has reached the limit.
+    pub when_reached: AtLimit,
 }
 
-/// What happens when a subject with as many live sessions as it may have gets another one.
+/// Reaction if a session is created for a subject that has reached its session limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenReached {
-    /// The oldest one is revoked.
+pub enum AtLimit {
+    /// The oldest session of the subject is revoked.
     #[default]
     EvictOldest,
-    /// The new one is refused.
+    /// The new session is rejected.
     Refuse,
 }
 
-/// A limit is out of range. `Display` says what is allowed.
+/// Error for an invalid duration in a session policy. `Display` states what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PolicyError {
-    /// The idle timeout is.
+    /// The idle timeout is out of range, or has a fraction of a second.
     #[error("the idle timeout must be 1 to {} whole seconds", SessionPolicy::MAX.as_secs())]
     IdleTimeout,
-    /// The absolute lifetime is.
+    /// The absolute lifetime is out of range, or has a fraction of a second.
     #[error("the absolute lifetime must be 1 to {} whole seconds", SessionPolicy::MAX.as_secs())]
     AbsoluteLifetime,
-    /// The touch interval is.
-    #[error("the touch interval must be whole seconds, and less than the idle timeout")]
+    /// The touch interval is not less than the idle timeout, or has a fraction of a second.
+    #[error("the touch interval must be a number of whole seconds less than the idle timeout")]
     TouchInterval,
 }
 
@@ -238,7 +258,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{BaseUrl, Cookies};
+    use crate::{BaseUrl, Cookies, SessionAttributes};
 
     const CREATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -248,8 +268,7 @@ mod tests {
             base_url: BaseUrl::from_stored("").unwrap(),
             created_at: CREATED,
             absolute_end,
-            subject: None,
-            label: None,
+            attributes: SessionAttributes::default(),
         }
     }
 
@@ -265,7 +284,7 @@ mod tests {
     #[case::idle_too_long(31_536_001, None, Err(PolicyError::IdleTimeout))]
     #[case::absolute_zero(1, Some(0), Err(PolicyError::AbsoluteLifetime))]
     #[case::absolute_too_long(1, Some(31_536_001), Err(PolicyError::AbsoluteLifetime))]
-    fn limits_are_held_to_their_range(
+    fn idle_timeout_and_absolute_lifetime_must_be_1_second_to_365_days(
         #[case] idle: u64,
         #[case] absolute: Option<u64>,
         #[case] expected: Result<(), PolicyError>,
@@ -275,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn fractions_of_a_second_are_refused() {
+    fn idle_timeout_with_a_fraction_of_a_second_is_rejected() {
         let policy = SessionPolicy::new(Duration::from_millis(1_500), None);
         assert_eq!(policy, Err(PolicyError::IdleTimeout));
     }
@@ -284,9 +303,9 @@ mod tests {
     #[case::idle_ends_first(10, 30, Some(30))]
     #[case::absolute_ends_first(95, 30, Some(5))]
     #[case::last_second(99, 30, Some(1))]
-    #[case::over(100, 30, None)]
-    #[case::long_over(1_000, 30, None)]
-    fn the_absolute_lifetime_cuts_the_idle_timeout(
+    #[case::at_the_absolute_end(100, 30, None)]
+    #[case::long_after_the_absolute_end(1_000, 30, None)]
+    fn absolute_lifetime_limits_the_remaining_idle_time(
         #[case] age: i64,
         #[case] idle_remaining: u64,
         #[case] expected: Option<u64>,
@@ -298,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_fixed_at_creation_holds_whatever_the_policy_says_today() {
+    fn absolute_lifetime_fixed_at_creation_overrides_the_current_policy() {
         let session = session(Some(CREATED + time::Duration::seconds(50)));
         for lifetime in [None, Some(seconds(10)), Some(seconds(100))] {
             let policy = SessionPolicy::new(seconds(30), lifetime).unwrap();
@@ -312,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_absolute_lifetime_only_idling_ends_a_session() {
+    fn session_without_absolute_lifetime_ends_only_by_idle_timeout() {
         let policy = SessionPolicy::default();
         let in_a_century = CREATED + time::Duration::weeks(5_200);
         assert_eq!(
@@ -322,14 +341,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_session_lives_for_the_shorter_limit() {
+    fn initial_ttl_is_the_shorter_of_idle_timeout_and_absolute_lifetime() {
         let policy = SessionPolicy::new(seconds(1_800), Some(seconds(60))).unwrap();
         assert_eq!(policy.initial_ttl(), seconds(60));
         assert_eq!(SessionPolicy::default().initial_ttl(), seconds(1_800));
     }
 
     #[test]
-    fn a_session_stamped_at_the_end_of_time_does_not_overflow() {
+    fn end_of_the_absolute_lifetime_does_not_overflow_at_the_maximum_time() {
         let policy = SessionPolicy::new(seconds(1), Some(SessionPolicy::MAX)).unwrap();
         let stamp = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::MAX);
         assert_eq!(policy.absolute_end(stamp), Some(stamp));

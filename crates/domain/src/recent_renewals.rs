@@ -1,24 +1,25 @@
-//! Which entries of the index of subjects were renewed a while ago, so that the next access need not.
+//! Table of recently renewed index entries, so that not every access to a session renews its entry.
 
 use std::{sync::OnceLock, time::Duration};
 
 use time::OffsetDateTime;
 
-use crate::{RecentSlides, SessionToken, policy::to_signed};
+use crate::{RecentTouches, SessionToken, policy::to_signed};
 
-/// A renewal that has not succeeded after so long, or an eighth of the interval, is tried again.
+/// Maximum delay before an unsuccessful renewal is repeated. The delay is an eighth of the renewal
+/// interval, but at most this maximum.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Remembers when entries were last renewed. It takes memory, 4 MiB, from the first session with a
-/// subject on.
+/// Table of the times at which subject index entries were last renewed. The table takes 4 MiB of
+/// memory, which are allocated when the first session with a subject is used.
 #[derive(Debug)]
 pub struct RecentRenewals {
     interval: Duration,
-    renewals: OnceLock<RecentSlides>,
+    renewals: OnceLock<RecentTouches>,
 }
 
 impl RecentRenewals {
-    /// A renewal counts as recent for `interval`.
+    /// Creates a table in which a renewal counts as recent for the time `interval`.
     #[must_use]
     pub fn within(interval: Duration) -> Self {
         Self {
@@ -27,27 +28,31 @@ impl RecentRenewals {
         }
     }
 
-    /// Whether the entry is to be renewed now. Others are told no while that is tried.
+    /// Returns `true` if the caller must renew the index entry of `token` now. After this method
+    /// has returned `true`, it returns `false` for the entry until the retry delay has passed, so
+    /// that concurrent requests do not renew the entry too.
     #[must_use]
     pub fn is_due(&self, token: &SessionToken, now: OffsetDateTime) -> bool {
         let renewals = self.renewals();
         if renewals.is_recent(token, now) {
             return false;
         }
+        // The table gets a time in the past, so that the entry is due again after `retry` if the
+        // renewal does not succeed.
         let retry = RETRY.min(self.interval / 8);
         let until_retry = to_signed(self.interval.saturating_sub(retry));
         renewals.note(token, now.saturating_sub(until_retry));
         true
     }
 
-    /// The entry was renewed at `now`, or after it.
+    /// Records that the index entry of `token` was renewed at `now` or later.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
         self.renewals().note(token, now);
     }
 
-    fn renewals(&self) -> &RecentSlides {
+    fn renewals(&self) -> &RecentTouches {
         self.renewals
-            .get_or_init(|| RecentSlides::within(self.interval))
+            .get_or_init(|| RecentTouches::within(self.interval))
     }
 }
 
@@ -60,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_due_once_in_an_interval() {
+    fn index_entry_is_due_for_renewal_once_per_interval() {
         let renewals = RecentRenewals::within(Duration::from_secs(900));
         let token = SessionToken::generate();
         assert!(renewals.is_due(&token, at(0)));
@@ -70,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_did_not_succeed_is_tried_again_soon_but_not_at_once() {
+    fn failed_renewal_of_an_index_entry_is_due_again_after_5_seconds() {
         let renewals = RecentRenewals::within(Duration::from_secs(900));
         let token = SessionToken::generate();
         assert!(renewals.is_due(&token, at(0)));
@@ -79,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_no_memory_before_the_first_session_with_a_subject() {
+    fn renewal_table_is_not_allocated_before_the_first_session_with_a_subject() {
         let renewals = RecentRenewals::within(Duration::from_secs(900));
         assert!(renewals.renewals.get().is_none());
     }

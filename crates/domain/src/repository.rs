@@ -1,6 +1,6 @@
-//! The port: what the session manager asks of a store.
+//! Repository port (interface): the operations that the session manager needs from a session store.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use time::OffsetDateTime;
 
@@ -8,34 +8,40 @@ use zeroize::Zeroizing;
 
 use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey, SubjectIndex};
 
-/// Keeps sessions by token, for a limited time.
+/// Stores sessions by token, for a limited time.
 ///
-/// A repository reports facts: what is stored, how long it will stay, what the store's clock
-/// says. Policy (token generation, absolute lifetime, logging) is the
-/// [`SessionManager`](crate::SessionManager)'s, once for all adapters.
+/// A repository only reports facts: the stored session, its remaining TTL, and the time on the
+/// store's clock. The [`SessionManager`](crate::SessionManager) decides everything else in the same
+/// way for all adapters: token generation, absolute lifetime and logging.
 ///
-/// Implementors MUST pass the contract suite (feature `contract-suite`), which states these
-/// rules as tests:
+/// An adapter implements this trait. A decorator of another repository implements
+/// [`RepositoryLayer`](crate::RepositoryLayer) instead.
 ///
-/// - A session is gone when its time to live has passed without a slide. Gone is `Ok(None)` or
-///   `Ok(false)`, never an error.
-/// - After [`remove`](Self::remove) was acknowledged, no later call finds the session and no
-///   call under way brings it back.
-/// - A store that cannot answer is [`RepositoryError::Unavailable`], never "gone".
-/// - A record that cannot be read is [`RepositoryError::Corrupt`], or
-///   [`RepositoryError::NewerRecord`] if a newer release wrote it, and stays as it is.
-/// - Errors and logs hold no token, no cookie and no key.
-/// - Every call ends within a bound of the adapter's own, whatever the store does.
+/// Every implementation MUST pass the contract suite (feature `contract-suite`), which tests these
+/// rules:
+///
+/// - If the TTL of a session has passed without a touch (TTL renewal), no call finds the session. A
+///   missing session is reported as `Ok(None)` or `Ok(false)`, never as an error.
+/// - After [`remove`](Self::remove) was acknowledged, no later call finds the session, and no
+///   concurrent call restores it.
+/// - If the store cannot reply, the result is [`RepositoryError::Unavailable`]. The session is
+///   never reported as missing.
+/// - If a record cannot be read, the result is [`RepositoryError::Corrupt`], or
+///   [`RepositoryError::NewerRecord`] if a newer release wrote the record. The record stays
+///   unchanged.
+/// - Errors and log events contain no token, no cookie and no key of a record.
+/// - Every call ends within a time limit set by the adapter, even if the store hangs.
 pub trait SessionRepository: Send + Sync + 'static {
-    /// Knows whose sessions there are; [`NoSubjects`](crate::NoSubjects) if the repository keeps none
-    /// of a subject.
+    /// Type of the repository's subject index. [`NoSubjects`](crate::NoSubjects) if the repository
+    /// does not support subjects.
     type Subjects: SubjectIndex;
 
-    /// Stores `session` under `token` for `ttl` (whole seconds), unless there is a record
-    /// already: that one MUST stay as it is.
+    /// Stores `session` under `token` with the TTL `ttl` (whole seconds). If `token` already has a
+    /// record, that record MUST stay unchanged.
     ///
     /// # Errors
-    /// `Unavailable` (the session may or may not have been stored) or `Full` (it was not).
+    /// - `Unavailable`: it is unknown whether the session was stored.
+    /// - `Full`: the session was not stored.
     fn insert(
         &self,
         token: &SessionToken,
@@ -43,64 +49,75 @@ pub trait SessionRepository: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<InsertOutcome, RepositoryError>> + Send;
 
-    /// Reads the session and lets it live for `ttl` (whole seconds) from now on, in one round
-    /// trip. A record without an expiry gets one.
+    /// Loads the session and touches it: sets its TTL to `ttl` (whole seconds). Both happen in one
+    /// round trip. If the record has no expiry, it gets one. Returns `None` if there is no session.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
-    fn fetch_and_slide(
+    fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send;
 
-    /// Reads the session and changes nothing, in one round trip: for one that was slid just now.
-    /// Unless an adapter can do it cheaper, it looks as [`peek`](Self::peek) does.
+    /// Loads the session without renewing its TTL, in one round trip. Returns `None` if there is no
+    /// session. The session manager calls this method if the session was touched recently.
     ///
-    /// A store with replicas may answer from one that does not know yet that it is none of the
-    /// primaries any more, for as long as its adapter takes to find out.
+    /// The default implementation calls [`load_with_ttl`](Self::load_with_ttl). An adapter can
+    /// override `load` with a cheaper operation. With replication, the result may be outdated: a
+    /// demoted primary may reply until the adapter notices the failover.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
-    fn fetch(
+    fn load(
         &self,
         token: &SessionToken,
     ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
-        async move { Ok(self.peek(token).await?.map(|peeked| peeked.session)) }
+        async move {
+            Ok(self
+                .load_with_ttl(token)
+                .await?
+                .map(|loaded| loaded.session))
+        }
     }
 
-    /// Reads the session and its remaining time to live, changing neither.
+    /// Loads the session and its remaining TTL, without renewing the TTL. Returns `None` if there
+    /// is no session.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
-    fn peek(
+    fn load_with_ttl(
         &self,
         token: &SessionToken,
-    ) -> impl Future<Output = Result<Option<PeekedSession>, RepositoryError>> + Send;
+    ) -> impl Future<Output = Result<Option<SessionWithTtl>, RepositoryError>> + Send;
 
-    /// Removes the session. `true` when this call removed it, `false` when there was none.
+    /// Removes the session. Returns `true` if this call removed the session, and `false` if there
+    /// was no session.
     ///
     /// # Errors
-    /// `Unavailable`: the session may or may not be gone.
+    /// `Unavailable`: it is unknown whether the session was removed.
     fn remove(
         &self,
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Reads the session as it is now, with what tells this state from every other. Does not slide.
+    /// Loads the session together with a revision that identifies its current state. Does not renew
+    /// the TTL. Returns `None` if there is no session.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
-    fn fetch_revision(
+    fn load_for_update(
         &self,
         token: &SessionToken,
-    ) -> impl Future<Output = Result<Option<RevisedSession>, RepositoryError>> + Send;
+    ) -> impl Future<Output = Result<Option<VersionedSession>, RepositoryError>> + Send;
 
-    /// Stores `session` in place of the state that `seen` names, for `ttl` (whole seconds) from now
-    /// on, if the session is still in that state: compare-and-swap, in one step of the store.
+    /// Replaces the stored session with `session` and sets its TTL to `ttl` (whole seconds), if the
+    /// stored session has not changed since the revision `seen` was read. Otherwise, changes
+    /// nothing. Comparison and replacement are one atomic step of the store (compare-and-swap).
     ///
     /// # Errors
-    /// `Unavailable` (it may or may not have been stored) or `Full` (it was not).
+    /// - `Unavailable`: it is unknown whether the session was replaced.
+    /// - `Full`: the session was not replaced.
     fn compare_and_swap(
         &self,
         token: &SessionToken,
@@ -109,97 +126,107 @@ pub trait SessionRepository: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<SwapOutcome, RepositoryError>> + Send;
 
-    /// Stores `session` under the token `to`, for `ttl` (whole seconds), in place of the state that
-    /// `seen` names under the token `from`, if that is still so. The new record stands before the old
-    /// one goes, and when this was [`Relocated`](RelocateOutcome::Relocated), the old one is gone.
+    /// Moves the session from the token `from` to the token `to`, if the session under `from` has
+    /// not changed since the revision `seen` was read. Stores `session` under `to` with the TTL
+    /// `ttl` (whole seconds).
+    ///
+    /// The record under `to` is stored before the record under `from` is removed. If the outcome is
+    /// [`Moved`](MoveOutcome::Moved), there is no record under `from`.
     ///
     /// # Errors
-    /// `Unavailable` (it may or may not have been done; a record may stand under `to`) or `Full` (it
-    /// was not done).
-    fn relocate(
+    /// - `Unavailable`: it is unknown whether the session was moved. There may be a record under
+    ///   `to`.
+    /// - `Full`: the session was not moved.
+    fn move_to_new_token(
         &self,
         from: &SessionToken,
         seen: &Revision,
         to: &SessionToken,
         session: &Session,
         ttl: Duration,
-    ) -> impl Future<Output = Result<RelocateOutcome, RepositoryError>> + Send;
+    ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
 
-    /// The index of subjects.
+    /// Returns the subject index of the repository.
     fn subjects(&self) -> &Self::Subjects;
 
-    /// Asks the store whether it serves, now.
+    /// Checks whether the store serves requests now.
     ///
     /// # Errors
-    /// `Unavailable` when it does not.
+    /// `Unavailable` if the store does not serve requests.
     fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
 
-    /// The time on the store's clock, known without asking the store.
+    /// Returns the current time on the store's clock, without a request to the store.
     fn now(&self) -> OffsetDateTime;
 
-    /// Whether the store is in parts that can be away one by one, as those of a Redis Cluster: then
-    /// a call that fails says nothing of the store as a whole, and [`ping`](Self::ping) does.
-    fn is_in_parts(&self) -> bool {
+    /// Returns `true` if the store consists of partitions that can be unavailable separately, as a
+    /// Redis Cluster does. In that case, only a failed [`ping`](Self::ping) shows that the whole
+    /// store is unavailable. Another failed call may concern only one partition.
+    fn is_partitioned(&self) -> bool {
         false
     }
 
-    /// The server that calls go to now, if the store tells a
-    /// [`ChangeListener`](crate::ChangeListener) of every change there. `None`, as it is unless an
-    /// adapter says more: what it answers must not be kept.
+    /// Returns the identifier of the store server that currently receives the repository's calls.
+    /// Returns `None` (the default) if sessions from this repository must not be cached, because
+    /// the store does not report every change to an
+    /// [`InvalidationListener`](crate::InvalidationListener).
     fn instance(&self) -> Option<StoreInstance> {
         None
     }
 
-    /// What the records that may stand for the session are called in such a store: at least one,
-    /// and at most four.
+    /// Returns all keys under which the store may keep the record of the session. If the store
+    /// reports changes to an [`InvalidationListener`](crate::InvalidationListener), there are one
+    /// to four keys. The default implementation returns no keys.
     fn store_keys(&self, _token: &SessionToken) -> Vec<StoreKey> {
         Vec::new()
     }
 
-    /// Takes leave of the store, within a bound of the adapter's own. Later calls may fail with
-    /// `Unavailable`. Does nothing unless an adapter has something to leave.
+    /// Disconnects from the store, within a time limit set by the adapter. Calls after `close` may
+    /// fail with `Unavailable`. The default implementation does nothing.
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 }
 
-/// What [`SessionRepository::insert`] did.
+/// Outcome of [`SessionRepository::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum InsertOutcome {
     /// The session is stored.
     Inserted,
-    /// There was a record under this token already; nothing was changed.
+    /// The token already has a record. Nothing was changed.
     TokenTaken,
-    /// The part of the store where a session with this token would stand is away, and others, for
-    /// other tokens, are not; nothing was changed. For stores that are in parts.
-    OutOfReach,
+    /// The partition for this token is unavailable. Nothing was changed. Partitions for other
+    /// tokens may be available, so the caller can try another token. Only partitioned stores return
+    /// this outcome.
+    PartitionUnavailable,
 }
 
-/// What [`SessionRepository::peek`] saw.
+/// Session and remaining TTL that [`SessionRepository::load_with_ttl`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeekedSession {
-    /// The session.
+pub struct SessionWithTtl {
+    /// Session as it is stored.
     pub session: Session,
-    /// How long the store will keep it; `None` when somebody took its expiry away (the next
-    /// slide sets it again).
+    /// Remaining TTL of the record in the store. `None` if another program removed the expiry of
+    /// the record. The next touch sets an expiry again.
     pub remaining: Option<Duration>,
 }
 
-/// What tells one state of a session from every other that it was or will be in: opaque, and only of
-/// use to the repository that made it. It may hold cookies: its `Debug` shows nothing of it, and its
-/// memory is wiped when it is dropped.
+/// Identifier of one state of a stored session. No other state of the session, before or after, has
+/// the same revision. Only the repository that created a revision can interpret its bytes.
+///
+/// A revision may contain cookies, so it is treated as a secret: `Debug` does not show its bytes,
+/// and its memory is wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Revision(Zeroizing<Vec<u8>>);
 
 impl Revision {
-    /// A revision that these bytes name.
+    /// Creates a revision from bytes that identify the state of a session.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes.
+    /// Returns the bytes of the revision.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
         &self.0
@@ -212,138 +239,39 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// What [`SessionRepository::fetch_revision`] read.
+/// Session and revision that [`SessionRepository::load_for_update`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevisedSession {
-    /// The session.
+pub struct VersionedSession {
+    /// Session as it is stored.
     pub session: Session,
-    /// The state that it is in.
+    /// Revision that identifies the current state of the session.
     pub revision: Revision,
 }
 
-/// What [`SessionRepository::compare_and_swap`] did.
+/// Outcome of [`SessionRepository::compare_and_swap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum SwapOutcome {
-    /// The session is in the new state.
+    /// The session was replaced.
     Swapped,
-    /// It is in another state than was seen; nothing was changed.
+    /// The stored session has changed since the revision was read, so this call changed nothing.
     Changed,
-    /// There is no such session; nothing was changed.
+    /// The session does not exist. Nothing was changed.
     Gone,
 }
 
-/// What [`SessionRepository::relocate`] did.
+/// Outcome of [`SessionRepository::move_to_new_token`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum RelocateOutcome {
-    /// The session stands under the new token, and nothing under the old one.
-    Relocated,
-    /// It is in another state than was seen; it stays where it was.
+pub enum MoveOutcome {
+    /// The session is stored under the token `to`. There is no record under the token `from`.
+    Moved,
+    /// The session has changed since the revision was read, and stays under the token `from`.
     Changed,
-    /// There is no session under the old token, and none under the new one.
+    /// There is no session under the token `from`. No record was left under the token `to`.
     Gone,
-    /// There was a record under the new token already; nothing was changed.
+    /// The token `to` already has a record. Nothing was changed.
     TokenTaken,
-    /// The part of the store where the new record would stand is away; nothing was changed.
-    OutOfReach,
-}
-
-/// A repository can be shared.
-impl<R: SessionRepository> SessionRepository for Arc<R> {
-    type Subjects = R::Subjects;
-
-    fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> impl Future<Output = Result<InsertOutcome, RepositoryError>> + Send {
-        R::insert(self, token, session, ttl)
-    }
-
-    fn fetch_and_slide(
-        &self,
-        token: &SessionToken,
-        ttl: Duration,
-    ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
-        R::fetch_and_slide(self, token, ttl)
-    }
-
-    fn fetch(
-        &self,
-        token: &SessionToken,
-    ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send {
-        R::fetch(self, token)
-    }
-
-    fn peek(
-        &self,
-        token: &SessionToken,
-    ) -> impl Future<Output = Result<Option<PeekedSession>, RepositoryError>> + Send {
-        R::peek(self, token)
-    }
-
-    fn remove(
-        &self,
-        token: &SessionToken,
-    ) -> impl Future<Output = Result<bool, RepositoryError>> + Send {
-        R::remove(self, token)
-    }
-
-    fn fetch_revision(
-        &self,
-        token: &SessionToken,
-    ) -> impl Future<Output = Result<Option<RevisedSession>, RepositoryError>> + Send {
-        R::fetch_revision(self, token)
-    }
-
-    fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> impl Future<Output = Result<SwapOutcome, RepositoryError>> + Send {
-        R::compare_and_swap(self, token, seen, session, ttl)
-    }
-
-    fn relocate(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> impl Future<Output = Result<RelocateOutcome, RepositoryError>> + Send {
-        R::relocate(self, from, seen, to, session, ttl)
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        R::subjects(self)
-    }
-
-    fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send {
-        R::ping(self)
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        R::now(self)
-    }
-
-    fn is_in_parts(&self) -> bool {
-        R::is_in_parts(self)
-    }
-
-    fn instance(&self) -> Option<StoreInstance> {
-        R::instance(self)
-    }
-
-    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        R::store_keys(self, token)
-    }
-
-    fn close(&self) -> impl Future<Output = ()> + Send {
-        R::close(self)
-    }
+    /// The partition for the token `to` is unavailable. Nothing was changed.
+    PartitionUnavailable,
 }

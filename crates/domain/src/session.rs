@@ -1,30 +1,31 @@
-//! What a bearer token stands for.
+//! Session: the cookies and the base URL of the upstream site that belong to a bearer token.
 
 use time::OffsetDateTime;
 
-use crate::{BaseUrl, Cookies, Label, Subject};
+use crate::{BaseUrl, Cookies, SessionAttributes};
 
-/// An upstream login that the broker keeps. It carries no token: only its holder knows that.
+/// Data of a session: the cookies and the base URL of the upstream site, and attributes of the
+/// session. The bearer token is not part of the data, because only the client knows the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The upstream site's cookies.
+    /// Cookies of the upstream site.
     pub cookies: Cookies,
-    /// The upstream site.
+    /// Base URL of the upstream site.
     pub base_url: BaseUrl,
-    /// When it was created, on the store's clock.
+    /// Creation time of the session on the store's clock.
     pub created_at: OffsetDateTime,
-    /// When it ends at the latest, on the store's clock, as fixed at its creation. `None`: there
-    /// was no such limit, or the record does not hold it; then the limit of today counts from
-    /// `created_at`.
+    /// End of the absolute lifetime on the store's clock, fixed when the session was created.
+    /// `None` if the session was created without an absolute lifetime, or if the stored record does
+    /// not contain the end. In both cases, the absolute lifetime of the current policy applies,
+    /// counted from `created_at`.
     pub absolute_end: Option<OffsetDateTime>,
-    /// Whose it is, if its creator said so.
-    pub subject: Option<Subject>,
-    /// What it is called, if its creator said so.
-    pub label: Option<Label>,
+    /// Attributes that the client gave at creation.
+    pub attributes: SessionAttributes,
 }
 
 impl Session {
-    /// The session that keeps `login`, created at `created_at` and over at `absolute_end`, if ever.
+    /// Creates a session from `login`. `absolute_end` is the end of the absolute lifetime, or
+    /// `None` if the policy has no absolute lifetime.
     #[must_use]
     pub fn new(
         login: Login,
@@ -34,54 +35,50 @@ impl Session {
         let Login {
             cookies,
             base_url,
-            subject,
-            label,
+            attributes,
         } = login;
         Self {
             cookies,
             base_url,
             created_at,
             absolute_end,
-            subject,
-            label,
+            attributes,
         }
     }
 }
 
-/// An upstream login that is to be kept: what a [`Session`] is made of.
+/// Input for creating a [`Session`]: the cookies and the base URL of the upstream site, and the
+/// attributes of the session.
 ///
 /// ```
-/// use tee_session_domain::{BaseUrl, Cookies, Login};
+/// use tee_session_domain::{BaseUrl, Cookies, Login, SessionAttributes};
 ///
 /// let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())])?;
 /// let login = Login {
-///     subject: Some("member-4711".parse()?),
+///     attributes: SessionAttributes::of_subject("member-4711".parse()?),
 ///     ..Login::new(cookies, BaseUrl::new("https://golf.example")?)
 /// };
-/// assert_eq!(login.label, None);
+/// assert_eq!(login.attributes.label, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The upstream site's cookies.
+    /// Cookies of the upstream site.
     pub cookies: Cookies,
-    /// The upstream site.
+    /// Base URL of the upstream site.
     pub base_url: BaseUrl,
-    /// Whose it is.
-    pub subject: Option<Subject>,
-    /// What it is to be called where sessions are listed.
-    pub label: Option<Label>,
+    /// Attributes of the session to be created.
+    pub attributes: SessionAttributes,
 }
 
 impl Login {
-    /// A login of nobody in particular.
+    /// Creates the input for a session without attributes.
     #[must_use]
     pub fn new(cookies: Cookies, base_url: BaseUrl) -> Self {
         Self {
             cookies,
             base_url,
-            subject: None,
-            label: None,
+            attributes: SessionAttributes::default(),
         }
     }
 }

@@ -1,32 +1,39 @@
-//! What becomes of sessions, told to who counts it.
+//! Session lifecycle events. The session manager reports them to an observer, for example for
+//! metrics.
 
-/// Something that befell sessions.
+/// A session lifecycle event, which the session manager reports to its observer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionEvent {
-    /// They were created.
+    /// A new session was created.
     Created,
-    /// They got a new token.
+    /// A session was moved to a new token (rotation).
     Rotated,
-    /// They ended before they idled out. Of those that do, only the store knows.
+    /// Sessions ended for the given reason. A revocation can end several sessions at once. If the
+    /// idle timeout of a session passes, no event is reported, because only the store notices the
+    /// end of the session.
     Ended(EndReason),
 }
 
-/// Why sessions ended.
+/// Reason for which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EndReason {
-    /// Somebody who had the token deleted them.
+    /// A client that holds the token deleted the session (logout).
     Deleted,
-    /// Somebody who may manage the sessions of others revoked them.
+    /// A client that manages the sessions of other users revoked the session.
     Revoked,
-    /// Their subject had as many as it may have, and a new one came.
+    /// The session was the oldest one of its subject, and was removed to make room for a new
+    /// session: the subject had reached its session limit.
     Evicted,
-    /// An access found them past their absolute lifetime. The store, too, ends most of those by
-    /// itself.
+    /// An access found that the absolute lifetime of the session is over. If the record expires in
+    /// the store before any access, no event is reported.
     Expired,
+    /// The session was just created or rotated, and its new token could not be delivered to the
+    /// client.
+    Undelivered,
 }
 
 impl EndReason {
-    /// Its name where it is counted.
+    /// Returns the value of the metrics label `reason`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +41,7 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Evicted => "evicted",
             Self::Expired => "expired",
+            Self::Undelivered => "undelivered",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The session id: a public name for a session, derived one way from its token.
+//! Session id: a public identifier of a session, derived from its token with a one-way function.
 
 use std::{fmt, str::FromStr};
 
@@ -10,14 +10,16 @@ use crate::{
     short_text::{self, TEXT_LEN},
 };
 
-/// Bytes of a session id.
+/// Length of a session id in bytes.
 const SESSION_ID_LEN: usize = 16;
 
-/// Names a session to operators, in URLs and in logs, and opens nothing.
+/// Public identifier of a session for operators, URLs and logs. The id gives no access to the
+/// session.
 ///
-/// Sixteen bytes of HKDF-SHA-256 (RFC 5869) with the salt `tee-session v1`, the token's
-/// canonical text as input key material and the info `session id`; shown in base64url without
-/// padding (RFC 4648, section 5), 22 characters. The token cannot be computed from it.
+/// The id consists of sixteen bytes of HKDF-SHA-256 (RFC 5869) with the salt `tee-session v1`, the
+/// token's canonical text as input key material and the info `session id`. The text form of an id
+/// is 22 characters of base64url without padding (RFC 4648, section 5). The token cannot be
+/// computed from the id.
 ///
 /// ```
 /// use tee_session_domain::{SessionId, SessionToken};
@@ -30,16 +32,18 @@ const SESSION_ID_LEN: usize = 16;
 pub struct SessionId([u8; SESSION_ID_LEN]);
 
 impl SessionId {
-    /// Characters of its text.
+    /// Length of the text form of a session id in characters.
     pub const TEXT_LEN: usize = TEXT_LEN;
 
-    /// The id of the session that `token` opens. It is derived once for each value of a token.
+    /// Returns the id of the session that belongs to `token`. The first call derives the id and
+    /// caches it in the token.
     #[must_use]
     pub fn of(token: &SessionToken) -> Self {
         token.session_id(|| TokenDerivation::of(token).derive_session_id())
     }
 
-    /// Its text, written into `buffer`: what `Display` gives, without its machinery.
+    /// Writes the text form of the id into `buffer` and returns the text. The text is the same as
+    /// that of `Display`, without the cost of the formatting machinery.
     #[must_use]
     pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
         short_text::encode(&self.0, buffer)
@@ -49,14 +53,14 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// The sixteen bytes.
+    /// Returns the sixteen bytes of the session id.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; SESSION_ID_LEN] {
         &self.0
     }
 }
 
-/// Accepts the one spelling that `Display` gives.
+/// Parses the text form of a session id. Accepts only the spelling that `Display` writes.
 impl FromStr for SessionId {
     type Err = ParseSessionIdError;
 
@@ -69,9 +73,9 @@ impl FromStr for SessionId {
     }
 }
 
-/// The text is no session id.
+/// Parse error: the text is not a session id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a session id is {TEXT_LEN} characters of base64url")]
+#[error("a session id must be {TEXT_LEN} characters of base64url")]
 pub struct ParseSessionIdError;
 
 impl fmt::Display for SessionId {
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_read_back_from_its_text() {
+    fn session_id_is_parsed_back_from_its_text_form() {
         let id = SessionId::of(&SessionToken::generate());
         assert_eq!(id.to_string().parse(), Ok(id));
     }
@@ -97,22 +101,23 @@ mod tests {
     #[case::too_short("AAAAAAAAAAAAAAAAAAAAA")]
     #[case::too_long("AAAAAAAAAAAAAAAAAAAAAAA")]
     #[case::far_too_long(&"A".repeat(1_000))]
-    #[case::spare_bits_set("AAAAAAAAAAAAAAAAAAAAAB")]
+    #[case::unused_bits_set("AAAAAAAAAAAAAAAAAAAAAB")]
     #[case::another_alphabet("AAAAAAAAAAAAAAAAAAAA+A")]
     #[case::padded("AAAAAAAAAAAAAAAAAAAAAA==")]
-    fn any_other_spelling_is_refused(#[case] text: &str) {
+    fn malformed_session_id_is_rejected(#[case] text: &str) {
         assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError));
     }
 
-    /// Computed with Python's `hmac` and `hashlib`, not with this code.
+    /// The expected session id was computed with Python's `hmac` and `hashlib`, not with this
+    /// crate.
     #[test]
-    fn follows_the_published_test_vector() {
+    fn session_id_matches_the_published_test_vector() {
         let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
         assert_eq!(SessionId::of(&token).to_string(), "j_2qi1vxH8YfgWR4eH1LDg");
     }
 
     #[test]
-    fn two_tokens_have_two_ids() {
+    fn different_tokens_have_different_session_ids() {
         let (one, other) = (SessionToken::generate(), SessionToken::generate());
         assert_ne!(SessionId::of(&one), SessionId::of(&other));
     }

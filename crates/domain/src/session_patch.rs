@@ -1,4 +1,4 @@
-//! A change to a session.
+//! Partial update (patch) of a session.
 
 use std::fmt;
 
@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::{BaseUrl, Cookies, CookiesError, Session};
 
-/// What is to be changed of a session: some cookies, and perhaps the base URL. All else stays.
+/// Changes to some cookies of a session and, optionally, to its base URL. Applying the changes
+/// leaves all other attributes of the session unchanged.
 ///
-/// Values are secrets: `Debug` shows how many cookies it changes and nothing of them.
+/// Cookie names and values are secrets: `Debug` shows only the number of changed cookies.
 ///
 /// ```
 /// use time::OffsetDateTime;
@@ -27,13 +28,13 @@ use crate::{BaseUrl, Cookies, CookiesError, Session};
 /// ```
 #[derive(Clone, Default)]
 pub struct SessionPatch {
-    /// New values by name; `None` removes the cookie.
+    /// New cookie values by cookie name. `None` removes the cookie.
     cookies: IndexMap<String, Option<Zeroizing<String>>>,
     base_url: Option<BaseUrl>,
 }
 
 impl SessionPatch {
-    /// Gives the cookie a value, whether or not there is one of that name.
+    /// Changes the value of the cookie `name`, or adds the cookie if the session does not have it.
     #[must_use]
     pub fn set_cookie(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let value = Zeroizing::new(value.into());
@@ -41,24 +42,25 @@ impl SessionPatch {
         self
     }
 
-    /// Removes the cookie, if there is one of that name.
+    /// Removes the cookie `name`. If the session has no such cookie, the removal changes nothing.
     #[must_use]
     pub fn remove_cookie(mut self, name: impl Into<String>) -> Self {
         self.cookies.insert(name.into(), None);
         self
     }
 
-    /// Sets the base URL.
+    /// Replaces the base URL of the session.
     #[must_use]
     pub fn set_base_url(mut self, base_url: BaseUrl) -> Self {
         self.base_url = Some(base_url);
         self
     }
 
-    /// The session as it is after the change. Cookies keep their order; new ones come last.
+    /// Returns a copy of the session with the changes of this patch. Existing cookies keep their
+    /// order, and new cookies are added at the end.
     ///
     /// # Errors
-    /// When the cookies would break a rule; one rule is that there is at least one.
+    /// Fails if the changed cookies break a rule, for example because no cookie is left.
     pub fn apply(&self, session: &Session) -> Result<Session, CookiesError> {
         let mut cookies: IndexMap<&str, &str> = session.cookies.iter().collect();
         for (name, value) in &self.cookies {
@@ -92,13 +94,15 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{CookieRule, Login};
+    use crate::{CookieRule, Login, SessionAttributes};
 
     fn session() -> Session {
         let cookies = [("a", "1"), ("b", "2")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let login = Login {
-            subject: Some("member-4711".parse().unwrap()),
-            label: Some("telephone".parse().unwrap()),
+            attributes: SessionAttributes {
+                subject: Some("member-4711".parse().unwrap()),
+                label: Some("telephone".parse().unwrap()),
+            },
             ..Login::new(
                 Cookies::new(cookies).unwrap(),
                 BaseUrl::new("https://golf.example").unwrap(),
@@ -109,16 +113,25 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(SessionPatch::default(), &[("a", "1"), ("b", "2")])]
+    #[case::empty_patch(SessionPatch::default(), &[("a", "1"), ("b", "2")])]
     #[case::another_value(SessionPatch::default().set_cookie("a", "3"), &[("a", "3"), ("b", "2")])]
-    #[case::one_more(SessionPatch::default().set_cookie("c", "3"), &[("a", "1"), ("b", "2"), ("c", "3")])]
-    #[case::one_less(SessionPatch::default().remove_cookie("a"), &[("b", "2")])]
-    #[case::none_to_remove(SessionPatch::default().remove_cookie("c"), &[("a", "1"), ("b", "2")])]
-    #[case::the_last_word_counts(
+    #[case::new_cookie(
+        SessionPatch::default().set_cookie("c", "3"),
+        &[("a", "1"), ("b", "2"), ("c", "3")]
+    )]
+    #[case::removed_cookie(SessionPatch::default().remove_cookie("a"), &[("b", "2")])]
+    #[case::removal_of_an_unknown_cookie(
+        SessionPatch::default().remove_cookie("c"),
+        &[("a", "1"), ("b", "2")]
+    )]
+    #[case::last_change_of_a_cookie_wins(
         SessionPatch::default().remove_cookie("a").set_cookie("a", "3"),
         &[("a", "3"), ("b", "2")]
     )]
-    fn cookies_are_set_and_removed(#[case] patch: SessionPatch, #[case] expected: &[(&str, &str)]) {
+    fn patch_sets_and_removes_cookies(
+        #[case] patch: SessionPatch,
+        #[case] expected: &[(&str, &str)],
+    ) {
         let patched = patch.apply(&session()).unwrap();
         assert_eq!(patched.cookies.iter().collect::<Vec<_>>(), expected);
         let others = Session {
@@ -129,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_url_is_set_and_all_else_stays() {
+    fn patch_of_the_base_url_changes_nothing_else() {
         let other = BaseUrl::new("https://tennis.example").unwrap();
         let patched = SessionPatch::default()
             .set_base_url(other.clone())
@@ -142,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_a_cookie_is_none() {
+    fn removing_the_last_cookie_is_rejected() {
         let patch = SessionPatch::default()
             .remove_cookie("a")
             .remove_cookie("b");
@@ -152,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_cookie() {
+    fn debug_output_of_a_patch_shows_no_cookie() {
         let shown = format!("{:?}", SessionPatch::default().set_cookie("name", "s3cret"));
         assert!(
             !shown.contains("s3cret") && !shown.contains("name"),

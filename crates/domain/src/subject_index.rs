@@ -1,4 +1,4 @@
-//! The port for subjects: whose sessions there are.
+//! Port (interface) for the subject index, which records the sessions of each subject.
 
 use std::{fmt, future::Future, str::FromStr, time::Duration};
 
@@ -6,56 +6,84 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{Label, RepositoryError, Session, SessionId, SessionToken, Subject};
+use crate::{RepositoryError, Session, SessionAttributes, SessionId, SessionToken, Subject};
 
-/// Knows which sessions a subject has, beside the repository that keeps them.
+/// Index of the sessions of each subject. A store keeps the index in addition to the records of the
+/// sessions.
 ///
-/// An index orders a subject's sessions by their *place*: a number that grows, as the store's clock
-/// does (microseconds). A *revocation* is a place too: it ends every session whose place is lower.
-/// The [`SessionManager`](crate::SessionManager) builds on these facts that no session outlives a
-/// revocation, whatever happens at the same moment:
+/// The index orders the sessions of a subject by *position in the index*: a number of microseconds
+/// that follows the store's clock. A *revocation* also has a position. A revocation ends every
+/// session with a lower position.
 ///
-/// - A session is [`enter`](Self::enter)ed first, its record is stored then, and then it is asked
-///   whether the entry still [`stands`](Self::stands).
-/// - Who revokes [`mark`](Self::mark_revocation)s that first, and then
-///   [`remove`](Self::remove_older)s older sessions until none is found.
+/// The [`SessionManager`](crate::SessionManager) follows this protocol, so that a revocation also
+/// works if sessions of the subject are created or rotated at the same time:
 ///
-/// An entry is a hint: whether the session lives only its record tells. Entries whose records have
-/// gone are taken out on the way.
+/// - To create a session, the manager [`add`](Self::add)s an entry to the index, then stores the
+///   record of the session, and then checks whether the index still [`contains`](Self::contains)
+///   the entry.
+/// - To revoke all sessions of a subject, the manager marks the revocation with
+///   [`mark_revocation`](Self::mark_revocation), and then calls
+///   [`remove_older`](Self::remove_older) until a call finds no session.
+///
+/// An entry in the index is only a hint: a session is live only if the store has a record of the
+/// session. An index operation that finds an entry without a record may remove the entry.
 pub trait SubjectIndex: Clone + Send + Sync + 'static {
-    /// Enters a session, or renews its entry, for as long as the entry says. A session that
-    /// succeeds one with an entry (itself, when the entry is renewed) takes its place; if that one
-    /// has none, a place from before the session's creation; and one that succeeds none a place
-    /// after every other and after every revocation.
+    /// Adds the session of `entry` to the index, or renews the entry if the index already contains
+    /// the session. Returns the position of the subject's last revocation. The entry expires after
+    /// [`IndexEntry::kept_for`].
+    ///
+    /// The position of the session in the index depends on its predecessor
+    /// ([`IndexEntry::succeeds`]). The predecessor of a rotated session is the session under its
+    /// old token.
+    ///
+    /// - If the session has no predecessor, it gets a position after every other session and every
+    ///   revocation of the subject.
+    /// - If the predecessor has an entry, the session takes over the position of that entry. To
+    ///   renew an entry, a caller names the session as its own predecessor.
+    /// - If the predecessor has no entry, the session gets a position that is not after its
+    ///   creation time.
     ///
     /// # Errors
-    /// `Unavailable` (it may or may not have been entered) or `Full`.
-    fn enter(
+    /// - `Unavailable`: it is unknown whether the session was added.
+    /// - `Full`: the store has no room for the entry.
+    fn add(
         &self,
         entry: &IndexEntry,
     ) -> impl Future<Output = Result<LastRevocation, RepositoryError>> + Send;
 
-    /// Whether the session is entered, in a place that is not lower than that of the last revocation,
-    /// and nothing was revoked since `last`. A successor may be lower: it was entered while its
-    /// predecessor was being revoked, and whoever does that may have looked for its record already.
+    /// Returns `true` if the session of `token` meets all of these conditions, and `false`
+    /// otherwise:
+    ///
+    /// - The index contains the session.
+    /// - The position of the session is not lower than that of the subject's last revocation.
+    /// - The subject's last revocation is still `last`.
+    ///
+    /// The second condition is for rotated sessions, which take over the position of their
+    /// predecessor. If the predecessor is revoked during the rotation, the call of
+    /// [`remove_older`](Self::remove_older) may miss the rotated session, because the record of the
+    /// rotated session is not stored yet. The position of the rotated session is then lower than
+    /// that of the revocation.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn stands(
+    fn contains(
         &self,
         subject: &Subject,
         token: &SessionToken,
         last: LastRevocation,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Renews an entry without keeping anybody waiting; `renewed` is called when that is done, and
-    /// never if it fails.
+    /// Renews `entry` in the background. Calls `renewed` after the renewal has succeeded. If the
+    /// renewal fails, `renewed` is never called.
     fn renew(&self, entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>);
 
-    /// Takes a session out without keeping anybody waiting. If that fails, its entry ends by itself.
-    fn leave(&self, subject: &Subject, token: &SessionToken);
+    /// Removes the index entry of the session of `token` in the background. If the removal fails,
+    /// the entry expires by itself.
+    fn remove_entry(&self, subject: &Subject, token: &SessionToken);
 
-    /// Up to `limit` (at least one) of the subject's live sessions, oldest first, from `after` on.
+    /// Returns up to `limit` live sessions of the subject, oldest first. `limit` is at least one.
+    /// If `after` is a cursor, the page begins after the session that the cursor names. Otherwise,
+    /// the page begins with the oldest session.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -66,98 +94,110 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<IndexPage, RepositoryError>> + Send;
 
-    /// Revokes every session that has a place now, and tells the place of that.
+    /// Marks the revocation of every session that the index contains for the subject at the time of
+    /// the call. Returns the position of the revocation, which is higher than the positions of
+    /// these sessions.
     ///
     /// # Errors
-    /// `Unavailable` (it may or may not have been marked) or `Full`.
+    /// - `Unavailable`: it is unknown whether the revocation was marked.
+    /// - `Full`: the store has no room for the mark.
     fn mark_revocation(
         &self,
         subject: &Subject,
     ) -> impl Future<Output = Result<LastRevocation, RepositoryError>> + Send;
 
-    /// Removes some sessions, records before entries, whose place is lower than that of `revocation`.
-    /// It is complete when none was found: one that is rotated meanwhile is entered anew.
+    /// Removes some of the subject's sessions whose position is lower than that of `revocation`.
+    /// For each session, the record is removed before the index entry.
+    ///
+    /// The revocation is complete when a call finds no session with a lower position. If a session
+    /// is rotated during a call, a later call finds the entry of the rotated session.
     ///
     /// # Errors
-    /// `Unavailable`: some may be gone, and others not.
+    /// `Unavailable`: some of the sessions may have been removed, and others not.
     fn remove_older(
         &self,
         subject: &Subject,
         revocation: LastRevocation,
     ) -> impl Future<Output = Result<Removal, RepositoryError>> + Send;
 
-    /// Removes the session of this id. `true` when this call removed it. A store whose records are
-    /// named by the token finds only sessions that were entered.
+    /// Removes the session with the id `id`. Returns `true` if this call removed the session, and
+    /// `false` if it found no such session. If the store keeps records under keys that contain the
+    /// token, only sessions with an index entry are found.
     ///
     /// # Errors
-    /// `Unavailable`: the session may or may not be gone.
+    /// `Unavailable`: it is unknown whether the session was removed.
     fn remove_by_id(
         &self,
         id: SessionId,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 }
 
-/// A session to be entered.
+/// An entry to be added to the subject index: a session with its subject and its token.
 #[derive(Debug, Clone)]
 pub struct IndexEntry {
-    /// Whose it is.
+    /// Subject that owns the session.
     pub subject: Subject,
-    /// What opens it.
+    /// Token of the session.
     pub token: SessionToken,
-    /// The session.
+    /// Session whose details are stored in the index entry.
     pub session: Session,
-    /// The session whose place it takes.
+    /// Token of the predecessor, whose position in the index the session takes over: the old token
+    /// of a rotated session, or the session's own token to renew its entry. `None` if the session
+    /// was newly created.
     pub succeeds: Option<SessionToken>,
-    /// For how long the entry is kept: longer than any record of the session that is stored now.
+    /// Lifetime of the index entry, longer than the TTL of any stored record of the session.
     pub kept_for: Duration,
 }
 
-/// The place of the latest revocation of a subject's sessions that an index knows of; zero if there
-/// was none.
+/// Position in the index (microseconds) of the latest known revocation of a subject's sessions.
+/// Zero if no revocation is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastRevocation(pub u64);
 
-/// Sessions of a subject.
+/// A page of the list of a subject's live sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexPage {
-    /// Oldest first.
+    /// Sessions of the page, oldest first.
     pub sessions: Vec<IndexedSession>,
-    /// Where the next page begins, if there may be one.
+    /// Cursor of the next page, or `None` if this page is the last one. The next page may contain
+    /// no sessions.
     pub next: Option<IndexCursor>,
 }
 
-/// What an index, and the remaining life of a record, tell of a session.
+/// A live session in a list: details from its index entry, and the remaining TTL of its stored
+/// record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexedSession {
-    /// Its id.
+    /// Id of the session.
     pub id: SessionId,
-    /// When it was created.
+    /// Creation time of the session.
     pub created_at: OffsetDateTime,
-    /// When it ends at the latest, if that was fixed.
+    /// End of the absolute lifetime, if that end was fixed when the session was created.
     pub absolute_end: Option<OffsetDateTime>,
-    /// What it is called.
-    pub label: Option<Label>,
-    /// How long the store will keep it; `None` when somebody took its expiry away.
+    /// Attributes of the session, among them the subject to which the list belongs.
+    pub attributes: SessionAttributes,
+    /// Remaining TTL of the session's record in the store. `None` if another program removed the
+    /// expiry of the record.
     pub remaining: Option<Duration>,
 }
 
-/// Where a page of a subject's sessions begins: behind this session. Its text, in base64url, is for
-/// whoever asks for the next page.
+/// Cursor in a list of sessions. To request the next page, clients send the text form of the
+/// cursor, which is base64url. The page then begins after the session that the cursor names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexCursor {
-    /// The session's place.
-    pub place: u64,
-    /// The session.
+    /// Position in the index (microseconds) of the session after which the page begins.
+    pub position: u64,
+    /// Id of the session after which the page begins.
     pub id: SessionId,
 }
 
-/// Bytes of a cursor.
+/// Length of a cursor in bytes: 8 bytes of position and 16 bytes of session id.
 const CURSOR_LEN: usize = 24;
 
 impl fmt::Display for IndexCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; CURSOR_LEN];
-        bytes[..8].copy_from_slice(&self.place.to_be_bytes());
+        bytes[..8].copy_from_slice(&self.position.to_be_bytes());
         bytes[8..].copy_from_slice(self.id.as_bytes());
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -172,48 +212,49 @@ impl FromStr for IndexCursor {
             Ok(CURSOR_LEN) => {}
             _ => return Err(InvalidCursor),
         }
-        let (mut place, mut id) = ([0; 8], [0; 16]);
-        place.copy_from_slice(&bytes[..8]);
+        let (mut position, mut id) = ([0; 8], [0; 16]);
+        position.copy_from_slice(&bytes[..8]);
         id.copy_from_slice(&bytes[8..]);
         Ok(Self {
-            place: u64::from_be_bytes(place),
+            position: u64::from_be_bytes(position),
             id: SessionId::from_bytes(id),
         })
     }
 }
 
-/// The text is no cursor.
+/// Parse error: the text is not a cursor of a session list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a cursor is what the last page said, as it said it")]
+#[error("a cursor must be the unchanged `next` value of the previous page")]
 pub struct InvalidCursor;
 
-/// What [`SubjectIndex::remove_older`] did.
+/// Result of one call of [`SubjectIndex::remove_older`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removal {
-    /// So many live sessions were removed.
+    /// Number of live sessions that the call removed.
     pub sessions: usize,
-    /// Nothing older was found.
+    /// `true` if the call found no session with a lower position than the revocation.
     pub is_complete: bool,
 }
 
-/// The index of a repository that keeps no subjects: sessions of a subject are refused, and there
-/// are none to list or to revoke.
+/// Subject index of a repository that does not support subjects.
 ///
-/// For adapters that have no use for subjects: `type Subjects = NoSubjects`.
+/// An adapter without support for subjects declares `type Subjects = NoSubjects`. Every index
+/// operation that returns a result fails with `Unavailable`, so sessions with a subject are
+/// rejected.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoSubjects;
 
-/// The repository keeps no subjects.
+/// Error of [`NoSubjects`]: the repository does not support subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("this repository keeps no subjects")]
+#[error("this repository does not support subjects")]
 pub struct SubjectsNotKept;
 
 impl SubjectIndex for NoSubjects {
-    async fn enter(&self, _entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
+    async fn add(&self, _entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
         Err(RepositoryError::unavailable(SubjectsNotKept))
     }
 
-    async fn stands(
+    async fn contains(
         &self,
         _subject: &Subject,
         _token: &SessionToken,
@@ -224,7 +265,7 @@ impl SubjectIndex for NoSubjects {
 
     fn renew(&self, _entry: IndexEntry, _renewed: Box<dyn FnOnce() + Send>) {}
 
-    fn leave(&self, _subject: &Subject, _token: &SessionToken) {}
+    fn remove_entry(&self, _subject: &Subject, _token: &SessionToken) {}
 
     async fn list(
         &self,
@@ -259,9 +300,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_back_from_its_text() {
+    fn page_cursor_is_parsed_back_from_its_text_form() {
         let id = SessionId::of(&SessionToken::generate());
-        let cursor = IndexCursor { place: 1 << 52, id };
+        let cursor = IndexCursor {
+            position: 1 << 52,
+            id,
+        };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
     }
 
@@ -271,7 +315,7 @@ mod tests {
     #[case::too_long(&"A".repeat(36))]
     #[case::another_alphabet(&"+".repeat(32))]
     #[case::padded(&format!("{}=", "A".repeat(31)))]
-    fn what_is_no_cursor_is_refused(#[case] text: &str) {
+    fn malformed_page_cursor_is_rejected(#[case] text: &str) {
         assert_eq!(text.parse::<IndexCursor>(), Err(InvalidCursor));
     }
 }

@@ -1,4 +1,4 @@
-//! The bearer token: the one secret that a client holds.
+//! Bearer token: the secret with which a client accesses a session.
 
 use std::{
     fmt,
@@ -8,7 +8,6 @@ use std::{
 };
 
 use arrayvec::ArrayString;
-use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use uuid::{Builder, Uuid, Variant, Version};
@@ -16,25 +15,26 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{SessionId, TokenHash, derivation::PseudorandomKey};
 
-/// Characters of a token in each format.
+/// Length of a UUID token in characters.
 const UUID_LEN: usize = 36;
+
+/// Length of an opaque token in characters.
 const OPAQUE_LEN: usize = 43;
 
-/// Characters of the longest one.
+/// Length of the longest token in characters.
 const MAX_TOKEN_LEN: usize = OPAQUE_LEN;
 
-/// Random bytes of an opaque token.
+/// Number of random bytes in an opaque token.
 const OPAQUE_BYTES: usize = 32;
 
-/// Characters of a token that may stand in a log.
+/// Number of characters at the beginning of a token that logs may show.
 const PREFIX_LEN: usize = 8;
 
-/// A bearer token, in the one canonical spelling of its [`TokenFormat`].
+/// A bearer token in the canonical spelling of its [`TokenFormat`].
 ///
-/// The token is a secret. It has no `Display`, its `Debug` shows nothing of it, its memory is
-/// wiped when it is dropped, and only [`expose_secret`](Self::expose_secret) gives its text.
-/// For logs there is [`prefix`](Self::prefix), for URLs and operators
-/// [`SessionId`](crate::SessionId).
+/// The token is a secret: there is no `Display`, `Debug` does not show the token, and its memory is
+/// wiped on drop. Only [`expose_secret`](Self::expose_secret) returns the text of the token. Use
+/// [`prefix`](Self::prefix) in logs, and [`SessionId`](crate::SessionId) in URLs and for operators.
 ///
 /// ```
 /// use tee_session_domain::SessionToken;
@@ -48,20 +48,21 @@ const PREFIX_LEN: usize = 8;
 #[derive(Clone)]
 pub struct SessionToken {
     text: ArrayString<MAX_TOKEN_LEN>,
-    // A request needs each of these several times. Each is computed when it is first needed.
+    // Caches of values derived from the token, which a request needs several times. Each value is
+    // computed on first use.
     hash: OnceLock<TokenHash>,
     id: OnceLock<SessionId>,
     pseudorandom_key: OnceLock<PseudorandomKey>,
 }
 
 impl SessionToken {
-    /// Makes a new token in the default format.
+    /// Generates a token in the default format.
     #[must_use]
     pub fn generate() -> Self {
         Self::generate_as(TokenFormat::default())
     }
 
-    /// Makes a new token from the cryptographic generator of AWS-LC, which the operating system seeds.
+    /// Generates a token in the given format, from random bytes of the operating system.
     #[must_use]
     pub fn generate_as(format: TokenFormat) -> Self {
         let mut token = Self::of(ArrayString::new());
@@ -89,17 +90,20 @@ impl SessionToken {
         }
     }
 
-    /// Its hash, computed when it is first needed.
+    /// Returns the hash of the token. The first call computes the hash with `compute` and caches
+    /// it.
     pub(crate) fn hash(&self, compute: impl FnOnce() -> TokenHash) -> TokenHash {
         *self.hash.get_or_init(compute)
     }
 
-    /// Its session's id, derived when it is first asked for.
+    /// Returns the session id of the token. The first call derives the id with `derive` and caches
+    /// it.
     pub(crate) fn session_id(&self, derive: impl FnOnce() -> SessionId) -> SessionId {
         *self.id.get_or_init(derive)
     }
 
-    /// The key of all derivations from it, extracted when it is first needed.
+    /// Returns the pseudorandom key of HKDF, from which the session id and other keys are derived.
+    /// The first call computes the key with `extract` and caches it.
     pub(crate) fn pseudorandom_key(
         &self,
         extract: impl FnOnce() -> PseudorandomKey,
@@ -107,20 +111,22 @@ impl SessionToken {
         self.pseudorandom_key.get_or_init(extract)
     }
 
-    /// Tells it the id of its session, as [`SessionId::of`] has told it before: for who keeps
-    /// sessions near, and spares a request from deriving it again. Not for use by others.
+    /// Caches `id` as the session id of the token. `id` must be the result of [`SessionId::of`] for
+    /// an equal token. Only a near cache should call this method: a request for a cached session
+    /// then need not derive the id.
     #[doc(hidden)]
-    pub fn know_session_id(&self, id: SessionId) {
+    pub fn record_session_id(&self, id: SessionId) {
         let _ = self.id.set(id);
     }
 
-    /// The token's canonical text: what a client sends, and nobody else may see.
+    /// Returns the token's canonical text, which must only be shown to the client that holds the
+    /// token.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.text
     }
 
-    /// The first eight characters, which logs may show.
+    /// Returns the first eight characters of the token, which logs may show.
     #[must_use]
     pub fn prefix(&self) -> TokenPrefix {
         let mut prefix = ArrayString::new();
@@ -134,9 +140,9 @@ impl SessionToken {
 impl FromStr for SessionToken {
     type Err = ParseTokenError;
 
-    /// Accepts the canonical spelling of either format and nothing else: no upper-case, braced
-    /// or URN spelling of a UUID, no padded base64, so that one session has one spelling
-    /// everywhere.
+    /// Parses a token in the canonical spelling of either format. Other spellings are rejected:
+    /// upper-case, braced or URN spellings of a UUID, and padded base64. Every token therefore has
+    /// exactly one valid spelling.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let canonical = ArrayString::from(text).map_err(|_| ParseTokenError)?;
         let is_token = match text.len() {
@@ -161,8 +167,8 @@ fn is_canonical_uuid(text: &str) -> bool {
         && uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text
 }
 
-/// Returns a UUID of version 4 from this crate's own source: the one of `uuid` depends on the features
-/// that other crates of a build enable.
+/// Returns a version 4 UUID from this crate's own random source. The random source of the `uuid`
+/// crate depends on features that other crates of a build can enable, so it is not used.
 fn random_uuid() -> Uuid {
     Builder::from_random_bytes(random_bytes()).into_uuid()
 }
@@ -173,24 +179,25 @@ fn random_uuid() -> Uuid {
 )]
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    getrandom::fill(&mut bytes).expect("the operating system provides randomness");
     bytes
 }
 
-/// How new tokens look. Tokens of every format are always accepted.
+/// Format of new tokens. Existing tokens are accepted in every format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TokenFormat {
-    /// A random UUID (RFC 9562, version 4), lower-case and hyphenated: 122 random bits.
+    /// A random UUID (RFC 9562, version 4) with 122 random bits, in lower case and with hyphens.
     #[default]
     Uuid,
-    /// 256 random bits in base64url without padding (RFC 4648, section 5), 43 characters: for
-    /// those who have to show the 128 bits of OWASP ASVS 5.0, 7.2.3.
+    /// An opaque token with 256 random bits: 43 characters of base64url without padding (RFC 4648,
+    /// section 5). This format is for operators who must demonstrate tokens with at least 128
+    /// random bits (OWASP ASVS 5.0, requirement 7.2.3).
     Opaque,
 }
 
 impl TokenFormat {
-    /// The name in settings.
+    /// Returns the name of the format that settings use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -211,7 +218,7 @@ impl FromStr for TokenFormat {
     }
 }
 
-/// There is no such token format.
+/// Parse error: the text is not the name of a token format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the token format must be uuid or opaque")]
 pub struct UnknownTokenFormat;
@@ -244,8 +251,9 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-/// The first eight characters of a token: enough to follow a session through the logs, too
-/// little to use it (of a UUID 90 random bits stay hidden, of an opaque token 208).
+/// The first eight characters of a token. These characters are enough to follow a session through
+/// the logs, but too few to use the session. The remaining random bits stay secret: 90 bits of a
+/// UUID token, 208 bits of an opaque token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenPrefix(ArrayString<PREFIX_LEN>);
 
@@ -261,9 +269,10 @@ impl fmt::Debug for TokenPrefix {
     }
 }
 
-/// The text is not a session token. It says nothing about the text, which may be a secret.
+/// Parse error: the text is not a session token. The error does not contain the text, because the
+/// text may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a session token in its canonical spelling")]
+#[error("the text is not a session token in canonical spelling")]
 pub struct ParseTokenError;
 
 #[cfg(test)]
@@ -280,10 +289,7 @@ mod tests {
     #[rstest]
     #[case::uuid(TokenFormat::Uuid, UUID_LEN)]
     #[case::opaque(TokenFormat::Opaque, OPAQUE_LEN)]
-    fn a_generated_token_is_canonical_and_never_repeats(
-        #[case] format: TokenFormat,
-        #[case] len: usize,
-    ) {
+    fn generated_token_is_canonical_and_unique(#[case] format: TokenFormat, #[case] len: usize) {
         let tokens: HashSet<_> = (0..1_000)
             .map(|_| SessionToken::generate_as(format))
             .collect();
@@ -296,33 +302,33 @@ mod tests {
 
     #[rstest]
     #[case::padded("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
-    #[case::stray_bits("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB")]
+    #[case::unused_bits_set("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB")]
     #[case::standard_alphabet("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA+A")]
-    #[case::one_short("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+    #[case::one_character_short("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
     #[case::with_colon("session:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
     #[case::not_ascii("ÄAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
-    fn an_opaque_token_has_one_spelling(#[case] text: &str) {
+    fn noncanonical_opaque_token_is_rejected(#[case] text: &str) {
         assert_eq!(text.parse::<SessionToken>(), Err(ParseTokenError));
     }
 
     #[test]
-    fn the_prefix_is_the_first_eight_characters() {
+    fn token_prefix_is_the_first_eight_characters_of_the_token() {
         let token: SessionToken = TOKEN.parse().unwrap();
         assert_eq!(token.prefix().to_string(), "1b9d6bcd");
     }
 
     #[test]
-    fn debug_shows_nothing_of_the_token() {
+    fn debug_output_of_the_token_is_redacted() {
         let token: SessionToken = TOKEN.parse().unwrap();
         assert_eq!(format!("{token:?}"), "SessionToken([redacted])");
     }
 
     #[rstest]
     #[case::empty("")]
-    #[case::one_short("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be")]
-    #[case::one_long("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bedd")]
+    #[case::one_character_short("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be")]
+    #[case::one_character_long("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bedd")]
     #[case::upper_case("1B9D6BCD-BBFD-4B2D-9B5D-AB8DFBBD4BED")]
-    #[case::simple("1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed")]
+    #[case::without_hyphens("1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed")]
     #[case::braced("{1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed}")]
     #[case::urn("urn:uuid:1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")]
     #[case::not_hexadecimal("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4beg")]
@@ -335,13 +341,15 @@ mod tests {
     #[case::full_width_digits("１b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4b")]
     #[case::nul_at_the_end("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4be\0")]
     #[case::glob("session:*")]
-    fn refuses_any_other_text(#[case] text: &str) {
+    fn malformed_or_noncanonical_uuid_is_rejected(#[case] text: &str) {
         assert_eq!(text.parse::<SessionToken>(), Err(ParseTokenError));
     }
 
     proptest! {
         #[test]
-        fn whatever_is_given_is_judged_without_a_panic(text in "\\PC{0,50}|[0-9a-f-]{36}|[-_0-9A-Za-z]{43}") {
+        fn parsing_arbitrary_text_as_a_token_never_panics(
+            text in "\\PC{0,50}|[0-9a-f-]{36}|[-_0-9A-Za-z]{43}",
+        ) {
             if let Ok(token) = text.parse::<SessionToken>() {
                 prop_assert_eq!(token.expose_secret(), text);
             }

@@ -1,4 +1,4 @@
-//! The name of a token within this process.
+//! Hash that identifies a token in tables of this process.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -7,12 +7,14 @@ use std::{
 
 use crate::SessionToken;
 
-/// Each half has a key of its own.
+/// Secret keys of the hash function, one for each half of the hash. The keys are generated once per
+/// process.
 static KEYS: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// A keyed hash of a token, 128 bits; each process draws its own secret key. It does not reveal the
-/// token. Tables that must not keep tokens use it as their key.
+/// Hash of a token, 128 bits long, computed with secret keys. Each process generates its own secret
+/// keys. The hash does not reveal the token, so it identifies sessions in tables that must not
+/// contain tokens.
 ///
 /// ```
 /// use tee_session_domain::{SessionToken, TokenHash};
@@ -25,7 +27,7 @@ static KEYS: LazyLock<[RandomState; 2]> =
 pub struct TokenHash(u128);
 
 impl TokenHash {
-    /// The hash of `token`. It is computed once for each value of a token.
+    /// Returns the hash of `token`. The first call computes the hash and caches it in the token.
     #[must_use]
     pub fn of(token: &SessionToken) -> Self {
         token.hash(|| {
@@ -36,13 +38,13 @@ impl TokenHash {
         })
     }
 
-    /// One half, which is as good a hash.
+    /// Returns the low 64 bits of the hash, which are a good 64-bit hash by themselves.
     #[must_use]
     pub fn low(self) -> u64 {
         self.0 as u64
     }
 
-    /// The other half, of which the first one tells nothing.
+    /// Returns the high 64 bits of the hash, which are independent of the low 64 bits.
     #[must_use]
     pub fn high(self) -> u64 {
         (self.0 >> 64) as u64

@@ -1,4 +1,5 @@
-//! Restarts within the compose file that operators are given, while clients come through its proxy.
+//! Test that restarts the containers of a Docker Compose project, while clients send requests
+//! through the nginx proxy of the project.
 
 mod containers;
 mod guesses;
@@ -6,7 +7,7 @@ mod guesses;
 use std::{collections::HashSet, fmt::Write, fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio::time::{sleep, timeout};
 
 use self::containers::Containers;
@@ -16,46 +17,58 @@ use crate::{
     tally::Tally,
 };
 
+/// Number of clients that send requests at the same time.
 const CLIENTS: usize = 16;
 
-/// So rarely that those of the clients that ask for sessions which are gone stay below the limit on
-/// invalid tokens: nothing in the compose file is set otherwise than operators have it.
+/// Pause between two requests of one client.
+///
+/// The test uses the compose file unchanged, so the limit on invalid tokens applies. With this
+/// pause, the clients read deleted sessions rarely enough to stay below the limit.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two requests of the check at the end, most of which are for sessions that are gone.
+/// Pause between two requests of the final check. Most of these requests read deleted sessions. The
+/// pause keeps the check below the limit on invalid tokens.
 const CHECK_PAUSE: Duration = Duration::from_millis(7);
 
-/// How long the load runs before, between and after restarts.
+/// Time without a failed request after which the service counts as recovered. After the last step
+/// of a restart, the clients send requests for this time too.
 const CALM: Duration = Duration::from_secs(2);
 
-/// Later than this is never.
+/// Timeout for the service to recover after a restart of containers.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is done to the containers, and what clients may notice of it.
+/// A restart of one or more containers, and the number of 503 responses that it may cause.
 struct Restart {
     name: &'static str,
-    /// What compose is told, one after the other.
+    /// Arguments of each `docker compose` command of the restart, in the order of execution.
     steps: &'static [&'static [&'static str]],
-    /// How many requests may be refused with a 503.
-    most_refused: u64,
+    /// Maximum number of 503 responses from the first step of the restart until the service has
+    /// recovered.
+    max_refused: u64,
+    /// `true` if a short run (`--short`) includes the restart.
+    is_in_short_run: bool,
 }
 
-/// What nginx cannot hide when both instances are restarted. An instance that stops still completes
-/// handshakes for the 50 ms that it takes to stop listening. Of the requests that were sent to it in
-/// that time, nginx repeats those that ask or delete, and not those that create or change: nobody knows
-/// whether they were carried out. A client has one request on its way at a time.
-const ONE_EACH: u64 = 2 * CLIENTS as u64;
+/// Maximum number of 503 responses while the two instances are restarted one after the other. Each
+/// client has one request in flight, so each of the two restarts can fail one request per client.
+///
+/// For 50 ms, an instance that shuts down still completes TCP handshakes, but answers no request on
+/// these connections. nginx repeats a failed read or delete at the other instance. nginx answers a
+/// failed create or update with 503, because the first attempt may have been executed.
+const MAX_REFUSED_OF_TWO_RESTARTS: u64 = 2 * CLIENTS as u64;
 
 const RESTARTS: [Restart; 5] = [
     Restart {
         name: "none",
         steps: &[],
-        most_refused: 0,
+        max_refused: 0,
+        is_in_short_run: false,
     },
     Restart {
         name: "an instance, then the other",
         steps: &[&["restart", "api-1"], &["restart", "api-2"]],
-        most_refused: ONE_EACH,
+        max_refused: MAX_REFUSED_OF_TWO_RESTARTS,
+        is_in_short_run: true,
     },
     Restart {
         name: "an instance replaced by a new container, then the other",
@@ -63,53 +76,65 @@ const RESTARTS: [Restart; 5] = [
             &["up", "-d", "--no-deps", "--force-recreate", "api-1"],
             &["up", "-d", "--no-deps", "--force-recreate", "api-2"],
         ],
-        most_refused: ONE_EACH,
+        max_refused: MAX_REFUSED_OF_TWO_RESTARTS,
+        is_in_short_run: false,
     },
     Restart {
         name: "Redis",
         steps: &[&["restart", "redis"]],
-        most_refused: u64::MAX,
+        max_refused: u64::MAX,
+        is_in_short_run: true,
     },
     Restart {
         name: "Redis replaced by a new container",
         steps: &[&["up", "-d", "--no-deps", "--force-recreate", "redis"]],
-        most_refused: u64::MAX,
+        max_refused: u64::MAX,
+        is_in_short_run: false,
     },
 ];
 
-/// Its part of the command line.
+/// Defines the subcommand `compose`.
 pub(crate) fn command() -> Command {
     Command::new("compose")
-        .about("Restarts within a running compose file; exit code 1 if anything was violated")
+        .about(
+            "Restarts containers of a compose project under load; exit code 1 if there was a violation",
+        )
         .arg(
             Arg::new("url")
                 .long("url")
                 .required(true)
-                .help("Where its proxy is"),
+                .help("URL of the proxy of the compose project"),
         )
         .arg(
             Arg::new("client")
                 .long("client")
                 .required(true)
-                .help("A service client with the scopes create and admin"),
+                .help("Id of a service client with the scopes create and admin"),
         )
         .arg(
             Arg::new("client-secret-file")
                 .long("client-secret-file")
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("The file with its secret"),
+                .help("File with the secret of the service client"),
+        )
+        .arg(
+            Arg::new("short")
+                .long("short")
+                .action(ArgAction::SetTrue)
+                .help("Restart each container, but replace none"),
         )
         .arg(
             Arg::new("compose")
                 .required(true)
                 .num_args(1..)
                 .last(true)
-                .help("How compose is called: docker compose -p PROJECT -f FILE"),
+                .help("Compose command: docker compose -p PROJECT -f FILE"),
         )
 }
 
-/// Restarts everything; whether nothing was violated.
+/// Runs the restarts in [`RESTARTS`] under load (only some of them with `--short`), then checks
+/// every session. Returns `true` if no expectation was violated.
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let text = |name| arguments.get_one::<String>(name).cloned();
     let url = text("url").context("no URL")?;
@@ -118,7 +143,7 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let secret = secret.context("the client's secret cannot be read")?;
     let compose = arguments
         .get_many::<String>("compose")
-        .context("no compose")?;
+        .context("no compose command")?;
     let containers = Containers::of(compose.cloned().collect());
 
     let habits = Habits {
@@ -128,14 +153,16 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     };
     let mut load = Load::start_with(habits, CLIENTS, vec![url.clone()]);
     let mut table = String::from(
-        "| restarted | requests | answers | longest answer | from the first refusal to the last | violations |\n\
+        "| restarted | requests | responses | slowest response | from the first failure to the last | violations |\n\
          |---|---|---|---|---|---|\n",
     );
-    let mut held = true;
-    for restart in &RESTARTS {
+    let mut passed = true;
+    let is_short = arguments.get_flag("short");
+    let selected = |restart: &&Restart| restart.is_in_short_run || !is_short;
+    for restart in RESTARTS.iter().filter(selected) {
         say(&format!("restarted: {}", restart.name));
-        let tally = suffer(restart, &load, &containers).await?;
-        held &= tally.violations.is_empty();
+        let tally = run_restart(restart, &load, &containers).await?;
+        passed &= tally.violations.is_empty();
         row(&mut table, restart, &tally);
     }
     load.stop().await;
@@ -144,20 +171,25 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     load.shared().check_all().await;
     let mut tally = load.shared().take_tally();
     limit_refusals(&mut tally, 0);
-    guesses::check_that_they_are_limited(&url, &mut tally).await?;
-    held &= tally.violations.is_empty();
+    guesses::check_rate_limit(&url, &mut tally).await?;
+    passed &= tally.violations.is_empty();
     let _ = write!(
         table,
-        "\n{sessions} sessions, asked for at the end: {}; violations: {}",
-        tally.answers_in_words(),
-        tally.violations_in_words()
+        "\n{sessions} sessions, read at the end: {}; violations: {}",
+        tally.responses_text(),
+        tally.violations_text()
     );
     say(&table);
-    Ok(held)
+    Ok(passed)
 }
 
-/// Restarts, and waits until all is well again: what came of it.
-async fn suffer(restart: &Restart, load: &Load, containers: &Containers) -> anyhow::Result<Tally> {
+/// Runs each step of `restart`, and waits after each step until the service has recovered. Returns
+/// the counts of responses and violated expectations.
+async fn run_restart(
+    restart: &Restart,
+    load: &Load,
+    containers: &Containers,
+) -> anyhow::Result<Tally> {
     let mut is_recovered = true;
     for step in restart.steps {
         containers.compose(step).await?;
@@ -168,67 +200,72 @@ async fn suffer(restart: &Restart, load: &Load, containers: &Containers) -> anyh
     sleep(CALM).await;
     let mut tally = load.shared().take_tally();
     if !is_recovered {
-        tally.violated("it did not recover");
+        tally.add_violation("the service did not recover");
     }
     if tally.requests < 20 {
-        tally.violated("there was no load");
+        tally.add_violation("there were fewer than 20 requests");
     }
-    limit_refusals(&mut tally, restart.most_refused);
-    look_for_secrets(&containers.logs().await?, load, &mut tally);
+    limit_refusals(&mut tally, restart.max_refused);
+    check_logs_for_secrets(&containers.logs().await?, load, &mut tally);
     Ok(tally)
 }
 
-fn limit_refusals(tally: &mut Tally, most: u64) {
+/// If there were more than `max` 503 responses, counts each 503 response as a violated expectation.
+fn limit_refusals(tally: &mut Tally, max: u64) {
     let refusals = tally
-        .answers
+        .responses
         .iter()
-        .filter(|(answer, _)| answer.starts_with("503"));
+        .filter(|(response, _)| response.starts_with("503"));
     let refused: u64 = refusals.map(|(_, count)| count).sum();
-    if refused > most {
-        tally.violations.insert("refused".to_owned(), refused);
+    if refused > max {
+        let what = "a request was answered with 503";
+        tally.violations.insert(what.to_owned(), refused);
     }
 }
 
-/// Neither a token nor a cookie nor a subject may stand in a log, that of the proxy included.
-fn look_for_secrets(logs: &str, load: &Load, tally: &mut Tally) {
-    let is_of_token = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let words: HashSet<&str> = logs.split(|c| !is_of_token(c)).collect();
+/// Checks `logs`, the logs of all containers. Counts a violated expectation for each kind of
+/// forbidden text: tokens, cookies, subjects and panics. Also counts one for each instance whose
+/// log reports no created session.
+fn check_logs_for_secrets(logs: &str, load: &Load, tally: &mut Tally) {
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words: HashSet<&str> = logs.split(|c| !is_token_char(c)).collect();
     let tokens = load.shared().history.all();
     if tokens
         .iter()
         .any(|(token, _)| words.contains(token.as_str()))
     {
-        tally.violated("a token in a log");
+        tally.add_violation("a token in the log");
     }
     for (what, violation) in [
-        (COOKIE, "a cookie in a log"),
-        ("subject=", "a subject in a log"),
-        ("panicked", "a panic in a log"),
+        (COOKIE, "a cookie in the log"),
+        ("subject=", "a subject in the log"),
+        ("panicked", "a panic in the log"),
     ] {
         if logs.contains(what) {
-            tally.violated(violation);
+            tally.add_violation(violation);
         }
     }
     for instance in ["api-1", "api-2"] {
-        let is_asked = |line: &str| line.contains(instance) && line.contains("Session created");
-        if !logs.lines().any(is_asked) {
-            tally.violated(format!("{instance} was never asked"));
+        let is_create = |line: &str| line.contains(instance) && line.contains("Session created");
+        if !logs.lines().any(is_create) {
+            tally.add_violation(format!("{instance} created no session"));
         }
     }
 }
 
+/// Appends the results of `restart` to `table` as a row.
 fn row(table: &mut String, restart: &Restart, tally: &Tally) {
-    let refused_for = match (tally.first_failure, tally.last_failure) {
+    let failing_for = match (tally.first_failure, tally.last_failure) {
         (Some(first), Some(last)) => format!("{} ms", (last - first).as_millis()),
         _ => "-".to_owned(),
     };
     let _ = writeln!(
         table,
-        "| {} | {} | {} | {} ms | {refused_for} | {} |",
+        "| {} | {} | {} | {} ms | {failing_for} | {} |",
         restart.name,
         tally.requests,
-        tally.answers_in_words(),
+        tally.responses_text(),
         tally.slowest.as_millis(),
-        tally.violations_in_words(),
+        tally.violations_text(),
     );
 }

@@ -1,9 +1,17 @@
-//! Hurts the built binary in every way that it must bear, and checks each answer: the matrix of
-//! faults one by one, a soak with a random fault every few seconds, a rolling upgrade and rollback, or
-//! restarts within the compose file that operators are given.
+//! Fault lab: injects faults into running tee-session instances while clients send requests, and
+//! checks each response.
+//!
+//! Subcommands:
+//!
+//! - `matrix` runs all fault scenarios.
+//! - `soak` injects a random fault every few seconds.
+//! - `upgrade` replaces instances of an old binary by instances of a new binary, and back.
+//! - `record` writes the Redis records of a binary to a test fixture.
+//! - `compose` restarts the containers of a Docker Compose project.
 
 mod compose;
 mod load;
+mod machine_delay;
 mod matrix;
 mod progress;
 mod report;
@@ -12,10 +20,11 @@ mod stage;
 mod tally;
 mod upgrade;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use futures_util::{StreamExt, stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,26 +35,27 @@ fn command() -> Command {
         .long("binary")
         .required(true)
         .value_parser(value_parser!(PathBuf))
-        .help("The built tee-session");
+        .help("The built tee-session binary");
     let report = Arg::new("report")
         .long("report")
         .value_parser(value_parser!(PathBuf))
-        .help("Markdown file to put the table into");
+        .help("Markdown file that receives the table");
     Command::new("tee-session-fault-lab")
-        .about("Hurts the built binary in every way that it must bear, and checks each answer")
+        .about("Injects faults while clients use the built binary, and checks each response")
         .subcommand_required(true)
         .subcommand(
             Command::new("matrix")
-                .about("Every fault, one after the other; exit code 1 if anything was violated")
+                .about("Runs all faults; exit code 1 if there was a violation")
                 .args([&binary, &report])
-                .arg(Arg::new("short").long("short").action(ArgAction::SetTrue).help("Each fault for 1.5 seconds, not 5"))
-                .arg(Arg::new("only").long("only").help("Only the faults, or sections, with this text in their names")),
+                .arg(Arg::new("short").long("short").action(ArgAction::SetTrue).help("Keep each fault active for 1.5 seconds instead of 5, and send fewer requests"))
+                .arg(Arg::new("jobs").long("jobs").default_value("1").value_parser(value_parser!(NonZeroUsize)).help("Number of faults that run at the same time"))
+                .arg(Arg::new("only").long("only").help("Run only faults and sections whose names contain this text")),
         )
         .subcommand(
             Command::new("soak")
-                .about("Mixed load, and a random fault every few seconds; exit code 1 if anything was violated")
+                .about("Runs mixed load with a random fault every few seconds; exit code 1 if there was a violation")
                 .args([&binary, &report])
-                .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("For how long")),
+                .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("Duration in minutes")),
         )
         .subcommand(compose::command())
         .subcommand(upgrade::command())
@@ -54,26 +64,28 @@ fn command() -> Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let matches = command().get_matches();
-    // Ten thousand connections are one row of the matrix.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    // One fault scenario opens 10 000 connections, each of which needs a file descriptor.
+    let (_, hard_limit) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard_limit, hard_limit)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let held = runtime.block_on(async {
+    let passed = runtime.block_on(async {
         tokio::select! {
-            held = run(&matches) => held,
-            // What was started ends with it.
+            passed = run(&matches) => passed,
+            // When a signal arrives, the future of `run` is dropped. This stops all servers and
+            // clients that `run` started.
             () = interrupted() => bail!("interrupted"),
         }
     })?;
-    Ok(if held {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
+/// Runs the selected subcommand. Returns `true` if no expectation was violated.
 async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("soak", arguments)) => soak(arguments).await,
@@ -81,10 +93,12 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
         Some(("upgrade", arguments)) => upgrade::run(arguments).await,
         Some(("record", arguments)) => upgrade::record::run(arguments).await,
         Some((_, arguments)) => matrix(arguments).await,
-        None => bail!("nothing to do"),
+        None => bail!("no subcommand: see --help"),
     }
 }
 
+/// Waits until this process receives SIGTERM or SIGINT. Waits forever if the signal handlers cannot
+/// be installed.
 async fn interrupted() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
@@ -98,33 +112,35 @@ async fn interrupted() {
     }
 }
 
+/// Runs the fault scenarios that the option `--only` selects. Without this option, runs all
+/// scenarios. Returns `true` if at least one scenario ran and no expectation was violated.
 async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", arguments.get_flag("short"))?;
+    let jobs = arguments.get_one::<NonZeroUsize>("jobs");
+    let jobs = jobs.map_or(1, |jobs| jobs.get());
     let only = arguments
         .get_one::<String>("only")
         .map(String::as_str)
         .unwrap_or_default();
     if !only.is_empty() && arguments.contains_id("report") {
         bail!(
-            "a part of the matrix would take the place of the whole: leave out --only or --report"
+            "--only runs only a part of the matrix, which must not replace the whole table: omit --only or --report"
         );
     }
     let mut results = Vec::new();
     for section in matrix::sections() {
-        let is_wanted = |fault: &str| section.name.contains(only) || fault.contains(only);
+        let is_selected = |fault: &str| section.name.contains(only) || fault.contains(only);
         let rows: Vec<_> = section
             .rows
             .iter()
-            .filter(|row| is_wanted(row.fault))
+            .filter(|row| is_selected(row.fault))
             .collect();
         if rows.is_empty() {
             continue;
         }
         say(&format!("\n{}", section.name));
-        let mut of_section = Vec::new();
-        for row in rows {
-            of_section.push(matrix::run(row, &lab).await);
-        }
+        let of_section = stream::iter(rows.into_iter().map(|row| matrix::run(row, &lab)));
+        let of_section = of_section.buffered(jobs).collect::<Vec<_>>().await;
         results.push((section.name, of_section));
     }
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
@@ -142,13 +158,14 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
     Ok(violated == 0 && !rows.is_empty())
 }
 
+/// Runs the soak test for the duration `--minutes`. Returns `true` if no expectation was violated.
 async fn soak(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", false)?;
     let minutes = arguments.get_one::<u64>("minutes").copied().unwrap_or(30);
-    let (table, held) = soak::run(&lab, Duration::from_secs(minutes * 60)).await?;
+    let (table, passed) = soak::run(&lab, Duration::from_secs(minutes * 60)).await?;
     say(&format!("\n{table}"));
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "soak", &table)?;
     }
-    Ok(held)
+    Ok(passed)
 }

@@ -1,4 +1,4 @@
-//! Every fault that the service must bear, one after the other.
+//! Fault scenarios that the service must tolerate.
 
 mod clock;
 mod cluster;
@@ -22,65 +22,70 @@ use crate::{
     tally::Tally,
 };
 
-/// A fault, what is demanded of the service, and how to provoke it.
+/// A fault scenario: a fault, the behaviour that is expected of the service, and the function that
+/// runs the scenario.
 pub(crate) struct Row {
     pub(crate) fault: &'static str,
-    pub(crate) demanded: &'static str,
+    /// Expected behaviour of the service, as text for the table.
+    pub(crate) expected: &'static str,
+    /// Rule for the responses during the fault, which is checked after the scenario.
     expect: Expect,
     run: fn(&Lab) -> LocalBoxFuture<'_, Outcome>,
 }
 
-/// What the answers during a fault must show, beside what every answer must be.
+/// Rule for the responses during a fault. Rules for every response, such as the maximum duration,
+/// are checked in addition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expect {
-    /// Nobody notices.
-    Unnoticed,
-    /// Some are refused with this code.
+    /// No request fails.
+    NoFailures,
+    /// At least one request is answered with 503 and this problem code.
     Refused(&'static str),
-    /// The same, and soon everybody is refused at once.
+    /// At least one request is answered with 503 and this problem code. The circuit breaker opens
+    /// within 1.2 s of the first failure. If a later request fails, it takes at most
+    /// [`Lab::immediate_limit`].
     RefusedAtOnce(&'static str),
-    /// Some are refused with this code, and none with another.
+    /// At least one request is answered with 503 and this problem code. No request is answered with
+    /// 503 and another problem code.
     RefusedOnly(&'static str),
-    /// It may be noticed, and need not.
-    Whatever,
+    /// Requests may succeed or fail.
+    Any,
 }
 
-/// Refused at once: far less than a command may take, and what two busy cores add.
-const AT_ONCE: Duration = Duration::from_millis(100);
-
 impl Expect {
-    fn check(self, tally: &mut Tally) {
-        let refused = |code| tally.answers.contains_key(&format!("503 {code}"));
+    /// Counts a violated expectation in `tally` if the responses break this rule.
+    fn check(self, tally: &mut Tally, immediate_limit: Duration) {
+        let refused = |code| tally.responses.contains_key(&format!("503 {code}"));
         let violation = match self {
-            Self::Unnoticed => tally.last_failure.map(|_| "it was noticed"),
-            Self::Whatever => None,
+            Self::NoFailures => tally.last_failure.map(|_| "a request failed"),
+            Self::Any => None,
             Self::Refused(code) | Self::RefusedAtOnce(code) | Self::RefusedOnly(code)
                 if !refused(code) =>
             {
-                Some("nothing was refused as it should be")
+                Some("no request was answered with the expected 503")
             }
-            Self::RefusedAtOnce(_) if tally.slowest_refusal > AT_ONCE => {
-                Some("not refused at once")
+            Self::RefusedAtOnce(_) if tally.slowest_late_503 > immediate_limit => {
+                Some("a later 503 was not immediate")
             }
             Self::RefusedOnly(code) => {
                 let other = |name: &String| name.starts_with("503") && !name.ends_with(code);
-                let others = tally.answers.keys().any(other);
-                others.then_some("something else was refused")
+                let others = tally.responses.keys().any(other);
+                others.then_some("a request was answered with an unexpected 503")
             }
             _ => None,
         };
         if let Some(violation) = violation {
-            tally.violated(violation);
+            tally.add_violation(violation);
         }
     }
 }
 
-/// `row!("the fault", "what is demanded", Expect::..., function)`.
+/// Builds a fault scenario: `row!("the fault", "the expected behaviour", Expect::..., function)`.
 macro_rules! row {
-    ($fault:literal, $demanded:literal, $expect:expr, $run:expr $(,)?) => {
+    ($fault:literal, $expected:literal, $expect:expr, $run:expr $(,)?) => {
         $crate::matrix::Row {
             fault: $fault,
-            demanded: $demanded,
+            expected: $expected,
             expect: $expect,
             run: |lab| Box::pin($run(lab)),
         }
@@ -88,67 +93,70 @@ macro_rules! row {
 }
 pub(crate) use row;
 
-/// Rows that belong together.
+/// A group of related fault scenarios. The report has one table for each group.
 pub(crate) struct Section {
     pub(crate) name: &'static str,
     pub(crate) rows: Vec<Row>,
 }
 
-/// The whole matrix.
+/// Returns all fault scenarios, grouped by section.
 pub(crate) fn sections() -> Vec<Section> {
     let section = |name, rows| Section { name, rows };
     vec![
         section("One Redis", one_redis::rows()),
-        section("What Redis refuses", refusals::rows()),
+        section("Errors that Redis returns", refusals::rows()),
         section("The network", network::rows()),
         section(
             "Sentinel: a primary, two replicas, three sentinels",
             sentinel::rows(),
         ),
         section("Cluster: three primaries", cluster::rows()),
-        section("Clocks and names", clock::rows()),
-        section("Clients and the machine", limits::rows()),
-        section("Stopping", stopping::rows()),
+        section("Clocks and host names", clock::rows()),
+        section("Clients and host resources", limits::rows()),
+        section("Shutdown", stopping::rows()),
     ]
 }
 
-/// A row, and what came of it.
+/// The result of a fault scenario, with the name of the fault and the expected behaviour as texts
+/// for the result table.
 pub(crate) struct Result {
     pub(crate) fault: &'static str,
-    pub(crate) demanded: &'static str,
+    pub(crate) expected: &'static str,
     pub(crate) outcome: Outcome,
 }
 
-/// Runs a row, and tells how it went.
+/// Runs a fault scenario, prints the measured behaviour to standard error, and returns the result.
+/// If the scenario panics, the result contains a violated expectation.
 pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
     let began = Instant::now();
     let finished = AssertUnwindSafe((row.run)(lab)).catch_unwind().await;
     let mut outcome = finished.unwrap_or_else(|_| {
         let mut outcome = Outcome::default();
-        outcome.tally.violated("the lab could not finish it");
+        outcome.tally.add_violation("the lab failed to run it");
         outcome
     });
-    if let Some(why) = outcome.impossible {
-        say(&format!("{:<64} not possible here: {why}", row.fault));
+    if let Some(reason) = outcome.impossible {
+        say(&format!("{:<64} not possible here: {reason}", row.fault));
     } else {
-        row.expect.check(&mut outcome.tally);
+        row.expect.check(&mut outcome.tally, lab.immediate_limit);
     }
     say(&format!(
-        "{:<64} {:>5.1} s  worst {:>4} ms  recovered {:>9}  violations {}",
+        "{:<64} {:>5.1} s  slowest {:>4} ms  recovered {:>9}  violations {}",
         row.fault,
         began.elapsed().as_secs_f64(),
         outcome.tally.slowest.as_millis(),
         recovery(outcome.recovered_after),
-        outcome.tally.violations_in_words(),
+        outcome.tally.violations_text(),
     ));
     Result {
         fault: row.fault,
-        demanded: row.demanded,
+        expected: row.expected,
         outcome,
     }
 }
 
-/// `at once`, or in seconds.
+/// Formats a recovery time: `at once` for less than 10 ms, seconds such as `1.25 s` otherwise, and
+/// `-` if no recovery time was measured.
 pub(crate) fn recovery(after: Option<Duration>) -> String {
     match after {
         None => "-".to_owned(),

@@ -1,9 +1,9 @@
-//! What people see while it runs.
+//! Prints progress messages.
 
 use std::io::{Write, stderr};
 
-/// Writes a line for whoever watches; what is asked for goes elsewhere.
+/// Prints a progress message to standard error.
 pub(crate) fn say(line: &str) {
-    // Nobody may be watching.
+    // A write error is ignored, because the run can continue if standard error is closed.
     let _ = writeln!(stderr(), "{line}");
 }

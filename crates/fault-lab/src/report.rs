@@ -1,4 +1,4 @@
-//! Tables for `docs/reliability.md`.
+//! Formats the results of the fault lab as Markdown tables for `docs/reliability.md`.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -9,14 +9,14 @@ use crate::{
     stage::Outcome,
 };
 
-/// The matrix as Markdown, a table for each section.
+/// Formats the results of all fault scenarios as Markdown, with one table for each section.
 pub(crate) fn matrix(sections: &[(&str, Vec<Result>)]) -> String {
     let mut text = String::new();
     for (name, results) in sections {
         let _ = write!(
             text,
             "### {name}\n\n\
-             | fault | demanded | answers | worst | refused in, later | recovered after | violations |\n\
+             | fault | expected | responses | slowest response | slowest later 503 | recovered after | violations |\n\
              |---|---|---|---|---|---|---|\n"
         );
         for result in results {
@@ -41,25 +41,26 @@ fn row(result: &Result) -> String {
     format!(
         "| {}{remark} | {} | {} | {} ms | {} | {} | {} |\n",
         result.fault,
-        result.demanded,
-        tally.answers_in_words(),
+        result.expected,
+        tally.responses_text(),
         tally.slowest.as_millis(),
-        match tally.slowest_refusal.as_millis() {
-            0 if tally.slowest_refusal.is_zero() => "-".to_owned(),
+        match tally.slowest_late_503.as_millis() {
+            0 if tally.slowest_late_503.is_zero() => "-".to_owned(),
             milliseconds => format!("{milliseconds} ms"),
         },
         recovery(*recovered_after),
         match result.outcome.impossible {
-            Some(why) => format!("not shown: {why}"),
-            None => tally.violations_in_words(),
+            Some(reason) => format!("not run: {reason}"),
+            None => tally.violations_text(),
         },
     )
 }
 
-/// Puts `text` between the lines `<!-- name: begin -->` and `<!-- name: end -->` of a file.
+/// Replaces the text between the lines `<!-- name: begin -->` and `<!-- name: end -->` of the file
+/// `file` by `text`. Fails if one of the two lines is missing.
 pub(crate) fn put(file: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let page =
-        fs::read_to_string(file).with_context(|| format!("{} is not there", file.display()))?;
+        fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let (begin, end) = (
         format!("<!-- {name}: begin -->\n"),
         format!("<!-- {name}: end -->"),
@@ -67,7 +68,7 @@ pub(crate) fn put(file: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let (Some((before, _)), Some((_, after))) = (page.split_once(&begin), page.split_once(&end))
     else {
         bail!(
-            "{} has no place for {name}: it needs the lines {begin}{end}",
+            "{} lacks the lines {begin}{end} around the table {name}",
             file.display()
         );
     };

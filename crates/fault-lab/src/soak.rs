@@ -1,7 +1,7 @@
-//! Hours of work in bad company: two instances under mixed load, and a random fault every few
-//! seconds.
+//! Soak test: clients send requests to two service instances, while a random fault is injected
+//! every few seconds.
 
-mod mishap;
+mod soak_fault;
 
 use std::{
     fmt::Write,
@@ -16,7 +16,7 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, ServiceProcess};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use self::mishap::{MISHAPS, Mishap};
+use self::soak_fault::{SOAK_FAULTS, SoakFault};
 use crate::{
     load::Load,
     progress::say,
@@ -24,22 +24,27 @@ use crate::{
     tally::Tally,
 };
 
+/// Number of clients that send requests at the same time.
 const CLIENTS: usize = 16;
 
+/// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// All is well again when nothing failed for so long.
+/// Time without a failed request after which the service counts as recovered.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Later than this is never.
+/// Timeout for the service to recover after the end of a fault.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
 
+/// Minimum interval between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Kilobytes that an instance may grow by while it works up to its size.
-const MAY_GROW: u64 = 16 * 1_024;
+/// Maximum growth of the resident memory of an instance during the soak test, in kilobytes. Some
+/// growth is normal, because buffers grow to their final size.
+const MAX_GROWTH: u64 = 16 * 1_024;
 
-/// Persists every write before it is acknowledged: even a killed server keeps it.
+/// Redis options of the soak test. Redis persists each write before it acknowledges the write, so a
+/// killed server loses no acknowledged write. Eviction is disabled.
 const DURABLE: [&str; 6] = [
     "--appendonly",
     "yes",
@@ -49,22 +54,25 @@ const DURABLE: [&str; 6] = [
     "noeviction",
 ];
 
+/// State of a running soak test.
 struct Soak<'a> {
     lab: &'a Lab,
     redis: RedisProcess,
     proxy: FaultProxy,
     url: String,
     logs: TempDir,
-    /// This one stays all the time.
+    /// Service instance that runs during the whole test.
     lasting: ServiceProcess,
-    /// This one is stopped and killed.
+    /// Service instance that some of the faults stop or kill. A new instance then takes its place.
     other: ServiceProcess,
     load: Load,
     total: Tally,
-    recoveries: Vec<(Mishap, Duration)>,
+    /// Injected faults, each with the time that the service needed to recover.
+    recoveries: Vec<(SoakFault, Duration)>,
 }
 
-/// Runs for so long; the table, and whether nothing was violated.
+/// Runs the soak test for the duration `time`. Returns the result table, and `true` if no
+/// expectation was violated.
 pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bool)> {
     let began = Instant::now();
     let mut soak = Soak::start(lab).await?;
@@ -72,18 +80,18 @@ pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bo
     let mut next_progress = Instant::now() + PROGRESS_INTERVAL;
     while began.elapsed() < time {
         sleep(Duration::from_millis(fastrand::u64(1_000..3_000))).await;
-        let (mishap, _) = MISHAPS[fastrand::usize(..MISHAPS.len())];
+        let (fault, _) = SOAK_FAULTS[fastrand::usize(..SOAK_FAULTS.len())];
         let before = soak.total.violations.len();
-        soak.suffer(mishap).await?;
-        soak.count();
+        soak.inject(fault).await?;
+        soak.collect_tally();
         if soak.total.violations.len() > before {
             say(&format!(
-                "violated by {mishap:?}: {}",
-                soak.total.violations_in_words()
+                "violations during {fault:?}: {}",
+                soak.total.violations_text()
             ));
         }
         if Instant::now() >= next_progress {
-            soak.tell_progress(began.elapsed(), time);
+            soak.print_progress(began.elapsed(), time);
             next_progress = Instant::now() + PROGRESS_INTERVAL;
         }
     }
@@ -114,20 +122,21 @@ impl<'a> Soak<'a> {
         })
     }
 
-    async fn suffer(&mut self, mishap: Mishap) -> anyhow::Result<()> {
+    /// Injects `fault` for a random duration, then waits until the service has recovered.
+    async fn inject(&mut self, fault: SoakFault) -> anyhow::Result<()> {
         let duration = Duration::from_millis(fastrand::u64(300..4_000));
-        match mishap {
-            Mishap::RedisKilled => {
+        match fault {
+            SoakFault::RedisKilled => {
                 self.redis.kill().await;
                 sleep(duration).await;
                 self.redis.start_again().await;
             }
-            Mishap::RedisPaused => {
+            SoakFault::RedisPaused => {
                 self.redis.pause();
                 sleep(duration).await;
                 self.redis.resume();
             }
-            Mishap::RedisFull => {
+            SoakFault::RedisFull => {
                 self.redis
                     .command(&["CONFIG", "SET", "maxmemory", "1"])
                     .await;
@@ -136,139 +145,161 @@ impl<'a> Soak<'a> {
                     .command(&["CONFIG", "SET", "maxmemory", "0"])
                     .await;
             }
-            Mishap::RedisReadOnly => {
-                // Of a primary that is not there: it keeps its data.
+            SoakFault::RedisReadOnly => {
+                // No server listens on port 1, so Redis becomes a replica but keeps its data.
                 self.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
                 sleep(duration).await;
                 self.redis.command(&["REPLICAOF", "NO", "ONE"]).await;
             }
-            Mishap::ClientsKilled => {
+            SoakFault::ClientsKilled => {
                 let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
                 self.redis.command(&kill).await;
             }
-            Mishap::Slow => {
-                self.network(Fault::Delay(Duration::from_millis(100)), duration)
+            SoakFault::RepliesSlow => {
+                self.inject_network_fault(Fault::Delay(Duration::from_millis(100)), duration)
                     .await
             }
-            Mishap::TooSlow => {
-                self.network(Fault::Delay(Duration::from_millis(700)), duration)
+            SoakFault::RepliesTooSlow => {
+                self.inject_network_fault(Fault::Delay(Duration::from_millis(700)), duration)
                     .await
             }
-            Mishap::Stalled => self.network(Fault::Stall, duration).await,
-            Mishap::RequestsSwallowed => self.network(Fault::SwallowRequests, duration).await,
-            Mishap::AnswersSwallowed => self.network(Fault::SwallowAnswers, duration).await,
-            Mishap::Cut => {
-                self.network(Fault::CutAfter(fastrand::usize(..2_000)), duration)
+            SoakFault::ConnectionsStalled => {
+                self.inject_network_fault(Fault::Stall, duration).await
+            }
+            SoakFault::RequestsDropped => {
+                self.inject_network_fault(Fault::SwallowRequests, duration)
                     .await
             }
-            Mishap::Reset => {
-                self.network(Fault::ResetAfter(fastrand::usize(..2_000)), duration)
+            SoakFault::RepliesDropped => {
+                self.inject_network_fault(Fault::SwallowAnswers, duration)
                     .await
             }
-            Mishap::InstanceTerminated => self.restart(Signal::SIGTERM).await?,
-            Mishap::InstanceKilled => self.restart(Signal::SIGKILL).await?,
+            SoakFault::ConnectionsClosed => {
+                self.inject_network_fault(Fault::CutAfter(fastrand::usize(..2_000)), duration)
+                    .await
+            }
+            SoakFault::ConnectionsReset => {
+                self.inject_network_fault(Fault::ResetAfter(fastrand::usize(..2_000)), duration)
+                    .await
+            }
+            SoakFault::InstanceTerminated => self.restart(Signal::SIGTERM).await?,
+            SoakFault::InstanceKilled => self.restart(Signal::SIGKILL).await?,
         }
-        self.recovered(mishap).await;
+        self.wait_until_recovered(fault).await;
         Ok(())
     }
 
-    async fn network(&self, fault: Fault, duration: Duration) {
+    /// Makes the proxy between the service and Redis apply `fault` for the time `duration`.
+    async fn inject_network_fault(&self, fault: Fault, duration: Duration) {
         self.proxy.set(fault);
         sleep(duration).await;
         self.proxy.set(Fault::None);
     }
 
-    /// Ends an instance, and starts another in its place. As behind a balancer, nobody asks one
-    /// that stops; of one that is killed, what was in flight has no answer.
+    /// Stops the instance `other` with `signal`, and starts a new instance as its replacement.
+    ///
+    /// If the signal is SIGTERM, the clients stop sending requests to the instance before the
+    /// signal, as a load balancer does. If the signal is SIGKILL, requests in flight get no
+    /// response.
     async fn restart(&mut self, signal: Signal) -> anyhow::Result<()> {
         let is_kill = signal == Signal::SIGKILL;
         let lasting = vec![self.lasting.base().to_owned()];
         if is_kill {
-            self.count();
+            self.load
+                .shared()
+                .expect_no_response_from(self.other.base());
             self.other.signal(signal);
         }
-        self.load.shared().ask_only(lasting);
-        // What was in flight there has been answered, or never will be.
-        sleep(Duration::from_millis(1_500)).await;
-        if is_kill {
-            let mut tally = self.load.shared().take_tally();
-            // One of each client.
-            let lost = "a request without an answer";
-            let is_lost = |what: &String, times: &u64| what == lost && *times <= CLIENTS as u64;
-            tally.violations.retain(|what, times| !is_lost(what, times));
-            self.total.add(&tally);
-        } else {
+        self.load.shared().send_only_to(lasting);
+        if !is_kill {
+            // A request takes at most 1.2 s. After this pause, no request is in flight.
+            sleep(Duration::from_millis(1_500)).await;
             self.other.signal(signal);
         }
         let ended = self.other.ended(Duration::from_secs(20)).await;
         if !is_kill && ended.code() != Some(0) {
-            self.total.violated("an instance did not stop cleanly");
+            self.total
+                .add_violation("an instance did not exit with code 0");
         }
         self.other = instance(self.lab, &self.url, &self.logs, "other").await?;
         let both = [&self.lasting, &self.other].map(|instance| instance.base().to_owned());
-        self.load.shared().ask_only(both.to_vec());
+        self.load.shared().send_only_to(both.to_vec());
         Ok(())
     }
 
-    /// Waits until nothing failed for a while.
-    async fn recovered(&mut self, mishap: Mishap) {
+    /// Waits until the service has recovered from `fault`, and records the recovery time. Counts a
+    /// violated expectation if the service does not recover within [`RECOVERED_WITHIN`].
+    async fn wait_until_recovered(&mut self, fault: SoakFault) {
         let calm = self.load.shared().until_calm(CALM);
         match timeout(RECOVERED_WITHIN, calm).await {
-            Ok(after) => self.recoveries.push((mishap, after)),
-            Err(_) => self.total.violated(format!("no recovery from {mishap:?}")),
+            Ok(after) => self.recoveries.push((fault, after)),
+            Err(_) => self
+                .total
+                .add_violation(format!("no recovery from {fault:?}")),
         }
     }
 
-    fn count(&mut self) {
-        let counted = self.load.shared().take_tally();
-        self.total.add(&counted);
+    /// Moves the counts that the clients have collected so far to the total.
+    fn collect_tally(&mut self) {
+        let tally = self.load.shared().take_tally();
+        self.total.add(&tally);
     }
 
-    fn tell_progress(&self, elapsed: Duration, time: Duration) {
+    fn print_progress(&self, elapsed: Duration, time: Duration) {
         say(&format!(
-            "{:>5} of {} s: {} requests, {} faults, longest answer {} ms, {} kB resident, violations {}",
+            "{:>5} of {} s: {} requests, {} faults, slowest response {} ms, {} kB resident, violations {}",
             elapsed.as_secs(),
             time.as_secs(),
             self.total.requests,
             self.recoveries.len(),
             self.total.slowest.as_millis(),
             self.lasting.resident(),
-            self.total.violations_in_words(),
+            self.total.violations_text(),
         ));
     }
 
+    /// Ends the soak test: stops the clients, reads every session and stops the instances. Returns
+    /// the result table, and `true` if no expectation was violated. `resident` is the memory of the
+    /// instance `lasting` at the start of the test, in kilobytes.
     async fn finish(mut self, began: Instant, resident: u64) -> anyhow::Result<(String, bool)> {
         self.load.stop().await;
-        self.count();
+        self.collect_tally();
         let resident_at_end = self.lasting.resident();
         let sessions = self.load.shared().history.all().len();
         self.load.shared().check_all().await;
         let checked = self.load.shared().take_tally();
         if checked.last_failure.is_some() {
-            self.total.violated("it did not serve afterwards");
+            self.total.add_violation(format!(
+                "a request failed after the last recovery ({})",
+                checked.responses_text()
+            ));
         }
         for (what, count) in checked.violations {
             *self.total.violations.entry(what).or_default() += count;
         }
-        if resident_at_end > resident + MAY_GROW {
-            self.total.violated("it grew");
+        if resident_at_end > resident + MAX_GROWTH {
+            self.total
+                .add_violation("the memory of an instance grew too much");
         }
         for instance in [&mut self.lasting, &mut self.other] {
             instance.signal(Signal::SIGTERM);
             if instance.ended(Duration::from_secs(20)).await.code() != Some(0) {
-                self.total.violated("an instance did not stop cleanly");
+                self.total
+                    .add_violation("an instance did not exit with code 0");
             }
         }
-        self.look_for_tokens()?;
+        self.check_log_for_secrets()?;
         let table = self.table(began.elapsed(), sessions, resident, resident_at_end);
         Ok((table, self.total.violations.is_empty()))
     }
 
-    fn look_for_tokens(&mut self) -> anyhow::Result<()> {
+    /// Counts a violated expectation for each kind of forbidden text (token, cookie, panic) in the
+    /// log of an instance.
+    fn check_log_for_secrets(&mut self) -> anyhow::Result<()> {
         for log in std::fs::read_dir(self.logs.path())? {
             let log = std::fs::read_to_string(log?.path())?;
             for leak in self.load.shared().leaks(&log) {
-                self.total.violated(leak);
+                self.total.add_violation(leak);
             }
         }
         Ok(())
@@ -287,27 +318,32 @@ impl<'a> Soak<'a> {
         };
         line("time", format!("{:.1} min", time.as_secs_f64() / 60.0));
         line("requests", self.total.requests.to_string());
-        for (answer, count) in &self.total.answers {
-            line(&format!("answered {answer}"), count.to_string());
+        for (response, count) in &self.total.responses {
+            line(&format!("response: {response}"), count.to_string());
         }
         line(
-            "longest answer",
+            "slowest response",
             format!("{} ms", self.total.slowest.as_millis()),
         );
         line("sessions created", sessions.to_string());
         line(
-            "faults, each recovered from",
+            "faults, each followed by recovery",
             self.recoveries.len().to_string(),
         );
         line(
-            "memory of the instance that stayed, at the start",
+            "resident memory of the instance that was not restarted, at the start",
             format!("{resident} kB"),
         );
-        line("and at the end", format!("{resident_at_end} kB"));
-        line("violations", self.total.violations_in_words());
-        text.push_str("\n| fault | times | recovered after: median | worst |\n|---|---|---|---|\n");
-        for (mishap, name) in MISHAPS {
-            let of_this = self.recoveries.iter().filter(|(other, _)| *other == mishap);
+        line(
+            "resident memory of this instance at the end",
+            format!("{resident_at_end} kB"),
+        );
+        line("violations", self.total.violations_text());
+        text.push_str(
+            "\n| fault | times | recovered after: median | maximum |\n|---|---|---|---|\n",
+        );
+        for (fault, name) in SOAK_FAULTS {
+            let of_this = self.recoveries.iter().filter(|(other, _)| *other == fault);
             let mut after: Vec<_> = of_this.map(|(_, after)| after.as_millis()).collect();
             after.sort_unstable();
             if let (Some(median), Some(worst)) = (after.get(after.len() / 2), after.last()) {
@@ -322,7 +358,8 @@ impl<'a> Soak<'a> {
     }
 }
 
-/// An instance that logs into a file, warnings only.
+/// Starts a service instance that logs warnings and errors to the file `name` in the folder `logs`.
+/// Waits until the instance is ready.
 async fn instance(
     lab: &Lab,
     url: &str,
@@ -340,7 +377,7 @@ async fn instance(
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log));
     let flags = [&service_flags(url), ["--log-level", "WARN"].as_slice()].concat();
-    let service = ServiceProcess::start_unheard(command, &flags).await;
+    let service = ServiceProcess::start_without_capture(command, &flags).await;
     service.until_ready(READY_WITHIN).await;
     Ok(service)
 }

@@ -1,4 +1,5 @@
-//! One fault: a service under load, before, during and after it.
+//! Test setup of a fault scenario: a service instance, and clients that send requests to the
+//! instance before, during and after the fault.
 
 use std::{fmt::Write, path::PathBuf, process::Stdio, time::Duration};
 
@@ -14,107 +15,145 @@ use tokio::{
 };
 
 use crate::{
-    load::{Load, Shared},
+    load::{Habits, Load, PAUSE, Shared},
     tally::Tally,
 };
 
+/// Number of clients that send requests at the same time in each test.
 pub(crate) const CLIENTS: usize = 16;
 
-/// How long the load runs before the fault.
+/// Time for which the clients send requests before the fault is injected.
 const WARM_UP: Duration = Duration::from_millis(700);
 
-/// All is well again when nothing failed for so long.
+/// Time without a failed request after which the service counts as recovered.
 const CALM: Duration = Duration::from_millis(1_500);
 
-/// Later than this is never.
+/// Timeout for the service to recover after the end of a fault.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
 
+/// Timeout for a service instance to become ready after its start.
 pub(crate) const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// A stop takes at most `shutdown_timeout`.
+/// Timeout for a service instance to exit after SIGTERM: the default of `shutdown_timeout` (15 s)
+/// plus one second.
 pub(crate) const STOPPED_WITHIN: Duration = Duration::from_secs(16);
 
-/// A liveness probe gives up after so long.
+/// Timeout for the response to a liveness probe.
 const LIVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How to run the service, and for how long things are kept broken.
+/// Settings of a test run: the binary under test and the duration of each fault.
 #[derive(Debug, Clone)]
 pub(crate) struct Lab {
-    /// The binary.
+    /// Path of the tee-session binary under test.
     pub(crate) binary: PathBuf,
-    /// How long a fault lasts.
+    /// Time for which each fault stays active.
     pub(crate) hold: Duration,
-    /// Everything a little shorter.
+    /// Pause between two requests of one client.
+    pub(crate) pause: Duration,
+    /// Maximum duration of a request that is answered with 503 without waiting for Redis.
+    pub(crate) immediate_limit: Duration,
+    /// `true` if each fault stays active for [`SHORT_HOLD`] instead of [`HOLD`].
     pub(crate) is_short: bool,
 }
 
-/// How long a fault lasts.
+/// Default time for which each fault stays active.
 const HOLD: Duration = Duration::from_secs(5);
+
+/// Time for which each fault stays active in a short run (`--short`).
 const SHORT_HOLD: Duration = Duration::from_millis(1_500);
 
+/// Default of [`Lab::immediate_limit`], as the documentation promises.
+const IMMEDIATE_LIMIT: Duration = Duration::from_millis(100);
+
+/// [`Lab::immediate_limit`] in a short run, in which other faults use the same CPU cores. A request
+/// that waits for Redis still exceeds this limit, because the Redis command timeout is 500 ms.
+const SHORT_IMMEDIATE_LIMIT: Duration = Duration::from_millis(250);
+
+/// Pause between two requests of one client in a short run (`--short`). The pause leaves CPU time
+/// for other fault scenarios that run at the same time.
+const SHORT_PAUSE: Duration = Duration::from_millis(30);
+
 impl Lab {
-    /// A lab for the binary that the argument `name` has the path of.
+    /// Creates the settings for the binary whose path is the command-line argument `name`. Fails if
+    /// the binary does not exist.
     pub(crate) fn of(arguments: &ArgMatches, name: &str, is_short: bool) -> anyhow::Result<Self> {
         let binary = arguments.get_one::<PathBuf>(name).context("no binary")?;
         let binary = binary
             .canonicalize()
-            .with_context(|| format!("{} is not there: build it first", binary.display()))?;
-        let hold = if is_short { SHORT_HOLD } else { HOLD };
+            .with_context(|| format!("{} does not exist: build it first", binary.display()))?;
+        let (hold, pause, immediate_limit) = if is_short {
+            (SHORT_HOLD, SHORT_PAUSE, SHORT_IMMEDIATE_LIMIT)
+        } else {
+            (HOLD, PAUSE, IMMEDIATE_LIMIT)
+        };
         Ok(Self {
             binary,
             hold,
+            pause,
+            immediate_limit,
             is_short,
         })
     }
 
-    /// The binary, without any setting of this machine's environment.
+    /// Returns a command that runs the binary under test with an empty environment.
     pub(crate) fn service(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 
-    /// Starts one instance with this Redis.
+    /// Starts a service instance that stores sessions in the Redis at `redis_url`. `flags` are
+    /// additional command-line flags of the instance.
     pub(crate) async fn start(&self, redis_url: &str, flags: &[&str]) -> ServiceProcess {
         let flags = [&service_flags(redis_url), flags].concat();
         ServiceProcess::start(self.service(), &flags).await
     }
 
-    /// A service under load, when all is well.
+    /// Starts a service instance, waits until the instance is ready, and starts clients that send
+    /// requests to the instance.
     pub(crate) async fn stage(&self, redis_url: &str) -> Stage {
         let service = self.start(redis_url, &[]).await;
         service.until_ready(READY_WITHIN).await;
         self.stage_with(service).await
     }
 
-    /// The same with an instance that has been started already.
+    /// Starts clients that send requests to `service`, which must be ready. Returns after
+    /// [`WARM_UP`]. If a request has failed by then, this counts as a violated expectation.
     pub(crate) async fn stage_with(&self, service: ServiceProcess) -> Stage {
-        let load = Load::start(CLIENTS, vec![service.base().to_owned()]);
+        let habits = Habits {
+            pause: self.pause,
+            ..Habits::default()
+        };
+        let load = Load::start_with(habits, CLIENTS, vec![service.base().to_owned()]);
         let probe = tokio::spawn(probe(load.shared().clone(), service.base().to_owned()));
         sleep(WARM_UP).await;
-        let warm = load.shared().take_tally();
+        let warm_up = load.shared().take_tally();
         let mut stage = Stage {
             resident: service.resident(),
             service,
             load,
             probe,
             hold: self.hold,
-            may_lose: false,
+            allows_replication_loss: false,
             outcome: Outcome::default(),
         };
-        if warm.last_failure.is_some() {
-            stage.outcome.tally.violated("it did not serve before");
+        if warm_up.last_failure.is_some() {
+            stage
+                .outcome
+                .tally
+                .add_violation("a request failed before the fault");
         }
         stage
     }
 }
 
-/// What every instance of the lab is set to.
+/// Returns the command-line flags of every service instance in the fault lab.
 pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     [
         "--redis-url",
         redis_url,
-        // The lab asks for sessions that are gone, far more often than an honest client.
+        // Turns off the limit on invalid tokens, because the test clients read deleted sessions
+        // much more often than normal clients.
         "--invalid-token-limit",
         "0",
         "--workers",
@@ -122,29 +161,32 @@ pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     ]
 }
 
-/// What came of a fault.
+/// Measured behaviour of the service in one fault scenario.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Outcome {
-    /// From the fault to the end of the recovery.
+    /// Counts of responses and violated expectations, from the start of the fault to the end of the
+    /// recovery.
     pub(crate) tally: Tally,
-    /// From the end of the fault to the last request that failed for it.
+    /// Time from the end of the fault to the last failed request. `None` if the service did not
+    /// recover, or if the scenario does not measure the recovery.
     pub(crate) recovered_after: Option<Duration>,
-    /// How many kilobytes the service holds more than before.
+    /// Growth of the resident memory of the service during the scenario, in kilobytes.
     pub(crate) grown: i64,
-    /// What else is worth telling.
+    /// Remark that the table shows in parentheses after the name of the fault. Empty for no remark.
     pub(crate) remark: String,
-    /// Why it could not be provoked here; then nothing was shown.
+    /// Reason why the fault could not be injected on this machine. `None` if the fault was
+    /// injected. If there is a reason, the rule for the responses during the fault is not checked.
     pub(crate) impossible: Option<&'static str>,
 }
 
-/// A service under load.
+/// A running service instance, together with the clients that send requests to the instance.
 pub(crate) struct Stage {
     pub(crate) service: ServiceProcess,
     load: Load,
     probe: JoinHandle<()>,
     pub(crate) hold: Duration,
     resident: u64,
-    may_lose: bool,
+    allows_replication_loss: bool,
     outcome: Outcome,
 }
 
@@ -153,71 +195,75 @@ impl Stage {
         self.load.shared()
     }
 
-    /// Keeps things as they are now, for as long as a fault lasts.
+    /// Waits for the duration `hold`, for which the injected fault stays active.
     pub(crate) async fn hold(&self) {
         sleep(self.hold).await;
     }
 
-    pub(crate) fn violated(&mut self, what: impl Into<String>) {
-        self.outcome.tally.violated(what);
+    /// Counts a violated expectation in the outcome of the scenario. `what` describes the
+    /// violation.
+    pub(crate) fn add_violation(&mut self, what: impl Into<String>) {
+        self.outcome.tally.add_violation(what);
     }
 
-    /// The service is about to end: nobody asks it any more, and nobody wants it live.
-    pub(crate) async fn leave(&mut self) {
+    /// Stops the clients and the liveness probe. A scenario must call this before the service
+    /// exits, because a request without a response counts as a violated expectation.
+    pub(crate) async fn stop_load(&mut self) {
         self.probe.abort();
         self.load.stop().await;
     }
 
-    /// What could not be otherwise is no violation.
-    pub(crate) fn forgive(&mut self, what: &str, most: u64) {
-        self.count();
-        let violations = &mut self.outcome.tally.violations;
-        violations.retain(|other, times| other != what || *times > most);
-    }
-
-    /// What the service held before the fault, in kilobytes.
+    /// Returns the resident memory of the service before the fault, in kilobytes.
     pub(crate) fn resident_before(&self) -> u64 {
         self.resident
     }
 
-    pub(crate) fn impossible(&mut self, why: &'static str) {
-        self.outcome.impossible = Some(why);
+    /// Records in the outcome that the fault could not be injected on this machine, with the
+    /// reason.
+    pub(crate) fn impossible(&mut self, reason: &'static str) {
+        self.outcome.impossible = Some(reason);
     }
 
-    /// Only sessions of the lost part may fail, and new ones are made elsewhere.
-    pub(crate) fn check_that_most_are_served(&mut self) {
+    /// Checks two of three cluster partitions while the third one is unavailable: requests for
+    /// sessions in the two partitions succeed, and new sessions are created there.
+    pub(crate) fn check_that_other_partitions_work(&mut self) {
         let tally = self.shared().tally().clone();
-        let failed = tally.answers.get("503 store_unavailable").copied();
-        // A third of the sessions is away; a few more requests meet the fault before it is known.
+        let failed = tally.responses.get("503 store_unavailable").copied();
+        // About one third of the requests fails, because one of three partitions is unavailable. A
+        // few more requests fail before the service detects the fault. The limit is therefore 40 %.
         if failed.unwrap_or(0) * 5 > tally.requests * 2 {
-            self.violated("more than its own sessions were harmed");
+            self.add_violation("sessions of other partitions failed");
         }
         if tally.failed_logins > 20 {
-            self.violated("new sessions were not made elsewhere");
+            self.add_violation("new sessions were not created in other partitions");
         }
     }
 
+    /// Sets the remark that the table shows after the name of the fault.
     pub(crate) fn remark(&mut self, remark: impl Into<String>) {
         self.outcome.remark = remark.into();
     }
 
-    /// From now on a failover may lose what was acknowledged in the last moment, because
-    /// replication is asynchronous: how much it lost is a remark, and no violation.
-    pub(crate) fn replication_may_lose(&mut self) {
-        self.may_lose = true;
+    /// Allows a failover to lose the last acknowledged writes, because Redis replication is
+    /// asynchronous. After this call, lost writes do not count as violated expectations. The remark
+    /// in the table mentions the number of lost writes instead.
+    pub(crate) fn allow_replication_loss(&mut self) {
+        self.allows_replication_loss = true;
     }
 
-    /// The failover is over: what it lost is counted now, and whatever is lost from now on is a
-    /// violation.
-    pub(crate) async fn replication_has_lost(&mut self) {
-        self.shared().check_all_at_rest().await;
-        self.count();
-        self.take_in_what_replication_lost();
-        self.may_lose = false;
+    /// Ends the period in which a failover may lose writes. Reads all sessions to find the writes
+    /// lost in this period. Each write lost after this call counts as a violated expectation.
+    pub(crate) async fn end_replication_loss(&mut self) {
+        self.shared().check_all_paused().await;
+        self.collect_tally();
+        self.move_replication_loss_to_remark();
+        self.allows_replication_loss = false;
     }
 
-    fn take_in_what_replication_lost(&mut self) {
-        if !self.may_lose {
+    /// Moves the numbers of lost sessions, lost updates and undone logouts from the violations to
+    /// the remark. Does nothing if a failover must not lose writes.
+    fn move_replication_loss_to_remark(&mut self) {
+        if !self.allows_replication_loss {
             return;
         }
         let violations = &mut self.outcome.tally.violations;
@@ -231,33 +277,39 @@ impl Stage {
         );
     }
 
-    /// The fault is over: waits until all is well again, and notes when that was.
-    pub(crate) async fn healed(&mut self) {
+    /// Waits until the service has recovered from a fault that has just ended, and records the
+    /// recovery time. Counts a violated expectation if the service does not recover within
+    /// [`RECOVERED_WITHIN`].
+    pub(crate) async fn wait_until_recovered(&mut self) {
         match timeout(RECOVERED_WITHIN, self.shared().until_calm(CALM)).await {
             Ok(after) => self.outcome.recovered_after = Some(after),
-            Err(_) => self.violated("it did not recover"),
+            Err(_) => self.add_violation("the service did not recover"),
         }
     }
 
-    /// Takes in what was counted so far.
-    fn count(&mut self) {
-        let counted = self.shared().take_tally();
-        self.outcome.tally.add(&counted);
+    /// Moves the counts that the clients have collected so far to the outcome.
+    fn collect_tally(&mut self) {
+        let tally = self.shared().take_tally();
+        self.outcome.tally.add(&tally);
     }
 
-    /// Asks for every session, stops the service, and gives what came of it all.
+    /// Ends the scenario: stops the clients, reads every session, stops the service and returns the
+    /// outcome.
     pub(crate) async fn end(mut self) -> Outcome {
-        self.leave().await;
-        self.count();
+        self.stop_load().await;
+        self.collect_tally();
         if self.outcome.tally.requests < 20 {
-            self.violated("there was no load");
+            self.add_violation("there were fewer than 20 requests");
         }
         let grown = i64::try_from(self.service.resident()).unwrap_or(i64::MAX);
         self.outcome.grown = grown - i64::try_from(self.resident).unwrap_or(0);
         self.shared().check_all().await;
         let checked = self.shared().take_tally();
         if checked.last_failure.is_some() {
-            self.violated("it did not serve afterwards");
+            self.add_violation(format!(
+                "a request failed after the recovery ({})",
+                checked.responses_text()
+            ));
         }
         for (what, count) in checked.violations {
             *self.outcome.tally.violations.entry(what).or_default() += count;
@@ -268,42 +320,44 @@ impl Stage {
             .send()
             .await;
         if !ready.is_ok_and(|ready| ready.status() == StatusCode::OK) {
-            self.violated("it was not ready afterwards");
+            self.add_violation("the service was not ready after the recovery");
         }
         self.service.signal(Signal::SIGTERM);
         let ended = timeout(STOPPED_WITHIN, self.service.ended(STOPPED_WITHIN)).await;
         if !ended.is_ok_and(|status| status.code() == Some(0)) {
-            self.violated("it did not stop cleanly");
+            self.add_violation("the service did not exit with code 0");
         }
-        self.look_for_tokens();
-        self.take_in_what_replication_lost();
+        self.check_log_for_secrets();
+        self.move_replication_loss_to_remark();
         self.outcome
     }
 
-    /// Gives what came of it, of a service that has ended already.
-    pub(crate) async fn end_of_a_stopped_one(mut self) -> Outcome {
-        self.leave().await;
-        self.count();
-        self.look_for_tokens();
+    /// Ends a scenario in which the service has already exited, and returns the outcome.
+    pub(crate) async fn end_after_exit(mut self) -> Outcome {
+        self.stop_load().await;
+        self.collect_tally();
+        self.check_log_for_secrets();
         self.outcome
     }
 
-    /// No token may stand in the log.
-    fn look_for_tokens(&mut self) {
+    /// Counts a violated expectation for each kind of forbidden text (token, cookie, panic) in the
+    /// log of the service.
+    fn check_log_for_secrets(&mut self) {
         for leak in self.shared().leaks(&self.service.output()) {
-            self.violated(leak);
+            self.add_violation(leak);
         }
     }
 }
 
-/// Asks for liveness all the time, as Kubernetes would, only more often.
+/// Sends liveness probes to the service with pauses of 100 ms, more often than Kubernetes does.
+/// Counts each failed probe as a violated expectation.
 async fn probe(shared: std::sync::Arc<Shared>, base: String) {
     let client = reqwest::Client::builder().timeout(LIVE_WITHIN).build();
     let client = client.unwrap_or_default();
     loop {
         let live = client.get(format!("{base}/health/live")).send().await;
         if !live.is_ok_and(|live| live.status() == StatusCode::OK) {
-            shared.tally().violated("not live");
+            shared.tally().add_violation("the liveness probe failed");
         }
         sleep(Duration::from_millis(100)).await;
     }

@@ -1,4 +1,4 @@
-//! What came of the requests of a stretch of time.
+//! Counts of responses and of violated expectations during a period of a test.
 
 use std::{
     collections::BTreeMap,
@@ -6,82 +6,101 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So long after the first failure nobody should have to wait any more to be refused: the circuit
-/// breaker is open.
-const KNOWN_AFTER: Duration = Duration::from_millis(1_200);
+/// Maximum time from the first failed request until the circuit breaker is open. Requests that
+/// start after this time must fail without waiting for Redis.
+const BREAKER_OPEN_AFTER: Duration = Duration::from_millis(1_200);
 
-/// Counts of answers, and of what must never happen.
+/// Counts of responses, and of violated expectations such as a late response or a lost session.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
-    /// By status, and code where there is one: `200`, `503 store_unavailable`, `none`.
-    pub(crate) answers: BTreeMap<String, u64>,
+    /// Number of responses by status and problem code, such as `200` or `503 store_unavailable`.
+    /// The entry `none` counts requests without a response.
+    pub(crate) responses: BTreeMap<String, u64>,
+    /// Duration of the slowest request, including failed requests.
     pub(crate) slowest: Duration,
-    /// When the first, and the last, request ended that was not served.
+    /// Time at which the first failed request ended. `None` if no request has failed.
     pub(crate) first_failure: Option<Instant>,
+    /// Time at which the last failed request ended. `None` if no request has failed.
     pub(crate) last_failure: Option<Instant>,
-    /// The slowest 503 to a request of the later outage, when everybody knows of it.
-    pub(crate) slowest_refusal: Duration,
-    /// Logins of nobody in particular that were refused.
+    /// Longest duration of a failed request that started more than [`BREAKER_OPEN_AFTER`] after the
+    /// first failure. Delays that other programs on the machine caused are subtracted. Zero if
+    /// there was no such request.
+    pub(crate) slowest_late_503: Duration,
+    /// Number of error responses to requests that create a session without a subject.
     pub(crate) failed_logins: u64,
-    /// By what was wrong.
+    /// Number of violated expectations, by description of the violation.
     pub(crate) violations: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    pub(crate) fn answered(&mut self, answer: &str, is_served: bool, took: Duration) {
+    /// Counts the response to one request.
+    ///
+    /// `response` is a key of [`responses`](Self::responses). `is_served` is `false` if the request
+    /// failed. `took` is the duration of the request, and `by_machine` the part of the duration for
+    /// which tasks waited for a CPU core.
+    pub(crate) fn count_response(
+        &mut self,
+        response: &str,
+        is_served: bool,
+        took: Duration,
+        by_machine: Duration,
+    ) {
         self.requests += 1;
-        *self.answers.entry(answer.to_owned()).or_default() += 1;
+        *self.responses.entry(response.to_owned()).or_default() += 1;
         self.slowest = self.slowest.max(took);
         if !is_served {
             let now = Instant::now();
             let first = *self.first_failure.get_or_insert(now);
             self.last_failure = Some(now);
-            if (now - took).saturating_duration_since(first) > KNOWN_AFTER {
-                self.slowest_refusal = self.slowest_refusal.max(took);
+            if (now - took).saturating_duration_since(first) > BREAKER_OPEN_AFTER {
+                self.slowest_late_503 = self.slowest_late_503.max(took.saturating_sub(by_machine));
             }
         }
     }
 
-    pub(crate) fn violated(&mut self, what: impl Into<String>) {
+    /// Counts a violated expectation. `what` describes the violation.
+    pub(crate) fn add_violation(&mut self, what: impl Into<String>) {
         *self.violations.entry(what.into()).or_default() += 1;
     }
 
+    /// Adds the counts of `other`, which must cover a later period than `self`.
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
-        for (answer, count) in &other.answers {
-            *self.answers.entry(answer.clone()).or_default() += count;
+        for (response, count) in &other.responses {
+            *self.responses.entry(response.clone()).or_default() += count;
         }
         self.slowest = self.slowest.max(other.slowest);
         self.first_failure = self.first_failure.or(other.first_failure);
         self.last_failure = self.last_failure.max(other.last_failure);
-        self.slowest_refusal = self.slowest_refusal.max(other.slowest_refusal);
+        self.slowest_late_503 = self.slowest_late_503.max(other.slowest_late_503);
         self.failed_logins += other.failed_logins;
         for (what, count) in &other.violations {
             *self.violations.entry(what.clone()).or_default() += count;
         }
     }
 
-    /// `200: 512, 503 store_unavailable: 40`.
-    pub(crate) fn answers_in_words(&self) -> String {
-        in_words(&self.answers)
+    /// Formats the number of responses of each kind, such as `200: 512, 503 store_unavailable: 40`.
+    pub(crate) fn responses_text(&self) -> String {
+        counts_text(&self.responses)
     }
 
-    /// `0`, or what was wrong and how often.
-    pub(crate) fn violations_in_words(&self) -> String {
+    /// Formats the description and the count of each violated expectation. Returns `0` if there was
+    /// no violation.
+    pub(crate) fn violations_text(&self) -> String {
         if self.violations.is_empty() {
             "0".to_owned()
         } else {
-            in_words(&self.violations)
+            counts_text(&self.violations)
         }
     }
 }
 
-fn in_words(counts: &BTreeMap<String, u64>) -> String {
-    let mut words = String::new();
+fn counts_text(counts: &BTreeMap<String, u64>) -> String {
+    let mut text = String::new();
     for (what, count) in counts {
-        let separator = if words.is_empty() { "" } else { ", " };
-        let _ = write!(words, "{separator}{what}: {count}");
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{separator}{what}: {count}");
     }
-    words
+    text
 }

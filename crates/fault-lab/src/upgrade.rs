@@ -1,5 +1,5 @@
-//! Rolling upgrade and rollback between two binaries, under load: one instance after the other is
-//! replaced, and no client may notice.
+//! Test of a rolling upgrade and rollback while clients send requests. Instances of an old binary
+//! are replaced by instances of a new binary one at a time, and back. No request may fail.
 
 pub(crate) mod record;
 
@@ -19,14 +19,18 @@ use crate::{
     tally::Tally,
 };
 
-/// In-flight requests of an instance that is no longer asked have been answered after this time.
+/// Pause between the last request to an instance and the shutdown of the instance. In this time,
+/// the instance completes all requests in flight.
 const DRAINED_AFTER: Duration = Duration::from_millis(1_500);
 
-/// A session store, and the settings of every instance that uses it.
+/// A configuration in which the upgrade is tested: the kind of Redis deployment, and the
+/// command-line flags of the service instances.
 struct Setting {
     name: &'static str,
-    /// Those of the first fleet, whose sessions the others take over.
+    /// Flags of the instances in the first step of the upgrade. The sessions that the first step
+    /// creates stay in use in the later steps.
     first_flags: &'static [&'static str],
+    /// Flags of the instances in all later steps of the upgrade.
     flags: &'static [&'static str],
     is_cluster: bool,
 }
@@ -60,13 +64,15 @@ const SETTINGS: [Setting; 4] = [
     },
 ];
 
+/// Binary that an instance runs: the old one or the new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
     Old,
     New,
 }
 
-/// The fleets of an upgrade, a rollback and a second upgrade. Neighbours differ in one instance.
+/// Binaries of the two instances in each step of an upgrade, a rollback and a second upgrade. Each
+/// step replaces one instance.
 const FLEETS: [[Version; 2]; 7] = {
     use Version::{New, Old};
     [
@@ -80,51 +86,52 @@ const FLEETS: [[Version; 2]; 7] = {
     ]
 };
 
+/// Defines the subcommand `upgrade`.
 pub(crate) fn command() -> Command {
     let file = |name: &'static str, help| {
         let argument = Arg::new(name).long(name).required(true);
         argument.value_parser(value_parser!(PathBuf)).help(help)
     };
     Command::new("upgrade")
-        .about("Rolling upgrade and rollback between two binaries; exit code 1 if a client noticed")
+        .about("Runs a rolling upgrade and rollback; exit code 1 if a request failed")
         .arg(file(
             "old",
-            "The binary that is upgraded, and rolled back to",
+            "Old binary: upgraded, and restored by the rollback",
         ))
-        .arg(file("binary", "The binary that it is upgraded to"))
-        .arg(file("report", "Markdown file to put the table into").required(false))
+        .arg(file("binary", "New binary, which replaces the old one"))
+        .arg(file("report", "Markdown file that receives the table").required(false))
         .arg(
             Arg::new("short")
                 .long("short")
                 .action(ArgAction::SetTrue)
-                .help("Each fleet for 1.5 seconds, not 5"),
+                .help("Run each fleet for 1.5 seconds instead of 5"),
         )
 }
 
-/// Runs every setting; `false` if anything was violated.
+/// Runs the upgrade test in every configuration. Returns `true` if no expectation was violated.
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = |name| Lab::of(arguments, name, arguments.get_flag("short"));
     let (old, new) = (lab("old")?, lab("binary")?);
     if std::fs::read(&old.binary)? == std::fs::read(&new.binary)? {
-        bail!("both binaries are the same: an upgrade between them shows nothing");
+        bail!("both binaries are identical, so that an upgrade between them proves nothing");
     }
-    let mut table = "| sessions | fleet | requests | answers | worst | violations |\n\
+    let mut table = "| sessions | fleet | requests | responses | slowest response | violations |\n\
                      |---|---|--:|---|--:|---|\n"
         .to_owned();
-    let mut held = true;
+    let mut passed = true;
     for setting in &SETTINGS {
         say(&format!("\n{}", setting.name));
-        let rows = roll(setting, &old, &new).await?;
+        let rows = run_fleets(setting, &old, &new).await?;
         for (fleet, tally) in rows {
-            held &= tally.violations.is_empty();
+            passed &= tally.violations.is_empty();
             let _ = writeln!(
                 table,
                 "| {} | {fleet} | {} | {} | {} ms | {} |",
                 setting.name,
                 tally.requests,
-                tally.answers_in_words(),
+                tally.responses_text(),
                 tally.slowest.as_millis(),
-                tally.violations_in_words(),
+                tally.violations_text(),
             );
         }
     }
@@ -132,10 +139,10 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "upgrade", &table)?;
     }
-    Ok(held)
+    Ok(passed)
 }
 
-/// The Redis of a setting. It ends with the value.
+/// The Redis server or Redis Cluster of one configuration. Dropping this value stops Redis.
 enum Store {
     One(Box<RedisProcess>),
     Cluster(RedisCluster),
@@ -158,7 +165,7 @@ impl Store {
     }
 }
 
-/// Instances under load, some of which are replaced.
+/// Two service instances, and the clients that send requests to both instances.
 struct Fleet<'a> {
     labs: [&'a Lab; 2],
     flags: &'static [&'static str],
@@ -168,29 +175,34 @@ struct Fleet<'a> {
     load: Load,
 }
 
-/// Goes through all fleets; what came of each.
-async fn roll(setting: &Setting, old: &Lab, new: &Lab) -> anyhow::Result<Vec<(String, Tally)>> {
+/// Runs all steps of the upgrade in the configuration `setting`. Returns the name of each step, and
+/// the counts of responses and violated expectations in that step.
+async fn run_fleets(
+    setting: &Setting,
+    old: &Lab,
+    new: &Lab,
+) -> anyhow::Result<Vec<(String, Tally)>> {
     let store = Store::start(setting).await;
     let mut fleet = Fleet::start([old, new], setting.first_flags, store.url()).await;
     let mut rows = Vec::new();
     for versions in FLEETS {
-        fleet.become_of(versions).await;
+        fleet.change_versions(versions).await;
         sleep(old.hold).await;
         let shared = fleet.load.shared();
-        shared.check_all_at_rest().await;
+        shared.check_all_paused().await;
         let mut tally = shared.take_tally();
         if tally.last_failure.is_some() {
-            tally.violated("it was noticed");
+            tally.add_violation("a request failed");
         }
         if tally.requests < 20 {
-            tally.violated("there was no load");
+            tally.add_violation("there were fewer than 20 requests");
         }
         let name = fleet.name();
         say(&format!(
-            "  {name:<10} {:>6} requests  worst {:>4} ms  violations {}",
+            "  {name:<10} {:>6} requests  slowest {:>4} ms  violations {}",
             tally.requests,
             tally.slowest.as_millis(),
-            tally.violations_in_words()
+            tally.violations_text()
         ));
         rows.push((name, tally));
         fleet.change_flags(setting.flags).await;
@@ -201,7 +213,7 @@ async fn roll(setting: &Setting, old: &Lab, new: &Lab) -> anyhow::Result<Vec<(St
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts the first fleet.
+    /// Starts the two instances of the first step, and the clients.
     async fn start(labs: [&'a Lab; 2], flags: &'static [&'static str], url: String) -> Self {
         let [versions, ..] = FLEETS;
         let instances = [
@@ -221,6 +233,8 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// Returns the name of the current step in the table: the binaries of both instances, such as
+    /// `new, old`.
     fn name(&self) -> String {
         let names = self.versions.map(|version| match version {
             Version::Old => "old",
@@ -229,64 +243,70 @@ impl<'a> Fleet<'a> {
         names.join(", ")
     }
 
-    /// Replaces the instances whose version differs.
-    async fn become_of(&mut self, versions: [Version; 2]) {
-        for (place, version) in versions.into_iter().enumerate() {
-            if version != self.versions[place] {
-                self.replace(place, version).await;
+    /// Replaces each instance whose binary differs from the entry for this instance in `versions`.
+    async fn change_versions(&mut self, versions: [Version; 2]) {
+        for (index, version) in versions.into_iter().enumerate() {
+            if version != self.versions[index] {
+                self.replace(index, version).await;
             }
         }
     }
 
-    /// Replaces every instance by one with these flags, if it has others.
+    /// Replaces all instances by instances with the flags `flags`. Does nothing if all instances
+    /// already have these flags.
     async fn change_flags(&mut self, flags: &'static [&'static str]) {
         if flags != self.flags {
             self.flags = flags;
-            for (place, version) in self.versions.into_iter().enumerate() {
-                self.replace(place, version).await;
+            for (index, version) in self.versions.into_iter().enumerate() {
+                self.replace(index, version).await;
             }
         }
     }
 
-    /// Replaces an instance as behind a load balancer: it gets no more requests before it is stopped,
-    /// and its successor gets none before it is ready.
-    async fn replace(&mut self, place: usize, version: Version) {
-        let other = self.instances[1 - place].base().to_owned();
-        self.load.shared().ask_only(vec![other]);
+    /// Replaces the instance `index` by an instance that runs the binary `version`. The clients act
+    /// like a load balancer: they stop sending requests to the old instance before it is stopped,
+    /// and send requests to the new instance once it is ready.
+    async fn replace(&mut self, index: usize, version: Version) {
+        let other = self.instances[1 - index].base().to_owned();
+        self.load.shared().send_only_to(vec![other]);
         sleep(DRAINED_AFTER).await;
-        self.stop(place).await;
-        self.instances[place] = start(self.labs, version, &self.url, self.flags).await;
-        self.versions[place] = version;
+        self.stop(index).await;
+        self.instances[index] = start(self.labs, version, &self.url, self.flags).await;
+        self.versions[index] = version;
         let bases = self.instances.each_ref();
         let bases = bases.map(|instance| instance.base().to_owned());
-        self.load.shared().ask_only(bases.to_vec());
+        self.load.shared().send_only_to(bases.to_vec());
     }
 
-    /// Stops an instance, and looks through its log.
-    async fn stop(&mut self, place: usize) {
-        let instance = &mut self.instances[place];
+    /// Stops the instance `index`. Checks that the exit code is 0, and that the log contains no
+    /// token, cookie or panic.
+    async fn stop(&mut self, index: usize) {
+        let instance = &mut self.instances[index];
         instance.signal(Signal::SIGTERM);
         let ended = instance.ended(STOPPED_WITHIN).await;
         let leaks = self.load.shared().leaks(&instance.output());
         let mut tally = self.load.shared().tally();
         if ended.code() != Some(0) {
-            tally.violated("an instance did not stop cleanly");
+            tally.add_violation("an instance did not exit with code 0");
         }
         for leak in leaks {
-            tally.violated(leak);
+            tally.add_violation(leak);
         }
     }
 
-    /// Stops clients and instances; what was found on the way.
+    /// Stops the clients and then the instances. Returns the counts of responses and violated
+    /// expectations since the last step.
     async fn end(mut self) -> Tally {
         self.load.stop().await;
-        for place in 0..self.instances.len() {
-            self.stop(place).await;
+        for index in 0..self.instances.len() {
+            self.stop(index).await;
         }
         self.load.shared().take_tally()
     }
 }
 
+/// Starts an instance that runs the binary `version`, and waits until the instance is ready. `url`
+/// is the URL of Redis.
 async fn start(
     [old, new]: [&Lab; 2],
     version: Version,

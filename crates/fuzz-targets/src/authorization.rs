@@ -2,8 +2,11 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tee_session_auth_middleware::{AuthError, BearerToken};
 use tee_session_domain::SessionToken;
 
-/// One or two `Authorization` fields (a line feed separates them): a token is what stands there,
-/// to the byte, in its one spelling; two fields are never a token.
+/// Fuzz target for the parser of bearer tokens in `Authorization` headers.
+///
+/// The input contains the values of one or two `Authorization` fields, separated by a line feed. If
+/// a token is parsed, the field must end with exactly the bytes of the token. If there are two
+/// fields, the parser must return no token.
 pub fn authorization(input: &[u8]) {
     let mut headers = HeaderMap::new();
     let fields: Vec<_> = input.split(|byte| *byte == b'\n').take(2).collect();
@@ -23,6 +26,6 @@ pub fn authorization(input: &[u8]) {
         }
         Err(AuthError::MissingToken | AuthError::InvalidToken) => assert_eq!(fields.len(), 1),
         Err(AuthError::InvalidRequest(_)) => {}
-        Err(error) => panic!("nothing was looked up, and yet: {error}"),
+        Err(error) => panic!("parsing must not need a look-up: {error}"),
     }
 }

@@ -1,12 +1,16 @@
 use tee_session_domain::{AllowedHosts, BaseUrl};
 
-/// What is accepted is kept to the byte, names a host, shows no query in a log, and matches an
-/// allow-list of its own host and no other.
+/// Fuzz target for the parser of base URLs.
+///
+/// An accepted URL must be stored unchanged and must have a host. The form of the URL for logs must
+/// not contain the query. An allow-list with the host of the URL must allow the URL, and an
+/// allow-list with another host must not.
 pub fn base_url(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {
         return;
     };
-    // Stored texts are judged more leniently, and shown in logs all the same.
+    // A URL from the store is checked less strictly than a new URL, so it may contain a query, a
+    // fragment or a password. The form of the URL for logs must contain none of these parts.
     if let Ok(stored) = BaseUrl::from_stored(text) {
         let logged = stored.for_log().to_string();
         let after_scheme = logged.split_once("://").map_or("", |(_, rest)| rest);

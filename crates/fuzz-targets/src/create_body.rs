@@ -2,7 +2,10 @@ use serde_json::json;
 use tee_session_api_server::fuzzing::parse_create_body;
 use tee_session_domain::Cookies;
 
-/// What is accepted keeps to the limits, and means the same when it is written again.
+/// Fuzz target for the parser of the body of `POST /v1/sessions`.
+///
+/// The cookies of an accepted body must respect all limits. If the parsed values are serialized to
+/// a new body, the parser must return the same values for the new body.
 pub fn create_body(input: &[u8]) {
     let Some((cookies, base_url)) = parse_create_body(input) else {
         return;
@@ -18,7 +21,7 @@ pub fn create_body(input: &[u8]) {
     }
     let again = json!({"cookies": written, "base_url": base_url.as_str()}).to_string();
     let (cookies_again, base_url_again) =
-        parse_create_body(again.as_bytes()).expect("what was accepted is accepted again");
+        parse_create_body(again.as_bytes()).expect("a serialized body is accepted");
     assert_eq!(cookies_again.len(), cookies.len());
     for (name, value) in cookies.iter() {
         assert_eq!(cookies_again.get(name), Some(value));

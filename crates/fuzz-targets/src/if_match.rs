@@ -2,8 +2,11 @@ use tee_session_api_server::fuzzing;
 use tee_session_domain::{BaseUrl, Cookies, EntityTag, Login, Session, SessionToken};
 use time::OffsetDateTime;
 
-/// A list of tags allows what it names and nothing else; and so it does when the tag is put behind it,
-/// unless there are too many then.
+/// Fuzz target for the parser of the `If-Match` header.
+///
+/// A valid list of entity tags must allow the tag of the session only if the list contains that tag
+/// or is `*`. If the tag of the session is appended to a valid list, the longer list must allow the
+/// tag, unless the longer list is invalid because it has too many tags.
 pub fn if_match(input: &[u8]) {
     let tag = tag();
     let Some(allows) = fuzzing::if_match(input, tag) else {
@@ -23,8 +26,8 @@ fn tag() -> EntityTag {
     let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
         .parse()
         .expect("a token");
-    let cookies = Cookies::new([("a".to_owned(), "1".to_owned())]).expect("sound cookies");
-    let base_url = BaseUrl::new("https://golf.example").expect("a sound base URL");
+    let cookies = Cookies::new([("a".to_owned(), "1".to_owned())]).expect("valid cookies");
+    let base_url = BaseUrl::new("https://golf.example").expect("a valid base URL");
     let session = Session::new(
         Login::new(cookies, base_url),
         OffsetDateTime::UNIX_EPOCH,

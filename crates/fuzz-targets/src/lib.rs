@@ -1,12 +1,12 @@
-//! What a fuzzer throws input at: every parser of untrusted input, as a plain function that
-//! panics when a promise is broken.
+//! Fuzz targets for all parsers of untrusted input. Each target is a plain function that panics if
+//! an invariant is violated.
 //!
-//! `scripts/fuzz` runs them under libFuzzer; `tests/corpus.rs` replays what is in `corpus/` as an
-//! ordinary test.
+//! `scripts/fuzz` runs the targets under libFuzzer. `tests/corpus.rs` replays the inputs in the
+//! folder `corpus` as ordinary tests.
 #![expect(
     clippy::missing_panics_doc,
     clippy::expect_used,
-    reason = "a target panics when a promise is broken"
+    reason = "a target panics if an invariant is violated"
 )]
 
 mod authorization;
@@ -24,10 +24,11 @@ pub use self::{
     token_form::token_form,
 };
 
-/// Any input will do.
+/// A fuzz target: a function that accepts any bytes, and panics if an invariant is violated.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name, which is also that of its folder in `corpus/`.
+/// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
+/// the target.
 pub const TARGETS: [(&str, Target); 8] = [
     ("authorization", authorization),
     ("base_url", base_url),

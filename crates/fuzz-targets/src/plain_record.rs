@@ -1,6 +1,9 @@
 use tee_session_redis_adapter::fuzzing::{decode_plain, encode_plain};
 
-/// What is read means the same when it is written again, and cannot break out of a header line.
+/// Fuzz target for the decoder of plain (unencrypted) session records.
+///
+/// A decoded session must contain no control characters, so that its cookies cannot inject header
+/// lines. If the session is encoded and decoded again, the result must be the same session.
 pub fn plain_record(input: &[u8]) {
     let Some(session) = decode_plain(input) else {
         return;
@@ -9,10 +12,11 @@ pub fn plain_record(input: &[u8]) {
     for (name, value) in session.cookies.iter() {
         assert!(!name.chars().chain(value.chars()).any(char::is_control));
     }
-    let again = decode_plain(&encode_plain(&session)).expect("what was read can be read again");
+    let again = decode_plain(&encode_plain(&session)).expect("an encoded session can be decoded");
     assert_eq!(again.cookies, session.cookies);
     assert_eq!(again.base_url, session.base_url);
-    // Python's clocks, and so its records, stop at microseconds.
+    // Plain records store the creation time in microseconds, as Python does. Encoding a session
+    // therefore drops the nanoseconds.
     let lost = session.created_at - again.created_at;
     assert!(lost.whole_microseconds() == 0 && !lost.is_negative());
 }

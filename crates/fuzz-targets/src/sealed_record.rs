@@ -1,19 +1,21 @@
 use tee_session_domain::SessionToken;
 use tee_session_redis_adapter::fuzzing::{open_sealed, seal, seal_content};
 
-/// Of the sealed test vector.
+/// Session token in the test vector for sealed (encrypted) records.
 const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
-/// The input is a value as somebody may write it to Redis; and it is the content of a record that
-/// somebody sealed who has the token. What opens means the same when it is sealed again, and
-/// opens for no other token.
+/// Fuzz target for the decoder of sealed (encrypted) session records.
+///
+/// The input is used in two ways: as a value that an attacker writes to Redis, and as the content
+/// of a record that is sealed with a valid token. If a record can be opened, sealing and opening
+/// the session again must return the same session. Another token must not open the record.
 pub fn sealed_record(input: &[u8]) {
     let token: SessionToken = TOKEN.parse().expect("a token");
-    opens_soundly(&token, input);
-    opens_soundly(&token, &seal_content(&token, input));
+    check_opened(&token, input);
+    check_opened(&token, &seal_content(&token, input));
 }
 
-fn opens_soundly(token: &SessionToken, value: &[u8]) {
+fn check_opened(token: &SessionToken, value: &[u8]) {
     let Some(session) = open_sealed(token, value) else {
         return;
     };

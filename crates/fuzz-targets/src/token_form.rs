@@ -1,6 +1,10 @@
 use tee_session_api_server::fuzzing::parse_token_form;
 
-/// A token that is taken from a form is the one that a form names that holds nothing else.
+/// Fuzz target for the parser of the form body of token introspection and token revocation
+/// requests.
+///
+/// If a token is parsed from a form, a form that contains only this token must parse to the same
+/// token.
 pub fn token_form(input: &[u8]) {
     let Some(Some(token)) = parse_token_form(input) else {
         return;

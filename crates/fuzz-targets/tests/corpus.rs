@@ -1,4 +1,4 @@
-//! Replays what fuzzers found worth keeping.
+//! Tests that the fuzz targets do not panic on the inputs that are stored in `corpus`.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -13,7 +13,9 @@ use std::{
 
 use tee_session_fuzz_targets::{TARGETS, Target};
 
-fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+/// Reads all stored inputs of the fuzz target `name`. Returns the path and the contents of each
+/// file.
+fn read_inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(name);
@@ -24,12 +26,14 @@ fn inputs(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
+/// Runs the fuzz target `name` on each stored input. Fails if the target panics.
 fn replay(name: &str) {
     let target: Target = TARGETS.iter().find(|(n, _)| *n == name).unwrap().1;
-    let inputs = inputs(name);
+    let inputs = read_inputs(name);
     assert!(inputs.len() >= 5, "{name}: {} inputs", inputs.len());
     for (path, input) in inputs {
-        // Neighbours of what is worth keeping are the next best thing.
+        // Also replays each prefix of the input that is shorter than 256 bytes, to cover more
+        // cases.
         let replayed = catch_unwind(|| {
             target(&input);
             for cut in 0..input.len().min(256) {
@@ -41,41 +45,41 @@ fn replay(name: &str) {
 }
 
 #[test]
-fn authorization() {
+fn stored_fuzz_inputs_for_authorization_header_cause_no_panic() {
     replay("authorization");
 }
 
 #[test]
-fn base_url() {
+fn stored_fuzz_inputs_for_base_url_cause_no_panic() {
     replay("base_url");
 }
 
 #[test]
-fn create_body() {
+fn stored_fuzz_inputs_for_create_session_body_cause_no_panic() {
     replay("create_body");
 }
 
 #[test]
-fn plain_record() {
+fn stored_fuzz_inputs_for_plain_record_cause_no_panic() {
     replay("plain_record");
 }
 
 #[test]
-fn sealed_record() {
+fn stored_fuzz_inputs_for_sealed_record_cause_no_panic() {
     replay("sealed_record");
 }
 
 #[test]
-fn if_match() {
+fn stored_fuzz_inputs_for_if_match_header_cause_no_panic() {
     replay("if_match");
 }
 
 #[test]
-fn patch_body() {
+fn stored_fuzz_inputs_for_patch_session_body_cause_no_panic() {
     replay("patch_body");
 }
 
 #[test]
-fn token_form() {
+fn stored_fuzz_inputs_for_the_form_body_with_a_token_cause_no_panic() {
     replay("token_form");
 }

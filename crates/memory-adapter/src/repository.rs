@@ -1,4 +1,4 @@
-//! The repository: shards, a bound, and a clock.
+//! In-memory session repository: sharded sessions, a capacity limit and a clock.
 
 mod subjects;
 
@@ -12,8 +12,8 @@ use std::{
 };
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
-    Session, SessionId, SessionRepository, SessionToken, StoreClock, SwapOutcome,
+    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionId, SessionRepository,
+    SessionToken, SessionWithTtl, StoreClock, SwapOutcome, VersionedSession,
 };
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -23,20 +23,22 @@ use crate::{
     subject_entries::SubjectEntries,
 };
 
-/// A power of two well above the threads of a machine keeps them out of each other's way.
+/// Number of shards, each with its own lock. The number is well above the usual number of threads,
+/// so that threads rarely wait for the same lock.
 const SHARDS: usize = 64;
 
-/// Due queue entries that a call looks at on its way: with two for each session that a call
-/// adds, memory is freed faster than it fills.
+/// Maximum number of due entries of the expiry queue that one call processes. A call adds at most
+/// one session but can remove two, so the memory of ended sessions is freed faster than new memory
+/// is used.
 const SWEEP_PER_CALL: usize = 2;
 
-/// Sessions in the memory of this process. Clones share one store.
+/// Session repository in the memory of this process. All clones use the same store.
 ///
 /// ```
 /// use tee_session_memory_adapter::MemoryRepository;
 ///
 /// let repository = MemoryRepository::with_capacity(1_000);
-/// assert_eq!(repository.held_sessions(), 0);
+/// assert_eq!(repository.session_count(), 0);
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryRepository(Arc<Store>);
@@ -48,15 +50,16 @@ struct Store {
     clock: StoreClock,
     capacity: usize,
     sessions: AtomicUsize,
-    /// May be locked while a shard is, and not the other way round.
+    /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
+    /// locked. A shard must not be locked while this mutex is locked.
     subjects: Mutex<SubjectEntries>,
 }
 
 impl MemoryRepository {
-    /// How many sessions it holds when nothing else is chosen.
+    /// Default capacity: the maximum number of live sessions.
     pub const DEFAULT_CAPACITY: usize = 100_000;
 
-    /// An empty store for at most `capacity` live sessions.
+    /// Creates an empty repository for at most `capacity` live sessions.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self::with_clock(capacity, StoreClock::from_system())
@@ -73,13 +76,14 @@ impl MemoryRepository {
         }))
     }
 
-    /// How many sessions it holds, including those that ended and were not swept yet.
+    /// Returns the number of stored sessions. Ended sessions count until a sweep removes them.
     #[must_use]
-    pub fn held_sessions(&self) -> usize {
+    pub fn session_count(&self) -> usize {
         self.0.sessions.load(Ordering::Relaxed)
     }
 
-    /// The clock that decides expiry: setting it lets tests travel in time.
+    /// Returns the clock with which the repository decides expiry. Tests can set the clock to
+    /// simulate the passage of time.
     #[must_use]
     pub fn clock(&self) -> &StoreClock {
         &self.0.clock
@@ -93,11 +97,11 @@ impl Default for MemoryRepository {
 }
 
 impl Store {
-    /// The shard of the session, with what is due at its front swept.
+    /// Locks the shard that contains the session, and removes a few ended sessions of the shard.
     fn shard(&self, id: SessionId, now: OffsetDateTime) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(id) as usize % self.shards.len();
         let mut shard = lock(&self.shards[index]);
-        self.forget_all(shard.sweep(now, SWEEP_PER_CALL));
+        self.release_swept(shard.sweep(now, SWEEP_PER_CALL));
         shard
     }
 
@@ -106,7 +110,7 @@ impl Store {
         let removed = self.shard(id, now).remove(id, now);
         let is_live = matches!(removed, Removed::Live(_));
         if let Removed::Live(subject) | Removed::Ended(subject) = removed {
-            self.forget(1);
+            self.release(1);
             if let Some(subject) = subject {
                 lock(&self.subjects).remove(&subject, id);
             }
@@ -114,7 +118,7 @@ impl Store {
         is_live
     }
 
-    /// Puts in a session that takes no place of its own.
+    /// Stores the session without counting it against the capacity.
     fn insert_uncounted(
         &self,
         id: SessionId,
@@ -125,35 +129,37 @@ impl Store {
         self.shard(id, now).insert(id, session, deadline)
     }
 
-    /// Removes the old session, if it is as it was seen, and so gives its place to the new one; else
-    /// the new one goes.
-    fn give_place(
+    /// Completes a move to a new token. If the session `old` has not changed since its revision
+    /// `seen` was read, removes `old`. From then on, the session `new` counts against the capacity
+    /// instead of `old`. Otherwise, removes `new`.
+    fn complete_move(
         &self,
         old: SessionId,
         seen: Option<u64>,
         new: SessionId,
         now: OffsetDateTime,
-    ) -> RelocateOutcome {
+    ) -> MoveOutcome {
         let outcome = match self.shard(old, now).compare_and_remove(old, seen, now) {
-            SwapOutcome::Swapped => return RelocateOutcome::Relocated,
-            SwapOutcome::Changed => RelocateOutcome::Changed,
-            SwapOutcome::Gone => RelocateOutcome::Gone,
+            SwapOutcome::Swapped => return MoveOutcome::Moved,
+            SwapOutcome::Changed => MoveOutcome::Changed,
+            SwapOutcome::Gone => MoveOutcome::Gone,
         };
         if self.shard(new, now).remove(new, now) == Removed::Nothing {
-            // Whoever revoked it meanwhile gave back a place for it, which it had not.
+            // A concurrent revocation has removed the new session and decremented the number of
+            // sessions, although the new session was not counted.
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
 
-    /// Removes every session that has ended.
+    /// Removes every ended session from all shards.
     fn sweep(&self, now: OffsetDateTime) {
         for shard in &self.shards {
-            self.forget_all(lock(shard).sweep(now, usize::MAX));
+            self.release_swept(lock(shard).sweep(now, usize::MAX));
         }
     }
 
-    /// Takes a place for one session, or says that there is none.
+    /// Reserves capacity for one session. Returns `false` if the repository is full.
     fn reserve(&self) -> bool {
         self.sessions
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| {
@@ -162,22 +168,23 @@ impl Store {
             .is_ok()
     }
 
-    fn forget(&self, sessions: usize) {
+    fn release(&self, sessions: usize) {
         self.sessions.fetch_sub(sessions, Ordering::Relaxed);
     }
 
-    fn forget_all(&self, swept: Swept) {
-        self.forget(swept.sessions);
-        if !swept.of_subjects.is_empty() {
+    fn release_swept(&self, swept: Swept) {
+        self.release(swept.sessions);
+        if !swept.index_entries.is_empty() {
             let mut subjects = lock(&self.subjects);
-            for (subject, id) in swept.of_subjects {
+            for (subject, id) in swept.index_entries {
                 subjects.remove(&subject, id);
             }
         }
     }
 }
 
-/// No call panics between two changes that belong together, so what a panic left is sound.
+/// Locks a mutex even if it is poisoned. The data is consistent in any case, because no call can
+/// panic between two changes that belong together.
 fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -186,8 +193,9 @@ fn revision(number: u64) -> Revision {
     Revision::new(number.to_be_bytes().into())
 }
 
-/// `None`: it is no revision of ours, and names no state.
-fn number(revision: &Revision) -> Option<u64> {
+/// Returns the number in the revision. Returns `None` if another repository created the revision.
+/// Such a revision matches no state of a session.
+fn parse_revision(revision: &Revision) -> Option<u64> {
     let bytes = revision.expose_secret().try_into().ok()?;
     Some(u64::from_be_bytes(bytes))
 }
@@ -214,24 +222,27 @@ impl SessionRepository for MemoryRepository {
         let id = SessionId::of(token);
         let outcome = store.shard(id, now).insert(id, session, now + ttl);
         if outcome == InsertOutcome::TokenTaken {
-            store.forget(1);
+            store.release(1);
         }
         Ok(outcome)
     }
 
-    async fn fetch_and_slide(
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
-        Ok(self.0.shard(id, now).slide(id, now, now + ttl))
+        Ok(self.0.shard(id, now).load_and_touch(id, now, now + ttl))
     }
 
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
-        let peeked = self.0.shard(id, now).peek(id, now);
-        Ok(peeked.map(|(session, remaining)| PeekedSession {
+        let loaded = self.0.shard(id, now).load_with_ttl(id, now);
+        Ok(loaded.map(|(session, remaining)| SessionWithTtl {
             session,
             remaining: Some(remaining),
         }))
@@ -241,13 +252,13 @@ impl SessionRepository for MemoryRepository {
         Ok(self.0.remove(SessionId::of(token)))
     }
 
-    async fn fetch_revision(
+    async fn load_for_update(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
-        let found = self.0.shard(id, now).revision(id, now);
-        Ok(found.map(|(session, number)| RevisedSession {
+        let found = self.0.shard(id, now).load_for_update(id, now);
+        Ok(found.map(|(session, number)| VersionedSession {
             session,
             revision: revision(number),
         }))
@@ -262,24 +273,27 @@ impl SessionRepository for MemoryRepository {
     ) -> Result<SwapOutcome, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
         let mut shard = self.0.shard(id, now);
-        Ok(shard.compare_and_swap(id, number(seen), session, now, now + ttl))
+        Ok(shard.compare_and_swap(id, parse_revision(seen), session, now, now + ttl))
     }
 
-    /// The two stand in different shards: the new one is put in, and taken out again if the old one
-    /// is not as it was seen. It takes the old one's place in the bound.
-    async fn relocate(
+    /// Moves a session from the shard of its old token to the shard of its new token. The new
+    /// record is stored first, without counting it against the capacity. If the old record has
+    /// changed since it was read, the new record is removed again.
+    async fn move_to_new_token(
         &self,
         from: &SessionToken,
         seen: &Revision,
         to: &SessionToken,
         session: &Session,
         ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
+    ) -> Result<MoveOutcome, RepositoryError> {
         let (old, new, now) = (SessionId::of(from), SessionId::of(to), self.0.clock.now());
         match self.0.insert_uncounted(new, session, now, now + ttl) {
-            InsertOutcome::Inserted => Ok(self.0.give_place(old, number(seen), new, now)),
-            InsertOutcome::TokenTaken | InsertOutcome::OutOfReach => {
-                Ok(RelocateOutcome::TokenTaken)
+            InsertOutcome::Inserted => {
+                Ok(self.0.complete_move(old, parse_revision(seen), new, now))
+            }
+            InsertOutcome::TokenTaken | InsertOutcome::PartitionUnavailable => {
+                Ok(MoveOutcome::TokenTaken)
             }
         }
     }
@@ -288,8 +302,9 @@ impl SessionRepository for MemoryRepository {
         self
     }
 
-    /// Always succeeds. Sweeps on its way, so that a service that asks now and then frees the
-    /// memory of ended sessions although no request comes.
+    /// Always succeeds. The call also removes ended sessions from all shards. A service with
+    /// regular health checks therefore frees the memory of ended sessions even if there are no
+    /// other requests.
     async fn ping(&self) -> Result<(), RepositoryError> {
         self.0.sweep(self.0.clock.now());
         Ok(())
@@ -300,11 +315,11 @@ impl SessionRepository for MemoryRepository {
     }
 }
 
-/// The store holds as many live sessions as it may.
+/// Error for a new session when the repository already holds its maximum number of live sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{capacity} sessions are live, and no more may be")]
+#[error("the store is at its capacity of {capacity} live sessions")]
 pub struct CapacityReached {
-    /// The bound.
+    /// Maximum number of live sessions.
     pub capacity: usize,
 }
 

@@ -1,4 +1,4 @@
-//! One part of the store: a map of sessions and the queue of their ends.
+//! Shard of the in-memory repository: a map of sessions and a queue of their expiry times.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map},
@@ -8,11 +8,14 @@ use std::{
 use tee_session_domain::{InsertOutcome, Session, SessionId, Subject, SwapOutcome};
 use time::OffsetDateTime;
 
-/// Sessions, and for each one entry in a queue ordered by time.
+/// A part of the stored sessions. Each session has one entry in a queue, which is ordered by the
+/// time at which the session must be checked.
 ///
-/// A slide only moves the session's own deadline. Its queue entry stays where it was: when that
-/// comes up, it is either put back at the new deadline, or the session has ended. So a slide
-/// costs one look-up in a map, however many sessions there are. Tokens are not kept.
+/// A touch (TTL renewal) only changes the deadline of the session. The queue entry keeps its time.
+/// When that time has come, there are two cases. If the deadline is later, the session gets a new
+/// queue entry for the deadline. If the deadline has passed, the session is removed. A touch
+/// therefore costs one look-up in a map, regardless of the number of sessions. The shard does not
+/// store tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     sessions: HashMap<SessionId, Entry>,
@@ -20,7 +23,8 @@ pub(crate) struct Shard {
     next_sequence_number: u64,
 }
 
-/// When to look at a session; the number tells apart what falls on the same microsecond.
+/// Time at which a session must be checked, and a number that distinguishes queue entries with the
+/// same time.
 type QueueKey = (OffsetDateTime, u64);
 
 #[derive(Debug)]
@@ -28,7 +32,8 @@ struct Entry {
     session: Session,
     deadline: OffsetDateTime,
     queue_key: QueueKey,
-    /// No other state of a session in this shard has it.
+    /// Revision number of the session's state. No other state of any session in this shard has the
+    /// same number.
     revision: u64,
 }
 
@@ -56,7 +61,7 @@ impl Shard {
         }
     }
 
-    pub(crate) fn slide(
+    pub(crate) fn load_and_touch(
         &mut self,
         id: SessionId,
         now: OffsetDateTime,
@@ -67,7 +72,11 @@ impl Shard {
         Some(entry.session.clone())
     }
 
-    pub(crate) fn peek(&self, id: SessionId, now: OffsetDateTime) -> Option<(Session, Duration)> {
+    pub(crate) fn load_with_ttl(
+        &self,
+        id: SessionId,
+        now: OffsetDateTime,
+    ) -> Option<(Session, Duration)> {
         let entry = self.live(id, now)?;
         Some((entry.session.clone(), entry.remaining(now)))
     }
@@ -76,7 +85,11 @@ impl Shard {
         Some(self.live(id, now)?.remaining(now))
     }
 
-    pub(crate) fn revision(&self, id: SessionId, now: OffsetDateTime) -> Option<(Session, u64)> {
+    pub(crate) fn load_for_update(
+        &self,
+        id: SessionId,
+        now: OffsetDateTime,
+    ) -> Option<(Session, u64)> {
         let entry = self.live(id, now)?;
         Some((entry.session.clone(), entry.revision))
     }
@@ -102,7 +115,7 @@ impl Shard {
         }
     }
 
-    /// Removes the session if it is in the state that was seen.
+    /// Removes the session if it is live and its revision number is still `seen`.
     pub(crate) fn compare_and_remove(
         &mut self,
         id: SessionId,
@@ -119,13 +132,14 @@ impl Shard {
         }
     }
 
-    /// Whether it was there, and whether it was still alive.
+    /// Removes the session and returns its subject. The result also shows whether the session was
+    /// live or ended.
     pub(crate) fn remove(&mut self, id: SessionId, now: OffsetDateTime) -> Removed {
         let Some(entry) = self.sessions.remove(&id) else {
             return Removed::Nothing;
         };
         self.queue.remove(&entry.queue_key);
-        let subject = entry.session.subject;
+        let subject = entry.session.attributes.subject;
         if entry.deadline > now {
             Removed::Live(subject)
         } else {
@@ -133,7 +147,8 @@ impl Shard {
         }
     }
 
-    /// Looks at up to `limit` queue entries that are due and removes the sessions that have ended.
+    /// Processes up to `limit` due entries of the queue, and removes sessions whose deadline has
+    /// passed.
     pub(crate) fn sweep(&mut self, now: OffsetDateTime, limit: usize) -> Swept {
         let mut swept = Swept::default();
         for _ in 0..limit {
@@ -153,9 +168,9 @@ impl Shard {
                 }
                 hash_map::Entry::Occupied(entry) => {
                     swept.sessions += 1;
-                    let subject = entry.remove().session.subject;
+                    let subject = entry.remove().session.attributes.subject;
                     swept
-                        .of_subjects
+                        .index_entries
                         .extend(subject.map(|subject| (subject, id)));
                 }
                 hash_map::Entry::Vacant(_) => {}
@@ -190,7 +205,7 @@ impl Entry {
     }
 }
 
-/// What [`Shard::remove`] found, and whose it was.
+/// Result of [`Shard::remove`]: state and subject of the removed session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Removed {
     Live(Option<Subject>),
@@ -198,9 +213,10 @@ pub(crate) enum Removed {
     Nothing,
 }
 
-/// What [`Shard::sweep`] removed.
+/// Result of [`Shard::sweep`]: number of removed sessions, and the subject index entries that must
+/// be removed too.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     pub(crate) sessions: usize,
-    pub(crate) of_subjects: Vec<(Subject, SessionId)>,
+    pub(crate) index_entries: Vec<(Subject, SessionId)>,
 }

@@ -1,67 +1,69 @@
-//! Which sessions each subject has.
+//! Entries of the in-memory subject index.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map},
     ops::Bound,
 };
 
-use tee_session_domain::{IndexCursor, IndexEntry, Label, LastRevocation, SessionId, Subject};
+use tee_session_domain::{
+    IndexCursor, IndexEntry, LastRevocation, SessionAttributes, SessionId, Subject,
+};
 use time::OffsetDateTime;
 
-/// The entries of all subjects. An entry lives as long as its session's record, which whoever removes
-/// that sees to.
+/// Subject index entries of all subjects. Code that removes the record of a session must also
+/// remove the index entry of the session.
 #[derive(Debug, Default)]
 pub(crate) struct SubjectEntries(HashMap<Subject, Entries>);
 
-/// Those of one subject, in the order of their places.
+/// Index entries of one subject, ordered by their position in the index (microseconds).
 #[derive(Debug, Default)]
 struct Entries {
-    in_order: BTreeMap<Place, Details>,
-    places: HashMap<SessionId, u64>,
+    in_order: BTreeMap<PositionKey, Details>,
+    positions: HashMap<SessionId, u64>,
     last_revocation: u64,
 }
 
-type Place = (u64, [u8; 16]);
+type PositionKey = (u64, [u8; 16]);
 
-/// What is kept of a session beside its record.
+/// Details of a session that the index stores in addition to the session's record.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
     pub(crate) id: SessionId,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) absolute_end: Option<OffsetDateTime>,
-    pub(crate) label: Option<Label>,
+    pub(crate) attributes: SessionAttributes,
 }
 
 impl SubjectEntries {
-    pub(crate) fn enter(&mut self, entry: &IndexEntry, now: OffsetDateTime) -> LastRevocation {
+    pub(crate) fn add(&mut self, entry: &IndexEntry, now: OffsetDateTime) -> LastRevocation {
         let id = SessionId::of(&entry.token);
         let session = &entry.session;
         let entries = self.0.entry(entry.subject.clone()).or_default();
-        let place = match entry.succeeds.as_ref().map(SessionId::of) {
-            None => entries.next_place(now),
+        let position = match entry.succeeds.as_ref().map(SessionId::of) {
+            None => entries.next_position(now),
             Some(predecessor) => {
-                let place = entries.places.get(&predecessor).copied();
-                place.unwrap_or_else(|| micros(session.created_at))
+                let position = entries.positions.get(&predecessor).copied();
+                position.unwrap_or_else(|| micros(session.created_at))
             }
         };
         entries.remove(id);
-        entries.places.insert(id, place);
+        entries.positions.insert(id, position);
         entries.in_order.insert(
-            (place, *id.as_bytes()),
+            (position, *id.as_bytes()),
             Details {
                 id,
                 created_at: session.created_at,
                 absolute_end: session.absolute_end,
-                label: session.label.clone(),
+                attributes: session.attributes.clone(),
             },
         );
         LastRevocation(entries.last_revocation)
     }
 
-    pub(crate) fn stands(&self, subject: &Subject, id: SessionId, last: LastRevocation) -> bool {
+    pub(crate) fn contains(&self, subject: &Subject, id: SessionId, last: LastRevocation) -> bool {
         self.0.get(subject).is_some_and(|entries| {
-            let place = entries.places.get(&id);
-            let is_revoked = place.is_none_or(|place| *place < entries.last_revocation);
+            let position = entries.positions.get(&id);
+            let is_revoked = position.is_none_or(|position| *position < entries.last_revocation);
             !is_revoked && entries.last_revocation == last.0
         })
     }
@@ -69,14 +71,16 @@ impl SubjectEntries {
     pub(crate) fn remove(&mut self, subject: &Subject, id: SessionId) {
         if let hash_map::Entry::Occupied(mut entries) = self.0.entry(subject.clone()) {
             entries.get_mut().remove(id);
-            // A revocation need not be remembered where nothing is left: places follow the clock.
-            if entries.get().places.is_empty() {
+            // When a subject has no session left, its last revocation can be forgotten. Positions
+            // follow the clock, so sessions that are added later get higher positions.
+            if entries.get().positions.is_empty() {
                 entries.remove();
             }
         }
     }
 
-    /// Up to `limit` entries from `after` on, and the cursor behind them.
+    /// Returns up to `limit` entries of the subject, beginning after the cursor `after`. Each entry
+    /// comes with the cursor of a page that begins after the entry.
     pub(crate) fn page(
         &self,
         subject: &Subject,
@@ -86,13 +90,13 @@ impl SubjectEntries {
         let Some(entries) = self.0.get(subject) else {
             return Vec::new();
         };
-        let after = after.map(|cursor| (cursor.place, *cursor.id.as_bytes()));
+        let after = after.map(|cursor| (cursor.position, *cursor.id.as_bytes()));
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let in_order = entries.in_order.range((from, Bound::Unbounded));
-        let cursor = |place, id| IndexCursor { place, id };
+        let cursor = |position, id| IndexCursor { position, id };
         in_order
             .take(limit)
-            .map(|((place, _), details)| (cursor(*place, details.id), details.clone()))
+            .map(|((position, _), details)| (cursor(*position, details.id), details.clone()))
             .collect()
     }
 
@@ -104,12 +108,13 @@ impl SubjectEntries {
         let Some(entries) = self.0.get_mut(subject) else {
             return LastRevocation(micros(now));
         };
-        entries.last_revocation = entries.next_place(now);
+        entries.last_revocation = entries.next_position(now);
         LastRevocation(entries.last_revocation)
     }
 
-    /// Up to `limit` sessions whose place is lower than that of `revocation`.
-    pub(crate) fn older(
+    /// Returns up to `limit` sessions of the subject whose position is lower than that of
+    /// `revocation`.
+    pub(crate) fn older_than(
         &self,
         subject: &Subject,
         revocation: LastRevocation,
@@ -118,7 +123,7 @@ impl SubjectEntries {
         let entries = self.0.get(subject);
         let in_order = entries.into_iter().flat_map(|entries| &entries.in_order);
         in_order
-            .take_while(|((place, _), _)| *place < revocation.0)
+            .take_while(|((position, _), _)| *position < revocation.0)
             .map(|(_, details)| details.id)
             .take(limit)
             .collect()
@@ -133,16 +138,17 @@ impl SubjectEntries {
 }
 
 impl Entries {
-    /// After every other and after every revocation.
-    fn next_place(&self, now: OffsetDateTime) -> u64 {
+    /// Returns a position (microseconds) that is higher than those of all sessions and of the last
+    /// revocation of the subject.
+    fn next_position(&self, now: OffsetDateTime) -> u64 {
         let last = self.in_order.last_key_value();
-        let last = last.map_or(0, |((place, _), _)| *place);
+        let last = last.map_or(0, |((position, _), _)| *position);
         micros(now).max(last.max(self.last_revocation) + 1)
     }
 
     fn remove(&mut self, id: SessionId) {
-        if let Some(place) = self.places.remove(&id) {
-            self.in_order.remove(&(place, *id.as_bytes()));
+        if let Some(position) = self.positions.remove(&id) {
+            self.in_order.remove(&(position, *id.as_bytes()));
         }
     }
 }

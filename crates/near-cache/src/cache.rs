@@ -1,4 +1,4 @@
-//! The cache: one for a process, whatever number of repositories it stands before.
+//! The near cache, which all repositories of one process share.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -7,190 +7,213 @@ use std::{
 };
 
 use tee_session_domain::{
-    ChangeListener, PeekedSession, Session, SessionId, SessionToken, StoreInstance, StoreKey,
-    TokenHash,
+    InvalidationListener, Session, SessionId, SessionToken, SessionWithTtl, StoreInstance,
+    StoreKey, TokenHash,
 };
 
 use crate::{
     NearCacheSettings,
-    channel::{Channel, Moment},
+    change_counters::ChangeCounters,
     entries::{Entries, Entry},
-    flights::{Boarding, Flights, Wanted},
+    invalidation_channel::{InvalidationChannel, Moment},
+    single_flight::{ReadRequest, Role, SingleFlight},
     statistics::Statistics,
-    versions::Versions,
 };
 
-/// Copies that are not good any more are looked for, and wiped, so often.
+/// Interval between two sweeps. A sweep removes invalid cached copies and wipes their memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Copies of sessions, within bounds, that are only served while the store tells of changes.
+/// A cache of sessions with a limited size, which serves cached copies only while its invalidation
+/// feed is confirmed.
 ///
-/// It hears of them as a [`ChangeListener`]; before it has, and whenever it does not, everything is
-/// asked of the store. Threads share it. It counts with the recorder of
-/// [`metrics`] that is set when it is made.
+/// The cache receives invalidations as an [`InvalidationListener`]. Before the first confirmation
+/// of the invalidation feed, and while the feed is lost, every request goes to the store. Threads
+/// can share the cache. The constructor registers the metrics of the cache with the [`metrics`]
+/// recorder that is installed at that time.
 pub struct NearCache {
     own: Weak<Self>,
-    channel: Channel,
-    versions: Versions,
+    channel: InvalidationChannel,
+    change_counters: ChangeCounters,
     entries: Entries,
-    flights: Flights,
+    single_flight: SingleFlight,
     statistics: Statistics,
     next_sweep: Mutex<Instant>,
 }
 
-/// What was known before a session was read: whether its copy may be kept, and is still good.
+/// State of the cache before a session is read from the store. The state shows afterwards whether
+/// the result of the read may be cached.
 #[derive(Debug, Clone)]
-pub(crate) struct Reading {
-    wanted: Wanted,
+pub(crate) struct PreparedRead {
+    request: ReadRequest,
     instance: StoreInstance,
 }
 
 impl NearCache {
-    /// An empty cache.
+    /// Creates an empty near cache.
     #[must_use]
     pub fn new(settings: &NearCacheSettings) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: Weak::clone(own),
-            channel: Channel::new(settings.max_stale),
-            versions: Versions::for_entries(settings.max_entries),
+            channel: InvalidationChannel::new(settings.max_stale),
+            change_counters: ChangeCounters::for_entries(settings.max_entries),
             entries: Entries::new(settings),
-            flights: Flights::default(),
+            single_flight: SingleFlight::default(),
             statistics: Statistics::new(),
             next_sweep: Mutex::new(Instant::now() + SWEEP_INTERVAL),
         })
     }
 
-    /// How long a copy is served, at most, after the store last told of changes.
+    /// Returns the maximum time for which cached copies are served after the last confirmation of
+    /// the invalidation feed.
     #[must_use]
     pub fn max_stale(&self) -> Duration {
         self.channel.max_stale()
     }
 
-    /// How many copies there are. Some may not be good any more.
+    /// Returns the number of cached copies. Invalid copies count until a sweep removes them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no copy.
+    /// Returns `true` if the cache contains no cached copy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether copies are served now.
+    /// Returns `true` while the invalidation feed is confirmed, so that cached copies can be
+    /// served.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.channel.epoch(self.channel.now()).is_some()
     }
 
-    /// A good copy, for who would ask `instance`.
-    pub(crate) fn copy(
+    /// Returns a valid cached copy of the session that was read from the store server `instance`.
+    /// Returns `None` if there is no such copy, or if the invalidation feed is not confirmed.
+    pub(crate) fn get(
         &self,
-        name: TokenHash,
+        hash: TokenHash,
         token: &SessionToken,
         instance: StoreInstance,
     ) -> Option<Session> {
         let now = self.channel.now();
         let epoch = self.channel.epoch(now)?;
-        let entry = self.entries.get(name)?;
-        if entry.instance != instance || !self.is_good(&entry, epoch, now) {
+        let entry = self.entries.get(hash)?;
+        if entry.instance != instance || !self.is_valid(&entry, epoch, now) {
             return None;
         }
         self.statistics.hit.increment(1);
-        token.know_session_id(entry.id);
+        token.record_session_id(entry.id);
         Some(entry.session)
     }
 
-    fn is_good(&self, entry: &Entry, epoch: u64, now: Moment) -> bool {
-        entry.epoch == epoch && now < entry.ends && self.versions.are_as(&entry.seen)
+    fn is_valid(&self, entry: &Entry, epoch: u64, now: Moment) -> bool {
+        entry.epoch == epoch
+            && now < entry.expires_at
+            && self.change_counters.unchanged_since(&entry.snapshot)
     }
 
-    /// Looks before a session is read from `instance`. `None` while changes there are not told.
-    pub(crate) fn look(
+    /// Records the state of the cache before a session is read from the store server `instance`.
+    ///
+    /// Returns `None` if the invalidation feed is not confirmed for `instance`, if there are no
+    /// store keys, or if there are too many. In these cases, the result of the read must not be
+    /// cached or shared between requests.
+    pub(crate) fn prepare_read(
         &self,
-        name: TokenHash,
+        hash: TokenHash,
         instance: Option<StoreInstance>,
         keys: &[StoreKey],
         ttl: Option<Duration>,
-    ) -> Option<Reading> {
-        let look = || {
+    ) -> Option<PreparedRead> {
+        let prepare = || {
             let now = self.channel.now();
             let instance = instance?;
             let epoch = self.channel.epoch_at(now, instance)?;
-            let seen = self.versions.look(keys)?;
-            let wanted = Wanted {
-                name,
+            let snapshot = self.change_counters.snapshot(keys)?;
+            let request = ReadRequest {
+                hash,
                 ttl,
                 epoch,
-                seen,
+                snapshot,
                 now,
             };
-            Some(Reading { wanted, instance })
+            Some(PreparedRead { request, instance })
         };
-        let reading = look();
-        if reading.is_none() {
+        let prepared = prepare();
+        if prepared.is_none() {
             self.statistics.bypassed.increment(1);
         }
-        reading
+        prepared
     }
 
-    /// Joins a reading that is under way, or leads one.
-    pub(crate) fn board(&self, reading: &Reading) -> Boarding<'_> {
-        let boarding = self.flights.board(reading.wanted.clone());
-        let counter = match &boarding {
-            Boarding::Lead(_) => &self.statistics.miss,
-            Boarding::Join(_) => &self.statistics.joined,
+    /// Joins a pending read of the same session as a follower, or starts a new read as its leader
+    /// (single-flight).
+    pub(crate) fn join_or_lead(&self, prepared: &PreparedRead) -> Role<'_> {
+        let role = self.single_flight.join_or_lead(prepared.request.clone());
+        let counter = match &role {
+            Role::Leader(_) => &self.statistics.miss,
+            Role::Follower(_) => &self.statistics.joined,
         };
         counter.increment(1);
-        boarding
+        role
     }
 
-    /// Keeps a copy of what was read, if it was read from the instance whose changes are told. One
-    /// without an end is not kept: it is no session as we store them.
-    pub(crate) fn keep(
+    /// Caches a session after it was read from the store. Does nothing if the session was
+    /// invalidated during the read, or if the store server `read_from` is not the one for which the
+    /// read was prepared.
+    ///
+    /// A record without an expiry is not cached. The broker always stores an expiry, so another
+    /// program has changed the record.
+    pub(crate) fn insert(
         &self,
-        reading: &Reading,
+        prepared: &PreparedRead,
         read_from: Option<StoreInstance>,
-        read: &PeekedSession,
+        read: &SessionWithTtl,
         id: SessionId,
     ) {
         let Some(remaining) = read.remaining else {
             return;
         };
-        if read_from != Some(reading.instance) {
+        if read_from != Some(prepared.instance) {
             return;
         }
-        let Wanted {
-            name,
+        let ReadRequest {
+            hash,
             epoch,
-            seen,
+            snapshot,
             now,
             ..
-        } = reading.wanted.clone();
-        // Rather than to be found bad later.
-        if self.channel.epoch(self.channel.now()) != Some(epoch) || !self.versions.are_as(&seen) {
+        } = prepared.request.clone();
+        // Each look-up repeats these checks. Here, they only prevent the storing of an invalid
+        // cached copy.
+        if self.channel.epoch(self.channel.now()) != Some(epoch)
+            || !self.change_counters.unchanged_since(&snapshot)
+        {
             return;
         }
         let entry = Entry {
             session: read.session.clone(),
             id,
-            instance: reading.instance,
+            instance: prepared.instance,
             epoch,
-            seen,
-            // From before it was read: the store counted from a later moment.
-            ends: now.after(remaining),
+            snapshot,
+            // `now` was taken before the read, and the store computed the remaining TTL during the
+            // read. The cached copy therefore never expires after its session.
+            expires_at: now.after(remaining),
         };
-        self.entries.put(name, entry);
+        self.entries.insert(hash, entry);
     }
 
-    /// A session was changed here: whoever asks from now on, on whatever thread, sees that.
-    pub(crate) fn forget(&self, name: TokenHash, keys: &[StoreKey]) {
+    /// Removes the cached copy of a session that this process changed or found missing.
+    ///
+    /// After this call, no thread gets an older state of the session from the cache.
+    pub(crate) fn forget(&self, hash: TokenHash, keys: &[StoreKey]) {
         for key in keys {
-            self.versions.change(key.expose_secret());
+            self.change_counters.increment(key.expose_secret());
         }
-        self.flights.forget(name);
-        self.entries.remove(name);
+        self.single_flight.forget(hash);
+        self.entries.remove(hash);
     }
 
     fn sweep_if_due(&self) {
@@ -203,10 +226,11 @@ impl NearCache {
             return;
         }
         *next = now + SWEEP_INTERVAL;
-        // Looking at a million copies takes a while, and the task that tells changes must not.
+        // The sweep runs in its own thread. With a million cached copies, it would block the task
+        // that delivers invalidations for too long.
         if let Some(cache) = self.own.upgrade() {
             let thread = thread::Builder::new().name("near cache sweep".to_owned());
-            // Without a thread it is done next time.
+            // If no thread can be started, the next sweep follows after [`SWEEP_INTERVAL`].
             let _ = thread.spawn(move || cache.sweep());
         }
     }
@@ -215,27 +239,27 @@ impl NearCache {
         let moment = self.channel.now();
         if let Some(epoch) = self.channel.epoch(moment) {
             self.entries
-                .retain(|entry| self.is_good(entry, epoch, moment));
+                .retain(|entry| self.is_valid(entry, epoch, moment));
         }
         self.statistics.entries.set(self.entries.len() as f64);
     }
 }
 
-impl ChangeListener for NearCache {
-    fn changed(&self, key: &[u8]) {
-        self.versions.change(key);
+impl InvalidationListener for NearCache {
+    fn invalidate(&self, key: &[u8]) {
+        self.change_counters.increment(key);
         self.statistics.changes.increment(1);
     }
 
-    fn lost(&self) {
-        self.channel.lost();
+    fn feed_lost(&self) {
+        self.channel.feed_lost();
         self.entries.clear();
         self.statistics.flushes.increment(1);
         self.statistics.entries.set(0.0);
     }
 
-    fn told(&self, instance: StoreInstance, asked: Instant) {
-        self.channel.told(instance, asked);
+    fn feed_confirmed(&self, instance: StoreInstance, requested: Instant) {
+        self.channel.feed_confirmed(instance, requested);
         self.sweep_if_due();
     }
 }

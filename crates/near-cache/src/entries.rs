@@ -1,4 +1,4 @@
-//! The copies, within their bounds.
+//! Table of cached sessions with a maximum number of entries and a maximum size in bytes.
 
 use std::hash::BuildHasherDefault;
 
@@ -8,33 +8,46 @@ use quick_cache::{
 };
 use tee_session_domain::{BaseUrl, Cookies, Session, SessionId, StoreInstance, TokenHash};
 
-use crate::{NearCacheSettings, channel::Moment, token_hasher::TokenHasher, versions::Seen};
+use crate::{
+    NearCacheSettings, change_counters::ChangeSnapshot, invalidation_channel::Moment,
+    token_hasher::TokenHasher,
+};
 
-/// What a copy takes beside its text: the entry, its places in tables, and what the allocator adds.
+/// Memory in bytes that a cached copy takes in addition to the texts of the session: the table
+/// entry, its share of the hash tables, and the overhead of the memory allocator.
 const ENTRY_BYTES: usize = 448;
 
-/// So many threads seldom wait for each other, and none for long while a shard is swept.
+/// Maximum number of shards of the table. Each shard has its own lock.
+///
+/// With 64 shards, threads rarely wait for the same lock, and a sweep holds each lock only briefly.
 const MAX_SHARDS: usize = 64;
 
-/// A copy of a session, and how long it is good. The table holds it in place: a look-up waits for
-/// memory at one address fewer.
+/// A cached copy of a session, with the conditions under which the copy is valid.
+///
+/// The table stores its entries inline, not behind a pointer. A look-up therefore needs one memory
+/// access less.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) session: Session,
     pub(crate) id: SessionId,
-    /// It is good for who would ask this server,
+    /// Store server from which the session was read. The cached copy is valid only for requests
+    /// that would go to the same server.
     pub(crate) instance: StoreInstance,
-    /// in this epoch,
+    /// Epoch of the invalidation channel in which the session was read. The cached copy is valid
+    /// only in this epoch.
     pub(crate) epoch: u64,
-    /// as long as its records are as they were seen before it was read,
-    pub(crate) seen: Seen,
-    /// and until its record ends, of which a store may tell late.
-    pub(crate) ends: Moment,
+    /// Snapshot of the change counters before the session was read. The cached copy is valid only
+    /// while the counters are unchanged.
+    pub(crate) snapshot: ChangeSnapshot,
+    /// End of the session. The cached copy expires at this moment, because a store may report the
+    /// expiry late.
+    pub(crate) expires_at: Moment,
 }
 
 type Table = Cache<TokenHash, Entry, Weigher, BuildHasherDefault<TokenHasher>>;
 
-/// At most so many copies, of at most so many bytes: then those that are least asked for go.
+/// Table of cached copies with a maximum number of entries and a maximum size in bytes. If a
+/// maximum is reached, the least used copies are evicted.
 pub(crate) struct Entries {
     table: Table,
 }
@@ -44,13 +57,13 @@ impl Entries {
     pub(crate) fn new(settings: &NearCacheSettings) -> Self {
         let max_entries = settings.max_entries.max(1);
         let weigher = Weigher {
-            least: settings.max_bytes.div_ceil(max_entries) as u64,
+            min_weight: settings.max_bytes.div_ceil(max_entries) as u64,
         };
         let options = OptionsBuilder::new()
             .estimated_items_capacity(max_entries)
             .weight_capacity(settings.max_bytes as u64)
             .shards(shards(settings.max_bytes))
-            // Names of what was let go are not remembered: they would make the tables larger.
+            // The hashes of evicted entries are not remembered, so that the table stays small.
             .ghost_allocation(0.0)
             .build()
             .expect("every option that is required is set");
@@ -63,21 +76,22 @@ impl Entries {
         Self { table }
     }
 
-    pub(crate) fn get(&self, name: TokenHash) -> Option<Entry> {
-        self.table.get(&name)
+    pub(crate) fn get(&self, hash: TokenHash) -> Option<Entry> {
+        self.table.get(&hash)
     }
 
-    pub(crate) fn put(&self, name: TokenHash, entry: Entry) {
-        self.table.insert(name, entry);
+    pub(crate) fn insert(&self, hash: TokenHash, entry: Entry) {
+        self.table.insert(hash, entry);
     }
 
-    pub(crate) fn remove(&self, name: TokenHash) {
-        self.table.remove(&name);
+    pub(crate) fn remove(&self, hash: TokenHash) {
+        self.table.remove(&hash);
     }
 
-    /// Lets go of what is not good any more, which wipes it.
-    pub(crate) fn retain(&self, is_good: impl Fn(&Entry) -> bool) {
-        self.table.retain(|_, entry| is_good(entry));
+    /// Removes all cached copies for which `is_valid` returns `false`. Dropping a copy wipes its
+    /// memory.
+    pub(crate) fn retain(&self, is_valid: impl Fn(&Entry) -> bool) {
+        self.table.retain(|_, entry| is_valid(entry));
     }
 
     pub(crate) fn clear(&self) {
@@ -89,17 +103,20 @@ impl Entries {
     }
 }
 
-/// Each shard has a lock and a share of the room, in which several of the largest sessions must find
-/// place.
+/// Returns the number of shards for a table of `max_bytes`. All shards have the same size, and a
+/// shard must have room for several sessions of the maximum size.
 fn shards(max_bytes: usize) -> usize {
     const LARGEST: usize = ENTRY_BYTES + Cookies::MAX_TOTAL_LEN + BaseUrl::MAX_LEN;
     (max_bytes / (8 * LARGEST)).clamp(1, MAX_SHARDS)
 }
 
-/// Weighs bytes, and each entry as at least its share of them: so both bounds hold.
+/// Computes the weight of a table entry in bytes.
+///
+/// An entry weighs at least `max_bytes / max_entries`. With this minimum, the maximum size of the
+/// table also enforces the maximum number of entries.
 #[derive(Clone)]
 struct Weigher {
-    least: u64,
+    min_weight: u64,
 }
 
 impl Weighter<TokenHash, Entry> for Weigher {
@@ -107,17 +124,14 @@ impl Weighter<TokenHash, Entry> for Weigher {
         let Session {
             cookies,
             base_url,
-            subject,
-            label,
+            attributes,
             ..
         } = &entry.session;
         let cookies = cookies
             .iter()
             .map(|(name, value)| name.len() + value.len() + 2);
-        let subject = subject.as_ref().map_or(0, |subject| subject.as_str().len());
-        let label = label.as_ref().map_or(0, |label| label.as_str().len());
-        let texts = cookies.sum::<usize>() + base_url.as_str().len() + subject + label;
+        let texts = cookies.sum::<usize>() + base_url.as_str().len() + attributes.text_len();
         let bytes = ENTRY_BYTES + texts;
-        (bytes as u64).max(self.least)
+        (bytes as u64).max(self.min_weight)
     }
 }

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod cache;
-mod channel;
+mod change_counters;
 mod entries;
-mod flights;
+mod invalidation_channel;
 mod repository;
 mod settings;
+mod single_flight;
 mod statistics;
 mod token_hasher;
-mod versions;
 
 pub use self::{cache::NearCache, repository::NearCachedRepository, settings::NearCacheSettings};

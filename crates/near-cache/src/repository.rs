@@ -1,105 +1,108 @@
-//! The decorator.
+//! A session repository with a near cache in front of another repository.
 
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
-    Session, SessionId, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
-    TokenHash,
+    InsertOutcome, MoveOutcome, RepositoryError, RepositoryLayer, Revision, Session, SessionId,
+    SessionRepository, SessionToken, SessionWithTtl, StoreKey, SwapOutcome, TokenHash,
+    VersionedSession,
 };
-use time::OffsetDateTime;
 
-use crate::{NearCache, cache::Reading, flights::Boarding};
+use crate::{NearCache, cache::PreparedRead, single_flight::Role};
 
-/// Who joined readings that came to nothing so often reads for itself.
-const MAX_BOARDINGS: usize = 3;
-
-/// A repository whose sessions are kept near, if it has a cache; without one every call goes to the
-/// repository within.
+/// A session repository that serves sessions from a near cache. Without a near cache, every call
+/// goes to the inner repository.
 ///
-/// Only [`fetch`](SessionRepository::fetch) is answered from the cache, which is what a
-/// [`SessionManager`](tee_session_domain::SessionManager) asks with a touch interval. What slides is
-/// read from the store, and its copy with it becomes bad: the store tells of the slide as of any
-/// other change.
+/// Only [`load`](SessionRepository::load) returns cached copies. A
+/// [`SessionManager`](tee_session_domain::SessionManager) calls `load` if its policy has a touch
+/// interval and the session was touched (its TTL renewed) recently. A touch always goes to the
+/// store. A touch also invalidates all cached copies of the session, because the store reports a
+/// touch like any other change.
+///
+/// Revocations by subject or by session id do not pass through the near cache. The store reports
+/// them to the cache as invalidations, like any other change.
 pub struct NearCachedRepository<R> {
     inner: R,
     cache: Option<Arc<NearCache>>,
 }
 
 impl<R: SessionRepository> NearCachedRepository<R> {
-    /// Puts `cache` before `inner`. All repositories of one store in one process share a cache.
+    /// Puts `cache` in front of the repository `inner`. In one process, all repositories of the
+    /// same store must share one cache.
     pub fn new(inner: R, cache: Option<Arc<NearCache>>) -> Self {
         Self { inner, cache }
     }
 
-    /// Reads what is not near, once for all who ask at the same time.
-    async fn read(
+    /// Reads a session that is not cached. Concurrent calls for the same session share one read of
+    /// the store (single-flight). With `ttl`, the read also touches the session (sets its TTL).
+    ///
+    /// If the shared read fails or is cancelled, each call that joined it reads alone. No call
+    /// therefore takes longer than two reads, however often the store fails.
+    async fn read_shared(
         &self,
         cache: &NearCache,
-        name: TokenHash,
+        hash: TokenHash,
         token: &SessionToken,
         ttl: Option<Duration>,
     ) -> Result<Option<Session>, RepositoryError> {
         let instance = self.inner.instance();
         let keys = instance.map(|_| self.inner.store_keys(token));
         let keys = keys.unwrap_or_default();
-        for _ in 0..MAX_BOARDINGS {
-            let Some(reading) = cache.look(name, instance, &keys, ttl) else {
-                break;
-            };
-            match cache.board(&reading) {
-                Boarding::Lead(leader) => {
-                    let session = match ttl {
-                        Some(_) => self.ask(token, ttl).await?,
-                        None => self.ask_and_keep(cache, &reading, token).await?,
-                    };
-                    leader.land(session.clone());
-                    return Ok(session);
-                }
-                Boarding::Join(passenger) => {
-                    if let Some(landed) = passenger.landed().await {
-                        return Ok(landed);
-                    }
-                }
+        let Some(prepared) = cache.prepare_read(hash, instance, &keys, ttl) else {
+            return self.read_from_store(token, ttl).await;
+        };
+        match cache.join_or_lead(&prepared) {
+            Role::Leader(leader) => {
+                let session = match ttl {
+                    Some(_) => self.read_from_store(token, ttl).await?,
+                    None => self.read_and_cache(cache, &prepared, token).await?,
+                };
+                leader.complete(session.clone());
+                Ok(session)
             }
+            Role::Follower(follower) => match follower.result().await {
+                Some(session) => Ok(session),
+                None => self.read_from_store(token, ttl).await,
+            },
         }
-        self.ask(token, ttl).await
     }
 
-    /// The store has said that there is no such session: nor is there a copy, whatever the channel
-    /// may have to tell yet.
+    /// Removes the cached copy of a session after the store reported the session as missing. The
+    /// invalidation of the session may not have arrived yet.
     fn forget(&self, token: &SessionToken) {
         if let Some(cache) = &self.cache {
             cache.forget(TokenHash::of(token), &self.inner.store_keys(token));
         }
     }
 
-    async fn ask(
+    async fn read_from_store(
         &self,
         token: &SessionToken,
         ttl: Option<Duration>,
     ) -> Result<Option<Session>, RepositoryError> {
         match ttl {
-            Some(ttl) => self.inner.fetch_and_slide(token, ttl).await,
-            None => self.inner.fetch(token).await,
+            Some(ttl) => self.inner.load_and_touch(token, ttl).await,
+            None => self.inner.load(token).await,
         }
     }
 
-    async fn ask_and_keep(
+    async fn read_and_cache(
         &self,
         cache: &NearCache,
-        reading: &Reading,
+        prepared: &PreparedRead,
         token: &SessionToken,
     ) -> Result<Option<Session>, RepositoryError> {
-        let peeked = self.inner.peek(token).await?;
-        if let Some(peeked) = &peeked {
-            cache.keep(reading, self.inner.instance(), peeked, SessionId::of(token));
+        let found = self.inner.load_with_ttl(token).await?;
+        if let Some(found) = &found {
+            cache.insert(prepared, self.inner.instance(), found, SessionId::of(token));
         }
-        Ok(peeked.map(|peeked| peeked.session))
+        Ok(found.map(|found| found.session))
     }
 
-    /// Makes a change, and lets go of the copy however the change ends: it may have been made
-    /// although nobody heard so.
+    /// Runs `change`, and then removes the cached copy of the session.
+    ///
+    /// The copy is also removed if `change` fails or is cancelled, because the store may have
+    /// applied the change without a reply.
     async fn change<T>(
         &self,
         token: &SessionToken,
@@ -107,28 +110,32 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     ) -> Result<T, RepositoryError> {
         let _forget = self.cache.as_deref().map(|cache| Forget {
             cache,
-            name: TokenHash::of(token),
+            hash: TokenHash::of(token),
             keys: self.inner.store_keys(token),
         });
         change.await
     }
 }
 
-/// Lets go of a copy when it is dropped.
+/// A guard that removes the cached copy of a session when the guard is dropped.
 struct Forget<'a> {
     cache: &'a NearCache,
-    name: TokenHash,
+    hash: TokenHash,
     keys: Vec<StoreKey>,
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.cache.forget(self.name, &self.keys);
+        self.cache.forget(self.hash, &self.keys);
     }
 }
 
-impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
-    type Subjects = R::Subjects;
+impl<R: SessionRepository> RepositoryLayer for NearCachedRepository<R> {
+    type Inner = R;
+
+    fn inner(&self) -> &R {
+        &self.inner
+    }
 
     async fn insert(
         &self,
@@ -139,53 +146,56 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
         Box::pin(self.change(token, self.inner.insert(token, session, ttl))).await
     }
 
-    async fn fetch_and_slide(
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         let Some(cache) = &self.cache else {
-            return self.inner.fetch_and_slide(token, ttl).await;
+            return self.inner.load_and_touch(token, ttl).await;
         };
-        let name = TokenHash::of(token);
-        let found = Box::pin(self.read(cache, name, token, Some(ttl))).await?;
+        let hash = TokenHash::of(token);
+        let found = Box::pin(self.read_shared(cache, hash, token, Some(ttl))).await?;
         if found.is_none() {
             self.forget(token);
         }
         Ok(found)
     }
 
-    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
         let Some(cache) = &self.cache else {
-            return self.inner.fetch(token).await;
+            return self.inner.load(token).await;
         };
-        let name = TokenHash::of(token);
+        let hash = TokenHash::of(token);
         let instance = self.inner.instance();
-        match instance.and_then(|instance| cache.copy(name, token, instance)) {
+        match instance.and_then(|instance| cache.get(hash, token, instance)) {
             Some(session) => Ok(Some(session)),
-            None => Box::pin(self.read(cache, name, token, None)).await,
+            None => Box::pin(self.read_shared(cache, hash, token, None)).await,
         }
     }
 
-    /// Asks the store.
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let peeked = self.inner.peek(token).await?;
-        if peeked.is_none() {
+    /// Reads the session and its TTL from the store, never from the cache.
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        let found = self.inner.load_with_ttl(token).await?;
+        if found.is_none() {
             self.forget(token);
         }
-        Ok(peeked)
+        Ok(found)
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         Box::pin(self.change(token, self.inner.remove(token))).await
     }
 
-    /// Asks the store.
-    async fn fetch_revision(
+    /// Reads the session and its revision from the store, never from the cache.
+    async fn load_for_update(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
-        let found = self.inner.fetch_revision(token).await?;
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
+        let found = self.inner.load_for_update(token).await?;
         if found.is_none() {
             self.forget(token);
         }
@@ -203,45 +213,15 @@ impl<R: SessionRepository> SessionRepository for NearCachedRepository<R> {
         Box::pin(self.change(token, swap)).await
     }
 
-    async fn relocate(
+    async fn move_to_new_token(
         &self,
         from: &SessionToken,
         seen: &Revision,
         to: &SessionToken,
         session: &Session,
         ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
-        let relocate = self.inner.relocate(from, seen, to, session, ttl);
-        Box::pin(self.change(from, self.change(to, relocate))).await
-    }
-
-    /// The store's own: of sessions that are revoked by their subject or their id, it tells as of any
-    /// other change.
-    fn subjects(&self) -> &R::Subjects {
-        self.inner.subjects()
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.inner.ping().await
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        self.inner.now()
-    }
-
-    fn is_in_parts(&self) -> bool {
-        self.inner.is_in_parts()
-    }
-
-    fn instance(&self) -> Option<StoreInstance> {
-        self.inner.instance()
-    }
-
-    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        self.inner.store_keys(token)
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+    ) -> Result<MoveOutcome, RepositoryError> {
+        let move_to_new_token = self.inner.move_to_new_token(from, seen, to, session, ttl);
+        Box::pin(self.change(from, self.change(to, move_to_new_token))).await
     }
 }

@@ -1,21 +1,23 @@
-//! How much is kept, and how old it may be.
+//! Settings of the near cache: limits on size and age.
 
 use std::time::Duration;
 
-/// The bounds of a near cache.
+/// Limits on the size of a near cache, and on the age of its cached copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearCacheSettings {
-    /// A copy is served for so long, at most, after the store last showed that it tells of changes:
-    /// the longest that a revoked session can be answered for.
+    /// Maximum time for which cached copies are served after the last confirmation of the
+    /// invalidation feed.
+    ///
+    /// After a session has been revoked, a cached copy can be served for at most this time.
     pub max_stale: Duration,
-    /// Most sessions that are kept.
+    /// Maximum number of cached sessions.
     pub max_entries: usize,
-    /// Most bytes that they may take.
+    /// Maximum memory in bytes for all cached sessions together.
     pub max_bytes: usize,
 }
 
 impl Default for NearCacheSettings {
-    /// One second, 100 000 sessions, 64 MiB.
+    /// Returns the default limits: one second, 100 000 sessions, 64 MiB.
     fn default() -> Self {
         Self {
             max_stale: Duration::from_secs(1),

@@ -1,27 +1,31 @@
-//! What is counted, for dashboards.
+//! Metrics of the near cache.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-/// How look-ups ended, and how much is kept.
+/// Metrics of the near cache: counters for look-ups, invalidations and flushes, and a gauge for the
+/// number of cached sessions.
 pub(crate) struct Statistics {
-    /// Answered from a copy.
+    /// Look-ups that were answered with a cached copy.
     pub(crate) hit: Counter,
-    /// Read from the store.
+    /// Look-ups that read the session from the store, as the leader of a single-flight read.
     pub(crate) miss: Counter,
-    /// Answered by a reading that another request had begun.
+    /// Look-ups that waited for the pending read of another look-up, as a follower of a
+    /// single-flight read.
     pub(crate) joined: Counter,
-    /// Read from the store because changes are not told now.
+    /// Look-ups that read the session from the store, but neither cached nor shared the result,
+    /// because the invalidation feed did not cover the store server, or because the session had no
+    /// usable store keys.
     pub(crate) bypassed: Counter,
-    /// Changes that were told.
+    /// Invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,
-    /// How often all copies became bad at once.
+    /// Number of times that all cached copies were removed at once.
     pub(crate) flushes: Counter,
-    /// Copies that are kept.
+    /// Number of cached sessions.
     pub(crate) entries: Gauge,
 }
 
 impl Statistics {
-    /// Counts with the recorder that the process has now.
+    /// Registers the metrics with the metrics recorder that is installed at the time of the call.
     pub(crate) fn new() -> Self {
         let lookups =
             |outcome| counter!("tee_session_near_cache_lookups_total", "outcome" => outcome);

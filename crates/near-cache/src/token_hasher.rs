@@ -1,8 +1,8 @@
-//! The hasher of tables whose keys are hashes of tokens.
+//! A hasher for tables whose keys already are hashes of tokens.
 
 use std::hash::Hasher;
 
-/// Takes one half of a [`TokenHash`](tee_session_domain::TokenHash) as it is.
+/// A hasher that returns the low half of a [`TokenHash`](tee_session_domain::TokenHash) unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TokenHasher(u64);
 
@@ -12,7 +12,8 @@ impl Hasher for TokenHasher {
     }
 
     fn write_u128(&mut self, hash: u128) {
-        // The low half alone is as good as both.
+        // A token hash is uniformly distributed, so its low half is sufficient as the hash of a
+        // table key.
         self.0 = hash as u64;
     }
 

@@ -1,32 +1,37 @@
-//! What sessions take in Redis: memory for each, and for an access bytes on the network and on disk.
+//! Measures the memory that a session takes in Redis, and the bytes that an access to a session
+//! sends over the network and writes to disk.
 //!
 //! ```sh
 //! cargo run -p tee-session-redis-adapter --example session_size
 //! ```
 //!
-//! A `redis-server` of its own for each row, filled through the session manager. The first argument
-//! divides the number of sessions. `scripts/sizing` puts the table into `docs/operations.md`.
+//! Prints a table. For each row of the table, the program starts a `redis-server` and creates
+//! sessions through the session manager. If the first argument is a number, each row has only that
+//! fraction of the sessions: `10` means one tenth. `scripts/sizing` writes the table into
+//! `docs/operations.md`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement for people"
+    reason = "a program that prints its measurements"
 )]
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    BaseUrl, Cookies, Login, SessionManager, SessionPolicy, SessionRepository, SessionToken,
-    Subject,
+    BaseUrl, Cookies, Login, SessionAttributes, SessionManager, SessionPolicy, SessionRepository,
+    SessionToken, Subject,
 };
 use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 use tee_session_test_support::{RedisAdmin, RedisProcess, eventually};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-/// As `config/production.toml` has it: the end of a session stands in its record.
+/// Absolute lifetime of the measured sessions, as in `config/production.toml`. Each record
+/// therefore contains the end of this lifetime.
 const ABSOLUTE_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// Everything is written to disk, and nothing of that is tidied up while it is weighed.
+/// Options with which Redis writes every change to the append-only file. Redis never rewrites the
+/// file, so the growth of the file can be measured.
 const PERSISTENT: [&str; 6] = [
     "--save",
     "",
@@ -36,31 +41,37 @@ const PERSISTENT: [&str; 6] = [
     "0",
 ];
 
-/// A little more than a power of two, at which the tables of Redis double: as dear as it gets.
-const MANY: usize = 140_000;
+/// Number of sessions per row of the table.
+///
+/// The number is slightly more than 2^17. Redis doubles its hash tables at a power of two, so the
+/// program measures the maximum memory per session.
+const SESSIONS_PER_ROW: usize = 140_000;
 
-/// The same, for large ones.
-const FEWER: usize = 17_000;
+/// Number of sessions per row of the table if the cookies of a session have 4096 bytes or more. The
+/// number is slightly more than 2^14.
+const LARGE_SESSIONS_PER_ROW: usize = 17_000;
 
-const AT_ONCE: usize = 64;
+/// Number of concurrent requests.
+const CONCURRENCY: usize = 64;
 
-/// Within this the tables of Redis have grown, and its buffers are gone.
-const AT_REST_WITHIN: Duration = Duration::from_secs(60);
+/// Timeout for the memory usage of Redis to become stable. Until then, Redis resizes its hash
+/// tables and frees its buffers.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Sessions = SessionManager<RedisRepository>;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A kind of sessions.
+/// Kind of the sessions in one row of the table.
 #[derive(Clone, Copy)]
-struct Kind {
-    /// How many cookies, and how many bytes each of their values has.
+struct SessionKind {
+    /// Number of cookies per session, and length of each cookie value in bytes.
     cookies: (usize, usize),
     format: StorageFormat,
-    /// How many sessions each subject has; `None`: they have no subject.
-    of_a_subject: Option<usize>,
+    /// Number of sessions per subject. `None` if the sessions have no subject.
+    per_subject: Option<usize>,
 }
 
-impl Kind {
+impl SessionKind {
     fn login(&self, number: usize) -> Result<Login> {
         let (count, length) = self.cookies;
         let cookies = (0..count).map(|n| (format!("SESSION{n}"), "x".repeat(length)));
@@ -68,24 +79,29 @@ impl Kind {
             Cookies::new(cookies)?,
             BaseUrl::new("https://golf.example/members")?,
         );
-        let subject = self.of_a_subject.map(|sessions| number / sessions);
+        let subject = self.per_subject.map(|sessions| number / sessions);
         let subject = subject.map(|subject| format!("member-{subject:08}").parse::<Subject>());
+        let attributes = subject.transpose()?.map(SessionAttributes::of_subject);
         Ok(Login {
-            subject: subject.transpose()?,
+            attributes: attributes.unwrap_or_default(),
             ..login
         })
     }
 
     fn sessions(&self) -> usize {
         let (count, length) = self.cookies;
-        if count * length < 4_096 { MANY } else { FEWER }
+        if count * length < 4_096 {
+            SESSIONS_PER_ROW
+        } else {
+            LARGE_SESSIONS_PER_ROW
+        }
     }
 }
 
-/// Every kind that has a row.
-fn kinds() -> impl Iterator<Item = Kind> {
+/// Returns the session kind of each row of the table.
+fn kinds() -> impl Iterator<Item = SessionKind> {
     let cookies = [(1, 32), (5, 200), (4, 4_000)];
-    let holders = [
+    let variants = [
         (StorageFormat::Sealed, None),
         (StorageFormat::Sealed, Some(1)),
         (StorageFormat::Sealed, Some(10)),
@@ -93,25 +109,26 @@ fn kinds() -> impl Iterator<Item = Kind> {
         (StorageFormat::Plain, Some(1)),
     ];
     cookies.into_iter().flat_map(move |cookies| {
-        holders.map(|(format, of_a_subject)| Kind {
+        variants.map(|(format, per_subject)| SessionKind {
             cookies,
             format,
-            of_a_subject,
+            per_subject,
         })
     })
 }
 
-/// What a row tells, in bytes.
+/// Measurements of one row of the table. All fields except `resident` are in bytes per session.
 struct Row {
     memory: f64,
-    /// What the process holds of the machine's memory, as a multiple of what it uses.
+    /// Resident memory of the Redis process, as a multiple of the memory that Redis reports as
+    /// used.
     resident: f64,
     received: f64,
     sent: f64,
     written: f64,
 }
 
-/// What Redis tells of itself.
+/// Values in the reply of Redis to the `INFO` command, in bytes.
 struct Gauges {
     memory: u64,
     resident: u64,
@@ -123,7 +140,7 @@ struct Gauges {
 impl Gauges {
     async fn read(admin: &RedisAdmin) -> Result<Self> {
         let info = admin.send(&["INFO"]).await;
-        let info = info.as_string().ok_or("INFO is no text")?;
+        let info = info.as_string().ok_or("the reply to INFO is not text")?;
         let value = |name| -> Result<u64> { Ok(value_in(&info, name)?.parse()?) };
         Ok(Self {
             memory: value("used_memory")?,
@@ -134,12 +151,13 @@ impl Gauges {
         })
     }
 
-    /// Once memory has stayed the same for half a second.
-    async fn at_rest(admin: &RedisAdmin) -> Result<Self> {
+    /// Waits until the memory usage of Redis has been stable for about half a second, and then
+    /// reads the values.
+    async fn read_settled(admin: &RedisAdmin) -> Result<Self> {
         let mut last = Self::read(admin).await?;
         let mut unchanged = 0;
         let mut failed = None;
-        eventually(AT_REST_WITHIN, async || {
+        eventually(SETTLE_TIMEOUT, async || {
             match Self::read(admin).await {
                 Ok(now) if now.memory.abs_diff(last.memory) < 1_024 => unchanged += 1,
                 Ok(now) => (last, unchanged) = (now, 0),
@@ -155,7 +173,9 @@ impl Gauges {
 fn value_in<'a>(info: &'a str, name: &str) -> Result<&'a str> {
     let mut lines = info.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(value.ok_or("INFO lacks a line")?.trim())
+    Ok(value
+        .ok_or("a line is missing in the reply to INFO")?
+        .trim())
 }
 
 #[tokio::main]
@@ -175,16 +195,17 @@ async fn main() -> Result<()> {
         print(kind, &row);
     }
     println!(
-        "\nMeasured on {server}: {} sessions in a row, {} of the largest.\n\
-         The process of Redis held up to \
-         {most_resident:.2} times these bytes of the machine's memory.",
-        grouped(MANY / divisor),
-        grouped(FEWER / divisor),
+        "\nMeasured on {server}: {} sessions per row, {} for the largest.\n\
+         The resident memory of the Redis process was up to \
+         {most_resident:.2} times these bytes.",
+        group_digits(SESSIONS_PER_ROW / divisor),
+        group_digits(LARGE_SESSIONS_PER_ROW / divisor),
     );
     Ok(())
 }
 
-/// `2026-01-15 with Redis 7.0.15`.
+/// Returns the date and the version that the server reports, for example `2026-01-15 with Redis
+/// 7.0.15`.
 async fn date_and_version(redis: &RedisProcess) -> Result<String> {
     let info = redis.info("server").await;
     let micros: i128 = value_in(&info, "server_time_usec")?.parse()?;
@@ -196,11 +217,11 @@ async fn date_and_version(redis: &RedisProcess) -> Result<String> {
     ))
 }
 
-async fn measure(kind: Kind, count: usize, redis: &RedisProcess) -> Result<Row> {
+async fn measure(kind: SessionKind, count: usize, redis: &RedisProcess) -> Result<Row> {
     let admin = redis.admin().await;
-    let empty = Gauges::at_rest(&admin).await?;
+    let empty = Gauges::read_settled(&admin).await?;
     let settings = RedisSettings::new(&redis.url())?.with_storage_format(kind.format);
-    // A busy machine is no outage.
+    // The long timeout prevents command timeouts on a busy machine.
     let settings = settings.with_command_timeout(Duration::from_secs(30));
     let repository = RedisRepository::connect_pool(&settings, 2);
     repository
@@ -209,13 +230,13 @@ async fn measure(kind: Kind, count: usize, redis: &RedisProcess) -> Result<Row> 
     let policy = SessionPolicy::new(SessionPolicy::DEFAULT_IDLE_TIMEOUT, Some(ABSOLUTE_LIFETIME))?;
     let sessions = Arc::new(SessionManager::new(repository.clone(), policy));
     let tokens = store(&sessions, kind, count).await?;
-    let filled = Gauges::at_rest(&admin).await?;
+    let filled = Gauges::read_settled(&admin).await?;
     access(&sessions, &tokens).await?;
     let accessed = Gauges::read(&admin).await?;
     repository.close().await;
     let each = |grown: u64| grown as f64 / count as f64;
     Ok(Row {
-        memory: each(Gauges::at_rest(&admin).await?.memory - empty.memory),
+        memory: each(Gauges::read_settled(&admin).await?.memory - empty.memory),
         resident: accessed.resident as f64 / accessed.memory as f64,
         received: each(accessed.received - filled.received),
         sent: each(accessed.sent - filled.sent),
@@ -223,14 +244,18 @@ async fn measure(kind: Kind, count: usize, redis: &RedisProcess) -> Result<Row> 
     })
 }
 
-/// Logs in `count` times.
-async fn store(sessions: &Arc<Sessions>, kind: Kind, count: usize) -> Result<Vec<SessionToken>> {
+/// Stores `count` sessions with concurrent requests, and returns their tokens.
+async fn store(
+    sessions: &Arc<Sessions>,
+    kind: SessionKind,
+    count: usize,
+) -> Result<Vec<SessionToken>> {
     let mut tasks = JoinSet::new();
-    for first in 0..AT_ONCE {
+    for first in 0..CONCURRENCY {
         let sessions = Arc::clone(sessions);
         tasks.spawn(async move {
             let mut tokens = Vec::new();
-            for number in (first..count).step_by(AT_ONCE) {
+            for number in (first..count).step_by(CONCURRENCY) {
                 tokens.push(sessions.store_login(kind.login(number)?).await?.token);
             }
             Ok(tokens)
@@ -244,10 +269,10 @@ async fn store(sessions: &Arc<Sessions>, kind: Kind, count: usize) -> Result<Vec
     Ok(all)
 }
 
-/// Asks for each session once.
+/// Reads each session once through the session manager, which renews the TTL of the session.
 async fn access(sessions: &Arc<Sessions>, tokens: &[SessionToken]) -> Result<()> {
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    for some in tokens.chunks(tokens.len().div_ceil(AT_ONCE)) {
+    for some in tokens.chunks(tokens.len().div_ceil(CONCURRENCY)) {
         let (sessions, some) = (Arc::clone(sessions), some.to_vec());
         tasks.spawn(async move {
             for token in &some {
@@ -262,17 +287,17 @@ async fn access(sessions: &Arc<Sessions>, tokens: &[SessionToken]) -> Result<()>
     Ok(())
 }
 
-fn print(kind: Kind, row: &Row) {
+fn print(kind: SessionKind, row: &Row) {
     const GIB: f64 = 1_073_741_824.0;
     let (count, length) = kind.cookies;
-    let of_a_subject = kind
-        .of_a_subject
+    let per_subject = kind
+        .per_subject
         .map_or_else(|| "-".to_owned(), |n| n.to_string());
     println!(
-        "| {count} of {length} bytes | {} | {of_a_subject} | {:.0} | {} | {:.0} | {:.0} | {:.0} |",
+        "| {count} of {length} bytes | {} | {per_subject} | {:.0} | {} | {:.0} | {:.0} | {:.0} |",
         kind.format.as_str(),
         row.memory,
-        grouped((GIB / row.memory / 1_000.0) as usize * 1_000),
+        group_digits((GIB / row.memory / 1_000.0) as usize * 1_000),
         row.received,
         row.sent,
         row.written,
@@ -280,8 +305,8 @@ fn print(kind: Kind, row: &Row) {
     eprintln!("{count} of {length} bytes, {}: done", kind.format.as_str());
 }
 
-/// `1234567` as `1 234 567`.
-fn grouped(number: usize) -> String {
+/// Formats a number with its digits in groups of three: `1234567` becomes `1 234 567`.
+fn group_digits(number: usize) -> String {
     let digits = number.to_string();
     let (first, rest) = digits.split_at(digits.len() % 3);
     let mut groups = vec![first];

@@ -1,8 +1,8 @@
-//! Where a server listens, as other servers tell it.
+//! Network addresses of Redis servers and sentinels.
 
 use std::fmt;
 
-/// Where a server listens.
+/// Host and port on which a Redis server or a sentinel listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address {
     pub(crate) host: String,
@@ -15,12 +15,15 @@ impl Address {
         Self { host, port }
     }
 
-    /// `host:port`, as redirections give it. A server that does not know its own name leaves the
-    /// host out: it is the one that was `asked`.
-    pub(crate) fn parse(text: &str, asked: &str) -> Option<Self> {
+    /// Parses the address `host:port` in a redirection (MOVED or ASK). Returns `None` if `text` has
+    /// another form.
+    ///
+    /// A server that does not know its own host name sends an empty host or `?`. In that case, the
+    /// returned address contains `contacted_host`.
+    pub(crate) fn parse(text: &str, contacted_host: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() || host == "?" {
-            asked
+            contacted_host
         } else {
             host
         };
@@ -47,11 +50,14 @@ mod tests {
     #[rstest]
     #[case::name("redis-3:7001", Some(at("redis-3", 7_001)))]
     #[case::ipv6("::1:7001", Some(at("::1", 7_001)))]
-    #[case::no_host(":7001", Some(at("asked", 7_001)))]
-    #[case::host_not_told("?:7001", Some(at("asked", 7_001)))]
+    #[case::empty_host(":7001", Some(at("contacted", 7_001)))]
+    #[case::unknown_host("?:7001", Some(at("contacted", 7_001)))]
     #[case::no_port("redis-3", None)]
-    #[case::bad_port("redis-3:x", None)]
-    fn addresses_of_redirections(#[case] text: &str, #[case] expected: Option<Address>) {
-        assert_eq!(Address::parse(text, "asked"), expected);
+    #[case::invalid_port("redis-3:x", None)]
+    fn redirection_address_is_parsed_and_an_unknown_host_becomes_the_contacted_host(
+        #[case] text: &str,
+        #[case] expected: Option<Address>,
+    ) {
+        assert_eq!(Address::parse(text, "contacted"), expected);
     }
 }

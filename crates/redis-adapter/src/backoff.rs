@@ -1,12 +1,13 @@
-//! How long to wait before the next attempt.
+//! Pauses between attempts to connect to Redis.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Doubling pauses, each drawn between half and all of its size, at the longest too: instances
-/// that lost Redis together do not come back in step.
+/// Pauses whose nominal length doubles from [`FIRST`] up to [`LONGEST`]. Each pause is a random
+/// value between half of the nominal length and the full nominal length. Several instances that are
+/// disconnected from Redis at the same time therefore reconnect at different times.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_second_and_keep_their_jitter_there() {
+    fn reconnect_pauses_grow_from_50_ms_to_1_s_and_have_random_lengths() {
         let mut backoff = Backoff::new();
         let first = backoff.next_pause();
         assert!(first >= FIRST / 2 && first <= FIRST, "{first:?}");

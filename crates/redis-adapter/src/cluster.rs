@@ -1,12 +1,14 @@
-//! A cluster: the connections to each of its primaries, and the way of a key to its own.
+//! A Redis Cluster: connections to each primary, and the routing of each call to the primary that
+//! owns the hash slot of the key.
 //!
-//! Each primary has connections of its own, with a supervisor and a circuit breaker of their own, so
-//! that one that is lost costs nobody else; redirections are ordinary answers.
+//! Each primary has separate connections, supervisors and circuit breakers, so the failure of one
+//! primary does not affect calls to other primaries. If a server redirects a call (MOVED, ASK), the
+//! call is sent to the server that the redirection names.
 
+mod cluster_report;
 mod nodes;
-mod seeds;
+mod seed_addresses;
 mod topology;
-mod view;
 mod watch;
 
 use std::sync::Arc;
@@ -18,47 +20,50 @@ use tokio::{
     time::Instant,
 };
 
-use self::{nodes::Nodes, topology::hash_slot};
 pub(crate) use self::{
-    seeds::{ask, seeds},
+    cluster_report::{ClusterReport, best_topology},
+    seed_addresses::{request_report, seeds},
     topology::{HASH_SLOTS, Topology, probe_key},
-    view::{View, best},
 };
+use self::{nodes::Nodes, topology::hash_slot};
 use crate::{
     RedisFault, RedisSettings, address::Address, connection::Call, error::CallError, record::Key,
 };
 
-/// A call follows so many redirections. One is usual while slots move, two when they move on.
+/// Maximum number of redirections that a call follows. While hash slots move, a call usually gets
+/// one redirection, or two if a slot moves again.
 const MAX_REDIRECTIONS: usize = 5;
 
-/// A cluster whose topology is known and watched in the background. Clones share it.
+/// Handle to a Redis Cluster. A background task monitors the topology of the cluster. Clones of the
+/// handle share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
-    /// `true` asks the watcher to end, and so does dropping the last sender.
+    /// The background task ends when this channel holds `true` or when the last sender is dropped.
     stop: Arc<channel::Sender<bool>>,
 }
 
-/// What the watcher and the handles share.
+/// State that the background task and all handles of a cluster share.
 #[derive(Debug)]
 struct Shared {
     settings: RedisSettings,
     nodes: Nodes,
-    /// Somebody met something that a change of the topology would explain.
-    trouble: Notify,
-    /// Whether the topology has been seen.
+    /// Requests a poll of the topology from the background task. A call requests a poll if it fails
+    /// or is redirected, because the topology may have changed.
+    refresh_requested: Notify,
+    /// Holds `true` once the topology of the cluster is known.
     is_known: channel::Sender<bool>,
 }
 
 impl Cluster {
-    /// Finds the cluster that `settings` name in the background, and opens `size` connections to
-    /// each of its primaries.
+    /// Opens `size` connections to each primary of the cluster. The topology is loaded and
+    /// monitored in the background.
     pub(crate) fn open(settings: RedisSettings, size: usize, clock: Arc<StoreClock>) -> Self {
         let (stop, stopped) = channel::channel(false);
         let shared = Arc::new(Shared {
             nodes: Nodes::new(settings.clone(), size, clock),
             settings,
-            trouble: Notify::new(),
+            refresh_requested: Notify::new(),
             is_known: channel::Sender::new(false),
         });
         tokio::spawn(watch::watch(Arc::clone(&shared), stopped));
@@ -68,7 +73,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a call about `key` at the primary that has it, wherever it has gone.
+    /// Makes a call to the primary that owns the hash slot of `key`, and follows redirections.
     pub(crate) async fn call<T, F>(
         &self,
         key: &Key,
@@ -81,7 +86,7 @@ impl Cluster {
     {
         let found = self.shared.nodes.of_slot(hash_slot(key));
         let Some(mut node) = found else {
-            self.shared.trouble.notify_one();
+            self.shared.refresh_requested.notify_one();
             return Err(RedisFault::NotConnected { command }.into());
         };
         let mut after_asking = false;
@@ -100,11 +105,11 @@ impl Cluster {
                 return outcome;
             };
             let RedisFault::Redirected { to, is_ask, .. } = fault else {
-                self.shared.trouble.notify_one();
+                self.shared.refresh_requested.notify_one();
                 return outcome;
             };
             if !is_ask {
-                self.shared.trouble.notify_one();
+                self.shared.refresh_requested.notify_one();
             }
             let Some(to) = Address::parse(to, &node.address.host) else {
                 return outcome;
@@ -119,8 +124,8 @@ impl Cluster {
         }
     }
 
-    /// Asks every primary. It serves when one of them does: the sessions of the others are no
-    /// reason to turn away those who have theirs there.
+    /// Sends a probe to every primary. Succeeds if at least one primary replies without an error,
+    /// because the sessions on that primary can be served.
     pub(crate) async fn probe<F>(
         &self,
         command: &'static str,
@@ -132,24 +137,25 @@ impl Cluster {
     {
         let routes = Arc::clone(&self.shared.nodes.routes());
         let send = &send;
-        let answers = join_all(routes.primaries.iter().map(|primary| async move {
+        let outcomes = join_all(routes.primaries.iter().map(|primary| async move {
             let call = primary.node.connections.probe(command, deadline).await?;
             let outcome = send(call.clone(), primary.probe_key).await;
             call.note(&outcome);
             outcome
         }))
         .await;
-        if answers.iter().any(Result::is_err) || answers.is_empty() {
-            self.shared.trouble.notify_one();
+        if outcomes.iter().any(Result::is_err) || outcomes.is_empty() {
+            self.shared.refresh_requested.notify_one();
         }
-        answers
+        outcomes
             .into_iter()
             .reduce(Result::or)
             .unwrap_or_else(|| Err(RedisFault::NotConnected { command }.into()))
     }
 
-    /// Whether the primary of `key` is away, and others are not.
-    pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
+    /// Returns `true` if the primary that owns the hash slot of `key` is unavailable while at least
+    /// one other primary is available.
+    pub(crate) fn is_partition_unavailable(&self, key: &Key) -> bool {
         let nodes = &self.shared.nodes;
         let own = nodes.of_slot(hash_slot(key));
         !own.is_some_and(|node| node.connections.serves())
@@ -160,7 +166,8 @@ impl Cluster {
                 .any(|p| p.node.connections.serves())
     }
 
-    /// Ends when the topology is known and every primary is connected; `false` when it was closed.
+    /// Waits until the topology is known and every primary is connected. Returns `false` if the
+    /// connections to the cluster were closed.
     pub(crate) async fn wait_until_connected(&self) -> bool {
         let mut is_known = self.shared.is_known.subscribe();
         if is_known.wait_for(|known| *known).await.is_err() {
@@ -172,7 +179,7 @@ impl Cluster {
         join_all(waiting).await.into_iter().all(|up| up)
     }
 
-    /// Takes leave of all its servers.
+    /// Stops the background task, and closes the connections to all servers of the cluster.
     pub(crate) async fn close(&self) {
         self.stop.send_replace(true);
         let nodes = self.shared.nodes.all();

@@ -1,25 +1,30 @@
-//! The servers that a Redis URL leads to.
+//! The Redis servers that a Redis URL names: one server, sentinels or a cluster.
 
 use std::path::PathBuf;
 
 use crate::address::Address;
 pub(crate) use crate::credentials::Credentials;
 
-/// The servers that a Redis URL leads to.
+/// The kind of Redis deployment that a Redis URL names, with the addresses of the servers.
 #[derive(Debug, Clone)]
 pub(crate) enum Deployment {
+    /// One Redis server.
     One(Server),
+    /// Sentinels that name the current primary. `service` is the name under which the sentinels
+    /// monitor the primary.
     Sentinel {
         sentinels: Vec<Address>,
         service: String,
-        /// Credentials for the sentinels, which have users of their own.
+        /// User and password for the sentinels. The user and password for the primary are
+        /// configured separately.
         credentials: Credentials,
     },
-    /// Seed nodes, which know the other nodes.
+    /// Seed servers of a cluster. Each seed server reports the addresses of all servers of the
+    /// cluster.
     Cluster(Vec<Address>),
 }
 
-/// The address that one server listens on.
+/// The address of one Redis server: host and port, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Server {
     Tcp(Address),
@@ -27,7 +32,8 @@ pub(crate) enum Server {
 }
 
 impl Deployment {
-    /// Reports whether both lead to the same servers, whatever their credentials.
+    /// Returns `true` if `self` and `other` are of the same kind and name the same servers. Users
+    /// and passwords are not compared.
     pub(crate) fn has_servers_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::One(server), Self::One(other)) => server == other,

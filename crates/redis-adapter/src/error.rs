@@ -1,76 +1,89 @@
-//! What Redis or the way to it did wrong, classified in one place.
+//! Errors of Redis commands and of connections to Redis, and their conversion to
+//! [`RepositoryError`].
 
 use tee_session_domain::RepositoryError;
 use thiserror::Error;
 
-/// A command failed, or could not be sent. It holds no key and no value: of a reply only its
-/// code (`OOM`, `NOPERM`, ...) is kept, since Redis repeats arguments in some texts.
+/// Fault of a Redis command: the command failed or could not be sent.
+///
+/// A fault contains no key and no value. From an error reply of Redis, a fault contains only the
+/// code (`OOM`, `NOPERM`, ...), because the text of some error replies repeats arguments of the
+/// command.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedisFault {
-    /// There is no connection now; a new one is being made.
+    /// The command was not sent, because there is no connection to Redis. A new connection is being
+    /// established in the background.
     #[error("{command} not sent: not connected to Redis")]
     NotConnected {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
     },
-    /// The last commands were left without an answer, so that this one was held back. It is being
-    /// tried in the background whether Redis answers again.
-    #[error("{command} not sent: Redis left the last commands without an answer")]
+    /// The command was not sent, because the circuit breaker is open: the last commands got no
+    /// reply. A background probe checks whether Redis replies again.
+    #[error(
+        "{command} not sent: the circuit breaker is open, Redis did not reply to the last commands"
+    )]
     CircuitOpen {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
     },
-    /// No answer came in time. A write may have been carried out.
-    #[error("{command} got no answer from Redis in time")]
+    /// No reply arrived before the deadline. If the command was a write, Redis may have carried it
+    /// out.
+    #[error("{command} timed out: no reply from Redis")]
     TimedOut {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
     },
-    /// The connection broke. A write may have been carried out.
+    /// The connection was closed before the reply arrived. If the command was a write, Redis may
+    /// have carried it out.
     #[error("{command} lost its connection to Redis: {reason}")]
     Disconnected {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
-        /// What the connection said.
+        /// Reason for the disconnection.
         reason: String,
     },
-    /// Redis answered with an error.
+    /// Redis replied with an error other than a redirection.
     #[error("{command} was refused by Redis: {code}")]
     Refused {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
-        /// The first word of the reply.
+        /// Code of the error reply, such as `NOPERM`.
         code: String,
     },
-    /// The server belongs to a cluster, and the key is another one's. Nothing was carried out.
-    #[error("{command} was redirected to {to}, as a Redis Cluster does")]
+    /// The server belongs to a Redis Cluster, and redirected the command (MOVED or ASK), because
+    /// another server has the key. The command was not carried out.
+    #[error("{command} was redirected to {to}: the server belongs to a Redis Cluster")]
     Redirected {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
-        /// Where it belongs, as `host:port`.
+        /// Address of the server that the redirection names, as `host:port`.
         to: String,
-        /// Only this time, after ASKING: the key's hash slot is on its way there.
+        /// `true` for ASK, and `false` for MOVED. ASK means that the hash slot of the key is moving
+        /// to the other server. Only this command must be sent to the other server, preceded by
+        /// ASKING.
         is_ask: bool,
     },
-    /// Redis answered with a text that is longer than any session's record.
-    #[error("{command} got {length} bytes from Redis, which is more than any record has")]
+    /// Redis replied with a string that is longer than any session record.
+    #[error("{command} returned {length} bytes from Redis, more than any session record has")]
     TooLong {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
-        /// Of the text, in bytes.
+        /// Length of the string, in bytes.
         length: usize,
     },
-    /// Redis answered with something that the command does not answer with.
-    #[error("{command} got an answer of an unexpected type from Redis")]
+    /// Redis replied with a value of a type that the command never returns.
+    #[error("{command} got a reply of an unexpected type from Redis")]
     Unexpected {
-        /// The command.
+        /// Name of the command.
         command: &'static str,
     },
 }
 
 impl RedisFault {
-    /// Redis refused `command` with an error of this text.
+    /// Returns the fault for an error reply to `command`. `text` is the text of the reply. The
+    /// fault is [`Self::Redirected`] for MOVED and ASK, and [`Self::Refused`] for all other errors.
     pub(crate) fn refusal(command: &'static str, text: &str) -> Self {
         match redirection(text) {
             Some((to, is_ask)) => Self::Redirected {
@@ -85,13 +98,15 @@ impl RedisFault {
         }
     }
 
-    /// Returns `true` if `text` is an error that Redis sent: its first word is a code.
+    /// Returns `true` if `text` begins with an error code. Such an error was sent by Redis and not
+    /// created by the Redis client.
     pub(crate) fn has_code(text: &str) -> bool {
         code_of(text).is_some()
     }
 }
 
-/// `MOVED slot host:port` or `ASK slot host:port`.
+/// Parses `MOVED slot host:port` or `ASK slot host:port`. Returns `host:port`, and a flag that is
+/// `true` for `ASK`. Returns `None` if `details` is no redirection.
 fn redirection(details: &str) -> Option<(String, bool)> {
     let mut words = details.split_whitespace();
     let is_ask = match words.next()? {
@@ -103,30 +118,34 @@ fn redirection(details: &str) -> Option<(String, bool)> {
     Some((to.to_owned(), is_ask))
 }
 
-/// Stands in for the text of an error without a code, which may quote what was sent.
+/// Text that is used instead of the code if an error reply has no code. The text of such a reply is
+/// dropped, because it may repeat arguments of the command.
 const NO_CODE: &str = "an error without a code";
 
-/// Returns the code that begins an error reply: a word of capital letters.
+/// Returns the code at the beginning of an error reply: a word of at least three capital letters.
+/// Returns `None` if there is no such word.
 fn code_of(text: &str) -> Option<&str> {
     let word = text.split_whitespace().next()?;
     let is_code = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
     is_code.then_some(word)
 }
 
-/// A call failed. It becomes a [`RepositoryError`] where the call leaves this crate.
+/// Error of a call to Redis. Public functions of this crate convert it to a [`RepositoryError`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum CallError {
     #[error(transparent)]
     Redis(#[from] RedisFault),
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
-    /// A rollback is under way: the session is alive, for instances that are newer than this one.
+    /// A newer release wrote the record, so only newer instances can read it. This happens during a
+    /// rollback.
     #[error("the record has version {version}, written by a newer release")]
     Newer { version: u8 },
 }
 
 impl CallError {
-    /// Returns `true` if the value that is stored under the key is no session's record.
+    /// Returns `true` if the error means that the value under the Redis key of a session is not a
+    /// session record.
     pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Corrupt(_) | Self::Redis(RedisFault::TooLong { .. }) => true,
@@ -134,7 +153,7 @@ impl CallError {
         }
     }
 
-    /// Returns `true` if Redis replied with this code.
+    /// Returns `true` if Redis replied with the error code `expected`.
     pub(crate) fn has_code(&self, expected: &str) -> bool {
         matches!(self, Self::Redis(RedisFault::Refused { code, .. }) if code == expected)
     }
@@ -153,31 +172,47 @@ impl From<CallError> for RepositoryError {
     }
 }
 
-/// What is stored under a session's key is no session.
+/// Error: the value under the Redis key of a session is not a valid session record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CorruptRecord {
-    /// It is larger than any session can be.
-    #[error("it is longer than {limit} bytes")]
+    /// The value is longer than any session record.
+    #[error("the record is longer than {limit} bytes")]
     TooLong {
-        /// The limit, in bytes.
+        /// The maximum length, in bytes.
         limit: usize,
     },
-    /// It does not hold what a session is made of.
-    #[error("it does not hold cookies, base_url and created_at")]
+    /// The value cannot be parsed as a session record.
+    #[error("the record does not contain cookies, base_url and created_at")]
     NotASession,
-    /// It does not begin as a sealed record does, or is too short for one.
-    #[error("it is not a sealed record")]
+    /// The value is not a sealed (encrypted) record: it does not begin with the magic bytes and a
+    /// known version, or it is too short.
+    #[error("the value is not a sealed record")]
     NotSealed,
-    /// It was changed, was written under another key, or was moved to this one.
-    #[error("it does not open")]
+    /// The sealed (encrypted) record cannot be decrypted: it was changed, or it belongs to another
+    /// session.
+    #[error("the sealed record cannot be decrypted: it was changed or belongs to another key")]
     DoesNotOpen,
-    /// `created_at` is not a time of RFC 3339.
-    #[error("its created_at is not a time of RFC 3339")]
+    /// `created_at` is not an RFC 3339 time.
+    #[error("created_at of the record is not an RFC 3339 time")]
     CreatedAt,
-    /// A text in it holds a control character, which could break out of a header line.
-    #[error("it holds a control character")]
+    /// A string in the record contains a control character. In an HTTP header, such a character
+    /// could begin a new header line.
+    #[error("the record contains a control character")]
     ControlCharacter,
+}
+
+/// Error: the index of a subject contains data that this service did not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CorruptIndex {
+    /// A key of the index does not have the expected Redis type.
+    #[error("a key of the index does not have the expected Redis type")]
+    KeyType,
+    /// A position in the index is not a time in microseconds, or the name of an entry is not ASCII
+    /// text.
+    #[error("a value in the index was not written by this service")]
+    Value,
 }
 
 #[cfg(test)]
@@ -198,9 +233,9 @@ mod tests {
     #[case::noauth("NOAUTH Authentication required.")]
     #[case::clusterdown("CLUSTERDOWN The cluster is down")]
     #[case::unknown_command("ERR unknown command")]
-    #[case::no_code("something else")]
-    #[case::nothing("")]
-    fn what_cannot_be_known_is_unavailable(#[case] text: &str) {
+    #[case::error_without_code("something else")]
+    #[case::empty_error("")]
+    fn error_reply_other_than_oom_becomes_an_unavailable_error(#[case] text: &str) {
         let error = refused(text);
         assert!(
             matches!(error, RepositoryError::Unavailable { .. }),
@@ -209,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn out_of_memory_is_full() {
+    fn oom_error_reply_becomes_a_store_full_error() {
         let error = refused("OOM command not allowed when used memory > x");
         assert!(matches!(error, RepositoryError::Full { .. }), "{error:?}");
     }
 
     #[rstest]
-    #[case::type_of_another(RedisFault::refusal("GET", "WRONGTYPE Operation against a key"))]
-    #[case::longer_than_any_record(RedisFault::TooLong { command: "GET", length: 2_000_000 })]
-    fn what_no_session_can_be_is_corrupt(#[case] fault: RedisFault) {
+    #[case::wrong_key_type(RedisFault::refusal("GET", "WRONGTYPE Operation against a key"))]
+    #[case::reply_too_long(RedisFault::TooLong { command: "GET", length: 2_000_000 })]
+    fn wrong_key_type_and_too_long_value_become_a_corrupt_record_error(#[case] fault: RedisFault) {
         let error = RepositoryError::from(CallError::Redis(fault));
         assert!(
             matches!(error, RepositoryError::Corrupt { .. }),
@@ -228,7 +263,11 @@ mod tests {
     #[rstest]
     #[case::moved("MOVED 3999 127.0.0.1:6381", "127.0.0.1:6381", false)]
     #[case::ask("ASK 3999 :6381", ":6381", true)]
-    fn redirections_tell_where_to(#[case] text: &str, #[case] to: &str, #[case] is_ask: bool) {
+    fn moved_and_ask_replies_become_a_redirection_to_the_target_server(
+        #[case] text: &str,
+        #[case] to: &str,
+        #[case] is_ask: bool,
+    ) {
         let expected = RedisFault::Redirected {
             command: "GET",
             to: to.to_owned(),
@@ -238,12 +277,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::arguments(
+    #[case::repeats_arguments(
         "ERR unknown command 'GETX', with args beginning with: 'session:s3cret'",
         "GET was refused by Redis: ERR"
     )]
     #[case::no_code("s3cret", "GET was refused by Redis: an error without a code")]
-    fn a_reply_that_repeats_its_arguments_is_cut_to_its_code(
+    fn fault_for_an_error_reply_contains_only_the_error_code(
         #[case] text: &str,
         #[case] shown: &str,
     ) {

@@ -1,62 +1,66 @@
-//! The record codecs without Redis: for fuzzers and benchmarks. Not for
-//! use: anything here may change at any time.
+//! Record codecs without Redis, for fuzzers and benchmarks. This module is not a stable API:
+//! anything here may change at any time.
 #![doc(hidden)]
 
 use tee_session_domain::{Session, SessionToken};
 
 use crate::{
     StorageFormat,
-    record::{Slot, plain, sealed::Sealer},
+    record::{RecordLocation, plain, sealed::Sealer},
 };
 
-/// Where a session stands in Redis, with the keys that are derived for that.
-pub struct Place(Slot);
+/// The Redis key under which the record of a session is stored in one storage format, and the codec
+/// for that record.
+pub struct Location(RecordLocation);
 
-impl Place {
-    /// The place of the session that `token` opens.
+impl Location {
+    /// Returns the location where the record of the session that belongs to `token` is stored in
+    /// the storage format `format`.
     #[must_use]
     pub fn new(format: StorageFormat, token: &SessionToken) -> Self {
-        Self(Slot::new(format, token))
+        Self(RecordLocation::new(format, token))
     }
 
-    /// The value that stands for `session` there.
+    /// Encodes `session` as the value to store under this Redis key.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {
         self.0.encode(session)
     }
 
-    /// The session that `value` stands for there.
+    /// Decodes a value that was read from this Redis key. Returns `None` if the value is not a
+    /// valid record.
     #[must_use]
     pub fn decode(&self, value: &[u8]) -> Option<Session> {
         self.0.decode(value.to_vec()).ok()
     }
 }
 
-/// The session that a plain record stands for.
+/// Decodes a plain record. Returns `None` if `value` is not a valid plain record.
 #[must_use]
 pub fn decode_plain(value: &[u8]) -> Option<Session> {
     plain::decode(value).ok()
 }
 
-/// The plain record of a session.
+/// Encodes a session as a plain record.
 #[must_use]
 pub fn encode_plain(session: &Session) -> Vec<u8> {
     plain::encode(session)
 }
 
-/// The session that a sealed record stands for.
+/// Decrypts and decodes a sealed (encrypted) record of the session that belongs to `token`. Returns
+/// `None` if `value` is not a valid record of that session.
 #[must_use]
 pub fn open_sealed(token: &SessionToken, value: &[u8]) -> Option<Session> {
     Sealer::new(token).open(&mut value.to_vec()).ok()
 }
 
-/// A sealed record of a session.
+/// Encodes and encrypts `session` as a sealed record. The encryption key is derived from `token`.
 #[must_use]
 pub fn seal(token: &SessionToken, session: &Session) -> Vec<u8> {
     Sealer::new(token).seal(session)
 }
 
-/// A sealed record of whatever content.
+/// Encrypts arbitrary bytes as a sealed record. The encryption key is derived from `token`.
 #[must_use]
 pub fn seal_content(token: &SessionToken, content: &[u8]) -> Vec<u8> {
     Sealer::new(token).seal_content(content.to_vec())

@@ -2,27 +2,29 @@
 
 mod address;
 mod backoff;
-mod changes;
 mod cluster;
 mod connection;
 mod credentials;
 mod deployment;
 pub mod diagnosis;
 mod error;
-// No part of the API that is kept stable.
+// The module `fuzzing` is not part of the stable API.
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod invalidation;
 mod pool;
 mod record;
 mod redis_url;
 mod repository;
 mod settings;
+mod subjects;
 mod tls;
+mod url_file;
 
 pub use self::{
-    changes::{ChangesRefused, RedisChanges},
-    error::{CorruptRecord, RedisFault},
+    error::{CorruptIndex, CorruptRecord, RedisFault},
+    invalidation::{FeedRefused, RedisInvalidationFeed},
     record::{StorageFormat, UnknownStorageFormat},
     repository::RedisRepository,
     settings::{RedisSettings, RedisSettingsError},

@@ -1,5 +1,5 @@
-//! The servers behind a repository, one (the present primary) or those of a cluster, and the way of a call
-//! to the one that has its key.
+//! The connections of a repository: to one server (behind Sentinel, the current primary) or to the
+//! servers of a cluster. Each call is sent to the server that owns the Redis key of the call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     record::Key,
 };
 
-/// Where calls go. Clones share the connections.
+/// Connections to one Redis server or to the primaries of a cluster. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) enum Pool {
     One(Connections),
@@ -33,8 +33,11 @@ impl Pool {
         }
     }
 
-    /// Makes a call about `key`, which ends by `deadline`; errors name it `command`. A cluster may
-    /// redirect it, and then `send` is called again for another server.
+    /// Makes a call about `key` by running `send` on a connection to the server that owns `key`.
+    /// The call ends at `deadline` at the latest.
+    ///
+    /// If a cluster redirects the call, `send` runs again for the other server. If the call cannot
+    /// be sent, the error contains the command name `command`.
     pub(crate) async fn call<T, F>(
         &self,
         key: &Key,
@@ -56,7 +59,9 @@ impl Pool {
         }
     }
 
-    /// Makes a call about a key where no session is stored, even while other calls are held back.
+    /// Runs `send` with a Redis key under which no session is stored, even if the circuit breaker
+    /// is open. In a cluster, runs `send` for each primary, and succeeds if at least one primary
+    /// replies without an error.
     pub(crate) async fn probe<F>(
         &self,
         command: &'static str,
@@ -77,15 +82,17 @@ impl Pool {
         }
     }
 
-    /// Returns `true` if the server of `key` is unavailable, and others are not.
-    pub(crate) fn is_out_of_reach(&self, key: &Key) -> bool {
+    /// Returns `true` if the server that owns `key` is unavailable while at least one other server
+    /// of the cluster is available. Always returns `false` outside a cluster.
+    pub(crate) fn is_partition_unavailable(&self, key: &Key) -> bool {
         match self {
             Self::One(_) => false,
-            Self::Cluster(cluster) => cluster.is_out_of_reach(key),
+            Self::Cluster(cluster) => cluster.is_partition_unavailable(key),
         }
     }
 
-    /// Returns the one server that calls go to.
+    /// Returns the identity of the connected server. Returns `None` if the identity is unknown, and
+    /// always in a cluster.
     pub(crate) fn instance(&self) -> Option<StoreInstance> {
         match self {
             Self::One(connections) => connections.instance(),
@@ -97,7 +104,8 @@ impl Pool {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Waits until every connection is up.
+    /// Waits until every connection is up. Returns an error if a connection is still down after
+    /// `within`, or if the connections were closed.
     pub(crate) async fn wait_until_connected(&self, within: Duration) -> Result<(), CallError> {
         let all = async {
             match self {
@@ -111,7 +119,7 @@ impl Pool {
         }
     }
 
-    /// Closes all connections, within a bound, whatever Redis does.
+    /// Closes all connections. Returns within a fixed time, even if Redis hangs.
     pub(crate) async fn close(&self) {
         match self {
             Self::One(connections) => connections.close().await,

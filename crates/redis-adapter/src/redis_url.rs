@@ -1,7 +1,7 @@
-//! A strict parser of Redis URLs: a part that would have no effect is an error.
+//! A strict parser of Redis URLs. A part of the URL that would have no effect is an error.
 //!
-//! Errors name parts, never their text: any part may hold a password, or a piece of one that is not
-//! percent-encoded.
+//! An error names the invalid part of the URL and does not repeat the text of that part. If a
+//! password is not percent-encoded, any part of the URL may contain a piece of the password.
 
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
@@ -18,7 +18,8 @@ const REDIS_PORT: u16 = 6_379;
 
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Longest name of a query parameter that an error repeats.
+/// Maximum length of a query parameter name that an error repeats. A longer name may be a piece of
+/// a password.
 const MAX_SHOWN_NAME_LEN: usize = 32;
 
 const SERVICE: &str = "sentinelServiceName";
@@ -27,7 +28,8 @@ const SENTINEL_USERNAME: &str = "sentinelUsername";
 
 const SENTINEL_PASSWORD: &str = "sentinelPassword";
 
-/// URL schemes, their kinds (the crate's README has the forms), and whether they imply TLS.
+/// The supported URL schemes. For each scheme, the array contains the kind of deployment and a flag
+/// that is `true` for TLS. The README of this crate lists the URL forms.
 pub(crate) const SCHEMES: [(&str, Kind, bool); 7] = [
     ("redis", Kind::One, false),
     ("rediss", Kind::One, true),
@@ -38,7 +40,7 @@ pub(crate) const SCHEMES: [(&str, Kind, bool); 7] = [
     ("redis+unix", Kind::Unix, false),
 ];
 
-/// The kind of deployment that a scheme stands for.
+/// The kind of deployment that a URL scheme selects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     One,
@@ -48,7 +50,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Query parameters that have an effect. Only `node` may be repeated.
+    /// Returns the names of the query parameters that have an effect for this kind of deployment.
+    /// Only `node` may be repeated.
     const fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::One => &[],
@@ -59,12 +62,12 @@ impl Kind {
     }
 }
 
-/// A URL in its parts.
+/// A parsed Redis URL.
 #[derive(Clone)]
 pub(crate) struct RedisUrl {
     pub(crate) deployment: Deployment,
     pub(crate) credentials: Credentials,
-    /// `None`: database 0.
+    /// Number of the database; `None` for database 0.
     pub(crate) database: Option<u16>,
     pub(crate) is_tls: bool,
 }
@@ -89,7 +92,7 @@ impl RedisUrl {
         let (deployment, login, database) = parsed.map_err(|mut reason| {
             if parser.may_be_cut {
                 reason.push_str(
-                    "; if the password holds #, / or ?, percent-encode them: %23, %2F, %3F",
+                    "; if the password contains #, / or ?, percent-encode them: %23, %2F, %3F",
                 );
             }
             RedisSettingsError::Form { reason }
@@ -102,7 +105,9 @@ impl RedisUrl {
         })
     }
 
-    /// Names the first part, apart from credentials, in which `other` differs.
+    /// Returns the name of the first part in which `other` differs from this URL: `scheme`,
+    /// `server` or `database`. Returns `None` if there is no difference. Users and passwords are
+    /// not compared.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let same_kind =
             std::mem::discriminant(&self.deployment) == std::mem::discriminant(&other.deployment);
@@ -119,8 +124,9 @@ impl RedisUrl {
 struct Parser {
     kind: Kind,
     has_userinfo: bool,
-    /// An `@` comes after the authority. A password with a raw `#`, `/` or `?` is cut
-    /// there, and its rest looks like a path, a query or a fragment.
+    /// `true` if the text after the authority contains an `@`. The password may then contain a `#`,
+    /// `/` or `?` that is not percent-encoded. Such a character ends the authority, and the rest of
+    /// the password is parsed as a path, a query or a fragment.
     may_be_cut: bool,
 }
 
@@ -129,9 +135,9 @@ type Parts = (Deployment, Option<Login>, Option<u16>);
 impl Parser {
     fn parse(&self, text: &str) -> Result<Parts, String> {
         let text = text.trim_end();
-        // The URL standard would drop line breaks and tabs, even in a password.
+        // `Url::parse` follows the URL standard and drops line breaks and tabs, even in a password.
         if text.contains(char::is_control) {
-            return fault("it holds a control character, such as a line break");
+            return fault("it contains a control character, such as a line break");
         }
         let url = Url::parse(text).map_err(|error| match (error, self.kind) {
             (ParseError::EmptyHost, Kind::Unix) => {
@@ -140,7 +146,7 @@ impl Parser {
             }
             (ParseError::EmptyHost, _) => "the host is missing",
             (ParseError::InvalidPort, _) => "the port must be a number from 0 to 65535",
-            _ => "it cannot be read as a URL",
+            _ => "it is not a valid URL",
         })?;
         if url.fragment().is_some() {
             return fault("the fragment (after #) has no effect");
@@ -169,7 +175,9 @@ impl Parser {
             },
             Kind::Cluster if path.is_empty() => None,
             Kind::Cluster => {
-                return fault("the path has no effect: leave it out, a cluster has one database");
+                return fault(
+                    "the path has no effect: remove it, because a cluster has one database",
+                );
             }
         };
         Ok((deployment, login, database.filter(|number| *number != 0)))
@@ -182,8 +190,8 @@ impl Parser {
             let Some(known) = parameters.iter().find(|known| **known == name) else {
                 if seen.contains(&SENTINEL_PASSWORD) {
                     return fault(
-                        "a query parameter after sentinelPassword has no effect; if the password \
-                         holds &, write it as %26",
+                        "a query parameter after sentinelPassword has no effect; if the \
+                         password contains &, write it as %26",
                     );
                 }
                 return fault(match self.shown(&name) {
@@ -199,7 +207,8 @@ impl Parser {
         Ok(())
     }
 
-    /// The name of an unknown parameter, if it cannot be a piece of a password.
+    /// Returns the name of an unknown query parameter for an error text. Returns `None` if the name
+    /// may be a piece of a password.
     fn shown<'a>(&self, name: &'a str) -> Option<&'a str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_shown = !self.may_be_cut
@@ -215,8 +224,8 @@ impl Parser {
             (true, true) if !self.has_userinfo => Ok(None),
             (true, true) => fault("the password before @ is empty"),
             (false, true) => fault(
-                "its user has no password: write USER:PASSWORD@, or nothing for the user default \
-                 without a password",
+                "its user has no password: write USER:PASSWORD@, or leave both out to use the user \
+                 default without a password",
             ),
             (is_default, false) => Ok(Some(Login {
                 username: (!is_default).then(|| username.to_string()),
@@ -235,7 +244,8 @@ impl Parser {
         Ok(Address::new(without_brackets(host), port))
     }
 
-    /// All hosts in the order of the URL, those of its query last.
+    /// Returns the addresses of all servers in the URL: first the host of the authority, then the
+    /// `node` query parameters in their order.
     fn hosts(&self, url: &Url) -> Result<Vec<Address>, String> {
         let nodes = url.query_pairs().filter(|(name, _)| name == "node");
         let nodes = nodes.map(|(_, value)| node(&value));
@@ -261,7 +271,7 @@ fn socket(url: &Url) -> Result<String, String> {
         .host_str()
         .is_none_or(|host| host.is_empty() || host == "localhost");
     if !is_local || url.port().is_some() {
-        return fault("a Unix socket has no host and port: leave them out, or write localhost");
+        return fault("a Unix socket has no host and port: remove them, or write localhost");
     }
     let path = decoded(url.path())?;
     if path.len() < 2 {
@@ -291,7 +301,7 @@ fn parameter(url: &Url, name: &str) -> Option<String> {
     pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
 }
 
-/// Strips the brackets that URLs write around IPv6 addresses.
+/// Removes the brackets that surround an IPv6 address in a URL.
 fn without_brackets(host: &str) -> &str {
     let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     inner.unwrap_or(host)

@@ -1,39 +1,39 @@
-//! The repository: sessions as records in Redis.
+//! A session repository that stores each session as a record in Redis.
 
-mod commands;
+pub(crate) mod commands;
+mod compare_and_swap;
+mod locations;
 mod migration;
-mod places;
-mod relocate;
-mod revision;
-mod script;
-mod subject_index;
-mod subject_scripts;
+mod rotate;
 
 use std::{sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
-    Session, SessionRepository, SessionToken, StoreClock, StoreInstance, StoreKey, SwapOutcome,
+    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionRepository,
+    SessionToken, SessionWithTtl, StoreClock, StoreInstance, StoreKey, SwapOutcome,
+    VersionedSession,
 };
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{places::Plain, relocate::Relocation, revision::Seen};
+use self::{compare_and_swap::Seen, locations::Plain, rotate::Rotation};
 use crate::{
     RedisSettings, StorageFormat,
     connection::Call,
     error::CallError,
     pool::Pool,
-    record::{Key, Slot},
+    record::{Key, RecordLocation},
 };
 
-/// Sessions in Redis. Clones share their connections.
+/// A session repository in Redis. Clones share their connections.
 ///
-/// A repository lives on the tokio runtime that it was made on, which also keeps the time of its
-/// calls: it has to run while others use the repository. It connects in the background:
-/// until it has, and whenever it has lost Redis, its calls fail at once with
-/// [`RepositoryError::Unavailable`].
+/// A repository belongs to the tokio runtime on which it was created. That runtime also drives the
+/// timeouts of calls, so the runtime must run while the repository is in use.
+///
+/// The repository connects to Redis in the background. Calls during the first attempt to connect
+/// wait for the end of that attempt. After that, calls fail at once with
+/// [`RepositoryError::Unavailable`] while there is no connection.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,31 +52,36 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct RedisRepository {
-    pool: Pool,
+    pub(crate) pool: Pool,
     clock: Arc<StoreClock>,
     command_timeout: Duration,
-    format: StorageFormat,
-    accept_plain: bool,
-    /// For what nobody waits for.
-    runtime: Handle,
+    pub(crate) format: StorageFormat,
+    pub(crate) accept_plain: bool,
+    /// Runtime for background tasks, such as the renewal of an index entry. No call waits for these
+    /// tasks.
+    pub(crate) runtime: Handle,
 }
 
 impl RedisRepository {
-    /// A repository with one connection (to each primary of a cluster): for a runtime with one thread, such as an Actix
-    /// worker's, where it spares the wake-ups between threads that a shared one costs.
+    /// Creates a repository with one connection (in a cluster, one connection to each primary).
+    ///
+    /// Use this function on a runtime with one thread, such as the runtime of an Actix worker.
+    /// Calls then need no wake-ups between threads. A connection that several threads share costs
+    /// such wake-ups.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     #[must_use]
     pub fn connect(settings: &RedisSettings) -> Self {
         Self::connect_pool(settings, 1)
     }
 
-    /// A repository that threads share, with `size` connections, to each primary of a cluster (at
-    /// least one; two to four are plenty, since commands of concurrent calls travel together).
+    /// Creates a repository for several threads, with `size` connections (in a cluster, `size`
+    /// connections to each primary). A `size` of zero counts as one. Two to four connections are
+    /// enough, because the commands of concurrent calls are sent together.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     #[must_use]
     pub fn connect_pool(settings: &RedisSettings, size: usize) -> Self {
         let clock = Arc::new(StoreClock::from_system());
@@ -93,48 +98,57 @@ impl RedisRepository {
     /// Waits until every connection is up.
     ///
     /// # Errors
-    /// `Unavailable` when that took longer than `within`, or the repository was closed. It goes
-    /// on trying all the same.
+    /// Returns [`RepositoryError::Unavailable`] if a connection is still down after `within`, or if
+    /// the repository was closed. After a timeout, the repository continues to connect in the
+    /// background.
     pub async fn wait_until_connected(&self, within: Duration) -> Result<(), RepositoryError> {
         Ok(self.pool.wait_until_connected(within).await?)
     }
 
-    /// Returns the deadline of a call that begins now. It may take several round trips; all of them
-    /// together are bounded by the time of one command.
-    fn deadline(&self) -> Instant {
+    /// Returns the deadline of a call that begins now: the current time plus the command timeout. A
+    /// call may take several round trips, but all of them together must end by this deadline.
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.command_timeout
     }
 
-    async fn delete(&self, slots: &[&Slot], deadline: Instant) -> Result<bool, CallError> {
-        let keys: ArrayVec<&[u8], 2> = slots.iter().map(|slot| slot.key().as_bytes()).collect();
+    async fn delete(
+        &self,
+        locations: &[&RecordLocation],
+        deadline: Instant,
+    ) -> Result<bool, CallError> {
+        let keys: ArrayVec<&[u8], 2> = locations
+            .iter()
+            .map(|location| location.key().as_bytes())
+            .collect();
         let keys = keys.as_slice();
         let delete = |call: Call| async move { commands::delete(&call, keys).await };
         self.pool
-            .call(slots[0].key(), "DEL", deadline, delete)
+            .call(locations[0].key(), "DEL", deadline, delete)
             .await
     }
 
-    /// Whether the session, which is not in the state that was `seen`, was sealed by another instance
-    /// meanwhile.
+    /// Returns `true` if the record `seen` is plain and another instance has converted it to a
+    /// sealed (encrypted) record since it was read. Returns `false` if `seen` is a sealed record.
     async fn was_sealed(
         &self,
         seen: &Seen<'_>,
         token: &SessionToken,
         deadline: Instant,
     ) -> Result<bool, CallError> {
-        match seen.slot.format() {
+        match seen.location.format() {
             StorageFormat::Sealed => Ok(false),
             StorageFormat::Plain => {
-                let sealed = &Slot::new(StorageFormat::Sealed, token);
-                let peek = |call: Call| async move { commands::peek(&call, sealed).await };
-                let found = self.pool.call(sealed.key(), "GET", deadline, peek).await?;
+                let sealed = &RecordLocation::new(StorageFormat::Sealed, token);
+                let load = |call: Call| async move { commands::load_with_ttl(&call, sealed).await };
+                let found = self.pool.call(sealed.key(), "GET", deadline, load).await?;
                 Ok(found.is_some())
             }
         }
     }
 }
 
-// What is rarely awaited is boxed, so that it does not make every call larger.
+// Futures of rare code paths are boxed, so that they do not increase the size of the future of
+// every call.
 impl SessionRepository for RedisRepository {
     type Subjects = Self;
 
@@ -144,66 +158,88 @@ impl SessionRepository for RedisRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
-        let slot = &Slot::new(self.format, token);
-        if self.pool.is_out_of_reach(slot.key()) {
-            return Ok(InsertOutcome::OutOfReach);
+        let location = &RecordLocation::new(self.format, token);
+        if self.pool.is_partition_unavailable(location.key()) {
+            return Ok(InsertOutcome::PartitionUnavailable);
         }
-        let insert = |call: Call| async move { commands::insert(&call, slot, session, ttl).await };
+        let insert =
+            |call: Call| async move { commands::insert(&call, location, session, ttl).await };
         let deadline = self.deadline();
-        Ok(self.pool.call(slot.key(), "SET", deadline, insert).await?)
+        Ok(self
+            .pool
+            .call(location.key(), "SET", deadline, insert)
+            .await?)
     }
 
-    /// One round trip, but for what stands in the other format.
-    async fn fetch_and_slide(
+    /// Loads the session and renews its TTL. This takes one round trip if the record has the
+    /// storage format of this instance, and more round trips if the record has the other format.
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let slide = |call: Call, slot| async move { commands::slide(&call, slot, ttl).await };
-        let places = self.places(token);
-        Ok(self.look_up(&places, Plain::Seal(Some(ttl)), slide).await?)
+        let load = |call: Call, location| async move {
+            commands::load_and_touch(&call, location, ttl).await
+        };
+        let candidates = self.candidates(token);
+        Ok(self
+            .look_up(&candidates, Plain::Seal(Some(ttl)), load)
+            .await?)
     }
 
-    /// `GET`, and nothing else.
-    async fn fetch(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        let read = |call: Call, slot| async move { commands::read(&call, slot).await };
-        let places = self.places(token);
-        Ok(self.look_up(&places, Plain::Leave, read).await?)
+    /// Loads the session without a write command: with `GET`, or with `MGET` together with other
+    /// look-ups.
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        let load = |call: Call, location| async move { commands::load(&call, location).await };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Leave, load).await?)
     }
 
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let peek = |call: Call, slot| async move { commands::peek(&call, slot).await };
-        let places = self.places(token);
-        Ok(self.look_up(&places, Plain::Leave, peek).await?)
-    }
-
-    /// Wherever the session stands, or is being moved to: in one command, but in a cluster,
-    /// where no session moves.
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        let deadline = self.deadline();
-        let places = self.places(token);
-        let slots = &*places.all();
-        if !self.pool.is_clustered() {
-            return Ok(self.delete(slots, deadline).await?);
-        }
-        let mut was_there = false;
-        for slot in slots {
-            was_there |= self.delete(&[slot], deadline).await?;
-        }
-        Ok(was_there)
-    }
-
-    /// One round trip, but for what stands in the other format.
-    async fn fetch_revision(
+    async fn load_with_ttl(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
-        let fetch = |call: Call, slot| async move { revision::fetch(&call, slot).await };
-        let places = self.places(token);
-        Ok(self.look_up(&places, Plain::Seal(None), fetch).await?)
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        let load =
+            |call: Call, location| async move { commands::load_with_ttl(&call, location).await };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Leave, load).await?)
     }
 
-    /// One round trip: it stays in the place where it was seen.
+    /// Deletes all Redis keys under which the record of the session may be stored.
+    ///
+    /// Outside a cluster, one `DEL` command deletes the keys together. The session is therefore
+    /// also removed while another instance is moving its record from one of the keys to the other.
+    /// In a cluster, records never move between these keys, and a separate command deletes each
+    /// key.
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        let deadline = self.deadline();
+        let candidates = self.candidates(token);
+        let locations = &*candidates.all();
+        if !self.pool.is_clustered() {
+            return Ok(self.delete(locations, deadline).await?);
+        }
+        let mut was_removed = false;
+        for location in locations {
+            was_removed |= self.delete(&[location], deadline).await?;
+        }
+        Ok(was_removed)
+    }
+
+    /// Loads the session and its revision. This takes one round trip if the record has the storage
+    /// format of this instance, and more round trips if the record has the other format.
+    async fn load_for_update(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
+        let load = |call: Call, location| async move {
+            compare_and_swap::load_for_update(&call, location).await
+        };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Seal(None), load).await?)
+    }
+
+    /// Replaces the record if it has not changed since the revision `seen` was read. The new record
+    /// has the same Redis key and the same storage format as the former one.
     async fn compare_and_swap(
         &self,
         token: &SessionToken,
@@ -215,8 +251,9 @@ impl SessionRepository for RedisRepository {
             return Ok(SwapOutcome::Changed);
         };
         let deadline = self.deadline();
-        let swap = |call: Call| async move { revision::swap(&call, seen, session, ttl).await };
-        let key = seen.slot.key();
+        let swap =
+            |call: Call| async move { compare_and_swap::swap(&call, seen, session, ttl).await };
+        let key = seen.location.key();
         match self.pool.call(key, "EVAL", deadline, swap).await? {
             SwapOutcome::Gone if self.was_sealed(seen, token, deadline).await? => {
                 Ok(SwapOutcome::Changed)
@@ -225,36 +262,39 @@ impl SessionRepository for RedisRepository {
         }
     }
 
-    /// One round trip, but in a cluster.
-    async fn relocate(
+    /// Moves the session from the token `from` to the token `to`, if its record has not changed
+    /// since the revision `seen` was read. This takes one round trip, or several in a cluster.
+    async fn move_to_new_token(
         &self,
         from: &SessionToken,
         seen: &Revision,
         to: &SessionToken,
         session: &Session,
         ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
+    ) -> Result<MoveOutcome, RepositoryError> {
         let Some(seen) = Seen::of(seen, from) else {
-            return Ok(RelocateOutcome::Changed);
+            return Ok(MoveOutcome::Changed);
         };
-        let places = self.places(from);
-        let elsewhere = places
+        let candidates = self.candidates(from);
+        let other_location = candidates
             .all()
             .into_iter()
-            .find(|slot| slot.format() != seen.slot.format());
-        // In the same format: the plain one has no room for an end that was fixed.
-        let to = Slot::new(seen.slot.format(), to);
-        let relocation = Relocation {
+            .find(|location| location.format() != seen.location.format());
+        // The new record has the storage format of the old one. A plain record has no field for the
+        // end of the absolute lifetime, so a conversion from sealed (encrypted) to plain would drop
+        // that end.
+        let to = RecordLocation::new(seen.location.format(), to);
+        let rotation = Rotation {
             seen,
-            elsewhere,
+            other_location,
             to,
             session,
             ttl,
         };
         let deadline = self.deadline();
-        match Box::pin(self.relocate_record(&relocation, deadline)).await? {
-            RelocateOutcome::Gone if self.was_sealed(&relocation.seen, from, deadline).await? => {
-                Ok(RelocateOutcome::Changed)
+        match Box::pin(self.rotate_record(&rotation, deadline)).await? {
+            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from, deadline).await? => {
+                Ok(MoveOutcome::Changed)
             }
             outcome => Ok(outcome),
         }
@@ -264,19 +304,21 @@ impl SessionRepository for RedisRepository {
         self
     }
 
-    /// Asks for what requests need, a read and a write, where no session stands. A cluster serves
-    /// when one of its primaries does.
+    /// Sends one read and one write (`GET` and `EXPIRE`) for a key under which no session is ever
+    /// stored. In a cluster, sends them to every primary, and succeeds if at least one primary
+    /// accepts both.
     async fn ping(&self) -> Result<(), RepositoryError> {
         let probe = |call: Call, key: Key| async move { commands::probe(&call, &key).await };
         Ok(self.pool.probe("GET", self.deadline(), probe).await?)
     }
 
-    /// The clock of Redis, as its last heartbeat told it.
+    /// Returns the time on the clock of Redis, without a request to Redis. Each heartbeat corrects
+    /// the difference to the clock of this machine.
     fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }
 
-    fn is_in_parts(&self) -> bool {
+    fn is_partitioned(&self) -> bool {
         self.pool.is_clustered()
     }
 
@@ -285,14 +327,14 @@ impl SessionRepository for RedisRepository {
     }
 
     fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        let places = self.places(token);
-        let keys = places.all();
+        let candidates = self.candidates(token);
+        let keys = candidates.all();
         keys.iter()
-            .map(|slot| StoreKey::new(slot.key().as_bytes()))
+            .map(|location| StoreKey::new(location.key().as_bytes()))
             .collect()
     }
 
-    /// Ends within about a second, whatever Redis does.
+    /// Closes all connections. Returns within about one second, even if Redis hangs.
     async fn close(&self) {
         self.pool.close().await;
     }

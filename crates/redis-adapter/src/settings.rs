@@ -1,4 +1,4 @@
-//! Where Redis is, and how long to wait for it.
+//! Settings of the connection to Redis and of the stored records.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -7,17 +7,19 @@ use thiserror::Error;
 use crate::{
     RedisTls, RedisTlsError, StorageFormat,
     address::Address,
-    credentials::{Credentials, read_again_from},
+    credentials::Credentials,
     deployment::{Deployment, Server},
     redis_url::{RedisUrl, SCHEMES},
+    url_file::read_again_from,
 };
 
-/// Nobody waits for longer, and no clock has to be able to say when more is over.
+/// Maximum command timeout. A much longer timeout could overflow when it is added to a point in
+/// time.
 const LONGEST_COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where Redis is, how long to wait for it, and what is written to it.
+/// Settings of a Redis repository: servers, credentials, command timeout and storage format.
 ///
-/// `Debug` does not show the URL: it may hold a password.
+/// `Debug` does not show the URL, because the URL may contain a password.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,27 +33,32 @@ const LONGEST_COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct RedisSettings {
     pub(crate) deployment: Deployment,
     pub(crate) credentials: Credentials,
-    /// `None`: the first one.
+    /// Number of the database; `None` for database 0.
     pub(crate) database: Option<u16>,
-    /// `None`: no TLS.
+    /// TLS settings; `None` for a connection without TLS.
     pub(crate) tls: Option<RedisTls>,
     pub(crate) command_timeout: Duration,
     pub(crate) storage_format: StorageFormat,
+    /// `true` if an instance that writes sealed (encrypted) records also reads plain records.
     pub(crate) accept_plain: bool,
-    /// It keeps a part of the keys, and says so when it is asked for another.
+    /// `true` if these settings are for one server of a cluster. Such a server stores only some of
+    /// the keys, and redirects commands for all other keys.
     pub(crate) is_cluster_node: bool,
 }
 
 impl RedisSettings {
-    /// How long one command may take when nothing else is chosen.
+    /// Command timeout that is used if no other command timeout is set.
     pub const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
-    /// The Redis at `url`: `redis://[user:password@]host[:port][/database]`, or another of the
-    /// forms that the crate's README lists.
+    /// Creates settings for the Redis at `url`: `redis://[user:password@]host[:port][/database]`,
+    /// or another of the URL forms that the README of this crate lists.
     ///
     /// # Errors
-    /// If `url` has another scheme, misses a part that its form needs, has a part that would have
-    /// no effect, or names a user without a password.
+    /// Returns an error in each of these cases:
+    /// - `url` has an unknown scheme.
+    /// - `url` lacks a required part.
+    /// - `url` has a part that would have no effect.
+    /// - `url` names a user without a password.
     pub fn new(url: &str) -> Result<Self, RedisSettingsError> {
         let RedisUrl {
             deployment,
@@ -71,12 +78,12 @@ impl RedisSettings {
         })
     }
 
-    /// Reads users and passwords again from `url_file` for each new connection, so that a rotated
-    /// password needs no restart. `url_file` is the file that the URL was read from; line breaks
-    /// at its end are ignored.
+    /// Makes each new connection read users and passwords from `url_file` again, so that a rotated
+    /// password needs no restart. `url_file` must be the file from which the URL was read. Line
+    /// breaks at the end of the file are ignored.
     ///
-    /// If the file is unreadable or invalid, or its URL names another server, scheme or database, a
-    /// warning is logged once and the former credentials are kept.
+    /// If the file is unreadable or invalid, or if its URL names another server, scheme or
+    /// database, a warning is logged once and the former users and passwords are kept.
     #[must_use]
     pub fn with_url_file(mut self, url_file: impl Into<PathBuf>) -> Self {
         let mut url = RedisUrl {
@@ -91,10 +98,13 @@ impl RedisSettings {
         self
     }
 
-    /// Chooses whom to trust over TLS, and what to show.
+    /// Sets the certificate authorities to trust and the client certificate to present.
     ///
     /// # Errors
-    /// When the URL is not one for TLS, or the files cannot be used as they are now.
+    /// - [`RedisTlsError::NotATlsUrl`] if the URL has no TLS scheme.
+    /// - [`RedisTlsError::Authorities`] if the file of certificate authorities cannot be used now.
+    /// - [`RedisTlsError::ClientCertificate`] if the files of the client certificate cannot be used
+    ///   now.
     pub fn with_tls(mut self, tls: RedisTls) -> Result<Self, RedisTlsError> {
         if self.tls.is_none() {
             return Err(RedisTlsError::NotATlsUrl);
@@ -104,26 +114,34 @@ impl RedisSettings {
         Ok(self)
     }
 
-    /// Bounds each command, by a day at most. Every call of the repository ends within twice this.
+    /// Sets the command timeout. A timeout above one day is reduced to one day.
+    ///
+    /// A call of the repository ends within twice the command timeout. There is one exception: a
+    /// call that lists or revokes sessions may take up to 2 s.
     #[must_use]
     pub fn with_command_timeout(mut self, command_timeout: Duration) -> Self {
         self.command_timeout = command_timeout.min(LONGEST_COMMAND_TIMEOUT);
         self
     }
 
-    /// Chooses what is written.
+    /// Sets the storage format in which session records are written: sealed (encrypted) or plain.
     #[must_use]
     pub fn with_storage_format(mut self, storage_format: StorageFormat) -> Self {
         self.storage_format = storage_format;
         self
     }
 
-    /// With [`StorageFormat::Sealed`]: also reads plain records, and seals them when they are
-    /// accessed, while a fleet moves over. Look-ups then pass tokens to Redis.
+    /// With [`StorageFormat::Sealed`], makes the repository also read plain records. A plain record
+    /// is converted to a sealed (encrypted) record when the TTL of its session is renewed or the
+    /// session is changed.
+    ///
+    /// Use this setting while a fleet of instances migrates from plain to sealed records. Each
+    /// look-up then sends the token to Redis, because the key of a plain record contains the token.
     ///
     /// # Errors
-    /// With a cluster: a session's two keys may lie on two servers there, and no step moves it
-    /// from one to the other.
+    /// Returns [`RedisSettingsError::PlainInCluster`] if the URL names a cluster. The plain and the
+    /// sealed record of a session have different keys. In a cluster, these keys may be on different
+    /// servers, so no atomic command can move the record from one key to the other.
     pub fn accepting_plain(mut self) -> Result<Self, RedisSettingsError> {
         if self.is_clustered() {
             return Err(RedisSettingsError::PlainInCluster);
@@ -132,11 +150,13 @@ impl RedisSettings {
         Ok(self)
     }
 
-    /// For a near cache, with [`RedisChanges`](crate::RedisChanges): sees that changes can be told.
+    /// Checks that these settings allow an invalidation feed for a near cache
+    /// ([`RedisInvalidationFeed`](crate::RedisInvalidationFeed)), and returns them unchanged.
     ///
     /// # Errors
-    /// With a cluster: each of its servers tells of its own keys only, and keys move between them.
-    pub fn telling_changes(self) -> Result<Self, RedisSettingsError> {
+    /// Returns [`RedisSettingsError::ChangesInCluster`] if the URL names a cluster. Each server of
+    /// a cluster reports only changes of its own keys, and keys move between servers.
+    pub fn with_invalidation_feed(self) -> Result<Self, RedisSettingsError> {
         if self.is_clustered() {
             return Err(RedisSettingsError::ChangesInCluster);
         }
@@ -147,17 +167,19 @@ impl RedisSettings {
         matches!(self.deployment, Deployment::Cluster(_))
     }
 
-    /// Name of the user to log in as.
+    /// Returns the name of the Redis user at the start of the process, or `default` if the URL
+    /// names no user.
     pub(crate) fn user(&self) -> &str {
         self.credentials.user()
     }
 
-    /// Whether over TLS nobody is trusted but whom this machine trusts.
+    /// Returns `true` if connections use TLS and trust only the root certificates of this machine.
     pub(crate) fn trusts_machine_only(&self) -> bool {
         self.tls.as_ref().is_some_and(RedisTls::trusts_machine_only)
     }
 
-    /// Whom it leads to, for the log: never with a password.
+    /// Returns a name of the server or deployment for log messages: the address, the path of the
+    /// socket, the service name of the sentinels, or `cluster`. The name contains no password.
     pub(crate) fn server_name(&self) -> String {
         match &self.deployment {
             Deployment::One(Server::Tcp(address)) => address.to_string(),
@@ -167,7 +189,7 @@ impl RedisSettings {
         }
     }
 
-    /// The same for one server of a cluster.
+    /// Returns a copy of these settings for the server at `address`, which belongs to a cluster.
     pub(crate) fn for_cluster_node(&self, address: &Address) -> Self {
         Self {
             is_cluster_node: true,
@@ -175,7 +197,7 @@ impl RedisSettings {
         }
     }
 
-    /// The same for one server of those that the URL leads to.
+    /// Returns a copy of these settings for the single server at `address`.
     pub(crate) fn for_server(&self, address: &Address) -> Self {
         Self {
             deployment: Deployment::One(Server::Tcp(address.clone())),
@@ -207,25 +229,33 @@ impl RedisSettings {
     }
 }
 
-/// The Redis URL cannot be used. It is not repeated here: it may hold a password.
+/// Error in the settings for Redis. The error text does not repeat the URL, because the URL may
+/// contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedisSettingsError {
-    /// Its scheme is none of those that are known.
-    #[error("the Redis URL must begin with one of {}", SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", "))]
-    Scheme,
-    /// Plain records cannot be accepted in a cluster.
+    /// The URL has an unknown scheme.
     #[error(
-        "plain records cannot be accepted with a cluster: a session's two keys lie apart there"
+        "the Redis URL must begin with one of {}",
+        SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", ")
+    )]
+    Scheme,
+    /// The URL names a cluster, in which plain records cannot be accepted.
+    #[error(
+        "plain records cannot be accepted in a cluster: the two keys of a session may be on \
+         different servers"
     )]
     PlainInCluster,
-    /// Changes cannot be told by a cluster.
-    #[error("a cluster cannot tell of changes: keys move between its servers")]
+    /// The URL names a cluster, in which the invalidation feed is not available.
+    #[error(
+        "the invalidation feed is not available in a cluster, because keys move between its \
+         servers: use one server or Sentinel"
+    )]
     ChangesInCluster,
-    /// A part is missing, wrong or without effect.
+    /// A part of the URL is missing, invalid or without effect.
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
-        /// Names the part.
+        /// Name of the invalid part of the URL, and the problem with that part.
         reason: String,
     },
 }
@@ -237,20 +267,23 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::plain("redis://localhost", "one server")]
-    #[case::everything("redis://user:s3cret@localhost:6380/3", "one server")]
+    #[case::host_only("redis://localhost", "one server")]
+    #[case::all_parts("redis://user:s3cret@localhost:6380/3", "one server")]
     #[case::cluster("redis-cluster://localhost:7000?node=localhost:7001", "cluster")]
     #[case::sentinel(
         "redis-sentinel://localhost:26379?sentinelServiceName=main",
         "sentinel"
     )]
     #[case::unix("redis+unix:///run/redis.sock", "unix socket")]
-    fn takes_each_form(#[case] url: &str, #[case] kind: &str) {
+    fn every_url_form_is_accepted_with_the_right_deployment_kind(
+        #[case] url: &str,
+        #[case] kind: &str,
+    ) {
         assert_eq!(RedisSettings::new(url).unwrap().kind(), kind);
     }
 
     #[test]
-    fn only_a_url_for_tls_takes_what_tls_needs() {
+    fn tls_settings_are_rejected_unless_the_url_has_a_tls_scheme() {
         let with_tls = |url| {
             RedisSettings::new(url)
                 .unwrap()
@@ -269,9 +302,9 @@ mod tests {
     #[case::empty("")]
     #[case::no_scheme("localhost:6379")]
     #[case::http("http://localhost:6379")]
-    #[case::upper_case("REDIS://localhost")]
-    #[case::only_a_scheme("redis")]
-    fn refuses_another_scheme(#[case] url: &str) {
+    #[case::upper_case_scheme("REDIS://localhost")]
+    #[case::scheme_only("redis")]
+    fn url_with_an_unknown_scheme_is_rejected(#[case] url: &str) {
         assert_eq!(
             RedisSettings::new(url).unwrap_err(),
             RedisSettingsError::Scheme
@@ -279,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn however_long_a_command_may_take_there_is_a_time_when_it_is_over() {
+    fn command_timeout_above_one_day_is_reduced_to_one_day() {
         let settings = RedisSettings::new("redis://localhost").unwrap();
         let timeout = settings.with_command_timeout(Duration::MAX).command_timeout;
         assert_eq!(timeout, Duration::from_secs(86_400));
     }
 
     #[test]
-    fn a_cluster_refuses_to_accept_plain_records() {
+    fn accepting_plain_records_is_rejected_in_a_cluster() {
         let accepting = |url| RedisSettings::new(url).unwrap().accepting_plain();
         assert!(accepting("redis://localhost").is_ok());
         let refused = accepting("redis-cluster://localhost:7000").unwrap_err();
@@ -294,15 +327,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_refuses_to_tell_of_changes() {
-        let telling = |url| RedisSettings::new(url).unwrap().telling_changes();
-        assert!(telling("redis://localhost").is_ok());
-        let refused = telling("redis-cluster://localhost:7000").unwrap_err();
+    fn invalidation_feed_is_rejected_in_a_cluster() {
+        let with_feed = |url| RedisSettings::new(url).unwrap().with_invalidation_feed();
+        assert!(with_feed("redis://localhost").is_ok());
+        let refused = with_feed("redis-cluster://localhost:7000").unwrap_err();
         assert_eq!(refused, RedisSettingsError::ChangesInCluster);
     }
 
     #[test]
-    fn debug_does_not_show_the_password() {
+    fn debug_output_of_settings_hides_user_and_password() {
         let settings = RedisSettings::new("redis://user:s3cret@localhost/0").unwrap();
         let debug = format!("{settings:?}");
         assert!(

@@ -1,4 +1,5 @@
-//! TLS to Redis: whom to trust, and how to prove who we are.
+//! TLS settings for connections to Redis: trusted certificate authorities and the client
+//! certificate.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,18 +13,18 @@ use rustls::{
 };
 use thiserror::Error;
 
-/// The machine's root certificates; those that cannot be read count for nothing.
+/// Root certificates of this machine. Certificates that cannot be read are ignored.
 static MACHINE_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     Arc::new(roots)
 });
 
-/// Whom to trust at the other end of a `rediss://` URL, and what to show it.
+/// TLS settings for a `rediss://` URL: trusted certificate authorities and a client certificate.
 ///
-/// Without more, the machine's root certificates are trusted and nothing is shown. Files are PEM.
-/// They are read anew for each connection, so that what was renewed is taken over without a
-/// restart.
+/// By default, the root certificates of the machine are trusted and no client certificate is sent.
+/// All certificate and key files must be in PEM format. The files are read again for each
+/// connection, so renewed certificates take effect without a restart.
 ///
 /// ```no_run
 /// use tee_session_redis_adapter::{RedisSettings, RedisTls};
@@ -47,15 +48,17 @@ struct ClientCertificate {
 }
 
 impl RedisTls {
-    /// Trusts the certificate authorities in this file, and no others.
+    /// Trusts only the certificate authorities in `ca_file`, instead of the root certificates of
+    /// the machine.
     #[must_use]
     pub fn with_ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(ca_file.into());
         self
     }
 
-    /// Shows the certificate in the first file, with its chain, to a Redis that asks for one
-    /// (`tls-auth-clients`); the second holds its private key.
+    /// Sends the certificate in `certificate_file`, with its chain, to a Redis that requires a
+    /// client certificate (`tls-auth-clients`). `private_key_file` contains the private key of the
+    /// certificate.
     #[must_use]
     pub fn with_client_certificate_files(
         mut self,
@@ -73,7 +76,7 @@ impl RedisTls {
         self.ca_file.is_none()
     }
 
-    /// Reads the files as they are now.
+    /// Builds the TLS configuration from the current content of the certificate and key files.
     #[expect(
         clippy::expect_used,
         reason = "the library's provider serves the library's own protocol versions"
@@ -87,13 +90,13 @@ impl RedisTls {
             .with_safe_default_protocol_versions()
             .expect("TLS 1.2 and 1.3 are supported")
             .with_root_certificates(roots);
-        let Some(shown) = &self.client_certificate else {
+        let Some(client) = &self.client_certificate else {
             return Ok(config.with_no_client_auth());
         };
         let unusable = |reason: String| RedisTlsError::ClientCertificate { reason };
-        let chain = certificates(&shown.certificate_file).map_err(unusable)?;
-        let key = PrivateKeyDer::from_pem_file(&shown.private_key_file)
-            .map_err(|_| unusable(unreadable(&shown.private_key_file, "a private key")))?;
+        let chain = certificates(&client.certificate_file).map_err(unusable)?;
+        let key = PrivateKeyDer::from_pem_file(&client.private_key_file)
+            .map_err(|_| unusable(unreadable(&client.private_key_file, "a private key")))?;
         config
             .with_client_auth_cert(chain, key)
             .map_err(|error| unusable(error.to_string()))
@@ -111,7 +114,8 @@ fn authorities(file: &Path) -> Result<Arc<RootCertStore>, RedisTlsError> {
     Ok(Arc::new(roots))
 }
 
-/// All certificates in a PEM file; one at least.
+/// Reads all certificates in a PEM file. Returns an error text if the file contains no
+/// certificates.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Option<Vec<_>> = CertificateDer::pem_file_iter(file)
         .ok()
@@ -121,28 +125,32 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .ok_or_else(|| unreadable(file, "certificates"))
 }
 
-/// What a parser would say may quote the file, which may hold a key.
+/// Returns the error text for a file that cannot be read as PEM. The error of the PEM parser is not
+/// used: its text may repeat content of the file, which may be a private key.
 fn unreadable(file: &Path, what: &str) -> String {
     format!("{} cannot be read as PEM with {what}", file.display())
 }
 
-/// What TLS to Redis needs cannot be had. It names files, and nothing of what they hold.
+/// Error in the TLS settings for Redis. The error text may name a file, but never repeats the
+/// content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedisTlsError {
-    /// The URL is not one for TLS (`rediss://`, `rediss-sentinel://`, `rediss-cluster://`).
-    #[error("TLS needs a Redis URL that begins with rediss")]
+    /// The URL has no TLS scheme (`rediss://`, `rediss-sentinel://`, `rediss-cluster://`).
+    #[error(
+        "TLS settings require a Redis URL with the scheme rediss, rediss-sentinel or rediss-cluster"
+    )]
     NotATlsUrl,
-    /// The certificate authorities to trust.
-    #[error("the certificate authorities for Redis: {reason}")]
+    /// The certificate authorities cannot be used.
+    #[error("the certificate authorities for Redis cannot be used: {reason}")]
     Authorities {
-        /// What is wrong with them.
+        /// Description of the problem.
         reason: String,
     },
-    /// The client certificate or its private key.
-    #[error("the client certificate for Redis: {reason}")]
+    /// The client certificate or its private key cannot be used.
+    #[error("the client certificate for Redis cannot be used: {reason}")]
     ClientCertificate {
-        /// What is wrong with them.
+        /// Description of the problem.
         reason: String,
     },
 }

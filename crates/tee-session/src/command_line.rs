@@ -1,4 +1,5 @@
-//! The command line: the commands, each in a file of its own, and what they have in common.
+//! Command line of `tee-session`: parses the arguments, and runs the selected command. Each command
+//! is implemented in a separate module.
 
 mod check_config;
 mod client;
@@ -19,65 +20,67 @@ use clap::{ArgMatches, Command, error::ErrorKind};
 
 use self::{failure::Failure, setting_flags::given_settings};
 
-/// What the binary is called.
+/// Name of the binary.
 const NAME: &str = "tee-session";
 
-const ABOUT: &str = "Keeps upstream login cookies behind opaque bearer tokens";
+const ABOUT: &str = "Session broker that keeps upstream login cookies behind opaque bearer tokens";
 
 const AFTER_HELP: &str = "\
-Settings come from the built-in defaults, the file named by --config, the environment
-(TSA_SESSION_TTL for --session-ttl) and flags; the later wins. For secrets prefer a file or the
-environment: flags show in the process list.
+Settings are read from the built-in defaults, the file given with --config, the environment
+(TSA_SESSION_TTL for --session-ttl) and flags; a later source overrides an earlier one. Give
+secrets in a file or in the environment: flags are visible in the process list.
 
-A first try, without Redis:
+To try it without Redis:
   tee-session
   echo '{\"SESSIONID\": \"a1b2c3\"}' | tee-session session create --base-url https://golf.example
 
-Before it goes live:
+Before production, check the settings and Redis:
   tee-session check-config --connect --config /etc/tee-session.toml
 
-Exit codes: 0 stopped cleanly, 1 failed at run time, 2 bad settings or a wrong command line.";
+Exit codes: 0 stopped cleanly, 1 failed at run time, 2 invalid settings or command line.";
 
-/// Does what the command line says, and tells what is wrong with it.
+/// Parses the command line, runs the selected command, and returns the exit code of the process. If
+/// parsing or the command fails, prints the error.
 pub(crate) fn run() -> ExitCode {
-    let done = command()
+    let result = command()
         .try_get_matches()
         .map_err(Failure::from)
-        .and_then(|matches| carry_out(&matches));
-    done.unwrap_or_else(Failure::tell)
+        .and_then(|matches| run_command(&matches));
+    result.unwrap_or_else(Failure::report)
 }
 
-fn carry_out(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let Some((name, of_command)) = matches.subcommand() else {
+fn run_command(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let Some((name, subcommand)) = matches.subcommand() else {
         return serve::run(&[matches]);
     };
     match name {
-        serve::NAME => serve::run(&[matches, of_command]),
-        check_config::NAME => check_config::run(&[matches, of_command]),
-        probe::NAME => probe::run(matches, of_command),
+        serve::NAME => serve::run(&[matches, subcommand]),
+        check_config::NAME => check_config::run(&[matches, subcommand]),
+        probe::NAME => probe::run(matches, subcommand),
         _ => {
-            refuse_settings(name, matches)?;
+            reject_settings(name, matches)?;
             match name {
-                client::NAME => client::run(of_command),
-                session::NAME => session::run(of_command),
-                completions::NAME => completions::run(of_command),
-                _ => man::run(of_command),
+                client::NAME => client::run(subcommand),
+                session::NAME => session::run(subcommand),
+                completions::NAME => completions::run(subcommand),
+                _ => man::run(subcommand),
             }
         }
     }
 }
 
-/// Before the other commands, settings would be read by nobody.
-fn refuse_settings(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
+/// Returns an error if a flag of a service setting is given before the command `name`, which reads
+/// no settings.
+fn reject_settings(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let Some(flag) = given_settings(matches).next() else {
         return Ok(());
     };
-    let message = format!("--{flag} is a setting of the service, and {name} takes none");
+    let message = format!("--{flag} is a setting of the service, but {name} takes no settings");
     let error = command().error(ErrorKind::ArgumentConflict, message);
     Err(error.into())
 }
 
-/// All of it.
+/// Returns the root command with all subcommands.
 fn command() -> Command {
     let commands = [
         serve::command(),
@@ -89,7 +92,8 @@ fn command() -> Command {
         man::command(),
     ];
     Command::new(NAME)
-        // However the file is called: manual pages and completions go by this name.
+        // The name does not depend on the file name of the binary, because manual pages and
+        // completions use this name.
         .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -104,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn clap_accepts_the_command_definition() {
         command().debug_assert();
     }
 }

@@ -1,14 +1,18 @@
-//! The session service: reads its settings, picks a store, serves.
+//! The session service `tee-session`: reads the settings, selects the session store, and serves the
+//! HTTP API.
 
 mod command_line;
+mod open_files;
+mod reload;
 mod settings;
 mod traces;
 mod wiring;
 
 use std::process::ExitCode;
 
-/// Requests make and drop dozens of small values: the allocator of the system took one part in twelve
-/// of their processor time (perf).
+/// Memory allocator of the process. Each request allocates and frees dozens of small values. With
+/// the default allocator of the system, this took about 8 % of the processor time of a request
+/// (measured with perf).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

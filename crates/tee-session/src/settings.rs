@@ -1,5 +1,8 @@
-//! Settings: from text to what the other crates take.
+//! Settings of the service: parses the text of each setting into the types that the other crates
+//! use.
 
+#[cfg(test)]
+mod generated;
 mod keys;
 mod listener;
 mod service_clients;
@@ -11,49 +14,46 @@ use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     num::{NonZeroU32, NonZeroUsize},
-    ops::RangeInclusive,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use tee_session_api_server::{
-    ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, StoreKind,
+    ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, ServiceClients, SettingsConflict,
+    StoreKind,
 };
-use tee_session_domain::{PolicyError, SessionPolicy, SubjectLimit, WhenReached};
+use tee_session_domain::{AtLimit, PolicyError, SessionPolicy, SubjectLimit};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tracing::level_filters::LevelFilter;
 
+pub(crate) use self::service_clients::parse_service_clients;
 pub(crate) use self::{
     keys::KEYS,
     listener::{LISTENER_KEYS, Listener},
     sources::{Problems, Sources},
     traces::TraceSettings,
 };
-use self::{service_clients::parse_service_clients, sources::Problem};
+use self::{keys::Key, sources::Problem};
 
-const CACHE_WITHOUT_TOUCH_INTERVAL: &str = "needs a session_touch_interval above 0: where every \
-     access slides its session in Redis, every access changes it, and no copy is good for the next \
-     one; set it to 60, say";
-
-const NO_CLIENTS_OFF_LOOPBACK: &str = "service_clients must name at least one client when api_host \
-     is not a loopback address, or everybody could create sessions: add a client, or listen on \
-     127.0.0.1";
-
-/// Every setting, valid.
+/// All settings of the service, parsed and validated.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) api: ApiSettings,
-    /// `None`: the embedded store.
+    /// Redis settings; `None` selects the embedded store, which keeps sessions in memory.
     pub(crate) redis: Option<RedisSettings>,
     pub(crate) memory_max_sessions: usize,
+    /// File from which the service clients were read; `None` if they were not given as a file.
+    pub(crate) service_clients_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
-    /// `None`: nothing is recorded.
+    /// Settings for the export of traces; `None` if no traces are exported.
     pub(crate) traces: Option<TraceSettings>,
 }
 
 impl Settings {
-    /// Takes every setting from its source, or tells all that is wrong.
+    /// Parses and validates all settings. If any setting is invalid, returns the problems of all
+    /// invalid settings.
     pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
         let mut reader = Reader {
             sources,
@@ -62,16 +62,10 @@ impl Settings {
         let api = reader.api_settings();
         let redis = reader.redis_settings(api.near_cache.is_some());
         let settings = Self {
-            api: ApiSettings {
-                store: if redis.is_some() {
-                    StoreKind::Redis
-                } else {
-                    StoreKind::Memory
-                },
-                ..api
-            },
+            api,
             redis,
-            memory_max_sessions: reader.number("memory_max_sessions", 1..=100_000_000),
+            memory_max_sessions: reader.number("memory_max_sessions"),
+            service_clients_file: sources.secret_file("service_clients").map(Path::to_owned),
             log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
             log_format: reader.by_name("log_format"),
             traces: reader.trace_settings(),
@@ -94,49 +88,60 @@ impl Reader<'_> {
         let address = self
             .address("api_host", "api_port")
             .unwrap_or(UNKNOWN_ADDRESS);
-        let service_clients = self.parsed("service_clients", parse_service_clients, <_>::default());
-        if service_clients.is_empty() && !address.ip().is_loopback() {
-            self.problem("service_clients", NO_CLIENTS_OFF_LOOPBACK);
-        }
+        let service_clients = self.parsed("service_clients", parse_service_clients, Vec::new());
         let policy = self.policy();
-        ApiSettings {
+        let settings = ApiSettings {
             address,
             tls: self.tls_files(),
-            workers: match self.number("workers", 0..=1_024) {
+            workers: match self.number("workers") {
                 0 => ApiSettings::default().workers,
                 workers => workers,
             },
-            near_cache: self.near_cache(&policy),
+            near_cache: self.near_cache(),
             policy,
             token_format: self.by_name("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
-            max_in_flight: self.number("max_in_flight", 1..=1_000_000),
+            max_in_flight: self.number("max_in_flight"),
             answer_timeout: 2 * self.command_timeout(),
-            max_body_bytes: self.number("max_body_bytes", 1_024..=16_777_216),
+            call_timeout: self.command_timeout(),
+            max_body_bytes: self.number("max_body_bytes"),
             invalid_token_limit: self.invalid_token_limit(),
             trusted_proxies: self.by_name("trusted_proxies"),
             readiness_requires_store: self.switch("readiness_requires_store"),
-            shutdown_delay: Duration::from_secs(self.number("shutdown_delay", 0..=3_600)),
-            shutdown_timeout: Duration::from_secs(self.number("shutdown_timeout", 1..=3_600)),
+            shutdown_delay: Duration::from_secs(self.number("shutdown_delay")),
+            shutdown_timeout: Duration::from_secs(self.number("shutdown_timeout")),
             metrics_address: self
                 .sources
                 .is_set("metrics_port")
                 .then(|| self.address("metrics_host", "metrics_port"))
                 .flatten(),
             trace_sampling: self.trace_sampling(),
-            service_clients,
-            ..ApiSettings::default()
+            service_clients: ServiceClients::new(service_clients),
+            allow_anonymous_clients: self.switch("allow_anonymous_clients"),
+            store: if self.sources.is_set("redis_url") {
+                StoreKind::Redis
+            } else {
+                StoreKind::Memory
+            },
+        };
+        for conflict in settings.conflicts() {
+            let key = match conflict {
+                SettingsConflict::OpenToAll | SettingsConflict::AnonymousWithRedis => {
+                    "service_clients"
+                }
+                SettingsConflict::CacheWithoutTouchInterval => "near_cache",
+            };
+            self.problem(key, conflict);
         }
+        settings
     }
 
     fn policy(&mut self) -> SessionPolicy {
-        let longest = SessionPolicy::MAX.as_secs();
-        let idle_timeout = Duration::from_secs(self.number("session_ttl", 1..=longest));
-        let lifetime = self.number("session_max_lifetime", 0..=longest);
+        let idle_timeout = Duration::from_secs(self.number("session_ttl"));
+        let lifetime = self.number("session_max_lifetime");
         let lifetime = (lifetime > 0).then(|| Duration::from_secs(lifetime));
-        let touch_interval =
-            Duration::from_secs(self.number("session_touch_interval", 0..=longest));
+        let touch_interval = Duration::from_secs(self.number("session_touch_interval"));
         let subject_limit = self.subject_limit();
         let policy = SessionPolicy::new(idle_timeout, lifetime)
             .and_then(|policy| policy.with_touch_interval(touch_interval))
@@ -153,21 +158,20 @@ impl Reader<'_> {
     }
 
     fn subject_limit(&mut self) -> Option<SubjectLimit> {
-        const MOST: usize = 1_000;
-        let max = NonZeroUsize::new(self.number("max_sessions_per_subject", 0..=MOST));
+        let max = NonZeroUsize::new(self.number("max_sessions_per_subject"));
         let key = "max_sessions_per_subject_action";
-        let when_reached = self.parsed(key, parse_when_reached, WhenReached::default());
+        let when_reached = self.parsed(key, parse_when_reached, AtLimit::default());
         Some(SubjectLimit {
             max: max?,
             when_reached,
         })
     }
 
-    fn near_cache(&mut self, policy: &SessionPolicy) -> Option<NearCacheSettings> {
+    fn near_cache(&mut self) -> Option<NearCacheSettings> {
         let settings = NearCacheSettings {
-            max_stale: Duration::from_millis(self.number("near_cache_max_stale_ms", 100..=60_000)),
-            max_entries: self.number("near_cache_max_entries", 100..=10_000_000),
-            max_bytes: self.number("near_cache_max_bytes", 1_048_576..=1 << 36),
+            max_stale: Duration::from_millis(self.number("near_cache_max_stale_ms")),
+            max_entries: self.number("near_cache_max_entries"),
+            max_bytes: self.number("near_cache_max_bytes"),
         };
         if !self.switch("near_cache") {
             return None;
@@ -175,34 +179,31 @@ impl Reader<'_> {
         if !self.sources.is_set("redis_url") {
             self.problem(
                 "near_cache",
-                "needs a redis_url: the embedded store is near already",
+                "needs a redis_url: the embedded store needs no cache",
             );
-        }
-        if policy.touch_interval().is_zero() {
-            self.problem("near_cache", CACHE_WITHOUT_TOUCH_INTERVAL);
         }
         Some(settings)
     }
 
     fn invalid_token_limit(&mut self) -> Option<InvalidTokenLimit> {
-        const MOST: u32 = 1_000_000;
-        let per_second = NonZeroU32::new(self.number("invalid_token_limit", 0..=MOST));
-        let burst = NonZeroU32::new(self.number("invalid_token_burst", 1..=MOST));
+        let per_second = NonZeroU32::new(self.number("invalid_token_limit"));
+        let burst = NonZeroU32::new(self.number("invalid_token_burst"));
         Some(InvalidTokenLimit::per_second(per_second?, burst?))
     }
 
     fn command_timeout(&mut self) -> Duration {
-        Duration::from_millis(self.number("redis_command_timeout_ms", 10..=60_000))
+        Duration::from_millis(self.number("redis_command_timeout_ms"))
     }
 
-    fn redis_settings(&mut self, tells_changes: bool) -> Option<RedisSettings> {
+    fn redis_settings(&mut self, needs_invalidation_feed: bool) -> Option<RedisSettings> {
         let format: StorageFormat = self.by_name("storage_format");
         let accept_plain = self.switch("accept_plain");
         let tls = self.redis_tls();
         if !self.sources.is_set("redis_url") {
-            // Rather than serve from memory where somebody meant Redis.
+            // TLS files for Redis are an error without a Redis URL: the operator wants Redis, so
+            // the service must not use the embedded store.
             if tls.is_some() {
-                self.problem("redis_url", "must be set where a redis_tls key is");
+                self.problem("redis_url", "must be set when a redis_tls key is set");
             }
             return None;
         }
@@ -219,8 +220,8 @@ impl Reader<'_> {
         if accept_plain {
             settings = self.or_problem("accept_plain", settings?.accepting_plain());
         }
-        if tells_changes {
-            settings = self.or_problem("near_cache", settings?.telling_changes());
+        if needs_invalidation_feed {
+            settings = self.or_problem("near_cache", settings?.with_invalidation_feed());
         }
         settings
     }
@@ -230,7 +231,7 @@ impl Reader<'_> {
     }
 
     fn address(&mut self, host: &'static str, port: &'static str) -> Option<SocketAddr> {
-        let port = self.number(port, 0..=u16::MAX);
+        let port: u16 = self.number(port);
         self.parsed(
             host,
             |name| match (name, port).to_socket_addrs().map(|mut found| found.next()) {
@@ -241,21 +242,21 @@ impl Reader<'_> {
         )
     }
 
-    fn number<T>(&mut self, key: &'static str, range: RangeInclusive<T>) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let lowest = *range.start();
+    /// Parses a whole number in the range that [`KEYS`] allows for `key`. If the text is invalid,
+    /// records a problem and returns the lowest number of the range.
+    fn number<T: TryFrom<u64> + Default>(&mut self, key: &'static str) -> T {
+        let range = Key::find(key).and_then(|key| key.range.clone());
+        let range = range.unwrap_or(0..=u64::MAX);
+        let (lowest, highest) = (*range.start(), *range.end());
         self.parsed(
             key,
-            |text| match text.parse() {
-                Ok(number) if range.contains(&number) => Ok(number),
-                _ => Err(format!(
-                    "must be a whole number from {lowest} to {}",
-                    range.end()
-                )),
+            |text| {
+                let number = text.parse().ok().filter(|number| range.contains(number));
+                number
+                    .and_then(|number| T::try_from(number).ok())
+                    .ok_or_else(|| format!("must be a whole number from {lowest} to {highest}"))
             },
-            lowest,
+            T::try_from(lowest).unwrap_or_default(),
         )
     }
 
@@ -274,39 +275,42 @@ impl Reader<'_> {
         self.parsed(key, str::parse, T::default())
     }
 
-    /// Parses one setting. What is wrong is noted; `stand_in` then goes on in its place.
+    /// Parses the text of the setting `key` with `parse`. If the text is invalid, records a problem
+    /// and returns `fallback`.
     fn parsed<T, E: Display>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-        stand_in: T,
+        fallback: T,
     ) -> T {
         match parse(self.sources.text(key)) {
             Ok(value) => value,
-            Err(allowed) => {
-                self.problem(key, allowed);
-                stand_in
+            Err(message) => {
+                self.problem(key, message);
+                fallback
             }
         }
     }
 
-    fn problem(&mut self, key: &'static str, allowed: impl Display) {
+    fn problem(&mut self, key: &'static str, message: impl Display) {
         let source = self.sources.source(key).to_string();
         self.problems.push(Problem {
             key: key.to_owned(),
             source,
-            allowed: allowed.to_string(),
+            message: message.to_string(),
         });
     }
 }
 
-/// Stands in for an address that cannot be used, without causing further complaints.
+/// Placeholder for an invalid listen address, so that the remaining settings can be checked. A
+/// loopback address requires no service clients, so the check for service clients reports no second
+/// problem.
 const UNKNOWN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-fn parse_when_reached(text: &str) -> Result<WhenReached, &'static str> {
+fn parse_when_reached(text: &str) -> Result<AtLimit, &'static str> {
     match text {
-        "evict_oldest" => Ok(WhenReached::EvictOldest),
-        "refuse" => Ok(WhenReached::Refuse),
+        "evict_oldest" => Ok(AtLimit::EvictOldest),
+        "refuse" => Ok(AtLimit::Refuse),
         _ => Err("must be evict_oldest or refuse"),
     }
 }

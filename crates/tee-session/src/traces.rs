@@ -1,4 +1,4 @@
-//! Traces: the spans of recorded requests, sent to a collector (OTLP over HTTP).
+//! Export of traces: sends the spans of sampled requests to a trace collector (OTLP over HTTP).
 
 mod exporter;
 
@@ -20,20 +20,24 @@ use crate::settings::TraceSettings;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
-/// Sends what is recorded, a batch every few seconds, from a thread of its own: a collector that is
-/// slow or away costs spans, and no request waits for it.
+/// Exporter of trace spans. A separate thread sends the recorded spans to the trace collector in
+/// batches, every few seconds. If the collector is slow or unavailable, spans are dropped, but no
+/// request waits for the collector.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
 }
 
 impl Traces {
-    /// Sets up what sends. The collector need not be there.
+    /// Starts the export of spans. The trace collector does not have to be available at this time.
+    /// Returns an error if the exporter cannot be created.
     pub(crate) fn start(settings: &TraceSettings) -> anyhow::Result<Self> {
         let exporter = CountedExporter::new(settings).context("traces cannot be exported")?;
-        // Requests are children of their callers' spans.
+        // If a request has the header `traceparent`, the span of the request becomes a child of the
+        // span that this header names.
         global::set_text_map_propagator(TraceContextPropagator::new());
         let provider = SdkTracerProvider::builder()
-            // Requests are sampled as they arrive; the spans of others do not get here.
+            // The sampling decision is made when a request arrives. The filter of `layer` then
+            // drops the spans of requests that are not sampled.
             .with_sampler(Sampler::AlwaysOn)
             .with_batch_exporter(exporter)
             .with_resource(resource())
@@ -41,7 +45,7 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// What hears of the spans.
+    /// Returns the `tracing` layer that passes the spans of sampled requests to the exporter.
     pub(crate) fn layer(&self) -> BoxedLayer {
         tracing_opentelemetry::layer::<Registry>()
             .with_tracer(self.provider.tracer(NAME))
@@ -54,16 +58,19 @@ impl Traces {
             .boxed()
     }
 
-    /// Sends what is left, for so long at most.
-    pub(crate) fn end(self, within: Duration) {
-        if let Err(error) = self.provider.shutdown_with_timeout(within) {
+    /// Exports the remaining spans. If the export fails or takes longer than `timeout`, logs a
+    /// warning.
+    pub(crate) fn shut_down(self, timeout: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(timeout) {
             tracing::warn!(%error, "The last spans may not have been exported");
         }
     }
 }
 
-/// Enables the spans of this project: what the libraries do, this exporter among them, is part of no
-/// trace. The root span of a request that is not exported is disabled, and so is all below it.
+/// Returns a filter that enables only the spans of the `tee_session` crates. Spans of libraries,
+/// including the libraries that send the exported spans, are disabled. For a request that is not
+/// exported (a health probe, or a request that is not sampled), the root span and all spans below
+/// the root span are disabled.
 fn exported_spans() -> impl Filter<Registry> {
     let is_ours = |metadata: &Metadata<'_>| {
         metadata.is_span()
@@ -71,7 +78,7 @@ fn exported_spans() -> impl Filter<Registry> {
             && metadata.name() != UNEXPORTED_REQUEST_SPAN
     };
     DynFilterFn::new(move |metadata, context| {
-        // The filter's own context holds no span that it disabled.
+        // `lookup_current` skips spans that this filter has disabled.
         is_ours(metadata) && (metadata.name() == REQUEST_SPAN || context.lookup_current().is_some())
     })
     .with_callsite_filter(move |metadata| match is_ours(metadata) {
@@ -82,9 +89,12 @@ fn exported_spans() -> impl Filter<Registry> {
     .with_max_level_hint(LevelFilter::INFO)
 }
 
-/// What sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` may call it otherwise, and say
-/// more, where it runs say.
+/// Returns the OpenTelemetry resource: the attributes that describe the service to the collector.
+/// The environment variable `OTEL_SERVICE_NAME` overrides the name of the service.
+/// `OTEL_RESOURCE_ATTRIBUTES` adds attributes, such as the name of the pod, and can also override
+/// the name of the service.
 fn resource() -> Resource {
+    // If no service name is configured, the SDK sets a name that begins with `unknown_service`.
     let given = Resource::builder().build().get(&Key::new("service.name"));
     let given = given.map(|name| name.to_string());
     let name = given.filter(|name| !name.starts_with("unknown_service"));

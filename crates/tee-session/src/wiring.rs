@@ -1,9 +1,11 @@
-//! Wiring: settings, adapter, server.
+//! Creates the session store and the HTTP server from the settings, and runs the server until the
+//! service stops.
 
 use std::{
+    io::IsTerminal,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::rt::System;
@@ -11,92 +13,109 @@ use anyhow::{Context, bail};
 use tee_session_api_server::{Application, NearCache, start_logging};
 use tee_session_domain::{SessionToken, TokenFormat};
 use tee_session_memory_adapter::MemoryRepository;
-use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
+use tee_session_redis_adapter::{RedisInvalidationFeed, RedisRepository, RedisSettings};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-use crate::{settings::Settings, traces::Traces};
+use crate::{open_files, reload::watch_service_clients, settings::Settings, traces::Traces};
 
-/// The last spans are sent within this.
-const LAST_SPANS_WITHIN: Duration = Duration::from_secs(1);
+/// Maximum time to export the remaining trace spans when the service stops.
+const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// So long the start waits to learn whether Redis tells of changes.
-const CHANGES_WITHIN: Duration = Duration::from_secs(2);
+/// Time after the first stop signal within which further stop signals are ignored. A process
+/// manager may send a second stop signal at once.
+const SAME_STOP: Duration = Duration::from_millis(500);
 
-/// Serves until SIGTERM or SIGINT, and ends at once at a second one.
+/// Maximum time that the start of the service waits for the invalidation feed of Redis to come up.
+const FEED_UP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs the service until a stop signal arrives. After the first signal, requests in flight may
+/// still finish within the shutdown timeout. A second signal, at least [`SAME_STOP`] later, stops
+/// the service at once.
 pub(crate) fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let traces = settings.traces.take();
     let traces = traces.as_ref().map(Traces::start).transpose()?;
     let layers = traces.iter().map(Traces::layer).collect();
     let _log = start_logging(settings.log_level, settings.log_format, layers)
         .context("logging cannot be started")?;
-    // Of the time to stop, spans that wait to be sent have a part.
+    open_files::raise_limit(settings.api.workers)?;
+    // A part of the shutdown timeout is reserved for exporting the remaining trace spans.
     let shutdown_timeout = settings.api.shutdown_timeout;
-    let ending = LAST_SPANS_WITHIN.min(shutdown_timeout / 4);
+    let export_timeout = LAST_EXPORT_TIMEOUT.min(shutdown_timeout / 4);
     if traces.is_some() {
-        settings.api.shutdown_timeout = shutdown_timeout - ending;
+        settings.api.shutdown_timeout = shutdown_timeout - export_timeout;
     }
     let served = run(settings);
     if let (Some(traces), Ok(())) = (traces, &served) {
-        traces.end(ending);
+        traces.shut_down(export_timeout);
     }
     served
 }
 
-/// Serves on a system of its own.
+/// Runs the server on a new Actix system (an async runtime), and blocks the current thread until
+/// the server stops.
 fn run(settings: Settings) -> anyhow::Result<()> {
     let _randomness = Randomness::prepare();
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;
         let address = settings.api.address;
         let redis = settings.redis.clone();
+        if let Some(file) = settings.service_clients_file.clone() {
+            let clients = settings.api.service_clients.clone();
+            actix_web::rt::spawn(watch_service_clients(file, clients));
+        }
         let application = build(settings)
             .with_context(|| format!("the server cannot be started on {address}"))?;
-        let _changes = match (application.near_cache(), redis) {
-            (Some(cache), Some(redis)) => Some(tell_changes(&redis, cache).await?),
+        let _invalidation_feed = match (application.near_cache(), redis) {
+            (Some(cache), Some(redis)) => Some(subscribe(&redis, cache).await?),
             _ => None,
         };
         tokio::select! {
-            ended = application.run(at_least(1, signals.clone())) => {
+            ended = application.run(signal_count_reaches(1, signals.clone())) => {
                 ended.context("the server failed")
             }
-            () = at_least(2, signals) => bail!("ended at once by a second signal"),
+            () = signal_count_reaches(2, signals) => {
+                bail!("a second signal stopped the service at once")
+            }
         }
     })
 }
 
-/// Has Redis tell `cache` of changes. Redis may come later; one that never will is refused now.
-async fn tell_changes(
+/// Subscribes `cache` to the invalidation feed of Redis. If Redis is unavailable, returns after
+/// [`FEED_UP_WITHIN`], and the feed comes up when Redis becomes available. Returns an error if
+/// Redis refuses the subscription; the service then does not start.
+async fn subscribe(
     redis: &RedisSettings,
     cache: Arc<NearCache>,
-) -> anyhow::Result<RedisChanges> {
+) -> anyhow::Result<RedisInvalidationFeed> {
     let max_stale = cache.max_stale();
-    let changes = RedisChanges::tell(redis, max_stale, cache);
-    let refused = "near_cache cannot be used with this Redis: give it the permissions, or set \
-         near_cache to false";
-    if !changes
-        .wait_until_telling(CHANGES_WITHIN)
+    let feed = RedisInvalidationFeed::subscribe(redis, max_stale, cache);
+    let refused = "near_cache cannot be used with this Redis: grant its user the missing \
+         permissions, or set near_cache to false";
+    if !feed
+        .wait_until_feed_is_up(FEED_UP_WITHIN)
         .await
         .context(refused)?
     {
         tracing::warn!(
-            "Redis does not tell of changes yet: the near cache stays unused until it does"
+            "The invalidation feed of Redis is not up yet: the near cache stays unused until it is"
         );
     }
-    Ok(changes)
+    Ok(feed)
 }
 
-/// The first random bytes of a process take some thirty milliseconds, in which a worker would stand
-/// still at its first login. They are drawn here, by a thread that nobody waits for but the end of
-/// the process: what it works with is taken away then.
+/// A thread that generates the first random token of the process. Generating the first random bytes
+/// takes about 30 ms. Without this thread, a worker would be blocked for that time when it creates
+/// the first session. Dropping the value waits until the thread ends, because the thread uses
+/// global state that is freed when the process ends.
 struct Randomness(Option<JoinHandle<()>>);
 
 impl Randomness {
     fn prepare() -> Self {
-        let draw = || drop(SessionToken::generate_as(TokenFormat::Opaque));
-        Self(Some(thread::spawn(draw)))
+        let generate = || drop(SessionToken::generate_as(TokenFormat::Opaque));
+        Self(Some(thread::spawn(generate)))
     }
 }
 
@@ -107,39 +126,63 @@ impl Drop for Randomness {
 }
 
 fn build(settings: Settings) -> std::io::Result<Application> {
+    if settings.api.service_clients.is_empty() {
+        tracing::warn!(
+            address = %settings.api.address,
+            "No service_clients are set: anyone who can reach this address may create, list and end \
+             sessions; never put a proxy in front of this service"
+        );
+    }
     if let Some(redis) = settings.redis {
         Application::build(settings.api, move || RedisRepository::connect(&redis))
     } else {
         tracing::warn!(
             max_sessions = settings.memory_max_sessions,
-            "Sessions live in the memory of this process and end with it: set redis_url to keep \
-             them, and to run more than one instance"
+            "Sessions are kept in the memory of this process and are lost when it ends: set \
+             redis_url to keep them, or to run more than one instance"
         );
         let repository = MemoryRepository::with_capacity(settings.memory_max_sessions);
         Application::build(settings.api, move || repository.clone())
     }
 }
 
-/// Counts SIGTERM and SIGINT from now on.
+/// Starts to count received stop signals, and returns a channel that contains the current count.
+///
+/// Stop signals are SIGTERM, SIGINT and SIGQUIT. SIGHUP is a stop signal only if standard input is
+/// a terminal, which sends SIGHUP when it is closed.
 fn count_signals() -> std::io::Result<watch::Receiver<u32>> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let has_terminal = std::io::stdin().is_terminal();
     let (count, counted) = watch::channel(0);
     actix_web::rt::spawn(async move {
+        let mut first = None;
         loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            let stops = tokio::select! {
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                _ = quit.recv() => true,
+                _ = hang_up.recv() => has_terminal,
+            };
+            if !stops {
+                tracing::info!(
+                    "SIGHUP ignored: changes of service_clients_file and of the TLS certificate are \
+                     detected without a signal"
+                );
+            } else if first.get_or_insert_with(Instant::now).elapsed() >= SAME_STOP
+                || *count.borrow() == 0
+            {
+                count.send_modify(|count| *count += 1);
             }
-            count.send_modify(|count| *count += 1);
         }
     });
     Ok(counted)
 }
 
-async fn at_least(number: u32, mut counted: watch::Receiver<u32>) {
+/// Waits until at least `number` stop signals have been received.
+async fn signal_count_reaches(number: u32, mut counted: watch::Receiver<u32>) {
     if counted.wait_for(|count| *count >= number).await.is_err() {
         std::future::pending().await
     }

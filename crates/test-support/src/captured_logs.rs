@@ -1,4 +1,4 @@
-//! What was logged.
+//! Capture of log events, for tests that check what was logged.
 
 use std::{
     io,
@@ -8,14 +8,15 @@ use std::{
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
-/// Collects every event of this thread, at any level, as JSON lines, until it is dropped.
+/// Captures all log events of the current thread, at every level, as JSON lines. Dropping this
+/// value ends the capture.
 pub struct CapturedLogs {
     buffer: Buffer,
     _guard: DefaultGuard,
 }
 
 impl CapturedLogs {
-    /// Starts collecting.
+    /// Starts to capture the log events of the current thread.
     #[must_use]
     pub fn start() -> Self {
         let buffer = Buffer::default();
@@ -31,14 +32,14 @@ impl CapturedLogs {
         }
     }
 
-    /// Everything so far, one event a line.
+    /// Returns all log events captured so far, with one JSON object per line.
     #[must_use]
     pub fn text(&self) -> String {
         let bytes = self.buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The events with this message.
+    /// Returns the captured log events whose message is `message`, each as a JSON line.
     #[must_use]
     pub fn events(&self, message: &str) -> Vec<String> {
         let wanted = format!(r#""message":"{message}""#);

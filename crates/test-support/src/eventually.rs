@@ -1,9 +1,9 @@
-//! Waiting for a condition.
+//! A function that waits for a condition instead of sleeping for a fixed time.
 
 use std::time::{Duration, Instant};
 
-/// Asks `condition` again and again until it holds, and fails after `within`. Gives back how
-/// long it took.
+/// Polls `condition` every 10 ms until it returns `true`, and returns the elapsed time. Panics if
+/// `condition` still returns `false` after the time `within`.
 pub async fn eventually(within: Duration, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let started = Instant::now();
     while !condition().await {

@@ -1,4 +1,4 @@
-//! A TCP connection with faults.
+//! A TCP proxy that injects faults into connections.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -14,47 +14,56 @@ use tokio::{
     time::sleep,
 };
 
-/// What happens to bytes on their way.
+/// Fault that the proxy injects into its connections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
-    /// They pass.
+    /// Injects no fault: all bytes are passed on unchanged.
     None,
-    /// Each piece of an answer comes so much later.
+    /// Delays each chunk of reply bytes by this duration.
     Delay(Duration),
-    /// Nothing is taken from either side any more, and nothing given: full buffers, no end.
+    /// Stops forwarding in both directions. The connection stays open, and the buffers fill up.
     Stall,
-    /// What the client sends is swallowed; its end of the connection sees nothing wrong. Since TCP
-    /// delivers everything or no more at all, a connection that lost bytes stays like that.
+    /// Drops all bytes from the client. The client gets no error.
+    ///
+    /// Once bytes of a connection were dropped, the proxy drops all further bytes from that client,
+    /// even after the fault ends, because TCP never delivers bytes that follow lost bytes.
     SwallowRequests,
-    /// The same with what the server sends.
+    /// Drops all bytes from the server. The server gets no error.
+    ///
+    /// Once bytes of a connection were dropped, the proxy drops all further bytes from that server,
+    /// even after the fault ends, because TCP never delivers bytes that follow lost bytes.
     SwallowAnswers,
-    /// What the server sends is lost, and on the same connection later answers arrive: they fit
-    /// the questions of others. No sound network does that.
+    /// Drops the replies that arrive while this fault is set. After the fault ends, the proxy
+    /// passes replies on again on the same connection.
+    ///
+    /// The later replies then no longer match the commands of the client. A correct network never
+    /// causes this fault.
     LoseAnswers,
-    /// The connection ends after so many more bytes of answers, in the middle of whatever they
-    /// are.
+    /// Closes the connection after this number of reply bytes, possibly in the middle of a reply.
+    /// Bytes from before the fault was set are not counted.
     CutAfter(usize),
-    /// The connection is reset (RST) after so many more bytes of answers.
+    /// Resets the connection (TCP RST) after this number of reply bytes. Bytes from before the
+    /// fault was set are not counted.
     ResetAfter(usize),
-    /// One byte in so many of the answers is another one.
+    /// Replaces random bytes of replies by random values.
     Garble {
-        /// On average.
+        /// Average distance between two replaced bytes. With `500`, one byte in 500 is replaced.
         one_in: usize,
     },
 }
 
-/// Passes TCP connections on to another address, with the fault of the moment, until it is cut or
-/// dropped.
+/// A TCP proxy that forwards connections to another address and injects the current [`Fault`].
+/// Dropping the proxy closes all its connections.
 pub struct FaultProxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
     connect_delay: watch::Sender<Duration>,
-    accepting: AbortHandle,
+    acceptor: AbortHandle,
 }
 
 impl FaultProxy {
-    /// Listens on a free port of the loopback interface for connections to `target`
-    /// (`host:port`).
+    /// Creates a proxy that listens on a free port of the loopback interface and forwards
+    /// connections to `target` (`host:port`).
     pub async fn to(target: impl Into<String>) -> Self {
         let target = target.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -64,15 +73,15 @@ impl FaultProxy {
         let fault = watch::Sender::new(Fault::None);
         let connect_delay = watch::Sender::new(Duration::ZERO);
         let (faults, delays) = (fault.subscribe(), connect_delay.subscribe());
-        let accepting = tokio::spawn(async move {
-            // Dropped with this task, and the connections with it.
+        let acceptor = tokio::spawn(async move {
+            // Aborting this task drops the set `connections`, which closes all connections.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (target, faults, delay) = (target.clone(), faults.clone(), *delays.borrow());
                 connections.spawn(async move {
                     sleep(delay).await;
                     if let Ok(server) = TcpStream::connect(target).await {
-                        let _ = pass_on(client, server, faults).await;
+                        let _ = forward(client, server, faults).await;
                     }
                 });
             }
@@ -81,31 +90,32 @@ impl FaultProxy {
             address,
             fault,
             connect_delay,
-            accepting: accepting.abort_handle(),
+            acceptor: acceptor.abort_handle(),
         }
     }
 
-    /// Lets each later connection wait for so long before its first byte is passed on.
+    /// Makes the proxy wait for `delay` after it accepts a connection, before it connects to the
+    /// target.
     #[must_use]
     pub fn with_connect_delay(self, delay: Duration) -> Self {
         self.connect_delay.send_replace(delay);
         self
     }
 
-    /// From now on this happens, on connections that are open too.
+    /// Sets the current fault. The fault also applies to connections that are already open.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// Where it listens.
+    /// Returns the address on which the proxy listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends every connection and takes no new one.
+    /// Closes all connections of the proxy and stops accepting new connections.
     pub fn cut(&self) {
-        self.accepting.abort();
+        self.acceptor.abort();
     }
 }
 
@@ -115,30 +125,30 @@ impl Drop for FaultProxy {
     }
 }
 
-/// Ends when either side does, or the fault ends the connection.
-async fn pass_on(
+/// Forwards bytes in both directions until the client, the server or a fault closes the connection.
+async fn forward(
     client: TcpStream,
     server: TcpStream,
     faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
-    // Without faults it is to be as good as no proxy.
+    // With the Nagle algorithm, the proxy would add latency even if no fault is set.
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        ended = requests(from_client, to_server, faults.clone()) => ended,
-        ended = answers(from_server, to_client, faults) => ended,
+        ended = forward_requests(from_client, to_server, faults.clone()) => ended,
+        ended = forward_replies(from_server, to_client, faults) => ended,
     }
 }
 
-async fn requests(
+async fn forward_requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
-    let mut swallows = false;
+    let mut drops = false;
     loop {
         unless_stalled(&faults).await;
         let read = client.read(&mut bytes).await?;
@@ -146,20 +156,20 @@ async fn requests(
             return Ok(());
         }
         unless_stalled(&faults).await;
-        swallows |= *faults.borrow() == Fault::SwallowRequests;
-        if !swallows {
+        drops |= *faults.borrow() == Fault::SwallowRequests;
+        if !drops {
             server.write_all(&bytes[..read]).await?;
         }
     }
 }
 
-async fn answers(
+async fn forward_replies(
     mut server: OwnedReadHalf,
     mut client: OwnedWriteHalf,
     mut faults: watch::Receiver<Fault>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
-    let (mut passed, mut swallows) = (0, false);
+    let (mut passed, mut drops) = (0, false);
     loop {
         unless_stalled(&faults).await;
         let read = server.read(&mut bytes).await?;
@@ -167,7 +177,7 @@ async fn answers(
             return Ok(());
         }
         unless_stalled(&faults).await;
-        // A fault that counts bytes counts from its beginning.
+        // `CutAfter` and `ResetAfter` count reply bytes from the moment at which the fault is set.
         let fault = {
             let fault = faults.borrow_and_update();
             if fault.has_changed() {
@@ -175,17 +185,17 @@ async fn answers(
             }
             *fault
         };
-        swallows |= fault == Fault::SwallowAnswers;
-        if swallows {
+        drops |= fault == Fault::SwallowAnswers;
+        if drops {
             continue;
         }
-        let answer = &mut bytes[..read];
+        let reply = &mut bytes[..read];
         match fault {
             Fault::LoseAnswers => continue,
             Fault::Delay(delay) => sleep(delay).await,
-            Fault::Garble { one_in } => garble(answer, one_in),
+            Fault::Garble { one_in } => garble(reply, one_in),
             Fault::CutAfter(most) | Fault::ResetAfter(most) if passed + read > most => {
-                client.write_all(&answer[..most - passed]).await?;
+                client.write_all(&reply[..most - passed]).await?;
                 if matches!(fault, Fault::ResetAfter(_)) {
                     SockRef::from(client.as_ref()).set_linger(Some(Duration::ZERO))?;
                 }
@@ -194,12 +204,14 @@ async fn answers(
             _ => {}
         }
         passed += read;
-        client.write_all(answer).await?;
+        client.write_all(reply).await?;
     }
 }
 
-/// Waits for as long as nothing may move. It takes no note of changes: counting begins with them.
+/// Waits while the current fault is [`Fault::Stall`].
 async fn unless_stalled(faults: &watch::Receiver<Fault>) {
+    // `wait_for` marks a new fault as read, so `wait_for` is called on a clone. The caller must
+    // still find the new fault unread in `faults`, because the caller then restarts its byte count.
     let mut watched = faults.clone();
     if watched
         .wait_for(|fault| *fault != Fault::Stall)

@@ -1,4 +1,5 @@
-//! What was acknowledged to clients, and what contradicts it.
+//! History of the operations that a service acknowledged to its clients. Tests use the history to
+//! detect responses that contradict earlier responses.
 
 use std::{
     collections::HashMap,
@@ -10,76 +11,88 @@ use std::{
 
 use thiserror::Error;
 
-/// What is known of a session from the answers so far.
+/// State of a session, derived from the requests and responses so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Its creation was acknowledged.
+    /// The session exists, because its creation was acknowledged.
     Lives,
-    /// A delete was asked for and the answer was lost, or the store may have lost it.
+    /// The session may or may not exist. Either a delete was requested but not acknowledged, or the
+    /// store may have lost the session.
     MayBeGone,
-    /// A delete was acknowledged, or a read said so after one was asked for.
+    /// The session does not exist. Either a delete was acknowledged, or a read did not find a
+    /// session whose state was [`MayBeGone`](Self::MayBeGone).
     Gone,
 }
 
-/// An answer that cannot be right.
+/// A response that contradicts the history of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Contradiction {
-    /// Nobody deleted it, and it is not there.
+    /// The service did not find a session that no client has deleted.
     #[error("a session was lost")]
     Lost,
-    /// It was deleted, and is there.
+    /// The service returned a session that had been deleted.
     #[error("a deleted session came back")]
     CameBack,
-    /// It is in a state from before a change that was acknowledged or seen.
+    /// The service returned a version of a session that is older than a version that was already
+    /// acknowledged or read.
     #[error("an update was lost")]
     UpdateLost,
-    /// It is in a state that nobody asked for.
-    #[error("an update that nobody asked for")]
-    NeverAsked,
+    /// The service returned a session with a version that no client has requested.
+    #[error("an update that no client requested")]
+    NeverRequested,
 }
 
-/// What is known of a session: whether it lives, and its version, a number that its client raises
-/// with each change.
+/// State and versions of one session in the history. A version is a number that the client
+/// increments with each update.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     known: Known,
-    /// The latest version that was acknowledged or seen.
+    /// Version that was last acknowledged or read. 0 if no version is known.
     acknowledged: u64,
-    /// The latest version that was asked for.
-    asked: u64,
+    /// Version in the last update request. 0 before the first update request.
+    requested: u64,
 }
 
-/// The sessions of many clients. Each session has one client, which asks one thing at a time: what
-/// is known before a question is known when it is answered.
+/// History of the sessions of many clients.
+///
+/// Each session belongs to one client, and a client sends one request at a time. No other request
+/// changes the session in the meantime. The state from before a request is therefore still valid
+/// when the response arrives, unless the store may have lost data during the request.
 #[derive(Debug, Default)]
 pub struct History {
     sessions: Mutex<HashMap<String, Entry>>,
-    may_forget: AtomicBool,
+    is_data_loss_possible: AtomicBool,
 }
 
 impl History {
-    /// A session was created: its token was handed out.
+    /// Records that the creation of a session with this token was acknowledged.
     pub fn created(&self, token: &str) {
-        self.note(token, self.known_of_new_token());
+        self.set(token, self.state_of_new_token());
     }
 
-    /// Returns what is known of a session whose new token has just been acknowledged.
-    fn known_of_new_token(&self) -> Known {
-        if self.may_forget.load(Ordering::SeqCst) {
+    /// Returns the state to record for a session whose new token a client has just received:
+    /// [`Known::MayBeGone`] if data loss is possible, otherwise [`Known::Lives`].
+    fn state_of_new_token(&self) -> Known {
+        if self.is_data_loss_possible.load(Ordering::SeqCst) {
             Known::MayBeGone
         } else {
             Known::Lives
         }
     }
 
-    /// Begins or ends a time in which the store may lose what it holds. A session whose creation is
-    /// acknowledged in it may have been stored before the loss.
-    pub fn store_may_forget(&self, may_forget: bool) {
-        self.may_forget.store(may_forget, Ordering::SeqCst);
-        self.lives_no_longer_known();
+    /// Begins (`true`) or ends (`false`) a period in which the store may lose data.
+    ///
+    /// If the creation of a session is acknowledged in such a period, the state of the session is
+    /// [`Known::MayBeGone`], because the session may have been stored before the data loss.
+    pub fn set_data_loss_possible(&self, is_possible: bool) {
+        self.is_data_loss_possible
+            .store(is_possible, Ordering::SeqCst);
+        self.data_may_be_lost();
     }
 
-    /// What is known of the session, from before the next question.
+    /// Returns the state of the session with this token. The state of an unknown session is
+    /// [`Known::MayBeGone`]. Tests read the state before a request and pass it to
+    /// [`read`](Self::read).
     #[must_use]
     pub fn known(&self, token: &str) -> Known {
         let sessions = self.sessions();
@@ -88,52 +101,59 @@ impl History {
             .map_or(Known::MayBeGone, |entry| entry.known)
     }
 
-    /// A read was answered.
+    /// Records the response to a read of a session. `found` is `true` if the service returned the
+    /// session. `before` is the state of the session from before the request.
     ///
     /// # Errors
-    /// When the answer contradicts what was known `before`: once, for from then on the answer is
-    /// what is known.
+    /// - [`Contradiction::Lost`] if `before` is [`Known::Lives`] and the session was not found.
+    /// - [`Contradiction::CameBack`] if `before` is [`Known::Gone`] and the session was found.
+    ///
+    /// In both cases the response determines the new state, so each contradiction is reported once.
     pub fn read(&self, token: &str, before: Known, found: bool) -> Result<(), Contradiction> {
         if self.known(token) != before {
-            // Meanwhile the store was made to forget: the answer proves nothing.
+            // The state changed during the request, because the store may have lost data. The
+            // response therefore proves nothing.
             return Ok(());
         }
         match (before, found) {
             (Known::Gone, true) => {
-                self.note(token, Known::Lives);
+                self.set(token, Known::Lives);
                 Err(Contradiction::CameBack)
             }
             (Known::Lives, false) => {
-                self.note(token, Known::Gone);
+                self.set(token, Known::Gone);
                 Err(Contradiction::Lost)
             }
             (Known::MayBeGone, false) => {
-                self.note(token, Known::Gone);
+                self.set(token, Known::Gone);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// A change to `version`, higher than any before, is about to be asked for.
+    /// Records that a client is about to request an update of the session to `version`. `version`
+    /// must be higher than all earlier versions of the session.
     pub fn update_asked(&self, token: &str, version: u64) {
         if let Some(entry) = self.sessions().get_mut(token) {
-            entry.asked = version;
+            entry.requested = version;
         }
     }
 
-    /// The session was seen in this version, or the change to it was acknowledged.
+    /// Records that a read returned `version` of the session, or that the update to `version` was
+    /// acknowledged.
     ///
     /// # Errors
-    /// When it was in a later version already, once, for from then on this is what is known; or when
-    /// nobody asked for this one.
+    /// - [`Contradiction::NeverRequested`] if `version` is higher than any requested version.
+    /// - [`Contradiction::UpdateLost`] if a higher version is already known. `version` then becomes
+    ///   the known version, so each lost update is reported once.
     pub fn has_version(&self, token: &str, version: u64) -> Result<(), Contradiction> {
         let mut sessions = self.sessions();
         let Some(entry) = sessions.get_mut(token) else {
             return Ok(());
         };
-        if version > entry.asked {
-            return Err(Contradiction::NeverAsked);
+        if version > entry.requested {
+            return Err(Contradiction::NeverRequested);
         }
         let is_lost = version < entry.acknowledged;
         entry.acknowledged = version;
@@ -144,34 +164,36 @@ impl History {
         }
     }
 
-    /// A rotation was acknowledged: what the session was it is under its new token.
+    /// Records that the rotation from `token` to `successor` was acknowledged. The session of
+    /// `token` is then gone, and `successor` takes over the versions of the session.
     pub fn rotated(&self, token: &str, successor: &str) {
         let mut sessions = self.sessions();
         if let Some(entry) = sessions.get_mut(token) {
-            let as_before = Entry {
-                known: self.known_of_new_token(),
+            let moved = Entry {
+                known: self.state_of_new_token(),
                 ..*entry
             };
             entry.known = Known::Gone;
-            sessions.insert(successor.to_owned(), as_before);
+            sessions.insert(successor.to_owned(), moved);
         }
     }
 
-    /// A delete, or what else ends it, is about to be asked for: from now on the session may be gone,
-    /// whatever the answer will be.
+    /// Records that a client is about to request a delete, or another operation that ends the
+    /// session. From this call on, the session may be gone, whatever the response is.
     pub fn delete_asked(&self, token: &str) {
         if self.known(token) == Known::Lives {
-            self.note(token, Known::MayBeGone);
+            self.set(token, Known::MayBeGone);
         }
     }
 
-    /// A delete was acknowledged.
+    /// Records that the delete of the session with this token was acknowledged.
     pub fn deleted(&self, token: &str) {
-        self.note(token, Known::Gone);
+        self.set(token, Known::Gone);
     }
 
-    /// The store is about to lose what it holds, or may: nobody can say any more what lives.
-    pub fn lives_no_longer_known(&self) {
+    /// Records that the store may have lost data. Each session that existed may then be gone, and
+    /// no version is known.
+    pub fn data_may_be_lost(&self) {
         for entry in self.sessions().values_mut() {
             entry.acknowledged = 0;
             if entry.known == Known::Lives {
@@ -180,15 +202,16 @@ impl History {
         }
     }
 
-    /// What was answered so far may have been false: nobody can say anything any more.
-    pub fn nothing_is_known(&self) {
+    /// Discards the states and acknowledged versions of all sessions, because earlier responses may
+    /// have been wrong. Each session may then exist or be gone.
+    pub fn forget_everything(&self) {
         for entry in self.sessions().values_mut() {
             entry.acknowledged = 0;
             entry.known = Known::MayBeGone;
         }
     }
 
-    /// Every session there ever was.
+    /// Returns the token and the state of each session in the history.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Known)> {
         let sessions = self.sessions();
@@ -196,12 +219,12 @@ impl History {
         sessions.iter().map(known).collect()
     }
 
-    fn note(&self, token: &str, known: Known) {
+    fn set(&self, token: &str, known: Known) {
         let mut sessions = self.sessions();
         let entry = sessions.entry(token.to_owned()).or_insert(Entry {
             known,
             acknowledged: 0,
-            asked: 0,
+            requested: 0,
         });
         entry.known = known;
     }

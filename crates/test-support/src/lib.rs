@@ -1,23 +1,23 @@
-//! Real servers for the tests of Tee Session, and ways to hurt them.
+//! Real servers for the tests of Tee Session, and tools that inject faults into them.
 //!
-//! | type | what it is |
+//! | item | purpose |
 //! |---|---|
-//! | [`TestRedis`] | a real Redis, found in the order that its documentation gives |
-//! | [`RedisProcess`] | a `redis-server` of the test's own, which it may pause, kill and restart |
-//! | [`RedisCluster`] | a Redis Cluster of such processes, with slots that move |
-//! | [`RedisSentinels`] | a primary, its replicas, and three sentinels that watch them |
-//! | [`RedisMonitor`] | what a listener at the server hears |
-//! | [`ServiceProcess`] | the service's binary as a child process |
-//! | [`History`] | what was acknowledged to clients, and what contradicts it |
-//! | [`TestAuthority`] | certificates that it issues, as files |
-//! | [`FaultProxy`] | a TCP connection that the test can cut, delay, stall, swallow, reset or garble |
-//! | [`CapturedLogs`] | what was logged on this thread |
-//! | [`free_port`] | a port for a server that picks none by itself |
-//! | [`eventually`] | waits for a condition instead of sleeping |
+//! | [`TestRedis`] | a real Redis server: a running server, a new process or a container |
+//! | [`RedisProcess`] | a private `redis-server` that a test can pause, kill and restart |
+//! | [`RedisCluster`] | a Redis Cluster of private processes; a test can move its hash slots |
+//! | [`RedisSentinels`] | a primary, its replicas, and three sentinels that monitor the primary |
+//! | [`RedisMonitor`] | collects the commands that a Redis server receives (`MONITOR`) |
+//! | [`ServiceProcess`] | the service binary as a child process |
+//! | [`History`] | records acknowledged operations and detects contradicting responses |
+//! | [`TestAuthority`] | a certificate authority that issues certificates as files |
+//! | [`FaultProxy`] | a TCP proxy that closes, resets, stalls, delays or corrupts connections |
+//! | [`CapturedLogs`] | captures the log events of the current thread |
+//! | [`free_port`] | returns a free port for a server that cannot choose a port itself |
+//! | [`eventually`] | waits for a condition instead of sleeping for a fixed time |
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a test that cannot have its server fails, loudly"
+    reason = "a test that cannot start its server must panic"
 )]
 
 mod captured_logs;

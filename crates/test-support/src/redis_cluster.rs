@@ -1,4 +1,4 @@
-//! A Redis Cluster of a test's own.
+//! A private Redis Cluster for tests.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,32 +7,40 @@ use futures_util::future::join_all;
 
 use crate::{RedisProcess, eventually, redis_process::WITHOUT_PERSISTENCE};
 
+/// Number of hash slots of every Redis Cluster.
 const HASH_SLOTS: usize = 16_384;
 
-/// A server that is silent for so long is taken for dead, in milliseconds.
+/// Time without a reply after which the cluster considers a server down, in milliseconds.
 const NODE_TIMEOUT: &str = "1000";
 
+/// Timeout for the servers to form a complete cluster.
 const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Primaries that share the hash slots evenly, in their order, and the replicas of each.
+/// A Redis Cluster whose primaries share the hash slots evenly in ascending order. Each primary has
+/// the same number of replicas.
 pub struct RedisCluster {
-    /// First the primaries, then the replicas: the first of each, then the second of each.
+    /// All servers of the cluster: first the primaries, then the first replica of each primary,
+    /// then the second replica of each primary, and so on.
     nodes: Vec<RedisProcess>,
     primaries: usize,
-    /// Of each primary.
+    /// Number of replicas of each primary.
     replicas: usize,
 }
 
 impl RedisCluster {
-    /// Starts `primaries` primaries with `replicas` replicas each, without persistence, and waits
-    /// until they have found each other. One lost part does not stop the others.
+    /// Starts a cluster without persistence, with `primaries` primaries and `replicas` replicas of
+    /// each primary. Waits until the cluster is complete.
+    ///
+    /// If some hash slots are later unavailable, the cluster still serves the other hash slots.
     pub async fn start(primaries: usize, replicas: usize) -> Self {
         Self::start_with(primaries, replicas, &WITHOUT_PERSISTENCE).await
     }
 
-    /// The same, each server with these options of its command line.
+    /// Starts a cluster with `primaries` primaries and `replicas` replicas of each primary. Each
+    /// server is started with the command-line options in `options`. Waits until the cluster is
+    /// complete.
     pub async fn start_with(primaries: usize, replicas: usize, options: &[&str]) -> Self {
-        let options = &of_cluster(options);
+        let options = &with_cluster_options(options);
         let nodes = (0..primaries * (1 + replicas))
             .map(|_| async move { RedisProcess::start_for_cluster(options).await });
         let cluster = Self {
@@ -68,23 +76,27 @@ impl RedisCluster {
             let replicate = ["CLUSTER", "REPLICATE", &primary];
             self.nodes[n].command(&replicate).await;
         }
-        eventually(FORMED_WITHIN, async || self.is_whole().await).await;
+        eventually(FORMED_WITHIN, async || self.is_complete().await).await;
     }
 
-    /// Adds a server that has no slots yet, and gives its number.
+    /// Adds a server without hash slots to the cluster. Returns the number of the server, for
+    /// [`node`](Self::node).
     pub async fn add_empty(&mut self) -> usize {
-        let node = RedisProcess::start_for_cluster(&of_cluster(&WITHOUT_PERSISTENCE)).await;
+        let node =
+            RedisProcess::start_for_cluster(&with_cluster_options(&WITHOUT_PERSISTENCE)).await;
         self.introduce(&self.nodes[0], &node).await;
         self.nodes.push(node);
         eventually(FORMED_WITHIN, async || {
-            self.all_know(self.nodes.len()).await && self.is_whole().await
+            self.all_know(self.nodes.len()).await && self.is_complete().await
         })
         .await;
         self.nodes.len() - 1
     }
 
-    /// Takes a server without slots out, when all know that it has none: the others forget it, and it
-    /// forgets them.
+    /// Removes the server with this number, which must have no hash slots.
+    ///
+    /// Waits until all servers know that the removed server has no hash slots. Then makes the other
+    /// servers forget the removed server, and resets the removed server.
     pub async fn remove(&self, number: usize) {
         let id = self.id(number).await;
         eventually(FORMED_WITHIN, async || {
@@ -111,7 +123,8 @@ impl RedisCluster {
         known.command(&meet).await;
     }
 
-    /// Its URL: any two of its servers.
+    /// Returns the URL of the cluster for the service. The URL contains the addresses of the first
+    /// and the last server.
     #[must_use]
     pub fn url(&self) -> String {
         let last = self.nodes.len() - 1;
@@ -122,38 +135,40 @@ impl RedisCluster {
         )
     }
 
-    /// The server with this number: the primaries come first.
+    /// Returns the server with this number. Numbers start at 0, and the primaries have the lowest
+    /// numbers.
     #[must_use]
     pub fn node(&self, number: usize) -> &RedisProcess {
         &self.nodes[number]
     }
 
-    /// The same, to hurt it.
+    /// Returns a mutable reference to the server with this number, for example to kill or restart
+    /// the server.
     pub fn node_mut(&mut self, number: usize) -> &mut RedisProcess {
         &mut self.nodes[number]
     }
 
-    /// The hash slots that a primary had at the start.
+    /// Returns the range of hash slots that the primary with this number had at the start.
     #[must_use]
     pub fn slots_of(&self, primary: usize) -> Range<usize> {
         let each = HASH_SLOTS.div_ceil(self.primaries);
         primary * each..((primary + 1) * each).min(HASH_SLOTS)
     }
 
-    /// The primary that had `key` at the start.
+    /// Returns the number of the primary that had the hash slot of `key` at the start.
     #[must_use]
     pub fn primary_of(&self, key: &str) -> usize {
         Self::slot_of(key) / HASH_SLOTS.div_ceil(self.primaries)
     }
 
-    /// The hash slot of `key`.
+    /// Returns the hash slot that `key` belongs to.
     #[must_use]
     pub fn slot_of(key: &str) -> usize {
         redis_keyslot(key.as_bytes()).into()
     }
 
-    /// Begins to move `slot`: from now on the new server takes the keys that the old one does not
-    /// have (ASK).
+    /// Starts to move the hash slot `slot` from server `from` to server `to`. For a key that server
+    /// `from` no longer has, server `from` replies with an ASK redirection to server `to`.
     pub async fn begin_move(&self, slot: usize, from: usize, to: usize) {
         let (slot, from_id, to_id) = (slot.to_string(), self.id(from).await, self.id(to).await);
         let importing = ["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id];
@@ -162,7 +177,7 @@ impl RedisCluster {
         self.nodes[from].command(&migrating).await;
     }
 
-    /// Moves the keys of `slot` that are still at the old server.
+    /// Moves the keys of the hash slot `slot` that are still on server `from` to server `to`.
     pub async fn move_keys(&self, slot: usize, from: usize, to: usize) {
         let slot = slot.to_string();
         let keys = ["CLUSTER", "GETKEYSINSLOT", &slot, "1000"];
@@ -174,7 +189,8 @@ impl RedisCluster {
         }
     }
 
-    /// Ends the move: the slot is the new server's, and the old one says so (MOVED).
+    /// Ends the move of the hash slot `slot`. Server `to` then owns the hash slot, and server
+    /// `from` replies with a MOVED redirection.
     pub async fn end_move(&self, slot: usize, from: usize, to: usize) {
         let (slot, id) = (slot.to_string(), self.id(to).await);
         for node in [to, from] {
@@ -183,7 +199,7 @@ impl RedisCluster {
         }
     }
 
-    /// Whether this server is a primary now, in its own view.
+    /// Returns `true` if the server with this number considers itself a primary.
     pub async fn is_primary(&self, number: usize) -> bool {
         let role = self.nodes[number].command(&["ROLE"]).await.into_array();
         role[0].as_str().is_some_and(|role| role == "master")
@@ -199,6 +215,7 @@ impl RedisCluster {
         info.as_string().expect("a text")
     }
 
+    /// Returns `true` if every server knows that the cluster has `servers` servers.
     async fn all_know(&self, servers: usize) -> bool {
         for n in 0..self.nodes.len() {
             let known = format!("cluster_known_nodes:{servers}\r\n");
@@ -209,8 +226,9 @@ impl RedisCluster {
         true
     }
 
-    /// Every server sees every slot served, and every replica is in step.
-    async fn is_whole(&self) -> bool {
+    /// Returns `true` if every server reports that all hash slots are served, and every replica is
+    /// connected to its primary.
+    async fn is_complete(&self) -> bool {
         for n in 0..self.nodes.len() {
             let info = self.info(n).await;
             if !info.contains("cluster_state:ok") || !info.contains("cluster_slots_ok:16384") {
@@ -227,19 +245,20 @@ impl RedisCluster {
     }
 }
 
-fn of_cluster<'a>(options: &[&'a str]) -> Vec<&'a str> {
-    let of_cluster = [
+/// Returns `options`, extended by the options that every cluster server needs.
+fn with_cluster_options<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let cluster_options = [
         "--cluster-enabled",
         "yes",
         "--cluster-node-timeout",
         NODE_TIMEOUT,
         "--cluster-require-full-coverage",
         "no",
-        // A primary that has given its last slot away would turn into a replica.
+        // Without this option, a primary that has lost its last hash slot would become a replica.
         "--cluster-allow-replica-migration",
         "no",
         "--repl-diskless-sync-delay",
         "0",
     ];
-    [options, &of_cluster].concat()
+    [options, &cluster_options].concat()
 }

@@ -1,4 +1,4 @@
-//! What a listener at a Redis server hears.
+//! Collects the commands that a Redis server receives.
 
 use std::{
     net::Ipv4Addr,
@@ -14,29 +14,31 @@ use tokio::{
 
 use crate::eventually;
 
-const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// Timeout for output of the Redis command `MONITOR` to arrive.
+const RECEIVED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Collects what `MONITOR` prints, until it is dropped.
+/// Collects the commands that a Redis server receives, as the Redis command `MONITOR` prints them.
+/// Dropping this value ends the collection.
 pub struct RedisMonitor {
     port: u16,
-    heard: Arc<Mutex<Vec<u8>>>,
-    listening: AbortHandle,
+    received: Arc<Mutex<Vec<u8>>>,
+    reader: AbortHandle,
 }
 
 impl RedisMonitor {
     pub(crate) async fn start(port: u16) -> Self {
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let mut stream = connect(port).await;
         stream
             .write_all(b"MONITOR\r\n")
             .await
-            .expect("Redis listens");
-        let listening = tokio::spawn({
-            let heard = Arc::clone(&heard);
+            .expect("the connection to Redis is open");
+        let reader = tokio::spawn({
+            let received = Arc::clone(&received);
             async move {
                 let mut chunk = [0; 4_096];
                 while let Ok(length @ 1..) = stream.read(&mut chunk).await {
-                    heard
+                    received
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .extend_from_slice(&chunk[..length]);
@@ -45,42 +47,46 @@ impl RedisMonitor {
         });
         let monitor = Self {
             port,
-            heard,
-            listening: listening.abort_handle(),
+            received,
+            reader: reader.abort_handle(),
         };
-        eventually(HEARD_WITHIN, async || monitor.so_far().contains("+OK")).await;
+        eventually(RECEIVED_WITHIN, async || {
+            monitor.received_text().contains("+OK")
+        })
+        .await;
         monitor
     }
 
-    /// Everything up to this call.
+    /// Returns the output of `MONITOR` for all commands that the server received before this call.
     pub async fn text(&self) -> String {
-        // What was sent before the mark is heard before it.
+        // `MONITOR` prints commands in order. Once the text of this `ECHO` command arrives, the
+        // output for all earlier commands has arrived as well.
         let mut stream = connect(self.port).await;
         stream
             .write_all(b"ECHO end-of-the-part\r\n")
             .await
-            .expect("Redis listens");
-        eventually(HEARD_WITHIN, async || {
-            self.so_far().contains("end-of-the-part")
+            .expect("the connection to Redis is open");
+        eventually(RECEIVED_WITHIN, async || {
+            self.received_text().contains("end-of-the-part")
         })
         .await;
-        self.so_far()
+        self.received_text()
     }
 
-    fn so_far(&self) -> String {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&heard).into_owned()
+    fn received_text(&self) -> String {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&received).into_owned()
     }
 }
 
 impl Drop for RedisMonitor {
     fn drop(&mut self) {
-        self.listening.abort();
+        self.reader.abort();
     }
 }
 
 async fn connect(port: u16) -> TcpStream {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .await
-        .expect("Redis runs")
+        .expect("Redis accepts connections")
 }

@@ -1,4 +1,4 @@
-//! A `redis-server` process of a test's own.
+//! A private `redis-server` process for tests.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -28,13 +28,15 @@ use crate::{IssuedCertificate, RedisMonitor, TestAuthority, eventually};
 
 pub(crate) const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
 
-/// Its configuration, if it has one of its own.
+/// Name of the configuration file in the working folder of the server. Only a sentinel has a
+/// configuration file.
 const CONFIGURATION: &str = "redis.conf";
 
+/// Timeout for a started server to reply to `PING`.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A real `redis-server` on a free port of the loopback interface, with its files in a
-/// temporary folder; it ends with the value.
+/// A real `redis-server` process on a free port of the loopback interface. The server keeps its
+/// files in a temporary folder. Dropping this value ends the process.
 pub struct RedisProcess {
     port: u16,
     ports: Ports,
@@ -43,26 +45,27 @@ pub struct RedisProcess {
     process: Option<Child>,
 }
 
-/// What else it listens on.
+/// Optional ports of a server, in addition to the port for connections without TLS.
 #[derive(Clone, Copy, Default)]
 struct Ports {
     tls: Option<u16>,
-    /// The bus of a cluster.
+    /// Port of the cluster bus.
     bus: Option<u16>,
 }
 
 impl RedisProcess {
-    /// Starts one without persistence.
+    /// Starts a `redis-server` without persistence.
     pub async fn start() -> Self {
         Self::start_with(&WITHOUT_PERSISTENCE).await
     }
 
-    /// Starts one with these options of its command line.
+    /// Starts a `redis-server` with the command-line options in `options`.
     pub async fn start_with(options: &[&str]) -> Self {
         Self::start_on_ports(None, options, Ports::default).await
     }
 
-    /// Starts a server of a cluster that is yet to be made; see [`RedisCluster`].
+    /// Starts a server with a port for the cluster bus. The server belongs to no cluster until
+    /// [`RedisCluster`] adds the server.
     ///
     /// [`RedisCluster`]: crate::RedisCluster
     pub(crate) async fn start_for_cluster(options: &[&str]) -> Self {
@@ -73,18 +76,20 @@ impl RedisProcess {
         Self::start_on_ports(None, options, ports).await
     }
 
-    /// Starts a sentinel with this configuration, which it goes on writing itself.
+    /// Starts a sentinel with a configuration file that contains `configuration`. The sentinel
+    /// rewrites this file while it runs.
     pub(crate) async fn start_sentinel(configuration: &str) -> Self {
         Self::start_on_ports(Some(configuration), &["--sentinel"], Ports::default).await
     }
 
-    /// Starts one without persistence that speaks TLS as well, on a port of its own, with
-    /// whoever shows a certificate of `authority`.
+    /// Starts a server without persistence that also serves TLS, on a separate port. Clients must
+    /// present a certificate that `authority` issued.
     pub async fn start_with_tls(authority: &TestAuthority) -> Self {
         Self::start_with_certificate(authority, &authority.issue("redis")).await
     }
 
-    /// The same, with this certificate.
+    /// Starts a server without persistence that also serves TLS, on a separate port, with the
+    /// certificate `server`. Clients must present a certificate that `authority` issued.
     pub async fn start_with_certificate(
         authority: &TestAuthority,
         server: &IssuedCertificate,
@@ -126,7 +131,8 @@ impl RedisProcess {
             options,
             process: None,
         };
-        // Between choosing a port and using it, somebody else may take it.
+        // Another process may take a port before the server uses it, so each attempt chooses new
+        // ports.
         for _ in 0..5 {
             server.port = free_port();
             server.ports = ports();
@@ -140,7 +146,7 @@ impl RedisProcess {
         );
     }
 
-    /// Whether there is a `redis-server` on this machine's `PATH`.
+    /// Returns `true` if the program `redis-server` is installed in a folder of `PATH`.
     #[must_use]
     pub fn is_installed() -> bool {
         let version = std::process::Command::new("redis-server")
@@ -149,98 +155,103 @@ impl RedisProcess {
         version.is_ok_and(|output| output.status.success())
     }
 
-    /// The port that the other servers of its cluster speak to.
+    /// Returns the port of the cluster bus. Panics if the server was not started for a cluster.
     pub(crate) fn bus_port(&self) -> u16 {
-        self.ports.bus.expect("it was started for a cluster")
+        self.ports
+            .bus
+            .expect("the server was started for a cluster")
     }
 
-    /// Whether its process is there, paused or not.
+    /// Returns `true` if the server was started and not killed. A paused server counts as started.
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.process.is_some()
     }
 
-    /// Its port.
+    /// Returns the port on which the server accepts connections without TLS.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its URL over TLS, database 0, for a user with a password (`user:password@`, or nothing).
+    /// Returns the TLS URL of database 0 (`rediss://`). `credentials` is empty or has the form
+    /// `user:password@`.
     #[must_use]
     pub fn tls_url(&self, credentials: &str) -> String {
-        let port = self.ports.tls.expect("it was started with TLS");
+        let port = self.ports.tls.expect("the server was started with TLS");
         format!("rediss://{credentials}127.0.0.1:{port}/0")
     }
 
-    /// Its URL, database 0.
+    /// Returns the URL of database 0 for connections without TLS (`redis://`).
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// A client of its own, to look at what is stored.
+    /// Opens a new client of this server, so that a test can inspect the stored data.
     pub async fn client(&self) -> Client {
-        // Without a database: a sentinel has none.
+        // The URL contains no database number, because a sentinel has no databases.
         connected_client(&format!("redis://127.0.0.1:{}", self.port)).await
     }
 
-    /// Sends any command and gives its reply (`CONFIG SET maxmemory 1`, ...).
+    /// Sends a command to the server, such as `CONFIG SET maxmemory 1`, and returns the reply.
     pub async fn command(&self, words: &[&str]) -> Value {
         let admin = self.admin().await;
         let reply = admin.send(words).await;
-        admin.0.quit().await.expect("the client can leave");
+        admin.0.quit().await.expect("the client can disconnect");
         reply
     }
 
-    /// A client that stays connected, for what would keep a new one out.
+    /// Opens a client that stays connected until it is dropped. Use it for commands during a fault
+    /// in which no new client can connect.
     pub async fn admin(&self) -> RedisAdmin {
         RedisAdmin(self.client().await)
     }
 
-    /// A section of INFO.
+    /// Returns the text of a section of `INFO`, such as `memory`.
     pub async fn info(&self, section: &str) -> String {
         let info = self.command(&["INFO", section]).await;
         info.as_string().expect("a text")
     }
 
-    /// Whether it refuses commands because it is still reading its data.
+    /// Returns `true` if the server rejects commands because it is still loading its data.
     pub async fn is_loading(&self) -> bool {
-        let first = answer(self.port, b"GET -\r\n").await;
-        first.is_some_and(|answer| answer.starts_with(b"-LOADING"))
+        let reply = reply_prefix(self.port, b"GET -\r\n").await;
+        reply.is_some_and(|reply| reply.starts_with(b"-LOADING"))
     }
 
-    /// How many clients are connected, not counting the one that asks.
+    /// Returns the number of clients that are connected to the server. The client that sends this
+    /// request is not counted.
     pub async fn client_count(&self) -> usize {
         let list = self.command(&["CLIENT", "LIST"]).await;
         list.as_str().expect("a list as text").lines().count() - 1
     }
 
-    /// The folder that it works in.
+    /// Returns the working folder of the server, which contains the log and the data files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What it last saved (`SAVE`): the bytes of its database file.
+    /// Returns the contents of the database file `dump.rdb`, as written by the last `SAVE`.
     #[must_use]
     pub fn dump(&self) -> Vec<u8> {
-        std::fs::read(self.folder.path().join("dump.rdb")).expect("something was saved")
+        std::fs::read(self.folder.path().join("dump.rdb")).expect("the database file was saved")
     }
 
-    /// Listens to every command from now on (`MONITOR`).
+    /// Starts to collect all commands that the server receives (`MONITOR`).
     pub async fn monitor(&self) -> RedisMonitor {
         RedisMonitor::start(self.port).await
     }
 
-    /// Ends it at once (SIGKILL); what it did not persist is lost.
+    /// Kills the server process (SIGKILL). Data that was not persisted is lost.
     pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().await.expect("the process can be killed");
         }
     }
 
-    /// Starts it again on the same port with the same files.
+    /// Starts the server again, on the same ports and with the same files.
     pub async fn start_again(&mut self) {
         assert!(
             self.try_start_again().await,
@@ -248,12 +259,12 @@ impl RedisProcess {
         );
     }
 
-    /// Stops it without ending it (SIGSTOP): connections stay open, nothing is answered.
+    /// Pauses the server process (SIGSTOP). Connections stay open, but commands get no reply.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Lets a paused one go on (SIGCONT).
+    /// Resumes the paused server process (SIGCONT).
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -265,7 +276,7 @@ impl RedisProcess {
             .and_then(Child::id)
             .expect("the process runs");
         let process = Pid::from_raw(i32::try_from(process).expect("a process id"));
-        kill(process, signal).expect("the process takes signals");
+        kill(process, signal).expect("the process can receive signals");
     }
 
     async fn try_start_again(&mut self) -> bool {
@@ -291,24 +302,26 @@ impl RedisProcess {
             .spawn()
             .expect("redis-server is installed (scripts/setup does it)");
         let process = self.process.insert(process);
+        let pid = process.id().expect("the process was not awaited yet");
         let mut ended = false;
         eventually(START_TIMEOUT, async || {
             ended = process
                 .try_wait()
-                .expect("the process can be asked")
+                .expect("the process state can be read")
                 .is_some();
-            ended || answers(self.port).await
+            ended || is_served_by(self.port, pid).await
         })
         .await;
         !ended
     }
 }
 
-/// A client that may do everything, and stays connected until it is dropped.
+/// A Redis client with all permissions. The client stays connected until this value is dropped.
 pub struct RedisAdmin(Client);
 
 impl RedisAdmin {
-    /// Sends any command and gives its reply.
+    /// Sends a command, given as its name and arguments, and returns the reply. Panics if Redis
+    /// replies with an error.
     pub async fn send(&self, words: &[&str]) -> Value {
         let (name, arguments) = words.split_first().expect("a command has a name");
         let command = CustomCommand::new((*name).to_owned(), None::<u16>, false);
@@ -317,21 +330,22 @@ impl RedisAdmin {
             .map(|argument| (*argument).to_owned())
             .collect();
         let reply = self.0.custom::<Value, String>(command, arguments).await;
-        reply.expect("Redis takes the command")
+        reply.expect("Redis accepts the command")
     }
 }
 
-/// A client for `url` that has connected.
+/// Opens a client for the Redis URL `url`, and waits until the client is connected.
 pub(crate) async fn connected_client(url: &str) -> Client {
     let config = Config::from_url(url).expect("a Redis URL");
     let client = Builder::from_config(config)
         .build()
-        .expect("sound settings");
-    client.init().await.expect("Redis answers");
+        .expect("valid settings");
+    client.init().await.expect("Redis accepts the connection");
     client
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// Returns a port of the loopback interface that is free at the time of this call. Another process
+/// may take the port before the caller uses it.
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -341,20 +355,29 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Whether whatever listens on `port` answers as Redis does (an error is an answer).
-async fn answers(port: u16) -> bool {
-    let first = answer(port, b"PING\r\n").await;
-    first.is_some_and(|answer| matches!(answer.first(), Some(b'+' | b'-')))
+/// Returns `true` if the process `pid` is the Redis server on `port`.
+///
+/// The server of another test may have taken the port in the meantime. The function therefore sends
+/// `INFO server`, and checks the process id in the reply. An error reply, for example of a server
+/// that requires a password, contains no process id. The function then assumes that the server is
+/// the process `pid`.
+async fn is_served_by(port: u16, pid: u32) -> bool {
+    let Some(reply) = reply_prefix(port, b"INFO server\r\n").await else {
+        return false;
+    };
+    let reply = String::from_utf8_lossy(&reply);
+    reply.starts_with('-') || reply.contains(&format!("process_id:{pid}\r\n"))
 }
 
-/// What comes first of the answer to `command`, within a second.
-async fn answer(port: u16, command: &[u8]) -> Option<Vec<u8>> {
-    let ask = async {
+/// Sends the bytes of a command to the server on `port`, and returns the first bytes of the reply.
+/// Returns `None` if the connection fails or no reply arrives within one second.
+async fn reply_prefix(port: u16, command: &[u8]) -> Option<Vec<u8>> {
+    let request = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.write_all(command).await?;
-        let mut first = Vec::with_capacity(64);
+        let mut first = Vec::with_capacity(4_096);
         stream.read_buf(&mut first).await?;
         std::io::Result::Ok(first)
     };
-    timeout(Duration::from_secs(1), ask).await.ok()?.ok()
+    timeout(Duration::from_secs(1), request).await.ok()?.ok()
 }

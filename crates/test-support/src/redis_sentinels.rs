@@ -1,4 +1,4 @@
-//! A primary with replicas and sentinels of a test's own.
+//! A private Redis primary with replicas and sentinels, for tests.
 
 use std::{fmt::Write, time::Duration};
 
@@ -7,28 +7,37 @@ use futures_util::future::join_all;
 
 use crate::{RedisProcess, eventually, redis_process::WITHOUT_PERSISTENCE};
 
-/// What the sentinels call the primary.
+/// Name under which the sentinels monitor the primary.
 const SERVICE: &str = "tee";
 
 const SENTINELS: usize = 3;
 
+/// Timeout for all sentinels and replicas to connect.
 const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A primary (the first server), its replicas, and three sentinels that take a server for dead
-/// after a second.
+/// Time without a reply after which a sentinel considers a server down, in milliseconds.
+///
+/// The time must be longer than one second, because a sentinel sends its first `PING` to a new
+/// primary only after one second. With a time of one second, a sentinel would sometimes consider
+/// the new primary down and replace it.
+const DOWN_AFTER_MILLISECONDS: u32 = 1_500;
+
+/// A Redis primary, its replicas, and three sentinels. A sentinel considers a server down if the
+/// server sends no reply for 1.5 seconds.
 pub struct RedisSentinels {
     servers: Vec<RedisProcess>,
     sentinels: Vec<RedisProcess>,
 }
 
 impl RedisSentinels {
-    /// Starts a primary and two replicas, without persistence, and waits until the sentinels know
-    /// them all and each other.
+    /// Starts a primary and two replicas without persistence, and three sentinels. Waits until the
+    /// sentinels have discovered all servers and each other.
     pub async fn start() -> Self {
         Self::start_with(2, &WITHOUT_PERSISTENCE).await
     }
 
-    /// The same with so many replicas, each server with these options of its command line.
+    /// Starts a primary and `replicas` replicas with the command-line options in `options`, and
+    /// three sentinels. Waits until the sentinels have discovered all servers and each other.
     pub async fn start_with(replicas: usize, options: &[&str]) -> Self {
         let options = [options, &["--repl-diskless-sync-delay", "0"]].concat();
         let primary = RedisProcess::start_with(&options).await;
@@ -41,7 +50,7 @@ impl RedisSentinels {
             primary.port()
         );
         for (setting, milliseconds) in [
-            ("down-after-milliseconds", 1_000),
+            ("down-after-milliseconds", DOWN_AFTER_MILLISECONDS),
             ("failover-timeout", 60_000),
         ] {
             let _ = writeln!(configuration, "sentinel {setting} {SERVICE} {milliseconds}");
@@ -51,11 +60,11 @@ impl RedisSentinels {
         let mut servers = vec![primary];
         servers.extend(replicas);
         let all = Self { servers, sentinels };
-        eventually(FORMED_WITHIN, async || all.is_whole().await).await;
+        eventually(FORMED_WITHIN, async || all.is_complete().await).await;
         all
     }
 
-    /// Its URL, with all sentinels.
+    /// Returns the URL for the service, which contains the addresses of all sentinels.
     #[must_use]
     pub fn url(&self) -> String {
         let [first, others @ ..] = self.sentinels.as_slice() else {
@@ -71,27 +80,28 @@ impl RedisSentinels {
         url
     }
 
-    /// A server; the first one was the primary at the start.
+    /// Returns the server with this number. Server 0 was the primary at the start.
     #[must_use]
     pub fn server(&self, number: usize) -> &RedisProcess {
         &self.servers[number]
     }
 
-    /// The same, to hurt it.
+    /// Returns a mutable reference to the server with this number, for example to kill or restart
+    /// the server.
     pub fn server_mut(&mut self, number: usize) -> &mut RedisProcess {
         &mut self.servers[number]
     }
 
-    /// A sentinel.
+    /// Returns the sentinel with this number (0 to 2).
     #[must_use]
     pub fn sentinel(&self, number: usize) -> &RedisProcess {
         &self.sentinels[number]
     }
 
-    /// The number of the server that the sentinels call the primary now.
+    /// Returns the number of the server that the first sentinel reports as the primary.
     pub async fn primary(&self) -> usize {
-        let ask = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-        let address = self.sentinels[0].command(&ask).await.into_array();
+        let query = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+        let address = self.sentinels[0].command(&query).await.into_array();
         let port: u16 = address[1]
             .as_string()
             .expect("a port")
@@ -101,23 +111,26 @@ impl RedisSentinels {
         position.expect("one of the servers")
     }
 
-    /// Hands over to a replica (`SENTINEL FAILOVER`), as for maintenance.
+    /// Starts a manual failover (`SENTINEL FAILOVER`): the first sentinel promotes a replica to
+    /// primary.
     pub async fn fail_over(&self) {
         let fail_over = ["SENTINEL", "FAILOVER", SERVICE];
         self.sentinels[0].command(&fail_over).await;
     }
 
-    async fn is_whole(&self) -> bool {
+    /// Returns `true` if every sentinel knows all replicas and all other sentinels, and every
+    /// replica is connected to its primary.
+    async fn is_complete(&self) -> bool {
         for sentinel in &self.sentinels {
-            let about = sentinel.command(&["SENTINEL", "MASTER", SERVICE]).await;
-            let about: Vec<_> = about
+            let reply = sentinel.command(&["SENTINEL", "MASTER", SERVICE]).await;
+            let fields: Vec<_> = reply
                 .into_array()
                 .iter()
                 .filter_map(Value::as_string)
                 .collect();
             let value = |name| {
-                let position = about.iter().position(|word| word == name)?;
-                about.get(position + 1)?.parse::<usize>().ok()
+                let position = fields.iter().position(|word| word == name)?;
+                fields.get(position + 1)?.parse::<usize>().ok()
             };
             let replicas = self.servers.len() - 1;
             if value("num-slaves") != Some(replicas)

@@ -1,4 +1,4 @@
-//! The service's binary as a child process.
+//! The service binary as a child process of a test.
 
 use std::{
     process::{ExitStatus, Stdio},
@@ -21,21 +21,35 @@ use tokio::{
 
 use crate::{eventually, redis_process::free_port};
 
+/// Timeout for the service to start.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A running service on a free port. It ends with the value.
+/// A running service on a free port. If the command was built with `kill_on_drop`, dropping this
+/// value ends the service process.
 pub struct ServiceProcess {
     process: Child,
     output: Arc<Mutex<Vec<u8>>>,
-    /// What its requests are sent with.
+    /// HTTP client that sends the requests to the service.
     pub client: Client,
     base: String,
 }
 
+/// Allows callers without credentials, unless the test has set the variable itself. Most tests need
+/// no service clients, and this setting has no effect on the others.
+fn allow_anonymous_clients(command: &mut Command) {
+    const NAME: &str = "TSA_ALLOW_ANONYMOUS_CLIENTS";
+    if command.as_std().get_envs().all(|(name, _)| name != NAME) {
+        command.env(NAME, "true");
+    }
+}
+
 impl ServiceProcess {
-    /// Starts `command` (the binary, or what runs it with the arguments that follow) on a free
-    /// port with these flags, and waits until it listens. Its log is read for that: it has to be
-    /// JSON.
+    /// Starts the service with the command-line options in `flags` on a free port, and waits until
+    /// the service listens.
+    ///
+    /// `command` runs the service binary directly or through another program. This function appends
+    /// arguments to `command`, which must reach the binary. The port is read from the log, so the
+    /// log format must be JSON, and the log must contain events of the level `INFO`.
     pub async fn start(command: Command, flags: &[&str]) -> Self {
         let mut service = Self::spawn(command, &[&["--api-port", "0"], flags].concat());
         eventually(STARTED_WITHIN, async || {
@@ -50,13 +64,14 @@ impl ServiceProcess {
         service
     }
 
-    /// Starts it with a log for people, on a port that was free a moment ago.
+    /// Starts the service with the text log format, on a port that was free before the start. Waits
+    /// until the service responds.
     pub async fn start_with_text_log(command: Command, flags: &[&str]) -> Self {
         Self::start_at_any_level(command, &[flags, &["--log-format", "text"]].concat()).await
     }
 
-    /// Starts it on a port that was free a moment ago, and waits until it answers: its log may be of
-    /// any level and format.
+    /// Starts the service on a port that was free before the start, and waits until the service
+    /// responds. The log is not read, so any log level and log format can be set in `flags`.
     pub async fn start_at_any_level(command: Command, flags: &[&str]) -> Self {
         let port = free_port();
         let mut service = Self::spawn(
@@ -68,11 +83,13 @@ impl ServiceProcess {
         service
     }
 
-    /// Starts one whose output goes where `command` says, on a port that was free a moment ago.
-    pub async fn start_unheard(mut command: Command, flags: &[&str]) -> Self {
+    /// Starts the service on a port that was free before the start, and waits until the service
+    /// responds. The output is not captured: `command` defines where the output goes.
+    pub async fn start_without_capture(mut command: Command, flags: &[&str]) -> Self {
         let port = free_port();
         let more = ["serve", "--api-port", &port.to_string()];
         command.args(more).args(flags);
+        allow_anonymous_clients(&mut command);
         let service = Self {
             process: command.spawn().expect("the binary starts"),
             output: Arc::default(),
@@ -91,13 +108,14 @@ impl ServiceProcess {
         .await;
     }
 
-    /// From now on its address is one for HTTPS.
+    /// Switches all further requests to HTTPS. The requests are then sent by `client`.
     pub fn speak_https(&mut self, client: Client) {
         self.base = self.base.replace("http://", "https://");
         self.client = client;
     }
 
     fn spawn(mut command: Command, flags: &[&str]) -> Self {
+        allow_anonymous_clients(&mut command);
         let mut process = command
             .arg("serve")
             .args(flags)
@@ -116,12 +134,12 @@ impl ServiceProcess {
         }
     }
 
-    /// A request to it, yet to be sent.
+    /// Returns a builder for a request to the service. The caller sends the request.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// A connection, for what no client sends.
+    /// Opens a TCP connection to the service, for bytes that no HTTP client would send.
     pub async fn connect(&self) -> TcpStream {
         let address = self.base.trim_start_matches("http://");
         TcpStream::connect(address)
@@ -129,13 +147,13 @@ impl ServiceProcess {
             .expect("the service works")
     }
 
-    /// The status that a request with this bearer token gets.
+    /// Sends a request with the bearer token `token`, and returns the status of the response.
     pub async fn status(&self, method: Method, path: &str, token: &str) -> StatusCode {
         let request = self.request(method, path).bearer_auth(token);
         request.send().await.expect("the service works").status()
     }
 
-    /// The JSON that stands at `path`.
+    /// Sends a `GET` request for `path`, and returns the JSON body of the response.
     pub async fn json(&self, path: &str) -> Value {
         self.request(Method::GET, path)
             .send()
@@ -146,7 +164,8 @@ impl ServiceProcess {
             .expect("the service works")
     }
 
-    /// Waits until it is ready; how long that took.
+    /// Waits until the service reports that it is ready (`/health/ready`), and returns the elapsed
+    /// time. Panics if the service is not ready after the time `within`.
     pub async fn until_ready(&self, within: Duration) -> Duration {
         eventually(within, async || {
             let ready = self.request(Method::GET, "/health/ready").send().await;
@@ -155,7 +174,8 @@ impl ServiceProcess {
         .await
     }
 
-    /// Creates a session with one cookie, and gives the token.
+    /// Creates a session with one cookie, whose value is `cookie_value`, and returns the token of
+    /// the session.
     pub async fn log_in(&self, cookie_value: &str) -> String {
         let body = serde_json::json!({
             "cookies": {"SESSIONID": cookie_value},
@@ -175,16 +195,19 @@ impl ServiceProcess {
             .to_owned()
     }
 
-    /// Where it is, without a slash at the end.
+    /// Returns the base URL of the service, without a trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Its resident memory, in kilobytes.
+    /// Returns the resident memory of the service process (`VmRSS`), in kilobytes.
     #[must_use]
     pub fn resident(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.process.id().expect("it runs"));
+        let status = format!(
+            "/proc/{}/status",
+            self.process.id().expect("the process runs")
+        );
         let status = std::fs::read_to_string(status).expect("this is Linux");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let size = line.and_then(|size| size.trim().strip_suffix(" kB"));
@@ -192,12 +215,12 @@ impl ServiceProcess {
             .expect("a size in kB")
     }
 
-    /// Everything that it wrote so far.
+    /// Returns the output of the service captured so far, from stdout and stderr.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().expect("the service works")).into_owned()
     }
 
-    /// The logged events with this message.
+    /// Returns the captured log events whose message is `message`. The log format must be JSON.
     pub fn events(&self, message: &str) -> Vec<Value> {
         let output = self.output();
         let events = output
@@ -206,18 +229,19 @@ impl ServiceProcess {
         events.filter(|event| event["message"] == message).collect()
     }
 
-    /// Sends it a signal.
+    /// Sends `signal` to the service process.
     pub fn signal(&self, signal: Signal) {
         let process =
-            i32::try_from(self.process.id().expect("it runs")).expect("the service works");
+            i32::try_from(self.process.id().expect("the process runs")).expect("the service works");
         kill(Pid::from_raw(process), signal).expect("the service works");
     }
 
-    /// Waits for its end.
+    /// Waits until the service process exits, and returns the exit status. Panics if the process
+    /// still runs after the time `within`.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         timeout(within, self.process.wait())
             .await
-            .expect("it ends in time")
+            .expect("the process exits in time")
             .expect("the service works")
     }
 }

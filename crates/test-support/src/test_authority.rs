@@ -1,4 +1,4 @@
-//! Certificates for tests.
+//! A certificate authority for tests.
 
 use std::{
     fs,
@@ -7,18 +7,22 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 
-/// A private certificate authority; its files are gone when it is dropped.
+/// A private certificate authority for tests. Dropping this value deletes all files of the
+/// authority.
 pub struct TestAuthority {
     folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate, as a rule for `localhost` and `127.0.0.1`, and its key, as PEM files.
+/// Paths of a certificate and its private key, each in a PEM file. A certificate that was issued by
+/// [`TestAuthority::issue_for_host`] is valid only for one host. All other certificates are valid
+/// for `localhost` and `127.0.0.1`.
 pub struct IssuedCertificate {
-    /// The certificate.
+    /// Path of the certificate file.
     pub certificate_file: PathBuf,
-    /// Its private key.
+    /// Path of the private key file.
     pub private_key_file: PathBuf,
 }
 
@@ -29,7 +33,8 @@ impl Default for TestAuthority {
 }
 
 impl TestAuthority {
-    /// A new one that nobody knows yet.
+    /// Creates a certificate authority with a new key pair, which no client or server trusts by
+    /// default.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -44,13 +49,14 @@ impl TestAuthority {
         Self { folder, issuer }
     }
 
-    /// Its own certificate, for those who are to trust it.
+    /// Returns the path of the CA certificate file. Clients and servers need the file to trust
+    /// certificates of this authority.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.crt")
     }
 
-    /// Issues a certificate whose subject is `name`.
+    /// Issues a certificate for `localhost` and `127.0.0.1`, with the common name `name`.
     #[must_use]
     pub fn issue(&self, name: &str) -> IssuedCertificate {
         let files = self.files(name);
@@ -58,7 +64,7 @@ impl TestAuthority {
         files
     }
 
-    /// Issues a certificate for another host than this one.
+    /// Issues a certificate that is valid only for `host`.
     #[must_use]
     pub fn issue_for_host(&self, host: &str) -> IssuedCertificate {
         let files = self.files(host);
@@ -66,7 +72,16 @@ impl TestAuthority {
         files
     }
 
-    /// Issues a certificate whose subject is `name` in place of the one in these files.
+    /// Issues a certificate for `localhost` and `127.0.0.1` that expires at `expires_at`.
+    #[must_use]
+    pub fn issue_until(&self, name: &str, expires_at: OffsetDateTime) -> IssuedCertificate {
+        let files = self.files(name);
+        self.sign_until(name, &["localhost", "127.0.0.1"], &files, Some(expires_at));
+        files
+    }
+
+    /// Issues a new certificate for `localhost` and `127.0.0.1`, with the common name `name`. The
+    /// new certificate and its private key replace the contents of `files`.
     pub fn issue_to(&self, name: &str, files: &IssuedCertificate) {
         self.sign(name, &["localhost", "127.0.0.1"], files);
     }
@@ -79,9 +94,22 @@ impl TestAuthority {
     }
 
     fn sign(&self, name: &str, hosts: &[&str], files: &IssuedCertificate) {
+        self.sign_until(name, hosts, files, None);
+    }
+
+    fn sign_until(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        files: &IssuedCertificate,
+        expires_at: Option<OffsetDateTime>,
+    ) {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = CertificateParams::new(hosts).expect("sound names");
+        let mut params = CertificateParams::new(hosts).expect("valid host names");
         params.distinguished_name.push(DnType::CommonName, name);
+        if let Some(expires_at) = expires_at {
+            params.not_after = expires_at;
+        }
         let key = KeyPair::generate().expect("a key pair");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         replace(&files.private_key_file, &key.serialize_pem());
@@ -89,7 +117,8 @@ impl TestAuthority {
     }
 }
 
-/// As a careful administrator does it: a file is never seen half written.
+/// Replaces the contents of `file` by `text`. The replacement is atomic, so that no reader gets a
+/// half-written file.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).expect("a writable folder");

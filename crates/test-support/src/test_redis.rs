@@ -1,4 +1,4 @@
-//! A real Redis, wherever one is to be had.
+//! A real Redis server for a test: a running server, a new process or a new container.
 
 use std::{env, time::Duration};
 
@@ -14,29 +14,29 @@ use crate::{FaultProxy, RedisProcess, redis_process::connected_client};
 
 const CONTAINER_START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A real Redis for one test, found in this order:
+/// A real Redis server for one test. The first available source is used:
 ///
-/// 1. `TEST_REDIS_URL`, a server that runs already (`redis://[user:password@]host:port[/db]`);
-/// 2. a `redis-server` on `PATH`: a process of the test's own;
-/// 3. Docker: a container of the test's own, of the image that `TEST_REDIS_IMAGE` names
-///    (`redis:7.4` if it is not set).
+/// 1. `TEST_REDIS_URL`: a running server (`redis://[user:password@]host:port[/db]`);
+/// 2. `redis-server` on `PATH`: a private process;
+/// 3. Docker: a private container of the image in `TEST_REDIS_IMAGE` (default `redis:7.4`).
 ///
-/// `TEST_REDIS=container` goes straight to Docker. When there is none, the test fails and says
-/// what to install; it is never skipped.
+/// If `TEST_REDIS` is `container`, only Docker is used. If no source is available, the test panics
+/// with a message that says what to install. The test is never skipped.
 pub struct TestRedis {
     url: String,
     server: Server,
 }
 
 enum Server {
-    /// Shared with others: only the way to it can be cut.
+    /// Running server that other programs may use too, so a test must not stop the server. The test
+    /// connects through this proxy, which can close the connections.
     Running(FaultProxy),
     Process(Box<RedisProcess>),
     Container(Box<ContainerAsync<GenericImage>>),
 }
 
 impl TestRedis {
-    /// Finds or starts one.
+    /// Finds a running Redis server or starts a new one, as described for [`TestRedis`].
     pub async fn start() -> Self {
         if env::var("TEST_REDIS").is_ok_and(|kind| kind == "container") {
             return Self::container().await;
@@ -54,18 +54,18 @@ impl TestRedis {
         Self::container().await
     }
 
-    /// Its URL.
+    /// Returns the URL of the Redis server.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A client of its own, to look at what is stored.
+    /// Opens a new client of this server, so that a test can inspect the stored data.
     pub async fn client(&self) -> Client {
         connected_client(&self.url).await
     }
 
-    /// Makes it unreachable, for good.
+    /// Makes the Redis server permanently unreachable under [`url`](Self::url).
     pub async fn lose(&mut self) {
         match &mut self.server {
             Server::Running(proxy) => proxy.cut(),
@@ -78,13 +78,13 @@ impl TestRedis {
         let mut url = Url::parse(url).expect("TEST_REDIS_URL is a URL");
         let host = url
             .host_str()
-            .expect("TEST_REDIS_URL names a host")
+            .expect("TEST_REDIS_URL contains a host")
             .to_owned();
         let proxy = FaultProxy::to(format!("{host}:{}", url.port().unwrap_or(6379))).await;
         url.set_ip_host(proxy.address().ip())
-            .expect("a Redis URL takes an address");
+            .expect("a Redis URL can have an IP address");
         url.set_port(Some(proxy.address().port()))
-            .expect("a Redis URL takes a port");
+            .expect("a Redis URL can have a port");
         Self {
             url: url.to_string(),
             server: Server::Running(proxy),
@@ -102,9 +102,9 @@ impl TestRedis {
             .await
             .unwrap_or_else(|error| {
                 panic!(
-                    "no Redis for this test: install redis-server (scripts/setup does it), or \
-                     set TEST_REDIS_URL to one that runs, or let Docker run the image {image} \
-                     (TEST_REDIS_IMAGE names another): {error}"
+                    "no Redis for this test: install redis-server (scripts/setup does), or set \
+                     TEST_REDIS_URL to a running server, or make Docker able to run the image \
+                     {image} (TEST_REDIS_IMAGE sets another): {error}"
                 )
             });
         let host = container

@@ -1,4 +1,4 @@
-//! What a chart is drawn on, in pixels of the page: the same for both kinds of files.
+//! Drawing functions and text styles for charts. Coordinates are in pixels.
 
 use std::{fs, path::Path};
 
@@ -12,11 +12,8 @@ use plotters::{
     },
 };
 
-/// About as wide as a page shows it.
+/// Width of all charts in pixels, which is about the width at which web pages show the charts.
 pub(super) const WIDTH: i32 = 800;
-
-/// Screens have more pixels than pages.
-const PNG_SCALE: i32 = 2;
 
 const FONT: &str = "sans-serif";
 
@@ -32,7 +29,7 @@ pub(super) const INK: RGBColor = RGBColor(31, 41, 55);
 pub(super) const FAINT_INK: RGBColor = RGBColor(107, 114, 128);
 pub(super) const GRID: RGBColor = RGBColor(229, 231, 235);
 
-/// Finds what texts are measured and painted with.
+/// Loads the fonts with which texts are measured and drawn. Fails if a font file is not found.
 pub(super) fn load_fonts() -> anyhow::Result<()> {
     for (style, file) in [
         (FontStyle::Normal, "DejaVuSans.ttf"),
@@ -42,50 +39,31 @@ pub(super) fn load_fonts() -> anyhow::Result<()> {
             .iter()
             .map(|folder| Path::new(folder).join(file));
         let found = files.find(|file| file.exists()).with_context(|| {
-            format!("{file} is not on this machine: install fonts-dejavu-core (scripts/setup --bench does)")
+            format!("{file} was not found: install fonts-dejavu-core (scripts/setup --bench does)")
         })?;
-        // plotters wants it for as long as the process lives.
+        // Leaks the font data, because plotters requires data with a static lifetime.
         let bytes = fs::read(&found)?.leak();
-        register_font(FONT, style, bytes).map_err(|_| anyhow!("{} is no font", found.display()))?;
+        register_font(FONT, style, bytes)
+            .map_err(|_| anyhow!("{} is not a valid font", found.display()))?;
     }
     Ok(())
 }
 
-/// Something to draw.
+/// A chart that can be written to an SVG file.
 pub(super) trait Chart {
     fn height(&self) -> i32;
 
-    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static;
+    fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()>;
 
-    /// Writes `name.svg` and `name.png`.
+    /// Writes the chart to the file `name.svg` in `folder`.
     fn draw_into(&self, folder: &Path, name: &str) -> anyhow::Result<()> {
-        let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-        let size = |scale: i32| {
-            (
-                (WIDTH * scale).unsigned_abs(),
-                (self.height() * scale).unsigned_abs(),
-            )
-        };
-        let svg = file("svg");
-        self.draw_on(SVGBackend::new(&svg, size(1)), 1, 0.0)?;
-        let png = file("png");
-        self.draw_on(BitMapBackend::new(&png, size(PNG_SCALE)), PNG_SCALE, 0.14)
-    }
-
-    fn draw_on<B: DrawingBackend>(&self, backend: B, scale: i32, lowered: f64) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
-        let area = backend.into_drawing_area();
+        let file = folder.join(format!("{name}.svg"));
+        let size = (WIDTH.unsigned_abs(), self.height().unsigned_abs());
+        let area = SVGBackend::new(&file, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        self.draw(&Canvas {
-            area: &area,
-            scale,
-            lowered,
-        })?;
-        area.present().map_err(failed)
+        let canvas = Canvas { area };
+        self.draw(&canvas)?;
+        canvas.area.present().map_err(failed)
     }
 }
 
@@ -93,7 +71,7 @@ fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) ->
     anyhow!("the chart cannot be drawn: {error}")
 }
 
-/// Where a text begins, or ends, or has its middle.
+/// Horizontal alignment of a text relative to its position.
 #[derive(Clone, Copy)]
 pub(super) enum Align {
     Left,
@@ -101,7 +79,7 @@ pub(super) enum Align {
     Right,
 }
 
-/// How a text looks.
+/// Style of a text: size, color and weight.
 #[derive(Clone, Copy)]
 pub(super) struct Type {
     pub(super) size: i32,
@@ -129,20 +107,14 @@ pub(super) const NOTE: Type = Type {
     is_bold: false,
 };
 
-pub(super) struct Canvas<'a, B: DrawingBackend> {
-    area: &'a DrawingArea<B, Shift>,
-    scale: i32,
-    /// Of a text's size: plotters sets texts of bitmaps higher than those of SVG.
-    lowered: f64,
+/// The drawing area of a chart.
+pub(super) struct Canvas<'a> {
+    area: DrawingArea<SVGBackend<'a>, Shift>,
 }
 
-impl<B: DrawingBackend> Canvas<'_, B>
-where
-    B::ErrorType: 'static,
-{
+impl Canvas<'_> {
     fn at(&self, (x, y): (f64, f64)) -> (i32, i32) {
-        let place = |value: f64| (value * f64::from(self.scale)).round() as i32;
-        (place(x), place(y))
+        (x.round() as i32, y.round() as i32)
     }
 
     pub(super) fn rectangle(
@@ -161,7 +133,7 @@ where
         color: RGBColor,
         width: f64,
     ) -> anyhow::Result<()> {
-        let width = (width * f64::from(self.scale)).round().max(1.0) as u32;
+        let width = width.round().max(1.0) as u32;
         let points: Vec<_> = points.iter().map(|point| self.at(*point)).collect();
         let shape = PathElement::new(points, color.stroke_width(width));
         self.area.draw(&shape).map_err(failed)
@@ -175,11 +147,12 @@ where
     }
 
     pub(super) fn dot(&self, at: (f64, f64), color: RGBColor) -> anyhow::Result<()> {
-        let shape = Circle::new(self.at(at), 4 * self.scale, color.filled());
+        let shape = Circle::new(self.at(at), 4, color.filled());
         self.area.draw(&shape).map_err(failed)
     }
 
-    /// A text whose middle is at the height that is given.
+    /// Draws `text` at the position `at`, centred vertically and aligned horizontally as `align`
+    /// specifies.
     pub(super) fn text(
         &self,
         text: &str,
@@ -197,19 +170,19 @@ where
             Align::Middle => HPos::Center,
             Align::Right => HPos::Right,
         };
-        let lowered = self.lowered * f64::from(kind.size);
-        let font = (FONT, f64::from(kind.size * self.scale), style).into_font();
+        let font = (FONT, f64::from(kind.size), style).into_font();
         let style = TextStyle::from(font)
             .color(&kind.color)
             .pos(Pos::new(across, VPos::Center));
-        let shape = Text::new(text.to_owned(), self.at((at.0, at.1 + lowered)), style);
+        let shape = Text::new(text.to_owned(), self.at(at), style);
         self.area.draw(&shape).map_err(failed)
     }
 }
 
-/// A round number for the distance of grid lines, so that about `lines` of them reach `most`.
-pub(super) fn grid_step(most: f64, lines: f64) -> f64 {
-    let rough = most / lines;
+/// Returns the distance between the grid lines of an axis from 0 to `max`. The distance is a round
+/// number (1, 2, 5 or 10 times a power of ten) that results in about `lines` grid lines.
+pub(super) fn grid_step(max: f64, lines: f64) -> f64 {
+    let rough = max / lines;
     let power = 10_f64.powf(rough.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
     let step = steps.into_iter().find(|step| step * power >= rough);

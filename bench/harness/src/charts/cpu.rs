@@ -1,4 +1,5 @@
-//! What a request costs, as bars: the server's part and that of Redis, the cheapest first.
+//! Bar chart of the CPU time of a request in each server and in Redis. The servers are sorted by
+//! CPU time, with the lowest first.
 
 use plotters::prelude::*;
 
@@ -17,9 +18,11 @@ const TOP: f64 = 104.0;
 const ROW: f64 = 38.0;
 const BAR: f64 = 24.0;
 
-/// A bar so much longer than all others is cut, so that those can be told apart.
+/// Maximum ratio of the longest bar to the second longest bar. If the ratio is higher, the longest
+/// bar is truncated, so that the differences between the other bars stay visible.
 const OFF_THE_SCALE: f64 = 3.0;
 
+/// Bar of one server: CPU time of a request in the server and in Redis, in microseconds.
 struct Bar {
     name: String,
     server: f64,
@@ -36,10 +39,11 @@ impl Bar {
     }
 }
 
+/// Bar chart of the CPU time of a request, with one bar for each server.
 pub(super) struct Cpu {
     bars: Vec<Bar>,
-    /// What the axis ends at.
-    most: f64,
+    /// Upper end of the axis, in microseconds.
+    max: f64,
 }
 
 impl Cpu {
@@ -47,7 +51,7 @@ impl Cpu {
         let mut bars: Vec<_> = results
             .servers
             .iter()
-            // The picture is for users, who choose between other servers.
+            // Omits the binary of commit 9cb3a1f, because users cannot choose that old version.
             .filter(|server| !server.name.starts_with(servers::OLD_SLIDING.name))
             .filter_map(|server| {
                 let median = |values: Vec<f64>| Spread::of(&values).map(|spread| spread.median);
@@ -60,27 +64,25 @@ impl Cpu {
             .collect();
         bars.sort_by(|a, b| a.total().total_cmp(&b.total()));
         let longest = |bars: &[Bar]| bars.iter().map(Bar::total).fold(0.0, f64::max);
-        let mut most = longest(&bars);
+        let mut max = longest(&bars);
         if let Some((last, others)) = bars.split_last()
             && last.total() > OFF_THE_SCALE * longest(others)
             && !others.is_empty()
         {
-            most = longest(others) * 1.12;
+            max = longest(others) * 1.12;
         }
-        Self { bars, most }
+        Self { bars, max }
     }
 
     fn x(&self, microseconds: f64) -> f64 {
-        LEFT + (RIGHT - LEFT) * (microseconds / self.most).min(1.0)
+        LEFT + (RIGHT - LEFT) * (microseconds / self.max).min(1.0)
     }
 
-    fn grid<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>, bottom: f64) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
-        let step = grid_step(self.most, 6.0);
+    /// Draws the grid lines, with their values in microseconds.
+    fn grid(&self, canvas: &Canvas<'_>, bottom: f64) -> anyhow::Result<()> {
+        let step = grid_step(self.max, 6.0);
         let mut value = 0.0;
-        while value <= self.most {
+        while value <= self.max {
             let x = self.x(value);
             canvas.line(&[(x, TOP - 8.0), (x, bottom)], GRID, 1.0)?;
             canvas.text(&format!("{value}"), (x, bottom + 14.0), Align::Middle, NOTE)?;
@@ -89,15 +91,8 @@ impl Cpu {
         Ok(())
     }
 
-    fn bar<B: DrawingBackend>(
-        &self,
-        canvas: &Canvas<'_, B>,
-        bar: &Bar,
-        y: f64,
-    ) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws one bar, with the name of the server and the total CPU time.
+    fn bar(&self, canvas: &Canvas<'_>, bar: &Bar, y: f64) -> anyhow::Result<()> {
         let (top, bottom) = (y - BAR / 2.0, y + BAR / 2.0);
         let color = if bar.is_ours() { OURS } else { OTHERS };
         let name = if bar.is_ours() { STRONG } else { LABEL };
@@ -108,7 +103,7 @@ impl Cpu {
             canvas.rectangle((between, top), (end, bottom), REDIS)?;
         }
         let digits = usize::from(bar.total() < 99.95);
-        if bar.total() > self.most {
+        if bar.total() > self.max {
             let x = end - 34.0;
             let cut = [
                 (x + 6.0, top - 2.0),
@@ -119,7 +114,7 @@ impl Cpu {
             canvas.polygon(&cut, WHITE)?;
         }
         let total = format!("{:.digits$} µs", bar.total());
-        // No line of the grid goes through the number.
+        // Draws a white background that hides the grid line behind the number.
         canvas.rectangle((end + 4.0, top), (end + 80.0, bottom), WHITE)?;
         canvas.text(&total, (end + 10.0, y), Align::Left, name)
     }
@@ -130,18 +125,10 @@ impl Chart for Cpu {
         (TOP + ROW * self.bars.len() as f64 + 52.0) as i32
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
-        canvas.text(
-            "Processor time of a request",
-            (20.0, 26.0),
-            Align::Left,
-            TITLE,
-        )?;
-        let what = "microseconds, at 64 connections; less is better";
-        canvas.text(what, (20.0, 51.0), Align::Left, NOTE)?;
+    fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
+        canvas.text("CPU time per request", (20.0, 26.0), Align::Left, TITLE)?;
+        let note = "microseconds, at 64 connections; lower is better";
+        canvas.text(note, (20.0, 51.0), Align::Left, NOTE)?;
         let legend = [
             (OURS, "Tee Session"),
             (OTHERS, "other servers"),

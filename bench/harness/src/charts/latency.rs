@@ -1,20 +1,17 @@
-//! How long an answer takes, by the number of connections.
+//! Line chart of the latency of requests by number of connections.
 
 use plotters::prelude::*;
 
 use super::canvas::{Align, Canvas, Chart, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH};
-use crate::{
-    results::{Load, SideBySide},
-    servers,
-    statistics::Spread,
-};
+use crate::{load::Load, results::SideBySide, servers, statistics::Spread};
 
 const HEIGHT: i32 = 512;
 const TOP: f64 = 92.0;
 const BOTTOM: f64 = 376.0;
 const PANELS: [(f64, f64); 2] = [(70.0, 390.0), (462.0, WIDTH as f64 - 18.0)];
 
-/// Those that people choose between; the other rows of ours lie beside the first.
+/// Servers in the chart, each with the color of its line. Other configurations of Tee Session are
+/// omitted, because their lines would be close to the first one.
 const SHOWN: [(&str, RGBColor); 7] = [
     (servers::SLIDING.name, RGBColor(29, 78, 216)),
     (servers::NEAR_CACHE.name, RGBColor(14, 165, 233)),
@@ -25,17 +22,21 @@ const SHOWN: [(&str, RGBColor); 7] = [
     (servers::CONSTANT.name, RGBColor(148, 163, 184)),
 ];
 
+/// Lines of one server: one for p50 and one for p99.
 struct Line {
     name: &'static str,
     color: RGBColor,
-    /// Of each percentile, milliseconds at each number of connections.
+    /// Latencies in milliseconds: one list for p50 and one for p99. Each list has one value for
+    /// each number of connections.
     percentiles: [Vec<f64>; 2],
 }
 
+/// Line chart of the latency, with one panel for p50 and one for p99.
 pub(super) struct Latency {
     connections: Vec<usize>,
     lines: Vec<Line>,
-    /// Decades of milliseconds that the axis goes over.
+    /// Range of the logarithmic latency axis, as powers of ten of milliseconds: `(-1, 3)` is 0.1 ms
+    /// to 1 s.
     decades: (i32, i32),
 }
 
@@ -86,17 +87,11 @@ impl Latency {
         BOTTOM - (BOTTOM - TOP) * (milliseconds.log10() - low) / (high - low)
     }
 
-    fn panel<B: DrawingBackend>(
-        &self,
-        canvas: &Canvas<'_, B>,
-        panel: (f64, f64),
-        number: usize,
-    ) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the panel of one percentile: `number` is 0 for p50 and 1 for p99. `panel` contains the
+    /// left and the right edge.
+    fn panel(&self, canvas: &Canvas<'_>, panel: (f64, f64), number: usize) -> anyhow::Result<()> {
         let (left, right) = panel;
-        let name = ["half of the answers (p50)", "99 of 100 answers (p99)"][number];
+        let name = ["median (p50)", "99th percentile (p99)"][number];
         canvas.text(name, (left, TOP - 18.0), Align::Left, STRONG)?;
         for decade in self.decades.0..=self.decades.1 {
             let value = 10_f64.powi(decade);
@@ -114,7 +109,7 @@ impl Latency {
             Align::Middle,
             NOTE,
         )?;
-        // Ours last, so that it lies on top.
+        // Draws the lines in reverse order, so that the line of Tee Session covers the others.
         for line in self.lines.iter().rev() {
             let points = line.percentiles[number].iter().enumerate();
             let points: Vec<_> = points
@@ -134,13 +129,11 @@ impl Chart for Latency {
         HEIGHT
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
-        canvas.text("Time to the answer", (20.0, 26.0), Align::Left, TITLE)?;
-        let what = "milliseconds, each line a power of ten; each connection asks anew as soon as it is answered";
-        canvas.text(what, (20.0, 51.0), Align::Left, NOTE)?;
+    fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
+        canvas.text("Latency", (20.0, 26.0), Align::Left, TITLE)?;
+        let note = "milliseconds, logarithmic; \
+                    each connection sends its next request after the response";
+        canvas.text(note, (20.0, 51.0), Align::Left, NOTE)?;
         for (number, panel) in PANELS.into_iter().enumerate() {
             self.panel(canvas, panel, number)?;
         }

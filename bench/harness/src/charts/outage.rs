@@ -1,4 +1,4 @@
-//! What an operator sees while Redis stands still.
+//! Chart of the metrics of the service before, during and after an outage of Redis.
 
 use plotters::prelude::*;
 
@@ -10,12 +10,13 @@ use crate::outage::{Recording, Sample};
 const HEIGHT: i32 = 828;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH as f64 - 24.0;
-/// About as wide is a letter of a note.
+/// Approximate width of a letter in the text style `NOTE`, in pixels.
 const LETTER: f64 = 7.2;
 
 const SECONDS_BETWEEN_MARKS: u32 = 10;
 
-/// The alert waits so long after it first saw the store away: `for` in deploy/prometheus.
+/// Time in seconds for which the store must be down before the alert `TeeSessionRedisAway` fires.
+/// The alert rule in `deploy/prometheus` contains the same time as `for`.
 const ALERT_AFTER: usize = 30;
 
 const SHADE: RGBColor = RGBColor(254, 226, 226);
@@ -31,13 +32,15 @@ const IN_ALARM: Type = Type {
     ..NOTE
 };
 
-/// Shown from the bottom up.
+/// Response statuses, each with its name in the legend and its color. The order is the order of the
+/// stacked areas from bottom to top.
 const STATUSES: [(&str, &str, RGBColor); 3] = [
     ("200", "200 session", GREEN),
     ("201", "201 login", SKY),
     ("503", "503 store_unavailable", RED),
 ];
 
+/// Vertical position and title of a panel of the chart.
 struct Panel {
     top: f64,
     bottom: f64,
@@ -47,12 +50,12 @@ struct Panel {
 const REQUESTS: Panel = Panel {
     top: 112.0,
     bottom: 272.0,
-    title: "Requests a second, by status",
+    title: "Requests per second, by status",
 };
 const LATENCY: Panel = Panel {
     top: 328.0,
     bottom: 458.0,
-    title: "Time to the answer of look-ups",
+    title: "Latency of look-ups",
 };
 const STORE: Panel = Panel {
     top: 514.0,
@@ -62,16 +65,18 @@ const STORE: Panel = Panel {
 const CREATED: Panel = Panel {
     top: 670.0,
     bottom: 758.0,
-    title: "Sessions created a second",
+    title: "Sessions created per second",
 };
 
-/// Latency is drawn from a tenth of a millisecond to a second, each line ten times the last.
+/// Range of the logarithmic latency axis, as powers of ten of milliseconds: 0.1 ms to 1 s.
 const DECADES: (i32, i32) = (-1, 3);
 
+/// Chart of a recorded outage.
 pub(super) struct Outage<'a>(pub(super) &'a Recording);
 
 impl Outage<'_> {
-    /// Each sample but the first with its second and the one before.
+    /// Returns each sample except the first, together with its time in seconds and the previous
+    /// sample. The order in the tuple is: time, sample, previous sample.
     fn steps(&self) -> impl Iterator<Item = (f64, &Sample, &Sample)> {
         let samples = &self.0.samples;
         let pairs = samples.iter().zip(samples.iter().skip(1));
@@ -84,20 +89,19 @@ impl Outage<'_> {
         LEFT + (RIGHT - LEFT) * second / f64::from(self.0.plan.end)
     }
 
-    /// The second at which the alert goes off, if it lasts for so long.
+    /// Returns the time in seconds at which the alert `TeeSessionRedisAway` fires. Returns `None`
+    /// if the store was not down long enough for the alert.
     fn alert(&self) -> Option<usize> {
-        let away = |sample: &Sample| sample.store_up == 0.0;
+        let is_down = |sample: &Sample| sample.store_up == 0.0;
         let samples = &self.0.samples;
-        let first = samples.iter().position(away)?;
+        let first = samples.iter().position(is_down)?;
         let at = first + ALERT_AFTER;
-        (samples.get(first..=at)?.iter().all(away)).then_some(at)
+        (samples.get(first..=at)?.iter().all(is_down)).then_some(at)
     }
 
-    /// Shade, title, and the marks of the seconds.
-    fn frame<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>, panel: &Panel) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the frame of a panel: the shaded time of the outage, the title, and the marks on the
+    /// time axis.
+    fn frame(&self, canvas: &Canvas<'_>, panel: &Panel) -> anyhow::Result<()> {
         let plan = self.0.plan;
         let (from, to) = (self.x(plan.from.into()), self.x(plan.to.into()));
         canvas.rectangle((from, panel.top), (to, panel.bottom), SHADE)?;
@@ -118,23 +122,13 @@ impl Outage<'_> {
         Ok(())
     }
 
-    fn grid<B: DrawingBackend>(
-        &self,
-        canvas: &Canvas<'_, B>,
-        y: f64,
-        text: &str,
-    ) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    fn grid(&self, canvas: &Canvas<'_>, y: f64, text: &str) -> anyhow::Result<()> {
         canvas.line(&[(LEFT, y), (RIGHT, y)], GRID, 1.0)?;
         canvas.text(text, (LEFT - 8.0, y), Align::Right, NOTE)
     }
 
-    fn requests<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the panel with the requests per second by status.
+    fn requests(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         let panel = &REQUESTS;
         self.frame(canvas, panel)?;
         let of = |now: &Sample, earlier: &Sample, upto: usize| {
@@ -150,7 +144,8 @@ impl Outage<'_> {
         for value in scale.marks() {
             self.grid(canvas, scale.y(value), &format!("{value}"))?;
         }
-        // From the tallest on, so that each covers what it does not add to.
+        // Draws the areas from the highest sum to the lowest, so that each area covers the lower
+        // part of the area drawn before it.
         for (number, (_, _, color)) in STATUSES.iter().enumerate().rev() {
             let edge = self.steps().map(|(second, now, earlier)| {
                 (self.x(second), scale.y(of(now, earlier, number + 1)))
@@ -163,10 +158,8 @@ impl Outage<'_> {
         legend(canvas, panel, &names)
     }
 
-    fn latency<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the panel with the median and the 99th percentile of the latency.
+    fn latency(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         let panel = &LATENCY;
         self.frame(canvas, panel)?;
         let scale = Scale::decades(panel, DECADES);
@@ -185,17 +178,13 @@ impl Outage<'_> {
         legend(
             canvas,
             panel,
-            &[
-                ("half are faster (p50)", BLUE),
-                ("99 of 100 are (p99)", AMBER),
-            ],
+            &[("median (p50)", BLUE), ("99th percentile (p99)", AMBER)],
         )
     }
 
-    fn store<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the panel with the number of Redis connections, the number of open circuit breakers
+    /// and the state of the store.
+    fn store(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         type Value = fn(&Sample) -> f64;
         const LINES: [(&str, RGBColor, Value); 3] = [
             ("connections up", BLUE, |sample| sample.redis_connections),
@@ -210,10 +199,10 @@ impl Outage<'_> {
         }
         for (number, (_, color, value)) in LINES.into_iter().enumerate() {
             let mut points = Vec::new();
-            // Where they are alike, all of them are to be seen.
-            let beside = 3.0 * (number as f64 - 1.0);
+            // Shifts each line by a small offset, so that lines with equal values stay visible.
+            let offset = 3.0 * (number as f64 - 1.0);
             for (second, sample) in self.0.samples.iter().enumerate() {
-                let (x, y) = (self.x(second as f64), scale.y(value(sample)) + beside);
+                let (x, y) = (self.x(second as f64), scale.y(value(sample)) + offset);
                 if let Some((_, before)) = points.last() {
                     points.push((x, *before));
                 }
@@ -230,16 +219,14 @@ impl Outage<'_> {
         legend(canvas, panel, &LINES.map(|(name, color, _)| (name, color)))
     }
 
-    fn created<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    /// Draws the panel with the sessions created per second.
+    fn created(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         let panel = &CREATED;
         self.frame(canvas, panel)?;
         let created =
             |now: &Sample, earlier: &Sample| now.sessions_created - earlier.sessions_created;
-        let most = self.steps().map(|(_, now, earlier)| created(now, earlier));
-        let scale = Scale::linear(panel, most.fold(0.0, f64::max), 3.0);
+        let values = self.steps().map(|(_, now, earlier)| created(now, earlier));
+        let scale = Scale::linear(panel, values.fold(0.0, f64::max), 3.0);
         for value in scale.marks() {
             self.grid(canvas, scale.y(value), &format!("{value}"))?;
         }
@@ -250,28 +237,28 @@ impl Outage<'_> {
         let plan = self.0.plan;
         let middle = self.x(f64::midpoint(plan.from.into(), plan.to.into()));
         let at = (middle, f64::midpoint(panel.top, panel.bottom));
-        canvas.text("Redis answers nothing", at, Align::Middle, IN_ALARM)
+        canvas.text("Redis does not reply", at, Align::Middle, IN_ALARM)
     }
 }
 
-/// Heights of values in a panel.
+/// Vertical axis of a panel, which converts values to pixels.
 struct Scale {
     top: f64,
     bottom: f64,
-    least: f64,
-    most: f64,
+    min: f64,
+    max: f64,
     step: f64,
     is_logarithmic: bool,
 }
 
 impl Scale {
-    fn linear(panel: &Panel, most: f64, lines: f64) -> Self {
-        let step = grid_step(most.max(1.0), lines);
+    fn linear(panel: &Panel, max: f64, lines: f64) -> Self {
+        let step = grid_step(max.max(1.0), lines);
         Self {
             top: panel.top,
             bottom: panel.bottom,
-            least: 0.0,
-            most: (most / step).ceil() * step * 1.06,
+            min: 0.0,
+            max: (max / step).ceil() * step * 1.06,
             step,
             is_logarithmic: false,
         }
@@ -281,8 +268,8 @@ impl Scale {
         Self {
             top: panel.top,
             bottom: panel.bottom,
-            least: f64::from(low),
-            most: f64::from(high),
+            min: f64::from(low),
+            max: f64::from(high),
             step: 1.0,
             is_logarithmic: true,
         }
@@ -294,28 +281,22 @@ impl Scale {
         } else {
             value
         };
-        let part = ((value - self.least) / (self.most - self.least)).clamp(0.0, 1.0);
+        let part = ((value - self.min) / (self.max - self.min)).clamp(0.0, 1.0);
         self.bottom - (self.bottom - self.top) * part
     }
 
-    /// Of a linear scale.
+    /// Returns the values of the grid lines on a linear axis.
     fn marks(&self) -> impl Iterator<Item = f64> + use<> {
-        let (step, most) = (self.step, self.most);
+        let (step, max) = (self.step, self.max);
         (0..)
             .map(move |number| f64::from(number) * step)
-            .take_while(move |mark| *mark <= most)
+            .take_while(move |mark| *mark <= max)
     }
 }
 
-/// On the right, in the line of the title.
-fn legend<B: DrawingBackend>(
-    canvas: &Canvas<'_, B>,
-    panel: &Panel,
-    names: &[(&str, RGBColor)],
-) -> anyhow::Result<()>
-where
-    B::ErrorType: 'static,
-{
+/// Draws the legend of a panel at the right end of its title line. `names` contains the name and
+/// the color of each entry.
+fn legend(canvas: &Canvas<'_>, panel: &Panel, names: &[(&str, RGBColor)]) -> anyhow::Result<()> {
     let y = panel.top - 18.0;
     let width = |name: &str| LETTER * name.chars().count() as f64 + 36.0;
     let all: f64 = names.iter().map(|(name, _)| width(name)).sum();
@@ -333,15 +314,13 @@ impl Chart for Outage<'_> {
         HEIGHT
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         let plan = self.0.plan;
-        let title = format!("Redis stands still for {} seconds", plan.to - plan.from);
+        let title = format!("Redis is paused for {} seconds", plan.to - plan.from);
         canvas.text(&title, (20.0, 26.0), Align::Left, TITLE)?;
-        let what = "from /metrics of one instance, read each second; 40 clients ask 20 times a second each";
-        canvas.text(what, (20.0, 51.0), Align::Left, NOTE)?;
+        let note = "from /metrics of one instance, read every second; \
+                    40 clients send 20 requests per second each";
+        canvas.text(note, (20.0, 51.0), Align::Left, NOTE)?;
         self.requests(canvas)?;
         self.latency(canvas)?;
         self.store(canvas)?;

@@ -1,4 +1,5 @@
-//! What a request costs, by the number of sessions in Redis: it should stay the same.
+//! Line chart of the CPU time of a request by number of sessions in Redis. The CPU time should stay
+//! constant.
 
 use plotters::prelude::*;
 
@@ -14,10 +15,13 @@ const BOTTOM: f64 = 318.0;
 const SERVER: RGBColor = RGBColor(29, 78, 216);
 const REDIS: RGBColor = RGBColor(249, 115, 22);
 
+/// Line chart of the CPU time of a request, with one line for the server and one for Redis.
 pub(super) struct Sessions {
-    /// Sessions, microseconds of the server, microseconds of Redis.
+    /// Measured points: number of sessions, CPU time of the server and CPU time of Redis. The CPU
+    /// times are in microseconds.
     points: Vec<(usize, f64, f64)>,
-    most: f64,
+    /// Upper end of the axis, in microseconds.
+    max: f64,
 }
 
 impl Sessions {
@@ -32,8 +36,8 @@ impl Sessions {
             .map(|point| point.1.max(point.2))
             .fold(0.0, f64::max);
         let step = grid_step(highest, 5.0);
-        let most = (highest / step * 1.15).ceil() * step;
-        Self { points, most }
+        let max = (highest / step * 1.15).ceil() * step;
+        Self { points, max }
     }
 
     fn x(&self, number: usize) -> f64 {
@@ -42,7 +46,7 @@ impl Sessions {
     }
 
     fn y(&self, microseconds: f64) -> f64 {
-        BOTTOM - (BOTTOM - TOP) * microseconds / self.most
+        BOTTOM - (BOTTOM - TOP) * microseconds / self.max
     }
 }
 
@@ -51,18 +55,15 @@ impl Chart for Sessions {
         HEIGHT
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> anyhow::Result<()>
-    where
-        B::ErrorType: 'static,
-    {
+    fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
         canvas.text(
-            "Processor time of a request, by sessions in Redis",
+            "CPU time per request, by number of sessions in Redis",
             (20.0, 26.0),
             Align::Left,
             TITLE,
         )?;
-        let what = "microseconds, at 64 connections, each request for a session drawn at random";
-        canvas.text(what, (20.0, 51.0), Align::Left, NOTE)?;
+        let note = "microseconds, at 64 connections; each request reads a random session";
+        canvas.text(note, (20.0, 51.0), Align::Left, NOTE)?;
         for ((color, text), x) in [(SERVER, "Tee Session"), (REDIS, "Redis")]
             .into_iter()
             .zip([LEFT, LEFT + 150.0])
@@ -70,9 +71,9 @@ impl Chart for Sessions {
             canvas.line(&[(x, 77.0), (x + 22.0, 77.0)], color, 3.0)?;
             canvas.text(text, (x + 30.0, 77.0), Align::Left, LABEL)?;
         }
-        let step = grid_step(self.most, 5.0);
+        let step = grid_step(self.max, 5.0);
         let mut value = 0.0;
-        while value <= self.most {
+        while value <= self.max {
             let y = self.y(value);
             canvas.line(&[(LEFT, y), (RIGHT, y)], GRID, 1.0)?;
             canvas.text(&format!("{value}"), (LEFT - 10.0, y), Align::Right, NOTE)?;
@@ -99,7 +100,7 @@ impl Chart for Sessions {
     }
 }
 
-/// `1 000 000`
+/// Formats a number in groups of three digits: `1 000 000`.
 fn in_groups(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

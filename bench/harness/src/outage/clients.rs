@@ -1,4 +1,4 @@
-//! Clients that ask at a steady pace, whatever they are told.
+//! Clients that send requests at a constant rate, even if requests fail.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,17 +10,20 @@ use tokio::{
 
 use crate::http::Connection;
 
+/// Number of clients that send requests at the same time.
 const CLIENTS: u32 = 40;
 
-/// Each asks so often.
-const PACE: Duration = Duration::from_millis(50);
+/// Interval between two requests of one client.
+const INTERVAL: Duration = Duration::from_millis(50);
 
-/// One request of so many is a login.
+/// Every 20th request of a client creates a session. The other requests look up a session.
 const LOGIN_EVERY: usize = 20;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of a request, including the time to connect.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// They go on until the value is dropped.
+/// Starts the clients, which run until the returned value is dropped. The clients look up the
+/// sessions of `credentials`.
 pub(super) fn start(port: u16, credentials: Vec<String>) -> anyhow::Result<JoinSet<()>> {
     let credentials: Arc<[String]> = credentials.into();
     let login: Arc<str> = serde_json::to_string(&Login::sample())?.into();
@@ -28,15 +31,19 @@ pub(super) fn start(port: u16, credentials: Vec<String>) -> anyhow::Result<JoinS
     for number in 0..CLIENTS {
         let (credentials, login) = (Arc::clone(&credentials), Arc::clone(&login));
         clients.spawn(async move {
-            let mut ticks = interval_at(Instant::now() + PACE / CLIENTS * number, PACE);
+            let mut ticks = interval_at(Instant::now() + INTERVAL / CLIENTS * number, INTERVAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             let mut connection = None;
             let mut request = number as usize;
             loop {
                 ticks.tick().await;
-                let asked = ask(connection.take(), port, request, &credentials, &login);
-                // Who waits for too long comes back with a new connection.
-                connection = timeout(PATIENCE, asked).await.ok().and_then(Result::ok);
+                let sent = send(connection.take(), port, request, &credentials, &login);
+                // After a failure or a timeout, `connection` is `None`, so that the next request
+                // opens a new connection.
+                connection = timeout(REQUEST_TIMEOUT, sent)
+                    .await
+                    .ok()
+                    .and_then(Result::ok);
                 request += 1;
             }
         });
@@ -44,8 +51,9 @@ pub(super) fn start(port: u16, credentials: Vec<String>) -> anyhow::Result<JoinS
     Ok(clients)
 }
 
-/// Gives the connection back if it is still good.
-async fn ask(
+/// Sends the request with the number `request`, over a new connection if `connection` is `None`.
+/// Returns the connection, which can be used again.
+async fn send(
     connection: Option<Connection>,
     port: u16,
     request: usize,

@@ -1,4 +1,4 @@
-//! One look at `/metrics`.
+//! Samples of the metrics that the service exports at `/metrics`.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,13 @@ use crate::http::Connection;
 const DURATION_COUNT: &str = "tee_session_http_request_duration_seconds_count";
 const DURATION_BUCKET: &str = "tee_session_http_request_duration_seconds_bucket";
 
-/// What is drawn, as it stood at that moment.
+/// Values of the metrics in the outage chart, at one point in time.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Requests by status.
+    /// Number of requests since the start of the service, by status.
     pub(crate) requests: BTreeMap<String, f64>,
-    /// Look-ups of a session that took up to so many seconds, by that bound.
+    /// Latency histogram of session look-ups. Each entry contains the upper bound of a bucket in
+    /// seconds, and the number of look-ups that took at most this long.
     pub(crate) look_ups: Vec<(f64, f64)>,
     pub(crate) sessions_created: f64,
     pub(crate) store_up: f64,
@@ -24,16 +25,19 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// Reads a sample from `/metrics` on the port `metrics_port`. Fails if the status is not 200 or
+    /// a metric is missing.
     pub(super) async fn take(metrics_port: u16) -> anyhow::Result<Self> {
         let mut connection = Connection::open(metrics_port).await?;
-        let answer = connection.get("/metrics").await?;
-        if answer.status != 200 {
-            bail!("/metrics was answered with {}", answer.status);
+        let response = connection.get("/metrics").await?;
+        if response.status != 200 {
+            bail!("/metrics was answered with {}", response.status);
         }
-        Self::of(&answer.body)
+        Self::parse(&response.body)
     }
 
-    fn of(scraped: &str) -> anyhow::Result<Self> {
+    /// Parses the body of a response of `/metrics`, which has the text format of Prometheus.
+    fn parse(scraped: &str) -> anyhow::Result<Self> {
         let lines: Vec<_> = scraped.lines().filter_map(Line::parse).collect();
         let value = |name: &str| {
             let line = lines.iter().find(|line| line.name == name);
@@ -42,7 +46,9 @@ impl Sample {
         };
         let mut requests = BTreeMap::new();
         for line in lines.iter().filter(|line| line.name == DURATION_COUNT) {
-            let status = line.label("status").context("no status")?;
+            let status = line
+                .label("status")
+                .context("a metric without the label status")?;
             *requests.entry(status.to_owned()).or_default() += line.value;
         }
         let mut look_ups: Vec<(f64, f64)> = Vec::new();
@@ -50,14 +56,17 @@ impl Sample {
             if line.label("route") != Some("/v1/session") {
                 continue;
             }
-            // Rust, too, reads `+Inf`.
-            let bound = line.label("le").context("no bound")?.parse()?;
+            // The bound of the last bucket is `+Inf`, which Rust parses as infinity.
+            let bound = line
+                .label("le")
+                .context("a bucket without the label le")?
+                .parse()?;
             match look_ups.iter_mut().find(|(of, _)| *of == bound) {
                 Some((_, number)) => *number += line.value,
                 None => look_ups.push((bound, line.value)),
             }
         }
-        // JSON knows no infinity.
+        // Removes the bucket with the bound infinity, because JSON cannot represent infinity.
         look_ups.retain(|(bound, _)| bound.is_finite());
         look_ups.sort_by(|one, other| one.0.total_cmp(&other.0));
         Ok(Self {
@@ -70,14 +79,17 @@ impl Sample {
         })
     }
 
-    /// Requests a second with this status, between two samples a second apart.
+    /// Returns the number of requests with the status `status` between the samples `earlier` and
+    /// `self`. The samples are one second apart, so the result is the number of requests per
+    /// second.
     pub(crate) fn requests_since(&self, earlier: &Self, status: &str) -> f64 {
         let number = |sample: &Self| sample.requests.get(status).copied().unwrap_or_default();
         number(self) - number(earlier)
     }
 
-    /// The time within which so much of the look-ups since `earlier` were answered, as Prometheus
-    /// reckons it; `None` when there were none.
+    /// Returns the quantile `quantile` of the latency of look-ups between the samples `earlier` and
+    /// `self`, in seconds. The value is interpolated within its bucket, like the result of
+    /// `histogram_quantile` in Prometheus. Returns `None` if there were no look-ups.
     pub(crate) fn quantile_since(&self, earlier: &Self, quantile: f64) -> Option<f64> {
         let before = |bound: f64| {
             let bucket = earlier.look_ups.iter().find(|(of, _)| *of == bound);
@@ -103,7 +115,7 @@ impl Sample {
     }
 }
 
-/// A line of the text format that holds a value.
+/// A line of the Prometheus text format: name, labels and value of a metric.
 struct Line<'a> {
     name: &'a str,
     labels: &'a str,
@@ -121,6 +133,7 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// Returns the value of the label `name`, or `None` if the metric has no such label.
     fn label(&self, name: &str) -> Option<&'a str> {
         self.labels.split(',').find_map(|label| {
             let (of, value) = label.split_once('=')?;
@@ -145,9 +158,9 @@ tee_session_redis_breakers_open 0
 "#;
 
     #[test]
-    fn a_quantile_lies_within_its_bucket() {
-        let earlier = Sample::of(&SCRAPED.replace(" 90", " 0").replace(" 100", " 0")).unwrap();
-        let now = Sample::of(SCRAPED).unwrap();
+    fn latency_quantile_is_interpolated_within_its_histogram_bucket() {
+        let earlier = Sample::parse(&SCRAPED.replace(" 90", " 0").replace(" 100", " 0")).unwrap();
+        let now = Sample::parse(SCRAPED).unwrap();
         assert_eq!(now.requests_since(&earlier, "200"), 100.0);
         let quantile = |quantile| now.quantile_since(&earlier, quantile).unwrap();
         assert!((quantile(0.45) - 0.05).abs() < 1e-9);

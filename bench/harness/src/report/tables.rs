@@ -1,15 +1,17 @@
-//! What was measured, as Markdown.
+//! Formats the results of the benchmark as Markdown tables.
 
 use std::fmt::Write;
 
 use crate::{
-    results::{Load, Results, ServerResult, SideBySide},
+    load::Load,
+    results::{Results, ServerResult, SideBySide},
     scale::Scale,
     statistics::Spread,
     targets::{self, mebibytes},
 };
 
-/// Where and with what.
+/// Formats the date, machine, number of rounds, number of sessions and program versions of a
+/// comparison as text.
 pub(super) fn machine(measured: &SideBySide) -> String {
     let machine = &measured.machine;
     let versions = machine
@@ -22,7 +24,8 @@ pub(super) fn machine(measured: &SideBySide) -> String {
         rounds => format!("{rounds} rounds"),
     };
     format!(
-        "{}: {} with {} cores and {} GiB of memory, Linux {}; {rounds}, {} sessions in each store. {}.",
+        "{}: {} with {} cores and {} GiB of memory, Linux {}; {rounds}, {} sessions in \
+         each store. {}.",
         machine.date,
         machine.processor,
         machine.cores,
@@ -33,16 +36,17 @@ pub(super) fn machine(measured: &SideBySide) -> String {
     )
 }
 
-/// Each target, and whether it is met.
+/// Formats the table of performance targets: limit, measured value, and whether the target is met.
 pub(super) fn targets(results: &Results) -> String {
-    let mut text = "| what | target | wish | measured | |\n|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| figure | target | desired | measured | result |\n|---|---|---|---|---|\n".to_owned();
     for target in targets::all(results) {
         let bound = |bound: f64| {
             let text = format!("≤ {bound:.4}");
             let text = text.trim_end_matches('0').trim_end_matches('.');
             text.to_owned()
         };
-        let measured = target.measured.map(|spread| spread.in_words(target.digits));
+        let measured = target.measured.map(|spread| spread.format(target.digits));
         let verdict = match target.is_met() {
             Some(true) => "met",
             Some(false) => "**NOT MET**",
@@ -60,7 +64,8 @@ pub(super) fn targets(results: &Results) -> String {
     text
 }
 
-/// All servers, a table for each number of connections, the most telling first.
+/// Formats the results of all servers, with one table for each number of connections. The tables
+/// are in the order of the plan.
 pub(super) fn side_by_side(measured: &SideBySide) -> String {
     let mut text = String::new();
     for stage in &measured.plan {
@@ -68,7 +73,8 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
         let _ = write!(
             text,
             "### {} connection{plural}\n\n\
-             | server | requests/s | p50 µs | p99 µs | p99.9 µs | server µs | Redis µs | Redis commands | Redis reads |\n\
+             | server | requests/s | p50 µs | p99 µs | p99.9 µs | server CPU µs | Redis CPU µs \
+             | Redis commands | Redis reads |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             stage.connections
         );
@@ -82,14 +88,15 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
     }
     text.push_str(
         "### Start, memory, size\n\n\
-         | server | start to first answer ms | resident after the load MiB | program MiB | answer bytes |\n\
+         | server | start to first response, ms | resident memory after the load, MiB \
+         | program file, MiB | response body, bytes |\n\
          |---|--:|--:|--:|--:|\n",
     );
     for server in &measured.servers {
         text.push_str(&footprint(server));
     }
     for line in &measured.left_out {
-        let _ = write!(text, "\nLeft out: {line}.\n");
+        let _ = write!(text, "\nNot measured: {line}.\n");
     }
     if measured.failed() == 0 {
         text.push_str("\nEvery request was answered with 200.\n");
@@ -97,8 +104,8 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
     for server in measured.servers.iter().filter(|s| s.failed() > 0) {
         let _ = write!(
             text,
-            "\n**{} requests failed at {}: its figures do not count.** Wrk counts one that took more \
-             than two seconds as well.\n",
+            "\n**{} requests failed at {}: its figures are not valid.** Requests that took \
+             longer than two seconds count as failed.\n",
             server.failed(),
             server.name
         );
@@ -106,10 +113,11 @@ pub(super) fn side_by_side(measured: &SideBySide) -> String {
     text
 }
 
+/// Formats the table row of `server` for measurements at `connections` connections.
 fn row(server: &ServerResult, connections: usize) -> String {
     let cell = |digits: usize, value: fn(&Load) -> f64| {
         let spread = Spread::of(&server.each(connections, value));
-        spread.map_or_else(|| "-".to_owned(), |spread| spread.in_words(digits))
+        spread.map_or_else(|| "-".to_owned(), |spread| spread.format(digits))
     };
     format!(
         "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
@@ -125,11 +133,13 @@ fn row(server: &ServerResult, connections: usize) -> String {
     )
 }
 
+/// Formats the table row of `redis-benchmark`. Returns an empty text if `redis-benchmark` was not
+/// run.
 fn bare_redis(measured: &SideBySide) -> String {
     let rounds = &measured.bare_redis;
     let cell = |digits: usize, value: fn(&crate::results::BareRedis) -> f64| {
         let values: Vec<_> = rounds.iter().map(value).collect();
-        Spread::of(&values).map(|spread| spread.in_words(digits))
+        Spread::of(&values).map(|spread| spread.format(digits))
     };
     let (Some(rate), Some(p50), Some(p99), Some(cpu)) = (
         cell(0, |round| round.operations_per_second),
@@ -144,9 +154,10 @@ fn bare_redis(measured: &SideBySide) -> String {
     format!("| redis-benchmark, GETEX | {rate} | {p50} | {p99} | - | - | {cpu} | 1.00 | - |\n")
 }
 
+/// Formats the table row of `server` with start time, memory, program size and response size.
 fn footprint(server: &ServerResult) -> String {
     let cell = |values: Vec<f64>| {
-        Spread::of(&values).map_or_else(|| "-".to_owned(), |spread| spread.in_words(1))
+        Spread::of(&values).map_or_else(|| "-".to_owned(), |spread| spread.format(1))
     };
     let rounds = &server.rounds;
     let size = server
@@ -172,15 +183,16 @@ fn footprint(server: &ServerResult) -> String {
     )
 }
 
-/// How costs grow.
+/// Formats the results of a scale run: the costs of Tee Session by number of sessions, the memory
+/// of sessions in Redis, and other measurements.
 pub(super) fn scale(scale: &Scale) -> String {
     let mut text = format!("Measured on {}", scale.machine.date);
-    // It may be another one than the side-by-side run's.
+    // Names the commit, because the side-by-side comparison may have measured another commit.
     if let Some((name, commit)) = scale.machine.versions.first() {
         let _ = write!(text, " with {name} {commit}");
     }
     text.push_str(
-        ".\n\n| sessions in Redis | server µs | Redis µs | requests/s | p99 µs |\n\
+        ".\n\n| sessions in Redis | server CPU µs | Redis CPU µs | requests/s | p99 µs |\n\
          |--:|--:|--:|--:|--:|\n",
     );
     for cost in &scale.costs {
@@ -195,7 +207,7 @@ pub(super) fn scale(scale: &Scale) -> String {
             load.wrk.p99_us
         );
     }
-    text.push_str("\n| written by | sessions | bytes of Redis for each |\n|---|--:|--:|\n");
+    text.push_str("\n| written by | sessions | Redis bytes per session |\n|---|--:|--:|\n");
     for record in &scale.memory {
         let _ = writeln!(
             text,
@@ -206,9 +218,10 @@ pub(super) fn scale(scale: &Scale) -> String {
     let write = &scale.write;
     let _ = write!(
         text,
-        "\n| what | measured |\n|---|---|\n\
-         | a login, at {} connections | server {:.1} µs, Redis {:.2} µs, {:.0} a second, p99 {} µs |\n\
-         | an idle connection, of {} | {:.0} bytes resident |\n",
+        "\n| figure | measured |\n|---|---|\n\
+         | cost of a login, at {} connections \
+         | server CPU {:.1} µs, Redis CPU {:.2} µs, {:.0} logins/s, p99 {} µs |\n\
+         | resident memory per idle connection, with {} connections | {:.0} bytes |\n",
         write.connections,
         write.server_cpu(),
         write.redis_cpu(),
@@ -220,12 +233,14 @@ pub(super) fn scale(scale: &Scale) -> String {
     if let Some(cache) = &scale.near_cache {
         let _ = writeln!(
             text,
-            "| a session in the near cache, of {} that were kept of {} | {:.0} bytes resident |",
+            "| resident memory per session in the near cache, with {} of {} sessions cached \
+             | {:.0} bytes |",
             cache.kept, cache.sessions, cache.bytes_each
         );
         let _ = writeln!(
             text,
-            "| a logout on one instance, from its answer until another with a near cache refuses | p50 {} µs, p99 {} µs, longest {} µs of {} |",
+            "| delay from the response to a logout until another instance with a near cache \
+             rejects the session | p50 {} µs, p99 {} µs, maximum {} µs of {} logouts |",
             cache.revocation.p50_us,
             cache.revocation.p99_us,
             cache.revocation.worst_us,
@@ -235,7 +250,7 @@ pub(super) fn scale(scale: &Scale) -> String {
     if scale.failed() > 0 {
         let _ = write!(
             text,
-            "\n**{} requests failed: the figures do not count.**\n",
+            "\n**{} requests failed: the figures are not valid.**\n",
             scale.failed()
         );
     }

@@ -1,34 +1,39 @@
-//! The lines of source that led to a call.
+//! Call paths: the source lines that lead to a memory allocation.
 
 use std::{ffi::c_void, fmt, path::Path};
 
-/// Where the sources of libraries lie.
+/// Part of a file path that only the source files of downloaded libraries have.
 const REGISTRY: &str = "/registry/src/";
 
-/// A line of source.
+/// A source line in a call path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Line {
-    /// The package that it belongs to.
+    /// Name of the package that contains the line.
     package: String,
-    place: String,
+    /// Shortened path of the source file, and line number: `crates/domain/src/token.rs:7`.
+    location: String,
+    /// `true` if the line belongs to this project, and `false` if it belongs to a library.
     is_ours: bool,
 }
 
-/// From the line of this project that was the last to be reached, over the libraries that it
-/// called, to the line that made the call. Of each library only its last line is kept, and nothing
-/// of the standard library and the runtime.
+/// Source lines that lead to a memory allocation: the innermost line of this project, and the lines
+/// of the libraries that are called from there.
+///
+/// If consecutive lines belong to the same package, only the innermost line is kept. Lines of the
+/// standard library and of the async runtime are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallPath {
-    /// Outermost first. Where there is no line of ours, the libraries' only.
+    /// Lines of the call path, outermost first. If no line of the backtrace belongs to this
+    /// project, all lines belong to libraries.
     lines: Vec<Line>,
 }
 
 impl CallPath {
-    /// Of a backtrace, innermost first.
+    /// Builds the call path from the addresses of a backtrace. The innermost address comes first.
     pub(super) fn of(addresses: &[usize]) -> Self {
         let mut lines = Vec::<Line>::new();
         for line in addresses.iter().flat_map(|address| lines_at(*address)) {
-            // What called from the same package is of no interest.
+            // Keeps only the innermost of consecutive lines of the same package.
             if lines.last().is_none_or(|last| last.package != line.package) {
                 lines.push(line);
             }
@@ -40,11 +45,12 @@ impl CallPath {
         Self { lines }
     }
 
-    /// The line of this project, if there is one.
+    /// Returns the line of this project in the call path, or `None` if all lines belong to
+    /// libraries.
     #[must_use]
     pub fn our_line(&self) -> Option<&str> {
         let first = self.lines.first().filter(|line| line.is_ours);
-        first.map(|line| line.place.as_str())
+        first.map(|line| line.location.as_str())
     }
 }
 
@@ -52,14 +58,15 @@ impl fmt::Display for CallPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut arrow = "";
         for line in &self.lines {
-            write!(f, "{arrow}{}", line.place)?;
+            write!(f, "{arrow}{}", line.location)?;
             arrow = " > ";
         }
         Ok(())
     }
 }
 
-/// Several where functions are inlined, innermost first.
+/// Returns the source lines of a code address, innermost first. An address in an inlined function
+/// has several source lines.
 fn lines_at(address: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     backtrace::resolve(address as *mut c_void, |symbol| {
@@ -70,19 +77,22 @@ fn lines_at(address: usize) -> Vec<Line> {
     lines
 }
 
+/// Returns the source line `number` of `file`. Returns `None` if `file` is left out of call paths,
+/// such as a file of the standard library.
 fn line(file: &Path, number: u32) -> Option<Line> {
     let file = file.to_str()?;
     let Some((_, file)) = file.split_once(REGISTRY) else {
         let (_, file) = file.split_once("/crates/")?;
         return Some(Line {
             package: file.split('/').next()?.to_owned(),
-            place: format!("crates/{file}:{number}"),
+            location: format!("crates/{file}:{number}"),
             is_ours: true,
         });
     };
     let (_index, file) = file.split_once('/')?;
     let (package, file) = file.split_once("/src/")?;
-    // Such as `actix-http-3.20.0`, which reads better without.
+    // Removes the version from the name of the package folder: `actix-http-3.20.0` becomes
+    // `actix-http`.
     let (package, _) = package.rsplit_once('-').unwrap_or((package, ""));
     let is_noise = match package {
         "backtrace" | "actix-rt" => true,
@@ -91,7 +101,7 @@ fn line(file: &Path, number: u32) -> Option<Line> {
     };
     (!is_noise).then(|| Line {
         package: package.to_owned(),
-        place: format!("{package}/{file}:{number}"),
+        location: format!("{package}/{file}:{number}"),
         is_ours: false,
     })
 }
@@ -100,24 +110,26 @@ fn line(file: &Path, number: u32) -> Option<Line> {
 mod tests {
     use super::*;
 
-    fn place(file: &str) -> Option<String> {
-        line(Path::new(file), 7).map(|line| line.place)
+    fn location_of(file: &str) -> Option<String> {
+        line(Path::new(file), 7).map(|line| line.location)
     }
 
     #[test]
-    fn lines_are_named_by_package_and_what_runs_everything_is_left_out() {
+    fn call_path_shortens_file_paths_and_omits_std_and_the_async_runtime() {
         assert_eq!(
-            place("/home/u/tee-session/crates/domain/src/token.rs").as_deref(),
+            location_of("/home/u/tee-session/crates/domain/src/token.rs").as_deref(),
             Some("crates/domain/src/token.rs:7")
         );
         assert_eq!(
-            place("/home/u/.cargo/registry/src/index-1a/actix-http-3.20.0/src/h1/codec.rs")
+            location_of("/home/u/.cargo/registry/src/index-1a/actix-http-3.20.0/src/h1/codec.rs")
                 .as_deref(),
             Some("actix-http/h1/codec.rs:7")
         );
-        assert_eq!(place("/rustc/abc/library/alloc/src/vec/mod.rs"), None);
+        assert_eq!(location_of("/rustc/abc/library/alloc/src/vec/mod.rs"), None);
         assert_eq!(
-            place("/home/u/.cargo/registry/src/index-1a/tokio-1.54.1/src/runtime/task/core.rs"),
+            location_of(
+                "/home/u/.cargo/registry/src/index-1a/tokio-1.54.1/src/runtime/task/core.rs"
+            ),
             None
         );
     }

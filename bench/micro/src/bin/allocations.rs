@@ -1,4 +1,5 @@
-//! Counts what the service allocates for a request, and holds it to the record.
+//! Counts the memory allocations of the service per request, and compares the counts with those
+//! recorded in `allocations.toml`.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +22,9 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/allocations.toml");
 
+/// Comment at the start of the file `allocations.toml`.
 const COMMENT: &str = "Allocations and bytes of one GET /v1/session in the whole process of the \
-     service,\nas `bench/micro/run counts --record` counted them.";
+     service,\ncounted by `bench/micro/run counts --record`.";
 
 const HOW_TO_RECORD: &str = "bench/micro/run counts --record";
 
@@ -30,21 +32,21 @@ fn command() -> Command {
     let sites = Arg::new("sites")
         .long("sites")
         .action(ArgAction::SetTrue)
-        .help("Tell where allocations come from instead, line by line");
+        .help("Print the source lines of allocations instead");
     Command::new("allocations")
-        .about("Counts what the service allocates for a request, and holds it to the record")
+        .about("Counts the allocations of the service per request and compares them with the record")
         .args_conflicts_with_subcommands(true)
         .arg(
             Arg::new("record")
                 .long("record")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("sites")
-                .help("Take the numbers as the new record"),
+                .help("Write the counts to the record"),
         )
         .arg(sites.clone())
         .subcommand(
             Command::new("measure")
-                .about("One scenario in this process; standard output is the service's log")
+                .about("Runs one scenario in this process; standard output receives the log of the service")
                 .hide(true)
                 .arg(Arg::new("scenario").required(true))
                 .arg(sites),
@@ -55,21 +57,21 @@ fn main() -> anyhow::Result<ExitCode> {
     let matches = command().get_matches();
     if let Some(("measure", measure)) = matches.subcommand() {
         let name: &String = measure.get_one("scenario").context("clap requires it")?;
-        let scenario = Scenario::named(name).context("there is no such scenario")?;
+        let scenario = Scenario::named(name).context("unknown scenario")?;
         measure_here(scenario, measure.get_flag("sites"))?;
         return Ok(ExitCode::SUCCESS);
     }
     if matches.get_flag("sites") {
         for scenario in SCENARIOS {
-            println!("{}", measure_apart(scenario, true)?);
+            println!("{}", measure_in_child(scenario, true)?);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let (mut calls, mut bytes) = (BTreeMap::new(), BTreeMap::new());
     for scenario in SCENARIOS {
         eprintln!("allocations: {}", scenario.name);
-        let told = measure_apart(scenario, false)?;
-        let mut numbers = told.split_whitespace().map(str::parse);
+        let output = measure_in_child(scenario, false)?;
+        let mut numbers = output.split_whitespace().map(str::parse);
         for values in [&mut calls, &mut bytes] {
             let number = numbers.next().context("a number is missing")??;
             values.insert(scenario.name.to_owned(), number);
@@ -93,73 +95,77 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let verdict = record::check(file, &series, HOW_TO_RECORD)?;
     print!("{}", verdict.report);
-    Ok(if verdict.holds {
+    Ok(if verdict.passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// In a process of its own, where nothing is left of another scenario; gives back what it tells.
-fn measure_apart(scenario: Scenario, sites: bool) -> anyhow::Result<String> {
+/// Measures `scenario` in a child process, so that the state of other scenarios has no effect.
+/// Returns the standard error of the child process, which contains the counts, or the call paths if
+/// `sites` is `true`.
+fn measure_in_child(scenario: Scenario, sites: bool) -> anyhow::Result<String> {
     let output = Process::new(env::current_exe()?)
         .args(["measure", scenario.name])
         .args(sites.then_some("--sites"))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()?;
-    let told = String::from_utf8(output.stderr)?;
-    ensure!(output.status.success(), "{}: {told}", scenario.name);
-    Ok(told)
+    let errors = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success(), "{}: {errors}", scenario.name);
+    Ok(errors)
 }
 
-/// Tells on standard error: the log has the other.
+/// Measures `scenario` in this process. Prints the result to standard error, because the log of the
+/// service uses standard output.
 fn measure_here(scenario: Scenario, sites: bool) -> anyhow::Result<()> {
     if sites {
-        let (found, requests) = scenario.sites()?;
-        eprint!("{}", table(scenario, &found, requests));
+        let (sites, requests) = scenario.sites()?;
+        eprint!("{}", table(scenario, &sites, requests));
     } else {
         let allocated = scenario.count()?;
-        let a_request = |count| count as f64 / f64::from(COUNTED_REQUESTS);
+        let per_request = |count| count as f64 / f64::from(COUNTED_REQUESTS);
         eprintln!(
             "{} {}",
-            a_request(allocated.calls),
-            a_request(allocated.bytes)
+            per_request(allocated.calls),
+            per_request(allocated.bytes)
         );
     }
     Ok(())
 }
 
-/// By line of this project, the most frequent first.
-fn table(scenario: Scenario, found: &[(CallPath, Cost)], requests: u32) -> String {
-    let a_request = |count| count as f64 / f64::from(requests);
+/// Formats the allocations as text. The call paths are grouped by source line of this project, and
+/// the line with the most allocations comes first.
+fn table(scenario: Scenario, sites: &[(CallPath, Cost)], requests: u32) -> String {
+    let per_request = |count| count as f64 / f64::from(requests);
     let mut by_line = BTreeMap::<&str, (u64, Vec<String>)>::new();
-    for (path, Cost { calls, bytes }) in found {
-        // What happens by itself now and then.
-        if a_request(*calls) < 0.05 {
+    for (path, Cost { calls, bytes }) in sites {
+        // Skips rare allocations, which belong to background tasks.
+        if per_request(*calls) < 0.05 {
             continue;
         }
         let line = path
             .our_line()
-            .unwrap_or("no line of ours: tasks of libraries");
+            .unwrap_or("no line of this project: tasks of libraries");
         let (sum, rows) = by_line.entry(line).or_default();
         *sum += calls;
         rows.push(format!(
             "    {:>6.2} {:>9.1}  {path}\n",
-            a_request(*calls),
-            a_request(*bytes)
+            per_request(*calls),
+            per_request(*bytes)
         ));
     }
     let mut lines: Vec<_> = by_line.into_iter().collect();
     lines.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(*sum));
-    let all: u64 = found.iter().map(|(_, cost)| cost.calls).sum();
+    let all: u64 = sites.iter().map(|(_, cost)| cost.calls).sum();
     let mut text = format!(
-        "{}: {:.2} allocations a request (allocations, bytes, from where to where)\n",
+        "{}: {:.2} allocations per request (columns: allocations, bytes, call path)\n",
         scenario.name,
-        a_request(all)
+        per_request(all)
     );
     for (line, (sum, rows)) in lines {
-        text.push_str(&format!("{:>6.2}  {line}\n", a_request(sum)));
+        text.push_str(&format!("{:>6.2}  {line}\n", per_request(sum)));
         text.extend(rows);
     }
     text

@@ -1,4 +1,4 @@
-//! The session of a request, as handlers get it.
+//! Creates a [`CurrentSession`], which is the session of a request as handlers receive it.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -16,12 +16,14 @@ use tee_session_memory_adapter::MemoryRepository;
 
 use crate::sample;
 
-/// Only the middleware makes one: a handler behind it lets this one out.
+/// Returns a [`CurrentSession`] with the sample session. Only the authentication middleware can
+/// create such a value. This function therefore sends a request through the middleware, and returns
+/// the value that the handler receives.
 pub(super) fn current_session() -> anyhow::Result<CurrentSession> {
-    let seen = Rc::new(RefCell::new(None));
-    let note = Rc::clone(&seen);
+    let extracted = Rc::new(RefCell::new(None));
+    let store = Rc::clone(&extracted);
     let handler = move |current: CurrentSession| {
-        note.replace(Some(current));
+        store.replace(Some(current));
         async { HttpResponse::Ok().finish() }
     };
     System::new().block_on(async {
@@ -35,5 +37,5 @@ pub(super) fn current_session() -> anyhow::Result<CurrentSession> {
         call_service(&init_service(app).await, request.to_request()).await;
         anyhow::Ok(())
     })?;
-    seen.take().context("the handler was not called")
+    extracted.take().context("the handler was not called")
 }

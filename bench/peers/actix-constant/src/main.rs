@@ -1,4 +1,5 @@
-//! The ceiling: Actix that answers a constant, of the size that the others answer with.
+//! Benchmark server with Actix Web and a constant response, which has the same size as the
+//! responses of the other servers. Its throughput is the upper limit in the comparison.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
@@ -7,15 +8,15 @@ use tee_session_bench_content::{Login, Stored, WORKERS, arguments};
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     let (port, _) = arguments().context("usage: actix-constant PORT REDIS_URL")?;
-    let answer = web::Bytes::from(serde_json::to_vec(&Stored::new(Login::sample()).answer())?);
+    let body = web::Bytes::from(serde_json::to_vec(&Stored::new(Login::sample()).answer())?);
     let app = move || {
-        let answer = answer.clone();
+        let body = body.clone();
         let read = web::get().to(move || {
-            let answer = answer.clone();
+            let body = body.clone();
             async {
                 HttpResponse::Ok()
                     .content_type("application/json")
-                    .body(answer)
+                    .body(body)
             }
         });
         App::new().route("/v1/session", read)

@@ -1,4 +1,5 @@
-//! Actix with actix-session: a signed cookie, Redis, a time to live that each request extends.
+//! Benchmark server with Actix Web and actix-session. The session key is in a signed cookie, and
+//! each request renews the TTL of the session in Redis.
 
 use actix_session::{
     Session, SessionMiddleware,
@@ -13,6 +14,7 @@ use actix_web::{
 use anyhow::Context;
 use tee_session_bench_content::{Login, Stored, TTL_SECONDS, WORKERS, arguments};
 
+/// Name of the entry in the session that contains the data of the benchmark.
 const MEMBER: &str = "login";
 
 async fn log_in(session: Session, login: web::Json<Login>) -> actix_web::Result<HttpResponse> {
@@ -30,9 +32,10 @@ async fn read(session: Session) -> actix_web::Result<HttpResponse> {
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     let (port, redis_url) = arguments().context("usage: actix-session-peer PORT REDIS_URL")?;
-    // A connection that reconnects by itself and is shared, as its documentation has it.
+    // All workers share one Redis connection that reconnects automatically, as in the documentation
+    // of actix-session.
     let store = RedisSessionStore::new(redis_url).await?;
-    // The same at each start: cookies outlive the process.
+    // The signing key is fixed, so that cookies stay valid after a restart of the server.
     let key = Key::from(&[7; 64]);
     let app = move || {
         let lifecycle = PersistentSession::default()

@@ -1,4 +1,4 @@
-//! Axum with tower-sessions and its Redis store.
+//! Benchmark server with Axum, tower-sessions and the Redis store of tower-sessions.
 
 use anyhow::Context;
 use axum::{
@@ -17,6 +17,7 @@ use tower_sessions_redis_store::{
     fred::prelude::{ClientLike, Config, Pool},
 };
 
+/// Name of the entry in the session that contains the data of the benchmark.
 const MEMBER: &str = "login";
 
 async fn log_in(session: Session, Json(login): Json<Login>) -> Response {
@@ -39,12 +40,12 @@ fn unavailable(error: &Error) -> Response {
 }
 
 async fn serve(port: u16, redis_url: &str) -> anyhow::Result<()> {
-    // A connection for each worker; each carries many commands at once.
+    // Creates one Redis connection per worker. Each connection pipelines its commands.
     let redis = Pool::new(Config::from_url(redis_url)?, None, None, None, WORKERS)?;
     redis.init().await?;
     let sessions = SessionManagerLayer::new(RedisStore::new(redis))
         .with_secure(false)
-        // Without it only a session that was changed is saved, and its time to live never slides.
+        // Also saves unchanged sessions, so that each read renews the TTL.
         .with_always_save(true)
         .with_expiry(Expiry::OnInactivity(Duration::seconds(TTL_SECONDS.into())));
     let app = Router::new()
@@ -53,7 +54,7 @@ async fn serve(port: u16, redis_url: &str) -> anyhow::Result<()> {
         .layer(sessions);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let listener = listener.tap_io(|stream| {
-        // A socket that refuses it serves all the same.
+        // An error is ignored, because a socket without TCP_NODELAY still works.
         let _ = stream.set_nodelay(true);
     });
     axum::serve(listener, app).await?;

@@ -1,35 +1,58 @@
-//! The body of `PATCH /v1/session`: a JSON Merge Patch (RFC 7396).
+//! Request body of `PATCH /v1/session`: a JSON Merge Patch (RFC 7396).
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{AllowedHosts, Cookies, SessionPatch};
 
+use utoipa::ToSchema;
+
 use super::{
-    session_members::{MAX_ERRORS, cookie_pointer, fault, faults_of, no_object, parse_base_url},
+    session_members::{
+        MAX_ERRORS, cookie_pointer, fault, faults_of, not_an_object, parse_base_url,
+    },
     unique_json::UniqueJson,
 };
-use crate::problem::ApiError;
+use crate::{openapi::schemas, problem::ApiError};
 
-/// Parses and validates a whole body; every fault that can be seen without the session is told at
-/// once. What is no object would stand for a whole new session, and is none.
+/// A JSON Merge Patch (RFC 7396).
+#[derive(ToSchema)]
+#[schema(as = SessionPatch)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "serves only as a schema; `parse_patch` makes a `SessionPatch`"
+)]
+pub(crate) struct SessionPatchBody {
+    #[schema(schema_with = schemas::cookies_to_change, required = false)]
+    cookies: (),
+    #[schema(schema_with = schemas::base_url_to_store, required = false)]
+    base_url: (),
+}
+
+/// Parses and validates the request body of `PATCH /v1/session`. If several members are invalid,
+/// the error reports all members that can be recognized as invalid without the stored session, but
+/// at most [`MAX_ERRORS`] errors for cookies.
+///
+/// A body that is not a JSON object is rejected, because such a patch would replace the whole
+/// session (RFC 7396).
 pub(crate) fn parse_patch(
     body: &[u8],
     allowed_hosts: &AllowedHosts,
 ) -> Result<SessionPatch, ApiError> {
     let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
-        return Err(no_object());
+        return Err(not_an_object());
     };
     let (cookies, base_url) = (
         members.shift_remove("cookies"),
         members.shift_remove("base_url"),
     );
     if !members.is_empty() {
-        let detail = "Only cookies and base_url can be changed";
+        let detail = "The patch has an unknown member; only cookies and base_url can be changed";
         return Err(ApiError::InvalidRequest(detail.to_owned()));
     }
     let base_url = base_url
         .map(|value| parse_base_url(value, allowed_hosts))
         .transpose();
-    let patch = cookies.map_or_else(|| Ok(SessionPatch::default()), patch_of_cookies);
+    let patch = cookies.map_or_else(|| Ok(SessionPatch::default()), parse_cookies);
     match (patch, base_url) {
         (Ok(patch), Ok(None)) => Ok(patch),
         (Ok(patch), Ok(Some(base_url))) => Ok(patch.set_base_url(base_url)),
@@ -42,8 +65,10 @@ pub(crate) fn parse_patch(
     }
 }
 
-/// Any name can be removed: a session of others' may hold cookies that ours may not.
-fn patch_of_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember>> {
+/// Parses the member `cookies` of a patch. The names of cookies to remove are not validated: if
+/// another program stored the session, the session may have cookies whose names this service does
+/// not accept.
+fn parse_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember>> {
     let UniqueJson::Object(members) = value else {
         return Err(vec![fault(
             "/cookies",
@@ -63,7 +88,7 @@ fn patch_of_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember
         }
     }
     if !values.is_empty() {
-        // Whatever rule the new ones break by themselves, all together would break as well.
+        // If the new cookies alone break a rule, the patched session would break the same rule.
         match Cookies::new(values) {
             Ok(cookies) => {
                 for (name, value) in cookies.iter() {
@@ -109,15 +134,18 @@ mod tests {
         }
     }
 
-    /// After RFC 7396, appendix A, as far as it is about objects of strings.
+    /// Tests cases that follow the examples of RFC 7396, appendix A, with cookies as the members.
     #[rstest]
-    #[case::nothing("{}", &[("a", "1"), ("b", "2")])]
-    #[case::no_cookie(r#"{"cookies": {}}"#, &[("a", "1"), ("b", "2")])]
-    #[case::another_value(r#"{"cookies": {"a": "3"}}"#, &[("a", "3"), ("b", "2")])]
-    #[case::one_more(r#"{"cookies": {"c": "3"}}"#, &[("a", "1"), ("b", "2"), ("c", "3")])]
-    #[case::one_less(r#"{"cookies": {"a": null}}"#, &[("b", "2")])]
-    #[case::exchanged(r#"{"cookies": {"a": null, "c": "3", "b": null}}"#, &[("c", "3")])]
-    #[case::none_to_remove(r#"{"cookies": {"no such cookie": null}}"#, &[("a", "1"), ("b", "2")])]
+    #[case::empty_patch("{}", &[("a", "1"), ("b", "2")])]
+    #[case::empty_cookies(r#"{"cookies": {}}"#, &[("a", "1"), ("b", "2")])]
+    #[case::changed_value(r#"{"cookies": {"a": "3"}}"#, &[("a", "3"), ("b", "2")])]
+    #[case::added_cookie(r#"{"cookies": {"c": "3"}}"#, &[("a", "1"), ("b", "2"), ("c", "3")])]
+    #[case::removed_cookie(r#"{"cookies": {"a": null}}"#, &[("b", "2")])]
+    #[case::replaced_cookies(r#"{"cookies": {"a": null, "c": "3", "b": null}}"#, &[("c", "3")])]
+    #[case::removed_unknown_cookie(
+        r#"{"cookies": {"no such cookie": null}}"#,
+        &[("a", "1"), ("b", "2")]
+    )]
     fn a_patch_sets_and_removes_cookies(#[case] body: &str, #[case] expected: &[(&str, &str)]) {
         let patched = parse(body.as_bytes()).unwrap().apply(&session()).unwrap();
         assert_eq!(patched.cookies.iter().collect::<Vec<_>>(), expected);
@@ -125,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_sets_the_base_url_and_keeps_the_cookies() {
+    fn patch_of_the_base_url_keeps_the_cookies() {
         let body = br#"{"base_url": "https://golf.example/members"}"#;
         let patched = parse(body).unwrap().apply(&session()).unwrap();
         assert_eq!(patched.base_url.as_str(), "https://golf.example/members");
@@ -133,35 +161,35 @@ mod tests {
     }
 
     #[rstest]
-    #[case::list("[]", &[""])]
-    #[case::null("null", &[""])]
-    #[case::cookies_null(r#"{"cookies": null}"#, &["/cookies"])]
-    #[case::cookies_list(r#"{"cookies": []}"#, &["/cookies"])]
-    #[case::cookie_number(r#"{"cookies": {"a": 1}}"#, &["/cookies/a"])]
-    #[case::cookie_object(r#"{"cookies": {"a": {"b": null}}}"#, &["/cookies/a"])]
+    #[case::patch_is_a_list("[]", &[""])]
+    #[case::patch_is_null("null", &[""])]
+    #[case::cookies_are_null(r#"{"cookies": null}"#, &["/cookies"])]
+    #[case::cookies_are_a_list(r#"{"cookies": []}"#, &["/cookies"])]
+    #[case::cookie_is_a_number(r#"{"cookies": {"a": 1}}"#, &["/cookies/a"])]
+    #[case::cookie_is_an_object(r#"{"cookies": {"a": {"b": null}}}"#, &["/cookies/a"])]
     #[case::value_with_line_feed(r#"{"cookies": {"a": "\n"}}"#, &["/cookies/a"])]
     #[case::name_with_space(r#"{"cookies": {"a b": "1"}}"#, &["/cookies"])]
-    #[case::base_url_null(r#"{"base_url": null}"#, &["/base_url"])]
-    #[case::base_url_number(r#"{"base_url": 1}"#, &["/base_url"])]
-    #[case::base_url_relative(r#"{"base_url": "/x"}"#, &["/base_url"])]
-    #[case::host_not_allowed(r#"{"base_url": "https://evil.example"}"#, &["/base_url"])]
-    #[case::all_at_once(
+    #[case::base_url_is_null(r#"{"base_url": null}"#, &["/base_url"])]
+    #[case::base_url_is_a_number(r#"{"base_url": 1}"#, &["/base_url"])]
+    #[case::base_url_is_relative(r#"{"base_url": "/x"}"#, &["/base_url"])]
+    #[case::host_is_not_allowed(r#"{"base_url": "https://evil.example"}"#, &["/base_url"])]
+    #[case::several_faults(
         r#"{"cookies": {"a": 1, "b": "\n", "c": "1"}, "base_url": null}"#,
         &["/cookies/a", "/cookies/b", "/base_url"]
     )]
-    fn what_leads_to_no_session_is_pointed_at(#[case] body: &str, #[case] pointers: &[&str]) {
+    fn error_pointers_name_the_invalid_members(#[case] body: &str, #[case] pointers: &[&str]) {
         assert_eq!(faults(body), pointers);
     }
 
     #[test]
-    fn more_cookies_than_a_session_holds_are_refused() {
+    fn patch_with_more_cookies_than_a_session_may_have_is_rejected() {
         let cookies: Vec<_> = (0..51).map(|n| format!("\"c{n}\": \"1\"")).collect();
         let body = format!(r#"{{"cookies": {{{}}}}}"#, cookies.join(","));
         assert_eq!(faults(&body), ["/cookies"]);
     }
 
     #[test]
-    fn the_number_of_faults_told_is_bounded() {
+    fn at_most_50_invalid_cookies_are_reported() {
         let cookies: Vec<_> = (0..5_000).map(|n| format!("\"c{n}\": 1")).collect();
         let body = format!(r#"{{"cookies": {{{}}}, "base_url": 1}}"#, cookies.join(","));
         assert_eq!(faults(&body).len(), MAX_ERRORS + 1);
@@ -169,19 +197,19 @@ mod tests {
 
     #[rstest]
     #[case::empty("")]
-    #[case::member_twice(r#"{"base_url": "x", "base_url": "x"}"#)]
-    #[case::cookie_twice(r#"{"cookies": {"a": "1", "a": null}}"#)]
-    #[case::subject(r#"{"subject": "member-4711"}"#)]
-    #[case::label(r#"{"label": null}"#)]
-    #[case::created_at(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
-    fn what_is_malformed_is_an_invalid_request(#[case] body: &str) {
+    #[case::repeated_member(r#"{"base_url": "x", "base_url": "x"}"#)]
+    #[case::repeated_cookie(r#"{"cookies": {"a": "1", "a": null}}"#)]
+    #[case::subject_cannot_change(r#"{"subject": "member-4711"}"#)]
+    #[case::label_cannot_change(r#"{"label": null}"#)]
+    #[case::created_at_cannot_change(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
+    fn malformed_json_or_unchangeable_member_is_an_invalid_request(#[case] body: &str) {
         let error = parse(body.as_bytes()).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
     }
 
     proptest! {
         #[test]
-        fn whatever_arrives_leads_to_a_session_or_an_error_without_a_panic(
+        fn parsing_and_applying_arbitrary_patches_does_not_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
             cookies in r#"[{}\[\]":,a-z0-9\\. -]{0,60}"#,
         ) {

@@ -1,5 +1,7 @@
-//! The session as clients read it. Most requests are answered with one, so that its JSON is written
-//! by hand: a general serializer took a fifth of the instructions of such a request.
+//! Response body with a session.
+//!
+//! The JSON is written by hand, because most requests are answered with a session. A general
+//! serializer took a fifth of the CPU instructions of such a request.
 
 use actix_web::HttpResponse;
 use tee_session_domain::{ActiveSession, Cookies, Label, SessionId, Subject};
@@ -8,7 +10,7 @@ use utoipa::ToSchema;
 use super::{MAX_TIMESTAMP_LEN, Timestamp, USUAL_LEN, ok_json};
 use crate::openapi::schemas;
 
-/// The answer to `GET /v1/session` and `PATCH /v1/session`.
+/// Response to `GET /v1/session` and `PATCH /v1/session`.
 #[derive(ToSchema)]
 pub(crate) struct SessionBody<'a> {
     #[schema(schema_with = schemas::session_id)]
@@ -36,13 +38,13 @@ impl<'a> SessionBody<'a> {
             base_url: session.base_url.as_str(),
             created_at: Timestamp(session.created_at),
             expires_at: Timestamp(active.expires_at),
-            subject: session.subject.as_ref().map(Subject::as_str),
-            label: session.label.as_ref().map(Label::as_str),
+            subject: session.attributes.subject.as_ref().map(Subject::as_str),
+            label: session.attributes.label.as_ref().map(Label::as_str),
         }
     }
 
-    /// The answer of 200.
-    pub(crate) fn answer(&self) -> HttpResponse {
+    /// Builds a response with status 200 and the session as its JSON body.
+    pub(crate) fn response(&self) -> HttpResponse {
         ok_json(self.to_json())
     }
 
@@ -87,15 +89,17 @@ fn push_time(json: &mut Vec<u8>, time: &Timestamp) -> serde_json::Result<()> {
     let mut text = [0; MAX_TIMESTAMP_LEN];
     match time.write(&mut text) {
         Some(text) => push_string(json, text),
-        // Reports what is wrong with it.
+        // RFC 3339 cannot express the year of `time`. The serializer of `Timestamp` returns the
+        // error for this case.
         None => serde_json::to_writer(json, time),
     }
 }
 
-/// Appends a JSON string.
+/// Appends `text` to `json` as a JSON string.
 fn push_string(json: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
     let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    // All bytes, without stopping at the first: many at a time.
+    // `fold` checks all bytes instead of stopping at the first byte to escape, so that the compiler
+    // can vectorize the loop.
     if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
         return serde_json::to_writer(json, text);
     }
@@ -109,15 +113,17 @@ fn push_string(json: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
-    use tee_session_domain::{BaseUrl, Login, Session, SessionToken};
+    use tee_session_domain::{BaseUrl, Login, Session, SessionAttributes, SessionToken};
     use time::{Duration, OffsetDateTime};
 
     use super::*;
 
     fn active(cookies: Vec<(String, String)>, names: bool) -> ActiveSession {
         let login = Login {
-            subject: names.then(|| "member-4711".parse().unwrap()),
-            label: names.then(|| r#"Ann's "phone""#.parse().unwrap()),
+            attributes: SessionAttributes {
+                subject: names.then(|| "member-4711".parse().unwrap()),
+                label: names.then(|| r#"Ann's "phone""#.parse().unwrap()),
+            },
             ..Login::new(
                 Cookies::new(cookies).unwrap(),
                 BaseUrl::new("https://golf.example/members?q=\"ä\"").unwrap(),
@@ -131,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_session_without_subject_and_label() {
+    fn json_omits_subject_and_label_if_the_session_has_none() {
         let active = active(vec![("a".to_owned(), r#"1"2\3"#.to_owned())], false);
         let id = SessionId::of(&SessionToken::generate());
         let json = SessionBody::new(id, &active).to_json().unwrap();
@@ -143,8 +149,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn json_holds_what_the_session_holds(value in "\\PC{0,60}", other in "[!-~]{0,40}", names: bool) {
-            let cookies = vec![("first".to_owned(), value.clone()), ("second".to_owned(), other.clone())];
+        fn json_contains_all_data_of_the_session(
+            value in "\\PC{0,60}",
+            other in "[!-~]{0,40}",
+            names: bool,
+        ) {
+            let cookies = vec![
+                ("first".to_owned(), value.clone()),
+                ("second".to_owned(), other.clone()),
+            ];
             let active = active(cookies, names);
             let id = SessionId::of(&SessionToken::generate());
             let json = SessionBody::new(id, &active).to_json().unwrap();
@@ -163,7 +176,7 @@ mod tests {
         }
 
         #[test]
-        fn strings_are_those_of_the_serializer(text in any::<String>()) {
+        fn json_strings_are_escaped_like_those_of_serde_json(text in any::<String>()) {
             let mut json = Vec::new();
             push_string(&mut json, &text).unwrap();
             prop_assert_eq!(json, serde_json::to_vec(&text).unwrap());

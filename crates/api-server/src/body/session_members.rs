@@ -1,4 +1,4 @@
-//! Members that bodies about a session have in common, and what is said of faulty ones.
+//! Parsing of members that several request bodies have in common, and errors for invalid members.
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies, CookiesError};
@@ -6,7 +6,7 @@ use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies, CookiesE
 use super::unique_json::UniqueJson;
 use crate::problem::ApiError;
 
-/// So many faults are told; more do not help anybody.
+/// Maximum number of errors for cookies in one response. Further errors for cookies are left out.
 pub(super) const MAX_ERRORS: usize = 50;
 
 impl From<CookiesError> for ApiError {
@@ -17,7 +17,7 @@ impl From<CookiesError> for ApiError {
     }
 }
 
-pub(super) fn faults_of(error: CookiesError) -> Vec<InvalidMember> {
+pub(crate) fn faults_of(error: CookiesError) -> Vec<InvalidMember> {
     error.problems.into_iter().map(of_problem).collect()
 }
 
@@ -29,18 +29,21 @@ fn of_problem(problem: CookieProblem) -> InvalidMember {
     fault(pointer, problem.rule.to_string())
 }
 
-/// Points at a cookie by its name, unless the name itself is no sound one: input is not echoed.
+/// Returns the JSON Pointer (RFC 6901) to the cookie `name` in a request body.
+///
+/// If `name` is too long or is not visible ASCII, returns the pointer to the member `cookies`,
+/// because unchecked input must not be repeated in a response.
 pub(super) fn cookie_pointer(name: &str) -> String {
-    let is_sound =
-        name.len() <= Cookies::MAX_NAME_LEN && name.bytes().all(|b| b.is_ascii_graphic());
-    if is_sound {
+    let is_safe = name.len() <= Cookies::MAX_NAME_LEN && name.bytes().all(|b| b.is_ascii_graphic());
+    if is_safe {
         format!("/cookies/{}", name.replace('~', "~0").replace('/', "~1"))
     } else {
         "/cookies".to_owned()
     }
 }
 
-/// A base URL, held to every rule.
+/// Parses the member `base_url`. Returns an error for this member if the value is not a valid base
+/// URL, or if `allowed_hosts` does not allow the host of the URL.
 pub(super) fn parse_base_url(
     value: UniqueJson,
     allowed_hosts: &AllowedHosts,
@@ -54,16 +57,16 @@ pub(super) fn parse_base_url(
     } else {
         Err(fault(
             "/base_url",
-            "must name a host that this service allows",
+            "must have a host that this service allows",
         ))
     }
 }
 
-pub(super) fn no_object() -> ApiError {
+pub(super) fn not_an_object() -> ApiError {
     ApiError::InvalidSession(vec![fault("", "must be an object")])
 }
 
-pub(super) fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> InvalidMember {
+pub(crate) fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> InvalidMember {
     InvalidMember {
         pointer: pointer.into(),
         detail: detail.into(),

@@ -1,4 +1,4 @@
-//! JSON whose objects name each member once, in the order of the text.
+//! JSON parser that rejects objects with a repeated member and keeps the order of members.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use serde_json::error::Category;
 
 use crate::problem::ApiError;
 
-/// A JSON value, as far as bodies here need it. Lists, numbers and the rest are only parsed.
+/// A parsed JSON value. Strings, objects and `null` are kept. The contents of arrays, numbers and
+/// booleans are not kept, because no request body needs them.
 #[derive(Debug, PartialEq)]
 pub(crate) enum UniqueJson {
     String(String),
@@ -21,12 +22,14 @@ pub(crate) enum UniqueJson {
 }
 
 impl UniqueJson {
-    /// Parses a whole text. Nesting is bounded by the parser (128 levels).
+    /// Parses a complete JSON text. Fails with [`ApiError::InvalidRequest`] if the text is not
+    /// valid JSON or if an object has a repeated member. `serde_json` limits the nesting to 128
+    /// levels.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, ApiError> {
         serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let what = match error.classify() {
-                Category::Data => "A member stands twice in one JSON object",
+                Category::Data => "A JSON object has a repeated member",
                 _ => "The request body is not valid JSON",
             };
             ApiError::InvalidRequest(format!("{what} (line {line}, column {column})"))

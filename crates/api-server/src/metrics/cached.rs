@@ -1,18 +1,20 @@
-//! Metrics by labels that have few values.
+//! Cache of metric handles, for metrics whose labels have few values.
 
 use std::cell::RefCell;
 
-/// Metrics of one name, one for each set of labels, as this thread has met them.
+/// Cache of the handles of one metric, by label values. Each thread has its own cache.
 ///
-/// Finding a metric by its labels in the recorder takes allocations and locks, which cost more than
-/// counting: here that is done once for each set. Labels must be bounded.
+/// A look-up of a metric in the metrics recorder requires allocations and locks, which cost more
+/// than incrementing the metric. `Meters` looks up each combination of label values once per
+/// thread. The number of combinations must be bounded, because no handle is removed from the cache.
 pub(crate) struct Meters<L, M> {
     known: RefCell<Vec<(L, M)>>,
     register: fn(L) -> M,
 }
 
 impl<L: Copy + PartialEq, M> Meters<L, M> {
-    /// `register` asks the recorder for a metric.
+    /// Creates an empty cache of metric handles. On the first use of label values, the cache calls
+    /// `register` to get their handle from the metrics recorder.
     pub(crate) const fn new(register: fn(L) -> M) -> Self {
         Self {
             known: RefCell::new(Vec::new()),
@@ -20,7 +22,8 @@ impl<L: Copy + PartialEq, M> Meters<L, M> {
         }
     }
 
-    /// Counts with the metric of these labels.
+    /// Calls `count` with the handle of the metric that has the label values `labels`. Returns the
+    /// result of `count`.
     pub(crate) fn with<T>(&self, labels: L, count: impl FnOnce(&M) -> T) -> T {
         let mut known = self.known.borrow_mut();
         let index = known.iter().position(|(known, _)| *known == labels);
@@ -37,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_set_of_labels_has_one_metric() {
+    fn metric_is_registered_once_for_each_set_of_labels() {
         let meters = Meters::new(|label: &'static str| RefCell::new(label.to_owned()));
         for label in ["a", "b", "a", "a"] {
             meters.with(label, |metric| metric.borrow_mut().push('+'));

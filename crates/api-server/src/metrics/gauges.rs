@@ -1,13 +1,15 @@
-//! Gauges of what the process knows anyway, set whenever somebody asks for them.
+//! Gauges for state that the service keeps for other purposes too. The values of the gauges are set
+//! when `/metrics` is requested.
 
 use std::sync::Arc;
 
 use metrics::{Gauge, gauge};
 use tee_session_near_cache::NearCache;
 
-use crate::{health_monitor::HealthMonitor, lifecycle::Lifecycle};
+use crate::{server::drain::Lifecycle, store::health_monitor::HealthMonitor};
 
-/// What is looked at, and where it is written.
+/// Gauges of requests in flight, connections, store and near cache, and the objects from which
+/// their values are read.
 pub(crate) struct StateGauges {
     lifecycle: Arc<Lifecycle>,
     monitor: Arc<HealthMonitor>,
@@ -18,7 +20,7 @@ pub(crate) struct StateGauges {
 }
 
 impl StateGauges {
-    /// Counts with the recorder that the process has now.
+    /// Registers the gauges with the current metrics recorder, and sets `tee_session_build_info`.
     pub(crate) fn new(
         lifecycle: Arc<Lifecycle>,
         monitor: Arc<HealthMonitor>,
@@ -45,7 +47,7 @@ impl StateGauges {
         self.in_flight.set(self.lifecycle.in_flight() as f64);
         self.connections.set(self.lifecycle.connections() as f64);
         self.store_up
-            .set(f64::from(u8::from(self.monitor.store_serves())));
+            .set(f64::from(u8::from(self.monitor.is_store_up())));
         if let Some((cache, serving)) = &self.near_cache {
             serving.set(f64::from(u8::from(cache.is_serving())));
         }

@@ -1,15 +1,16 @@
-//! Counts what befalls sessions.
+//! Counters of session lifecycle events.
 
 use metrics::{Counter, counter};
 use tee_session_domain::SessionEvent;
 
-use crate::meters::Meters;
+use crate::metrics::cached::Meters;
 
 thread_local! {
     static EVENTS: Meters<SessionEvent, Counter> = const { Meters::new(counter_of) };
 }
 
-/// For [`SessionManager::with_observer`](tee_session_domain::SessionManager::with_observer).
+/// Adds the number `sessions` to the counter of the lifecycle event `event`. Serves as the observer
+/// for [`SessionManager::with_observer`](tee_session_domain::SessionManager::with_observer).
 pub(crate) fn count(event: SessionEvent, sessions: usize) {
     EVENTS.with(|events| events.with(event, |counter| counter.increment(sessions as u64)));
 }

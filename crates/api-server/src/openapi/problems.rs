@@ -1,6 +1,7 @@
-//! The problems that calls may meet, each made as it is made when it is met.
+//! Problem responses of the operations in the OpenAPI description. The problem responses are built
+//! from the same errors that the handlers return.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use actix_web::{
     HttpResponse,
@@ -8,30 +9,31 @@ use actix_web::{
     http::{StatusCode, header::HeaderMap},
 };
 use serde_json::Value;
-use tee_session_auth_middleware::{AuthError, InvalidMember, ProblemCode};
-use tee_session_domain::RepositoryError;
+use tee_session_auth_middleware::{AuthError, ProblemCode};
+use tee_session_domain::{RepositoryError, SessionError};
 use utoipa::{
-    ToSchema,
+    IntoResponses, ToSchema,
     openapi::{
-        AllOfBuilder, ContentBuilder, Ref, Response, Schema, Type, example::ExampleBuilder,
-        header::Header, schema::ObjectBuilder,
+        Components, ContentBuilder, Ref, RefOr, Response, example::ExampleBuilder, header::Header,
     },
 };
 
 use super::{
-    answer::{Answer, header},
-    schemas::{self, Problem as Shape},
+    headers::{self, header},
+    schemas::{Problem as Shape, text},
 };
 use crate::{
-    oauth_error::OAuthError,
+    body::fault,
     problem::{ApiError, problem_of_status},
-    request_body::BodyType,
+    request::body,
+    routes::oauth_error::OAuthError,
 };
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// A problem under the name that its example has.
-pub(super) struct Problem {
+/// A problem that an operation may return, and the name of the example for the problem in the
+/// OpenAPI description.
+pub(crate) struct Problem {
     name: String,
     kind: Kind,
 }
@@ -43,16 +45,17 @@ enum Kind {
 }
 
 impl Problem {
-    /// One called otherwise than by its code, which others have as well.
-    pub(super) fn named(name: impl Into<String>, error: impl Into<ApiError>) -> Self {
+    /// Creates a problem with the example name `name`. Used if several problems have the same code,
+    /// so that their examples need different names.
+    fn named(name: impl Into<String>, error: impl Into<ApiError>) -> Self {
         Self {
             name: name.into(),
             kind: Kind::Api(error.into()),
         }
     }
 
-    /// As OAuth 2.0 clients read it.
-    pub(super) fn oauth(self) -> Self {
+    /// Converts the problem to the format of OAuth 2.0, which has the additional member `error`.
+    fn oauth(self) -> Self {
         match self.kind {
             Kind::Api(error) => Self {
                 name: self.name,
@@ -60,10 +63,6 @@ impl Problem {
             },
             Kind::OAuth(_) | Kind::Status(_) => self,
         }
-    }
-
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        self.name == name
     }
 
     fn response(&self) -> HttpResponse {
@@ -75,7 +74,7 @@ impl Problem {
     }
 }
 
-/// One called by its code.
+/// Creates a problem whose example is named after the problem code.
 impl<E: Into<ApiError>> From<E> for Problem {
     fn from(error: E) -> Self {
         let error = error.into();
@@ -83,153 +82,264 @@ impl<E: Into<ApiError>> From<E> for Problem {
     }
 }
 
-/// What any call may meet.
-pub(super) fn of_any_call() -> Vec<Problem> {
-    vec![
+/// Problems that an operation may return because of one property, such as a JSON body.
+pub(crate) trait ProblemSet {
+    fn problems() -> Vec<Problem>;
+}
+
+macro_rules! problem_sets {
+    ($($(#[$doc:meta])+ $name:ident = $problems:expr;)+) => {$(
+        $(#[$doc])+
+        pub(crate) enum $name {}
+
+        impl ProblemSet for $name {
+            fn problems() -> Vec<Problem> {
+                $problems
+            }
+        }
+    )+};
+}
+
+problem_sets! {
+    /// Problems of every operation.
+    Always = vec![
         ApiError::UriTooLong.into(),
         ApiError::HeaderFieldsTooLarge.into(),
-        ApiError::Overloaded.into(),
         Problem {
             name: "internal_error".to_owned(),
             kind: Kind::Status(StatusCode::INTERNAL_SERVER_ERROR),
         },
-    ]
-}
-
-/// What calls with a bearer token may meet.
-pub(super) fn of_bearer_tokens() -> Vec<Problem> {
-    vec![
+    ];
+    /// Problem of every operation but the health endpoints, which are served regardless of the
+    /// number of requests in flight.
+    Overloaded = vec![ApiError::Overloaded.into()];
+    /// Problems of operations that require a bearer token.
+    BearerToken = vec![
         AuthError::MissingToken.into(),
         AuthError::InvalidToken.into(),
         Problem::named(
             "malformed_credentials",
-            AuthError::InvalidRequest("The Authorization header field stands twice"),
+            AuthError::InvalidRequest("The Authorization header field is repeated; send it once"),
         ),
-    ]
-}
-
-/// What calls meet that come with too many invalid tokens.
-pub(super) fn of_guesses() -> Problem {
-    AuthError::TooManyInvalidTokens.into()
-}
-
-/// What calls for service clients may meet.
-pub(super) fn of_service_clients() -> Vec<Problem> {
-    vec![
+    ];
+    /// Problem of a client that has sent too many invalid tokens.
+    TooManyInvalidTokens = vec![AuthError::TooManyInvalidTokens.into()];
+    /// Problems of operations that require a service client.
+    ServiceClient = vec![
         ApiError::InvalidClient.into(),
+        Problem::named("too_many_wrong_secrets", ApiError::TooManyWrongSecrets),
         ApiError::InsufficientScope.into(),
         Problem::named(
             "proxy_without_service_clients",
             ApiError::ProxiedWithoutClients,
         ),
-    ]
+    ];
+    /// Problems of operations whose request body is JSON.
+    JsonBody = request_body(
+        ApiError::UnsupportedMediaType(body::JSON.rejection).into(),
+        "The request body is not valid JSON (line 1, column 1)",
+    );
+    /// Problems of operations whose request body is a JSON Merge Patch.
+    MergePatchBody = request_body(
+        Problem::named(
+            "unsupported_patch_type",
+            ApiError::UnsupportedPatch(body::MERGE_PATCH.rejection),
+        ),
+        "The request body is not valid JSON (line 1, column 1)",
+    );
+    /// Problems of operations whose request body is a form.
+    FormBody = request_body(
+        ApiError::UnsupportedMediaType(body::FORM.rejection).into(),
+        "The parameter token is required",
+    );
+    /// Problem of operations that read query parameters.
+    MalformedQuery = vec![malformed("malformed_query", "The parameter subject is required")];
+    /// Problems of operations that evaluate preconditions such as `If-Match`.
+    Preconditions = vec![
+        malformed(
+            "malformed_condition",
+            "If-Match must be * or a list of at most 100 entity tags",
+        ),
+        ApiError::PreconditionFailed.into(),
+    ];
+    /// Problem of a request body that is not a valid session.
+    InvalidSession = vec![
+        ApiError::InvalidSession(vec![
+            fault("/cookies/SESSIONID", "must be a string"),
+            fault("/base_url", "must not contain credentials"),
+        ])
+        .into(),
+    ];
+    /// Problem of an id that belongs to no session.
+    NotFound = vec![ApiError::NotFound.into()];
+    /// Problem of a subject at its session limit.
+    SessionLimit = vec![store_problem(SessionError::TooManySessions)];
+    /// Problem of operations that access the store.
+    StoreUnavailable =
+        vec![store_problem(RepositoryError::unavailable("unavailable"))];
+    /// Problem of operations that write to the store.
+    StoreFull = vec![store_problem(RepositoryError::full("full"))];
+    /// Problems of requests that match no operation, or that the framework rejects.
+    Unmatched = vec![
+        ApiError::NotFound.into(),
+        ApiError::MethodNotAllowed { allow: "GET, HEAD" }.into(),
+        Problem {
+            name: "length_required".to_owned(),
+            kind: Kind::Status(StatusCode::LENGTH_REQUIRED),
+        },
+    ];
 }
 
-/// What calls with a body of this type may meet; `malformed` is what may be wrong with one.
-pub(super) fn of_bodies(body_type: &BodyType, malformed: &str) -> Vec<Problem> {
-    let unsupported = if body_type.media_type == ApiError::PATCH_TYPE {
-        let error = ApiError::UnsupportedPatch(body_type.refusal);
-        Problem::named("unsupported_patch_type", error)
-    } else {
-        ApiError::UnsupportedMediaType(body_type.refusal).into()
-    };
+/// Returns the problems of operations with a request body. `unsupported` is the problem of another
+/// media type. `detail` is an example of the error detail with which a malformed body is rejected.
+fn request_body(unsupported: Problem, detail: &str) -> Vec<Problem> {
     vec![
-        Problem::named(
-            "malformed_body",
-            ApiError::InvalidRequest(malformed.to_owned()),
-        ),
+        malformed("malformed_body", detail),
         ApiError::RequestTimeout.into(),
         ApiError::PayloadTooLarge { limit: 65_536 }.into(),
         unsupported,
     ]
 }
 
-/// What calls with a session in their body may meet.
-pub(super) fn of_sessions() -> Problem {
-    let fault = |pointer: &str, detail: &str| InvalidMember {
-        pointer: pointer.to_owned(),
-        detail: detail.to_owned(),
+fn store_problem(error: impl Into<SessionError>) -> Problem {
+    error.into().into()
+}
+
+fn malformed(name: &str, detail: &str) -> Problem {
+    Problem::named(name, ApiError::InvalidRequest(detail.to_owned()))
+}
+
+macro_rules! tuple_of_problem_sets {
+    ($($set:ident)+) => {
+        impl<$($set: ProblemSet),+> ProblemSet for ($($set,)+) {
+            fn problems() -> Vec<Problem> {
+                [$($set::problems()),+].into_iter().flatten().collect()
+            }
+        }
     };
-    let faults = vec![
-        fault("/cookies/SESSIONID", "must be a string"),
-        fault("/base_url", "must not hold credentials"),
-    ];
-    ApiError::InvalidSession(faults).into()
 }
 
-/// What calls meet while the store is away.
-pub(super) fn of_the_store() -> Problem {
-    AuthError::Store(RepositoryError::unavailable("away")).into()
+impl ProblemSet for () {
+    fn problems() -> Vec<Problem> {
+        Vec::new()
+    }
 }
 
-/// What calls meet that write while the store is full.
-pub(super) fn of_a_full_store() -> Problem {
-    ApiError::StoreFull(RepositoryError::full("full")).into()
+tuple_of_problem_sets!(A B);
+tuple_of_problem_sets!(A B C);
+tuple_of_problem_sets!(A B C D);
+tuple_of_problem_sets!(A B C D E);
+tuple_of_problem_sets!(A B C D E F);
+
+/// The problem responses of an operation, for `responses(...)` of `#[utoipa::path]`: those of every
+/// operation, and those of the sets in the tuple `S`.
+pub(crate) struct Problems<S>(PhantomData<S>);
+
+impl<S: ProblemSet> IntoResponses for Problems<S> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(<(Always, Overloaded, S)>::problems())
+    }
 }
 
-/// One response for each status: its name among the components, and what it looks like.
-pub(super) fn responses(problems: Vec<Problem>) -> Vec<(String, String, Response)> {
+/// The problem responses of a health endpoint.
+pub(crate) enum ProbeProblems {}
+
+impl IntoResponses for ProbeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(Always::problems())
+    }
+}
+
+/// The problem responses of an operation, in the format of OAuth 2.0. `S` contains the problems
+/// that not every operation has.
+pub(crate) struct OAuthProblems<S>(PhantomData<S>);
+
+impl<S: ProblemSet> IntoResponses for OAuthProblems<S> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let problems = <(Always, Overloaded, S)>::problems().into_iter();
+        responses(problems.map(Problem::oauth).collect())
+    }
+}
+
+/// Groups `problems` by status, and returns one response for each status. The summary of a response
+/// is a temporary value: the name under which [`share`] adds the response to the components.
+pub(super) fn responses(problems: Vec<Problem>) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status = BTreeMap::<_, Vec<_>>::new();
     for problem in problems {
         let response = problem.response();
-        let of_status = by_status.entry(response.status()).or_default();
-        of_status.push((problem, response));
+        let same_status = by_status.entry(response.status()).or_default();
+        same_status.push((problem, response));
     }
     let responses = by_status.into_iter().map(|(status, problems)| {
-        let of_oauth = |(problem, _): &(Problem, _)| matches!(problem.kind, Kind::OAuth(_));
-        let prefix = if problems.iter().any(of_oauth) {
+        let is_oauth = |(problem, _): &(Problem, _)| matches!(problem.kind, Kind::OAuth(_));
+        let prefix = if problems.iter().any(is_oauth) {
             "oauth_"
         } else {
             ""
         };
         let names: Vec<_> = problems.iter().map(|(p, _)| p.name.as_str()).collect();
         let name = format!("{prefix}{}_{}", status.as_str(), names.join("_or_"));
-        (status.as_str().to_owned(), name, response(status, problems))
+        let mut response = response(status, problems);
+        response.summary = Some(name);
+        (status.as_str().to_owned(), response.into())
     });
     responses.collect()
 }
 
+/// Moves `response` to `components` if it is a problem response, and replaces it by a reference, so
+/// that operations share the response. Returns every other response, which the caller may change.
+pub(super) fn share<'r>(
+    response: &'r mut RefOr<Response>,
+    components: &mut Components,
+) -> Option<&'r mut Response> {
+    let name = match response {
+        RefOr::T(response) => response.summary.take(),
+        RefOr::Ref(_) => None,
+    };
+    if let Some(name) = name {
+        let reference = RefOr::Ref(Ref::from_response_name(&name));
+        let shared = std::mem::replace(response, reference);
+        let known = components.responses.insert(name, shared.clone());
+        debug_assert!(
+            known.is_none_or(|known| known == shared),
+            "two responses of one name"
+        );
+    }
+    match response {
+        RefOr::T(response) => Some(response),
+        RefOr::Ref(_) => None,
+    }
+}
+
 fn response(status: StatusCode, problems: Vec<(Problem, HttpResponse)>) -> Response {
-    let mut codes: Vec<_> = problems.iter().map(|(_, told)| code_of(told)).collect();
+    let mut codes: Vec<_> = problems.iter().map(|(_, sent)| code_of(sent)).collect();
     codes.dedup();
     let title = status.canonical_reason().unwrap_or("Error");
     let description = format!("{title}: `{}`.", codes.join("` or `"));
     let headers: Vec<_> = problems
         .iter()
-        .map(|(_, told)| told.headers().clone())
+        .map(|(_, sent)| sent.headers().clone())
         .collect();
-    let examples = problems.into_iter().map(|(problem, told)| {
-        let example = ExampleBuilder::new().value(Some(body_of(told)));
+    let examples = problems.into_iter().map(|(problem, sent)| {
+        let example = ExampleBuilder::new().value(Some(body_of(sent)));
         (problem.name, example)
     });
     let content = ContentBuilder::new()
-        .schema(Some(shape(status, &codes)))
+        .schema(Some(Ref::from_schema_name(Shape::name())))
         .examples_from_iter(examples);
-    let answer = Answer::new(&description).content(MEDIA_TYPE, content.build());
-    let fields = fields(&headers).into_iter();
-    fields
-        .fold(answer, |answer, (name, field)| answer.header(&name, field))
-        .build()
+    let mut response = Response::new(description);
+    response
+        .content
+        .insert(MEDIA_TYPE.to_owned(), RefOr::T(content.build()));
+    response.headers.extend(fields(&headers));
+    headers::complete(&mut response);
+    response
 }
 
-/// Problem details that have this status and one of these codes.
-fn shape(status: StatusCode, codes: &[&'static str]) -> Schema {
-    let narrowed = ObjectBuilder::new()
-        .property(
-            "status",
-            ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .enum_values(Some([status.as_u16()])),
-        )
-        .property("code", schemas::one_of(codes));
-    AllOfBuilder::new()
-        .item(Ref::from_schema_name(Shape::name()))
-        .item(narrowed)
-        .into()
-}
-
-/// The header fields that only some answers have: required where all these problems have them.
-fn fields(headers: &[HeaderMap]) -> Vec<(String, Header)> {
+/// Describes the headers that only some error responses have, such as `Retry-After`. `headers`
+/// contains the headers of each problem with one status. A header is required if every one of these
+/// problems has it.
+fn fields(headers: &[HeaderMap]) -> Vec<(String, RefOr<Header>)> {
     let mut fields = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in headers.iter().flatten() {
         let values = fields.entry(name.as_str()).or_default();
@@ -237,22 +347,28 @@ fn fields(headers: &[HeaderMap]) -> Vec<(String, Header)> {
     }
     let special = fields.into_iter().filter_map(|(name, values)| {
         let (name, description) = match name {
-            "accept-patch" => ("Accept-Patch", "The type of patches that is taken."),
-            "allow" => ("Allow", "The methods that this path takes."),
-            "retry-after" => ("Retry-After", "Seconds after which to try again."),
-            "www-authenticate" => ("WWW-Authenticate", "The credentials that are wanted."),
+            "accept-patch" => ("Accept-Patch", "The supported media type of patches."),
+            "allow" => ("Allow", "The methods that this path supports."),
+            "retry-after" => ("Retry-After", "Seconds to wait before the next attempt."),
+            "www-authenticate" => ("WWW-Authenticate", "The required credentials."),
             _ => return None,
         };
-        let is_always_there = values.len() == headers.len();
-        let field = header(description, values.first().copied(), is_always_there);
-        Some((name.to_owned(), field))
+        let is_required = values.len() == headers.len();
+        let field = header(
+            text(description).build(),
+            values.first().copied(),
+            is_required,
+        );
+        Some((name.to_owned(), field.into()))
     });
     special.collect()
 }
 
 fn code_of(response: &HttpResponse) -> &'static str {
     let extensions = response.extensions();
-    extensions.get().map_or("", |ProblemCode(code)| code)
+    extensions
+        .get()
+        .map_or("", |code: &ProblemCode| code.name())
 }
 
 fn body_of(response: HttpResponse) -> Value {

@@ -1,18 +1,47 @@
-//! Shapes of single values, for the wire shapes that hold them, and of problem details.
+//! OpenAPI schemas of single values, and of problem details. The schemas of request and response
+//! bodies refer to the schemas of single values.
 
 use serde_json::json;
+use tee_session_auth_middleware::ProblemCode;
 use tee_session_domain::{BaseUrl, Cookies, Label, Subject};
 use utoipa::{
-    ToSchema,
+    PartialSchema, ToSchema,
     openapi::{
-        SchemaFormat, Type,
+        RefOr, Schema, SchemaFormat, Type,
         schema::{KnownFormat, Object, ObjectBuilder, SchemaType},
     },
 };
 
-/// Values that examples show: they belong together.
+use crate::routes::sessions_query::{DEFAULT_LIMIT, MAX_LIMIT};
+
+/// Declares a type for each parameter, because `#[utoipa::path]` reads the schema of a parameter from
+/// a type.
+macro_rules! parameters {
+    ($($name:ident = $schema:expr;)+) => {$(
+        pub(crate) enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+parameters! {
+    EntityTags = entity_tags();
+    Limit = limit();
+    ListCursor = cursor();
+    SessionIdOfACall = session_id_of_a_call();
+    SubjectText = subject();
+}
+
+// Values in the examples of the OpenAPI description. All of them belong to one session.
 pub(crate) const TOKEN: &str = "8d79c7b4-f5f1-47d3-b950-001441809b90";
 pub(crate) const SESSION_ID: &str = "k88fXCPKK0gU1YooURbm9Q";
+pub(crate) const LOCATION: &str = "/v1/sessions/k88fXCPKK0gU1YooURbm9Q";
 pub(crate) const BASE_URL: &str = "https://golf.example/members";
 pub(crate) const CREATED_AT: &str = "2026-01-15T10:30:00.123456Z";
 pub(crate) const LAST_SEEN: &str = "2026-01-15T10:30:00.123456Z";
@@ -20,15 +49,16 @@ pub(crate) const SUBJECT: &str = "member-4711";
 pub(crate) const LABEL: &str = "telephone";
 pub(crate) const CURSOR: &str = "AAZIRv2B0TuTzx9cI8orSBTVijlRvOb1";
 pub(crate) const ENTITY_TAG: &str = "\"xVrVhIkVhrZwMDhKNlLoJw\"";
+pub(crate) const FILE_TAG: &str = "\"gnYsrPLpX2Io0f9fXW8RFpWHqCUmpzHRpmdbAExqSGk\"";
 pub(crate) const EXPIRES_AT: &str = "2026-01-15T11:00:00.123456Z";
 
-fn text(description: &str) -> ObjectBuilder {
+pub(super) fn text(description: &str) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(description))
 }
 
-/// One of a few words.
+/// Describes a string that equals one of `words`.
 pub(crate) fn one_of(words: &[&str]) -> Object {
     let schema = ObjectBuilder::new().schema_type(Type::String);
     schema.enum_values(Some(words.to_vec())).build()
@@ -48,14 +78,15 @@ pub(crate) fn token_type() -> Object {
 }
 
 pub(crate) fn session_id() -> Object {
-    text("The session's public name, derived from its token. It opens nothing.")
+    text("Public id of the session, derived from its token. It grants no access.")
         .pattern(Some("^[A-Za-z0-9_-]{22}$"))
         .examples([SESSION_ID])
         .build()
 }
 
-/// The format has a name of its own, so that whoever makes up calls can name a session that there is.
-pub(crate) fn session_id_of_a_call() -> Object {
+/// Describes the id of an existing session. The custom format `session-id` lets tools that generate
+/// test requests insert the id of a session that exists.
+fn session_id_of_a_call() -> Object {
     ObjectBuilder::from(session_id())
         .format(Some(SchemaFormat::Custom("session-id".to_owned())))
         .build()
@@ -66,23 +97,22 @@ fn time(description: &str) -> ObjectBuilder {
 }
 
 pub(crate) fn created_at() -> Object {
-    let schema = time("When the session was created.");
+    let schema = time("Time at which the session was created.");
     schema.examples([CREATED_AT]).build()
 }
 
 pub(crate) fn expires_at() -> Object {
-    let schema = time("When the session ends if it is not used: the earliest moment.");
+    let schema = time("Earliest time at which the session expires if it is not accessed.");
     schema.examples([EXPIRES_AT]).build()
 }
 
 pub(crate) fn last_seen() -> Object {
-    let schema =
-        time("When the session was last used, as far as that started its idle timeout anew.");
+    let schema = time("Time of the last access that restarted the idle timeout.");
     schema.examples([LAST_SEEN]).build()
 }
 
 pub(crate) fn subject() -> Object {
-    text("Whose session it is: an opaque name, such as a user's id.")
+    text("Owner of the session: an opaque name, such as a user id.")
         .min_length(Some(1))
         .max_length(Some(Subject::MAX_LEN))
         .pattern(Some("^[!-~]+$"))
@@ -90,9 +120,10 @@ pub(crate) fn subject() -> Object {
         .build()
 }
 
-/// The format has a name of its own: its length is in bytes.
+/// Describes the label of a session. The custom format `label` shows that the length of a label is
+/// limited in bytes, not in characters.
 pub(crate) fn label() -> Object {
-    text("What the session is called where sessions are listed: 1 to 256 bytes of UTF-8.")
+    text("Name of the session in lists of sessions: 1 to 256 bytes of UTF-8.")
         .format(Some(SchemaFormat::Custom("label".to_owned())))
         .min_length(Some(1))
         .max_length(Some(Label::MAX_LEN))
@@ -101,8 +132,19 @@ pub(crate) fn label() -> Object {
         .build()
 }
 
-/// The format has a name of its own: a list of quoted texts is more than a pattern says well.
-pub(crate) fn entity_tags() -> Object {
+/// Describes the maximum number of sessions on a page.
+fn limit() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(MAX_LIMIT))
+        .default(Some(DEFAULT_LIMIT.into()))
+        .build()
+}
+
+/// Describes a list of entity tags. The schema has the custom format `entity-tags` instead of a
+/// pattern, because a pattern for such a list would be hard to read.
+fn entity_tags() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(SchemaFormat::Custom("entity-tags".to_owned())))
@@ -110,25 +152,27 @@ pub(crate) fn entity_tags() -> Object {
 }
 
 pub(crate) fn cursor() -> Object {
-    text("Where the next page begins, for `after`. It is not there on the last page.")
+    text("Cursor of the next page, for the parameter `after`. Absent on the last page.")
         .pattern(Some("^[A-Za-z0-9_-]{32}$"))
         .examples([CURSOR])
         .build()
 }
 
-/// Cookies as a session may hold them, whoever stored it.
+/// Describes the cookies of a stored session. The schema has no limits: if another program stored
+/// the session, the cookies may exceed the limits of this service.
 pub(crate) fn cookies() -> Object {
     ObjectBuilder::new()
-        .description(Some("The upstream site's cookies, value by name."))
+        .description(Some("Cookies of the upstream site: values by name."))
         .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
         .examples([json!({"SESSIONID": "a1b2c3"})])
         .build()
 }
 
-/// Cookies as they are taken.
+/// Describes the cookies of a session to create, with the limits of this service.
 pub(crate) fn cookies_to_store() -> Object {
     let limits = format!(
-        "The upstream site's cookies, value by name: {} bytes in all. A value may hold {} bytes of UTF-8.",
+        "Cookies of the upstream site: values by name. At most {} bytes in total, and {} bytes of \
+         UTF-8 in a value.",
         Cookies::MAX_TOTAL_LEN,
         Cookies::MAX_VALUE_LEN,
     );
@@ -150,8 +194,9 @@ pub(crate) fn cookies_to_store() -> Object {
         .build()
 }
 
-/// New values of cookies; null removes one.
-fn cookies_to_change() -> Object {
+/// Describes the cookies in a patch of a session. A string sets the cookie, and null removes the
+/// cookie.
+pub(crate) fn cookies_to_change() -> Object {
     let Object { property_names, .. } = cookies_to_store();
     let value = ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
@@ -159,7 +204,8 @@ fn cookies_to_change() -> Object {
         .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]*$"));
     let mut schema = ObjectBuilder::new()
         .description(Some(
-            "New values by name; null removes the cookie. The others stay; one at least has to.",
+            "New values by name; null removes the cookie. Other cookies are kept. At least one \
+             cookie must remain.",
         ))
         .additional_properties(Some(value))
         .max_properties(Some(Cookies::MAX_COUNT))
@@ -170,16 +216,16 @@ fn cookies_to_change() -> Object {
 }
 
 pub(crate) fn base_url() -> Object {
-    let schema = text("The upstream site, as it was given.");
+    let schema = text("Base URL of the upstream site, as it was stored.");
     schema.examples([BASE_URL]).build()
 }
 
-/// A base URL as it is taken. The pattern is necessary and not sufficient, which is why the format has a
-/// name of its own.
+/// Describes a base URL that this service accepts. The pattern does not express all rules for base
+/// URLs. The custom format `base-url` shows that there are more rules.
 pub(crate) fn base_url_to_store() -> Object {
     text(
-        "The upstream site: an absolute http or https URL with a valid host, without credentials, \
-         without a fragment.",
+        "Base URL of the upstream site: an absolute http or https URL with a valid host, without \
+         credentials and without a fragment.",
     )
     .format(Some(SchemaFormat::Custom("base-url".to_owned())))
     .max_length(Some(BaseUrl::MAX_LEN))
@@ -188,47 +234,48 @@ pub(crate) fn base_url_to_store() -> Object {
     .build()
 }
 
-/// A JSON Merge Patch (RFC 7396).
-#[derive(ToSchema)]
-#[schema(as = SessionPatch)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the shape of what another crate applies")]
-pub(super) struct Patch {
-    #[schema(schema_with = cookies_to_change, required = false)]
-    cookies: (),
-    #[schema(schema_with = base_url_to_store, required = false)]
-    base_url: (),
+fn problem_code() -> Object {
+    let codes: Vec<_> = ProblemCode::ALL.iter().map(|code| code.name()).collect();
+    ObjectBuilder::from(one_of(&codes))
+        .description(Some("Stable name of the problem, for programs."))
+        .build()
 }
 
 /// Problem details (RFC 9457).
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "the shape of what another crate writes")]
+#[expect(
+    dead_code,
+    reason = "serves only as a schema; the auth-middleware crate writes problem details"
+)]
 pub(super) struct Problem {
-    /// Nothing more specific than the status.
+    /// Always `about:blank`; the member `code` identifies the problem.
     #[schema(pattern = "^about:blank$")]
     r#type: String,
-    /// The name of the status.
+    /// Name of the HTTP status.
     title: String,
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// A sentence for people.
+    /// Explanation for humans.
     detail: String,
-    /// The stable name of the problem.
+    #[schema(schema_with = problem_code)]
     code: String,
-    /// What OAuth 2.0 clients read (RFC 6749): of introspection and revocation only.
+    /// Error code of OAuth 2.0 (RFC 6749). Present only for introspection and revocation.
     #[schema(required = false)]
     error: String,
-    /// The members of the body that are at fault.
+    /// Invalid members of the request body.
     #[schema(required = false)]
     errors: Vec<Fault>,
 }
 
-/// One member of a body that is at fault.
+/// An invalid member of the request body.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "the shape of what another crate writes")]
+#[expect(
+    dead_code,
+    reason = "serves only as a schema; the auth-middleware crate writes problem details"
+)]
 struct Fault {
-    /// Where it stands: a JSON Pointer (RFC 6901).
+    /// JSON Pointer to the member (RFC 6901).
     pointer: String,
-    /// What is allowed there.
+    /// The rule that the member must follow.
     detail: String,
 }

@@ -2,17 +2,25 @@ use std::{collections::BTreeSet, env, fs};
 
 use serde_json::Value;
 
-use super::*;
-use crate::routes;
+use utoipa::OpenApi;
 
-/// A link to `docs/openapi.json`, which a package of the crate holds as a file.
+use super::*;
+use crate::routes::{Operations, ROUTES};
+
+fn description() -> String {
+    json(Operations::openapi(), ROUTES)
+}
+
+/// Path of `openapi.json` in this crate. In the repository, the path is a symlink to
+/// `docs/openapi.json`; in a package of the crate, it is the file itself.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 
-/// A change of the description is a change of what clients rely on: it has to be seen.
+/// Tests that the committed `openapi.json` equals the generated description. Clients rely on the
+/// description, so every change of the description must be visible in a review.
 #[test]
-fn the_committed_description_is_the_current_one() {
-    let current = json() + "\n";
-    if env::var_os("UPDATE_OPENAPI").is_some() {
+fn committed_openapi_json_is_up_to_date() {
+    let current = description() + "\n";
+    if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(COMMITTED, &current).unwrap();
     }
     let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
@@ -21,57 +29,56 @@ fn the_committed_description_is_the_current_one() {
     let line = same.count() + 1;
     assert!(
         committed == current,
-        "the API is described otherwise than in docs/openapi.json, from line {line} on.\n\
-         If that is meant, and breaks no client, accept it with\n\
-         UPDATE_OPENAPI=1 scripts/test openapi\n\
-         and commit the file."
+        "docs/openapi.json differs from the generated description from line {line} on.\n\
+         If the change is intended and breaks no client, update the file with\n\
+         UPDATE_DOCS=1 scripts/test up_to_date\n\
+         and commit it."
     );
 }
 
+/// Tests that the table of routes and `#[utoipa::path]` name the same paths and methods. The
+/// description omits operations that are not in the table.
 #[test]
-fn every_path_of_the_routes_is_described_and_no_other() {
-    let description = description();
-    let described: BTreeSet<_> = description.paths.paths.keys().map(String::as_str).collect();
-    let mut routed = BTreeSet::from(routes::PATHS);
-    routed.insert("/v1/authorize/{path}");
-    assert_eq!(described, routed);
+fn openapi_description_contains_exactly_the_operations_of_all_handlers() {
+    let description: Value = serde_json::from_str(&description()).unwrap();
+    let operations = Operations::openapi();
+    let paths = description["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), operations.paths.paths.len());
+    for (path, item) in &operations.paths.paths {
+        let item = serde_json::to_value(item).unwrap();
+        let methods = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
+        let (described, handled): (BTreeSet<_>, BTreeSet<_>) =
+            (methods(&paths[path]), methods(&item));
+        assert_eq!(described, handled, "{path}");
+    }
 }
 
 #[test]
-fn every_code_of_a_problem_has_an_example() {
-    let description: Value = serde_json::from_str(&json()).unwrap();
+fn openapi_description_has_an_example_for_every_problem_code() {
+    let description: Value = serde_json::from_str(&description()).unwrap();
     let responses = description["components"]["responses"].as_object().unwrap();
     let mut codes = BTreeSet::new();
     for (name, response) in responses {
         let content = &response["content"]["application/problem+json"];
-        let allowed = &content["schema"]["allOf"][1]["properties"]["code"]["enum"];
+        assert_eq!(
+            content["schema"]["$ref"], "#/components/schemas/Problem",
+            "{name}"
+        );
+        let text = response["description"].as_str().unwrap();
         for example in content["examples"].as_object().unwrap().values() {
-            let code = &example["value"]["code"];
-            assert!(allowed.as_array().unwrap().contains(code), "{name}");
-            codes.insert(code.as_str().unwrap());
+            let code = example["value"]["code"].as_str().unwrap();
+            assert!(text.contains(&format!("`{code}`")), "{name}");
+            codes.insert(code);
         }
     }
-    let known = [
-        "insufficient_scope",
-        "internal_error",
-        "invalid_client",
-        "invalid_request",
-        "invalid_session",
-        "invalid_token",
-        "method_not_allowed",
-        "missing_token",
-        "not_found",
-        "overloaded",
-        "payload_too_large",
-        "precondition_failed",
-        "request_header_fields_too_large",
-        "request_timeout",
-        "session_limit_reached",
-        "store_full",
-        "store_unavailable",
-        "too_many_requests",
-        "unsupported_media_type",
-        "uri_too_long",
-    ];
-    assert_eq!(codes, BTreeSet::from(known));
+    let known = &description["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let known = known.as_array().unwrap().iter();
+    assert_eq!(codes, known.map(|code| code.as_str().unwrap()).collect());
+}
+
+#[test]
+fn openapi_description_begins_with_the_operation_that_creates_a_session() {
+    let description = description();
+    let first = description.find("\"operationId\"").unwrap();
+    assert!(description[first..].starts_with("\"operationId\": \"createSession\""));
 }

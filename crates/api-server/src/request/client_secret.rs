@@ -1,4 +1,4 @@
-//! The secret of a service client: made here, and known afterwards by its SHA-256 only.
+//! Generation of secrets for service clients. The service stores only the SHA-256 of a secret.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 /// A new random secret for a service client: 256 bits in base64url, 43 characters.
 ///
-/// It has no `Display`, its `Debug` shows nothing of it, and its memory is wiped when it is
-/// dropped.
+/// The type does not implement `Display`, and its `Debug` output does not contain the secret. The
+/// memory of the secret is wiped on drop.
 ///
 /// ```
 /// use tee_session_api_server::{ClientSecret, Scope, ServiceClient};
@@ -21,33 +21,34 @@ use zeroize::Zeroizing;
 pub struct ClientSecret(Zeroizing<String>);
 
 impl ClientSecret {
-    /// Makes one from the operating system's random source.
+    /// Generates a secret from the random source of the operating system.
     ///
     /// # Panics
-    /// When the operating system gives no randomness.
+    /// Panics if the operating system provides no random bytes.
     #[must_use]
     #[expect(
         clippy::expect_used,
-        reason = "without randomness there are no secrets: stop"
+        reason = "without random bytes no secret can be generated"
     )]
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
-        rand::fill(&mut *bytes).expect("the operating system gives randomness");
+        rand::fill(&mut *bytes).expect("the operating system provides random bytes");
         Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
     }
 
-    /// The secret: for its client, and for nobody else.
+    /// Returns the text of the secret. Give this text only to the service client that will use the
+    /// secret.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.0
     }
 
-    /// Its SHA-256 in hexadecimal digits, which is what settings hold.
+    /// Returns the SHA-256 of the secret as 64 hexadecimal digits.
+    /// [`ServiceClient::new`](crate::ServiceClient::new) and the settings of the service expect
+    /// this format.
     #[must_use]
     pub fn sha256(&self) -> String {
-        let hash = digest::digest(&digest::SHA256, self.0.as_bytes());
-        let digits = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
-        digits.collect()
+        hex::encode(digest::digest(&digest::SHA256, self.0.as_bytes()))
     }
 }
 

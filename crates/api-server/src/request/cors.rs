@@ -1,4 +1,4 @@
-//! Which pages of other sites a browser lets use the API (CORS, <https://fetch.spec.whatwg.org>).
+//! Origins whose pages may call the API from a browser (CORS, <https://fetch.spec.whatwg.org>).
 
 use std::str::FromStr;
 
@@ -12,13 +12,14 @@ use actix_web::http::{
 use thiserror::Error;
 use url::Url;
 
-/// A browser may remember the answer to a preflight for so long: the longest that all heed.
+/// Time, in seconds, for which browsers may cache the response to a CORS preflight. This is the
+/// longest time that all browsers honour.
 const PREFLIGHT_MAX_AGE_SECONDS: usize = 600;
 
-/// Origins whose pages may call the API from a browser; none by default, so that none may.
+/// Origins whose pages may call the API from a browser. The default is no origin.
 ///
-/// Parsed from origins as browsers send them, separated by commas. There is no way to allow
-/// every origin.
+/// The value is parsed from a comma-separated list of origins. Each origin must be written as
+/// browsers send it. A wildcard for all origins is not supported.
 ///
 /// ```
 /// use tee_session_api_server::AllowedOrigins;
@@ -35,8 +36,11 @@ impl AllowedOrigins {
         self.0.is_empty()
     }
 
-    /// Answers preflights of these origins' pages and lets them see answers. Bearer tokens are no
-    /// ambient credentials, so cookies and the like are not allowed.
+    /// Builds the middleware that answers CORS preflights and lets pages of the allowed origins
+    /// read responses.
+    ///
+    /// The middleware does not allow credentials that a browser attaches by itself, such as
+    /// cookies. A page must set the header `Authorization` with the bearer token.
     pub(crate) fn middleware(&self) -> Cors {
         let cors = Cors::default()
             .allowed_methods([
@@ -66,7 +70,8 @@ impl FromStr for AllowedOrigins {
     }
 }
 
-/// What is compared byte for byte must be spelled as browsers spell it.
+/// Checks that `entry` is an `http` or `https` origin, and returns `entry`. An origin must be
+/// written exactly as browsers send it, because origins are compared byte for byte.
 fn origin(entry: &str) -> Result<String, InvalidOrigin> {
     let url = Url::parse(entry).map_err(|_| InvalidOrigin)?;
     let is_web = matches!(url.scheme(), "http" | "https");
@@ -77,7 +82,8 @@ fn origin(entry: &str) -> Result<String, InvalidOrigin> {
     }
 }
 
-/// An entry is no origin. `Display` says what is allowed.
+/// Parse error for [`AllowedOrigins`]: an entry of the list is not an origin as browsers send it.
+/// `Display` describes the allowed format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be origins as browsers send them, such as https://app.golf.example, without a path")]
 pub struct InvalidOrigin;
@@ -89,16 +95,16 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::star("*")]
+    #[case::wildcard("*")]
     #[case::null("null")]
     #[case::no_scheme("app.golf.example")]
     #[case::path("https://app.golf.example/")]
     #[case::default_port("https://app.golf.example:443")]
     #[case::upper_case("https://App.golf.example")]
-    #[case::unicode("https://bücher.example")]
-    #[case::not_web("ftp://app.golf.example")]
-    #[case::one_of_several("https://app.golf.example,x")]
-    fn what_no_browser_sends_is_refused(#[case] text: &str) {
+    #[case::unicode_host("https://bücher.example")]
+    #[case::not_http("ftp://app.golf.example")]
+    #[case::valid_and_invalid_origin("https://app.golf.example,x")]
+    fn text_that_is_not_a_serialized_http_or_https_origin_is_rejected(#[case] text: &str) {
         assert_eq!(text.parse::<AllowedOrigins>(), Err(InvalidOrigin));
     }
 }

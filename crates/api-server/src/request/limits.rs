@@ -1,17 +1,18 @@
-//! How large the head of a request may be. The framework refuses what is larger than 128 KiB or
-//! has more than 96 header fields before anything of ours sees it.
+//! Limits on the size of request heads. The framework rejects a request head of more than 128 KiB
+//! or 96 header fields before these limits are checked.
 
 use actix_web::HttpRequest;
 
 use crate::problem::ApiError;
 
-/// Most bytes of a request target. RFC 9110, section 4.1 asks for 8000 at least.
+/// Maximum length of a request target, in bytes. RFC 9110, section 4.1 recommends at least 8000.
 const MAX_TARGET_LEN: usize = 8 * 1_024;
 
-/// Most bytes of all names and values of header fields together.
+/// Maximum length of the names and values of all header fields together, in bytes.
 const MAX_FIELDS_LEN: usize = 32 * 1_024;
 
-/// Refuses a request whose head is too large.
+/// Rejects a request whose target is longer than [`MAX_TARGET_LEN`], or whose header fields
+/// together are longer than [`MAX_FIELDS_LEN`].
 pub(crate) fn check(request: &HttpRequest) -> Result<(), ApiError> {
     let target = request.uri().path_and_query();
     if target.is_some_and(|target| target.as_str().len() > MAX_TARGET_LEN) {

@@ -1,5 +1,5 @@
-//! The outermost middleware within a request's span: admission, metrics, and an answer in problem
-//! details for every error.
+//! Outermost middleware within the root span of a request. Limits the number of requests in flight,
+//! records metrics, and adds problem details to error responses that have none.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -19,29 +19,21 @@ use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
-    bounded_stream::Connection,
-    deadline::Deadline,
-    lifecycle::Lifecycle,
-    meters::Meters,
-    oauth_error::OAuthError,
+    metrics::cached::Meters,
     problem::{ApiError, problem_of_status},
-    request_id::REQUEST_ID_HEADER,
-    request_limits,
-    root_span::{RequestContext, problem_of},
-    routes,
+    request::body::overloaded,
+    request::deadline::Deadline,
+    request::limits,
+    request::request_id::REQUEST_ID_HEADER,
+    routes::{AUTHORIZE, Route, oauth_error::OAuthError},
+    server::connection_deadlines::Connection,
+    server::drain::Lifecycle,
     settings::ApiSettings,
-    trace_context::{self, TRACERESPONSE},
+    telemetry::trace_context::{self, TRACERESPONSE},
+    telemetry::{request_context::RequestContext, root_span::problem_of},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
-
-/// Paths whose answers are bearer resolutions.
-const BEARER_PATHS: [&str; 4] = [
-    routes::SESSION,
-    routes::SESSION_TTL,
-    routes::SESSION_ROTATE,
-    routes::AUTHORIZE,
-];
 
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
@@ -59,16 +51,16 @@ pub(crate) async fn observe(
     let deadline = Deadline((started + settings.answer_timeout).into());
     request.extensions_mut().insert(deadline);
 
-    let admitted = admit(
-        request.path(),
-        lifecycle.in_flight(),
-        settings.max_in_flight,
-    )
-    .and_then(|()| request_limits::check(request.request()));
+    // Requests whose body is still arriving have limits of their own. They must not take the places
+    // of requests whose body has arrived, or that have none.
+    let being_served = lifecycle.being_served();
+    let admitted = admit(request.path(), being_served, settings.max_in_flight)
+        .and_then(|()| limits::check(request.request()));
     let response = match admitted {
         Ok(()) => {
-            // The last resort for what should not happen: a panic is one failed request, and not
-            // a connection that breaks without a word.
+            // A panic must lead to a 500 response. Without `catch_unwind`, a panic would close the
+            // connection without a response. The `async` block also covers a middleware that panics
+            // before it returns a future.
             let served = async { next.call(request).await };
             match AssertUnwindSafe(served).catch_unwind().await {
                 Ok(served) => served?.map_into_boxed_body(),
@@ -78,7 +70,7 @@ pub(crate) async fn observe(
                 }
             }
         }
-        Err(error) if routes::speaks_oauth(route) => {
+        Err(error) if route.uses_oauth_errors() => {
             request.into_response(OAuthError::from(error).error_response())
         }
         Err(error) => request.into_response(error.error_response()),
@@ -90,9 +82,10 @@ pub(crate) async fn observe(
     if let Some(field) = span_context.and_then(trace_context::response_field) {
         response.headers_mut().insert(TRACERESPONSE, field);
     }
-    // Nobody knows when the rest of such a body comes, and what comes after it.
-    let owes_body = connection.is_some_and(|connection| connection.owes_body());
-    if owes_body || lifecycle.is_closing_connections() {
+    // A connection with an unread request body is closed. The next request begins only after the
+    // end of that body, and the rest of the body may never arrive.
+    let has_unread_body = connection.is_some_and(|connection| connection.has_unread_body());
+    if has_unread_body || lifecycle.is_closing_connections() {
         response
             .response_mut()
             .head_mut()
@@ -104,23 +97,26 @@ pub(crate) async fn observe(
     Ok(response)
 }
 
-/// Turns away what is too much, before it costs anything. Probes are served all the same.
-fn admit(path: &str, in_flight: usize, most: usize) -> Result<(), ApiError> {
-    if in_flight <= most || path.starts_with("/health") {
+/// Rejects a request with [`ApiError::Overloaded`] if more than `max_in_flight` requests are being
+/// served. Health probes are always admitted.
+fn admit(path: &str, being_served: usize, max_in_flight: usize) -> Result<(), ApiError> {
+    if being_served <= max_in_flight || path.starts_with("/health") {
         return Ok(());
     }
-    counter!("tee_session_requests_shed_total").increment(1);
-    Err(ApiError::Overloaded)
+    Err(overloaded())
 }
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
     headers.insert(REQUEST_ID_HEADER, request_id);
-    // Everything here is what it says it is, whatever a browser may make of it.
+    // Every response has a correct `Content-Type`, so browsers must not guess the type.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-/// The answer when the request is lost: an error of the framework's, which needs none to go with.
-/// It ends the connection, of which nobody knows in what state it is.
+/// Builds the 500 response to a request whose handler panicked.
+///
+/// The response is returned as an error of the framework. A `ServiceResponse` cannot be built,
+/// because it requires the request, and the panic has consumed the request. The response closes the
+/// connection, because the state of the connection is unknown.
 fn failure(request_id: HeaderValue) -> Error {
     let mut response = problem_of_status(INTERNAL_SERVER_ERROR).response();
     add_headers(response.headers_mut(), request_id);
@@ -130,7 +126,8 @@ fn failure(request_id: HeaderValue) -> Error {
     InternalError::from_response("a request panicked", response).into()
 }
 
-/// Gives problem details to an error answer of the framework's own.
+/// Replaces an error response of the framework, which has no problem details, by a response with
+/// problem details. Returns other responses unchanged.
 fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -151,7 +148,7 @@ fn count(
     status: StatusCode,
     problem: Option<&'static str>,
     method: &'static str,
-    route: &'static str,
+    route: &'static Route,
     started: Instant,
 ) {
     thread_local! {
@@ -161,9 +158,10 @@ fn count(
             })
         };
     }
-    // A browser asks beforehand (CORS), without a token.
+    // A CORS preflight (`OPTIONS`) has no token and is not counted. On `/v1/authorize`, `OPTIONS`
+    // is the method of the original request and is counted.
     let needs_token =
-        BEARER_PATHS.contains(&route) && (method != "OPTIONS" || route == routes::AUTHORIZE);
+        route.requires_bearer_token() && (method != "OPTIONS" || route.path == AUTHORIZE);
     if needs_token && status != StatusCode::METHOD_NOT_ALLOWED {
         let outcome = problem.unwrap_or("resolved");
         RESOLUTIONS.with(|resolutions| resolutions.with(outcome, |counter| counter.increment(1)));
@@ -171,7 +169,7 @@ fn count(
     record(method, route, status, started);
 }
 
-fn record(method: &'static str, route: &'static str, status: StatusCode, started: Instant) {
+fn record(method: &'static str, route: &'static Route, status: StatusCode, started: Instant) {
     type Labels = (&'static str, &'static str, StatusCode);
     thread_local! {
         static DURATIONS: Meters<Labels, Histogram> = const {
@@ -185,7 +183,7 @@ fn record(method: &'static str, route: &'static str, status: StatusCode, started
             })
         };
     }
-    let labels = (method, route, status);
+    let labels = (method, route.path, status);
     DURATIONS.with(|durations| durations.with(labels, |time| time.record(started.elapsed())));
 }
 
@@ -203,11 +201,12 @@ mod tests {
     use tracing_actix_web::TracingLogger;
 
     use super::*;
-    use crate::root_span::RequestSpan;
+    use crate::telemetry::root_span::RequestSpan;
 
-    /// A middleware does some of its work before it gives a future.
+    /// Tests a panic that occurs in the call of a middleware, before the middleware returns a
+    /// future.
     #[actix_web::test]
-    async fn a_panic_before_there_is_anything_to_wait_for_is_one_failed_request() {
+    async fn panic_in_a_middleware_call_returns_500_and_the_next_request_succeeds() {
         let app = App::new()
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
@@ -220,11 +219,11 @@ mod tests {
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new());
         let app = init_service(app).await;
-        let ask = |path| app.call(TestRequest::with_uri(path).to_request());
-        let failed = ask("/panics").await.unwrap_err();
+        let send = |path| app.call(TestRequest::with_uri(path).to_request());
+        let failed = send("/panics").await.unwrap_err();
         let failed = failed.as_response_error().error_response();
         assert_eq!(failed.status(), INTERNAL_SERVER_ERROR);
         assert!(failed.headers().contains_key(REQUEST_ID_HEADER));
-        assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
+        assert_eq!(send("/").await.unwrap().status(), StatusCode::OK);
     }
 }

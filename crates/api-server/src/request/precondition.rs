@@ -1,7 +1,9 @@
-//! Conditional requests: entity tags in header fields (RFC 9110, sections 8.8.3 and 13).
+//! Conditional requests: `If-Match`, `If-None-Match` and `ETag` (RFC 9110, sections 8.8.3 and 13).
 //!
-//! The framework's typed fields are not used here: they pass over what is malformed, take a comma
-//! within a tag for the end of it, and an asterisk for all there is in the first of several lines.
+//! The framework's types for these headers are not used, for three reasons:
+//! - They skip malformed tags.
+//! - They end a tag at a comma within the tag.
+//! - They ignore further lines of a header whose first line is `*`.
 
 use actix_web::{
     HttpResponse,
@@ -11,10 +13,11 @@ use tee_session_domain::EntityTag;
 
 use crate::problem::ApiError;
 
-/// So many tags are read; whoever sends more is not after one state of one session.
+/// Maximum number of entity tags in an `If-Match` or `If-None-Match` header. For one session, a
+/// client needs only a few tags.
 const MAX_TAGS: usize = 100;
 
-/// What a request asks of the state that it is about.
+/// The preconditions of a request: the parsed headers `If-Match` and `If-None-Match`.
 #[derive(Debug)]
 pub(crate) struct Preconditions<'a> {
     if_match: Option<Tags<'a>>,
@@ -22,7 +25,8 @@ pub(crate) struct Preconditions<'a> {
 }
 
 impl<'a> Preconditions<'a> {
-    /// Reads both fields.
+    /// Parses `If-Match` and `If-None-Match`. Fails with [`ApiError::InvalidRequest`] if one of the
+    /// headers is malformed.
     pub(crate) fn of(headers: &'a HeaderMap) -> Result<Self, ApiError> {
         Ok(Self {
             if_match: Tags::of(headers, &IF_MATCH)?,
@@ -30,28 +34,32 @@ impl<'a> Preconditions<'a> {
         })
     }
 
-    /// Whether `If-Match` allows the request; the strong comparison, by which no weak tag matches.
+    /// Returns `true` if `If-Match` is absent or matches `tag`, the current entity tag of the
+    /// session. The comparison is strong: a weak tag in the header never matches.
     pub(crate) fn allows(&self, tag: EntityTag) -> bool {
         let if_match = self.if_match.as_ref();
-        if_match.is_none_or(|tags| tags.holds(tag, Comparison::Strong))
+        if_match.is_none_or(|tags| tags.matches(tag, Comparison::Strong))
     }
 
-    /// Whether the client has this state already, by `If-None-Match`; the weak comparison.
-    pub(crate) fn is_known(&self, tag: EntityTag) -> bool {
+    /// Returns `true` if `If-None-Match` matches `tag`, the current entity tag of the session. The
+    /// client then already has the current state. The comparison is weak: a weak tag in the header
+    /// can match.
+    pub(crate) fn client_has(&self, tag: EntityTag) -> bool {
         let if_none_match = self.if_none_match.as_ref();
-        if_none_match.is_some_and(|tags| tags.holds(tag, Comparison::Weak))
+        if_none_match.is_some_and(|tags| tags.matches(tag, Comparison::Weak))
     }
 
-    /// Whether a change may be made: what a client that has this state already does not want is none.
+    /// Returns `true` if a session with the entity tag `tag` may be updated: `If-Match` must be
+    /// absent or match, and `If-None-Match` must be absent or not match.
     pub(crate) fn allows_change(&self, tag: EntityTag) -> bool {
-        self.allows(tag) && !self.is_known(tag)
+        self.allows(tag) && !self.client_has(tag)
     }
 }
 
-/// Bytes of a tag of ours in quotation marks.
+/// Length, in bytes, of the entity tag of a session with its quotation marks.
 const QUOTED_TAG_LEN: usize = EntityTag::TEXT_LEN + 2;
 
-/// Names the state that an answer tells of.
+/// Adds an `ETag` header with `tag` to a response.
 pub(crate) fn with_etag(mut response: HttpResponse, tag: EntityTag) -> HttpResponse {
     let mut text = [b'"'; QUOTED_TAG_LEN];
     let encoded = &mut [0; EntityTag::TEXT_LEN];
@@ -68,12 +76,13 @@ enum Comparison {
     Weak,
 }
 
-/// The value of `If-Match` or `If-None-Match`.
+/// Parsed value of an `If-Match` or `If-None-Match` header.
 #[derive(Debug, PartialEq)]
 enum Tags<'a> {
-    /// `*`: whatever state there is.
+    /// The value `*`, which matches any entity tag.
     Any,
-    These(Vec<Tag<'a>>),
+    /// A list of entity tags.
+    List(Vec<Tag<'a>>),
 }
 
 #[derive(Debug, PartialEq)]
@@ -82,7 +91,7 @@ struct Tag<'a> {
     opaque: &'a [u8],
 }
 
-/// A field is no list of entity tags.
+/// Error for a header value that is neither `*` nor a list of 1 to [`MAX_TAGS`] entity tags.
 #[derive(Debug, PartialEq)]
 struct Malformed;
 
@@ -105,7 +114,8 @@ impl<'a> Tags<'a> {
         })
     }
 
-    /// Lines of one field are one list (section 5.3); no tag goes over the end of a line.
+    /// Parses all lines of a header as one list (RFC 9110, section 5.3). An entity tag must not
+    /// extend over several lines.
     fn parse(lines: &[&'a [u8]]) -> Result<Self, Malformed> {
         if let [line] = lines
             && line.trim_ascii() == b"*"
@@ -119,38 +129,39 @@ impl<'a> Tags<'a> {
         if tags.is_empty() {
             return Err(Malformed);
         }
-        Ok(Self::These(tags))
+        Ok(Self::List(tags))
     }
 
-    fn holds(&self, tag: EntityTag, comparison: Comparison) -> bool {
+    fn matches(&self, tag: EntityTag, comparison: Comparison) -> bool {
         match self {
             Self::Any => true,
-            Self::These(tags) => {
+            Self::List(tags) => {
                 let text = tag.to_string();
                 tags.iter().any(|tag| {
-                    let counts = matches!(comparison, Comparison::Weak) || !tag.is_weak;
-                    counts && tag.opaque == text.as_bytes()
+                    let may_match = matches!(comparison, Comparison::Weak) || !tag.is_weak;
+                    may_match && tag.opaque == text.as_bytes()
                 })
             }
         }
     }
 }
 
-/// Members are separated by commas; there may be none between two (section 5.6.1.2).
+/// Reads the comma-separated entity tags of a header line, and appends them to `tags`. Empty list
+/// members are allowed (RFC 9110, section 5.6.1.2).
 fn read_list<'a>(line: &'a [u8], tags: &mut Vec<Tag<'a>>) -> Result<(), Malformed> {
     let mut rest = line;
-    let mut may_begin = true;
+    let mut after_comma = true;
     while let Some((first, after)) = rest.split_first() {
         rest = match first {
             b' ' | b'\t' => after,
             b',' => {
-                may_begin = true;
+                after_comma = true;
                 after
             }
-            _ if may_begin && tags.len() < MAX_TAGS => {
+            _ if after_comma && tags.len() < MAX_TAGS => {
                 let (tag, after) = read_tag(rest).ok_or(Malformed)?;
                 tags.push(tag);
-                may_begin = false;
+                after_comma = false;
                 after
             }
             _ => return Err(Malformed),
@@ -159,15 +170,16 @@ fn read_list<'a>(line: &'a [u8], tags: &mut Vec<Tag<'a>>) -> Result<(), Malforme
     Ok(())
 }
 
-/// The tag that `text` begins with, and what follows.
+/// Reads the entity tag at the start of `text`. Returns the tag and the text after the tag. Returns
+/// `None` if the tag is malformed.
 fn read_tag(text: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let without_mark = text.strip_prefix(b"W/");
     let quoted = without_mark.unwrap_or(text).strip_prefix(b"\"")?;
     let end = quoted.iter().position(|byte| *byte == b'"')?;
     let (opaque, after) = (&quoted[..end], &quoted[end + 1..]);
-    let is_sound = opaque.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+    let is_valid = opaque.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
     let is_weak = without_mark.is_some();
-    is_sound.then_some((Tag { is_weak, opaque }, after))
+    is_valid.then_some((Tag { is_weak, opaque }, after))
 }
 
 #[cfg(test)]

@@ -1,16 +1,21 @@
-//! `/openapi.json` and `/docs`: the description of the API, and a page to try it.
+//! `/openapi.json` and `/docs`: the OpenAPI description, and a page to try the API.
 
 use std::sync::LazyLock;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY},
-    web::Path,
+    web::{Data, Path},
 };
 
-use crate::{openapi, problem::ApiError, static_file::StaticFile};
+use super::{DOCS, OPENAPI, static_file::StaticFile};
+use crate::{
+    openapi::{problems::Problems, schemas::FILE_TAG},
+    problem::ApiError,
+};
 
-/// The page may run its own files, and talk to nobody but this service.
+/// Content security policy of the page `/docs`. The page may load scripts and styles from this
+/// service only, and may connect to this service only.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -18,18 +23,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-static DESCRIPTION: LazyLock<StaticFile> =
-    LazyLock::new(|| StaticFile::new("application/json", openapi::json()));
+static PAGE: LazyLock<StaticFile> =
+    LazyLock::new(|| StaticFile::new("text/html; charset=utf-8", include_str!("docs/page.html")));
 
-static PAGE: LazyLock<StaticFile> = LazyLock::new(|| {
-    StaticFile::new(
-        "text/html; charset=utf-8",
-        include_str!("../docs/page.html"),
-    )
-});
+static PAGE_STYLE: LazyLock<StaticFile> =
+    LazyLock::new(|| StaticFile::new("text/css; charset=utf-8", include_str!("docs/page.css")));
 
 static START: LazyLock<StaticFile> =
-    LazyLock::new(|| StaticFile::new(JAVASCRIPT, include_str!("../docs/page.js")));
+    LazyLock::new(|| StaticFile::new(JAVASCRIPT, include_str!("docs/page.js")));
 
 static SWAGGER_UI: LazyLock<StaticFile> = LazyLock::new(|| {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js.gz"));
@@ -46,33 +47,110 @@ static LICENSE: LazyLock<StaticFile> = LazyLock::new(|| {
     StaticFile::gzip("text/plain; charset=utf-8", packed)
 });
 
-/// `GET /openapi.json`: made once, when first asked for.
-pub(super) async fn description(request: HttpRequest) -> HttpResponse {
-    DESCRIPTION.answer(&request)
+/// Answers `GET /openapi.json` with the OpenAPI description.
+#[utoipa::path(
+    get,
+    path = OPENAPI,
+    tag = "About",
+    operation_id = "getDescription",
+    summary = "Get this description",
+    params((
+        "If-None-Match" = Option<String>,
+        Header,
+        nullable = false,
+        description = "The entity tag of the version that the client has.",
+        example = json!(FILE_TAG),
+    )),
+    responses(
+        (
+            status = 200,
+            description = "The file.",
+            headers(
+                ("ETag", description = "Identifies this version of the file."),
+                ("Cache-Control", description = "Caches must revalidate the file before each use."),
+            ),
+            content_type = "application/json",
+            body = Object,
+        ),
+        (
+            status = 304,
+            description = "The file has not changed: the client has the current version.",
+            headers(
+                ("ETag", description = "Identifies this version of the file."),
+                ("Cache-Control", description = "Caches must revalidate the file before each use."),
+            ),
+        ),
+        Problems<()>,
+    ),
+)]
+pub(super) async fn description(
+    request: HttpRequest,
+    description: Data<&'static LazyLock<StaticFile>>,
+) -> HttpResponse {
+    description.respond(&request)
 }
 
-/// `GET /docs`.
+/// Answers `GET /docs` with the HTML page for trying the API.
+#[utoipa::path(
+    get,
+    path = DOCS,
+    tag = "About",
+    operation_id = "getPage",
+    summary = "Get a page to try the API",
+    params((
+        "If-None-Match" = Option<String>,
+        Header,
+        nullable = false,
+        description = "The entity tag of the version that the client has.",
+        example = json!(FILE_TAG),
+    )),
+    responses(
+        (
+            status = 200,
+            description = "The file.",
+            headers(
+                ("ETag", description = "Identifies this version of the file."),
+                ("Cache-Control", description = "Caches must revalidate the file before each use."),
+                ("Content-Security-Policy"),
+                ("Referrer-Policy"),
+            ),
+            content_type = "text/html",
+            body = String,
+        ),
+        (
+            status = 304,
+            description = "The file has not changed: the client has the current version.",
+            headers(
+                ("ETag", description = "Identifies this version of the file."),
+                ("Cache-Control", description = "Caches must revalidate the file before each use."),
+            ),
+        ),
+        Problems<()>,
+    ),
+)]
 pub(super) async fn page(request: HttpRequest) -> HttpResponse {
-    guarded(&PAGE, &request)
+    respond_with_policy(&PAGE, &request)
 }
 
-/// `GET /docs/...`: what the page is made of.
-pub(super) async fn part(
+/// Answers `GET /docs/{name}` with a file that the page `/docs` loads, or with 404 if there is no
+/// file with this name.
+pub(super) async fn file(
     request: HttpRequest,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let file = match name.as_str() {
+        "page.css" => &PAGE_STYLE,
         "page.js" => &START,
         "swagger-ui-bundle.js" => &SWAGGER_UI,
         "swagger-ui.css" => &STYLE,
         "LICENSE" => &LICENSE,
         _ => return Err(ApiError::NotFound),
     };
-    Ok(guarded(file, &request))
+    Ok(respond_with_policy(file, &request))
 }
 
-fn guarded(file: &StaticFile, request: &HttpRequest) -> HttpResponse {
-    let mut response = file.answer(request);
+fn respond_with_policy(file: &StaticFile, request: &HttpRequest) -> HttpResponse {
+    let mut response = file.respond(request);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -1,5 +1,5 @@
-//! Requests and answers without a connection, for fuzzers and benchmarks. Not for use: anything here
-//! may change at any time.
+//! Parsers of requests and builders of responses, for fuzz targets and benchmarks. They can be
+//! called without a connection. This module is not part of the stable API.
 #![doc(hidden)]
 
 use actix_web::{
@@ -11,30 +11,36 @@ use tee_session_domain::{AllowedHosts, BaseUrl, Cookies, EntityTag, SessionPatch
 
 use crate::{
     body::{self, CreateSession, SessionBody, TokenForm},
-    precondition::Preconditions,
+    request::precondition::Preconditions,
 };
 
-/// What a body of `POST /v1/sessions` asks for, if it is valid.
+/// Parses the request body of `POST /v1/sessions`. Returns `None` if the body is invalid.
 #[must_use]
 pub fn parse_create_body(body: &[u8]) -> Option<(Cookies, BaseUrl)> {
     let create = CreateSession::parse(body, &AllowedHosts::default()).ok()?;
     Some((create.cookies, create.base_url))
 }
 
-/// What a body of `PATCH /v1/session` changes, if it is valid.
+/// Parses the request body of `PATCH /v1/session`. Returns `None` if the body is invalid.
 #[must_use]
 pub fn parse_patch_body(body: &[u8]) -> Option<SessionPatch> {
     body::parse_patch(body, &AllowedHosts::default()).ok()
 }
 
-/// What a form that names a token names, if it is valid: a token of ours, or none.
+/// Parses the form of `POST /v1/introspect` and `POST /v1/revoke`.
+///
+/// Returns `None` if the form is invalid, and `Some(None)` if the parameter `token` does not have
+/// the format of a session token.
 #[must_use]
 pub fn parse_token_form(body: &[u8]) -> Option<Option<SessionToken>> {
     let form = TokenForm::parse(body).ok()?;
     Some(form.token)
 }
 
-/// Whether a field `If-Match` of this value, if it is valid, allows a change of what has this tag.
+/// Compares the value of an `If-Match` header with `tag`, the entity tag of a session. Returns
+/// `Some(true)` if the header matches, and `Some(false)` if the header does not match.
+///
+/// Returns `None` if the value is malformed.
 #[must_use]
 pub fn if_match(value: &[u8], tag: EntityTag) -> Option<bool> {
     let mut headers = HeaderMap::new();
@@ -43,8 +49,8 @@ pub fn if_match(value: &[u8], tag: EntityTag) -> Option<bool> {
     Some(preconditions.allows(tag))
 }
 
-/// What answers `GET /v1/session`.
+/// Builds the response to `GET /v1/session`.
 #[must_use]
-pub fn session_answer(current: &CurrentSession) -> HttpResponse {
-    SessionBody::new(current.session_id(), current).answer()
+pub fn session_response(current: &CurrentSession) -> HttpResponse {
+    SessionBody::new(current.session_id(), current).response()
 }

@@ -1,4 +1,5 @@
-//! `/health`: for probes. Answers come from what was last observed; the store is not asked.
+//! `/health`, `/health/live` and `/health/ready`, for probes. The responses contain the results of
+//! the last health checks of the store. A request to these paths does not access the store.
 
 use std::sync::Arc;
 
@@ -7,22 +8,26 @@ use serde::Serialize;
 use tee_session_domain::StoreClock;
 use utoipa::{ToSchema, openapi::Object};
 
+use super::{HEALTH, HEALTH_LIVE, HEALTH_READY};
 use crate::{
     body::Timestamp,
-    health_monitor::HealthMonitor,
-    openapi::schemas,
+    openapi::{
+        problems::ProbeProblems,
+        schemas::{self, CREATED_AT},
+    },
     settings::{ApiSettings, StoreKind},
+    store::health_monitor::HealthMonitor,
 };
 
-/// The answer to `GET /health`.
+/// Response to `GET /health`.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct HealthBody {
+struct HealthBody {
     #[schema(schema_with = health_status)]
     status: &'static str,
-    /// Now.
+    /// Current time.
     #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
-    /// Always false with the embedded store.
+    /// True if the service can use Redis. Always false if sessions are stored in memory.
     redis_connected: bool,
     #[schema(schema_with = store)]
     store: &'static str,
@@ -36,20 +41,41 @@ fn store() -> Object {
     schemas::one_of(&[StoreKind::Memory, StoreKind::Redis].map(StoreKind::as_str))
 }
 
-/// `GET /health`: always 200; the body says how things stand.
+/// Answers `GET /health`. The status is always 200; the body contains the health of the service.
+#[utoipa::path(
+    get,
+    path = HEALTH,
+    tag = "Health",
+    operation_id = "getHealth",
+    summary = "Get the health of the service",
+    responses(
+        (
+            status = 200,
+            description = "The state at the last health check, healthy or degraded.",
+            body = HealthBody,
+            example = json!({
+                "status": "healthy",
+                "timestamp": CREATED_AT,
+                "redis_connected": true,
+                "store": "redis",
+            }),
+        ),
+        ProbeProblems,
+    ),
+)]
 pub(super) async fn health(
     settings: Data<ApiSettings>,
     monitor: Data<Arc<HealthMonitor>>,
 ) -> HttpResponse {
-    let serves = monitor.store_serves();
+    let is_store_up = monitor.is_store_up();
     let body = HealthBody {
         status: match settings.store {
             StoreKind::Memory => "healthy",
-            StoreKind::Redis if serves => "healthy",
+            StoreKind::Redis if is_store_up => "healthy",
             StoreKind::Redis => "degraded",
         },
         timestamp: Timestamp(StoreClock::from_system().now()),
-        redis_connected: settings.store == StoreKind::Redis && serves,
+        redis_connected: settings.store == StoreKind::Redis && is_store_up,
         store: settings.store.as_str(),
     };
     HttpResponse::Ok()
@@ -57,9 +83,9 @@ pub(super) async fn health(
         .json(body)
 }
 
-/// The answer to a probe.
+/// Response to `GET /health/live` and `GET /health/ready`.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ProbeBody {
+struct ProbeBody {
     #[schema(schema_with = probe_status)]
     status: &'static str,
 }
@@ -68,21 +94,63 @@ fn probe_status() -> Object {
     schemas::one_of(&["live", "ready", "starting", "draining", "store_unavailable"])
 }
 
-/// `GET /health/live`: the process serves.
+/// Answers `GET /health/live` with 200. The response shows that the process handles requests.
+#[utoipa::path(
+    get,
+    path = HEALTH_LIVE,
+    tag = "Health",
+    operation_id = "getLive",
+    summary = "Check whether the process handles requests",
+    responses(
+        (
+            status = 200,
+            description = "The process handles requests.",
+            body = ProbeBody,
+            example = json!({"status": "live"}),
+        ),
+        ProbeProblems,
+    ),
+)]
 pub(super) async fn live() -> HttpResponse {
     probe(HttpResponse::Ok(), "live")
 }
 
-/// `GET /health/ready`: whether requests should be sent here.
+/// Answers `GET /health/ready` with 200 if requests should be sent to this instance. Answers with
+/// 503 during shutdown, and before the store has been available for the first time. If
+/// `readiness_requires_store` is set, also answers with 503 while the store is unavailable.
+#[utoipa::path(
+    get,
+    path = HEALTH_READY,
+    tag = "Health",
+    operation_id = "getReady",
+    summary = "Check whether the instance is ready for requests",
+    responses(
+        (
+            status = 200,
+            description = "The instance is ready.",
+            body = ProbeBody,
+            example = json!({"status": "ready"}),
+        ),
+        (
+            status = 503,
+            description = "The instance is not ready: it is starting or shutting down, or the \
+                           store is unavailable. The response has no problem details and no \
+                           `Retry-After`, because it is for probes.",
+            body = ProbeBody,
+            example = json!({"status": "starting"}),
+        ),
+        ProbeProblems,
+    ),
+)]
 pub(super) async fn ready(
     settings: Data<ApiSettings>,
     monitor: Data<Arc<HealthMonitor>>,
 ) -> HttpResponse {
     if monitor.is_draining() {
         probe(HttpResponse::ServiceUnavailable(), "draining")
-    } else if !monitor.store_has_served() {
+    } else if !monitor.was_store_up() {
         probe(HttpResponse::ServiceUnavailable(), "starting")
-    } else if settings.readiness_requires_store && !monitor.store_serves() {
+    } else if settings.readiness_requires_store && !monitor.is_store_up() {
         probe(HttpResponse::ServiceUnavailable(), "store_unavailable")
     } else {
         probe(HttpResponse::Ok(), "ready")

@@ -1,4 +1,4 @@
-//! Errors of the endpoints that OAuth 2.0 clients use: problem details with the member `error`.
+//! Errors of the OAuth 2.0 endpoints: problem details with the additional member `error`.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use tee_session_auth_middleware::ProblemDetails;
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::problem::ApiError;
 
-/// A request to introspect or revoke a token cannot be served.
+/// Error of a request for token introspection or token revocation.
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub(crate) struct OAuthError(#[from] ApiError);
@@ -19,7 +19,7 @@ impl OAuthError {
     }
 }
 
-/// The names of RFC 6749, sections 4.1.2.1 and 5.2.
+/// Returns the OAuth 2.0 error name for a status, as defined in RFC 6749, sections 4.1.2.1 and 5.2.
 fn error_of(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "invalid_client",

@@ -1,30 +1,62 @@
-//! `POST /v1/revoke`: ends the session of a token (RFC 7009).
+//! `POST /v1/revoke`: revokes a token and ends its session (RFC 7009).
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::CACHE_CONTROL,
     web::{Data, Payload},
 };
-use tee_session_domain::{RepositoryError, SessionError, SessionRepository};
+use tee_session_domain::SessionRepository;
 
-use super::{Sessions, token_request::asked_about};
+use super::{REVOKE, Sessions, token_request::token_in_request};
 use crate::{
-    deadline::Deadline, oauth_error::OAuthError, problem::ApiError, service_client::Scope,
+    body::TokenForm,
+    openapi::{
+        problems::{FormBody, OAuthProblems, ServiceClient, StoreUnavailable},
+        schemas::TOKEN,
+    },
+    problem::ApiError,
+    request::completion::finish,
+    request::deadline::Deadline,
+    request::service_client::Scope,
+    routes::oauth_error::OAuthError,
     settings::ApiSettings,
 };
 
-/// 200 once the token opens nothing, whether or not it did before (section 2.2).
+/// Ends the session of the token in the request form. The status is 200 even if the token was
+/// already invalid (RFC 7009, section 2.2).
+#[utoipa::path(
+    post,
+    path = REVOKE,
+    tag = "Tokens",
+    operation_id = "revoke",
+    summary = "End the session of a token",
+    description = "RFC 7009.",
+    request_body(
+        content = TokenForm,
+        content_type = "application/x-www-form-urlencoded",
+        example = json!({"token": TOKEN, "token_type_hint": "access_token"}),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The token is invalid, whether or not it was valid before.",
+        ),
+        OAuthProblems<(ServiceClient, FormBody, StoreUnavailable)>,
+    ),
+    security(("service_client" = [Scope::Revoke.as_str()])),
+)]
 pub(super) async fn revoke<R: SessionRepository>(
     request: HttpRequest,
     payload: Payload,
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, OAuthError> {
-    let token = asked_about(&request, payload, &settings, Scope::Revoke).await?;
+    let token = token_in_request(&request, payload, &settings, Scope::Revoke).await?;
     if let Some(token) = token {
-        match Deadline::bound(&request, sessions.delete(&token)).await {
-            Ok(_) | Err(SessionError::Repository(RepositoryError::Corrupt { .. })) => {}
-            Err(error) => return Err(ApiError::from(error).into()),
+        let delete = async move { sessions.delete(&token).await };
+        match finish(&request, Deadline::of(&request), delete).await {
+            Err(error) if !error.proves_invalid_token() => return Err(ApiError::from(error).into()),
+            _ => {}
         }
     }
     Ok(HttpResponse::Ok()

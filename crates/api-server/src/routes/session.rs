@@ -1,45 +1,221 @@
-//! `/v1/session`: the session that the bearer token opens.
+//! The session of the bearer token: `/v1/session`, `/v1/session/ttl` and `/v1/session/rotate`.
 
-use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::CACHE_CONTROL,
+    web::{Data, Payload},
+};
+use serde::Serialize;
 use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
-use tee_session_domain::{EntityTag, SessionRepository};
+use tee_session_domain::{EntityTag, SessionId, SessionRepository, SessionTtl};
+use utoipa::ToSchema;
 
-use super::Sessions;
+use super::{SESSION, SESSION_ROTATE, SESSION_TTL, Sessions, sessions::CreatedSession};
 use crate::{
-    body::{self, SessionBody, TtlBody},
-    deadline::Deadline,
-    precondition::{Preconditions, with_etag},
+    body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
+    openapi::{
+        problems::{
+            BearerToken as BearerTokenProblems, InvalidSession, MergePatchBody,
+            Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
+            TooManyInvalidTokens,
+        },
+        schemas::{self, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags, LABEL, SESSION_ID, SUBJECT},
+    },
     problem::ApiError,
+    request::bodies_under_way::Credential,
+    request::body::read_merge_patch,
+    request::completion::{Requester, deliver, finish},
+    request::deadline::Deadline,
+    request::precondition::{Preconditions, with_etag},
+    settings::ApiSettings,
 };
 
-/// `GET`: the session; it slides, whatever the preconditions say of it.
+type Bearer = (BearerTokenProblems, TooManyInvalidTokens, StoreUnavailable);
+
+// The parameters have no example, because the page `/docs` would send an example with every request
+// that a user tries.
+const IF_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is carried \
+                        out only if one of them is the current entity tag of the session.";
+const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is \
+                             carried out only if none of them is the current entity tag of the \
+                             session.";
+
+/// Answers `GET /v1/session` with the session. The access touches the session (renews its TTL) even
+/// if a precondition fails.
+#[utoipa::path(
+    get,
+    path = SESSION,
+    tag = "Session",
+    operation_id = "getSession",
+    summary = "Get the session",
+    description = "The access restarts the idle timeout.",
+    params(
+        ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
+        ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The session.",
+            headers(("ETag")),
+            body = SessionBody<'_>,
+            example = json!({
+                "session_id": SESSION_ID,
+                "cookies": {"SESSIONID": "a1b2c3"},
+                "base_url": BASE_URL,
+                "created_at": CREATED_AT,
+                "expires_at": EXPIRES_AT,
+                "subject": SUBJECT,
+                "label": LABEL,
+            }),
+        ),
+        (
+            status = 304,
+            description = "The session has not changed: the client has its current state.",
+            headers(("ETag")),
+        ),
+        Problems<(Bearer, Preconditioned)>,
+    ),
+    security(("session_token" = [])),
+)]
 pub(super) async fn show(
     request: HttpRequest,
     current: CurrentSession,
 ) -> Result<HttpResponse, ApiError> {
     let tag = EntityTag::of(current.token(), &current.session);
-    // In this order (RFC 9110, section 13.2.2).
+    // RFC 9110, section 13.2.2 prescribes this order: If-Match before If-None-Match.
     let preconditions = Preconditions::of(request.headers())?;
     if !preconditions.allows(tag) {
         return Err(ApiError::PreconditionFailed);
     }
-    let answer = if preconditions.is_known(tag) {
+    let response = if preconditions.client_has(tag) {
         HttpResponse::NotModified()
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish()
     } else {
-        SessionBody::new(current.session_id(), &current).answer()
+        SessionBody::new(current.session_id(), &current).response()
     };
-    Ok(with_etag(answer, tag))
+    Ok(with_etag(response, tag))
 }
 
-/// `DELETE`: logout.
+/// Answers `PATCH /v1/session`: changes the cookies and the base URL of the session (RFC 5789, RFC
+/// 7396). The access touches the session (renews its TTL).
+#[utoipa::path(
+    patch,
+    path = SESSION,
+    tag = "Session",
+    operation_id = "updateSession",
+    summary = "Change the session",
+    description = "A JSON Merge Patch (RFC 7396). Members that the patch does not contain are kept, \
+                   and concurrent changes of other clients are not lost. The access restarts the \
+                   idle timeout.",
+    params(
+        ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
+        ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
+    ),
+    request_body(
+        content = SessionPatchBody,
+        content_type = ApiError::PATCH_TYPE,
+        example = json!({"cookies": {"SESSIONID": "d4e5f6", "lang": null}}),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The session after the change.",
+            headers(("ETag")),
+            body = SessionBody<'_>,
+            example = json!({
+                "session_id": SESSION_ID,
+                "cookies": {"SESSIONID": "d4e5f6"},
+                "base_url": BASE_URL,
+                "created_at": CREATED_AT,
+                "expires_at": EXPIRES_AT,
+                "subject": SUBJECT,
+                "label": LABEL,
+            }),
+        ),
+        Problems<(Bearer, MergePatchBody, Preconditioned, InvalidSession, StoreFull)>,
+    ),
+    security(("session_token" = [])),
+)]
+pub(super) async fn update<R: SessionRepository>(
+    request: HttpRequest,
+    token: BearerToken,
+    payload: Payload,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let BearerToken(token) = token;
+    // The session is loaded first, so that no body of an unknown client is awaited.
+    let loaded = Deadline::bound(&request, sessions.load_for_update(&token)).await?;
+    let caller = Credential::Session(SessionId::of(&token));
+    let body = read_merge_patch(&request, payload, &settings, caller).await?;
+    let patch = parse_patch(&body, &settings.allowed_base_hosts)?;
+    let preconditions = Preconditions::of(request.headers())?;
+    let update = sessions.update_loaded(&token, loaded, &patch, |tag| {
+        preconditions.allows_change(tag)
+    });
+    let active = Deadline::bound(&request, update).await?;
+    let response = SessionBody::new(SessionId::of(&token), &active).response();
+    Ok(with_etag(response, EntityTag::of(&token, &active.session)))
+}
+
+/// Answers `POST /v1/session/rotate`: gives the session a new token. A request body is ignored.
+#[utoipa::path(
+    post,
+    path = SESSION_ROTATE,
+    tag = "Session",
+    operation_id = "rotateSession",
+    summary = "Give the session a new token",
+    description = "The session continues under a new token. After the response, the old token is \
+                   invalid on every instance. The access restarts the idle timeout; the absolute \
+                   lifetime, subject and label are kept. A client that does not receive the \
+                   response must log in again.",
+    responses(
+        (
+            status = 200,
+            description = "The session and its new token. The token cannot be retrieved again.",
+            headers(("ETag")),
+            body = CreatedSession<'_>,
+            example = CreatedSession::example,
+        ),
+        Problems<(Bearer, StoreFull)>,
+    ),
+    security(("session_token" = [])),
+)]
+pub(super) async fn rotate<R: SessionRepository>(
+    request: HttpRequest,
+    token: BearerToken,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let rotate = async move |sessions: &Sessions<R>, requester: &Requester| {
+        let may_move = || requester.has_time_to_rotate();
+        sessions.rotate_while(&token.0, may_move).await
+    };
+    let new = deliver(&request, &sessions, &settings, rotate).await?;
+    let response = body::ok(&CreatedSession::new(&new, SessionId::of(&new.token)));
+    Ok(with_etag(response, EntityTag::of(&new.token, &new.session)))
+}
+
+/// Answers `DELETE /v1/session`: ends the session of the bearer token (logout).
+#[utoipa::path(
+    delete,
+    path = SESSION,
+    tag = "Session",
+    operation_id = "deleteSession",
+    summary = "End the session",
+    description = "After the response, the token is invalid on every instance.",
+    responses((status = 204, description = "The session has ended."), Problems<Bearer>),
+    security(("session_token" = [])),
+)]
 pub(super) async fn delete<R: SessionRepository>(
     request: HttpRequest,
     token: BearerToken,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    if Deadline::bound(&request, sessions.delete(&token.0)).await? {
+    let delete = async move { sessions.delete(&token.0).await };
+    if finish(&request, Deadline::of(&request), delete).await? {
         Ok(HttpResponse::NoContent()
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish())
@@ -48,7 +224,26 @@ pub(super) async fn delete<R: SessionRepository>(
     }
 }
 
-/// `GET ttl`: what is left of the session; it does not slide.
+/// Answers `GET /v1/session/ttl` with the remaining lifetime of the session. Does not touch the
+/// session (does not renew its TTL).
+#[utoipa::path(
+    get,
+    path = SESSION_TTL,
+    tag = "Session",
+    operation_id = "getSessionTtl",
+    summary = "Get the remaining lifetime of the session",
+    description = "The request does not restart the idle timeout.",
+    responses(
+        (
+            status = 200,
+            description = "The remaining lifetime.",
+            body = TtlBody,
+            example = json!({"ttl": 1799, "expires_at": EXPIRES_AT}),
+        ),
+        Problems<Bearer>,
+    ),
+    security(("session_token" = [])),
+)]
 pub(super) async fn ttl<R: SessionRepository>(
     token: BearerToken,
     sessions: Sessions<R>,
@@ -58,4 +253,22 @@ pub(super) async fn ttl<R: SessionRepository>(
         .await?
         .ok_or(AuthError::InvalidToken)?;
     Ok(body::ok(&TtlBody::from(ttl)))
+}
+
+/// Response to `GET /v1/session/ttl`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TtlBody {
+    /// Remaining lifetime in seconds, rounded down.
+    ttl: u64,
+    #[schema(schema_with = schemas::expires_at)]
+    expires_at: Timestamp,
+}
+
+impl From<SessionTtl> for TtlBody {
+    fn from(ttl: SessionTtl) -> Self {
+        Self {
+            ttl: ttl.ttl.as_secs(),
+            expires_at: Timestamp(ttl.expires_at),
+        }
+    }
 }

@@ -1,40 +1,123 @@
-//! `/v1/sessions`: for service clients.
+//! `POST /v1/sessions`: creates sessions, for service clients.
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, LOCATION},
     web::{Data, Payload},
 };
-use tee_session_domain::{EntityTag, SessionId, SessionRepository};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tee_session_domain::{EntityTag, NewSession, SessionId, SessionRepository};
+use utoipa::ToSchema;
 
-use super::Sessions;
+use super::{SESSIONS, Sessions};
 use crate::{
-    body::{CreateSession, CreatedSession},
-    deadline::Deadline,
-    precondition::with_etag,
+    body::{CreateSession, Timestamp},
+    openapi::{
+        problems::{
+            InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit, StoreFull,
+            StoreUnavailable,
+        },
+        schemas::{self, BASE_URL, EXPIRES_AT, LABEL, SESSION_ID, SUBJECT, TOKEN},
+    },
     problem::ApiError,
-    request_body::read_json,
-    service_client::Scope,
+    request::bodies_under_way::Credential,
+    request::body::read_json,
+    request::caller::authenticate,
+    request::completion::{Requester, deliver},
+    request::precondition::with_etag,
+    request::service_client::Scope,
     settings::ApiSettings,
 };
 
-/// `POST`: puts an upstream login behind a new token.
+/// Answers `POST /v1/sessions`: creates a session from the request body, and returns the token of
+/// the new session.
+#[utoipa::path(
+    post,
+    path = SESSIONS,
+    tag = "Sessions",
+    operation_id = "createSession",
+    summary = "Create a session",
+    description = "Stores an upstream login as a session, and returns a new token for it.",
+    request_body(
+        content = CreateSession,
+        example = json!({
+            "cookies": {"SESSIONID": "a1b2c3"},
+            "base_url": BASE_URL,
+            "subject": SUBJECT,
+            "label": LABEL,
+        }),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The session and its token. The token cannot be retrieved again.",
+            headers(("ETag"), ("Location")),
+            body = CreatedSession<'_>,
+            example = CreatedSession::example,
+        ),
+        Problems<(
+            ServiceClient, JsonBody, InvalidSession, SessionLimit, StoreUnavailable, StoreFull
+        )>,
+    ),
+    security(("service_client" = [Scope::Create.as_str()])),
+)]
 pub(super) async fn create<R: SessionRepository>(
     request: HttpRequest,
     payload: Payload,
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    settings
-        .service_clients
-        .authorize(request.head(), Scope::Create)?;
-    let body = read_json(&request, payload, settings.max_body_bytes).await?;
-    let login = CreateSession::parse(&body, &settings.allowed_base_hosts)?.into();
-    let new = Deadline::bound(&request, sessions.store_login(login)).await?;
+    let caller = Credential::ServiceClient(authenticate(&request, &settings, Scope::Create)?);
+    let body = read_json(&request, payload, &settings, caller).await?;
+    let login = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
+    let create = async move |sessions: &Sessions<R>, requester: &Requester| {
+        let is_wanted = || requester.has_time_to_evict();
+        sessions.store_login_while(login, is_wanted).await
+    };
+    let new = deliver(&request, &sessions, &settings, create).await?;
     let id = SessionId::of(&new.token);
-    let answer = HttpResponse::Created()
+    let response = HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/sessions/{id}")))
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(CreatedSession::new(&new, id));
-    Ok(with_etag(answer, EntityTag::of(&new.token, &new.session)))
+    Ok(with_etag(response, EntityTag::of(&new.token, &new.session)))
+}
+
+/// Response to `POST /v1/sessions` and `POST /v1/session/rotate`, with the member names of
+/// RFC 6749, section 5.1.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CreatedSession<'a> {
+    #[schema(schema_with = schemas::token)]
+    access_token: &'a str,
+    #[schema(schema_with = schemas::token_type)]
+    token_type: &'static str,
+    /// Seconds until the session expires if it is not accessed.
+    expires_in: u64,
+    #[schema(schema_with = schemas::expires_at)]
+    expires_at: Timestamp,
+    #[schema(schema_with = schemas::session_id)]
+    session_id: String,
+}
+
+impl<'a> CreatedSession<'a> {
+    pub(super) fn new(new: &'a NewSession, id: SessionId) -> Self {
+        Self {
+            access_token: new.token.expose_secret(),
+            token_type: "Bearer",
+            expires_in: new.ttl.as_secs(),
+            expires_at: Timestamp(new.expires_at),
+            session_id: id.to_string(),
+        }
+    }
+
+    pub(super) fn example() -> Value {
+        json!({
+            "access_token": TOKEN,
+            "token_type": "Bearer",
+            "expires_in": 1800,
+            "expires_at": EXPIRES_AT,
+            "session_id": SESSION_ID,
+        })
+    }
 }

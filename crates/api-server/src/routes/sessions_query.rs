@@ -1,4 +1,4 @@
-//! The query of `/v1/sessions`: whose sessions are meant.
+//! Query parameters of `/v1/sessions`: `subject`, `limit` and `after`.
 
 use tee_session_domain::{IndexCursor, Subject};
 
@@ -8,19 +8,19 @@ pub(crate) const DEFAULT_LIMIT: usize = 50;
 
 pub(crate) const MAX_LIMIT: usize = 100;
 
-/// What the query asks for. What it says is never repeated.
+/// Parsed query parameters of `GET /v1/sessions`. Error messages never repeat text from the query.
 #[derive(Debug)]
 pub(crate) struct SessionsQuery {
     pub(crate) subject: Subject,
-    /// Most sessions on a page.
+    /// Maximum number of sessions on the page.
     pub(crate) limit: usize,
-    /// Where the page begins.
+    /// Cursor of the session after which the page begins. `None` requests the first page.
     pub(crate) after: Option<IndexCursor>,
 }
 
 impl SessionsQuery {
-    /// The query of a list: `subject`, and perhaps `limit` and `after`.
-    pub(crate) fn of_a_page(query: &str) -> Result<Self, ApiError> {
+    /// Parses the query of `GET /v1/sessions`: `subject`, and optionally `limit` and `after`.
+    pub(crate) fn parse_list(query: &str) -> Result<Self, ApiError> {
         let [subject, limit, after] = parameters(query, ["subject", "limit", "after"])?;
         Ok(Self {
             subject: parse_subject(subject)?,
@@ -29,29 +29,33 @@ impl SessionsQuery {
         })
     }
 
-    /// The query of what is about all sessions: `subject` alone.
-    pub(crate) fn of_all(query: &str) -> Result<Subject, ApiError> {
+    /// Parses the query of `DELETE /v1/sessions`, in which only `subject` is allowed. Returns the
+    /// subject.
+    pub(crate) fn parse_revoke_all(query: &str) -> Result<Subject, ApiError> {
         let [subject] = parameters(query, ["subject"])?;
         parse_subject(subject)
     }
 }
 
-/// The values of these parameters. Who may end the sessions of others is better not understood than
-/// understood wrongly: there may be no other parameter, and none twice.
+/// Returns the values of the query parameters `names`, in the order of `names`. The value of a
+/// missing parameter is `None`. Rejects unknown and repeated parameters.
+///
+/// The check is strict on purpose. A query also selects the sessions that a `DELETE` request ends,
+/// so a misunderstood parameter could end the wrong sessions.
 fn parameters<const N: usize>(
     query: &str,
     names: [&str; N],
 ) -> Result<[Option<String>; N], ApiError> {
     if !is_well_encoded(query.as_bytes()) {
-        return Err(invalid("The query is not percent-encoded as it should be"));
+        return Err(invalid("The percent-encoding of the query is malformed"));
     }
     let mut values = [const { None }; N];
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let Some(index) = names.iter().position(|known| *known == name) else {
-            return Err(invalid("The query has a parameter that is not known here"));
+            return Err(invalid("The query has an unknown parameter"));
         };
         if values[index].replace(value.into_owned()).is_some() {
-            return Err(invalid("The query has a parameter twice"));
+            return Err(invalid("A parameter of the query is repeated"));
         }
     }
     Ok(values)
@@ -81,7 +85,7 @@ fn parse_limit(text: &str) -> Result<usize, ApiError> {
 }
 
 fn parse_cursor(text: &str) -> Result<IndexCursor, ApiError> {
-    let detail = "The parameter after must be what the last page said as next";
+    let detail = "The parameter after must be the next cursor of the previous page";
     text.parse().map_err(|_| invalid(detail))
 }
 
@@ -99,73 +103,73 @@ mod tests {
     const CURSOR: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     #[rstest]
-    #[case::alone("subject=member-4711", "member-4711", 50, false)]
-    #[case::encoded("%73ubject=auth0%7C4711%2B%25", "auth0|4711+%", 50, false)]
-    #[case::not_encoded("subject=a/b?c:d@e|f", "a/b?c:d@e|f", 50, false)]
+    #[case::subject_only("subject=member-4711", "member-4711", 50, false)]
+    #[case::percent_encoded("%73ubject=auth0%7C4711%2B%25", "auth0|4711+%", 50, false)]
+    #[case::not_percent_encoded("subject=a/b?c:d@e|f", "a/b?c:d@e|f", 50, false)]
     #[case::limit("subject=a&limit=1", "a", 1, false)]
-    #[case::most("limit=100&subject=a", "a", 100, false)]
-    #[case::all_three(&format!("after={CURSOR}&subject=a&limit=007"), "a", 7, true)]
-    #[case::empty_pieces("&&subject=a&", "a", 50, false)]
-    fn a_page_is_asked_for(
+    #[case::maximum_limit("limit=100&subject=a", "a", 100, false)]
+    #[case::all_parameters(&format!("after={CURSOR}&subject=a&limit=007"), "a", 7, true)]
+    #[case::empty_parameters("&&subject=a&", "a", 50, false)]
+    fn valid_list_query_is_parsed(
         #[case] query: &str,
         #[case] subject: &str,
         #[case] limit: usize,
         #[case] has_after: bool,
     ) {
-        let query = SessionsQuery::of_a_page(query).unwrap();
+        let query = SessionsQuery::parse_list(query).unwrap();
         assert_eq!(query.subject.as_str(), subject);
         assert_eq!((query.limit, query.after.is_some()), (limit, has_after));
     }
 
     #[rstest]
-    #[case::nothing("")]
+    #[case::empty_query("")]
     #[case::no_subject("limit=1")]
-    #[case::no_value("subject=")]
-    #[case::name_alone("subject")]
+    #[case::empty_subject("subject=")]
+    #[case::subject_without_equals_sign("subject")]
     #[case::space("subject=a+b")]
     #[case::line_feed("subject=a%0A")]
     #[case::unicode("subject=j%C3%B6rg")]
     #[case::not_utf_8("subject=%ff")]
-    #[case::half_encoded("subject=a%2")]
-    #[case::badly_encoded("subject=%zz")]
+    #[case::incomplete_percent_encoding("subject=a%2")]
+    #[case::invalid_percent_encoding("subject=%zz")]
     #[case::too_long(&format!("subject={}", "a".repeat(257)))]
     #[case::subject_twice("subject=a&subject=a")]
     #[case::limit_twice("subject=a&limit=1&limit=2")]
-    #[case::another_case("Subject=a")]
-    #[case::unknown("subject=a&order=desc")]
-    #[case::a_token("subject=a&access_token=x")]
-    #[case::no_limit("subject=a&limit=")]
-    #[case::limit_of_nothing("subject=a&limit=0")]
-    #[case::too_many("subject=a&limit=101")]
-    #[case::negative("subject=a&limit=-1")]
-    #[case::with_a_sign("subject=a&limit=%2B1")]
-    #[case::beyond_all_numbers("subject=a&limit=99999999999999999999999")]
-    #[case::a_word("subject=a&limit=all")]
-    #[case::no_cursor("subject=a&after=")]
-    #[case::another_cursor("subject=a&after=x")]
-    fn what_does_not_ask_for_one_is_an_invalid_request(#[case] query: &str) {
-        let error = SessionsQuery::of_a_page(query).unwrap_err();
+    #[case::upper_case_name("Subject=a")]
+    #[case::unknown_parameter("subject=a&order=desc")]
+    #[case::access_token_parameter("subject=a&access_token=x")]
+    #[case::empty_limit("subject=a&limit=")]
+    #[case::limit_zero("subject=a&limit=0")]
+    #[case::limit_above_maximum("subject=a&limit=101")]
+    #[case::negative_limit("subject=a&limit=-1")]
+    #[case::limit_with_plus_sign("subject=a&limit=%2B1")]
+    #[case::limit_overflows("subject=a&limit=99999999999999999999999")]
+    #[case::limit_is_a_word("subject=a&limit=all")]
+    #[case::empty_cursor("subject=a&after=")]
+    #[case::malformed_cursor("subject=a&after=x")]
+    fn invalid_list_query_is_an_invalid_request(#[case] query: &str) {
+        let error = SessionsQuery::parse_list(query).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
     }
 
     #[test]
-    fn all_sessions_are_asked_for_by_their_subject_alone() {
-        assert!(SessionsQuery::of_all("subject=a").is_ok());
+    fn query_to_end_all_sessions_rejects_parameters_other_than_subject() {
+        assert!(SessionsQuery::parse_revoke_all("subject=a").is_ok());
         for query in [
             "",
             "subject=a&limit=1",
             "subject=a&after=x",
             "subject=a&subject=b",
         ] {
-            assert!(SessionsQuery::of_all(query).is_err(), "{query}");
+            assert!(SessionsQuery::parse_revoke_all(query).is_err(), "{query}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_arrives_is_judged_without_a_panic(query in "[a-z=&%+0-9 ü]{0,60}") {
-            let _ = SessionsQuery::of_a_page(&query);
-            let _ = SessionsQuery::of_all(&format!("subject={query}"));
+        fn parsing_arbitrary_queries_does_not_panic(query in "[a-z=&%+0-9 ü]{0,60}") {
+            let _ = SessionsQuery::parse_list(&query);
+            let _ = SessionsQuery::parse_revoke_all(&format!("subject={query}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are the same for everybody for as long as the process runs.
+//! Responses to requests for files that do not change while the process runs.
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -11,8 +11,8 @@ use actix_web::{
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// A file to serve. Clients may keep it, and ask each time whether it is still the same: of one
-/// that is they are told no more than that.
+/// A file that is served from memory. Clients may cache the file but must revalidate it before each
+/// use. A conditional request for an unchanged file is answered with 304.
 pub(crate) struct StaticFile {
     content_type: &'static str,
     is_gzip: bool,
@@ -32,8 +32,10 @@ impl StaticFile {
         }
     }
 
-    /// One that is packed already. Whoever comes without `Accept-Encoding: gzip` gets it packed
-    /// all the same: every browser takes it (RFC 9110, section 12.5.3).
+    /// Creates a file from `packed`, content that is already compressed with gzip.
+    ///
+    /// The content is sent compressed even if the request has no `Accept-Encoding: gzip`, because
+    /// every browser accepts gzip. RFC 9110, section 12.5.3 allows this.
     pub(crate) fn gzip(content_type: &'static str, packed: &'static [u8]) -> Self {
         Self {
             is_gzip: true,
@@ -41,8 +43,8 @@ impl StaticFile {
         }
     }
 
-    pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let is_known = match request.get_header() {
+    pub(crate) fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        let is_unchanged = match request.get_header() {
             Some(IfNoneMatch::Any) => true,
             Some(IfNoneMatch::Items(known)) => known.iter().any(|tag| tag.weak_eq(&self.etag)),
             None => false,
@@ -51,7 +53,7 @@ impl StaticFile {
         response
             .insert_header(ETag(self.etag.clone()))
             .insert_header((CACHE_CONTROL, "no-cache"));
-        if is_known {
+        if is_unchanged {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
         response.insert_header((CONTENT_TYPE, self.content_type));

@@ -1,22 +1,25 @@
-//! A request about a token, by a service client.
+//! Reading of requests for token introspection and token revocation, which service clients send.
 
 use actix_web::{HttpRequest, web::Payload};
 use tee_session_domain::SessionToken;
 
 use crate::{
-    body::TokenForm, oauth_error::OAuthError, request_body::read_form, service_client::Scope,
+    body::TokenForm, request::bodies_under_way::Credential, request::body::read_form,
+    request::caller::authenticate, request::service_client::Scope, routes::oauth_error::OAuthError,
     settings::ApiSettings,
 };
 
-/// The token that a client with `scope` asks about; `None` if it is none of ours. A body of others is
-/// not read.
-pub(super) async fn asked_about(
+/// Checks that the request has the credentials of a service client with the scope `scope`, then
+/// reads the form in the request body, and returns the token in the form.
+///
+/// Returns `None` if the parameter `token` does not have the format of a session token.
+pub(super) async fn token_in_request(
     request: &HttpRequest,
     payload: Payload,
     settings: &ApiSettings,
     scope: Scope,
 ) -> Result<Option<SessionToken>, OAuthError> {
-    settings.service_clients.authorize(request.head(), scope)?;
-    let form = read_form(request, payload, settings.max_body_bytes).await?;
+    let caller = Credential::ServiceClient(authenticate(request, settings, scope)?);
+    let form = read_form(request, payload, settings, caller).await?;
     Ok(TokenForm::parse(&form)?.token)
 }

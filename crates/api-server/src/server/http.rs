@@ -1,5 +1,5 @@
-//! The HTTP/1.1 server: connections, bounded in what they may hold up, in front of an
-//! application.
+//! HTTP/1.1 server: accepts connections, optionally with TLS, applies deadlines to them, and serves
+//! their requests.
 
 use std::{
     fmt, io,
@@ -27,24 +27,28 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use crate::{
-    bounded_stream::{BoundedStream, HEAD_TIMEOUT},
-    lifecycle::{Counted, Lifecycle},
+    server::connection_deadlines::{BoundedStream, HEAD_TIMEOUT},
+    server::drain::{CountGuard, Lifecycle},
 };
 
-/// Names the listener in the framework's own messages.
+/// Name of the listener in log messages of the framework.
 const NAME: &str = "tee-session";
 
-/// A client has so long to close its side once the server has closed its own.
+/// Maximum time for which the server waits for a client to close a connection, after the server has
+/// closed its own side of the connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A TLS handshake has to be through after this.
+/// Maximum time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// When nothing is in flight any more, idle connections end at once.
+/// Maximum time, in seconds, for a graceful stop of the framework's server. A short time is enough,
+/// because no requests are in flight at a graceful stop, and idle connections close at once.
 const GRACEFUL_STOP_SECONDS: u64 = 1;
 
-/// Serves what `application` makes, which each worker calls once on its own thread, to the
-/// connections of `listener`, counted in `lifecycle`; over TLS if there is a configuration for it.
+/// Creates a server that serves an application on the connections of `listener`.
+///
+/// Each worker thread calls `application` once, to create its own instance of the application.
+/// Connections are counted in `lifecycle`. If `tls` is `Some`, connections use TLS.
 pub(crate) fn serve<F, I, S, B>(
     listener: TcpListener,
     workers: usize,
@@ -75,7 +79,7 @@ where
             let lifecycle = Arc::clone(&lifecycle);
             fn_service(move |io: TcpStream| {
                 let counted = lifecycle.connection();
-                async { Ok(connection(peer_of(&io), io, counted)) }
+                async { Ok(connection(prepare(&io), io, counted)) }
             })
             .and_then(http(application(), stopped.clone()))
         })?,
@@ -94,7 +98,8 @@ where
     Ok(server.run())
 }
 
-/// HTTP/1.1 on connections of one kind, which close when `stopped` ends.
+/// Creates the HTTP/1.1 service that serves `application` on connections with the stream type `T`.
+/// When the future that `stopped` returns completes, the connections close.
 fn http<T, I, S, B, F>(
     application: I,
     stopped: impl Fn() -> F + 'static,
@@ -113,11 +118,16 @@ where
         .into_factory()
         .map_err(|error| error.error_response());
     HttpService::build()
-        // The connection itself ends when it idles: without a timer for each request.
+        // With `KeepAlive::Os`, the framework sets no keep-alive timer. `BoundedStream` closes idle
+        // connections instead.
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        // The framework's own server, too, lets its connections know of a stop in this way.
+        // A client that no longer waits for its response closes its connection (TCP FIN). With
+        // half-closed connections, such a client could not be told from one that still reads.
+        .h1_allow_half_closed(false)
+        // The `HttpServer` of the framework notifies its connections of a graceful stop in the same
+        // way.
         .graceful_shutdown_signal(stopped)
         .on_connect_ext(|io: &BoundedStream<T>, extensions| {
             extensions.insert(io.connection());
@@ -132,20 +142,24 @@ where
         })
 }
 
-/// Counted rather than logged: anybody who can connect causes as many as they like.
+/// Counts a failed client connection by `kind`. Connection failures are not logged, because any
+/// client could fill the log with them.
 fn count_failure(kind: &'static str) {
     counter!("tee_session_connection_failures_total", "kind" => kind).increment(1);
 }
 
-/// A bounded connection and the address of its peer.
+/// A client connection with deadlines, and the address of the connection's peer. The address is
+/// `None` if it cannot be determined.
 type Connection<T> = (BoundedStream<T>, Option<SocketAddr>);
 
-fn connection<T>(peer: Option<SocketAddr>, io: T, counted: Counted) -> Connection<T> {
+fn connection<T>(peer: Option<SocketAddr>, io: T, counted: CountGuard) -> Connection<T> {
     (BoundedStream::new(io, counted), peer)
 }
 
-/// Answers are written whole: nothing is won by waiting for more.
-fn peer_of(io: &TcpStream) -> Option<SocketAddr> {
+/// Sets `TCP_NODELAY` on a new connection, and returns the address of the connection's peer.
+/// Returns `None` if the address cannot be determined.
+fn prepare(io: &TcpStream) -> Option<SocketAddr> {
+    // Responses are written at once, so Nagle's algorithm would only delay them.
     let _ = io.set_nodelay(true);
     io.peer_addr().ok()
 }
@@ -153,11 +167,11 @@ fn peer_of(io: &TcpStream) -> Option<SocketAddr> {
 async fn handshake(
     acceptor: TlsAcceptor,
     io: TcpStream,
-    counted: Counted,
+    counted: CountGuard,
 ) -> Result<Connection<TlsStream<TcpStream>>, DispatchError> {
-    let peer = peer_of(&io);
-    let shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)).await;
-    let io = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let peer = prepare(&io);
+    let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)).await;
+    let io = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     match io {
         Ok(io) => Ok(connection(peer, io, counted)),
         Err(error) => {

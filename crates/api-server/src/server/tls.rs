@@ -1,4 +1,4 @@
-//! TLS for the listener, with a certificate that may change while connections go on.
+//! TLS for the listener, with a certificate that is reloaded when its files change.
 
 use std::{
     fs, io,
@@ -18,28 +18,35 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-/// How often the files are looked at. Renewals happen days before they have to.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+use crate::server::certificate_expiry::ExpiryWarning;
 
-/// Where the listener's certificate is. Both files are PEM.
+/// Interval at which the certificate file and the private key file are checked for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Files of the listener's certificate and private key, in PEM format.
 ///
-/// They are looked at all the time: a renewed certificate is shown from the next handshake on,
-/// and connections that are open stay open. Files that do not go together, or cannot be read, are
-/// logged and change nothing.
+/// While the server runs, both files are checked for changes every second. A renewed certificate is
+/// used for new handshakes; open connections stay open. If the new private key does not match the
+/// new certificate, or if a file cannot be read, an error is logged and the previous certificate
+/// stays in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, followed by those of the authorities between it and the root.
+    /// File with the certificate, followed by the intermediate certificates.
     pub certificate_file: PathBuf,
-    /// Its private key.
+    /// File with the private key of the certificate.
     pub private_key_file: PathBuf,
 }
 
 impl TlsFiles {
-    /// Whether they can be used as they are now.
+    /// Checks that the certificate and the private key in the files can be used for TLS.
     ///
     /// # Errors
-    /// When a file cannot be read, is not what it should be, or the key is not the certificate's.
-    /// The message names the file, and nothing of what it holds.
+    /// Fails in each of these cases:
+    /// - A file cannot be read.
+    /// - A file does not contain a certificate or a private key in PEM format.
+    /// - The private key does not match the certificate.
+    ///
+    /// The error message names the file but does not quote its contents.
     pub fn check(&self) -> io::Result<()> {
         self.read()?.certified_key(self).map(drop)
     }
@@ -58,7 +65,7 @@ impl TlsFiles {
     }
 }
 
-/// What stands in the files.
+/// Contents of the certificate file and of the private key file.
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
@@ -67,7 +74,7 @@ struct Contents {
 
 impl Contents {
     fn certified_key(&self, files: &TlsFiles) -> io::Result<CertifiedKey> {
-        // What a parser would say may quote the file, which may hold a key.
+        // The error message of the parser is not passed on, because it may quote the private key.
         let unusable = |file: &Path, what: &str| {
             let message = format!("{} cannot be read as PEM with {what}", file.display());
             io::Error::new(io::ErrorKind::InvalidData, message)
@@ -79,7 +86,7 @@ impl Contents {
             .map_err(|_| unusable(&files.private_key_file, "a private key"))?;
         CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| {
             let message = format!(
-                "{} and {} do not go together: {error}",
+                "certificate {} and private key {} do not match: {error}",
                 files.certificate_file.display(),
                 files.private_key_file.display()
             );
@@ -88,7 +95,7 @@ impl Contents {
     }
 }
 
-/// The certificate that handshakes show now.
+/// Certificate for new TLS handshakes. The certificate is reloaded when its files change.
 #[derive(Debug)]
 pub(crate) struct ReloadedCertificate {
     files: TlsFiles,
@@ -104,7 +111,8 @@ impl ReloadedCertificate {
         }))
     }
 
-    /// A server that shows it: TLS 1.2 and 1.3, by the library's choice of cipher suites.
+    /// Creates a TLS server configuration. Each handshake uses the certificate that was loaded
+    /// last. The configuration allows TLS 1.2 and 1.3 with the default cipher suites of `rustls`.
     pub(crate) fn server_config(self: &Arc<Self>) -> io::Result<Arc<ServerConfig>> {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -116,25 +124,30 @@ impl ReloadedCertificate {
         Ok(Arc::new(config))
     }
 
-    /// Takes over what changes in the files, for good.
+    /// Reloads the certificate whenever its files change, and warns before it expires. Never
+    /// completes.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut seen = None;
+        let (mut last, mut expiry) = (None, ExpiryWarning::default());
         loop {
             let certificate = Arc::clone(&self);
-            let looked = spawn_blocking(move || certificate.look(seen)).await;
-            // A look that panicked has been logged as a bug; the next one begins anew.
-            seen = looked.unwrap_or_default();
-            sleep(LOOK_INTERVAL).await;
+            let checked = spawn_blocking(move || certificate.reload_if_changed(last)).await;
+            // If the check has panicked, the panic hook has already logged the panic. The next
+            // check then runs like a first check, without a previous result.
+            last = checked.unwrap_or_default();
+            expiry.check(&self.current.load().cert);
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Compares the files with what was seen last, and gives what is to be seen as last now.
-    fn look(&self, seen: Option<Seen>) -> Option<Seen> {
+    /// Reads the certificate file and the private key file, and returns the result. If this result
+    /// differs from `last`, the result of the previous check, also loads the certificate. If the
+    /// certificate cannot be loaded, logs an error and keeps the current certificate.
+    fn reload_if_changed(&self, last: Option<ReadResult>) -> Option<ReadResult> {
         let now = self.files.read().map_err(|error| error.to_string());
-        if seen.as_ref() == Some(&now) {
-            return seen;
+        if last.as_ref() == Some(&now) {
+            return last;
         }
-        let is_first_look = seen.is_none();
+        let is_first_check = last.is_none();
         let loaded = match &now {
             Ok(contents) => contents
                 .certified_key(&self.files)
@@ -144,14 +157,14 @@ impl ReloadedCertificate {
         match loaded {
             Ok(certified_key) => {
                 self.current.store(Arc::new(certified_key));
-                if !is_first_look {
+                if !is_first_check {
                     tracing::info!("TLS certificate reloaded");
                 }
             }
             Err(error) => {
                 tracing::error!(
                     error,
-                    "TLS certificate not reloaded: the last good one stays"
+                    "TLS certificate not reloaded: the previous certificate stays in use"
                 );
             }
         }
@@ -159,7 +172,7 @@ impl ReloadedCertificate {
     }
 }
 
-type Seen = Result<Contents, String>;
+type ReadResult = Result<Contents, String>;
 
 impl ResolvesServerCert for ReloadedCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

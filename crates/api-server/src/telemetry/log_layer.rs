@@ -1,4 +1,5 @@
-//! The layer that logs, and the choice of events and spans for it.
+//! The `tracing` layer that passes events to the log formatter, and the filter that selects these
+//! events.
 
 use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
@@ -7,13 +8,15 @@ use tracing_subscriber::{
     layer::{Context, Filter},
 };
 
-use crate::{
-    root_span::{REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN},
-    telemetry::BoxedLayer,
-};
+use crate::telemetry::root_span::{REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN};
 
-/// Passes events to a layer that formats them. Spans are kept from it: it would format the fields
-/// of each, also for the many requests that log nothing.
+/// A `tracing` layer that is installed in addition to the log, for example to export spans.
+pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Layer that passes events, but no spans, to the inner layer, which formats log lines.
+///
+/// If the inner layer received spans, it would format the fields of every span, although most
+/// requests log nothing.
 pub(crate) struct LogLayer(pub(crate) BoxedLayer);
 
 impl Layer<Registry> for LogLayer {
@@ -22,11 +25,15 @@ impl Layer<Registry> for LogLayer {
     }
 }
 
-/// Events of this project from a level on, warnings of the libraries, and the root spans of requests,
-/// which hold fields of log lines.
+/// Filter that selects events of this project at or above a level, warnings and errors of
+/// libraries, and the root spans of requests. A root span is needed because it holds the request
+/// fields of log lines.
 ///
-/// Its decisions never change, so a call site asks once. It filters for one layer among several, or
-/// for all of them as a layer: then no span needs to be looked up in order to know who filtered it.
+/// A call site is a place in the code that emits an event or creates a span. The decision for a
+/// call site never changes and is therefore made only once.
+///
+/// `LogFilter` can filter for one layer (`Filter`) or for all layers (`Layer`). If logging is the
+/// only layer, `Layer` is faster, because no per-layer filter state of a span has to be looked up.
 pub(crate) struct LogFilter(Targets);
 
 impl LogFilter {
@@ -34,7 +41,7 @@ impl LogFilter {
         let targets = Targets::new()
             .with_default(level.min(LevelFilter::WARN))
             .with_target("tee_session", level)
-            // It logs an error for each request that it cannot read: as many as a client likes.
+            // `actix_http` logs an error for each malformed request, so clients could fill the log.
             .with_target("actix_http", LevelFilter::OFF);
         Self(targets)
     }

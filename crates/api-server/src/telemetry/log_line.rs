@@ -1,4 +1,5 @@
-//! Log lines: an event, and the fields of the request that it belongs to.
+//! Formatting of log lines. A log line contains an event, and the fields of the request to which
+//! the event belongs.
 
 use std::fmt;
 
@@ -12,9 +13,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::log_context::LogContext;
+use crate::telemetry::log_context::LogContext;
 
-/// JSON as `tracing-subscriber` writes it, with the fields of the request as its member `span`.
+/// Formats events as JSON. The format is that of `tracing-subscriber`, with the fields of the
+/// request as the additional member `span`.
 pub(crate) struct JsonLine(pub(crate) Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for JsonLine
@@ -42,7 +44,8 @@ where
     }
 }
 
-/// A line for people: time, level, target, message and fields, and the fields of the request.
+/// Formats events as text: time, level, target, message, the fields of the event, and the fields of
+/// the request.
 pub(crate) struct TextLine;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -75,10 +78,13 @@ where
                 writer,
                 " method={method} route={route} request_id={request_id}"
             )?;
-            match request.trace_id {
-                Some(trace_id) => write!(writer, " trace_id={trace_id}"),
-                None => Ok(()),
+            if let Some(trace_id) = request.trace_id {
+                write!(writer, " trace_id={trace_id}")?;
             }
+            if let Some(id) = &request.service_client {
+                write!(writer, " service_client={}", id.as_str())?;
+            }
+            Ok(())
         });
         written.unwrap_or(Ok(()))?;
         writeln!(writer)
@@ -95,7 +101,8 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// Calls `write` with the fields of the request that the event belongs to, if there is one.
+/// Calls `write` with the fields of the request to which the event belongs. Returns `None` if the
+/// event belongs to no request.
 fn with_request<S, N, T>(
     context: &FmtContext<'_, S, N>,
     write: impl FnOnce(&LogContext) -> T,

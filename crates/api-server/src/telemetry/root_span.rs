@@ -1,10 +1,10 @@
-//! The root span of each request, which tracing-actix-web enters whenever the request is polled.
+//! Root spans of requests. tracing-actix-web enters the root span of a request whenever the request
+//! is polled.
 
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::Method,
     web::Data,
 };
 use opentelemetry::{
@@ -17,31 +17,36 @@ use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    log_context::LogContext, request_id::RequestId, routes, settings::ApiSettings, trace_context,
+    settings::ApiSettings,
+    telemetry::{request_context::RequestContext, trace_context},
 };
 
-/// Name of the span of a request that is exported, among the spans of `tracing`; in traces it is
-/// called after its method and route. All other spans of this project are below a request's span.
+/// Name of the root span of a request in `tracing` if the root span is exported.
+///
+/// In an exported trace, the name of the root span consists of the method and the route of the
+/// request. All other spans of this project are descendants of the root span of a request.
 pub const REQUEST_SPAN: &str = "request";
 
-/// Name of the span of a request that is not exported: a probe, or a request that sampling leaves
-/// out. A layer that exports spans must ignore it and all spans below it.
+/// Name of the root span of a request in `tracing` if the root span is not exported, because the
+/// request is a health probe or was not selected by sampling.
+///
+/// A layer that exports spans must ignore spans with this name and all their descendants.
 pub const UNEXPORTED_REQUEST_SPAN: &str = "unexported request";
 
-/// Makes a root span. Each name has a call site of its own, so that filters decide about it once
-/// and not for each request.
+/// Creates a root span with the name `$name` and the fields of `$context`. Each name has its own
+/// call site, so that filters decide once for each name and not for each request.
 macro_rules! root_span {
     ($name:expr, $context:expr) => {
-        // The level lets the span exist at every log level.
+        // With the level `ERROR`, the span exists at every log level.
         tracing::error_span!(
             parent: None,
             $name,
-            // Formatted by a layer that exports the span, and by no other.
-            otel.name = format_args!("{} {}", $context.method, $context.route),
+            // The value of `otel.name` is formatted only if a layer exports the span.
+            otel.name = format_args!("{} {}", $context.method, $context.route.path),
             otel.kind = "server",
             otel.status_code = Empty,
             http.request.method = $context.method,
-            http.route = $context.route,
+            http.route = $context.route.path,
             http.response.status_code = Empty,
             "error.type" = Empty,
             request_id = $context.request_id.as_str(),
@@ -49,39 +54,13 @@ macro_rules! root_span {
     };
 }
 
-/// Names under which a request is logged, counted and exported, kept in its extensions.
-pub(crate) struct RequestContext {
-    pub(crate) method: &'static str,
-    pub(crate) route: &'static str,
-    pub(crate) request_id: RequestId,
-    /// The exported span, if there is one.
-    pub(crate) span_context: Option<SpanContext>,
-}
-
-impl RequestContext {
-    fn new(request: &ServiceRequest) -> Self {
-        Self {
-            method: method_label(request.method()),
-            route: routes::label(request.match_info().as_str()),
-            request_id: RequestId::of(request.headers()),
-            span_context: None,
-        }
-    }
-
-    /// Takes the context that [`RequestSpan`] left in the request.
-    pub(crate) fn take(request: &ServiceRequest) -> Self {
-        let left = request.extensions_mut().remove();
-        left.unwrap_or_else(|| Self::new(request))
-    }
-}
-
-/// Builds the root spans.
+/// Builder of the root spans of requests, for tracing-actix-web.
 pub(crate) struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let mut context = RequestContext::new(request);
-        let (is_exported, caller) = sample(request, context.route);
+        let (is_exported, caller) = sample(request, context.route.path);
         let span = if is_exported {
             root_span!(REQUEST_SPAN, context)
         } else {
@@ -90,12 +69,13 @@ impl RootSpanBuilder for RequestSpan {
         if is_exported && !span.is_disabled() {
             context.span_context = export(&span, caller);
         }
-        LogContext::of(&context).attach_to(&span);
+        context.log_context().attach_to(&span);
         request.extensions_mut().insert(context);
         span
     }
 
-    /// Records the answer. Only what the service is to blame for is an error of a server's span.
+    /// Records the status and the problem code of the response in the root span. Only a 5xx status
+    /// marks the span as an error, because a 4xx status is the fault of the client.
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let (status, problem) = match outcome {
             Ok(response) => (response.status(), problem_of(response)),
@@ -116,8 +96,9 @@ impl RootSpanBuilder for RequestSpan {
     }
 }
 
-/// Decides whether a request is exported, and reads the caller's context if that takes part in it.
-/// Probes are not exported: they would be most of the traces.
+/// Decides whether the root span of a request is exported, and reads the trace context from the
+/// headers of the request. The trace context is `None` if the headers contain no valid one. Health
+/// probes are not exported, because they would make up most of the traces.
 fn sample(request: &ServiceRequest, route: &str) -> (bool, Option<Context>) {
     if route.starts_with("/health") {
         return (false, None);
@@ -132,36 +113,22 @@ fn sample(request: &ServiceRequest, route: &str) -> (bool, Option<Context>) {
     (is_sampled, caller)
 }
 
-/// Makes the span a child of its caller's, and returns its identity if a layer exports spans.
+/// Makes `span` a child of `caller`, the trace context in the headers of the request. Returns the
+/// trace id and span id of `span`, or `None` if no layer exports spans.
 fn export(span: &Span, caller: Option<Context>) -> Option<SpanContext> {
     if let Some(caller) = caller {
-        // This fails where no layer exports spans.
+        // `set_parent` fails if no layer exports spans. In that case, no parent is needed.
         let _ = span.set_parent(caller);
     }
     let context = span.context().span().span_context().clone();
     context.is_valid().then_some(context)
 }
 
-/// Returns the code of the problem that a response reports.
+/// Returns the problem code of an error response. Returns `None` if the response has no problem
+/// details.
 pub(crate) fn problem_of<B>(response: &ServiceResponse<B>) -> Option<&'static str> {
     let extensions = response.response().extensions();
-    extensions
-        .get::<ProblemCode>()
-        .map(|ProblemCode(code)| *code)
-}
-
-/// Bounded: a client may send any method.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
+    extensions.get::<ProblemCode>().map(|code| code.name())
 }
 
 #[cfg(test)]
@@ -189,7 +156,8 @@ mod tests {
     use tracing_subscriber::{Layer, Registry, layer, layer::SubscriberExt};
 
     use super::*;
-    use crate::{lifecycle::Lifecycle, request_observer::observe};
+    use crate::routes;
+    use crate::{request::middleware::observe, server::drain::Lifecycle};
 
     #[derive(Default)]
     struct Fields(HashMap<&'static str, String>);
@@ -204,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Keeps the names and fields of all spans.
+    /// A `tracing` layer that records the names and fields of all spans.
     #[derive(Clone, Default)]
     struct Spans(Arc<Mutex<Vec<(&'static str, Fields)>>>);
 
@@ -225,7 +193,8 @@ mod tests {
         panic!("a bug")
     }
 
-    /// Sends one request, and returns the name and the fields of the only span that was made.
+    /// Sends `GET path`, and returns the name and the fields of the only span that the request
+    /// created.
     async fn span_of(path: &str) -> (&'static str, HashMap<&'static str, String>) {
         let spans = Spans::default();
         let subscriber = Registry::default().with(spans.clone());
@@ -252,7 +221,7 @@ mod tests {
     #[case::problem("/s3cret", REQUEST_SPAN, "unmatched", "404", Some("not_found"))]
     #[case::panic("/panics", REQUEST_SPAN, "unmatched", "500", Some("internal_error"))]
     #[actix_web::test]
-    async fn every_request_has_a_span_with_its_answer(
+    async fn root_span_contains_method_route_status_and_problem_code(
         #[case] path: &str,
         #[case] expected_name: &str,
         #[case] route: &str,

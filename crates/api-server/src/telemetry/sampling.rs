@@ -1,4 +1,4 @@
-//! Which requests are recorded.
+//! Sampling of traces: selects the requests whose spans are exported.
 
 use std::{
     num::NonZeroU32,
@@ -11,23 +11,26 @@ use std::{
 
 use opentelemetry::trace::SpanContext;
 
-/// Which requests are recorded as traces: those whose caller records its own (the flag `sampled` of
-/// W3C Trace Context), and a part of those whose callers say nothing. However many that are, no more
-/// than so many a second: anybody may set a flag.
+/// Selects the requests whose spans are exported as traces.
 ///
-/// Clones count together.
+/// A request with a trace context is selected if the `sampled` flag in its `traceparent` header is
+/// set. Of the requests without a trace context, a fixed ratio is selected. The number of selected
+/// requests per second is limited, because any client can set the `sampled` flag.
+///
+/// Clones of a `TraceSampling` share one limit per second.
 #[derive(Debug, Clone)]
 pub struct TraceSampling {
     ratio: f64,
     max_per_second: NonZeroU32,
     started: Instant,
-    /// The second since the start in the upper half, what was recorded in it in the lower one.
+    /// Upper 32 bits: seconds since `started`. Lower 32 bits: number of requests that were selected
+    /// in that second.
     recorded: Arc<AtomicU64>,
 }
 
 impl TraceSampling {
-    /// Records `ratio` (0 to 1) of the requests whose callers leave it open, and at most
-    /// `max_per_second` in all.
+    /// Creates a sampling that selects the fraction `ratio` (0 to 1) of the requests without a
+    /// trace context, and at most `max_per_second` requests per second in total.
     #[must_use]
     pub fn new(ratio: f64, max_per_second: NonZeroU32) -> Self {
         Self {
@@ -39,14 +42,14 @@ impl TraceSampling {
     }
 
     pub(crate) fn records(&self, caller: Option<&SpanContext>) -> bool {
-        let is_wanted = match caller {
+        let is_selected = match caller {
             Some(caller) => caller.is_sampled(),
             None => fastrand::f64() < self.ratio,
         };
-        is_wanted && self.is_among_the_first_at(self.started.elapsed().as_secs())
+        is_selected && self.is_within_limit_at(self.started.elapsed().as_secs())
     }
 
-    fn is_among_the_first_at(&self, second: u64) -> bool {
+    fn is_within_limit_at(&self, second: u64) -> bool {
         let (second, max) = (second << 32, u64::from(self.max_per_second.get()));
         let count = |recorded: u64| {
             let in_this_second = recorded.saturating_sub(second);
@@ -74,11 +77,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::all_of_those_that_leave_it_open(1.0, None, true)]
-    #[case::none_of_them(0.0, None, false)]
-    #[case::the_caller_wants_it(0.0, Some(TraceFlags::SAMPLED), true)]
-    #[case::the_caller_does_not(1.0, Some(TraceFlags::NOT_SAMPLED), false)]
-    fn the_caller_decides_and_the_ratio_where_it_does_not(
+    #[case::no_caller_and_ratio_1(1.0, None, true)]
+    #[case::no_caller_and_ratio_0(0.0, None, false)]
+    #[case::caller_is_sampled(0.0, Some(TraceFlags::SAMPLED), true)]
+    #[case::caller_is_not_sampled(1.0, Some(TraceFlags::NOT_SAMPLED), false)]
+    fn sampled_flag_of_the_trace_context_takes_precedence_over_the_ratio(
         #[case] ratio: f64,
         #[case] flags: Option<TraceFlags>,
         #[case] expected: bool,
@@ -88,18 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn half_is_about_half() {
+    fn ratio_one_half_selects_about_half_of_the_requests() {
         let sampling = sampling(0.5, u32::MAX);
         let recorded = (0..10_000).filter(|_| sampling.records(None)).count();
         assert!((4_500..5_500).contains(&recorded), "{recorded}");
     }
 
     #[test]
-    fn no_second_has_more_than_the_most_whoever_asks() {
+    fn clones_share_the_limit_of_selected_requests_per_second() {
         let sampling = sampling(1.0, 3);
         for second in [0, 1, 7] {
             let clone = sampling.clone();
-            let recorded = (0..10).filter(|_| clone.is_among_the_first_at(second));
+            let recorded = (0..10).filter(|_| clone.is_within_limit_at(second));
             assert_eq!(recorded.count(), 3);
         }
     }

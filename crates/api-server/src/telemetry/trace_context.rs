@@ -1,4 +1,5 @@
-//! W3C Trace Context: the caller's span in a request, and the request's span in its answer.
+//! W3C Trace Context: reads the parent span from the request headers `traceparent` and
+//! `tracestate`, and builds the response header `traceresponse`.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
@@ -11,11 +12,12 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// The standard asks to pass on so many bytes; a longer state is left out.
+/// Maximum length of `tracestate`, in bytes. W3C Trace Context recommends that a `tracestate` of up
+/// to this length is passed on. A longer `tracestate` is ignored.
 const MAX_STATE_LEN: usize = 512;
 
-/// Returns the context of the caller's span, as OpenTelemetry's global propagator reads it. A
-/// repeated `traceparent` is ignored.
+/// Returns the trace context in the headers of a request, as read by OpenTelemetry's global
+/// propagator. Returns `None` if `traceparent` is missing, repeated or malformed.
 pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
     let mut fields = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (fields.next(), fields.next()) else {
@@ -31,7 +33,7 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
     context.has_active_span().then_some(context)
 }
 
-/// The fields that a propagator reads.
+/// Values of `traceparent` and `tracestate`, from which an OpenTelemetry propagator reads.
 struct Fields<'a> {
     parent: &'a str,
     state: Option<String>,
@@ -51,7 +53,8 @@ impl Extractor for Fields<'_> {
     }
 }
 
-/// Joins the fields `tracestate`, unless they are too long or not ASCII.
+/// Joins the values of all `tracestate` headers with commas. Returns `None` if the result is longer
+/// than [`MAX_STATE_LEN`], or if a value is not ASCII.
 fn state(headers: &HeaderMap) -> Option<String> {
     let mut state = String::new();
     for field in headers.get_all(TRACESTATE) {
@@ -66,7 +69,8 @@ fn state(headers: &HeaderMap) -> Option<String> {
     Some(state)
 }
 
-/// Names the span that answered.
+/// Builds the value of the header `traceresponse`: the trace id, the span id and the flags of
+/// `span`, the root span of the request.
 pub(crate) fn response_field(span: &SpanContext) -> Option<HeaderValue> {
     let (trace_id, span_id, flags) = (span.trace_id(), span.span_id(), span.trace_flags());
     HeaderValue::try_from(format!("00-{trace_id}-{span_id}-{flags:02x}")).ok()
@@ -83,7 +87,7 @@ mod tests {
     const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const SPAN_ID: &str = "00f067aa0ba902b7";
 
-    fn caller_of(fields: &[(HeaderName, &[u8])]) -> Option<SpanContext> {
+    fn parse_headers(fields: &[(HeaderName, &[u8])]) -> Option<SpanContext> {
         global::set_text_map_propagator(TraceContextPropagator::new());
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -92,8 +96,8 @@ mod tests {
         caller(&headers).map(|context| context.span().span_context().clone())
     }
 
-    fn parent(traceparent: &str) -> Option<SpanContext> {
-        caller_of(&[(TRACEPARENT, traceparent.as_bytes())])
+    fn parse_traceparent(traceparent: &str) -> Option<SpanContext> {
+        parse_headers(&[(TRACEPARENT, traceparent.as_bytes())])
     }
 
     #[rstest]
@@ -101,9 +105,12 @@ mod tests {
     #[case::not_sampled(format!("00-{TRACE_ID}-{SPAN_ID}-00"), false)]
     #[case::unknown_flags(format!("00-{TRACE_ID}-{SPAN_ID}-fe"), false)]
     #[case::newer_version(format!("01-{TRACE_ID}-{SPAN_ID}-01"), true)]
-    #[case::newer_version_with_more(format!("cc-{TRACE_ID}-{SPAN_ID}-01-what-the-future-brings"), true)]
-    fn caller_has_a_trace_a_span_and_a_flag(#[case] field: String, #[case] is_sampled: bool) {
-        let caller = parent(&field).unwrap();
+    #[case::newer_version_with_more_fields(format!("cc-{TRACE_ID}-{SPAN_ID}-01-what-the-future-brings"), true)]
+    fn trace_id_span_id_and_sampled_flag_are_read_from_traceparent(
+        #[case] field: String,
+        #[case] is_sampled: bool,
+    ) {
+        let caller = parse_traceparent(&field).unwrap();
         assert_eq!(caller.trace_id().to_string(), TRACE_ID);
         assert_eq!(caller.span_id().to_string(), SPAN_ID);
         assert_eq!(caller.is_sampled(), is_sampled);
@@ -117,39 +124,40 @@ mod tests {
     #[case::forbidden_version(&format!("ff-{TRACE_ID}-{SPAN_ID}-01"))]
     #[case::upper_case_trace(&format!("00-{}-{SPAN_ID}-01", TRACE_ID.to_uppercase()))]
     #[case::long_trace(&format!("00-{TRACE_ID}0-{SPAN_ID}-01"))]
-    #[case::version_0_with_more(&format!("00-{TRACE_ID}-{SPAN_ID}-01-x"))]
+    #[case::version_0_with_more_fields(&format!("00-{TRACE_ID}-{SPAN_ID}-01-x"))]
     #[case::no_separator(&format!("01-{TRACE_ID}-{SPAN_ID}-01x"))]
     #[case::no_flags(&format!("00-{TRACE_ID}-{SPAN_ID}"))]
     #[case::only_separators(&"-".repeat(55))]
-    fn malformed_caller_is_ignored(#[case] field: &str) {
-        assert_eq!(parent(field), None);
+    fn malformed_traceparent_is_ignored(#[case] field: &str) {
+        assert_eq!(parse_traceparent(field), None);
     }
 
-    /// The propagator of OpenTelemetry reads more than the standard allows.
+    /// Documents that OpenTelemetry's propagator accepts some values that W3C Trace Context
+    /// forbids.
     #[rstest]
     #[case::upper_case_version(&format!("0A-{TRACE_ID}-{SPAN_ID}-01"))]
     #[case::short_trace(&format!("00-{}-{SPAN_ID}-01", &TRACE_ID[1..]))]
-    #[case::sign(&format!("00-+{}-{SPAN_ID}-01", &TRACE_ID[1..]))]
+    #[case::plus_sign_in_trace_id(&format!("00-+{}-{SPAN_ID}-01", &TRACE_ID[1..]))]
     #[case::short_flags(&format!("00-{TRACE_ID}-{SPAN_ID}-1"))]
     #[case::separator_at_the_end(&format!("00-{TRACE_ID}-{SPAN_ID}-01-"))]
-    fn propagator_tolerates_other_spellings(#[case] field: &str) {
-        assert!(parent(field).unwrap().is_sampled());
+    fn opentelemetry_propagator_accepts_some_malformed_traceparents(#[case] field: &str) {
+        assert!(parse_traceparent(field).unwrap().is_sampled());
     }
 
     #[test]
-    fn caller_that_is_not_ascii_is_ignored() {
-        assert_eq!(caller_of(&[(TRACEPARENT, &[0xff; 55])]), None);
+    fn traceparent_that_is_not_ascii_is_ignored() {
+        assert_eq!(parse_headers(&[(TRACEPARENT, &[0xff; 55])]), None);
     }
 
     #[test]
-    fn repeated_caller_is_ignored() {
+    fn repeated_traceparent_is_ignored() {
         let field = format!("00-{TRACE_ID}-{SPAN_ID}-01");
         let field = (TRACEPARENT, field.as_bytes());
-        assert_eq!(caller_of(&[field.clone(), field]), None);
+        assert_eq!(parse_headers(&[field.clone(), field]), None);
     }
 
     #[test]
-    fn state_of_the_caller_is_kept_up_to_512_bytes() {
+    fn tracestate_is_kept_up_to_512_bytes_and_ignored_if_longer() {
         let traceparent = format!("00-{TRACE_ID}-{SPAN_ID}-01");
         let longest = format!("a={},b={}", "x".repeat(254), "y".repeat(253));
         assert_eq!(longest.len(), MAX_STATE_LEN);
@@ -157,7 +165,7 @@ mod tests {
         let state_of = |states: &[&str]| {
             let mut fields = vec![(TRACEPARENT, traceparent.as_bytes())];
             fields.extend(states.iter().map(|state| (TRACESTATE, state.as_bytes())));
-            caller_of(&fields).unwrap().trace_state().header()
+            parse_headers(&fields).unwrap().trace_state().header()
         };
         assert_eq!(state_of(&["a=1,b=2", "c=3"]), "a=1,b=2,c=3");
         assert_eq!(state_of(&[&longest]), longest);
@@ -166,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn answer_names_its_span() {
+    fn traceresponse_contains_trace_id_span_id_and_flags_of_the_span() {
         let field = format!("00-{TRACE_ID}-{SPAN_ID}-01");
-        let span = parent(&field).unwrap();
+        let span = parse_traceparent(&field).unwrap();
         assert_eq!(response_field(&span).unwrap(), field.as_str());
     }
 }

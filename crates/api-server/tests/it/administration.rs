@@ -1,4 +1,4 @@
-//! Who may list and end the sessions of others.
+//! Tests of the access control for requests that list and end sessions (scope `admin`).
 
 use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
@@ -8,15 +8,15 @@ use tee_session_domain::{SessionId, SessionToken};
 use tee_session_test_support::RedisProcess;
 
 use crate::{
-    subjects::{SESSIONS, login, token},
+    subjects::{SESSIONS, build_body_with_subject, get_token},
     test_app::{Store, TestApp, assert_problem},
 };
 
-/// `printf s3cret | sha256sum`
+/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// Each call of service clients with the scope `admin`.
-fn calls(app: &TestApp) -> [RequestBuilder; 3] {
+/// Builds one request for each call that requires the scope `admin`.
+fn build_admin_requests(app: &TestApp) -> [RequestBuilder; 3] {
     let id = SessionId::of(&SessionToken::generate());
     [
         app.request(Method::GET, "/v1/sessions?subject=a"),
@@ -26,75 +26,77 @@ fn calls(app: &TestApp) -> [RequestBuilder; 3] {
 }
 
 #[rstest]
-#[case::nobody("", "", 401, "invalid_client")]
+#[case::empty_credentials("", "", 401, "invalid_client")]
 #[case::wrong_secret("admin", "wrong", 401, "invalid_client")]
-#[case::create("create", "s3cret", 403, "insufficient_scope")]
-#[case::introspect("introspect", "s3cret", 403, "insufficient_scope")]
-#[case::revoke("revoke", "s3cret", 403, "insufficient_scope")]
+#[case::scope_create("create", "s3cret", 403, "insufficient_scope")]
+#[case::scope_introspect("introspect", "s3cret", 403, "insufficient_scope")]
+#[case::scope_revoke("revoke", "s3cret", 403, "insufficient_scope")]
 #[tokio::test]
-async fn only_clients_with_the_scope_manage_sessions(
+async fn only_clients_with_admin_scope_may_list_and_end_sessions(
     #[case] id: &str,
     #[case] secret: &str,
     #[case] status: u16,
     #[case] code: &str,
 ) {
     let clients = Scope::ALL.map(|scope| {
-        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a sound client")
+        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a valid client")
     });
     let app = TestApp::builder()
         .service_clients(ServiceClients::new(clients.into()))
         .spawn(Store::Memory)
         .await;
-    for call in calls(&app) {
+    for call in build_admin_requests(&app) {
         let refused = call.basic_auth(id, Some(secret)).send().await.unwrap();
         assert_problem(refused, status, code).await;
     }
-    for (call, expected) in calls(&app).into_iter().zip([200, 200, 404]) {
+    for (call, expected) in build_admin_requests(&app).into_iter().zip([200, 200, 404]) {
         let served = call.basic_auth("admin", Some("s3cret")).send().await;
         assert_eq!(served.unwrap().status(), expected);
     }
 }
 
 #[tokio::test]
-async fn without_clients_no_proxy_may_manage_sessions() {
+async fn proxied_admin_requests_return_403_if_no_service_clients_are_configured() {
     let app = TestApp::spawn(Store::Memory).await;
-    for call in calls(&app) {
+    for call in build_admin_requests(&app) {
         let proxied = call.header("x-forwarded-for", "198.51.100.1").send().await;
         assert_problem(proxied.unwrap(), 403, "insufficient_scope").await;
     }
 }
 
 #[tokio::test]
-async fn a_token_does_not_manage_sessions() {
+async fn admin_request_with_a_session_token_returns_401() {
     let client = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create, Scope::Admin]).unwrap();
     let app = TestApp::builder()
         .service_clients(ServiceClients::new(vec![client]))
         .spawn(Store::Memory)
         .await;
-    let request = app.request(Method::POST, SESSIONS).json(&login("a"));
+    let request = app
+        .request(Method::POST, SESSIONS)
+        .json(&build_body_with_subject("a"));
     let created = request
         .basic_auth("ci", Some("s3cret"))
         .send()
         .await
         .unwrap();
     let created: Value = created.json().await.unwrap();
-    for call in calls(&app) {
-        let refused = call.bearer_auth(token(&created)).send().await.unwrap();
+    for call in build_admin_requests(&app) {
+        let refused = call.bearer_auth(get_token(&created)).send().await.unwrap();
         assert_problem(refused, 401, "invalid_client").await;
     }
 }
 
 #[tokio::test]
-async fn without_its_store_it_is_503_and_neither_empty_nor_ended() {
+async fn admin_requests_return_503_if_the_store_is_unavailable() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     redis.kill().await;
-    for call in calls(&app) {
+    for call in build_admin_requests(&app) {
         let response = call.send().await.unwrap();
         assert_eq!(response.headers()["retry-after"], "1");
         assert_problem(response, 503, "store_unavailable").await;
     }
-    let response = app.post_session(&login("a")).await;
+    let response = app.post_session(&build_body_with_subject("a")).await;
     assert_problem(response, 503, "store_unavailable").await;
 }

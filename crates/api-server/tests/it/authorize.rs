@@ -1,4 +1,4 @@
-//! What gateways ask: forward auth.
+//! Tests of `/v1/authorize`, which authorizes requests for gateways (forward authentication).
 
 use std::{
     num::NonZeroU32,
@@ -15,27 +15,23 @@ use tokio::time::sleep;
 
 use crate::{
     hooked_repository::HookedRepository,
-    test_app::{Store, TestApp, assert_problem, valid_body},
+    test_app::{Store, TestApp, assert_problem, build_valid_body},
 };
 
 const AUTHORIZE: &str = "/v1/authorize";
 
-/// Much less than a client that sends a body slowly may take.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// Maximum duration of a request to which the service responds without waiting for the body. The
+/// duration is much shorter than the timeout for slow request bodies.
+const MAX_DURATION: Duration = Duration::from_secs(2);
 
 async fn authorize(app: &TestApp, token: &str) -> Response {
     let request = app.request(Method::GET, AUTHORIZE).bearer_auth(token);
     request.send().await.unwrap()
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_valid_token_is_200_with_the_session_in_fields_and_body_and_no_cookie(
-    #[case] store: Store,
-) {
-    let app = TestApp::spawn(store).await;
+async fn authorize_with_a_valid_token_returns_session_data_without_cookies() {
+    let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let session: Value = app.get_session(&token).await.json().await.unwrap();
     let response = authorize(&app, &token).await;
@@ -71,9 +67,9 @@ async fn a_valid_token_is_200_with_the_session_in_fields_and_body_and_no_cookie(
             },
         })
     );
-    let told = format!("{headers:?}{text}");
+    let output = format!("{headers:?}{text}");
     for secret in [token.as_str(), "SESSIONID", "a1b2c3"] {
-        assert!(!told.contains(secret), "{told}");
+        assert!(!output.contains(secret), "{output}");
     }
 }
 
@@ -84,9 +80,12 @@ async fn a_valid_token_is_200_with_the_session_in_fields_and_body_and_no_cookie(
 )]
 #[case::upper_case("HTTPS://Golf.Example", "https://golf.example/")]
 #[tokio::test]
-async fn the_base_url_is_given_in_ascii(#[case] given: &str, #[case] expected: &str) {
+async fn authorize_returns_the_base_url_header_in_ascii(
+    #[case] given: &str,
+    #[case] expected: &str,
+) {
     let app = TestApp::spawn(Store::Memory).await;
-    let mut login = valid_body();
+    let mut login = build_valid_body();
     login["base_url"] = given.into();
     let created: Value = app.post_session(&login).await.json().await.unwrap();
     let response = authorize(&app, created["access_token"].as_str().unwrap()).await;
@@ -96,7 +95,7 @@ async fn the_base_url_is_given_in_ascii(#[case] given: &str, #[case] expected: &
 }
 
 #[tokio::test]
-async fn every_method_and_every_path_below_are_answered_alike() {
+async fn authorize_accepts_all_methods_and_subpaths() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let paths = [
@@ -113,14 +112,14 @@ async fn every_method_and_every_path_below_are_answered_alike() {
             "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND",
         ] {
             let head = format!("{method} {AUTHORIZE}{path} HTTP/1.1\r\nHost: x\r\n");
-            let ask = async |more: &str| {
+            let send = async |more: &str| {
                 let request = format!("{head}{more}Connection: close\r\n\r\n");
-                app.send_raw(request.as_bytes(), AT_ONCE).await
+                app.send_raw(request.as_bytes(), MAX_DURATION).await
             };
-            let served = ask(&format!("Authorization: Bearer {token}\r\n")).await;
+            let served = send(&format!("Authorization: Bearer {token}\r\n")).await;
             assert!(served.starts_with("HTTP/1.1 200 "), "{head} {served}");
             assert!(served.contains("\r\nx-session-id: "), "{head} {served}");
-            let refused = ask("").await;
+            let refused = send("").await;
             assert!(refused.starts_with("HTTP/1.1 401 "), "{head} {refused}");
         }
     }
@@ -131,7 +130,7 @@ async fn every_method_and_every_path_below_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn what_only_begins_alike_is_not_found() {
+async fn path_similar_to_v1_authorize_returns_404() {
     let app = TestApp::spawn(Store::Memory).await;
     for path in ["/v1/authorized", "/v1/authorize*", "/v1/authoriz"] {
         assert_problem(app.get(path).await, 404, "not_found").await;
@@ -139,7 +138,7 @@ async fn what_only_begins_alike_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_401_has_the_challenge() {
+async fn authorize_returns_401_with_a_challenge_for_a_missing_or_invalid_token() {
     let app = TestApp::spawn(Store::Memory).await;
     let response = app.get("/v1/authorize/app").await;
     let challenge = response.headers()["www-authenticate"].clone();
@@ -158,7 +157,7 @@ async fn a_401_has_the_challenge() {
 }
 
 #[tokio::test]
-async fn without_its_store_it_is_503_and_no_challenge() {
+async fn authorize_returns_503_without_a_challenge_if_the_store_is_unavailable() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
@@ -170,12 +169,12 @@ async fn without_its_store_it_is_503_and_no_challenge() {
     assert_problem(response, 503, "store_unavailable").await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn it_slides_the_session(#[case] store: Store) {
-    let app = TestApp::builder().policy(2, None).spawn(store).await;
+async fn authorize_renews_the_idle_timeout() {
+    let app = TestApp::builder()
+        .policy(2, None)
+        .spawn(Store::Memory)
+        .await;
     let token = app.log_in().await;
     for _ in 0..3 {
         sleep(Duration::from_millis(1_200)).await;
@@ -183,9 +182,10 @@ async fn it_slides_the_session(#[case] store: Store) {
     }
 }
 
-/// A gateway's address is that of all its clients.
+/// Checks that `/v1/authorize` never responds with 429. A gateway sends the requests of all its
+/// clients from one address, so invalid tokens of one client must not affect the other clients.
 #[tokio::test]
-async fn invalid_tokens_are_401_however_many_there_are() {
+async fn invalid_token_limit_does_not_apply_to_authorize() {
     let app = TestApp::builder()
         .with(|settings| {
             settings.invalid_token_limit = Some(InvalidTokenLimit {
@@ -203,9 +203,10 @@ async fn invalid_tokens_are_401_however_many_there_are() {
     assert_problem(authorize(&app, "x").await, 401, "invalid_token").await;
 }
 
-/// With the settings that let pages of other sites use the API, too.
+/// Checks that a CORS preflight request without a token is not answered with 200. A gateway would
+/// treat the 200 as permission to forward the request.
 #[tokio::test]
-async fn a_preflight_of_a_browser_is_no_way_through() {
+async fn cors_preflight_of_authorize_without_a_token_returns_401() {
     const PAGE: &str = "https://app.golf.example";
     let app = TestApp::builder()
         .with(|settings| settings.cors_allowed_origins = PAGE.parse().unwrap())
@@ -228,15 +229,16 @@ async fn a_preflight_of_a_browser_is_no_way_through() {
 #[case::small(100)]
 #[case::large(20 * 1_024 * 1_024)]
 #[tokio::test]
-async fn a_body_with_a_length_is_ignored(#[case] length: usize) {
+async fn authorize_ignores_a_body_with_content_length(#[case] length: usize) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for _ in 0..3 {
         let request = app.request(Method::POST, AUTHORIZE).bearer_auth(&token);
-        let asked = Instant::now();
+        let started = Instant::now();
         let response = request.body(vec![b'x'; length]).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        let elapsed = started.elapsed();
+        assert!(elapsed < MAX_DURATION, "{elapsed:?}");
     }
 }
 
@@ -244,48 +246,50 @@ async fn a_body_with_a_length_is_ignored(#[case] length: usize) {
 #[case::small(1)]
 #[case::large(200)]
 #[tokio::test]
-async fn a_chunked_body_is_ignored(#[case] chunks: usize) {
+async fn authorize_ignores_a_chunked_body(#[case] chunks: usize) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for _ in 0..3 {
         let chunks = (0..chunks).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 65_536]));
         let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
         let request = app.request(Method::PUT, AUTHORIZE).bearer_auth(&token);
-        let asked = Instant::now();
+        let started = Instant::now();
         let response = request.body(body).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        let elapsed = started.elapsed();
+        assert!(elapsed < MAX_DURATION, "{elapsed:?}");
     }
 }
 
-/// Some gateways pass on the fields of a request, and keep its body to themselves.
+/// Simulates a gateway that forwards the header fields of a request without the request body.
 #[rstest]
-#[case::length("Content-Length: 1000\r\n")]
-#[case::more_than_any_body_may_have("Content-Length: 10000000000\r\n")]
-#[case::chunks("Transfer-Encoding: chunked\r\n")]
-#[case::type_and_coding(
+#[case::content_length("Content-Length: 1000\r\n")]
+#[case::content_length_over_the_limit("Content-Length: 10000000000\r\n")]
+#[case::chunked("Transfer-Encoding: chunked\r\n")]
+#[case::content_type_and_encoding(
     "Content-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n"
 )]
-#[case::expectation("Expect: 100-continue\r\nContent-Length: 1000\r\n")]
+#[case::expect_100_continue("Expect: 100-continue\r\nContent-Length: 1000\r\n")]
 #[case::upgrade("Connection: Upgrade\r\nUpgrade: websocket\r\n")]
 #[tokio::test]
-async fn a_body_that_is_announced_and_does_not_come_is_not_waited_for(#[case] fields: &str) {
+async fn authorize_does_not_wait_for_a_declared_body_that_never_arrives(#[case] fields: &str) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = format!(
         "POST {AUTHORIZE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
     );
-    let asked = Instant::now();
+    let started = Instant::now();
     let answer = app
         .send_raw(request.as_bytes(), Duration::from_millis(300))
         .await;
     assert!(answer.contains("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("x-session-id: "), "{answer}");
-    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    let elapsed = started.elapsed();
+    assert!(elapsed < MAX_DURATION, "{elapsed:?}");
 }
 
 #[tokio::test]
-async fn with_a_touch_interval_and_a_near_cache_it_is_answered_the_same() {
+async fn authorize_with_near_cache_and_touch_interval_returns_401_after_logout() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| {
@@ -304,9 +308,9 @@ async fn with_a_touch_interval_and_a_near_cache_it_is_answered_the_same() {
 }
 
 #[tokio::test]
-async fn a_malformed_token_is_not_looked_up() {
+async fn authorize_rejects_a_malformed_token_without_a_store_call() {
     let app = TestApp::builder().spawn_on(HookedRepository::new(|_| async {
-        panic!("{}", RepositoryError::unavailable("nobody should ask"));
+        panic!("{}", RepositoryError::unavailable("unexpected store call"));
     }));
     app.until_ready().await;
     assert_problem(authorize(&app, "x").await, 401, "invalid_token").await;

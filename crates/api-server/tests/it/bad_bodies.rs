@@ -1,10 +1,10 @@
-//! Bad bodies: a clear problem, nothing echoed, nothing stored.
+//! Tests of invalid request bodies, and of the size limits of valid request bodies.
 
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 
 async fn post(
     app: &TestApp,
@@ -24,12 +24,14 @@ async fn post(
 #[case::form(Some("application/x-www-form-urlencoded"))]
 #[case::multipart(Some("multipart/form-data; boundary=x"))]
 #[case::utf_16(Some("application/json; charset=utf-16"))]
-#[case::plus_json(Some("application/merge-patch+json"))]
+#[case::merge_patch_json(Some("application/merge-patch+json"))]
 #[case::nonsense(Some("nonsense"))]
 #[tokio::test]
-async fn a_body_of_another_type_is_415(#[case] content_type: Option<&str>) {
+async fn create_request_with_an_unsupported_content_type_returns_415(
+    #[case] content_type: Option<&str>,
+) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = post(&app, content_type, valid_body().to_string()).await;
+    let response = post(&app, content_type, build_valid_body().to_string()).await;
     assert_problem(response, 415, "unsupported_media_type").await;
 }
 
@@ -38,12 +40,12 @@ async fn a_body_of_another_type_is_415(#[case] content_type: Option<&str>) {
 #[case::brotli("br")]
 #[case::nonsense("x")]
 #[tokio::test]
-async fn a_compressed_body_is_415(#[case] encoding: &str) {
+async fn compressed_body_returns_415(#[case] encoding: &str) {
     let app = TestApp::spawn(Store::Memory).await;
     let response = app
         .request(Method::POST, "/v1/sessions")
         .header("content-encoding", encoding)
-        .json(&valid_body())
+        .json(&build_valid_body())
         .send()
         .await
         .unwrap();
@@ -56,36 +58,36 @@ async fn a_compressed_body_is_415(#[case] encoding: &str) {
 #[case::charset("application/json; charset=utf-8")]
 #[case::quoted_charset("application/json; charset=\"UTF-8\"")]
 #[tokio::test]
-async fn json_in_utf_8_is_taken_however_it_is_named(#[case] content_type: &str) {
+async fn all_spellings_of_the_json_content_type_are_accepted(#[case] content_type: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = post(&app, Some(content_type), valid_body().to_string()).await;
+    let response = post(&app, Some(content_type), build_valid_body().to_string()).await;
     assert_eq!(response.status(), StatusCode::CREATED);
 }
 
 #[rstest]
 #[case::empty("")]
-#[case::half("{\"cookies\": ")]
-#[case::trailing("{} {}")]
+#[case::truncated("{\"cookies\": ")]
+#[case::trailing_object("{} {}")]
 #[case::single_quotes("{'cookies': {}}")]
 #[case::comment("{} /* s3cret */")]
 #[case::byte_order_mark("\u{feff}{}")]
 #[case::not_a_number("{\"cookies\": NaN}")]
 #[case::huge_number("{\"cookies\": 1e400}")]
-#[case::member_twice(
+#[case::duplicate_member(
     "{\"cookies\": {\"a\": \"s3cret\"}, \"cookies\": {\"a\": \"1\"}, \"base_url\": \"x\"}"
 )]
-#[case::cookie_twice("{\"cookies\": {\"a\": \"1\", \"a\": \"s3cret\"}, \"base_url\": \"x\"}")]
+#[case::duplicate_cookie("{\"cookies\": {\"a\": \"1\", \"a\": \"s3cret\"}, \"base_url\": \"x\"}")]
 #[case::unknown_member(
     "{\"cookies\": {\"a\": \"1\"}, \"base_url\": \"https://golf.example\", \"s3cret\": 1}"
 )]
 #[case::line_feed_in_a_string("{\"cookies\": {\"a\": \"s3cret\n\"}, \"base_url\": \"x\"}")]
 #[case::nul_in_a_string("{\"cookies\": {\"a\": \"s3cret\0\"}, \"base_url\": \"x\"}")]
-#[case::lifetime_of_a_session(
+#[case::unknown_member_ttl(
     "{\"cookies\": {\"a\": \"1\"}, \"base_url\": \"https://golf.example\", \"ttl\": -1}"
 )]
 #[case::lone_surrogate("{\"cookies\": {\"a\": \"\\ud800\"}, \"base_url\": \"x\"}")]
 #[tokio::test]
-async fn malformed_json_is_400_and_not_echoed(#[case] body: &'static str) {
+async fn malformed_json_body_returns_400_that_does_not_quote_the_body(#[case] body: &'static str) {
     let app = TestApp::spawn(Store::Memory).await;
     let response = post(&app, Some("application/json"), body).await;
     assert!(!response.headers().contains_key("www-authenticate"));
@@ -94,7 +96,7 @@ async fn malformed_json_is_400_and_not_echoed(#[case] body: &'static str) {
 }
 
 #[tokio::test]
-async fn invalid_utf_8_and_deep_nesting_are_400() {
+async fn body_with_invalid_utf_8_or_deep_nesting_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let bodies: [Vec<u8>; 4] = [
         b"{\"cookies\": {\"a\": \"\xff\"}}".to_vec(),
@@ -109,18 +111,18 @@ async fn invalid_utf_8_and_deep_nesting_are_400() {
 }
 
 #[rstest]
-#[case::no_object(json!([]), &[""])]
+#[case::not_an_object(json!([]), &[""])]
 #[case::null(json!(null), &[""])]
 #[case::empty(json!({}), &["/cookies", "/base_url"])]
 #[case::cookie_list(json!({"cookies": [], "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::cookie_number(json!({"cookies": {"a": 1}, "base_url": "https://golf.example"}), &["/cookies/a"])]
 #[case::cookie_bool(json!({"cookies": {"a": true}, "base_url": "https://golf.example"}), &["/cookies/a"])]
-#[case::no_cookie(json!({"cookies": {}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::empty_cookies(json!({"cookies": {}, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::cookies_null(json!({"cookies": null, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::cookies_text(json!({"cookies": "a=s3cret", "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::cookie_fraction(json!({"cookies": {"a": 1.5e30}, "base_url": "https://golf.example"}), &["/cookies/a"])]
 #[case::too_many_cookies(json!({"cookies": (0..51).map(|n| (format!("c{n}"), "1".into())).collect::<serde_json::Map<_, _>>(), "base_url": "https://golf.example"}), &["/cookies"])]
-#[case::too_much_in_all(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_093)}, "base_url": "https://golf.example"}), &["/cookies"])]
+#[case::cookies_too_large_in_total(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_093)}, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::empty_name(json!({"cookies": {"": "s3cret"}, "base_url": "https://golf.example"}), &["/cookies"])]
 #[case::url_null(json!({"cookies": {"a": "s3cret"}, "base_url": null}), &["/base_url"])]
 #[case::name_with_space(json!({"cookies": {"a b": "1"}, "base_url": "https://golf.example"}), &["/cookies"])]
@@ -139,9 +141,9 @@ async fn invalid_utf_8_and_deep_nesting_are_400() {
 #[case::url_backslash(json!({"cookies": {"a": "1"}, "base_url": "https:\\\\golf.example"}), &["/base_url"])]
 #[case::url_control(json!({"cookies": {"a": "1"}, "base_url": "https://golf.example/\u{0}"}), &["/base_url"])]
 #[case::url_too_long(json!({"cookies": {"a": "1"}, "base_url": format!("https://golf.example/{}", "p".repeat(2_048))}), &["/base_url"])]
-#[case::both(json!({"cookies": {"a": 1}, "base_url": "x"}), &["/cookies/a", "/base_url"])]
+#[case::both_members(json!({"cookies": {"a": 1}, "base_url": "x"}), &["/cookies/a", "/base_url"])]
 #[tokio::test]
-async fn what_is_no_valid_session_is_422_with_pointers(
+async fn invalid_session_returns_422_with_json_pointers_to_the_invalid_members(
     #[case] body: Value,
     #[case] pointers: &[&str],
 ) {
@@ -149,11 +151,11 @@ async fn what_is_no_valid_session_is_422_with_pointers(
     let problem = assert_problem(app.post_session(&body).await, 422, "invalid_session").await;
     assert!(!problem.to_string().contains("s3cret"), "{problem}");
     let errors = problem["errors"].as_array().unwrap();
-    let told: Vec<_> = errors
+    let actual: Vec<_> = errors
         .iter()
         .map(|error| error["pointer"].as_str().unwrap())
         .collect();
-    assert_eq!(told, pointers);
+    assert_eq!(actual, pointers);
     assert!(
         errors
             .iter()
@@ -167,11 +169,11 @@ async fn what_is_no_valid_session_is_422_with_pointers(
 #[case::dollar_name(json!({"$Version": "1"}))]
 #[case::host_prefix(json!({"__Host-id": "1"}))]
 #[case::secure_prefix(json!({"__Secure-id": "1"}))]
-#[case::words_of_cookie_fields(json!({"Path": "/", "Expires": "never"}))]
+#[case::names_of_cookie_attributes(json!({"Path": "/", "Expires": "never"}))]
 #[case::spaces_and_comma(json!({"a": " a, b "}))]
 #[case::names_differ_in_case(json!({"a": "1", "A": "2"}))]
 #[tokio::test]
-async fn unusual_cookies_are_kept_as_they_are(#[case] cookies: Value) {
+async fn unusual_but_valid_cookies_are_stored_unchanged(#[case] cookies: Value) {
     let app = TestApp::spawn(Store::Redis).await;
     let body = json!({"cookies": cookies, "base_url": "http://127.0.0.1:3000/"});
     let created: Value = app.post_session(&body).await.json().await.unwrap();
@@ -182,7 +184,7 @@ async fn unusual_cookies_are_kept_as_they_are(#[case] cookies: Value) {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_413() {
+async fn body_over_the_configured_limit_returns_413() {
     let app = TestApp::builder()
         .with(|s| s.max_body_bytes = 2_000)
         .spawn(Store::Memory)
@@ -199,22 +201,22 @@ async fn a_body_over_the_limit_is_413() {
     .await;
     assert_problem(response, 413, "payload_too_large").await;
     assert_eq!(
-        app.post_session(&valid_body()).await.status(),
+        app.post_session(&build_valid_body()).await.status(),
         StatusCode::CREATED
     );
 }
 
 #[rstest]
-#[case::longest(65_536, 201)]
-#[case::one_byte_more(65_537, 413)]
+#[case::at_the_limit(65_536, 201)]
+#[case::one_byte_over_the_limit(65_537, 413)]
 #[tokio::test]
-async fn a_body_may_hold_64_kibibytes(
+async fn default_body_limit_is_64_kib(
     #[case] len: usize,
     #[case] expected: u16,
     #[values(false, true)] in_chunks: bool,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
-    let body = valid_body().to_string();
+    let body = build_valid_body().to_string();
     let body = format!("{body}{}", " ".repeat(len - body.len()));
     let body = if in_chunks {
         let chunks: Vec<_> = body.as_bytes().chunks(10_000).map(<[u8]>::to_vec).collect();
@@ -228,7 +230,7 @@ async fn a_body_may_hold_64_kibibytes(
 }
 
 #[tokio::test]
-async fn a_body_where_none_is_expected_is_ignored() {
+async fn body_of_a_get_or_delete_request_is_ignored() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let with_body = |method| {

@@ -1,26 +1,29 @@
-//! Bad credentials and paths: a clear problem, and nothing echoed.
+//! Tests of requests with invalid tokens, unknown paths and unsupported methods.
 
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 
 use crate::test_app::{Store, TestApp, assert_problem};
 
-const BARE: &str = r#"Bearer realm="tee-session""#;
-const UNKNOWN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+const CHALLENGE_WITHOUT_ERROR: &str = r#"Bearer realm="tee-session""#;
+const UNKNOWN_TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
 #[rstest]
 #[case::get("GET", "/v1/session")]
 #[case::ttl("GET", "/v1/session/ttl")]
 #[case::delete("DELETE", "/v1/session")]
 #[tokio::test]
-async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str) {
+async fn missing_or_invalid_token_returns_401_and_malformed_bearer_header_400(
+    #[case] method: &str,
+    #[case] path: &str,
+) {
     let app = TestApp::spawn(Store::Redis).await;
     let long_token = &*format!("Bearer {}", "a".repeat(8_192));
     let rows: &[(Option<&str>, u16, &str)] = &[
         (None, 401, "missing_token"),
         (Some("Basic dXNlcjpwYXNz"), 401, "missing_token"),
         (Some("Negotiate abc"), 401, "missing_token"),
-        (Some(UNKNOWN), 401, "missing_token"),
+        (Some(UNKNOWN_TOKEN), 401, "missing_token"),
         (Some("Bearer"), 400, "invalid_request"),
         (Some("Bearer "), 400, "invalid_request"),
         (Some("Bearer a b"), 400, "invalid_request"),
@@ -93,7 +96,7 @@ async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str)
             .unwrap()
             .to_owned();
         match *code {
-            "missing_token" => assert_eq!(challenge, BARE),
+            "missing_token" => assert_eq!(challenge, CHALLENGE_WITHOUT_ERROR),
             code => assert!(
                 challenge.contains(&format!("error=\"{code}\"")),
                 "{challenge}"
@@ -107,12 +110,12 @@ async fn credentials_that_open_nothing(#[case] method: &str, #[case] path: &str)
     let first = &invalid_token_answers[0];
     assert!(
         invalid_token_answers.iter().all(|answer| answer == first),
-        "one answer for all"
+        "the response is the same for all invalid tokens"
     );
 }
 
 #[tokio::test]
-async fn a_token_elsewhere_than_in_the_header_is_not_looked_at() {
+async fn token_in_the_query_or_body_is_ignored_and_returns_401() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let response = app.get(&format!("/v1/session?access_token={token}")).await;
@@ -125,7 +128,7 @@ async fn a_token_elsewhere_than_in_the_header_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_header_and_in_the_query_is_an_invalid_request() {
+async fn token_in_header_and_query_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for query in ["access_token=x", "a=b&access_token=", "access%5Ftoken=x"] {
@@ -141,10 +144,10 @@ async fn a_token_in_the_header_and_in_the_query_is_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn a_repeated_authorization_is_an_invalid_request() {
+async fn repeated_authorization_header_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
-    for another in [&*token, UNKNOWN, "x"] {
+    for another in [&*token, UNKNOWN_TOKEN, "x"] {
         let repeated = app
             .request(Method::GET, "/v1/session")
             .header("authorization", format!("Bearer {token}"))
@@ -153,8 +156,9 @@ async fn a_repeated_authorization_is_an_invalid_request() {
     }
 }
 
-/// Status, header fields and body, but for what differs with each answer.
-async fn whole_answer(response: Response) -> String {
+/// Returns the status, the header fields and the body of a response as a text. Leaves out the
+/// header fields that differ in every response (`Date` and `X-Request-Id`).
+async fn read_whole_response(response: Response) -> String {
     let status = response.status();
     let mut fields: Vec<_> = response
         .headers()
@@ -167,18 +171,21 @@ async fn whole_answer(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
+async fn malformed_expired_deleted_and_unknown_tokens_get_the_same_response() {
     let app = TestApp::builder().policy(1, None).spawn(Store::Redis).await;
-    let elsewhere = TestApp::spawn(Store::Redis).await;
+    let other_app = TestApp::spawn(Store::Redis).await;
     let (expired, deleted) = (app.log_in().await, app.log_in().await);
     app.log_out(&deleted).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    let of_another_redis = elsewhere.log_in().await;
-    let unknown = whole_answer(app.get_session(UNKNOWN).await).await;
+    let of_another_redis = other_app.log_in().await;
+    let unknown = read_whole_response(app.get_session(UNKNOWN_TOKEN).await).await;
     for token in ["malformed", &expired, &deleted, &of_another_redis] {
-        assert_eq!(whole_answer(app.get_session(token).await).await, unknown);
-        assert_eq!(whole_answer(app.get_ttl(token).await).await, unknown);
-        assert_eq!(whole_answer(app.log_out(token).await).await, unknown);
+        assert_eq!(
+            read_whole_response(app.get_session(token).await).await,
+            unknown
+        );
+        assert_eq!(read_whole_response(app.get_ttl(token).await).await, unknown);
+        assert_eq!(read_whole_response(app.log_out(token).await).await, unknown);
     }
 }
 
@@ -188,19 +195,19 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
 #[case::trailing_slash("GET", "/v1/session/", 404, None)]
 #[case::double_slash("GET", "//v1/session", 404, None)]
 #[case::encoded_slash("GET", "/v1%2fsession", 404, None)]
-#[case::nothing_by_id("DELETE", "/v1/sessions/", 404, None)]
-#[case::below_an_id("DELETE", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q/x", 404, None)]
-#[case::method_of_one("GET", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q", 405, Some("DELETE"))]
-#[case::method_of_sessions("PATCH", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
-#[case::method_of_rotation("GET", "/v1/session/rotate", 405, Some("POST"))]
-#[case::method_of_session("POST", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
-#[case::method_of_ttl("DELETE", "/v1/session/ttl", 405, Some("GET, HEAD"))]
-#[case::method_of_health("POST", "/health", 405, Some("GET, HEAD"))]
+#[case::empty_session_id("DELETE", "/v1/sessions/", 404, None)]
+#[case::path_below_session_id("DELETE", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q/x", 404, None)]
+#[case::get_session_id("GET", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q", 405, Some("DELETE"))]
+#[case::patch_sessions("PATCH", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
+#[case::get_rotate("GET", "/v1/session/rotate", 405, Some("POST"))]
+#[case::post_session("POST", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
+#[case::delete_ttl("DELETE", "/v1/session/ttl", 405, Some("GET, HEAD"))]
+#[case::post_health("POST", "/health", 405, Some("GET, HEAD"))]
 #[case::trace("TRACE", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
 #[case::options("OPTIONS", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
-#[case::invented("BREW", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
+#[case::unknown_method("BREW", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
 #[tokio::test]
-async fn paths_and_methods_that_do_not_exist(
+async fn unknown_path_returns_404_and_unsupported_method_405(
     #[case] method: &str,
     #[case] path: &str,
     #[case] status: u16,

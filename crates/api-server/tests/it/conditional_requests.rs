@@ -1,4 +1,4 @@
-//! Entity tags and preconditions (RFC 9110, sections 8.8.3 and 13).
+//! Tests of entity tags and preconditions (RFC 9110, sections 8.8.3 and 13).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::test_app::{Store, TestApp, assert_problem, etag, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, get_etag};
 
 async fn get_with(app: &TestApp, method: Method, token: &str, fields: &[(&str, &str)]) -> Response {
     let mut request = app.request(method, "/v1/session").bearer_auth(token);
@@ -31,54 +31,51 @@ async fn is_changed(app: &TestApp, token: &str) -> bool {
     session["cookies"]["changed"] == "1"
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn every_answer_with_a_session_names_its_state(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
-    let created = app.post_session(&valid_body()).await;
-    let tag = etag(&created);
+async fn create_get_head_and_patch_return_the_etag_of_the_session() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let created = app.post_session(&build_valid_body()).await;
+    let tag = get_etag(&created);
     assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
     let created: Value = created.json().await.unwrap();
     let token = created["access_token"].as_str().unwrap();
-    assert_eq!(etag(&app.get_session(token).await), tag);
+    assert_eq!(get_etag(&app.get_session(token).await), tag);
     let head = get_with(&app, Method::HEAD, token, &[]).await;
-    assert_eq!(etag(&head), tag);
+    assert_eq!(get_etag(&head), tag);
     let changed = patch_with(&app, token, &[]).await;
-    assert_ne!(etag(&changed), tag);
+    assert_ne!(get_etag(&changed), tag);
     let undone = app.patch(token, &json!({"cookies": {"changed": null}}));
-    assert_eq!(etag(&undone.send().await.unwrap()), tag);
+    assert_eq!(get_etag(&undone.send().await.unwrap()), tag);
 }
 
 #[tokio::test]
-async fn the_state_of_one_session_has_another_name_than_the_same_of_another() {
+async fn sessions_with_the_same_content_have_different_etags() {
     let app = TestApp::spawn(Store::Memory).await;
     let (one, other) = (app.log_in().await, app.log_in().await);
-    let tag = etag(&app.get_session(&one).await);
-    assert_ne!(etag(&app.get_session(&other).await), tag);
+    let tag = get_etag(&app.get_session(&one).await);
+    assert_ne!(get_etag(&app.get_session(&other).await), tag);
 }
 
-/// `@` stands for the tag of the session.
+/// The character `@` in a test value stands for the `ETag` of the session.
 #[rstest]
-#[case::it("@", 304)]
-#[case::weak("W/@", 304)]
-#[case::any("*", 304)]
-#[case::in_a_list(r#""x", W/"y" ,@"#, 304)]
-#[case::another(r#""x""#, 200)]
+#[case::same("@", 304)]
+#[case::same_but_weak("W/@", 304)]
+#[case::asterisk("*", 304)]
+#[case::same_in_a_list(r#""x", W/"y" ,@"#, 304)]
+#[case::other(r#""x""#, 200)]
 #[tokio::test]
-async fn a_client_that_has_the_state_is_304(
+async fn matching_if_none_match_returns_304(
     #[case] if_none_match: &str,
     #[case] expected: u16,
     #[values(Method::GET, Method::HEAD)] method: Method,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     let field = if_none_match.replace('@', &tag);
     let response = get_with(&app, method, &token, &[("if-none-match", &field)]).await;
     assert_eq!(response.status().as_u16(), expected);
-    assert_eq!(etag(&response), tag);
+    assert_eq!(get_etag(&response), tag);
     assert_eq!(response.headers()["cache-control"], "no-store");
     if expected == 304 {
         assert!(!response.headers().contains_key("content-type"));
@@ -86,12 +83,12 @@ async fn a_client_that_has_the_state_is_304(
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn who_is_told_that_nothing_changed_has_used_the_session(#[case] store: Store) {
-    let app = TestApp::builder().policy(2, None).spawn(store).await;
+async fn get_answered_with_304_or_412_renews_the_idle_timeout() {
+    let app = TestApp::builder()
+        .policy(2, None)
+        .spawn(Store::Memory)
+        .await;
     let token = app.log_in().await;
     for fields in [("if-none-match", "*"), ("if-match", r#""x""#)] {
         for _ in 0..2 {
@@ -103,20 +100,20 @@ async fn who_is_told_that_nothing_changed_has_used_the_session(#[case] store: St
 }
 
 #[rstest]
-#[case::it("@", true)]
-#[case::any("*", true)]
-#[case::in_a_list(r#""x", @"#, true)]
-#[case::weak("W/@", false)]
-#[case::another(r#""x""#, false)]
+#[case::same("@", true)]
+#[case::asterisk("*", true)]
+#[case::same_in_a_list(r#""x", @"#, true)]
+#[case::same_but_weak("W/@", false)]
+#[case::other(r#""x""#, false)]
 #[tokio::test]
-async fn what_is_for_another_state_is_412_and_changes_nothing(
+async fn failed_if_match_returns_412_and_changes_nothing(
     #[case] if_match: &str,
     #[case] holds: bool,
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let app = TestApp::spawn(store).await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     let field = if_match.replace('@', &tag);
     let fields = [("if-match", field.as_str())];
     let shown = get_with(&app, Method::GET, &token, &fields).await;
@@ -131,12 +128,12 @@ async fn what_is_for_another_state_is_412_and_changes_nothing(
     assert_eq!(is_changed(&app, &token).await, holds);
 }
 
-/// Section 13.2.2 says which is looked at first.
+/// Checks the order of evaluation that RFC 9110, section 13.2.2, defines for preconditions.
 #[tokio::test]
-async fn both_conditions_are_looked_at_in_order() {
+async fn if_match_is_evaluated_before_if_none_match() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     let get = async |fields: &[_]| get_with(&app, Method::GET, &token, fields).await.status();
     let (known, other) = (tag.as_str(), r#""x""#);
     assert_eq!(
@@ -159,12 +156,12 @@ async fn both_conditions_are_looked_at_in_order() {
 }
 
 #[rstest]
-#[case::word("s3cret")]
-#[case::no_end("\"s3cret")]
-#[case::any_in_a_list("*, \"s3cret\"")]
+#[case::unquoted("s3cret")]
+#[case::unterminated("\"s3cret")]
+#[case::asterisk_in_a_list("*, \"s3cret\"")]
 #[case::empty("")]
 #[tokio::test]
-async fn a_malformed_condition_is_400_and_changes_nothing(
+async fn malformed_precondition_returns_400_and_changes_nothing(
     #[case] value: &str,
     #[values("if-match", "if-none-match")] name: &str,
 ) {
@@ -181,9 +178,10 @@ async fn a_malformed_condition_is_400_and_changes_nothing(
     assert!(!is_changed(&app, &token).await);
 }
 
-/// Section 13.2.1: whoever may not ask at all learns nothing of states.
+/// Checks RFC 9110, section 13.2.1: preconditions are ignored if the response without preconditions
+/// would be an error. A client without a valid token must not learn the state of a session.
 #[tokio::test]
-async fn conditions_do_not_matter_without_a_session() {
+async fn request_with_an_invalid_token_returns_401_despite_preconditions() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     app.log_out(&token).await;
@@ -195,28 +193,25 @@ async fn conditions_do_not_matter_without_a_session() {
     assert_problem(response, 401, "invalid_token").await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn of_many_changes_of_one_state_one_is_made(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn exactly_one_of_20_concurrent_updates_with_the_same_if_match_succeeds() {
+    let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     let changes = (0..20).map(async |n| {
         let patch = json!({"cookies": {format!("c{n}"): "1"}});
         let request = app.patch(&token, &patch).header("if-match", &tag);
         request.send().await.unwrap()
     });
-    let mut made = 0;
+    let mut succeeded = 0;
     for response in join_all(changes).await {
         if response.status() == StatusCode::OK {
-            made += 1;
+            succeeded += 1;
         } else {
             assert_problem(response, 412, "precondition_failed").await;
         }
     }
-    assert_eq!(made, 1);
+    assert_eq!(succeeded, 1);
     let session: Value = app.get_session(&token).await.json().await.unwrap();
     assert_eq!(session["cookies"].as_object().unwrap().len(), 3);
 }

@@ -1,4 +1,4 @@
-//! Pages of other sites.
+//! Tests of cross-origin requests (CORS) from web pages of other sites.
 
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
@@ -7,14 +7,14 @@ use crate::test_app::{Store, TestApp, assert_problem};
 
 const APP: &str = "https://app.golf.example";
 
-async fn app_with_an_origin() -> TestApp {
+async fn start_app_with_allowed_origin() -> TestApp {
     TestApp::builder()
         .with(|settings| settings.cors_allowed_origins = APP.parse().unwrap())
         .spawn(Store::Memory)
         .await
 }
 
-async fn preflight(app: &TestApp, origin: &str) -> Response {
+async fn send_preflight(app: &TestApp, origin: &str) -> Response {
     let request = app.request(Method::OPTIONS, "/v1/session");
     let request = request
         .header("origin", origin)
@@ -28,30 +28,30 @@ async fn get_from(app: &TestApp, origin: &str, token: &str) -> Response {
     request.header("origin", origin).send().await.unwrap()
 }
 
-fn allows(response: &Response) -> bool {
+fn has_cors_headers(response: &Response) -> bool {
     let mut names = response.headers().keys();
     names.any(|name| name.as_str().starts_with("access-control-"))
 }
 
 #[rstest]
-#[case::another_site("https://evil.example")]
+#[case::other_site("https://evil.example")]
 #[case::null("null")]
 #[tokio::test]
-async fn by_default_no_page_of_another_site_may_use_the_api(#[case] origin: &str) {
+async fn without_allowed_origins_responses_have_no_cors_headers(#[case] origin: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let refused = preflight(&app, origin).await;
-    assert!(!allows(&refused));
+    let refused = send_preflight(&app, origin).await;
+    assert!(!has_cors_headers(&refused));
     assert_problem(refused, 405, "method_not_allowed").await;
     let token = app.log_in().await;
     let served = get_from(&app, origin, &token).await;
     assert_eq!(served.status(), StatusCode::OK);
-    assert!(!allows(&served));
+    assert!(!has_cors_headers(&served));
 }
 
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_use_the_api_without_cookies() {
-    let app = app_with_an_origin().await;
-    let response = preflight(&app, APP).await;
+async fn allowed_origin_gets_cors_headers_without_allow_credentials() {
+    let app = start_app_with_allowed_origin().await;
+    let response = send_preflight(&app, APP).await;
     assert_eq!(response.status(), StatusCode::OK);
     let headers = response.headers();
     assert_eq!(headers["access-control-allow-origin"], APP);
@@ -73,15 +73,15 @@ async fn a_page_of_an_allowed_origin_may_use_the_api_without_cookies() {
 }
 
 #[rstest]
-#[case::another_site("https://evil.example")]
-#[case::same_beginning("https://app.golf.example.evil.example")]
+#[case::other_site("https://evil.example")]
+#[case::same_prefix("https://app.golf.example.evil.example")]
 #[case::other_scheme("http://app.golf.example")]
 #[case::other_port("https://app.golf.example:8443")]
 #[case::null("null")]
 #[tokio::test]
-async fn a_page_of_any_other_origin_may_not(#[case] origin: &str) {
-    let app = app_with_an_origin().await;
-    let refused = preflight(&app, origin).await;
+async fn preflight_of_an_origin_that_is_not_allowed_returns_400(#[case] origin: &str) {
+    let app = start_app_with_allowed_origin().await;
+    let refused = send_preflight(&app, origin).await;
     assert!(
         !refused
             .headers()
@@ -97,11 +97,11 @@ async fn a_page_of_any_other_origin_may_not(#[case] origin: &str) {
 #[case::patch("PATCH", "authorization,content-type,if-match")]
 #[case::get("GET", "authorization,if-none-match")]
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_ask_and_change_on_conditions(
+async fn preflight_of_an_allowed_origin_allows_authorization_and_conditional_headers(
     #[case] method: &str,
     #[case] headers: &str,
 ) {
-    let app = app_with_an_origin().await;
+    let app = start_app_with_allowed_origin().await;
     let request = app.request(Method::OPTIONS, "/v1/session");
     let request = request
         .header("origin", APP)

@@ -1,4 +1,4 @@
-//! `/health` and its parts, in good times and bad.
+//! Tests of the health endpoints, with a running store and during an outage of Redis.
 
 use std::time::{Duration, Instant};
 
@@ -8,61 +8,63 @@ use serde_json::Value;
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
 
-use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 
-const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Well below the time that a command may take: nobody waited for Redis.
-const WITHOUT_REDIS: Duration = Duration::from_millis(300);
+/// Maximum duration of a request that does not wait for Redis. The duration is well below the
+/// timeout of a Redis command.
+const MAX_WITHOUT_REDIS: Duration = Duration::from_millis(300);
 
-async fn health(app: &TestApp) -> Value {
-    let asked = Instant::now();
+async fn get_health(app: &TestApp) -> Value {
+    let started = Instant::now();
     let response = app.get("/health").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
-    assert!(asked.elapsed() < WITHOUT_REDIS, "{:?}", asked.elapsed());
+    let elapsed = started.elapsed();
+    assert!(elapsed < MAX_WITHOUT_REDIS, "{elapsed:?}");
     response.json().await.unwrap()
 }
 
-async fn ready(app: &TestApp) -> StatusCode {
+async fn get_readiness(app: &TestApp) -> StatusCode {
     app.get("/health/ready").await.status()
 }
 
 #[tokio::test]
-async fn the_embedded_store_is_healthy_and_no_redis() {
+async fn health_reports_healthy_and_no_redis_with_the_embedded_store() {
     let app = TestApp::spawn(Store::Memory).await;
-    let body = health(&app).await;
+    let body = get_health(&app).await;
     assert_eq!(body["status"], "healthy");
     assert_eq!(body["redis_connected"], false);
     assert_eq!(body["store"], "memory");
     assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
     assert_eq!(app.get("/health/live").await.status(), StatusCode::OK);
-    assert_eq!(ready(&app).await, StatusCode::OK);
+    assert_eq!(get_readiness(&app).await, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn health_check_reports_redis_connectivity_status() {
+async fn health_reports_healthy_and_connected_with_a_running_redis() {
     let app = TestApp::spawn(Store::Redis).await;
-    let body = health(&app).await;
+    let body = get_health(&app).await;
     assert_eq!(body["status"], "healthy");
     assert_eq!(body["redis_connected"], true);
     assert_eq!(body["store"], "redis");
 }
 
 #[tokio::test]
-async fn starts_without_redis_and_becomes_ready_when_it_is_there() {
+async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     assert_eq!(app.get("/health/live").await.status(), StatusCode::OK);
-    assert_eq!(ready(&app).await, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(health(&app).await["status"], "degraded");
-    let response = app.post_session(&valid_body()).await;
+    assert_eq!(get_readiness(&app).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get_health(&app).await["status"], "degraded");
+    let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.headers()["retry-after"], "1");
     assert_problem(response, 503, "store_unavailable").await;
     redis.start_again().await;
-    eventually(RECOVERED_WITHIN, async || {
-        ready(&app).await == StatusCode::OK
+    eventually(RECOVERY_TIMEOUT, async || {
+        get_readiness(&app).await == StatusCode::OK
     })
     .await;
     app.log_in().await;
@@ -72,7 +74,7 @@ async fn starts_without_redis_and_becomes_ready_when_it_is_there() {
 #[case::killed(true)]
 #[case::paused(false)]
 #[tokio::test]
-async fn an_outage_is_503_in_time_and_degraded_and_heals_by_itself(#[case] is_killed: bool) {
+async fn requests_return_503_during_a_redis_outage_and_succeed_afterwards(#[case] is_killed: bool) {
     let mut redis = RedisProcess::start_with(&["--appendonly", "yes"]).await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
@@ -82,42 +84,43 @@ async fn an_outage_is_503_in_time_and_degraded_and_heals_by_itself(#[case] is_ki
     } else {
         redis.pause();
     }
-    // Past the moment at which the first client is given up.
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(4) {
-        let asked = Instant::now();
+    // The outage lasts 4 s. The Redis adapter closes a connection earlier: after two heartbeats
+    // without a reply.
+    let outage_start = Instant::now();
+    while outage_start.elapsed() < Duration::from_secs(4) {
+        let started = Instant::now();
         let responses = [
             app.get_session(&token).await,
             app.get_ttl(&token).await,
             app.log_out(&token).await,
-            app.post_session(&valid_body()).await,
+            app.post_session(&build_valid_body()).await,
         ];
         assert!(
-            asked.elapsed() < Duration::from_secs(4),
+            started.elapsed() < Duration::from_secs(4),
             "{:?}",
-            asked.elapsed()
+            started.elapsed()
         );
         for response in responses {
             assert_eq!(response.headers()["retry-after"], "1");
             assert!(!response.headers().contains_key("www-authenticate"));
             assert_problem(response, 503, "store_unavailable").await;
         }
-        let body = health(&app).await;
+        let body = get_health(&app).await;
         assert_eq!(body["status"], "degraded");
         assert_eq!(body["redis_connected"], false);
         assert_eq!(app.get("/health/live").await.status(), StatusCode::OK);
-        assert_eq!(ready(&app).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(get_readiness(&app).await, StatusCode::SERVICE_UNAVAILABLE);
     }
     if is_killed {
         redis.start_again().await;
     } else {
         redis.resume();
     }
-    eventually(RECOVERED_WITHIN, async || {
-        ready(&app).await == StatusCode::OK
+    eventually(RECOVERY_TIMEOUT, async || {
+        get_readiness(&app).await == StatusCode::OK
     })
     .await;
-    // A log-out that timed out may have been carried out: unknown is what 503 says.
+    // Redis may have executed a logout that was answered with 503, so the session may have ended.
     let status = app.get_session(&token).await.status();
     assert!(
         matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
@@ -125,7 +128,7 @@ async fn an_outage_is_503_in_time_and_degraded_and_heals_by_itself(#[case] is_ki
     );
     let token = app.log_in().await;
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
-    assert_eq!(health(&app).await["status"], "healthy");
+    assert_eq!(get_health(&app).await["status"], "healthy");
 }
 
 #[rstest]
@@ -133,7 +136,7 @@ async fn an_outage_is_503_in_time_and_degraded_and_heals_by_itself(#[case] is_ki
 #[case::ttl(Method::GET, "/v1/session/ttl")]
 #[case::delete(Method::DELETE, "/v1/session")]
 #[tokio::test]
-async fn each_answer_of_an_outage_comes_within_a_second(
+async fn request_during_a_redis_outage_returns_503_within_one_second(
     #[case] method: Method,
     #[case] path: &str,
 ) {
@@ -142,7 +145,7 @@ async fn each_answer_of_an_outage_comes_within_a_second(
     app.until_ready().await;
     let token = app.log_in().await;
     redis.pause();
-    let asked = Instant::now();
+    let started = Instant::now();
     let response = app
         .request(method, path)
         .bearer_auth(&token)
@@ -150,37 +153,37 @@ async fn each_answer_of_an_outage_comes_within_a_second(
         .await
         .unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(1),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     assert_problem(response, 503, "store_unavailable").await;
     redis.resume();
 }
 
 #[tokio::test]
-async fn readiness_can_leave_the_store_out_once_it_was_there() {
+async fn service_stays_ready_during_a_redis_outage_if_readiness_ignores_the_store() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| settings.readiness_requires_store = false)
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     redis.kill().await;
-    eventually(RECOVERED_WITHIN, async || {
-        health(&app).await["status"] == "degraded"
+    eventually(RECOVERY_TIMEOUT, async || {
+        get_health(&app).await["status"] == "degraded"
     })
     .await;
-    assert_eq!(ready(&app).await, StatusCode::OK);
+    assert_eq!(get_readiness(&app).await, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_full_redis_is_503_store_full_for_new_sessions_only() {
+async fn full_redis_returns_503_store_full_for_new_sessions_only() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let response = app.post_session(&valid_body()).await;
+    let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.headers()["retry-after"], "1");
     assert_problem(response, 503, "store_full").await;
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
@@ -189,9 +192,11 @@ async fn a_full_redis_is_503_store_full_for_new_sessions_only() {
     app.log_in().await;
 }
 
-/// As while a roll-out is taken back: the session is alive for others, and the store is fine.
+/// Stores a session record in the format of a newer release, as after a rollback. Requests for this
+/// session return 503 and not 401, because instances of the newer release may still serve the
+/// session. Requests for other sessions succeed.
 #[tokio::test]
-async fn a_record_of_a_newer_release_is_503_for_its_session_and_nothing_else() {
+async fn session_stored_by_a_newer_release_returns_503_and_other_sessions_are_served() {
     use fred::{interfaces::KeysInterface, types::Expiration};
 
     let redis = RedisProcess::start().await;
@@ -214,8 +219,8 @@ async fn a_record_of_a_newer_release_is_503_for_its_session_and_nothing_else() {
     ] {
         assert_eq!(response.headers()["retry-after"], "1");
         assert_problem(response, 503, "store_unavailable").await;
-        assert_eq!(health(&app).await["status"], "healthy");
-        assert_eq!(ready(&app).await, StatusCode::OK);
+        assert_eq!(get_health(&app).await["status"], "healthy");
+        assert_eq!(get_readiness(&app).await, StatusCode::OK);
     }
     assert_eq!(app.get_session(&another).await.status(), StatusCode::OK);
     assert_eq!(client.get::<Vec<u8>, _>(&key).await.unwrap(), record);

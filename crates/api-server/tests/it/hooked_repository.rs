@@ -1,13 +1,13 @@
-//! The embedded store, with something that happens before each call about a session.
+//! Session repository for tests: the embedded store, with a hook that runs before each call for an
+//! existing session.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
-    Session, SessionRepository, SessionToken, SwapOutcome,
+    MoveOutcome, RepositoryError, RepositoryLayer, Revision, Session, SessionRepository,
+    SessionToken, SessionWithTtl, SwapOutcome, VersionedSession,
 };
 use tee_session_memory_adapter::MemoryRepository;
-use time::OffsetDateTime;
 
 type Hook = dyn Fn(&SessionToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -19,7 +19,8 @@ pub(crate) struct HookedRepository {
 }
 
 impl HookedRepository {
-    /// `hook` is called for each call about a session, and waited for; not for their creation.
+    /// Creates a repository that runs `hook` before each call for an existing session. The creation
+    /// of a session does not run `hook`.
     pub(crate) fn new<F>(hook: impl Fn(&SessionToken) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -31,7 +32,8 @@ impl HookedRepository {
         }
     }
 
-    /// Somebody else always was faster to change a session.
+    /// Creates a repository in which each change of a session fails, as if another request had
+    /// changed the session at the same time.
     pub(crate) fn contended() -> Self {
         Self {
             is_contended: true,
@@ -40,30 +42,33 @@ impl HookedRepository {
     }
 }
 
-impl SessionRepository for HookedRepository {
-    type Subjects = MemoryRepository;
+impl RepositoryLayer for HookedRepository {
+    type Inner = MemoryRepository;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        self.inner.insert(token, session, ttl).await
+    fn inner(&self) -> &MemoryRepository {
+        &self.inner
     }
 
-    async fn fetch_and_slide(
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         (self.hook)(token).await;
-        self.inner.fetch_and_slide(token, ttl).await
+        self.inner.load_and_touch(token, ttl).await
     }
 
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
         (self.hook)(token).await;
-        self.inner.peek(token).await
+        self.inner.load(token).await
+    }
+
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        (self.hook)(token).await;
+        self.inner.load_with_ttl(token).await
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
@@ -71,12 +76,12 @@ impl SessionRepository for HookedRepository {
         self.inner.remove(token).await
     }
 
-    async fn fetch_revision(
+    async fn load_for_update(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
         (self.hook)(token).await;
-        self.inner.fetch_revision(token).await
+        self.inner.load_for_update(token).await
     }
 
     async fn compare_and_swap(
@@ -93,30 +98,20 @@ impl SessionRepository for HookedRepository {
         self.inner.compare_and_swap(token, seen, session, ttl).await
     }
 
-    async fn relocate(
+    async fn move_to_new_token(
         &self,
         from: &SessionToken,
         seen: &Revision,
         to: &SessionToken,
         session: &Session,
         ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
+    ) -> Result<MoveOutcome, RepositoryError> {
         (self.hook)(from).await;
         if self.is_contended {
-            return Ok(RelocateOutcome::Changed);
+            return Ok(MoveOutcome::Changed);
         }
-        self.inner.relocate(from, seen, to, session, ttl).await
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        self.inner.subjects()
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.inner.ping().await
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        self.inner.now()
+        self.inner
+            .move_to_new_token(from, seen, to, session, ttl)
+            .await
     }
 }

@@ -1,4 +1,4 @@
-//! Asking whether a token opens a session (RFC 7662), and ending it (RFC 7009), as a service client.
+//! Tests of token introspection (RFC 7662) and token revocation (RFC 7009) by service clients.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use tee_session_domain::{SessionId, SessionToken};
 use tee_session_test_support::RedisProcess;
 use tokio::time::sleep;
 
-use crate::test_app::{Builder, Store, TestApp, assert_problem, time_of, valid_body};
+use crate::test_app::{Builder, Store, TestApp, assert_problem, build_valid_body, parse_time};
 
 const INTROSPECT: &str = "/v1/introspect";
 const REVOKE: &str = "/v1/revoke";
 
-/// `printf s3cret | sha256sum`
+/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// A client for each scope, called as the scope.
-fn builder() -> Builder {
+/// Creates a builder for an application with one service client per scope. The id of each service
+/// client is the name of its scope.
+fn create_builder() -> Builder {
     let clients = Scope::ALL.map(|scope| {
-        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a sound client")
+        ServiceClient::new(scope.as_str(), &[S3CRET], vec![scope]).expect("a valid client")
     });
     TestApp::builder().service_clients(ServiceClients::new(clients.into()))
 }
@@ -29,27 +30,28 @@ fn builder() -> Builder {
 async fn log_in(app: &TestApp) -> String {
     let request = app.request(Method::POST, "/v1/sessions");
     let request = request.basic_auth("create", Some("s3cret"));
-    let created = request.json(&valid_body()).send().await.unwrap();
+    let created = request.json(&build_valid_body()).send().await.unwrap();
     let created: Value = created.json().await.unwrap();
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-fn request(app: &TestApp, path: &str) -> RequestBuilder {
+fn build_request(app: &TestApp, path: &str) -> RequestBuilder {
     let id = path.trim_start_matches("/v1/");
     app.request(Method::POST, path)
         .basic_auth(id, Some("s3cret"))
 }
 
-async fn ask(app: &TestApp, path: &str, form: &[(&str, &str)]) -> Response {
+async fn post_form(app: &TestApp, path: &str, form: &[(&str, &str)]) -> Response {
     let body: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form)
         .finish();
-    let request = request(app, path).header("content-type", "application/x-www-form-urlencoded");
+    let request =
+        build_request(app, path).header("content-type", "application/x-www-form-urlencoded");
     request.body(body).send().await.unwrap()
 }
 
-async fn introspected(app: &TestApp, token: &str) -> Value {
-    let response = ask(app, INTROSPECT, &[("token", token)]).await;
+async fn introspect(app: &TestApp, token: &str) -> Value {
+    let response = post_form(app, INTROSPECT, &[("token", token)]).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -57,29 +59,26 @@ async fn introspected(app: &TestApp, token: &str) -> Value {
 }
 
 async fn revoke(app: &TestApp, token: &str) -> Response {
-    ask(app, REVOKE, &[("token", token)]).await
+    post_form(app, REVOKE, &[("token", token)]).await
 }
 
-/// Problem details that OAuth 2.0 clients understand as well.
+/// Asserts that a response is problem details with the member `error` for OAuth 2.0 clients.
 async fn assert_oauth_problem(response: Response, status: u16, code: &str, error: &str) {
     let problem = assert_problem(response, status, code).await;
     assert_eq!(problem["error"], error, "{problem}");
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn of_a_live_session_its_times_and_its_id_are_told_and_no_secret(#[case] store: Store) {
-    let app = builder().spawn(store).await;
+async fn introspecting_a_valid_token_returns_exp_iat_and_session_id_without_secrets() {
+    let app = create_builder().spawn(Store::Memory).await;
     let token = log_in(&app).await;
     let session: Value = app.get_session(&token).await.json().await.unwrap();
-    let told = introspected(&app, &token).await;
-    let seconds = |time: &Value| time_of(time).unix_timestamp();
-    let exp = told["exp"].as_i64().unwrap();
-    assert!((exp - seconds(&session["expires_at"])).abs() <= 1, "{told}");
+    let body = introspect(&app, &token).await;
+    let seconds = |time: &Value| parse_time(time).unix_timestamp();
+    let exp = body["exp"].as_i64().unwrap();
+    assert!((exp - seconds(&session["expires_at"])).abs() <= 1, "{body}");
     assert_eq!(
-        told,
+        body,
         json!({
             "active": true,
             "token_type": "Bearer",
@@ -90,12 +89,9 @@ async fn of_a_live_session_its_times_and_its_id_are_told_and_no_secret(#[case] s
     );
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn of_a_token_that_opens_nothing_just_that_is_told(#[case] store: Store) {
-    let app = builder().spawn(store).await;
+async fn introspecting_an_invalid_token_returns_only_active_false() {
+    let app = create_builder().spawn(Store::Memory).await;
     let logged_out = log_in(&app).await;
     app.log_out(&logged_out).await;
     let unknown = SessionToken::generate();
@@ -106,45 +102,39 @@ async fn of_a_token_that_opens_nothing_just_that_is_told(#[case] store: Store) {
         "\u{ff}",
         " ",
     ] {
-        assert_eq!(introspected(&app, token).await, json!({"active": false}));
+        assert_eq!(introspect(&app, token).await, json!({"active": false}));
     }
 }
 
 #[tokio::test]
-async fn of_a_corrupt_record_nothing_else_is_told_and_its_revocation_succeeds() {
+async fn token_of_a_corrupt_record_is_inactive_and_revoking_the_token_returns_200() {
     use fred::interfaces::KeysInterface;
 
     let redis = RedisProcess::start().await;
-    let app = builder().spawn_on_redis(&redis.url());
+    let app = create_builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = log_in(&app).await;
     let key = format!("session:{}", SessionId::of(&token.parse().unwrap()));
     let client = redis.client().await;
     let garbage = client.set::<(), _, _>(key, "garbage", None, None, false);
     garbage.await.unwrap();
-    assert_eq!(introspected(&app, &token).await, json!({"active": false}));
+    assert_eq!(introspect(&app, &token).await, json!({"active": false}));
     assert_eq!(revoke(&app, &token).await.status(), StatusCode::OK);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn introspection_does_not_slide(#[case] store: Store) {
-    let app = builder().policy(2, None).spawn(store).await;
+async fn introspection_does_not_renew_the_idle_timeout() {
+    let app = create_builder().policy(2, None).spawn(Store::Memory).await;
     let token = log_in(&app).await;
     sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(introspected(&app, &token).await["active"], true);
+    assert_eq!(introspect(&app, &token).await["active"], true);
     sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(introspected(&app, &token).await["active"], false);
+    assert_eq!(introspect(&app, &token).await["active"], false);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_revoked_token_opens_nothing_and_may_be_revoked_again(#[case] store: Store) {
-    let app = builder().spawn(store).await;
+async fn revoked_token_is_invalid_and_may_be_revoked_again() {
+    let app = create_builder().spawn(Store::Memory).await;
     let (token, other) = (log_in(&app).await, log_in(&app).await);
     for _ in 0..2 {
         let response = revoke(&app, &token).await;
@@ -161,11 +151,11 @@ async fn a_revoked_token_opens_nothing_and_may_be_revoked_again(#[case] store: S
 
 #[rstest]
 #[tokio::test]
-async fn hints_and_parameters_of_other_names_change_nothing(
+async fn token_type_hint_and_unknown_parameters_are_ignored(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[values("access_token", "refresh_token", "x", "")] hint: &str,
 ) {
-    let app = builder().spawn(Store::Memory).await;
+    let app = create_builder().spawn(Store::Memory).await;
     let token = log_in(&app).await;
     let form = [
         ("a", "1"),
@@ -173,11 +163,11 @@ async fn hints_and_parameters_of_other_names_change_nothing(
         ("token", &token),
         ("a", "2"),
     ];
-    let response = ask(&app, path, &form).await;
+    let response = post_form(&app, path, &form).await;
     assert_eq!(response.status(), StatusCode::OK);
     if path == INTROSPECT {
-        let told: Value = response.json().await.unwrap();
-        assert_eq!(told["active"], true);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["active"], true);
     } else {
         assert_eq!(app.get_session(&token).await.status(), 401);
     }
@@ -185,16 +175,16 @@ async fn hints_and_parameters_of_other_names_change_nothing(
 
 #[rstest]
 #[case::no_token(&[])]
-#[case::no_value(&[("token", "")])]
-#[case::twice(&[("token", "x"), ("token", "y")])]
-#[case::hint_twice(&[("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")])]
+#[case::empty_token(&[("token", "")])]
+#[case::repeated_token(&[("token", "x"), ("token", "y")])]
+#[case::repeated_hint(&[("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")])]
 #[tokio::test]
-async fn a_form_that_does_not_name_one_token_is_400(
+async fn form_without_exactly_one_token_returns_400(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[case] form: &[(&str, &str)],
 ) {
-    let app = builder().spawn(Store::Memory).await;
-    let response = ask(&app, path, form).await;
+    let app = create_builder().spawn(Store::Memory).await;
+    let response = post_form(&app, path, form).await;
     assert_oauth_problem(response, 400, "invalid_request", "invalid_request").await;
 }
 
@@ -206,33 +196,33 @@ async fn a_form_that_does_not_name_one_token_is_400(
     415,
     "unsupported_media_type"
 )]
-#[case::form(
+#[case::too_large_form(
     "application/x-www-form-urlencoded; charset=UTF-8",
     413,
     "payload_too_large"
 )]
 #[tokio::test]
-async fn a_body_of_another_type_or_too_large_is_refused(
+async fn unsupported_content_type_returns_415_and_too_large_form_returns_413(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[case] content_type: &str,
     #[case] status: u16,
     #[case] code: &str,
 ) {
-    let app = builder().spawn(Store::Memory).await;
-    let request = request(&app, path).header("content-type", content_type);
+    let app = create_builder().spawn(Store::Memory).await;
+    let request = build_request(&app, path).header("content-type", content_type);
     let response = request.body("token=x&".repeat(10_000)).send().await;
     assert_oauth_problem(response.unwrap(), status, code, "invalid_request").await;
 }
 
 #[rstest]
-#[case::nothing(None)]
+#[case::no_credentials(None)]
 #[case::wrong_secret(Some("wrong"))]
 #[tokio::test]
-async fn whoever_is_no_client_is_401_before_the_body_is_read(
+async fn unauthenticated_client_gets_401_before_the_body_is_read(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[case] secret: Option<&str>,
 ) {
-    let app = builder().spawn(Store::Memory).await;
+    let app = create_builder().spawn(Store::Memory).await;
     let token = log_in(&app).await;
     let mut request = app.request(Method::POST, path);
     if secret.is_some() {
@@ -247,11 +237,11 @@ async fn whoever_is_no_client_is_401_before_the_body_is_read(
 
 #[rstest]
 #[tokio::test]
-async fn a_client_without_the_scope_is_403(
+async fn client_without_the_required_scope_gets_403(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[values("create", "introspect", "revoke", "admin")] id: &str,
 ) {
-    let app = builder().spawn(Store::Memory).await;
+    let app = create_builder().spawn(Store::Memory).await;
     let token = log_in(&app).await;
     let request = app
         .request(Method::POST, path)
@@ -268,7 +258,7 @@ async fn a_client_without_the_scope_is_403(
 
 #[rstest]
 #[tokio::test]
-async fn without_clients_whoever_reaches_the_loopback_address_may_ask_but_no_proxy(
+async fn proxied_requests_return_403_and_direct_requests_200_if_no_service_clients_are_configured(
     #[values(INTROSPECT, REVOKE)] path: &str,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
@@ -287,11 +277,11 @@ async fn without_clients_whoever_reaches_the_loopback_address_may_ask_but_no_pro
 
 #[rstest]
 #[tokio::test]
-async fn only_post_is_taken(
+async fn introspect_and_revoke_return_405_for_methods_other_than_post(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[values("GET", "PUT", "DELETE")] method: Method,
 ) {
-    let app = builder().spawn(Store::Memory).await;
+    let app = create_builder().spawn(Store::Memory).await;
     let response = app.request(method, path).send().await.unwrap();
     assert_eq!(response.headers()["allow"], "POST");
     assert_oauth_problem(response, 405, "method_not_allowed", "invalid_request").await;
@@ -299,15 +289,15 @@ async fn only_post_is_taken(
 
 #[rstest]
 #[tokio::test]
-async fn without_its_store_it_is_503_and_neither_inactive_nor_revoked(
+async fn introspect_and_revoke_return_503_if_the_store_is_unavailable(
     #[values(INTROSPECT, REVOKE)] path: &str,
 ) {
     let mut redis = RedisProcess::start().await;
-    let app = builder().spawn_on_redis(&redis.url());
+    let app = create_builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = log_in(&app).await;
     redis.kill().await;
-    let response = ask(&app, path, &[("token", &token)]).await;
+    let response = post_form(&app, path, &[("token", &token)]).await;
     assert_eq!(response.headers()["retry-after"], "1");
     assert_oauth_problem(
         response,
@@ -320,13 +310,13 @@ async fn without_its_store_it_is_503_and_neither_inactive_nor_revoked(
 
 #[rstest]
 #[tokio::test]
-async fn what_is_refused_before_it_gets_there_is_told_in_the_same_way(
+async fn introspect_and_revoke_return_503_with_an_oauth_error_if_overloaded(
     #[values(INTROSPECT, REVOKE)] path: &str,
 ) {
-    let app = builder()
+    let app = create_builder()
         .with(|settings| settings.max_in_flight = 0)
         .start(Store::Memory)
         .await;
-    let response = ask(&app, path, &[("token", "x")]).await;
+    let response = post_form(&app, path, &[("token", "x")]).await;
     assert_oauth_problem(response, 503, "overloaded", "temporarily_unavailable").await;
 }

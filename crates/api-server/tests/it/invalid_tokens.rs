@@ -1,4 +1,4 @@
-//! Many invalid tokens from one address.
+//! Tests of the limit for invalid tokens from one client address.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -13,26 +13,27 @@ use crate::test_app::{Store, TestApp, assert_problem};
 
 const MALFORMED: &str = "x";
 
-/// So many, and another one an hour later: never within a test.
-fn limit(burst: u32) -> Option<InvalidTokenLimit> {
+/// Creates a limit that allows `burst` invalid tokens at once, and one more per hour. No test runs
+/// for an hour, so each test may send exactly `burst` invalid tokens.
+fn create_limit(burst: u32) -> Option<InvalidTokenLimit> {
     Some(InvalidTokenLimit {
         burst: NonZeroU32::new(burst).unwrap(),
         interval: Duration::from_secs(3_600),
     })
 }
 
-async fn app_with(burst: u32, store: Store) -> TestApp {
+async fn start_app(burst: u32, store: Store) -> TestApp {
     TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = limit(burst))
+        .with(|settings| settings.invalid_token_limit = create_limit(burst))
         .spawn(store)
         .await
 }
 
-fn unknown() -> String {
+fn generate_unknown_token() -> String {
     SessionToken::generate().expose_secret().to_owned()
 }
 
-async fn request(app: &TestApp, method: Method, path: &str, token: &str) -> Response {
+async fn send_request(app: &TestApp, method: Method, path: &str, token: &str) -> Response {
     let request = app.request(method, path).bearer_auth(token);
     let request = request.header("content-type", "application/merge-patch+json");
     request.body("{}").send().await.unwrap()
@@ -51,30 +52,31 @@ async fn get_from(app: &TestApp, forwarded_for: &str, token: &str) -> StatusCode
 #[case::patch(Method::PATCH, "/v1/session")]
 #[case::rotate(Method::POST, "/v1/session/rotate")]
 #[tokio::test]
-async fn over_the_limit_an_invalid_token_is_429_with_retry_after(
+async fn invalid_token_over_the_limit_returns_429_with_retry_after(
     #[case] method: Method,
     #[case] path: &str,
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
-    let app = app_with(3, store).await;
-    for token in [unknown(), MALFORMED.to_owned(), unknown()] {
-        let response = request(&app, method.clone(), path, &token).await;
+    let app = start_app(3, store).await;
+    for token in [
+        generate_unknown_token(),
+        MALFORMED.to_owned(),
+        generate_unknown_token(),
+    ] {
+        let response = send_request(&app, method.clone(), path, &token).await;
         assert_problem(response, 401, "invalid_token").await;
     }
-    for token in [unknown(), MALFORMED.to_owned()] {
-        let response = request(&app, method.clone(), path, &token).await;
+    for token in [generate_unknown_token(), MALFORMED.to_owned()] {
+        let response = send_request(&app, method.clone(), path, &token).await;
         assert_eq!(response.headers()["retry-after"], "1");
         assert!(!response.headers().contains_key("www-authenticate"));
         assert_problem(response, 429, "too_many_requests").await;
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_valid_token_is_served_whatever_its_neighbours_guess(#[case] store: Store) {
-    let app = app_with(1, store).await;
+async fn valid_token_is_accepted_while_the_client_address_is_over_the_limit_of_invalid_tokens() {
+    let app = start_app(1, Store::Memory).await;
     let token = app.log_in().await;
     for _ in 0..5 {
         app.get_session(MALFORMED).await;
@@ -86,12 +88,14 @@ async fn a_valid_token_is_served_whatever_its_neighbours_guess(#[case] store: St
     assert_eq!(app.log_out(&token).await.status(), 429);
 }
 
-/// What is served slides, or people behind a noisy address would be logged out in the end.
+/// Checks that a valid token renews the idle timeout while the client address is over the limit of
+/// invalid tokens. Otherwise, users who share an address with an attacker would be logged out after
+/// the idle timeout.
 #[tokio::test]
-async fn a_valid_token_slides_although_its_address_is_over_the_limit() {
+async fn valid_token_renews_the_idle_timeout_while_the_client_address_is_over_the_limit() {
     let app = TestApp::builder()
         .policy(3, None)
-        .with(|settings| settings.invalid_token_limit = limit(1))
+        .with(|settings| settings.invalid_token_limit = create_limit(1))
         .spawn(Store::Redis)
         .await;
     let token = app.log_in().await;
@@ -104,22 +108,23 @@ async fn a_valid_token_slides_although_its_address_is_over_the_limit() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_not_counted() {
-    let app = app_with(1, Store::Memory).await;
+async fn missing_or_malformed_authorization_header_does_not_count_as_an_invalid_token() {
+    let app = start_app(1, Store::Memory).await;
     for _ in 0..5 {
         let response = app.get("/v1/session").await;
         assert_problem(response, 401, "missing_token").await;
-        let response = request(&app, Method::GET, "/v1/session", "a b").await;
+        let response = send_request(&app, Method::GET, "/v1/session", "a b").await;
         assert_problem(response, 400, "invalid_request").await;
     }
     let response = app.get_session(MALFORMED).await;
     assert_problem(response, 401, "invalid_token").await;
 }
 
-/// All sessions behind one gateway end together: whoever tries again as told gets the 401 that
-/// says to log in again.
+/// Simulates many clients that share the address of one gateway, and whose sessions all expire at
+/// the same time. Each client retries after a 429 until it gets a 401, and would then log in
+/// again.
 #[tokio::test]
-async fn after_a_mass_expiry_behind_one_address_everybody_gets_a_401() {
+async fn clients_that_share_one_address_all_get_401_for_expired_tokens_after_retries() {
     let limit = InvalidTokenLimit {
         burst: NonZeroU32::new(10).unwrap(),
         interval: Duration::from_millis(100),
@@ -128,7 +133,7 @@ async fn after_a_mass_expiry_behind_one_address_everybody_gets_a_401() {
         .with(|settings| settings.invalid_token_limit = Some(limit))
         .spawn(Store::Memory)
         .await;
-    let mut tokens: Vec<_> = (0..40).map(|_| unknown()).collect();
+    let mut tokens: Vec<_> = (0..40).map(|_| generate_unknown_token()).collect();
     let mut first_round = true;
     eventually(Duration::from_secs(30), async || {
         let mut waiting = Vec::new();
@@ -139,7 +144,7 @@ async fn after_a_mass_expiry_behind_one_address_everybody_gets_a_401() {
                 other => panic!("{other}"),
             }
         }
-        assert!(!first_round || !waiting.is_empty(), "the limit holds");
+        assert!(!first_round || !waiting.is_empty(), "the limit applies");
         first_round = false;
         tokens = waiting;
         tokens.is_empty()
@@ -148,7 +153,7 @@ async fn after_a_mass_expiry_behind_one_address_everybody_gets_a_401() {
 }
 
 #[tokio::test]
-async fn without_a_limit_every_invalid_token_is_401() {
+async fn every_invalid_token_returns_401_if_no_limit_is_configured() {
     let app = TestApp::builder()
         .with(|settings| settings.invalid_token_limit = None)
         .spawn(Store::Memory)
@@ -159,7 +164,7 @@ async fn without_a_limit_every_invalid_token_is_401() {
 }
 
 #[tokio::test]
-async fn by_default_three_hundred_at_once_are_answered_401() {
+async fn default_limit_allows_a_burst_of_300_invalid_tokens() {
     let app = TestApp::spawn(Store::Memory).await;
     for _ in 0..300 {
         assert_eq!(app.get_session(MALFORMED).await.status(), 401);
@@ -167,17 +172,17 @@ async fn by_default_three_hundred_at_once_are_answered_401() {
 }
 
 #[tokio::test]
-async fn an_address_that_an_untrusted_peer_claims_changes_nothing() {
-    let app = app_with(1, Store::Memory).await;
+async fn x_forwarded_for_from_an_untrusted_peer_is_ignored() {
+    let app = start_app(1, Store::Memory).await;
     assert_eq!(get_from(&app, "198.51.100.1", MALFORMED).await, 401);
     assert_eq!(get_from(&app, "198.51.100.2", MALFORMED).await, 429);
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
+async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens() {
     let app = TestApp::builder()
         .with(|settings| {
-            settings.invalid_token_limit = limit(1);
+            settings.invalid_token_limit = create_limit(1);
             settings.trusted_proxies = "127.0.0.0/8".parse().unwrap();
         })
         .spawn(Store::Memory)
@@ -186,19 +191,19 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
         assert_eq!(get_from(&app, client, MALFORMED).await, 401, "{client}");
         assert_eq!(get_from(&app, client, MALFORMED).await, 429, "{client}");
     }
-    // Its neighbour in the same /64 is the same client.
+    // Two IPv6 addresses in the same /64 network count as one client.
     assert_eq!(get_from(&app, "2001:db8::2", MALFORMED).await, 429);
-    // Nobody says who this is, so nobody is held to a limit.
+    // If a trusted proxy sends no `X-Forwarded-For`, the client is unknown, so no limit applies.
     for _ in 0..5 {
         assert_eq!(app.get_session(MALFORMED).await.status(), 401);
     }
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_a_well_formed_token_is_503_over_the_limit_too() {
+async fn well_formed_token_returns_503_if_redis_is_down_and_the_client_address_is_over_the_limit() {
     let mut redis = tee_session_test_support::RedisProcess::start().await;
     let app = TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = limit(1))
+        .with(|settings| settings.invalid_token_limit = create_limit(1))
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
@@ -209,9 +214,10 @@ async fn while_the_store_is_away_a_well_formed_token_is_503_over_the_limit_too()
     assert_eq!(app.get_session(MALFORMED).await.status(), 429);
 }
 
-/// One worker, on this thread, so that its log can be read.
+/// Runs the service on the thread of the test, because `CapturedLogs` captures only the logs of the
+/// current thread.
 #[tokio::test]
-async fn over_the_limit_the_log_stays_quiet() {
+async fn many_invalid_tokens_over_the_limit_write_one_log_line() {
     use std::sync::Arc;
 
     use actix_web::{App, HttpResponse, test, web};
@@ -219,7 +225,7 @@ async fn over_the_limit_the_log_stays_quiet() {
     use tee_session_domain::{SessionManager, SessionPolicy};
     use tee_session_memory_adapter::MemoryRepository;
 
-    let limiter = InvalidTokenLimiter::new(limit(2).unwrap(), <_>::default());
+    let limiter = InvalidTokenLimiter::new(create_limit(2).unwrap(), <_>::default());
     let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
     let sessions = web::Data::new(sessions);
     let members = web::resource("/")
@@ -232,13 +238,16 @@ async fn over_the_limit_the_log_stays_quiet() {
     for _ in 0..50 {
         let request = test::TestRequest::get()
             .peer_addr(([192, 0, 2, 1], 4_711).into())
-            .insert_header(("authorization", format!("Bearer {}", unknown())));
+            .insert_header((
+                "authorization",
+                format!("Bearer {}", generate_unknown_token()),
+            ));
         let response = test::call_service(&app, request.to_request()).await;
         answers.push(response.status().as_u16());
     }
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 2);
     assert_eq!(logs.events("Session not found").len(), 2);
-    let limited = "Invalid tokens of this client are over the limit: answered with 429";
+    let limited = "Client exceeded the limit of invalid tokens: answered with 429";
     assert_eq!(logs.events(limited).len(), 1);
     assert!(logs.events(limited)[0].contains("192.0.2.1"));
 }

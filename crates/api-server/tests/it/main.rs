@@ -1,4 +1,4 @@
-//! The HTTP API over a real socket, on both stores.
+//! Integration tests of the HTTP API over real sockets, with the embedded store and with Redis.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -9,9 +9,11 @@ mod administration;
 mod authorize;
 mod bad_bodies;
 mod bad_credentials;
+mod completion;
 mod conditional_requests;
 mod cors;
 mod description;
+mod documented_problems;
 mod health;
 mod hooked_repository;
 mod introspection;
@@ -26,6 +28,7 @@ mod sessions;
 mod shutdown;
 mod slow_clients;
 mod slow_store;
+mod stalled_bodies;
 mod subject_limits;
 mod subjects;
 mod test_app;

@@ -1,19 +1,20 @@
-//! What `/metrics` counts.
+//! Tests of the metrics at `/metrics`.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::json;
 use tee_session_api_server::InvalidTokenLimit;
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
 use tokio::net::TcpStream;
 
-use crate::test_app::{Store, TestApp, valid_body};
+use crate::test_app::{Store, TestApp, build_valid_body};
 
-const SHORTLY: Duration = Duration::from_secs(5);
+const UPDATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn app_with_metrics() -> TestApp {
+pub(crate) async fn start_app_with_metrics() -> TestApp {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     TestApp::builder()
         .with(|settings| settings.metrics_address = Some(free))
@@ -32,8 +33,9 @@ pub(crate) async fn scrape(app: &TestApp) -> String {
     response.text().await.unwrap()
 }
 
-/// The value of the one line that begins with `name` and holds all of `labels`.
-fn value(scraped: &str, name: &str, labels: &[&str]) -> f64 {
+/// Returns the value of the metric series with the name `name` and all labels in `labels`. Panics
+/// if there is not exactly one such series in `scraped`.
+fn get_metric(scraped: &str, name: &str, labels: &[&str]) -> f64 {
     let mut lines = scraped.lines().filter(|line| {
         line.split(['{', ' ']).next() == Some(name)
             && labels.iter().all(|label| line.contains(label))
@@ -46,8 +48,8 @@ fn value(scraped: &str, name: &str, labels: &[&str]) -> f64 {
 }
 
 #[tokio::test]
-async fn requests_bearer_resolutions_and_store_commands_are_counted() {
-    let app = app_with_metrics().await;
+async fn metrics_count_requests_bearer_token_resolutions_and_store_commands() {
+    let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for _ in 0..3 {
         app.get_session(&token).await;
@@ -61,7 +63,7 @@ async fn requests_bearer_resolutions_and_store_commands_are_counted() {
     let scraped = scrape(&app).await;
 
     let requests = "tee_session_http_request_duration_seconds_count";
-    let count = |labels: &[&str]| value(&scraped, requests, labels);
+    let count = |labels: &[&str]| get_metric(&scraped, requests, labels);
     assert_eq!(
         count(&[
             r#"route="/v1/session""#,
@@ -92,33 +94,39 @@ async fn requests_bearer_resolutions_and_store_commands_are_counted() {
 
     let resolutions = "tee_session_bearer_resolutions_total";
     assert_eq!(
-        value(&scraped, resolutions, &[r#"outcome="resolved""#]),
+        get_metric(&scraped, resolutions, &[r#"outcome="resolved""#]),
         4.0
     );
     assert_eq!(
-        value(&scraped, resolutions, &[r#"outcome="invalid_token""#]),
+        get_metric(&scraped, resolutions, &[r#"outcome="invalid_token""#]),
         1.0
     );
     assert_eq!(
-        value(&scraped, resolutions, &[r#"outcome="missing_token""#]),
+        get_metric(&scraped, resolutions, &[r#"outcome="missing_token""#]),
         1.0
     );
 
     let commands = "tee_session_store_commands_total";
-    let fetched = [r#"operation="fetch_and_slide""#, r#"outcome="ok""#];
-    assert_eq!(value(&scraped, commands, &fetched), 3.0);
-    let missed = [r#"operation="fetch_and_slide""#, r#"outcome="not_found""#];
-    assert_eq!(value(&scraped, commands, &missed), 1.0);
-    assert_eq!(value(&scraped, commands, &[r#"operation="insert""#]), 1.0);
-    assert_eq!(value(&scraped, commands, &[r#"operation="remove""#]), 1.0);
+    let fetched = [r#"operation="load_and_touch""#, r#"outcome="ok""#];
+    assert_eq!(get_metric(&scraped, commands, &fetched), 3.0);
+    let missed = [r#"operation="load_and_touch""#, r#"outcome="not_found""#];
+    assert_eq!(get_metric(&scraped, commands, &missed), 1.0);
+    assert_eq!(
+        get_metric(&scraped, commands, &[r#"operation="insert""#]),
+        1.0
+    );
+    assert_eq!(
+        get_metric(&scraped, commands, &[r#"operation="remove""#]),
+        1.0
+    );
     let durations = "tee_session_store_command_duration_seconds_count";
-    assert_eq!(value(&scraped, durations, &fetched), 3.0);
+    assert_eq!(get_metric(&scraped, durations, &fetched), 3.0);
 
     let created = "tee_session_sessions_created_total";
-    assert_eq!(value(&scraped, created, &[]), 1.0);
+    assert_eq!(get_metric(&scraped, created, &[]), 1.0);
     let ended = "tee_session_sessions_ended_total";
-    assert_eq!(value(&scraped, ended, &[r#"reason="deleted""#]), 1.0);
-    assert_eq!(value(&scraped, ended, &[r#"reason="revoked""#]), 0.0);
+    assert_eq!(get_metric(&scraped, ended, &[r#"reason="deleted""#]), 1.0);
+    assert_eq!(get_metric(&scraped, ended, &[r#"reason="revoked""#]), 0.0);
 
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
     assert!(!scraped.contains(&token), "{scraped}");
@@ -126,7 +134,7 @@ async fn requests_bearer_resolutions_and_store_commands_are_counted() {
 }
 
 #[tokio::test]
-async fn corrupt_records_and_refused_guesses_are_counted() {
+async fn metrics_count_corrupt_records_and_invalid_tokens_over_the_limit() {
     use fred::interfaces::KeysInterface;
 
     let redis = RedisProcess::start().await;
@@ -153,44 +161,59 @@ async fn corrupt_records_and_refused_guesses_are_counted() {
     let scraped = scrape(&app).await;
     let failures = "tee_session_connection_failures_total";
     let unreadable = [r#"kind="unreadable_request""#];
-    assert_eq!(value(&scraped, failures, &unreadable), 1.0);
-    let corrupt = [r#"operation="fetch_and_slide""#, r#"outcome="corrupt""#];
+    assert_eq!(get_metric(&scraped, failures, &unreadable), 1.0);
+    let corrupt = [r#"operation="load_and_touch""#, r#"outcome="corrupt""#];
     let commands = "tee_session_store_commands_total";
-    assert_eq!(value(&scraped, commands, &corrupt), 1.0);
+    assert_eq!(get_metric(&scraped, commands, &corrupt), 1.0);
     let records = "tee_session_corrupt_records_total";
-    assert_eq!(value(&scraped, records, &[]), 1.0);
+    assert_eq!(get_metric(&scraped, records, &[]), 1.0);
     let resolutions = "tee_session_bearer_resolutions_total";
     let refused = [r#"outcome="too_many_requests""#];
-    assert_eq!(value(&scraped, resolutions, &refused), 1.0);
+    assert_eq!(get_metric(&scraped, resolutions, &refused), 1.0);
 }
 
 #[tokio::test]
-async fn open_connections_are_counted_until_they_are_closed() {
-    let app = app_with_metrics().await;
-    let open = async || value(&scrape(&app).await, "tee_session_http_connections", &[]);
+async fn connection_metric_counts_open_connections_until_they_are_closed() {
+    let app = start_app_with_metrics().await;
+    let open = async || get_metric(&scrape(&app).await, "tee_session_http_connections", &[]);
     let address = app.address;
     let mut connections = Vec::new();
     for _ in 0..5 {
         connections.push(TcpStream::connect(address).await.unwrap());
     }
-    eventually(SHORTLY, async || open().await >= 5.0).await;
+    eventually(UPDATE_TIMEOUT, async || open().await >= 5.0).await;
     connections.clear();
-    eventually(SHORTLY, async || open().await < 5.0).await;
+    eventually(UPDATE_TIMEOUT, async || open().await < 5.0).await;
+}
+
+/// A web page whose host name resolves to a loopback address (DNS rebinding) sends its own name.
+#[rstest]
+#[case::own_name("localhost", 200)]
+#[case::name_of_a_web_page("evil.example", 403)]
+#[tokio::test]
+async fn metrics_on_loopback_return_403_for_a_foreign_host_header(
+    #[case] host: &str,
+    #[case] status: u16,
+) {
+    let app = start_app_with_metrics().await;
+    let url = format!("http://{}/metrics", app.metrics_address.unwrap());
+    let response = app.client.get(url).header("host", host).send().await;
+    assert_eq!(response.unwrap().status(), status);
 }
 
 #[tokio::test]
-async fn metrics_are_not_served_with_the_api() {
-    let app = app_with_metrics().await;
+async fn metrics_path_on_the_api_address_returns_404() {
+    let app = start_app_with_metrics().await;
     assert_eq!(app.get("/metrics").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(
-        app.post_session(&valid_body()).await.status(),
+        app.post_session(&build_valid_body()).await.status(),
         StatusCode::CREATED
     );
 }
 
 #[tokio::test]
-async fn what_gateways_ask_is_one_route_and_a_bearer_resolution_whatever_path_and_method() {
-    let app = app_with_metrics().await;
+async fn all_authorize_requests_share_one_route_label_and_count_as_bearer_token_resolutions() {
+    let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for path in ["/v1/authorize", "/v1/authorize/one-of-endless-paths"] {
         let request = app.request(reqwest::Method::OPTIONS, path);
@@ -201,25 +224,37 @@ async fn what_gateways_ask_is_one_route_and_a_bearer_resolution_whatever_path_an
     let scraped = scrape(&app).await;
     let requests = "tee_session_http_request_duration_seconds_count";
     let route = r#"route="/v1/authorize""#;
-    assert_eq!(value(&scraped, requests, &[route, r#"status="200""#]), 2.0);
-    assert_eq!(value(&scraped, requests, &[route, r#"status="401""#]), 2.0);
+    assert_eq!(
+        get_metric(&scraped, requests, &[route, r#"status="200""#]),
+        2.0
+    );
+    assert_eq!(
+        get_metric(&scraped, requests, &[route, r#"status="401""#]),
+        2.0
+    );
     let resolutions = "tee_session_bearer_resolutions_total";
     for outcome in [r#"outcome="resolved""#, r#"outcome="missing_token""#] {
-        assert_eq!(value(&scraped, resolutions, &[outcome]), 2.0);
+        assert_eq!(get_metric(&scraped, resolutions, &[outcome]), 2.0);
     }
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
 }
 
 #[tokio::test]
-async fn the_page_that_shows_the_api_is_one_route_with_whatever_is_below_it() {
-    let app = app_with_metrics().await;
+async fn requests_for_the_docs_page_and_its_files_share_one_route_label() {
+    let app = start_app_with_metrics().await;
     for path in ["/docs", "/docs/page.js", "/docs/one-of-endless-paths"] {
         app.get(path).await;
     }
     let scraped = scrape(&app).await;
     let requests = "tee_session_http_request_duration_seconds_count";
     let route = r#"route="/docs""#;
-    assert_eq!(value(&scraped, requests, &[route, r#"status="200""#]), 2.0);
-    assert_eq!(value(&scraped, requests, &[route, r#"status="404""#]), 1.0);
+    assert_eq!(
+        get_metric(&scraped, requests, &[route, r#"status="200""#]),
+        2.0
+    );
+    assert_eq!(
+        get_metric(&scraped, requests, &[route, r#"status="404""#]),
+        1.0
+    );
     assert!(!scraped.contains("one-of-endless-paths"), "{scraped}");
 }

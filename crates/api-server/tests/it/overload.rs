@@ -1,4 +1,4 @@
-//! More requests than can be served.
+//! Tests of the limit for requests in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,9 @@ use crate::{
 };
 
 #[tokio::test]
-async fn over_the_bound_requests_are_turned_away_at_once_and_probes_are_not() {
-    const MOST: usize = 20;
-    // Whoever looks at a session waits at a gate.
+async fn requests_over_the_in_flight_limit_return_503_but_health_probes_are_served() {
+    const MAX_IN_FLIGHT: usize = 20;
+    // Each store call waits for a permit from `gate`, so the requests stay in flight.
     let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let repository = HookedRepository::new({
         let (gate, arrived) = (Arc::clone(&gate), Arc::clone(&arrived));
@@ -25,17 +25,17 @@ async fn over_the_bound_requests_are_turned_away_at_once_and_probes_are_not() {
         }
     });
     let app = TestApp::builder()
-        .with(|settings| settings.max_in_flight = MOST)
+        .with(|settings| settings.max_in_flight = MAX_IN_FLIGHT)
         .spawn_on(repository);
     app.until_ready().await;
     let token = app.log_in().await;
     let mut waiting = JoinSet::new();
-    for _ in 0..MOST {
+    for _ in 0..MAX_IN_FLIGHT {
         let request = app.client.get(format!("http://{}/v1/session", app.address));
         waiting.spawn(request.bearer_auth(&token).send());
     }
     eventually(Duration::from_secs(5), async || {
-        arrived.available_permits() == MOST
+        arrived.available_permits() == MAX_IN_FLIGHT
     })
     .await;
 
@@ -49,10 +49,10 @@ async fn over_the_bound_requests_are_turned_away_at_once_and_probes_are_not() {
         assert_eq!(app.get(path).await.status(), StatusCode::OK, "{path}");
     }
 
-    gate.add_permits(MOST);
+    gate.add_permits(MAX_IN_FLIGHT);
     while let Some(answer) = waiting.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status(), StatusCode::OK);
     }
-    gate.add_permits(MOST);
+    gate.add_permits(MAX_IN_FLIGHT);
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! A new token for a session.
+//! Tests of token rotation, which replaces the token of a session with a new token.
 
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
@@ -8,13 +8,13 @@ use tee_session_domain::{SessionToken, TokenFormat};
 use tee_session_test_support::TestRedis;
 use tokio::time::{Duration, sleep};
 
-use crate::test_app::{Store, TestApp, assert_problem, etag, time_of, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, get_etag, parse_time};
 
 #[rstest]
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn the_new_token_opens_the_session_and_the_old_one_is_dead(#[case] store: Store) {
+async fn rotation_returns_a_new_token_and_invalidates_the_old_token(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let old = app.log_in().await;
     let before: Value = app.get_session(&old).await.json().await.unwrap();
@@ -24,7 +24,7 @@ async fn the_new_token_opens_the_session_and_the_old_one_is_dead(#[case] store: 
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
     assert!(!response.headers().contains_key("location"));
-    let tag = etag(&response);
+    let tag = get_etag(&response);
     let rotated: Value = response.json().await.unwrap();
     assert_problem(app.get_session(&old).await, 401, "invalid_token").await;
     assert_problem(app.rotate(&old).await, 401, "invalid_token").await;
@@ -33,11 +33,11 @@ async fn the_new_token_opens_the_session_and_the_old_one_is_dead(#[case] store: 
     assert_ne!(new, old);
     assert_eq!(rotated["token_type"], "Bearer");
     assert_eq!(rotated["expires_in"], 1_800);
-    assert!(time_of(&rotated["expires_at"]) > time_of(&before["expires_at"]));
+    assert!(parse_time(&rotated["expires_at"]) > parse_time(&before["expires_at"]));
     assert_ne!(rotated["session_id"], before["session_id"]);
 
     let shown = app.get_session(new).await;
-    assert_eq!(etag(&shown), tag);
+    assert_eq!(get_etag(&shown), tag);
     let shown: Value = shown.json().await.unwrap();
     assert_eq!(shown["session_id"], rotated["session_id"]);
     for kept in ["cookies", "base_url", "created_at"] {
@@ -50,9 +50,14 @@ async fn the_new_token_opens_the_session_and_the_old_one_is_dead(#[case] store: 
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn the_absolute_lifetime_goes_on(#[case] store: Store) {
+async fn rotation_does_not_extend_the_absolute_lifetime(#[case] store: Store) {
     let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
-    let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
+    let created: Value = app
+        .post_session(&build_valid_body())
+        .await
+        .json()
+        .await
+        .unwrap();
     sleep(Duration::from_millis(1_100)).await;
     let old = created["access_token"].as_str().unwrap();
     let rotated: Value = app.rotate(old).await.json().await.unwrap();
@@ -67,7 +72,7 @@ async fn the_absolute_lifetime_goes_on(#[case] store: Store) {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn of_several_rotations_at_once_one_succeeds(#[case] store: Store) {
+async fn exactly_one_of_10_concurrent_rotations_succeeds(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let old = app.log_in().await;
     let mut new = Vec::new();
@@ -86,7 +91,7 @@ async fn of_several_rotations_at_once_one_succeeds(#[case] store: Store) {
 }
 
 #[tokio::test]
-async fn the_old_token_is_dead_on_another_instance_at_once() {
+async fn rotation_invalidates_the_old_token_on_another_instance_at_once() {
     let redis = TestRedis::start().await;
     let one = TestApp::builder().spawn_on_redis(redis.url());
     let other = TestApp::builder()
@@ -106,7 +111,7 @@ async fn the_old_token_is_dead_on_another_instance_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_that_opens_nothing_is_401() {
+async fn rotation_with_an_invalid_or_missing_token_returns_401() {
     let app = TestApp::spawn(Store::Memory).await;
     let unknown = SessionToken::generate();
     for token in [unknown.expose_secret(), "x"] {
@@ -118,9 +123,9 @@ async fn a_token_that_opens_nothing_is_401() {
 
 #[rstest]
 #[case::json("application/json", "{\"x\": 1}")]
-#[case::no_type("", "x")]
+#[case::empty_content_type("", "x")]
 #[tokio::test]
-async fn a_body_is_ignored(#[case] content_type: &str, #[case] body: &'static str) {
+async fn rotation_ignores_the_request_body(#[case] content_type: &str, #[case] body: &'static str) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.request(Method::POST, "/v1/session/rotate");

@@ -1,15 +1,17 @@
-//! Who may create sessions.
+//! Tests of the authentication of service clients that create sessions.
+
+use std::{num::NonZeroU32, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
+use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceClients};
 
-use crate::test_app::{Store, TestApp, assert_problem, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 
-/// `printf s3cret | sha256sum`
+/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-async fn app_with_a_client() -> TestApp {
+async fn start_app_with_a_client() -> TestApp {
     let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();
     TestApp::builder()
         .service_clients(ServiceClients::new(vec![ci]))
@@ -18,27 +20,29 @@ async fn app_with_a_client() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_client_with_its_secret_creates_sessions() {
-    let app = app_with_a_client().await;
+async fn service_client_with_the_correct_secret_may_create_sessions() {
+    let app = start_app_with_a_client().await;
     let request = app
         .request(Method::POST, "/v1/sessions")
         .basic_auth("ci", Some("s3cret"));
-    let response = request.json(&valid_body()).send().await.unwrap();
+    let response = request.json(&build_valid_body()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
 }
 
 #[rstest]
-#[case::nothing(None)]
+#[case::no_credentials(None)]
 #[case::wrong_secret(Some(("ci", "wrong")))]
 #[case::unknown_client(Some(("cd", "s3cret")))]
 #[tokio::test]
-async fn everybody_else_is_invalid_client(#[case] credentials: Option<(&str, &str)>) {
-    let app = app_with_a_client().await;
+async fn missing_or_wrong_client_credentials_return_401_invalid_client(
+    #[case] credentials: Option<(&str, &str)>,
+) {
+    let app = start_app_with_a_client().await;
     let mut request = app.request(Method::POST, "/v1/sessions");
     if let Some((id, secret)) = credentials {
         request = request.basic_auth(id, Some(secret));
     }
-    let response = request.json(&valid_body()).send().await.unwrap();
+    let response = request.json(&build_valid_body()).send().await.unwrap();
     assert_eq!(
         response.headers()["www-authenticate"],
         r#"Basic realm="tee-session""#
@@ -47,8 +51,8 @@ async fn everybody_else_is_invalid_client(#[case] credentials: Option<(&str, &st
 }
 
 #[tokio::test]
-async fn the_client_is_checked_before_the_body_is_read() {
-    let app = app_with_a_client().await;
+async fn unauthenticated_create_request_returns_401_before_the_body_is_read() {
+    let app = start_app_with_a_client().await;
     let response = app
         .request(Method::POST, "/v1/sessions")
         .body("not json")
@@ -61,31 +65,34 @@ async fn the_client_is_checked_before_the_body_is_read() {
 #[rstest]
 #[case::forwarded("forwarded", "for=1.2.3.4")]
 #[case::forwarded_for("x-forwarded-for", "1.2.3.4")]
-#[case::host("host", "golf.example")]
+#[case::host_not_loopback("host", "golf.example")]
 #[tokio::test]
-async fn without_clients_a_proxied_request_is_forbidden(#[case] name: &str, #[case] value: &str) {
+async fn proxied_create_requests_return_403_if_no_service_clients_are_configured(
+    #[case] name: &str,
+    #[case] value: &str,
+) {
     let app = TestApp::spawn(Store::Memory).await;
     let request = app
         .request(Method::POST, "/v1/sessions")
         .header(name, value);
-    let response = request.json(&valid_body()).send().await.unwrap();
+    let response = request.json(&build_valid_body()).send().await.unwrap();
     assert_problem(response, 403, "insufficient_scope").await;
 }
 
 #[tokio::test]
-async fn with_clients_a_proxied_request_of_one_is_served() {
-    let app = app_with_a_client().await;
+async fn proxied_create_request_with_client_credentials_returns_201() {
+    let app = start_app_with_a_client().await;
     let request = app
         .request(Method::POST, "/v1/sessions")
         .basic_auth("ci", Some("s3cret"))
         .header("x-forwarded-for", "198.51.100.1")
         .header("host", "golf.example");
-    let response = request.json(&valid_body()).send().await.unwrap();
+    let response = request.json(&build_valid_body()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
 }
 
 #[tokio::test]
-async fn without_clients_the_holder_of_a_token_may_come_through_a_proxy() {
+async fn proxied_request_with_a_session_token_returns_200_if_no_service_clients_are_configured() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.request(Method::GET, "/v1/session").bearer_auth(token);
@@ -94,7 +101,7 @@ async fn without_clients_the_holder_of_a_token_may_come_through_a_proxy() {
 }
 
 #[test]
-fn an_application_off_loopback_without_clients_is_not_built() {
+fn server_on_a_non_loopback_address_without_service_clients_does_not_start() {
     use tee_session_api_server::{ApiSettings, Application};
     use tee_session_memory_adapter::MemoryRepository;
 
@@ -107,4 +114,36 @@ fn an_application_off_loopback_without_clients_is_not_built() {
         .err()
         .unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+/// Guesses secrets until the address is over the limit. The right secret is still accepted, so
+/// guessing does not lock out the service client.
+#[tokio::test]
+async fn too_many_wrong_secrets_return_429_and_the_right_secret_is_always_accepted() {
+    let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();
+    let app = TestApp::builder()
+        .service_clients(ServiceClients::new(vec![ci]))
+        .with(|settings| {
+            settings.invalid_token_limit = Some(InvalidTokenLimit {
+                burst: NonZeroU32::new(2).unwrap(),
+                interval: Duration::from_secs(3_600),
+            });
+        })
+        .spawn(Store::Memory)
+        .await;
+    let create = async |secret: &str| {
+        let request = app.request(Method::POST, "/v1/sessions");
+        let request = request.basic_auth("ci", Some(secret));
+        request.json(&build_valid_body()).send().await.unwrap()
+    };
+    for _ in 0..2 {
+        assert_problem(create("wrong").await, 401, "invalid_client").await;
+    }
+    let refused = create("wrong").await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_problem(refused, 429, "too_many_requests").await;
+    assert_eq!(create("s3cret").await.status(), StatusCode::CREATED);
+    // A request without credentials guesses nothing, so it is not counted.
+    let response = app.post_session(&build_valid_body()).await;
+    assert_problem(response, 401, "invalid_client").await;
 }

@@ -1,4 +1,4 @@
-//! Logging in, using, logging out.
+//! Tests of creating, reading and ending sessions.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::test_app::{Store, TestApp, assert_problem, time_of, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, parse_time};
 
 const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token", error_description="Invalid or expired session token""#;
 
@@ -15,7 +15,7 @@ const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token"
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn full_session_lifecycle(#[case] store: Store) {
+async fn full_session_lifecycle_create_get_ttl_and_delete(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let token = app.log_in().await;
 
@@ -24,7 +24,7 @@ async fn full_session_lifecycle(#[case] store: Store) {
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
     let body: Value = response.json().await.unwrap();
-    assert_eq!(body["cookies"], valid_body()["cookies"]);
+    assert_eq!(body["cookies"], build_valid_body()["cookies"]);
     assert_eq!(body["base_url"], "https://golf.example/members");
 
     let response = app.get_ttl(&token).await;
@@ -56,7 +56,7 @@ async fn full_session_lifecycle(#[case] store: Store) {
 #[tokio::test]
 async fn store_session_returns_uuid_token(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
-    let response = app.post_session(&valid_body()).await;
+    let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.headers()["cache-control"], "no-store");
     let location = response.headers()["location"].to_str().unwrap().to_owned();
@@ -76,7 +76,7 @@ async fn store_session_returns_uuid_token(#[case] store: Store) {
 }
 
 #[tokio::test]
-async fn cookies_come_back_in_the_order_in_which_they_were_given() {
+async fn cookies_are_returned_in_the_order_in_which_they_were_sent() {
     let app = TestApp::spawn(Store::Redis).await;
     let body = r#"{"cookies": {"z": "1", "m": "2", "a": "3"}, "base_url": "https://golf.example"}"#;
     let response = app
@@ -102,7 +102,7 @@ async fn cookies_come_back_in_the_order_in_which_they_were_given() {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn session_expiry_behavior(#[case] store: Store) {
+async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Store) {
     let app = TestApp::builder().policy(1, None).spawn(store).await;
     let token = app.log_in().await;
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
@@ -114,14 +114,14 @@ async fn session_expiry_behavior(#[case] store: Store) {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn sliding_window_ttl_refresh(#[case] store: Store) {
+async fn sliding_window_ttl_refresh_by_get_but_not_by_ttl_request(#[case] store: Store) {
     let app = TestApp::builder().policy(2, None).spawn(store).await;
     let token = app.log_in().await;
     for _ in 0..3 {
         sleep(Duration::from_millis(1_200)).await;
         assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
     }
-    // Asking for the time to live is no use of the session.
+    // A request for the remaining lifetime does not renew the idle timeout.
     sleep(Duration::from_millis(1_200)).await;
     assert_eq!(app.get_ttl(&token).await.status(), StatusCode::OK);
     sleep(Duration::from_millis(1_200)).await;
@@ -132,7 +132,7 @@ async fn sliding_window_ttl_refresh(#[case] store: Store) {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn multiple_concurrent_sessions(#[case] store: Store) {
+async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let app = &app;
     let sessions = (0..100).map(|n| async move {
@@ -155,9 +155,16 @@ async fn multiple_concurrent_sessions(#[case] store: Store) {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn the_absolute_lifetime_is_reported_and_ends_a_session_in_use(#[case] store: Store) {
+async fn absolute_lifetime_is_returned_as_expires_at_and_ends_a_session_in_use(
+    #[case] store: Store,
+) {
     let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
-    let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
+    let created: Value = app
+        .post_session(&build_valid_body())
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(created["expires_in"], 2);
     let token = created["access_token"].as_str().unwrap();
     let session: Value = app.get_session(token).await.json().await.unwrap();
@@ -170,16 +177,22 @@ async fn the_absolute_lifetime_is_reported_and_ends_a_session_in_use(#[case] sto
     assert_problem(app.get_session(token).await, 401, "invalid_token").await;
 }
 
-/// First the idle timeout ends it, then, after an access, the absolute lifetime.
+/// Checks `expires_at` before and after an access. Before the access, the idle timeout ends earlier
+/// than the absolute lifetime. After the access, the absolute lifetime ends earlier.
 #[rstest]
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn the_earlier_of_the_two_ends_is_reported(#[case] store: Store) {
+async fn expires_at_is_the_earlier_of_idle_timeout_and_absolute_lifetime(#[case] store: Store) {
     let app = TestApp::builder().policy(4, Some(6)).spawn(store).await;
     let seconds_after =
-        |earlier: &Value, later: &Value| (time_of(later) - time_of(earlier)).as_seconds_f64();
-    let created: Value = app.post_session(&valid_body()).await.json().await.unwrap();
+        |earlier: &Value, later: &Value| (parse_time(later) - parse_time(earlier)).as_seconds_f64();
+    let created: Value = app
+        .post_session(&build_valid_body())
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(created["expires_in"], 4);
     let token = created["access_token"].as_str().unwrap();
     sleep(Duration::from_millis(2_500)).await;
@@ -193,7 +206,7 @@ async fn the_earlier_of_the_two_ends_is_reported(#[case] store: Store) {
 }
 
 #[tokio::test]
-async fn two_instances_share_sessions_and_a_logout_at_one_is_a_401_at_the_other_at_once() {
+async fn two_instances_share_sessions_and_a_logout_takes_effect_on_both_at_once() {
     let redis = tee_session_test_support::TestRedis::start().await;
     let one = TestApp::builder().spawn_on_redis(redis.url());
     let other = TestApp::builder().spawn_on_redis(redis.url());
@@ -208,7 +221,7 @@ async fn two_instances_share_sessions_and_a_logout_at_one_is_a_401_at_the_other_
 }
 
 #[tokio::test]
-async fn head_is_answered_as_get_without_a_body() {
+async fn head_returns_the_get_response_without_a_body() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let head = app
@@ -244,13 +257,13 @@ async fn head_is_answered_as_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn a_full_embedded_store_is_503_store_full_and_keeps_its_sessions() {
+async fn full_embedded_store_returns_503_store_full_and_keeps_its_sessions() {
     let app = TestApp::builder()
         .memory_capacity(1)
         .spawn(Store::Memory)
         .await;
     let token = app.log_in().await;
-    let response = app.post_session(&valid_body()).await;
+    let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.headers()["retry-after"], "1");
     assert!(!response.headers().contains_key("www-authenticate"));
     assert_problem(response, 503, "store_full").await;
@@ -258,7 +271,7 @@ async fn a_full_embedded_store_is_503_store_full_and_keeps_its_sessions() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_sane_id_and_gets_one_otherwise() {
+async fn valid_x_request_id_is_returned_and_an_invalid_one_is_replaced_by_a_uuid() {
     let app = TestApp::spawn(Store::Memory).await;
     let with_id = |id: &str| {
         app.request(Method::GET, "/health/live")
@@ -274,7 +287,7 @@ async fn a_request_keeps_its_sane_id_and_gets_one_otherwise() {
 }
 
 #[tokio::test]
-async fn no_answer_lets_a_browser_guess_or_names_the_software() {
+async fn responses_forbid_content_sniffing_and_do_not_name_the_software() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for response in [
@@ -290,7 +303,7 @@ async fn no_answer_lets_a_browser_guess_or_names_the_software() {
 }
 
 #[tokio::test]
-async fn tokens_of_both_formats_are_accepted_and_the_chosen_one_is_given() {
+async fn uuid_and_opaque_tokens_are_accepted_and_the_configured_format_is_issued() {
     let redis = tee_session_test_support::TestRedis::start().await;
     let uuids = TestApp::builder().spawn_on_redis(redis.url());
     let opaque = TestApp::builder()
@@ -320,7 +333,7 @@ async fn tokens_of_both_formats_are_accepted_and_the_chosen_one_is_given() {
 }
 
 #[tokio::test]
-async fn a_base_url_of_a_host_that_is_not_allowed_is_422() {
+async fn base_url_with_a_disallowed_host_returns_422() {
     let app = TestApp::builder()
         .with(|settings| settings.allowed_base_hosts = ".golf.example".parse().unwrap())
         .spawn(Store::Memory)
@@ -344,7 +357,7 @@ async fn a_base_url_of_a_host_that_is_not_allowed_is_422() {
 #[case::punycode_allowed("xn--bcher-kva.example", "https://B\u{dc}CHER.example:8443/x", 201)]
 #[case::homograph("golf.example", "https://g\u{43e}lf.example", 422)]
 #[tokio::test]
-async fn international_hosts_are_compared_in_their_ascii_form_and_kept_as_given(
+async fn international_host_of_a_base_url_is_compared_in_ascii_and_stored_unchanged(
     #[case] allowed: &str,
     #[case] base_url: &str,
     #[case] expected: u16,

@@ -1,4 +1,4 @@
-//! Stopping.
+//! Tests of the graceful shutdown: readiness, requests in flight, and time limits.
 
 use std::time::{Duration, Instant};
 
@@ -9,82 +9,83 @@ use tokio::io::AsyncWriteExt;
 use crate::test_app::{Store, TestApp};
 
 #[tokio::test]
-async fn stops_at_once_when_idle_and_takes_no_connection_any_more() {
+async fn idle_server_stops_at_once_and_refuses_new_connections() {
     let app = TestApp::spawn(Store::Redis).await;
     let address = app.address;
-    let asked = Instant::now();
-    app.stopped().await;
+    let started = Instant::now();
+    app.shut_down().await;
     assert!(
-        asked.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(3),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
-async fn serves_during_the_delay_although_not_ready_any_more() {
+async fn server_is_not_ready_but_serves_requests_during_the_shutdown_delay() {
     let mut app = TestApp::builder()
         .with(|settings| settings.shutdown_delay = Duration::from_secs(1))
         .spawn(Store::Redis)
         .await;
     let token = app.log_in().await;
-    let asked = Instant::now();
-    app.ask_to_stop();
+    let started = Instant::now();
+    app.trigger_shutdown();
     eventually(Duration::from_millis(500), async || {
         app.get("/health/ready").await.status() == StatusCode::SERVICE_UNAVAILABLE
     })
     .await;
     assert_eq!(app.get("/health/live").await.status(), StatusCode::OK);
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
-    app.stopped().await;
+    app.shut_down().await;
     assert!(
-        asked.elapsed() >= Duration::from_secs(1),
+        started.elapsed() >= Duration::from_secs(1),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered() {
+async fn request_in_flight_is_completed_during_shutdown() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
-    // Held up long enough to be in flight when the stop is asked for.
+    // While Redis is paused, the request stays in flight, so the shutdown begins during the
+    // request.
     redis.pause();
     let request = tokio::spawn({
         let request = app.client.get(format!("http://{}/v1/session", app.address));
         request.bearer_auth(&token).send()
     });
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let stopped = tokio::spawn(app.stopped());
+    let shutdown = tokio::spawn(app.shut_down());
     tokio::time::sleep(Duration::from_millis(100)).await;
     redis.resume();
     assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
-    stopped.await.unwrap();
+    shutdown.await.unwrap();
 }
 
 #[tokio::test]
-async fn stops_within_its_bound_when_redis_hangs() {
+async fn server_stops_within_the_shutdown_timeout_when_redis_hangs() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| settings.shutdown_timeout = Duration::from_secs(5))
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     redis.pause();
-    let asked = Instant::now();
-    app.stopped().await;
+    let started = Instant::now();
+    app.shut_down().await;
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        started.elapsed() < Duration::from_secs(5),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     redis.resume();
 }
 
 #[tokio::test]
-async fn leaves_redis_cleanly() {
+async fn shutdown_closes_the_redis_connections() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
@@ -93,12 +94,12 @@ async fn leaves_redis_cleanly() {
         2,
         "one connection for each worker"
     );
-    app.stopped().await;
+    app.shut_down().await;
     assert_eq!(redis.client_count().await, 0);
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_does_not_hold_it_up_beyond_its_bound() {
+async fn incomplete_request_body_does_not_delay_shutdown_beyond_the_shutdown_timeout() {
     let app = TestApp::builder()
         .with(|settings| settings.shutdown_timeout = Duration::from_secs(2))
         .spawn(Store::Memory)
@@ -108,27 +109,27 @@ async fn a_body_that_never_ends_does_not_hold_it_up_beyond_its_bound() {
     let mut slow = tokio::net::TcpStream::connect(app.address).await.unwrap();
     slow.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let asked = Instant::now();
-    app.stopped().await;
+    let started = Instant::now();
+    app.shut_down().await;
     assert!(
-        asked.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(3),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
 }
 
 #[tokio::test]
-async fn a_connection_that_comes_while_it_stops_is_refused_at_once() {
+async fn new_connection_during_shutdown_is_refused_at_once() {
     let redis = RedisProcess::start().await;
     let mut app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
-    // A request in flight keeps the stop waiting.
+    // The request in flight delays the end of the shutdown.
     redis.pause();
     let request = app.client.get(format!("http://{}/v1/session", app.address));
     let request = tokio::spawn(request.bearer_auth(&token).send());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    app.ask_to_stop();
+    app.trigger_shutdown();
     let address = app.address;
     eventually(Duration::from_millis(300), async || {
         tokio::net::TcpStream::connect(address).await.is_err()
@@ -136,5 +137,5 @@ async fn a_connection_that_comes_while_it_stops_is_refused_at_once() {
     .await;
     redis.resume();
     assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
-    app.stopped().await;
+    app.shut_down().await;
 }

@@ -1,7 +1,8 @@
-//! Clients that take their time, so as to hold connections open.
+//! Tests that clients that send or read slowly cannot keep connections open.
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 use rstest::rstest;
 use tokio::{
@@ -10,19 +11,24 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::test_app::{Store, TestApp, valid_body};
+use crate::test_app::{Store, TestApp, build_valid_body};
 
-/// What a slow head may take, with room for a busy machine.
-const HEAD_ENDS_WITHIN: Duration = Duration::from_secs(8);
+/// Maximum time until the server closes a connection with a slow request head. The time includes a
+/// margin for a busy machine.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Sends one byte after the other until the server has had enough; tells what it said and when.
-async fn drip(stream: TcpStream, bytes: &[u8], pause: Duration) -> (String, Duration) {
+/// Sends `bytes` byte by byte, with a pause of `pause` after each byte. Starts again with the first
+/// byte after the last byte was sent.
+///
+/// Stops when the server closes the connection. Returns the response, and the time until the
+/// connection was closed.
+async fn send_slowly(stream: TcpStream, bytes: &[u8], pause: Duration) -> (String, Duration) {
     let started = Instant::now();
     let (mut reader, mut writer) = stream.into_split();
     let mut answer = Vec::new();
-    let dripping = async {
+    let sending = async {
         let mut ticks = interval(pause);
         for byte in bytes.iter().cycle() {
             ticks.tick().await;
@@ -33,7 +39,7 @@ async fn drip(stream: TcpStream, bytes: &[u8], pause: Duration) -> (String, Dura
     };
     tokio::select! {
         _ = reader.read_to_end(&mut answer) => {}
-        () = dripping => {}
+        () = sending => {}
     }
     (
         String::from_utf8_lossy(&answer).into_owned(),
@@ -42,21 +48,21 @@ async fn drip(stream: TcpStream, bytes: &[u8], pause: Duration) -> (String, Dura
 }
 
 #[tokio::test]
-async fn a_first_head_that_drips_is_408_in_time() {
+async fn slow_head_of_the_first_request_returns_408() {
     let app = TestApp::spawn(Store::Memory).await;
     let stream = TcpStream::connect(app.address).await.unwrap();
-    let (answer, took) = drip(
+    let (answer, elapsed) = send_slowly(
         stream,
         b"GET /health/live HTTP/1.1",
         Duration::from_millis(300),
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(took < HEAD_ENDS_WITHIN, "{took:?}");
+    assert!(elapsed < HEAD_TIMEOUT, "{elapsed:?}");
 }
 
 #[tokio::test]
-async fn a_later_head_that_drips_ends_the_connection_in_time() {
+async fn slow_head_of_a_later_request_closes_the_connection() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     for _ in 0..2 {
@@ -65,44 +71,45 @@ async fn a_later_head_that_drips_ends_the_connection_in_time() {
         let read = stream.read(&mut answer).await.unwrap();
         assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
     }
-    let (_, took) = drip(
+    let (_, elapsed) = send_slowly(
         stream,
         b"GET /health/live HTTP/1.1",
         Duration::from_millis(300),
     )
     .await;
     assert!(
-        took > Duration::from_secs(4) && took < HEAD_ENDS_WITHIN,
-        "{took:?}"
+        elapsed > Duration::from_secs(4) && elapsed < HEAD_TIMEOUT,
+        "{elapsed:?}"
     );
 }
 
 #[tokio::test]
-async fn a_chunked_body_that_drips_is_408_and_the_end_of_the_connection() {
+async fn slow_chunked_body_returns_408_and_closes_the_connection() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let head = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n\
         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head).await.unwrap();
-    let (answer, took) = drip(stream, b"1\r\n \r\n", Duration::from_millis(100)).await;
+    let (answer, elapsed) = send_slowly(stream, b"1\r\n \r\n", Duration::from_millis(100)).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
-    // What still comes after the answer has the time of a head.
-    assert!(took < HEAD_ENDS_WITHIN * 2, "{took:?}");
+    // After the response, the server still reads from the connection, for at most the timeout of a
+    // request head.
+    assert!(elapsed < HEAD_TIMEOUT * 2, "{elapsed:?}");
 }
 
-/// It begins a chunked body, and that is all: neither the answer nor the wait for the rest of it
-/// holds the connection open.
+/// Simulates a client that begins a chunked body and then stops sending. The server sends the
+/// response and closes the connection, although the rest of the body is missing.
 #[rstest]
-#[case::nobody_reads_it("GET /health/live", "", 200)]
-#[case::nobody_reads_it_and_both_want_to_end("GET /health/live", "Connection: close\r\n", 200)]
-#[case::refused_before_it_is_read("POST /v1/sessions", "", 415)]
+#[case::body_is_not_read("GET /health/live", "", 200)]
+#[case::body_is_not_read_with_connection_close("GET /health/live", "Connection: close\r\n", 200)]
+#[case::rejected_before_body_is_read("POST /v1/sessions", "", 415)]
 #[case::no_token("DELETE /v1/session", "", 401)]
 #[case::not_found("POST /nope", "", 404)]
-#[case::read_in_vain("POST /v1/sessions", "Content-Type: application/json\r\n", 408)]
+#[case::body_is_awaited("POST /v1/sessions", "Content-Type: application/json\r\n", 408)]
 #[case::upgrade("GET /health/live", "Connection: Upgrade\r\nUpgrade: x\r\n", 200)]
 #[tokio::test]
-async fn a_chunked_body_that_stalls_does_not_hold_its_connection(
+async fn connection_with_a_stalled_chunked_body_is_closed_after_the_response(
     #[case] request: &str,
     #[case] fields: &str,
     #[case] status: u16,
@@ -114,7 +121,7 @@ async fn a_chunked_body_that_stalls_does_not_hold_its_connection(
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    let ended = timeout(HEAD_ENDS_WITHIN * 2, stream.read_to_end(&mut answer)).await;
+    let ended = timeout(HEAD_TIMEOUT * 2, stream.read_to_end(&mut answer)).await;
     ended.expect("the connection ends").unwrap();
     let answer = String::from_utf8_lossy(&answer);
     assert!(
@@ -123,9 +130,10 @@ async fn a_chunked_body_that_stalls_does_not_hold_its_connection(
     );
 }
 
-/// What is not read of a chunked body ends the connection, and the answer says so.
+/// Checks that the server closes the connection if it did not read the chunked body of a request.
+/// The response announces the end of the connection with `Connection: close`.
 #[tokio::test]
-async fn a_chunked_body_that_is_not_read_ends_the_connection_with_its_answer() {
+async fn unread_chunked_body_closes_the_connection_after_the_response() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let refused = b"DELETE /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -140,10 +148,10 @@ async fn a_chunked_body_that_is_not_read_ends_the_connection_with_its_answer() {
 }
 
 #[tokio::test]
-async fn after_a_chunked_body_that_was_read_a_connection_serves_on() {
+async fn connection_stays_open_after_a_complete_chunked_body() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
-    let body = valid_body().to_string();
+    let body = build_valid_body().to_string();
     let request = format!(
         "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
@@ -159,9 +167,11 @@ async fn after_a_chunked_body_that_was_read_a_connection_serves_on() {
     }
 }
 
-/// A connection with little room for answers, and a request for an answer of 16 KiB.
-async fn greedy(app: &TestApp) -> (TcpStream, String) {
-    let mut body = valid_body();
+/// Creates a session with large cookies, and opens a connection with a small receive buffer.
+/// Returns the connection, and the text of a request for the session. The response to that request
+/// is longer than 12 KiB.
+async fn connect_with_small_buffer(app: &TestApp) -> (TcpStream, String) {
+    let mut body = build_valid_body();
     let cookies = ["a", "b", "c"].map(|name| (name.to_owned(), "x".repeat(4_096).into()));
     body["cookies"] = serde_json::Map::from_iter(cookies).into();
     let created: serde_json::Value = app.post_session(&body).await.json().await.unwrap();
@@ -173,8 +183,9 @@ async fn greedy(app: &TestApp) -> (TcpStream, String) {
     (socket.connect(app.address).await.unwrap(), request)
 }
 
-/// Writes until the other end has had enough, and tells how long that took.
-async fn write_until_cut_off(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> Duration {
+/// Writes `bytes` repeatedly until the server closes the connection, with a pause of `pause` after
+/// each write. Returns the time until the connection is closed.
+async fn write_until_closed(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> Duration {
     let started = Instant::now();
     let writing = async {
         while stream.write_all(bytes).await.is_ok() {
@@ -187,37 +198,67 @@ async fn write_until_cut_off(stream: &mut TcpStream, bytes: &[u8], pause: Durati
     started.elapsed()
 }
 
-/// It asks for much and takes nothing: its connection ends, whatever is still owed.
+/// Simulates a client that requests many large responses and does not read them.
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_off_in_time() {
+async fn client_that_does_not_read_responses_is_disconnected() {
     let app = TestApp::spawn(Store::Memory).await;
-    let (mut stream, request) = greedy(&app).await;
-    // More than buffers hold of answers, less than the framework holds of requests.
+    let (mut stream, request) = connect_with_small_buffer(&app).await;
+    // The responses are longer than the socket buffers, so the server cannot send all of them. The
+    // requests are shorter than the read buffers of the framework, so the server can read all of
+    // them.
     stream
         .write_all(request.repeat(600).as_bytes())
         .await
         .unwrap();
-    let took = write_until_cut_off(&mut stream, b"\r\n", Duration::from_millis(500)).await;
-    assert!(took > Duration::from_secs(5), "{took:?}");
+    let elapsed = write_until_closed(&mut stream, b"\r\n", Duration::from_millis(500)).await;
+    assert!(elapsed > Duration::from_secs(5), "{elapsed:?}");
 }
 
-/// It takes nothing and asks for ever more, which keeps the framework busy.
+/// Simulates a client that reads no response and sends requests without a pause.
 #[tokio::test]
-async fn a_client_that_floods_and_does_not_read_is_cut_off_at_once() {
+async fn client_that_keeps_sending_requests_without_reading_responses_is_disconnected() {
     let app = TestApp::spawn(Store::Memory).await;
-    let (mut stream, request) = greedy(&app).await;
+    let (mut stream, request) = connect_with_small_buffer(&app).await;
     let flood = request.repeat(100);
-    let took = write_until_cut_off(&mut stream, flood.as_bytes(), Duration::ZERO).await;
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    let elapsed = write_until_closed(&mut stream, flood.as_bytes(), Duration::ZERO).await;
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+}
+
+/// Simulates clients whose chunked body never ends, and who send it faster than the server reads
+/// it.
+#[rstest]
+#[case::chunk_size_of_unread_body("GET /health/live", "", b'0')]
+#[case::chunk_extension_of_awaited_body("POST /v1/sessions", "1;", b'x')]
+#[tokio::test]
+async fn clients_whose_body_never_ends_are_disconnected_however_fast_they_send(
+    #[case] request: &str,
+    #[case] begin: &str,
+    #[case] byte: u8,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{begin}"
+    );
+    let clients = (0..3).map(async |_| {
+        let mut stream = TcpStream::connect(app.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        write_until_closed(&mut stream, &[byte; 65_536], Duration::ZERO).await
+    });
+    for elapsed in join_all(clients).await {
+        // A body that the server awaits has two timeouts: one for the body, and one after the
+        // response.
+        assert!(elapsed < HEAD_TIMEOUT * 2, "{elapsed:?}");
+    }
 }
 
 #[tokio::test]
-async fn others_are_served_while_a_hundred_clients_drip() {
+async fn other_clients_are_served_while_100_clients_send_slowly() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut slow = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let stream = TcpStream::connect(app.address).await.unwrap();
-        slow.spawn(drip(
+        slow.spawn(send_slowly(
             stream,
             b"GET /health/live?",
             Duration::from_millis(20),

@@ -1,18 +1,17 @@
-//! How many sessions a subject may have.
+//! Tests of the limit for the number of sessions of one subject.
 
 use std::num::NonZeroUsize;
 
 use reqwest::StatusCode;
-use rstest::rstest;
 use serde_json::Value;
-use tee_session_domain::{SubjectLimit, WhenReached};
+use tee_session_domain::{AtLimit, SubjectLimit};
 
 use crate::{
-    subjects::{listed, login},
-    test_app::{Store, TestApp, assert_problem, valid_body},
+    subjects::{build_body_with_subject, list_sessions},
+    test_app::{Store, TestApp, assert_problem, build_valid_body},
 };
 
-async fn app_with(max: usize, when_reached: WhenReached, store: Store) -> TestApp {
+async fn start_app(max: usize, when_reached: AtLimit, store: Store) -> TestApp {
     let limit = SubjectLimit {
         max: NonZeroUsize::new(max).unwrap(),
         when_reached,
@@ -23,70 +22,70 @@ async fn app_with(max: usize, when_reached: WhenReached, store: Store) -> TestAp
         .await
 }
 
-async fn log_in(app: &TestApp) -> String {
-    let created = app.post_session(&login("member-4711")).await;
+async fn create_session(app: &TestApp) -> String {
+    let created = app
+        .post_session(&build_body_with_subject("member-4711"))
+        .await;
     assert_eq!(created.status(), StatusCode::CREATED);
     let created: Value = created.json().await.unwrap();
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn count(app: &TestApp) -> usize {
-    let list = listed(app, "subject=member-4711").await;
+async fn count_sessions(app: &TestApp) -> usize {
+    let list = list_sessions(app, "subject=member-4711").await;
     list["sessions"].as_array().unwrap().len()
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn one_more_ends_the_oldest(#[case] store: Store) {
-    let app = app_with(2, WhenReached::EvictOldest, store).await;
-    let (first, second) = (log_in(&app).await, log_in(&app).await);
-    // Used last, and still the oldest.
+async fn new_session_over_the_subject_limit_evicts_the_oldest_session() {
+    let app = start_app(2, AtLimit::EvictOldest, Store::Memory).await;
+    let (first, second) = (create_session(&app).await, create_session(&app).await);
+    // The first session was used after the second session was created, but is still the oldest
+    // session.
     assert_eq!(app.get_session(&first).await.status(), StatusCode::OK);
-    let third = log_in(&app).await;
+    let third = create_session(&app).await;
     assert_problem(app.get_session(&first).await, 401, "invalid_token").await;
     for token in [&second, &third] {
         assert_eq!(app.get_session(token).await.status(), StatusCode::OK);
     }
-    assert_eq!(count(&app).await, 2);
+    assert_eq!(count_sessions(&app).await, 2);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn one_more_is_409_until_one_ends(#[case] store: Store) {
-    let app = app_with(2, WhenReached::Refuse, store).await;
-    let (first, second) = (log_in(&app).await, log_in(&app).await);
+async fn new_session_over_the_subject_limit_returns_409_until_a_session_ends() {
+    let app = start_app(2, AtLimit::Refuse, Store::Memory).await;
+    let (first, second) = (create_session(&app).await, create_session(&app).await);
     for _ in 0..3 {
-        let refused = app.post_session(&login("member-4711")).await;
+        let refused = app
+            .post_session(&build_body_with_subject("member-4711"))
+            .await;
         assert!(!refused.headers().contains_key("location"));
         assert!(!refused.headers().contains_key("retry-after"));
         let problem = assert_problem(refused, 409, "session_limit_reached").await;
         assert!(!problem.to_string().contains("member"), "{problem}");
     }
-    assert_eq!(count(&app).await, 2);
+    assert_eq!(count_sessions(&app).await, 2);
     app.log_out(&first).await;
-    let third = log_in(&app).await;
+    let third = create_session(&app).await;
     for token in [&second, &third] {
         assert_eq!(app.get_session(token).await.status(), StatusCode::OK);
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn others_and_nobody_are_not_counted(#[case] store: Store) {
-    let app = app_with(1, WhenReached::Refuse, store).await;
-    let token = log_in(&app).await;
-    for login in [login("member-4712"), valid_body(), valid_body()] {
+async fn subject_limit_does_not_count_other_subjects_or_sessions_without_subject() {
+    let app = start_app(1, AtLimit::Refuse, Store::Memory).await;
+    let token = create_session(&app).await;
+    for login in [
+        build_body_with_subject("member-4712"),
+        build_valid_body(),
+        build_valid_body(),
+    ] {
         let created = app.post_session(&login).await;
         assert_eq!(created.status(), StatusCode::CREATED);
     }
-    // A new token is no new session.
+    // A token rotation does not count as another session of the subject.
     let rotated = app.rotate(&token).await;
     assert_eq!(rotated.status(), StatusCode::OK);
-    assert_eq!(count(&app).await, 1);
+    assert_eq!(count_sessions(&app).await, 1);
 }

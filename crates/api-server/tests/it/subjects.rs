@@ -1,36 +1,37 @@
-//! Whose sessions there are: said at login, listed and ended by service clients.
+//! Tests of subjects and labels, and of listing and ending the sessions of a subject.
 
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tee_session_test_support::RedisProcess;
 
-use crate::test_app::{Store, TestApp, assert_problem, time_of, valid_body};
+use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, parse_time};
 
 pub(crate) const SESSIONS: &str = "/v1/sessions";
 
-pub(crate) fn login(subject: &str) -> Value {
-    let mut login = valid_body();
+pub(crate) fn build_body_with_subject(subject: &str) -> Value {
+    let mut login = build_valid_body();
     login["subject"] = subject.into();
     login
 }
 
-async fn created(app: &TestApp, login: &Value) -> Value {
+async fn create_session(app: &TestApp, login: &Value) -> Value {
     let response = app.post_session(login).await;
     assert_eq!(response.status(), StatusCode::CREATED);
     response.json().await.unwrap()
 }
 
-pub(crate) fn token(created: &Value) -> &str {
+pub(crate) fn get_token(created: &Value) -> &str {
     created["access_token"].as_str().unwrap()
 }
 
-async fn query(app: &TestApp, method: Method, query: &str) -> Response {
+async fn send_query(app: &TestApp, method: Method, query: &str) -> Response {
     let path = format!("{SESSIONS}?{query}");
     app.request(method, &path).send().await.unwrap()
 }
 
-pub(crate) async fn listed(app: &TestApp, of: &str) -> Value {
-    let response = query(app, Method::GET, of).await;
+pub(crate) async fn list_sessions(app: &TestApp, parameters: &str) -> Value {
+    let response = send_query(app, Method::GET, parameters).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -42,21 +43,27 @@ async fn revoke(app: &TestApp, id: &str) -> Response {
     app.request(Method::DELETE, &path).send().await.unwrap()
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn whose_it_is_and_what_it_is_called_is_told_to_who_may_know(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
-    let mut login = login("auth0|4711@golf.example");
+async fn subject_is_returned_by_get_authorize_and_introspect_but_label_only_by_get() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let mut login = build_body_with_subject("auth0|4711@golf.example");
     login["label"] = "Jörgs Telefon".into();
-    let created = created(&app, &login).await;
-    let shown: Value = app.get_session(token(&created)).await.json().await.unwrap();
+    let created = create_session(&app, &login).await;
+    let shown: Value = app
+        .get_session(get_token(&created))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(shown["subject"], "auth0|4711@golf.example");
     assert_eq!(shown["label"], "Jörgs Telefon");
 
     let authorize = app.request(Method::GET, "/v1/authorize");
-    let authorized = authorize.bearer_auth(token(&created)).send().await.unwrap();
+    let authorized = authorize
+        .bearer_auth(get_token(&created))
+        .send()
+        .await
+        .unwrap();
     let subject = authorized.headers()["x-session-subject"].clone();
     assert_eq!(subject, "auth0|4711@golf.example");
     let text = authorized.text().await.unwrap();
@@ -68,7 +75,7 @@ async fn whose_it_is_and_what_it_is_called_is_told_to_who_may_know(#[case] store
 
     let introspect = app.request(Method::POST, "/v1/introspect");
     let introspect = introspect.header("content-type", "application/x-www-form-urlencoded");
-    let form = format!("token={}", token(&created));
+    let form = format!("token={}", get_token(&created));
     let text = introspect
         .body(form)
         .send()
@@ -81,14 +88,19 @@ async fn whose_it_is_and_what_it_is_called_is_told_to_who_may_know(#[case] store
     assert_eq!(body["sub"], "auth0|4711@golf.example");
     assert!(!text.contains("Telefon"), "{text}");
 
-    let rotated: Value = app.rotate(token(&created)).await.json().await.unwrap();
-    let shown: Value = app.get_session(token(&rotated)).await.json().await.unwrap();
+    let rotated: Value = app.rotate(get_token(&created)).await.json().await.unwrap();
+    let shown: Value = app
+        .get_session(get_token(&rotated))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(shown["subject"], "auth0|4711@golf.example");
     assert_eq!(shown["label"], "Jörgs Telefon");
 }
 
 #[tokio::test]
-async fn of_nobody_nothing_is_told() {
+async fn get_omits_subject_and_label_of_a_session_that_has_neither() {
     let app = TestApp::spawn(Store::Memory).await;
     let text = app
         .get_session(&app.log_in().await)
@@ -110,12 +122,12 @@ async fn of_nobody_nothing_is_told() {
 #[case::too_long(json!("s3cret".repeat(43)))]
 #[case::line_feed(json!("s3cret\n"))]
 #[tokio::test]
-async fn a_bad_subject_or_label_is_422_and_not_echoed(
+async fn invalid_subject_or_label_returns_422_that_does_not_quote_the_value(
     #[case] value: Value,
     #[values("subject", "label")] member: &str,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
-    let mut login = valid_body();
+    let mut login = build_valid_body();
     login[member] = value;
     let response = app.post_session(&login).await;
     let problem = assert_problem(response, 422, "invalid_session").await;
@@ -125,7 +137,7 @@ async fn a_bad_subject_or_label_is_422_and_not_echoed(
 }
 
 #[tokio::test]
-async fn a_subject_is_ascii_and_every_fault_is_told_at_once() {
+async fn session_with_several_invalid_members_returns_422_that_lists_all_invalid_members() {
     let app = TestApp::spawn(Store::Memory).await;
     let login = json!({"cookies": {"a": 1}, "base_url": 1, "subject": "jörg", "label": 1});
     let problem = assert_problem(app.post_session(&login).await, 422, "invalid_session").await;
@@ -136,23 +148,23 @@ async fn a_subject_is_ascii_and_every_fault_is_told_at_once() {
     assert_eq!(pointers, ["/cookies/a", "/base_url", "/subject", "/label"]);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn the_sessions_of_a_subject_are_listed_oldest_first_and_without_secrets(
-    #[case] store: Store,
-) {
-    let app = TestApp::spawn(store).await;
-    let mut with_label = login("member-4711");
+async fn sessions_of_a_subject_are_listed_oldest_first_without_secrets() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let mut with_label = build_body_with_subject("member-4711");
     with_label["label"] = "telephone".into();
-    let first = created(&app, &with_label).await;
-    let second = created(&app, &login("member-4711")).await;
-    created(&app, &login("member-4712")).await;
+    let first = create_session(&app, &with_label).await;
+    let second = create_session(&app, &build_body_with_subject("member-4711")).await;
+    create_session(&app, &build_body_with_subject("member-4712")).await;
     app.log_in().await;
 
-    let list = listed(&app, "subject=member-4711").await;
-    let shown: Value = app.get_session(token(&first)).await.json().await.unwrap();
+    let list = list_sessions(&app, "subject=member-4711").await;
+    let shown: Value = app
+        .get_session(get_token(&first))
+        .await
+        .json()
+        .await
+        .unwrap();
     let sessions = list["sessions"].as_array().unwrap();
     let ids: Vec<_> = sessions
         .iter()
@@ -171,13 +183,13 @@ async fn the_sessions_of_a_subject_are_listed_oldest_first_and_without_secrets(
     assert_eq!(members, expected);
     assert_eq!(sessions[0]["label"], "telephone");
     assert_eq!(sessions[0]["created_at"], shown["created_at"]);
-    assert!(time_of(&sessions[0]["last_seen"]) >= time_of(&shown["created_at"]));
-    assert!(time_of(&sessions[0]["expires_at"]) <= time_of(&shown["expires_at"]));
+    assert!(parse_time(&sessions[0]["last_seen"]) >= parse_time(&shown["created_at"]));
+    assert!(parse_time(&sessions[0]["expires_at"]) <= parse_time(&shown["expires_at"]));
     assert!(sessions[1].get("label").is_none());
     assert!(list.get("next").is_none(), "{list}");
     for secret in [
-        token(&first),
-        token(&second),
+        get_token(&first),
+        get_token(&second),
         "a1b2c3",
         "golf.example",
         "member",
@@ -185,33 +197,32 @@ async fn the_sessions_of_a_subject_are_listed_oldest_first_and_without_secrets(
         assert!(!list.to_string().contains(secret), "{list}");
     }
 
-    app.log_out(token(&first)).await;
-    let list = listed(&app, "subject=member-4711").await;
+    app.log_out(get_token(&first)).await;
+    let list = list_sessions(&app, "subject=member-4711").await;
     assert_eq!(list["sessions"].as_array().unwrap().len(), 1);
     assert_eq!(
-        listed(&app, "subject=nobody").await,
+        list_sessions(&app, "subject=nobody").await,
         json!({"sessions": []})
     );
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_long_list_comes_in_pages(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn long_list_of_sessions_is_returned_in_pages_up_to_the_limit() {
+    let app = TestApp::spawn(Store::Memory).await;
     let mut expected = Vec::new();
     for _ in 0..55 {
-        expected.push(created(&app, &login("a+b%/|")).await["session_id"].clone());
+        expected.push(
+            create_session(&app, &build_body_with_subject("a+b%/|")).await["session_id"].clone(),
+        );
     }
     let subject = "subject=a%2Bb%25%2F%7C";
     for limit in ["", "&limit=1", "&limit=20", "&limit=55", "&limit=100"] {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let page = listed(&app, &format!("{subject}{limit}{after}")).await;
+            let page = list_sessions(&app, &format!("{subject}{limit}{after}")).await;
             let sessions = page["sessions"].as_array().unwrap();
-            let most = limit.trim_start_matches("&limit=").parse().unwrap_or(50);
-            assert!(sessions.len() <= most, "{limit}");
+            let max = limit.trim_start_matches("&limit=").parse().unwrap_or(50);
+            assert!(sessions.len() <= max, "{limit}");
             found.extend(sessions.iter().map(|session| session["session_id"].clone()));
             match page["next"].as_str() {
                 Some(next) => after = format!("&after={next}"),
@@ -222,56 +233,58 @@ async fn a_long_list_comes_in_pages(#[case] store: Store) {
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn all_sessions_of_a_subject_are_ended_together(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn ending_the_sessions_of_a_subject_invalidates_all_their_tokens() {
+    let app = TestApp::spawn(Store::Memory).await;
     let mut ended = Vec::new();
     for _ in 0..5 {
-        ended.push(created(&app, &login("member-4711")).await);
+        ended.push(create_session(&app, &build_body_with_subject("member-4711")).await);
     }
-    let rotated: Value = app.rotate(token(&ended[0])).await.json().await.unwrap();
+    let rotated: Value = app.rotate(get_token(&ended[0])).await.json().await.unwrap();
     ended[0] = rotated;
-    let other = created(&app, &login("member-4712")).await;
+    let other = create_session(&app, &build_body_with_subject("member-4712")).await;
     for revoked in [5, 0] {
-        let response = query(&app, Method::DELETE, "subject=member-4711").await;
+        let response = send_query(&app, Method::DELETE, "subject=member-4711").await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["cache-control"], "no-store");
         let body: Value = response.json().await.unwrap();
         assert_eq!(body, json!({"revoked": revoked}));
     }
     for session in &ended {
-        assert_problem(app.get_session(token(session)).await, 401, "invalid_token").await;
+        assert_problem(
+            app.get_session(get_token(session)).await,
+            401,
+            "invalid_token",
+        )
+        .await;
     }
     assert_eq!(
-        app.get_session(token(&other)).await.status(),
+        app.get_session(get_token(&other)).await.status(),
         StatusCode::OK
     );
-    let again = created(&app, &login("member-4711")).await;
+    let again = create_session(&app, &build_body_with_subject("member-4711")).await;
     assert_eq!(
-        app.get_session(token(&again)).await.status(),
+        app.get_session(get_token(&again)).await.status(),
         StatusCode::OK
     );
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn one_session_is_ended_by_its_id(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
-    for login in [login("member-4711"), valid_body()] {
-        let (one, other) = (created(&app, &login).await, created(&app, &login).await);
+async fn ending_a_session_by_id_invalidates_its_token_and_ending_it_again_returns_404() {
+    let app = TestApp::spawn(Store::Memory).await;
+    for login in [build_body_with_subject("member-4711"), build_valid_body()] {
+        let (one, other) = (
+            create_session(&app, &login).await,
+            create_session(&app, &login).await,
+        );
         let id = one["session_id"].as_str().unwrap();
         let response = revoke(&app, id).await;
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.text().await.unwrap(), "");
-        assert_problem(app.get_session(token(&one)).await, 401, "invalid_token").await;
+        assert_problem(app.get_session(get_token(&one)).await, 401, "invalid_token").await;
         assert_eq!(
-            app.get_session(token(&other)).await.status(),
+            app.get_session(get_token(&other)).await.status(),
             StatusCode::OK
         );
         assert_problem(revoke(&app, id).await, 404, "not_found").await;
@@ -279,7 +292,7 @@ async fn one_session_is_ended_by_its_id(#[case] store: Store) {
 }
 
 #[tokio::test]
-async fn a_malformed_id_is_404() {
+async fn ending_a_session_with_a_malformed_id_returns_404() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for id in [
@@ -297,52 +310,52 @@ async fn a_malformed_id_is_404() {
 }
 
 #[rstest]
-#[case::nothing("")]
-#[case::no_value("subject=")]
-#[case::twice("subject=s3cret&subject=s3cret")]
-#[case::unknown("subject=s3cret&s3cret=1")]
+#[case::empty("")]
+#[case::empty_subject("subject=")]
+#[case::repeated_subject("subject=s3cret&subject=s3cret")]
+#[case::unknown_parameter("subject=s3cret&s3cret=1")]
 #[case::space("subject=s3cret%20")]
-#[case::badly_encoded("subject=s3cret%z")]
+#[case::invalid_encoding("subject=s3cret%z")]
 #[case::token("subject=a&access_token=s3cret")]
 #[tokio::test]
-async fn a_query_that_is_not_understood_is_400_and_not_echoed(
+async fn listing_or_ending_sessions_with_an_invalid_query_returns_400_that_does_not_quote_the_query(
     #[case] text: &str,
     #[values(Method::GET, Method::DELETE)] method: Method,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = query(&app, method, text).await;
+    let response = send_query(&app, method, text).await;
     let problem = assert_problem(response, 400, "invalid_request").await;
     assert!(!problem.to_string().contains("s3cret"), "{problem}");
 }
 
 #[rstest]
-#[case::nothing(Method::GET, "limit=0")]
-#[case::too_many(Method::GET, "limit=101")]
-#[case::no_number(Method::GET, "limit=s3cret")]
-#[case::twice(Method::GET, "limit=1&limit=1")]
-#[case::cursor(Method::GET, "after=s3cret")]
-#[case::some_of_all(Method::DELETE, "limit=1")]
+#[case::limit_zero(Method::GET, "limit=0")]
+#[case::limit_too_large(Method::GET, "limit=101")]
+#[case::limit_not_a_number(Method::GET, "limit=s3cret")]
+#[case::repeated_limit(Method::GET, "limit=1&limit=1")]
+#[case::malformed_cursor(Method::GET, "after=s3cret")]
+#[case::limit_on_delete(Method::DELETE, "limit=1")]
 #[tokio::test]
-async fn a_page_that_there_cannot_be_is_400(#[case] method: Method, #[case] text: &str) {
+async fn invalid_page_parameters_return_400(#[case] method: Method, #[case] text: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let session = created(&app, &login("a")).await;
-    let response = query(&app, method, &format!("subject=a&{text}")).await;
+    let session = create_session(&app, &build_body_with_subject("a")).await;
+    let response = send_query(&app, method, &format!("subject=a&{text}")).await;
     let problem = assert_problem(response, 400, "invalid_request").await;
     assert!(!problem.to_string().contains("s3cret"), "{problem}");
     assert_eq!(
-        app.get_session(token(&session)).await.status(),
+        app.get_session(get_token(&session)).await.status(),
         StatusCode::OK
     );
 }
 
 #[tokio::test]
-async fn metrics_name_no_session_and_no_subject() {
-    use crate::metrics::{app_with_metrics, scrape};
+async fn metrics_contain_no_session_id_and_no_subject() {
+    use crate::metrics::{scrape, start_app_with_metrics};
 
-    let app = app_with_metrics().await;
-    let session = created(&app, &login("member-4711")).await;
+    let app = start_app_with_metrics().await;
+    let session = create_session(&app, &build_body_with_subject("member-4711")).await;
     let id = session["session_id"].as_str().unwrap();
-    listed(&app, "subject=member-4711").await;
+    list_sessions(&app, "subject=member-4711").await;
     assert_eq!(revoke(&app, id).await.status(), StatusCode::NO_CONTENT);
     revoke(&app, "x/y").await;
     let scraped = scrape(&app).await;
@@ -353,4 +366,24 @@ async fn metrics_name_no_session_and_no_subject() {
     for secret in [id, "member-4711", "x/y"] {
         assert!(!scraped.contains(secret), "{scraped}");
     }
+}
+
+/// Another program has written to the index of one subject. Its sessions can still be used.
+#[tokio::test]
+async fn corrupt_index_of_a_subject_returns_500_without_retry_after() {
+    let redis = RedisProcess::start().await;
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let created = create_session(&app, &build_body_with_subject("member-4711")).await;
+    let details = redis.command(&["KEYS", "subject:*:details"]).await;
+    let details = details.into_array()[0].as_string().unwrap();
+    redis.command(&["HSET", &details, "revoked", "abc"]).await;
+    let response = app
+        .post_session(&build_body_with_subject("member-4711"))
+        .await;
+    assert!(!response.headers().contains_key("retry-after"));
+    let problem = assert_problem(response, 500, "internal_error").await;
+    assert!(!problem.to_string().contains("subject:"), "{problem}");
+    let shown = app.get_session(get_token(&created)).await;
+    assert_eq!(shown.status(), StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! An application of a test's own, and what tests do with it.
+//! Application of the HTTP API for one test, and helpers that send requests to the application.
 
 use std::{
     net::SocketAddr,
@@ -22,16 +22,16 @@ use tokio::{
     time::timeout,
 };
 
-const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The stores that every behaviour is tested on.
+/// Kind of session store: in memory (embedded) or Redis. Most behaviour is tested with both kinds.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
     Memory,
     Redis,
 }
 
-/// A running application on a free port, and a client for it.
+/// A running application on a free port, and an HTTP client that sends requests to the application.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) metrics_address: Option<SocketAddr>,
@@ -70,14 +70,15 @@ impl Builder {
         self
     }
 
-    /// On a store of its own; waits until it is ready.
+    /// Starts the application with a new, empty store, and waits until the application is ready.
     pub(crate) async fn spawn(self, store: Store) -> TestApp {
         let app = self.start(store).await;
         app.until_ready().await;
         app
     }
 
-    /// On a store of its own, without waiting until it is ready.
+    /// Starts the application with a new, empty store. Does not wait until the application is
+    /// ready.
     pub(crate) async fn start(self, store: Store) -> TestApp {
         match store {
             Store::Memory => self.spawn_on_memory(),
@@ -95,17 +96,25 @@ impl Builder {
         self.spawn_on(memory)
     }
 
-    /// On a repository of the test's, which all workers share, without waiting for it.
+    /// Starts the application with `repository`, which all workers share. Does not wait until the
+    /// application is ready.
     pub(crate) fn spawn_on<R: SessionRepository + Clone>(self, repository: R) -> TestApp {
         let settings = self.settings;
         TestApp::run(move || Application::build(settings, move || repository.clone()))
     }
 
-    /// On a Redis of the test's, without waiting for it.
+    /// Starts the application with the Redis server at `url`. Does not wait until the application
+    /// is ready.
     pub(crate) fn spawn_on_redis(self, url: &str) -> TestApp {
-        let redis = RedisSettings::new(url).unwrap();
+        self.spawn_with_redis(RedisSettings::new(url).unwrap())
+    }
+
+    /// Starts the application with the Redis server that `redis` names. Does not wait until the
+    /// application is ready.
+    pub(crate) fn spawn_with_redis(self, redis: RedisSettings) -> TestApp {
         let settings = ApiSettings {
             store: StoreKind::Redis,
+            allow_anonymous_clients: true,
             ..self.settings
         };
         TestApp::run(move || Application::build(settings, move || RedisRepository::connect(&redis)))
@@ -179,9 +188,9 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Logs in, and gives the token.
+    /// Creates a session and returns its token.
     pub(crate) async fn log_in(&self) -> String {
-        let response = self.post_session(&valid_body()).await;
+        let response = self.post_session(&build_valid_body()).await;
         assert_eq!(response.status(), StatusCode::CREATED);
         let body: Value = response.json().await.unwrap();
         body["access_token"].as_str().unwrap().to_owned()
@@ -195,7 +204,8 @@ impl TestApp {
             .unwrap()
     }
 
-    /// A change of a session, yet to be sent.
+    /// Builds a `PATCH` request with the merge patch `patch` for the session of `token`. Does not
+    /// send the request.
     pub(crate) fn patch(&self, token: &str, patch: &Value) -> RequestBuilder {
         self.request(Method::PATCH, "/v1/session")
             .bearer_auth(token)
@@ -227,54 +237,60 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Sends bytes as they are, and gives what came back until the connection was closed, or
-    /// nothing more came for `within`. The first byte may take longer.
-    pub(crate) async fn send_raw(&self, bytes: &[u8], within: Duration) -> String {
+    /// Sends `bytes` unchanged on a new connection, and returns all bytes of the response.
+    ///
+    /// Reading ends when the server closes the connection, or when no byte arrives for
+    /// `read_timeout`. The timeout for the first byte is at least [`FIRST_BYTE_TIMEOUT`].
+    pub(crate) async fn send_raw(&self, bytes: &[u8], read_timeout: Duration) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // The server may close before it has read everything.
+        // The server may close the connection before it has read all bytes, so a write error is
+        // ignored.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let mut chunk = [0; 4_096];
-        let mut patience = within.max(FIRST_BYTE_WITHIN);
-        while let Ok(Ok(length @ 1..)) = timeout(patience, stream.read(&mut chunk)).await {
+        let mut next_timeout = read_timeout.max(FIRST_BYTE_TIMEOUT);
+        while let Ok(Ok(length @ 1..)) = timeout(next_timeout, stream.read(&mut chunk)).await {
             answer.extend_from_slice(&chunk[..length]);
-            patience = within;
+            next_timeout = read_timeout;
         }
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// Asks it to stop, as a signal would.
-    pub(crate) fn ask_to_stop(&mut self) {
+    /// Triggers the shutdown of the application, as a termination signal would.
+    pub(crate) fn trigger_shutdown(&mut self) {
         drop(self.stop.take());
     }
 
-    /// Waits until it has stopped.
-    pub(crate) async fn stopped(mut self) {
-        self.ask_to_stop();
+    /// Triggers the shutdown of the application, and waits until the application has stopped.
+    pub(crate) async fn shut_down(mut self) {
+        self.trigger_shutdown();
         let server = self.server.take().unwrap();
         let ended = tokio::task::spawn_blocking(move || server.join().unwrap());
         ended.await.unwrap().unwrap();
     }
 }
 
-pub(crate) fn valid_body() -> Value {
+pub(crate) fn build_valid_body() -> Value {
     json!({
         "cookies": {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"},
         "base_url": "https://golf.example/members",
     })
 }
 
-/// The time of a member. As texts, times do not compare: RFC 3339 drops zeros at the end.
-pub(crate) fn time_of(member: &Value) -> OffsetDateTime {
+/// Parses the JSON member `member` as a time.
+///
+/// Tests must not compare times as texts, because the service omits trailing zeros of the fraction.
+pub(crate) fn parse_time(member: &Value) -> OffsetDateTime {
     OffsetDateTime::parse(member.as_str().unwrap(), &Rfc3339).unwrap()
 }
 
-/// The tag of the state that an answer tells of.
-pub(crate) fn etag(response: &Response) -> String {
+/// Returns the `ETag` header field of a response.
+pub(crate) fn get_etag(response: &Response) -> String {
     response.headers()["etag"].to_str().unwrap().to_owned()
 }
 
-/// Checks that a response is problem details of this status and code, and gives the body.
+/// Asserts that a response contains problem details with the status `status` and the code `code`.
+/// Returns the response body.
 pub(crate) async fn assert_problem(response: Response, status: u16, code: &str) -> Value {
     let content_type = response.headers().get("content-type").cloned();
     let cache_control = response.headers().get("cache-control").cloned();

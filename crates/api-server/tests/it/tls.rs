@@ -1,4 +1,4 @@
-//! HTTPS, and a certificate that is renewed while connections go on.
+//! Tests of HTTPS, and of the renewal of the certificate while connections are open.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use tokio_rustls::{
 
 use crate::test_app::{Store, TestApp};
 
-const RELOADED_WITHIN: Duration = Duration::from_secs(10);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -56,7 +56,7 @@ impl TlsApp {
         }
     }
 
-    /// A connection of its own, with the certificate that it was shown.
+    /// Opens a new TLS connection. Returns the connection and the certificate that the server sent.
     async fn connect(&self) -> (TlsStream<TcpStream>, CertificateDer<'static>) {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_file(self.authority.ca_file()).unwrap();
@@ -71,16 +71,16 @@ impl TlsApp {
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         let stream = connector.connect(name, stream).await.unwrap();
-        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-        (stream, shown)
+        let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+        (stream, certificate)
     }
 
-    async fn until_shown_another_than(&self, shown: &CertificateDer<'_>) {
-        eventually(RELOADED_WITHIN, async || self.connect().await.1 != *shown).await;
+    async fn until_certificate_differs_from(&self, old: &CertificateDer<'_>) {
+        eventually(RELOAD_TIMEOUT, async || self.connect().await.1 != *old).await;
     }
 }
 
-async fn ask_live(stream: &mut TlsStream<TcpStream>) -> String {
+async fn get_live(stream: &mut TlsStream<TcpStream>) -> String {
     stream.write_all(LIVE).await.unwrap();
     let mut answer = [0; 1_024];
     let read = stream.read(&mut answer).await.unwrap();
@@ -88,7 +88,7 @@ async fn ask_live(stream: &mut TlsStream<TcpStream>) -> String {
 }
 
 #[tokio::test]
-async fn sessions_work_over_https() {
+async fn session_is_created_read_and_deleted_over_https() {
     let tls = TlsApp::spawn().await;
     let token = tls.app.log_in().await;
     assert_eq!(tls.app.get_session(&token).await.status(), StatusCode::OK);
@@ -99,34 +99,34 @@ async fn sessions_work_over_https() {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_shown_and_open_connections_serve_on() {
+async fn renewed_certificate_is_used_for_new_connections_and_open_connections_continue() {
     let tls = TlsApp::spawn().await;
     let (mut open, first) = tls.connect().await;
     assert_eq!(
         open.get_ref().1.alpn_protocol(),
         Some(b"http/1.1".as_slice())
     );
-    assert!(ask_live(&mut open).await.starts_with("HTTP/1.1 200 "));
+    assert!(get_live(&mut open).await.starts_with("HTTP/1.1 200 "));
     tls.authority.issue_to("second", &tls.files);
-    tls.until_shown_another_than(&first).await;
-    assert!(ask_live(&mut open).await.starts_with("HTTP/1.1 200 "));
+    tls.until_certificate_differs_from(&first).await;
+    assert!(get_live(&mut open).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_leave_the_last_good_certificate() {
+async fn last_valid_certificate_is_used_while_the_certificate_files_are_invalid() {
     let tls = TlsApp::spawn().await;
     let (_, first) = tls.connect().await;
     fs::write(&tls.files.private_key_file, "garbage").unwrap();
     fs::remove_file(&tls.files.certificate_file).unwrap();
-    // Longer than it takes to see the change.
+    // Waits longer than the interval at which the service checks the certificate files.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(tls.connect().await.1, first);
     tls.authority.issue_to("second", &tls.files);
-    tls.until_shown_another_than(&first).await;
+    tls.until_certificate_differs_from(&first).await;
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_come_ends_in_time() {
+async fn connection_without_tls_handshake_is_closed() {
     let tls = TlsApp::spawn().await;
     let started = Instant::now();
     let mut silent = TcpStream::connect(tls.app.address).await.unwrap();

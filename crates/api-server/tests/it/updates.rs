@@ -1,4 +1,4 @@
-//! Changing a session (JSON Merge Patch, RFC 7396).
+//! Tests of session updates (`PATCH /v1/session`, JSON Merge Patch, RFC 7396).
 
 use std::time::Duration;
 
@@ -12,28 +12,25 @@ use tokio::time::sleep;
 
 use crate::{
     hooked_repository::HookedRepository,
-    test_app::{Store, TestApp, assert_problem, etag, valid_body},
+    test_app::{Store, TestApp, assert_problem, build_valid_body, get_etag},
 };
 
-async fn patched(app: &TestApp, token: &str, patch: Value) -> Value {
+async fn patch_session(app: &TestApp, token: &str, patch: Value) -> Value {
     let response = app.patch(token, &patch).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     response.json().await.unwrap()
 }
 
-async fn shown(app: &TestApp, token: &str) -> Value {
+async fn get_session_body(app: &TestApp, token: &str) -> Value {
     app.get_session(token).await.json().await.unwrap()
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_patch_changes_what_it_names_and_the_answer_is_the_new_session(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn patch_changes_named_members_and_returns_the_new_session() {
+    let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let before = app.get_session(&token).await;
-    let tag_before = etag(&before);
+    let tag_before = get_etag(&before);
     let before: Value = before.json().await.unwrap();
 
     let patch = json!({
@@ -44,7 +41,7 @@ async fn a_patch_changes_what_it_names_and_the_answer_is_the_new_session(#[case]
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-type"], "application/json");
-    let tag = etag(&response);
+    let tag = get_etag(&response);
     assert_ne!(tag, tag_before);
     let answer: Value = response.json().await.unwrap();
     assert_eq!(
@@ -57,20 +54,20 @@ async fn a_patch_changes_what_it_names_and_the_answer_is_the_new_session(#[case]
     }
 
     let after = app.get_session(&token).await;
-    assert_eq!(etag(&after), tag);
+    assert_eq!(get_etag(&after), tag);
     let mut after: Value = after.json().await.unwrap();
     after["expires_at"] = answer["expires_at"].clone();
     assert_eq!(after, answer);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_patch_of_nothing_changes_nothing_and_slides(#[case] store: Store) {
-    let app = TestApp::builder().policy(2, None).spawn(store).await;
+async fn empty_patch_changes_nothing_and_renews_the_idle_timeout() {
+    let app = TestApp::builder()
+        .policy(2, None)
+        .spawn(Store::Memory)
+        .await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     for patch in [
         json!({}),
         json!({"cookies": {}}),
@@ -79,21 +76,21 @@ async fn a_patch_of_nothing_changes_nothing_and_slides(#[case] store: Store) {
         sleep(Duration::from_millis(1_200)).await;
         let response = app.patch(&token, &patch).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{patch}");
-        assert_eq!(etag(&response), tag);
+        assert_eq!(get_etag(&response), tag);
         let body: Value = response.json().await.unwrap();
-        assert_eq!(body["cookies"], valid_body()["cookies"]);
+        assert_eq!(body["cookies"], build_valid_body()["cookies"]);
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn it_does_not_outlive_its_absolute_lifetime(#[case] store: Store) {
-    let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
+async fn patch_does_not_extend_the_absolute_lifetime() {
+    let app = TestApp::builder()
+        .policy(60, Some(2))
+        .spawn(Store::Memory)
+        .await;
     let token = app.log_in().await;
-    let before = shown(&app, &token).await;
-    let after = patched(&app, &token, json!({"cookies": {"a": "1"}})).await;
+    let before = get_session_body(&app, &token).await;
+    let after = patch_session(&app, &token, json!({"cookies": {"a": "1"}})).await;
     assert_eq!(after["expires_at"], before["expires_at"]);
     sleep(Duration::from_millis(2_100)).await;
     let response = app.patch(&token, &json!({})).send().await.unwrap();
@@ -101,7 +98,7 @@ async fn it_does_not_outlive_its_absolute_lifetime(#[case] store: Store) {
 }
 
 #[tokio::test]
-async fn cookies_keep_their_order_and_new_ones_come_last() {
+async fn patched_cookies_keep_their_order_and_new_cookies_are_appended() {
     let app = TestApp::spawn(Store::Redis).await;
     let token = app.log_in().await;
     for patch in [
@@ -116,13 +113,10 @@ async fn cookies_keep_their_order_and_new_ones_come_last() {
     assert!(text.contains(expected), "{text}");
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn of_many_changes_at_once_none_is_lost(#[case] store: Store) {
+async fn concurrent_patches_are_all_applied() {
     const CLIENTS: usize = 20;
-    let app = TestApp::spawn(store).await;
+    let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let changes = (0..CLIENTS).map(async |n| {
         let patch = json!({"cookies": {format!("c{n}"): n.to_string()}});
@@ -131,19 +125,16 @@ async fn of_many_changes_at_once_none_is_lost(#[case] store: Store) {
     for status in join_all(changes).await {
         assert_eq!(status, StatusCode::OK);
     }
-    let session = shown(&app, &token).await;
+    let session = get_session_body(&app, &token).await;
     for n in 0..CLIENTS {
         assert_eq!(session["cookies"][format!("c{n}")], n.to_string());
     }
     assert_eq!(session["cookies"]["SESSIONID"], "a1b2c3");
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_change_that_races_a_logout_does_not_bring_the_session_back(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn patch_that_races_a_logout_does_not_restore_the_session() {
+    let app = TestApp::spawn(Store::Memory).await;
     for _ in 0..10 {
         let token = app.log_in().await;
         let patch = json!({"cookies": {"a": "1"}});
@@ -175,13 +166,13 @@ async fn a_change_that_races_a_logout_does_not_bring_the_session_back(#[case] st
 #[case::base_url_null(json!({"base_url": null}), &["/base_url"])]
 #[case::base_url_number(json!({"base_url": 1}), &["/base_url"])]
 #[case::base_url_relative(json!({"base_url": "/s3cret"}), &["/base_url"])]
-#[case::base_url_of_another_host(json!({"base_url": "https://s3cret.example"}), &["/base_url"])]
-#[case::all_at_once(json!({"cookies": {"a": 1, "b": "\n"}, "base_url": null}), &["/cookies/a", "/cookies/b", "/base_url"])]
+#[case::base_url_disallowed_host(json!({"base_url": "https://s3cret.example"}), &["/base_url"])]
+#[case::several_members(json!({"cookies": {"a": 1, "b": "\n"}, "base_url": null}), &["/cookies/a", "/cookies/b", "/base_url"])]
 #[case::no_cookie_left(json!({"cookies": {"SESSIONID": null, "lang": null}}), &["/cookies"])]
-#[case::too_many(json!({"cookies": (0..49).map(|n| (format!("c{n}"), "1".into())).collect::<Map<_, _>>()}), &["/cookies"])]
-#[case::too_large(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_080)}}), &["/cookies"])]
+#[case::too_many_cookies(json!({"cookies": (0..49).map(|n| (format!("c{n}"), "1".into())).collect::<Map<_, _>>()}), &["/cookies"])]
+#[case::cookies_too_large(json!({"cookies": {"a": "v".repeat(4_096), "b": "v".repeat(4_096), "c": "v".repeat(4_096), "d": "v".repeat(4_080)}}), &["/cookies"])]
 #[tokio::test]
-async fn what_leads_to_no_valid_session_is_422_with_pointers_and_changes_nothing(
+async fn patch_that_would_make_the_session_invalid_returns_422_and_changes_nothing(
     #[case] patch: Value,
     #[case] pointers: &[&str],
     #[values(Store::Memory, Store::Redis)] store: Store,
@@ -191,31 +182,31 @@ async fn what_leads_to_no_valid_session_is_422_with_pointers_and_changes_nothing
         .spawn(store)
         .await;
     let token = app.log_in().await;
-    let tag = etag(&app.get_session(&token).await);
+    let tag = get_etag(&app.get_session(&token).await);
     let response = app.patch(&token, &patch).send().await.unwrap();
     let problem = assert_problem(response, 422, "invalid_session").await;
     assert!(!problem.to_string().contains("s3cret"), "{problem}");
     let errors = problem["errors"].as_array().unwrap().iter();
-    let told: Vec<_> = errors
+    let actual: Vec<_> = errors
         .map(|error| error["pointer"].as_str().unwrap())
         .collect();
-    assert_eq!(told, pointers);
-    assert_eq!(etag(&app.get_session(&token).await), tag);
+    assert_eq!(actual, pointers);
+    assert_eq!(get_etag(&app.get_session(&token).await), tag);
 }
 
 #[rstest]
 #[case::empty("")]
-#[case::half(r#"{"cookies": {"a": "s3cret""#)]
-#[case::member_twice(r#"{"cookies": {"a": "s3cret"}, "cookies": {"a": null}}"#)]
-#[case::cookie_twice(r#"{"cookies": {"a": "s3cret", "a": null}}"#)]
+#[case::truncated(r#"{"cookies": {"a": "s3cret""#)]
+#[case::duplicate_member(r#"{"cookies": {"a": "s3cret"}, "cookies": {"a": null}}"#)]
+#[case::duplicate_cookie(r#"{"cookies": {"a": "s3cret", "a": null}}"#)]
 #[case::unknown_member(r#"{"s3cret": 1}"#)]
-#[case::unknown_null(r#"{"s3cret": null}"#)]
+#[case::unknown_member_null(r#"{"s3cret": null}"#)]
 #[case::subject(r#"{"subject": "s3cret"}"#)]
 #[case::label(r#"{"label": "s3cret"}"#)]
 #[case::created_at(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
 #[case::json_patch(r#"[{"op": "remove", "path": "/cookies/s3cret"}"#)]
 #[tokio::test]
-async fn a_malformed_patch_is_400_and_not_echoed(#[case] body: &'static str) {
+async fn malformed_patch_returns_400_that_does_not_quote_the_patch(#[case] body: &'static str) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.patch(&token, &json!({})).body(body);
@@ -226,13 +217,13 @@ async fn a_malformed_patch_is_400_and_not_echoed(#[case] body: &'static str) {
 }
 
 #[rstest]
-#[case::nothing(None)]
+#[case::no_content_type(None)]
 #[case::json(Some("application/json"))]
 #[case::json_patch(Some("application/json-patch+json"))]
 #[case::other_charset(Some("application/merge-patch+json; charset=utf-16"))]
-#[case::no_media_type(Some("merge-patch"))]
+#[case::not_a_media_type(Some("merge-patch"))]
 #[tokio::test]
-async fn a_patch_of_another_type_is_415_and_told_which_is_taken(
+async fn patch_with_an_unsupported_content_type_returns_415_with_the_accept_patch_header(
     #[case] content_type: Option<&str>,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
@@ -242,13 +233,13 @@ async fn a_patch_of_another_type_is_415_and_told_which_is_taken(
         request = request.header("content-type", content_type);
     }
     let response = request.body("{}").send().await.unwrap();
-    let taken = response.headers()["accept-patch"].clone();
-    assert_eq!(taken, "application/merge-patch+json");
+    let accept_patch = response.headers()["accept-patch"].clone();
+    assert_eq!(accept_patch, "application/merge-patch+json");
     assert_problem(response, 415, "unsupported_media_type").await;
 }
 
 #[tokio::test]
-async fn a_compressed_patch_is_415_and_one_with_its_charset_is_taken() {
+async fn compressed_patch_returns_415_and_patch_with_charset_utf_8_is_accepted() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.patch(&token, &json!({}));
@@ -261,24 +252,21 @@ async fn a_compressed_patch_is_415_and_one_with_its_charset_is_taken() {
             "content-type",
             "Application/Merge-Patch+JSON; charset=UTF-8",
         );
-    let taken = with_charset.body("{}").send().await.unwrap();
-    assert_eq!(taken.status(), StatusCode::OK);
+    let accepted = with_charset.body("{}").send().await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_patch_that_is_too_large_is_413() {
+async fn too_large_patch_returns_413() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.patch(&token, &json!({})).body(" ".repeat(65_537));
     assert_problem(request.send().await.unwrap(), 413, "payload_too_large").await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn a_token_that_opens_nothing_is_401_and_changes_nothing(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn patch_with_an_invalid_or_missing_token_returns_401() {
+    let app = TestApp::spawn(Store::Memory).await;
     let logged_out = app.log_in().await;
     app.log_out(&logged_out).await;
     let unknown = SessionToken::generate();
@@ -295,7 +283,7 @@ async fn a_token_that_opens_nothing_is_401_and_changes_nothing(#[case] store: St
 }
 
 #[tokio::test]
-async fn who_always_loses_the_race_is_503_and_told_to_try_again() {
+async fn patch_or_rotation_that_always_conflicts_with_other_changes_returns_503() {
     let app = TestApp::builder().spawn_on(HookedRepository::contended());
     app.until_ready().await;
     let token = app.log_in().await;
@@ -309,13 +297,13 @@ async fn who_always_loses_the_race_is_503_and_told_to_try_again() {
         assert_problem(response, 503, "overloaded").await;
     }
     assert_eq!(
-        shown(&app, &token).await["cookies"],
-        valid_body()["cookies"]
+        get_session_body(&app, &token).await["cookies"],
+        build_valid_body()["cookies"]
     );
 }
 
 #[tokio::test]
-async fn without_its_store_it_is_503() {
+async fn patch_and_rotate_return_503_if_the_store_is_unavailable() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;

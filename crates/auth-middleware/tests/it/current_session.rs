@@ -1,4 +1,4 @@
-//! `BearerAuth`, `CurrentSession` and `BearerToken`, over the framework's own test server.
+//! Tests of `BearerAuth`, `CurrentSession` and `BearerToken`, with the test service of Actix Web.
 
 use std::{
     sync::{
@@ -18,25 +18,25 @@ use actix_web::{
 use rstest::rstest;
 use tee_session_auth_middleware::{AuthError, BearerAuth, BearerToken, CurrentSession};
 use tee_session_domain::{
-    BaseUrl, Cookies, InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError,
-    RevisedSession, Revision, Session, SessionManager, SessionPolicy, SessionRepository,
-    SessionToken, SwapOutcome,
+    BaseUrl, Cookies, RepositoryError, RepositoryLayer, Session, SessionError, SessionManager,
+    SessionPolicy, SessionRepository, SessionToken, SessionWithTtl,
 };
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_test_support::CapturedLogs;
 
-const BARE: &str = r#"Bearer realm="tee-session""#;
+const CHALLENGE_WITHOUT_ERROR: &str = r#"Bearer realm="tee-session""#;
 const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token", error_description="Invalid or expired session token""#;
 
-/// A memory repository that counts look-ups and can fail like a store that is away.
+/// A session repository in memory that counts look-ups, deletions and pings. If `fault` is set,
+/// each look-up, deletion or ping fails with the error that `fault` returns.
 #[derive(Clone, Default)]
-struct Watched {
+struct CountingRepository {
     inner: MemoryRepository,
     calls: Arc<AtomicUsize>,
     fault: Option<fn() -> RepositoryError>,
 }
 
-impl Watched {
+impl CountingRepository {
     fn failing(fault: fn() -> RepositoryError) -> Self {
         Self {
             fault: Some(fault),
@@ -50,30 +50,33 @@ impl Watched {
     }
 }
 
-impl SessionRepository for Watched {
-    type Subjects = MemoryRepository;
+impl RepositoryLayer for CountingRepository {
+    type Inner = MemoryRepository;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        self.inner.insert(token, session, ttl).await
+    fn inner(&self) -> &MemoryRepository {
+        &self.inner
     }
 
-    async fn fetch_and_slide(
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         self.call()?;
-        self.inner.fetch_and_slide(token, ttl).await
+        self.inner.load_and_touch(token, ttl).await
     }
 
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
         self.call()?;
-        self.inner.peek(token).await
+        self.inner.load(token).await
+    }
+
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        self.call()?;
+        self.inner.load_with_ttl(token).await
     }
 
     async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
@@ -81,48 +84,12 @@ impl SessionRepository for Watched {
         self.inner.remove(token).await
     }
 
-    async fn fetch_revision(
-        &self,
-        token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
-        self.inner.fetch_revision(token).await
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        self.inner.compare_and_swap(token, seen, session, ttl).await
-    }
-
-    async fn relocate(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
-        self.inner.relocate(from, seen, to, session, ttl).await
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        self.inner.subjects()
-    }
-
     async fn ping(&self) -> Result<(), RepositoryError> {
         self.call()
     }
-
-    fn now(&self) -> time::OffsetDateTime {
-        self.inner.now()
-    }
 }
 
-async fn stored(sessions: &SessionManager<Watched>) -> SessionToken {
+async fn store_session(sessions: &SessionManager<CountingRepository>) -> SessionToken {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).unwrap();
     let base_url = BaseUrl::new("https://golf.example/members").unwrap();
     sessions.store(cookies, base_url).await.unwrap().token
@@ -136,8 +103,10 @@ struct Answer {
     body: String,
 }
 
-/// One request to an application whose handler shows the session's base URL and token prefix.
-async fn get(repository: Watched, authorization: &[&[u8]]) -> Answer {
+/// Sends one request to an application. The handler of the application returns the session's base
+/// URL and the prefix of the token. `authorization` contains the values of the `Authorization`
+/// header fields.
+async fn get(repository: CountingRepository, authorization: &[&[u8]]) -> Answer {
     async fn show(current: CurrentSession) -> HttpResponse {
         let url = current.session.base_url.as_str();
         HttpResponse::Ok().body(format!("{url} {}", current.token().prefix()))
@@ -169,9 +138,9 @@ async fn get(repository: Watched, authorization: &[&[u8]]) -> Answer {
 
 #[actix_web::test]
 async fn get_current_session_returns_session_data() {
-    let repository = Watched::default();
+    let repository = CountingRepository::default();
     let sessions = SessionManager::new(repository.clone(), SessionPolicy::default());
-    let token = stored(&sessions).await;
+    let token = store_session(&sessions).await;
     let field = format!("Bearer {}", token.expose_secret());
     let answer = get(repository.clone(), &[field.as_bytes()]).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -189,7 +158,7 @@ async fn get_current_session_returns_session_data() {
 #[actix_web::test]
 async fn get_current_session_raises_401_for_invalid_token() {
     let unknown = format!("Bearer {}", SessionToken::generate().expose_secret());
-    let answer = get(Watched::default(), &[unknown.as_bytes()]).await;
+    let answer = get(CountingRepository::default(), &[unknown.as_bytes()]).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.challenge.as_deref(), Some(INVALID_TOKEN));
     assert_eq!(answer.cache_control.as_deref(), Some("no-store"));
@@ -208,9 +177,9 @@ async fn get_current_session_raises_401_for_invalid_token() {
 
 #[actix_web::test]
 async fn get_current_session_raises_401_for_missing_token() {
-    let answer = get(Watched::default(), &[]).await;
+    let answer = get(CountingRepository::default(), &[]).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.challenge.as_deref(), Some(BARE));
+    assert_eq!(answer.challenge.as_deref(), Some(CHALLENGE_WITHOUT_ERROR));
     assert!(
         answer.body.contains(r#""code":"missing_token""#),
         "{}",
@@ -221,20 +190,20 @@ async fn get_current_session_raises_401_for_missing_token() {
 #[rstest]
 #[case::missing(&[], 401, "missing_token")]
 #[case::another_scheme(&[b"Basic dXNlcjpwYXNz".as_slice()], 401, "missing_token")]
-#[case::twice(&[b"Bearer x".as_slice(), b"Bearer x"], 400, "invalid_request")]
+#[case::repeated_field(&[b"Bearer x".as_slice(), b"Bearer x"], 400, "invalid_request")]
 #[case::two_schemes(&[b"Basic x".as_slice(), b"Bearer x"], 400, "invalid_request")]
 #[case::no_token(&[b"Bearer".as_slice()], 400, "invalid_request")]
 #[case::two_words(&[b"Bearer a b".as_slice()], 400, "invalid_request")]
-#[case::no_uuid(&[b"Bearer x".as_slice()], 401, "invalid_token")]
+#[case::not_a_uuid(&[b"Bearer x".as_slice()], 401, "invalid_token")]
 #[case::upper_case(&[b"Bearer 1B9D6BCD-BBFD-4B2D-9B5D-AB8DFBBD4BED".as_slice()], 401, "invalid_token")]
 #[case::high_bytes(&[b"Bearer \xff\xff".as_slice()], 401, "invalid_token")]
 #[actix_web::test]
-async fn what_is_no_token_never_reaches_the_store(
+async fn missing_or_malformed_token_is_rejected_without_a_store_call(
     #[case] authorization: &[&[u8]],
     #[case] status: u16,
     #[case] code: &str,
 ) {
-    let repository = Watched::default();
+    let repository = CountingRepository::default();
     let answer = get(repository.clone(), authorization).await;
     assert_eq!(answer.status.as_u16(), status);
     assert!(
@@ -247,10 +216,11 @@ async fn what_is_no_token_never_reaches_the_store(
 }
 
 #[actix_web::test]
-async fn a_store_that_is_away_is_503_without_a_challenge_and_its_reason_stays_inside() {
+async fn unavailable_store_returns_503_without_challenge_or_error_details() {
     let logs = CapturedLogs::start();
-    let repository =
-        Watched::failing(|| RepositoryError::unavailable("connection to 10.9.8.7 refused"));
+    let repository = CountingRepository::failing(|| {
+        RepositoryError::unavailable("connection to 10.9.8.7 refused")
+    });
     let token = SessionToken::generate();
     let field = format!("Bearer {}", token.expose_secret());
     let answer = get(repository, &[field.as_bytes()]).await;
@@ -271,18 +241,18 @@ async fn a_store_that_is_away_is_503_without_a_challenge_and_its_reason_stays_in
 }
 
 #[actix_web::test]
-async fn a_corrupt_record_looks_like_any_other_invalid_token() {
-    let repository = Watched::failing(|| RepositoryError::corrupt("not a session"));
+async fn corrupt_record_returns_the_same_response_as_unknown_token() {
+    let repository = CountingRepository::failing(|| RepositoryError::corrupt("not a session"));
     let field = format!("Bearer {}", SessionToken::generate().expose_secret());
     let corrupt = get(repository, &[field.as_bytes()]).await;
-    let unknown = get(Watched::default(), &[field.as_bytes()]).await;
+    let unknown = get(CountingRepository::default(), &[field.as_bytes()]).await;
     assert_eq!(corrupt.status, unknown.status);
     assert_eq!(corrupt.challenge, unknown.challenge);
     assert_eq!(corrupt.body, unknown.body);
 }
 
 #[actix_web::test]
-async fn the_token_extractor_gives_the_token_without_a_look_up() {
+async fn bearer_token_extractor_parses_the_token_without_a_store_look_up() {
     async fn prefix(token: BearerToken) -> String {
         token.0.prefix().to_string()
     }
@@ -303,7 +273,7 @@ async fn the_token_extractor_gives_the_token_without_a_look_up() {
 }
 
 #[actix_web::test]
-async fn current_session_outside_the_middleware_is_a_programming_error() {
+async fn current_session_without_middleware_returns_500_and_logs_an_error() {
     let logs = CapturedLogs::start();
     async fn show(_: CurrentSession) -> HttpResponse {
         HttpResponse::Ok().finish()
@@ -317,11 +287,13 @@ async fn current_session_outside_the_middleware_is_a_programming_error() {
 }
 
 #[rstest]
-#[case::not_found(AuthError::InvalidToken)]
-#[case::missing(AuthError::MissingToken)]
-#[case::unreadable(AuthError::InvalidRequest("x"))]
-#[case::away(AuthError::Store(RepositoryError::unavailable("x")))]
-fn every_answer_is_a_problem_of_its_status(#[case] error: AuthError) {
+#[case::invalid_token(AuthError::InvalidToken)]
+#[case::missing_token(AuthError::MissingToken)]
+#[case::invalid_request(AuthError::InvalidRequest("x"))]
+#[case::unavailable_store(SessionError::from(RepositoryError::unavailable("x")).into())]
+#[case::full_store(SessionError::from(RepositoryError::full("x")).into())]
+#[case::corrupt_record(SessionError::from(RepositoryError::corrupt("x")).into())]
+fn error_response_is_problem_json_with_the_status_of_the_error(#[case] error: AuthError) {
     use actix_web::ResponseError;
 
     let response = error.error_response();

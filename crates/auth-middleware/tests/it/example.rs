@@ -1,4 +1,4 @@
-//! The example program, as a team would run it.
+//! Test of the example program `protected_app`, over HTTP.
 
 use std::{env, process::Stdio, time::Duration};
 
@@ -7,7 +7,7 @@ use tee_session_test_support::eventually;
 use tokio::{net::TcpListener, process::Command};
 
 #[tokio::test]
-async fn the_example_program_protects_its_page() {
+async fn example_program_returns_401_without_a_token_and_200_with_a_valid_token() {
     let test_binary = env::current_exe().unwrap();
     let target_folder = test_binary.ancestors().nth(2).unwrap();
     let free = TcpListener::bind("127.0.0.1:0")

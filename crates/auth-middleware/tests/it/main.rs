@@ -1,4 +1,5 @@
-//! The middleware in an application, on the memory adapter.
+//! Integration tests of the authentication middleware in an Actix Web application, with the
+//! embedded store.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

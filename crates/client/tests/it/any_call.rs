@@ -1,4 +1,5 @@
-//! Every call of the client, for what has to hold for all of them.
+//! All calls of the client, with fixed arguments and responses, for tests of behaviour that all
+//! calls share.
 
 use serde_json::{Value, json};
 use tee_session_client::{
@@ -15,38 +16,38 @@ pub(crate) const EXPIRES_AT: &str = "2026-01-15T11:00:00Z";
 pub(crate) const COOKIE_VALUE: &str = "a1b2c3-secret";
 pub(crate) const SECRET: &str = "s3cret";
 
-pub(crate) fn token() -> SessionToken {
+pub(crate) fn parse_token() -> SessionToken {
     TOKEN.parse().unwrap()
 }
 
-pub(crate) fn session_id() -> SessionId {
+pub(crate) fn parse_session_id() -> SessionId {
     SESSION_ID.parse().unwrap()
 }
 
-pub(crate) fn cookies() -> Cookies {
+pub(crate) fn build_cookies() -> Cookies {
     Cookies::new([("SESSIONID".to_owned(), COOKIE_VALUE.to_owned())]).unwrap()
 }
 
-pub(crate) fn base_url() -> BaseUrl {
+pub(crate) fn parse_base_url() -> BaseUrl {
     BaseUrl::new("https://golf.example/members").unwrap()
 }
 
-pub(crate) fn patch() -> SessionPatch {
+pub(crate) fn build_patch() -> SessionPatch {
     SessionPatch::new().set_cookie("SESSIONID", COOKIE_VALUE)
 }
 
-pub(crate) fn etag() -> ETag {
+pub(crate) fn parse_etag() -> ETag {
     r#""v1""#.parse().unwrap()
 }
 
-/// One that speaks for a service client.
-pub(crate) fn client_of(server: &ScriptedServer) -> Client {
+/// Creates a client of `server` with the credentials of a service client.
+pub(crate) fn create_client(server: &ScriptedServer) -> Client {
     Client::new(server.url())
         .unwrap()
         .with_credentials("shop", SECRET)
 }
 
-/// A call, with arguments that do not matter.
+/// One call of the client. [`AnyCall::make`] makes the call with fixed arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnyCall {
     Create,
@@ -67,48 +68,48 @@ pub(crate) enum AnyCall {
 
 impl AnyCall {
     pub(crate) async fn make(self, client: &Client) -> Result<(), ClientError> {
-        let (cookies, base_url, token) = (cookies(), base_url(), token());
+        let (cookies, base_url, token) = (build_cookies(), parse_base_url(), parse_token());
         let session = client.session(&token);
         match self {
             Self::Create => client.create(&cookies, &base_url).send().await.map(drop),
             Self::Get => session.get().await.map(drop),
             Self::Ttl => session.ttl().await.map(drop),
             Self::Authorize => session.authorize().await.map(drop),
-            Self::Update => session.update(&patch()).await.map(drop),
+            Self::Update => session.update(&build_patch()).await.map(drop),
             Self::UpdateIfMatch => {
-                let patch = patch().if_match(&etag());
+                let patch = build_patch().if_match(&parse_etag());
                 session.update(&patch).await.map(drop)
             }
             Self::Rotate => session.rotate().await.map(drop),
             Self::Delete => session.delete().await,
             Self::List => client.list_sessions("member-42").send().await.map(drop),
             Self::EndAll => client.end_sessions("member-42").await.map(drop),
-            Self::EndOne => client.end_session(&session_id()).await,
+            Self::EndOne => client.end_session(&parse_session_id()).await,
             Self::Introspect => client.introspect(&token).await.map(drop),
             Self::Revoke => client.revoke(&token).await,
             Self::Health => client.health().await.map(drop),
         }
     }
 
-    /// What the service answers when all is well.
+    /// Returns the response that the service sends if the call succeeds.
     pub(crate) fn success(self) -> Step {
         match self {
-            Self::Create => Step::json(201, &new_session()),
-            Self::Rotate => Step::json(200, &new_session()),
-            Self::Get | Self::Update | Self::UpdateIfMatch => Step::json(200, &session()),
+            Self::Create => Step::json(201, &build_new_session()),
+            Self::Rotate => Step::json(200, &build_new_session()),
+            Self::Get | Self::Update | Self::UpdateIfMatch => Step::json(200, &build_session()),
             Self::Ttl => Step::json(200, &json!({"ttl": 1_799, "expires_at": EXPIRES_AT})),
-            Self::Authorize => Step::json(200, &authorization()),
+            Self::Authorize => Step::json(200, &build_authorization()),
             Self::Delete | Self::EndOne => Step::status(204),
             Self::List => Step::json(200, &json!({"sessions": []})),
             Self::EndAll => Step::json(200, &json!({"revoked": 2})),
             Self::Introspect => Step::json(200, &json!({"active": false})),
             Self::Revoke => Step::status(200),
-            Self::Health => Step::json(200, &health()),
+            Self::Health => Step::json(200, &build_health()),
         }
     }
 }
 
-pub(crate) fn new_session() -> Value {
+pub(crate) fn build_new_session() -> Value {
     json!({
         "access_token": NEW_TOKEN,
         "token_type": "Bearer",
@@ -118,7 +119,7 @@ pub(crate) fn new_session() -> Value {
     })
 }
 
-pub(crate) fn session() -> Value {
+pub(crate) fn build_session() -> Value {
     json!({
         "session_id": SESSION_ID,
         "cookies": {"SESSIONID": COOKIE_VALUE},
@@ -128,7 +129,7 @@ pub(crate) fn session() -> Value {
     })
 }
 
-pub(crate) fn authorization() -> Value {
+pub(crate) fn build_authorization() -> Value {
     json!({
         "sub": "member-42",
         "subject": "member-42",
@@ -141,7 +142,7 @@ pub(crate) fn authorization() -> Value {
     })
 }
 
-pub(crate) fn health() -> Value {
+pub(crate) fn build_health() -> Value {
     json!({
         "status": "degraded",
         "timestamp": CREATED_AT,

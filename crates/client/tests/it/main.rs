@@ -1,4 +1,4 @@
-//! The client against a server that does what a test says, over real connections.
+//! Integration tests of the client over real connections, against a server with scripted responses.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

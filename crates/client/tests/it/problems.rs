@@ -1,17 +1,17 @@
-//! What a caller learns from an answer that is no success.
+//! Tests of the errors that calls return for error responses and unexpected responses.
 
 use rstest::rstest;
 use serde_json::json;
 use tee_session_client::{ClientError, ProblemCode};
 
 use crate::{
-    any_call::{AnyCall, client_of},
+    any_call::{AnyCall, create_client},
     scripted_server::{ScriptedServer, Step},
 };
 
-async fn error_of(call: AnyCall, answer: Step) -> ClientError {
+async fn get_error(call: AnyCall, answer: Step) -> ClientError {
     let server = ScriptedServer::start([answer]).await;
-    call.make(&client_of(&server)).await.unwrap_err()
+    call.make(&create_client(&server)).await.unwrap_err()
 }
 
 #[rstest]
@@ -41,12 +41,12 @@ async fn error_of(call: AnyCall, answer: Step) -> ClientError {
 #[case(503, "overloaded", ProblemCode::Overloaded)]
 #[case(409, "of_tomorrow", ProblemCode::Other("of_tomorrow".to_owned()))]
 #[tokio::test]
-async fn every_code_has_its_name(
+async fn every_problem_code_is_parsed_and_displayed(
     #[case] status: u16,
     #[case] code: &str,
     #[case] expected: ProblemCode,
 ) {
-    let error = error_of(AnyCall::Create, Step::problem(status, code, &[])).await;
+    let error = get_error(AnyCall::Create, Step::problem(status, code, &[])).await;
     let problem = error.problem().unwrap();
     assert_eq!(problem.status, status);
     assert_eq!(problem.code, expected);
@@ -58,11 +58,11 @@ async fn every_code_has_its_name(
 }
 
 #[tokio::test]
-async fn faults_of_members_are_told_one_by_one() {
+async fn error_lists_invalid_json_members_with_pointer_and_detail() {
     let body = json!({
         "status": 422,
         "code": "invalid_session",
-        "detail": "errors says where",
+        "detail": "see the member errors",
         "errors": [
             {"pointer": "/cookies/x", "detail": "must be a string"},
             {"pointer": "/base_url", "detail": "is required"},
@@ -70,25 +70,27 @@ async fn faults_of_members_are_told_one_by_one() {
     });
     let problem_json = [("Content-Type", "application/problem+json; charset=utf-8")];
     let answer = Step::answer(422, &problem_json, &body.to_string());
-    let error = error_of(AnyCall::Create, answer).await;
+    let error = get_error(AnyCall::Create, answer).await;
     let errors = error.problem().unwrap().errors.iter();
-    let told: Vec<_> = errors.map(|e| (&*e.pointer, &*e.detail)).collect();
+    let actual: Vec<_> = errors.map(|e| (&*e.pointer, &*e.detail)).collect();
     let expected = [
         ("/cookies/x", "must be a string"),
         ("/base_url", "is required"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(actual, expected);
 }
 
 #[rstest]
-#[case::page_of_a_gateway(Step::answer(502, &[("Content-Type", "text/html")], "<h1>Bad</h1>"))]
+#[case::html_of_a_gateway(Step::answer(502, &[("Content-Type", "text/html")], "<h1>Bad</h1>"))]
 #[case::json_of_a_gateway(Step::json(502, &json!({"code": "x", "detail": "y"})))]
 #[case::no_body(Step::status(502))]
-#[case::broken(Step::answer(502, &[("Content-Type", "application/problem+json")], "{"))]
-#[case::other_types(Step::answer(502, &[("Content-Type", "application/problem+json")], r#"{"code": 7}"#))]
+#[case::malformed_json(Step::answer(502, &[("Content-Type", "application/problem+json")], "{"))]
+#[case::wrong_types(Step::answer(502, &[("Content-Type", "application/problem+json")], r#"{"code": 7}"#))]
 #[tokio::test]
-async fn an_answer_that_is_not_of_the_service_is_known_by_its_status(#[case] answer: Step) {
-    let error = error_of(AnyCall::Create, answer).await;
+async fn error_response_without_problem_details_returns_the_status_and_an_empty_code(
+    #[case] answer: Step,
+) {
+    let error = get_error(AnyCall::Create, answer).await;
     let problem = error.problem().unwrap();
     assert_eq!(problem.status, 502);
     assert_eq!(problem.code, ProblemCode::Other(String::new()));
@@ -99,21 +101,24 @@ async fn an_answer_that_is_not_of_the_service_is_known_by_its_status(#[case] ans
 #[case::seconds("7", Some(7))]
 #[case::date("Wed, 21 Oct 2026 07:28:00 GMT", None)]
 #[case::negative("-1", None)]
-#[case::nothing("", None)]
-#[case::huge("99999999999999999999", None)]
+#[case::empty("", None)]
+#[case::too_large("99999999999999999999", None)]
 #[tokio::test]
-async fn the_time_to_wait_is_told_in_seconds(#[case] value: &str, #[case] seconds: Option<u64>) {
+async fn retry_after_header_is_parsed_only_in_seconds(
+    #[case] value: &str,
+    #[case] seconds: Option<u64>,
+) {
     let answer = Step::problem(503, "overloaded", &[("Retry-After", value)]);
-    let error = error_of(AnyCall::Create, answer).await;
+    let error = get_error(AnyCall::Create, answer).await;
     assert_eq!(error.retry_after().map(|wait| wait.as_secs()), seconds);
 }
 
 #[rstest]
-#[case::no_json(Step::answer(200, &[], "hello"))]
-#[case::nothing(Step::status(200))]
-#[case::another_shape(Step::json(200, &json!({"status": "healthy"})))]
+#[case::not_json(Step::answer(200, &[], "hello"))]
+#[case::empty(Step::status(200))]
+#[case::other_members(Step::json(200, &json!({"status": "healthy"})))]
 #[tokio::test]
-async fn a_success_that_says_something_else_is_no_success(
+async fn successful_response_with_unexpected_body_returns_a_decode_error(
     #[values(
         AnyCall::Get,
         AnyCall::Ttl,
@@ -129,7 +134,7 @@ async fn a_success_that_says_something_else_is_no_success(
     call: AnyCall,
     #[case] answer: Step,
 ) {
-    let error = error_of(call, answer).await;
+    let error = get_error(call, answer).await;
     assert!(matches!(error, ClientError::Decode(_)), "{error:?}");
     assert!(!error.is_retryable());
     assert!(error.outcome_is_unknown());

@@ -1,4 +1,4 @@
-//! What is tried again, and what never: each row of the table in the crate's documentation.
+//! Tests of retries. The tests cover each row of the table of retries in the crate's README.
 
 use std::time::{Duration, Instant};
 
@@ -6,28 +6,29 @@ use rstest::rstest;
 use tee_session_client::{Client, ClientBuilder, ClientError};
 
 use crate::{
-    any_call::{AnyCall, SECRET, client_of},
+    any_call::{AnyCall, SECRET, create_client},
     scripted_server::{ScriptedServer, Step},
 };
 
-fn announced_but_cut_off() -> Step {
+fn respond_truncated() -> Step {
     Step::CutOff("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_owned())
 }
 
-fn overloaded() -> Step {
+fn respond_overloaded() -> Step {
     Step::problem(503, "overloaded", &[("Retry-After", "0")])
 }
 
-fn store_unavailable() -> Step {
+fn respond_store_unavailable() -> Step {
     Step::problem(503, "store_unavailable", &[("Retry-After", "0")])
 }
 
-fn too_many_requests() -> Step {
+fn respond_too_many_requests() -> Step {
     Step::problem(429, "too_many_requests", &[("Retry-After", "0")])
 }
 
-/// An idle moment longer than a loopback connection ever takes, and no longer than a test may.
-fn builder_for(server: &ScriptedServer) -> ClientBuilder {
+/// Creates a builder with a timeout of 1 s. This timeout is long enough to connect to the loopback
+/// interface, and short enough for a test to wait until it ends.
+fn create_builder(server: &ScriptedServer) -> ClientBuilder {
     Client::builder(server.url())
         .credentials("shop", SECRET)
         .timeout(Duration::from_secs(1))
@@ -35,7 +36,7 @@ fn builder_for(server: &ScriptedServer) -> ClientBuilder {
 
 #[rstest]
 #[tokio::test]
-async fn what_does_no_harm_is_repeated_until_it_succeeds(
+async fn idempotent_call_is_retried_after_a_transient_failure(
     #[values(
         AnyCall::Get,
         AnyCall::Ttl,
@@ -51,11 +52,11 @@ async fn what_does_no_harm_is_repeated_until_it_succeeds(
     call: AnyCall,
     #[values(
         Step::HangUp,
-        announced_but_cut_off(),
+        respond_truncated(),
         Step::Hang,
-        overloaded(),
-        store_unavailable(),
-        too_many_requests(),
+        respond_overloaded(),
+        respond_store_unavailable(),
+        respond_too_many_requests(),
         Step::status(408),
         Step::status(502),
         Step::status(504)
@@ -63,7 +64,7 @@ async fn what_does_no_harm_is_repeated_until_it_succeeds(
     failure: Step,
 ) {
     let server = ScriptedServer::start([failure, call.success()]).await;
-    call.make(&builder_for(&server).build().unwrap())
+    call.make(&create_builder(&server).build().unwrap())
         .await
         .unwrap();
     assert_eq!(server.received().len(), 2);
@@ -71,7 +72,7 @@ async fn what_does_no_harm_is_repeated_until_it_succeeds(
 
 #[rstest]
 #[tokio::test]
-async fn what_creates_or_changes_is_never_sent_twice(
+async fn create_update_and_rotate_requests_are_never_sent_twice(
     #[values(
         AnyCall::Create,
         AnyCall::Update,
@@ -81,29 +82,29 @@ async fn what_creates_or_changes_is_never_sent_twice(
     call: AnyCall,
     #[values(
         (Step::HangUp, true),
-        (announced_but_cut_off(), true),
+        (respond_truncated(), true),
         (Step::Hang, true),
-        (store_unavailable(), true),
+        (respond_store_unavailable(), true),
         (Step::status(502), true),
         (Step::status(504), true),
-        (overloaded(), false),
-        (too_many_requests(), false),
+        (respond_overloaded(), false),
+        (respond_too_many_requests(), false),
         (Step::status(408), false)
     )]
-    failure_and_whether_it_may_be_done: (Step, bool),
+    failure_and_unknown_outcome: (Step, bool),
 ) {
-    let (failure, may_be_done) = failure_and_whether_it_may_be_done;
+    let (failure, outcome_is_unknown) = failure_and_unknown_outcome;
     let server = ScriptedServer::start([failure, call.success()]).await;
-    let client = builder_for(&server).build().unwrap();
+    let client = create_builder(&server).build().unwrap();
     let error = call.make(&client).await.unwrap_err();
     assert_eq!(server.received().len(), 1);
     assert!(error.is_retryable(), "{error:?}");
-    assert_eq!(error.outcome_is_unknown(), may_be_done, "{error:?}");
+    assert_eq!(error.outcome_is_unknown(), outcome_is_unknown, "{error:?}");
 }
 
 #[rstest]
 #[tokio::test]
-async fn without_a_connection_everything_is_tried_again(
+async fn every_call_is_retried_if_no_connection_can_be_established(
     #[values(
         AnyCall::Create,
         AnyCall::Get,
@@ -114,7 +115,8 @@ async fn without_a_connection_everything_is_tried_again(
     )]
     call: AnyCall,
 ) {
-    // It hangs up on what is no HTTP: the handshake of TLS fails, and no request is sent.
+    // The server closes a connection on which it does not receive HTTP. The TLS handshake fails, so
+    // the client sends no request.
     let server = ScriptedServer::start([call.success()]).await;
     let url = server.url().replace("http://", "https://");
     let client = Client::builder(url).credentials("shop", SECRET).attempts(4);
@@ -128,7 +130,7 @@ async fn without_a_connection_everything_is_tried_again(
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_is_taken_for_an_answer(
+async fn error_response_with_a_permanent_status_is_not_retried(
     #[values(AnyCall::Get, AnyCall::List, AnyCall::Delete, AnyCall::Create)] call: AnyCall,
     #[values(
         Step::problem(400, "invalid_request", &[]),
@@ -142,7 +144,7 @@ async fn a_refusal_is_taken_for_an_answer(
     refusal: Step,
 ) {
     let server = ScriptedServer::start([refusal, call.success()]).await;
-    let error = call.make(&client_of(&server)).await.unwrap_err();
+    let error = call.make(&create_client(&server)).await.unwrap_err();
     assert_eq!(server.received().len(), 1);
     assert!(!error.is_retryable(), "{error:?}");
 }
@@ -151,13 +153,13 @@ async fn a_refusal_is_taken_for_an_answer(
 #[case::logout(AnyCall::Delete, Step::problem(401, "invalid_token", &[]))]
 #[case::by_id(AnyCall::EndOne, Step::problem(404, "not_found", &[]))]
 #[tokio::test]
-async fn what_may_have_been_ended_and_is_gone_is_done(
+async fn delete_succeeds_if_its_retry_after_an_unknown_outcome_finds_no_session(
     #[case] call: AnyCall,
     #[case] gone: Step,
-    #[values(Step::HangUp, announced_but_cut_off(), store_unavailable())] lost: Step,
+    #[values(Step::HangUp, respond_truncated(), respond_store_unavailable())] lost: Step,
 ) {
     let server = ScriptedServer::start([lost, gone]).await;
-    call.make(&client_of(&server)).await.unwrap();
+    call.make(&create_client(&server)).await.unwrap();
     assert_eq!(server.received().len(), 2);
 }
 
@@ -165,34 +167,40 @@ async fn what_may_have_been_ended_and_is_gone_is_done(
 #[case::logout(AnyCall::Delete, Step::problem(401, "invalid_token", &[]), 401)]
 #[case::by_id(AnyCall::EndOne, Step::problem(404, "not_found", &[]), 404)]
 #[tokio::test]
-async fn what_cannot_have_been_ended_and_is_gone_was_never_there(
+async fn delete_fails_if_its_retry_after_a_refused_attempt_finds_no_session(
     #[case] call: AnyCall,
     #[case] gone: Step,
     #[case] status: u16,
-    #[values(overloaded(), Step::status(408))] refused: Step,
+    #[values(respond_overloaded(), Step::status(408))] refused: Step,
 ) {
     let server = ScriptedServer::start([refused, gone]).await;
-    let error = call.make(&client_of(&server)).await.unwrap_err();
+    let error = call.make(&create_client(&server)).await.unwrap_err();
     assert_eq!(error.problem().unwrap().status, status);
 }
 
 #[tokio::test]
-async fn a_read_of_a_session_that_has_ended_in_between_says_so() {
+async fn retried_get_returns_invalid_token_if_the_session_has_ended() {
     let gone = Step::problem(401, "invalid_token", &[]);
-    let server = ScriptedServer::start([store_unavailable(), gone]).await;
-    let error = AnyCall::Get.make(&client_of(&server)).await.unwrap_err();
+    let server = ScriptedServer::start([respond_store_unavailable(), gone]).await;
+    let error = AnyCall::Get
+        .make(&create_client(&server))
+        .await
+        .unwrap_err();
     assert!(error.is_invalid_token(), "{error:?}");
 }
 
 #[rstest]
 #[case::by_default(None, 3)]
-#[case::once(Some(1), 1)]
-#[case::no_attempt_is_one_too(Some(0), 1)]
-#[case::often(Some(5), 5)]
+#[case::one(Some(1), 1)]
+#[case::zero_is_treated_as_one(Some(0), 1)]
+#[case::five(Some(5), 5)]
 #[tokio::test]
-async fn attempts_are_counted(#[case] attempts: Option<u32>, #[case] expected: usize) {
-    let server = ScriptedServer::start([store_unavailable()]).await;
-    let mut builder = builder_for(&server);
+async fn failing_call_makes_the_configured_number_of_attempts(
+    #[case] attempts: Option<u32>,
+    #[case] expected: usize,
+) {
+    let server = ScriptedServer::start([respond_store_unavailable()]).await;
+    let mut builder = create_builder(&server);
     if let Some(attempts) = attempts {
         builder = builder.attempts(attempts);
     }
@@ -203,35 +211,38 @@ async fn attempts_are_counted(#[case] attempts: Option<u32>, #[case] expected: u
 }
 
 #[tokio::test]
-async fn it_waits_as_long_as_it_is_asked_to() {
+async fn retry_waits_for_the_time_in_retry_after() {
     let busy = Step::problem(503, "overloaded", &[("Retry-After", "1")]);
     let server = ScriptedServer::start([busy, AnyCall::Get.success()]).await;
-    let asked = Instant::now();
-    AnyCall::Get.make(&client_of(&server)).await.unwrap();
-    assert!(asked.elapsed() >= Duration::from_secs(1));
+    let started = Instant::now();
+    AnyCall::Get.make(&create_client(&server)).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(1));
     assert_eq!(server.received().len(), 2);
 }
 
 #[rstest]
-#[case::an_hour("3600", 3_600)]
-#[case::for_ever("18446744073709551615", u64::MAX)]
+#[case::one_hour("3600", 3_600)]
+#[case::maximum("18446744073709551615", u64::MAX)]
 #[tokio::test]
-async fn what_it_may_not_wait_for_is_left_to_the_caller_at_once(
+async fn call_fails_at_once_if_retry_after_exceeds_the_deadline(
     #[case] wait: &str,
     #[case] seconds: u64,
 ) {
     let away = Step::problem(503, "store_unavailable", &[("Retry-After", wait)]);
     let server = ScriptedServer::start([away]).await;
-    let asked = Instant::now();
-    let error = AnyCall::Get.make(&client_of(&server)).await.unwrap_err();
-    assert!(asked.elapsed() < Duration::from_secs(5));
+    let started = Instant::now();
+    let error = AnyCall::Get
+        .make(&create_client(&server))
+        .await
+        .unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds)));
     assert_eq!(server.received().len(), 1);
 }
 
 #[tokio::test]
-async fn without_bounds_it_waits_for_an_answer_all_the_same() {
-    let server = ScriptedServer::start([overloaded(), AnyCall::Get.success()]).await;
+async fn call_with_maximum_timeout_and_deadline_succeeds_after_a_retry() {
+    let server = ScriptedServer::start([respond_overloaded(), AnyCall::Get.success()]).await;
     let builder = Client::builder(server.url()).timeout(Duration::MAX);
     let client = builder.deadline(Duration::MAX).attempts(u32::MAX);
     AnyCall::Get.make(&client.build().unwrap()).await.unwrap();
@@ -239,20 +250,20 @@ async fn without_bounds_it_waits_for_an_answer_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_call_ends_at_its_deadline_whatever_the_attempts() {
+async fn call_returns_a_timeout_error_at_its_deadline_even_if_attempts_remain() {
     let server = ScriptedServer::start([Step::Hang]).await;
-    let builder = builder_for(&server).attempts(100);
+    let builder = create_builder(&server).attempts(100);
     let client = builder
         .deadline(Duration::from_millis(2_500))
         .build()
         .unwrap();
-    let asked = Instant::now();
+    let started = Instant::now();
     let error = AnyCall::Get.make(&client).await.unwrap_err();
     assert!(matches!(error, ClientError::Timeout { .. }), "{error:?}");
     assert!(
-        asked.elapsed() < Duration::from_secs(4),
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     assert!((2..=3).contains(&server.received().len()));
 }

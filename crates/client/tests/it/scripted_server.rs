@@ -1,4 +1,4 @@
-//! A server that answers each request as it was told to, and remembers what it was asked.
+//! HTTP server for tests that sends scripted responses and records the received requests.
 
 use std::{
     collections::VecDeque,
@@ -16,21 +16,21 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// What the server does with one request, once it has read it whole.
+/// Reaction of the scripted server to one complete request.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Sends these bytes.
+    /// Sends the text as the response and keeps the connection open.
     Answer(String),
-    /// Ends the connection.
+    /// Closes the connection without a response.
     HangUp,
-    /// Sends these bytes, which are less than they announce, and ends the connection.
+    /// Sends the text as the response and closes the connection.
     CutOff(String),
-    /// Says nothing.
+    /// Sends no response and keeps the connection open.
     Hang,
 }
 
 impl Step {
-    /// An answer without a body.
+    /// Creates a response with the status `status` and without a body.
     pub(crate) fn status(status: u16) -> Self {
         Self::answer(status, &[], "")
     }
@@ -44,7 +44,7 @@ impl Step {
         Self::answer(status, &headers, &body.to_string())
     }
 
-    /// Problem details, as the service sends them.
+    /// Creates a response with problem details, in the format that the service uses.
     pub(crate) fn problem(status: u16, code: &str, headers: &[(&str, &str)]) -> Self {
         let body = serde_json::json!({
             "type": "about:blank",
@@ -69,17 +69,18 @@ impl Step {
     }
 }
 
-/// A request as it came.
+/// A request that the scripted server received.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
-    /// Method and target.
+    /// Method and target of the request, for example `GET /health`.
     pub(crate) line: String,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
 impl Received {
-    /// The value of a field, by its name in lower case.
+    /// Returns the value of the header field `name`, which must be in lower case. Returns `None` if
+    /// the request has no such header field.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.headers.iter();
         fields.find_map(|(known, value)| (known == name).then_some(value.as_str()))
@@ -93,7 +94,7 @@ struct Shared {
     connections: AtomicUsize,
 }
 
-/// A running server. It ends with the value.
+/// A running server with scripted responses. Dropping this value stops the server.
 pub(crate) struct ScriptedServer {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
@@ -101,7 +102,8 @@ pub(crate) struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Takes one step for each request; the last one for all that follow.
+    /// Starts a server that uses one step for each request. After all steps were used, the server
+    /// repeats the last step.
     pub(crate) async fn start(steps: impl IntoIterator<Item = Step>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -132,7 +134,8 @@ impl ScriptedServer {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The one request that came.
+    /// Returns the only recorded request. Panics if the server has not recorded exactly one
+    /// request.
     pub(crate) fn only_request(&self) -> Received {
         let mut received = self.received();
         assert_eq!(received.len(), 1, "{received:?}");
@@ -155,7 +158,8 @@ impl Shared {
         while let Some(received) = read_request(&mut stream).await {
             self.received.lock().unwrap().push(received);
             match self.next_step() {
-                // A client may have heard enough.
+                // The client may close the connection before it has read the whole response, so a
+                // write error is ignored.
                 Step::Answer(text) => drop(stream.write_all(text.as_bytes()).await),
                 Step::CutOff(text) => {
                     let _ = stream.write_all(text.as_bytes()).await;
@@ -176,7 +180,8 @@ impl Shared {
     }
 }
 
-/// `None` at the end of the connection, and for what is no HTTP, such as a TLS handshake.
+/// Reads a request. Returns `None` if the connection is closed, or if the received bytes are not
+/// HTTP, such as a TLS handshake.
 async fn read_request(stream: &mut TcpStream) -> Option<Received> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! No secret in what is shown.
+//! Tests that the `Debug` and `Display` output of the client's types contains no secrets.
 
 use std::{error::Error, fmt::Debug};
 
@@ -8,40 +8,44 @@ use tee_session_client::Client;
 
 use crate::{
     any_call::{
-        AnyCall, COOKIE_VALUE, NEW_TOKEN, SECRET, TOKEN, base_url, client_of, cookies, new_session,
-        patch, session, token,
+        AnyCall, COOKIE_VALUE, NEW_TOKEN, SECRET, TOKEN, build_cookies, build_new_session,
+        build_patch, build_session, create_client, parse_base_url, parse_token,
     },
     scripted_server::{ScriptedServer, Step},
 };
 
-fn assert_tells_no_secret(text: &str) {
+fn assert_contains_no_secret(text: &str) {
     for secret in [TOKEN, NEW_TOKEN, COOKIE_VALUE, SECRET, "c2hvcDpzM2NyZXQ="] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
 
-fn assert_shows_no_secret(value: &impl Debug) {
-    assert_tells_no_secret(&format!("{value:?} {value:#?}"));
+fn assert_debug_contains_no_secret(value: &impl Debug) {
+    assert_contains_no_secret(&format!("{value:?} {value:#?}"));
 }
 
 #[tokio::test]
-async fn what_is_shown_of_values_holds_none() {
-    let server =
-        ScriptedServer::start([Step::json(201, &new_session()), Step::json(200, &session())]).await;
-    let client = client_of(&server);
-    let (cookies, base_url, token) = (cookies(), base_url(), token());
+async fn debug_output_of_clients_requests_and_sessions_contains_no_secret() {
+    let server = ScriptedServer::start([
+        Step::json(201, &build_new_session()),
+        Step::json(200, &build_session()),
+    ])
+    .await;
+    let client = create_client(&server);
+    let (cookies, base_url, token) = (build_cookies(), parse_base_url(), parse_token());
     let create = client.create(&cookies, &base_url);
-    assert_shows_no_secret(&client);
-    assert_shows_no_secret(&Client::builder(server.url()).credentials("shop", SECRET));
-    assert_shows_no_secret(&create);
-    assert_shows_no_secret(&create.send().await.unwrap());
-    assert_shows_no_secret(&client.session(&token));
-    assert_shows_no_secret(&client.session(&token).get().await.unwrap());
-    assert_shows_no_secret(&patch());
+    assert_debug_contains_no_secret(&client);
+    assert_debug_contains_no_secret(&Client::builder(server.url()).credentials("shop", SECRET));
+    assert_debug_contains_no_secret(&create);
+    assert_debug_contains_no_secret(&create.send().await.unwrap());
+    assert_debug_contains_no_secret(&client.session(&token));
+    assert_debug_contains_no_secret(&client.session(&token).get().await.unwrap());
+    assert_debug_contains_no_secret(&build_patch());
 }
 
-/// Each text of the answers where a number or an object belongs, as serde would quote it.
-fn misplaced() -> Value {
+/// Builds a JSON response in which every member is a text with secrets, although the client expects
+/// other types for some members. The error of the JSON parser would quote these texts.
+fn build_wrong_types() -> Value {
     let secrets = format!("{TOKEN} {NEW_TOKEN} {COOKIE_VALUE}");
     json!({
         "access_token": secrets,
@@ -60,7 +64,7 @@ fn misplaced() -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn no_error_holds_one(
+async fn errors_of_calls_and_their_causes_contain_no_secret(
     #[values(
         AnyCall::Create,
         AnyCall::Get,
@@ -74,7 +78,7 @@ async fn no_error_holds_one(
         AnyCall::Health
     )]
     call: AnyCall,
-    #[values(Step::json(200, &misplaced()), Step::HangUp, Step::Hang)] answer: Step,
+    #[values(Step::json(200, &build_wrong_types()), Step::HangUp, Step::Hang)] answer: Step,
 ) {
     let server = ScriptedServer::start([answer]).await;
     let builder = Client::builder(server.url())
@@ -88,6 +92,6 @@ async fn no_error_holds_one(
         text += &format!(" {error} {error:?}");
         cause = error.source();
     }
-    assert_tells_no_secret(&text);
+    assert_contains_no_secret(&text);
     assert!(!text.contains("member-42"), "a subject in {text}");
 }

@@ -1,4 +1,4 @@
-//! What goes over the wire, and what is made of the answers.
+//! Tests of the format of requests, and of the parsing of responses.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use tee_session_client::{BaseUrl, Client, Cookies, HealthStatus, SessionPatch};
 
 use crate::{
     any_call::{
-        AnyCall, CREATED_AT, EXPIRES_AT, NEW_TOKEN, SESSION_ID, TOKEN, authorization, base_url,
-        client_of, cookies, etag, health, new_session, session, session_id, token,
+        AnyCall, CREATED_AT, EXPIRES_AT, NEW_TOKEN, SESSION_ID, TOKEN, build_authorization,
+        build_cookies, build_health, build_new_session, build_session, create_client,
+        parse_base_url, parse_etag, parse_session_id, parse_token,
     },
     scripted_server::{Received, ScriptedServer, Step},
 };
 
 const BASIC: &str = "Basic c2hvcDpzM2NyZXQ=";
 
-fn json_of(request: &Received) -> Value {
+fn parse_body(request: &Received) -> Value {
     serde_json::from_str(&request.body).unwrap()
 }
 
-fn bearer() -> String {
+fn format_bearer() -> String {
     format!("Bearer {TOKEN}")
 }
 
@@ -38,16 +39,20 @@ fn bearer() -> String {
 #[case(AnyCall::Rotate, "POST /v1/session/rotate", false)]
 #[case(AnyCall::Delete, "DELETE /v1/session", false)]
 #[tokio::test]
-async fn each_call_has_its_path_and_its_credentials(
+async fn each_call_sends_its_method_path_and_credentials(
     #[case] call: AnyCall,
     #[case] line: &str,
     #[case] by_service_client: bool,
 ) {
     let server = ScriptedServer::start([call.success()]).await;
-    call.make(&client_of(&server)).await.unwrap();
+    call.make(&create_client(&server)).await.unwrap();
     let request = server.only_request();
     assert_eq!(request.line, line);
-    let expected = if by_service_client { BASIC } else { &bearer() };
+    let expected = if by_service_client {
+        BASIC
+    } else {
+        &format_bearer()
+    };
     assert_eq!(request.header("authorization"), Some(expected));
 }
 
@@ -56,7 +61,7 @@ async fn each_call_has_its_path_and_its_credentials(
 #[case(AnyCall::Introspect)]
 #[case(AnyCall::Health)]
 #[tokio::test]
-async fn without_credentials_none_are_sent(#[case] call: AnyCall) {
+async fn client_without_credentials_sends_no_authorization_header(#[case] call: AnyCall) {
     let server = ScriptedServer::start([call.success()]).await;
     call.make(&Client::new(server.url()).unwrap())
         .await
@@ -65,9 +70,9 @@ async fn without_credentials_none_are_sent(#[case] call: AnyCall) {
 }
 
 #[tokio::test]
-async fn health_is_asked_for_without_credentials() {
-    let server = ScriptedServer::start([Step::json(200, &health())]).await;
-    let health = client_of(&server).health().await.unwrap();
+async fn health_is_requested_without_credentials() {
+    let server = ScriptedServer::start([Step::json(200, &build_health())]).await;
+    let health = create_client(&server).health().await.unwrap();
     assert_eq!(health.status, HealthStatus::Degraded);
     assert!(!health.redis_connected);
     assert_eq!(health.store, "redis");
@@ -77,16 +82,16 @@ async fn health_is_asked_for_without_credentials() {
 }
 
 #[tokio::test]
-async fn a_login_is_sent_as_it_is() {
-    let answer = Step::json_with(201, &[("ETag", r#""v1""#)], &new_session());
+async fn create_sends_cookies_in_order_and_returns_the_new_session() {
+    let answer = Step::json_with(201, &[("ETag", r#""v1""#)], &build_new_session());
     let server = ScriptedServer::start([answer]).await;
     let cookies = Cookies::new([
         ("z".to_owned(), "grün; \"⛳\"".to_owned()),
         ("a".to_owned(), String::new()),
     ])
     .unwrap();
-    let client = client_of(&server);
-    let (base_url, label) = (base_url(), "Jo's phone");
+    let client = create_client(&server);
+    let (base_url, label) = (parse_base_url(), "Jo's phone");
     let create = client.create(&cookies, &base_url);
     let new = create
         .subject("member-42")
@@ -98,7 +103,7 @@ async fn a_login_is_sent_as_it_is() {
     assert_eq!(new.session_id.to_string(), SESSION_ID);
     assert_eq!(new.expires_in, Duration::from_secs(1_800));
     assert_eq!(new.expires_at.unix_timestamp(), 1_768_474_800);
-    assert_eq!(new.etag, Some(etag()));
+    assert_eq!(new.etag, Some(parse_etag()));
     let request = server.only_request();
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(
@@ -108,18 +113,18 @@ async fn a_login_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_not_given_is_not_sent() {
+async fn create_request_omits_unset_subject_and_label() {
     let server = ScriptedServer::start([AnyCall::Create.success()]).await;
-    AnyCall::Create.make(&client_of(&server)).await.unwrap();
-    let body = json_of(&server.only_request());
+    AnyCall::Create.make(&create_client(&server)).await.unwrap();
+    let body = parse_body(&server.only_request());
     let members: Vec<_> = body.as_object().unwrap().keys().collect();
     assert_eq!(members, ["base_url", "cookies"]);
 }
 
 #[tokio::test]
-async fn a_session_comes_back_as_it_was_stored() {
-    let mut body = session();
-    // Older records need not keep the rules of today.
+async fn get_returns_a_stored_session_that_violates_the_rules_for_new_sessions() {
+    let mut body = build_session();
+    // Older stored sessions may violate the rules for new sessions.
     body["cookies"] = json!("COOKIES");
     body["base_url"] = json!("gopher://old.example");
     body["of_tomorrow"] = json!([1, 2]);
@@ -127,32 +132,40 @@ async fn a_session_comes_back_as_it_was_stored() {
     let body = body.to_string().replace("\"COOKIES\"", cookies);
     let answer = Step::answer(200, &[("ETag", r#""v1""#)], &body);
     let server = ScriptedServer::start([answer]).await;
-    let session = client_of(&server).session(&token()).get().await.unwrap();
+    let session = create_client(&server)
+        .session(&parse_token())
+        .get()
+        .await
+        .unwrap();
     let stored: Vec<_> = session.cookies.iter().collect();
     assert_eq!(stored, [("not a token", "x"), ("b", "grün; ⛳")]);
     assert_eq!(session.base_url.as_str(), "gopher://old.example");
-    assert_eq!(session.session_id, session_id());
+    assert_eq!(session.session_id, parse_session_id());
     assert_eq!(
         session.created_at.unix_timestamp_nanos() % 1_000_000_000,
         123_456_000
     );
-    assert_eq!(session.etag, Some(etag()));
+    assert_eq!(session.etag, Some(parse_etag()));
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_session_is_told_in_seconds() {
+async fn ttl_call_returns_the_remaining_seconds_and_the_expiry_time() {
     let server = ScriptedServer::start([AnyCall::Ttl.success()]).await;
-    let left = client_of(&server).session(&token()).ttl().await.unwrap();
+    let left = create_client(&server)
+        .session(&parse_token())
+        .ttl()
+        .await
+        .unwrap();
     assert_eq!(left.ttl, Duration::from_secs(1_799));
     assert_eq!(left.expires_at.unix_timestamp(), 1_768_474_800);
 }
 
 #[rstest]
-#[case::with_a_subject(Some("member-42"))]
-#[case::without(None)]
+#[case::with_subject(Some("member-42"))]
+#[case::without_subject(None)]
 #[tokio::test]
-async fn an_authorization_says_whose_session_it_is(#[case] subject: Option<&str>) {
-    let mut body = authorization();
+async fn authorize_returns_the_subject_of_the_session(#[case] subject: Option<&str>) {
+    let mut body = build_authorization();
     let members = body.as_object_mut().unwrap();
     match subject {
         Some(subject) => members.insert("subject".to_owned(), subject.into()),
@@ -160,25 +173,25 @@ async fn an_authorization_says_whose_session_it_is(#[case] subject: Option<&str>
     };
     let answer = Step::json(200, &body);
     let server = ScriptedServer::start([answer]).await;
-    let client = client_of(&server);
-    let authorized = client.session(&token()).authorize().await.unwrap();
+    let client = create_client(&server);
+    let authorized = client.session(&parse_token()).authorize().await.unwrap();
     assert_eq!(authorized.sub, "member-42");
     assert_eq!(authorized.subject.as_deref(), subject);
-    assert_eq!(authorized.session_id, session_id());
-    assert_eq!(authorized.base_url, base_url());
+    assert_eq!(authorized.session_id, parse_session_id());
+    assert_eq!(authorized.base_url, parse_base_url());
 }
 
 #[tokio::test]
-async fn a_change_is_a_merge_patch() {
+async fn update_sends_a_json_merge_patch() {
     let server = ScriptedServer::start([AnyCall::Update.success()]).await;
     let patch = SessionPatch::new()
         .set_cookie("b", "old")
         .remove_cookie("a")
         .set_cookie("b", "new")
         .base_url(&BaseUrl::new("https://other.example").unwrap());
-    let client = client_of(&server);
-    let session = client.session(&token()).update(&patch).await.unwrap();
-    assert_eq!(session.cookies, cookies());
+    let client = create_client(&server);
+    let session = client.session(&parse_token()).update(&patch).await.unwrap();
+    assert_eq!(session.cookies, build_cookies());
     let request = server.only_request();
     let content_type = request.header("content-type");
     assert_eq!(content_type, Some("application/merge-patch+json"));
@@ -188,34 +201,38 @@ async fn a_change_is_a_merge_patch() {
 }
 
 #[tokio::test]
-async fn a_change_of_nothing_names_nothing() {
+async fn empty_patch_sends_an_empty_json_object() {
     let server = ScriptedServer::start([AnyCall::Update.success()]).await;
-    let client = client_of(&server);
-    let (token, patch) = (token(), SessionPatch::new());
+    let client = create_client(&server);
+    let (token, patch) = (parse_token(), SessionPatch::new());
     client.session(&token).update(&patch).await.unwrap();
     assert_eq!(server.only_request().body, "{}");
 }
 
 #[tokio::test]
-async fn a_condition_stands_in_its_field() {
+async fn update_with_an_etag_sends_the_if_match_header() {
     let server = ScriptedServer::start([AnyCall::UpdateIfMatch.success()]).await;
     AnyCall::UpdateIfMatch
-        .make(&client_of(&server))
+        .make(&create_client(&server))
         .await
         .unwrap();
     assert_eq!(server.only_request().header("if-match"), Some(r#""v1""#));
 }
 
 #[tokio::test]
-async fn a_rotation_gives_a_new_token() {
+async fn rotate_returns_a_new_token() {
     let server = ScriptedServer::start([AnyCall::Rotate.success()]).await;
-    let new = client_of(&server).session(&token()).rotate().await.unwrap();
+    let new = create_client(&server)
+        .session(&parse_token())
+        .rotate()
+        .await
+        .unwrap();
     assert_eq!(new.access_token.expose_secret(), NEW_TOKEN);
     assert_eq!(server.only_request().body, "");
 }
 
 #[tokio::test]
-async fn sessions_are_listed_page_by_page() {
+async fn list_request_sends_limit_and_cursor_and_returns_one_page() {
     let listed = |label: Value| {
         json!({
             "session_id": SESSION_ID,
@@ -232,15 +249,20 @@ async fn sessions_are_listed_page_by_page() {
         json!({"sessions": [unlabelled]}),
     ];
     let server = ScriptedServer::start(pages.map(|page| Step::json(200, &page))).await;
-    let client = client_of(&server);
+    let client = create_client(&server);
     let first = client.list_sessions("jo+a&b@golf.example").limit(1);
     let first = first.send().await.unwrap();
-    assert_eq!(first.sessions[0].session_id, session_id());
-    assert_eq!(first.sessions[0].label.as_deref(), Some("Jo's phone"));
+    assert_eq!(first.sessions[0].session_id, parse_session_id());
+    assert_eq!(
+        first.sessions[0].attributes.label.as_deref(),
+        Some("Jo's phone")
+    );
     let next = first.next.unwrap();
     let second = client.list_sessions("jo+a&b@golf.example").after(&next);
     let second = second.send().await.unwrap();
-    assert_eq!(second.sessions[0].label, None);
+    assert_eq!(second.sessions[0].attributes.label, None);
+    let subject = second.sessions[0].attributes.subject.as_deref();
+    assert_eq!(subject, Some("jo+a&b@golf.example"));
     assert_eq!(second.next, None);
     let lines: Vec<_> = server
         .received()
@@ -255,14 +277,14 @@ async fn sessions_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn ending_all_sessions_tells_how_many() {
+async fn end_sessions_returns_the_number_of_ended_sessions() {
     let server = ScriptedServer::start([AnyCall::EndAll.success()]).await;
-    let ended = client_of(&server).end_sessions("member-42").await;
+    let ended = create_client(&server).end_sessions("member-42").await;
     assert_eq!(ended.unwrap(), 2);
 }
 
 #[tokio::test]
-async fn a_token_is_asked_about_in_a_form() {
+async fn introspect_sends_the_token_in_a_form_and_returns_subject_and_times() {
     let answer = json!({
         "active": true,
         "token_type": "Bearer",
@@ -272,8 +294,11 @@ async fn a_token_is_asked_about_in_a_form() {
         "username": "of tomorrow",
     });
     let server = ScriptedServer::start([Step::json(200, &answer)]).await;
-    let active = client_of(&server).introspect(&token()).await.unwrap();
-    let active = active.expect("the token opens something");
+    let active = create_client(&server)
+        .introspect(&parse_token())
+        .await
+        .unwrap();
+    let active = active.expect("the token is active");
     assert_eq!(active.sub, "member-42");
     assert_eq!(active.issued_at.unix_timestamp(), 1_768_473_000);
     assert_eq!(active.expires_at.unix_timestamp(), 1_768_474_800);
@@ -284,8 +309,11 @@ async fn a_token_is_asked_about_in_a_form() {
 }
 
 #[tokio::test]
-async fn a_token_that_opens_nothing_is_none() {
+async fn introspect_returns_none_for_an_inactive_token() {
     let server = ScriptedServer::start([AnyCall::Introspect.success()]).await;
-    let nothing = client_of(&server).introspect(&token()).await.unwrap();
-    assert_eq!(nothing, None);
+    let inactive = create_client(&server)
+        .introspect(&parse_token())
+        .await
+        .unwrap();
+    assert_eq!(inactive, None);
 }

@@ -34,7 +34,7 @@ use super::*;
 #[case::underscore("http://booking_web.internal")]
 #[case::longest_label(&format!("https://{}.example", "a".repeat(63)))]
 #[case::longest(&format!("https://golf.example/{}", "p".repeat(2_048 - 21)))]
-fn keeps_a_sound_url_exactly_as_given(#[case] text: &str) {
+fn valid_base_url_is_kept_exactly_as_given(#[case] text: &str) {
     assert_eq!(BaseUrl::new(text).unwrap().as_str(), text);
 }
 
@@ -95,7 +95,10 @@ fn keeps_a_sound_url_exactly_as_given(#[case] text: &str) {
 #[case::port_too_large("https://golf.example:65536", BaseUrlError::Port)]
 #[case::port_empty("https://golf.example:/", BaseUrlError::Port)]
 #[case::port_signed("https://golf.example:+80", BaseUrlError::Port)]
-fn refuses_what_breaks_a_rule(#[case] text: &str, #[case] error: BaseUrlError) {
+fn invalid_base_url_is_rejected_with_the_broken_rule(
+    #[case] text: &str,
+    #[case] error: BaseUrlError,
+) {
     assert_eq!(BaseUrl::new(text), Err(error));
 }
 
@@ -105,14 +108,17 @@ fn refuses_what_breaks_a_rule(#[case] text: &str, #[case] error: BaseUrlError) {
 #[case::foreign_scheme_without_host("x:u:s3cret@golf.example", "[not a web URL]")]
 #[case::foreign_scheme("ftp://u:s3cret@golf.example/s3cret", "[not a web URL]")]
 #[case::foreign_text("s3cret", "[not a web URL]")]
-fn logs_show_scheme_host_and_path_only(#[case] text: &str, #[case] logged: &str) {
+fn log_form_of_a_base_url_shows_only_scheme_host_and_path(
+    #[case] text: &str,
+    #[case] logged: &str,
+) {
     let url = BaseUrl::from_stored(text).unwrap();
     assert_eq!(url.for_log().to_string(), logged);
     assert_eq!(format!("{url:?}"), format!("BaseUrl({logged})"));
 }
 
 #[test]
-fn a_stored_url_is_only_checked_for_control_characters() {
+fn stored_base_url_is_checked_only_for_control_characters() {
     assert_eq!(
         BaseUrl::from_stored("ftp://x y").unwrap().as_str(),
         "ftp://x y"
@@ -122,7 +128,7 @@ fn a_stored_url_is_only_checked_for_control_characters() {
 
 proptest! {
     #[test]
-    fn whatever_is_given_is_judged_without_a_panic(
+    fn parsing_arbitrary_text_as_a_base_url_never_panics(
         text in "(https?://)?[a-zA-Z0-9.:@/?#%\\[\\]\\\\ -]{0,60}\\PC{0,10}",
     ) {
         if let Ok(url) = BaseUrl::new(text.clone()) {

@@ -1,17 +1,17 @@
-//! Many at once.
+//! Contract tests of concurrent requests: deletes, reads and the use of many sessions.
 
 use futures_util::{
     FutureExt,
     future::{join, join_all},
 };
 
-use super::{Harness, base_url, cookies, manager, stored};
+use super::{Harness, base_url, cookies, manager, store_session};
 use crate::SessionError;
 
-/// Of several deletes of one session, one says that it did it.
-pub async fn one_of_many_concurrent_deletes_wins<H: Harness>(harness: &H) {
+/// Exactly one of many concurrent deletes of a session returns `true`.
+pub async fn exactly_one_of_many_concurrent_deletes_succeeds<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let deletes = (0..16).map(|_| sessions.delete(&new.token));
     let outcomes = join_all(deletes).await;
     let deleted = outcomes
@@ -20,11 +20,11 @@ pub async fn one_of_many_concurrent_deletes_wins<H: Harness>(harness: &H) {
     assert_eq!(deleted.filter(|deleted| *deleted).count(), 1);
 }
 
-/// However reads and a delete interleave, after the delete's answer there is nothing.
-pub async fn reads_that_race_a_delete_never_bring_it_back<H: Harness>(harness: &H) {
+/// Reads that run concurrently with a delete do not restore the session.
+pub async fn concurrent_reads_do_not_restore_a_deleted_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..20 {
-        let new = stored(&sessions).await;
+        let new = store_session(&sessions).await;
         let reads = join_all((0..16).map(|_| sessions.get(&new.token)));
         let delete = sessions.delete(&new.token).then(async |deleted| {
             assert!(deleted.expect("the store answers"));
@@ -47,8 +47,8 @@ pub async fn reads_that_race_a_delete_never_bring_it_back<H: Harness>(harness: &
     }
 }
 
-/// Each token opens its own session and no other.
-pub async fn many_concurrent_sessions_keep_apart<H: Harness>(harness: &H) {
+/// Each of many concurrently used tokens gives access only to the session for which it was created.
+pub async fn concurrently_used_tokens_return_only_their_own_sessions<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let checks = (0..200).map(|n| {
         let (sessions, value) = (&sessions, format!("value-{n}"));
@@ -57,7 +57,7 @@ pub async fn many_concurrent_sessions_keep_apart<H: Harness>(harness: &H) {
             let new = sessions
                 .store(given, base_url())
                 .await
-                .expect("the store takes it");
+                .expect("the store accepts it");
             let active = sessions.get(&new.token).await.expect("it lives");
             assert_eq!(active.session.cookies.get("n"), Some(value.as_str()));
             if n % 2 == 0 {
@@ -68,11 +68,11 @@ pub async fn many_concurrent_sessions_keep_apart<H: Harness>(harness: &H) {
                         .expect("the store answers")
                 );
             }
-            let lives = sessions
+            let is_live = sessions
                 .exists(&new.token)
                 .await
                 .expect("the store answers");
-            assert_eq!(lives, n % 2 == 1);
+            assert_eq!(is_live, n % 2 == 1);
         }
     });
     join_all(checks).await;

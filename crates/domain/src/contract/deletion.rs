@@ -1,14 +1,17 @@
-//! Logout is final.
+//! Contract tests of deletion: a deleted session is never found again.
 
 use std::time::Duration;
 
-use super::{Harness, manager, stored};
+use super::{Harness, manager, store_session};
 use crate::{SessionError, SessionRepository, SessionToken};
 
-/// After the answer, no way of asking finds it.
-pub async fn a_deleted_session_is_gone<H: Harness>(harness: &H) {
+/// No operation finds a session after its deletion was acknowledged. Other sessions stay live.
+pub async fn deleted_session_is_not_found<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let (new, other) = (stored(&sessions).await, stored(&sessions).await);
+    let (new, other) = (
+        store_session(&sessions).await,
+        store_session(&sessions).await,
+    );
     assert!(
         sessions
             .delete(&new.token)
@@ -35,10 +38,11 @@ pub async fn a_deleted_session_is_gone<H: Harness>(harness: &H) {
         .expect("another session stays");
 }
 
-/// The second delete says that there was nothing to delete.
-pub async fn deleting_twice_deletes_once<H: Harness>(harness: &H) {
+/// The first delete of a session returns `true`. A second delete of the same session returns
+/// `false`.
+pub async fn second_delete_returns_false<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     assert!(
         sessions
             .delete(&new.token)
@@ -60,8 +64,8 @@ pub async fn deleting_twice_deletes_once<H: Harness>(harness: &H) {
     );
 }
 
-/// So does the delete of a session that never was.
-pub async fn deleting_an_unknown_session_deletes_nothing<H: Harness>(harness: &H) {
+/// Deleting a session that never existed returns `false`.
+pub async fn deleting_an_unknown_session_returns_false<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let token = SessionToken::generate();
     assert!(!sessions.delete(&token).await.expect("the store answers"));
@@ -74,10 +78,10 @@ pub async fn deleting_an_unknown_session_deletes_nothing<H: Harness>(harness: &H
     );
 }
 
-/// A slide that comes after the delete creates nothing.
-pub async fn nothing_resurrects_a_deleted_session<H: Harness>(harness: &H) {
+/// A touch (TTL renewal) of a deleted session does not create the session again.
+pub async fn touch_does_not_restore_a_deleted_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     assert!(
         sessions
             .delete(&new.token)
@@ -86,13 +90,13 @@ pub async fn nothing_resurrects_a_deleted_session<H: Harness>(harness: &H) {
     );
     let repository = harness.repository();
     for _ in 0..3 {
-        let slide = repository
-            .fetch_and_slide(&new.token, Duration::from_secs(60))
+        let touched = repository
+            .load_and_touch(&new.token, Duration::from_secs(60))
             .await;
-        assert_eq!(slide.expect("the store answers"), None);
+        assert_eq!(touched.expect("the store answers"), None);
         assert_eq!(
             repository
-                .peek(&new.token)
+                .load_with_ttl(&new.token)
                 .await
                 .expect("the store answers"),
             None

@@ -1,20 +1,21 @@
-//! Idle timeout, absolute lifetime and the store's clock.
+//! Contract tests of expiry: idle timeout, absolute lifetime and the store's clock.
 
 use std::time::{Duration, Instant};
 
-use super::{Harness, manager, manager_with_lifetime, manager_with_touch_interval, stored};
+use super::{Harness, manager, manager_with_lifetime, manager_with_touch_interval, store_session};
 use crate::{SessionError, SessionRepository};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Largest correction of the store's clock, or of what is known of it, while a test runs. Real clocks
-/// are disciplined: they can lose microseconds between two readings.
+/// Maximum correction of the store's clock, or of the repository's local copy of that clock, while
+/// a test runs. Time synchronization adjusts real clocks, so a clock can lose microseconds between
+/// two readings.
 const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
-/// Nobody asked for it: it ends.
-pub async fn a_new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
+/// A new session that is never accessed expires after its TTL.
+pub async fn new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
     let sessions = manager(harness, 1);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     assert!(
         sessions
             .exists(&new.token)
@@ -44,10 +45,11 @@ pub async fn a_new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
     );
 }
 
-/// Each access starts the window anew, and its end is the end.
-pub async fn an_access_slides_the_idle_timeout<H: Harness>(harness: &H) {
+/// Each access restarts the idle timeout. Without a further access, the session expires when the
+/// idle timeout has passed.
+pub async fn access_renews_the_idle_timeout<H: Harness>(harness: &H) {
     let sessions = manager(harness, 2);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     for _ in 0..3 {
         harness.pass(SECOND * 5 / 4).await;
         sessions
@@ -62,10 +64,10 @@ pub async fn an_access_slides_the_idle_timeout<H: Harness>(harness: &H) {
     ));
 }
 
-/// Asking about a session is not using it.
-pub async fn exists_and_ttl_do_not_slide<H: Harness>(harness: &H) {
+/// `exists` and `ttl` do not renew the idle timeout, because they do not count as accesses.
+pub async fn exists_and_ttl_do_not_renew_the_idle_timeout<H: Harness>(harness: &H) {
     let sessions = manager(harness, 2);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     harness.pass(SECOND * 5 / 4).await;
     assert!(
         sessions
@@ -89,37 +91,39 @@ pub async fn exists_and_ttl_do_not_slide<H: Harness>(harness: &H) {
     );
 }
 
-/// A session that is only fetched ends as one that nobody asked for.
-pub async fn fetch_reads_and_does_not_slide<H: Harness>(harness: &H) {
+/// `load` does not touch the session (renew its TTL). The session expires as if `load` had not been
+/// called.
+pub async fn load_does_not_renew_the_ttl<H: Harness>(harness: &H) {
     let sessions = manager(harness, 2);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let repository = harness.repository();
     harness.pass(SECOND * 5 / 4).await;
-    let found = repository.fetch(&new.token).await;
+    let found = repository.load(&new.token).await;
     assert_eq!(found.expect("the store answers"), Some(new.session));
     harness.pass(SECOND).await;
-    let found = repository.fetch(&new.token).await;
+    let found = repository.load(&new.token).await;
     assert_eq!(found.expect("the store answers"), None);
 }
 
-/// One slide for all accesses of the interval.
-pub async fn an_access_within_the_touch_interval_does_not_slide<H: Harness>(harness: &H) {
+/// The first access within a touch interval renews the TTL. Further accesses within the same touch
+/// interval do not renew the TTL.
+pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
     let sessions = manager_with_touch_interval(harness, 60, 30);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let remaining = async || {
-        let peeked = harness.repository().peek(&new.token).await;
-        let peeked = peeked.expect("the store answers").expect("it lives");
-        peeked.remaining.expect("it has an end")
+        let loaded = harness.repository().load_with_ttl(&new.token).await;
+        let loaded = loaded.expect("the store answers").expect("it lives");
+        loaded.remaining.expect("it has an end")
     };
     sessions.get(&new.token).await.expect("it lives");
-    let slid = remaining().await;
-    assert!(slid >= SECOND * 60, "{slid:?}");
+    let renewed = remaining().await;
+    assert!(renewed >= SECOND * 60, "{renewed:?}");
     harness.pass(SECOND).await;
     let active = sessions.get(&new.token).await.expect("it lives");
     assert_eq!(active.session, new.session);
     assert!(
-        remaining().await <= slid - SECOND * 9 / 10,
-        "it was slid again"
+        remaining().await <= renewed - SECOND * 9 / 10,
+        "the TTL was renewed again"
     );
     let ttl = sessions.ttl(&new.token).await.expect("the store answers");
     assert!(ttl.is_some_and(|ttl| ttl.ttl <= SECOND * 60), "{ttl:?}");
@@ -135,16 +139,18 @@ pub async fn an_access_within_the_touch_interval_does_not_slide<H: Harness>(harn
     ));
 }
 
-/// Whichever access was the last, the idle timeout counts from it.
-pub async fn a_session_lives_its_idle_timeout_after_an_access_that_did_not_slide<H: Harness>(
+/// The idle timeout counts from the last access, even if the touch interval prevented that access
+/// from renewing the TTL.
+pub async fn session_lives_for_its_idle_timeout_after_an_access_without_ttl_renewal<H: Harness>(
     harness: &H,
 ) {
     let sessions = manager_with_touch_interval(harness, 2, 1);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     sessions.get(&new.token).await.expect("it lives");
     harness.pass(SECOND * 3 / 4).await;
     sessions.get(&new.token).await.expect("it lives");
-    // Two seconds and a half after the slide, less than two after the access.
+    // After this wait, 2.5 s have passed since the last TTL renewal, but less than 2 s since the
+    // last access.
     harness.pass(SECOND * 7 / 4).await;
     sessions.get(&new.token).await.expect("it still lives");
     harness.pass(SECOND * 17 / 4).await;
@@ -154,10 +160,11 @@ pub async fn a_session_lives_its_idle_timeout_after_an_access_that_did_not_slide
     ));
 }
 
-/// The remaining time falls with the clock and rises with an access.
-pub async fn ttl_tells_the_remaining_time<H: Harness>(harness: &H) {
+/// The remaining lifetime that `ttl` returns decreases as the clock advances, and increases with an
+/// access.
+pub async fn ttl_returns_the_remaining_lifetime<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     assert_eq!(new.ttl, Duration::from_secs(60));
     harness.pass(SECOND).await;
     let before = sessions
@@ -177,10 +184,11 @@ pub async fn ttl_tells_the_remaining_time<H: Harness>(harness: &H) {
     assert!(after.expires_at > before.expires_at);
 }
 
-/// Constant use does not outlive the absolute lifetime, and the end is told in advance.
-pub async fn the_absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harness: &H) {
+/// A session in constant use ends with its absolute lifetime. The end times that accesses return
+/// never exceed the end of the absolute lifetime.
+pub async fn absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harness: &H) {
     let sessions = manager_with_lifetime(harness, 60, Some(3));
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     assert_eq!(new.ttl, SECOND * 3);
     let end = new.session.created_at + SECOND * 3;
     for _ in 0..6 {
@@ -202,19 +210,21 @@ pub async fn the_absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(ha
     ));
     let record = harness
         .repository()
-        .peek(&new.token)
+        .load_with_ttl(&new.token)
         .await
         .expect("the store answers");
     assert_eq!(record, None, "a session found past its end is removed");
 }
 
-/// No way of asking sees a session past its end.
-pub async fn exists_ttl_and_delete_obey_the_absolute_lifetime<H: Harness>(harness: &H) {
+/// `exists`, `ttl` and `delete` do not find a session past its absolute lifetime.
+pub async fn exists_ttl_and_delete_find_no_session_past_its_absolute_lifetime<H: Harness>(
+    harness: &H,
+) {
     let generous = manager(harness, 60);
     let (one, two, three) = (
-        stored(&generous).await,
-        stored(&generous).await,
-        stored(&generous).await,
+        store_session(&generous).await,
+        store_session(&generous).await,
+        store_session(&generous).await,
     );
     harness.pass(SECOND * 5 / 4).await;
     let strict = manager_with_lifetime(harness, 60, Some(1));
@@ -233,7 +243,7 @@ pub async fn exists_ttl_and_delete_obey_the_absolute_lifetime<H: Harness>(harnes
         assert_eq!(
             harness
                 .repository()
-                .peek(token)
+                .load_with_ttl(token)
                 .await
                 .expect("the store answers"),
             None
@@ -241,13 +251,13 @@ pub async fn exists_ttl_and_delete_obey_the_absolute_lifetime<H: Harness>(harnes
     }
 }
 
-/// The clock that stamps sessions runs as fast as the store's does.
-pub async fn the_clock_of_the_store_moves_on<H: Harness>(harness: &H) {
+/// The time that the repository's `now` returns advances as fast as the store's clock.
+pub async fn repository_clock_advances_as_fast_as_the_store_clock<H: Harness>(harness: &H) {
     let repository = harness.repository();
     let (started, before) = (Instant::now(), repository.now());
     harness.pass(SECOND).await;
     let passed = repository.now() - before;
-    // A harness may let its clock run without waiting.
+    // A harness may advance the store's clock without waiting, so at least one second is allowed.
     let at_most = started.elapsed().max(SECOND) + CLOCK_CORRECTION;
     assert!(
         passed >= SECOND - CLOCK_CORRECTION && passed <= at_most,

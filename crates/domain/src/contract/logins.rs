@@ -1,4 +1,4 @@
-//! Whatever a client may store.
+//! Contract test of storing: all valid cookies and base URLs are loaded unchanged.
 
 use proptest::{
     collection::hash_map,
@@ -9,21 +9,24 @@ use proptest::{
 use super::{Harness, manager};
 use crate::{BaseUrl, Cookies};
 
-/// So many logins are drawn: enough to meet each kind of character at each place.
+/// Number of random sessions that the test stores: enough to cover each kind of character at each
+/// position of a value.
 const DRAWS: usize = 100;
 
-/// Of a random login that is accepted, each name and value comes back to the byte, in the order
-/// in which they were given, and so does the URL. The draws are the same each time.
-pub async fn every_accepted_login_survives_byte_for_byte_and_in_order<H: Harness>(harness: &H) {
+/// Random valid cookies and base URLs are loaded unchanged. Cookies keep their order, and each name
+/// and value is the same byte for byte. The random values are the same in each run.
+pub async fn random_valid_cookies_and_base_urls_are_read_back_unchanged<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let mut runner = TestRunner::deterministic();
     for _ in 0..DRAWS {
-        let drawn = logins().new_tree(&mut runner).expect("a login");
+        let drawn = valid_cookies_and_base_urls()
+            .new_tree(&mut runner)
+            .expect("a login");
         let (cookies, base_url) = drawn.current();
         let new = sessions
             .store(cookies.clone(), base_url.clone())
             .await
-            .expect("the store takes it");
+            .expect("the store accepts it");
         let active = sessions
             .get(&new.token)
             .await
@@ -34,9 +37,10 @@ pub async fn every_accepted_login_survives_byte_for_byte_and_in_order<H: Harness
     }
 }
 
-fn logins() -> impl Strategy<Value = (Cookies, BaseUrl)> {
+fn valid_cookies_and_base_urls() -> impl Strategy<Value = (Cookies, BaseUrl)> {
     let name = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,30}";
-    // Anything but control characters, and more often what some format takes for its own.
+    // The values contain any characters except control characters. Characters that have a special
+    // meaning in JSON, URLs or cookie headers are more frequent.
     let value = r#"(\PC|["\\%;,=&<{}\[\]$ ]|😀|\x{FEFF}|\x{10FFFF}){0,60}"#;
     let path = "(/[a-z0-9;,=äöü日本%-]{0,10}){0,4}";
     (hash_map(name, value, 1..=Cookies::MAX_COUNT), path).prop_filter_map(

@@ -1,21 +1,22 @@
-//! A new token, and the old one is dead.
+//! Contract tests of rotation: only the new token gives access to the session.
 
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use super::{Harness, manager, manager_with_lifetime, of_subject, stored};
+use super::{Harness, manager, manager_with_lifetime, store_session, store_session_of};
 use crate::{
-    NewSession, RelocateOutcome, SessionError, SessionPatch, SessionRepository, SessionToken,
+    MoveOutcome, NewSession, SessionError, SessionPatch, SessionRepository, SessionToken,
     UpdateError,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// All that the session was stands under the new token, and under no other.
-pub async fn a_rotated_session_stands_under_its_new_token_alone<H: Harness>(harness: &H) {
+/// After a rotation, the unchanged session is found under the new token, and not under the old
+/// token.
+pub async fn rotated_session_is_found_only_under_its_new_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = of_subject(&sessions, "member", "telephone").await;
+    let new = store_session_of(&sessions, "member", "telephone").await;
     let before = sessions.get(&new.token).await.expect("it lives").session;
     let rotated = sessions.rotate(&new.token).await.expect("it lives");
     assert_ne!(rotated.token, new.token);
@@ -29,10 +30,12 @@ pub async fn a_rotated_session_stands_under_its_new_token_alone<H: Harness>(harn
     assert!(matches!(again, Err(SessionError::NotFound)));
 }
 
-/// A rotation is an access, and does not lengthen the session's whole life.
-pub async fn a_rotation_slides_and_keeps_the_absolute_end<H: Harness>(harness: &H) {
+/// A rotation renews the idle timeout, but does not extend the absolute lifetime.
+pub async fn rotation_renews_the_idle_timeout_but_not_the_absolute_lifetime<H: Harness>(
+    harness: &H,
+) {
     let sessions = manager_with_lifetime(harness, 2, Some(5));
-    let mut token = stored(&sessions).await.token;
+    let mut token = store_session(&sessions).await.token;
     for _ in 0..2 {
         harness.pass(SECOND * 5 / 4).await;
         token = sessions.rotate(&token).await.expect("it lives").token;
@@ -44,11 +47,12 @@ pub async fn a_rotation_slides_and_keeps_the_absolute_end<H: Harness>(harness: &
     assert!(matches!(rotated, Err(SessionError::NotFound)));
 }
 
-/// One token has one successor.
-pub async fn of_many_rotations_of_one_token_one_succeeds<H: Harness>(harness: &H) {
+/// Exactly one of many concurrent rotations of a token returns a new token. The other rotations
+/// return `NotFound`.
+pub async fn exactly_one_of_many_concurrent_rotations_succeeds<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
-        let new = stored(&sessions).await;
+        let new = store_session(&sessions).await;
         let rotations = join_all((0..8).map(|_| sessions.rotate(&new.token))).await;
         let mut successors = Vec::new();
         for rotation in rotations {
@@ -71,11 +75,12 @@ pub async fn of_many_rotations_of_one_token_one_succeeds<H: Harness>(harness: &H
     }
 }
 
-/// Either the logout finds the session, or the new token opens it.
-pub async fn a_rotation_that_races_a_delete_has_one_outcome<H: Harness>(harness: &H) {
+/// If a rotation and a delete of the same session run concurrently, exactly one of them succeeds.
+/// If the rotation succeeds, the new token is valid.
+pub async fn either_rotation_or_concurrent_delete_succeeds<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..20 {
-        let new = stored(&sessions).await;
+        let new = store_session(&sessions).await;
         let (rotated, deleted) =
             join(sessions.rotate(&new.token), sessions.delete(&new.token)).await;
         let deleted = deleted.expect("the store answers");
@@ -96,11 +101,12 @@ pub async fn a_rotation_that_races_a_delete_has_one_outcome<H: Harness>(harness:
     }
 }
 
-/// A change that was acknowledged is there under the new token.
-pub async fn a_rotation_loses_no_update<H: Harness>(harness: &H) {
+/// If an update was acknowledged before or during a rotation, the session under the new token
+/// contains the update.
+pub async fn rotation_keeps_concurrent_updates<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
-        let new = stored(&sessions).await;
+        let new = store_session(&sessions).await;
         let updates = join_all((0..8).map(|writer| {
             let (sessions, token) = (&sessions, &new.token);
             async move {
@@ -127,25 +133,31 @@ pub async fn a_rotation_loses_no_update<H: Harness>(harness: &H) {
     }
 }
 
-/// What never was has no successor.
-pub async fn an_unknown_session_is_not_rotated<H: Harness>(harness: &H) {
+/// Rotating a session that never existed returns `NotFound`.
+pub async fn rotating_an_unknown_session_returns_not_found<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let rotated = sessions.rotate(&SessionToken::generate()).await;
     assert!(matches!(rotated, Err(SessionError::NotFound)));
 }
 
-/// What is not moved leaves nothing behind where it would have gone.
-pub async fn what_is_not_relocated_stays_where_it_was<H: Harness>(harness: &H) {
+/// If a move to a new token fails, it changes no record: the record under the old token stays as
+/// it was, and nothing is stored under the new token. If the new token already has a record, that
+/// record also stays as it was.
+pub async fn failed_move_to_a_new_token_changes_no_record<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let minute = Duration::from_secs(60);
-    let (new, other) = (stored(&sessions).await, stored(&sessions).await);
-    let seen = repository.fetch_revision(&new.token).await;
+    let (new, other) = (
+        store_session(&sessions).await,
+        store_session(&sessions).await,
+    );
+    let seen = repository.load_for_update(&new.token).await;
     let seen = seen.expect("the store answers").expect("it lives");
-    let relocate = async |to: &SessionToken| {
-        let relocate = repository.relocate(&new.token, &seen.revision, to, &seen.session, minute);
-        relocate.await.expect("the store answers")
+    let move_to = async |to: &SessionToken| {
+        let moved =
+            repository.move_to_new_token(&new.token, &seen.revision, to, &seen.session, minute);
+        moved.await.expect("the store answers")
     };
-    assert_eq!(relocate(&other.token).await, RelocateOutcome::TokenTaken);
+    assert_eq!(move_to(&other.token).await, MoveOutcome::TokenTaken);
     sessions.get(&other.token).await.expect("it lives");
     sessions.get(&new.token).await.expect("it lives");
 
@@ -153,7 +165,7 @@ pub async fn what_is_not_relocated_stays_where_it_was<H: Harness>(harness: &H) {
     let updated = sessions.update(&new.token, &patch, |_| true).await;
     updated.expect("it lives");
     let successor = SessionToken::generate();
-    assert_eq!(relocate(&successor).await, RelocateOutcome::Changed);
+    assert_eq!(move_to(&successor).await, MoveOutcome::Changed);
     sessions.get(&new.token).await.expect("it lives");
     assert!(
         !sessions
@@ -168,7 +180,7 @@ pub async fn what_is_not_relocated_stays_where_it_was<H: Harness>(harness: &H) {
             .await
             .expect("the store answers")
     );
-    assert_eq!(relocate(&successor).await, RelocateOutcome::Gone);
+    assert_eq!(move_to(&successor).await, MoveOutcome::Gone);
     assert!(
         !sessions
             .exists(&successor)

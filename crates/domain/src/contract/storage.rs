@@ -1,28 +1,28 @@
-//! Creating and reading back.
+//! Contract tests of storing and loading sessions.
 
 use std::time::Duration;
 
-use super::{Harness, base_url, cookies, manager, stored};
+use super::{Harness, base_url, cookies, manager, store_session};
 use crate::{
-    InsertOutcome, RepositoryError, Session, SessionError, SessionId, SessionPatch,
-    SessionRepository, SessionToken, UpdateError,
+    InsertOutcome, RepositoryError, Session, SessionAttributes, SessionError, SessionId,
+    SessionPatch, SessionRepository, SessionToken, UpdateError,
 };
 
-/// What was stored comes back equal, whichever way it is read.
-pub async fn a_session_is_read_back_as_it_was_stored<H: Harness>(harness: &H) {
+/// Every operation that returns a session returns the stored session unchanged.
+pub async fn stored_session_is_read_back_unchanged<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let active = sessions
         .get(&new.token)
         .await
         .expect("the session is there");
     assert_eq!(active.session, new.session);
-    let peeked = harness
+    let loaded = harness
         .repository()
-        .peek(&new.token)
+        .load_with_ttl(&new.token)
         .await
         .expect("the store answers");
-    assert_eq!(peeked.expect("the session is there").session, new.session);
+    assert_eq!(loaded.expect("the session is there").session, new.session);
     assert!(
         sessions
             .exists(&new.token)
@@ -31,8 +31,9 @@ pub async fn a_session_is_read_back_as_it_was_stored<H: Harness>(harness: &H) {
     );
 }
 
-/// Values are kept byte for byte, whatever a format might take for a separator or an escape.
-pub async fn unicode_and_semicolons_in_cookie_values_survive<H: Harness>(harness: &H) {
+/// Cookie values are stored byte for byte, even if they contain characters that have a special
+/// meaning in a storage format.
+pub async fn cookie_values_with_unicode_and_separators_are_kept<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let given = cookies([
         ("semicolon", "a=b; Path=/; HttpOnly"),
@@ -44,7 +45,7 @@ pub async fn unicode_and_semicolons_in_cookie_values_survive<H: Harness>(harness
     let new = sessions
         .store(given.clone(), base_url())
         .await
-        .expect("the store takes it");
+        .expect("the store accepts it");
     let active = sessions
         .get(&new.token)
         .await
@@ -53,8 +54,8 @@ pub async fn unicode_and_semicolons_in_cookie_values_survive<H: Harness>(harness
     assert_eq!(kept, given.iter().collect::<Vec<_>>());
 }
 
-/// Unknown is an answer, not an error of the repository.
-pub async fn an_unknown_token_finds_nothing<H: Harness>(harness: &H) {
+/// For an unknown token, every operation reports a missing session, not an error of the repository.
+pub async fn unknown_token_finds_no_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let token = SessionToken::generate();
     assert!(matches!(
@@ -65,8 +66,9 @@ pub async fn an_unknown_token_finds_nothing<H: Harness>(harness: &H) {
     assert_eq!(sessions.ttl(&token).await.expect("the store answers"), None);
 }
 
-/// A token names one session for ever.
-pub async fn a_second_insert_under_one_token_changes_nothing<H: Harness>(harness: &H) {
+/// A token belongs to one session. A second insert under the same token is rejected with
+/// `TokenTaken` and does not change the first session.
+pub async fn second_insert_under_the_same_token_is_rejected<H: Harness>(harness: &H) {
     let repository = harness.repository();
     let token = SessionToken::generate();
     let session = |value| Session {
@@ -74,8 +76,7 @@ pub async fn a_second_insert_under_one_token_changes_nothing<H: Harness>(harness
         base_url: base_url(),
         created_at: repository.now(),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     };
     let (first, second) = (session("first"), session("second"));
     let minute = Duration::from_secs(60);
@@ -90,16 +91,17 @@ pub async fn a_second_insert_under_one_token_changes_nothing<H: Harness>(harness
         .expect("the store answers");
     assert_eq!(again, InsertOutcome::TokenTaken);
     let found = repository
-        .fetch_and_slide(&token, minute)
+        .load_and_touch(&token, minute)
         .await
         .expect("the store answers");
     assert_eq!(found, Some(first));
 }
 
-/// A store that is away is an error of its own, in each operation.
-pub async fn unavailable_is_not_not_found<H: Harness>(harness: &H) {
+/// If the store is unreachable, every operation returns `Unavailable`. No operation reports the
+/// session as missing.
+pub async fn unavailable_store_is_not_reported_as_a_missing_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     if !harness.lose_store().await {
         harness
             .repository()
@@ -154,7 +156,7 @@ pub async fn unavailable_is_not_not_found<H: Harness>(harness: &H) {
     assert!(
         updated.is_err_and(|error| matches!(error, UpdateError::Session(e) if unavailable(&e)))
     );
-    let subject = "member".parse().expect("a sound subject");
+    let subject = "member".parse().expect("a valid subject");
     let listed = sessions.list(&subject, None, 10).await;
     assert!(listed.is_err_and(|error| unavailable(&error)));
     let revoked = sessions.revoke_all(&subject).await;

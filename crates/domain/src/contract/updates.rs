@@ -1,10 +1,10 @@
-//! No change is lost, and none undoes a logout.
+//! Contract tests of updates: no update is lost, and no update restores a deleted session.
 
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use super::{Harness, cookies, manager, manager_with_lifetime, of_subject, stored};
+use super::{Harness, cookies, manager, manager_with_lifetime, store_session, store_session_of};
 use crate::{
     EntityTag, SessionError, SessionPatch, SessionRepository, SessionToken, SwapOutcome,
     UpdateError,
@@ -12,7 +12,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn always(_: EntityTag) -> bool {
+fn accept_any_tag(_: EntityTag) -> bool {
     true
 }
 
@@ -20,67 +20,68 @@ fn is_not_found(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Session(SessionError::NotFound))
 }
 
-/// What is changed is changed, and all else stays.
-pub async fn an_update_is_read_back<H: Harness>(harness: &H) {
+/// An update changes only the cookies that the patch names. All other attributes of the session
+/// stay unchanged.
+pub async fn updated_cookies_are_read_back<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = of_subject(&sessions, "member", "telephone").await;
+    let new = store_session_of(&sessions, "member", "telephone").await;
     let patch = SessionPatch::default()
         .remove_cookie("SESSIONID")
         .set_cookie("member", "7")
         .set_cookie("club", "ö;");
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     let updated = updated.expect("it lives").session;
     let expected = cookies([("member", "7"), ("club", "ö;")]);
     assert_eq!(updated.cookies, expected);
     let read = sessions.get(&new.token).await.expect("it lives").session;
     assert_eq!(read.cookies, expected);
     assert_eq!(read.base_url, new.session.base_url);
-    assert_eq!(read.subject, new.session.subject);
-    assert_eq!(read.label, new.session.label);
+    assert_eq!(read.attributes, new.session.attributes);
     assert_eq!(read.created_at, updated.created_at);
 }
 
-/// A change is an access.
-pub async fn an_update_slides_the_idle_timeout<H: Harness>(harness: &H) {
+/// An update renews the idle timeout.
+pub async fn update_renews_the_idle_timeout<H: Harness>(harness: &H) {
     let sessions = manager(harness, 2);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     harness.pass(SECOND * 5 / 4).await;
     let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     updated.expect("it lives");
     harness.pass(SECOND * 5 / 4).await;
     sessions.get(&new.token).await.expect("it lives on");
     harness.pass(SECOND * 9 / 4).await;
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     assert!(updated.is_err_and(|error| is_not_found(&error)));
 }
 
-/// It does not lengthen the session's whole life.
-pub async fn an_update_keeps_the_absolute_end<H: Harness>(harness: &H) {
+/// An update does not extend the absolute lifetime.
+pub async fn update_does_not_extend_the_absolute_lifetime<H: Harness>(harness: &H) {
     let sessions = manager_with_lifetime(harness, 60, Some(2));
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     harness.pass(SECOND).await;
     let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     updated.expect("it lives");
     harness.pass(SECOND * 3 / 2).await;
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     assert!(updated.is_err_and(|error| is_not_found(&error)));
     let got = sessions.get(&new.token).await;
     assert!(matches!(got, Err(SessionError::NotFound)));
 }
 
-/// However many change a session at once, it has all their changes.
-pub async fn no_update_of_many_writers_is_lost<H: Harness>(harness: &H) {
+/// After many concurrent updates of different cookies, the session contains the changes of all
+/// updates.
+pub async fn concurrent_updates_are_not_lost<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let updates = (0..16).map(|writer| {
         let (sessions, token) = (&sessions, &new.token);
         async move {
             for round in 0..3 {
                 let patch = SessionPatch::default()
                     .set_cookie(format!("writer-{writer}"), round.to_string());
-                let updated = sessions.update(token, &patch, always).await;
+                let updated = sessions.update(token, &patch, accept_any_tag).await;
                 updated.expect("one of all succeeds at a time");
             }
         }
@@ -94,10 +95,12 @@ pub async fn no_update_of_many_writers_is_lost<H: Harness>(harness: &H) {
     }
 }
 
-/// Of several who change the state that they saw, and no other, one does.
-pub async fn of_many_updates_of_one_state_one_succeeds<H: Harness>(harness: &H) {
+/// Exactly one of many concurrent updates with the same entity tag as precondition succeeds.
+pub async fn exactly_one_of_many_updates_with_the_same_precondition_succeeds<H: Harness>(
+    harness: &H,
+) {
     let sessions = manager(harness, 60);
-    let new = stored(&sessions).await;
+    let new = store_session(&sessions).await;
     let seen = EntityTag::of(&new.token, &new.session);
     let updates = (0..8).map(|writer| {
         let (sessions, token) = (&sessions, &new.token);
@@ -123,13 +126,13 @@ pub async fn of_many_updates_of_one_state_one_succeeds<H: Harness>(harness: &H) 
     assert_ne!(EntityTag::of(&new.token, &read), seen);
 }
 
-/// After a logout there is nothing, whoever changed the session at that moment.
-pub async fn updates_that_race_a_delete_never_bring_it_back<H: Harness>(harness: &H) {
+/// Updates that run concurrently with a delete do not restore the session.
+pub async fn concurrent_updates_do_not_restore_a_deleted_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for round in 0..20 {
-        let new = stored(&sessions).await;
+        let new = store_session(&sessions).await;
         let patch = SessionPatch::default().set_cookie("round", round.to_string());
-        let updates = join_all((0..8).map(|_| sessions.update(&new.token, &patch, always)));
+        let updates = join_all((0..8).map(|_| sessions.update(&new.token, &patch, accept_any_tag)));
         let (updates, deleted) = join(updates, sessions.delete(&new.token)).await;
         assert!(deleted.expect("the store answers"));
         for update in updates {
@@ -144,22 +147,23 @@ pub async fn updates_that_race_a_delete_never_bring_it_back<H: Harness>(harness:
     }
 }
 
-/// Nor is one made by a change of what never was.
-pub async fn an_unknown_session_is_not_updated<H: Harness>(harness: &H) {
+/// Updating a session that never existed returns `NotFound` and does not create the session.
+pub async fn updating_an_unknown_session_returns_not_found<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let token = SessionToken::generate();
     let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&token, &patch, always).await;
+    let updated = sessions.update(&token, &patch, accept_any_tag).await;
     assert!(updated.is_err_and(|error| is_not_found(&error)));
     assert!(!sessions.exists(&token).await.expect("the store answers"));
 }
 
-/// A state that a session is no longer in is not replaced; a slide does not change its state.
-pub async fn only_the_state_that_was_seen_is_replaced<H: Harness>(harness: &H) {
+/// A compare-and-swap fails if the session has changed since it was read. A touch (TTL renewal)
+/// does not count as a change.
+pub async fn compare_and_swap_replaces_only_the_expected_state<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let minute = Duration::from_secs(60);
-    let new = stored(&sessions).await;
-    let seen = repository.fetch_revision(&new.token).await;
+    let new = store_session(&sessions).await;
+    let seen = repository.load_for_update(&new.token).await;
     let seen = seen.expect("the store answers").expect("it lives");
     sessions.get(&new.token).await.expect("it lives");
 
@@ -168,12 +172,12 @@ pub async fn only_the_state_that_was_seen_is_replaced<H: Harness>(harness: &H) {
         swap.await.expect("the store answers")
     };
     assert_eq!(swap().await, SwapOutcome::Swapped);
-    let again = repository.fetch_revision(&new.token).await;
+    let again = repository.load_for_update(&new.token).await;
     let again = again.expect("the store answers").expect("it lives");
     assert_eq!(again.session, seen.session);
 
     let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&new.token, &patch, always).await;
+    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
     updated.expect("it lives");
     assert_eq!(swap().await, SwapOutcome::Changed);
     assert!(

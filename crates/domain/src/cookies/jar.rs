@@ -1,21 +1,22 @@
-//! Cookies in one piece of memory.
+//! Storage of all cookies of a session in one memory allocation.
 
 use std::sync::OnceLock;
 
 use memchr::memchr;
 use zeroize::Zeroize;
 
-use crate::entity_tag::KeptTag;
+use crate::entity_tag::CachedTag;
 
-/// Ends each name and each value. It is a control character, which neither may hold.
+/// Terminator after each name and each value. NUL is a control character, so it cannot occur in
+/// names and values.
 const END: char = '\0';
 
-/// Names and values one after the other, in one text: a session is read, shared and wiped as one
-/// piece. The text is wiped when it is dropped.
+/// Names and values of cookies, stored one after the other in one text. All cookies of a session
+/// can therefore be loaded, shared and wiped together. The memory of the text is wiped on drop.
 pub(super) struct Jar {
     text: String,
     cookies: usize,
-    kept_tag: OnceLock<KeptTag>,
+    cached_tag: OnceLock<CachedTag>,
 }
 
 impl PartialEq for Jar {
@@ -27,7 +28,8 @@ impl PartialEq for Jar {
 impl Eq for Jar {}
 
 impl Jar {
-    /// Takes cookies without control characters.
+    /// Stores the names and values of `cookies` in one text. Names and values must not contain
+    /// control characters.
     pub(super) fn new<N, V, I>(cookies: I) -> Self
     where
         N: AsRef<str>,
@@ -36,11 +38,12 @@ impl Jar {
     {
         let cookies = cookies.into_iter();
         let len = |(name, value): (N, V)| name.as_ref().len() + value.as_ref().len() + 2;
-        // A text that had to grow would leave copies of itself behind.
+        // The full capacity is reserved first. A text that grows would be moved, and its old memory
+        // would not be wiped.
         let mut jar = Self {
             text: String::with_capacity(cookies.clone().map(len).sum()),
             cookies: 0,
-            kept_tag: OnceLock::new(),
+            cached_tag: OnceLock::new(),
         };
         for (name, value) in cookies {
             for part in [name.as_ref(), value.as_ref()] {
@@ -52,13 +55,13 @@ impl Jar {
         jar
     }
 
-    /// The whole text.
+    /// Returns the bytes of all names and values, including the terminators.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
 
-    pub(super) fn kept_tag(&self) -> &OnceLock<KeptTag> {
-        &self.kept_tag
+    pub(super) fn cached_tag(&self) -> &OnceLock<CachedTag> {
+        &self.cached_tag
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {

@@ -3,11 +3,11 @@ use rstest::rstest;
 
 use super::*;
 
-fn one(name: &str, value: &str) -> Result<Cookies, CookiesError> {
+fn validate_one(name: &str, value: &str) -> Result<Cookies, CookiesError> {
     Cookies::new([(name.to_owned(), value.to_owned())])
 }
 
-fn rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
+fn broken_rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
     result
         .unwrap_err()
         .problems
@@ -27,8 +27,8 @@ fn rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
 #[case::reserved_word("Path", "/")]
 #[case::longest_name(&"n".repeat(256), "1")]
 #[case::longest_value("a", &"v".repeat(4_096))]
-fn keeps_sound_cookies_exactly_as_given(#[case] name: &str, #[case] value: &str) {
-    let cookies = one(name, value).unwrap();
+fn valid_cookie_is_kept_exactly_as_given(#[case] name: &str, #[case] value: &str) {
+    let cookies = validate_one(name, value).unwrap();
     assert_eq!(cookies.iter().collect::<Vec<_>>(), [(name, value)]);
 }
 
@@ -61,30 +61,37 @@ fn keeps_sound_cookies_exactly_as_given(#[case] name: &str, #[case] value: &str)
 #[case::tab_in_value("a", "x\ty", CookieRule::ValueCharacters)]
 #[case::delete_in_value("a", "x\u{7f}", CookieRule::ValueCharacters)]
 #[case::next_line_in_value("a", "x\u{85}", CookieRule::ValueCharacters)]
-fn refuses_what_breaks_a_rule(#[case] name: &str, #[case] value: &str, #[case] rule: CookieRule) {
-    assert_eq!(rules(one(name, value)), [rule]);
+fn invalid_cookie_is_rejected_with_the_broken_rule(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] rule: CookieRule,
+) {
+    assert_eq!(broken_rules(validate_one(name, value)), [rule]);
 }
 
 #[test]
-fn refuses_none_and_more_than_fifty() {
-    assert_eq!(rules(Cookies::new([])), [CookieRule::Count]);
+fn empty_cookie_list_and_more_than_50_cookies_are_rejected() {
+    assert_eq!(broken_rules(Cookies::new([])), [CookieRule::Count]);
     let many = |count: usize| Cookies::new((0..count).map(|n| (format!("c{n}"), "v".to_owned())));
     assert_eq!(many(50).unwrap().len(), 50);
-    assert_eq!(rules(many(51)), [CookieRule::Count]);
+    assert_eq!(broken_rules(many(51)), [CookieRule::Count]);
 }
 
 #[test]
-fn refuses_more_than_sixteen_kibibytes_in_all() {
+fn cookies_longer_than_16_kib_in_total_are_rejected() {
     let of_total = |total: usize| {
         let last = total - 4 * 4_001 - 1;
         Cookies::new((0..5).map(|n| (n.to_string(), "v".repeat(if n == 4 { last } else { 4_000 }))))
     };
     assert!(of_total(16 * 1_024).is_ok());
-    assert_eq!(rules(of_total(16 * 1_024 + 1)), [CookieRule::TotalLength]);
+    assert_eq!(
+        broken_rules(of_total(16 * 1_024 + 1)),
+        [CookieRule::TotalLength]
+    );
 }
 
 #[test]
-fn names_a_sound_cookie_in_its_problem_but_never_repeats_an_unsound_name() {
+fn cookie_error_contains_the_cookie_name_only_if_the_name_is_valid() {
     let cookies = [
         ("good", "x\n"),
         ("bad name", "1"),
@@ -97,13 +104,13 @@ fn names_a_sound_cookie_in_its_problem_but_never_repeats_an_unsound_name() {
 }
 
 #[test]
-fn names_that_differ_in_case_are_two_cookies() {
+fn cookie_names_are_case_sensitive() {
     let cookies = Cookies::new([("a", "1"), ("A", "2")].map(|(n, v)| (n.into(), v.into())));
     assert_eq!(cookies.unwrap().len(), 2);
 }
 
 #[test]
-fn stored_cookies_are_only_checked_for_control_characters() {
+fn stored_cookies_are_checked_only_for_control_characters() {
     let stored = [
         ("not a token", "1"),
         ("a", &"v".repeat(10_000)),
@@ -120,7 +127,7 @@ fn stored_cookies_are_only_checked_for_control_characters() {
 #[rstest]
 #[case::few(50)]
 #[case::many(5_000)]
-fn of_a_stored_name_the_last_value_counts_at_the_first_place(#[case] count: usize) {
+fn repeated_stored_cookie_keeps_its_first_position_and_last_value(#[case] count: usize) {
     let mut stored: Vec<_> = (0..count).map(|n| (n.to_string(), "old")).collect();
     stored.push(("1".to_owned(), "new"));
     let stored = Cookies::from_stored(&stored).unwrap();
@@ -133,14 +140,15 @@ fn of_a_stored_name_the_last_value_counts_at_the_first_place(#[case] count: usiz
 }
 
 #[test]
-fn debug_shows_neither_names_nor_values() {
+fn debug_output_of_cookies_shows_neither_names_nor_values() {
     assert_eq!(
-        format!("{:?}", one("SESSIONID", "s3cret").unwrap()),
+        format!("{:?}", validate_one("SESSIONID", "s3cret").unwrap()),
         "Cookies(1 redacted)"
     );
 }
 
-/// Names of RFC 6265, and values of what it calls cookie-octets.
+/// Generates cookies whose names are RFC 6265 tokens and whose values consist of RFC 6265
+/// `cookie-octet` characters.
 fn header_cookies() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}";
     let value = "[!#-+./0-9:<-Z\\[\\]^_`a-z{|}~-]{0,80}";
@@ -149,7 +157,7 @@ fn header_cookies() -> impl Strategy<Value = Vec<(String, String)>> {
 
 proptest! {
     #[test]
-    fn cookies_of_cookie_octets_make_a_legal_header_and_come_back(given in header_cookies()) {
+    fn cookies_round_trip_through_a_cookie_header(given in header_cookies()) {
         let cookies = Cookies::new(given.clone()).unwrap();
         let pairs: Vec<_> =
             cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -164,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_given_is_judged_without_a_panic(
+    fn arbitrary_cookies_never_cause_a_panic(
         given in proptest::collection::vec((any::<String>(), any::<String>()), 0..60),
     ) {
         if let Ok(cookies) = Cookies::new(given.clone()) {

@@ -1,4 +1,6 @@
-//! Storing a login.
+//! Operations of the session manager that create sessions.
+
+use futures_util::future::join;
 
 use super::{NewSession, SessionManager};
 use crate::{
@@ -6,19 +8,22 @@ use crate::{
     SessionEvent, SessionRepository, SessionToken, policy::to_signed,
 };
 
-/// How often a new token is drawn when a repository says that one is taken. A random collision
-/// is out of reach; a second one means that the repository is broken.
+/// Maximum number of tokens to generate for one session if the repository reports each of them as
+/// already in use. After that, the creation of the session fails. Two random tokens are practically
+/// never equal, so repeated reports mean that the repository is broken.
 const MAX_TAKEN_TOKENS: usize = 3;
 
-/// How often a new token is drawn for a store that is in parts. With a third of them away, not
-/// one session in ten million fails for that.
+/// Maximum number of tokens that are generated to create or rotate one session. In a partitioned
+/// store, another token is generated if the partition for a token is unavailable. If a third of the
+/// partitions are unavailable, fewer than one session in ten million reaches this maximum.
 pub(super) const MAX_TOKEN_DRAWS: usize = 16;
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Stores an upstream login of nobody in particular under a new token. Logs `Session created`.
+    /// Creates a session without a subject from `cookies` and `base_url`, and stores it under a new
+    /// token. Logs `Session created`.
     ///
     /// # Errors
-    /// As [`store_login`](Self::store_login).
+    /// Returns the same errors as [`store_login`](Self::store_login).
     pub async fn store(
         &self,
         cookies: Cookies,
@@ -27,24 +32,42 @@ impl<R: SessionRepository> SessionManager<R> {
         self.store_login(Login::new(cookies, base_url)).await
     }
 
-    /// Stores an upstream login under a new token. Logs `Session created`.
+    /// Creates a session from `login`, and stores it under a new token. Logs `Session created`.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`] (the session may have been stored, but nobody knows its
-    /// token, and it expires), [`RepositoryError::Full`], or [`SessionError::TooManySessions`] of
-    /// its subject.
-    #[tracing::instrument(name = "create session", skip_all)]
+    /// - [`RepositoryError::Unavailable`]: the session may have been stored. Such a session expires
+    ///   unused, because its token was not returned.
+    /// - [`RepositoryError::Full`]: the store has no room for the session.
+    /// - [`SessionError::TooManySessions`]: the subject has reached its session limit.
     pub async fn store_login(&self, login: Login) -> Result<NewSession, SessionError> {
+        self.store_login_while(login, || true).await
+    }
+
+    /// Creates a session like [`store_login`](Self::store_login). If older sessions of the subject
+    /// must end because of the session limit, first calls `is_wanted`. If `is_wanted` returns
+    /// `false`, removes the new session instead of the older ones.
+    ///
+    /// If the returned session cannot be delivered, call
+    /// [`discard_undelivered`](Self::discard_undelivered). Do not drop the future before it
+    /// completes: the session would stay stored, and count towards the limit.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`store_login`](Self::store_login). Returns
+    /// [`RepositoryError::Unavailable`] if `is_wanted` returned `false`.
+    #[tracing::instrument(name = "create session", skip_all)]
+    pub async fn store_login_while(
+        &self,
+        login: Login,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<NewSession, SessionError> {
         let created_at = self.repository.now();
         let session = Session::new(login, created_at, self.policy.absolute_end(created_at));
-        let token = self.insert(&session).await?;
-        if let (Some(subject), Some(limit)) = (&session.subject, self.policy.subject_limit()) {
-            let kept = Box::pin(self.keep_to_limit(subject, limit, &token)).await;
-            if kept.is_err() {
-                self.discard(&token, &session).await;
-            }
-            kept?;
+        let (token, last_revocation) = self.insert(&session).await?;
+        let result = Box::pin(self.admit(&token, &session, last_revocation, is_wanted)).await;
+        if result.is_err() {
+            self.discard(&token, &session).await;
         }
+        result?;
         (self.observer)(SessionEvent::Created, 1);
         tracing::info!(
             token_prefix = %token.prefix(),
@@ -61,67 +84,100 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Stores the session under a token that is drawn for it.
-    async fn insert(&self, session: &Session) -> Result<SessionToken, SessionError> {
-        let stored_for = self.policy.stored_at_first();
+    /// Ensures that the subject's index contains the new session, and enforces the session limit of
+    /// the subject.
+    async fn admit(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        last_revocation: Option<LastRevocation>,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<(), SessionError> {
+        let indexed = self.ensure_indexed(token, session, last_revocation);
+        let subject = session.attributes.subject.as_ref();
+        let (Some(subject), Some(limit)) = (subject, self.policy.subject_limit()) else {
+            indexed.await?;
+            return Ok(());
+        };
+        // Usually both calls only read. They run concurrently, which saves a login one round trip.
+        let (indexed, excess) = join(indexed, self.excess(subject, limit, token)).await;
+        let excess = match indexed? {
+            Indexed::Already => excess?,
+            // The list may have been read before the session was added again.
+            Indexed::Again => self.excess(subject, limit, token).await?,
+        };
+        if !excess.is_empty() && !is_wanted() {
+            return Err(RepositoryError::unavailable(
+                "the client no longer waits for the new session",
+            )
+            .into());
+        }
+        self.evict(excess).await
+    }
+
+    /// Stores the session under a newly generated token. Returns the token and the position of the
+    /// last revocation of the subject.
+    async fn insert(
+        &self,
+        session: &Session,
+    ) -> Result<(SessionToken, Option<LastRevocation>), SessionError> {
+        let record_ttl = self.policy.initial_record_ttl();
         let mut taken = 0;
         for _ in 0..MAX_TOKEN_DRAWS {
             let token = SessionToken::generate_as(self.token_format);
-            // Before the record: whoever revokes the subject's sessions from now on finds it.
-            let entered = self.enter_index(&token, session, None).await?;
-            match self.repository.insert(&token, session, stored_for).await {
-                Ok(InsertOutcome::Inserted) => {
-                    self.settle(&token, session, entered).await?;
-                    return Ok(token);
-                }
-                Ok(InsertOutcome::OutOfReach) => {}
+            // The index entry is added before the record. If all sessions of the subject are
+            // revoked at the same time, the revocation therefore finds the new session.
+            let last_revocation = self.add_to_index(&token, session, None).await?;
+            match self.repository.insert(&token, session, record_ttl).await {
+                Ok(InsertOutcome::Inserted) => return Ok((token, last_revocation)),
+                Ok(InsertOutcome::PartitionUnavailable) => {}
                 Ok(InsertOutcome::TokenTaken) => {
-                    tracing::warn!(token_prefix = %token.prefix(), "New session token was taken");
+                    tracing::warn!(
+                        token_prefix = %token.prefix(),
+                        "New session token is already in use; generating another"
+                    );
                     taken += 1;
                 }
                 Err(error) => {
-                    self.leave_index(&token, session);
+                    self.remove_from_index(&token, session);
                     return Err(error.into());
                 }
             }
-            self.leave_index(&token, session);
+            self.remove_from_index(&token, session);
             if taken == MAX_TAKEN_TOKENS {
-                let reason = "every new token is said to be taken";
+                let reason = "the store reported every new token as already in use";
                 return Err(RepositoryError::unavailable(reason).into());
             }
         }
-        Err(RepositoryError::unavailable("every part of the store that was tried is away").into())
+        let reason = "every partition of the store that was tried is unavailable";
+        Err(RepositoryError::unavailable(reason).into())
     }
 
-    /// Makes sure that the new session is in its subject's index. If all sessions were revoked while
-    /// it was being stored, it is one that was created afterwards.
-    async fn settle(
+    /// Ensures that the subject's index contains the new session. If all sessions of the subject
+    /// were revoked while the session was being stored, adds the session to the index again: the
+    /// session counts as created after the revocation.
+    async fn ensure_indexed(
         &self,
         token: &SessionToken,
         session: &Session,
-        entered: Option<LastRevocation>,
-    ) -> Result<(), RepositoryError> {
-        let settled = match self.stands_in_index(token, session, entered).await {
-            Ok(true) => Ok(()),
-            Ok(false) => self.enter_anew(token, session).await,
-            Err(error) => Err(error),
-        };
-        if settled.is_err() {
-            self.discard(token, session).await;
+        last_revocation: Option<LastRevocation>,
+    ) -> Result<Indexed, RepositoryError> {
+        if self.is_in_index(token, session, last_revocation).await? {
+            return Ok(Indexed::Already);
         }
-        settled
+        self.add_to_index(token, session, None).await?;
+        // The revocation may also have removed the record. Without a record, the index entry is
+        // removed again.
+        if self.repository.load_with_ttl(token).await?.is_none() {
+            self.remove_from_index(token, session);
+        }
+        Ok(Indexed::Again)
     }
+}
 
-    async fn enter_anew(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-    ) -> Result<(), RepositoryError> {
-        self.enter_index(token, session, None).await?;
-        // Its record may have been revoked with the others: then there is nothing to be entered.
-        if self.repository.peek(token).await?.is_none() {
-            self.leave_index(token, session);
-        }
-        Ok(())
-    }
+/// Result of the check that the index of a subject contains a new session.
+enum Indexed {
+    Already,
+    /// The session had to be added to the index again.
+    Again,
 }

@@ -1,4 +1,4 @@
-//! A new token for a session.
+//! Operation of the session manager that moves a session to a new token (rotation).
 
 use std::time::Duration;
 
@@ -6,54 +6,93 @@ use time::OffsetDateTime;
 
 use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
 use crate::{
-    EndReason, RelocateOutcome, RepositoryError, RevisedSession, Session, SessionError,
-    SessionEvent, SessionRepository, SessionToken, policy::to_signed,
+    EndReason, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
+    SessionRepository, SessionToken, VersionedSession, policy::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Puts the session under a new token, and starts its idle timeout anew; all else stays, its
-    /// absolute end included. When this returns the new token, the old one opens nothing on any
-    /// instance. Of several rotations of one token, one succeeds. Logs `Session rotated` (info).
+    /// Moves the session to a new token and renews its idle timeout. All attributes of the session
+    /// stay unchanged, including the end of its absolute lifetime. Logs `Session rotated` (info).
+    ///
+    /// When the call has returned the new token, the old token gives access to no session on any
+    /// instance, with one exception: a near cache on another instance may accept the old token
+    /// until the invalidation arrives. If several calls rotate the same token concurrently, exactly
+    /// one of them succeeds.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`SessionError::Contended`],
-    /// [`RepositoryError::Unavailable`](crate::RepositoryError::Unavailable) (the old token may be dead,
-    /// and nobody knows a new one: log in again if it is),
-    /// [`RepositoryError::Full`](crate::RepositoryError::Full),
-    /// [`RepositoryError::Corrupt`](crate::RepositoryError::Corrupt) or
-    /// [`RepositoryError::NewerRecord`](crate::RepositoryError::NewerRecord).
-    #[tracing::instrument(name = "rotate session", skip_all)]
+    /// - [`SessionError::NotFound`]: there is no live session with this token.
+    /// - [`SessionError::Contended`]: concurrent requests kept changing the session.
+    /// - [`RepositoryError::Unavailable`](crate::RepositoryError::Unavailable): the old token may
+    ///   be invalid although no new token was returned. In that case, the client must create a new
+    ///   session.
+    /// - [`RepositoryError::Full`](crate::RepositoryError::Full): the store has no room for the new
+    ///   record.
+    /// - [`RepositoryError::Corrupt`](crate::RepositoryError::Corrupt): the data stored under the
+    ///   token is not a session.
+    /// - [`RepositoryError::NewerRecord`](crate::RepositoryError::NewerRecord): a newer release
+    ///   wrote the session's record.
     pub async fn rotate(&self, token: &SessionToken) -> Result<NewSession, SessionError> {
+        self.rotate_while(token, || true).await
+    }
+
+    /// Moves the session to a new token like [`rotate`](Self::rotate), but only if `may_move`
+    /// returns `true` immediately before the move. The move and a check of the index then follow:
+    /// two calls of the repository. A caller with a deadline returns `false` if these calls do not
+    /// fit, or if the client no longer waits for the new token. The old token then stays valid.
+    ///
+    /// If the returned session cannot be delivered, call
+    /// [`discard_undelivered`](Self::discard_undelivered). Do not drop the future before it
+    /// completes: the old token would be invalid, and the new one unknown.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`rotate`](Self::rotate). Returns
+    /// [`RepositoryError::Unavailable`](crate::RepositoryError::Unavailable) if `may_move` returned
+    /// `false`.
+    #[tracing::instrument(name = "rotate session", skip_all)]
+    pub async fn rotate_while(
+        &self,
+        token: &SessionToken,
+        may_move: impl Fn() -> bool,
+    ) -> Result<NewSession, SessionError> {
         let mut draws = 0;
         for _ in 0..MAX_TRIES {
-            let found = self.observe(token, self.repository.fetch_revision(token).await)?;
-            let Some(RevisedSession { session, revision }) = found else {
+            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let Some(VersionedSession { session, revision }) = found else {
                 return Err(not_found(token));
             };
             let now = self.repository.now();
             let idle_timeout = self.policy.idle_timeout();
             let Some(ttl) = self.policy.remaining(idle_timeout, &session, now) else {
-                self.end(token, &session).await;
+                self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
             let successor = SessionToken::generate_as(self.token_format);
-            let entered = self.enter_index(&successor, &session, Some(token)).await?;
-            let stored_for = self.policy.stored_for();
+            let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
+            if !may_move() {
+                self.remove_from_index(&successor, &session);
+                let reason = "not enough time is left for a rotation; the session was not changed";
+                return Err(RepositoryError::unavailable(reason).into());
+            }
+            let record_ttl = self.policy.record_ttl();
             let moved = self
                 .repository
-                .relocate(token, &revision, &successor, &session, stored_for);
+                .move_to_new_token(token, &revision, &successor, &session, record_ttl);
             let outcome = match moved.await {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    self.leave_index(&successor, &session);
+                    self.remove_from_index(&successor, &session);
                     return Err(error.into());
                 }
             };
             match outcome {
-                RelocateOutcome::Relocated => {
-                    self.leave_index(token, &session);
-                    // All sessions may have been revoked while it was on its way.
-                    match self.stands_in_index(&successor, &session, entered).await {
+                MoveOutcome::Moved => {
+                    self.remove_from_index(token, &session);
+                    // All sessions of the subject may have been revoked while the record was moved.
+                    // In that case, the new record is removed.
+                    match self
+                        .is_in_index(&successor, &session, last_revocation)
+                        .await
+                    {
                         Ok(true) => return Ok(self.rotated(token, successor, session, ttl, now)),
                         Ok(false) => {
                             if self.discard(&successor, &session).await {
@@ -67,16 +106,16 @@ impl<R: SessionRepository> SessionManager<R> {
                         }
                     }
                 }
-                RelocateOutcome::Gone => {
-                    self.leave_index(&successor, &session);
+                MoveOutcome::Gone => {
+                    self.remove_from_index(&successor, &session);
                     return Err(not_found(token));
                 }
-                RelocateOutcome::Changed => self.leave_index(&successor, &session),
-                RelocateOutcome::TokenTaken | RelocateOutcome::OutOfReach => {
-                    self.leave_index(&successor, &session);
+                MoveOutcome::Changed => self.remove_from_index(&successor, &session),
+                MoveOutcome::TokenTaken | MoveOutcome::PartitionUnavailable => {
+                    self.remove_from_index(&successor, &session);
                     draws += 1;
                     if draws == MAX_TOKEN_DRAWS {
-                        let reason = "no part of the store that was tried takes the new record";
+                        let reason = "no partition that was tried accepted the new record";
                         return Err(RepositoryError::unavailable(reason).into());
                     }
                 }
@@ -93,7 +132,7 @@ impl<R: SessionRepository> SessionManager<R> {
         ttl: Duration,
         now: OffsetDateTime,
     ) -> NewSession {
-        self.note_slide(&successor, now);
+        self.note_touch(&successor, now);
         (self.observer)(SessionEvent::Rotated, 1);
         tracing::info!(
             token_prefix = %token.prefix(),

@@ -1,22 +1,26 @@
-//! The sessions of a subject.
+//! Operations of the session manager on the sessions of a subject: list, revocation and session
+//! limit.
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use time::OffsetDateTime;
 
 use super::SessionManager;
 use crate::{
-    EndReason, IndexCursor, IndexEntry, IndexedSession, Label, LastRevocation, RepositoryError,
-    Session, SessionError, SessionEvent, SessionId, SessionRepository, SessionToken, Subject,
-    SubjectIndex, SubjectLimit, WhenReached, policy::to_signed,
+    AtLimit, EndReason, IndexCursor, IndexEntry, IndexedSession, LastRevocation, RepositoryError,
+    Session, SessionAttributes, SessionError, SessionEvent, SessionId, SessionRepository,
+    SessionToken, Subject, SubjectIndex, SubjectLimit, policy::to_signed,
 };
 
-/// Entries that are looked at together where all of a subject are.
+/// Page size for listing all sessions of a subject to enforce the session limit.
 const PAGE: usize = 100;
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// A page of the subject's live sessions, oldest first: up to `limit` (at least one), from
-    /// `after` on. A page that is not the last may hold fewer than `limit`.
+    /// Returns a page of the subject's live sessions, oldest first. The page contains up to `limit`
+    /// sessions; `limit` must be at least one. If `after` is a cursor, the page begins after the
+    /// session that the cursor names. A page that is not the last one may contain fewer than
+    /// `limit` sessions.
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`].
@@ -42,14 +46,17 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Revokes all sessions of the subject and tells how many. When this returns, none of them opens
-    /// anything on any instance; one that is created at the same moment is either revoked, or wholly
-    /// new. (From copies that are kept near they are answered for as long as those may be.) It may be
-    /// asked again. Logs `Sessions of a subject revoked` (info, `revoked`).
+    /// Revokes all sessions of the subject and returns the number of sessions that it removed. Logs
+    /// `Sessions of a subject revoked` (info, field `revoked`). It is safe to repeat the call.
+    ///
+    /// When the call has returned, the tokens of the revoked sessions give access to no session on
+    /// any instance, with one exception: a near cache may accept the tokens until the invalidation
+    /// arrives. If a session is created during the call, either the session is revoked, or it
+    /// counts as created after the revocation.
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`]: some may be revoked and others not, ask again; or
-    /// [`RepositoryError::Full`].
+    /// - [`RepositoryError::Unavailable`]: some sessions may be revoked and others not; try again.
+    /// - [`RepositoryError::Full`]: the store has no room to mark the revocation.
     #[tracing::instrument(name = "revoke sessions", skip_all)]
     pub async fn revoke_all(&self, subject: &Subject) -> Result<usize, SessionError> {
         let index = self.repository.subjects();
@@ -67,17 +74,17 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(revoked)
     }
 
-    /// Revokes the session of this id; `false` when there was none. Logs `Session revoked` (info,
-    /// `session_id`).
+    /// Revokes the session with the id `id`. Returns `true` if this call revoked the session, and
+    /// `false` if it found no such session. Logs `Session revoked` (info, field `session_id`).
     ///
     /// # Errors
-    /// [`RepositoryError::Unavailable`]: it may or may not be gone, ask again.
+    /// [`RepositoryError::Unavailable`]: it is unknown whether the session was revoked; try again.
     #[tracing::instrument(name = "revoke session", skip_all)]
     pub async fn revoke(&self, id: SessionId) -> Result<bool, SessionError> {
-        self.end_by_id(id, EndReason::Revoked).await
+        self.remove_by_id(id, EndReason::Revoked).await
     }
 
-    async fn end_by_id(&self, id: SessionId, reason: EndReason) -> Result<bool, SessionError> {
+    async fn remove_by_id(&self, id: SessionId, reason: EndReason) -> Result<bool, SessionError> {
         let revoked = self.repository.subjects().remove_by_id(id).await?;
         if revoked {
             (self.observer)(SessionEvent::Ended(reason), 1);
@@ -91,33 +98,36 @@ impl<R: SessionRepository> SessionManager<R> {
             id,
             created_at,
             absolute_end,
-            label,
+            attributes,
             remaining,
         } = session;
         let idle_timeout = self.policy.idle_timeout();
-        let stored_for = self.policy.stored_for();
-        let stored = remaining.unwrap_or(stored_for).min(stored_for);
-        let idle_remaining = stored.min(idle_timeout);
+        let record_ttl = self.policy.record_ttl();
+        let record_remaining = remaining.unwrap_or(record_ttl).min(record_ttl);
+        let idle_remaining = record_remaining.min(idle_timeout);
         let remaining =
             self.policy
                 .remaining_until(idle_remaining, (created_at, absolute_end), now)?;
-        let last_seen = now.saturating_sub(to_signed(stored_for.saturating_sub(stored)));
+        let last_seen = now.saturating_sub(to_signed(record_ttl.saturating_sub(record_remaining)));
         Some(ListedSession {
             id,
             created_at,
             last_seen: last_seen.max(created_at).min(now.max(created_at)),
             expires_at: now.saturating_add(to_signed(remaining)),
-            label,
+            attributes,
         })
     }
 
-    /// Makes room among the subject's sessions for the new one; an error when there is none.
-    pub(super) async fn keep_to_limit(
+    /// Returns the sessions that must end because of the session limit of the subject. The session
+    /// of `token` was stored before. With [`AtLimit::EvictOldest`], returns the oldest sessions
+    /// above the limit. With [`AtLimit::Refuse`], returns an error if the session of `token` is
+    /// above the limit.
+    pub(super) async fn excess(
         &self,
         subject: &Subject,
         limit: SubjectLimit,
         token: &SessionToken,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Vec<SessionId>, SessionError> {
         let mut live = Vec::new();
         let mut after = None;
         loop {
@@ -130,107 +140,125 @@ impl<R: SessionRepository> SessionManager<R> {
         }
         let own = SessionId::of(token);
         match limit.when_reached {
-            WhenReached::Refuse => {
-                let place = live.iter().position(|id| *id == own);
-                if place.is_some_and(|place| place >= limit.max.get()) {
+            AtLimit::Refuse => {
+                let position = live.iter().position(|id| *id == own);
+                if position.is_some_and(|position| position >= limit.max.get()) {
                     return Err(SessionError::TooManySessions);
                 }
+                Ok(Vec::new())
             }
-            WhenReached::EvictOldest => {
+            AtLimit::EvictOldest => {
                 let excess = live.len().saturating_sub(limit.max.get());
-                for id in live.into_iter().take(excess).filter(|id| *id != own) {
-                    self.end_by_id(id, EndReason::Evicted).await?;
-                }
+                live.truncate(excess);
+                live.retain(|id| *id != own);
+                Ok(live)
             }
         }
-        Ok(())
     }
 
-    /// Enters the session, if it has a subject, in the place of the one that it succeeds.
-    pub(super) async fn enter_index(
+    /// Ends the sessions `excess`, which are above the session limit of their subject.
+    ///
+    /// The sessions end concurrently, so that a login stays fast even if a new limit affects many
+    /// sessions.
+    pub(super) async fn evict(&self, excess: Vec<SessionId>) -> Result<(), SessionError> {
+        let evictions = excess.into_iter();
+        let evictions = evictions.map(|id| self.remove_by_id(id, EndReason::Evicted));
+        // `join_all` tries every eviction, even if one of them fails.
+        let results = join_all(evictions).await;
+        results.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    /// Adds the session to the index, and returns the position of the subject's last revocation.
+    /// Returns `None` if the session has no subject. `succeeds` is the old token of a rotated
+    /// session: the entry of the new token takes over the position of the old token's entry.
+    pub(super) async fn add_to_index(
         &self,
         token: &SessionToken,
         session: &Session,
         succeeds: Option<&SessionToken>,
     ) -> Result<Option<LastRevocation>, RepositoryError> {
-        let Some(entry) = self.entry(token, session, succeeds) else {
+        let Some(entry) = self.index_entry(token, session, succeeds) else {
             return Ok(None);
         };
-        let entered = self.repository.subjects().enter(&entry).await?;
+        let last_revocation = self.repository.subjects().add(&entry).await?;
         self.recent_renewals.note(token, self.repository.now());
-        Ok(Some(entered))
+        Ok(Some(last_revocation))
     }
 
-    /// Whether the session's entry is as it was `entered`; it is, if it has no subject.
-    pub(super) async fn stands_in_index(
+    /// Returns `true` if the index still contains the session and its subject had no revocation
+    /// after `last_revocation`. Also returns `true` if the session has no subject.
+    pub(super) async fn is_in_index(
         &self,
         token: &SessionToken,
         session: &Session,
-        entered: Option<LastRevocation>,
+        last_revocation: Option<LastRevocation>,
     ) -> Result<bool, RepositoryError> {
-        match (&session.subject, entered) {
-            (Some(subject), Some(entered)) => {
+        match (&session.attributes.subject, last_revocation) {
+            (Some(subject), Some(last_revocation)) => {
                 let index = self.repository.subjects();
-                index.stands(subject, token, entered).await
+                index.contains(subject, token, last_revocation).await
             }
             _ => Ok(true),
         }
     }
 
-    pub(super) fn leave_index(&self, token: &SessionToken, session: &Session) {
-        if let Some(subject) = &session.subject {
-            self.repository.subjects().leave(subject, token);
+    pub(super) fn remove_from_index(&self, token: &SessionToken, session: &Session) {
+        if let Some(subject) = &session.attributes.subject {
+            self.repository.subjects().remove_entry(subject, token);
         }
     }
 
-    /// Keeps the session's entry from ending before its record does, off the way of the access.
+    /// Renews the session's index entry in the background if the renewal is due. The entry
+    /// therefore does not expire before the session's record.
     pub(super) fn renew_entry(&self, token: &SessionToken, session: &Session, now: OffsetDateTime) {
-        if session.subject.is_none() || !self.recent_renewals.is_due(token, now) {
+        if session.attributes.subject.is_none() || !self.recent_renewals.is_due(token, now) {
             return;
         }
-        if let Some(entry) = self.entry(token, session, Some(token)) {
+        if let Some(entry) = self.index_entry(token, session, Some(token)) {
             let (renewals, token) = (Arc::clone(&self.recent_renewals), token.clone());
             let renewed = Box::new(move || renewals.note(&token, now));
             self.repository.subjects().renew(entry, renewed);
         }
     }
 
-    fn entry(
+    fn index_entry(
         &self,
         token: &SessionToken,
         session: &Session,
         succeeds: Option<&SessionToken>,
     ) -> Option<IndexEntry> {
         Some(IndexEntry {
-            subject: session.subject.clone()?,
+            subject: session.attributes.subject.clone()?,
             token: token.clone(),
             session: session.clone(),
             succeeds: succeeds.cloned(),
-            kept_for: self.policy.entry_kept_for(),
+            kept_for: self.policy.index_entry_ttl(),
         })
     }
 }
 
-/// Live sessions of a subject.
+/// A page of the list of a subject's live sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPage {
-    /// Oldest first.
+    /// Sessions of the page, oldest first.
     pub sessions: Vec<ListedSession>,
-    /// Where the next page begins, if there may be one.
+    /// Cursor of the next page, which may be empty. `None` if this page is the last one.
     pub next: Option<IndexCursor>,
 }
 
-/// What is shown of a session to who may manage it: no token, no cookie.
+/// A session in a list, for clients that manage the sessions of a subject. Token and cookies are
+/// left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedSession {
-    /// Its id.
+    /// Id of the session.
     pub id: SessionId,
-    /// When it was created.
+    /// Creation time of the session.
     pub created_at: OffsetDateTime,
-    /// When it was last slid; with a touch interval, it may have been accessed so much later.
+    /// Time of the last TTL renewal (touch). With a touch interval, the last access may be later by
+    /// up to one interval.
     pub last_seen: OffsetDateTime,
-    /// When it ends if nobody asks for it again.
+    /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
-    /// What it is called.
-    pub label: Option<Label>,
+    /// Attributes of the session, among them the subject to which the list belongs.
+    pub attributes: SessionAttributes,
 }

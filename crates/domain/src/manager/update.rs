@@ -1,23 +1,31 @@
-//! Changing a session.
+//! Operation of the session manager that updates a session.
 
 use thiserror::Error;
 
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
 use crate::{
-    CookiesError, EntityTag, RepositoryError, RevisedSession, SessionError, SessionPatch,
-    SessionRepository, SessionToken, SwapOutcome, policy::to_signed,
+    CookiesError, EntityTag, RepositoryError, SessionError, SessionPatch, SessionRepository,
+    SessionToken, SwapOutcome, VersionedSession, policy::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Changes the session if `precondition` holds for the entity tag of its state, and starts its
-    /// idle timeout anew. No change of others is lost, and one that races a logout never brings the
-    /// session back. Logs `Session updated` (info).
+    /// Applies `patch` to the session if `precondition` returns `true` for the entity tag of the
+    /// session's current state. Also renews the idle timeout. Logs `Session updated` (info).
+    ///
+    /// Concurrent updates are not lost. If the session is deleted during an update, the update does
+    /// not restore it.
     ///
     /// # Errors
-    /// [`UpdateError::PreconditionFailed`] or [`UpdateError::Cookies`] (nothing was changed), or
-    /// [`UpdateError::Session`] with [`SessionError::NotFound`], [`SessionError::Contended`],
-    /// [`RepositoryError::Unavailable`] (it may or may not have been changed),
-    /// [`RepositoryError::Full`], [`RepositoryError::Corrupt`] or [`RepositoryError::NewerRecord`].
+    /// - [`UpdateError::PreconditionFailed`]: `precondition` returned `false`; nothing was changed.
+    /// - [`UpdateError::Cookies`]: the patched cookies would break a rule; nothing was changed.
+    /// - [`UpdateError::Session`] with [`SessionError::NotFound`]: there is no live session with
+    ///   this token.
+    /// - [`UpdateError::Session`] with [`SessionError::Contended`]: concurrent requests kept
+    ///   changing the session; nothing was changed.
+    /// - [`UpdateError::Session`] with [`RepositoryError::Unavailable`]: it is unknown whether the
+    ///   session was changed.
+    /// - [`UpdateError::Session`] with [`RepositoryError::Full`], [`RepositoryError::Corrupt`] or
+    ///   [`RepositoryError::NewerRecord`]: the session was not changed.
     #[tracing::instrument(name = "update session", skip_all)]
     pub async fn update(
         &self,
@@ -25,28 +33,78 @@ impl<R: SessionRepository> SessionManager<R> {
         patch: &SessionPatch,
         precondition: impl Fn(EntityTag) -> bool + Send,
     ) -> Result<ActiveSession, UpdateError> {
-        for _ in 0..MAX_TRIES {
-            let found = self.observe(token, self.repository.fetch_revision(token).await)?;
-            let Some(RevisedSession { session, revision }) = found else {
-                return Err(not_found(token).into());
-            };
+        let loaded = self.load_for_update(token).await?;
+        self.apply(token, loaded, patch, precondition).await
+    }
+
+    /// Loads the session for [`update_loaded`](Self::update_loaded). Does not renew the idle
+    /// timeout.
+    ///
+    /// # Errors
+    /// Returns the errors of [`update`](Self::update) that do not depend on the patch.
+    #[tracing::instrument(name = "load session for update", skip_all)]
+    pub async fn load_for_update(
+        &self,
+        token: &SessionToken,
+    ) -> Result<LoadedForUpdate, SessionError> {
+        let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+        let Some(VersionedSession { session, revision }) = found else {
+            return Err(not_found(token));
+        };
+        let now = self.repository.now();
+        let idle_timeout = self.policy.idle_timeout();
+        if self.policy.remaining(idle_timeout, &session, now).is_none() {
+            self.remove_expired(token, &session).await;
+            return Err(not_found(token));
+        }
+        Ok(LoadedForUpdate(VersionedSession { session, revision }))
+    }
+
+    /// Updates the session like [`update`](Self::update), beginning with the state that
+    /// [`load_for_update`](Self::load_for_update) has returned for the same token. If the session
+    /// has changed since then, loads it again.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`update`](Self::update).
+    #[tracing::instrument(name = "update session", skip_all)]
+    pub async fn update_loaded(
+        &self,
+        token: &SessionToken,
+        loaded: LoadedForUpdate,
+        patch: &SessionPatch,
+        precondition: impl Fn(EntityTag) -> bool + Send,
+    ) -> Result<ActiveSession, UpdateError> {
+        self.apply(token, loaded, patch, precondition).await
+    }
+
+    async fn apply(
+        &self,
+        token: &SessionToken,
+        mut loaded: LoadedForUpdate,
+        patch: &SessionPatch,
+        precondition: impl Fn(EntityTag) -> bool + Send,
+    ) -> Result<ActiveSession, UpdateError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let LoadedForUpdate(VersionedSession { session, revision }) = loaded;
             let now = self.repository.now();
             let idle_timeout = self.policy.idle_timeout();
             let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
-                self.end(token, &session).await;
+                self.remove_expired(token, &session).await;
                 return Err(not_found(token).into());
             };
             if !precondition(EntityTag::of(token, &session)) {
                 return Err(UpdateError::PreconditionFailed);
             }
             let session = patch.apply(&session)?;
-            let stored_for = self.policy.stored_for();
+            let record_ttl = self.policy.record_ttl();
             let swapped = self
                 .repository
-                .compare_and_swap(token, &revision, &session, stored_for);
+                .compare_and_swap(token, &revision, &session, record_ttl);
             match swapped.await? {
                 SwapOutcome::Swapped => {
-                    self.note_slide(token, now);
+                    self.note_touch(token, now);
                     self.renew_entry(token, &session, now);
                     tracing::info!(token_prefix = %token.prefix(), "Session updated");
                     return Ok(ActiveSession {
@@ -54,25 +112,33 @@ impl<R: SessionRepository> SessionManager<R> {
                         expires_at: now.saturating_add(to_signed(remaining)),
                     });
                 }
-                SwapOutcome::Changed => {}
+                SwapOutcome::Changed if attempt < MAX_TRIES => {
+                    loaded = self.load_for_update(token).await?;
+                }
+                SwapOutcome::Changed => return Err(SessionError::Contended.into()),
                 SwapOutcome::Gone => return Err(not_found(token).into()),
             }
         }
-        Err(SessionError::Contended.into())
     }
 }
 
-/// A session was not changed.
+/// The state of a session from which an update begins. Returned by
+/// [`SessionManager::load_for_update`].
+#[derive(Debug)]
+pub struct LoadedForUpdate(VersionedSession);
+
+/// Error of [`SessionManager::update`]: the reason why the session was not updated.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The session is not in the state that the caller wants to change. Look at it anew.
-    #[error("the session is in another state than the one to be changed")]
+    /// The precondition rejected the current state of the session. Load the session again.
+    #[error("the session's state does not satisfy the precondition")]
     PreconditionFailed,
-    /// The session's cookies would break a rule.
+    /// The patched session would have cookies that break a rule.
     #[error(transparent)]
     Cookies(#[from] CookiesError),
-    /// There is no such session, it changed too often meanwhile, or the repository failed.
+    /// There is no live session, concurrent requests kept changing the session, or the repository
+    /// failed.
     #[error(transparent)]
     Session(#[from] SessionError),
 }

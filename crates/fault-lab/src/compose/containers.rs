@@ -1,4 +1,4 @@
-//! The containers, by way of compose.
+//! Controls the containers of a Docker Compose project.
 
 use std::{process::Stdio, time::Duration};
 
@@ -8,12 +8,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Later than this is never.
+/// Timeout for both service instances to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Those of one project.
+/// The containers of one Docker Compose project.
 pub(crate) struct Containers {
-    /// How compose is called for them: `docker compose -p PROJECT -f FILE`.
+    /// Program and first arguments of each compose command: `docker compose -p PROJECT -f FILE`.
     compose: Vec<String>,
 }
 
@@ -22,10 +22,14 @@ impl Containers {
         Self { compose }
     }
 
-    /// Runs compose with these arguments; what it prints.
+    /// Runs a compose command with `arguments`, and returns the standard output of the command.
+    /// Fails if the command fails.
     pub(crate) async fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let called = arguments.join(" ");
-        let (program, first) = self.compose.split_first().context("no compose")?;
+        let command_line = arguments.join(" ");
+        let (program, first) = self
+            .compose
+            .split_first()
+            .context("the compose command is empty")?;
         let output = Command::new(program)
             .args(first)
             .args(arguments)
@@ -35,13 +39,14 @@ impl Containers {
             .await
             .with_context(|| format!("{program} cannot be run"))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("compose {called} failed: {said}");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            bail!("compose {command_line} failed: {errors}");
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Waits until both instances are ready, as they say themselves.
+    /// Waits until the readiness probes of both service instances succeed. Fails after
+    /// [`READY_WITHIN`].
     pub(crate) async fn until_ready(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         for instance in ["api-1", "api-2"] {
@@ -56,7 +61,7 @@ impl Containers {
         Ok(())
     }
 
-    /// What all of them have logged.
+    /// Returns the logs of all containers.
     pub(crate) async fn logs(&self) -> anyhow::Result<String> {
         self.compose(&["logs", "--no-color"]).await
     }

@@ -1,4 +1,5 @@
-//! Somebody who guesses tokens, and claims to be many.
+//! Test client that guesses session tokens and forges its IP address, to check the limit on invalid
+//! tokens.
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
@@ -6,17 +7,20 @@ use reqwest::{Client, StatusCode};
 
 use crate::tally::Tally;
 
-/// Far more than both instances let one address have at once (`invalid_token_burst`), and in the seconds
-/// that it takes on a slow machine.
-const MOST_GUESSES: u32 = 20_000;
+/// Maximum number of guessed tokens.
+///
+/// Each instance answers `invalid_token_burst` invalid tokens of one address with 401 at once, and
+/// then `invalid_token_limit` per second. This maximum is much larger than what both instances
+/// answer with 401, even if a slow machine needs many seconds to send all guesses.
+const MAX_GUESSES: u32 = 20_000;
 
-const AT_ONCE: usize = 32;
+/// Number of requests that are in flight at the same time.
+const CONCURRENCY: usize = 32;
 
-/// The limit on invalid tokens holds behind the proxy: it counts addresses, and none can be forged.
-pub(crate) async fn check_that_they_are_limited(
-    url: &str,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
+/// Checks that guessed tokens are answered with 429 when the limit on invalid tokens is reached.
+/// The limit applies to each client address. Each request has another forged `X-Forwarded-For`
+/// header, which must not change the address that the service uses.
+pub(crate) async fn check_rate_limit(url: &str, tally: &mut Tally) -> anyhow::Result<()> {
     let client = Client::new();
     let guess = |number: u32| {
         let [_, a, b, c] = number.to_be_bytes();
@@ -26,16 +30,19 @@ pub(crate) async fn check_that_they_are_limited(
             .header("X-Forwarded-For", format!("203.{a}.{b}.{c}"))
             .send()
     };
-    let mut answers = stream::iter(0..MOST_GUESSES)
+    let mut responses = stream::iter(0..MAX_GUESSES)
         .map(guess)
-        .buffer_unordered(AT_ONCE);
-    while let Some(answer) = answers.next().await {
-        match answer.context("a guess was not answered")?.status() {
+        .buffer_unordered(CONCURRENCY);
+    while let Some(response) = responses.next().await {
+        match response
+            .context("a request with a guessed token failed")?
+            .status()
+        {
             StatusCode::UNAUTHORIZED => {}
             StatusCode::TOO_MANY_REQUESTS => return Ok(()),
-            status => tally.violated(format!("a guess was answered {status}")),
+            status => tally.add_violation(format!("a guessed token was answered with {status}")),
         }
     }
-    tally.violated("forged addresses were believed: no guess of so many was limited");
+    tally.add_violation("forged addresses were accepted: guesses were not limited");
     Ok(())
 }

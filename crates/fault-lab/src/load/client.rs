@@ -1,4 +1,5 @@
-//! One client: it alone uses its sessions, and asks one thing at a time.
+//! A test client. Each client sends one request at a time, and uses only sessions that the same
+//! client has created.
 
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -6,30 +7,33 @@ use tokio::time::sleep;
 
 use super::{COOKIE, Shared};
 
-/// A client logs out rather than in when it has so many sessions.
+/// Maximum number of sessions of a client. A client with this number of sessions deletes a session
+/// instead of creating one.
 const MAX_SESSIONS: usize = 40;
 
-/// The cookie that tells a session's version: how often its client has changed it.
+/// Name of the cookie that contains the version of a session. The version is the number of updates
+/// of the session.
 const VERSION: &str = "version";
 
-/// A session that a client has.
+/// A session that this client has created.
 #[derive(Clone)]
 pub(super) struct Own {
     pub(super) token: String,
-    /// What its cookie says, and no other's.
+    /// Value of the `SESSIONID` cookie, which is unique to the session.
     cookie: String,
-    /// The version that was asked for last.
+    /// Version in the last update request, whether or not the update succeeded. 0 before the first
+    /// update request.
     version: u64,
-    /// Whether it is the client's own subject's.
+    /// `true` if the session has the subject of this client, and `false` if it has no subject.
     has_subject: bool,
 }
 
-/// Works until it is told to stop.
-pub(super) async fn work(shared: &Shared, number: usize) {
+/// Sends requests as client number `number` until the clients are stopped.
+pub(super) async fn run(shared: &Shared, number: usize) {
     let subject = format!("client-{number}");
     let mut own: Vec<Own> = Vec::new();
     while !shared.is_stopped() {
-        if !shared.rests() {
+        if !shared.is_paused() {
             step(shared, &subject, &mut own).await;
         }
         sleep(shared.habits.pause).await;
@@ -46,7 +50,7 @@ async fn step(shared: &Shared, subject: &str, own: &mut Vec<Own>) {
         (0..8, Some(index)) => {
             let session = own.swap_remove(index);
             log_out(shared, &session.token).await;
-            // It is asked for again: it must stay gone. Then others have its place.
+            // Checks that the deleted session is not found.
             read(shared, &session).await;
         }
         (8..12, Some(index)) => update(shared, &mut own[index]).await,
@@ -61,7 +65,8 @@ async fn step(shared: &Shared, subject: &str, own: &mut Vec<Own>) {
     }
 }
 
-/// Logs in, with or without a subject.
+/// Creates a session with the subject `subject`, or without a subject if `subject` is `None`.
+/// Returns `None` if the session was not created.
 pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
     let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
     let mut body = json!({
@@ -72,11 +77,13 @@ pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own
         body["subject"] = subject.into();
     }
     let request = shared
-        .request_of_service(Method::POST, "/v1/sessions")
+        .service_request(Method::POST, "/v1/sessions")
         .json(&body);
     let (status, body) = shared.send(request, StatusCode::CREATED).await?;
     if status != StatusCode::CREATED {
-        // One of a subject has to be entered where its index is, and nowhere else.
+        // Counts only failures to create a session without a subject. A session with a subject
+        // cannot be created while the cluster partition with the index of the subject is
+        // unavailable, so such a failure proves nothing about the other partitions.
         if subject.is_none() {
             shared.tally().failed_logins += 1;
         }
@@ -92,6 +99,8 @@ pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own
     })
 }
 
+/// Reads a session. Checks the response against the recorded history and the cookies of the
+/// session.
 async fn read(shared: &Shared, own: &Own) {
     let before = shared.history.known(&own.token);
     let request = shared.request(Method::GET, "/v1/session");
@@ -108,17 +117,22 @@ async fn read(shared: &Shared, own: &Own) {
     }
 }
 
+/// Checks that `body` contains the cookies of the session `own`. The version cookie must be neither
+/// older than the last known version nor newer than the last requested version.
 fn check_content(shared: &Shared, own: &Own, body: &Value) {
     let cookies = &body["cookies"];
     if cookies["SESSIONID"] != own.cookie {
-        shared.tally().violated("another's session");
+        shared
+            .tally()
+            .add_violation("the session of another client");
     }
     match cookies[VERSION].as_str().map_or(Ok(0), str::parse) {
         Ok(version) => shared.check(shared.history.has_version(&own.token, version)),
-        Err(_) => shared.tally().violated("a version that nobody wrote"),
+        Err(_) => shared.tally().add_violation("an invalid version cookie"),
     }
 }
 
+/// Increments the version cookie of a session, and checks the response.
 async fn update(shared: &Shared, own: &mut Own) {
     let before = shared.history.known(&own.token);
     own.version += 1;
@@ -141,7 +155,8 @@ async fn update(shared: &Shared, own: &mut Own) {
     }
 }
 
-/// The session under its new token, if that was told.
+/// Rotates the token of a session. Returns the session with the new token, or `None` if the
+/// response contains no new token.
 async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     shared.history.delete_asked(&own.token);
     let request = shared.request(Method::POST, "/v1/session/rotate");
@@ -158,6 +173,7 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     })
 }
 
+/// Deletes a session, and records the result in the history of the session.
 async fn log_out(shared: &Shared, token: &str) {
     let before = shared.history.known(token);
     shared.history.delete_asked(token);
@@ -172,13 +188,14 @@ async fn log_out(shared: &Shared, token: &str) {
     }
 }
 
+/// Revokes all sessions of `subject`, which is the subject of this client.
 async fn revoke_all(shared: &Shared, subject: &str, own: &[Own]) {
     let all = || own.iter().filter(|own| own.has_subject);
     for own in all() {
         shared.history.delete_asked(&own.token);
     }
     let path = format!("/v1/sessions?subject={subject}");
-    let request = shared.request_of_service(Method::DELETE, &path);
+    let request = shared.service_request(Method::DELETE, &path);
     if let Some((StatusCode::OK, _)) = shared.send(request, StatusCode::OK).await {
         all().for_each(|own| shared.history.deleted(&own.token));
     }

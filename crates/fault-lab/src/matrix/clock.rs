@@ -1,4 +1,4 @@
-//! What time it is, and where a name leads.
+//! Fault scenarios in which the clock of the service is wrong, or the host name of Redis changes.
 
 use std::{path::Path, time::Duration};
 
@@ -8,27 +8,28 @@ use tokio::process::Command;
 use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
+/// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
             "the service's clock is a day ahead",
-            "not noticed: the store's clock counts",
-            Expect::Unnoticed,
+            "no failed requests: only the clock of Redis matters",
+            Expect::NoFailures,
             |lab| { skewed(lab, "+1d") }
         ),
         row!(
             "the service's clock is a day behind",
             "the same",
-            Expect::Unnoticed,
+            Expect::NoFailures,
             |lab| { skewed(lab, "-1d") }
         ),
         row!(
-            "the name of Redis leads nowhere, and then to another address",
-            "503 for those cut off; the new address is found",
+            "the host name of Redis does not resolve, then resolves to another address",
+            "503 until the name resolves again; then the new address is used",
             Expect::RefusedAtOnce("store_unavailable"),
-            renamed
+            host_name_changed
         ),
     ]
 }
@@ -36,33 +37,34 @@ pub(super) fn rows() -> Vec<Row> {
 async fn skewed(lab: &Lab, offset: &str) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut command = lab.service();
-    // As the program faketime would, which is another process in between.
+    // Loads libfaketime directly, because the program `faketime` would add a process.
     command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1");
     command.env("FAKETIME", offset);
-    // Its timers are to run as ever: only the time of day is wrong.
+    // Keeps the monotonic clock correct, which timers use. Only the time of day is wrong.
     command.env("DONT_FAKE_MONOTONIC", "1");
     let service = ServiceProcess::start(command, &service_flags(&redis.url())).await;
     let mut stage = ready(lab, service).await;
-    check_that_it_is_another_day(&mut stage).await;
+    check_clock_is_skewed(&mut stage).await;
     check_time_to_live(&mut stage).await;
     stage.hold().await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-/// `Date` is the service's own time.
+/// Checks that the clock of the service is wrong: the `Date` header of a response must differ from
+/// the time of this machine by at least 23 hours.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the machine's own time is what is asked for"
+    reason = "the time of the machine is compared with that of the service"
 )]
-async fn check_that_it_is_another_day(stage: &mut Stage) {
-    let answer = stage
+async fn check_clock_is_skewed(stage: &mut Stage) {
+    let response = stage
         .service
         .request(reqwest::Method::GET, "/health/live")
         .send()
         .await;
-    let date = answer.ok().and_then(|answer| {
-        let date = answer.headers().get("date")?.to_str().ok()?;
+    let date = response.ok().and_then(|response| {
+        let date = response.headers().get("date")?.to_str().ok()?;
         httpdate::parse_http_date(date).ok()
     });
     let now = std::time::SystemTime::now();
@@ -71,14 +73,17 @@ async fn check_that_it_is_another_day(stage: &mut Stage) {
         ahead.unwrap_or_else(|behind| behind.duration())
     });
     if distance.is_none_or(|distance| distance < Duration::from_hours(23)) {
-        stage.violated("its clock was right (scripts/setup --faults installs what sets it)");
+        stage.add_violation(
+            "the clock of the service was right (scripts/setup --faults installs libfaketime)",
+        );
     }
 }
 
-/// A new session lives for half an hour, whatever the service takes the time to be.
+/// Checks that the TTL of a new session is half an hour, although the clock of the service is
+/// wrong.
 async fn check_time_to_live(stage: &mut Stage) {
     let Some(token) = stage.shared().log_in().await else {
-        return stage.violated("no session could be made");
+        return stage.add_violation("no session could be created");
     };
     let ttl = stage
         .service
@@ -95,19 +100,22 @@ async fn check_time_to_live(stage: &mut Stage) {
         .as_u64()
         .is_some_and(|ttl| (1_780..=1_800).contains(&ttl))
     {
-        stage.violated("another time to live");
+        stage.add_violation("the TTL of a new session was not half an hour");
     }
 }
 
+/// Waits until `service` is ready, and starts clients that send requests to `service`.
 async fn ready(lab: &Lab, service: ServiceProcess) -> Stage {
     service.until_ready(READY_WITHIN).await;
     lab.stage_with(service).await
 }
 
-/// Writes the file of names. Whoever reads it looks whether its time, in whole seconds, is another one.
-fn point(hosts: &Path, to: &str) -> std::io::Result<()> {
+/// Replaces the contents of the hosts file `hosts` by `line`, and advances the modification time of
+/// the file by two seconds. nss_wrapper reads the file again only if the modification time differs
+/// in whole seconds.
+fn write_hosts(hosts: &Path, line: &str) -> std::io::Result<()> {
     let before = std::fs::metadata(hosts).and_then(|file| file.modified());
-    std::fs::write(hosts, format!("{to}\n"))?;
+    std::fs::write(hosts, format!("{line}\n"))?;
     let Ok(before) = before else {
         return Ok(());
     };
@@ -115,40 +123,41 @@ fn point(hosts: &Path, to: &str) -> std::io::Result<()> {
     file.set_modified(before + Duration::from_secs(2))
 }
 
-async fn renamed(lab: &Lab) -> Outcome {
+async fn host_name_changed(lab: &Lab) -> Outcome {
     const NAME: &str = "redis.golf.example";
     let redis = RedisProcess::start_with(&["--save", "", "--bind", "127.0.0.1", "127.0.0.2"]).await;
     let hosts = redis.folder().join("hosts");
-    let point = |to: &str| point(&hosts, to);
+    let set_host = |line: &str| write_hosts(&hosts, line);
     let mut problems = Vec::new();
-    problems.extend(point(&format!("127.0.0.1 {NAME}")).err());
+    problems.extend(set_host(&format!("127.0.0.1 {NAME}")).err());
     let url = format!("redis://{NAME}:{}/0", redis.port());
     let service = ServiceProcess::start(with_hosts(lab, &hosts), &service_flags(&url)).await;
     let mut stage = ready(lab, service).await;
-    problems.extend(point("127.0.0.1 another.golf.example").err());
+    problems.extend(set_host("127.0.0.1 another.golf.example").err());
     let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
     redis.command(&kill).await;
     stage.hold().await;
     if stage.shared().tally().last_failure.is_none() {
-        stage.violated("the name still led somewhere");
+        stage.add_violation("no request failed although the name did not resolve");
     }
-    problems.extend(point(&format!("127.0.0.2 {NAME}")).err());
-    stage.healed().await;
+    problems.extend(set_host(&format!("127.0.0.2 {NAME}")).err());
+    stage.wait_until_recovered().await;
     let clients = redis
         .command(&["CLIENT", "LIST"])
         .await
         .as_string()
         .unwrap_or_default();
     if !clients.contains("laddr=127.0.0.2:") {
-        stage.violated("another address than that of the name");
+        stage.add_violation("the service did not connect to the new address");
     }
     for problem in problems {
-        stage.violated(problem.to_string());
+        stage.add_violation(problem.to_string());
     }
     stage.end().await
 }
 
-/// The service, with names from this file and no other.
+/// Returns a command that runs the service with nss_wrapper. That library resolves host names only
+/// from the file `hosts`.
 fn with_hosts(lab: &Lab, hosts: &Path) -> Command {
     let mut command = lab.service();
     command.env("LD_PRELOAD", "libnss_wrapper.so");

@@ -1,5 +1,6 @@
-//! Too much of everything, and a machine that has no more of it. The others, whose load runs all
-//! the while, must not notice.
+//! Fault scenarios in which additional clients overload the service, or a resource of the machine
+//! is exhausted. The regular clients continue to send requests. No regular request may fail, except
+//! when more requests are in flight than allowed.
 
 use std::{
     fs::OpenOptions,
@@ -22,32 +23,33 @@ use tokio::{
 use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
+/// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
-            "10 000 more connections, each used and then idle",
-            "not noticed by the others",
-            Expect::Unnoticed,
-            crowded
+            "10 000 additional connections, each used once and then idle",
+            "other clients see no failures",
+            Expect::NoFailures,
+            many_connections
         ),
         row!(
-            "no file descriptor is left for another connection",
-            "those that are there are served; new ones when there are some again",
-            Expect::Unnoticed,
+            "no file descriptors are left for new connections",
+            "open connections are served; new ones are accepted when descriptors are free again",
+            Expect::NoFailures,
             no_descriptors
         ),
         row!(
-            "500 clients that send heads slowly (slowhttptest -H)",
-            "not noticed by the others",
-            Expect::Unnoticed,
+            "500 clients that send headers slowly (slowhttptest -H)",
+            "other clients see no failures",
+            Expect::NoFailures,
             |lab| { slow_clients(lab, &["-H", "-i", "2"]) }
         ),
         row!(
             "500 clients that send bodies slowly (slowhttptest -B)",
-            "not noticed by the others",
-            Expect::Unnoticed,
+            "other clients see no failures",
+            Expect::NoFailures,
             |lab| {
                 slow_clients(
                     lab,
@@ -67,8 +69,8 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row!(
             "500 clients that read slowly (slowhttptest -X)",
-            "not noticed by the others",
-            Expect::Unnoticed,
+            "other clients see no failures",
+            Expect::NoFailures,
             |lab| {
                 slow_clients(
                     lab,
@@ -79,39 +81,39 @@ pub(super) fn rows() -> Vec<Row> {
             }
         ),
         row!(
-            "one token is hammered by 64 clients",
-            "the others have their answers in time",
-            Expect::Unnoticed,
-            hammered
+            "64 clients send requests with the same token as fast as they can",
+            "other clients are served within the limit",
+            Expect::NoFailures,
+            one_busy_token
         ),
         row!(
-            "four programs want every core",
-            "slower; live, and answers in time",
-            Expect::Unnoticed,
-            starved
+            "four processes use all CPU cores",
+            "slower, but live and within the limit",
+            Expect::NoFailures,
+            cpu_starved
         ),
         row!(
-            "more requests than it may take (max_in_flight 24, 80 clients, a slow Redis)",
-            "503 `overloaded` at once; live",
+            "more requests than allowed (max_in_flight 24, 80 clients, a slow Redis)",
+            "503 `overloaded` immediately; live",
             Expect::RefusedOnly("overloaded"),
             overloaded
         ),
         row!(
             "standard output is full (/dev/full)",
-            "not noticed",
-            Expect::Unnoticed,
+            "no failed requests",
+            Expect::NoFailures,
             output_full
         ),
         row!(
             "standard output is closed",
-            "not noticed",
-            Expect::Unnoticed,
+            "no failed requests",
+            Expect::NoFailures,
             output_closed
         ),
     ]
 }
 
-async fn crowded(lab: &Lab) -> Outcome {
+async fn many_connections(lab: &Lab) -> Outcome {
     const CONNECTIONS: usize = 10_000;
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
@@ -122,28 +124,29 @@ async fn crowded(lab: &Lab) -> Outcome {
         .to_owned();
     let mut open = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS / 100 {
-        let some = join_all((0..100).map(|_| used_connection(&address))).await;
-        open.extend(some.into_iter().flatten());
+        let opened = join_all((0..100).map(|_| used_connection(&address))).await;
+        open.extend(opened.into_iter().flatten());
     }
     if open.len() < CONNECTIONS {
-        stage.violated("a connection was refused");
+        stage.add_violation("a connection was not served");
     }
     stage.hold().await;
     let each = (stage.service.resident() - stage.resident_before()) / CONNECTIONS as u64;
-    stage.remark(format!("{each} kB of memory for each connection"));
+    stage.remark(format!("{each} kB of memory per connection"));
     drop(open);
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-/// A connection on which one request was answered.
+/// Opens a connection to `address` and sends one request. Returns the open connection if the
+/// response is 200, and `None` otherwise.
 async fn used_connection(address: &str) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request).await.ok()?;
-    let mut answer = [0; 1_024];
-    let read = stream.read(&mut answer).await.ok()?;
-    answer[..read]
+    let mut response = [0; 1_024];
+    let read = stream.read(&mut response).await.ok()?;
+    response[..read]
         .starts_with(b"HTTP/1.1 200")
         .then_some(stream)
 }
@@ -162,7 +165,7 @@ async fn no_descriptors(lab: &Lab) -> Outcome {
     stage.hold().await;
     let one_more = timeout(Duration::from_millis(300), used_connection(&address)).await;
     if matches!(one_more, Ok(Some(_))) {
-        stage.violated("there were descriptors left");
+        stage.add_violation("there were still free descriptors");
     }
     drop(open);
     let began = Instant::now();
@@ -176,25 +179,27 @@ async fn no_descriptors(lab: &Lab) -> Outcome {
         sleep(Duration::from_millis(20)).await;
     }
     stage.remark(format!(
-        "new connections after {:.1} s",
+        "new connections accepted after {:.1} s",
         began.elapsed().as_secs_f64()
     ));
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-async fn slow_clients(lab: &Lab, how: &[&str]) -> Outcome {
+/// Runs a scenario with the slow clients of the program slowhttptest. `options` select what the
+/// clients do slowly.
+async fn slow_clients(lab: &Lab, options: &[&str]) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    let path = if how.contains(&"POST") {
+    let path = if options.contains(&"POST") {
         "/v1/sessions"
     } else {
         "/health/live"
     };
     let seconds = lab.hold.as_secs().max(3) + 4;
     let began = Instant::now();
-    let ran = Command::new("slowhttptest")
-        .args(how)
+    let status = Command::new("slowhttptest")
+        .args(options)
         .args([
             "-c",
             "500",
@@ -213,32 +218,33 @@ async fn slow_clients(lab: &Lab, how: &[&str]) -> Outcome {
         .stderr(Stdio::null())
         .status()
         .await;
-    let ran = ran.is_ok_and(|status| status.success());
-    if !ran || began.elapsed() < Duration::from_secs(3) {
-        stage.violated("slowhttptest did not run (scripts/setup --faults installs it)");
+    let has_run = status.is_ok_and(|status| status.success());
+    if !has_run || began.elapsed() < Duration::from_secs(3) {
+        stage.add_violation("slowhttptest did not run (scripts/setup --faults installs it)");
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-async fn hammered(lab: &Lab) -> Outcome {
+async fn one_busy_token(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
     let Some(token) = stage.shared().log_in().await else {
-        stage.violated("no session could be made");
+        stage.add_violation("no session could be created");
         return stage.end().await;
     };
     let until = Instant::now() + lab.hold;
     let url = format!("{}/v1/session", stage.service.base());
-    let served = each_of(64, until, &url, &token, StatusCode::OK).await;
+    let served = count_responses(64, until, &url, &token, StatusCode::OK).await;
     let rate = served as f64 / lab.hold.as_secs_f64();
-    stage.remark(format!("{rate:.0} answers a second with the one token"));
-    stage.healed().await;
+    stage.remark(format!("{rate:.0} responses per second for this token"));
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-/// So many clients ask with this token as fast as they can; how many answers had `status`.
-async fn each_of(
+/// Sends requests with `token` to `url` from `clients` concurrent clients as fast as possible,
+/// until the time `until`. Returns the number of responses with the status `status`.
+async fn count_responses(
     clients: usize,
     until: Instant,
     url: &str,
@@ -250,31 +256,31 @@ async fn each_of(
     for _ in 0..clients {
         let (http, url, token) = (http.clone(), Arc::clone(&url), Arc::clone(&token));
         tasks.spawn(async move {
-            let mut answers = 0;
+            let mut count = 0;
             while Instant::now() < until {
-                let answer = http.get(&*url).bearer_auth(&token).send().await;
-                answers += u64::from(answer.is_ok_and(|answer| answer.status() == status));
+                let response = http.get(&*url).bearer_auth(&token).send().await;
+                count += u64::from(response.is_ok_and(|response| response.status() == status));
             }
-            answers
+            count
         });
     }
     tasks.join_all().await.into_iter().sum()
 }
 
-async fn starved(lab: &Lab) -> Outcome {
+async fn cpu_starved(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    let mut burners = Vec::new();
+    let mut busy_processes = Vec::new();
     for _ in 0..4 {
-        let mut burner = Command::new("/bin/sh");
-        burner
+        let mut process = Command::new("/bin/sh");
+        process
             .args(["-c", "while :; do :; done"])
             .kill_on_drop(true);
-        burners.push(burner.spawn());
+        busy_processes.push(process.spawn());
     }
     stage.hold().await;
-    drop(burners);
-    stage.healed().await;
+    drop(busy_processes);
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -285,19 +291,21 @@ async fn overloaded(lab: &Lab) -> Outcome {
     let service = lab.start(&url, &["--max-in-flight", "24"]).await;
     let mut stage = ready(lab, service).await;
     let Some(token) = stage.shared().log_in().await else {
-        stage.violated("no session could be made");
+        stage.add_violation("no session could be created");
         return stage.end().await;
     };
     proxy.set(Fault::Delay(Duration::from_millis(50)));
     let until = Instant::now() + lab.hold;
     let url = format!("{}/v1/session", stage.service.base());
-    let shed = each_of(64, until, &url, &token, StatusCode::SERVICE_UNAVAILABLE).await;
-    stage.remark(format!("{shed} of the 64 others' requests were shed"));
-    if shed == 0 {
-        stage.violated("nothing was shed");
+    let rejected = count_responses(64, until, &url, &token, StatusCode::SERVICE_UNAVAILABLE).await;
+    stage.remark(format!(
+        "{rejected} requests of the 64 additional clients were rejected"
+    ));
+    if rejected == 0 {
+        stage.add_violation("no request was rejected");
     }
     proxy.set(Fault::None);
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -310,29 +318,34 @@ async fn output_full(lab: &Lab) -> Outcome {
             Err(_) => set(&mut command, Stdio::null()),
         };
     }
-    unheard(lab, command, &redis).await
+    without_output(lab, command, &redis).await
 }
 
 async fn output_closed(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let command = in_shell(lab, "exec \"$0\" \"$@\" >&- 2>&-");
-    unheard(lab, command, &redis).await
+    without_output(lab, command, &redis).await
 }
 
-async fn unheard(lab: &Lab, command: Command, redis: &RedisProcess) -> Outcome {
-    let service = ServiceProcess::start_unheard(command, &service_flags(&redis.url())).await;
+/// Runs a scenario in which the service cannot write to standard output and standard error.
+/// `command` starts the service.
+async fn without_output(lab: &Lab, command: Command, redis: &RedisProcess) -> Outcome {
+    let service =
+        ServiceProcess::start_without_capture(command, &service_flags(&redis.url())).await;
     let mut stage = ready(lab, service).await;
     stage.hold().await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
+/// Waits until `service` is ready, and starts clients that send requests to `service`.
 async fn ready(lab: &Lab, service: ServiceProcess) -> Stage {
     service.until_ready(READY_WITHIN).await;
     lab.stage_with(service).await
 }
 
-/// The service, started by a shell with this script.
+/// Returns a command that runs the shell script `script`. The script gets the path of the binary as
+/// `$0`, and must start the binary.
 fn in_shell(lab: &Lab, script: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.env_clear().args(["-c", script]).arg(&lab.binary);

@@ -1,4 +1,4 @@
-//! The way to Redis.
+//! Fault scenarios of the network between the service and Redis.
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,111 +11,114 @@ use crate::stage::{Lab, Outcome};
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
-            "each answer 100 ms later",
+            "each reply delayed by 100 ms",
             "200, slower",
-            Expect::Unnoticed,
-            |lab| steady(lab, Fault::Delay(Duration::from_millis(100)))
+            Expect::NoFailures,
+            |lab| constant_fault(lab, Fault::Delay(Duration::from_millis(100)))
         ),
         row!(
-            "each answer 700 ms later",
-            "503 in time; not at once, for new connections are made, and tried",
+            "each reply delayed by 700 ms",
+            "503 within the limit; not immediate, because new connections are opened and tried",
             Expect::Refused("store_unavailable"),
-            |lab| steady(lab, Fault::Delay(Duration::from_millis(700)))
+            |lab| constant_fault(lab, Fault::Delay(Duration::from_millis(700)))
         ),
         row!(
-            "stalled both ways",
-            "503 in time, then at once; found out and replaced",
+            "stalled in both directions",
+            "503 within the limit, then immediately; dead connections are detected and replaced",
             Expect::RefusedAtOnce("store_unavailable"),
-            |lab| steady(lab, Fault::Stall)
+            |lab| constant_fault(lab, Fault::Stall)
         ),
         row!(
-            "packets vanish (a black hole on the way)",
+            "packets are dropped (black hole)",
             "the same",
             Expect::RefusedAtOnce("store_unavailable"),
             black_hole
         ),
         row!(
-            "requests are swallowed (one-way black hole)",
+            "requests are dropped (one-way black hole)",
             "the same",
             Expect::RefusedAtOnce("store_unavailable"),
-            |lab| steady(lab, Fault::SwallowRequests)
+            |lab| constant_fault(lab, Fault::SwallowRequests)
         ),
         row!(
-            "answers are swallowed (one-way black hole)",
+            "replies are dropped (one-way black hole)",
             "the same",
             Expect::RefusedAtOnce("store_unavailable"),
-            |lab| steady(lab, Fault::SwallowAnswers)
+            |lab| constant_fault(lab, Fault::SwallowAnswers)
         ),
         row!(
-            "cut in the middle of answers, again and again",
-            "503 for what was in flight",
+            "connections closed in the middle of replies, repeatedly",
+            "503 for requests in flight",
             Expect::Refused("store_unavailable"),
             cut
         ),
         row!(
-            "reset in the middle of answers, again and again",
-            "503 for what was in flight",
+            "connections reset in the middle of replies, repeatedly",
+            "503 for requests in flight",
             Expect::Refused("store_unavailable"),
             reset
         ),
         row!(
-            "answers with flipped bytes",
-            "503, or 401 for what the flipped bytes claim; never another's session",
+            "corrupted bytes in replies",
+            "503, or 401 if a reply is corrupted; never the session of another client",
             Expect::Refused("store_unavailable"),
-            garbled
+            corrupted
         ),
     ]
 }
 
-async fn proxied() -> (RedisProcess, FaultProxy, String) {
+/// Starts a Redis server, and a proxy that can inject faults into connections to the server.
+/// Returns the server, the proxy, and the Redis URL of the proxy.
+async fn proxied_redis() -> (RedisProcess, FaultProxy, String) {
     let redis = RedisProcess::start_with(&DURABLE).await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let url = format!("redis://{}/0", proxy.address());
     (redis, proxy, url)
 }
 
-async fn steady(lab: &Lab, fault: Fault) -> Outcome {
-    let (_redis, proxy, url) = proxied().await;
+/// Runs a scenario in which the proxy applies `fault` without interruption.
+async fn constant_fault(lab: &Lab, fault: Fault) -> Outcome {
+    let (_redis, proxy, url) = proxied_redis().await;
     let mut stage = lab.stage(&url).await;
     proxy.set(fault);
     stage.hold().await;
     proxy.set(Fault::None);
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-/// Redis listens at an address that first is this machine's, and then leads nowhere: nobody answers,
-/// nobody refuses.
+/// Runs a scenario in which packets to Redis get neither a reply nor an error: the address of Redis
+/// moves from the loopback interface to a black-hole route of the kernel.
 async fn black_hole(lab: &Lab) -> Outcome {
     const ADDRESS: &str = "10.9.9.1";
     let address = format!("{ADDRESS}/32");
-    let appear = ip(&["addr", "add", &address, "dev", "lo"]).await;
-    let bound = ["--bind", "127.0.0.1", ADDRESS, "--protected-mode", "no"];
-    let bound = [DURABLE.as_slice(), &bound].concat();
-    let redis = RedisProcess::start_with(&bound).await;
+    let added = ip(&["addr", "add", &address, "dev", "lo"]).await;
+    let options = ["--bind", "127.0.0.1", ADDRESS, "--protected-mode", "no"];
+    let options = [DURABLE.as_slice(), &options].concat();
+    let redis = RedisProcess::start_with(&options).await;
     let mut stage = lab
         .stage(&format!("redis://{ADDRESS}:{}/0", redis.port()))
         .await;
     let steps = [
-        appear,
+        added,
         ip(&["addr", "del", &address, "dev", "lo"]).await,
         ip(&["route", "add", "blackhole", &address]).await,
     ];
     stage.hold().await;
-    let back = [
+    let restored = [
         ip(&["route", "del", "blackhole", &address]).await,
         ip(&["addr", "add", &address, "dev", "lo"]).await,
     ];
-    if !steps.into_iter().chain(back).all(|done| done) {
-        stage.impossible("no network namespace of its own, in which addresses can be moved");
+    if !steps.into_iter().chain(restored).all(|succeeded| succeeded) {
+        stage.impossible("it needs its own network namespace, in which addresses can be changed");
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     let outcome = stage.end().await;
     ip(&["addr", "del", &address, "dev", "lo"]).await;
     outcome
 }
 
-/// `ip ...`; whether it did it.
+/// Runs the program `ip` with `arguments`. Returns `true` if the program succeeded.
 async fn ip(arguments: &[&str]) -> bool {
     let mut command = Command::new("ip");
     command
@@ -126,15 +129,17 @@ async fn ip(arguments: &[&str]) -> bool {
 }
 
 async fn cut(lab: &Lab) -> Outcome {
-    repeated(lab, || Fault::CutAfter(fastrand::usize(..2_000))).await
+    repeated_faults(lab, || Fault::CutAfter(fastrand::usize(..2_000))).await
 }
 
 async fn reset(lab: &Lab) -> Outcome {
-    repeated(lab, || Fault::ResetAfter(fastrand::usize(..2_000))).await
+    repeated_faults(lab, || Fault::ResetAfter(fastrand::usize(..2_000))).await
 }
 
-async fn repeated(lab: &Lab, fault: impl Fn() -> Fault) -> Outcome {
-    let (_redis, proxy, url) = proxied().await;
+/// Runs a scenario in which the proxy applies ten short faults with pauses between them. `fault`
+/// returns the next fault.
+async fn repeated_faults(lab: &Lab, fault: impl Fn() -> Fault) -> Outcome {
+    let (_redis, proxy, url) = proxied_redis().await;
     let mut stage = lab.stage(&url).await;
     for _ in 0..10 {
         proxy.set(fault());
@@ -142,23 +147,24 @@ async fn repeated(lab: &Lab, fault: impl Fn() -> Fault) -> Outcome {
         proxy.set(Fault::None);
         sleep(stage.hold / 20).await;
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-async fn garbled(lab: &Lab) -> Outcome {
-    let (_redis, proxy, url) = proxied().await;
+async fn corrupted(lab: &Lab) -> Outcome {
+    let (_redis, proxy, url) = proxied_redis().await;
     let mut stage = lab.stage(&url).await;
-    // A flipped byte can turn any answer into "no such session" or "deleted". What it must never do is
-    // to show one's session to another.
-    stage.shared().answers_may_lie(true).await;
+    // A corrupted reply of Redis can report that a session does not exist. Responses that
+    // contradict earlier responses are therefore allowed during this fault. Responses with the
+    // session of another client are not allowed.
+    stage.shared().set_responses_unreliable(true).await;
     for _ in 0..10 {
         proxy.set(Fault::Garble { one_in: 500 });
         sleep(stage.hold / 20).await;
         proxy.set(Fault::None);
         sleep(stage.hold / 20).await;
     }
-    stage.shared().answers_may_lie(false).await;
-    stage.healed().await;
+    stage.shared().set_responses_unreliable(false).await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }

@@ -1,4 +1,4 @@
-//! One Redis that goes away, hangs, forgets or starts anew.
+//! Fault scenarios with a single Redis server: outages, pauses, data loss and restarts.
 
 use std::time::Duration;
 
@@ -8,58 +8,59 @@ use tokio::time::sleep;
 use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome};
 
-/// Persists every write before it is acknowledged: even a killed server keeps it.
+/// Redis options that persist each write before Redis acknowledges the write. A killed server
+/// therefore loses no acknowledged write.
 pub(super) const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
-            "killed, and started again with its data",
-            "503 at once; nothing acknowledged is lost",
+            "killed and restarted with its data",
+            "503 immediately; no acknowledged write is lost",
             Expect::RefusedAtOnce("store_unavailable"),
             killed
         ),
         row!(
-            "absent when the service starts",
-            "503, live, not ready; serves when Redis comes",
-            Expect::Whatever,
+            "down when the service starts",
+            "503, live but not ready; serves as soon as Redis is up",
+            Expect::Any,
             absent_at_start
         ),
         row!(
-            "started again without its data",
+            "restarted without its data",
             "503, then 401 for the old sessions",
             Expect::RefusedAtOnce("store_unavailable"),
             emptied
         ),
         row!(
-            "flushed",
-            "401 for the old sessions, no fault",
-            Expect::Unnoticed,
+            "flushed (FLUSHALL)",
+            "401 for the old sessions; no failures",
+            Expect::NoFailures,
             flushed
         ),
         row!(
             "paused (SIGSTOP)",
-            "503 in time, then at once; no late answer reaches another request",
+            "503 within the limit, then immediately; no late reply reaches another request",
             Expect::RefusedAtOnce("store_unavailable"),
             paused
         ),
         row!(
-            "cuts every client, again and again",
-            "503 for what was in flight",
+            "closes all client connections repeatedly (CLIENT KILL)",
+            "503 for requests in flight",
             Expect::Refused("store_unavailable"),
             clients_killed
         ),
         row!(
-            "loading its data",
-            "503 until it has loaded",
+            "loading its data after a restart",
+            "503 until loading is complete",
             Expect::RefusedAtOnce("store_unavailable"),
             loading
         ),
         row!(
-            "away for long under full load",
-            "503 at once; no memory for the time it takes",
+            "down for a long time under full load",
+            "503 immediately; memory does not grow",
             Expect::RefusedAtOnce("store_unavailable"),
-            away_for_long
+            long_outage
         ),
     ]
 }
@@ -70,7 +71,7 @@ async fn killed(lab: &Lab) -> Outcome {
     redis.kill().await;
     stage.hold().await;
     redis.start_again().await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -88,9 +89,9 @@ async fn absent_at_start(lab: &Lab) -> Outcome {
     service.until_ready(Duration::from_secs(10)).await;
     let mut stage = lab.stage_with(service).await;
     if was_ready {
-        stage.violated("ready without Redis");
+        stage.add_violation("the service was ready without Redis");
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -99,24 +100,26 @@ async fn emptied(lab: &Lab) -> Outcome {
     let mut stage = lab.stage(&redis.url()).await;
     redis.kill().await;
     stage.hold().await;
-    stage.shared().history.lives_no_longer_known();
+    stage.shared().history.data_may_be_lost();
     redis.start_again().await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-/// Time within which a login on a healthy Redis is acknowledged to its client, on a busy machine too.
+/// Maximum time from the moment when a healthy Redis stores a new session to the moment when the
+/// client has received the response.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
 
 async fn flushed(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.shared().history.store_may_forget(true);
+    stage.shared().history.set_data_loss_possible(true);
     redis.command(&["FLUSHALL"]).await;
-    // Sessions that were stored just before may be acknowledged only now.
+    // Waits until clients have received the responses for sessions that Redis stored just before
+    // FLUSHALL. Such sessions are acknowledged to the client, but deleted.
     sleep(ACKNOWLEDGED_WITHIN).await;
-    stage.shared().history.store_may_forget(false);
-    stage.healed().await;
+    stage.shared().history.set_data_loss_possible(false);
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -126,7 +129,7 @@ async fn paused(lab: &Lab) -> Outcome {
     redis.pause();
     stage.hold().await;
     redis.resume();
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -138,12 +141,13 @@ async fn clients_killed(lab: &Lab) -> Outcome {
         redis.command(&kill).await;
         sleep(stage.hold / 20).await;
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
 async fn loading(lab: &Lab) -> Outcome {
-    // Each key takes a millisecond to load, and in between Redis says that it is loading.
+    // These options slow Redis down to one millisecond for each loaded key. During loading, Redis
+    // replies to commands with the error LOADING.
     let slow = [
         "--key-load-delay",
         "1000",
@@ -167,17 +171,18 @@ async fn loading(lab: &Lab) -> Outcome {
         sleep(Duration::from_millis(20)).await;
     }
     let took = began.elapsed();
-    stage.remark(format!("it was loading for {:.1} s", took.as_secs_f64()));
+    stage.remark(format!("loading took {:.1} s", took.as_secs_f64()));
     if took < lab.hold / 2 {
-        stage.violated("it hardly had to load");
+        stage.add_violation("loading was too short to test anything");
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
-async fn away_for_long(lab: &Lab) -> Outcome {
-    /// In kilobytes; what the allocator keeps of a busy moment is no leak.
-    const GROWTH: u64 = 16 * 1_024;
+async fn long_outage(lab: &Lab) -> Outcome {
+    /// Maximum growth of the resident memory during the outage, in kilobytes. Some growth is not a
+    /// leak, because the allocator keeps memory after a load peak.
+    const MAX_GROWTH: u64 = 16 * 1_024;
     let mut redis = RedisProcess::start_with(&DURABLE).await;
     let mut stage = lab.stage(&redis.url()).await;
     redis.kill().await;
@@ -186,12 +191,12 @@ async fn away_for_long(lab: &Lab) -> Outcome {
     sleep(lab.hold * if lab.is_short { 2 } else { 11 }).await;
     let late = stage.service.resident();
     stage.remark(format!(
-        "resident {early} kB, and {late} kB at the end of the outage"
+        "resident memory {early} kB, and {late} kB at the end of the outage"
     ));
-    if late > early + GROWTH {
-        stage.violated("it grew");
+    if late > early + MAX_GROWTH {
+        stage.add_violation("the memory of the service grew too much");
     }
     redis.start_again().await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }

@@ -1,4 +1,4 @@
-//! A Redis that answers, and refuses.
+//! Fault scenarios in which Redis replies to commands with errors.
 
 use tee_session_test_support::RedisProcess;
 
@@ -8,44 +8,44 @@ use crate::stage::{Lab, Outcome};
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
-            "its memory is full (OOM)",
-            "503 `store_full` for new sessions; the others are served",
+            "memory is full (OOM)",
+            "503 `store_full` for new sessions; existing sessions are served",
             Expect::RefusedOnly("store_full"),
             out_of_memory
         ),
         row!(
-            "it became a replica (READONLY)",
-            "503, never an answer from stale data",
+            "turned into a replica (READONLY)",
+            "503; stale data is never served",
             Expect::RefusedAtOnce("store_unavailable"),
             read_only
         ),
         row!(
-            "its disk is full (MISCONF)",
-            "503, for a read extends a session",
+            "disk is full (MISCONF)",
+            "503, because a read renews the TTL, which is a write",
             Expect::RefusedAtOnce("store_unavailable"),
             disk_full
         ),
         row!(
-            "another password (WRONGPASS, NOAUTH)",
-            "503 until the right one fits again",
+            "password changed (WRONGPASS, NOAUTH)",
+            "503 until the old password works again",
             Expect::RefusedAtOnce("store_unavailable"),
             password
         ),
         row!(
             "a permission is missing (NOPERM)",
-            "503 until it is given again",
+            "503 until the permission is granted again",
             Expect::RefusedAtOnce("store_unavailable"),
             permission
         ),
         row!(
-            "it takes no more clients (maxclients)",
-            "503 for those cut off until it does",
+            "client limit reached (maxclients)",
+            "503 until connections are accepted again",
             Expect::RefusedAtOnce("store_unavailable"),
             max_clients
         ),
         row!(
             "too few replicas (NOREPLICAS)",
-            "503 until there are enough",
+            "503 until writes are allowed again",
             Expect::RefusedAtOnce("store_unavailable"),
             too_few_replicas
         ),
@@ -58,34 +58,35 @@ async fn out_of_memory(lab: &Lab) -> Outcome {
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     stage.hold().await;
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
 async fn read_only(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start_with(&DURABLE).await;
     let mut stage = lab.stage(&redis.url()).await;
-    // Of a primary that is not there: it keeps its data.
+    // No server listens on port 1, so Redis becomes a replica but keeps its data.
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     stage.hold().await;
     redis.command(&["REPLICAOF", "NO", "ONE"]).await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
 async fn disk_full(lab: &Lab) -> Outcome {
-    // A folder stands where the snapshot should be.
+    // Simulates a full disk: a folder with the name of the snapshot file makes every snapshot fail.
     let redis = RedisProcess::start_with(&["--save", "3600 1", "--dbfilename", "snapshot"]).await;
     let mut stage = lab.stage(&redis.url()).await;
-    // With a full disk Redis greets no new client.
+    // Connects the admin client before the fault, because Redis rejects the handshake of a new
+    // client while the disk is full.
     let admin = redis.admin().await;
     let snapshot = redis.folder().join("snapshot");
-    std::fs::create_dir(&snapshot).unwrap_or_else(|error| stage.violated(error.to_string()));
+    std::fs::create_dir(&snapshot).unwrap_or_else(|error| stage.add_violation(error.to_string()));
     admin.send(&["BGSAVE"]).await;
     stage.hold().await;
-    std::fs::remove_dir(&snapshot).unwrap_or_else(|error| stage.violated(error.to_string()));
+    std::fs::remove_dir(&snapshot).unwrap_or_else(|error| stage.add_violation(error.to_string()));
     admin.send(&["BGSAVE"]).await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -101,7 +102,7 @@ async fn password(lab: &Lab) -> Outcome {
         .await;
     stage.hold().await;
     admin.send(&["CONFIG", "SET", "requirepass", ""]).await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -115,7 +116,7 @@ async fn permission(lab: &Lab) -> Outcome {
     redis
         .command(&["ACL", "SETUSER", "default", "+expire"])
         .await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -129,7 +130,7 @@ async fn max_clients(lab: &Lab) -> Outcome {
         .await;
     stage.hold().await;
     admin.send(&["CONFIG", "SET", "maxclients", "10000"]).await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -143,6 +144,6 @@ async fn too_few_replicas(lab: &Lab) -> Outcome {
     redis
         .command(&["CONFIG", "SET", "min-replicas-to-write", "0"])
         .await;
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }

@@ -1,4 +1,4 @@
-//! Behind Sentinel.
+//! Fault scenarios with Redis Sentinel: a primary, two replicas and three sentinels.
 
 use std::time::{Duration, Instant};
 
@@ -7,40 +7,41 @@ use tee_session_test_support::{RedisSentinels, eventually};
 use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome, Stage};
 
-/// A second until the sentinels call a server dead, and some to agree on another.
+/// Timeout for a failover. The sentinels consider a server down after 1.5 seconds without a reply,
+/// and then need some time to elect a new primary.
 const FAILED_OVER_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
-            "handed over (SENTINEL FAILOVER)",
-            "503 until the next primary is there",
+            "manual failover (SENTINEL FAILOVER)",
+            "503 until the new primary is up",
             Expect::RefusedAtOnce("store_unavailable"),
-            handed_over
+            manual_failover
         ),
         row!(
-            "the primary is killed, and comes back as a replica",
-            "503 until the next primary is there",
+            "the primary is killed and returns as a replica",
+            "503 until the new primary is up",
             Expect::RefusedAtOnce("store_unavailable"),
             killed
         ),
         row!(
-            "the primary is paused, and comes back believing in itself",
-            "503 until the next primary is there; the old one is not asked again",
+            "the primary is paused and still considers itself primary when resumed",
+            "503 until the new primary is up; the old primary gets no more requests",
             Expect::RefusedAtOnce("store_unavailable"),
             paused
         ),
         row!(
-            "the replicas lose their primary, which is then killed",
-            "what the replicas never got is lost, and is counted here",
+            "the replicas lose the connection to their primary, which is then killed",
+            "writes that were not replicated are lost, and are counted here",
             Expect::RefusedAtOnce("store_unavailable"),
-            |lab| replicas_behind(lab, &[])
+            |lab| disconnected_replicas(lab, &[])
         ),
         row!(
             "the same with min-replicas-to-write 1, min-replicas-max-lag 2",
-            "503 as soon as no replica is in step: nothing is lost",
+            "503 as soon as no replica is in sync; nothing is lost",
             Expect::RefusedAtOnce("store_unavailable"),
-            |lab| replicas_behind(
+            |lab| disconnected_replicas(
                 lab,
                 &[
                     "--min-replicas-to-write",
@@ -52,42 +53,41 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row!(
             "one sentinel hangs while the primary is killed",
-            "the same, as soon",
+            "503 until the new primary is up, no later than with all sentinels",
             Expect::RefusedAtOnce("store_unavailable"),
             sentinel_hangs
         ),
     ]
 }
 
-/// A failover may lose what was acknowledged in the last moment: replication is asynchronous. What
-/// it lost is counted, and is no violation of the service.
-async fn failed_over(stage: &mut Stage, redis: &RedisSentinels) {
+/// Waits until the sentinels name a new primary. Adds the duration to the result table as a remark.
+async fn wait_for_failover(stage: &mut Stage, redis: &RedisSentinels) {
     let began = Instant::now();
     eventually(FAILED_OVER_WITHIN, async || redis.primary().await != 0).await;
     let took = began.elapsed().as_secs_f64();
     stage.remark(format!(
-        "the sentinels named the next primary after {took:.1} s"
+        "the sentinels named the new primary after {took:.1} s"
     ));
 }
 
-async fn handed_over(lab: &Lab) -> Outcome {
+async fn manual_failover(lab: &Lab) -> Outcome {
     let redis = RedisSentinels::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.replication_may_lose();
+    stage.allow_replication_loss();
     redis.fail_over().await;
-    failed_over(&mut stage, &redis).await;
-    stage.healed().await;
+    wait_for_failover(&mut stage, &redis).await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
 async fn killed(lab: &Lab) -> Outcome {
     let mut redis = RedisSentinels::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.replication_may_lose();
+    stage.allow_replication_loss();
     redis.server_mut(0).kill().await;
-    failed_over(&mut stage, &redis).await;
-    stage.healed().await;
-    stage.replication_has_lost().await;
+    wait_for_failover(&mut stage, &redis).await;
+    stage.wait_until_recovered().await;
+    stage.end_replication_loss().await;
     redis.server_mut(0).start_again().await;
     stage.hold().await;
     stage.end().await
@@ -96,24 +96,27 @@ async fn killed(lab: &Lab) -> Outcome {
 async fn paused(lab: &Lab) -> Outcome {
     let redis = RedisSentinels::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.replication_may_lose();
+    stage.allow_replication_loss();
     redis.server(0).pause();
-    failed_over(&mut stage, &redis).await;
-    stage.healed().await;
-    stage.replication_has_lost().await;
+    wait_for_failover(&mut stage, &redis).await;
+    stage.wait_until_recovered().await;
+    stage.end_replication_loss().await;
     redis.server(0).resume();
     stage.hold().await;
     stage.end().await
 }
 
-async fn replicas_behind(lab: &Lab, options: &[&str]) -> Outcome {
+/// Runs a scenario that disconnects the replicas from the primary, then kills the primary.
+/// `options` are additional options of all Redis servers.
+async fn disconnected_replicas(lab: &Lab, options: &[&str]) -> Outcome {
     let mut redis = RedisSentinels::start_with(2, &[&["--save", ""], options].concat()).await;
     let mut stage = lab.stage(&redis.url()).await;
     if options.is_empty() {
-        stage.replication_may_lose();
+        stage.allow_replication_loss();
     }
     for n in [1, 2] {
-        let set = ["CONFIG", "SET", "masterauth", "none-that-fits"];
+        // A wrong password prevents the replica from connecting to the primary again.
+        let set = ["CONFIG", "SET", "masterauth", "wrong-password"];
         redis.server(n).command(&set).await;
     }
     redis
@@ -128,19 +131,19 @@ async fn replicas_behind(lab: &Lab, options: &[&str]) -> Outcome {
             .command(&["CONFIG", "SET", "masterauth", ""])
             .await;
     }
-    failed_over(&mut stage, &redis).await;
-    stage.healed().await;
+    wait_for_failover(&mut stage, &redis).await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
 async fn sentinel_hangs(lab: &Lab) -> Outcome {
     let mut redis = RedisSentinels::start().await;
     let mut stage = lab.stage(&redis.url()).await;
-    stage.replication_may_lose();
+    stage.allow_replication_loss();
     redis.sentinel(1).pause();
     redis.server_mut(0).kill().await;
-    failed_over(&mut stage, &redis).await;
-    stage.healed().await;
+    wait_for_failover(&mut stage, &redis).await;
+    stage.wait_until_recovered().await;
     redis.sentinel(1).resume();
     stage.end().await
 }

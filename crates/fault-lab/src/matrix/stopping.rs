@@ -1,4 +1,4 @@
-//! Instances that stop, well or badly.
+//! Fault scenarios in which a service instance is shut down or killed.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,19 @@ use tokio::time::sleep;
 use super::{Expect, Row, row};
 use crate::stage::{Lab, Outcome};
 
+/// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// `shutdown_timeout`, and a second for closing.
+/// Timeout for a service instance to exit after SIGTERM: the default of `shutdown_timeout` (15 s)
+/// plus one second.
 const STOPPED_WITHIN: Duration = Duration::from_secs(16);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
             "SIGTERM to one of two instances, under load",
-            "not ready first; no request fails; exit code 0",
-            Expect::Unnoticed,
+            "readiness fails first; no request fails; exit code 0",
+            Expect::NoFailures,
             terminated
         ),
         row!(
@@ -31,37 +33,39 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row!(
             "SIGTERM twice",
-            "ends at once, exit code 1",
-            Expect::Whatever,
+            "exits immediately with code 1",
+            Expect::Any,
             terminated_twice
         ),
         row!(
             "SIGKILL to one of two instances",
-            "the other serves every session at once",
-            Expect::Whatever,
+            "the other instance serves every session immediately",
+            Expect::Any,
             killed
         ),
     ]
 }
 
-/// Two instances under load, and a balancer that asks both.
-async fn two(lab: &Lab, redis: &RedisProcess) -> (crate::stage::Stage, ServiceProcess) {
+/// Starts two service instances, and clients that send requests to both instances. Returns the
+/// first instance with the clients, and the second instance.
+async fn two_instances(lab: &Lab, redis: &RedisProcess) -> (crate::stage::Stage, ServiceProcess) {
     let flags = ["--shutdown-delay", "1"];
     let other = lab.start(&redis.url(), &flags).await;
     other.until_ready(READY_WITHIN).await;
     let stage = lab.stage(&redis.url()).await;
     let both = vec![stage.service.base().to_owned(), other.base().to_owned()];
-    stage.shared().ask_only(both);
+    stage.shared().send_only_to(both);
     sleep(Duration::from_millis(500)).await;
     (stage, other)
 }
 
 async fn terminated(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
-    let (mut stage, mut other) = two(lab, &redis).await;
+    let (mut stage, mut other) = two_instances(lab, &redis).await;
     other.signal(Signal::SIGTERM);
     let began = Instant::now();
-    // As a balancer does: it stays until the instance says that it is not ready.
+    // Lets the clients send requests to the instance until its readiness probe fails, as a load
+    // balancer does.
     loop {
         let ready = other.request(Method::GET, "/health/ready").send().await;
         if !ready.is_ok_and(|ready| ready.status() == StatusCode::OK) {
@@ -71,18 +75,18 @@ async fn terminated(lab: &Lab) -> Outcome {
     }
     stage
         .shared()
-        .ask_only(vec![stage.service.base().to_owned()]);
+        .send_only_to(vec![stage.service.base().to_owned()]);
     if other.ended(STOPPED_WITHIN).await.code() != Some(0) {
-        stage.violated("another exit code");
+        stage.add_violation("the exit code was not 0");
     }
     stage.remark(format!(
-        "it ended after {:.1} s, one of them waiting for balancers",
+        "exited after {:.1} s, including 1 s `shutdown_delay`",
         began.elapsed().as_secs_f64()
     ));
     if stage.shared().tally().last_failure.is_some() {
-        stage.violated("a request failed");
+        stage.add_violation("a request failed");
     }
-    stage.healed().await;
+    stage.wait_until_recovered().await;
     stage.end().await
 }
 
@@ -95,19 +99,19 @@ async fn terminated_in_outage(lab: &Lab) -> Outcome {
     stage.hold().await;
     let began = Instant::now();
     stage.service.signal(Signal::SIGTERM);
-    // Balancers leave it within `shutdown_delay`.
+    // Stops the clients during `shutdown_delay`, as a load balancer does.
     sleep(Duration::from_millis(500)).await;
-    stage.leave().await;
+    stage.stop_load().await;
     let ended = stage.service.ended(STOPPED_WITHIN).await;
     stage.remark(format!(
-        "it ended after {:.1} s",
+        "exited after {:.1} s",
         began.elapsed().as_secs_f64()
     ));
     if ended.code() != Some(0) {
-        stage.violated("another exit code");
+        stage.add_violation("the exit code was not 0");
     }
     redis.resume();
-    stage.end_of_a_stopped_one().await
+    stage.end_after_exit().await
 }
 
 async fn terminated_twice(lab: &Lab) -> Outcome {
@@ -117,31 +121,31 @@ async fn terminated_twice(lab: &Lab) -> Outcome {
     service.until_ready(READY_WITHIN).await;
     let mut stage = lab.stage_with(service).await;
     stage.service.signal(Signal::SIGTERM);
-    sleep(Duration::from_millis(300)).await;
-    stage.leave().await;
+    // A second signal within half a second belongs to the same stop.
+    sleep(Duration::from_millis(600)).await;
+    stage.stop_load().await;
     let began = Instant::now();
     stage.service.signal(Signal::SIGTERM);
     let ended = stage.service.ended(STOPPED_WITHIN).await;
     stage.remark(format!(
-        "it ended after {:.2} s",
+        "exited after {:.2} s",
         began.elapsed().as_secs_f64()
     ));
     if ended.code() != Some(1) || began.elapsed() > Duration::from_secs(1) {
-        stage.violated("it did not end at once");
+        stage.add_violation("the service did not exit immediately with code 1");
     }
-    stage.end_of_a_stopped_one().await
+    stage.end_after_exit().await
 }
 
 async fn killed(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
-    let (mut stage, mut other) = two(lab, &redis).await;
+    let (mut stage, mut other) = two_instances(lab, &redis).await;
+    stage.shared().expect_no_response_from(other.base());
     other.signal(Signal::SIGKILL);
     other.ended(STOPPED_WITHIN).await;
     stage
         .shared()
-        .ask_only(vec![stage.service.base().to_owned()]);
-    stage.healed().await;
-    // What was in flight there has no answer, one request of each client: nobody can give it.
-    stage.forgive("a request without an answer", 16);
+        .send_only_to(vec![stage.service.base().to_owned()]);
+    stage.wait_until_recovered().await;
     stage.end().await
 }

@@ -1,4 +1,5 @@
-//! Records that a binary writes to Redis, as a fixture for the tests of later ones.
+//! Subcommand that records the Redis keys written by a binary. The resulting file is a fixture for
+//! tests of later versions.
 
 use std::path::PathBuf;
 
@@ -13,26 +14,29 @@ use crate::{
     stage::{Lab, READY_WITHIN},
 };
 
-const ABOUT: &str = "Records that the service of commit 9cb3a1f wrote to Redis, and what they hold. \
-                     Their tokens and cookies are made up and open nothing. `scripts/upgrade-test \
-                     --record` writes this file.";
+/// Text of the member `about` in the fixture.
+const ABOUT: &str = "Records that the service of commit 9cb3a1f wrote to Redis, and the \
+                     sessions in them. Tokens and cookies are made up and valid nowhere. \
+                     `scripts/upgrade-test --record` writes this file.";
 
-/// A year, the longest that can be set.
+/// Value of the setting `session_max_lifetime` for samples with an absolute lifetime: the maximum,
+/// which is one year in seconds.
 const MAX_LIFETIME: &str = "31536000";
 
-/// A session, and what is done with it after its creation.
+/// A session to record, and the operations on the session after its creation.
 struct Sample {
     name: &'static str,
     cookies: &'static [(&'static str, &'static str)],
     base_url: &'static str,
-    /// The subject and the label.
+    /// Subject and label of the session, or `None` for a session without a subject.
     owner: Option<(&'static str, &'static str)>,
+    /// `true` for a session with the absolute lifetime [`MAX_LIFETIME`] and an opaque token.
     has_end: bool,
     is_updated: bool,
     is_rotated: bool,
 }
 
-const PLAINEST: Sample = Sample {
+const MINIMAL: Sample = Sample {
     name: "one cookie",
     cookies: &[("SESSIONID", "a1b2c3")],
     base_url: "https://golf.example/members",
@@ -43,9 +47,9 @@ const PLAINEST: Sample = Sample {
 };
 
 const SAMPLES: [Sample; 6] = [
-    PLAINEST,
+    MINIMAL,
     Sample {
-        name: "cookies in no order of the alphabet",
+        name: "cookies in non-alphabetical order",
         cookies: &[
             ("z", "1"),
             ("a", "\"two\"; drei"),
@@ -53,58 +57,62 @@ const SAMPLES: [Sample; 6] = [
             ("e", ""),
         ],
         base_url: "https://golf.example:8443/members/7?page=2&sort=asc",
-        ..PLAINEST
+        ..MINIMAL
     },
     Sample {
         name: "an end, and an opaque token",
         has_end: true,
-        ..PLAINEST
+        ..MINIMAL
     },
     Sample {
         name: "a subject",
         owner: Some(("member-4711", "telephone")),
-        ..PLAINEST
+        ..MINIMAL
     },
     Sample {
         name: "a subject, changed and rotated",
         owner: Some(("member-4711", "B\u{fc}ro")),
         is_updated: true,
         is_rotated: true,
-        ..PLAINEST
+        ..MINIMAL
     },
     Sample {
         name: "a subject, an end, and an opaque token",
         owner: Some(("member-4711", "tablet")),
         has_end: true,
-        ..PLAINEST
+        ..MINIMAL
     },
 ];
 
+/// Defines the subcommand `record`.
 pub(crate) fn command() -> Command {
     let file = |name: &'static str, help| {
         let argument = Arg::new(name).long(name).required(true);
         argument.value_parser(value_parser!(PathBuf)).help(help)
     };
     Command::new("record")
-        .about("Writes the records of a binary into a file, for the tests of later ones")
-        .arg(file("binary", "The binary that writes them"))
-        .arg(file("output", "The file"))
+        .about("Writes the Redis records of a binary to a file, for tests of later versions")
+        .arg(file("binary", "The binary that writes the records"))
+        .arg(file("output", "The file to write"))
 }
 
+/// Records all [`SAMPLES`] in both storage formats, and writes the fixture.
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", true)?;
     let output = arguments.get_one::<PathBuf>("output").context("no file")?;
     let fixture = json!({
         "about": ABOUT,
-        "sealed": of_format(&lab, "sealed").await?,
-        "plain": of_format(&lab, "plain").await?,
+        "sealed": record_format(&lab, "sealed").await?,
+        "plain": record_format(&lab, "plain").await?,
     });
     std::fs::write(output, serde_json::to_string_pretty(&fixture)? + "\n")?;
     say(&format!("see {}", output.display()));
     Ok(true)
 }
 
-async fn of_format(lab: &Lab, format: &str) -> anyhow::Result<Value> {
+/// Creates all [`SAMPLES`] in the storage format `format`. Returns the expected contents of the
+/// sessions, and every Redis key with its value.
+async fn record_format(lab: &Lab, format: &str) -> anyhow::Result<Value> {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let endless = ["--storage-format", format];
@@ -123,23 +131,28 @@ async fn of_format(lab: &Lab, format: &str) -> anyhow::Result<Value> {
     for sample in &SAMPLES {
         let service = if sample.has_end { &ending } else { &endless };
         service.until_ready(READY_WITHIN).await;
-        let session = written(service, sample).await;
+        let session = write_session(service, sample).await;
         sessions.push(session.context(sample.name)?);
     }
     let mut keys = texts(&redis, &["KEYS", "*"]).await;
     keys.sort_unstable();
     let mut records = Vec::new();
     for key in &keys {
-        records.push(record(&redis, key).await.context("a foreign record")?);
+        records.push(
+            record(&redis, key)
+                .await
+                .context("a key of an unexpected type")?,
+        );
     }
     let time = texts(&redis, &["TIME"]).await;
     let seconds: u64 = time.first().context("no time")?.parse()?;
     Ok(json!({"recorded_at": seconds, "sessions": sessions, "records": records}))
 }
 
-/// Creates a session, and tells what it holds in the end.
-async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Value> {
-    // Not by way of a map, which may have an order of its own.
+/// Creates the session of `sample`, runs the operations of `sample` on the session, and returns the
+/// expected contents of the session.
+async fn write_session(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Value> {
+    // Builds the JSON text by hand, because a JSON map may change the order of the cookies.
     let cookies = sample.cookies.iter().map(|(name, value)| {
         Ok(format!(
             "{}:{}",
@@ -158,7 +171,7 @@ async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Va
         body.push('}');
     }
     let request = service.request(Method::POST, "/v1/sessions");
-    let created = answer(request.header(CONTENT_TYPE, "application/json").body(body)).await?;
+    let created = send(request.header(CONTENT_TYPE, "application/json").body(body)).await?;
     let mut token = text(&created, "access_token")?;
     let mut cookies = json!(sample.cookies);
     if sample.is_updated {
@@ -166,7 +179,7 @@ async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Va
         let request = service
             .request(Method::PATCH, "/v1/session")
             .bearer_auth(&token);
-        answer(
+        send(
             request
                 .header(CONTENT_TYPE, "application/merge-patch+json")
                 .body(patch),
@@ -177,10 +190,10 @@ async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Va
     }
     if sample.is_rotated {
         let request = service.request(Method::POST, "/v1/session/rotate");
-        token = text(&answer(request.bearer_auth(&token)).await?, "access_token")?;
+        token = text(&send(request.bearer_auth(&token)).await?, "access_token")?;
     }
     let request = service.request(Method::GET, "/v1/session");
-    let shown = answer(request.bearer_auth(&token)).await?;
+    let shown = send(request.bearer_auth(&token)).await?;
     Ok(json!({
         "name": sample.name,
         "token": token,
@@ -194,7 +207,9 @@ async fn written(service: &ServiceProcess, sample: &Sample) -> anyhow::Result<Va
     }))
 }
 
-async fn answer(request: RequestBuilder) -> anyhow::Result<Value> {
+/// Sends a request and returns the JSON body of the response. Fails if the response has an error
+/// status.
+async fn send(request: RequestBuilder) -> anyhow::Result<Value> {
     let response = request.send().await?;
     ensure!(
         response.status().is_success(),
@@ -204,12 +219,14 @@ async fn answer(request: RequestBuilder) -> anyhow::Result<Value> {
     Ok(response.json().await?)
 }
 
+/// Returns the string member `member` of the JSON body `body`. Fails if there is no such string.
 fn text(body: &Value, member: &str) -> anyhow::Result<String> {
     let text = body[member].as_str().map(str::to_owned);
-    text.with_context(|| format!("an answer without {member}"))
+    text.with_context(|| format!("a response without {member}"))
 }
 
-/// A key of Redis with all that it holds.
+/// Returns the Redis key `key` with its TTL and its value. Returns `None` if the value is not a
+/// string, a sorted set or a hash.
 async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
     let command = async |words: &[&str]| redis.command(words).await;
     let mut record = json!({
@@ -232,7 +249,7 @@ async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
         "zset" => {
             let mut scores = json!({});
             for member in texts(redis, &["ZRANGE", key, "0", "-1"]).await {
-                // A place is a whole number below 2^53.
+                // The scores are integers below 2^53, which `f64` represents exactly.
                 let score = command(&["ZSCORE", key, &member]).await.as_f64()?;
                 scores[&member] = json!(format!("{score:.0}"));
             }
@@ -250,7 +267,7 @@ async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
     Some(record)
 }
 
-/// The texts of a reply that is a list of them.
+/// Sends the Redis command `words`, whose reply is an array. Returns the strings in the array.
 async fn texts(redis: &RedisProcess, words: &[&str]) -> Vec<String> {
     let reply = redis.command(words).await.into_array();
     reply.iter().filter_map(|text| text.as_string()).collect()

@@ -1,4 +1,4 @@
-//! The index of subjects.
+//! Subject index of the in-memory repository.
 
 use tee_session_domain::{
     IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal, RepositoryError,
@@ -7,30 +7,31 @@ use tee_session_domain::{
 
 use super::{MemoryRepository, lock};
 
-/// Sessions that one call removes.
+/// Maximum number of sessions that one call of `remove_older` removes.
 const REMOVED_PER_CALL: usize = 1_000;
 
-/// Entries live exactly as long as records: they need no renewal.
+/// Subject index in memory. Each index entry is removed together with the record of its session, so
+/// entries need no renewal.
 impl SubjectIndex for MemoryRepository {
-    async fn enter(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
-        Ok(lock(&self.0.subjects).enter(entry, self.0.clock.now()))
+    async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
+        Ok(lock(&self.0.subjects).add(entry, self.0.clock.now()))
     }
 
-    async fn stands(
+    async fn contains(
         &self,
         subject: &Subject,
         token: &SessionToken,
         last: LastRevocation,
     ) -> Result<bool, RepositoryError> {
         let subjects = lock(&self.0.subjects);
-        Ok(subjects.stands(subject, SessionId::of(token), last))
+        Ok(subjects.contains(subject, SessionId::of(token), last))
     }
 
     fn renew(&self, _entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>) {
         renewed();
     }
 
-    fn leave(&self, subject: &Subject, token: &SessionToken) {
+    fn remove_entry(&self, subject: &Subject, token: &SessionToken) {
         lock(&self.0.subjects).remove(subject, SessionId::of(token));
     }
 
@@ -50,7 +51,7 @@ impl SubjectIndex for MemoryRepository {
                 id: details.id,
                 created_at: details.created_at,
                 absolute_end: details.absolute_end,
-                label: details.label,
+                attributes: details.attributes,
                 remaining: Some(remaining),
             })
         });
@@ -70,8 +71,9 @@ impl SubjectIndex for MemoryRepository {
         subject: &Subject,
         revocation: LastRevocation,
     ) -> Result<Removal, RepositoryError> {
-        let older = lock(&self.0.subjects).older(subject, revocation, REMOVED_PER_CALL);
-        // One that was rotated meanwhile stands among the older ones anew, and is found next time.
+        let older = lock(&self.0.subjects).older_than(subject, revocation, REMOVED_PER_CALL);
+        // If a session is rotated during this call, its new entry has a position below the
+        // revocation. The next call finds that entry.
         let is_complete = older.is_empty();
         let mut sessions = 0;
         for id in older {

@@ -1,35 +1,36 @@
 use tee_session_domain::{
-    BaseUrl, Cookies, Login, SessionError, SessionManager, SessionPatch, SessionPolicy, Subject,
-    UpdateError,
+    BaseUrl, Cookies, Login, SessionAttributes, SessionError, SessionManager, SessionPatch,
+    SessionPolicy, Subject, UpdateError,
 };
 
 use super::*;
 
 const TTL: Duration = Duration::from_secs(60);
 
-fn session(repository: &MemoryRepository) -> Session {
+fn create_session(repository: &MemoryRepository) -> Session {
     Session {
         cookies: Cookies::new([("a".to_owned(), "1".to_owned())]).unwrap(),
         base_url: BaseUrl::new("https://golf.example").unwrap(),
         created_at: repository.now(),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     }
 }
 
-async fn inserted(repository: &MemoryRepository) -> Result<SessionToken, RepositoryError> {
+async fn insert_session(repository: &MemoryRepository) -> Result<SessionToken, RepositoryError> {
     let token = SessionToken::generate();
-    let outcome = repository.insert(&token, &session(repository), TTL).await?;
+    let outcome = repository
+        .insert(&token, &create_session(repository), TTL)
+        .await?;
     assert_eq!(outcome, InsertOutcome::Inserted);
     Ok(token)
 }
 
-fn pass(repository: &MemoryRepository, duration: Duration) {
+fn advance_clock(repository: &MemoryRepository, duration: Duration) {
     repository.clock().set(repository.now() + duration);
 }
 
-fn entries(repository: &MemoryRepository) -> (usize, usize) {
+fn count_entries(repository: &MemoryRepository) -> (usize, usize) {
     repository
         .0
         .shards
@@ -44,18 +45,18 @@ fn entries(repository: &MemoryRepository) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_and_keeps_every_live_session() {
+async fn full_store_rejects_new_sessions_and_keeps_live_sessions() {
     let repository = MemoryRepository::with_capacity(10);
     let mut tokens = Vec::new();
     for _ in 0..10 {
-        tokens.push(inserted(&repository).await.unwrap());
+        tokens.push(insert_session(&repository).await.unwrap());
     }
-    let error = inserted(&repository).await.unwrap_err();
+    let error = insert_session(&repository).await.unwrap_err();
     assert!(matches!(error, RepositoryError::Full { .. }), "{error:?}");
     for token in &tokens {
         assert!(
             repository
-                .fetch_and_slide(token, TTL)
+                .load_and_touch(token, TTL)
                 .await
                 .unwrap()
                 .is_some()
@@ -64,78 +65,78 @@ async fn a_full_store_refuses_and_keeps_every_live_session() {
 }
 
 #[tokio::test]
-async fn a_full_store_takes_sessions_again_when_one_was_removed() {
+async fn full_store_accepts_a_new_session_after_another_is_removed() {
     let repository = MemoryRepository::with_capacity(1);
-    let token = inserted(&repository).await.unwrap();
-    inserted(&repository).await.unwrap_err();
+    let token = insert_session(&repository).await.unwrap();
+    insert_session(&repository).await.unwrap_err();
     assert!(repository.remove(&token).await.unwrap());
-    inserted(&repository).await.unwrap();
+    insert_session(&repository).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_full_store_takes_sessions_again_when_some_have_ended() {
+async fn full_store_accepts_new_sessions_after_old_sessions_have_expired() {
     let repository = MemoryRepository::with_capacity(100);
     for _ in 0..100 {
-        inserted(&repository).await.unwrap();
+        insert_session(&repository).await.unwrap();
     }
-    pass(&repository, TTL);
+    advance_clock(&repository, TTL);
     for _ in 0..100 {
-        inserted(&repository).await.unwrap();
+        insert_session(&repository).await.unwrap();
     }
-    assert_eq!(repository.held_sessions(), 100);
+    assert_eq!(repository.session_count(), 100);
 }
 
 #[tokio::test]
-async fn a_taken_token_takes_no_place() {
+async fn insert_with_a_taken_token_uses_no_capacity() {
     let repository = MemoryRepository::with_capacity(2);
-    let token = inserted(&repository).await.unwrap();
+    let token = insert_session(&repository).await.unwrap();
     for _ in 0..5 {
         let again = repository
-            .insert(&token, &session(&repository), TTL)
+            .insert(&token, &create_session(&repository), TTL)
             .await
             .unwrap();
         assert_eq!(again, InsertOutcome::TokenTaken);
     }
-    assert_eq!(repository.held_sessions(), 1);
+    assert_eq!(repository.session_count(), 1);
 }
 
 #[tokio::test]
-async fn ended_sessions_leave_memory_although_nobody_asks_for_them() {
+async fn ping_frees_expired_sessions_that_are_not_accessed() {
     let repository = MemoryRepository::with_capacity(1_000);
     for _ in 0..1_000 {
-        inserted(&repository).await.unwrap();
+        insert_session(&repository).await.unwrap();
     }
-    assert_eq!(entries(&repository), (1_000, 1_000));
-    pass(&repository, TTL);
+    assert_eq!(count_entries(&repository), (1_000, 1_000));
+    advance_clock(&repository, TTL);
     repository.ping().await.unwrap();
-    assert_eq!(entries(&repository), (0, 0));
-    assert_eq!(repository.held_sessions(), 0);
+    assert_eq!(count_entries(&repository), (0, 0));
+    assert_eq!(repository.session_count(), 0);
 }
 
 #[tokio::test]
-async fn slides_and_removals_leave_one_queue_entry_for_each_session() {
+async fn each_session_has_one_queue_entry_after_touches_and_removals() {
     let repository = MemoryRepository::with_capacity(100);
     let mut tokens = Vec::new();
     for _ in 0..100 {
-        tokens.push(inserted(&repository).await.unwrap());
+        tokens.push(insert_session(&repository).await.unwrap());
     }
     for _ in 0..5 {
-        pass(&repository, TTL / 2);
+        advance_clock(&repository, TTL / 2);
         for token in &tokens {
             repository
-                .fetch_and_slide(token, TTL)
+                .load_and_touch(token, TTL)
                 .await
                 .unwrap()
                 .unwrap();
         }
         repository.ping().await.unwrap();
-        assert_eq!(entries(&repository), (100, 100));
+        assert_eq!(count_entries(&repository), (100, 100));
     }
     for token in &tokens[..50] {
         assert!(repository.remove(token).await.unwrap());
     }
-    assert_eq!(entries(&repository), (50, 50));
-    pass(&repository, TTL);
+    assert_eq!(count_entries(&repository), (50, 50));
+    advance_clock(&repository, TTL);
     assert!(
         !repository.remove(&tokens[99]).await.unwrap(),
         "it had ended"
@@ -143,7 +144,7 @@ async fn slides_and_removals_leave_one_queue_entry_for_each_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_bound_holds_when_many_threads_insert_and_remove() {
+async fn capacity_is_not_exceeded_by_concurrent_inserts_and_removals() {
     let repository = MemoryRepository::with_capacity(500);
     let tasks: Vec<_> = (0..8)
         .map(|_| {
@@ -151,10 +152,10 @@ async fn the_bound_holds_when_many_threads_insert_and_remove() {
             tokio::spawn(async move {
                 let mut kept = Vec::new();
                 for round in 0..500 {
-                    if let Ok(token) = inserted(&repository).await {
+                    if let Ok(token) = insert_session(&repository).await {
                         kept.push(token);
                     }
-                    assert!(repository.held_sessions() <= 500);
+                    assert!(repository.session_count() <= 500);
                     if round % 3 == 0
                         && let Some(token) = kept.pop()
                     {
@@ -169,15 +170,19 @@ async fn the_bound_holds_when_many_threads_insert_and_remove() {
     for task in tasks {
         kept += task.await.unwrap();
     }
-    assert_eq!(repository.held_sessions(), kept);
-    assert_eq!(entries(&repository), (kept, kept));
+    assert_eq!(repository.session_count(), kept);
+    assert_eq!(count_entries(&repository), (kept, kept));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_lose_no_update() {
+async fn concurrent_updates_from_several_threads_are_not_lost() {
     let repository = MemoryRepository::default();
     let sessions = Arc::new(SessionManager::new(repository, SessionPolicy::default()));
-    let token = sessions.store_login(login("member")).await.unwrap().token;
+    let token = sessions
+        .store_login(create_login("member"))
+        .await
+        .unwrap()
+        .token;
     let tasks: Vec<_> = (0..8)
         .map(|writer| {
             let (sessions, token) = (Arc::clone(&sessions), token.clone());
@@ -185,7 +190,8 @@ async fn many_threads_lose_no_update() {
                 for round in 0..200 {
                     let patch = SessionPatch::default()
                         .set_cookie(format!("writer-{writer}"), round.to_string());
-                    // Threads that do nothing else are too fast for each other at times.
+                    // In this loop, threads change one session without a pause, so `update` can
+                    // reach its maximum number of attempts.
                     while let Err(error) = sessions.update(&token, &patch, |_| true).await {
                         assert!(matches!(
                             error,
@@ -206,7 +212,7 @@ async fn many_threads_lose_no_update() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_session_escapes_when_many_threads_create_rotate_and_revoke() {
+async fn revocation_after_concurrent_rotations_finds_every_live_session() {
     let repository = MemoryRepository::default();
     let sessions = Arc::new(SessionManager::new(
         repository.clone(),
@@ -219,7 +225,7 @@ async fn no_session_escapes_when_many_threads_create_rotate_and_revoke() {
             tokio::spawn(async move {
                 let mut tokens = Vec::new();
                 for _ in 0..200 {
-                    let new = sessions.store_login(login("member")).await.unwrap();
+                    let new = sessions.store_login(create_login("member")).await.unwrap();
                     match sessions.rotate(&new.token).await {
                         Ok(rotated) => tokens.push(rotated.token),
                         Err(SessionError::NotFound) => {}
@@ -240,40 +246,41 @@ async fn no_session_escapes_when_many_threads_create_rotate_and_revoke() {
             live += usize::from(sessions.exists(&token).await.unwrap());
         }
     }
-    // Each that lives is in the index, and nothing else is.
+    // The index contains exactly the live sessions, so revoking all of them returns their number.
     assert_eq!(sessions.revoke_all(&subject).await.unwrap(), live);
-    assert_eq!(repository.held_sessions(), 0);
+    assert_eq!(repository.session_count(), 0);
     assert_eq!(lock(&repository.0.subjects).subjects(), 0);
 }
 
 #[tokio::test]
-async fn the_index_of_subjects_forgets_what_has_ended() {
+async fn expired_sessions_are_removed_from_the_subject_index() {
     let repository = MemoryRepository::default();
     let sessions = SessionManager::new(repository.clone(), SessionPolicy::default());
     for number in 0..100 {
-        let login = login(&format!("member-{number}"));
+        let login = create_login(&format!("member-{number}"));
         sessions.store_login(login).await.unwrap();
     }
     assert_eq!(lock(&repository.0.subjects).subjects(), 100);
-    pass(&repository, SessionPolicy::DEFAULT_IDLE_TIMEOUT);
+    advance_clock(&repository, SessionPolicy::DEFAULT_IDLE_TIMEOUT);
     repository.ping().await.unwrap();
     assert_eq!(lock(&repository.0.subjects).subjects(), 0);
 }
 
-fn login(subject: &str) -> Login {
+fn create_login(subject: &str) -> Login {
     let cookies = Cookies::new([("a".to_owned(), "1".to_owned())]).unwrap();
     Login {
-        subject: Some(subject.parse().unwrap()),
+        attributes: SessionAttributes::of_subject(subject.parse().unwrap()),
         ..Login::new(cookies, BaseUrl::new("https://golf.example").unwrap())
     }
 }
 
-/// Its record under the new token is in no count until the old one has gone.
+/// During a rotation, the new record does not count against the capacity until the old record is
+/// removed.
 #[tokio::test]
-async fn a_rotation_that_a_revocation_meets_halfway_leaves_the_count_right() {
+async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     let repository = MemoryRepository::with_capacity(10);
-    let token = inserted(&repository).await.unwrap();
-    let seen = repository.fetch_revision(&token).await.unwrap().unwrap();
+    let token = insert_session(&repository).await.unwrap();
+    let seen = repository.load_for_update(&token).await.unwrap().unwrap();
     let successor = SessionToken::generate();
     let (old, new) = (SessionId::of(&token), SessionId::of(&successor));
     let (now, store) = (repository.now(), &repository.0);
@@ -281,11 +288,11 @@ async fn a_rotation_that_a_revocation_meets_halfway_leaves_the_count_right() {
         store.insert_uncounted(new, &seen.session, now, now + TTL),
         InsertOutcome::Inserted
     );
-    // Another thread revokes both.
+    // This simulates another thread that revokes both sessions during the rotation.
     assert!(store.remove(old) && store.remove(new));
-    let seen = number(&seen.revision);
-    assert_eq!(store.give_place(old, seen, new, now), RelocateOutcome::Gone);
-    assert_eq!(repository.held_sessions(), 0);
-    inserted(&repository).await.unwrap();
-    assert_eq!(repository.held_sessions(), 1);
+    let seen = parse_revision(&seen.revision);
+    assert_eq!(store.complete_move(old, seen, new, now), MoveOutcome::Gone);
+    assert_eq!(repository.session_count(), 0);
+    insert_session(&repository).await.unwrap();
+    assert_eq!(repository.session_count(), 1);
 }

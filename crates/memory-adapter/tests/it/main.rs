@@ -1,4 +1,4 @@
-//! The contract suite, and what a session manager tells, on the memory adapter.
+//! Tests of the memory adapter: the repository contract suite, and session lifecycle events.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -1,10 +1,11 @@
-//! How much is kept.
+//! Tests of the size limits of the near cache: number of entries and bytes.
 
 use std::time::Instant;
 
 use rstest::rstest;
 use tee_session_domain::{
-    BaseUrl, ChangeListener, Cookies, Session, SessionRepository, SessionToken,
+    BaseUrl, Cookies, InvalidationListener, Session, SessionAttributes, SessionRepository,
+    SessionToken,
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 
@@ -13,11 +14,11 @@ use crate::gated_repository::{GatedRepository, INSTANCE};
 const MIB: usize = 1_024 * 1_024;
 
 #[rstest]
-#[case::entries(1_000, 64 * MIB, 100, 1_000)]
-#[case::bytes_of_small_sessions(100_000, MIB, 100, 2_000)]
-#[case::bytes_of_large_sessions(100_000, MIB, 4_000, 240)]
+#[case::number_of_entries(1_000, 64 * MIB, 100, 1_000)]
+#[case::bytes_with_small_sessions(100_000, MIB, 100, 2_000)]
+#[case::bytes_with_large_sessions(100_000, MIB, 4_000, 240)]
 #[tokio::test]
-async fn both_bounds_hold_and_are_used(
+async fn full_cache_holds_50_to_100_percent_of_its_maximum_size(
     #[case] max_entries: usize,
     #[case] max_bytes: usize,
     #[case] cookie_len: usize,
@@ -38,13 +39,12 @@ async fn both_bounds_hold_and_are_used(
             base_url: BaseUrl::new("https://golf.example").unwrap(),
             created_at: store.now(),
             absolute_end: None,
-            subject: None,
-            label: None,
+            attributes: SessionAttributes::default(),
         };
         let ttl = std::time::Duration::from_secs(60);
         let _ = store.insert(&token, &session, ttl).await.unwrap();
-        cache.told(INSTANCE, Instant::now());
-        assert!(near.fetch(&token).await.unwrap().is_some());
+        cache.feed_confirmed(INSTANCE, Instant::now());
+        assert!(near.load(&token).await.unwrap().is_some());
         assert!(cache.len() <= most, "{} entries", cache.len());
     }
     assert!(cache.len() >= most / 2, "{} entries of {most}", cache.len());

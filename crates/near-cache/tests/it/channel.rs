@@ -1,44 +1,46 @@
-//! The channel on which Redis tells of changes.
+//! Tests of the invalidation feed from Redis: the feed is lost, restored, moved to another server,
+//! or refused.
 
 use std::time::{Duration, Instant};
 
 use tee_session_domain::{RepositoryError, SessionError};
 use tee_session_near_cache::{NearCache, NearCacheSettings};
-use tee_session_redis_adapter::{RedisChanges, RedisSettings};
+use tee_session_redis_adapter::{RedisInvalidationFeed, RedisSettings};
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, RedisSentinels, eventually};
 
-use crate::{Instance, SOON, settings, stored};
+use crate::{Instance, SOON, redis_settings, store_session};
 
 #[tokio::test]
-async fn without_redis_nothing_is_answered_for_longer_than_allowed() {
+async fn cached_copies_are_served_for_at_most_max_stale_after_redis_stops() {
     let mut redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     redis.kill().await;
     let (lost, max_stale) = (Instant::now(), NearCacheSettings::default().max_stale);
     let mut refusals = 0;
     eventually(SOON, async || {
-        let asked = Instant::now();
+        let requested = Instant::now();
         match instance.sessions.get(&new.token).await {
-            Ok(_) => assert!(asked < lost + max_stale, "served too late"),
+            Ok(_) => assert!(requested < lost + max_stale, "served too late"),
             Err(SessionError::Repository(RepositoryError::Unavailable { .. })) => refusals += 1,
             Err(error) => panic!("{error}"),
         }
-        refusals > 0 && asked > lost + 2 * max_stale
+        refusals > 0 && requested > lost + 2 * max_stale
     })
     .await;
-    assert!(instance.cache.is_empty(), "wiped");
+    assert!(instance.cache.is_empty(), "copies are dropped");
 }
 
 #[tokio::test]
-async fn after_an_outage_sessions_are_kept_near_again() {
+async fn sessions_are_cached_again_after_the_invalidation_feed_is_restored() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
-    let way = format!("redis://{}/0", proxy.address());
+    let feed_url = format!("redis://{}/0", proxy.address());
     let url = redis.url();
-    let instance = Instance::start_with(settings(&url), &way, NearCacheSettings::default()).await;
-    let new = stored(&instance.sessions).await;
+    let limits = NearCacheSettings::default();
+    let instance = Instance::start_with(redis_settings(&url), &feed_url, limits).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     proxy.set(Fault::CutAfter(0));
     eventually(SOON, async || !instance.cache.is_serving()).await;
@@ -46,7 +48,7 @@ async fn after_an_outage_sessions_are_kept_near_again() {
     instance.sessions.get(&new.token).await.unwrap();
     assert!(
         instance.cache.is_empty(),
-        "nothing is kept while nothing is told"
+        "no session is cached while the feed is lost"
     );
     proxy.set(Fault::None);
     eventually(SOON, async || instance.cache.is_serving()).await;
@@ -54,11 +56,11 @@ async fn after_an_outage_sessions_are_kept_near_again() {
 }
 
 #[tokio::test]
-async fn what_another_server_keeps_is_not_kept_near() {
+async fn session_is_not_cached_if_the_invalidation_feed_covers_another_server() {
     let (redis, other) = (RedisProcess::start().await, RedisProcess::start().await);
-    let bounds = NearCacheSettings::default();
-    let instance = Instance::start_with(settings(&redis.url()), &other.url(), bounds).await;
-    let new = stored(&instance.sessions).await;
+    let limits = NearCacheSettings::default();
+    let instance = Instance::start_with(redis_settings(&redis.url()), &other.url(), limits).await;
+    let new = store_session(&instance.sessions).await;
     for _ in 0..20 {
         instance.sessions.get(&new.token).await.unwrap();
     }
@@ -66,11 +68,11 @@ async fn what_another_server_keeps_is_not_kept_near() {
 }
 
 #[tokio::test]
-async fn after_a_fail_over_the_next_primary_tells_changes() {
+async fn invalidation_feed_follows_a_failover_to_the_new_primary() {
     let sentinels = RedisSentinels::start().await;
     let url = sentinels.url();
     let instance = Instance::start(&url).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     sentinels.fail_over().await;
     eventually(SOON, async || instance.cache.is_empty()).await;
@@ -90,7 +92,7 @@ async fn after_a_fail_over_the_next_primary_tells_changes() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_told_by_name() {
+async fn invalidation_feed_error_names_the_missing_redis_permission() {
     let redis = RedisProcess::start().await;
     let allowed = ["+@all", "-client|tracking", "~*", "on", "nopass"];
     redis
@@ -99,13 +101,13 @@ async fn a_missing_permission_is_told_by_name() {
     let url = format!("redis://near:any@127.0.0.1:{}/0", redis.port());
     let cache = NearCache::new(&NearCacheSettings::default());
     let settings = RedisSettings::new(&url).unwrap();
-    let changes = RedisChanges::tell(&settings, Duration::from_secs(1), cache);
-    let refused = changes.wait_until_telling(SOON).await.unwrap_err();
+    let feed = RedisInvalidationFeed::subscribe(&settings, Duration::from_secs(1), cache);
+    let refused = feed.wait_until_feed_is_up(SOON).await.unwrap_err();
     assert!(refused.to_string().contains("client|tracking"), "{refused}");
 }
 
 #[tokio::test]
-async fn the_permissions_that_are_named_are_enough() {
+async fn documented_redis_permissions_are_sufficient_for_the_near_cache() {
     let redis = RedisProcess::start().await;
     let allowed = [
         "reset",
@@ -128,23 +130,23 @@ async fn the_permissions_that_are_named_are_enough() {
         .await;
     let url = format!("redis://near:any@127.0.0.1:{}/0", redis.port());
     let instance = Instance::start(&url).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_later_is_waited_for() {
+async fn invalidation_feed_comes_up_when_redis_starts_later() {
     let mut redis = RedisProcess::start().await;
     let url = redis.url();
     redis.kill().await;
     let cache = NearCache::new(&NearCacheSettings::default());
     let settings = RedisSettings::new(&url).unwrap();
-    let changes = RedisChanges::tell(&settings, Duration::from_secs(1), cache.clone());
-    let telling = changes.wait_until_telling(Duration::from_millis(300)).await;
-    assert_eq!(telling, Ok(false));
+    let feed = RedisInvalidationFeed::subscribe(&settings, Duration::from_secs(1), cache.clone());
+    let is_up = feed.wait_until_feed_is_up(Duration::from_millis(300)).await;
+    assert_eq!(is_up, Ok(false));
     redis.start_again().await;
-    assert_eq!(changes.wait_until_telling(SOON).await, Ok(true));
+    assert_eq!(feed.wait_until_feed_is_up(SOON).await, Ok(true));
     assert!(cache.is_serving());
-    drop(changes);
+    drop(feed);
     eventually(SOON, async || !cache.is_serving()).await;
 }

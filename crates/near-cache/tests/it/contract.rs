@@ -1,14 +1,16 @@
-//! The contract suite: whoever asks an instance sees no difference.
+//! Tests that a near-cached Redis repository passes the repository contract suite.
 
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::contract::Harness;
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
-use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings, StorageFormat};
+use tee_session_redis_adapter::{
+    RedisInvalidationFeed, RedisRepository, RedisSettings, StorageFormat,
+};
 use tee_session_test_support::{TestRedis, eventually};
 use tokio::sync::Mutex;
 
-use crate::{SOON, settings};
+use crate::{SOON, redis_settings};
 
 mod sealed {
     use super::*;
@@ -31,23 +33,23 @@ mod plain {
 struct NearRedis {
     server: Mutex<TestRedis>,
     repository: Arc<NearCachedRepository<RedisRepository>>,
-    _changes: RedisChanges,
+    _feed: RedisInvalidationFeed,
 }
 
 impl NearRedis {
     async fn start(choose: impl FnOnce(RedisSettings) -> RedisSettings) -> Self {
         let server = TestRedis::start().await;
-        let settings = choose(settings(server.url()));
-        let bounds = NearCacheSettings::default();
-        let cache = NearCache::new(&bounds);
-        let changes = RedisChanges::tell(&settings, bounds.max_stale, cache.clone());
+        let settings = choose(redis_settings(server.url()));
+        let limits = NearCacheSettings::default();
+        let cache = NearCache::new(&limits);
+        let feed = RedisInvalidationFeed::subscribe(&settings, limits.max_stale, cache.clone());
         let repository = RedisRepository::connect(&settings);
         repository.wait_until_connected(SOON).await.unwrap();
         eventually(SOON, async || cache.is_serving()).await;
         Self {
             server: Mutex::new(server),
             repository: Arc::new(NearCachedRepository::new(repository, Some(cache))),
-            _changes: changes,
+            _feed: feed,
         }
     }
 }
@@ -59,7 +61,7 @@ impl Harness for NearRedis {
         Arc::clone(&self.repository)
     }
 
-    /// Expiry is decided by the clock of Redis, which cannot be moved.
+    /// Sleeps for `duration`. Redis decides expiry by its own clock, which a test cannot advance.
     async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -1,4 +1,4 @@
-//! Changes that no instance made are seen, whoever made them.
+//! Tests that cached copies are invalidated after changes in Redis that no broker instance made.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tee_session_near_cache::NearCacheSettings;
 use tee_session_redis_adapter::StorageFormat;
 use tee_session_test_support::{RedisProcess, eventually};
 
-use crate::{Instance, SOON, settings, stored};
+use crate::{Instance, SOON, redis_settings, store_session};
 
-/// The one key in Redis that stands for a session.
-async fn key(redis: &RedisProcess) -> String {
+/// Returns the Redis key of the only session record in Redis.
+async fn find_record_key(redis: &RedisProcess) -> String {
     let mut keys: Vec<String> = redis
         .command(&["KEYS", "session:*"])
         .await
@@ -33,18 +33,18 @@ async fn key(redis: &RedisProcess) -> String {
 #[case::expired_at_once("PEXPIRE", &["0"])]
 #[case::expiring_soon("PEXPIRE", &["300"])]
 #[tokio::test]
-async fn a_command_of_anybody(
+async fn change_by_another_redis_client_invalidates_the_cached_copy(
     #[case] command: &str,
     #[case] arguments: &[&str],
     #[values(StorageFormat::Sealed, StorageFormat::Plain)] format: StorageFormat,
 ) {
     let redis = RedisProcess::start().await;
     let url = redis.url();
-    let settings = settings(&url).with_storage_format(format);
+    let settings = redis_settings(&url).with_storage_format(format);
     let instance = Instance::start_with(settings, &url, NearCacheSettings::default()).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
-    let key = key(&redis).await;
+    let key = find_record_key(&redis).await;
     redis
         .command(&[&[command, key.as_str()], arguments].concat())
         .await;
@@ -60,32 +60,33 @@ async fn a_command_of_anybody(
 #[case::flushed_in_the_background(&["FLUSHALL", "ASYNC"])]
 #[case::swapped(&["SWAPDB", "0", "1"])]
 #[tokio::test]
-async fn a_command_that_takes_all_keys(#[case] command: &[&str]) {
+async fn flush_by_another_redis_client_invalidates_all_cached_copies(#[case] command: &[&str]) {
     let redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     redis.command(command).await;
     eventually(SOON, async || {
         instance.sessions.get(&new.token).await.is_err()
     })
     .await;
-    // And it goes on.
-    let new = stored(&instance.sessions).await;
+    // New sessions are cached again after the flush.
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
 }
 
 #[tokio::test]
-async fn an_eviction() {
+async fn eviction_by_redis_invalidates_the_cached_copy() {
     let redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     redis
         .command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"])
         .await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    // Only what writes makes Redis look for room, and it does not find enough.
+    // Redis evicts keys only when a client writes. The memory limit of 1 byte cannot be met, so
+    // Redis refuses the write after it has evicted the keys.
     let client = redis.client().await;
     let refused = client
         .set::<(), _, _>("anything", 1, None, None, false)
@@ -99,16 +100,19 @@ async fn an_eviction() {
 }
 
 #[tokio::test]
-async fn an_end_that_redis_has_not_noticed_yet() {
+async fn cached_copy_expires_before_redis_reports_the_expiry() {
     let redis = RedisProcess::start_with(&["--save", "", "--enable-debug-command", "local"]).await;
-    // It looks for keys that have ended once a second, at most, and then at a few.
+    // With `hz 1`, Redis looks for expired keys at most once per second, and checks only a few
+    // keys.
     redis.command(&["CONFIG", "SET", "hz", "1"]).await;
     let instance = Instance::start(&redis.url()).await;
-    let new = stored(&instance.sessions).await;
+    let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     redis.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).await;
-    redis.command(&["PEXPIRE", &key(&redis).await, "500"]).await;
-    // Kept near once more, with that end.
+    redis
+        .command(&["PEXPIRE", &find_record_key(&redis).await, "500"])
+        .await;
+    // The requests in this loop cache the session again, with the new expiry of 500 ms.
     let ends = std::time::Instant::now() + Duration::from_millis(500);
     while std::time::Instant::now() < ends {
         let _ = instance.sessions.get(&new.token).await;

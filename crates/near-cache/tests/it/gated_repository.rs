@@ -1,4 +1,5 @@
-//! A repository whose readings wait at a gate, so that a test decides what happens meanwhile.
+//! A test repository whose reads wait at a gate, so that a test controls what happens during a
+//! read.
 
 use std::{
     sync::{
@@ -9,139 +10,101 @@ use std::{
 };
 
 use tee_session_domain::{
-    InsertOutcome, PeekedSession, RelocateOutcome, RepositoryError, RevisedSession, Revision,
-    Session, SessionRepository, SessionToken, StoreInstance, StoreKey, SwapOutcome,
+    RepositoryError, RepositoryLayer, Session, SessionRepository, SessionToken, SessionWithTtl,
+    StoreInstance, StoreKey,
 };
 use tee_session_memory_adapter::MemoryRepository;
-use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-/// The instance that it says it is, at first.
+/// Id of the store server to which the test repository claims to be connected, until `move_to`
+/// changes the id.
 pub(crate) const INSTANCE: StoreInstance = StoreInstance(7);
 
-/// Reads, and hands out what was read when the gate lets it.
+/// An in-memory repository whose reads wait at a gate. A read gets its result from memory at once,
+/// but returns the result only when the gate is open.
 #[derive(Clone)]
 pub(crate) struct GatedRepository {
     inner: MemoryRepository,
     gate: Arc<Semaphore>,
-    reading: Arc<Semaphore>,
-    readings: Arc<AtomicUsize>,
+    waiting_reads: Arc<Semaphore>,
+    reads: Arc<AtomicUsize>,
     instance: Arc<AtomicU64>,
 }
 
 impl GatedRepository {
-    /// Its gate is open.
+    /// Creates an empty repository whose gate is open.
     pub(crate) fn new() -> Self {
         Self {
             inner: MemoryRepository::default(),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            reading: Arc::new(Semaphore::new(0)),
-            readings: Arc::default(),
+            waiting_reads: Arc::new(Semaphore::new(0)),
+            reads: Arc::default(),
             instance: Arc::new(AtomicU64::new(7)),
         }
     }
 
-    /// How many readings there were.
-    pub(crate) fn readings(&self) -> usize {
-        self.readings.load(Ordering::Relaxed)
+    /// Returns the number of reads that have arrived at the gate since the creation of the
+    /// repository.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
     }
 
-    /// From now on another server answers.
+    /// Makes the repository report the store server `instance` from now on.
     pub(crate) fn move_to(&self, StoreInstance(instance): StoreInstance) {
         let instance = u64::try_from(instance).unwrap();
         self.instance.store(instance, Ordering::Relaxed);
     }
 
-    pub(crate) fn shut(&self) {
+    pub(crate) fn close_gate(&self) {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    pub(crate) fn open(&self) {
+    pub(crate) fn open_gate(&self) {
         self.gate.add_permits(1_000);
     }
 
-    /// Waits until one more reading has come to the gate.
-    pub(crate) async fn has_read(&self) {
-        self.reading.acquire().await.unwrap().forget();
+    /// Waits until one more read has arrived at the gate.
+    pub(crate) async fn wait_for_read(&self) {
+        self.waiting_reads.acquire().await.unwrap().forget();
     }
 
-    async fn pass(&self) {
-        self.readings.fetch_add(1, Ordering::Relaxed);
-        self.reading.add_permits(1);
+    async fn pass_gate(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.waiting_reads.add_permits(1);
         self.gate.acquire().await.unwrap().forget();
     }
 }
 
-impl SessionRepository for GatedRepository {
-    type Subjects = MemoryRepository;
+impl RepositoryLayer for GatedRepository {
+    type Inner = MemoryRepository;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        self.inner.insert(token, session, ttl).await
+    fn inner(&self) -> &MemoryRepository {
+        &self.inner
     }
 
-    async fn fetch_and_slide(
+    async fn load_and_touch(
         &self,
         token: &SessionToken,
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
-        let read = self.inner.fetch_and_slide(token, ttl).await;
-        self.pass().await;
+        let read = self.inner.load_and_touch(token, ttl).await;
+        self.pass_gate().await;
         read
     }
 
-    async fn peek(&self, token: &SessionToken) -> Result<Option<PeekedSession>, RepositoryError> {
-        let read = self.inner.peek(token).await;
-        self.pass().await;
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        let read = self.inner.load(token).await;
+        self.pass_gate().await;
         read
     }
 
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        self.inner.remove(token).await
-    }
-
-    async fn fetch_revision(
+    async fn load_with_ttl(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<RevisedSession>, RepositoryError> {
-        self.inner.fetch_revision(token).await
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        self.inner.compare_and_swap(token, seen, session, ttl).await
-    }
-
-    async fn relocate(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<RelocateOutcome, RepositoryError> {
-        self.inner.relocate(from, seen, to, session, ttl).await
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        self.inner.subjects()
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.inner.ping().await
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        self.inner.now()
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        let read = self.inner.load_with_ttl(token).await;
+        self.pass_gate().await;
+        read
     }
 
     fn instance(&self) -> Option<StoreInstance> {

@@ -1,4 +1,4 @@
-//! The near cache before a real Redis.
+//! Tests of the near cache in front of a real Redis server.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -17,58 +17,62 @@ mod revocation;
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{
-    BaseUrl, Cookies, Login, NewSession, SessionManager, SessionPolicy, SessionRepository,
+    BaseUrl, Cookies, Login, NewSession, SessionAttributes, SessionManager, SessionPolicy,
+    SessionRepository,
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
-use tee_session_redis_adapter::{RedisChanges, RedisRepository, RedisSettings};
+use tee_session_redis_adapter::{RedisInvalidationFeed, RedisRepository, RedisSettings};
 use tee_session_test_support::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// One process: a manager over a repository that is kept near.
+/// A broker instance (server process): a session manager with a near-cached Redis repository.
 struct Instance {
     sessions: SessionManager<NearCachedRepository<RedisRepository>>,
     cache: Arc<NearCache>,
-    _changes: RedisChanges,
+    _feed: RedisInvalidationFeed,
 }
 
 impl Instance {
-    /// Its changes are told, and so are sessions kept near.
+    /// Starts an instance, and waits until its near cache can serve cached copies.
     async fn start(url: &str) -> Self {
-        Self::start_with(settings(url), url, NearCacheSettings::default()).await
+        Self::start_with(redis_settings(url), url, NearCacheSettings::default()).await
     }
 
-    /// The same, and it hears of changes by another way than it asks for sessions.
+    /// Starts an instance that receives invalidations from the Redis URL `feed_url`. Waits until
+    /// the near cache of the instance can serve cached copies.
     async fn start_with(
         settings: RedisSettings,
-        changes_url: &str,
-        bounds: NearCacheSettings,
+        feed_url: &str,
+        limits: NearCacheSettings,
     ) -> Self {
-        let instance = Self::start_unheard(settings, changes_url, bounds).await;
+        let instance = Self::start_without_feed(settings, feed_url, limits).await;
         eventually(SOON, async || instance.cache.is_serving()).await;
         instance
     }
 
-    /// The same, and changes may not be told yet.
-    async fn start_unheard(
+    /// Starts an instance that receives invalidations from the Redis URL `feed_url`, without
+    /// waiting for the invalidation feed.
+    async fn start_without_feed(
         settings: RedisSettings,
-        changes_url: &str,
-        bounds: NearCacheSettings,
+        feed_url: &str,
+        limits: NearCacheSettings,
     ) -> Self {
-        let cache = NearCache::new(&bounds);
-        let feed = RedisSettings::new(changes_url).unwrap();
-        let changes = RedisChanges::tell(&feed, bounds.max_stale, cache.clone());
+        let cache = NearCache::new(&limits);
+        let feed_settings = RedisSettings::new(feed_url).unwrap();
+        let feed =
+            RedisInvalidationFeed::subscribe(&feed_settings, limits.max_stale, cache.clone());
         let repository = RedisRepository::connect_pool(&settings, 2);
         repository.wait_until_connected(SOON).await.unwrap();
         let near = NearCachedRepository::new(repository, Some(cache.clone()));
         Self {
-            sessions: manager(near),
+            sessions: create_manager(near),
             cache,
-            _changes: changes,
+            _feed: feed,
         }
     }
 
-    /// Asks for the only session that there is until it is kept near.
+    /// Requests the session until the near cache contains a copy. No other session may be cached.
     async fn warm_up(&self, new: &NewSession) {
         eventually(SOON, async || {
             self.sessions.get(&new.token).await.unwrap();
@@ -78,39 +82,42 @@ impl Instance {
     }
 }
 
-fn settings(url: &str) -> RedisSettings {
+fn redis_settings(url: &str) -> RedisSettings {
     let settings = RedisSettings::new(url).unwrap();
-    settings.telling_changes().unwrap()
+    settings.with_invalidation_feed().unwrap()
 }
 
-/// A manager that slides a session once a minute at most.
-fn manager<R: SessionRepository>(repository: R) -> SessionManager<R> {
+/// Creates a session manager with a touch interval of one minute.
+fn create_manager<R: SessionRepository>(repository: R) -> SessionManager<R> {
     let policy = SessionPolicy::new(Duration::from_secs(1_800), None)
         .and_then(|policy| policy.with_touch_interval(Duration::from_secs(60)));
     let policy = policy.unwrap();
-    let recent_slides = policy.recent_slides().map(Arc::new);
-    SessionManager::new(repository, policy).with_recent_slides(recent_slides)
+    let recent_touches = policy.recent_touches().map(Arc::new);
+    SessionManager::new(repository, policy).with_recent_touches(recent_touches)
 }
 
-async fn stored<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
-    sessions.store_login(login()).await.unwrap()
+async fn store_session<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
+    sessions.store_login(create_login()).await.unwrap()
 }
 
-async fn stored_of<R: SessionRepository>(
+async fn store_session_of<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &str,
 ) -> NewSession {
-    sessions.store_login(login_of(subject)).await.unwrap()
+    sessions
+        .store_login(create_login_of(subject))
+        .await
+        .unwrap()
 }
 
-fn login_of(subject: &str) -> Login {
+fn create_login_of(subject: &str) -> Login {
     Login {
-        subject: Some(subject.parse().unwrap()),
-        ..login()
+        attributes: SessionAttributes::of_subject(subject.parse().unwrap()),
+        ..create_login()
     }
 }
 
-fn login() -> Login {
+fn create_login() -> Login {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).unwrap();
     Login::new(
         cookies,

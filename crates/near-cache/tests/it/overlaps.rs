@@ -1,4 +1,4 @@
-//! A reading and a change that overlap, in every order.
+//! Tests of reads that overlap a change of the same session, in every order.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,8 @@ use std::{
 
 use rstest::rstest;
 use tee_session_domain::{
-    BaseUrl, ChangeListener, Cookies, Session, SessionRepository, SessionToken, StoreInstance,
+    BaseUrl, Cookies, InvalidationListener, Session, SessionAttributes, SessionRepository,
+    SessionToken, StoreInstance,
 };
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 use tee_session_test_support::eventually;
@@ -16,11 +17,12 @@ use crate::gated_repository::{GatedRepository, INSTANCE};
 
 const TTL: Duration = Duration::from_secs(1_800);
 
-/// A session that is stored, before a cache that hears of changes.
-async fn near() -> (Near, SessionToken) {
+/// Creates a near-cached repository whose invalidation feed is confirmed, and stores a session.
+/// Returns both, with the token of the session.
+async fn set_up() -> (Near, SessionToken) {
     let store = GatedRepository::new();
     let cache = NearCache::new(&NearCacheSettings::default());
-    cache.told(INSTANCE, Instant::now());
+    cache.feed_confirmed(INSTANCE, Instant::now());
     let repository = NearCachedRepository::new(store.clone(), Some(cache.clone()));
     let near = Near {
         store,
@@ -34,8 +36,7 @@ async fn near() -> (Near, SessionToken) {
         base_url: BaseUrl::new("https://golf.example").unwrap(),
         created_at: near.store.now(),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     };
     let _ = near.store.insert(&token, &session, TTL).await.unwrap();
     (near, token)
@@ -49,79 +50,83 @@ struct Near {
 
 impl Near {
     async fn finds(&self, token: &SessionToken) -> bool {
-        self.repository.fetch(token).await.unwrap().is_some()
+        self.repository.load(token).await.unwrap().is_some()
     }
 
-    /// A reading that has seen the store, and whose answer is still on its way.
-    async fn begin_to_read(&self, token: &SessionToken) -> tokio::task::JoinHandle<bool> {
-        self.store.shut();
+    /// Closes the gate and starts a read of the session. Waits until the read has its result and is
+    /// blocked at the gate.
+    async fn start_read(&self, token: &SessionToken) -> tokio::task::JoinHandle<bool> {
+        self.store.close_gate();
         let (repository, token) = (Arc::clone(&self.repository), token.clone());
-        let reading =
-            tokio::spawn(async move { repository.fetch(&token).await.unwrap().is_some() });
-        self.store.has_read().await;
-        reading
+        let read = tokio::spawn(async move { repository.load(&token).await.unwrap().is_some() });
+        self.store.wait_for_read().await;
+        read
     }
 }
 
 #[tokio::test]
-async fn what_was_read_is_kept() {
-    let (near, token) = near().await;
+async fn session_is_served_from_the_cache_after_a_read() {
+    let (near, token) = set_up().await;
     assert!(near.finds(&token).await);
-    near.store.shut();
-    assert!(near.finds(&token).await, "the gate is shut: it was near");
+    near.store.close_gate();
+    assert!(
+        near.finds(&token).await,
+        "the gate is closed, so this is the copy"
+    );
 }
 
-/// What can happen while a session is read, after which the copy must not be served.
+/// Changes the session or the invalidation feed during a read. The result of the read must then not
+/// be cached.
 #[rstest]
-#[case::it_is_removed_elsewhere(|near: &Near, token: &SessionToken| {
-    near.cache.changed(token.expose_secret().as_bytes());
+#[case::removed_by_another_instance(|near: &Near, token: &SessionToken| {
+    near.cache.invalidate(token.expose_secret().as_bytes());
 })]
-#[case::the_channel_is_lost(|near: &Near, _: &SessionToken| near.cache.lost())]
-#[case::the_channel_is_lost_and_is_back(|near: &Near, _: &SessionToken| {
-    near.cache.lost();
-    near.cache.told(INSTANCE, Instant::now());
+#[case::feed_lost(|near: &Near, _: &SessionToken| near.cache.feed_lost())]
+#[case::feed_lost_and_restored(|near: &Near, _: &SessionToken| {
+    near.cache.feed_lost();
+    near.cache.feed_confirmed(INSTANCE, Instant::now());
 })]
-#[case::another_server_tells_changes(|near: &Near, _: &SessionToken| {
-    near.cache.told(StoreInstance(8), Instant::now());
+#[case::feed_moved_to_another_server(|near: &Near, _: &SessionToken| {
+    near.cache.feed_confirmed(StoreInstance(8), Instant::now());
 })]
 #[tokio::test]
-async fn a_reading_that_overlaps_a_change_is_not_kept(#[case] change: fn(&Near, &SessionToken)) {
-    let (near, token) = near().await;
-    let reading = near.begin_to_read(&token).await;
+async fn result_of_a_read_during_a_change_is_not_cached(#[case] change: fn(&Near, &SessionToken)) {
+    let (near, token) = set_up().await;
+    let read = near.start_read(&token).await;
     change(&near, &token);
     near.store.remove(&token).await.unwrap();
-    near.store.open();
-    assert!(reading.await.unwrap(), "it was there when it was read");
+    near.store.open_gate();
+    assert!(read.await.unwrap(), "the session existed when it was read");
     assert!(near.cache.is_empty());
     assert!(!near.finds(&token).await);
 }
 
 #[tokio::test]
-async fn who_learns_that_a_session_is_gone_makes_it_so_for_all_who_ask_here() {
-    let (near, token) = near().await;
-    let of_another_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
+async fn session_missing_in_the_store_is_removed_from_the_cache_for_all_workers() {
+    let (near, token) = set_up().await;
+    let other_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
     assert!(near.finds(&token).await);
     assert!(!near.cache.is_empty());
-    // Elsewhere, and the channel has not told yet.
+    // The session is removed by another instance, and the invalidation has not arrived yet.
     near.store.remove(&token).await.unwrap();
     assert!(near.finds(&token).await, "from the copy");
-    assert!(of_another_worker.peek(&token).await.unwrap().is_none());
+    assert!(other_worker.load_with_ttl(&token).await.unwrap().is_none());
     assert!(!near.finds(&token).await);
 }
 
 #[tokio::test]
-async fn a_removal_by_one_worker_is_one_for_all_that_share_the_cache() {
-    let (near, token) = near().await;
-    let of_another_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
+async fn removal_by_one_worker_removes_the_cached_copy_for_all_workers() {
+    let (near, token) = set_up().await;
+    let other_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
     assert!(near.finds(&token).await);
-    assert!(of_another_worker.fetch(&token).await.unwrap().is_some());
-    assert!(of_another_worker.remove(&token).await.unwrap());
+    assert!(other_worker.load(&token).await.unwrap().is_some());
+    assert!(other_worker.remove(&token).await.unwrap());
     assert!(!near.finds(&token).await);
 }
 
 #[tokio::test]
-async fn a_copy_is_not_for_who_asks_another_server_now() {
-    let (near, token) = near().await;
+async fn cached_copy_is_not_served_after_the_repository_moves_to_another_server() {
+    let (near, token) = set_up().await;
     assert!(near.finds(&token).await);
     near.store.remove(&token).await.unwrap();
     assert!(near.finds(&token).await, "from the copy");
@@ -130,47 +135,51 @@ async fn a_copy_is_not_for_who_asks_another_server_now() {
 }
 
 #[tokio::test]
-async fn after_a_removal_here_nobody_joins_a_reading_from_before() {
-    let (near, token) = near().await;
-    let reading = near.begin_to_read(&token).await;
+async fn request_after_a_removal_does_not_join_an_earlier_read() {
+    let (near, token) = set_up().await;
+    let read = near.start_read(&token).await;
     assert!(near.repository.remove(&token).await.unwrap());
     let later = {
         let (repository, token) = (Arc::clone(&near.repository), token.clone());
-        tokio::spawn(async move { repository.fetch(&token).await.unwrap().is_some() })
+        tokio::spawn(async move { repository.load(&token).await.unwrap().is_some() })
     };
-    near.store.has_read().await;
-    near.store.open();
-    assert!(reading.await.unwrap());
+    near.store.wait_for_read().await;
+    near.store.open_gate();
+    assert!(read.await.unwrap());
     assert!(!later.await.unwrap());
     assert!(!near.finds(&token).await);
 }
 
+/// If the requests shared reads again and again, each failing read would add a timeout of the store
+/// to the time of their responses.
 #[tokio::test]
-async fn those_who_joined_a_reading_that_was_given_up_share_another_one() {
-    let (near, token) = near().await;
-    let reading = near.begin_to_read(&token).await;
+async fn requests_that_joined_a_cancelled_read_read_alone() {
+    let (near, token) = set_up().await;
+    let read = near.start_read(&token).await;
     let joined: Vec<_> = (0..10)
         .map(|_| {
             let (repository, token) = (Arc::clone(&near.repository), token.clone());
-            tokio::spawn(async move { repository.fetch(&token).await.unwrap().is_some() })
+            tokio::spawn(async move { repository.load(&token).await.unwrap().is_some() })
         })
         .collect();
-    // On this thread they come as far as they can.
+    // The runtime of this test has one thread, so each follower runs until it waits for the leader.
     tokio::task::yield_now().await;
-    assert_eq!(near.store.readings(), 1);
-    reading.abort();
-    near.store.has_read().await;
-    near.store.open();
+    assert_eq!(near.store.reads(), 1);
+    read.abort();
+    for _ in 0..10 {
+        near.store.wait_for_read().await;
+    }
+    near.store.open_gate();
     for joined in joined {
         assert!(joined.await.unwrap());
     }
-    assert_eq!(near.store.readings(), 2);
+    assert_eq!(near.store.reads(), 11);
 }
 
 #[tokio::test]
-async fn nothing_is_served_without_a_sign_of_life_from_the_channel() {
-    let (near, token) = near().await;
-    near.cache.told(INSTANCE, Instant::now());
+async fn cached_copies_are_not_served_without_a_recent_feed_confirmation() {
+    let (near, token) = set_up().await;
+    near.cache.feed_confirmed(INSTANCE, Instant::now());
     assert!(near.finds(&token).await);
     near.store.remove(&token).await.unwrap();
     let soon = 2 * NearCacheSettings::default().max_stale;
@@ -179,16 +188,16 @@ async fn nothing_is_served_without_a_sign_of_life_from_the_channel() {
 }
 
 #[tokio::test]
-async fn an_entry_ends_with_its_session_though_nobody_tells() {
-    let (near, token) = near().await;
+async fn cached_copy_expires_with_its_session_without_an_invalidation() {
+    let (near, token) = set_up().await;
     let ttl = Duration::from_secs(1);
-    near.store.fetch_and_slide(&token, ttl).await.unwrap();
+    near.store.load_and_touch(&token, ttl).await.unwrap();
     assert!(near.finds(&token).await);
-    near.store.shut();
-    assert!(near.finds(&token).await, "kept");
-    near.store.open();
+    near.store.close_gate();
+    assert!(near.finds(&token).await, "cached");
+    near.store.open_gate();
     eventually(2 * ttl, async || {
-        near.cache.told(INSTANCE, Instant::now());
+        near.cache.feed_confirmed(INSTANCE, Instant::now());
         !near.finds(&token).await
     })
     .await;

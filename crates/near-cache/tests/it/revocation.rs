@@ -1,4 +1,5 @@
-//! Logouts, and other changes, on one instance, as the others see them.
+//! Tests of the time after which logouts and other changes on one instance take effect on all
+//! instances.
 
 use std::{
     sync::{
@@ -14,27 +15,29 @@ use tee_session_near_cache::NearCacheSettings;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
-use crate::{Instance, SOON, login_of, settings, stored, stored_of};
+use crate::{Instance, SOON, create_login_of, redis_settings, store_session, store_session_of};
 
 const MAX_STALE: Duration = Duration::from_millis(400);
 
-/// Sessions that are open at any time.
-const IN_USE: usize = 50;
+/// Number of sessions that the load test creates at its start.
+const SESSIONS_AT_START: usize = 50;
 
-const CHECKED_WITHIN: Duration = Duration::from_secs(20);
+/// Timeout for one phase of the load test. A phase ends after more than 100 reads that must be
+/// rejected.
+const PHASE_TIMEOUT: Duration = Duration::from_secs(20);
 
-const BOUNDS: NearCacheSettings = NearCacheSettings {
+const LIMITS: NearCacheSettings = NearCacheSettings {
     max_stale: MAX_STALE,
     max_entries: 10_000,
     max_bytes: 16 * 1_024 * 1_024,
 };
 
 #[tokio::test]
-async fn it_holds_at_once_on_the_instance_that_answers() {
+async fn logout_takes_effect_at_once_on_the_same_instance() {
     let redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
     for _ in 0..100 {
-        let new = stored(&instance.sessions).await;
+        let new = store_session(&instance.sessions).await;
         instance.warm_up(&new).await;
         assert!(instance.sessions.delete(&new.token).await.unwrap());
         assert!(instance.sessions.get(&new.token).await.is_err());
@@ -42,21 +45,21 @@ async fn it_holds_at_once_on_the_instance_that_answers() {
 }
 
 #[tokio::test]
-async fn it_is_pushed_to_the_others() {
+async fn session_deleted_on_one_instance_is_soon_rejected_on_another() {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
-    let new = stored(&one.sessions).await;
+    let new = store_session(&one.sessions).await;
     one.warm_up(&new).await;
     other.warm_up(&new).await;
     assert!(one.sessions.delete(&new.token).await.unwrap());
     eventually(SOON, async || other.sessions.get(&new.token).await.is_err()).await;
 }
 
-/// The cookie that tells how often a session was changed.
+/// Name of a cookie whose value is the number of changes of the session.
 const VERSION: &str = "version";
 
-/// The ways in which a session ends, or loses its token.
+/// A way to end a session or to make its token invalid.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Logout,
@@ -70,14 +73,14 @@ enum End {
 #[case::revocation_by_id(End::RevocationById)]
 #[case::revocation_of_all(End::RevocationOfAll)]
 #[tokio::test]
-async fn however_a_session_ends_the_others_hear_of_it(#[case] end: End) {
+async fn ended_session_is_soon_rejected_on_all_instances(#[case] end: End) {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
-    let new = stored_of(&one.sessions, "member").await;
+    let new = store_session_of(&one.sessions, "member").await;
     one.warm_up(&new).await;
     other.warm_up(&new).await;
-    assert!(end.happen(&one, &new.token, "member").await.is_ok());
+    assert!(end.run(&one, &new.token, "member").await.is_ok());
     for instance in [&one, &other] {
         eventually(SOON, async || {
             instance.sessions.get(&new.token).await.is_err()
@@ -87,11 +90,11 @@ async fn however_a_session_ends_the_others_hear_of_it(#[case] end: End) {
 }
 
 #[tokio::test]
-async fn a_change_is_seen_at_once_where_it_was_made_and_soon_by_the_others() {
+async fn update_is_visible_at_once_on_the_updating_instance_and_soon_on_others() {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
-    let new = stored(&one.sessions).await;
+    let new = store_session(&one.sessions).await;
     for version in 1..20 {
         one.warm_up(&new).await;
         other.warm_up(&new).await;
@@ -100,22 +103,24 @@ async fn a_change_is_seen_at_once_where_it_was_made_and_soon_by_the_others() {
             .update(&new.token, &patch, |_| true)
             .await
             .unwrap();
-        assert_eq!(seen_version(&one, &new.token).await, Some(version));
-        let is_seen = async || seen_version(&other, &new.token).await == Some(version);
+        assert_eq!(read_version(&one, &new.token).await, Some(version));
+        let is_seen = async || read_version(&other, &new.token).await == Some(version);
         eventually(SOON, is_seen).await;
     }
 }
 
-/// How often the session was changed, as the instance sees it; `None` when it is refused.
-async fn seen_version(instance: &Instance, token: &SessionToken) -> Option<u64> {
+/// Reads the session on the instance, and returns the number of its changes from the cookie
+/// [`VERSION`]. Returns `None` if the instance rejects the token.
+async fn read_version(instance: &Instance, token: &SessionToken) -> Option<u64> {
     let session = instance.sessions.get(token).await.ok()?.session;
     let version = session.cookies.get(VERSION);
     Some(version.map_or(0, |text| text.parse().unwrap()))
 }
 
 impl End {
-    /// The new token, if there is one; an error when nobody knows whether it happened.
-    async fn happen(
+    /// Ends the session of `token`. Returns the new token for a rotation, and `None` for the other
+    /// ways. Returns an error if it is unknown whether the session has ended.
+    async fn run(
         self,
         instance: &Instance,
         token: &SessionToken,
@@ -133,78 +138,83 @@ impl End {
     }
 }
 
-/// What happens on the way from Redis to the instance that must hear of logouts.
+/// A disturbance of the invalidation feed from Redis to the reading instance.
 #[derive(Clone, Copy, PartialEq)]
-enum Trouble {
+enum Disturbance {
     None,
-    Way(Fault),
+    Network(Fault),
     Flood,
 }
 
-/// Readers ask one instance for sessions while another one ends them. No answer may be older than
-/// what the settings allow, whatever happens to the channel.
+/// Reads sessions on one instance while another instance ends and changes sessions. No read may
+/// return a state that has been outdated for more than `MAX_STALE`, even if the invalidation feed
+/// is disturbed.
 #[rstest]
-#[case::nothing(Trouble::None)]
-#[case::cut(Trouble::Way(Fault::CutAfter(0)))]
-#[case::answers_swallowed(Trouble::Way(Fault::SwallowAnswers))]
-#[case::requests_swallowed(Trouble::Way(Fault::SwallowRequests))]
-#[case::hung(Trouble::Way(Fault::Stall))]
-#[case::a_little_late(Trouble::Way(Fault::Delay(Duration::from_millis(50))))]
-#[case::too_late(Trouble::Way(Fault::Delay(Duration::from_millis(600))))]
-#[case::cut_within_a_push(Trouble::Way(Fault::CutAfter(500)))]
-#[case::flooded(Trouble::Flood)]
+#[case::no_disturbance(Disturbance::None)]
+#[case::connection_cut(Disturbance::Network(Fault::CutAfter(0)))]
+#[case::replies_dropped(Disturbance::Network(Fault::SwallowAnswers))]
+#[case::requests_dropped(Disturbance::Network(Fault::SwallowRequests))]
+#[case::connection_hangs(Disturbance::Network(Fault::Stall))]
+#[case::delay_below_max_stale(Disturbance::Network(Fault::Delay(Duration::from_millis(50))))]
+#[case::delay_above_max_stale(Disturbance::Network(Fault::Delay(Duration::from_millis(600))))]
+#[case::connection_cut_within_a_push(Disturbance::Network(Fault::CutAfter(500)))]
+#[case::flood_of_writes(Disturbance::Flood)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_nobody_sees_a_logout_later_than_allowed(#[case] trouble: Trouble) {
+async fn changes_on_one_instance_are_visible_on_another_within_max_stale_under_load(
+    #[case] disturbance: Disturbance,
+) {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
-    let way = format!("redis://{}/0", proxy.address());
-    let one = Arc::new(Instance::start_with(settings(&url), &url, BOUNDS).await);
-    let other = Arc::new(Instance::start_with(settings(&url), &way, BOUNDS).await);
+    let feed_url = format!("redis://{}/0", proxy.address());
+    let one = Arc::new(Instance::start_with(redis_settings(&url), &url, LIMITS).await);
+    let other = Arc::new(Instance::start_with(redis_settings(&url), &feed_url, LIMITS).await);
 
-    let desk = Arc::new(Desk::default());
-    for _ in 0..IN_USE {
-        desk.log_in(&one).await;
+    let test = Arc::new(LoadTest::default());
+    for _ in 0..SESSIONS_AT_START {
+        test.create_session(&one).await;
     }
     let mut load = JoinSet::new();
     for _ in 0..4 {
-        let (desk, other) = (Arc::clone(&desk), Arc::clone(&other));
-        load.spawn(async move { desk.read(&other).await });
+        let (test, other) = (Arc::clone(&test), Arc::clone(&other));
+        load.spawn(async move { test.read_sessions(&other).await });
     }
     {
-        let (desk, one) = (Arc::clone(&desk), Arc::clone(&one));
-        load.spawn(async move { desk.log_in_and_out(&one).await });
+        let (test, one) = (Arc::clone(&test), Arc::clone(&one));
+        load.spawn(async move { test.end_and_create_sessions(&one).await });
     }
-    desk.has_been_checked().await;
+    test.run_phase().await;
     for _ in 0..2 {
-        match trouble {
-            Trouble::None => {}
-            Trouble::Way(fault) => proxy.set(fault),
-            Trouble::Flood => flood(&redis).await,
+        match disturbance {
+            Disturbance::None => {}
+            Disturbance::Network(fault) => proxy.set(fault),
+            Disturbance::Flood => write_many_keys(&redis).await,
         }
-        desk.has_been_checked().await;
+        test.run_phase().await;
         proxy.set(Fault::None);
-        desk.has_been_checked().await;
+        test.run_phase().await;
     }
-    let works_again = async || other.cache.is_serving() && !other.cache.is_empty();
-    eventually(SOON, works_again).await;
+    let serves_again = async || other.cache.is_serving() && !other.cache.is_empty();
+    eventually(SOON, serves_again).await;
     load.shutdown().await;
 
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    assert_eq!(count(&desk.violations), 0);
-    assert!(count(&desk.ended) > 20, "{} logouts", count(&desk.ended));
-    assert!(count(&desk.reads) > 1_000, "{} reads", count(&desk.reads));
+    assert_eq!(count(&test.outdated_reads), 0);
+    assert!(count(&test.ended) > 20, "{} logouts", count(&test.ended));
+    assert!(count(&test.reads) > 1_000, "{} reads", count(&test.reads));
 }
 
-/// Many writes under the prefix of sessions.
-async fn flood(redis: &RedisProcess) {
+/// Writes 200 000 Redis keys with the same prefix as session records, so that the invalidation feed
+/// must report all of them.
+async fn write_many_keys(redis: &RedisProcess) {
     let script = "for n = 1, 200000 do redis.call('SET', 'session:flood-' .. n, 'x', 'EX', 5) end";
     redis.command(&["EVAL", script, "0"]).await;
 }
 
-/// A session: what was done to it, and when that was acknowledged.
+/// A session of the load test, with the times at which its last change and its end were
+/// acknowledged.
 #[derive(Clone)]
-struct Open {
+struct TestSession {
     token: SessionToken,
     subject: String,
     version: u64,
@@ -212,30 +222,34 @@ struct Open {
     ended: Option<Instant>,
 }
 
-/// Sessions, the latest last.
+/// State of the load test, which its tasks share.
 #[derive(Default)]
-struct Desk {
-    sessions: RwLock<Vec<Open>>,
-    /// Readings, since the check began, of sessions that ended after that and longer ago than any
-    /// copy may be served.
+struct LoadTest {
+    /// All sessions of the load test, in the order of their creation.
+    sessions: RwLock<Vec<TestSession>>,
+    /// Number of reads, in the current phase, of sessions that ended in the same phase and more
+    /// than `MAX_STALE` before the read. The instance must reject these reads.
     overdue: AtomicU64,
-    check_began: RwLock<Option<Instant>>,
+    phase_started: RwLock<Option<Instant>>,
     reads: AtomicU64,
     ended: AtomicU64,
-    violations: AtomicU64,
+    outdated_reads: AtomicU64,
 }
 
-impl Desk {
-    async fn log_in(&self, instance: &Instance) {
+impl LoadTest {
+    async fn create_session(&self, instance: &Instance) {
         let subject = format!("member-{}", self.sessions.read().await.len());
-        // While Redis is flooded it may take several tries.
+        // The creation of a session can fail while Redis is flooded with writes, so it is retried.
         let token = loop {
-            let new = instance.sessions.store_login(login_of(&subject)).await;
+            let new = instance
+                .sessions
+                .store_login(create_login_of(&subject))
+                .await;
             if let Ok(new) = new {
                 break new.token;
             }
         };
-        self.sessions.write().await.push(Open {
+        self.sessions.write().await.push(TestSession {
             token,
             subject,
             version: 0,
@@ -244,50 +258,53 @@ impl Desk {
         });
     }
 
-    /// Waits until sessions that end from now on have been asked for when they had to be refused.
-    async fn has_been_checked(&self) {
-        *self.check_began.write().await = Some(Instant::now());
+    /// Starts a phase of the load test, and waits until [`overdue`](Self::overdue) exceeds 100: the
+    /// phase then has enough reads that must be rejected.
+    async fn run_phase(&self) {
+        *self.phase_started.write().await = Some(Instant::now());
         self.overdue.store(0, Ordering::Relaxed);
         let overdue = async || self.overdue.load(Ordering::Relaxed) > 100;
-        eventually(CHECKED_WITHIN, overdue).await;
+        eventually(PHASE_TIMEOUT, overdue).await;
     }
 
-    async fn read(&self, instance: &Instance) {
+    async fn read_sessions(&self, instance: &Instance) {
         for number in 0.. {
-            let open = {
+            let session = {
                 let sessions = self.sessions.read().await;
-                // The last ones: those that are in use, and those that ended in the last seconds.
-                let from = sessions.len().saturating_sub(IN_USE + 200);
+                // Only the newest sessions are read: the live sessions, and those that ended a few
+                // seconds ago.
+                let from = sessions.len().saturating_sub(SESSIONS_AT_START + 200);
                 sessions[from + number % (sessions.len() - from)].clone()
             };
-            let asked = Instant::now();
-            let version = seen_version(instance, &open.token).await;
+            let requested = Instant::now();
+            let version = read_version(instance, &session.token).await;
             self.reads.fetch_add(1, Ordering::Relaxed);
-            let has_to_be_known = |since: Instant| asked > since + MAX_STALE;
-            if version.is_some_and(|version| version < open.version)
-                && has_to_be_known(open.changed)
+            let must_be_visible = |since: Instant| requested > since + MAX_STALE;
+            if version.is_some_and(|version| version < session.version)
+                && must_be_visible(session.changed)
             {
-                self.violations.fetch_add(1, Ordering::Relaxed);
+                self.outdated_reads.fetch_add(1, Ordering::Relaxed);
             }
-            if let Some(ended) = open.ended.filter(|ended| has_to_be_known(*ended)) {
+            if let Some(ended) = session.ended.filter(|ended| must_be_visible(*ended)) {
                 if self
-                    .check_began
+                    .phase_started
                     .read()
                     .await
-                    .is_some_and(|began| ended > began)
+                    .is_some_and(|started| ended > started)
                 {
                     self.overdue.fetch_add(1, Ordering::Relaxed);
                 }
                 if version.is_some() {
-                    self.violations.fetch_add(1, Ordering::Relaxed);
+                    self.outdated_reads.fetch_add(1, Ordering::Relaxed);
                 }
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Ends the sessions one after the other, each in its turn's way, and changes one that stays.
-    async fn log_in_and_out(&self, instance: &Instance) {
+    /// Ends the oldest live session in a loop, with each of the four ways in turn. After each end,
+    /// creates a new session and changes a live session.
+    async fn end_and_create_sessions(&self, instance: &Instance) {
         let ends = [
             End::Logout,
             End::Rotation,
@@ -295,30 +312,31 @@ impl Desk {
             End::RevocationOfAll,
         ];
         for (number, end) in ends.into_iter().cycle().enumerate() {
-            let open = self.sessions.read().await[number].clone();
-            if let Ok(successor) = end.happen(instance, &open.token, &open.subject).await {
+            let session = self.sessions.read().await[number].clone();
+            if let Ok(successor) = end.run(instance, &session.token, &session.subject).await {
                 let mut sessions = self.sessions.write().await;
                 sessions[number].ended = Some(Instant::now());
                 self.ended.fetch_add(1, Ordering::Relaxed);
                 if let Some(token) = successor {
-                    sessions.push(Open {
+                    sessions.push(TestSession {
                         token,
                         ended: None,
-                        ..open
+                        ..session
                     });
                 }
             }
-            self.log_in(instance).await;
-            self.change(instance, number + IN_USE / 2).await;
+            self.create_session(instance).await;
+            self.change_session(instance, number + SESSIONS_AT_START / 2)
+                .await;
             sleep(Duration::from_millis(10)).await;
         }
     }
 
-    async fn change(&self, instance: &Instance, number: usize) {
-        let open = self.sessions.read().await[number].clone();
-        let version = open.version + 1;
+    async fn change_session(&self, instance: &Instance, number: usize) {
+        let session = self.sessions.read().await[number].clone();
+        let version = session.version + 1;
         let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
-        let updated = instance.sessions.update(&open.token, &patch, |_| true);
+        let updated = instance.sessions.update(&session.token, &patch, |_| true);
         if updated.await.is_ok() {
             let mut sessions = self.sessions.write().await;
             sessions[number].version = version;

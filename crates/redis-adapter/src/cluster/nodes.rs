@@ -1,4 +1,5 @@
-//! The servers of a cluster that this process is connected to, and the slots of each.
+//! The servers of a cluster to which this process has connections, and the hash slots that each
+//! server owns.
 
 use std::{
     collections::HashMap,
@@ -13,14 +14,16 @@ use tokio::{runtime::Handle, time::timeout_at};
 use super::topology::{Topology, probe_key};
 use crate::{RedisSettings, address::Address, connection::Connections, record::Key};
 
-/// A server without slots keeps its connections for so long after a redirection led to it: it may
-/// be about to get its first ones.
+/// Time for which the connections to a server without hash slots stay open after the last
+/// redirection to that server. The server may be about to receive its first hash slots.
 const KEPT_WITHOUT_SLOTS: Duration = Duration::from_secs(30);
 
-/// A new server may be waited for so long.
-const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+/// Period in which calls to a new server wait for its first connection. The period begins when the
+/// server is added. Later calls do not wait.
+const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
-/// One server, connected for as long as somebody holds this.
+/// A server of the cluster, with the connections to that server. The connections are closed when
+/// the last reference to this value is dropped.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) address: Address,
@@ -29,19 +32,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Waits for the connections that are being made, if they are the first ones: not longer than
-    /// `deadline`, and not for a server that has been away for long.
+    /// Waits until the connections to a new server are up, but not beyond `deadline`. Returns at
+    /// once if the server can be used already, or if the server was added more than
+    /// [`FIRST_CONNECTION_WAIT`] ago.
     pub(super) async fn ready(&self, deadline: tokio::time::Instant) {
-        if !self.connections.serves() && self.opened.elapsed() < FIRST_CONNECTION {
+        if !self.connections.serves() && self.opened.elapsed() < FIRST_CONNECTION_WAIT {
             let _ = timeout_at(deadline, self.connections.wait_until_connected()).await;
         }
     }
 }
 
-/// All servers that have slots, or that redirections have led to.
+/// The known servers of a cluster, and the routing table. A server is known if it owns hash slots,
+/// or if a call was recently redirected to it.
 #[derive(Debug)]
 pub(super) struct Nodes {
     settings: RedisSettings,
+    /// Number of connections to each server.
     size: usize,
     clock: Arc<StoreClock>,
     runtime: Handle,
@@ -52,13 +58,13 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct Connected {
     node: Arc<Node>,
-    wanted: Instant,
+    last_used: Instant,
 }
 
-/// Which key goes where.
+/// Routing table from hash slots to servers.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    /// In the order of their slots.
+    /// Slot ranges, in ascending order.
     ranges: Vec<Range>,
     pub(super) primaries: Vec<Primary>,
     replicas: Vec<Address>,
@@ -71,16 +77,17 @@ struct Range {
     node: Arc<Node>,
 }
 
-/// A server that has slots.
+/// A server that owns hash slots.
 #[derive(Debug)]
 pub(super) struct Primary {
     pub(super) node: Arc<Node>,
-    /// A key that it has, and no session.
+    /// Redis key under which no session is stored, in one of the hash slots of this server.
     pub(super) probe_key: Key,
 }
 
 impl Nodes {
-    /// None yet; those to come get `size` connections each, on the current tokio runtime.
+    /// Creates an empty set of servers. Each server that is added later gets `size` connections, on
+    /// the current tokio runtime.
     pub(super) fn new(settings: RedisSettings, size: usize, clock: Arc<StoreClock>) -> Self {
         Self {
             settings,
@@ -92,33 +99,36 @@ impl Nodes {
         }
     }
 
-    /// The primary that has `slot`, as far as is known.
+    /// Returns the primary that owns the hash slot `slot` according to the latest topology. Returns
+    /// `None` if no primary owns the slot.
     pub(super) fn of_slot(&self, slot: u16) -> Option<Arc<Node>> {
         let routes = self.routes.load();
-        let behind = routes.ranges.partition_point(|range| range.first <= slot);
-        let range = routes.ranges.get(behind.checked_sub(1)?)?;
+        let end = routes.ranges.partition_point(|range| range.first <= slot);
+        let range = routes.ranges.get(end.checked_sub(1)?)?;
         (slot <= range.last).then(|| Arc::clone(&range.node))
     }
 
-    /// Which key goes where, now.
+    /// Returns the current routing table.
     pub(super) fn routes(&self) -> Guard<Arc<Routes>> {
         self.routes.load()
     }
 
-    /// The server at `address`; connections to it are opened if there are none.
+    /// Returns the server at `address`. If the server is not known, adds the server and opens
+    /// connections to it.
     pub(super) fn at(&self, address: &Address) -> Arc<Node> {
         let mut connected = self.connected();
         let entry = connected
             .entry(address.clone())
             .or_insert_with(|| Connected {
                 node: Arc::new(self.open(address)),
-                wanted: Instant::now(),
+                last_used: Instant::now(),
             });
-        entry.wanted = Instant::now();
+        entry.last_used = Instant::now();
         Arc::clone(&entry.node)
     }
 
-    /// Takes over what the cluster is now, and opens connections to what is new in it.
+    /// Replaces the routing table with a new one, which is built from `topology`. Opens connections
+    /// to new servers.
     pub(super) fn follow(&self, topology: &Topology) {
         let ranges: Vec<_> = topology
             .ranges
@@ -145,15 +155,16 @@ impl Nodes {
         }));
     }
 
-    /// Lets go of servers that nobody needs any more.
+    /// Removes the servers that own no hash slots in `topology` and to which no call was redirected
+    /// during the last [`KEPT_WITHOUT_SLOTS`].
     pub(super) fn prune(&self, topology: &Topology) {
         let has_slots = |address: &Address| topology.ranges.iter().any(|r| r.primary == *address);
         self.connected().retain(|address, connected| {
-            has_slots(address) || connected.wanted.elapsed() < KEPT_WITHOUT_SLOTS
+            has_slots(address) || connected.last_used.elapsed() < KEPT_WITHOUT_SLOTS
         });
     }
 
-    /// Those that have slots.
+    /// Returns the servers that own hash slots.
     pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
         let routes = self.routes.load();
         routes
@@ -163,13 +174,14 @@ impl Nodes {
             .collect()
     }
 
-    /// All that are connected.
+    /// Returns all servers to which there are connections, including servers without hash slots.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         let connected = self.connected();
         connected.values().map(|c| Arc::clone(&c.node)).collect()
     }
 
-    /// Where else the cluster may be asked for its topology.
+    /// Returns the addresses of all known primaries and replicas. The topology can be requested
+    /// from each address.
     pub(super) fn known_addresses(&self) -> Vec<Address> {
         let routes = self.routes.load();
         let primaries = routes.primaries.iter().map(|p| p.node.address.clone());
@@ -186,7 +198,8 @@ impl Nodes {
         }
     }
 
-    /// Nothing panics while it is held.
+    /// Locks the map of connected servers. No code panics while it holds the lock, so lock
+    /// poisoning is ignored.
     fn connected(&self) -> MutexGuard<'_, HashMap<Address, Connected>> {
         self.connected
             .lock()
@@ -194,7 +207,8 @@ impl Nodes {
     }
 }
 
-/// A key in one of the slots that `node` has in `ranges`.
+/// Returns a Redis key under which no session is stored, in one of the hash slots that `node` owns
+/// according to `ranges`.
 fn probe_key_of(ranges: &[Range], node: &Arc<Node>) -> Key {
     probe_key(|slot| {
         ranges.iter().any(|range| {

@@ -1,4 +1,4 @@
-//! Which server of a cluster keeps which hash slots.
+//! The topology of a cluster: which primary owns which hash slots.
 
 use crc::{CRC_16_XMODEM, Crc};
 
@@ -8,31 +8,33 @@ use crate::{
     record::Key,
 };
 
-/// There are so many hash slots.
+/// Number of hash slots in every cluster.
 pub(crate) const HASH_SLOTS: u16 = 16_384;
 
-/// The slot of a key.
+/// Returns the hash slot of a Redis key.
 pub(super) fn hash_slot(key: &Key) -> u16 {
     const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
     CRC.checksum(hashed_part(key.as_bytes())) % HASH_SLOTS
 }
 
-/// What is between the first brace and the next that closes, if there is anything: the hash tag. Else
-/// all of it.
+/// Returns the part of a Redis key from which the hash slot is computed: the hash tag, or the whole
+/// key if it has no hash tag. The hash tag is the text between the first `{` and the next `}`, if
+/// that text is not empty.
 fn hashed_part(key: &[u8]) -> &[u8] {
     let tag = memchr::memchr(b'{', key).map(|open| &key[open + 1..]);
     let tag = tag.and_then(|rest| Some(&rest[..memchr::memchr(b'}', rest)?]));
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
-/// A key, of no session, in a slot that `owns` says yes to.
+/// Returns a Redis key under which no session is stored. The key belongs to a hash slot for which
+/// `owns` returns `true`.
 pub(crate) fn probe_key(owns: impl Fn(u16) -> bool) -> Key {
     let mut keys = (0_u32..).map(|n| Key::named(format_args!("{PROBE_NAME}{n}")));
     keys.find(|key| owns(hash_slot(key)))
         .unwrap_or_else(|| Key::named(PROBE_NAME))
 }
 
-/// A primary's part of the hash slots, both ends included.
+/// A range of hash slots that one primary owns, including the slots `first` and `last`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SlotRange {
     pub(crate) first: u16,
@@ -40,11 +42,13 @@ pub(crate) struct SlotRange {
     pub(crate) primary: Address,
 }
 
-/// Who has which slots, and who would take over. Which replicas are there counts for little: two
-/// topologies are equal when their ranges are.
+/// The primaries of a cluster with their hash slots, and the replicas.
+///
+/// Two topologies are equal if their slot ranges are equal. Replicas are not compared, because they
+/// only serve as further addresses from which the topology can be requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topology {
-    /// In the order of their slots, without overlaps.
+    /// Slot ranges, in ascending order and without overlaps.
     pub(crate) ranges: Vec<SlotRange>,
     pub(super) replicas: Vec<Address>,
 }
@@ -56,25 +60,29 @@ impl PartialEq for Topology {
 }
 
 impl Topology {
-    /// Reads the answer to CLUSTER SLOTS: ranges, each with its primary and then its replicas.
-    /// `None` for anything else, and for no slots at all: a server that belongs to no cluster yet, or
-    /// no more, says so.
-    pub(super) fn parse(answer: Reply, asked: &str) -> Option<Self> {
+    /// Parses the reply to CLUSTER SLOTS: slot ranges, each with its primary followed by its
+    /// replicas. If a server does not know its own host name, its address contains
+    /// `contacted_host`.
+    ///
+    /// Returns `None` if the reply has another form, if slot ranges overlap, or if there are no
+    /// slot ranges. A server that belongs to no cluster replies without slot ranges.
+    pub(super) fn parse(reply: Reply, contacted_host: &str) -> Option<Self> {
         let mut topology = Self::default();
-        for range in list(answer)? {
+        for range in list(reply)? {
             let mut parts = list(range)?.into_iter();
             let (first, last) = (slot(&parts.next()?)?, slot(&parts.next()?)?);
-            let primary = address(parts.next()?, asked)?;
+            let primary = address(parts.next()?, contacted_host)?;
             topology.ranges.push(SlotRange {
                 first,
                 last,
                 primary,
             });
-            let replicas = parts.filter_map(|replica| address(replica, asked));
+            let replicas = parts.filter_map(|replica| address(replica, contacted_host));
             topology.replicas.extend(replicas);
         }
         topology.ranges.sort_by_key(|range| range.first);
-        // Servers name them in an order of their own, once for each range.
+        // Each server lists the replicas in a different order, and repeats a replica for each of
+        // its ranges.
         topology.replicas.sort_unstable();
         topology.replicas.dedup();
         let in_order = topology
@@ -88,7 +96,7 @@ impl Topology {
         (in_order && !topology.ranges.is_empty()).then_some(topology)
     }
 
-    /// For the log.
+    /// Returns the addresses of all primaries as one text for log messages.
     pub(super) fn primaries(&self) -> String {
         let mut names: Vec<_> = self
             .ranges
@@ -113,17 +121,21 @@ fn slot(reply: &Reply) -> Option<u16> {
     (slot < HASH_SLOTS).then_some(slot)
 }
 
-/// `[host, port, ...]`; a server that does not know its own name says null or nothing.
-fn address(reply: Reply, asked: &str) -> Option<Address> {
+/// Parses the list `[host, port, ...]`. If the server does not know its own host name, the list
+/// contains null or an empty text as host, and the address contains `contacted_host`. Returns
+/// `None` if the reply has another form.
+fn address(reply: Reply, contacted_host: &str) -> Option<Address> {
     let parts = list(reply)?;
     let host = match parts.first()? {
         Reply::Null => "",
         host => host.as_text()?,
     };
     let port = u16::try_from(parts.get(1)?.as_number()?).ok()?;
-    // What Redis says for a server whose name it is set to tell and was not told.
+    // Redis replies with `?` if it is configured to announce host names but no host name is
+    // configured for this server.
     let is_unknown = host.is_empty() || host == "?";
-    Some(Address::new(if is_unknown { asked } else { host }, port))
+    let host = if is_unknown { contacted_host } else { host };
+    Some(Address::new(host, port))
 }
 
 #[cfg(test)]
@@ -154,9 +166,10 @@ mod tests {
         Address::new(host, port)
     }
 
-    /// Of the Redis Cluster specification, and as `CLUSTER KEYSLOT` says.
+    /// The expected values are the test vector of the Redis Cluster specification and replies of
+    /// Redis to `CLUSTER KEYSLOT`.
     #[test]
-    fn slots_are_those_of_redis() {
+    fn computed_hash_slots_equal_the_hash_slots_of_redis() {
         const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
         assert_eq!(CRC.checksum(b"123456789"), 0x31c3);
         let key = Key::named("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
@@ -167,25 +180,28 @@ mod tests {
         }
     }
 
-    /// As the specification has it.
+    /// The cases are the examples of the Redis Cluster specification.
     #[rstest]
-    #[case::a_tag("{user1000}.following", "user1000")]
-    #[case::none("foo{}{bar}", "foo{}{bar}")]
-    #[case::not_closed("foo{bar", "foo{bar")]
-    #[case::closed_before("foo}{bar", "foo}{bar")]
-    #[case::with_a_brace("foo{{bar}}zap", "{bar")]
-    #[case::the_first_counts("foo{bar}{zap}", "bar")]
-    fn of_a_key_with_a_hash_tag_only_that_counts(#[case] key: &str, #[case] part: &str) {
+    #[case::hash_tag("{user1000}.following", "user1000")]
+    #[case::empty_tag("foo{}{bar}", "foo{}{bar}")]
+    #[case::unclosed_brace("foo{bar", "foo{bar")]
+    #[case::closing_brace_first("foo}{bar", "foo}{bar")]
+    #[case::tag_with_a_brace("foo{{bar}}zap", "{bar")]
+    #[case::first_of_two_tags("foo{bar}{zap}", "bar")]
+    fn hash_slot_is_computed_from_the_hash_tag_or_else_the_whole_key(
+        #[case] key: &str,
+        #[case] part: &str,
+    ) {
         assert_eq!(hashed_part(key.as_bytes()), part.as_bytes());
     }
 
     #[test]
-    fn ranges_are_read_in_the_order_of_their_slots_with_primaries_and_replicas() {
-        let answer = list(vec![
+    fn cluster_slots_reply_is_parsed_into_sorted_ranges_and_replicas() {
+        let reply = list(vec![
             range(8_192, 16_383, vec![server(text("b"), 2)]),
             range(0, 8_191, vec![server(text("a"), 1), server(text("c"), 3)]),
         ]);
-        let topology = Topology::parse(answer, "asked").unwrap();
+        let topology = Topology::parse(reply, "reached").unwrap();
         let primaries: Vec<_> = topology.ranges.iter().map(|r| &r.primary).collect();
         assert_eq!(primaries, [&at("a", 1), &at("b", 2)]);
         assert_eq!(topology.replicas, [at("c", 3)]);
@@ -193,28 +209,28 @@ mod tests {
 
     #[rstest]
     #[case::null(Reply::Null)]
-    #[case::empty(text(""))]
-    #[case::not_told(text("?"))]
-    fn a_server_that_does_not_know_its_name_is_where_it_was_asked(#[case] host: Reply) {
-        let answer = list(vec![range(0, 1, vec![server(host, 7)])]);
-        let topology = Topology::parse(answer, "asked").unwrap();
-        assert_eq!(topology.ranges[0].primary, at("asked", 7));
+    #[case::empty_text(text(""))]
+    #[case::question_mark(text("?"))]
+    fn unknown_host_in_cluster_slots_is_replaced_by_the_contacted_host(#[case] host: Reply) {
+        let reply = list(vec![range(0, 1, vec![server(host, 7)])]);
+        let topology = Topology::parse(reply, "reached").unwrap();
+        assert_eq!(topology.ranges[0].primary, at("reached", 7));
     }
 
     #[rstest]
-    #[case::no_list(text("OK"))]
+    #[case::not_a_list(text("OK"))]
     #[case::no_ranges(list(vec![Reply::Integer(1)]))]
     #[case::no_slots(list(vec![]))]
-    #[case::no_server(list(vec![range(0, 1, vec![])]))]
-    #[case::too_high(list(vec![range(0, 16_384, vec![server(text("a"), 1)])]))]
-    #[case::negative(list(vec![range(-1, 5, vec![server(text("a"), 1)])]))]
-    #[case::backwards(list(vec![range(5, 1, vec![server(text("a"), 1)])]))]
-    #[case::overlapping(list(vec![
+    #[case::range_without_server(list(vec![range(0, 1, vec![])]))]
+    #[case::slot_too_high(list(vec![range(0, 16_384, vec![server(text("a"), 1)])]))]
+    #[case::negative_slot(list(vec![range(-1, 5, vec![server(text("a"), 1)])]))]
+    #[case::reversed_range(list(vec![range(5, 1, vec![server(text("a"), 1)])]))]
+    #[case::overlapping_ranges(list(vec![
         range(0, 5, vec![server(text("a"), 1)]),
         range(5, 9, vec![server(text("b"), 2)]),
     ]))]
-    #[case::no_port(list(vec![range(0, 5, vec![server(text("a"), 70_000)])]))]
-    fn what_is_no_topology_is_refused(#[case] answer: Reply) {
-        assert_eq!(Topology::parse(answer, "asked"), None);
+    #[case::invalid_port(list(vec![range(0, 5, vec![server(text("a"), 70_000)])]))]
+    fn invalid_cluster_slots_reply_is_rejected(#[case] reply: Reply) {
+        assert_eq!(Topology::parse(reply, "reached"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The task that keeps the topology known.
+//! The background task that loads the topology of a cluster and keeps it up to date.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,51 +13,55 @@ use tokio::{
 
 use super::{
     Shared,
+    cluster_report::{ClusterReport, best_topology},
     nodes::Node,
-    seeds::{ask, seeds},
+    seed_addresses::{request_report, seeds},
     topology::Topology,
-    view::{View, best},
 };
 use crate::{address::Address, backoff::Backoff};
 
-/// How often the topology is looked at when nobody met any trouble.
+/// Interval between two polls of the topology while no call requests a poll.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is looked at, at most, while there is.
-const TROUBLED_INTERVAL: Duration = Duration::from_millis(200);
+/// Nominal minimum interval between two polls of the topology. The actual minimum is a random time
+/// between half of this interval and the whole interval.
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// So long a connected server may take to answer, and any other to connect as well.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout for the cluster report of one server. If there is no connection to the server, the
+/// timeout includes the attempt to connect.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// When one has answered, the others have so long: a single one may be the one that is wrong.
-const GRACE: Duration = Duration::from_millis(100);
+/// Timeout for each cluster report after the first report. The first report may contain an outdated
+/// topology, so the reports of other servers are compared with it.
+const FURTHER_REPORTS_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Until `stopped` says so.
+/// Polls the topology of the cluster and updates the routing table, until `stopped` holds `true`.
 pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut known = None;
     let mut backoff = Backoff::new();
     loop {
-        let seen = tokio::select! {
-            seen = look(&shared) => seen,
+        let topology = tokio::select! {
+            topology = poll_topology(&shared) => topology,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        if let Some(seen) = seen {
+        if let Some(topology) = topology {
             backoff = Backoff::new();
-            if known.as_ref() != Some(&seen) {
-                shared.nodes.follow(&seen);
+            if known.as_ref() != Some(&topology) {
+                shared.nodes.follow(&topology);
                 shared.is_known.send_replace(true);
-                tracing::info!(primaries = %seen.primaries(), "Redis Cluster topology changed");
+                tracing::info!(primaries = %topology.primaries(), "Redis Cluster topology changed");
             }
-            shared.nodes.prune(&seen);
-            known = Some(seen);
+            shared.nodes.prune(&topology);
+            known = Some(topology);
         }
         let next = async {
             if known.is_none() {
                 return sleep(backoff.next_pause()).await;
             }
-            // Instances that met the same trouble do not look in step.
-            sleep(TROUBLED_INTERVAL.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            let _ = timeout(INTERVAL, shared.trouble.notified()).await;
+            // The pause has a random length, so that instances that notice the same failure do not
+            // poll at the same time.
+            sleep(MIN_INTERVAL.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            let _ = timeout(INTERVAL, shared.refresh_requested.notified()).await;
         };
         tokio::select! {
             () = next => {}
@@ -66,56 +70,68 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool
     }
 }
 
-/// Asks the primaries; if none of them answers, whoever else is connected; and if nobody is, every
-/// address that was ever named. Of what they say the best counts.
-async fn look(shared: &Shared) -> Option<Topology> {
-    let primaries = shared.nodes.primaries();
-    if let Some(seen) = best(&heard(primaries.into_iter().map(ask_connected)).await) {
-        return Some(seen);
+/// Requests cluster reports from the servers, and returns the best topology. Returns `None` if no
+/// server reports a topology.
+///
+/// Polls the primaries first. If no primary replies, polls all servers to which there are
+/// connections. If none of these servers replies, connects to the seed servers and to all other
+/// known addresses.
+async fn poll_topology(shared: &Shared) -> Option<Topology> {
+    let requests = shared.nodes.primaries().into_iter().map(request_from_node);
+    if let Some(topology) = best_topology(&collect_reports(requests).await) {
+        return Some(topology);
     }
-    if let Some(seen) = best(&heard(shared.nodes.all().into_iter().map(ask_connected)).await) {
-        return Some(seen);
+    let requests = shared.nodes.all().into_iter().map(request_from_node);
+    if let Some(topology) = best_topology(&collect_reports(requests).await) {
+        return Some(topology);
     }
     let mut addresses = seeds(&shared.settings);
     addresses.extend(shared.nodes.known_addresses());
     addresses.sort_unstable();
     addresses.dedup();
-    let asked = addresses.into_iter().map(|server| ask_anew(shared, server));
-    best(&heard(asked).await)
+    let requests = addresses
+        .into_iter()
+        .map(|server| request_from_address(shared, server));
+    best_topology(&collect_reports(requests).await)
 }
 
-/// What those say that answer in time.
-async fn heard<'a>(asked: impl Iterator<Item = BoxFuture<'a, Option<View>>>) -> Vec<View> {
-    let mut asked: FuturesUnordered<_> = asked.collect();
-    let mut views = Vec::new();
-    let mut patience = ANSWER_TIMEOUT;
-    while let Ok(Some(view)) = timeout(patience, asked.next()).await {
-        views.extend(view);
-        if !views.is_empty() {
-            patience = GRACE;
+/// Returns the cluster reports in the replies to `requests`. Waits for each reply up to
+/// [`REPORT_TIMEOUT`], and after the first report only up to [`FURTHER_REPORTS_TIMEOUT`].
+async fn collect_reports<'a>(
+    requests: impl Iterator<Item = BoxFuture<'a, Option<ClusterReport>>>,
+) -> Vec<ClusterReport> {
+    let mut requests: FuturesUnordered<_> = requests.collect();
+    let mut reports = Vec::new();
+    let mut timeout_for_next = REPORT_TIMEOUT;
+    while let Ok(Some(report)) = timeout(timeout_for_next, requests.next()).await {
+        reports.extend(report);
+        if !reports.is_empty() {
+            timeout_for_next = FURTHER_REPORTS_TIMEOUT;
         }
     }
-    views
+    reports
 }
 
-fn ask_connected(node: Arc<Node>) -> BoxFuture<'static, Option<View>> {
+fn request_from_node(node: Arc<Node>) -> BoxFuture<'static, Option<ClusterReport>> {
     Box::pin(async move {
         if !node.connections.serves() {
             return None;
         }
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + REPORT_TIMEOUT;
         let call = node.connections.probe("CLUSTER", deadline).await.ok()?;
-        let replies = call.send(View::QUESTIONS).await.ok()?;
-        View::of(replies, &node.address.host).ok().flatten()
+        let replies = call.send(ClusterReport::COMMANDS).await.ok()?;
+        ClusterReport::of(replies, &node.address.host)
+            .ok()
+            .flatten()
     })
 }
 
-fn ask_anew(shared: &Shared, server: Address) -> BoxFuture<'_, Option<View>> {
+fn request_from_address(shared: &Shared, server: Address) -> BoxFuture<'_, Option<ClusterReport>> {
     Box::pin(async move {
-        match ask(&shared.settings, &server).await {
-            Ok(Some(view)) => return Some(view),
-            Ok(None) => tracing::debug!(%server, "Redis Cluster server knows no topology"),
-            Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server not reached"),
+        match request_report(&shared.settings, &server).await {
+            Ok(Some(report)) => return Some(report),
+            Ok(None) => tracing::debug!(%server, "Redis Cluster server returned no topology"),
+            Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server is unreachable"),
         }
         None
     })

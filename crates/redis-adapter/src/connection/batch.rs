@@ -1,16 +1,20 @@
-//! Coalescing of look-ups: those that arrive in the same turn of the event loop travel to Redis as one
-//! command.
+//! Batching of look-ups. A look-up loads the value of one Redis key, and may renew the TTL of the
+//! key.
 //!
-//! The cost of fred is a cost per command, so one command for 15 keys spares 14 times that cost. While
-//! look-ups come one by one they do not wait for others: each goes as native commands, in its caller's
-//! own future. Each batch has a task of its own, so a caller that goes away takes nobody else with it.
+//! If a look-up is in progress, further look-ups that arrive in the same iteration of the event
+//! loop are sent to Redis as one command. The client library fred has a fixed cost for each
+//! command, so one command for 15 keys saves 14 times that cost.
+//!
+//! If no look-up is in progress, the next look-up is sent at once, without a batch, in the future
+//! of its caller. There is one exception: if the latest batch had several look-ups, the next
+//! look-up waits for a batch.
+//!
+//! Each batch is sent by a separate task. Cancelling one caller therefore does not affect the other
+//! callers in the batch.
 
 use std::{
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Once, atomic::Ordering},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,27 +23,44 @@ use futures_util::future::join_all;
 use tokio::{sync::oneshot, task::yield_now, time::Instant};
 
 use super::{
-    client::{Client, ENDED, Sending},
-    command::{MAX_VALUE_LEN, Reply},
-    handshake::PROBE_NAME,
-    supervisor::End,
+    batch_queue::{Answer, BatchQueue, Found, InFlight, Waiter},
+    client::{Client, Sending},
+    command::{MAX_VALUE_LEN, PROBE_NAME, Reply},
+    end_reason::End,
+    fred_error::ENDED,
 };
 use crate::{RedisFault, record::Key};
 
-/// Largest number of keys in one command. Redis answers nobody else meanwhile, and fred parses a long
-/// list again from its start for each piece that arrives.
+/// Maximum number of keys in one command.
+///
+/// A command with more keys would block the other clients of Redis for a longer time. In addition,
+/// if a reply arrives in parts, the client library fred parses it again from the start after each
+/// part.
 const MAX_BATCH: usize = 64;
 
-/// Number of items before those of the keys: the number of keys, or null for a key where nothing is ever
-/// stored. fred takes a list that begins with certain texts, such as `message`, for a message of pub/sub.
-const HEAD: usize = 1;
-
-/// Reads each key and renews its time to live. The number of keys comes first.
+/// Number of header items: items at the start of a batch reply that belong to no look-up.
 ///
-/// `pcall`: a key of another type is an error of its own, and its time to live is left alone. A value
-/// without an expiry is left alone as well, and comes in a list. With `#!lua` a replica refuses the
-/// script whatever it would find; a full memory is no obstacle.
-const TOUCH: &str = "\
+/// If the batch was sent with `EVAL`, the header item is the number of keys. If the batch was sent
+/// with `MGET`, the header item is null: the value of the probe key, which never exists.
+///
+/// Without the header item, the first item could be a session value with the text `message`. fred
+/// would then treat the whole reply as a pub/sub message.
+const HEADER_ITEMS: usize = 1;
+
+/// Lua script that loads the value of each key, and renews the TTL of each key that has a TTL. The
+/// script returns a list. The first item is the number of keys. For each key, one further item
+/// follows:
+///
+/// - the value, if the key has a TTL;
+/// - a list that contains only the value, if the key has no TTL;
+/// - null, if the key does not exist;
+/// - the error of `GET`, if the key is not a string (`pcall` lets the script continue);
+/// - the error `TOOLONG` with the length, if the value is longer than 1 MiB.
+///
+/// Because of the `#!lua` header, a replica rejects the script before it runs, even if the script
+/// would write nothing. The stale data of a replica is therefore never returned. The flag
+/// `allow-oom` lets the script run even when the memory of Redis is full.
+const TOUCH_SCRIPT: &str = "\
 #!lua flags=allow-oom
 local found = {#KEYS}
 for i, key in ipairs(KEYS) do
@@ -55,104 +76,38 @@ for i, key in ipairs(KEYS) do
 end
 return found";
 
-/// A value that a look-up found.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) value: Bytes,
-    /// `false`: the time to live was to be renewed, and the key has none.
-    pub(crate) has_expiry: bool,
-}
-
-/// How a look-up travels.
-enum Turn<'a> {
-    /// By itself. Others gather while it is on its way, if it counts as a flight.
-    Alone(Option<Flight<'a>>),
-    /// With the others that gather.
-    Together(oneshot::Receiver<Answer>),
-}
-
-type Answer = Result<Option<Found>, RedisFault>;
-
-/// The queues of one client.
-#[derive(Default)]
-pub(super) struct Lanes {
-    read: Lane,
-    touch: Lane,
-}
-
-#[derive(Default)]
-struct Lane {
-    queue: Mutex<Queue>,
-    /// The user may not use the command of a batch on this connection.
-    is_refused: AtomicBool,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiter>,
-    /// Of all that wait, in seconds. `None` in the lane that only reads.
-    ttl: Option<i64>,
-    is_scheduled: bool,
-    in_flight: usize,
-    /// Look-ups have come together lately, so the first of a turn waits for the others.
-    is_busy: bool,
-}
-
-struct Waiter {
-    key: Key,
-    deadline: Instant,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl Lanes {
-    fn of(&self, ttl: Option<i64>) -> &Lane {
-        match ttl {
-            Some(_) => &self.touch,
-            None => &self.read,
-        }
-    }
-}
-
-impl Lane {
-    /// Nothing panics while it is held, and nothing is awaited.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Something of a lane that is on its way, until it is dropped.
-struct Flight<'a>(&'a Lane);
-
-impl<'a> Flight<'a> {
-    fn of(lane: &'a Lane, queue: &mut Queue) -> Self {
-        queue.in_flight += 1;
-        Self(lane)
-    }
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        self.0.queue().in_flight -= 1;
-    }
+/// Way in which a look-up is sent to Redis: alone or in a batch.
+enum Route<'a> {
+    /// The look-up is sent at once, without a batch. If there is an [`InFlight`] guard, other
+    /// look-ups of the same queue wait for a batch until the guard is dropped.
+    Unbatched(Option<InFlight<'a>>),
+    /// The look-up waits in a queue for the next batch. The receiver gets the result.
+    Batched(oneshot::Receiver<Answer>),
 }
 
 impl Client {
-    /// Looks `key` up, and renews its time to live if there is one, in seconds: together with other
-    /// look-ups of the same kind, if there are any now.
+    /// Loads the value of `key`. Returns `None` if the key does not exist. If `ttl` (in seconds) is
+    /// given, also renews the TTL of the key.
+    ///
+    /// Look-ups with a `ttl` and look-ups without a `ttl` have separate queues. If another look-up
+    /// of the same queue is in progress, this look-up is sent in a batch.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         sending: Sending,
         key: &Key,
         ttl: Option<i64>,
     ) -> Answer {
-        let turn = match &self.lanes {
-            Some(lanes) => self.take_turn(lanes.of(ttl), sending.deadline, key, ttl),
-            None => Turn::Alone(None),
+        let route = match &self.batch_queues {
+            Some(queues) => self.choose_route(queues.of(ttl), sending.deadline, key, ttl),
+            None => Route::Unbatched(None),
         };
-        match turn {
-            Turn::Alone(_flight) => Box::pin(self.look_up_alone(sending, key, ttl)).await,
-            Turn::Together(answer) => {
-                // Nobody sends the batch any more if the connection's runtime has ended.
+        match route {
+            Route::Unbatched(_in_flight) => {
+                Box::pin(self.look_up_unbatched(sending, key, ttl)).await
+            }
+            Route::Batched(answer) => {
+                // If the tokio runtime of the connection has shut down, the sender is dropped
+                // without a result.
                 let answer = self.until_ended("GET", answer).await?;
                 answer.unwrap_or_else(|_| {
                     Err(RedisFault::Disconnected {
@@ -164,39 +119,42 @@ impl Client {
         }
     }
 
-    fn take_turn<'a>(
+    fn choose_route<'a>(
         self: &Arc<Self>,
-        lane: &'a Lane,
+        queue: &'a BatchQueue,
         deadline: Instant,
         key: &Key,
         ttl: Option<i64>,
-    ) -> Turn<'a> {
-        if lane.is_refused.load(Ordering::Relaxed) {
-            return Turn::Alone(None);
+    ) -> Route<'a> {
+        if queue.is_refused.load(Ordering::Relaxed) {
+            return Route::Unbatched(None);
         }
-        let mut queue = lane.queue();
-        if !queue.is_busy && queue.in_flight == 0 && !queue.is_scheduled {
-            return Turn::Alone(Some(Flight::of(lane, &mut queue)));
+        let mut state = queue.state();
+        if !state.is_busy && state.in_flight == 0 && !state.is_scheduled {
+            return Route::Unbatched(Some(InFlight::of(queue, &mut state)));
         }
-        // One command renews all its keys by the same time.
-        if !queue.waiting.is_empty() && queue.ttl != ttl {
-            return Turn::Alone(None);
+        // A batch renews the TTL of all its keys to the same value. A look-up with another TTL is
+        // therefore sent alone.
+        if !state.waiting.is_empty() && state.ttl != ttl {
+            return Route::Unbatched(None);
         }
         let (answer, answered) = oneshot::channel();
-        queue.ttl = ttl;
-        queue.waiting.push(Waiter {
+        state.ttl = ttl;
+        state.waiting.push(Waiter {
             key: *key,
             deadline,
             answer,
         });
-        if !mem::replace(&mut queue.is_scheduled, true) {
+        if !mem::replace(&mut state.is_scheduled, true) {
             self.runtime.spawn(flush(Arc::clone(self), ttl));
         }
-        Turn::Together(answered)
+        Route::Batched(answered)
     }
 
-    /// Looks `key` up by native commands of its own.
-    pub(super) async fn look_up_alone(
+    /// Loads the value of `key` with a separate `GET`, without a batch. Returns `None` if the key
+    /// does not exist. If `ttl` (in seconds) is given, also renews the TTL of the key with
+    /// `EXPIRE`.
+    pub(super) async fn look_up_unbatched(
         &self,
         sending: Sending,
         key: &Key,
@@ -214,29 +172,36 @@ impl Client {
         Ok(found.map(|value| Found { value, has_expiry }))
     }
 
-    /// Sends one command for all `waiting`, and gives each of them its own part of the reply.
-    async fn look_up_together(&self, lane: &Lane, ttl: Option<i64>, waiting: Vec<Waiter>) {
-        let _flight = Flight::of(lane, &mut lane.queue());
+    /// Sends one command that loads the keys of all look-ups in `waiting`. Each look-up gets the
+    /// item of the reply that belongs to its key. If Redis rejects the command, sends each look-up
+    /// separately.
+    async fn look_up_batch(&self, queue: &BatchQueue, ttl: Option<i64>, waiting: Vec<Waiter>) {
+        let _in_flight = InFlight::of(queue, &mut queue.state());
         if waiting.len() == 1 {
-            return self.look_up_each(ttl, waiting).await;
+            return self.look_up_separately(ttl, waiting).await;
         }
         let (name, arguments) = batch(ttl, &waiting);
-        // One that has waited before must not cut the time of the others short.
+        // The batch has the latest deadline of its look-ups. Otherwise one look-up that is close to
+        // its deadline would make the other look-ups time out.
         let deadlines = waiting.iter().map(|waiter| waiter.deadline);
         let sending = Sending::until(deadlines.max().unwrap_or_else(Instant::now));
         let fault = match self.send_raw(sending, name, arguments).await {
-            // The head, and one item for each key in the order of the keys. Otherwise no item is anybody's.
-            Ok(Reply::List(items)) if fits(&items, ttl, waiting.len()) => {
+            // A valid reply has the header item, then one item for each key in the order of the
+            // keys. The items of any other reply cannot be assigned to keys.
+            Ok(Reply::List(items)) if is_batch_reply(&items, ttl, waiting.len()) => {
                 self.note_replies(&items);
-                for (waiter, item) in waiting.into_iter().zip(items.into_iter().skip(HEAD)) {
-                    let _ = waiter.answer.send(found_in(item));
+                for (waiter, item) in waiting
+                    .into_iter()
+                    .zip(items.into_iter().skip(HEADER_ITEMS))
+                {
+                    let _ = waiter.answer.send(answer_from_item(item));
                 }
                 return;
             }
             Ok(Reply::Error(text)) if is_refusal(&text) => {
-                lane.is_refused.store(true, Ordering::Relaxed);
+                queue.is_refused.store(true, Ordering::Relaxed);
                 warn_of_refusal(name);
-                return self.look_up_each(ttl, waiting).await;
+                return self.look_up_separately(ttl, waiting).await;
             }
             Ok(refused @ Reply::Error(_)) => {
                 self.note_replies([&refused]);
@@ -246,11 +211,12 @@ impl Client {
                 fault
             }
             Ok(_) => {
-                self.trouble.report(End::OutOfStep);
+                self.end_request.report(End::OutOfStep);
                 RedisFault::Unexpected { command: name }
             }
             Err(fault) => {
-                // Once, for all of them: it is one command.
+                // The circuit breaker counts one fault for the whole batch, because a batch is one
+                // command.
                 self.note_fault(&fault);
                 fault
             }
@@ -260,33 +226,34 @@ impl Client {
         }
     }
 
-    /// Looks up the keys of all `waiting` by native commands of their own.
-    async fn look_up_each(&self, ttl: Option<i64>, waiting: Vec<Waiter>) {
+    /// Sends each look-up in `waiting` separately, without a batch.
+    async fn look_up_separately(&self, ttl: Option<i64>, waiting: Vec<Waiter>) {
         let each = waiting.into_iter().map(|waiter| async move {
             let sending = Sending::until(waiter.deadline);
-            let answer = Box::pin(self.look_up_alone(sending, &waiter.key, ttl)).await;
+            let answer = Box::pin(self.look_up_unbatched(sending, &waiter.key, ttl)).await;
             let _ = waiter.answer.send(answer);
         });
         join_all(each).await;
     }
 }
 
-/// Sends what waits in a lane, after everybody who was woken in this turn has had the time to join.
+/// Sends the queued look-ups. First yields once, so that all tasks that the event loop woke in the
+/// same iteration can add their look-ups to the queue.
 async fn flush(client: Arc<Client>, ttl: Option<i64>) {
-    // tokio polls a task that yields after it has looked for events, and after the tasks that those
-    // woke.
+    // After this task has yielded, tokio polls for I/O events and runs the tasks that those events
+    // woke. Only then does tokio run this task again.
     yield_now().await;
-    let Some(lanes) = &client.lanes else {
+    let Some(queues) = &client.batch_queues else {
         return;
     };
-    let lane = lanes.of(ttl);
+    let queue = queues.of(ttl);
     let (mut waiting, ttl) = {
-        let mut queue = lane.queue();
-        queue.is_scheduled = false;
-        queue.is_busy = queue.waiting.len() > 1;
-        (mem::take(&mut queue.waiting), queue.ttl)
+        let mut state = queue.state();
+        state.is_scheduled = false;
+        state.is_busy = state.waiting.len() > 1;
+        (mem::take(&mut state.waiting), state.ttl)
     };
-    // Nobody waits for these any more, or not for long enough.
+    // A look-up whose caller was cancelled or whose deadline has passed is not sent.
     let now = Instant::now();
     for waiter in waiting.extract_if(.., |waiter| {
         waiter.answer.is_closed() || waiter.deadline <= now
@@ -305,34 +272,37 @@ async fn flush(client: Arc<Client>, ttl: Option<i64>) {
     }
 }
 
-/// Sends one batch, in a task of its own.
+/// Sends the look-ups in `waiting` as one batch. Runs in a background task, not in the future of a
+/// caller.
 async fn send(client: Arc<Client>, ttl: Option<i64>, waiting: Vec<Waiter>) {
-    if let Some(lanes) = &client.lanes {
-        client.look_up_together(lanes.of(ttl), ttl, waiting).await;
+    if let Some(queues) = &client.batch_queues {
+        client.look_up_batch(queues.of(ttl), ttl, waiting).await;
     }
 }
 
-/// Returns `true` if a reply is one to a batch of `count` keys.
-fn fits(items: &[Reply], ttl: Option<i64>, count: usize) -> bool {
+/// Returns `true` if `items` has the form of a reply to a batch of `count` keys. The batch command
+/// was `EVAL` if `ttl` is given, otherwise `MGET`.
+fn is_batch_reply(items: &[Reply], ttl: Option<i64>, count: usize) -> bool {
     let is_counted = match (items.first(), ttl) {
         (Some(Reply::Integer(number)), Some(_)) => usize::try_from(*number) == Ok(count),
         (Some(head), None) => !matches!(head, Reply::Integer(_)),
         _ => false,
     };
-    is_counted && items.len() == HEAD + count
+    is_counted && items.len() == HEADER_ITEMS + count
 }
 
-/// Returns the command for all keys: `MGET`, or the script that renews their time to live as well.
+/// Returns the name and the arguments of the command that loads all keys of `waiting`. The command
+/// is `EVAL` with [`TOUCH_SCRIPT`] if `ttl` is given, otherwise `MGET`.
 fn batch(ttl: Option<i64>, waiting: &[Waiter]) -> (&'static str, Vec<Value>) {
     let mut arguments = Vec::with_capacity(waiting.len() + 3);
     if ttl.is_some() {
         let keys = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
-        arguments.extend([Value::from_static_str(TOUCH), Value::Integer(keys)]);
+        arguments.extend([Value::from_static_str(TOUCH_SCRIPT), Value::Integer(keys)]);
     } else {
         let probe = Key::named(PROBE_NAME);
         arguments.push(Value::Bytes(Bytes::copy_from_slice(probe.as_bytes())));
     }
-    // All keys are parts of one allocation.
+    // All keys are copied into one allocation.
     let length = waiting.iter().map(|waiter| waiter.key.as_bytes().len());
     let mut keys = BytesMut::with_capacity(length.sum());
     for waiter in waiting {
@@ -344,8 +314,8 @@ fn batch(ttl: Option<i64>, waiting: &[Waiter]) -> (&'static str, Vec<Value>) {
     (name, arguments)
 }
 
-/// Reads the part of one key in the reply to a batch.
-fn found_in(item: Reply) -> Answer {
+/// Converts one item of a batch reply, which belongs to one key, to the result of the look-up.
+fn answer_from_item(item: Reply) -> Answer {
     match item {
         Reply::List(mut wrapped) if wrapped.len() == 1 => {
             let value = wrapped.pop().unwrap_or(Reply::Other).bulk("GET")?;
@@ -368,9 +338,12 @@ fn found_in(item: Reply) -> Answer {
     }
 }
 
-/// Returns `true` if the command of a batch is of no use here: the user may not use it, or this server
-/// does not know it. An error with another cause is met by native commands as well, and each of them then
-/// reports its own.
+/// Returns `true` if `error` means that Redis rejects the batch command itself (`MGET` or `EVAL`).
+/// Redis replies with `NOPERM` if the Redis user lacks the permission, and with `ERR` if the server
+/// does not know the command.
+///
+/// Redis also replies with `ERR` for other reasons. The look-ups are then sent separately as well,
+/// and the replies show the reason.
 fn is_refusal(error: &[u8]) -> bool {
     error.starts_with(b"NOPERM ") || error.starts_with(b"ERR ")
 }
@@ -380,9 +353,9 @@ fn warn_of_refusal(command: &'static str) {
     WARNED.call_once(|| {
         tracing::warn!(
             command,
-            "Redis refuses the command that reads several sessions at once, so that each is read on \
-             its own, which costs more: allow MGET and EVAL to the user of the service \
-             (check-config --connect shows the rules)"
+            "Redis rejects the command that loads several sessions at once, so each session is \
+             loaded separately, at a higher cost: allow MGET and EVAL for the Redis user of the \
+             service (check-config --connect shows the ACL rules)"
         );
     });
 }

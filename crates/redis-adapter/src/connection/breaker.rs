@@ -1,4 +1,4 @@
-//! The circuit breaker: nobody waits for a Redis that has just left others without an answer.
+//! The circuit breaker: rejects commands at once while Redis sends no replies.
 
 use std::sync::{
     Arc,
@@ -8,60 +8,67 @@ use std::sync::{
 use metrics::Gauge;
 use tokio::sync::Notify;
 
-/// So many commands in a row without an answer open it.
+/// Number of consecutive commands without a reply after which the circuit breaker opens.
 pub(super) const THRESHOLD: u32 = 5;
 
-/// Open while commands are answered by silence. It is the supervisor that tries again, one
-/// question at a time, so that no request has to wait to find out.
+/// A circuit breaker, which opens after [`THRESHOLD`] commands in a row that got no reply.
+///
+/// While the circuit breaker is open, requests fail at once. Health probes and heartbeats are still
+/// sent. The next reply of Redis closes the circuit breaker.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    unanswered: AtomicU32,
+    consecutive_timeouts: AtomicU32,
     opened: Notify,
-    /// How many are open.
-    all_open: Gauge,
+    /// Gauge that counts all open circuit breakers in the process.
+    open_breakers: Gauge,
 }
 
 impl Breaker {
-    /// A closed one, which is counted in `all_open` while it is open.
-    pub(super) fn new(all_open: Gauge) -> Self {
+    /// Creates a circuit breaker, which is closed at first. While the circuit breaker is open, it
+    /// adds 1 to `open_breakers`.
+    pub(super) fn new(open_breakers: Gauge) -> Self {
         Self {
-            unanswered: AtomicU32::new(0),
+            consecutive_timeouts: AtomicU32::new(0),
             opened: Notify::new(),
-            all_open,
+            open_breakers,
         }
     }
 
-    /// Returns one that no dashboard shows, for a connection that serves no requests.
-    pub(super) fn unwatched() -> Arc<Self> {
+    /// Creates a circuit breaker without metrics, for a connection that serves no session requests.
+    pub(super) fn without_metrics() -> Arc<Self> {
         Arc::new(Self::new(Gauge::noop()))
     }
 
-    /// Whether commands are held back.
+    /// Returns `true` if the circuit breaker is open, which means that commands are rejected.
     pub(crate) fn is_open(&self) -> bool {
-        self.unanswered.load(Ordering::Relaxed) >= THRESHOLD
+        self.consecutive_timeouts.load(Ordering::Relaxed) >= THRESHOLD
     }
 
-    /// A command was answered; an error is an answer, too.
-    pub(crate) fn note_answer(&self) {
-        // Read first: in good times nobody writes what all threads read.
-        if self.unanswered.load(Ordering::Relaxed) != 0 {
-            let before = self.unanswered.swap(0, Ordering::Relaxed);
+    /// Records that Redis sent a reply, which closes the circuit breaker. An error reply of Redis
+    /// counts as a reply.
+    pub(crate) fn note_reply(&self) {
+        // The count is usually 0. Checking the count first avoids a write to a cache line that all
+        // threads read.
+        if self.consecutive_timeouts.load(Ordering::Relaxed) != 0 {
+            let before = self.consecutive_timeouts.swap(0, Ordering::Relaxed);
             if before >= THRESHOLD {
-                self.all_open.decrement(1.0);
+                self.open_breakers.decrement(1.0);
             }
         }
     }
 
-    /// A command was not answered.
-    pub(crate) fn note_silence(&self) {
-        let before = self.unanswered.fetch_add(1, Ordering::Relaxed);
+    /// Records a command that got no reply. The circuit breaker opens after [`THRESHOLD`] such
+    /// commands in a row.
+    pub(crate) fn note_timeout(&self) {
+        let before = self.consecutive_timeouts.fetch_add(1, Ordering::Relaxed);
         if before + 1 == THRESHOLD {
-            self.all_open.increment(1.0);
+            self.open_breakers.increment(1.0);
             self.opened.notify_one();
         }
     }
 
-    /// Ends when it opens, or at once if it did since the last time.
+    /// Waits until the circuit breaker opens. Returns at once if the circuit breaker has opened
+    /// since the last call of this function.
     pub(super) async fn opened(&self) {
         self.opened.notified().await;
     }
@@ -70,7 +77,7 @@ impl Breaker {
 impl Drop for Breaker {
     fn drop(&mut self) {
         if self.is_open() {
-            self.all_open.decrement(1.0);
+            self.open_breakers.decrement(1.0);
         }
     }
 }
@@ -82,50 +89,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_counted_once_while_it_is_open_and_not_when_it_is_gone() {
+    fn gauge_counts_an_open_breaker_once_until_the_breaker_closes_or_is_dropped() {
         let count = Arc::new(AtomicU64::new(0));
         let open = || f64::from_bits(count.load(Ordering::Relaxed));
         let breaker = Breaker::new(Gauge::from_arc(Arc::clone(&count)));
-        (0..2 * THRESHOLD).for_each(|_| breaker.note_silence());
+        (0..2 * THRESHOLD).for_each(|_| breaker.note_timeout());
         assert_eq!(open(), 1.0);
-        breaker.note_answer();
-        breaker.note_answer();
+        breaker.note_reply();
+        breaker.note_reply();
         assert_eq!(open(), 0.0);
-        (0..THRESHOLD).for_each(|_| breaker.note_silence());
+        (0..THRESHOLD).for_each(|_| breaker.note_timeout());
         assert_eq!(open(), 1.0);
         drop(breaker);
         assert_eq!(open(), 0.0);
     }
 
     #[test]
-    fn opens_at_the_threshold_and_closes_at_an_answer() {
+    fn breaker_opens_after_5_consecutive_timeouts_and_closes_on_a_reply() {
         let breaker = Breaker::new(Gauge::noop());
         for _ in 1..THRESHOLD {
-            breaker.note_silence();
+            breaker.note_timeout();
             assert!(!breaker.is_open());
         }
-        breaker.note_silence();
+        breaker.note_timeout();
         assert!(breaker.is_open());
-        breaker.note_answer();
+        breaker.note_reply();
         assert!(!breaker.is_open());
     }
 
     #[test]
-    fn an_answer_in_between_starts_the_count_anew() {
+    fn breaker_stays_closed_if_a_reply_follows_every_4_timeouts() {
         let breaker = Breaker::new(Gauge::noop());
         for _ in 0..10 {
             for _ in 1..THRESHOLD {
-                breaker.note_silence();
+                breaker.note_timeout();
             }
-            breaker.note_answer();
+            breaker.note_reply();
         }
         assert!(!breaker.is_open());
     }
 
     #[tokio::test]
-    async fn tells_the_supervisor_when_it_opens() {
+    async fn waiting_for_the_breaker_to_open_returns_at_once_if_the_breaker_is_open() {
         let breaker = Breaker::new(Gauge::noop());
-        (0..THRESHOLD).for_each(|_| breaker.note_silence());
+        (0..THRESHOLD).for_each(|_| breaker.note_timeout());
         breaker.opened().await;
     }
 }

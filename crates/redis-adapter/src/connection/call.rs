@@ -1,30 +1,31 @@
-//! A call in progress: the connection that it goes through, and how long it may take.
+//! A call: one or more requests to Redis on one connection, with a common deadline.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::{
-    batch::Found,
+    batch_queue::Found,
     client::{Client, Sending},
     command::{Command, Reply},
-    supervisor::End,
+    end_reason::End,
 };
 use crate::{RedisFault, error::CallError, record::Key};
 
-/// A call in progress. It may send several requests, one after the other.
+/// A call in progress, which may send several requests to Redis one after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     client: Arc<Client>,
     sending: Sending,
-    /// Its outcomes count for the circuit breaker.
+    /// `true` if the circuit breaker counts the replies and faults of this call.
     is_counted: bool,
-    /// Its look-ups do not travel with those of others.
-    is_alone: bool,
+    /// `true` if each look-up of this call is sent alone, not in a batch with look-ups of other
+    /// calls.
+    is_unbatched: bool,
 }
 
 impl Call {
-    /// Returns a call of the service's callers.
+    /// Creates a call whose replies and faults are counted by the circuit breaker.
     pub(super) fn new(client: Arc<Client>, deadline: Instant) -> Self {
         Self {
             is_counted: true,
@@ -32,44 +33,50 @@ impl Call {
         }
     }
 
-    /// Returns a call of which the circuit breaker learns nothing: one that watches the connection.
+    /// Creates a call whose replies and faults are not counted by the circuit breaker, such as a
+    /// heartbeat or a handshake.
     pub(super) fn uncounted(client: Arc<Client>, deadline: Instant) -> Self {
         Self {
             client,
             sending: Sending::until(deadline),
             is_counted: false,
-            is_alone: false,
+            is_unbatched: false,
         }
     }
 
-    /// Returns the same call, to a server that is taking over the key's hash slot.
+    /// Sets whether each command is preceded by `ASKING`. A cluster server that is importing the
+    /// hash slot of a key accepts commands for that key only after `ASKING`.
     pub(crate) fn after_asking(mut self, after_asking: bool) -> Self {
         self.sending.after_asking = after_asking;
         self
     }
 
-    /// Returns the same call, whose look-ups are sent in the order in which they are made.
-    pub(crate) fn alone(mut self) -> Self {
-        self.is_alone = true;
+    /// Makes this call send each look-up alone, not in a batch. The look-ups of this call are then
+    /// sent in the order in which they are made.
+    pub(crate) fn unbatched(mut self) -> Self {
+        self.is_unbatched = true;
         self
     }
 
-    /// Returns the same call, which may wait until the client is connected.
-    pub(super) fn patient(mut self) -> Self {
+    /// Makes requests of this call wait while the client is still connecting. Without this option,
+    /// requests fail at once if the client is not connected.
+    pub(super) fn waiting_for_connection(mut self) -> Self {
         self.sending.fails_fast = false;
         self
     }
 
-    /// Returns the same call with more time, or less.
+    /// Replaces the deadline of this call by `deadline`.
     pub(crate) fn until(mut self, deadline: Instant) -> Self {
         self.sending.deadline = deadline;
         self
     }
 
-    /// Sends `commands` in order, in a cluster with nothing in between, and waits for the reply to each.
+    /// Sends `commands` in order and waits for all replies. In a cluster, the connection sends no
+    /// other command between `commands`.
     ///
     /// # Errors
-    /// If no reply came. An error that Redis replies with is a reply.
+    /// Fails if Redis does not reply to all commands before the deadline. An error reply of Redis
+    /// counts as a reply and is returned in the array.
     pub(crate) async fn send<const N: usize>(
         &self,
         commands: [Command<'_>; N],
@@ -84,10 +91,13 @@ impl Call {
         replied
     }
 
-    /// Looks `key` up, and renews its time to live if there is one, in seconds (`GET`, `EXPIRE XX`).
+    /// Loads the value of `key` (`GET`). Returns `None` if the key does not exist. If `ttl` (in
+    /// seconds) is given, also renews the TTL of the key (`EXPIRE XX`).
     ///
     /// # Errors
-    /// If there is no reply, or it is an error or no value.
+    /// - Redis does not reply before the deadline.
+    /// - Redis replies with an error.
+    /// - The reply has an unexpected type or is too long.
     pub(crate) async fn look_up(
         &self,
         key: &Key,
@@ -96,8 +106,8 @@ impl Call {
         if self.sending.after_asking {
             return Box::pin(self.look_up_after_asking(key, ttl)).await;
         }
-        if self.is_alone {
-            return Box::pin(self.client.look_up_alone(self.sending, key, ttl)).await;
+        if self.is_unbatched {
+            return Box::pin(self.client.look_up_unbatched(self.sending, key, ttl)).await;
         }
         self.client.look_up(self.sending, key, ttl).await
     }
@@ -123,37 +133,42 @@ impl Call {
         Ok(value.map(|value| Found { value, has_expiry }))
     }
 
-    /// Notes what the outcome of the whole call says of its connection.
+    /// Checks whether `outcome` is a sign that replies no longer match their requests. A reply of
+    /// an unexpected type ends the connection. A corrupt session record triggers a heartbeat, which
+    /// shows whether replies still match their requests.
     pub(crate) fn note<T>(&self, outcome: &Result<T, CallError>) {
         match outcome {
             Err(CallError::Redis(RedisFault::Unexpected { .. })) => {
-                self.client.trouble.report(End::OutOfStep);
+                self.client.end_request.report(End::OutOfStep);
             }
-            Err(error) if error.is_corrupt() => self.client.doubt.notify_one(),
+            Err(error) if error.is_corrupt() => self.client.heartbeat_requested.notify_one(),
             _ => {}
         }
     }
 }
 
 impl Client {
-    /// Notes that Redis replied.
+    /// Records in the circuit breaker that Redis replied. If one of `replies` is an error that
+    /// makes the connection useless, such as `READONLY`, ends the connection.
     pub(super) fn note_replies<'a>(&self, replies: impl IntoIterator<Item = &'a Reply>) {
-        self.breaker.note_answer();
+        self.breaker.note_reply();
         for reply in replies {
-            self.trouble.check(reply);
+            self.end_request.check(reply);
         }
     }
 
-    /// Notes that Redis did not reply.
+    /// Handles the fault of a command. If the command got no reply, counts it in the circuit
+    /// breaker. If the reply had an unexpected type, ends the connection.
     pub(super) fn note_fault(&self, fault: &RedisFault) {
         match fault {
-            // It says nothing of the connection that has taken its place.
+            // The connection of this client has ended. The next connection uses the same circuit
+            // breaker, which must not count this fault.
             _ if self.ended.is_set() => {}
             RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. } => {
-                self.breaker.note_silence();
+                self.breaker.note_timeout();
             }
-            RedisFault::Unexpected { .. } => self.trouble.report(End::OutOfStep),
-            // It was not sent.
+            RedisFault::Unexpected { .. } => self.end_request.report(End::OutOfStep),
+            // Redis replied, or the command was not sent.
             _ => {}
         }
     }

@@ -1,8 +1,12 @@
-//! One fred client: it makes one attempt to connect, and has one life.
+//! A fred client for a single connection. The client makes one attempt to connect and never
+//! reconnects.
 //!
-//! fred's own reconnection stays off: it holds commands back and sends them again, reports "connected"
-//! during its first pause, and can end without a sign. With reconnection off, the client's task ends as
-//! soon as its connection does, commands in flight fail at once, and the supervisor makes a new client.
+//! The reconnection feature of fred is off for three reasons. fred would hold back commands and
+//! send them again. fred would report "connected" during the first pause before a new attempt to
+//! connect. The reconnection could end without a notification.
+//!
+//! With reconnection off, the task of the client ends as soon as the connection ends, and commands
+//! in flight fail at once. The supervisor then creates a new client.
 
 use std::{
     fmt,
@@ -16,7 +20,7 @@ use std::{
 use arrayvec::ArrayVec;
 use fred::{
     clients::WithOptions,
-    error::{Error as FredError, ErrorKind},
+    error::Error as FredError,
     interfaces::{ClientLike, KeysInterface},
     types::{
         ClusterHash, ConnectHandle, CustomCommand, ExpireOptions, Key as FredKey, Value,
@@ -27,39 +31,40 @@ use futures_util::future::{join, join_all};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use super::{
-    batch::Lanes,
+    batch_queue::BatchQueues,
     breaker::Breaker,
     command::{Command, Reply},
-    ended::Ended,
+    end_request::EndRequest,
+    ended_flag::Ended,
+    fred_error::{ENDED, error_reply, fault},
     options::{self, Target},
-    trouble::Trouble,
 };
 use crate::{RedisFault, RedisSettings, credentials::Login, record::Key};
 
-/// Reason of what fails with its connection.
-pub(super) const ENDED: &str = "the connection ended";
-
-/// Largest number of replies to one request: three commands, each after ASKING.
+/// Maximum number of replies to one request: three commands, each preceded by `ASKING`.
 const MAX_REPLIES: usize = 6;
 
-/// One connection, for as long as it lasts.
+/// A client with one connection. When the connection ends, the client cannot be used any more.
 pub(crate) struct Client {
     fred: fred::clients::Client,
     pub(super) runtime: Handle,
-    /// Held while a request hands its commands over, where one from another thread in between would
-    /// be wrong: behind the ASKING of a cluster.
+    /// Lock that is held while a request passes its commands to fred. The lock is needed only in a
+    /// cluster, where no other thread may send a command between `ASKING` and the command that
+    /// follows `ASKING`. `None` for a server outside a cluster.
     order: Option<Mutex<()>>,
-    /// `None` in a cluster, where the keys of a batch would belong to different hash slots.
-    pub(super) lanes: Option<Lanes>,
+    /// Queues of look-ups that wait to be sent in batches. `None` for a cluster server, because the
+    /// keys of a batch would belong to different hash slots.
+    pub(super) batch_queues: Option<BatchQueues>,
     pub(super) breaker: Arc<Breaker>,
-    /// A reply arrived that may belong to another request.
-    pub(super) doubt: Notify,
-    pub(super) trouble: Trouble,
+    /// Signal that makes the supervisor send a heartbeat at once. The signal is sent if a reply may
+    /// have belonged to another request.
+    pub(super) heartbeat_requested: Notify,
+    pub(super) end_request: EndRequest,
     pub(super) ended: Ended,
 }
 
-/// The task of fred that drives a client. It owns the socket and the commands in flight: all of them
-/// end when this value is dropped.
+/// The fred task that drives a client. The task owns the socket and the commands in flight.
+/// Dropping this value aborts the task.
 pub(super) struct ClientTask {
     pub(super) fred: ConnectHandle,
     client: Arc<Client>,
@@ -72,19 +77,22 @@ impl Drop for ClientTask {
     }
 }
 
-/// How a request is sent.
+/// Deadline and options for sending one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sending {
-    /// The request fails at this time if there is no reply by then.
+    /// Time at which the request fails if no reply has arrived.
     pub(super) deadline: Instant,
-    /// Sends ASKING before each command: the server is taking over the key's hash slot.
+    /// `true` if `ASKING` is sent before each command, because the server is importing the hash
+    /// slot of the key.
     pub(super) after_asking: bool,
-    /// Fails at once if the client is not connected, instead of waiting for the connection.
+    /// `true` if the request fails at once while the client is not connected. `false` if the
+    /// request waits for the connection.
     pub(super) fails_fast: bool,
 }
 
 impl Sending {
-    /// Returns the usual way: at once, or not at all.
+    /// Returns the default options with this deadline: the request is sent without `ASKING`, and
+    /// fails at once if the client is not connected.
     pub(super) fn until(deadline: Instant) -> Self {
         Self {
             deadline,
@@ -95,10 +103,11 @@ impl Sending {
 }
 
 impl Client {
-    /// Makes a client and starts its only attempt to connect, on the current tokio runtime.
+    /// Creates a client and starts the client's only attempt to connect, on the current tokio
+    /// runtime.
     ///
     /// # Errors
-    /// If fred does not accept the configuration.
+    /// Fails if fred rejects the configuration.
     pub(super) fn start(
         settings: &RedisSettings,
         login: Option<Login>,
@@ -113,10 +122,10 @@ impl Client {
             fred,
             runtime: Handle::current(),
             order: settings.is_cluster_node.then(Mutex::default),
-            lanes: (!settings.is_cluster_node).then(Lanes::default),
+            batch_queues: (!settings.is_cluster_node).then(BatchQueues::default),
             breaker,
-            doubt: Notify::new(),
-            trouble: Trouble::default(),
+            heartbeat_requested: Notify::new(),
+            end_request: EndRequest::default(),
             ended: Ended::default(),
         });
         let task = ClientTask {
@@ -126,7 +135,8 @@ impl Client {
         Ok((client, task))
     }
 
-    /// Sends `commands` in order, in a cluster with nothing in between, and waits for the reply to each.
+    /// Sends `commands` in order and waits for all replies. In a cluster, the connection sends no
+    /// other command between `commands`.
     pub(super) async fn send<const N: usize>(
         &self,
         sending: Sending,
@@ -147,7 +157,7 @@ impl Client {
         let mut next = || {
             let missing = || Err(RedisFault::Unexpected { command: name });
             if sending.after_asking {
-                // If ASKING was refused, so was the command.
+                // If `ASKING` failed, its error becomes the reply to the command.
                 if let refused @ (Err(_) | Ok(Reply::Error(_))) =
                     replies.next().unwrap_or_else(missing)
                 {
@@ -162,10 +172,11 @@ impl Client {
         replies.map_err(|_| RedisFault::Unexpected { command: name })
     }
 
-    /// Sends `GET key`, and `EXPIRE key ttl XX` with it if there is a time to live, in seconds.
+    /// Sends `GET key`. If `ttl` (in seconds) is given, also sends `EXPIRE key ttl XX`. Returns the
+    /// reply to `GET`, and the reply to `EXPIRE` if that command was sent.
     ///
-    /// These are native commands of fred: it writes them to the socket together, where it would write
-    /// each custom command on its own.
+    /// The commands are sent with the `get` and `expire` functions of fred, because fred writes
+    /// both commands to the socket together. fred would write each custom command separately.
     pub(super) async fn get(
         &self,
         sending: Sending,
@@ -174,7 +185,7 @@ impl Client {
     ) -> Result<(Reply, Option<Reply>), RedisFault> {
         let fred = self.with_deadline("GET", sending)?;
         let key = FredKey::from(key.as_bytes());
-        // Boxed: the futures of fred take almost 7 KB each.
+        // The future is boxed, because each future of fred takes almost 7 KB.
         let get = Box::pin(fred.get::<Value, _>(key.clone()));
         let Some(ttl) = ttl else {
             let found = self.until_ended("GET", get).await?;
@@ -186,7 +197,7 @@ impl Client {
         Ok((found, Some(native_reply("EXPIRE", touched)?)))
     }
 
-    /// Sends one command whose bytes are already at hand, without copying them.
+    /// Sends one command as a custom command of fred, without copying `arguments`.
     pub(super) async fn send_raw(
         &self,
         sending: Sending,
@@ -195,7 +206,8 @@ impl Client {
     ) -> Result<Reply, RedisFault> {
         let fred = self.with_deadline(name, sending)?;
         let command = CustomCommand::new_static(name, ClusterHash::Random, false);
-        // As a `Value`, one error within a list would be the error of the whole list.
+        // fred must not convert the reply to a `Value`, because one error in a list would then make
+        // the whole list fail.
         let replied = Box::pin(fred.custom_raw(command, arguments));
         match self.until_ended(name, replied).await? {
             Ok(frame) => Ok(frame.into()),
@@ -203,14 +215,15 @@ impl Client {
         }
     }
 
-    /// Announces the end of the connection to Redis.
+    /// Sends QUIT, which closes the connection.
     pub(super) async fn quit(&self) {
-        // Without options: QUIT marks the client as closing before it is sent, and `fail_fast` would
-        // refuse it for that.
+        // `QUIT` is sent without options. fred marks the client as closing before it sends `QUIT`,
+        // and would then reject `QUIT` because of the option `fail_fast`.
         let _ = self.fred.quit().await;
     }
 
-    /// fred's own client, for the invalidation feed.
+    /// Returns the underlying fred client, which the invalidation feed uses to receive
+    /// invalidations.
     pub(super) fn fred(&self) -> &fred::clients::Client {
         &self.fred
     }
@@ -221,23 +234,27 @@ impl Client {
         sending: Sending,
     ) -> Result<WithOptions<fred::clients::Client>, RedisFault> {
         let timeout = sending.deadline.saturating_duration_since(Instant::now());
-        // To fred, zero means no limit.
+        // fred treats a timeout of zero as no timeout.
         if timeout.is_zero() {
             return Err(RedisFault::TimedOut { command });
         }
         Ok(self.fred.with_options(&Options {
             timeout: Some(timeout),
             fail_fast: sending.fails_fast,
-            // A write that is sent again could report on its own first attempt.
+            // fred must not repeat a command. The reply to a repeated write would show the effect
+            // of the first attempt to write.
             max_attempts: Some(1),
             ..Options::default()
         }))
     }
 
-    /// Waits for `request`, or for the end of the connection.
+    /// Waits for the output of `request`.
     ///
-    /// In the first poll, fred takes over all commands of the request; in a cluster, no other request is
-    /// handed over meanwhile.
+    /// fred queues all commands of `request` when `request` is polled for the first time. In a
+    /// cluster, a lock keeps other requests from queueing their commands at the same time.
+    ///
+    /// # Errors
+    /// [`RedisFault::Disconnected`] if the connection ends before `request` is complete.
     pub(super) async fn until_ended<F: Future>(
         &self,
         command: &'static str,
@@ -246,10 +263,10 @@ impl Client {
         let (mut request, mut ended) = (pin!(request), pin!(self.ended.wait()));
         let mut order = self.order.as_ref();
         poll_fn(|cx| {
-            let turn = mem::take(&mut order)
+            let guard = mem::take(&mut order)
                 .map(|order| order.lock().unwrap_or_else(PoisonError::into_inner));
             let polled = request.as_mut().poll(cx);
-            drop(turn);
+            drop(guard);
             match polled {
                 Poll::Ready(output) => Poll::Ready(Ok(output)),
                 Poll::Pending => ended.as_mut().poll(cx).map(|()| {
@@ -291,7 +308,8 @@ async fn custom(
     }
 }
 
-/// Returns the reply to a native command of fred. Its conversions would take a number for a text.
+/// Returns the reply to a command that was sent with a function of fred, such as `get`. The type
+/// conversions of fred are not used, because they would accept a number where text is expected.
 fn native_reply(
     command: &'static str,
     replied: Result<Value, FredError>,
@@ -304,58 +322,4 @@ fn native_reply(
         Ok(_) => Reply::Other,
         Err(error) => error_reply(command, &error)?,
     })
-}
-
-/// Returns an error that Redis replied with as a reply, and any other as a fault.
-fn error_reply(command: &'static str, error: &FredError) -> Result<Reply, RedisFault> {
-    match error.kind() {
-        // The kinds that fred makes of error replies, by their first word.
-        ErrorKind::Auth
-        | ErrorKind::Cluster
-        | ErrorKind::Config
-        | ErrorKind::InvalidArgument
-        | ErrorKind::InvalidCommand
-        | ErrorKind::Unknown
-            if RedisFault::has_code(error.details()) =>
-        {
-            Ok(Reply::Error(error.details().to_owned().into()))
-        }
-        _ => Err(fault(command, error)),
-    }
-}
-
-/// Classifies an error of fred's own. Errors that Redis replied with keep their code.
-pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
-    match error.kind() {
-        ErrorKind::Timeout => RedisFault::TimedOut { command },
-        ErrorKind::Canceled => RedisFault::NotConnected { command },
-        ErrorKind::IO | ErrorKind::Tls => RedisFault::Disconnected {
-            command,
-            reason: readable(error.details()).to_owned(),
-        },
-        ErrorKind::Parse | ErrorKind::NotFound | ErrorKind::InvalidArgument
-            if !RedisFault::has_code(error.details()) =>
-        {
-            RedisFault::Unexpected { command }
-        }
-        _ if RedisFault::has_code(error.details()) => RedisFault::refusal(command, error.details()),
-        // It was in flight when fred's task was ended.
-        ErrorKind::Unknown => RedisFault::Disconnected {
-            command,
-            reason: ENDED.to_owned(),
-        },
-        // Details of other kinds may quote what was sent.
-        kind => RedisFault::Disconnected {
-            command,
-            reason: kind.to_str().to_owned(),
-        },
-    }
-}
-
-/// Returns the message within an error of the operating system, which fred spells as Rust would:
-/// `Os { code: 104, kind: ConnectionReset, message: "Connection reset by peer" }`.
-fn readable(details: &str) -> &str {
-    let message = details.split_once("message: \"");
-    let message = message.and_then(|(_, rest)| rest.split('"').next());
-    message.unwrap_or(details)
 }

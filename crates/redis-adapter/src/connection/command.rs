@@ -1,4 +1,4 @@
-//! A command, and the reply of Redis to it.
+//! Redis commands and their replies.
 
 use std::fmt;
 
@@ -7,13 +7,18 @@ use fred::types::Resp3Frame;
 
 use crate::RedisFault;
 
-/// Largest value of a reply that is used, in bytes. No record is as large.
+/// Name of the probe key. Commands for the probe key check that Redis accepts reads and writes. No
+/// session is ever stored under the probe key.
+pub(crate) const PROBE_NAME: &str = "-probe-";
+
+/// Maximum length of a value in a reply, in bytes. Every session record is shorter.
 pub(super) const MAX_VALUE_LEN: usize = 1024 * 1024;
 
-/// A command with its arguments.
+/// A Redis command with its arguments.
 #[derive(Clone, Copy)]
 pub(crate) struct Command<'a> {
-    /// One or several words. Errors name the command by it as well.
+    /// Name of the command in one or more words, such as `CONFIG GET`. Errors of the command
+    /// contain this name.
     pub(crate) name: &'static str,
     pub(crate) arguments: &'a [&'a [u8]],
 }
@@ -24,17 +29,17 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The reply to a command.
+/// The reply of Redis to a command.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// A word such as `OK`.
+    /// A status reply (simple string), such as `OK`.
     Status(Bytes),
     Bulk(Bytes),
     Integer(i64),
     Null,
     Error(Bytes),
     List(Vec<Self>),
-    /// A reply of a type that no command of this crate is answered with.
+    /// A reply of a type that this crate does not use, such as a map.
     Other,
 }
 
@@ -57,7 +62,8 @@ impl From<Resp3Frame> for Reply {
     }
 }
 
-/// Shows only the length of texts: they may be records, and names of keys may be tokens.
+/// Shows only the lengths of strings, because a string may be a session record and an error reply
+/// may quote a key.
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,9 +78,11 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// Conversions to what `command` is answered with. An error, and any other type, is a fault.
+/// Conversions of a reply to the expected type. For an error reply or a reply of another type, the
+/// methods with the parameter `command` return a [`RedisFault`] that contains this command name.
 impl Reply {
-    /// Returns the value, if there is one.
+    /// Returns the value of a bulk reply, or `None` for a null reply. Fails if the value is longer
+    /// than [`MAX_VALUE_LEN`].
     pub(crate) fn bulk(self, command: &'static str) -> Result<Option<Bytes>, RedisFault> {
         match self {
             Self::Bulk(value) if value.len() > MAX_VALUE_LEN => Err(RedisFault::TooLong {
@@ -87,7 +95,7 @@ impl Reply {
         }
     }
 
-    /// Returns the value as text.
+    /// Returns the value of a bulk reply as text. Fails if the reply is null or is not valid UTF-8.
     pub(crate) fn text(self, command: &'static str) -> Result<String, RedisFault> {
         let text = self
             .bulk(command)?
@@ -95,7 +103,7 @@ impl Reply {
         String::from_utf8(text?.into()).map_err(|_| RedisFault::Unexpected { command })
     }
 
-    /// Returns the number.
+    /// Returns the number of an integer reply.
     pub(crate) fn integer(self, command: &'static str) -> Result<i64, RedisFault> {
         match self {
             Self::Integer(number) => Ok(number),
@@ -103,7 +111,7 @@ impl Reply {
         }
     }
 
-    /// Returns `true` for a word such as `OK`, and `false` if nothing was done.
+    /// Returns `true` for a status reply such as `OK`, and `false` for a null reply.
     pub(crate) fn done(self, command: &'static str) -> Result<bool, RedisFault> {
         match self {
             Self::Status(_) => Ok(true),
@@ -112,7 +120,7 @@ impl Reply {
         }
     }
 
-    /// Returns the items of a list.
+    /// Returns the items of a list reply.
     pub(crate) fn list(self, command: &'static str) -> Result<Vec<Self>, RedisFault> {
         match self {
             Self::List(list) => Ok(list),
@@ -120,7 +128,7 @@ impl Reply {
         }
     }
 
-    /// Returns any reply that is not an error.
+    /// Returns the reply unchanged. Fails if it is an error reply.
     pub(crate) fn any(self, command: &'static str) -> Result<Self, RedisFault> {
         match self {
             Self::Error(_) => Err(self.fault(command)),
@@ -128,7 +136,8 @@ impl Reply {
         }
     }
 
-    /// Returns the text of a value or a word.
+    /// Returns the text of a bulk or status reply. Returns `None` for a reply of another type or
+    /// text that is not valid UTF-8.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Bulk(text) | Self::Status(text) => std::str::from_utf8(text).ok(),
@@ -136,7 +145,8 @@ impl Reply {
         }
     }
 
-    /// Returns the number, which some commands reply with as text.
+    /// Returns the number of an integer reply, or of a bulk or status reply that contains a number
+    /// as text. Returns `None` for any other reply.
     pub(crate) fn as_number(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -163,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_text() {
+    fn debug_output_of_a_reply_shows_lengths_but_no_text() {
         let error = Reply::Error(Bytes::from_static(b"ERR s3cret"));
         let reply = Reply::List(vec![bulk("s3cret"), error]);
         assert_eq!(
@@ -173,18 +183,21 @@ mod tests {
     }
 
     #[rstest]
-    #[case::null(Reply::Null, Ok(None))]
-    #[case::text(bulk("a"), Ok(Some("a".into())))]
-    #[case::longest(Reply::Bulk(vec![0; MAX_VALUE_LEN].into()), Ok(Some(vec![0; MAX_VALUE_LEN].into())))]
-    #[case::too_long(
+    #[case::null_reply_means_no_value(Reply::Null, Ok(None))]
+    #[case::value(bulk("a"), Ok(Some("a".into())))]
+    #[case::value_of_1_mib(
+        Reply::Bulk(vec![0; MAX_VALUE_LEN].into()),
+        Ok(Some(vec![0; MAX_VALUE_LEN].into()))
+    )]
+    #[case::value_longer_than_1_mib_fails(
         Reply::Bulk(vec![0; MAX_VALUE_LEN + 1].into()),
         Err(RedisFault::TooLong { command: "GET", length: MAX_VALUE_LEN + 1 })
     )]
-    #[case::reply_to_another_command(
+    #[case::status_reply_fails(
         Reply::Status("OK".into()),
         Err(RedisFault::Unexpected { command: "GET" })
     )]
-    fn only_a_value_or_null_is_a_reply_to_get(
+    fn reply_to_get_must_be_null_or_a_value_of_at_most_1_mib(
         #[case] reply: Reply,
         #[case] expected: Result<Option<Bytes>, RedisFault>,
     ) {

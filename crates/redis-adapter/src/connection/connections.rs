@@ -1,4 +1,4 @@
-//! The connections to one server.
+//! A group of connections to one Redis server.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Call, Connection};
 use crate::{RedisFault, RedisSettings};
 
-/// At least one connection to the server that its settings name. Clones share them.
+/// One or several connections to the server that the settings name. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     all: Arc<[Connection]>,
@@ -20,7 +20,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Opens `size` connections on the current tokio runtime, without waiting for Redis.
+    /// Opens `size` connections, but at least one, on the current tokio runtime. Does not wait for
+    /// Redis.
     pub(crate) fn open(settings: &RedisSettings, size: usize, clock: &Arc<StoreClock>) -> Self {
         let all = (0..size.max(1)).map(|_| Connection::open(settings.clone(), Arc::clone(clock)));
         Self {
@@ -29,10 +30,17 @@ impl Connections {
         }
     }
 
-    /// Begins a call through the next connection in turn, or another one if that is down or silent.
+    /// Begins a call. The connections are used in turn. If the next connection is down or its
+    /// circuit breaker is open, uses another connection that can send commands.
     ///
-    /// It waits for the first attempt to connect, but not beyond `deadline`: a process that has just
-    /// started cannot know yet whether Redis is there.
+    /// If no connection can send commands and the next connection still makes its first attempt to
+    /// connect, waits for the end of that attempt, but not beyond `deadline`. Until the first
+    /// attempt ends, a process cannot know whether Redis is available.
+    ///
+    /// # Errors
+    /// If no connection can send commands, returns the fault of the next connection:
+    /// - [`RedisFault::CircuitOpen`] if the circuit breaker of the connection is open.
+    /// - [`RedisFault::NotConnected`] if the connection is down.
     pub(crate) async fn call(
         &self,
         command: &'static str,
@@ -42,7 +50,12 @@ impl Connections {
         self.begin(deadline, begin).await
     }
 
-    /// Begins a call even while others are held back: one that nobody waits for.
+    /// Begins a call even if the circuit breaker is open, for a request for which no client waits,
+    /// such as a health probe. The connections are used in turn.
+    ///
+    /// # Errors
+    /// [`RedisFault::NotConnected`] if no connection can send commands and the next connection is
+    /// down.
     pub(crate) async fn probe(
         &self,
         command: &'static str,
@@ -79,25 +92,27 @@ impl Connections {
             .unwrap_or(&self.all[first])
     }
 
-    /// Returns `true` if a command would be sent now.
+    /// Returns `true` if at least one connection is up and its circuit breaker is closed.
     pub(crate) fn serves(&self) -> bool {
         self.all.iter().any(Connection::serves)
     }
 
-    /// Returns the server that every connection leads to.
+    /// Returns the identity of the server. Returns `None` if a connection is down, if the
+    /// connections lead to different servers, or if Redis does not report a run id.
     pub(crate) fn instance(&self) -> Option<StoreInstance> {
         let mut instances = self.all.iter().map(Connection::instance);
         let first = instances.next()??;
         instances.all(|other| other == Some(first)).then_some(first)
     }
 
-    /// Waits until every connection is up. Returns `false` if one was closed.
+    /// Waits until every connection is up. Returns `false` if one of the connections was closed
+    /// instead.
     pub(crate) async fn wait_until_connected(&self) -> bool {
         let waiting = self.all.iter().map(Connection::wait_until_connected);
         join_all(waiting).await.into_iter().all(|up| up)
     }
 
-    /// Closes all connections, within a bound, whatever Redis does.
+    /// Closes all connections. Returns within a fixed time, even if Redis does not reply.
     pub(crate) async fn close(&self) {
         join_all(self.all.iter().map(Connection::close)).await;
     }

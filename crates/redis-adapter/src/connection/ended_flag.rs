@@ -1,11 +1,13 @@
-//! The end of a connection, as its callers notice it.
+//! A flag that marks the end of a connection. Tasks can wait until the flag is set.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// Set once, when nobody drives a client any more. fred itself goes on accepting commands then, and
-/// answers none.
+/// Flag that is set once, when the task that drives a client has ended.
+///
+/// The flag is needed because fred accepts commands even after that task has ended, and never
+/// replies to such commands.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     is_set: AtomicBool,
@@ -22,11 +24,11 @@ impl Ended {
         self.is_set.load(Ordering::Acquire)
     }
 
-    /// Waits until it is set.
+    /// Waits until the flag is set.
     pub(super) async fn wait(&self) {
         let set = self.set.notified();
-        // `set` wakes every `Notified` that was made before it, so one made before this check misses
-        // nothing.
+        // `notify_waiters` wakes every `Notified` future that was created before the call. The
+        // future `set` is created before the flag is checked, so no notification is missed.
         if !self.is_set() {
             set.await;
         }

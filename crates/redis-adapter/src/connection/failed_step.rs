@@ -1,5 +1,5 @@
-//! The way to a server, tried step by step after an attempt to connect failed: fred does not say which
-//! step it was.
+//! Diagnosis of a failed attempt to connect. fred does not report which step failed, so the
+//! diagnosis tries name resolution, TCP and TLS one after the other.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,10 +16,12 @@ use crate::{
     deployment::{Deployment, Server},
 };
 
-/// Limits each step.
+/// Timeout for the TCP step and for the TLS step of the diagnosis.
 const STEP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Returns the step that fails, if one does, in place of a fault that names none.
+/// Returns a more exact reason for a failed attempt to connect. If `fault` is a timeout or a
+/// disconnect, tries each step of connecting and returns the fault of the first step that fails. If
+/// no step fails, or for any other `fault`, returns `fault` unchanged.
 pub(crate) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> ConnectFault {
     match fault {
         ConnectFault::Redis(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
@@ -29,7 +31,8 @@ pub(crate) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> Co
     }
 }
 
-/// Sends nothing to Redis.
+/// Tries name resolution, TCP and TLS in this order, and returns the first failure. Sends no
+/// command to Redis. For sentinels or a cluster, tries nothing and returns `Ok`.
 async fn try_each_step(settings: &RedisSettings) -> Result<(), ConnectFault> {
     let address = match &settings.deployment {
         Deployment::One(Server::Tcp(address)) => address,
@@ -48,7 +51,7 @@ async fn try_each_step(settings: &RedisSettings) -> Result<(), ConnectFault> {
     };
     let config = Arc::new(tls.client_config()?);
     let name = ServerName::try_from(address.host.clone());
-    let name = name.map_err(|_| ConnectFault::Name(address.host.clone()))?;
+    let name = name.map_err(|_| ConnectFault::TlsServerName(address.host.clone()))?;
     let encrypted = TlsConnector::from(config).connect(name, stream);
     match timeout(STEP_TIMEOUT, encrypted).await {
         Ok(Err(fault)) => Err(ConnectFault::TlsHandshake(fault)),

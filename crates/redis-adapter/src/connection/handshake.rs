@@ -1,4 +1,5 @@
-//! One attempt to connect: to each address of a server, with a look at which server it is.
+//! An attempt to connect to one server: tries each address of the server, authenticates, and reads
+//! the version and the run id of the server.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,10 +12,10 @@ use tokio::{
 use super::{
     breaker::Breaker,
     call::Call,
-    client::{Client, ClientTask, fault},
+    client::{Client, ClientTask},
     command::Command,
+    fred_error::fault,
     options::{CONNECT_TIMEOUT, Target},
-    sentinels::Sentinels,
     server_settings::value_in,
     version::{OLDEST_VERSION, Version},
 };
@@ -23,99 +24,39 @@ use crate::{
     address::Address,
     credentials::Login,
     deployment::{Deployment, Server},
-    record::Key,
 };
 
-/// Limits a whole attempt to connect to one server.
+/// Timeout for an attempt to connect to one server. The timeout covers all addresses of the server.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Limits each request of the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout for the first call on a new connection, such as the check that the server is a primary.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Minimum time for each address of a name.
-const LEAST_SHARE: Duration = Duration::from_millis(500);
+/// Minimum connect timeout for each resolved address.
+const MIN_ADDRESS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Names the key of the probe that shows whether reads and writes are answered. No session is ever
-/// stored there.
-pub(crate) const PROBE_NAME: &str = "-probe-";
-
-/// A client that has just answered, and the task that drives it.
-pub(super) struct Established {
-    pub(super) client: Arc<Client>,
-    pub(super) task: ClientTask,
-    /// Name of the server for the log.
-    pub(super) server: String,
-    /// The primary that the sentinels named.
-    pub(super) named: Option<Address>,
-    /// The server's identity, if Redis shows it.
-    pub(super) instance: Option<StoreInstance>,
-}
-
-/// Makes one attempt to connect to the server that `settings` or their sentinels name, and checks that
-/// it can be used.
-pub(super) async fn establish(
-    settings: &RedisSettings,
-    sentinels: &mut Option<Sentinels>,
-    breaker: &Arc<Breaker>,
-    is_feed: bool,
-) -> Result<Established, ConnectFault> {
-    match sentinels {
-        None => establish_with(settings, None, breaker, is_feed).await,
-        Some(sentinels) => {
-            let named = sentinels.primary().await?;
-            let settings = settings.for_server(&named);
-            establish_with(&settings, Some(named), breaker, is_feed).await
-        }
-    }
-}
-
-async fn establish_with(
-    settings: &RedisSettings,
-    named: Option<Address>,
-    breaker: &Arc<Breaker>,
-    is_feed: bool,
-) -> Result<Established, ConnectFault> {
-    let Connected {
-        client,
-        task,
-        identity,
-    } = connect(settings, breaker, is_feed).await?;
-    if let Some(version) = identity.version
-        && version < OLDEST_VERSION
-    {
-        return Err(ConnectFault::TooOld { version });
-    }
-    if !settings.is_cluster_node {
-        check_primary(&client).await?;
-    }
-    Ok(Established {
-        client,
-        task,
-        server: settings.server_name(),
-        named,
-        instance: identity.instance,
-    })
-}
-
-/// A client that is logged in, and has answered.
+/// A client that has authenticated and received a reply, with the identity of its server.
 pub(super) struct Connected {
     pub(super) client: Arc<Client>,
     pub(super) task: ClientTask,
-    identity: Identity,
+    pub(super) identity: Identity,
 }
 
-/// Connects, makes one call, and closes the connection.
+/// Connects to the server that `settings` name, passes one call to `send`, and closes the
+/// connection. Returns the result of `send`.
 pub(crate) async fn call_once<T>(
     settings: &RedisSettings,
-    ask: impl AsyncFnOnce(Call) -> Result<T, RedisFault>,
+    send: impl AsyncFnOnce(Call) -> Result<T, RedisFault>,
 ) -> Result<T, ConnectFault> {
-    let connected = connect(settings, &Breaker::unwatched(), false).await?;
+    let connected = connect(settings, &Breaker::without_metrics(), false).await?;
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let call = Call::uncounted(Arc::clone(&connected.client), deadline);
-    ask(call).await.map_err(ConnectFault::Redis)
+    send(call).await.map_err(ConnectFault::Redis)
 }
 
-/// Makes one attempt to connect to one server, at each of its addresses.
+/// Makes one attempt to connect to the server that `settings` name. Tries the addresses of the
+/// server in order until one attempt succeeds. If no address can be used, returns the fault of the
+/// last address.
 pub(super) async fn connect(
     settings: &RedisSettings,
     breaker: &Arc<Breaker>,
@@ -135,7 +76,7 @@ async fn connect_to_any(
     is_feed: bool,
 ) -> Result<Connected, ConnectFault> {
     let Deployment::One(server) = &settings.deployment else {
-        return Err(ConnectFault::NotOne);
+        return Err(ConnectFault::SeveralServers);
     };
     let login = settings.credentials.current().await;
     let address = match server {
@@ -145,9 +86,10 @@ async fn connect_to_any(
         Server::Tcp(address) => address,
     };
     let found = resolve(address).await?;
-    // One address that never answers must not use up the time of the others.
+    // The addresses share the connect timeout. An address that does not respond therefore leaves
+    // time for the other addresses.
     let share = CONNECT_TIMEOUT / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
-    let share = share.max(LEAST_SHARE);
+    let share = share.max(MIN_ADDRESS_TIMEOUT);
     let has_others = found.len() > 1;
     let tls = settings.tls.as_ref().map(|tls| tls.client_config());
     let tls = tls.transpose()?.map(Arc::new);
@@ -173,7 +115,7 @@ async fn connect_to_any(
     Err(fault)
 }
 
-/// Looks up the addresses of a name.
+/// Resolves the host name of `address` to socket addresses.
 pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, ConnectFault> {
     let found = timeout(
         CONNECT_TIMEOUT,
@@ -192,7 +134,8 @@ async fn connect_to(
     breaker: &Arc<Breaker>,
     is_feed: bool,
 ) -> Result<Connected, ConnectFault> {
-    // fred sends this one by itself: error replies belong to it.
+    // First command that fred itself sends on the connection. An error reply during the attempt to
+    // connect is the reply to this command.
     let first = match (&login, is_feed) {
         (_, true) => "HELLO",
         (Some(_), false) => "AUTH",
@@ -207,7 +150,7 @@ async fn connect_to(
             Ok(Err(error)) => fault("connect", &error),
             _ => RedisFault::Disconnected {
                 command: "connect",
-                reason: "the connection ended before it was ready".to_owned(),
+                reason: "the connection ended before the handshake was complete".to_owned(),
             },
         })),
         identity = shake_hands(settings, &client) => Ok(Connected {
@@ -218,15 +161,17 @@ async fn connect_to(
     }
 }
 
-/// Waits until the client is connected, selects the database, and asks which server it is.
+/// Waits until the client is connected, selects the database (`SELECT`), and reads the identity of
+/// the server (`INFO`).
 ///
-/// The database is not selected by fred, which takes no number above 255 and does not say that it was
-/// `SELECT` that failed.
+/// fred could also select the database, but fred accepts no database number above 255, and the
+/// error of fred does not name `SELECT`.
 async fn shake_hands(
     settings: &RedisSettings,
     client: &Arc<Client>,
 ) -> Result<Identity, RedisFault> {
-    let call = Call::uncounted(Arc::clone(client), Instant::now() + ATTEMPT_TIMEOUT).patient();
+    let deadline = Instant::now() + ATTEMPT_TIMEOUT;
+    let call = Call::uncounted(Arc::clone(client), deadline).waiting_for_connection();
     if let Some(number) = settings.database.filter(|number| *number != 0) {
         let number = number.to_string();
         let number = [number.as_bytes()];
@@ -236,7 +181,8 @@ async fn shake_hands(
     let [info] = call.send([Command::new("INFO", &[b"server"])]).await?;
     match info.text("INFO") {
         Ok(info) => Ok(Identity::of(&info)),
-        // A user that may not read it, or a server without INFO, may still keep sessions.
+        // `INFO` is optional. The service can store sessions even if the Redis user lacks the
+        // permission for `INFO` or the server does not know `INFO`.
         Err(RedisFault::Refused { code, .. }) if code == "NOPERM" || code == "ERR" => {
             Ok(Identity::default())
         }
@@ -244,13 +190,15 @@ async fn shake_hands(
     }
 }
 
-/// Version and identity of a server.
+/// Version and instance of a server, as reported by `INFO`.
 #[derive(Debug, Default)]
-struct Identity {
-    /// `None`: a server that hides its version is trusted.
-    version: Option<Version>,
-    /// From the run id, which is another one for each start of each server.
-    instance: Option<StoreInstance>,
+pub(super) struct Identity {
+    /// Version of the server. `None` if the server does not report its version. Such a server is
+    /// accepted.
+    pub(super) version: Option<Version>,
+    /// Instance of the server, derived from its run id. A server gets a new run id at each start.
+    /// `None` if the server does not report its run id.
+    pub(super) instance: Option<StoreInstance>,
 }
 
 impl Identity {
@@ -264,45 +212,31 @@ impl Identity {
     }
 }
 
-/// Refuses a server that takes no writes now (a replica, one that is loading): its answers to reads may
-/// be stale. The write changes nothing, since no session is stored there. A missing permission is for
-/// the requests to report.
-async fn check_primary(client: &Arc<Client>) -> Result<(), ConnectFault> {
-    let call = Call::uncounted(Arc::clone(client), Instant::now() + HANDSHAKE_TIMEOUT);
-    let key = Key::named(PROBE_NAME);
-    let arguments: [&[u8]; 3] = [key.as_bytes(), b"1", b"XX"];
-    let replied = call.send([Command::new("EXPIRE", &arguments)]).await;
-    match replied.and_then(|[reply]| reply.integer("EXPIRE")) {
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" => Ok(()),
-        probed => probed.map(drop).map_err(ConnectFault::Redis),
-    }
-}
-
-/// Why an attempt to connect failed.
+/// Reason for a failed attempt to connect.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectFault {
     #[error(transparent)]
     Redis(RedisFault),
-    #[error("no connection: the name of the server does not resolve: {0}")]
+    #[error("the host name of the server does not resolve: {0}")]
     Unresolved(io::Error),
-    #[error("no connection: {0}")]
+    #[error("the server is unreachable: {0}")]
     Unreachable(io::Error),
-    #[error("no connection: {0}")]
+    #[error("the TLS handshake failed: {0}")]
     TlsHandshake(io::Error),
-    #[error("no connection: {0} cannot be the name of a server in a certificate")]
-    Name(String),
-    #[error("no connection: {0}")]
+    #[error("{0} is not a valid server name for TLS")]
+    TlsServerName(String),
+    #[error("TLS is not configured correctly: {0}")]
     Tls(#[from] RedisTlsError),
-    #[error("several servers are connected to one by one")]
-    NotOne,
-    #[error("INFO, which names the server, may not be asked for")]
-    Nameless,
-    #[error("no sentinel tells where the primary is: {reason}")]
+    #[error("a connection needs exactly one server")]
+    SeveralServers,
+    #[error("the run id of the server is unknown: allow INFO for the Redis user of the service")]
+    UnknownInstance,
+    #[error("no sentinel reports the address of the primary: {reason}")]
     NoSentinel { reason: String },
     #[error("the sentinels are replacing the primary")]
     FailingOver,
-    #[error("the sentinels know no primary of the name sentinelServiceName")]
+    #[error("the sentinels know no primary with the name in sentinelServiceName")]
     UnknownService,
-    #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is needed")]
+    #[error("Redis {version} is too old: {OLDEST_VERSION} or newer is required")]
     TooOld { version: Version },
 }

@@ -1,4 +1,4 @@
-//! The options of fred, each set on purpose.
+//! Configuration of the fred client: server, credentials, timeouts and socket options.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,28 +21,32 @@ use rustls::ClientConfig;
 
 use crate::{RedisSettings, credentials::Login};
 
-/// Limits TCP and TLS for one address.
+/// Timeout for name resolution, and for connecting to one address (TCP and TLS).
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Limits the commands with which fred itself begins a connection.
+/// Timeout for the commands that fred itself sends on a new connection, such as `AUTH`.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time after which the kernel gives up on a peer that acknowledges nothing.
+/// Time after which the kernel closes a connection if the peer does not acknowledge sent data.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Capacity of the queue of invalidations. A feed that falls behind by more is lost.
+/// Capacity of the queue of received invalidations. If the queue overflows, the invalidation feed
+/// is lost.
 const INVALIDATIONS: usize = 1_024;
 
-/// The server that one client connects to.
+/// Address of the server to connect to: TCP with or without TLS, or a Unix socket.
 pub(super) enum Target<'a> {
     Tcp {
         address: SocketAddr,
+        /// TLS configuration, and the server name that the server certificate must contain. `None`
+        /// without TLS.
         tls: Option<(Arc<ClientConfig>, &'a str)>,
     },
     Unix(&'a Path),
 }
 
-/// Returns what makes a client for one attempt to connect to `target`.
+/// Returns a builder for a fred client that makes one attempt to connect to `target`. `is_feed`
+/// selects the protocol version that the invalidation feed needs.
 pub(super) fn builder(
     settings: &RedisSettings,
     login: Option<Login>,
@@ -65,11 +69,11 @@ fn config(login: Option<Login>, target: Target<'_>, is_feed: bool) -> Config {
         (login.username, Some(login.password.as_str().to_owned()))
     });
     let mut config = Config {
-        // One attempt, then a result: the supervisor decides about the next one.
+        // fred makes only one attempt to connect. The supervisor starts each further attempt.
         fail_fast: true,
         username,
         password,
-        // Invalidations arrive as pushes, which RESP2 does not have.
+        // The invalidation feed needs RESP3, because RESP2 has no push messages.
         version: if is_feed {
             RespVersion::RESP3
         } else {
@@ -101,19 +105,23 @@ fn connection_config() -> ConnectionConfig {
     ConnectionConfig {
         connection_timeout: CONNECT_TIMEOUT,
         internal_command_timeout: HANDSHAKE_TIMEOUT,
-        // A bounded queue that is full loses fred's own messages, and its task ends unseen.
+        // 0 means an unbounded queue. If a bounded queue were full, fred would drop internal
+        // messages, and the task of fred would end without an error.
         max_command_buffer_len: 0,
         max_command_attempts: 1,
         auto_client_setname: false,
-        // `Trouble` ends the connection at such errors, after their caller has got them.
+        // fred must not reconnect after an authentication error. After the caller has received the
+        // error, `EndRequest` ends the connection.
         reconnect_on_auth_error: false,
-        // The heartbeats of the supervisor do this: fred's check sees nothing while it writes.
+        // fred's check for an unresponsive server is off, because the check does not run while fred
+        // writes. The supervisor sends heartbeats instead.
         unresponsive: UnresponsiveConfig {
             max_timeout: None,
             ..UnresponsiveConfig::default()
         },
         tcp: TcpConfig {
-            // fred gathers commands by itself, and Nagle would add its delay to that.
+            // The Nagle algorithm is off. fred already combines commands into one write, so the
+            // algorithm would only add a delay.
             nodelay: Some(true),
             keepalive: Some(
                 TcpKeepalive::new()

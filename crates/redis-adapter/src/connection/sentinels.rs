@@ -1,12 +1,14 @@
-//! The sentinels of a URL: where the primary is, and when it is another one.
+//! Monitoring of the sentinels: determines the current primary and detects a failover.
 //!
-//! Each is asked all the time, not only before a connection is made, and on a connection of its
-//! own, so that one that hangs costs nothing: a primary takes writes until somebody
-//! tells it that it is none any more, and what it takes after another was chosen is lost. So it is
-//! left as soon as a failover begins, be it healthy, frozen or cut off.
+//! Each sentinel is polled continuously over a separate connection. A sentinel that hangs therefore
+//! does not delay the other sentinels.
+//!
+//! Polling only before each new connection would not be enough. A replaced primary accepts writes
+//! until it learns that it was replaced, and those writes are lost. The connection to a primary is
+//! therefore closed as soon as a failover begins, even if that primary still replies.
 
-mod survey;
-mod view;
+mod poll;
+mod sentinel_report;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +18,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use self::view::{View, verdict};
+use self::sentinel_report::{SentinelReport, consensus};
 pub(crate) use self::{
-    survey::{Survey, survey},
-    view::Verdict,
+    poll::{SentinelPoll, poll_sentinels},
+    sentinel_report::Consensus,
 };
 use super::{
     Call,
@@ -34,28 +36,31 @@ use crate::{
     deployment::{Credentials, Deployment},
 };
 
-/// How often each sentinel is asked. What is written to a replaced primary in between may be lost.
+/// Interval between two polls of one sentinel. A failover may be detected one interval late. Writes
+/// to the replaced primary during this interval may be lost.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// So long a sentinel may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout for the reply of a sentinel to one poll.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// For so long those that are silent at the start are waited for.
-const START: Duration = Duration::from_secs(1);
+/// Maximum time to wait until a majority of the sentinels has replied, counted from the start of
+/// the polling.
+const STARTUP_WAIT: Duration = Duration::from_secs(1);
 
-/// For so long the end of a failover is waited for before that is told.
-const FAILOVER: Duration = Duration::from_secs(2);
+/// Maximum time to wait for the end of a failover. After this time, the attempt to connect fails.
+const FAILOVER_WAIT: Duration = Duration::from_secs(2);
 
-/// Sentinels that are asked in the background, until this is dropped.
+/// Handle to the background polling of all sentinels. Dropping the handle ends the polling.
 pub(super) struct Sentinels {
-    views: watch::Receiver<Vec<Option<View>>>,
+    reports: watch::Receiver<Vec<Option<SentinelReport>>>,
     last_fault: watch::Receiver<String>,
     started: Instant,
-    _asking: JoinSet<()>,
+    _polling: JoinSet<()>,
 }
 
 impl Sentinels {
-    /// Those that `settings` name, if they do.
+    /// Starts to poll the sentinels that `settings` name. Returns `None` if the deployment has no
+    /// sentinels.
     pub(super) fn of(settings: &RedisSettings) -> Option<Self> {
         let Deployment::Sentinel {
             sentinels,
@@ -65,86 +70,90 @@ impl Sentinels {
         else {
             return None;
         };
-        let (views, seen) = watch::channel(vec![None; sentinels.len()]);
+        let (reports, received_reports) = watch::channel(vec![None; sentinels.len()]);
         let (faults, last_fault) = watch::channel(String::new());
-        let mut asking = JoinSet::new();
+        let mut polling = JoinSet::new();
         for (number, sentinel) in sentinels.iter().enumerate() {
             let settings = for_sentinel(settings, sentinel, credentials);
-            let (views, faults) = (views.clone(), faults.clone());
+            let (reports, faults) = (reports.clone(), faults.clone());
             let service = service.clone();
-            asking.spawn(async move {
-                let show = |view| views.send_modify(|views| views[number] = Some(view));
-                let tell = |fault: &ConnectFault| drop(faults.send_replace(fault.to_string()));
-                ask_always(&settings, &service, show, tell).await;
+            polling.spawn(async move {
+                let on_report =
+                    |report| reports.send_modify(|reports| reports[number] = Some(report));
+                let on_fault = |fault: &ConnectFault| drop(faults.send_replace(fault.to_string()));
+                poll_forever(&settings, &service, on_report, on_fault).await;
             });
         }
         Some(Self {
-            views: seen,
+            reports: received_reports,
             last_fault,
             started: Instant::now(),
-            _asking: asking,
+            _polling: polling,
         })
     }
 
-    /// The primary, when they agree on one.
+    /// Returns the address of the primary that the sentinels agree on.
     ///
     /// # Errors
-    /// When they are replacing it, or none could tell.
+    /// - [`ConnectFault::FailingOver`] if a failover does not end within [`FAILOVER_WAIT`].
+    /// - [`ConnectFault::NoSentinel`] if no sentinel has replied recently.
     pub(super) async fn primary(&mut self) -> Result<Address, ConnectFault> {
-        let patience = Instant::now() + FAILOVER;
+        let failover_deadline = Instant::now() + FAILOVER_WAIT;
         loop {
-            let is_starting = self.started.elapsed() < START;
-            let (verdict, until) = {
-                let views = self.views.borrow_and_update();
-                let verdict = verdict(&views, Instant::now());
-                let most = views.len() / 2 + 1;
-                let heard = views.iter().flatten().count();
-                let waits = is_starting && heard < most;
+            let is_starting = self.started.elapsed() < STARTUP_WAIT;
+            let (consensus, until) = {
+                let reports = self.reports.borrow_and_update();
+                let consensus = consensus(&reports, Instant::now());
+                let majority = reports.len() / 2 + 1;
+                let received = reports.iter().flatten().count();
+                let waits = is_starting && received < majority;
                 (
-                    verdict,
+                    consensus,
                     if waits {
-                        self.started + START
+                        self.started + STARTUP_WAIT
                     } else {
-                        patience
+                        failover_deadline
                     },
                 )
             };
-            match verdict {
-                Verdict::Primary(address) if until == patience => return Ok(address),
-                Verdict::Unknown if !is_starting => {
+            match consensus {
+                Consensus::Primary(address) if until == failover_deadline => return Ok(address),
+                Consensus::Unknown if !is_starting => {
                     let reason = self.last_fault.borrow().clone();
                     return Err(ConnectFault::NoSentinel { reason });
                 }
-                Verdict::FailingOver if Instant::now() >= patience => {
+                Consensus::FailingOver if Instant::now() >= failover_deadline => {
                     return Err(ConnectFault::FailingOver);
                 }
                 _ => {}
             }
             tokio::select! {
-                _ = self.views.changed() => {}
+                _ = self.reports.changed() => {}
                 () = sleep_until(until) => {}
             }
         }
     }
 
-    /// Ends when they have another primary than `current`, or are choosing one.
+    /// Waits until the sentinels start a failover, or name a primary other than `current`.
     pub(super) async fn until_another(&mut self, current: &Address) {
         loop {
-            let verdict = verdict(&self.views.borrow_and_update(), Instant::now());
-            match verdict {
-                Verdict::Primary(address) if address != *current => return,
-                Verdict::FailingOver => return,
-                // While nobody can say, the primary that answers is the best there is.
+            let consensus = consensus(&self.reports.borrow_and_update(), Instant::now());
+            match consensus {
+                Consensus::Primary(address) if address != *current => return,
+                Consensus::FailingOver => return,
+                // The primary stays in use if the sentinels still name it, or if no sentinel
+                // replies.
                 _ => {}
             }
-            if self.views.changed().await.is_err() {
+            if self.reports.changed().await.is_err() {
                 return std::future::pending().await;
             }
         }
     }
 }
 
-/// What leads to one sentinel of those that `settings` name.
+/// Returns the settings for a connection to `sentinel`: with the credentials for sentinels, and
+/// without a database number.
 fn for_sentinel(
     settings: &RedisSettings,
     sentinel: &Address,
@@ -157,39 +166,40 @@ fn for_sentinel(
     }
 }
 
-/// Keeps a connection to one sentinel, and asks it again and again.
-async fn ask_always(
+/// Polls one sentinel in an endless loop, and reconnects after each fault. Passes each report to
+/// `on_report` and each fault to `on_fault`.
+async fn poll_forever(
     settings: &RedisSettings,
     service: &str,
-    show: impl Fn(View),
-    tell: impl Fn(&ConnectFault),
+    on_report: impl Fn(SentinelReport),
+    on_fault: impl Fn(&ConnectFault),
 ) {
     let mut backoff = Backoff::new();
     loop {
-        match connect(settings, &Breaker::unwatched(), false).await {
+        match connect(settings, &Breaker::without_metrics(), false).await {
             Ok(connected) => {
                 let client = &connected.client;
-                let fault = ask_while_it_answers(client, service, &mut backoff, &show).await;
-                tell(&fault);
+                let fault = poll_while_connected(client, service, &mut backoff, &on_report).await;
+                on_fault(&fault);
             }
-            Err(fault) => tell(&fault),
+            Err(fault) => on_fault(&fault),
         }
         sleep(backoff.next_pause()).await;
     }
 }
 
-async fn ask_while_it_answers(
+async fn poll_while_connected(
     client: &Arc<Client>,
     service: &str,
     backoff: &mut Backoff,
-    show: &impl Fn(View),
+    on_report: &impl Fn(SentinelReport),
 ) -> ConnectFault {
     loop {
-        let call = Call::uncounted(Arc::clone(client), Instant::now() + ANSWER_TIMEOUT);
-        match View::ask(&call, service).await {
-            Ok(view) => {
+        let call = Call::uncounted(Arc::clone(client), Instant::now() + REPLY_TIMEOUT);
+        match SentinelReport::request(&call, service).await {
+            Ok(report) => {
                 *backoff = Backoff::new();
-                show(view);
+                on_report(report);
             }
             Err(fault) => return fault,
         }

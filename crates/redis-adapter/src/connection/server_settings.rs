@@ -1,27 +1,31 @@
-//! What a server tells of its settings, to whom it may.
+//! Reads values that a Redis server reports about itself (`INFO`) and its configuration (`CONFIG
+//! GET`).
 
 use super::{Call, Command};
 
-/// The value of a line of a section of INFO; `None` when it may not be asked for, or is not there.
+/// Returns the value of the line that begins with `name` in a section of `INFO`. Returns `None` if
+/// the line is missing or the command fails, for example because of a missing permission.
 pub(crate) async fn info(call: &Call, section: &str, name: &str) -> Option<String> {
     const COMMAND: &str = "INFO";
     let section = [section.as_bytes()];
-    let asked = call.send([Command::new(COMMAND, &section)]);
-    let [reply] = asked.await.ok()?;
+    let replied = call.send([Command::new(COMMAND, &section)]);
+    let [reply] = replied.await.ok()?;
     Some(value_in(&reply.text(COMMAND).ok()?, name)?.to_owned())
 }
 
-/// The value of a parameter of its configuration; `None` when it may not be asked for.
+/// Returns the value of the configuration parameter `name` (`CONFIG GET`). Returns `None` if the
+/// parameter is unknown or the command fails, for example because of a missing permission.
 pub(crate) async fn parameter(call: &Call, name: &str) -> Option<String> {
     const COMMAND: &str = "CONFIG GET";
     let name = [name.as_bytes()];
-    let asked = call.send([Command::new(COMMAND, &name)]);
-    let [reply] = asked.await.ok()?;
+    let replied = call.send([Command::new(COMMAND, &name)]);
+    let [reply] = replied.await.ok()?;
     let pair = reply.list(COMMAND).ok()?;
     Some(pair.get(1)?.as_text()?.to_owned())
 }
 
-/// The value of the line of INFO that begins with `name`.
+/// Returns the text after `name` in the first line of `info` that begins with `name`. Returns
+/// `None` if there is no such line.
 pub(super) fn value_in<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let value = info.lines().find_map(|line| line.strip_prefix(name));
     value.map(str::trim)

@@ -1,14 +1,19 @@
-//! What is counted of connections, for dashboards. Commands are not: only what ends, and begins.
+//! Metrics of the connections to Redis: the number of established connections, of lost connections,
+//! and of failed attempts to connect. Redis commands are not counted.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::supervisor::End;
+use super::end_reason::End;
 
-/// Reasons for a new connection: it broke or Redis ended it; nothing came back from Redis; replies did
-/// not fit their requests; the sentinels have, or want, another primary.
+/// Values of the label `reason` of the metric that counts lost connections:
+///
+/// - `broken`: the connection broke, Redis closed the connection, or any reason not listed here;
+/// - `silent`: Redis sent no reply to several heartbeats;
+/// - `out_of_step`: a reply did not match its request;
+/// - `replaced`: the sentinels have replaced the primary or are electing a new one.
 const REASONS: [&str; 4] = ["broken", "silent", "out_of_step", "replaced"];
 
-/// Metrics that one connection counts with, together with all others.
+/// Metrics of one connection. All connections in the process use the same counters and gauges.
 pub(super) struct Statistics {
     connections: Gauge,
     connect_failures: Counter,
@@ -16,7 +21,8 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
-    /// Counts with the recorder that the process has now.
+    /// Registers the metrics with the metrics recorder that is installed in the process at the time
+    /// of this call.
     pub(super) fn new() -> Self {
         Self {
             connections: gauge!("tee_session_redis_connections"),
@@ -30,12 +36,12 @@ impl Statistics {
         self.connections.increment(1.0);
     }
 
-    /// A connection that was up is not any more.
+    /// Records that a connection was lost or closed.
     pub(super) fn note_down(&self) {
         self.connections.decrement(1.0);
     }
 
-    /// Counts a connection that ended for `end`, and has to be made again.
+    /// Counts a lost connection. The value of the label `reason` is derived from `end`.
     pub(super) fn note_loss(&self, end: &End) {
         let reason = match end {
             End::Silent => 1,
@@ -51,7 +57,7 @@ impl Statistics {
     }
 }
 
-/// The gauge of open breakers.
+/// Returns the gauge that counts the open circuit breakers of all connections.
 pub(super) fn open_breakers() -> Gauge {
     gauge!("tee_session_redis_breakers_open")
 }

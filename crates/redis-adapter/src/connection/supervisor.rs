@@ -1,42 +1,49 @@
-//! The task that makes a connection, watches it, and makes it anew.
+//! The background task of a connection (supervisor): establishes and monitors the connection, and
+//! re-establishes the connection after a loss.
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use fred::error::{Error as FredError, ErrorKind};
 use time::OffsetDateTime;
 use tokio::{
     sync::watch,
-    task::JoinError,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    CLOSE_TIMEOUT, Call, Link, Shared, advice,
-    client::{Client, fault},
+    CLOSE_TIMEOUT, Call, Link, Shared,
+    client::Client,
     command::Command,
-    handshake::{ConnectFault, Established, establish},
-    reach::explain,
+    configuration_warnings,
+    end_reason::End,
+    establish::{Established, establish},
+    failed_step::explain,
+    handshake::ConnectFault,
     sentinels::Sentinels,
     statistics::Statistics,
 };
 use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
 
-/// How often a connection is asked for a sign of life, and the store for its time.
+/// Interval between heartbeats. A heartbeat checks the connection and reads the time of the Redis
+/// server.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A heartbeat without an answer for so long is a silent one, however long commands may take.
+/// Timeout for the reply to a heartbeat. The setting for the command timeout does not affect
+/// heartbeats.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// So many heartbeats in a row without an answer end a client: its peer is gone, or hangs.
+/// Number of consecutive heartbeats without a reply after which the connection is ended, because
+/// the server is gone or hangs.
 const MAX_SILENT_HEARTBEATS: u32 = 2;
 
-/// A connection that lasted for so long was a good one: the next pause starts small again.
+/// Minimum lifetime of a connection that counts as stable. After the loss of a stable connection,
+/// the pauses between attempts to connect start again with the shortest pause.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// While an outage lasts, failed attempts are logged so often.
+/// Minimum interval between two log messages about failed attempts to connect.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Keeps `shared` connected until `stopped` says so.
+/// Keeps the connection of `shared` established until `stopped` holds `true` or its sender is
+/// dropped.
 pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut backoff = Backoff::new();
     let mut sentinels = Sentinels::of(&shared.settings);
@@ -85,7 +92,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
     shared.link.send_replace(Link::Closed);
 }
 
-/// Publishes the client and watches over it until its end.
+/// Makes the established client available for commands, and monitors the connection. Returns the
+/// reason when the connection ends.
 async fn serve(
     shared: &Shared,
     established: &mut Established,
@@ -100,38 +108,42 @@ async fn serve(
         instance,
     } = established;
     let mut another = pin!(until_another_primary(sentinels, named.as_ref()));
-    // The store's time is known before the first command can need it.
+    // The first heartbeat is sent before the client is available, because the first command may
+    // already need the time of Redis.
     let mut silent = u32::from(!heartbeat(shared, client).await);
-    shared.breaker.note_answer();
+    shared.breaker.note_reply();
     shared.client.store(Some(Arc::clone(client)));
     shared.instance.store((*instance).map(Arc::new));
     shared.link.send_replace(Link::Up);
     tracing::info!(server, "Redis connection established");
-    let (advised, is_cluster_node) = (Arc::clone(client), shared.settings.is_cluster_node);
-    tokio::spawn(async move { advice::give(&advised, is_cluster_node).await });
+    let (checked, is_cluster_node) = (Arc::clone(client), shared.settings.is_cluster_node);
+    tokio::spawn(async move { configuration_warnings::check(&checked, is_cluster_node).await });
     let mut beats = interval(HEARTBEAT_INTERVAL);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats.reset();
     loop {
-        // The task is watched during the heartbeat too: its end must not go unseen for that long.
+        // The end of the fred task must be noticed at once, not only after the current heartbeat.
         let alive = tokio::select! {
             ended = &mut task.fred => return End::of(ended),
             () = stop_requested(stopped) => return End::Stopped,
             () = &mut another => return End::Replaced,
-            end = client.trouble.found() => return end,
+            end = client.end_request.found() => return end,
             alive = async {
                 tokio::select! {
                     _ = beats.tick() => {}
-                    // Commands wait for this answer: it is asked for at once, and again and again.
+                    // The circuit breaker has opened. Commands are rejected until Redis replies
+                    // to a heartbeat.
                     () = shared.breaker.opened() => {}
-                    // A damaged record, or one that was another's: the answer to this tells.
-                    () = client.doubt.notified() => {}
+                    // A session record was corrupt. The reply may have belonged to another request.
+                    // In that case, the reply to the heartbeat does not match its request either,
+                    // which ends the connection.
+                    () = client.heartbeat_requested.notified() => {}
                 }
                 heartbeat(shared, client).await
             } => alive,
         };
         if alive {
-            shared.breaker.note_answer();
+            shared.breaker.note_reply();
         } else if shared.breaker.is_open() {
             beats.reset_immediately();
         }
@@ -142,31 +154,33 @@ async fn serve(
     }
 }
 
-/// Asks the store for its time and notes it. `false` when nothing came back in time; an error
-/// that the store sends is a sign of life.
+/// Reads the time of Redis and adjusts the clock in `shared` to that time. Returns `true` if Redis
+/// replied, even with an error. Returns `false` if the reply did not arrive in time or had an
+/// unexpected type.
 async fn heartbeat(shared: &Shared, client: &Arc<Client>) -> bool {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     match server_time(client).await {
         Ok(reported) => {
-            shared.clock.correct(reported, asked.elapsed());
+            shared.clock.correct(reported, sent_at.elapsed());
             true
         }
         Err(RedisFault::Refused { code, .. }) => {
             tracing::debug!(
                 code,
-                "Redis does not tell its time: the machine's clock is used"
+                "Redis refuses TIME: the clock of this machine is used"
             );
             true
         }
         Err(RedisFault::Unexpected { .. }) => {
-            client.trouble.report(End::OutOfStep);
+            client.end_request.report(End::OutOfStep);
             false
         }
         Err(_) => false,
     }
 }
 
-/// Ends when the sentinels, if there are any, have or want another primary.
+/// Waits until the sentinels start a failover, or name a primary other than `named`. Never returns
+/// if the deployment has no sentinels.
 pub(super) async fn until_another_primary(
     sentinels: &mut Option<Sentinels>,
     named: Option<&Address>,
@@ -177,8 +191,8 @@ pub(super) async fn until_another_primary(
     }
 }
 
-/// Asks the store for its time: a heartbeat that is good for something. It has a time limit of its
-/// own, however long commands may take.
+/// Reads the time of the Redis server (`TIME`). Fails if no reply arrives within
+/// [`HEARTBEAT_TIMEOUT`].
 async fn server_time(client: &Arc<Client>) -> Result<OffsetDateTime, RedisFault> {
     const COMMAND: &str = "TIME";
     let call = Call::uncounted(Arc::clone(client), Instant::now() + HEARTBEAT_TIMEOUT);
@@ -191,75 +205,24 @@ async fn server_time(client: &Arc<Client>) -> Result<OffsetDateTime, RedisFault>
     Ok(OffsetDateTime::UNIX_EPOCH.saturating_add(now))
 }
 
-/// Closes the connection in an orderly way. Whatever remains of the client ends with its task.
+/// Closes the connection with `QUIT`. If closing takes longer than [`CLOSE_TIMEOUT`], aborts the
+/// connection.
 pub(super) async fn close(mut established: Established) {
-    let farewell = async {
+    let quit = async {
         established.client.quit().await;
         let _ = (&mut established.task.fred).await;
     };
-    let _ = timeout(CLOSE_TIMEOUT, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, quit).await;
 }
 
-/// Ends when the connection is to be closed, or nobody is left who could use it.
+/// Waits until `stopped` holds `true` or its sender is dropped.
 pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-/// How the life of a client ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    /// The connection is to be closed; the client still works.
-    Stopped,
-    /// No heartbeat was answered.
-    Silent,
-    /// A reply did not fit its request: no later reply can be trusted.
-    OutOfStep,
-    /// Redis replied with this code, with which it is of no use.
-    Refused(&'static str),
-    /// The sentinels have another primary, or are choosing one.
-    Replaced,
-    /// The connection broke, or Redis closed it.
-    Broken(RedisFault),
-    /// fred's task ended without a reason.
-    Vanished,
-    /// The feed did not receive a change of its own.
-    NoCanary,
-    /// The feed could not keep up.
-    Lagging,
-}
-
-impl End {
-    pub(super) fn of(ended: Result<Result<(), FredError>, JoinError>) -> Self {
-        match ended {
-            // What arrived is no RESP.
-            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Parse) => {
-                Self::OutOfStep
-            }
-            Ok(Err(error)) => Self::Broken(fault("connection", &error)),
-            Ok(Ok(())) | Err(_) => Self::Vanished,
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped => f.write_str("closed"),
-            Self::Silent => f.write_str("no answer to several heartbeats"),
-            Self::OutOfStep => f.write_str("an answer did not fit its question"),
-            Self::Refused(code) => write!(f, "Redis said {code}"),
-            Self::Replaced => {
-                f.write_str("the sentinels have replaced the primary, or are about to")
-            }
-            Self::Broken(fault) => write!(f, "{fault}"),
-            Self::Vanished => f.write_str("its task ended"),
-            Self::NoCanary => f.write_str("a change of its own was not told in time"),
-            Self::Lagging => f.write_str("changes came faster than they could be passed on"),
-        }
-    }
-}
-
-/// Logs the first failed attempt of an outage, and then one now and then with their number.
+/// Rate limit for log messages about failed attempts to connect. The first failure is logged at
+/// once, further failures at most every 30 s. Each message contains the number of failed attempts
+/// so far.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog {
     attempts: u64,
@@ -275,7 +238,8 @@ impl FailureLog {
         if is_due {
             self.last_logged = Some(Instant::now());
             let (settings, attempts) = (settings.clone(), self.attempts);
-            // The next attempt does not wait for the explanation.
+            // `explain` takes time. The function runs in a separate task, so that the next
+            // attempt to connect does not wait for the result.
             tokio::spawn(async move {
                 let reason = explain(&settings, fault).await;
                 tracing::warn!(

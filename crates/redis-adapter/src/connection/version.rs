@@ -1,15 +1,18 @@
-//! Versions of Redis.
+//! Version numbers of Redis.
 
 use std::fmt;
 
-/// `EXPIRE ... XX`, which leaves keys of others alone, and scripts with flags came with this one.
+/// Oldest supported version of Redis. Older versions have no scripts with flags and no option `XX`
+/// of `EXPIRE`. With `XX`, `EXPIRE` changes only a key that already has a TTL.
 pub(crate) const OLDEST_VERSION: Version = Version(7, 0, 0);
 
-/// Of Redis: major, minor, patch.
+/// A version of Redis: major, minor and patch number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
+    /// Parses a version such as `7.2.4`. A missing patch number counts as 0. Returns `None` if the
+    /// major or the minor number is missing.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '.').map(|part| {
             let digits = part.find(|c: char| !c.is_ascii_digit());
@@ -34,14 +37,17 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::three_parts("7.0.15", Some(Version(7, 0, 15)))]
-    #[case::two_parts("7.2", Some(Version(7, 2, 0)))]
-    #[case::a_candidate("8.0-rc1", Some(Version(8, 0, 0)))]
-    #[case::more_behind_it("7.4.1.2", Some(Version(7, 4, 1)))]
-    #[case::one_part("7", None)]
-    #[case::no_number("seven.0", None)]
-    #[case::nothing("", None)]
-    fn versions_as_servers_tell_them(#[case] text: &str, #[case] expected: Option<Version>) {
+    #[case::major_minor_and_patch("7.0.15", Some(Version(7, 0, 15)))]
+    #[case::missing_patch_is_0("7.2", Some(Version(7, 2, 0)))]
+    #[case::suffix_is_ignored("8.0-rc1", Some(Version(8, 0, 0)))]
+    #[case::fourth_part_is_ignored("7.4.1.2", Some(Version(7, 4, 1)))]
+    #[case::major_alone_is_invalid("7", None)]
+    #[case::word_is_invalid("seven.0", None)]
+    #[case::empty_text_is_invalid("", None)]
+    fn redis_version_text_needs_a_major_and_a_minor_number(
+        #[case] text: &str,
+        #[case] expected: Option<Version>,
+    ) {
         assert_eq!(Version::parse(text), expected);
     }
 
@@ -50,7 +56,7 @@ mod tests {
     #[case("5.0.7", true)]
     #[case("7.0.0", false)]
     #[case("10.0.0", false)]
-    fn what_is_too_old(#[case] text: &str, #[case] is_too_old: bool) {
+    fn only_redis_versions_before_7_0_0_are_too_old(#[case] text: &str, #[case] is_too_old: bool) {
         assert_eq!(Version::parse(text).unwrap() < OLDEST_VERSION, is_too_old);
     }
 }

@@ -1,4 +1,4 @@
-//! The clock of Redis against the one of this machine.
+//! Comparison of the clock of Redis with the clock of this machine.
 
 use std::time::Duration;
 
@@ -6,31 +6,41 @@ use tee_session_domain::StoreClock;
 use time::OffsetDateTime;
 
 use super::{
+    examination::Examination,
     finding::{Check, Finding},
-    server::Examination,
 };
 use crate::connection::{Command, Reply};
 
-/// Clocks that are kept in time differ by less.
+/// Maximum difference between the clock of Redis and the clock of this machine that counts as in
+/// sync.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// Reads the clock of Redis between two looks at this machine's.
+/// Reads the clock of Redis (`TIME`) between two reads of the clock of this machine, and returns
+/// the finding about the difference.
 pub(super) async fn check(examination: &Examination<'_>) -> Finding {
     let local = StoreClock::from_system();
     let before = local.now();
     let replied = examination.call.send([Command::new("TIME", &[])]).await;
-    let answer = replied.and_then(|[reply]| reply.list("TIME"));
+    let reply = replied.and_then(|[reply]| reply.list("TIME"));
     let after = local.now();
-    let told = answer.ok().and_then(|answer| time_of(&answer));
+    let reported = reply.ok().and_then(|reply| time_of(&reply));
     judge(
         examination.server,
-        told.map(|told| ahead(told, before, after)),
+        reported.map(|reported| ahead(reported, before, after)),
     )
 }
 
-/// How far Redis is ahead of this machine, at least; negative, if it is behind.
-fn ahead(told: OffsetDateTime, before: OffsetDateTime, after: OffsetDateTime) -> time::Duration {
-    told - told.clamp(before, after)
+/// Returns the time by which the clock of Redis is ahead of the clock of this machine. If the clock
+/// of Redis is behind, the returned time is negative.
+///
+/// `reported` is the time of Redis. `before` and `after` are the times of this machine before and
+/// after the request. If `reported` is between `before` and `after`, the returned time is zero.
+fn ahead(
+    reported: OffsetDateTime,
+    before: OffsetDateTime,
+    after: OffsetDateTime,
+) -> time::Duration {
+    reported - reported.clamp(before, after)
 }
 
 fn judge(server: &str, ahead: Option<time::Duration>) -> Finding {
@@ -38,12 +48,12 @@ fn judge(server: &str, ahead: Option<time::Duration>) -> Finding {
         return Finding::unseen(
             Check::Clock,
             server,
-            "it does not tell its time to this user",
+            "this user may not read the time of the server",
             "compare by hand: redis-cli TIME, and date +%s on this machine",
         );
     };
     if ahead.unsigned_abs() <= TOLERANCE {
-        return Finding::fine(Check::Clock, server, "in step with this machine's");
+        return Finding::fine(Check::Clock, server, "in sync with this machine");
     }
     let (seconds, side) = (
         ahead.whole_seconds().unsigned_abs(),
@@ -56,15 +66,16 @@ fn judge(server: &str, ahead: Option<time::Duration>) -> Finding {
     Finding::warning(
         Check::Clock,
         server,
-        format!("{seconds} s {side} this machine's"),
-        "let both machines keep the time (chrony, systemd-timesyncd): sessions end by the clock of \
-         Redis, and logs are written by this machine's",
+        format!("{seconds} s {side} this machine"),
+        "synchronize the clocks of both machines (chrony, systemd-timesyncd): sessions end by the \
+         clock of Redis, and log times come from the clock of this machine",
     )
 }
 
-/// Seconds and microseconds since the epoch.
-fn time_of(answer: &[Reply]) -> Option<OffsetDateTime> {
-    let [seconds, micros] = answer else {
+/// Parses a reply to TIME: seconds and microseconds since the epoch. Returns `None` if the reply
+/// has another form.
+fn time_of(reply: &[Reply]) -> Option<OffsetDateTime> {
+    let [seconds, micros] = reply else {
         return None;
     };
     let seconds = OffsetDateTime::from_unix_timestamp(seconds.as_number()?).ok()?;
@@ -79,17 +90,21 @@ mod tests {
     use crate::diagnosis::Verdict;
 
     #[rstest]
-    #[case::within_the_question(0, "in step with this machine's", Verdict::Fine)]
-    #[case::nearly(2, "in step with this machine's", Verdict::Fine)]
-    #[case::ahead(37, "37 s ahead of this machine's", Verdict::Warning)]
-    #[case::behind(-86_400, "86400 s behind this machine's", Verdict::Warning)]
-    fn clocks_apart_are_told(#[case] seconds: i64, #[case] what: &str, #[case] verdict: Verdict) {
+    #[case::in_sync(0, "in sync with this machine", Verdict::Fine)]
+    #[case::within_tolerance(2, "in sync with this machine", Verdict::Fine)]
+    #[case::ahead(37, "37 s ahead of this machine", Verdict::Warning)]
+    #[case::behind(-86_400, "86400 s behind this machine", Verdict::Warning)]
+    fn clock_difference_of_more_than_2_s_is_reported_as_a_warning(
+        #[case] seconds: i64,
+        #[case] what: &str,
+        #[case] verdict: Verdict,
+    ) {
         let found = judge("redis", Some(time::Duration::seconds(seconds)));
         assert_eq!((found.what.as_str(), found.verdict), (what, verdict));
     }
 
     #[test]
-    fn what_the_question_took_is_no_difference() {
+    fn duration_of_the_request_is_not_counted_as_clock_difference() {
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
         assert_eq!(ahead(at(12), at(10), at(15)), time::Duration::ZERO);
         assert_eq!(ahead(at(18), at(10), at(15)), time::Duration::seconds(3));
@@ -97,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_seconds_and_microseconds() {
+    fn reply_to_the_time_command_is_parsed_as_seconds_and_microseconds() {
         let texts = ["1768473000", "123456"].map(|text| Reply::Bulk(text.into()));
         let time = time_of(&texts).unwrap();
         assert_eq!(time.unix_timestamp_nanos(), 1_768_473_000_123_456_000);

@@ -1,40 +1,46 @@
-//! A cluster: what its servers say of it, and each primary.
+//! Diagnosis of a cluster: the topology that the seed servers report, and each primary.
 
 use futures_util::future::join_all;
 
 use super::{
-    Needs, connecting,
+    RequiredPermissions, connecting,
     finding::{Check, Finding, Verdict},
     server,
 };
 use crate::{
     RedisFault, RedisSettings,
     address::Address,
-    cluster::{HASH_SLOTS, Topology, View, ask, best, probe_key, seeds},
+    cluster::{
+        ClusterReport, HASH_SLOTS, Topology, best_topology, probe_key, request_report, seeds,
+    },
     connection::ConnectFault,
 };
 
-/// Asks the servers that the URL names for the cluster, and looks at each primary.
+/// Requests the topology from the seed servers in the Redis URL, and checks each primary. Returns
+/// the findings.
 pub(super) async fn examine(
     settings: &RedisSettings,
-    needs: Needs,
+    required: RequiredPermissions,
     progress: &mut impl FnMut(&str),
 ) -> Vec<Finding> {
     let seeds = seeds(settings);
-    progress(&format!("asking {} servers for the cluster", seeds.len()));
-    let asked = seeds.iter().map(|seed| ask(settings, seed));
-    let (mut views, mut missed) = (Vec::new(), Vec::new());
-    for (seed, answer) in seeds.iter().zip(join_all(asked).await) {
+    progress(&format!(
+        "requesting the cluster topology from {} servers",
+        seeds.len()
+    ));
+    let requested = seeds.iter().map(|seed| request_report(settings, seed));
+    let (mut reports, mut missed) = (Vec::new(), Vec::new());
+    for (seed, answer) in seeds.iter().zip(join_all(requested).await) {
         match answer {
-            Ok(Some(view)) => views.push(view),
-            Ok(None) => missed.push(outsider(seed)),
-            Err(fault) => missed.push(unheard(settings, seed, fault).await),
+            Ok(Some(report)) => reports.push(report),
+            Ok(None) => missed.push(without_cluster(seed)),
+            Err(fault) => missed.push(unreachable(settings, seed, fault).await),
         }
     }
-    let Some(topology) = best(&views) else {
+    let Some(topology) = best_topology(&reports) else {
         return missed;
     };
-    // The others do.
+    // At least one other seed server has reported a topology, so these findings are only warnings.
     let mut found: Vec<_> = missed
         .into_iter()
         .map(|finding| Finding {
@@ -44,8 +50,8 @@ pub(super) async fn examine(
         })
         .collect();
     let primaries = primaries(&topology);
-    found.push(whole(&views, &topology, primaries.len()));
-    progress(&format!("asking {} primaries", primaries.len()));
+    found.push(coverage(&reports, &topology, primaries.len()));
+    progress(&format!("checking {} primaries", primaries.len()));
     let examined = primaries.iter().map(|primary| async {
         let probe = probe_key(|slot| {
             let mut ranges = topology.ranges.iter();
@@ -53,7 +59,7 @@ pub(super) async fn examine(
                 range.primary == *primary && (range.first..=range.last).contains(&slot)
             })
         });
-        server::examine(&settings.for_cluster_node(primary), needs, probe).await
+        server::examine(&settings.for_cluster_node(primary), required, probe).await
     });
     found.extend(join_all(examined).await.into_iter().flatten());
     found
@@ -66,7 +72,7 @@ fn primaries(topology: &Topology) -> Vec<Address> {
     primaries
 }
 
-fn whole(views: &[View], topology: &Topology, primaries: usize) -> Finding {
+fn coverage(reports: &[ClusterReport], topology: &Topology, primaries: usize) -> Finding {
     let served = topology
         .ranges
         .iter()
@@ -75,32 +81,35 @@ fn whole(views: &[View], topology: &Topology, primaries: usize) -> Finding {
     let error = |what: String, advice: &str| Finding::error(Check::Cluster, "", what, advice);
     let finding = if served < HASH_SLOTS {
         error(
-            format!("{} of {HASH_SLOTS} slots are nobody's", HASH_SLOTS - served),
-            "give them to a primary: redis-cli --cluster fix HOST:PORT",
+            format!(
+                "{} of {HASH_SLOTS} hash slots are not assigned to a server",
+                HASH_SLOTS - served
+            ),
+            "assign them to a primary: redis-cli --cluster fix HOST:PORT",
         )
-    } else if !views.iter().any(View::serves) {
+    } else if !reports.iter().any(ClusterReport::serves) {
         error(
-            "its state is fail".to_owned(),
-            "start the primaries that are away, or let their replicas take over; redis-cli CLUSTER \
+            "the cluster state is fail".to_owned(),
+            "start the primaries that are down, or let their replicas take over; redis-cli CLUSTER \
              NODES shows them",
         )
     } else {
-        let what = format!("{primaries} primaries have all of {HASH_SLOTS} slots");
+        let what = format!("{primaries} primaries serve all {HASH_SLOTS} hash slots");
         Finding::fine(Check::Cluster, "", what)
     };
     finding.of_all()
 }
 
-fn outsider(seed: &Address) -> Finding {
+fn without_cluster(seed: &Address) -> Finding {
     Finding::error(
         Check::Cluster,
         &seed.to_string(),
-        "it belongs to no cluster whose slots are given away",
-        "mend the addresses in the Redis URL, or make the cluster: redis-cli --cluster create",
+        "it belongs to no cluster with assigned hash slots",
+        "fix the addresses in the Redis URL, or create the cluster: redis-cli --cluster create",
     )
 }
 
-async fn unheard(settings: &RedisSettings, seed: &Address, fault: ConnectFault) -> Finding {
+async fn unreachable(settings: &RedisSettings, seed: &Address, fault: ConnectFault) -> Finding {
     let server = seed.to_string();
     match fault {
         ConnectFault::Redis(RedisFault::Refused {
@@ -109,8 +118,8 @@ async fn unheard(settings: &RedisSettings, seed: &Address, fault: ConnectFault) 
         }) if code == "ERR" => Finding::error(
             Check::Cluster,
             &server,
-            "it is no server of a cluster",
-            "let the Redis URL begin with redis: in place of redis-cluster:",
+            "it is not a server of a cluster",
+            "use a Redis URL that begins with redis: instead of redis-cluster:",
         ),
         fault => connecting::failed(&settings.for_cluster_node(seed), &server, fault).await,
     }

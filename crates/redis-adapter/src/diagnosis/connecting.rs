@@ -1,4 +1,4 @@
-//! Why there is no connection, and what to do about it.
+//! Findings about failed attempts to connect: the cause, and advice on how to fix it.
 
 use std::io;
 
@@ -10,105 +10,110 @@ use crate::{
     connection::{ConnectFault, explain},
 };
 
-/// Explains the failed attempt to connect to `server`.
+/// Returns the finding about a failed attempt to connect to `server`. `fault` is the error of the
+/// attempt.
 pub(super) async fn failed(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Finding {
     let (what, advice) = match explain(settings, fault).await {
         ConnectFault::Redis(RedisFault::Refused { command, code }) => {
             return refused(settings, server, command, &code);
         }
         ConnectFault::Unresolved(fault) => (
-            format!("the name in {server} does not resolve: {fault}"),
-            "mend the host in the Redis URL, or what resolves names on this machine",
+            format!("the host name in {server} cannot be resolved: {fault}"),
+            "fix the host in the Redis URL, or the name resolution of this machine",
         ),
         ConnectFault::Unreachable(fault) if fault.kind() == io::ErrorKind::TimedOut => (
-            format!("{server} cannot be reached: nothing came back"),
-            "mend the host and port in the Redis URL, or let connections through: a firewall, a \
-             network policy or a security group drops them",
+            format!("{server} cannot be reached: the attempt to connect timed out"),
+            "fix the host and port in the Redis URL, or allow connections: a firewall, a network \
+             policy or a security group may drop them",
         ),
         ConnectFault::Unreachable(fault) => (
             format!("{server} cannot be reached: {fault}"),
-            out_of_reach(&fault),
+            unreachable(&fault),
         ),
         ConnectFault::Tls(fault) => (
             fault.to_string(),
-            "mend the files that the settings of TLS to Redis name",
+            "fix the files that the TLS settings for Redis name",
         ),
-        fault @ ConnectFault::Name(_) => (
+        fault @ ConnectFault::TlsServerName(_) => (
             fault.to_string(),
-            "put a name or an address that stands in the server's certificate into the Redis URL",
+            "use a name or an address in the Redis URL that the server's certificate contains",
         ),
         ConnectFault::TlsHandshake(fault) => {
-            let (what, advice) = no_tls(&fault, settings);
-            (format!("TLS with {server} fails: {what}"), advice)
+            let (what, advice) = tls_handshake(&fault, settings);
+            (
+                format!("the TLS handshake with {server} failed: {what}"),
+                advice,
+            )
         }
         ConnectFault::Redis(RedisFault::TimedOut { .. }) => (
-            format!("{server} is there, but does not answer"),
+            format!("{server} accepts connections, but does not reply"),
             if settings.tls.is_some() {
-                "see whether this port of Redis speaks TLS (tls-port), or let the Redis URL begin with \
-                 redis: in place of rediss:; and whether Redis hangs"
+                "check whether this port of Redis uses TLS (tls-port); if not, use a Redis URL \
+                 that begins with redis: instead of rediss:; and check whether Redis hangs"
             } else {
-                "see whether Redis hangs, and whether it is Redis that listens there"
+                "check whether Redis hangs, and whether the server at this address is Redis"
             },
         ),
         ConnectFault::Redis(RedisFault::Disconnected { reason, .. }) => (
-            format!("{server} does not speak with us: {reason}"),
+            format!("the connection to {server} was lost: {reason}"),
             disconnected(settings, &reason),
         ),
         other => (
             format!("{server} cannot be used: {other}"),
-            "see whether it is Redis that listens there",
+            "check whether the server at this address is Redis",
         ),
     };
     Finding::error(Check::Connection, server, what, advice)
 }
 
-fn out_of_reach(error: &io::Error) -> &'static str {
+fn unreachable(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "start Redis there, or mend the host and port in the Redis URL; if it runs, look at bind \
-             and port in its configuration"
+            "start Redis there, or fix the host and port in the Redis URL; if Redis is running, \
+             check bind and port in its configuration"
         }
         io::ErrorKind::NotFound => {
-            "mend the path in the Redis URL, or set unixsocket in the configuration of Redis"
+            "fix the path in the Redis URL, or set unixsocket in the configuration of Redis"
         }
         io::ErrorKind::PermissionDenied => {
-            "let the user that the service runs as use the socket: unixsocketperm in the \
+            "allow the user that the service runs as to use the socket: unixsocketperm in the \
              configuration of Redis, and the permissions of the folder"
         }
-        _ => "mend the host and port in the Redis URL, or the way there",
+        _ => "fix the host and port in the Redis URL, or the network to this host",
     }
 }
 
-/// What TLS says, and what to do about it.
-fn no_tls(error: &io::Error, settings: &RedisSettings) -> (String, &'static str) {
+/// Returns the text of the TLS error that made the handshake fail, and advice on how to fix the
+/// cause.
+fn tls_handshake(error: &io::Error, settings: &RedisSettings) -> (String, &'static str) {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let advice = match inner {
         Some(rustls::Error::InvalidCertificate(reason)) => match reason {
             CertificateError::UnknownIssuer | CertificateError::BadSignature
                 if settings.trusts_machine_only() =>
             {
-                "name the authority that issued the certificate of Redis: redis_tls_ca_file"
+                "set redis_tls_ca_file to the authority that issued the certificate of Redis"
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "redis_tls_ca_file must hold the authority that issued the certificate of Redis"
+                "redis_tls_ca_file must contain the authority that issued the certificate of Redis"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "put a name that stands in the certificate into the Redis URL, or have Redis show a \
-                 certificate for the name that stands there"
+                "use a name in the Redis URL that the certificate of Redis contains, or have Redis \
+                 present a certificate for the name in the URL"
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
-                "renew the certificate of Redis; if it is a new one, set this machine's clock"
+                "renew the certificate of Redis; if it is new, set the clock of this machine"
             }
-            _ => "have Redis show a sound certificate",
+            _ => "have Redis present a valid certificate",
         },
         Some(rustls::Error::InvalidMessage(_)) => {
-            "this port speaks no TLS: take the tls-port of Redis, or a URL that begins with redis: in \
-             place of rediss:"
+            "this port does not use TLS: use the tls-port of Redis, or a Redis URL that begins \
+             with redis: instead of rediss:"
         }
-        _ => "see whether this port of Redis speaks TLS (tls-port)",
+        _ => "check whether this port of Redis uses TLS (tls-port)",
     };
     let what = inner.map_or_else(|| error.to_string(), ToString::to_string);
     (what, advice)
@@ -116,13 +121,13 @@ fn no_tls(error: &io::Error, settings: &RedisSettings) -> (String, &'static str)
 
 fn disconnected(settings: &RedisSettings, reason: &str) -> &'static str {
     if settings.tls.is_none() {
-        "if this port speaks TLS (tls-port), let the Redis URL begin with rediss:; else see whether it \
-         is Redis that listens there, and whether it takes more connections (maxclients)"
+        "if this port uses TLS (tls-port), use a Redis URL that begins with rediss:; otherwise \
+         check whether the server is Redis, and whether it accepts more connections (maxclients)"
     } else if reason.contains("ertificate") {
-        "Redis wants to see a certificate (tls-auth-clients): name one with \
-         redis_tls_certificate_file and redis_tls_private_key_file, of an authority that Redis trusts"
+        "Redis requires a client certificate (tls-auth-clients): set redis_tls_certificate_file \
+         and redis_tls_private_key_file to a pair that was issued by an authority that Redis trusts"
     } else {
-        "see whether it is Redis that listens there, and whether it takes more connections (maxclients)"
+        "check whether the server is Redis, and whether it accepts more connections (maxclients)"
     }
 }
 
@@ -133,54 +138,54 @@ fn refused(settings: &RedisSettings, server: &str, command: &str, code: &str) ->
         ("WRONGPASS", _) => login(
             format!("{server} refuses the login of {user}: WRONGPASS"),
             format!(
-                "mend the user and password in the Redis URL; in Redis, ACL GETUSER {user} shows whether \
-                 the user is there and on"
+                "fix the user and password in the Redis URL; in Redis, ACL GETUSER {user} shows \
+                 whether the user exists and is on"
             ),
         ),
         ("NOAUTH", _) => login(
-            format!("{server} wants a login: NOAUTH"),
-            "put a user and password into the Redis URL: redis://USER:PASSWORD@HOST, where a percent \
-             sign spells what is special in a URL"
+            format!("{server} requires a login: NOAUTH"),
+            "add a user and password to the Redis URL: redis://USER:PASSWORD@HOST, with special \
+             characters percent-encoded"
                 .to_owned(),
         ),
         (_, "AUTH") => login(
-            format!("{server} takes no password: {code}"),
-            "leave the password out of the Redis URL, or give its user one in Redis: ACL SETUSER"
+            format!("{server} does not accept a password: {code}"),
+            "remove the password from the Redis URL, or give its user one in Redis: ACL SETUSER"
                 .to_owned(),
         ),
         ("NOPERM", "SELECT") => Finding::error(
             Check::Permissions,
             server,
-            format!("{user} may not SELECT the database of the Redis URL"),
-            format!("in Redis: ACL SETUSER {user} +select; or leave the database out of the URL"),
+            format!("{user} lacks permission to SELECT the database in the Redis URL"),
+            format!("in Redis: ACL SETUSER {user} +select; or remove the database from the URL"),
         ),
         ("NOPERM", _) => Finding::error(
             Check::Permissions,
             server,
-            format!("{user} may not {command}"),
+            format!("{user} lacks permission for {command}"),
             format!(
                 "in Redis: ACL SETUSER {user} +{}",
                 command.to_ascii_lowercase().replace(' ', "|")
             ),
         ),
         (_, "SELECT") => login(
-            format!("{server} has no such database as the Redis URL names"),
-            "take a smaller number, or raise databases in the configuration of Redis; a server of a cluster \
-             has database 0 alone (a URL that begins with redis-cluster:), and a sentinel none \
-             (redis-sentinel:)"
+            format!("{server} does not have the database in the Redis URL"),
+            "use a smaller number, or raise databases in the configuration of Redis; a server of a \
+             cluster has only database 0 (a URL that begins with redis-cluster:), and a sentinel \
+             has none (redis-sentinel:)"
                 .to_owned(),
         ),
         ("DENIED", _) => login(
             format!("{server} is in protected mode: DENIED"),
-            "give Redis a password, or a user for the service (ACL SETUSER), and put it into the Redis \
-             URL"
-            .to_owned(),
+            "set a password in Redis, or create a user for the service (ACL SETUSER), and add it \
+             to the Redis URL"
+                .to_owned(),
         ),
         _ => Finding::error(
             Check::Connection,
             server,
             format!("{server} refuses {command}: {code}"),
-            "look into the log of Redis",
+            "check the log of Redis",
         ),
     }
 }

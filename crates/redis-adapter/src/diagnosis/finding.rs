@@ -1,51 +1,55 @@
-//! What was found.
+//! Findings of the diagnosis, and their verdicts.
 
-/// What one check found at one server, or the same at several.
+/// The result of one check. If a check has the same result at several servers, one finding covers
+/// all of these servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at.
+    /// Check that led to this finding.
     pub check: Check,
-    /// How it is.
+    /// Severity of the result.
     pub verdict: Verdict,
-    /// Where, each as `host:port` or the path of a socket; none for a cluster as a whole.
+    /// Servers with this result, each as `host:port` or as the path of a Unix socket. The list is
+    /// empty if the result is about all servers together.
     pub servers: Vec<String>,
-    /// A sentence on it. It holds the name of a user, but never a password.
+    /// Description of the result. The text may contain the name of a Redis user, but never a
+    /// password.
     pub what: String,
-    /// What to do about it, unless it is fine.
+    /// Advice on how to fix the problem; `None` if the verdict is [`Verdict::Fine`].
     pub advice: Option<String>,
 }
 
-/// What is looked at, in the order in which it is.
+/// A check of the diagnosis. Findings are listed in the order of these checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Check {
-    /// Whether the sentinels agree on a primary.
+    /// Checks that the sentinels agree on a primary.
     Sentinel,
-    /// Whether the cluster serves all of its slots.
+    /// Checks that the cluster serves all of its hash slots.
     Cluster,
-    /// Whether there is a way to the server, and TLS over it.
+    /// Checks that the server can be reached, over TLS if the URL requires TLS.
     Connection,
-    /// Whether the server takes us for the user of the URL.
+    /// Checks that the server accepts the user and password in the Redis URL.
     Login,
-    /// Whether the server is new enough.
+    /// Checks that the version of the server is new enough.
     Version,
-    /// Whether it is a primary, of the kind that the URL says.
+    /// Checks that the server is a primary, and that it belongs to the kind of deployment that the
+    /// URL names.
     Role,
-    /// Whether the user may do what is needed.
+    /// Checks that the Redis user has the required permissions.
     Permissions,
-    /// Whether the server takes reads and writes now.
+    /// Checks that the server accepts reads and writes now.
     Writes,
-    /// Whether it would throw sessions away when its memory is full.
+    /// Checks that the server does not evict sessions when its memory is full.
     Eviction,
-    /// Whether sessions outlive its restart.
+    /// Checks that sessions survive a restart of the server.
     Persistence,
-    /// Whether its clock and the one of this machine agree.
+    /// Checks that the clock of the server and the clock of this machine are in sync.
     Clock,
 }
 
 impl Check {
-    /// The name of the check, in one word.
+    /// Returns the name of the check in one word, such as `sentinel` or `clock`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,22 +68,23 @@ impl Check {
     }
 }
 
-/// How it is; the greater is the worse.
+/// Verdict of a check. A greater verdict is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// As it should be.
+    /// The check found no problem.
     Fine,
-    /// Not to be seen with this user.
+    /// The check could not be made, because the Redis user lacks the permission to read the
+    /// required data.
     Unseen,
-    /// It works, but not as well as it should, or not for all.
+    /// The service works with limitations: not as well as it should, or not for all sessions.
     Warning,
-    /// Sessions cannot be kept there, or would be lost.
+    /// Sessions cannot be stored, or stored sessions would be lost.
     Error,
 }
 
 impl Verdict {
-    /// Its name, in one word.
+    /// Returns the name of the verdict in one word: `ok`, `unseen`, `warning` or `error`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,7 +113,7 @@ impl Finding {
         what: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self::fine(check, server, what).judged(Verdict::Unseen, advice)
+        Self::fine(check, server, what).with_verdict(Verdict::Unseen, advice)
     }
 
     pub(super) fn warning(
@@ -117,7 +122,7 @@ impl Finding {
         what: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self::fine(check, server, what).judged(Verdict::Warning, advice)
+        Self::fine(check, server, what).with_verdict(Verdict::Warning, advice)
     }
 
     pub(super) fn error(
@@ -126,10 +131,11 @@ impl Finding {
         what: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Self::fine(check, server, what).judged(Verdict::Error, advice)
+        Self::fine(check, server, what).with_verdict(Verdict::Error, advice)
     }
 
-    /// Of all servers together.
+    /// Returns this finding with an empty list of servers, which means that the finding is about
+    /// all servers together.
     pub(super) fn of_all(self) -> Self {
         Self {
             servers: Vec::new(),
@@ -137,7 +143,8 @@ impl Finding {
         }
     }
 
-    pub(super) fn judged(self, verdict: Verdict, advice: impl Into<String>) -> Self {
+    /// Returns this finding with another verdict, and with advice.
+    pub(super) fn with_verdict(self, verdict: Verdict, advice: impl Into<String>) -> Self {
         Self {
             verdict,
             advice: Some(advice.into()),
@@ -146,22 +153,23 @@ impl Finding {
     }
 }
 
-/// In the order of the checks; what several servers have in common stands there once.
-pub(super) fn gathered(found: Vec<Finding>) -> Vec<Finding> {
-    let mut gathered: Vec<Finding> = Vec::new();
+/// Merges the findings of several servers that differ only in the server, and sorts all findings by
+/// check.
+pub(super) fn merge(found: Vec<Finding>) -> Vec<Finding> {
+    let mut merged: Vec<Finding> = Vec::new();
     for finding in found {
-        let same = gathered.iter_mut().find(|other| {
+        let same = merged.iter_mut().find(|other| {
             let (one, other) = (&finding, &**other);
             (one.check, one.verdict, &one.what, &one.advice)
                 == (other.check, other.verdict, &other.what, &other.advice)
         });
         match same {
             Some(same) => same.servers.extend(finding.servers),
-            None => gathered.push(finding),
+            None => merged.push(finding),
         }
     }
-    gathered.sort_by_key(|finding| finding.check);
-    gathered
+    merged.sort_by_key(|finding| finding.check);
+    merged
 }
 
 #[cfg(test)]
@@ -169,11 +177,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_several_servers_have_in_common_is_told_once_and_in_order() {
-        let clock = Finding::fine(Check::Clock, "a:1", "in step");
+    fn equal_findings_about_two_servers_are_merged_and_sorted_by_check() {
+        let clock = Finding::fine(Check::Clock, "a:1", "in sync");
         let role = |server| Finding::fine(Check::Role, server, "a primary");
         let replica = Finding::error(Check::Role, "c:3", "a replica", "name the primary");
-        let gathered = gathered(vec![
+        let merged = merge(vec![
             clock.clone(),
             role("a:1"),
             role("b:2"),
@@ -183,6 +191,6 @@ mod tests {
             servers: vec!["a:1".to_owned(), "b:2".to_owned()],
             ..role("a:1")
         };
-        assert_eq!(gathered, [both, replica, clock]);
+        assert_eq!(merged, [both, replica, clock]);
     }
 }

@@ -1,51 +1,52 @@
-//! What the user may not do, found out by trying.
+//! Finds missing permissions of the Redis user by sending each required command.
 
 use futures_util::future::join_all;
 
 use super::{
-    Needs,
+    RequiredPermissions,
+    check_outcome::CheckOutcome,
+    examination::Examination,
     finding::{Check, Finding, Verdict},
-    server::Examination,
-    trials::{OF_SESSIONS, Purpose, Trial, purposes},
-    tried::Tried,
+    permission_checks::{Feature, PermissionCheck, SESSION_KEYS, features},
 };
 use crate::{RedisFault, connection::Command, record::Key};
 
-/// Tries all that is needed, and tells of it as well whether the server takes reads and writes now.
+/// Makes all permission checks at one server, and returns the findings. The replies also show
+/// whether the server accepts reads and writes now.
 pub(super) async fn check(
     examination: &Examination<'_>,
-    needs: Needs,
+    required: RequiredPermissions,
     probe: &Key,
 ) -> Vec<Finding> {
-    let purposes = purposes(examination.settings, needs, probe);
-    let trials = purposes.iter().flat_map(|purpose| &purpose.trials);
-    // All are on their way before the first is answered.
-    let asked: Vec<_> = trials.map(|trial| send(examination, trial)).collect();
-    let mut outcomes = join_all(asked).await.into_iter();
-    let tried: Vec<_> = purposes
+    let features = features(examination.settings, required, probe);
+    let checks = features.iter().flat_map(|feature| &feature.checks);
+    // All commands are sent before the first reply is awaited.
+    let sent: Vec<_> = checks.map(|check| send(examination, check)).collect();
+    let mut outcomes = join_all(sent).await.into_iter();
+    let checked: Vec<_> = features
         .iter()
-        .map(|purpose| Outcome {
-            purpose,
-            tried: outcomes.by_ref().take(purpose.trials.len()).collect(),
+        .map(|feature| CheckedFeature {
+            feature,
+            outcomes: outcomes.by_ref().take(feature.checks.len()).collect(),
         })
         .collect();
     let (server, user) = (examination.server, examination.settings.user());
-    let mut found: Vec<_> = tried
+    let mut found: Vec<_> = checked
         .iter()
-        .filter_map(|outcome| outcome.missing(&tried, server, user))
+        .filter_map(|feature| feature.missing(&checked, server, user))
         .collect();
-    found.extend(tried.iter().filter_map(|outcome| outcome.unknown(server)));
-    let in_the_way = tried.iter().flat_map(|outcome| &outcome.tried);
-    let in_the_way = in_the_way.filter_map(|tried| in_the_way_of(server, tried));
-    match in_the_way.reduce(|first, _| first) {
+    found.extend(checked.iter().filter_map(|feature| feature.unknown(server)));
+    let outcomes = checked.iter().flat_map(|feature| &feature.outcomes);
+    let mut refusals = outcomes.filter_map(|outcome| refusal(server, outcome));
+    match refusals.next() {
         Some(finding) => found.push(finding),
         None => {
             if found.is_empty() {
-                let what = format!("{user} may do all that is needed");
+                let what = format!("{user} has all required permissions");
                 found.push(Finding::fine(Check::Permissions, server, what));
             }
-            if is_open(Some(OF_SESSIONS), &tried) {
-                let what = "it takes reads and writes";
+            if has_access(Some(SESSION_KEYS), &checked) {
+                let what = "it accepts reads and writes";
                 found.push(Finding::fine(Check::Writes, server, what));
             }
         }
@@ -53,105 +54,115 @@ pub(super) async fn check(
     found
 }
 
-async fn send(examination: &Examination<'_>, trial: &Trial) -> Tried {
-    let arguments: Vec<&[u8]> = trial.arguments.iter().map(Vec::as_slice).collect();
-    let command = Command::new(trial.command, &arguments);
+async fn send(examination: &Examination<'_>, check: &PermissionCheck) -> CheckOutcome {
+    let arguments: Vec<&[u8]> = check.arguments.iter().map(Vec::as_slice).collect();
+    let command = Command::new(check.command, &arguments);
     let replied = examination.call.send([command]).await;
-    Tried::of(replied.map(|[reply]| reply))
+    CheckOutcome::of(replied.map(|[reply]| reply))
 }
 
-/// What came of the commands of a purpose.
-struct Outcome<'a> {
-    purpose: &'a Purpose,
-    tried: Vec<Tried>,
+/// A feature of the service, and the outcome of each permission check of the feature.
+struct CheckedFeature<'a> {
+    feature: &'a Feature,
+    outcomes: Vec<CheckOutcome>,
 }
 
-impl Outcome<'_> {
-    fn trials(&self) -> impl Iterator<Item = (&Trial, &Tried)> {
-        self.purpose.trials.iter().zip(&self.tried)
+impl CheckedFeature<'_> {
+    fn checks(&self) -> impl Iterator<Item = (&PermissionCheck, &CheckOutcome)> {
+        self.feature.checks.iter().zip(&self.outcomes)
     }
 
-    /// What the user lacks for it, and the line that mends it.
+    /// Returns a finding that names the permissions that the user lacks for the feature, and the
+    /// ACL rules that add these permissions. Returns `None` if the user lacks no permission.
     fn missing(&self, all: &[Self], server: &str, user: &str) -> Option<Finding> {
-        let (mut commands, mut rules) = (Vec::new(), Vec::new());
+        let (mut lacking, mut rules) = (Vec::new(), Vec::new());
         let mut keys: Vec<&str> = Vec::new();
-        for (trial, tried) in self.trials() {
-            if *tried == Tried::NoCommand {
-                commands.push(trial.command.to_owned());
-                rules.push(format!("+{}", trial.rule));
+        for (check, outcome) in self.checks() {
+            if *outcome == CheckOutcome::CommandNotPermitted {
+                lacking.push(check.command.to_owned());
+                rules.push(format!("+{}", check.rule));
             }
-            // Of a command that is refused, nobody knows yet whether its key would be.
-            let is_shut = match tried {
-                Tried::NoKey => true,
-                Tried::NoCommand => !is_open(trial.keys, all),
+            // If the command is not permitted, the reply does not show whether the key is
+            // permitted. The key then counts as refused unless another command for such keys was
+            // permitted.
+            let is_key_refused = match outcome {
+                CheckOutcome::KeyNotPermitted => true,
+                CheckOutcome::CommandNotPermitted => !has_access(check.keys, all),
                 _ => false,
             };
-            if let Some(pattern) = trial
+            if let Some(pattern) = check
                 .keys
-                .filter(|keys_of| is_shut && !keys.contains(keys_of))
+                .filter(|pattern| is_key_refused && !keys.contains(pattern))
             {
                 keys.push(pattern);
             }
         }
-        commands.extend(keys.iter().map(|pattern| format!("touch keys {pattern}")));
+        lacking.extend(keys.iter().map(|pattern| format!("keys {pattern}")));
         rules.extend(keys.iter().map(|pattern| format!("~{pattern}")));
-        let loss = self.purpose.loss;
-        let what = format!("{loss}: {user} may not {}", commands.join(", "));
+        let loss = self.feature.loss;
+        let what = format!("{loss}: {user} lacks permission for {}", lacking.join(", "));
         let advice = format!("in Redis: ACL SETUSER {user} {}", rules.join(" "));
         let finding = Finding::fine(Check::Permissions, server, what);
-        (!rules.is_empty()).then(|| finding.judged(self.purpose.verdict, advice))
+        (!rules.is_empty()).then(|| finding.with_verdict(self.feature.verdict, advice))
     }
 
-    /// The commands for it that the server does not have.
+    /// Returns a finding that names the commands of the feature that the server does not know.
+    /// Returns `None` if the server knows all of them.
     fn unknown(&self, server: &str) -> Option<Finding> {
-        let unknown = self.trials().filter(|(_, tried)| **tried == Tried::Unknown);
-        let commands: Vec<_> = unknown.map(|(trial, _)| trial.command).collect();
-        let loss = self.purpose.loss;
-        let what = format!("{loss}: Redis knows no {}", commands.join(", "));
+        let unknown = self
+            .checks()
+            .filter(|(_, outcome)| **outcome == CheckOutcome::UnknownCommand);
+        let commands: Vec<_> = unknown.map(|(check, _)| check.command).collect();
+        let loss = self.feature.loss;
+        let what = format!("{loss}: Redis does not know {}", commands.join(", "));
         let finding = Finding::fine(Check::Permissions, server, what);
         (!commands.is_empty()).then(|| {
-            let advice = "give the command its name back (rename-command in the configuration of \
-                 Redis), or take a Redis that has it";
-            finding.judged(self.purpose.verdict, advice)
+            let advice = "restore the name of the command (rename-command in the configuration of \
+                 Redis), or use a Redis that has the command";
+            finding.with_verdict(self.feature.verdict, advice)
         })
     }
 }
 
-/// Whether some command got at these keys.
-fn is_open(keys: Option<&str>, all: &[Outcome<'_>]) -> bool {
-    let mut trials = all.iter().flat_map(Outcome::trials);
-    trials.any(|(trial, tried)| trial.keys == keys && *tried == Tried::Allowed)
+/// Returns `true` if at least one command was permitted for keys that match the ACL pattern `keys`.
+fn has_access(keys: Option<&str>, all: &[CheckedFeature<'_>]) -> bool {
+    let mut checks = all.iter().flat_map(CheckedFeature::checks);
+    checks.any(|(check, outcome)| check.keys == keys && *outcome == CheckOutcome::Permitted)
 }
 
-/// What keeps commands from being carried out that has nothing to do with permissions.
-fn in_the_way_of(server: &str, tried: &Tried) -> Option<Finding> {
-    let (what, advice) = match tried {
-        Tried::Refused(code) => (format!("it refuses commands now: {code}"), mend(code)),
-        Tried::Silent(RedisFault::TimedOut { .. }) => (
-            "it does not answer in time".to_owned(),
-            "see what keeps it busy: redis-cli SLOWLOG GET, and the load of its machine",
+/// Returns a finding if the server refused the command for a reason other than permissions, or did
+/// not reply. Returns `None` for all other outcomes.
+fn refusal(server: &str, outcome: &CheckOutcome) -> Option<Finding> {
+    let (what, advice) = match outcome {
+        CheckOutcome::Refused(code) => (
+            format!("it currently refuses commands: {code}"),
+            remedy(code),
         ),
-        Tried::Silent(fault) => (
-            format!("it does not answer: {fault}"),
-            "look into the log of Redis",
+        CheckOutcome::NoReply(RedisFault::TimedOut { .. }) => (
+            "it does not reply in time".to_owned(),
+            "check what keeps it busy: redis-cli SLOWLOG GET, and the load of its machine",
+        ),
+        CheckOutcome::NoReply(fault) => (
+            format!("it does not reply: {fault}"),
+            "check the log of Redis",
         ),
         _ => return None,
     };
     let finding = Finding::fine(Check::Writes, server, what);
-    Some(finding.judged(Verdict::Error, advice))
+    Some(finding.with_verdict(Verdict::Error, advice))
 }
 
-/// What helps against a refusal with this code.
-fn mend(code: &str) -> &'static str {
+/// Returns advice for an error reply with the error code `code`.
+fn remedy(code: &str) -> &'static str {
     match code {
-        "OOM" => "its memory is full: raise maxmemory, or give it a machine with more",
-        "MISCONF" => "it cannot save to its disk: look into its log, and make room there",
+        "OOM" => "its memory is full: raise maxmemory, or use a machine with more memory",
+        "MISCONF" => "it cannot save to its disk: check its log, and free space on the disk",
         "READONLY" => "it is a replica: name the primary in the Redis URL, or the sentinels",
-        "LOADING" => "it still reads its data from the disk: wait, and try again",
-        "NOREPLICAS" => "too few replicas are connected (min-replicas-to-write): see to them",
-        "BUSY" => "a script runs in it and does not end: SCRIPT KILL ends it",
-        "CLUSTERDOWN" => "its cluster is down: redis-cli CLUSTER INFO tells more",
-        "MASTERDOWN" => "it is a replica, and its primary is away",
-        _ => "look into the log of Redis",
+        "LOADING" => "it is still loading its data from disk: wait, and try again",
+        "NOREPLICAS" => "too few replicas are connected (min-replicas-to-write): check them",
+        "BUSY" => "a script has been running for too long: SCRIPT KILL ends it",
+        "CLUSTERDOWN" => "its cluster is down: redis-cli CLUSTER INFO shows details",
+        "MASTERDOWN" => "it is a replica that is not connected to its primary: check the primary",
+        _ => "check the log of Redis",
     }
 }

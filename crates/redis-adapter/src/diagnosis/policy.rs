@@ -1,12 +1,13 @@
-//! What a session store should be set to.
+//! Checks the configuration of Redis: eviction, persistence and cluster coverage.
 
 use super::{
+    examination::Examination,
     finding::{Check, Finding},
-    server::Examination,
 };
 use crate::connection::{info, parameter};
 
-/// Looks at the settings of the server, as far as its user may.
+/// Checks the configuration of the server. If the user lacks the permission to read a setting, the
+/// verdict of the check is `Verdict::Unseen`.
 pub(super) async fn check(examination: &Examination<'_>) -> Vec<Finding> {
     let Examination {
         settings,
@@ -31,21 +32,22 @@ pub(super) async fn check(examination: &Examination<'_>) -> Vec<Finding> {
 
 fn eviction(server: &str, policy: Option<&str>, limit: Option<&str>) -> Finding {
     const CHECK: Check = Check::Eviction;
-    const ADVICE: &str = "set maxmemory-policy to noeviction: redis-cli CONFIG SET maxmemory-policy \
-         noeviction, and the same in the configuration of Redis";
+    const ADVICE: &str = "set maxmemory-policy to noeviction: redis-cli CONFIG SET \
+         maxmemory-policy noeviction, and the same in the configuration of Redis";
     match policy {
         None => Finding::unseen(
             CHECK,
             server,
-            "what Redis does when its memory is full cannot be seen with this user",
-            "check by hand that it answers noeviction: redis-cli CONFIG GET maxmemory-policy",
+            "this user may not read maxmemory-policy",
+            "check by hand that it is noeviction: redis-cli CONFIG GET maxmemory-policy",
         ),
         Some("noeviction") => Finding::fine(CHECK, server, "none (maxmemory-policy noeviction)"),
         Some(policy) if limit == Some("0") => Finding::warning(
             CHECK,
             server,
             format!(
-                "maxmemory-policy is {policy}: with a maxmemory, people would be logged out without a word"
+                "maxmemory-policy is {policy}: if maxmemory is set, Redis will evict sessions, \
+                 which logs users out"
             ),
             ADVICE,
         ),
@@ -53,7 +55,8 @@ fn eviction(server: &str, policy: Option<&str>, limit: Option<&str>) -> Finding 
             CHECK,
             server,
             format!(
-                "maxmemory-policy is {policy}: people are logged out without a word when memory is full"
+                "maxmemory-policy is {policy}: when memory is full, Redis evicts sessions, which \
+                 logs users out"
             ),
             ADVICE,
         ),
@@ -68,24 +71,24 @@ fn persistence(server: &str, appends: Option<&str>, saves: Option<&str>) -> Find
         (Some(_), Some("")) => Finding::warning(
             CHECK,
             server,
-            "nothing is kept on disk: a restart of Redis logs everybody out",
+            "nothing is persisted: a restart of Redis logs all users out",
             "set appendonly to yes, with redis-cli CONFIG SET and in the configuration of Redis",
         ),
         (Some(_), Some(saves)) => Finding::fine(
             CHECK,
             server,
-            format!("snapshots (save {saves}): a crash loses what came after the last one"),
+            format!("snapshots (save {saves}): a crash loses all changes since the last one"),
         ),
         (Some(_), None) => Finding::unseen(
             CHECK,
             server,
-            "appendonly is off, and whether there are snapshots cannot be seen with this user",
+            "appendonly is off, and this user may not read whether there are snapshots",
             BY_HAND,
         ),
         (None, _) => Finding::unseen(
             CHECK,
             server,
-            "whether sessions outlive a restart of Redis cannot be seen with this user",
+            "this user may not read whether sessions survive a restart of Redis",
             BY_HAND,
         ),
     }
@@ -97,19 +100,19 @@ fn coverage_of(server: &str, coverage: Option<&str>) -> Finding {
         Some("no") => Finding::fine(
             CHECK,
             server,
-            "one lost part does not stop the others (cluster-require-full-coverage no)",
+            "the loss of one partition does not stop the others (cluster-require-full-coverage no)",
         ),
         Some(_) => Finding::warning(
             CHECK,
             server,
-            "one lost part stops all of it (cluster-require-full-coverage yes)",
+            "the loss of one partition stops the whole cluster (cluster-require-full-coverage yes)",
             "set cluster-require-full-coverage to no on every server",
         ),
         None => Finding::unseen(
             CHECK,
             server,
-            "whether one lost part stops all of it cannot be seen with this user",
-            "check by hand that it answers no: redis-cli CONFIG GET cluster-require-full-coverage",
+            "this user may not read whether the loss of one partition stops the whole cluster",
+            "check by hand that it is no: redis-cli CONFIG GET cluster-require-full-coverage",
         ),
     }
 }
@@ -122,11 +125,11 @@ mod tests {
     use crate::diagnosis::Verdict;
 
     #[rstest]
-    #[case::good(Some("noeviction"), Some("0"), Verdict::Fine)]
-    #[case::evicting(Some("allkeys-lru"), Some("1048576"), Verdict::Error)]
-    #[case::without_a_limit(Some("allkeys-lru"), Some("0"), Verdict::Warning)]
-    #[case::not_told(None, None, Verdict::Unseen)]
-    fn evicting_is_wrong(
+    #[case::no_eviction(Some("noeviction"), Some("0"), Verdict::Fine)]
+    #[case::eviction_with_limit(Some("allkeys-lru"), Some("1048576"), Verdict::Error)]
+    #[case::eviction_without_limit(Some("allkeys-lru"), Some("0"), Verdict::Warning)]
+    #[case::not_readable(None, None, Verdict::Unseen)]
+    fn policy_that_evicts_keys_is_an_error_with_maxmemory_and_a_warning_without(
         #[case] policy: Option<&str>,
         #[case] limit: Option<&str>,
         #[case] verdict: Verdict,
@@ -135,12 +138,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::appending(Some("1"), None, Verdict::Fine)]
-    #[case::saving(Some("0"), Some("3600 1"), Verdict::Fine)]
-    #[case::neither(Some("0"), Some(""), Verdict::Warning)]
-    #[case::half_told(Some("0"), None, Verdict::Unseen)]
-    #[case::not_told(None, None, Verdict::Unseen)]
-    fn keeping_nothing_is_worth_a_warning(
+    #[case::append_only(Some("1"), None, Verdict::Fine)]
+    #[case::snapshots(Some("0"), Some("3600 1"), Verdict::Fine)]
+    #[case::no_persistence(Some("0"), Some(""), Verdict::Warning)]
+    #[case::snapshots_not_readable(Some("0"), None, Verdict::Unseen)]
+    #[case::not_readable(None, None, Verdict::Unseen)]
+    fn redis_that_persists_nothing_is_reported_as_a_warning(
         #[case] appends: Option<&str>,
         #[case] saves: Option<&str>,
         #[case] verdict: Verdict,

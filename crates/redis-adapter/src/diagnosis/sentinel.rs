@@ -1,58 +1,59 @@
-//! The sentinels, and the primary that they name.
+//! Diagnosis of a deployment with Sentinel: each sentinel, and the primary that the sentinels name.
 
 use futures_util::future::join_all;
 
 use super::{
-    Needs, connecting,
+    RequiredPermissions, connecting,
     finding::{Check, Finding, Verdict},
     server,
 };
 use crate::{
     RedisFault, RedisSettings,
     address::Address,
-    connection::{ConnectFault, PROBE_NAME, Survey, Verdict as Named, survey as survey_sentinels},
+    connection::{ConnectFault, Consensus, PROBE_NAME, SentinelPoll, poll_sentinels},
     deployment::Deployment,
     record::Key,
 };
 
-/// What the sentinels say, if the settings name any.
-pub(super) async fn survey(
+/// Polls all sentinels for the primary. Returns `None` if `settings` name no sentinels.
+pub(super) async fn poll(
     settings: &RedisSettings,
     progress: &mut impl FnMut(&str),
-) -> Option<Survey> {
+) -> Option<SentinelPoll> {
     if let Deployment::Sentinel { sentinels, .. } = &settings.deployment {
-        progress(&format!("asking {} sentinels", sentinels.len()));
+        progress(&format!("polling {} sentinels", sentinels.len()));
     }
-    survey_sentinels(settings).await
+    poll_sentinels(settings).await
 }
 
-/// Tells what is to be told of the sentinels, and looks at the primary.
+/// Checks the primary that the sentinels name. Returns the findings about the sentinels and about
+/// the primary.
 pub(super) async fn examine(
     settings: &RedisSettings,
-    needs: Needs,
-    survey: Survey,
+    required: RequiredPermissions,
+    poll: SentinelPoll,
     progress: &mut impl FnMut(&str),
 ) -> Vec<Finding> {
-    let primary = match &survey.verdict {
-        Named::Primary(address) => Some(address.clone()),
-        Named::FailingOver | Named::Unknown => None,
+    let primary = match &poll.consensus {
+        Consensus::Primary(address) => Some(address.clone()),
+        Consensus::FailingOver | Consensus::Unknown => None,
     };
-    let judged = survey
+    let checked = poll
         .answers
         .into_iter()
         .map(|(sentinel, answer)| judge(settings, sentinel, answer, primary.as_ref()));
-    let mut found = join_all(judged).await;
+    let mut found = join_all(checked).await;
     let Some(primary) = primary else {
-        if survey.verdict == Named::FailingOver {
-            let advice = "wait for the end of the failover, and try again";
-            let what = "the sentinels are replacing the primary";
+        if poll.consensus == Consensus::FailingOver {
+            let advice = "wait until the failover has ended, and try again";
+            let what = "a failover is in progress: the sentinels are replacing the primary";
             found.push(Finding::error(Check::Sentinel, "", what, advice).of_all());
         }
         return found;
     };
-    progress(&format!("asking the primary at {primary}"));
+    progress(&format!("checking the primary at {primary}"));
     let settings = settings.for_server(&primary);
-    found.extend(server::examine(&settings, needs, Key::named(PROBE_NAME)).await);
+    found.extend(server::examine(&settings, required, Key::named(PROBE_NAME)).await);
     found
 }
 
@@ -63,14 +64,14 @@ async fn judge(
     primary: Option<&Address>,
 ) -> Finding {
     let server = sentinel.to_string();
-    // Others can do without one of them.
-    let at_worst = if primary.is_some() {
+    // If the other sentinels name a primary, a fault of one sentinel is only a warning.
+    let verdict = if primary.is_some() {
         Verdict::Warning
     } else {
         Verdict::Error
     };
-    let lacks = |what: &str, advice: &str| {
-        Finding::fine(Check::Sentinel, &server, what).judged(at_worst, advice)
+    let fault = |what: &str, advice: &str| {
+        Finding::fine(Check::Sentinel, &server, what).with_verdict(verdict, advice)
     };
     match answer {
         Ok(named) if primary.is_none_or(|primary| *primary == named) => Finding::fine(
@@ -78,37 +79,38 @@ async fn judge(
             &server,
             format!("names the primary {named}"),
         ),
-        Ok(named) => lacks(
-            &format!("names another primary than most: {named}"),
-            "look into its log: it may be cut off from the others",
+        Ok(named) => fault(
+            &format!("names another primary than most sentinels: {named}"),
+            "check its log: it may be cut off from the others",
         ),
-        Err(ConnectFault::UnknownService) => lacks(
-            "knows no primary of the name in the Redis URL",
-            "mend sentinelServiceName in the Redis URL; redis-cli SENTINEL MASTERS, asked there, shows \
-             the names",
+        Err(ConnectFault::UnknownService) => fault(
+            "knows no primary with the name in the Redis URL",
+            "fix sentinelServiceName in the Redis URL; redis-cli SENTINEL MASTERS, sent to the \
+             sentinel, shows the names",
         ),
         Err(ConnectFault::Redis(RedisFault::Refused { command, code })) if code == "NOPERM" => {
-            lacks(
-                &format!("does not allow {command} to its user"),
-                "at each sentinel: ACL SETUSER USER +sentinel|master +sentinel|get-master-addr-by-name \
-             +info",
+            fault(
+                &format!("does not permit {command} to its user"),
+                "at each sentinel: ACL SETUSER USER +sentinel|master \
+                 +sentinel|get-master-addr-by-name +info",
             )
         }
-        // Not the user and password of the URL itself: those are for the primary.
+        // The user and password before the host in the URL are for the primary, so the advice does
+        // not mention them.
         Err(ConnectFault::Redis(RedisFault::Refused { command, code }))
             if command == "AUTH" || code == "NOAUTH" || code == "WRONGPASS" =>
         {
-            lacks(
+            fault(
                 &format!("refuses the login: {code}"),
-                "mend sentinelUsername and sentinelPassword in the Redis URL, or leave them out if the \
-                 sentinels want none",
+                "fix sentinelUsername and sentinelPassword in the Redis URL, or remove them if the \
+                 sentinels need no login",
             )
         }
-        Err(fault) => {
-            let failed = connecting::failed(&settings.for_server(&sentinel), &server, fault).await;
+        Err(error) => {
+            let failed = connecting::failed(&settings.for_server(&sentinel), &server, error).await;
             Finding {
                 check: Check::Sentinel,
-                verdict: at_worst,
+                verdict,
                 ..failed
             }
         }

@@ -1,33 +1,41 @@
-//! One server, from the way to it to its clock.
+//! Diagnosis of one Redis server: connection, user, version, role, configuration, clock and
+//! permissions.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{
-    Needs, clock, connecting,
+    RequiredPermissions, clock, connecting,
+    examination::Examination,
     finding::{Check, Finding, Verdict},
     permissions, policy,
 };
 use crate::{
     RedisSettings,
-    connection::{Call, Command, OLDEST_VERSION, Reply, Version, call_once, info},
+    connection::{Command, OLDEST_VERSION, Reply, Version, call_once, info},
     record::Key,
 };
 
-/// So long a connected server may take for all answers.
-const ANSWERS: Duration = Duration::from_secs(5);
+/// Timeout for the replies to all commands of the diagnosis of one server, after the connection is
+/// established.
+const REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks at the one server that `settings` name. `probe` is a key that it keeps, and no session.
-pub(super) async fn examine(settings: &RedisSettings, needs: Needs, probe: Key) -> Vec<Finding> {
+/// Checks the one server that `settings` name, and returns the findings. `probe` is a Redis key
+/// under which no session is stored. In a cluster, the server must own the hash slot of this key.
+pub(super) async fn examine(
+    settings: &RedisSettings,
+    required: RequiredPermissions,
+    probe: Key,
+) -> Vec<Finding> {
     let server = settings.server_name();
     let examined = call_once(settings, async |call| {
         let examination = Examination {
             settings,
-            call: call.until(Instant::now() + ANSWERS),
+            call: call.until(Instant::now() + REPLIES_TIMEOUT),
             server: &server,
         };
-        Ok(examination.run(needs, probe).await)
+        Ok(examination.run(required, probe).await)
     });
     match examined.await {
         Ok(found) => found,
@@ -35,15 +43,8 @@ pub(super) async fn examine(settings: &RedisSettings, needs: Needs, probe: Key) 
     }
 }
 
-/// A server that took us in.
-pub(super) struct Examination<'a> {
-    pub(super) settings: &'a RedisSettings,
-    pub(super) call: Call,
-    pub(super) server: &'a str,
-}
-
 impl Examination<'_> {
-    async fn run(&self, needs: Needs, probe: Key) -> Vec<Finding> {
+    async fn run(&self, required: RequiredPermissions, probe: Key) -> Vec<Finding> {
         let (server, user) = (self.server, self.settings.user());
         let over = if self.settings.tls.is_some() {
             " over TLS"
@@ -52,8 +53,8 @@ impl Examination<'_> {
         };
         let hello = Hello::of(self).await;
         let mut found = vec![
-            Finding::fine(Check::Connection, server, format!("it answers{over}")),
-            Finding::fine(Check::Login, server, format!("as the user {user}")),
+            Finding::fine(Check::Connection, server, format!("connected{over}")),
+            Finding::fine(Check::Login, server, format!("logged in as {user}")),
         ];
         found.push(self.version(hello.version().await));
         let role = self.role(&hello);
@@ -61,9 +62,10 @@ impl Examination<'_> {
         found.push(role);
         found.extend(policy::check(self).await);
         found.push(clock::check(self).await);
-        // Last: some refusals end the connection.
+        // The permission checks come last, because the connection is closed after some error
+        // replies.
         if is_usable {
-            found.extend(permissions::check(self, needs, &probe).await);
+            found.extend(permissions::check(self, required, &probe).await);
         }
         found
     }
@@ -75,13 +77,13 @@ impl Examination<'_> {
                 Check::Version,
                 server,
                 format!("Redis {version} is too old"),
-                format!("take Redis {OLDEST_VERSION} or newer, or Valkey"),
+                format!("use Redis {OLDEST_VERSION} or newer, or Valkey"),
             ),
             Some(version) => Finding::fine(Check::Version, server, format!("Redis {version}")),
             None => Finding::unseen(
                 Check::Version,
                 server,
-                "it does not tell its version",
+                "it does not report its version",
                 format!(
                     "check by hand that it is {OLDEST_VERSION} or newer: redis-cli INFO server"
                 ),
@@ -94,30 +96,31 @@ impl Examination<'_> {
         let error = |what: &str, advice: &str| Finding::error(Check::Role, server, what, advice);
         match (hello.value("mode"), hello.value("role")) {
             (Some("sentinel"), _) => error(
-                "it is a sentinel, and keeps no sessions",
-                "let the Redis URL begin with redis-sentinel: and name the service: \
+                "it is a sentinel, which stores no sessions",
+                "use a Redis URL that begins with redis-sentinel: and names the service: \
                  redis-sentinel://HOST:26379?sentinelServiceName=NAME",
             ),
             (Some("cluster"), _) if !self.settings.is_cluster_node => error(
-                "it is a server of a cluster, and keeps a part of the keys only",
-                "let the Redis URL begin with redis-cluster:",
+                "it is a server of a cluster, which stores only part of the keys",
+                "use a Redis URL that begins with redis-cluster:",
             ),
             (_, Some("replica" | "slave")) => error(
-                "it is a replica, and takes no writes",
-                "name the primary in the Redis URL, or the sentinels that know it (redis-sentinel:)",
+                "it is a replica, which accepts no writes",
+                "name the primary in the Redis URL, or the sentinels that monitor it \
+                 (redis-sentinel:)",
             ),
             (_, Some(_)) => Finding::fine(Check::Role, server, "a primary"),
             (_, None) => Finding::unseen(
                 Check::Role,
                 server,
-                "it does not tell its role",
+                "it does not report its role",
                 "check by hand that it is a primary: redis-cli ROLE",
             ),
         }
     }
 }
 
-/// What a server tells of itself to whoever is logged in (`HELLO`).
+/// Reply of a server to HELLO. Every authenticated user may send HELLO, without any permission.
 struct Hello<'a> {
     examination: &'a Examination<'a>,
     pairs: Vec<Reply>,
@@ -126,10 +129,10 @@ struct Hello<'a> {
 impl<'a> Hello<'a> {
     async fn of(examination: &'a Examination<'a>) -> Self {
         let replied = examination.call.send([Command::new("HELLO", &[])]).await;
-        let answer = replied.and_then(|[reply]| reply.list("HELLO"));
+        let reply = replied.and_then(|[reply]| reply.list("HELLO"));
         Self {
             examination,
-            pairs: answer.unwrap_or_default(),
+            pairs: reply.unwrap_or_default(),
         }
     }
 
@@ -138,7 +141,9 @@ impl<'a> Hello<'a> {
         pairs.find(|pair| pair[0].as_text() == Some(name))?[1].as_text()
     }
 
-    /// Before 6.0 there was no HELLO.
+    /// Returns the version of the server from the reply to HELLO. If that reply names no version,
+    /// because the server is older than Redis 6.0, reads the version with INFO. Returns `None` if
+    /// the version is unknown.
     async fn version(&self) -> Option<Version> {
         if let Some(version) = self.value("version") {
             return Version::parse(version);

@@ -1,33 +1,42 @@
-//! The index of a subject's sessions: the keys that it stands under, and what it tells of a session.
+//! The Redis keys of the index of a subject, and the details that the index stores for each
+//! session.
 
 use std::fmt::Write;
 
 use arrayvec::ArrayString;
 use aws_lc_rs::hkdf;
 use serde::{Deserialize, Serialize};
-use tee_session_domain::{Label, Session, SessionId, Subject};
+use tee_session_domain::{Session, SessionAttributes, SessionId, Subject};
 use time::OffsetDateTime;
 
 use super::{
     Key,
+    attributes::IndexedAttributes,
     sealed::{from_micros, to_micros},
 };
 
-/// HKDF salt, as of all that is derived from a token.
+/// HKDF salt for the name that represents a subject. Values that are derived from a token use the
+/// same salt.
 const SALT: &[u8] = b"tee-session v1";
 
-/// HKDF info of a subject's name in Redis.
+/// HKDF info for the name that represents a subject in Redis keys.
 const NAME_LABEL: &[u8] = b"subject name";
 
+/// Length of the name that represents a subject in Redis keys, in bytes. In a key, each byte is
+/// written as two hexadecimal digits.
 const NAME_LEN: usize = 16;
 
-/// Its keys, in one hash slot.
+/// The Redis keys of the index of a subject. All three keys belong to one hash slot.
 pub(crate) struct IndexKeys {
-    /// A sorted set: each session's id by its place.
+    /// Key of a sorted set of session ids. The score of each session id is the position of the
+    /// session in the index (microseconds).
     pub(crate) order: Key,
-    /// A sorted set: each session's id by when its entry ends, in milliseconds since the epoch.
+    /// Key of a sorted set of session ids. The score of each session id is the time at which the
+    /// index entry of the session ends (milliseconds since the epoch).
     pub(crate) ends: Key,
-    /// A hash: [`IndexDetails`] by the session's id, and the place of the last revocation.
+    /// Key of a hash. For each session, the hash has a field that is named by the session id and
+    /// contains the [`IndexDetails`]. The field `revoked` contains the position of the last
+    /// revocation.
     pub(crate) details: Key,
 }
 
@@ -42,13 +51,18 @@ impl IndexKeys {
         }
     }
 
+    /// Returns a pattern that matches the three keys, for `SCAN`.
+    pub(crate) fn pattern(&self) -> String {
+        format!("{}*", self.order.text().trim_end_matches("order"))
+    }
+
     pub(crate) fn all(&self) -> [&[u8]; 3] {
         [&self.order, &self.ends, &self.details].map(Key::as_bytes)
     }
 }
 
-/// What stands for the subject in the names of keys. It tells who reads Redis nothing but whether a
-/// subject that they guess is the one.
+/// Derives the name that represents the subject in Redis keys. Someone who can read Redis cannot
+/// compute the subject from this name, but can check whether a guessed subject is right.
 fn name(subject: &Subject) -> ArrayString<{ 2 * NAME_LEN }> {
     struct Length;
     impl hkdf::KeyType for Length {
@@ -62,7 +76,7 @@ fn name(subject: &Subject) -> ArrayString<{ 2 * NAME_LEN }> {
     extracted
         .expand(&[NAME_LABEL], Length)
         .and_then(|expanded| expanded.fill(&mut bytes))
-        .expect("sixteen bytes");
+        .expect("16 bytes");
     let mut name = ArrayString::new();
     for byte in bytes {
         #[expect(clippy::expect_used, reason = "two digits for each byte")]
@@ -71,21 +85,25 @@ fn name(subject: &Subject) -> ArrayString<{ 2 * NAME_LEN }> {
     name
 }
 
-/// Where the key of a plain record stands, for who knows only the session's id.
+/// Returns the Redis key of the pointer for the session `id`. The pointer contains the Redis key of
+/// the plain record of that session.
 pub(crate) fn pointer_key(id: SessionId) -> Key {
     Key::spelled(format_args!("session-id:{id}"))
 }
 
-/// What is told of a session without its record.
+/// The details of a session that the subject index stores. With these details, sessions are listed
+/// without reading their records.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct IndexDetails {
-    /// Microseconds since the epoch.
+    /// Creation time of the session, in microseconds since the epoch.
     created_at: i64,
+    /// End of the absolute lifetime of the session, in microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     absolute_end: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    /// Of its record, if that is a plain one.
+    #[serde(flatten)]
+    attributes: IndexedAttributes,
+    /// Redis key of the record of the session, if the record is plain; `None` for a sealed
+    /// (encrypted) record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
@@ -95,10 +113,7 @@ impl IndexDetails {
         Self {
             created_at: to_micros(session.created_at),
             absolute_end: session.absolute_end.map(to_micros),
-            label: session
-                .label
-                .as_ref()
-                .map(|label| label.as_str().to_owned()),
+            attributes: IndexedAttributes::of(&session.attributes),
             key: plain.map(|key| key.0.to_string()),
         }
     }
@@ -111,7 +126,8 @@ impl IndexDetails {
         serde_json::to_vec(self).expect("texts and numbers")
     }
 
-    /// `None`: they were lost, or are another's.
+    /// Decodes the details. Returns `None` if `text` has another form, because another program
+    /// wrote it.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
@@ -125,8 +141,9 @@ impl IndexDetails {
             .and_then(|micros| from_micros(micros).ok())
     }
 
-    pub(crate) fn label(&self) -> Option<Label> {
-        self.label.as_deref()?.parse().ok()
+    /// Returns the attributes of the session, given the subject in whose index the entry is.
+    pub(crate) fn attributes(&self, subject: &Subject) -> SessionAttributes {
+        self.attributes.of_subject(subject)
     }
 
     pub(crate) fn plain_key(&self) -> Option<Key> {
@@ -138,9 +155,10 @@ impl IndexDetails {
 mod tests {
     use super::*;
 
-    /// Computed with Python's `hmac` and `hashlib`, not with this code.
+    /// The expected name of the subject was computed with `hmac` and `hashlib` of Python, not with
+    /// this code.
     #[test]
-    fn the_keys_follow_the_published_test_vector() {
+    fn index_keys_of_a_subject_match_the_test_vector_in_the_readme() {
         let keys = IndexKeys::of(&"member-4711".parse().unwrap());
         let all = [keys.order, keys.ends, keys.details];
         let all = all.map(|key| key.0.to_string());
@@ -152,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_key_of_a_record_is_taken_from_an_entry() {
+    fn index_entry_key_that_is_not_a_record_key_is_ignored() {
         let key = |key: &str| {
             let text = format!(r#"{{"created_at": 0, "key": "{key}", "more": 1}}"#);
             IndexDetails::decode(&text).unwrap().plain_key()

@@ -1,28 +1,28 @@
-//! The plain format: JSON, byte for byte as Python's `json.dumps` writes it.
+//! The plain (unencrypted) storage format: JSON, byte for byte as `json.dumps` of Python writes it.
 
 mod python_json;
 
 use serde::{Deserialize, Serialize, Serializer};
-use tee_session_domain::{
-    BaseUrl, ControlCharacter, Cookies, Label, Session, SessionToken, Subject,
-};
+use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionToken};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use self::python_json::PythonFormatter;
-use super::{Key, read_leniently};
+use super::{Key, attributes::AttributeTexts};
 use crate::CorruptRecord;
 
+/// Prefix of the Redis keys of all session records.
 pub(crate) const KEY_PREFIX: &str = "session:";
 
-/// Longer values are not parsed. A session that we wrote stays below a tenth of it.
+/// Maximum length of a plain record that is parsed, in bytes. Records that this service writes are
+/// shorter than a tenth of the maximum.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
 
 pub(super) fn key(token: &SessionToken) -> Key {
     Key::named(token.expose_secret())
 }
 
-/// In the order that the key of a Python `dict` keeps.
+/// The JSON members of a plain record, in the order in which the Python service writes them.
 #[derive(Serialize)]
 struct Written<'a> {
     #[serde(serialize_with = "cookies_as_map")]
@@ -35,8 +35,11 @@ struct Written<'a> {
     label: Option<&'a str>,
 }
 
-/// Unknown members are ignored: another writer may know more than we do. It may also call something
-/// else a subject or a label.
+/// The JSON members that are read from a plain record.
+///
+/// Unknown members are ignored, because another program may write more members than this service.
+/// Another program may also use `subject` and `label` for something else, so these members may have
+/// any type.
 #[derive(Deserialize)]
 struct Read {
     cookies: CookieMap,
@@ -49,12 +52,13 @@ struct Read {
 }
 
 pub(crate) fn encode(session: &Session) -> Vec<u8> {
+    let AttributeTexts { subject, label } = AttributeTexts::of(&session.attributes);
     let record = Written {
         cookies: &session.cookies,
         base_url: session.base_url.as_str(),
         created_at: isoformat(session.created_at),
-        subject: session.subject.as_ref().map(Subject::as_str),
-        label: session.label.as_ref().map(Label::as_str),
+        subject,
+        label,
     };
     let mut value = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::with_formatter(&mut value, PythonFormatter);
@@ -75,21 +79,25 @@ pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
     let created_at = OffsetDateTime::parse(&record.created_at, &Rfc3339)
         .ok()
         .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
-        // What RFC 3339 cannot write again.
+        // RFC 3339 cannot express years before 0.
         .filter(|time| time.year() >= 0)
         .ok_or(CorruptRecord::CreatedAt)?;
+    let attributes = AttributeTexts {
+        subject: record.subject.as_str(),
+        label: record.label.as_str(),
+    };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     Ok(Session {
         cookies: Cookies::from_stored(&record.cookies.0).map_err(control)?,
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
         absolute_end: None,
-        subject: read_leniently(record.subject.as_str())?,
-        label: read_leniently(record.label.as_str())?,
+        attributes: attributes.parse()?,
     })
 }
 
-/// `datetime.isoformat()` of a UTC time: six digits of microseconds, none when they are zero.
+/// Formats a time in UTC, as `datetime.isoformat()` of Python does. The fraction of the second has
+/// six digits. If the fraction is zero, it is left out.
 fn isoformat(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (date, (hour, minute, second, micros)) = (time.date(), time.to_hms_micro());
@@ -105,7 +113,7 @@ fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::
     serializer.collect_map(cookies.iter())
 }
 
-/// Names and values in the order of the record.
+/// Names and values of the cookies, in the order in which they are stored in the record.
 struct CookieMap(Vec<(String, Zeroizing<String>)>);
 
 impl<'de> Deserialize<'de> for CookieMap {

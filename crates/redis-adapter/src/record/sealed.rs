@@ -1,45 +1,52 @@
-//! The sealed format: encrypted with a key that only the token gives.
+//! The sealed storage format: records are encrypted with an encryption key that is derived from the
+//! token.
 //!
-//! A value is two magic bytes, a version byte, a random nonce of 12 bytes, the ciphertext, and
-//! a tag of 16 bytes (AES-256-GCM). Magic, version and record id are authenticated with it, so
-//! that a record can be neither read, nor forged, nor moved to another key.
+//! A value consists of two magic bytes, a version byte, a random 12-byte nonce, the ciphertext, and
+//! a 16-byte authentication tag (AES-256-GCM). The tag also authenticates the magic bytes, the
+//! version and the session id. Without the token, a record can therefore be neither read nor
+//! forged. A record that is copied to the Redis key of another session cannot be decrypted.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{
-    BaseUrl, ControlCharacter, Cookies, Label, Session, SessionId, SessionToken, Subject,
-    TokenDerivation,
+    BaseUrl, ControlCharacter, Cookies, Session, SessionId, SessionToken, TokenDerivation,
 };
 use time::OffsetDateTime;
 
-use super::{Key, read_leniently};
+use super::{Key, attributes::AttributeTexts};
 use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
 
-/// The version that is written.
+/// Version of the sealed (encrypted) records that this release writes.
 const VERSION: u8 = 1;
 
-/// Versions up to so many above ours were written by a newer release; others never were.
+/// Number of versions above [`VERSION`] that are treated as written by a newer release. A record
+/// with a still higher version is treated as corrupt.
 const NEWER_VERSIONS: u8 = 15;
 
-/// HKDF info of the key that seals.
+/// HKDF info for the encryption key.
 const SEALING_KEY_LABEL: &[u8] = b"record key";
 
 const HEADER_LEN: usize = MAGIC.len() + 1;
 
-/// Longer values are not opened. A session that we wrote stays below a tenth of it.
+/// Maximum length of a value that is decrypted, in bytes. Records that this service writes are
+/// shorter than a tenth of the maximum.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
 
-/// What reads and writes one session's record.
+/// Encrypts and decrypts the sealed record of one session.
 pub(crate) struct Sealer {
     id: SessionId,
     key: Key,
     sealing_key: RandomizedNonceKey,
 }
 
-/// The plaintext of version 1, in postcard's encoding. [`Appended`] may follow it, and what follows
-/// that is ignored: a later release may append what may be lost when an older one changes the record.
+/// First part of the plaintext of a sealed (encrypted) record of version 1, encoded with postcard.
+///
+/// [`AttributeTexts`] follows if the session has at least one attribute. Records of all other
+/// sessions have the same bytes as before attributes were introduced. Any bytes after
+/// [`AttributeTexts`] are ignored, so a later release may append more data. That data is dropped
+/// when an older release changes the record.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     created_at_micros: i64,
@@ -47,16 +54,6 @@ struct Content<'a> {
     base_url: &'a str,
     #[serde(borrow)]
     cookies: Vec<(&'a str, &'a str)>,
-}
-
-/// What stands behind [`Content`] for a session that has a subject or a label, and for no other, as
-/// in records from before there were any.
-#[derive(Default, Serialize, Deserialize)]
-struct Appended<'a> {
-    #[serde(borrow)]
-    subject: Option<&'a str>,
-    #[serde(borrow)]
-    label: Option<&'a str>,
 }
 
 impl Sealer {
@@ -80,14 +77,15 @@ impl Sealer {
         &self.key
     }
 
-    /// A new sealed record, under a nonce of its own.
+    /// Encodes and encrypts a session with a new random nonce. Returns the complete value of the
+    /// record.
     pub(crate) fn seal(&self, session: &Session) -> Vec<u8> {
         self.seal_content(encode(session))
     }
 
     #[expect(
         clippy::expect_used,
-        reason = "a record is far below what one nonce may seal"
+        reason = "a record is far below the maximum length for one nonce"
     )]
     pub(crate) fn seal_content(&self, mut sealed: Vec<u8>) -> Vec<u8> {
         let nonce = self
@@ -102,7 +100,12 @@ impl Sealer {
         value
     }
 
-    /// Opens a sealed record where it stands, which leaves the content there.
+    /// Decrypts and decodes a sealed record. The record is decrypted in place: afterwards, `value`
+    /// contains the plaintext.
+    ///
+    /// # Errors
+    /// - [`CallError::Newer`] if a newer release wrote the record.
+    /// - [`CallError::Corrupt`] if `value` is not a valid record of this session.
     pub(crate) fn open(&self, value: &mut [u8]) -> Result<Session, CallError> {
         use CorruptRecord::{NotSealed, TooLong};
         let corrupt = CallError::Corrupt;
@@ -157,21 +160,18 @@ fn encode(session: &Session) -> Vec<u8> {
         cookies: session.cookies.iter().collect(),
     };
     let encoded = postcard::to_allocvec(&content).expect("a session can be encoded");
-    let appended = Appended {
-        subject: session.subject.as_ref().map(Subject::as_str),
-        label: session.label.as_ref().map(Label::as_str),
-    };
-    if appended.subject.is_none() && appended.label.is_none() {
+    let attributes = AttributeTexts::of(&session.attributes);
+    if attributes == AttributeTexts::default() {
         return encoded;
     }
-    postcard::to_extend(&appended, encoded).expect("a session can be encoded")
+    postcard::to_extend(&attributes, encoded).expect("a session can be encoded")
 }
 
 fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
     let no_session = |_| CorruptRecord::NotASession;
     let (content, rest) = postcard::take_from_bytes::<Content<'_>>(content).map_err(no_session)?;
-    let appended = match rest {
-        [] => Appended::default(),
+    let attributes = match rest {
+        [] => AttributeTexts::default(),
         rest => postcard::take_from_bytes(rest).map_err(no_session)?.0,
     };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
@@ -180,17 +180,17 @@ fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
-        subject: read_leniently(appended.subject)?,
-        label: read_leniently(appended.label)?,
+        attributes: attributes.parse()?,
     })
 }
 
-/// Microseconds since the Unix epoch.
+/// Converts a time to microseconds since the Unix epoch.
 pub(super) fn to_micros(time: OffsetDateTime) -> i64 {
     i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
 }
 
-/// A time that RFC 3339 can write: of the years 0 to 9999.
+/// Converts microseconds since the Unix epoch to a time. Returns an error if the year is not
+/// between 0 and 9999, because RFC 3339 cannot express such a time.
 pub(super) fn from_micros(micros: i64) -> Result<OffsetDateTime, CorruptRecord> {
     let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
     time.filter(|time| time.year() >= 0)

@@ -27,11 +27,11 @@ fn reason(url: &str) -> String {
 #[case::host("redis://redis-1", "redis-1", 6_379, None)]
 #[case::port("redis://redis-1:7000/", "redis-1", 7_000, None)]
 #[case::database("redis://redis-1/12", "redis-1", 6_379, Some(12))]
-#[case::first_database("redis://redis-1/0", "redis-1", 6_379, None)]
+#[case::database_0("redis://redis-1/0", "redis-1", 6_379, None)]
 #[case::ipv4("redis://10.0.0.7:1", "10.0.0.7", 1, None)]
 #[case::ipv6("redis://[::1]:1", "::1", 1, None)]
-#[case::white_space_at_the_end("redis://redis-1:1/2 \n", "redis-1", 1, Some(2))]
-fn one_server(
+#[case::trailing_white_space("redis://redis-1:1/2 \n", "redis-1", 1, Some(2))]
+fn url_of_a_single_server_is_parsed_into_address_and_database(
     #[case] url: &str,
     #[case] host: &str,
     #[case] port: u16,
@@ -46,22 +46,25 @@ fn one_server(
 }
 
 #[rstest]
-#[case::none("redis://h", None)]
-#[case::password("redis://:p%40ss@h", Some((None, "p@ss")))]
-#[case::both("redis://us%3Aer:p%2Fw@h", Some((Some("us:er"), "p/w")))]
-#[case::raw_at("redis://user:p@ss@h/3", Some((Some("user"), "p@ss")))]
-#[case::raw_others("redis://user:p:[] ^|%\\+@h", Some((Some("user"), "p:[] ^|%\\+")))]
-#[case::every_delimiter("rediss://u:%23%2F%3F%25%0A@h", Some((Some("u"), "#/?%\n")))]
+#[case::no_credentials("redis://h", None)]
+#[case::password_only("redis://:p%40ss@h", Some((None, "p@ss")))]
+#[case::user_and_password("redis://us%3Aer:p%2Fw@h", Some((Some("us:er"), "p/w")))]
+#[case::raw_at_sign("redis://user:p@ss@h/3", Some((Some("user"), "p@ss")))]
+#[case::raw_special_characters("redis://user:p:[] ^|%\\+@h", Some((Some("user"), "p:[] ^|%\\+")))]
+#[case::encoded_delimiters("rediss://u:%23%2F%3F%25%0A@h", Some((Some("u"), "#/?%\n")))]
 #[case::cluster("redis-cluster://u:p@h", Some((Some("u"), "p")))]
 #[case::unix("redis+unix://u:p%2F@localhost/run/r.sock", Some((Some("u"), "p/")))]
-#[case::unix_password("redis+unix://:p@localhost/run/r.sock", Some((None, "p")))]
+#[case::unix_password_only("redis+unix://:p@localhost/run/r.sock", Some((None, "p")))]
 #[tokio::test]
-async fn credentials(#[case] url: &str, #[case] expected: Option<(Option<&str>, &str)>) {
+async fn user_and_password_are_parsed_and_percent_decoded(
+    #[case] url: &str,
+    #[case] expected: Option<(Option<&str>, &str)>,
+) {
     assert_eq!(login(&parsed(url).credentials).await, owned(expected));
 }
 
 #[tokio::test]
-async fn sentinels_their_service_and_their_own_credentials() {
+async fn sentinel_url_is_parsed_into_addresses_service_and_passwords() {
     let url = "redis-sentinel://user:pw@a/3?node=b:2&sentinelServiceName=main&node=[::1]:3\
                &sentinelUsername=s&sentinelPassword=t%26@";
     let parsed = parsed(url);
@@ -90,7 +93,10 @@ async fn sentinels_their_service_and_their_own_credentials() {
 #[rstest]
 #[case::one_seed("redis-cluster://a:1", &[("a", 1)])]
 #[case::slash("redis-cluster://a:1/?node=b:2&node=[::1]:3", &[("a", 1), ("b", 2), ("::1", 3)])]
-fn cluster_seeds(#[case] url: &str, #[case] seeds: &[(&str, u16)]) {
+fn cluster_url_is_parsed_into_the_addresses_of_its_seed_servers(
+    #[case] url: &str,
+    #[case] seeds: &[(&str, u16)],
+) {
     let Deployment::Cluster(found) = parsed(url).deployment else {
         panic!("no cluster")
     };
@@ -102,8 +108,12 @@ fn cluster_seeds(#[case] url: &str, #[case] seeds: &[(&str, u16)]) {
 #[case::path("redis+unix:///run/my%20redis.sock", "/run/my redis.sock", None)]
 #[case::localhost("redis+unix://localhost/run/r@1.sock", "/run/r@1.sock", None)]
 #[case::database("redis+unix:///r.sock?db=7", "/r.sock", Some(7))]
-#[case::everything("redis+unix://u:p@localhost/r.sock?db=7", "/r.sock", Some(7))]
-fn unix_sockets(#[case] url: &str, #[case] path: &str, #[case] database: Option<u16>) {
+#[case::all_parts("redis+unix://u:p@localhost/r.sock?db=7", "/r.sock", Some(7))]
+fn unix_socket_url_is_parsed_into_path_and_database(
+    #[case] url: &str,
+    #[case] path: &str,
+    #[case] database: Option<u16>,
+) {
     let parsed = parsed(url);
     assert!(
         matches!(
@@ -116,38 +126,47 @@ fn unix_sockets(#[case] url: &str, #[case] path: &str, #[case] database: Option<
     assert_eq!(parsed.database, database);
 }
 
-/// `s3cret` must never be repeated.
+/// If a URL contains the text `s3cret`, the text is a secret. No error text may contain `s3cret`.
 #[rstest]
-#[case::database_as_parameter("redis://h?db=3", "the query parameter db has no effect")]
-#[case::node("redis://h?node=s3cret:1", "the query parameter node has no effect")]
-#[case::unknown(
+#[case::database_as_query_parameter("redis://h?db=3", "the query parameter db has no effect")]
+#[case::node_of_single_server("redis://h?node=s3cret:1", "the query parameter node has no effect")]
+#[case::unknown_parameter(
     "redis://:s3cret@h/3?timeout=s3cret",
     "the query parameter timeout has no effect"
 )]
-#[case::other_case("redis-cluster://h?Node=a:1", "the query parameter Node has no effect")]
-#[case::parameter_of_another_kind(
+#[case::parameter_in_other_case(
+    "redis-cluster://h?Node=a:1",
+    "the query parameter Node has no effect"
+)]
+#[case::parameter_of_another_deployment_kind(
     "redis-cluster://h?sentinelPassword=s3cret",
     "the query parameter sentinelPassword has no effect"
 )]
-#[case::not_plain("redis://h?s3cret!=1", "a query parameter has no effect")]
-#[case::too_long(
+#[case::name_with_special_character("redis://h?s3cret!=1", "a query parameter has no effect")]
+#[case::name_too_long(
     "redis://h?s3cret-s3cret-s3cret-s3cret-s3cret=1",
     "a query parameter has no effect"
 )]
-#[case::no_name("redis://h?=s3cret", "a query parameter has no effect")]
-#[case::cut_password_as_parameter("redis://u:1?s3cret=x@h", "a query parameter has no effect; if")]
+#[case::empty_name("redis://h?=s3cret", "a query parameter has no effect")]
+#[case::cut_password_looks_like_parameter(
+    "redis://u:1?s3cret=x@h",
+    "a query parameter has no effect; if"
+)]
 #[case::sentinel_password_cut(
     "redis-sentinel://h?sentinelServiceName=m&sentinelPassword=a&s3cret",
-    "a query parameter after sentinelPassword has no effect; if the password holds &"
+    "a query parameter after sentinelPassword has no effect; if the password contains &"
 )]
 #[case::fragment("redis://h/3#s3cret", "the fragment (after #) has no effect")]
 #[case::empty_fragment("redis+unix:///r.sock#", "the fragment (after #) has no effect")]
 #[case::path_of_cluster("redis-cluster://:s3cret@h:1/0", "the path has no effect")]
-#[case::bad_database("redis://:s3cret@h/zero", "the path must be the number of a database")]
+#[case::database_not_a_number(
+    "redis://:s3cret@h/zero",
+    "the path must be the number of a database"
+)]
 #[case::signed_database("redis://h/+3", "the path must be the number of a database")]
-#[case::large_database("redis://h/65536", "the path must be the number of a database")]
-#[case::deeper_path("redis://h/3/", "the path must be the number of a database")]
-#[case::bad_db(
+#[case::database_too_large("redis://h/65536", "the path must be the number of a database")]
+#[case::trailing_slash_after_database("redis://h/3/", "the path must be the number of a database")]
+#[case::db_not_a_number(
     "redis+unix:///r.sock?db=s3cret",
     "db must be the number of a database"
 )]
@@ -162,25 +181,28 @@ fn unix_sockets(#[case] url: &str, #[case] path: &str, #[case] database: Option<
     "redis-sentinel://h?sentinelServiceName=",
     "sentinelServiceName is missing"
 )]
-#[case::bad_node(
+#[case::node_without_port(
     "redis-cluster://:s3cret@h?node=s3cret",
     "each node must be given as host:port"
 )]
 #[case::no_host("redis://", "the host is missing")]
-#[case::no_host_but_a_path("redis:///3", "the host is missing")]
-#[case::no_host_but_a_password("redis://:s3cret@", "the host is missing")]
+#[case::path_without_host("redis:///3", "the host is missing")]
+#[case::password_without_host("redis://:s3cret@", "the host is missing")]
 #[case::no_seed("redis-cluster://?node=a:1", "the host is missing")]
 #[case::bad_port("redis://:s3cret@h:99999", "the port must be a number")]
-#[case::line_break("redis://:s3cret\n@h", "it holds a control character")]
-#[case::two_lines("redis://h\nredis://:s3cret@h", "it holds a control character")]
+#[case::line_break("redis://:s3cret\n@h", "it contains a control character")]
+#[case::two_lines("redis://h\nredis://:s3cret@h", "it contains a control character")]
 #[case::not_utf8("redis://:s3cret%ff@h", "must be UTF-8")]
-#[case::user_alone("redis://s3cret@h", "its user has no password")]
-#[case::user_with_an_empty_password("redis://s3cret:@h", "its user has no password")]
-#[case::user_of_cluster("redis-cluster://s3cret@h", "its user has no password")]
-#[case::user_of_socket("redis+unix://s3cret@localhost/r.sock", "its user has no password")]
+#[case::user_without_password("redis://s3cret@h", "its user has no password")]
+#[case::user_with_empty_password("redis://s3cret:@h", "its user has no password")]
+#[case::cluster_user_without_password("redis-cluster://s3cret@h", "its user has no password")]
+#[case::socket_user_without_password(
+    "redis+unix://s3cret@localhost/r.sock",
+    "its user has no password"
+)]
 #[case::empty_password("redis://:@h", "the password before @ is empty")]
-#[case::nothing_before_at("redis://@h", "the password before @ is empty")]
-#[case::sentinel_user_alone(
+#[case::empty_credentials("redis://@h", "the password before @ is empty")]
+#[case::sentinel_user_without_password(
     "redis-sentinel://h?sentinelServiceName=m&sentinelUsername=s3cret",
     "sentinelUsername needs sentinelPassword"
 )]
@@ -188,8 +210,8 @@ fn unix_sockets(#[case] url: &str, #[case] path: &str, #[case] database: Option<
     "redis-sentinel://h?sentinelServiceName=m&sentinelPassword=",
     "sentinelPassword is empty"
 )]
-#[case::host_of_socket("redis+unix://s3cret/r.sock", "a Unix socket has no host and port")]
-#[case::port_of_socket(
+#[case::socket_with_host("redis+unix://s3cret/r.sock", "a Unix socket has no host and port")]
+#[case::socket_with_port(
     "redis+unix://localhost:1/r.sock",
     "a Unix socket has no host and port"
 )]
@@ -197,9 +219,12 @@ fn unix_sockets(#[case] url: &str, #[case] path: &str, #[case] database: Option<
     "redis+unix://u:s3cret@/r.sock",
     "credentials for a Unix socket need the host localhost"
 )]
-#[case::no_socket("redis+unix://localhost", "the path of the Unix socket is missing")]
-#[case::no_socket_but_a_slash("redis+unix:///?db=1", "the path of the Unix socket is missing")]
-fn refused_part_is_named_without_its_text(#[case] url: &str, #[case] expected: &str) {
+#[case::socket_without_path("redis+unix://localhost", "the path of the Unix socket is missing")]
+#[case::socket_with_empty_path("redis+unix:///?db=1", "the path of the Unix socket is missing")]
+fn error_for_an_invalid_url_names_the_invalid_part_and_hides_the_secret(
+    #[case] url: &str,
+    #[case] expected: &str,
+) {
     let reason = reason(url);
     assert!(reason.contains(expected), "{reason}");
     assert!(!reason.contains("s3cret"), "{reason}");
@@ -209,19 +234,19 @@ fn refused_part_is_named_without_its_text(#[case] url: &str, #[case] expected: &
 #[case::slash("redis://u:s3/cret@h/3")]
 #[case::question_mark("redis://u:s3?cret@h")]
 #[case::fragment("redis://u:s3#cret@h")]
-#[case::first("rediss://:/cret@h")]
-#[case::after_an_at("redis://u:s3@x/cret@h")]
+#[case::delimiter_first("rediss://:/cret@h")]
+#[case::after_an_at_sign("redis://u:s3@x/cret@h")]
 #[case::after_digits("redis://u:12/34@h")]
-#[case::parameters("redis://u:12?cret=34@h")]
+#[case::looks_like_parameter("redis://u:12?cret=34@h")]
 #[case::digits_and_fragment("redis://u:12/34#56@h/3")]
-#[case::no_user("redis://:12/34@h")]
+#[case::password_only("redis://:12/34@h")]
 #[case::cluster("redis-cluster://u:12/cret@h:1?node=b:2")]
 #[case::cluster_node("redis-cluster://u:12?node=cret@h:1")]
 #[case::sentinel("redis-sentinel://u:12/cret@h?sentinelServiceName=m")]
 #[case::socket("redis+unix://u:12/cret@localhost/r.sock")]
-#[case::socket_no_user("redis+unix://:12/cret@localhost/r.sock")]
+#[case::socket_password_only("redis+unix://:12/cret@localhost/r.sock")]
 #[case::socket_question_mark("redis+unix://u:s3?cret@localhost/r.sock")]
-fn raw_delimiter_in_a_password_is_explained(#[case] url: &str) {
+fn error_for_an_unencoded_delimiter_in_a_password_advises_percent_encoding(#[case] url: &str) {
     let reason = reason(url);
     assert!(
         reason.contains("percent-encode them: %23, %2F, %3F"),
@@ -233,37 +258,37 @@ fn raw_delimiter_in_a_password_is_explained(#[case] url: &str) {
 }
 
 #[rstest]
-#[case("redis://h?db=3")]
-#[case("redis://u:p@h/zero")]
-#[case("redis://u@h")]
-fn other_faults_come_without_that_hint(#[case] url: &str) {
+#[case::query_parameter("redis://h?db=3")]
+#[case::path("redis://u:p@h/zero")]
+#[case::user_without_password("redis://u@h")]
+fn percent_encoding_is_not_advised_for_errors_outside_the_password(#[case] url: &str) {
     let reason = reason(url);
     assert!(!reason.contains("percent-encode"), "{reason}");
 }
 
 #[rstest]
-#[case("redis://u:p@h/0", "redis://h", None)]
-#[case("redis://h", "rediss://h", Some("scheme"))]
-#[case("redis://h", "redis-cluster://h", Some("scheme"))]
-#[case("redis://h", "redis://h:6380", Some("server"))]
-#[case("redis://h", "redis+unix:///h", Some("server"))]
-#[case("redis://h/1", "redis://h/2", Some("database"))]
-#[case(
+#[case::credentials_only("redis://u:p@h/0", "redis://h", None)]
+#[case::tls("redis://h", "rediss://h", Some("scheme"))]
+#[case::deployment_kind("redis://h", "redis-cluster://h", Some("scheme"))]
+#[case::port("redis://h", "redis://h:6380", Some("server"))]
+#[case::tcp_and_unix("redis://h", "redis+unix:///h", Some("server"))]
+#[case::database("redis://h/1", "redis://h/2", Some("database"))]
+#[case::cluster_node(
     "redis-cluster://a:1?node=b:2",
     "redis-cluster://a:1?node=c:2",
     Some("server")
 )]
-#[case(
+#[case::sentinel_password_only(
     "redis-sentinel://h?sentinelServiceName=m&sentinelPassword=p",
     "redis-sentinel://h?sentinelServiceName=m",
     None
 )]
-#[case(
+#[case::sentinel_service(
     "redis-sentinel://h?sentinelServiceName=m",
     "redis-sentinel://h?sentinelServiceName=n",
     Some("server")
 )]
-fn difference_to_another_url(
+fn difference_of_two_urls_is_the_first_differing_part_or_none(
     #[case] url: &str,
     #[case] other: &str,
     #[case] expected: Option<&str>,
@@ -272,7 +297,7 @@ fn difference_to_another_url(
 }
 
 #[test]
-fn debug_shows_nothing_of_credentials() {
+fn debug_output_of_credentials_hides_user_and_password() {
     let credentials = parsed("redis://user:s3cret@h").credentials;
     assert_eq!(format!("{credentials:?}"), "Credentials");
 }

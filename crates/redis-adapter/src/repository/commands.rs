@@ -1,28 +1,33 @@
-//! What is done with one record in one place.
+//! Redis commands for one record under one Redis key.
 
 use std::time::Duration;
 
 use arrayvec::ArrayString;
-use tee_session_domain::{InsertOutcome, PeekedSession, Session};
+use tee_session_domain::{InsertOutcome, Session, SessionWithTtl};
 
 use crate::{
     RedisFault,
     connection::{Call, Command},
     error::CallError,
-    record::{Key, Slot},
+    record::{Key, RecordLocation},
 };
 
-/// What PTTL answers for a key that does not exist.
+/// Reply of PTTL for a key that does not exist.
 const GONE: i64 = -2;
 
-/// `SET key value EX ttl NX`.
-pub(super) async fn insert(
+/// Stores a new record (`SET key value EX ttl NX`). Returns [`InsertOutcome::TokenTaken`] if the
+/// key already exists.
+pub(crate) async fn insert(
     call: &Call,
-    slot: &Slot,
+    location: &RecordLocation,
     session: &Session,
     ttl: Duration,
 ) -> Result<InsertOutcome, CallError> {
-    let (key, value, ttl) = (slot.key().as_bytes(), slot.encode(session), seconds(ttl));
+    let (key, value, ttl) = (
+        location.key().as_bytes(),
+        location.encode(session),
+        seconds(ttl),
+    );
     let arguments = [key, &value, b"EX", ttl.as_bytes(), b"NX"];
     let [reply] = call.send([Command::new("SET", &arguments)]).await?;
     Ok(if reply.done("SET")? {
@@ -32,36 +37,49 @@ pub(super) async fn insert(
     })
 }
 
-/// `GET key`, of a session.
-pub(super) async fn read(call: &Call, slot: &Slot) -> Result<Option<Session>, CallError> {
-    let found = call.look_up(slot.key(), None).await?;
+/// Loads a session (`GET key`). Returns `None` if the key does not exist.
+pub(crate) async fn load(
+    call: &Call,
+    location: &RecordLocation,
+) -> Result<Option<Session>, CallError> {
+    let found = call.look_up(location.key(), None).await?;
     found
-        .map(|found| slot.decode(found.value.into()))
+        .map(|found| location.decode(found.value.into()))
         .transpose()
 }
 
-/// `GET key` and `EXPIRE key ttl XX`, sent together: the answer is right as of the GET, and
-/// EXPIRE cannot bring back what is gone. `XX` leaves alone what has no expiry, since that may
-/// be somebody else's; a session without one gets it by a second EXPIRE.
-pub(super) async fn slide(
+/// Loads a session and renews its TTL (`GET key` and `EXPIRE key ttl XX`, sent together). Returns
+/// `None` if the key does not exist. `EXPIRE` never creates a key, so this function cannot restore
+/// a session that another call is deleting.
+///
+/// With `XX`, `EXPIRE` leaves a key without an expiry unchanged, because such a key may belong to
+/// another program. If the value of the key is a session, a second `EXPIRE` without `XX` gives the
+/// key an expiry.
+pub(crate) async fn load_and_touch(
     call: &Call,
-    slot: &Slot,
+    location: &RecordLocation,
     ttl: Duration,
 ) -> Result<Option<Session>, CallError> {
-    let key = slot.key();
+    let key = location.key();
     let Some(found) = call.look_up(key, Some(whole_seconds(ttl))).await? else {
         return Ok(None);
     };
-    let session = slot.decode(found.value.into())?;
-    let lives = found.has_expiry || Box::pin(expire(call, key, ttl)).await?;
-    Ok(lives.then_some(session))
+    let session = location.decode(found.value.into())?;
+    let is_alive = found.has_expiry || Box::pin(expire(call, key, ttl)).await?;
+    Ok(is_alive.then_some(session))
 }
 
-/// `GET key` and `PTTL key`, sent together with a write that changes nothing: a server that has
-/// become a replica refuses it, and its stale data is no answer. (`PEXPIRE key 1 GT` never shortens
-/// a life, and leaves alone what has no expiry.)
-pub(super) async fn peek(call: &Call, slot: &Slot) -> Result<Option<PeekedSession>, CallError> {
-    let key = slot.key().as_bytes();
+/// Loads a session and its remaining TTL (`GET key` and `PTTL key`), without renewing the TTL.
+/// Returns `None` if the key does not exist.
+///
+/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
+/// replica refuses the write, so the call fails and does not return stale data of the replica.
+/// `PEXPIRE key 1 GT` never shortens a TTL, and leaves a key without an expiry unchanged.
+pub(crate) async fn load_with_ttl(
+    call: &Call,
+    location: &RecordLocation,
+) -> Result<Option<SessionWithTtl>, CallError> {
+    let key = location.key().as_bytes();
     let [value, pttl, written] = call
         .send([
             Command::new("GET", &[key]),
@@ -72,16 +90,19 @@ pub(super) async fn peek(call: &Call, slot: &Slot) -> Result<Option<PeekedSessio
     written.integer("PEXPIRE")?;
     match (value.bulk("GET")?, pttl.integer("PTTL")?) {
         (None, _) | (_, GONE) => Ok(None),
-        (Some(value), pttl) => Ok(Some(PeekedSession {
-            session: slot.decode(value.into())?,
+        (Some(value), pttl) => Ok(Some(SessionWithTtl {
+            session: location.decode(value.into())?,
             remaining: u64::try_from(pttl).ok().map(Duration::from_millis),
         })),
     }
 }
 
-/// `PTTL key`, with a write that changes nothing, as [`peek`] does. `None`: there is no such key; and
-/// `Some(None)`: it has no expiry.
-pub(super) async fn remaining(
+/// Loads the remaining TTL of a key (`PTTL key`). Returns `None` if the key does not exist, and
+/// `Some(None)` if the key has no expiry.
+///
+/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
+/// replica refuses the write, so the call fails and does not return stale data of the replica.
+pub(crate) async fn remaining(
     call: &Call,
     key: &Key,
 ) -> Result<Option<Option<Duration>>, CallError> {
@@ -97,8 +118,9 @@ pub(super) async fn remaining(
     Ok((pttl != GONE).then(|| u64::try_from(pttl).ok().map(Duration::from_millis)))
 }
 
-/// `SET pointer key PX ttl`.
-pub(super) async fn point(
+/// Stores the Redis key `record` as the value of the Redis key `pointer` (`SET pointer record PX
+/// ttl`).
+pub(crate) async fn set_pointer(
     call: &Call,
     pointer: &Key,
     record: &Key,
@@ -111,9 +133,12 @@ pub(super) async fn point(
     Ok(())
 }
 
-/// `GET pointer`, with a write that changes nothing, as [`peek`] does: the record's key that stands
-/// there.
-pub(super) async fn follow(call: &Call, pointer: &Key) -> Result<Option<Key>, CallError> {
+/// Loads the record key that is stored under `pointer` (`GET pointer`). Returns `None` if `pointer`
+/// does not exist or if its value is not a record key.
+///
+/// A write that changes nothing (`PEXPIRE pointer 1 GT`) is sent as well. A server that has become
+/// a replica refuses the write, so the call fails and does not return stale data of the replica.
+pub(crate) async fn load_pointer(call: &Call, pointer: &Key) -> Result<Option<Key>, CallError> {
     let pointer = pointer.as_bytes();
     let [record, written] = call
         .send([
@@ -126,9 +151,9 @@ pub(super) async fn follow(call: &Call, pointer: &Key) -> Result<Option<Key>, Ca
     Ok(record.and_then(|record| Key::of_record(str::from_utf8(&record).ok()?)))
 }
 
-/// `GET key` and `EXPIRE key 1 XX` where no session stands: what requests need, a read and a write
-/// that replicas refuse.
-pub(super) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
+/// Checks that Redis accepts reads and writes: sends `GET key`, and `EXPIRE key 1 XX`, which a
+/// replica refuses. No session may be stored under `key`.
+pub(crate) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     let key = key.as_bytes();
     let [read, written] = call
         .send([
@@ -141,13 +166,13 @@ pub(super) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     Ok(())
 }
 
-/// `DEL key...`; `true` when there was something.
-pub(super) async fn delete(call: &Call, keys: &[&[u8]]) -> Result<bool, CallError> {
+/// Deletes keys (`DEL key...`). Returns `true` if at least one key existed.
+pub(crate) async fn delete(call: &Call, keys: &[&[u8]]) -> Result<bool, CallError> {
     let [reply] = call.send([Command::new("DEL", keys)]).await?;
     Ok(reply.integer("DEL")? > 0)
 }
 
-/// `EXPIRE key ttl`; `false` when there is nothing.
+/// Sets the TTL of a key (`EXPIRE key ttl`). Returns `false` if the key does not exist.
 async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFault> {
     let ttl = seconds(ttl);
     let arguments = [key.as_bytes(), ttl.as_bytes()];
@@ -155,14 +180,16 @@ async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFaul
     Ok(reply.integer("EXPIRE")? > 0)
 }
 
-/// A number as Redis takes it.
-pub(super) type Decimal = ArrayString<20>;
+/// A number in decimal digits, for use as an argument of a Redis command.
+pub(crate) type Decimal = ArrayString<20>;
 
-/// Redis refuses what its clock of milliseconds cannot hold.
+/// Maximum TTL that is sent to Redis. Redis refuses a TTL that ends after the maximum of its
+/// millisecond clock (64 bits).
 const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
-/// The port hands over whole seconds; an EXPIRE of zero would delete.
-pub(super) fn seconds(ttl: Duration) -> Decimal {
+/// Formats a TTL in whole seconds, but at least one second: `EXPIRE` with zero would delete the
+/// key.
+pub(crate) fn seconds(ttl: Duration) -> Decimal {
     decimal(whole_seconds(ttl))
 }
 
@@ -171,11 +198,11 @@ fn whole_seconds(ttl: Duration) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-pub(super) fn milliseconds(ttl: Duration) -> Decimal {
+pub(crate) fn milliseconds(ttl: Duration) -> Decimal {
     decimal(ttl.min(LONGEST_TTL).as_millis().max(1))
 }
 
-pub(super) fn decimal(number: impl itoa::Integer) -> Decimal {
+pub(crate) fn decimal(number: impl itoa::Integer) -> Decimal {
     let mut text = Decimal::new();
     text.push_str(itoa::Buffer::new().format(number));
     text

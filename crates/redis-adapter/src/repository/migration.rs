@@ -1,20 +1,29 @@
-//! Reading plain records while a fleet moves to sealed ones.
+//! Look-ups while a fleet of instances migrates from plain to sealed (encrypted) records.
 //!
-//! A session stands in one place at a time: a script moves it in one step. The plain place is
-//! always read before the sealed one: whoever finds it empty because the session has just moved
-//! on finds it in the other.
+//! A session has either a plain or a sealed record, never both. A script atomically moves the
+//! record from the key of the plain record to the key of the sealed record. Each look-up reads the
+//! plain key before the sealed key. If another instance moves the record between these two reads,
+//! the look-up finds the sealed record.
 
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use futures_util::future::join;
 
-use super::{commands::milliseconds, script::Script};
-use crate::{connection::Call, error::CallError, record::Slot};
+use super::commands::milliseconds;
+use crate::{
+    connection::{Call, Script},
+    error::CallError,
+    record::RecordLocation,
+};
 
-/// Moves a record from the plain key to the sealed one, with its remaining time to live, only
-/// if the plain value is still the one that was read: a logout in between stays one. One without
-/// an expiry gets the one that is given, if it is.
+/// Replaces the plain record under `KEYS[1]` by the sealed (encrypted) record `ARGV[2]` under
+/// `KEYS[2]`, if the plain record is still `ARGV[1]`. If the plain record was removed or changed
+/// since it was read, nothing happens.
+///
+/// The sealed record gets the remaining TTL of the plain record. If the plain record has no expiry,
+/// the sealed record gets the TTL `ARGV[3]` (milliseconds), or no expiry if there is no third
+/// argument.
 const MOVE: Script = Script::writing(
     "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -29,22 +38,26 @@ end
 return redis.call('DEL', KEYS[1])",
 );
 
-/// Returns what `read` finds in the sealed place. A session that is stored in the plain place is moved
-/// first; `ttl` is for one without an expiry.
+/// Returns the result of `load`, which reads the sealed (encrypted) record. If the session still
+/// has a plain record, first converts the plain record to a sealed one. `ttl` is the TTL for a
+/// plain record without an expiry.
+///
+/// Returns `None` if the session has neither a plain nor a sealed record.
 pub(super) async fn once_sealed<T, F>(
     call: &Call,
-    (plain, sealed): (&Slot, &Slot),
+    (plain, sealed): (&RecordLocation, &RecordLocation),
     ttl: Option<Duration>,
-    read: impl Fn() -> F,
+    load: impl Fn() -> F,
 ) -> Result<Option<T>, CallError>
 where
     F: Future<Output = Result<Option<T>, CallError>>,
 {
-    // Again for each change that an instance set to plain makes meanwhile, until the deadline.
+    // If an instance that writes plain records changes the plain record before it is converted, the
+    // loop reads the record again. The loop ends at the deadline of `call` at the latest.
     loop {
-        // Polled first, so that it is sent first.
+        // `join` polls this future before `load()`, so the plain key is read before the sealed key.
         let in_plain = call.look_up(plain.key(), None);
-        let (in_plain, in_sealed) = join(in_plain, read()).await;
+        let (in_plain, in_sealed) = join(in_plain, load()).await;
         if let Some(found) = in_sealed? {
             return Ok(Some(found));
         }
@@ -55,10 +68,11 @@ where
     }
 }
 
-/// Moves the record to the sealed place, unless another call changed, moved or removed it first.
+/// Converts the plain record to a sealed (encrypted) record. Does nothing if another call has
+/// changed, moved or removed the plain record since `plain_value` was read.
 async fn seal(
     call: &Call,
-    (plain, sealed): (&Slot, &Slot),
+    (plain, sealed): (&RecordLocation, &RecordLocation),
     plain_value: Vec<u8>,
     ttl: Option<Duration>,
 ) -> Result<(), CallError> {

@@ -4,14 +4,16 @@ use rstest::{fixture, rstest};
 use tracing::subscriber::DefaultGuard;
 
 use super::*;
-use crate::RedisSettings;
+use crate::{RedisSettings, credentials::Credentials};
 
 const KEPT: &str = "Redis URL file cannot be used: keeping the former credentials";
 
 const READ_AGAIN: &str = "Redis credentials read again from the URL file";
 
-/// Events of this thread as JSON lines. The tests of the published package cannot use the one of
-/// `tee-session-test-support`, which is not published.
+/// Captures the log events of this thread as JSON lines.
+///
+/// These tests also run in the published package, so they cannot use the log capture of the crate
+/// `tee-session-test-support`: that crate is not published.
 struct CapturedLogs {
     lines: Buffer,
     _guard: DefaultGuard,
@@ -103,11 +105,11 @@ fn rotation() -> Rotation {
 }
 
 #[rstest]
-#[case::plain("redis://tee:new@h:1/2", "new")]
+#[case::no_line_break("redis://tee:new@h:1/2", "new")]
 #[case::line_break("redis://tee:new@h:1/2\n", "new")]
 #[case::line_breaks("redis://tee:new@h:1/2\r\n\r\n", "new")]
 #[tokio::test]
-async fn rotated_password_is_taken_over_and_logged_once(
+async fn password_rotation_in_the_url_file_takes_effect_and_is_logged_once(
     rotation: Rotation,
     #[case] text: &str,
     #[case] password: &str,
@@ -125,7 +127,7 @@ async fn rotated_password_is_taken_over_and_logged_once(
 
 #[rstest]
 #[tokio::test]
-async fn another_user_and_no_login_at_all_are_taken_over(rotation: Rotation) {
+async fn changed_user_and_removed_password_in_the_url_file_take_effect(rotation: Rotation) {
     rotation.write("redis://other:new@h:1/2");
     rotation.assert_is("other", "new").await;
     rotation.write("redis://h:1/2");
@@ -137,13 +139,13 @@ async fn another_user_and_no_login_at_all_are_taken_over(rotation: Rotation) {
 #[case::port("redis://tee:new-s3cret@h:3/2", "it names another server")]
 #[case::scheme("rediss://tee:new-s3cret@h:1/2", "it names another scheme")]
 #[case::database("redis://tee:new-s3cret@h:1", "it names another database")]
-#[case::user_alone("redis://new-s3cret@h:1/2", "its user has no password")]
-#[case::invalid("redis://tee:new-s3/cret@h:1/2", "percent-encode")]
-#[case::no_redis_url("new-s3cret", "must begin with one of")]
+#[case::user_without_password("redis://new-s3cret@h:1/2", "its user has no password")]
+#[case::raw_delimiter_in_password("redis://tee:new-s3/cret@h:1/2", "percent-encode")]
+#[case::not_a_redis_url("new-s3cret", "must begin with one of")]
 #[case::empty("\n", "it is empty")]
 #[case::too_long(&"s3cret".repeat(11_000), "it is longer than 64 KiB")]
 #[tokio::test]
-async fn unusable_file_keeps_the_former_login_and_is_logged_once(
+async fn former_password_is_kept_and_one_warning_is_logged_if_the_url_file_is_unusable(
     rotation: Rotation,
     #[case] text: &str,
     #[case] reason: &str,
@@ -165,7 +167,7 @@ async fn unusable_file_keeps_the_former_login_and_is_logged_once(
 
 #[rstest]
 #[tokio::test]
-async fn each_change_of_the_fault_is_logged(rotation: Rotation) {
+async fn url_file_warning_is_logged_again_when_the_reason_changes(rotation: Rotation) {
     let logs = CapturedLogs::start();
     let missing = |rotation: &Rotation| fs::remove_file(rotation.path()).unwrap();
     let broken = |rotation: &Rotation| rotation.write("");
@@ -183,14 +185,14 @@ async fn each_change_of_the_fault_is_logged(rotation: Rotation) {
     for (warning, reason) in warnings.iter().zip(reasons) {
         assert!(warning.contains(reason), "{warning}");
     }
-    // The login itself never changed.
+    // The user and password never changed, so no change is logged.
     assert!(logs.events(READ_AGAIN).is_empty(), "{}", logs.text());
 }
 
-/// A pipe without a writer would block its reader.
+/// The named pipe is not opened, because opening a named pipe without a writer blocks.
 #[rstest]
 #[tokio::test]
-async fn pipe_is_not_read(rotation: Rotation) {
+async fn url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: Rotation) {
     let logs = CapturedLogs::start();
     fs::remove_file(rotation.path()).unwrap();
     let made = Command::new("mkfifo").arg(rotation.path()).status();
@@ -201,21 +203,21 @@ async fn pipe_is_not_read(rotation: Rotation) {
 
 #[rstest]
 #[tokio::test]
-async fn read_that_hangs_keeps_the_former_login(rotation: Rotation) {
+async fn former_password_is_used_while_a_read_of_the_url_file_hangs(rotation: Rotation) {
     let logs = CapturedLogs::start();
     rotation.write("redis://tee:new@h:1/2");
-    let Some((file, _)) = &rotation.settings.credentials.file else {
-        panic!("no file")
-    };
+    let url = RedisUrl::parse("redis://tee:old-s3cret@h:1/2").unwrap();
+    let file = UrlFile::new(&url, rotation.path().to_owned());
+    let password = async || file.current().await.redis.unwrap().password.to_string();
     let hanging = Arc::clone(&file.reading).lock_owned().await;
-    rotation.assert_is("tee", "old-s3cret").await;
+    assert_eq!(password().await, "old-s3cret");
     assert!(logs.text().contains("reading it takes too long"));
     drop(hanging);
-    rotation.assert_is("tee", "new").await;
+    assert_eq!(password().await, "new");
 }
 
 #[tokio::test]
-async fn sentinels_have_credentials_of_their_own_in_the_file() {
+async fn redis_and_sentinel_passwords_are_both_read_from_the_url_file_again() {
     let url = |redis: &str, sentinel: &str| {
         format!(
             "redis-sentinel://tee:{redis}@h?sentinelServiceName=m&sentinelUsername=w\
@@ -234,10 +236,11 @@ async fn sentinels_have_credentials_of_their_own_in_the_file() {
     );
 }
 
-/// All connections of a process see the same file, whichever clone of its settings made them.
+/// All clones of the settings share the state of the URL file, so that a change of the password is
+/// logged once per process.
 #[rstest]
 #[tokio::test]
-async fn clones_log_a_change_once(rotation: Rotation) {
+async fn password_change_is_logged_once_for_all_clones_of_the_settings(rotation: Rotation) {
     let logs = CapturedLogs::start();
     rotation.write("redis://tee:new@h:1/2");
     for _ in 0..2 {
@@ -250,10 +253,10 @@ async fn clones_log_a_change_once(rotation: Rotation) {
 }
 
 #[rstest]
-#[case("redis://tee:s3cret@h", "tee")]
-#[case("redis://:s3cret@h", "default")]
-#[case("redis://h", "default")]
-fn user_of_a_url(#[case] url: &str, #[case] user: &str) {
+#[case::named_user("redis://tee:s3cret@h", "tee")]
+#[case::password_only("redis://:s3cret@h", "default")]
+#[case::no_login("redis://h", "default")]
+fn user_name_in_settings_is_the_user_of_the_url_or_default(#[case] url: &str, #[case] user: &str) {
     let settings = RedisSettings::new(url).unwrap();
     assert_eq!(settings.with_url_file("/nowhere").user(), user);
 }

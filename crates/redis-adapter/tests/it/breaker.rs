@@ -1,4 +1,5 @@
-//! The circuit breaker: nobody waits for a Redis that has just left others without an answer.
+//! Tests of the circuit breaker, which rejects calls at once after five consecutive commands
+//! without a reply.
 
 use std::{
     sync::Arc,
@@ -14,8 +15,8 @@ use crate::{base_url, cookies, sessions, sessions_with, settings};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What a call may take that asks nobody.
-const AT_ONCE: Duration = Duration::from_millis(20);
+/// Maximum duration of a call that the circuit breaker rejects without sending a command to Redis.
+const FAIL_FAST: Duration = Duration::from_millis(20);
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -24,13 +25,13 @@ fn reason(error: &SessionError) -> String {
 }
 
 #[tokio::test]
-async fn after_a_few_commands_without_an_answer_calls_fail_at_once_until_redis_answers() {
+async fn circuit_breaker_opens_after_commands_without_reply_and_closes_when_redis_replies() {
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);
     let sessions = Arc::new(sessions_with(&settings).await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis.pause();
-    // They go out together, and wait together.
+    // The eight calls are sent at the same time and time out together.
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let (sessions, token) = (Arc::clone(&sessions), new.token.clone());
@@ -40,20 +41,20 @@ async fn after_a_few_commands_without_an_answer_calls_fail_at_once_until_redis_a
     for call in waiting {
         assert!(call.await.unwrap());
     }
-    let (mut slow, mut held_back) = (0, 0);
+    let (mut slow, mut rejected) = (0, 0);
     for _ in 0..200 {
-        let asked = Instant::now();
+        let started = Instant::now();
         let error = sessions.get(&new.token).await.unwrap_err();
-        slow += usize::from(asked.elapsed() > AT_ONCE);
-        held_back += usize::from(reason(&error).contains("left the last commands"));
+        slow += usize::from(started.elapsed() > FAIL_FAST);
+        rejected += usize::from(reason(&error).contains("the circuit breaker is open"));
         assert!(matches!(
             error,
             SessionError::Repository(RepositoryError::Unavailable { .. })
         ));
     }
-    // A busy machine may hold some up.
-    assert!(slow <= 10, "{slow} of 200 took longer than {AT_ONCE:?}");
-    assert!(held_back > 0, "the breaker opened");
+    // Some calls may be slow on a busy machine.
+    assert!(slow <= 10, "{slow} of 200 took longer than {FAIL_FAST:?}");
+    assert!(rejected > 0, "the circuit breaker did not open");
     redis.resume();
     eventually(RECOVERED_WITHIN, async || {
         sessions.get(&new.token).await.is_ok()
@@ -62,7 +63,7 @@ async fn after_a_few_commands_without_an_answer_calls_fail_at_once_until_redis_a
 }
 
 #[tokio::test]
-async fn answers_of_whatever_kind_never_open_it() {
+async fn error_and_not_found_replies_do_not_open_the_circuit_breaker() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -80,10 +81,11 @@ async fn answers_of_whatever_kind_never_open_it() {
     sessions.get(&new.token).await.unwrap();
 }
 
-/// What nobody waits for any more is not carried out in a burst when Redis answers again: only what
-/// was on its way before the breaker opened may be.
+/// Pauses Redis for 5 s while eight callers try to store sessions. After the pause, Redis may
+/// execute only the commands that were sent before the circuit breaker opened. All other commands
+/// timed out and must not be sent afterwards.
 #[tokio::test]
-async fn what_timed_out_in_an_outage_is_not_sent_afterwards() {
+async fn commands_that_time_out_in_an_outage_are_not_sent_afterwards() {
     const CALLERS: usize = 8;
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);
@@ -113,11 +115,9 @@ async fn what_timed_out_in_an_outage_is_not_sent_afterwards() {
         sessions.repository().ping().await.is_ok()
     })
     .await;
-    let carried_out = admin.send(&["DBSIZE"]).await.as_i64().unwrap();
-    // Each client that is made in the outage lets a few commands pass until its breaker opens.
+    let executed = admin.send(&["DBSIZE"]).await.as_i64().unwrap();
+    // Each connection that is opened in the outage can send a few commands before the circuit
+    // breaker opens.
     assert!(failed > 1_000, "{failed}");
-    assert!(
-        carried_out <= 3 * CALLERS as i64,
-        "{carried_out} of {failed}"
-    );
+    assert!(executed <= 3 * CALLERS as i64, "{executed} of {failed}");
 }

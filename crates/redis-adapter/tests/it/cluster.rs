@@ -1,5 +1,5 @@
-//! Redis Cluster: each key at its own primary, wherever that is now, and one primary's trouble is
-//! its own.
+//! Tests of Redis Cluster: routing of keys to their primaries, failover to a replica, and the loss
+//! of a single primary.
 
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,24 @@ use tee_session_test_support::{CapturedLogs, RedisCluster, eventually};
 use tokio::time::sleep;
 
 use crate::{
-    CONNECTED_WITHIN, Sessions, base_url, cookies, plain, sealed_key, sessions, sessions_with,
-    settings,
+    CONNECTED_WITHIN, Sessions, base_url, cookies, plain_settings, sealed_key, sessions,
+    sessions_with, settings,
 };
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 
 pub(crate) const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a call may take that asks nobody.
-const AT_ONCE: Duration = Duration::from_millis(20);
+/// Maximum duration of a call to a running primary while another primary is down.
+const UNDELAYED: Duration = Duration::from_millis(20);
 
-pub(crate) async fn clustered(cluster: &RedisCluster) -> Sessions {
+pub(crate) async fn connect_to_cluster(cluster: &RedisCluster) -> Sessions {
     sessions_with(&settings(&cluster.url()).with_command_timeout(COMMAND_TIMEOUT)).await
 }
 
-/// Sessions until each primary has at least one: the first of each.
-pub(crate) async fn one_of_each(
+/// Stores sessions until each primary has at least one session. Returns the first session of each
+/// primary, in the order of the primaries.
+pub(crate) async fn one_session_per_primary(
     sessions: &Sessions,
     cluster: &RedisCluster,
     primaries: usize,
@@ -53,10 +54,10 @@ fn is_unavailable<T>(result: &Result<T, SessionError>) -> bool {
 }
 
 #[tokio::test]
-async fn sessions_stand_at_all_primaries_and_every_operation_finds_them() {
+async fn sessions_on_each_primary_can_be_read_and_deleted() {
     let cluster = RedisCluster::start(3, 0).await;
-    let sessions = clustered(&cluster).await;
-    for new in one_of_each(&sessions, &cluster, 3).await {
+    let sessions = connect_to_cluster(&cluster).await;
+    for new in one_session_per_primary(&sessions, &cluster, 3).await {
         let active = sessions.get(&new.token).await.unwrap();
         assert_eq!(active.session, new.session);
         assert!(sessions.ttl(&new.token).await.unwrap().is_some());
@@ -67,48 +68,51 @@ async fn sessions_stand_at_all_primaries_and_every_operation_finds_them() {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Lost {
+enum PrimaryFault {
     Killed,
     Paused,
 }
 
-/// The others' sessions are served as before, and new ones are made among them.
+/// Kills or pauses one of three primaries, which have no replicas. Sessions on the other two
+/// primaries are served without delay, and new sessions are stored on these two primaries.
 #[rstest]
-#[case::killed(Lost::Killed)]
-#[case::paused(Lost::Paused)]
+#[case::killed(PrimaryFault::Killed)]
+#[case::paused(PrimaryFault::Paused)]
 #[tokio::test]
-async fn a_lost_primary_without_a_replica_harms_only_its_own_sessions(#[case] lost: Lost) {
+async fn loss_of_a_primary_without_replica_affects_only_the_sessions_on_that_primary(
+    #[case] fault: PrimaryFault,
+) {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(3, 0, &durable).await;
-    let sessions = clustered(&cluster).await;
-    let kept = one_of_each(&sessions, &cluster, 3).await;
-    match lost {
-        Lost::Killed => cluster.node_mut(1).kill().await,
-        Lost::Paused => cluster.node(1).pause(),
+    let sessions = connect_to_cluster(&cluster).await;
+    let kept = one_session_per_primary(&sessions, &cluster, 3).await;
+    match fault {
+        PrimaryFault::Killed => cluster.node_mut(1).kill().await,
+        PrimaryFault::Paused => cluster.node(1).pause(),
     }
     let started = Instant::now();
-    let (mut slow, mut asked) = (0, 0);
+    let (mut slow, mut requests) = (0, 0);
     while started.elapsed() < Duration::from_secs(4) {
-        for unharmed in [&kept[0], &kept[2]] {
+        for unaffected in [&kept[0], &kept[2]] {
             let began = Instant::now();
-            sessions.get(&unharmed.token).await.unwrap();
-            slow += usize::from(began.elapsed() > AT_ONCE);
-            asked += 1;
+            sessions.get(&unaffected.token).await.unwrap();
+            slow += usize::from(began.elapsed() > UNDELAYED);
+            requests += 1;
         }
         let began = Instant::now();
         assert!(is_unavailable(&sessions.get(&kept[1].token).await));
         assert!(began.elapsed() < 2 * COMMAND_TIMEOUT);
         sleep(Duration::from_millis(5)).await;
     }
-    // A busy machine may hold some up.
-    assert!(slow <= asked / 20, "{slow} of {asked} were slow");
+    // Some requests may be slow on a busy machine.
+    assert!(slow <= requests / 20, "{slow} of {requests} were slow");
     for _ in 0..30 {
         sessions.store(cookies(), base_url()).await.unwrap();
     }
     sessions.repository().ping().await.unwrap();
-    match lost {
-        Lost::Killed => cluster.node_mut(1).start_again().await,
-        Lost::Paused => cluster.node(1).resume(),
+    match fault {
+        PrimaryFault::Killed => cluster.node_mut(1).start_again().await,
+        PrimaryFault::Paused => cluster.node(1).resume(),
     }
     eventually(RECOVERED_WITHIN, async || {
         sessions.get(&kept[1].token).await.is_ok()
@@ -117,31 +121,31 @@ async fn a_lost_primary_without_a_replica_harms_only_its_own_sessions(#[case] lo
 }
 
 #[rstest]
-#[case::killed(Lost::Killed)]
-#[case::paused(Lost::Paused)]
+#[case::killed(PrimaryFault::Killed)]
+#[case::paused(PrimaryFault::Paused)]
 #[tokio::test]
-async fn a_replica_that_takes_over_is_found(#[case] lost: Lost) {
+async fn promoted_replica_serves_the_sessions_of_the_lost_primary(#[case] fault: PrimaryFault) {
     let mut cluster = RedisCluster::start(3, 1).await;
-    let sessions = clustered(&cluster).await;
-    let kept = one_of_each(&sessions, &cluster, 3).await;
-    // Acknowledged and then lost is what asynchronous replication may do: not what this is about.
+    let sessions = connect_to_cluster(&cluster).await;
+    let kept = one_session_per_primary(&sessions, &cluster, 3).await;
+    // Waits for replication, because a failover loses acknowledged writes that were not replicated.
     sleep(Duration::from_millis(200)).await;
-    match lost {
-        Lost::Killed => cluster.node_mut(0).kill().await,
-        Lost::Paused => cluster.node(0).pause(),
+    match fault {
+        PrimaryFault::Killed => cluster.node_mut(0).kill().await,
+        PrimaryFault::Paused => cluster.node(0).pause(),
     }
     eventually(RECOVERED_WITHIN, async || {
         sessions.get(&kept[1].token).await.unwrap();
         sessions.get(&kept[0].token).await.is_ok()
     })
     .await;
-    assert!(cluster.is_primary(3).await, "its replica has taken over");
+    assert!(cluster.is_primary(3).await, "its replica was promoted");
     for new in &kept {
         assert!(sessions.delete(&new.token).await.unwrap());
     }
-    if matches!(lost, Lost::Paused) {
+    if matches!(fault, PrimaryFault::Paused) {
         cluster.node(0).resume();
-        // The old primary comes back with what it knew: nobody asks it.
+        // The resumed old primary still contains the deleted sessions, so it must not be used.
         for _ in 0..100 {
             assert!(!sessions.exists(&kept[0].token).await.unwrap());
             sleep(Duration::from_millis(10)).await;
@@ -150,10 +154,11 @@ async fn a_replica_that_takes_over_is_found(#[case] lost: Lost) {
 }
 
 #[tokio::test]
-async fn the_cluster_is_found_through_any_server_of_the_url_that_lives() {
+async fn cluster_is_discovered_through_any_live_server_of_the_url() {
     let mut cluster = RedisCluster::start(2, 1).await;
     let url = cluster.url();
-    // The other one that the URL names is a replica.
+    // The URL names the first and the last server of the cluster. The last server is a replica and
+    // stays up.
     cluster.node_mut(0).kill().await;
     let repository = RedisRepository::connect(&settings(&url));
     let sessions = SessionManager::new(repository, SessionPolicy::default());
@@ -163,9 +168,10 @@ async fn the_cluster_is_found_through_any_server_of_the_url_that_lives() {
     .await;
 }
 
-/// A cluster that refuses everything because a part of it is lost, as is its default.
+/// Sets the option `cluster-require-full-coverage` to `yes`, as Redis does by default. With this
+/// option, the whole cluster rejects commands while one primary is down.
 #[tokio::test]
-async fn a_cluster_that_is_down_is_unavailable_and_comes_back() {
+async fn cluster_that_requires_full_coverage_is_unavailable_until_the_lost_primary_is_restored() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(3, 0, &durable).await;
     for n in 0..3 {
@@ -173,10 +179,10 @@ async fn a_cluster_that_is_down_is_unavailable_and_comes_back() {
         cluster.node(n).command(&set).await;
     }
     let logs = CapturedLogs::start();
-    let sessions = clustered(&cluster).await;
+    let sessions = connect_to_cluster(&cluster).await;
     let warned = "cluster-require-full-coverage";
     eventually(RECOVERED_WITHIN, async || logs.text().contains(warned)).await;
-    let kept = one_of_each(&sessions, &cluster, 3).await;
+    let kept = one_session_per_primary(&sessions, &cluster, 3).await;
     cluster.node_mut(2).kill().await;
     eventually(RECOVERED_WITHIN, async || {
         is_unavailable(&sessions.get(&kept[0].token).await)
@@ -201,21 +207,23 @@ async fn a_cluster_that_is_down_is_unavailable_and_comes_back() {
 }
 
 #[tokio::test]
-async fn unknown_tokens_are_not_found_at_every_primary() {
+async fn unknown_token_returns_not_found_on_every_cluster_primary() {
     let cluster = RedisCluster::start(3, 0).await;
-    let sessions = clustered(&cluster).await;
+    let sessions = connect_to_cluster(&cluster).await;
     for _ in 0..30 {
         let unknown = sessions.get(&SessionToken::generate()).await;
         assert!(matches!(unknown, Err(SessionError::NotFound)));
     }
 }
 
-/// A session's two keys lie apart.
+/// Stores sealed (encrypted) sessions in a cluster, and accesses the sessions with an instance that
+/// has the storage format `plain`. In a cluster, the sealed and the plain key of a session may
+/// belong to different servers.
 #[tokio::test]
-async fn an_instance_set_to_plain_serves_sealed_sessions_of_a_cluster_too() {
+async fn instance_with_plain_format_reads_and_deletes_sealed_sessions_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).await;
     let sealed = sessions(&cluster.url()).await;
-    let plain = sessions_with(&plain(&cluster.url())).await;
+    let plain = sessions_with(&plain_settings(&cluster.url())).await;
     for _ in 0..10 {
         let new = sealed.store(cookies(), base_url()).await.unwrap();
         assert_eq!(plain.get(&new.token).await.unwrap().session, new.session);
@@ -228,7 +236,7 @@ async fn an_instance_set_to_plain_serves_sealed_sessions_of_a_cluster_too() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_minimal_permissions_serves_a_cluster() {
+async fn session_operations_succeed_with_minimal_permissions_in_a_cluster() {
     let cluster = RedisCluster::start(2, 0).await;
     for n in 0..2 {
         crate::faults::add_minimal_user(cluster.node(n)).await;
@@ -252,7 +260,7 @@ async fn a_user_with_the_minimal_permissions_serves_a_cluster() {
 }
 
 #[tokio::test]
-async fn closing_and_dropping_end_every_connection() {
+async fn closing_or_dropping_a_repository_ends_all_cluster_connections() {
     let cluster = RedisCluster::start(2, 0).await;
     let clients =
         async || cluster.node(0).client_count().await + cluster.node(1).client_count().await;

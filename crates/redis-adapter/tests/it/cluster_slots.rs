@@ -1,4 +1,4 @@
-//! Slots of a Redis Cluster on the move: nobody notices.
+//! Tests that requests do not fail while hash slots move between the servers of a Redis Cluster.
 
 use std::{
     collections::BTreeSet,
@@ -19,17 +19,18 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     CONNECTED_WITHIN, base_url,
-    cluster::{RECOVERED_WITHIN, clustered, one_of_each},
+    cluster::{RECOVERED_WITHIN, connect_to_cluster, one_session_per_primary},
     cookies, sealed_key, settings,
 };
 
-/// Slots move, to a server that has some and to one that has none yet, and back, while many read,
-/// create and delete: nobody notices, and nobody gets another's session.
+/// Moves hash slots between the servers of a cluster while eight clients read, create and delete
+/// sessions. One of the servers has no hash slots at the start. Every request succeeds, and each
+/// read returns the session of its own token.
 #[rstest]
-#[case::one_thread_each(1)]
-#[case::a_pool_that_threads_share(3)]
+#[case::one_connection(1)]
+#[case::pool_of_three_connections(3)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
+async fn requests_succeed_while_hash_slots_move_between_servers(#[case] pool: usize) {
     const READERS: usize = 8;
     let mut cluster = RedisCluster::start(3, 0).await;
     let repository = RedisRepository::connect_pool(&settings(&cluster.url()), pool);
@@ -45,14 +46,14 @@ async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
     }
     let empty = cluster.add_empty().await;
     let stored = Arc::new(stored);
-    let (stop, asked) = (
+    let (stop, rounds) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (sessions, stored) = (Arc::clone(&sessions), Arc::clone(&stored));
-        let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+        let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));
         readers.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let new = &stored[fastrand::usize(..stored.len())];
@@ -60,7 +61,7 @@ async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
                 assert_eq!(active.session, new.session);
                 let short = sessions.store(cookies(), base_url()).await.unwrap();
                 assert!(sessions.delete(&short.token).await.unwrap());
-                asked.fetch_add(1, Ordering::Relaxed);
+                rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
@@ -75,15 +76,15 @@ async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
     for slot in of_first.take(8) {
         for (from, to) in [(0, empty), (empty, 1), (1, 0)] {
             cluster.begin_move(slot, from, to).await;
-            let before = asked.load(Ordering::Relaxed);
+            let before = rounds.load(Ordering::Relaxed);
             eventually(RECOVERED_WITHIN, async || {
-                asked.load(Ordering::Relaxed) > before + 5
+                rounds.load(Ordering::Relaxed) > before + 5
             })
             .await;
             cluster.move_keys(slot, from, to).await;
-            let before = asked.load(Ordering::Relaxed);
+            let before = rounds.load(Ordering::Relaxed);
             eventually(RECOVERED_WITHIN, async || {
-                asked.load(Ordering::Relaxed) > before + 5
+                rounds.load(Ordering::Relaxed) > before + 5
             })
             .await;
             cluster.end_move(slot, from, to).await;
@@ -95,22 +96,24 @@ async fn slots_on_the_move_are_not_noticed(#[case] pool: usize) {
     }
 }
 
-/// It answers that there are no slots at all: nobody may believe it.
+/// Removes a server from the cluster. The removed server then replies to CLUSTER SLOTS that no hash
+/// slots are assigned. The adapter must ignore that reply.
 #[tokio::test]
-async fn a_server_that_leaves_the_cluster_is_not_noticed() {
+async fn requests_succeed_after_a_server_was_removed_from_the_cluster() {
     let logs = CapturedLogs::start();
     let mut cluster = RedisCluster::start(3, 0).await;
-    let sessions = clustered(&cluster).await;
-    let kept = one_of_each(&sessions, &cluster, 3).await;
+    let sessions = connect_to_cluster(&cluster).await;
+    let kept = one_session_per_primary(&sessions, &cluster, 3).await;
     let leaving = cluster.add_empty().await;
-    // Once it had a slot, so that there is a connection to it.
+    // The added server owns a hash slot for a short time, so that the adapter connects to this
+    // server.
     let slot = RedisCluster::slot_of(&sealed_key(&kept[0].token));
     for (from, to) in [(0, leaving), (leaving, 0)] {
         cluster.begin_move(slot, from, to).await;
         cluster.move_keys(slot, from, to).await;
         cluster.end_move(slot, from, to).await;
         sessions.get(&kept[0].token).await.unwrap();
-        // One look at the topology may still find the old one.
+        // The first topology read after the move may still return the old topology.
         let port = cluster.node(leaving).port().to_string();
         eventually(RECOVERED_WITHIN, async || {
             let known = logs.events("Redis Cluster topology changed");
@@ -131,12 +134,12 @@ async fn a_server_that_leaves_the_cluster_is_not_noticed() {
     }
 }
 
-/// One slot is given to another server half moved: what is still at the old one, what has moved,
-/// and what is new are all found.
+/// Accesses a session while its hash slot moves from one server to another, before and after the
+/// key of the session is moved. A session that is stored during the move is also found.
 #[tokio::test]
-async fn each_operation_follows_a_slot_that_is_half_moved() {
+async fn session_can_be_read_deleted_and_stored_while_its_hash_slot_is_being_moved() {
     let cluster = RedisCluster::start(2, 0).await;
-    let sessions = clustered(&cluster).await;
+    let sessions = connect_to_cluster(&cluster).await;
     let moved = sessions.store(cookies(), base_url()).await.unwrap();
     let slot = RedisCluster::slot_of(&sealed_key(&moved.token));
     let from = cluster.primary_of(&sealed_key(&moved.token));
@@ -148,12 +151,16 @@ async fn each_operation_follows_a_slot_that_is_half_moved() {
     assert!(sessions.ttl(&moved.token).await.unwrap().is_some());
     assert!(sessions.delete(&moved.token).await.unwrap());
     assert!(!sessions.exists(&moved.token).await.unwrap());
-    // And one that is created meanwhile.
-    let again = sessions.repository();
+    // Stores the session again while the hash slot is still being moved.
+    let repository = sessions.repository();
     let minute = Duration::from_secs(60);
-    let inserted = again.insert(&moved.token, &moved.session, minute).await;
+    let inserted = repository
+        .insert(&moved.token, &moved.session, minute)
+        .await;
     assert_eq!(inserted.unwrap(), InsertOutcome::Inserted);
-    let twice = again.insert(&moved.token, &moved.session, minute).await;
+    let twice = repository
+        .insert(&moved.token, &moved.session, minute)
+        .await;
     assert_eq!(twice.unwrap(), InsertOutcome::TokenTaken);
     cluster.end_move(slot, from, to).await;
     sessions.get(&moved.token).await.unwrap();

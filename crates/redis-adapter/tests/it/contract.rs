@@ -1,4 +1,5 @@
-//! The contract suite.
+//! Tests of the Redis repository with the contract suite of the domain crate, on a single Redis
+//! server and on a cluster.
 
 use std::time::Duration;
 
@@ -7,9 +8,8 @@ use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 use tee_session_test_support::{RedisCluster, TestRedis};
 use tokio::sync::Mutex;
 
-use crate::{connected_with, settings};
+use crate::{connect_with, settings};
 
-/// In each way of storing: sealed, plain, and sealed while plain records are accepted.
 mod sealed {
     use super::*;
 
@@ -42,7 +42,7 @@ mod clustered {
 
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
-        harness = Clustered::start(StorageFormat::Sealed).await,
+        harness = RealCluster::start(StorageFormat::Sealed).await,
     }
 }
 
@@ -51,20 +51,20 @@ mod clustered_plain {
 
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
-        harness = Clustered::start(StorageFormat::Plain).await,
+        harness = RealCluster::start(StorageFormat::Plain).await,
     }
 }
 
-struct Clustered {
+struct RealCluster {
     cluster: Mutex<RedisCluster>,
     repository: RedisRepository,
 }
 
-impl Clustered {
+impl RealCluster {
     async fn start(format: StorageFormat) -> Self {
         let cluster = RedisCluster::start(2, 0).await;
         let settings = settings(&cluster.url()).with_storage_format(format);
-        let repository = connected_with(&settings).await;
+        let repository = connect_with(&settings).await;
         Self {
             cluster: Mutex::new(cluster),
             repository,
@@ -72,14 +72,15 @@ impl Clustered {
     }
 }
 
-impl Harness for Clustered {
+impl Harness for RealCluster {
     type Repository = RedisRepository;
 
     fn repository(&self) -> RedisRepository {
         self.repository.clone()
     }
 
-    /// As for one Redis.
+    /// Sleeps for `duration`, because Redis expires keys by the clock of the server. A test cannot
+    /// advance that clock.
     async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
@@ -101,7 +102,7 @@ struct RealRedis {
 impl RealRedis {
     async fn start(choose: impl FnOnce(RedisSettings) -> RedisSettings) -> Self {
         let server = TestRedis::start().await;
-        let repository = connected_with(&choose(settings(server.url()))).await;
+        let repository = connect_with(&choose(settings(server.url()))).await;
         Self {
             server: Mutex::new(server),
             repository,
@@ -116,7 +117,8 @@ impl Harness for RealRedis {
         self.repository.clone()
     }
 
-    /// Expiry is decided by the clock of Redis, which cannot be moved.
+    /// Sleeps for `duration`, because Redis expires keys by the clock of the server. A test cannot
+    /// advance that clock.
     async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -1,27 +1,37 @@
-//! What is wrong with a Redis, and how to mend it, told before anything depends on it.
+//! Tests of the diagnosis of a Redis server: each problem is reported with advice on how to fix the
+//! problem.
 
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use tee_session_redis_adapter::{
     RedisSettings,
-    diagnosis::{Check, Finding, Needs, Verdict, diagnose},
+    diagnosis::{Check, Finding, RequiredPermissions, Verdict, diagnose},
 };
 use tee_session_test_support::RedisProcess;
 
-use crate::{faults::add_user_for_everything, modes::keys, plain, settings};
+use crate::{faults::add_user_with_all_permissions, modes::all_keys, plain_settings, settings};
 
-/// However Redis behaves.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// Maximum duration of a diagnosis, even if Redis does not reply.
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(crate) async fn found(settings: &RedisSettings, needs: Needs) -> Vec<Finding> {
-    let began = Instant::now();
-    let mut doing = Vec::new();
-    let found = diagnose(settings, needs, |what| doing.push(what.to_owned())).await;
-    assert!(began.elapsed() < ENDS_WITHIN, "{:?}", began.elapsed());
-    assert!(!doing.is_empty(), "nobody was told what was waited for");
-    let told = format!("{found:?} {doing:?}");
-    assert!(!told.contains("s3cret"), "{told}");
+/// Runs a diagnosis and returns its findings. Asserts that the diagnosis ends in time, reports its
+/// progress, hides the password, and gives advice on each problem.
+pub(crate) async fn run_diagnosis(
+    settings: &RedisSettings,
+    required: RequiredPermissions,
+) -> Vec<Finding> {
+    let started = Instant::now();
+    let mut progress = Vec::new();
+    let found = diagnose(settings, required, |step| progress.push(step.to_owned())).await;
+    assert!(
+        started.elapsed() < DIAGNOSIS_TIMEOUT,
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(!progress.is_empty(), "no progress was reported");
+    let reported = format!("{found:?} {progress:?}");
+    assert!(!reported.contains("s3cret"), "{reported}");
     for finding in &found {
         let is_fine = finding.verdict == Verdict::Fine;
         assert_eq!(finding.advice.is_none(), is_fine, "{finding:?}");
@@ -29,8 +39,8 @@ pub(crate) async fn found(settings: &RedisSettings, needs: Needs) -> Vec<Finding
     found
 }
 
-/// The one finding of this check.
-pub(crate) fn only(found: &[Finding], check: Check) -> &Finding {
+/// Returns the finding of `check`. Panics if there is no such finding, or more than one.
+pub(crate) fn only_finding(found: &[Finding], check: Check) -> &Finding {
     let mut of_check = found.iter().filter(|finding| finding.check == check);
     match (of_check.next(), of_check.next()) {
         (Some(finding), None) => finding,
@@ -38,28 +48,30 @@ pub(crate) fn only(found: &[Finding], check: Check) -> &Finding {
     }
 }
 
-pub(crate) fn worst(found: &[Finding]) -> Verdict {
+pub(crate) fn worst_verdict(found: &[Finding]) -> Verdict {
     let verdicts = found.iter().map(|finding| finding.verdict);
-    verdicts.max().expect("something was found")
+    verdicts.max().expect("at least one finding")
 }
 
-pub(crate) fn advice(finding: &Finding) -> &str {
-    finding.advice.as_deref().expect("some advice")
+pub(crate) fn advice_of(finding: &Finding) -> &str {
+    finding.advice.as_deref().expect("a finding with advice")
 }
 
-async fn with_persistence() -> RedisProcess {
+async fn start_with_persistence() -> RedisProcess {
     RedisProcess::start_with(&["--appendonly", "yes"]).await
 }
 
-fn url_of_tee(redis: &RedisProcess) -> String {
+fn url_with_user_tee(redis: &RedisProcess) -> String {
     format!("redis://tee:s3cret@127.0.0.1:{}/3", redis.port())
 }
 
 #[tokio::test]
-async fn a_sound_redis_passes_every_check_and_nothing_is_written() {
-    let redis = with_persistence().await;
-    let needs = Needs::default().with_subjects(true).with_changes(true);
-    let found = found(&settings(&redis.url()), needs).await;
+async fn correctly_configured_redis_passes_every_check_and_nothing_is_written() {
+    let redis = start_with_persistence().await;
+    let required = RequiredPermissions::default()
+        .with_subjects(true)
+        .with_invalidation_feed(true);
+    let found = run_diagnosis(&settings(&redis.url()), required).await;
     let expected = [
         Check::Connection,
         Check::Login,
@@ -73,8 +85,8 @@ async fn a_sound_redis_passes_every_check_and_nothing_is_written() {
     ];
     let checks: Vec<_> = found.iter().map(|finding| finding.check).collect();
     assert_eq!(checks, expected, "{found:#?}");
-    assert_eq!(worst(&found), Verdict::Fine, "{found:#?}");
-    assert_eq!(keys(&redis).await, [""; 0]);
+    assert_eq!(worst_verdict(&found), Verdict::Fine, "{found:#?}");
+    assert_eq!(all_keys(&redis).await, [""; 0]);
     let written = redis.info("persistence").await;
     assert!(
         written.contains("rdb_changes_since_last_save:0"),
@@ -83,18 +95,22 @@ async fn a_sound_redis_passes_every_check_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn the_user_of_the_readme_is_told_what_it_lacks_for_more_and_what_it_cannot_see() {
+async fn diagnosis_with_minimal_permissions_advises_how_to_permit_subjects_and_config_get() {
     let redis = RedisProcess::start().await;
     crate::faults::add_minimal_user(&redis).await;
-    let found = found(&settings(&url_of_tee(&redis)), Needs::default()).await;
-    assert_eq!(worst(&found), Verdict::Warning, "{found:#?}");
-    let unseen = only(&found, Check::Persistence);
+    let found = run_diagnosis(
+        &settings(&url_with_user_tee(&redis)),
+        RequiredPermissions::default(),
+    )
+    .await;
+    assert_eq!(worst_verdict(&found), Verdict::Warning, "{found:#?}");
+    let unseen = only_finding(&found, Check::Persistence);
     assert_eq!(unseen.verdict, Verdict::Unseen);
-    assert!(advice(unseen).contains("CONFIG GET save"), "{unseen:?}");
+    assert!(advice_of(unseen).contains("CONFIG GET save"), "{unseen:?}");
     let lines: Vec<_> = found
         .iter()
         .filter(|f| f.check == Check::Permissions)
-        .map(advice)
+        .map(advice_of)
         .collect();
     assert_eq!(
         lines,
@@ -102,7 +118,8 @@ async fn the_user_of_the_readme_is_told_what_it_lacks_for_more_and_what_it_canno
     );
 }
 
-/// Each permission alone, and then the line that mends it.
+/// Revokes one permission of the Redis user. The diagnosis advises an ACL command, and passes after
+/// the test has sent that command.
 #[rstest]
 #[case::get("-get", Verdict::Error, "+get")]
 #[case::mget("-mget", Verdict::Warning, "+mget")]
@@ -124,20 +141,22 @@ async fn the_user_of_the_readme_is_told_what_it_lacks_for_more_and_what_it_canno
 #[case::hdel("-hdel", Verdict::Error, "+hdel")]
 #[case::select("-select", Verdict::Error, "+select")]
 #[case::no_keys("resetkeys", Verdict::Error, "~session:*")]
-#[case::nothing("-@all", Verdict::Error, "+select")]
+#[case::no_commands("-@all", Verdict::Error, "+select")]
 #[tokio::test]
-async fn a_missing_permission_is_named_with_the_line_that_mends_it(
-    #[case] taken: &str,
+async fn missing_permission_is_reported_with_the_acl_command_that_grants_it(
+    #[case] revoked: &str,
     #[case] verdict: Verdict,
-    #[case] given: &str,
+    #[case] granted: &str,
 ) {
-    let redis = with_persistence().await;
-    add_user_for_everything(&redis).await;
-    redis.command(&["ACL", "SETUSER", "tee", taken]).await;
-    let settings = settings(&url_of_tee(&redis));
-    let needs = Needs::default().with_subjects(true).with_changes(true);
-    let lacking = found(&settings, needs).await;
-    assert_eq!(worst(&lacking), verdict, "{lacking:#?}");
+    let redis = start_with_persistence().await;
+    add_user_with_all_permissions(&redis).await;
+    redis.command(&["ACL", "SETUSER", "tee", revoked]).await;
+    let settings = settings(&url_with_user_tee(&redis));
+    let required = RequiredPermissions::default()
+        .with_subjects(true)
+        .with_invalidation_feed(true);
+    let lacking = run_diagnosis(&settings, required).await;
+    assert_eq!(worst_verdict(&lacking), verdict, "{lacking:#?}");
     let lines = |found: &[Finding]| -> Vec<String> {
         let lines = found.iter().filter_map(|finding| finding.advice.as_deref());
         let lines = lines.filter_map(|advice| advice.strip_prefix("in Redis: "));
@@ -145,30 +164,31 @@ async fn a_missing_permission_is_named_with_the_line_that_mends_it(
             .map(|line| line.split(';').next().unwrap().to_owned())
             .collect()
     };
-    let given_is_named = lines(&lacking)
+    let is_advised = lines(&lacking)
         .iter()
-        .any(|line| line.split(' ').any(|rule| rule == given));
-    assert!(given_is_named, "{lacking:#?}");
+        .any(|line| line.split(' ').any(|rule| rule == granted));
+    assert!(is_advised, "{lacking:#?}");
     let mut lacking = lacking;
-    // Without SELECT nothing else is seen, and without a command not what is wrong with its keys.
+    // The diagnosis is repeated, because some problems hide others. Without SELECT no other check
+    // runs, and without a command the key patterns of that command are not checked.
     for _ in 0..3 {
         for line in lines(&lacking) {
             redis.command(&line.split(' ').collect::<Vec<_>>()).await;
         }
-        lacking = found(&settings, needs).await;
+        lacking = run_diagnosis(&settings, required).await;
     }
     assert_eq!(
-        only(&lacking, Check::Permissions).verdict,
+        only_finding(&lacking, Check::Permissions).verdict,
         Verdict::Fine,
         "{lacking:#?}"
     );
-    assert_eq!(keys(&redis).await, [""; 0]);
+    assert_eq!(all_keys(&redis).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn plain_records_of_subjects_need_keys_of_their_own() {
+async fn diagnosis_requires_permission_for_session_id_keys_only_for_plain_records() {
     let redis = RedisProcess::start().await;
-    add_user_for_everything(&redis).await;
+    add_user_with_all_permissions(&redis).await;
     redis
         .command(&[
             "ACL",
@@ -179,57 +199,72 @@ async fn plain_records_of_subjects_need_keys_of_their_own() {
             "~subject:*",
         ])
         .await;
-    let url = url_of_tee(&redis);
-    let sealed = found(&settings(&url), Needs::default()).await;
-    assert_eq!(only(&sealed, Check::Permissions).verdict, Verdict::Fine);
-    for settings in [plain(&url), settings(&url).accepting_plain().unwrap()] {
-        let lacking = found(&settings, Needs::default()).await;
-        let line = advice(only(&lacking, Check::Permissions));
+    let url = url_with_user_tee(&redis);
+    let sealed = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    assert_eq!(
+        only_finding(&sealed, Check::Permissions).verdict,
+        Verdict::Fine
+    );
+    for settings in [
+        plain_settings(&url),
+        settings(&url).accepting_plain().unwrap(),
+    ] {
+        let lacking = run_diagnosis(&settings, RequiredPermissions::default()).await;
+        let line = advice_of(only_finding(&lacking, Check::Permissions));
         assert_eq!(line, "in Redis: ACL SETUSER tee ~session-id:*");
     }
 }
 
 #[tokio::test]
-async fn what_is_only_needed_for_subjects_is_a_warning_until_they_are() {
+async fn missing_subject_permission_is_an_error_only_if_subjects_are_required() {
     let redis = RedisProcess::start().await;
-    add_user_for_everything(&redis).await;
+    add_user_with_all_permissions(&redis).await;
     redis.command(&["ACL", "SETUSER", "tee", "-zadd"]).await;
-    let settings = settings(&url_of_tee(&redis));
-    for (needed, verdict) in [(false, Verdict::Warning), (true, Verdict::Error)] {
-        let found = found(&settings, Needs::default().with_subjects(needed)).await;
-        assert_eq!(only(&found, Check::Permissions).verdict, verdict);
+    let settings = settings(&url_with_user_tee(&redis));
+    for (required, verdict) in [(false, Verdict::Warning), (true, Verdict::Error)] {
+        let found = run_diagnosis(
+            &settings,
+            RequiredPermissions::default().with_subjects(required),
+        )
+        .await;
+        assert_eq!(only_finding(&found, Check::Permissions).verdict, verdict);
     }
 }
 
-/// Redis does all that it is told to, and yet is no good.
+/// Starts Redis with an option that is unsuitable for a session store. The diagnosis reports the
+/// option with the expected verdict and advice.
 #[rstest]
-#[case::evicting(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"], Check::Eviction, Verdict::Error, "noeviction")]
-#[case::evicting_later(&["--maxmemory-policy", "volatile-ttl"], Check::Eviction, Verdict::Warning, "noeviction")]
-#[case::forgetting(&["--save", "", "--appendonly", "no"], Check::Persistence, Verdict::Warning, "appendonly")]
-#[case::full(&["--maxmemory", "1"], Check::Writes, Verdict::Error, "raise maxmemory")]
-#[case::without_replicas(&["--min-replicas-to-write", "1"], Check::Writes, Verdict::Error, "min-replicas-to-write")]
-#[case::replica(&["--replicaof", "127.0.0.1 1"], Check::Role, Verdict::Error, "name the primary")]
-#[case::renamed(&["--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
-#[case::without_a_role_that_is_seen(&["--rename-command", "HELLO", "HIDDEN", "--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
-#[case::of_a_cluster(&["--cluster-enabled", "yes"], Check::Role, Verdict::Error, "redis-cluster:")]
-#[case::no_such_database(&["--databases", "1"], Check::Login, Verdict::Error, "raise databases")]
-#[case::with_a_password(&["--requirepass", "s3cret"], Check::Login, Verdict::Error, "user and password")]
+#[case::eviction_of_keys(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"], Check::Eviction, Verdict::Error, "noeviction")]
+#[case::eviction_policy_without_maxmemory(&["--maxmemory-policy", "volatile-ttl"], Check::Eviction, Verdict::Warning, "noeviction")]
+#[case::no_persistence(&["--save", "", "--appendonly", "no"], Check::Persistence, Verdict::Warning, "appendonly")]
+#[case::out_of_memory(&["--maxmemory", "1"], Check::Writes, Verdict::Error, "raise maxmemory")]
+#[case::too_few_replicas(&["--min-replicas-to-write", "1"], Check::Writes, Verdict::Error, "min-replicas-to-write")]
+#[case::server_is_a_replica(&["--replicaof", "127.0.0.1 1"], Check::Role, Verdict::Error, "name the primary")]
+#[case::renamed_command(&["--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
+#[case::renamed_command_and_hidden_role(&["--rename-command", "HELLO", "HIDDEN", "--rename-command", "EVAL", "RENAMED"], Check::Permissions, Verdict::Warning, "rename-command")]
+#[case::server_is_a_cluster_member(&["--cluster-enabled", "yes"], Check::Role, Verdict::Error, "redis-cluster:")]
+#[case::database_does_not_exist(&["--databases", "1"], Check::Login, Verdict::Error, "raise databases")]
+#[case::password_required(&["--requirepass", "s3cret"], Check::Login, Verdict::Error, "user and password")]
 #[tokio::test]
-async fn what_redis_is_set_to_is_told_with_advice(
+async fn unsuitable_redis_option_is_reported_with_advice(
     #[case] options: &[&str],
     #[case] check: Check,
     #[case] verdict: Verdict,
-    #[case] said: &str,
+    #[case] expected: &str,
 ) {
     let redis = RedisProcess::start_with(options).await;
     let url = match check {
         Check::Login => format!("redis://127.0.0.1:{}/3", redis.port()),
         _ => redis.url(),
     };
-    let found = found(&settings(&url), Needs::default()).await;
+    let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
     let mut of_check = found.iter().filter(|finding| finding.check == check);
-    let told = of_check.find(|finding| finding.verdict == verdict);
-    let told = told.unwrap_or_else(|| panic!("{found:#?}"));
-    assert!(advice(told).contains(said), "{told:?}");
-    assert_eq!(worst(&found), verdict.max(worst(&found)), "{found:#?}");
+    let reported = of_check.find(|finding| finding.verdict == verdict);
+    let reported = reported.unwrap_or_else(|| panic!("{found:#?}"));
+    assert!(advice_of(reported).contains(expected), "{reported:?}");
+    assert_eq!(
+        worst_verdict(&found),
+        verdict.max(worst_verdict(&found)),
+        "{found:#?}"
+    );
 }

@@ -1,14 +1,15 @@
-//! Why there is no connection, and what to do about it.
+//! Tests of the diagnosis of failed connections: the cause of the failure is reported with advice
+//! on how to fix the cause.
 
 use rstest::rstest;
 use tee_session_redis_adapter::{
     RedisTls,
-    diagnosis::{Check, Needs, Verdict},
+    diagnosis::{Check, RequiredPermissions, Verdict},
 };
 use tee_session_test_support::{RedisProcess, TestAuthority, free_port};
 
 use crate::{
-    diagnosis::{advice, found, only, worst},
+    diagnosis::{advice_of, only_finding, run_diagnosis, worst_verdict},
     settings,
 };
 
@@ -17,65 +18,74 @@ use crate::{
 #[case::unknown_user("nobody:s3cret@", "WRONGPASS")]
 #[case::no_password("", "NOAUTH")]
 #[tokio::test]
-async fn a_refused_login_is_told_without_the_password(#[case] login: &str, #[case] code: &str) {
+async fn rejected_credentials_are_reported_with_the_error_code_and_without_the_password(
+    #[case] credentials: &str,
+    #[case] code: &str,
+) {
     let redis = RedisProcess::start_with(&["--requirepass", "s3cret-of-default"]).await;
-    let url = format!("redis://{login}127.0.0.1:{}", redis.port());
-    let found = found(&settings(&url), Needs::default()).await;
-    let refused = only(&found, Check::Login);
+    let url = format!("redis://{credentials}127.0.0.1:{}", redis.port());
+    let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let refused = only_finding(&found, Check::Login);
     assert_eq!(refused.verdict, Verdict::Error);
     assert!(refused.what.contains(code), "{refused:?}");
     assert_eq!(found.len(), 1, "{found:#?}");
 }
 
 #[rstest]
-#[case::nobody_listens("redis://127.0.0.1:{port}", "start Redis there")]
-#[case::no_such_name("redis://redis.invalid:{port}", "mend the host in the Redis URL")]
-#[case::no_socket(
+#[case::connection_refused("redis://127.0.0.1:{port}", "start Redis there")]
+#[case::unknown_host("redis://redis.invalid:{port}", "fix the host in the Redis URL")]
+#[case::missing_unix_socket(
     "redis+unix:///nonexistent/redis.sock",
-    "mend the path in the Redis URL"
+    "fix the path in the Redis URL"
 )]
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told(#[case] url: &str, #[case] said: &str) {
+async fn unreachable_server_is_reported_with_advice(#[case] url: &str, #[case] expected: &str) {
     let url = url.replace("{port}", &free_port().to_string());
-    let found = found(&settings(&url), Needs::default()).await;
-    let missed = only(&found, Check::Connection);
+    let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let missed = only_finding(&found, Check::Connection);
     assert_eq!((missed.verdict, found.len()), (Verdict::Error, 1));
-    assert!(advice(missed).contains(said), "{missed:?}");
+    assert!(advice_of(missed).contains(expected), "{missed:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_told_in_time() {
+async fn server_that_does_not_reply_is_reported_within_15_seconds() {
     let redis = RedisProcess::start().await;
     redis.pause();
-    let found = found(&settings(&redis.url()), Needs::default()).await;
-    let silent = only(&found, Check::Connection);
-    assert!(silent.what.contains("does not answer"), "{silent:?}");
-    assert!(advice(silent).contains("hangs"), "{silent:?}");
+    let found = run_diagnosis(&settings(&redis.url()), RequiredPermissions::default()).await;
+    let silent = only_finding(&found, Check::Connection);
+    assert!(silent.what.contains("does not reply"), "{silent:?}");
+    assert!(advice_of(silent).contains("hangs"), "{silent:?}");
 }
 
-/// What is wrong with TLS, in the certificates or in the URL.
+/// A fault in a certificate or in the Redis URL that prevents a TLS connection.
 #[derive(Debug, Clone, Copy)]
-enum Tls {
-    ForAnotherName,
-    OfAnotherAuthority,
-    OfNobodyKnown,
-    WithoutAClientCertificate,
-    NotAtAll,
-    AtAPlainPort,
+enum TlsFault {
+    CertificateForAnotherName,
+    WrongAuthority,
+    UnknownAuthority,
+    NoClientCertificate,
+    UrlWithoutTls,
+    PortWithoutTls,
 }
 
 #[rstest]
-#[case(Tls::ForAnotherName, "put a name that stands in the certificate")]
-#[case(Tls::OfAnotherAuthority, "redis_tls_ca_file must hold the authority")]
-#[case(Tls::OfNobodyKnown, "name the authority")]
-#[case(Tls::WithoutAClientCertificate, "redis_tls_certificate_file")]
-#[case(Tls::NotAtAll, "begin with rediss:")]
-#[case(Tls::AtAPlainPort, "tls-port")]
+#[case::certificate_for_another_name(
+    TlsFault::CertificateForAnotherName,
+    "use a name in the Redis URL that the certificate"
+)]
+#[case::wrong_authority(
+    TlsFault::WrongAuthority,
+    "redis_tls_ca_file must contain the authority"
+)]
+#[case::unknown_authority(TlsFault::UnknownAuthority, "set redis_tls_ca_file to the authority")]
+#[case::no_client_certificate(TlsFault::NoClientCertificate, "redis_tls_certificate_file")]
+#[case::url_without_tls(TlsFault::UrlWithoutTls, "begins with rediss:")]
+#[case::port_without_tls(TlsFault::PortWithoutTls, "tls-port")]
 #[tokio::test]
-async fn what_is_wrong_with_tls_is_told(#[case] wrong: Tls, #[case] said: &str) {
+async fn tls_fault_is_reported_with_advice(#[case] fault: TlsFault, #[case] expected: &str) {
     let (authority, other) = (TestAuthority::new(), TestAuthority::new());
-    let certificate = match wrong {
-        Tls::ForAnotherName => authority.issue_for_host("redis.example"),
+    let certificate = match fault {
+        TlsFault::CertificateForAnotherName => authority.issue_for_host("redis.example"),
         _ => authority.issue("redis"),
     };
     let redis = RedisProcess::start_with_certificate(&authority, &certificate).await;
@@ -84,21 +94,21 @@ async fn what_is_wrong_with_tls_is_told(#[case] wrong: Tls, #[case] said: &str) 
         let tls = RedisTls::default().with_ca_file(authority.ca_file());
         settings(&url).with_tls(tls).unwrap()
     };
-    let settings = match wrong {
-        Tls::ForAnotherName | Tls::WithoutAClientCertificate => trusting(&authority),
-        Tls::OfAnotherAuthority => trusting(&other),
-        Tls::OfNobodyKnown => settings(&url),
-        Tls::NotAtAll => settings(&url.replace("rediss:", "redis:")),
-        Tls::AtAPlainPort => settings(&redis.url().replace("redis:", "rediss:")),
+    let settings = match fault {
+        TlsFault::CertificateForAnotherName | TlsFault::NoClientCertificate => trusting(&authority),
+        TlsFault::WrongAuthority => trusting(&other),
+        TlsFault::UnknownAuthority => settings(&url),
+        TlsFault::UrlWithoutTls => settings(&url.replace("rediss:", "redis:")),
+        TlsFault::PortWithoutTls => settings(&redis.url().replace("redis:", "rediss:")),
     };
-    let found = found(&settings, Needs::default()).await;
-    let failed = only(&found, Check::Connection);
+    let found = run_diagnosis(&settings, RequiredPermissions::default()).await;
+    let failed = only_finding(&found, Check::Connection);
     assert_eq!((failed.verdict, found.len()), (Verdict::Error, 1));
-    assert!(advice(failed).contains(said), "{failed:?}");
+    assert!(advice_of(failed).contains(expected), "{failed:?}");
 }
 
 #[tokio::test]
-async fn over_sound_tls_all_is_fine() {
+async fn valid_tls_connection_passes_the_connection_check() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let client = authority.issue("client");
@@ -106,7 +116,14 @@ async fn over_sound_tls_all_is_fine() {
         .with_ca_file(authority.ca_file())
         .with_client_certificate_files(&client.certificate_file, &client.private_key_file);
     let settings = settings(&redis.tls_url("")).with_tls(tls).unwrap();
-    let found = found(&settings, Needs::default()).await;
-    assert_eq!(only(&found, Check::Connection).what, "it answers over TLS");
-    assert_eq!(worst(&found), Verdict::Warning, "it has no persistence");
+    let found = run_diagnosis(&settings, RequiredPermissions::default()).await;
+    assert_eq!(
+        only_finding(&found, Check::Connection).what,
+        "connected over TLS"
+    );
+    assert_eq!(
+        worst_verdict(&found),
+        Verdict::Warning,
+        "Redis has no persistence"
+    );
 }

@@ -1,29 +1,29 @@
-//! The same of clusters, and behind sentinels.
+//! Tests of the diagnosis of clusters, and of servers behind sentinels.
 
-use tee_session_redis_adapter::diagnosis::{Check, Needs, Verdict};
+use tee_session_redis_adapter::diagnosis::{Check, RequiredPermissions, Verdict};
 use tee_session_test_support::{RedisCluster, RedisProcess, RedisSentinels};
 
 use crate::{
-    diagnosis::{found, only, worst},
+    diagnosis::{only_finding, run_diagnosis, worst_verdict},
     settings,
 };
 
 #[tokio::test]
-async fn each_primary_of_a_cluster_is_looked_at_and_one_that_is_away_is_named() {
+async fn every_cluster_primary_is_checked_and_an_unreachable_primary_is_named() {
     let mut redis = RedisCluster::start_with(3, 0, &["--appendonly", "yes"]).await;
     let settings = settings(&redis.url());
-    let needs = Needs::default().with_subjects(true);
-    let sound = found(&settings, needs).await;
-    assert_eq!(worst(&sound), Verdict::Fine, "{sound:#?}");
-    let permissions = only(&sound, Check::Permissions);
+    let required = RequiredPermissions::default().with_subjects(true);
+    let sound = run_diagnosis(&settings, required).await;
+    assert_eq!(worst_verdict(&sound), Verdict::Fine, "{sound:#?}");
+    let permissions = only_finding(&sound, Check::Permissions);
     assert_eq!(permissions.servers.len(), 3, "{permissions:?}");
     for check in [Check::Role, Check::Writes, Check::Clock] {
-        assert_eq!(only(&sound, check).servers.len(), 3);
+        assert_eq!(only_finding(&sound, check).servers.len(), 3);
     }
 
     let lost = format!("127.0.0.1:{}", redis.node(1).port());
     redis.node_mut(1).kill().await;
-    let found = found(&settings, needs).await;
+    let found = run_diagnosis(&settings, required).await;
     let missed = found
         .iter()
         .find(|finding| finding.verdict == Verdict::Error);
@@ -32,26 +32,29 @@ async fn each_primary_of_a_cluster_is_looked_at_and_one_that_is_away_is_named() 
         (missed.check, &missed.servers[..]),
         (Check::Connection, &[lost][..])
     );
-    assert_eq!(only(&found, Check::Writes).servers.len(), 2);
+    assert_eq!(only_finding(&found, Check::Writes).servers.len(), 2);
 }
 
 #[tokio::test]
-async fn a_cluster_with_slots_that_are_nobodys_is_told() {
+async fn unassigned_hash_slots_of_a_cluster_are_counted_in_an_error() {
     let redis = RedisCluster::start(2, 0).await;
     let taken = ["CLUSTER", "DELSLOTSRANGE", "0", "99"];
     for number in 0..2 {
         redis.node(number).command(&taken).await;
     }
-    let found = found(&settings(&redis.url()), Needs::default()).await;
+    let found = run_diagnosis(&settings(&redis.url()), RequiredPermissions::default()).await;
     let lacking = found
         .iter()
         .find(|finding| finding.verdict == Verdict::Error);
     let lacking = lacking.unwrap_or_else(|| panic!("{found:#?}"));
-    assert_eq!(lacking.what, "100 of 16384 slots are nobody's");
+    assert_eq!(
+        lacking.what,
+        "100 of 16384 hash slots are not assigned to a server"
+    );
 }
 
 #[tokio::test]
-async fn a_user_of_a_cluster_needs_more() {
+async fn missing_cluster_permissions_are_reported_with_the_acl_command_that_grants_them() {
     let redis = RedisCluster::start(2, 0).await;
     for number in 0..2 {
         let user = "ACL SETUSER tee on >s3cret ~session:* ~subject:* +@all -asking -cluster|slots";
@@ -61,16 +64,16 @@ async fn a_user_of_a_cluster_needs_more() {
             .await;
     }
     let url = redis.url().replace("//", "//tee:s3cret@");
-    let lacking = found(&settings(&url), Needs::default()).await;
-    let refused = only(&lacking, Check::Permissions);
+    let lacking = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let refused = only_finding(&lacking, Check::Permissions);
     let advice = refused.advice.as_deref().unwrap();
     assert_eq!(advice, "in Redis: ACL SETUSER tee +cluster|slots");
     for number in 0..2 {
         let user = ["ACL", "SETUSER", "tee", "+cluster|slots"];
         redis.node(number).command(&user).await;
     }
-    let lacking = found(&settings(&url), Needs::default()).await;
-    let refused = only(&lacking, Check::Permissions);
+    let lacking = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let refused = only_finding(&lacking, Check::Permissions);
     let advice = refused.advice.as_deref().unwrap();
     assert_eq!(advice, "in Redis: ACL SETUSER tee +asking");
     assert_eq!(
@@ -80,34 +83,34 @@ async fn a_user_of_a_cluster_needs_more() {
 }
 
 #[tokio::test]
-async fn what_is_no_cluster_is_told() {
+async fn cluster_url_that_names_a_single_server_is_reported_as_an_error() {
     let redis = RedisProcess::start().await;
     let url = format!("redis-cluster://127.0.0.1:{}", redis.port());
-    let found = found(&settings(&url), Needs::default()).await;
-    let refused = only(&found, Check::Cluster);
+    let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let refused = only_finding(&found, Check::Cluster);
     assert_eq!(refused.verdict, Verdict::Error);
     assert!(
-        refused.what.contains("no server of a cluster"),
+        refused.what.contains("not a server of a cluster"),
         "{refused:?}"
     );
 }
 
 #[tokio::test]
-async fn behind_sentinels_the_primary_is_looked_at_and_each_sentinel() {
+async fn diagnosis_checks_the_primary_and_every_sentinel() {
     let redis = RedisSentinels::start_with(1, &["--appendonly", "yes"]).await;
     let url = redis.url();
-    let sound = found(&settings(&url), Needs::default()).await;
-    assert_eq!(worst(&sound), Verdict::Fine, "{sound:#?}");
-    assert_eq!(only(&sound, Check::Sentinel).servers.len(), 3);
+    let sound = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    assert_eq!(worst_verdict(&sound), Verdict::Fine, "{sound:#?}");
+    assert_eq!(only_finding(&sound, Check::Sentinel).servers.len(), 3);
     let primary = format!("127.0.0.1:{}", redis.server(0).port());
-    assert_eq!(only(&sound, Check::Writes).servers, [primary]);
+    assert_eq!(only_finding(&sound, Check::Writes).servers, [primary]);
 
     let name = url.split("sentinelServiceName=").nth(1).unwrap();
     let name = name.split('&').next().unwrap();
     let service = format!("sentinelServiceName={name}");
     let another = url.replace(&service, "sentinelServiceName=another");
-    let unknown = found(&settings(&another), Needs::default()).await;
-    let refused = only(&unknown, Check::Sentinel);
+    let unknown = run_diagnosis(&settings(&another), RequiredPermissions::default()).await;
+    let refused = only_finding(&unknown, Check::Sentinel);
     assert_eq!(
         (refused.verdict, refused.servers.len()),
         (Verdict::Error, 3)
@@ -121,17 +124,24 @@ async fn behind_sentinels_the_primary_is_looked_at_and_each_sentinel() {
     );
 
     redis.sentinel(2).pause();
-    let without_one = found(&settings(&url), Needs::default()).await;
-    assert_eq!(worst(&without_one), Verdict::Warning, "{without_one:#?}");
-    assert_eq!(only(&without_one, Check::Writes).verdict, Verdict::Fine);
+    let without_one = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    assert_eq!(
+        worst_verdict(&without_one),
+        Verdict::Warning,
+        "{without_one:#?}"
+    );
+    assert_eq!(
+        only_finding(&without_one, Check::Writes).verdict,
+        Verdict::Fine
+    );
 }
 
 #[tokio::test]
-async fn a_sentinel_is_no_place_for_sessions() {
+async fn single_server_url_that_names_a_sentinel_is_reported_with_advice_on_the_url_scheme() {
     let redis = RedisSentinels::start().await;
     let url = format!("redis://127.0.0.1:{}", redis.sentinel(0).port());
-    let found = found(&settings(&url), Needs::default()).await;
-    let refused = only(&found, Check::Role);
+    let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
+    let refused = only_finding(&found, Check::Role);
     assert_eq!(refused.verdict, Verdict::Error);
     assert!(
         refused

@@ -1,4 +1,5 @@
-//! What Redis refuses, and what that means to the caller.
+//! Tests of error replies from Redis: which error the caller gets, and which permissions the Redis
+//! user needs.
 
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::{
     base_url, cookies,
-    modes::{keys, listed, login_of, of_subject},
-    plain, sessions, sessions_with, settings,
+    modes::{all_keys, list_all_ids, login_of, store_session_of},
+    plain_settings, sessions, sessions_with, settings,
 };
 
 #[tokio::test]
-async fn out_of_memory_is_full_for_new_sessions_only() {
+async fn create_returns_full_and_existing_sessions_are_served_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (kept, ended) = (
@@ -45,7 +46,7 @@ async fn out_of_memory_is_full_for_new_sessions_only() {
 #[case::get("get", "GET")]
 #[case::expire("expire", "EXPIRE")]
 #[tokio::test]
-async fn a_missing_permission_is_unavailable_and_names_the_command(
+async fn missing_permission_returns_unavailable_and_names_the_command(
     #[case] permission: &str,
     #[case] named: &str,
 ) {
@@ -66,7 +67,7 @@ async fn a_missing_permission_is_unavailable_and_names_the_command(
 }
 
 #[tokio::test]
-async fn serves_without_the_permission_to_ask_for_the_time() {
+async fn sessions_are_served_without_the_permission_for_the_time_command() {
     let redis = RedisProcess::start().await;
     redis.command(&["ACL", "SETUSER", "default", "-time"]).await;
     let sessions = sessions(&redis.url()).await;
@@ -75,7 +76,7 @@ async fn serves_without_the_permission_to_ask_for_the_time() {
 }
 
 #[tokio::test]
-async fn a_session_lost_by_redis_is_not_found() {
+async fn session_is_not_found_after_flushall() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -85,7 +86,7 @@ async fn a_session_lost_by_redis_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
+async fn ping_fails_without_the_permission_for_get_or_expire() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     sessions.repository().ping().await.unwrap();
@@ -100,7 +101,7 @@ async fn a_missing_permission_that_requests_need_is_seen_by_the_health_check() {
     }
 }
 
-/// The permissions that the README names, for a password and a user of its own.
+/// ACL rules of a Redis user with the minimum permissions, as listed in the README of this crate.
 const MINIMAL_ACL: [&str; 12] = [
     "~session:*",
     "+get",
@@ -116,7 +117,8 @@ const MINIMAL_ACL: [&str; 12] = [
     "+select",
 ];
 
-/// Those that subjects take besides; where records are plain, also `~session-id:*`.
+/// Additional ACL rules for sessions with a subject, as listed in the README of this crate. If the
+/// records of such sessions are plain, the Redis user also needs `~session-id:*`.
 const SUBJECTS_ACL: [&str; 8] = [
     "~subject:*",
     "+zadd",
@@ -128,15 +130,16 @@ const SUBJECTS_ACL: [&str; 8] = [
     "+hdel",
 ];
 
-/// Adds the user `tee` with the password `s3cret` and the minimal permissions.
+/// Creates the Redis user `tee` with the password `s3cret` and the minimum permissions.
 pub(crate) async fn add_minimal_user(redis: &RedisProcess) {
     let user = "ACL SETUSER tee on >s3cret resetkeys -@all";
     let user: Vec<_> = user.split(' ').chain(MINIMAL_ACL).collect();
     redis.command(&user).await;
 }
 
-/// The same with all that the README names.
-pub(crate) async fn add_user_for_everything(redis: &RedisProcess) {
+/// Creates the Redis user `tee` with the password `s3cret` and all permissions that the README
+/// lists for a single server.
+pub(crate) async fn add_user_with_all_permissions(redis: &RedisProcess) {
     add_minimal_user(redis).await;
     let more = ["ACL", "SETUSER", "tee", "~session-id:*", "+client|tracking"];
     redis.command(&[&more[..], &SUBJECTS_ACL].concat()).await;
@@ -152,14 +155,15 @@ pub(crate) async fn assert_serves_every_operation(settings: &RedisSettings) {
 }
 
 #[tokio::test]
-async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other_key() {
+async fn session_operations_succeed_with_minimal_permissions_that_allow_only_session_keys() {
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
-    // What was enough before look-ups travelled together still is, but to change and to rotate sessions.
+    // Without the permissions for MGET and EVAL, each look-up is sent as a single command. Only
+    // updates and rotations fail.
     let without = ["ACL", "SETUSER", "tee", "-mget", "-eval"];
     redis.command(&without).await;
-    for settings in [settings(&url), plain(&url)] {
+    for settings in [settings(&url), plain_settings(&url)] {
         assert_serves_every_operation(&settings).await;
     }
     let strict = sessions_with(&settings(&url)).await;
@@ -168,7 +172,7 @@ async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other
     redis
         .command(&["ACL", "SETUSER", "tee", "+mget", "+eval"])
         .await;
-    for settings in [settings(&url), plain(&url)] {
+    for settings in [settings(&url), plain_settings(&url)] {
         let sessions = sessions_with(&settings).await;
         let created = sessions.store(cookies(), base_url()).await.unwrap();
         let patch = SessionPatch::default().set_cookie("a", "1");
@@ -176,7 +180,7 @@ async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other
         updated.unwrap();
         sessions.rotate(&created.token).await.unwrap();
     }
-    let moved = sessions_with(&plain(&url)).await;
+    let moved = sessions_with(&plain_settings(&url)).await;
     let moved = moved.store(cookies(), base_url()).await.unwrap();
     let accepting = sessions_with(&settings(&url).accepting_plain().unwrap()).await;
     accepting.get(&moved.token).await.unwrap();
@@ -190,13 +194,13 @@ async fn a_user_with_the_minimal_permissions_serves_every_operation_and_no_other
     for permissions in [MINIMAL_ACL.join(" "), SUBJECTS_ACL.join(" ")] {
         assert!(
             readme.contains(&permissions),
-            "the README names {permissions}"
+            "the README must list {permissions}"
         );
     }
 }
 
 #[tokio::test]
-async fn subjects_take_some_permissions_more() {
+async fn documented_redis_permissions_for_subjects_are_necessary_and_sufficient() {
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
@@ -209,23 +213,26 @@ async fn subjects_take_some_permissions_more() {
     ));
     let permit = ["ACL", "SETUSER", "tee"];
     redis.command(&[&permit[..], &SUBJECTS_ACL].concat()).await;
-    for (settings, more) in [(settings(&url), None), (plain(&url), Some("~session-id:*"))] {
+    for (settings, more) in [
+        (settings(&url), None),
+        (plain_settings(&url), Some("~session-id:*")),
+    ] {
         if let Some(more) = more {
             redis.command(&[&permit[..], &[more]].concat()).await;
         }
         let (sessions, subject) = (sessions_with(&settings).await, "member".parse().unwrap());
-        let one = of_subject(&sessions, "member").await;
-        let other = of_subject(&sessions, "member").await;
+        let one = store_session_of(&sessions, "member").await;
+        let other = store_session_of(&sessions, "member").await;
         let rotated = sessions.rotate(&one.token).await.unwrap();
         sessions.get(&rotated.token).await.unwrap();
-        assert_eq!(listed(&sessions, "member", 10).await.len(), 2);
+        assert_eq!(list_all_ids(&sessions, "member", 10).await.len(), 2);
         assert!(sessions.revoke(SessionId::of(&other.token)).await.unwrap());
         assert_eq!(sessions.revoke_all(&subject).await.unwrap(), 1);
-        // What nobody waits for.
-        let last = of_subject(&sessions, "member").await;
+        // Deleting a session removes its index entry in the background.
+        let last = store_session_of(&sessions, "member").await;
         assert!(sessions.delete(&last.token).await.unwrap());
         eventually(Duration::from_secs(5), async || {
-            keys(&redis)
+            all_keys(&redis)
                 .await
                 .iter()
                 .all(|key| key.ends_with(":details"))

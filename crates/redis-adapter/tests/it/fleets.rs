@@ -1,4 +1,6 @@
-//! Every mixed fleet of a migration, under load: rolled out, rolled back, and rolled out again.
+//! Tests of fleets of instances with different storage formats, which share the sessions during a
+//! migration, under load. Each step of the migration is rolled out, rolled back, and rolled out
+//! again.
 
 use std::{
     sync::{
@@ -12,14 +14,17 @@ use tee_session_domain::{SessionError, SessionToken};
 use tee_session_test_support::TestRedis;
 use tokio::time::sleep;
 
-use crate::{Sessions, base_url, cookies, plain, python::PythonInstance, sessions_with, settings};
+use crate::{
+    Sessions, base_url, cookies, plain_settings, python::PythonInstance, sessions_with, settings,
+};
 
-/// How long each fleet is under load before it changes.
-const FLEET_LASTS: Duration = Duration::from_millis(300);
+/// Duration for which each combination of instances runs under load.
+const FLEET_DURATION: Duration = Duration::from_millis(300);
 
-/// What may serve side by side.
+/// Kind of an instance in a fleet: the Python service, or this service with one of three storage
+/// settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum InstanceKind {
     Python,
     Plain,
     AcceptingPlain,
@@ -32,14 +37,16 @@ enum Instance {
 }
 
 impl Instance {
-    async fn start(kind: Kind, url: &str) -> Self {
+    async fn start(kind: InstanceKind, url: &str) -> Self {
         let settings = match kind {
-            Kind::Python => return Self::Python(Box::new(PythonInstance::start(url).await)),
-            Kind::Plain => plain(url),
-            Kind::AcceptingPlain => settings(url).accepting_plain().unwrap(),
-            Kind::Sealed => settings(url),
+            InstanceKind::Python => {
+                return Self::Python(Box::new(PythonInstance::start(url).await));
+            }
+            InstanceKind::Plain => plain_settings(url),
+            InstanceKind::AcceptingPlain => settings(url).accepting_plain().unwrap(),
+            InstanceKind::Sealed => settings(url),
         };
-        // A busy machine is no outage.
+        // The long timeout prevents command timeouts on a busy machine.
         Self::Ours(sessions_with(&settings.with_command_timeout(Duration::from_secs(5))).await)
     }
 
@@ -48,7 +55,7 @@ impl Instance {
             Self::Python(python) => {
                 let cookies = r#"{"SESSIONID": "a1b2c3"}"#;
                 let token = python
-                    .ask(&["store", cookies, "https://golf.example"])
+                    .request(&["store", cookies, "https://golf.example"])
                     .await;
                 token.as_str().unwrap().parse().unwrap()
             }
@@ -56,11 +63,11 @@ impl Instance {
         }
     }
 
-    /// Whether there is the session, with what was stored.
+    /// Returns `true` if the instance finds the session with the stored cookie.
     async fn get(&self, token: &SessionToken) -> bool {
         match self {
             Self::Python(python) => {
-                let found = python.ask(&["get", token.expose_secret()]).await;
+                let found = python.request(&["get", token.expose_secret()]).await;
                 found.as_str().is_some_and(|found| found.contains("a1b2c3"))
             }
             Self::Ours(sessions) => match sessions.get(token).await {
@@ -74,7 +81,7 @@ impl Instance {
     async fn delete(&self, token: &SessionToken) -> bool {
         match self {
             Self::Python(python) => {
-                let deleted = python.ask(&["delete", token.expose_secret()]).await;
+                let deleted = python.request(&["delete", token.expose_secret()]).await;
                 deleted == "true"
             }
             Self::Ours(sessions) => sessions.delete(token).await.unwrap(),
@@ -82,20 +89,20 @@ impl Instance {
     }
 }
 
-/// The instances that serve now, and the sessions that they share.
+/// A fleet of instances that share one Redis, with the sessions that the load has created.
 #[derive(Default)]
 struct Fleet {
     instances: RwLock<Vec<Arc<Instance>>>,
-    sessions: RwLock<Vec<Arc<Stored>>>,
+    sessions: RwLock<Vec<Arc<StoredSession>>>,
     reads: AtomicUsize,
-    logouts: AtomicUsize,
+    deletions: AtomicUsize,
     stop: AtomicBool,
 }
 
-struct Stored {
+struct StoredSession {
     token: SessionToken,
-    /// A logout has been asked for.
-    is_ending: AtomicBool,
+    /// Is `true` as soon as the deletion of the session was requested.
+    is_deletion_requested: AtomicBool,
 }
 
 impl Fleet {
@@ -107,7 +114,7 @@ impl Fleet {
         Arc::clone(&instances[fastrand::usize(..instances.len())])
     }
 
-    fn any_session(&self) -> Option<Arc<Stored>> {
+    fn any_session(&self) -> Option<Arc<StoredSession>> {
         let sessions = self.sessions.read().unwrap();
         let any = fastrand::usize(..sessions.len().max(1));
         sessions.get(any).cloned()
@@ -115,26 +122,28 @@ impl Fleet {
 
     async fn create(&self) {
         let token = self.any_instance().store().await;
-        let stored = Arc::new(Stored {
+        let stored = Arc::new(StoredSession {
             token,
-            is_ending: AtomicBool::new(false),
+            is_deletion_requested: AtomicBool::new(false),
         });
         self.sessions.write().unwrap().push(stored);
     }
 
-    /// A session is found wherever it is asked for, unless somebody is logging it out.
+    /// Reads a random session from a random instance. Panics if the instance does not find the
+    /// session, unless a deletion of the session was requested.
     async fn read(&self) {
         let Some(stored) = self.any_session() else {
             return;
         };
         let found = self.any_instance().get(&stored.token).await;
-        let may_be_gone = stored.is_ending.load(Ordering::SeqCst);
-        assert!(found || may_be_gone, "a session was missed");
+        let may_be_gone = stored.is_deletion_requested.load(Ordering::SeqCst);
+        assert!(found || may_be_gone, "a session was not found");
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A logout at one instance holds at all.
-    async fn log_out(&self) {
+    /// Deletes a session on one instance, and asserts that no instance finds the session
+    /// afterwards.
+    async fn delete_session(&self) {
         let ended = {
             let mut sessions = self.sessions.write().unwrap();
             if sessions.len() < 40 {
@@ -143,20 +152,20 @@ impl Fleet {
             let any = fastrand::usize(..sessions.len());
             sessions.swap_remove(any)
         };
-        ended.is_ending.store(true, Ordering::SeqCst);
+        ended.is_deletion_requested.store(true, Ordering::SeqCst);
         assert!(self.any_instance().delete(&ended.token).await);
         for _ in 0..3 {
             let found = self.any_instance().get(&ended.token).await;
-            assert!(!found, "a logout was undone");
+            assert!(!found, "a deleted session came back");
         }
-        self.logouts.fetch_add(1, Ordering::Relaxed);
+        self.deletions.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn work(&self) {
+    async fn run_load(&self) {
         while !self.stop.load(Ordering::Relaxed) {
             match fastrand::u8(..10) {
                 0 | 1 => self.create().await,
-                2 => self.log_out().await,
+                2 => self.delete_session().await,
                 _ => self.read().await,
             }
         }
@@ -164,9 +173,10 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fleet_of_the_migration_shares_all_sessions_under_load() {
-    use Kind::{AcceptingPlain, Plain, Python, Sealed};
-    // One instance changes at a time. Each step is taken, taken back, and taken again.
+async fn every_instance_finds_all_sessions_in_each_step_of_the_migration_to_sealed_records() {
+    use InstanceKind::{AcceptingPlain, Plain, Python, Sealed};
+    // Each fleet differs from the previous one in one instance. Each step is rolled out, rolled
+    // back, and rolled out again.
     let fleets = [
         [Python, Python],
         [Plain, Python],
@@ -192,18 +202,18 @@ async fn every_fleet_of_the_migration_shares_all_sessions_under_load() {
     let workers: Vec<_> = (0..8)
         .map(|_| {
             let fleet = Arc::clone(&fleet);
-            tokio::spawn(async move { fleet.work().await })
+            tokio::spawn(async move { fleet.run_load().await })
         })
         .collect();
     for next in fleets {
-        for (place, kind) in next.into_iter().enumerate() {
-            if kinds[place] != kind {
+        for (index, kind) in next.into_iter().enumerate() {
+            if kinds[index] != kind {
                 let instance = Arc::new(Instance::start(kind, server.url()).await);
-                fleet.instances.write().unwrap()[place] = instance;
+                fleet.instances.write().unwrap()[index] = instance;
             }
         }
         kinds = next;
-        sleep(FLEET_LASTS).await;
+        sleep(FLEET_DURATION).await;
         let has_failed = workers.iter().any(tokio::task::JoinHandle::is_finished);
         assert!(!has_failed, "a worker failed with {kinds:?}");
     }
@@ -212,9 +222,10 @@ async fn every_fleet_of_the_migration_shares_all_sessions_under_load() {
         worker.await.unwrap();
     }
     assert!(fleet.reads.load(Ordering::Relaxed) > 500);
-    assert!(fleet.logouts.load(Ordering::Relaxed) > 20);
+    assert!(fleet.deletions.load(Ordering::Relaxed) > 20);
 
-    // Whatever has been accessed once since the last step is sealed: plain ones may be forgotten.
+    // An access seals (encrypts) the record of each remaining session. An instance that accepts
+    // only sealed records then finds all sessions.
     let left = fleet.sessions.read().unwrap().clone();
     for stored in &left {
         assert!(fleet.any_instance().get(&stored.token).await);

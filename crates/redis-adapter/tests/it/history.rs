@@ -1,5 +1,6 @@
-//! What was acknowledged holds, whatever happens: many clients create, read, change, rotate and end
-//! sessions through fault after fault, and their history is checked.
+//! Tests that acknowledged operations survive faults. Several clients create, read, update, rotate
+//! and delete sessions during a series of faults. Each response about a session must be consistent
+//! with the earlier responses about that session.
 
 use std::{
     sync::{
@@ -21,13 +22,16 @@ const CLIENTS: usize = 8;
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Persists every write before it is acknowledged, so that even a killed server keeps it.
+/// Server options that make Redis write each change to disk before Redis acknowledges the change. A
+/// killed server then loses no acknowledged change.
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// The cookie that tells a session's version: how often its client has changed it.
+/// Name of the cookie that contains the version of a session. The client increments the version
+/// with each update request.
 const VERSION: &str = "version";
 
-/// What a client asks for. Whatever else a session will be able to do gets its place here.
+/// An operation that a client sends to the session manager. If the session manager gets a new
+/// operation, the operation must be added to this enum.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Create,
@@ -38,18 +42,18 @@ enum Operation {
     RevokeAll,
 }
 
-/// A session that a client has.
+/// A session that only one client uses.
 #[derive(Debug, Clone)]
-struct Own {
+struct OwnSession {
     token: SessionToken,
-    /// The version that was asked for last.
+    /// Version in the last update request for this session. 0 before the first update request.
     version: u64,
-    /// Whether it is the client's own subject's.
+    /// Is `true` if the session was created with the subject of the client.
     has_subject: bool,
 }
 
-impl Own {
-    fn text(&self) -> &str {
+impl OwnSession {
+    fn token_text(&self) -> &str {
         self.token.expose_secret()
     }
 }
@@ -72,10 +76,11 @@ impl Clients {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One client: it alone uses its sessions, at any of the instances.
-    async fn client(&self, instances: &[Sessions], number: usize) {
+    /// Runs client `number` until the test stops. The client uses only sessions that the same
+    /// client created, and sends each operation to a randomly chosen instance.
+    async fn run_client(&self, instances: &[Sessions], number: usize) {
         let subject: Subject = format!("client-{number}").parse().unwrap();
-        let mut own: Vec<Own> = Vec::new();
+        let mut own: Vec<OwnSession> = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let sessions = &instances[fastrand::usize(..instances.len())];
             let operation = match fastrand::u8(..40) {
@@ -87,7 +92,7 @@ impl Clients {
                 _ => Operation::RevokeAll,
             };
             self.step(sessions, operation, &subject, &mut own).await;
-            // In an outage calls fail at once: nobody is helped by millions of them.
+            // In an outage, calls fail at once. The pause of 1 ms avoids millions of failed calls.
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -97,7 +102,7 @@ impl Clients {
         sessions: &Sessions,
         operation: Operation,
         subject: &Subject,
-        own: &mut Vec<Own>,
+        own: &mut Vec<OwnSession>,
     ) {
         if own.is_empty() {
             return self.create(sessions, subject, own).await;
@@ -117,18 +122,17 @@ impl Clients {
         }
     }
 
-    async fn create(&self, sessions: &Sessions, subject: &Subject, own: &mut Vec<Own>) {
+    async fn create(&self, sessions: &Sessions, subject: &Subject, own: &mut Vec<OwnSession>) {
         let has_subject = fastrand::bool();
-        let login = Login {
-            subject: has_subject.then(|| subject.clone()),
-            ..Login::new(cookies(), base_url())
-        };
+        let mut login = Login::new(cookies(), base_url());
+        login.attributes.subject = has_subject.then(|| subject.clone());
         let result = sessions.store_login(login).await;
         self.count(&result);
-        // One without an answer may stand in Redis, but nobody has its token.
+        // If the call failed, Redis may contain the session, but no client has the token of that
+        // session.
         if let Ok(new) = result {
             self.history.created(new.token.expose_secret());
-            own.push(Own {
+            own.push(OwnSession {
                 token: new.token,
                 version: 0,
                 has_subject,
@@ -136,8 +140,8 @@ impl Clients {
         }
     }
 
-    async fn read(&self, sessions: &Sessions, own: &Own) {
-        let before = self.history.known(own.text());
+    async fn read(&self, sessions: &Sessions, own: &OwnSession) {
+        let before = self.history.known(own.token_text());
         let result = sessions.get(&own.token).await;
         self.count(&result);
         let found = match result {
@@ -146,94 +150,100 @@ impl Clients {
             Err(_) => return,
         };
         let is_found = found.is_some();
-        self.history.read(own.text(), before, is_found).unwrap();
+        self.history
+            .read(own.token_text(), before, is_found)
+            .unwrap();
         if let Some(session) = found {
             self.check_version(own, &session);
         }
     }
 
-    fn check_version(&self, own: &Own, session: &Session) {
+    fn check_version(&self, own: &OwnSession, session: &Session) {
         let version = session.cookies.get(VERSION);
         let version = version.map_or(0, |text| text.parse().unwrap());
-        self.history.has_version(own.text(), version).unwrap();
+        self.history.has_version(own.token_text(), version).unwrap();
     }
 
-    async fn update(&self, sessions: &Sessions, own: &mut Own) {
-        let before = self.history.known(own.text());
+    async fn update(&self, sessions: &Sessions, own: &mut OwnSession) {
+        let before = self.history.known(own.token_text());
         own.version += 1;
-        self.history.update_asked(own.text(), own.version);
+        self.history.update_asked(own.token_text(), own.version);
         let patch = SessionPatch::default().set_cookie(VERSION, own.version.to_string());
         let result = match sessions.update(&own.token, &patch, |_| true).await {
             Ok(active) => Ok(active),
             Err(UpdateError::Session(error)) => Err(error),
-            Err(error) => panic!("nothing forbids it: {error}"),
+            Err(error) => panic!("the update is allowed: {error}"),
         };
         self.count(&result);
         match result {
             Ok(active) => {
-                self.history.read(own.text(), before, true).unwrap();
+                self.history.read(own.token_text(), before, true).unwrap();
                 self.check_version(own, &active.session);
             }
-            Err(SessionError::NotFound) => self.history.read(own.text(), before, false).unwrap(),
+            Err(SessionError::NotFound) => {
+                self.history.read(own.token_text(), before, false).unwrap();
+            }
             Err(_) => {}
         }
     }
 
-    async fn rotate(&self, sessions: &Sessions, own: &Own) -> Option<Own> {
-        let before = self.history.known(own.text());
-        self.history.delete_asked(own.text());
+    async fn rotate(&self, sessions: &Sessions, own: &OwnSession) -> Option<OwnSession> {
+        let before = self.history.known(own.token_text());
+        self.history.delete_asked(own.token_text());
         let result = sessions.rotate(&own.token).await;
         self.count(&result);
         match result {
             Ok(rotated) => {
-                assert!(before != Known::Gone, "a session that was gone was rotated");
-                let successor = Own {
+                assert!(before != Known::Gone, "a deleted session was rotated");
+                let successor = OwnSession {
                     token: rotated.token,
                     ..own.clone()
                 };
-                self.history.rotated(own.text(), successor.text());
+                self.history
+                    .rotated(own.token_text(), successor.token_text());
                 self.check_version(&successor, &rotated.session);
                 Some(successor)
             }
             Err(SessionError::NotFound) => {
                 assert!(before != Known::Lives, "a session was lost");
-                self.history.deleted(own.text());
+                self.history.deleted(own.token_text());
                 None
             }
             Err(_) => None,
         }
     }
 
-    async fn delete(&self, sessions: &Sessions, own: &Own) {
-        let before = self.history.known(own.text());
-        self.history.delete_asked(own.text());
+    async fn delete(&self, sessions: &Sessions, own: &OwnSession) {
+        let before = self.history.known(own.token_text());
+        self.history.delete_asked(own.token_text());
         let result = sessions.delete(&own.token).await;
         self.count(&result);
         if let Ok(deleted) = result {
             assert!(!deleted || before != Known::Gone, "deleted twice");
             assert!(deleted || before != Known::Lives, "a session was lost");
-            self.history.deleted(own.text());
+            self.history.deleted(own.token_text());
         }
     }
 
-    async fn revoke_all(&self, sessions: &Sessions, subject: &Subject, own: &[Own]) {
+    async fn revoke_all(&self, sessions: &Sessions, subject: &Subject, own: &[OwnSession]) {
         let all = || own.iter().filter(|own| own.has_subject);
         for own in all() {
-            self.history.delete_asked(own.text());
+            self.history.delete_asked(own.token_text());
         }
         let result = sessions.revoke_all(subject).await;
         self.count(&result);
         if result.is_ok() {
-            all().for_each(|own| self.history.deleted(own.text()));
+            all().for_each(|own| self.history.deleted(own.token_text()));
         }
     }
 
-    /// Every session there ever was, when all is well again.
+    /// Reads every session of the history, and checks that each result is consistent with the
+    /// history. Must be called after the last fault.
     async fn check_all(&self, sessions: &Sessions) {
         for (text, known) in self.history.all() {
             let token = text.parse().unwrap();
             let mut found = None;
-            // A busy machine is no outage.
+            // The call is repeated, because it can time out on a busy machine.
             eventually(RECOVERED_WITHIN, async || {
                 found = sessions.exists(&token).await.ok();
                 found.is_some()
@@ -244,15 +254,17 @@ impl Clients {
     }
 }
 
-struct Outages {
+/// A Redis server and a fault proxy in front of that server. Faults are injected into both.
+struct FaultySystem {
     redis: RedisProcess,
     proxy: FaultProxy,
 }
 
-impl Outages {
-    /// Each kind of outage once, a moment each, with a recovery after each.
-    async fn happen(&mut self, clients: &Clients, instances: &[Sessions]) {
-        let moment = || sleep(Duration::from_millis(700));
+impl FaultySystem {
+    /// Injects one fault after the other: network faults, a paused Redis, a killed Redis, and
+    /// closed connections. After each fault, waits until all instances have recovered.
+    async fn inject_faults(&mut self, clients: &Clients, instances: &[Sessions]) {
+        let fault_duration = || sleep(Duration::from_millis(700));
         for fault in [
             Fault::CutAfter(40),
             Fault::ResetAfter(1_000),
@@ -262,28 +274,29 @@ impl Outages {
             Fault::Delay(Duration::from_millis(400)),
         ] {
             self.proxy.set(fault);
-            moment().await;
+            fault_duration().await;
             self.proxy.set(Fault::None);
-            recovered(clients, instances).await;
+            wait_for_recovery(clients, instances).await;
         }
         self.redis.pause();
-        moment().await;
+        fault_duration().await;
         self.redis.resume();
-        recovered(clients, instances).await;
+        wait_for_recovery(clients, instances).await;
         self.redis.kill().await;
-        moment().await;
+        fault_duration().await;
         self.redis.start_again().await;
-        recovered(clients, instances).await;
+        wait_for_recovery(clients, instances).await;
         for _ in 0..5 {
             let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
             self.redis.command(&kill).await;
             sleep(Duration::from_millis(100)).await;
         }
-        recovered(clients, instances).await;
+        wait_for_recovery(clients, instances).await;
     }
 }
 
-async fn recovered(clients: &Clients, instances: &[Sessions]) {
+/// Waits until every instance has stored a new session.
+async fn wait_for_recovery(clients: &Clients, instances: &[Sessions]) {
     for sessions in instances {
         eventually(RECOVERED_WITHIN, async || {
             sessions.store(cookies(), base_url()).await.is_ok()
@@ -291,12 +304,12 @@ async fn recovered(clients: &Clients, instances: &[Sessions]) {
         .await;
     }
     clients.recoveries.fetch_add(1, Ordering::Relaxed);
-    // And some work in good times, until the next one.
+    // The clients work for 200 ms without a fault before the next fault.
     sleep(Duration::from_millis(200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_holds_through_every_fault() {
+async fn no_acknowledged_session_operation_is_lost_during_network_and_redis_faults() {
     let redis = RedisProcess::start_with(&DURABLE).await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let settings = settings(&format!("redis://{}", proxy.address()))
@@ -309,11 +322,11 @@ async fn what_was_acknowledged_holds_through_every_fault() {
     let mut tasks = JoinSet::new();
     for number in 0..CLIENTS {
         let (clients, instances) = (Arc::clone(&clients), Arc::clone(&instances));
-        tasks.spawn(async move { clients.client(&*instances, number).await });
+        tasks.spawn(async move { clients.run_client(&*instances, number).await });
     }
-    let mut outages = Outages { redis, proxy };
+    let mut system = FaultySystem { redis, proxy };
     tokio::select! {
-        () = outages.happen(&clients, &*instances) => {}
+        () = system.inject_faults(&clients, &*instances) => {}
         failed = tasks.join_next() => failed.unwrap().unwrap(),
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -332,7 +345,7 @@ async fn what_was_acknowledged_holds_through_every_fault() {
     assert_eq!(count(&clients.recoveries), 9);
     assert!(
         count(&clients.acknowledged) > 1_000,
-        "much was acknowledged"
+        "too few operations were acknowledged"
     );
-    assert!(count(&clients.unknown) > 50, "and much was not");
+    assert!(count(&clients.unknown) > 50, "too few operations failed");
 }

@@ -1,4 +1,4 @@
-//! The feed of changes, as a near cache receives it.
+//! Tests of the invalidation feed, with a test listener in the place of a near cache.
 
 use std::{
     sync::{
@@ -10,8 +10,8 @@ use std::{
 
 use fred::interfaces::KeysInterface;
 use rstest::rstest;
-use tee_session_domain::{ChangeListener, StoreInstance};
-use tee_session_redis_adapter::RedisChanges;
+use tee_session_domain::{InvalidationListener, StoreInstance};
+use tee_session_redis_adapter::RedisInvalidationFeed;
 use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::settings;
@@ -20,16 +20,16 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Listener {
-    signs_of_life: AtomicUsize,
+    confirmations: AtomicUsize,
     losses: AtomicUsize,
-    /// Blocks the feed at the next change, for as long as this is set.
+    /// If `true`, the next invalidation blocks the feed until the value is `false` again.
     blocks: AtomicBool,
 }
 
-impl ChangeListener for Listener {
-    fn changed(&self, _: &[u8]) {
+impl InvalidationListener for Listener {
+    fn invalidate(&self, _: &[u8]) {
         if self.blocks.load(Ordering::SeqCst) {
-            // Tasks that wait for this thread go to others.
+            // Moves the other tasks of this worker thread to another thread.
             tokio::task::block_in_place(|| {
                 while self.blocks.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(1));
@@ -38,51 +38,73 @@ impl ChangeListener for Listener {
         }
     }
 
-    fn lost(&self) {
+    fn feed_lost(&self) {
         self.losses.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn told(&self, _: StoreInstance, _: Instant) {
-        self.signs_of_life.fetch_add(1, Ordering::SeqCst);
+    fn feed_confirmed(&self, _: StoreInstance, _: Instant) {
+        self.confirmations.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-async fn feed(redis: &RedisProcess, max_silence: Duration) -> (Arc<Listener>, RedisChanges) {
+async fn start_feed(
+    redis: &RedisProcess,
+    max_silence: Duration,
+) -> (Arc<Listener>, RedisInvalidationFeed) {
     let listener = Arc::new(Listener::default());
-    let settings = settings(&redis.url()).telling_changes().unwrap();
-    let changes = RedisChanges::tell(&settings, max_silence, Arc::clone(&listener) as _);
-    assert!(changes.wait_until_telling(SOON).await.unwrap());
-    (listener, changes)
+    let settings = settings(&redis.url()).with_invalidation_feed().unwrap();
+    let feed = RedisInvalidationFeed::subscribe(&settings, max_silence, Arc::clone(&listener) as _);
+    assert!(feed.wait_until_feed_is_up(SOON).await.unwrap());
+    (listener, feed)
 }
 
-/// fred drops the push of a FLUSHALL, which names no keys. The canary is gone with the other keys, and
-/// the next one, a quarter of the time away, shows that.
-#[rstest]
-#[case::all(&["FLUSHALL"])]
-#[case::database(&["FLUSHDB", "ASYNC"])]
 #[tokio::test]
-async fn a_flush_is_found_within_a_quarter_of_the_longest_silence(#[case] flush: &[&str]) {
+async fn feed_stays_confirmed_while_the_memory_of_redis_is_full() {
+    const MAX_SILENCE: Duration = Duration::from_secs(1);
+    let redis = RedisProcess::start().await;
+    let (listener, _feed) = start_feed(&redis, MAX_SILENCE).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let before = listener.confirmations.load(Ordering::SeqCst);
+    eventually(SOON, async || {
+        listener.confirmations.load(Ordering::SeqCst) > before + 5
+    })
+    .await;
+    assert_eq!(listener.losses.load(Ordering::SeqCst), 0);
+}
+
+/// Removes all keys of Redis. Redis announces the removal without key names, and the client library
+/// fred drops the announcement. The feed detects the removal by a key of its own (the canary),
+/// which it writes four times within `max_silence`. If the previous value of the canary is missing,
+/// the feed reports a loss.
+#[rstest]
+#[case::flushall(&["FLUSHALL"])]
+#[case::flushdb_async(&["FLUSHDB", "ASYNC"])]
+#[tokio::test]
+async fn flush_of_redis_is_reported_as_a_feed_loss_within_a_quarter_of_max_silence(
+    #[case] flush: &[&str],
+) {
     const MAX_SILENCE: Duration = Duration::from_secs(4);
     let redis = RedisProcess::start().await;
-    let (listener, _changes) = feed(&redis, MAX_SILENCE).await;
+    let (listener, _feed) = start_feed(&redis, MAX_SILENCE).await;
     redis.command(flush).await;
     let found = eventually(MAX_SILENCE, async || {
         listener.losses.load(Ordering::SeqCst) > 0
     })
     .await;
-    let machine_is_busy = Duration::from_millis(500);
-    assert!(found < MAX_SILENCE / 4 + machine_is_busy, "{found:?}");
+    let reserve = Duration::from_millis(500);
+    assert!(found < MAX_SILENCE / 4 + reserve, "{found:?}");
 }
 
-/// A feed that cannot keep up misses changes for good, so it ends and begins again.
+/// Blocks the listener while Redis sends 1200 invalidation messages. The feed buffers at most 1024
+/// messages, so it misses invalidations. The feed must report a loss and restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_feed_that_cannot_keep_up_is_lost() {
+async fn invalidation_feed_that_misses_messages_reports_a_loss_and_restarts() {
     let redis = RedisProcess::start().await;
-    let (listener, changes) = feed(&redis, Duration::from_secs(30)).await;
+    let (listener, feed) = start_feed(&redis, Duration::from_secs(30)).await;
     assert_eq!(listener.losses.load(Ordering::SeqCst), 0);
     listener.blocks.store(true, Ordering::SeqCst);
-    // Redis gathers what changes in one turn of its event loop into one push, so these are sent one by
-    // one; the feed can be behind by 1024.
+    // Redis combines all changes of one event loop iteration into one message. The keys are
+    // therefore set one after the other.
     let client = redis.client().await;
     for number in 0..1_200 {
         let key = format!("session:{number}");
@@ -90,10 +112,10 @@ async fn a_feed_that_cannot_keep_up_is_lost() {
     }
     listener.blocks.store(false, Ordering::SeqCst);
     eventually(SOON, async || listener.losses.load(Ordering::SeqCst) > 0).await;
-    assert!(changes.wait_until_telling(SOON).await.unwrap());
-    let signs_of_life = listener.signs_of_life.load(Ordering::SeqCst);
+    assert!(feed.wait_until_feed_is_up(SOON).await.unwrap());
+    let confirmations = listener.confirmations.load(Ordering::SeqCst);
     eventually(SOON, async || {
-        listener.signs_of_life.load(Ordering::SeqCst) > signs_of_life
+        listener.confirmations.load(Ordering::SeqCst) > confirmations
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! The connection's life: made in the background, remade, closed.
+//! Tests of the life cycle of connections: connecting in the background, reconnecting after a loss,
+//! and closing.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,12 @@ use tee_session_test_support::{
 };
 use time::OffsetDateTime;
 
-use crate::{base_url, connected, cookies, plain, plain_key, sessions, settings};
+use crate::{base_url, connect, cookies, plain_key, plain_settings, sessions, settings};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Well below the time that a command may take: nobody waited for Redis.
+/// Maximum duration of a call that must fail fast. The value is below the default command timeout
+/// of 500 ms.
 const FAILS_FAST: Duration = Duration::from_millis(400);
 
 async fn serves(repository: &RedisRepository) -> bool {
@@ -25,23 +27,23 @@ async fn serves(repository: &RedisRepository) -> bool {
 }
 
 #[tokio::test]
-async fn starts_without_redis_and_fails_fast_until_it_is_there() {
+async fn calls_fail_fast_until_redis_is_started() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let repository = RedisRepository::connect(&settings(&redis.url()));
-    let asked = Instant::now();
+    let started = Instant::now();
     let error = repository.ping().await.unwrap_err();
     assert!(
         matches!(error, RepositoryError::Unavailable { .. }),
         "{error:?}"
     );
-    assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
+    assert!(started.elapsed() < FAILS_FAST, "{:?}", started.elapsed());
     redis.start_again().await;
     eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
 }
 
 #[tokio::test]
-async fn the_first_call_waits_for_the_connection() {
+async fn first_call_waits_until_redis_is_connected_and_succeeds() {
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(RECOVERED_WITHIN);
     let repository = RedisRepository::connect(&settings);
@@ -49,18 +51,18 @@ async fn the_first_call_waits_for_the_connection() {
 }
 
 #[tokio::test]
-async fn the_first_call_waits_for_a_redis_that_hangs_no_longer_than_for_any_other() {
+async fn first_call_fails_within_the_command_timeout_if_redis_hangs() {
     let redis = RedisProcess::start().await;
     redis.pause();
     let settings = settings(&redis.url()).with_command_timeout(FAILS_FAST / 2);
     let repository = RedisRepository::connect(&settings);
-    let asked = Instant::now();
+    let started = Instant::now();
     repository.ping().await.unwrap_err();
-    assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
+    assert!(started.elapsed() < FAILS_FAST, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn recovers_when_redis_was_killed_and_comes_back() {
+async fn repository_reconnects_after_redis_was_killed_and_restarted() {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let sessions = sessions(&redis.url()).await;
@@ -71,9 +73,9 @@ async fn recovers_when_redis_was_killed_and_comes_back() {
             !serves(sessions.repository()).await
         })
         .await;
-        let asked = Instant::now();
+        let started = Instant::now();
         sessions.get(&new.token).await.unwrap_err();
-        assert!(asked.elapsed() < FAILS_FAST, "{:?}", asked.elapsed());
+        assert!(started.elapsed() < FAILS_FAST, "{:?}", started.elapsed());
         redis.start_again().await;
         eventually(RECOVERED_WITHIN, async || {
             serves(sessions.repository()).await
@@ -84,17 +86,17 @@ async fn recovers_when_redis_was_killed_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
+async fn calls_fail_within_one_second_while_redis_is_paused_and_succeed_after_resume() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis.pause();
-    // Long enough for the heartbeats to give the first client up.
+    // In 4 s, two consecutive heartbeats get no reply, so the client closes the first connection.
     let paused = Instant::now();
     while paused.elapsed() < Duration::from_secs(4) {
-        let asked = Instant::now();
+        let started = Instant::now();
         sessions.get(&new.token).await.unwrap_err();
-        let took = asked.elapsed();
+        let took = started.elapsed();
         assert!(took < Duration::from_secs(1), "{took:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -106,40 +108,42 @@ async fn a_paused_redis_is_unavailable_in_time_and_serves_again_afterwards() {
     sessions.get(&new.token).await.unwrap();
 }
 
-/// As some that are run for others.
+/// Disables the INFO command in Redis, as some managed Redis services do.
 #[tokio::test]
-async fn a_redis_that_tells_nothing_of_itself_is_used() {
+async fn sessions_are_served_if_the_info_command_is_disabled() {
     let redis = RedisProcess::start_with(&["--rename-command", "INFO", ""]).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     sessions.get(&new.token).await.unwrap();
 }
 
-/// Settings that lose sessions, and what the log says of them.
+/// Connects two repositories and closes their connections once. Each warning about a Redis option
+/// that can lose sessions is logged once in the process, not once per connection.
 #[rstest]
-#[case::sound(&["--maxmemory-policy", "noeviction", "--appendonly", "yes"], &[])]
-#[case::snapshots(&["--maxmemory-policy", "noeviction", "--save", "60 1"], &[])]
-#[case::evicts(&["--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"], &["maxmemory-policy"])]
-#[case::forgets(&["--save", "", "--appendonly", "no"], &["appendonly"])]
-#[case::both(&["--maxmemory-policy", "volatile-ttl", "--save", ""], &["maxmemory-policy", "appendonly"])]
+#[case::append_only_file_without_warning(&["--maxmemory-policy", "noeviction", "--appendonly", "yes"], &[])]
+#[case::snapshots_without_warning(&["--maxmemory-policy", "noeviction", "--save", "60 1"], &[])]
+#[case::eviction_of_keys(&["--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"], &["maxmemory-policy"])]
+#[case::no_persistence(&["--save", "", "--appendonly", "no"], &["appendonly"])]
+#[case::eviction_of_keys_and_no_persistence(&["--maxmemory-policy", "volatile-ttl", "--save", ""], &["maxmemory-policy", "appendonly"])]
 #[tokio::test]
-async fn settings_that_lose_sessions_are_warned_of_once(
+async fn each_redis_option_that_can_lose_sessions_is_logged_once(
     #[case] options: &[&str],
-    #[case] warned_of: &[&str],
+    #[case] expected: &[&str],
 ) {
     let redis = RedisProcess::start_with(options).await;
     let logs = CapturedLogs::start();
-    // As several workers, and after a lost connection.
-    let (one, _other) = (connected(&redis.url()).await, connected(&redis.url()).await);
+    // Two repositories are connected, as in a process with two workers. CLIENT KILL closes both
+    // connections, so both repositories connect again.
+    let (one, _other) = (connect(&redis.url()).await, connect(&redis.url()).await);
     let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
     redis.command(&kill).await;
     eventually(RECOVERED_WITHIN, async || serves(&one).await).await;
-    let looked = "Looked at the settings of Redis";
-    eventually(RECOVERED_WITHIN, async || logs.events(looked).len() >= 3).await;
+    let checked = "Checked the configuration of Redis";
+    eventually(RECOVERED_WITHIN, async || logs.events(checked).len() >= 3).await;
     let text = logs.text();
     let warnings: Vec<_> = text.lines().filter(|l| l.contains("logs")).collect();
-    assert_eq!(warnings.len(), warned_of.len(), "{warnings:?}");
-    for (warning, setting) in warnings.iter().zip(warned_of) {
+    assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+    for (warning, setting) in warnings.iter().zip(expected) {
         assert!(
             warning.contains("WARN") && warning.contains(setting),
             "{warning}"
@@ -148,9 +152,9 @@ async fn settings_that_lose_sessions_are_warned_of_once(
 }
 
 #[tokio::test]
-async fn a_connection_that_redis_kills_is_made_anew() {
+async fn connection_closed_by_client_kill_is_restored() {
     let redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
+    let repository = connect(&redis.url()).await;
     for _ in 0..3 {
         let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
         let killed = redis.command(&kill).await.as_i64();
@@ -160,13 +164,13 @@ async fn a_connection_that_redis_kills_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_unavailable_and_never_answers_from_stale_data() {
+async fn calls_to_a_server_that_became_a_replica_return_unavailable_and_no_stale_data() {
     let (redis, primary) = (RedisProcess::start().await, RedisProcess::start().await);
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let port = primary.port().to_string();
     redis.command(&["REPLICAOF", "127.0.0.1", &port]).await;
-    // Long enough for the replica to have copied its primary, which knows no session.
+    // In 3 s, the server synchronizes with its new primary, which has no sessions.
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(3) {
         assert!(is_unavailable(sessions.ttl(&new.token).await));
@@ -192,9 +196,10 @@ fn is_unavailable<T>(result: Result<T, SessionError>) -> bool {
     )
 }
 
-/// Name resolution, TLS or a sentinel may take longer than any command should.
+/// Delays the connection by 700 ms, which is longer than the default command timeout of 500 ms.
+/// Name resolution, TLS or a sentinel can cause such a delay.
 #[tokio::test]
-async fn connects_although_connecting_takes_longer_than_a_command_may() {
+async fn connecting_succeeds_even_if_it_takes_longer_than_the_command_timeout() {
     let redis = RedisProcess::start().await;
     let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
@@ -207,7 +212,7 @@ async fn connects_although_connecting_takes_longer_than_a_command_may() {
 }
 
 #[tokio::test]
-async fn a_repository_dropped_while_it_connects_leaves_nothing_behind() {
+async fn repository_dropped_while_connecting_leaves_no_connection() {
     let redis = RedisProcess::start().await;
     let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
@@ -220,9 +225,9 @@ async fn a_repository_dropped_while_it_connects_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_outage_leaves_no_connection_and_no_client_behind() {
+async fn exactly_one_connection_is_open_after_three_restarts_of_redis() {
     let mut redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
+    let repository = connect(&redis.url()).await;
     for _ in 0..3 {
         redis.kill().await;
         redis.start_again().await;
@@ -232,9 +237,9 @@ async fn an_outage_leaves_no_connection_and_no_client_behind() {
 }
 
 #[tokio::test]
-async fn closes_within_its_bound_and_redis_sees_it_go() {
+async fn close_ends_all_connections_within_one_second() {
     let redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
+    let repository = connect(&redis.url()).await;
     let closing = Instant::now();
     repository.close().await;
     assert!(
@@ -252,9 +257,9 @@ async fn closes_within_its_bound_and_redis_sees_it_go() {
 }
 
 #[tokio::test]
-async fn closes_within_its_bound_when_redis_hangs() {
+async fn close_returns_within_1500_ms_when_redis_hangs() {
     let redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
+    let repository = connect(&redis.url()).await;
     redis.pause();
     let closing = Instant::now();
     repository.close().await;
@@ -267,7 +272,7 @@ async fn closes_within_its_bound_when_redis_hangs() {
 }
 
 #[tokio::test]
-async fn a_dropped_repository_ends_its_connections() {
+async fn dropping_the_repository_closes_all_connections() {
     let redis = RedisProcess::start().await;
     let repository = RedisRepository::connect_pool(&settings(&redis.url()), 3);
     repository
@@ -280,7 +285,7 @@ async fn a_dropped_repository_ends_its_connections() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_connection_ends_when_there_is_none() {
+async fn wait_until_connected_returns_unavailable_after_the_timeout() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let repository = RedisRepository::connect(&settings(&redis.url()));
@@ -295,7 +300,7 @@ async fn waiting_for_a_connection_ends_when_there_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_pool_is_shared_by_threads_and_serves_with_a_part_of_its_connections() {
+async fn tasks_on_several_threads_store_read_and_delete_sessions_through_one_pool() {
     let server = TestRedis::start().await;
     let repository = RedisRepository::connect_pool(&settings(server.url()), 3);
     repository
@@ -320,29 +325,30 @@ async fn a_pool_is_shared_by_threads_and_serves_with_a_part_of_its_connections()
     }
 }
 
-/// Both clocks may be corrected while a test runs.
+/// Maximum accepted difference between two clocks. The system clock may be corrected during a test.
 const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn the_clock_is_that_of_redis() {
+async fn repository_clock_agrees_with_the_redis_clock_within_100_ms() {
     let server = TestRedis::start().await;
-    let (repository, redis) = (connected(server.url()).await, server.client().await);
+    let (repository, redis) = (connect(server.url()).await, server.client().await);
     let time = fred::types::CustomCommand::new_static("TIME", None::<u16>, false);
     let before = repository.now() - CLOCK_CORRECTION;
     let (seconds, micros): (i64, i64) = redis.custom(time, Vec::<String>::new()).await.unwrap();
     let after = repository.now() + CLOCK_CORRECTION;
-    let of_redis = OffsetDateTime::UNIX_EPOCH
+    let redis_time = OffsetDateTime::UNIX_EPOCH
         + time::Duration::seconds(seconds)
         + time::Duration::microseconds(micros);
-    assert!((before..=after).contains(&of_redis), "{of_redis}");
+    assert!((before..=after).contains(&redis_time), "{redis_time}");
 }
 
-/// Three heartbeats whose commands and replies are delayed by 200 ms.
+/// Delays each reply of Redis by 200 ms while three heartbeats read the time of Redis. A time that
+/// arrives late must not set the clock of the repository back.
 #[tokio::test]
-async fn slow_replies_do_not_set_the_clock_back() {
+async fn slow_replies_do_not_set_the_repository_clock_back() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
-    let repository = connected(&format!("redis://{}/0", proxy.address())).await;
+    let repository = connect(&format!("redis://{}/0", proxy.address())).await;
     proxy.set(Fault::Delay(Duration::from_millis(200)));
     let heartbeats = async || {
         let statistics = redis.command(&["INFO", "commandstats"]).await;
@@ -352,7 +358,8 @@ async fn slow_replies_do_not_set_the_clock_back() {
         calls.unwrap_or(0)
     };
     let (started, before, known) = (Instant::now(), repository.now(), heartbeats().await);
-    // A heartbeat is sent when the reply to the one before has arrived.
+    // Heartbeats are sent one after the other, so the third heartbeat shows that two slow replies
+    // have arrived.
     eventually(3 * RECOVERED_WITHIN, async || {
         let passed = repository.now() - before + CLOCK_CORRECTION;
         assert!(passed >= started.elapsed(), "{passed}");
@@ -362,7 +369,7 @@ async fn slow_replies_do_not_set_the_clock_back() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_unavailable_until_they_are_right_and_never_logged() {
+async fn connecting_fails_until_redis_accepts_the_password_and_the_password_is_never_logged() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     let admin = redis.client().await;
@@ -387,22 +394,23 @@ async fn wrong_credentials_are_unavailable_until_they_are_right_and_never_logged
     let _: () = admin.set("unused", 1, None, None, false).await.unwrap();
 }
 
-/// Reading, restoring an expiry: several round trips, one bound.
+/// Removes the expiry of a plain record, so that `get` needs several round trips. All round trips
+/// of the call share one command timeout.
 #[tokio::test]
-async fn a_call_of_several_round_trips_ends_within_the_time_of_one_command() {
+async fn get_with_several_round_trips_to_redis_ends_within_one_command_timeout() {
     let redis = RedisProcess::start().await;
-    let settings = plain(&redis.url()).with_command_timeout(Duration::from_millis(300));
+    let settings = plain_settings(&redis.url()).with_command_timeout(Duration::from_millis(300));
     let sessions = crate::sessions_with(&settings).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis.command(&["PERSIST", &plain_key(&new.token)]).await;
     redis.command(&["CLIENT", "PAUSE", "200", "ALL"]).await;
     sessions.get(&new.token).await.unwrap();
     redis.command(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(is_unavailable(sessions.get(&new.token).await));
     assert!(
-        asked.elapsed() < Duration::from_millis(600),
+        started.elapsed() < Duration::from_millis(600),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
 }

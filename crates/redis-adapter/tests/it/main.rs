@@ -1,4 +1,5 @@
-//! The Redis adapter against a real Redis.
+//! Tests of the Redis adapter: sessions, subject index, invalidation feed and diagnosis. Most tests
+//! start real Redis servers.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -10,6 +11,7 @@ mod cluster;
 mod cluster_slots;
 mod coalescing;
 mod contract;
+mod corrupt_index;
 mod diagnosis;
 mod diagnosis_of_connections;
 mod diagnosis_of_many;
@@ -50,21 +52,22 @@ fn settings(url: &str) -> RedisSettings {
     RedisSettings::new(url).expect("a Redis URL")
 }
 
-fn plain(url: &str) -> RedisSettings {
+fn plain_settings(url: &str) -> RedisSettings {
     settings(url).with_storage_format(StorageFormat::Plain)
 }
 
-/// A repository that has connected.
-async fn connected(url: &str) -> RedisRepository {
-    connected_with(&settings(url)).await
+/// Creates a repository for the Redis at `url` and waits until the repository is connected.
+async fn connect(url: &str) -> RedisRepository {
+    connect_with(&settings(url)).await
 }
 
-async fn connected_with(settings: &RedisSettings) -> RedisRepository {
+/// Creates a repository with `settings` and waits until the repository is connected.
+async fn connect_with(settings: &RedisSettings) -> RedisRepository {
     let repository = RedisRepository::connect(settings);
     repository
         .wait_until_connected(CONNECTED_WITHIN)
         .await
-        .expect("Redis answers");
+        .expect("a connection to Redis");
     repository
 }
 
@@ -75,19 +78,19 @@ async fn sessions(url: &str) -> Sessions {
 }
 
 async fn plain_sessions(url: &str) -> Sessions {
-    sessions_with(&plain(url)).await
+    sessions_with(&plain_settings(url)).await
 }
 
 async fn sessions_with(settings: &RedisSettings) -> Sessions {
-    SessionManager::new(connected_with(settings).await, SessionPolicy::default())
+    SessionManager::new(connect_with(settings).await, SessionPolicy::default())
 }
 
 fn cookies() -> Cookies {
-    Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).expect("sound cookies")
+    Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).expect("valid cookies")
 }
 
 fn base_url() -> BaseUrl {
-    BaseUrl::new("https://golf.example/members").expect("a sound URL")
+    BaseUrl::new("https://golf.example/members").expect("a valid URL")
 }
 
 fn plain_key(token: &SessionToken) -> String {
@@ -105,7 +108,7 @@ fn is_corrupt<T: std::fmt::Debug>(result: Result<T, SessionError>) -> bool {
     )
 }
 
-/// Each way of asking says "corrupt".
+/// Asserts that `get`, `exists`, `ttl` and `delete` of the session fail with the error `Corrupt`.
 async fn assert_corrupt_everywhere(sessions: &Sessions, token: &SessionToken) {
     assert!(is_corrupt(sessions.get(token).await));
     assert!(is_corrupt(sessions.exists(token).await));
@@ -113,8 +116,9 @@ async fn assert_corrupt_everywhere(sessions: &Sessions, token: &SessionToken) {
     assert!(is_corrupt(sessions.delete(token).await));
 }
 
-/// The key has just been given the default idle timeout, on however slow a machine.
-async fn assert_full_window(redis: &Client, key: &str) {
+/// Asserts that the remaining TTL of the Redis key `key` is between 1780 s and 1800 s. The default
+/// idle timeout is 1800 s, and a slow machine may need up to 20 s between write and check.
+async fn assert_full_idle_timeout(redis: &Client, key: &str) {
     let ttl: i64 = redis.ttl(key).await.unwrap();
     assert!((1_780..=1_800).contains(&ttl), "{ttl}");
 }

@@ -1,4 +1,5 @@
-//! From the first service's records to plain ones of ours to sealed ones, and back.
+//! Tests of the migration from plain records, which the original Python service also uses, to
+//! sealed (encrypted) records, and of a rollback.
 
 use std::{
     sync::{
@@ -13,8 +14,8 @@ use tee_session_domain::{SessionError, SessionRepository};
 use tee_session_test_support::TestRedis;
 
 use crate::{
-    Sessions, assert_full_window, base_url, cookies, is_corrupt, plain, plain_key, plain_sessions,
-    sealed_key, sessions, sessions_with, settings,
+    Sessions, assert_full_idle_timeout, base_url, cookies, is_corrupt, plain_key, plain_sessions,
+    plain_settings, sealed_key, sessions, sessions_with, settings,
 };
 
 async fn accepting_sessions(url: &str) -> Sessions {
@@ -22,7 +23,7 @@ async fn accepting_sessions(url: &str) -> Sessions {
 }
 
 #[tokio::test]
-async fn an_access_seals_a_plain_record_and_keeps_what_it_holds() {
+async fn access_seals_a_plain_record_and_keeps_its_content() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -39,7 +40,7 @@ async fn an_access_seals_a_plain_record_and_keeps_what_it_holds() {
             .unwrap(),
         0
     );
-    assert_full_window(&redis, &sealed_key(&created.token)).await;
+    assert_full_idle_timeout(&redis, &sealed_key(&created.token)).await;
     assert_eq!(
         new.get(&created.token).await.unwrap().session,
         created.session
@@ -47,7 +48,7 @@ async fn an_access_seals_a_plain_record_and_keeps_what_it_holds() {
 }
 
 #[tokio::test]
-async fn asking_about_a_plain_record_leaves_it_where_it_is() {
+async fn exists_and_ttl_do_not_seal_a_plain_record() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -67,7 +68,7 @@ async fn asking_about_a_plain_record_leaves_it_where_it_is() {
 }
 
 #[tokio::test]
-async fn each_side_deletes_what_the_other_wrote() {
+async fn instances_with_plain_and_sealed_format_can_delete_sessions_of_each_other() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -88,7 +89,7 @@ async fn each_side_deletes_what_the_other_wrote() {
 }
 
 #[tokio::test]
-async fn an_instance_rolled_back_to_plain_reads_sealed_records() {
+async fn instance_rolled_back_to_plain_format_reads_and_deletes_sealed_records() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -104,7 +105,7 @@ async fn an_instance_rolled_back_to_plain_reads_sealed_records() {
 }
 
 #[tokio::test]
-async fn without_accepting_plain_a_plain_record_is_not_found() {
+async fn plain_record_returns_not_found_on_an_instance_that_accepts_only_sealed_records() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -120,7 +121,7 @@ async fn without_accepting_plain_a_plain_record_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_corrupt_plain_record_is_not_sealed() {
+async fn corrupt_plain_record_returns_corrupt_and_is_not_sealed() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -145,7 +146,7 @@ async fn a_corrupt_plain_record_is_not_sealed() {
 }
 
 #[tokio::test]
-async fn the_absolute_lifetime_counts_from_the_creation_of_the_plain_record() {
+async fn absolute_lifetime_starts_at_the_creation_of_the_plain_record() {
     let server = TestRedis::start().await;
     let policy = tee_session_domain::SessionPolicy::new(
         Duration::from_secs(60),
@@ -155,7 +156,7 @@ async fn the_absolute_lifetime_counts_from_the_creation_of_the_plain_record() {
     let created = old.store(cookies(), base_url()).await.unwrap();
     let accepting = settings(server.url()).accepting_plain().unwrap();
     let new = tee_session_domain::SessionManager::new(
-        crate::connected_with(&accepting).await,
+        crate::connect_with(&accepting).await,
         policy.unwrap(),
     );
     new.get(&created.token).await.unwrap();
@@ -164,19 +165,26 @@ async fn the_absolute_lifetime_counts_from_the_creation_of_the_plain_record() {
         new.get(&created.token).await,
         Err(SessionError::NotFound)
     ));
-    assert_eq!(new.repository().peek(&created.token).await.unwrap(), None);
+    assert_eq!(
+        new.repository()
+            .load_with_ttl(&created.token)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
-/// One session, accessed by instances of both kinds all the time while it moves: nobody ever
-/// misses it, and its logout is final.
+/// Reads one session continuously on instances with the storage formats `plain` and `sealed` while
+/// the record of the session is being sealed (encrypted). Every read finds the session until its
+/// deletion is requested. No read finds the session after its deletion was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_access_misses_a_session_on_the_move_and_no_move_undoes_a_logout() {
+async fn session_is_found_by_every_read_during_sealing_and_by_no_read_after_the_deletion() {
     let server = TestRedis::start().await;
     let old = Arc::new(plain_sessions(server.url()).await);
     let new = Arc::new(accepting_sessions(server.url()).await);
     for round in 0..60 {
         let created = old.store(cookies(), base_url()).await.unwrap();
-        let (asked, answered) = (
+        let (requested, acknowledged) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicBool::new(false)),
         );
@@ -184,14 +192,16 @@ async fn no_access_misses_a_session_on_the_move_and_no_move_undoes_a_logout() {
             .into_iter()
             .map(|sessions| {
                 let (sessions, token) = (Arc::clone(sessions), created.token.clone());
-                let (asked, answered) = (Arc::clone(&asked), Arc::clone(&answered));
+                let requested = Arc::clone(&requested);
+                let acknowledged = Arc::clone(&acknowledged);
                 tokio::spawn(async move {
                     for _ in 0..12 {
-                        let was_logged_out = answered.load(Ordering::SeqCst);
+                        let was_deleted = acknowledged.load(Ordering::SeqCst);
                         match sessions.get(&token).await {
-                            Ok(_) => assert!(!was_logged_out, "a logout was undone"),
+                            Ok(_) => assert!(!was_deleted, "a deleted session came back"),
                             Err(SessionError::NotFound) => {
-                                assert!(asked.load(Ordering::SeqCst), "a session was missed");
+                                let may_be_gone = requested.load(Ordering::SeqCst);
+                                assert!(may_be_gone, "a session was not found");
                             }
                             Err(error) => panic!("{error:?}"),
                         }
@@ -199,12 +209,13 @@ async fn no_access_misses_a_session_on_the_move_and_no_move_undoes_a_logout() {
                 })
             })
             .collect();
-        // Sometimes early, in the middle of the move; sometimes when it is long over.
+        // In early rounds, the session is deleted while its record is being sealed. In later
+        // rounds, the session is deleted long after its record was sealed.
         tokio::time::sleep(Duration::from_micros(round * 50)).await;
         let sessions = if round % 2 == 0 { &old } else { &new };
-        asked.store(true, Ordering::SeqCst);
+        requested.store(true, Ordering::SeqCst);
         assert!(sessions.delete(&created.token).await.unwrap());
-        answered.store(true, Ordering::SeqCst);
+        acknowledged.store(true, Ordering::SeqCst);
         for reader in readers {
             reader.await.unwrap();
         }
@@ -214,9 +225,9 @@ async fn no_access_misses_a_session_on_the_move_and_no_move_undoes_a_logout() {
 }
 
 #[tokio::test]
-async fn accepting_plain_records_on_an_instance_set_to_plain_changes_nothing() {
+async fn accept_plain_setting_has_no_effect_on_an_instance_with_plain_format() {
     let server = TestRedis::start().await;
-    let both = sessions_with(&plain(server.url()).accepting_plain().unwrap()).await;
+    let both = sessions_with(&plain_settings(server.url()).accepting_plain().unwrap()).await;
     let redis = server.client().await;
     let created = both.store(cookies(), base_url()).await.unwrap();
     both.get(&created.token).await.unwrap();

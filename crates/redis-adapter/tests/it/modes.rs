@@ -1,41 +1,52 @@
-//! The ways of storing, and of changing what others stored.
+//! Combinations of storage formats for tests: one instance stores sessions, and another instance
+//! accesses the stored sessions.
 
 use fred::types::Value;
-use tee_session_domain::{Login, NewSession, SessionId, SessionManager, SessionRepository};
+use tee_session_domain::{
+    Login, NewSession, SessionAttributes, SessionId, SessionManager, SessionRepository,
+};
 use tee_session_redis_adapter::RedisSettings;
 use tee_session_test_support::RedisProcess;
 
-use crate::{Sessions, base_url, cookies, plain, sessions_with, settings};
+use crate::{Sessions, base_url, cookies, plain_settings, sessions_with, settings};
 
+/// A combination of two storage formats: the format of the stored records, and the format that is
+/// set on the instance that accesses the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// Sealed (encrypted) records, accessed by an instance with the storage format `sealed`.
     Sealed,
+    /// Plain records, accessed by an instance with the storage format `plain`.
     Plain,
-    /// Plain records, on an instance that seals what it accesses.
-    Moving,
-    /// Sealed records, on an instance that was rolled back to plain ones.
+    /// Plain records, accessed by an instance that accepts plain records and seals (encrypts) each
+    /// record on access.
+    SealOnAccess,
+    /// Sealed (encrypted) records, accessed by an instance that was rolled back to the storage
+    /// format `plain`.
     RolledBack,
 }
 
 impl Mode {
-    /// Who stores sessions.
+    /// Returns the settings of the first instance, which stores the sessions.
     pub(crate) fn writer(self, url: &str) -> RedisSettings {
         match self {
             Self::Sealed | Self::RolledBack => settings(url),
-            Self::Plain | Self::Moving => plain(url),
+            Self::Plain | Self::SealOnAccess => plain_settings(url),
         }
     }
 
-    /// Who changes them.
+    /// Returns the settings of the second instance, which accesses and changes the stored sessions.
     pub(crate) fn changer(self, url: &str) -> RedisSettings {
         match self {
             Self::Sealed => settings(url),
-            Self::Moving => settings(url).accepting_plain().unwrap(),
-            Self::Plain | Self::RolledBack => plain(url),
+            Self::SealOnAccess => settings(url).accepting_plain().unwrap(),
+            Self::Plain | Self::RolledBack => plain_settings(url),
         }
     }
 
-    pub(crate) async fn both(self, url: &str) -> (Sessions, Sessions) {
+    /// Starts two instances: the first stores sessions, and the second accesses and changes the
+    /// stored sessions.
+    pub(crate) async fn start_both(self, url: &str) -> (Sessions, Sessions) {
         (
             sessions_with(&self.writer(url)).await,
             sessions_with(&self.changer(url)).await,
@@ -43,36 +54,42 @@ impl Mode {
     }
 }
 
-/// All keys, in order.
-pub(crate) async fn keys(redis: &RedisProcess) -> Vec<String> {
+/// Returns the names of all keys in Redis, in alphabetical order.
+pub(crate) async fn all_keys(redis: &RedisProcess) -> Vec<String> {
     let keys = redis.command(&["KEYS", "*"]).await.into_array();
     let mut keys: Vec<_> = keys.iter().filter_map(Value::as_string).collect();
     keys.sort_unstable();
     keys
 }
 
-pub(crate) async fn number(redis: &RedisProcess, command: &[&str]) -> i64 {
+/// Sends a command to Redis and returns the integer in the reply.
+pub(crate) async fn integer_reply(redis: &RedisProcess, command: &[&str]) -> i64 {
     redis.command(command).await.as_i64().unwrap()
 }
 
-/// A new session of the subject.
-pub(crate) async fn of_subject<R: SessionRepository>(
+/// Creates a session that belongs to `subject`.
+pub(crate) async fn store_session_of<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &str,
 ) -> NewSession {
     sessions.store_login(login_of(subject)).await.unwrap()
 }
 
+/// Returns the input for creating a session that belongs to `subject` and has the label
+/// `telephone`.
 pub(crate) fn login_of(subject: &str) -> Login {
     Login {
-        subject: Some(subject.parse().unwrap()),
-        label: Some("telephone".parse().unwrap()),
+        attributes: SessionAttributes {
+            subject: Some(subject.parse().unwrap()),
+            label: Some("telephone".parse().unwrap()),
+        },
         ..Login::new(cookies(), base_url())
     }
 }
 
-/// The subject's live sessions, by pages of `limit`.
-pub(crate) async fn listed<R: SessionRepository>(
+/// Returns the ids of all live sessions of `subject`, in the order in which the session manager
+/// lists the sessions. Each page that is read contains at most `limit` sessions.
+pub(crate) async fn list_all_ids<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &str,
     limit: usize,

@@ -1,4 +1,5 @@
-//! What the network does to a connection: answers stay right, or are honestly none.
+//! Tests of network faults: a call returns the right session or an error, and never the session of
+//! another token.
 
 use std::{
     sync::{
@@ -19,21 +20,22 @@ use crate::{Sessions, base_url, cookies, sessions_with, settings};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Twice the time of a command, and what a busy machine adds.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(1_000);
+/// Maximum duration of a call: twice the command timeout of 200 ms, plus 600 ms as a reserve for a
+/// busy machine.
+const CALL_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// A thousand reads through damaged connections.
-const READ_WITHIN: Duration = Duration::from_secs(60);
+/// Timeout for 1000 reads over connections that damage replies.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
-struct Faulty {
+struct FaultyRedis {
     proxy: FaultProxy,
     settings: RedisSettings,
     _redis: RedisProcess,
 }
 
-impl Faulty {
+impl FaultyRedis {
     async fn start() -> Self {
         let redis = RedisProcess::start().await;
         let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
@@ -54,27 +56,29 @@ fn is_unavailable(error: &SessionError) -> bool {
 }
 
 #[rstest]
-#[case::stalled(Fault::Stall)]
-#[case::requests_swallowed(Fault::SwallowRequests)]
-#[case::answers_swallowed(Fault::SwallowAnswers)]
-#[case::cut_within_an_answer(Fault::CutAfter(3))]
-#[case::cut_before_an_answer(Fault::CutAfter(0))]
-#[case::reset_within_an_answer(Fault::ResetAfter(3))]
-#[case::too_slow(Fault::Delay(Duration::from_millis(600)))]
+#[case::connection_hangs(Fault::Stall)]
+#[case::requests_dropped(Fault::SwallowRequests)]
+#[case::replies_dropped(Fault::SwallowAnswers)]
+#[case::cut_within_a_reply(Fault::CutAfter(3))]
+#[case::cut_before_a_reply(Fault::CutAfter(0))]
+#[case::reset_within_a_reply(Fault::ResetAfter(3))]
+#[case::replies_after_the_timeout(Fault::Delay(Duration::from_millis(600)))]
 #[tokio::test]
-async fn calls_are_unavailable_in_time_and_all_is_well_afterwards(#[case] fault: Fault) {
-    let faulty = Faulty::start().await;
+async fn calls_return_unavailable_within_one_second_during_a_network_fault_and_succeed_afterwards(
+    #[case] fault: Fault,
+) {
+    let faulty = FaultyRedis::start().await;
     let sessions = sessions_with(&faulty.settings).await;
     let kept = sessions.store(cookies(), base_url()).await.unwrap();
     faulty.proxy.set(fault);
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(3) {
-        let asked = Instant::now();
+        let started = Instant::now();
         let got = sessions.get(&kept.token).await.unwrap_err();
         let stored = sessions.store(cookies(), base_url()).await.unwrap_err();
-        let deleted = sessions.exists(&kept.token).await.unwrap_err();
-        assert!(asked.elapsed() < 3 * ANSWERED_WITHIN, "{fault:?}");
-        for error in [got, stored, deleted] {
+        let existence = sessions.exists(&kept.token).await.unwrap_err();
+        assert!(started.elapsed() < 3 * CALL_TIMEOUT, "{fault:?}");
+        for error in [got, stored, existence] {
             assert!(is_unavailable(&error), "{error:?}");
         }
         sleep(Duration::from_millis(20)).await;
@@ -89,11 +93,11 @@ async fn calls_are_unavailable_in_time_and_all_is_well_afterwards(#[case] fault:
 }
 
 #[tokio::test]
-async fn a_slow_redis_is_waited_for_within_the_time_of_a_command() {
-    let faulty = Faulty::start().await;
-    let patient = faulty.settings.clone();
-    let patient = patient.with_command_timeout(Duration::from_secs(5));
-    let sessions = sessions_with(&patient).await;
+async fn slow_replies_within_the_command_timeout_are_accepted() {
+    let faulty = FaultyRedis::start().await;
+    let settings = faulty.settings.clone();
+    let settings = settings.with_command_timeout(Duration::from_secs(5));
+    let sessions = sessions_with(&settings).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     faulty.proxy.set(Fault::Delay(Duration::from_millis(60)));
     for _ in 0..10 {
@@ -101,16 +105,17 @@ async fn a_slow_redis_is_waited_for_within_the_time_of_a_command() {
     }
 }
 
-/// Answers that fit the questions of others: the connection is ended as soon as that shows, and not
-/// only when the next heartbeat does.
+/// Drops some replies, so that each later reply arrives for the wrong command. The client must
+/// close the connection as soon as it detects a mismatched reply, and must not wait for the next
+/// regular heartbeat.
 #[tokio::test]
-async fn a_connection_whose_answers_are_out_of_step_is_ended_at_once() {
+async fn connection_with_mismatched_replies_is_closed_within_500_ms() {
     let logs = CapturedLogs::start();
-    let faulty = Faulty::start().await;
-    // Nobody gives up on an answer before another's has come in its place.
-    let patient = faulty.settings.clone();
-    let patient = patient.with_command_timeout(Duration::from_secs(3));
-    let sessions = Arc::new(sessions_with(&patient).await);
+    let faulty = FaultyRedis::start().await;
+    // With a timeout of 3 s, callers are still waiting when the mismatched replies arrive.
+    let settings = faulty.settings.clone();
+    let settings = settings.with_command_timeout(Duration::from_secs(3));
+    let sessions = Arc::new(sessions_with(&settings).await);
     let kept = Arc::new(sessions.store(cookies(), base_url()).await.unwrap());
     let readers = tokio::spawn({
         let (sessions, kept) = (Arc::clone(&sessions), Arc::clone(&kept));
@@ -130,13 +135,13 @@ async fn a_connection_whose_answers_are_out_of_step_is_ended_at_once() {
     faulty.proxy.set(Fault::LoseAnswers);
     sleep(Duration::from_millis(20)).await;
     faulty.proxy.set(Fault::None);
-    // The next heartbeat is a second away.
+    // Regular heartbeats are sent only once per second.
     let lost = eventually(RECOVERED_WITHIN, async || {
         !logs.events("Redis connection lost").is_empty()
     })
     .await;
     assert!(lost < Duration::from_millis(500), "{lost:?}");
-    assert!(logs.text().contains("an answer did not fit its question"));
+    assert!(logs.text().contains("a reply did not match its request"));
     eventually(RECOVERED_WITHIN, async || {
         sessions.get(&kept.token).await.is_ok()
     })
@@ -144,32 +149,31 @@ async fn a_connection_whose_answers_are_out_of_step_is_ended_at_once() {
     readers.abort();
 }
 
-/// Of many sessions read at the same time through answers that are damaged at random, nobody
-/// ever gets another's: neither when a frame is cut, nor when its length is another one.
+/// Reads 40 sessions with eight concurrent readers over connections that damage or cut replies at
+/// random. No read may return the session of another token, even if a damaged reply has another
+/// length.
 #[rstest]
 #[case::sealed(StorageFormat::Sealed)]
 #[case::plain(StorageFormat::Plain)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damaged_answers_never_give_one_session_to_the_token_of_another(
-    #[case] format: StorageFormat,
-) {
+async fn damaged_replies_never_return_the_session_of_another_token(#[case] format: StorageFormat) {
     const READERS: usize = 8;
     const READS: usize = 1_000;
-    const DAMAGED: usize = 50;
-    let faulty = Faulty::start().await;
+    const FAILURES: usize = 50;
+    let faulty = FaultyRedis::start().await;
     let settings = faulty.settings.clone().with_storage_format(format);
     let sessions = Arc::new(sessions_with(&settings).await);
     let stored = Arc::new(store_many(&sessions).await);
-    let (right, none) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (right, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let readers: Vec<_> = (0..READERS)
         .map(|_| {
             let (sessions, stored) = (Arc::clone(&sessions), Arc::clone(&stored));
-            let (right, none) = (Arc::clone(&right), Arc::clone(&none));
+            let (right, failed) = (Arc::clone(&right), Arc::clone(&failed));
             tokio::spawn(async move {
                 let enough = || {
-                    let (right, none) = (&right, &none);
+                    let (right, failed) = (&right, &failed);
                     right.load(Ordering::Relaxed) >= READS
-                        && none.load(Ordering::Relaxed) >= DAMAGED
+                        && failed.load(Ordering::Relaxed) >= FAILURES
                 };
                 while !enough() {
                     let new = &stored[fastrand::usize(..stored.len())];
@@ -177,13 +181,14 @@ async fn damaged_answers_never_give_one_session_to_the_token_of_another(
                         Ok(active) => {
                             let owner = owner_of(&active.session);
                             let expected = owner_of(&new.session);
-                            assert!(is_of(owner, expected), "{owner:?} for {expected:?}");
+                            assert!(matches_owner(owner, expected), "{owner:?} for {expected:?}");
                             right.fetch_add(1, Ordering::Relaxed);
                         }
-                        // A damaged reply may say that there is none, or be no session.
+                        // Any error is accepted: a damaged reply can look like the reply for a
+                        // missing session, or can contain a corrupt record.
                         Err(_) => {
-                            none.fetch_add(1, Ordering::Relaxed);
-                            // A lost connection takes a moment to come back.
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            // Replacing a closed connection takes some time.
                             sleep(Duration::from_millis(5)).await;
                         }
                     }
@@ -191,7 +196,7 @@ async fn damaged_answers_never_give_one_session_to_the_token_of_another(
             })
         })
         .collect();
-    let breaking = async {
+    let inject_faults = async {
         loop {
             for fault in [
                 Fault::Garble { one_in: 2_000 },
@@ -203,7 +208,7 @@ async fn damaged_answers_never_give_one_session_to_the_token_of_another(
                 sleep(Duration::from_millis(15)).await;
                 faulty.proxy.set(Fault::None);
                 let before = right.load(Ordering::Relaxed);
-                eventually(READ_WITHIN, async || {
+                eventually(READ_TIMEOUT, async || {
                     right.load(Ordering::Relaxed) > before + 20
                 })
                 .await;
@@ -216,13 +221,13 @@ async fn damaged_answers_never_give_one_session_to_the_token_of_another(
         }
     };
     tokio::select! {
-        () = breaking => {}
-        read = timeout(READ_WITHIN, all_read) => read.expect("reads go on between the faults"),
+        () = inject_faults => {}
+        read = timeout(READ_TIMEOUT, all_read) => read.expect("reads continue between the faults"),
     }
 }
 
-/// Each session says in its cookie whose it is: many of one letter, of a length that no other
-/// session with that letter has.
+/// Stores 40 sessions, each with a cookie value that identifies the session: one letter, repeated
+/// 20 or 21 times. Two cookie values with the same letter have different lengths.
 async fn store_many(sessions: &Sessions) -> Vec<NewSession> {
     let mut stored = Vec::new();
     for n in 0..40_u8 {
@@ -234,12 +239,16 @@ async fn store_many(sessions: &Sessions) -> Vec<NewSession> {
     stored
 }
 
-/// In a plain record a damaged byte may go unseen, in the name of the cookie as well.
+/// Returns the cookie value that identifies the session. The value is taken from the first cookie,
+/// whatever its name is, because a damaged byte in a cookie name of a plain record can go
+/// undetected.
 fn owner_of(session: &Session) -> &str {
     session.cookies.iter().next().map_or("", |(_, owner)| owner)
 }
 
-fn is_of(owner: &str, expected: &str) -> bool {
+/// Returns `true` if `owner` has the length of `expected` and at least half of its characters are
+/// the same as in `expected`. The network fault may have damaged the other characters.
+fn matches_owner(owner: &str, expected: &str) -> bool {
     let same = owner.chars().zip(expected.chars()).filter(|(a, b)| a == b);
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2
 }

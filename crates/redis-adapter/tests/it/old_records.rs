@@ -1,7 +1,8 @@
-//! Records that the service of commit 9cb3a1f wrote: every call serves them as if they were its own.
+//! Tests of records that the service of commit 9cb3a1f wrote. Every operation must handle these old
+//! records like current records.
 //!
-//! They are in `old_records.json`, which `scripts/upgrade-test --record` writes. The reverse, old
-//! binaries that serve new records, is what `scripts/upgrade-test` runs.
+//! `scripts/upgrade-test --record` writes the old records to `old_records.json`.
+//! `scripts/upgrade-test` tests the reverse case, in which old binaries read current records.
 
 use std::time::Duration;
 
@@ -9,15 +10,15 @@ use fred::{interfaces::KeysInterface, types::Expiration};
 use rstest::rstest;
 use serde_json::Value;
 use tee_session_domain::{
-    BaseUrl, Cookies, Login, Session, SessionError, SessionId, SessionPatch, SessionRepository,
-    SessionToken, SubjectIndex,
+    BaseUrl, Cookies, Login, Session, SessionAttributes, SessionError, SessionId, SessionPatch,
+    SessionRepository, SessionToken, SubjectIndex,
 };
 use tee_session_test_support::{RedisProcess, eventually};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     Sessions,
-    modes::{Mode, keys, number, of_subject},
+    modes::{Mode, all_keys, integer_reply, store_session_of},
     plain_key, sealed_key, sessions_with,
     subjects::{MEMBER, member},
 };
@@ -26,14 +27,14 @@ const FIXTURE: &str = include_str!("old_records.json");
 
 const TTL: Duration = Duration::from_secs(1_800);
 
-/// An old session, and what it must hold.
-struct Old {
+/// A session of the old service, with its expected content.
+struct OldSession {
     token: SessionToken,
     id: SessionId,
     session: Session,
 }
 
-impl Old {
+impl OldSession {
     fn of(recorded: &Value, has_stored_end: bool) -> Self {
         let text = |member: &str| recorded[member].as_str().unwrap();
         let cookies = recorded["cookies"].as_array().unwrap().iter();
@@ -42,10 +43,12 @@ impl Old {
         let created_at = OffsetDateTime::parse(text("created_at"), &Rfc3339).unwrap();
         let lifetime = recorded["max_lifetime"].as_u64().filter(|_| has_stored_end);
         let login = Login {
-            subject: recorded["subject"]
-                .as_str()
-                .map(|text| text.parse().unwrap()),
-            label: recorded["label"].as_str().map(|text| text.parse().unwrap()),
+            attributes: SessionAttributes {
+                subject: recorded["subject"]
+                    .as_str()
+                    .map(|text| text.parse().unwrap()),
+                label: recorded["label"].as_str().map(|text| text.parse().unwrap()),
+            },
             ..Login::new(cookies, BaseUrl::new(text("base_url")).unwrap())
         };
         let end = lifetime.map(|seconds| created_at + Duration::from_secs(seconds));
@@ -56,75 +59,81 @@ impl Old {
         }
     }
 
-    /// `true` if the session manager judges it today as on the day of its creation.
-    fn is_endless(&self) -> bool {
+    /// Returns `true` if the record of the session contains no end of an absolute lifetime. An end
+    /// in an old record is always in the past, so the session manager rejects a session with an
+    /// end.
+    fn has_no_absolute_end(&self) -> bool {
         self.session.absolute_end.is_none()
     }
 
-    /// Sets the TTL of its key, which is one of two.
-    async fn expires_in(&self, redis: &RedisProcess, seconds: &str) {
+    /// Sets the TTL of the record of the session. Panics unless the record exists under exactly one
+    /// of its two possible keys.
+    async fn set_ttl(&self, redis: &RedisProcess, seconds: &str) {
         let mut found = 0;
         for key in [plain_key(&self.token), sealed_key(&self.token)] {
-            found += number(redis, &["EXPIRE", &key, seconds]).await;
+            found += integer_reply(redis, &["EXPIRE", &key, seconds]).await;
         }
         assert_eq!(found, 1);
     }
 }
 
-/// A Redis with old records, and sessions of today on it.
-struct Restored {
+/// A Redis that contains the old records, and a session manager of the current release that uses
+/// this Redis.
+struct RestoredRedis {
     redis: RedisProcess,
     sessions: Sessions,
-    old: Vec<Old>,
+    old: Vec<OldSession>,
 }
 
-impl Restored {
+impl RestoredRedis {
     async fn start(mode: Mode) -> Self {
-        let is_plain = matches!(mode, Mode::Plain | Mode::Moving);
+        let is_plain = matches!(mode, Mode::Plain | Mode::SealOnAccess);
         let fixture: Value = serde_json::from_str(FIXTURE).unwrap();
         let fixture = &fixture[if is_plain { "plain" } else { "sealed" }];
         let redis = RedisProcess::start().await;
-        let now = number(&redis, &["EVAL", "return redis.call('TIME')[1]", "0"]).await;
+        let now = integer_reply(&redis, &["EVAL", "return redis.call('TIME')[1]", "0"]).await;
         let passed = now - fixture["recorded_at"].as_i64().unwrap();
         for record in fixture["records"].as_array().unwrap() {
-            restore(&redis, record, passed * 1_000).await;
+            restore_record(&redis, record, passed * 1_000).await;
         }
         let old = fixture["sessions"].as_array().unwrap().iter();
         Self {
             sessions: sessions_with(&mode.changer(&redis.url())).await,
             redis,
-            old: old.map(|session| Old::of(session, !is_plain)).collect(),
+            old: old
+                .map(|session| OldSession::of(session, !is_plain))
+                .collect(),
         }
     }
 
-    fn of_subject(&self) -> impl Iterator<Item = &Old> {
-        self.old.iter().filter(|old| old.session.subject.is_some())
+    fn of_subject(&self) -> impl Iterator<Item = &OldSession> {
+        self.old
+            .iter()
+            .filter(|old| old.session.attributes.subject.is_some())
     }
 
-    /// Returns the sessions that the index lists, also those that the session manager would not show today.
-    async fn listed(&self) -> Vec<(SessionId, Option<String>)> {
+    /// Returns the id and the attributes of each session that the index lists, including sessions
+    /// past the end of their absolute lifetime.
+    async fn listed_sessions(&self) -> Vec<(SessionId, SessionAttributes)> {
         let index = self.sessions.repository().subjects();
         let page = index.list(&member(), None, 10).await.unwrap();
         let listed = page.sessions.into_iter();
-        let label = |label: tee_session_domain::Label| label.as_str().to_owned();
         listed
-            .map(|session| (session.id, session.label.map(label)))
+            .map(|session| (session.id, session.attributes))
             .collect()
     }
 
-    fn expected(&self) -> Vec<(SessionId, Option<String>)> {
-        let label = |old: &Old| {
-            old.session
-                .label
-                .as_ref()
-                .map(|label| label.as_str().to_owned())
-        };
-        self.of_subject().map(|old| (old.id, label(old))).collect()
+    fn expected_sessions(&self) -> Vec<(SessionId, SessionAttributes)> {
+        self.of_subject()
+            .map(|old| (old.id, old.session.attributes.clone()))
+            .collect()
     }
 }
 
-/// Puts a record where it was, as if it had been written a moment ago.
-async fn restore(redis: &RedisProcess, record: &Value, passed_ms: i64) {
+/// Writes a recorded value to Redis, with its original key and TTL. If the value contains end times
+/// of index entries, adds `passed_ms` to each end time. `passed_ms` is the time since the
+/// recording, in milliseconds.
+async fn restore_record(redis: &RedisProcess, record: &Value, passed_ms: i64) {
     let key = record["key"].as_str().unwrap();
     let ttl = record["ttl_ms"].as_i64().unwrap();
     let put = async |command: &str, one: &str, other: &str| {
@@ -133,7 +142,7 @@ async fn restore(redis: &RedisProcess, record: &Value, passed_ms: i64) {
     if let Some(string) = record.get("string") {
         let value = match string.get("text") {
             Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
-            None => bytes(string["hex"].as_str().unwrap()),
+            None => decode_hex(string["hex"].as_str().unwrap()),
         };
         let (client, ttl) = (redis.client().await, Some(Expiration::PX(ttl)));
         return client
@@ -142,10 +151,10 @@ async fn restore(redis: &RedisProcess, record: &Value, passed_ms: i64) {
             .unwrap();
     }
     if let Some(scores) = record.get("zset") {
-        let moved_by = if key.ends_with(":ends") { passed_ms } else { 0 };
+        let offset = if key.ends_with(":ends") { passed_ms } else { 0 };
         for (member, score) in scores.as_object().unwrap() {
             let score: i64 = score.as_str().unwrap().parse().unwrap();
-            put("ZADD", &(score + moved_by).to_string(), member).await;
+            put("ZADD", &(score + offset).to_string(), member).await;
         }
     }
     if let Some(fields) = record.get("hash") {
@@ -153,10 +162,13 @@ async fn restore(redis: &RedisProcess, record: &Value, passed_ms: i64) {
             put("HSET", field, value.as_str().unwrap()).await;
         }
     }
-    assert_eq!(number(redis, &["PEXPIRE", key, &ttl.to_string()]).await, 1);
+    assert_eq!(
+        integer_reply(redis, &["PEXPIRE", key, &ttl.to_string()]).await,
+        1
+    );
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+fn decode_hex(hex: &str) -> Vec<u8> {
     let digits = (0..hex.len()).step_by(2);
     digits
         .map(|n| u8::from_str_radix(&hex[n..n + 2], 16).unwrap())
@@ -165,26 +177,26 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[rstest]
 #[tokio::test]
-async fn old_records_are_read_and_touched(
-    #[values(Mode::Sealed, Mode::Plain, Mode::Moving, Mode::RolledBack)] mode: Mode,
+async fn records_of_an_older_release_can_be_read_and_their_ttl_is_renewed(
+    #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
-    let restored = Restored::start(mode).await;
+    let restored = RestoredRedis::start(mode).await;
     let repository = restored.sessions.repository();
     assert_eq!(restored.old.len(), 6);
     for old in &restored.old {
-        old.expires_in(&restored.redis, "100").await;
+        old.set_ttl(&restored.redis, "100").await;
         let remaining = async || {
-            let peeked = repository.peek(&old.token).await.unwrap().unwrap();
-            assert_eq!(peeked.session, old.session);
-            peeked.remaining.unwrap()
+            let found = repository.load_with_ttl(&old.token).await.unwrap().unwrap();
+            assert_eq!(found.session, old.session);
+            found.remaining.unwrap()
         };
-        let read = repository.fetch(&old.token).await.unwrap();
+        let read = repository.load(&old.token).await.unwrap();
         assert_eq!(read.as_ref(), Some(&old.session));
         assert!(remaining().await <= Duration::from_secs(100));
-        let touched = repository.fetch_and_slide(&old.token, TTL).await.unwrap();
+        let touched = repository.load_and_touch(&old.token, TTL).await.unwrap();
         assert_eq!(touched.as_ref(), Some(&old.session));
         assert!(remaining().await > Duration::from_secs(1_700));
-        if old.is_endless() {
+        if old.has_no_absolute_end() {
             let active = restored.sessions.get(&old.token).await.unwrap();
             assert_eq!(active.session, old.session);
         }
@@ -193,14 +205,14 @@ async fn old_records_are_read_and_touched(
 
 #[rstest]
 #[tokio::test]
-async fn old_records_are_updated(
-    #[values(Mode::Sealed, Mode::Plain, Mode::Moving, Mode::RolledBack)] mode: Mode,
+async fn records_of_an_older_release_can_be_updated(
+    #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
-    let Restored { sessions, old, .. } = &Restored::start(mode).await;
+    let RestoredRedis { sessions, old, .. } = &RestoredRedis::start(mode).await;
     let patch = SessionPatch::default()
         .set_cookie("new", "1")
         .remove_cookie("a");
-    for old in old.iter().filter(|old| old.is_endless()) {
+    for old in old.iter().filter(|old| old.has_no_absolute_end()) {
         let updated = sessions.update(&old.token, &patch, |_| true).await.unwrap();
         assert_eq!(updated.session, patch.apply(&old.session).unwrap());
         let read = sessions.get(&old.token).await.unwrap();
@@ -210,70 +222,88 @@ async fn old_records_are_updated(
 
 #[rstest]
 #[tokio::test]
-async fn old_records_are_rotated_and_keep_their_places(
-    #[values(Mode::Sealed, Mode::Plain, Mode::Moving, Mode::RolledBack)] mode: Mode,
+async fn records_of_an_older_release_can_be_rotated_and_keep_their_index_positions(
+    #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
-    let mut restored = Restored::start(mode).await;
+    let mut restored = RestoredRedis::start(mode).await;
     let sessions = &restored.sessions;
-    for old in restored.old.iter_mut().filter(|old| old.is_endless()) {
+    for old in restored
+        .old
+        .iter_mut()
+        .filter(|old| old.has_no_absolute_end())
+    {
         let rotated = sessions.rotate(&old.token).await.unwrap();
         assert_eq!(rotated.session, old.session);
-        let dead = sessions.get(&old.token).await;
-        assert!(matches!(dead, Err(SessionError::NotFound)));
+        let by_old_token = sessions.get(&old.token).await;
+        assert!(matches!(by_old_token, Err(SessionError::NotFound)));
         let read = sessions.get(&rotated.token).await.unwrap();
         assert_eq!(read.session, old.session);
         old.id = SessionId::of(&rotated.token);
     }
-    // Predecessors are removed from the index in the background.
+    // The index entries of the old tokens are removed in the background.
     eventually(Duration::from_secs(5), async || {
-        restored.listed().await == restored.expected()
+        restored.listed_sessions().await == restored.expected_sessions()
     })
     .await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn old_sessions_of_a_subject_are_listed_before_new_ones_and_revoked(
-    #[values(Mode::Sealed, Mode::Plain, Mode::Moving, Mode::RolledBack)] mode: Mode,
+async fn sessions_of_an_older_release_are_listed_before_new_sessions_and_can_be_revoked(
+    #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
-    let restored = Restored::start(mode).await;
+    let restored = RestoredRedis::start(mode).await;
     let sessions = &restored.sessions;
-    let new = of_subject(sessions, MEMBER).await;
-    let mut expected = restored.expected();
-    expected.push((SessionId::of(&new.token), Some("telephone".to_owned())));
-    assert_eq!(restored.listed().await, expected);
+    let new = store_session_of(sessions, MEMBER).await;
+    let mut expected = restored.expected_sessions();
+    expected.push((SessionId::of(&new.token), new.session.attributes));
+    assert_eq!(restored.listed_sessions().await, expected);
     let by_id = restored.of_subject().next().unwrap();
     assert!(sessions.revoke(by_id.id).await.unwrap());
-    assert_eq!(restored.listed().await, expected[1..]);
+    assert_eq!(restored.listed_sessions().await, expected[1..]);
     assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 3);
     for old in restored.of_subject() {
-        assert_eq!(sessions.repository().peek(&old.token).await.unwrap(), None);
+        assert_eq!(
+            sessions
+                .repository()
+                .load_with_ttl(&old.token)
+                .await
+                .unwrap(),
+            None
+        );
     }
-    assert!(restored.listed().await.is_empty());
+    assert!(restored.listed_sessions().await.is_empty());
 }
 
 #[rstest]
 #[tokio::test]
-async fn old_records_are_removed_and_leave_nothing(
-    #[values(Mode::Sealed, Mode::Plain, Mode::Moving, Mode::RolledBack)] mode: Mode,
+async fn deleting_all_sessions_of_an_older_release_leaves_no_keys_in_redis(
+    #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
-    let restored = Restored::start(mode).await;
+    let restored = RestoredRedis::start(mode).await;
     let (sessions, redis) = (&restored.sessions, &restored.redis);
     for old in &restored.old {
-        if old.is_endless() {
+        if old.has_no_absolute_end() {
             assert!(sessions.delete(&old.token).await.unwrap());
         } else {
             assert!(sessions.repository().remove(&old.token).await.unwrap());
             sessions
                 .repository()
                 .subjects()
-                .leave(&member(), &old.token);
+                .remove_entry(&member(), &old.token);
         }
-        assert_eq!(sessions.repository().peek(&old.token).await.unwrap(), None);
+        assert_eq!(
+            sessions
+                .repository()
+                .load_with_ttl(&old.token)
+                .await
+                .unwrap(),
+            None
+        );
     }
-    // Entries are removed in the background.
+    // Index entries are removed in the background.
     eventually(Duration::from_secs(5), async || {
-        keys(redis).await.is_empty()
+        all_keys(redis).await.is_empty()
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! Plain records in Redis, and what happens when something else stands there.
+//! Tests of plain records in Redis, and of invalid values that are stored under the key of a
+//! session.
 
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use tee_session_domain::{InsertOutcome, SessionRepository, SessionToken};
 use tee_session_test_support::{CapturedLogs, TestRedis};
 
 use crate::{
-    assert_corrupt_everywhere, assert_full_window, base_url, cookies, plain_key, plain_sessions,
+    assert_corrupt_everywhere, assert_full_idle_timeout, base_url, cookies, plain_key,
+    plain_sessions,
 };
 
 #[tokio::test]
-async fn exists_and_ttl_leave_the_ttl_as_it_is() {
+async fn exists_and_ttl_do_not_renew_the_ttl_of_a_plain_record() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -30,7 +32,7 @@ async fn exists_and_ttl_leave_the_ttl_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_session_whose_expiry_was_taken_away_gets_it_back_at_the_next_access() {
+async fn access_to_a_plain_record_without_an_expiry_sets_the_idle_timeout() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -41,22 +43,22 @@ async fn a_session_whose_expiry_was_taken_away_gets_it_back_at_the_next_access()
     );
     assert!(sessions.exists(&new.token).await.unwrap());
     sessions.get(&new.token).await.unwrap();
-    assert_full_window(&redis, &plain_key(&new.token)).await;
+    assert_full_idle_timeout(&redis, &plain_key(&new.token)).await;
 }
 
 #[rstest]
-#[case::garbage(b"garbage")]
-#[case::empty(b"")]
-#[case::truncated(br#"{"cookies": {"a": "#)]
-#[case::wrong_types(
+#[case::text_without_json(b"garbage")]
+#[case::empty_value(b"")]
+#[case::truncated_json(br#"{"cookies": {"a": "#)]
+#[case::wrong_member_types(
     br#"{"cookies": {"a": 1}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#
 )]
-#[case::line_feed(
+#[case::line_feed_in_a_cookie(
     br#"{"cookies": {"a": "x\ny"}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#
 )]
-#[case::binary(b"\xff\x00\x80")]
+#[case::binary_data(b"\xff\x00\x80")]
 #[tokio::test]
-async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'static [u8]) {
+async fn corrupt_plain_record_returns_corrupt_and_is_not_changed(#[case] record: &'static [u8]) {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();
@@ -81,7 +83,7 @@ async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'stati
 }
 
 #[tokio::test]
-async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_life() {
+async fn non_string_value_under_a_plain_key_returns_corrupt_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let (list, hash) = (SessionToken::generate(), SessionToken::generate());
@@ -119,7 +121,7 @@ async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_li
 }
 
 #[tokio::test]
-async fn an_insert_does_not_replace_what_stands_under_the_key() {
+async fn insert_under_an_existing_key_returns_token_taken_and_keeps_the_value() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();

@@ -1,4 +1,5 @@
-//! One Redis shared with the Python service that the project started from.
+//! Tests of the interoperability with the Python service that preceded this project: both services
+//! share the sessions in one Redis.
 
 use std::{env, process::Stdio};
 
@@ -17,8 +18,9 @@ const PROGRAM: &str = concat!(
     "/tests/it/python/session_manager.py"
 );
 
-/// A Python with the `redis` package: `TEST_PYTHON`, `python3`, or Debian's.
-async fn python() -> String {
+/// Returns the name of a Python interpreter that has the `redis` package. Tries `TEST_PYTHON`,
+/// `python3` and `/usr/bin/python3` in this order.
+async fn find_python() -> String {
     let candidates = [
         env::var("TEST_PYTHON").ok(),
         Some("python3".into()),
@@ -39,9 +41,10 @@ async fn python() -> String {
     );
 }
 
-/// Runs the Python session manager and gives back what it printed.
-pub(crate) async fn python_session_manager(redis_url: &str, arguments: &[&str]) -> String {
-    let output = Command::new(python().await)
+/// Runs one operation of the Python session manager in a new process, and returns the output of the
+/// process.
+pub(crate) async fn run_python_session_manager(redis_url: &str, arguments: &[&str]) -> String {
+    let output = Command::new(find_python().await)
         .arg(PROGRAM)
         .arg(redis_url)
         .args(arguments)
@@ -59,67 +62,68 @@ pub(crate) async fn python_session_manager(redis_url: &str, arguments: &[&str]) 
         .to_owned()
 }
 
-/// A running instance of the Python session manager.
+/// A running process of the Python session manager.
 pub(crate) struct PythonInstance(Mutex<Pipes>);
 
 struct Pipes {
     _process: Child,
-    questions: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    requests: ChildStdin,
+    replies: Lines<BufReader<ChildStdout>>,
 }
 
 impl PythonInstance {
     pub(crate) async fn start(redis_url: &str) -> Self {
-        let mut process = Command::new(python().await)
+        let mut process = Command::new(find_python().await)
             .args([PROGRAM, redis_url, "serve"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("Python runs");
-        let questions = process.stdin.take().expect("it was asked for");
-        let answers = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let requests = process.stdin.take().expect("stdin is piped");
+        let replies = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
         Self(Mutex::new(Pipes {
             _process: process,
-            questions,
-            answers,
+            requests,
+            replies,
         }))
     }
 
-    /// One operation with its arguments; null when there is no such session.
-    pub(crate) async fn ask(&self, question: &[&str]) -> serde_json::Value {
+    /// Sends an operation with its arguments to the process, and returns the result of the
+    /// operation. The result is null if the session does not exist.
+    pub(crate) async fn request(&self, operation: &[&str]) -> serde_json::Value {
         let mut pipes = self.0.lock().await;
-        let question = serde_json::to_string(question).expect("strings") + "\n";
-        let written = pipes.questions.write_all(question.as_bytes()).await;
-        written.expect("Python listens");
-        let answer = pipes.answers.next_line().await.expect("Python answers");
-        serde_json::from_str(&answer.expect("Python runs on")).expect("JSON")
+        let line = serde_json::to_string(operation).expect("strings") + "\n";
+        let written = pipes.requests.write_all(line.as_bytes()).await;
+        written.expect("Python reads its input");
+        let reply = pipes.replies.next_line().await.expect("Python replies");
+        serde_json::from_str(&reply.expect("Python is running")).expect("JSON")
     }
 }
 
 #[tokio::test]
-async fn python_reads_and_deletes_our_sessions() {
+async fn python_service_reads_and_deletes_sessions_that_this_adapter_stored() {
     let server = TestRedis::start().await;
     let sessions = plain_sessions(server.url()).await;
     let given = [("SESSIONID", "a1b2c3"), ("second", "grün ⛳ 😀; \"x\" \\")];
     let given = Cookies::new(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let new = sessions.store(given.unwrap(), base_url()).await.unwrap();
     let token = new.token.expose_secret();
-    let printed = python_session_manager(server.url(), &["get", token]).await;
+    let printed = run_python_session_manager(server.url(), &["get", token]).await;
     let read: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(read["cookies"]["second"], "grün ⛳ 😀; \"x\" \\");
     assert_eq!(read["base_url"], "https://golf.example/members");
-    let ttl = python_session_manager(server.url(), &["ttl", token]).await;
+    let ttl = run_python_session_manager(server.url(), &["ttl", token]).await;
     assert!(
         (1_780..=1_800).contains(&ttl.parse::<i64>().unwrap()),
         "{ttl}"
     );
     assert_eq!(
-        python_session_manager(server.url(), &["exists", token]).await,
+        run_python_session_manager(server.url(), &["exists", token]).await,
         "true"
     );
     assert_eq!(
-        python_session_manager(server.url(), &["delete", token]).await,
+        run_python_session_manager(server.url(), &["delete", token]).await,
         "true"
     );
     let error = sessions.get(&new.token).await.unwrap_err();
@@ -127,12 +131,12 @@ async fn python_reads_and_deletes_our_sessions() {
 }
 
 #[tokio::test]
-async fn we_read_slide_and_delete_the_sessions_of_python() {
+async fn adapter_reads_and_deletes_sessions_that_the_python_service_stored() {
     let server = TestRedis::start().await;
     let sessions = plain_sessions(server.url()).await;
     let stored = r#"{"SESSIONID": "a1b2c3", "second": "grün ⛳ 😀; \"x\" \\"}"#;
-    let token =
-        python_session_manager(server.url(), &["store", stored, "https://golf.example/m"]).await;
+    let store = ["store", stored, "https://golf.example/m"];
+    let token = run_python_session_manager(server.url(), &store).await;
     let token = token.parse().unwrap();
     let active = sessions.get(&token).await.unwrap();
     assert_eq!(
@@ -142,11 +146,14 @@ async fn we_read_slide_and_delete_the_sessions_of_python() {
     assert_eq!(active.session.base_url.as_str(), "https://golf.example/m");
     assert!(sessions.delete(&token).await.unwrap());
     let exists = ["exists", token.expose_secret()];
-    assert_eq!(python_session_manager(server.url(), &exists).await, "false");
+    assert_eq!(
+        run_python_session_manager(server.url(), &exists).await,
+        "false"
+    );
 }
 
 #[tokio::test]
-async fn both_write_the_same_bytes() {
+async fn plain_records_are_byte_identical_to_those_of_the_python_service() {
     use fred::interfaces::KeysInterface;
 
     let server = TestRedis::start().await;
@@ -157,7 +164,7 @@ async fn both_write_the_same_bytes() {
         r#"{"SESSIONID": "a1b2c3"}"#,
         "https://golf.example/members",
     ];
-    let theirs = python_session_manager(server.url(), &arguments).await;
+    let theirs = run_python_session_manager(server.url(), &arguments).await;
     let record = async |token: &str| -> String {
         let record: String = redis.get(format!("session:{token}")).await.unwrap();
         let (before, time) = record.rsplit_once("\"created_at\": \"").unwrap();

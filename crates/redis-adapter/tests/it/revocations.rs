@@ -1,4 +1,5 @@
-//! Revocations of all sessions of a subject, and what happens at the same moment.
+//! Tests of the revocation of all sessions of a subject, also while other calls create and rotate
+//! sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,82 +11,92 @@ use tee_session_test_support::{RedisCluster, RedisProcess, eventually};
 
 use crate::{
     Sessions,
-    cluster::{RECOVERED_WITHIN, clustered, one_of_each},
-    modes::{Mode, keys, listed, of_subject},
+    cluster::{RECOVERED_WITHIN, connect_to_cluster, one_session_per_primary},
+    modes::{Mode, all_keys, list_all_ids, store_session_of},
     sealed_key, sessions, sessions_with, settings,
-    subjects::{KEYS, MEMBER, entry, member},
+    subjects::{KEYS, MEMBER, index_entry, member},
 };
 
-/// It took the place of an older one after the revocation was marked: whether its record has been
-/// looked for already, nobody knows.
+/// Marks the revocation of all sessions of a subject, and then adds the index entry of a rotated
+/// session. The entry takes over the position of the old token, so its position is lower than that
+/// of the revocation. `contains` must return `false`: the revocation may have missed the rotated
+/// session, because its record was not stored yet.
 #[tokio::test]
-async fn an_entry_that_is_older_than_the_revocation_does_not_stand() {
+async fn index_contains_returns_false_for_an_entry_positioned_before_the_revocation() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (first, other) = (
-        of_subject(&sessions, MEMBER).await,
-        of_subject(&sessions, MEMBER).await,
+        store_session_of(&sessions, MEMBER).await,
+        store_session_of(&sessions, MEMBER).await,
     );
     let index = sessions.repository().subjects();
     let marked = index.mark_revocation(&member()).await.unwrap();
     let successor = IndexEntry {
         succeeds: Some(first.token.clone()),
-        ..entry(&other, Duration::from_secs(60))
+        ..index_entry(&other, Duration::from_secs(60))
     };
-    assert_eq!(index.enter(&successor).await.unwrap(), marked);
-    let stands = async || index.stands(&member(), &other.token, marked).await;
-    assert!(!stands().await.unwrap());
-    let anew = entry(&other, Duration::from_secs(60));
-    assert_eq!(index.enter(&anew).await.unwrap(), marked);
-    assert!(stands().await.unwrap());
+    assert_eq!(index.add(&successor).await.unwrap(), marked);
+    let is_contained = async || index.contains(&member(), &other.token, marked).await;
+    assert!(!is_contained().await.unwrap());
+    let readded = index_entry(&other, Duration::from_secs(60));
+    assert_eq!(index.add(&readded).await.unwrap(), marked);
+    assert!(is_contained().await.unwrap());
     let removal = index.remove_older(&member(), marked).await.unwrap();
     assert_eq!((removal.sessions, removal.is_complete), (1, false));
     assert!(sessions.exists(&other.token).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_revocation_of_nobodys_sessions_leaves_nothing() {
+async fn revocation_of_a_subject_without_sessions_stores_nothing() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 0);
-    assert!(keys(&redis).await.is_empty());
+    assert!(all_keys(&redis).await.is_empty());
 }
 
-/// Two instances, of two modes, whose threads create and rotate while all is revoked: what resolves
-/// afterwards is listed, and none of it was there before.
+/// Creates and rotates sessions on two instances while all sessions of the subject are revoked. A
+/// session from before the revocation must then be gone, even if the session was rotated to a new
+/// token. Every session that is still live must be listed.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
-#[case::moving(Mode::Moving)]
-#[case::rolled_back(Mode::RolledBack)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_that_races_a_revocation_escapes_it(#[case] mode: Mode) {
+async fn sessions_rotated_during_a_revocation_are_revoked(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
-    let (one, other) = mode.both(&redis.url()).await;
+    let (one, other) = mode.start_both(&redis.url()).await;
     race_revocations([one, other], 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn in_a_cluster_nothing_that_races_a_revocation_escapes_it() {
+async fn sessions_rotated_during_a_revocation_are_revoked_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).await;
-    let patient = settings(&cluster.url()).with_command_timeout(Duration::from_secs(3));
-    let fleet = [sessions_with(&patient).await, sessions_with(&patient).await];
+    let settings = settings(&cluster.url()).with_command_timeout(Duration::from_secs(3));
+    let fleet = [
+        sessions_with(&settings).await,
+        sessions_with(&settings).await,
+    ];
     race_revocations(fleet, 30).await;
 }
 
+/// Runs `rounds` rounds. Each round creates, rotates and revokes sessions of one subject at the
+/// same time on both instances. After each round, asserts that no revoked session is live, and that
+/// every live session is listed.
 async fn race_revocations(fleet: [Sessions; 2], rounds: u64) {
     let fleet = fleet.map(Arc::new);
     for round in 0..rounds {
         let mut before = Vec::new();
         for n in 0..6 {
-            before.push(of_subject(&fleet[n % 2], MEMBER).await);
+            before.push(store_session_of(&fleet[n % 2], MEMBER).await);
         }
         let created = (0..6).map(|n| {
             let sessions = Arc::clone(&fleet[n % 2]);
-            tokio::spawn(async move { of_subject(&sessions, MEMBER).await })
+            tokio::spawn(async move { store_session_of(&sessions, MEMBER).await })
         });
         let created: Vec<_> = created.collect();
-        // All that is rotated was there before: a new token is no way out.
+        // The rotated sessions were created before the revocation, so their new tokens must also be
+        // revoked.
         let rotated = before.iter().enumerate().map(|(n, new)| {
             let (sessions, token) = (Arc::clone(&fleet[(n + 1) % 2]), new.token.clone());
             tokio::spawn(async move { sessions.rotate(&token).await })
@@ -110,7 +121,7 @@ async fn race_revocations(fleet: [Sessions; 2], rounds: u64) {
                 live.push(SessionId::of(&new.token));
             }
         }
-        let mut listed = listed(&fleet[0], MEMBER, 100).await;
+        let mut listed = list_all_ids(&fleet[0], MEMBER, 100).await;
         listed.sort_by_key(SessionId::to_string);
         live.sort_by_key(SessionId::to_string);
         assert_eq!(listed, live);
@@ -119,20 +130,22 @@ async fn race_revocations(fleet: [Sessions; 2], rounds: u64) {
     }
 }
 
-/// Its entry stays for the next try, and the others' records are gone already.
+/// Kills one of two primaries. The revocation fails, but removes the records on the running
+/// primary. The index entries of the sessions on the killed primary stay, so that a second
+/// revocation can remove these sessions when the primary runs again.
 #[tokio::test]
-async fn a_revocation_with_a_primary_away_says_so_and_is_made_when_it_is_back() {
+async fn revocation_fails_while_a_primary_is_down_and_succeeds_afterwards() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(2, 0, &durable).await;
-    let sessions = clustered(&cluster).await;
-    // With their index at the first server.
-    let of_others = one_of_each(&sessions, &cluster, 2).await;
+    let sessions = connect_to_cluster(&cluster).await;
+    // Chooses a subject whose index is on the first primary, because the second primary is killed.
+    let of_others = one_session_per_primary(&sessions, &cluster, 2).await;
     let mut names = (0..).map(|n| format!("member-{n}"));
     let (name, new) = loop {
         let name = names.next().unwrap();
         let mut new = Vec::new();
         for _ in 0..12 {
-            new.push(of_subject(&sessions, &name).await);
+            new.push(store_session_of(&sessions, &name).await);
         }
         let index = cluster.node(0).command(&["KEYS", "subject:*"]).await;
         if !index.into_array().is_empty() {
@@ -166,13 +179,16 @@ async fn a_revocation_with_a_primary_away_says_so_and_is_made_when_it_is_back() 
     }
 }
 
-/// Some of an index's keys are at one server and some at the other for a moment.
+/// Moves the hash slot of a subject index to another server. During the move, one of the three
+/// index keys is on the new server and the others are on the old server. The cluster then rejects a
+/// command on all three keys with TRYAGAIN, and the adapter repeats the command until the move has
+/// ended.
 #[tokio::test]
-async fn an_index_on_the_move_is_waited_for() {
+async fn create_waits_while_the_hash_slot_of_the_subject_index_is_being_moved() {
     let cluster = RedisCluster::start(2, 0).await;
-    let patient = settings(&cluster.url()).with_command_timeout(Duration::from_secs(5));
-    let sessions = Arc::new(sessions_with(&patient).await);
-    of_subject(&sessions, MEMBER).await;
+    let settings = settings(&cluster.url()).with_command_timeout(Duration::from_secs(5));
+    let sessions = Arc::new(sessions_with(&settings).await);
+    store_session_of(&sessions, MEMBER).await;
     let slot = RedisCluster::slot_of(KEYS[0]);
     let from = cluster.primary_of(KEYS[0]);
     let to = 1 - from;
@@ -182,34 +198,35 @@ async fn an_index_on_the_move_is_waited_for() {
     cluster.node(from).command(&migrate).await;
     let created = tokio::spawn({
         let sessions = Arc::clone(&sessions);
-        async move { of_subject(&sessions, MEMBER).await }
+        async move { store_session_of(&sessions, MEMBER).await }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!created.is_finished());
     cluster.move_keys(slot, from, to).await;
     cluster.end_move(slot, from, to).await;
     created.await.unwrap();
-    assert_eq!(listed(&sessions, MEMBER, 10).await.len(), 2);
+    assert_eq!(list_all_ids(&sessions, MEMBER, 10).await.len(), 2);
     assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 2);
 }
 
-/// A Redis without room still slides sessions, so their entries must not end before them.
+/// Sets `maxmemory` to 1 byte. Redis then still renews the TTL of a session, so Redis must also
+/// renew the TTL of the index entry. Otherwise the index entry would expire before the session.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test]
-async fn without_room_entries_are_renewed(#[case] mode: Mode) {
+async fn ttl_of_index_entries_is_renewed_when_redis_is_out_of_memory(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&mode.writer(&redis.url())).await;
-    let new = of_subject(&sessions, MEMBER).await;
+    let new = store_session_of(&sessions, MEMBER).await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     redis.command(&["PEXPIRE", KEYS[2], "60000"]).await;
     let renewal = IndexEntry {
         succeeds: Some(new.token.clone()),
-        ..entry(&new, Duration::from_secs(600))
+        ..index_entry(&new, Duration::from_secs(600))
     };
     let index = sessions.repository().subjects();
-    index.enter(&renewal).await.unwrap();
+    index.add(&renewal).await.unwrap();
     let ttl = redis.command(&["PTTL", KEYS[2]]).await.as_i64().unwrap();
     assert!(ttl > 500_000, "{ttl}");
 }

@@ -1,73 +1,77 @@
-//! Sessions under a new token, on one server and between those of a cluster.
+//! Tests of the rotation of sessions to a new token, on a single server and between the servers of
+//! a cluster.
 
 use std::time::Duration;
 
 use rstest::rstest;
 use tee_session_domain::{
-    RelocateOutcome, RepositoryError, RevisedSession, SessionError, SessionManager, SessionPolicy,
-    SessionRepository, SessionToken,
+    MoveOutcome, RepositoryError, SessionError, SessionManager, SessionPolicy, SessionRepository,
+    SessionToken, VersionedSession,
 };
 use tee_session_redis_adapter::RedisRepository;
 use tee_session_test_support::{Fault, FaultProxy, RedisCluster, RedisProcess};
 
 use crate::{
     base_url,
-    cluster::{clustered, one_of_each},
-    connected_with, cookies,
-    modes::{Mode, keys, number},
-    plain, plain_key, sealed_key, sessions, sessions_with, settings,
+    cluster::{connect_to_cluster, one_session_per_primary},
+    connect_with, cookies,
+    modes::{Mode, all_keys, integer_reply},
+    plain_key, plain_settings, sealed_key, sessions, sessions_with, settings,
 };
 
 const TTL: Duration = Duration::from_secs(900);
 
-async fn seen(repository: &RedisRepository, token: &SessionToken) -> RevisedSession {
-    let seen = repository.fetch_revision(token).await.unwrap();
-    seen.expect("it lives")
+async fn load_versioned(repository: &RedisRepository, token: &SessionToken) -> VersionedSession {
+    let session = repository.load_for_update(token).await.unwrap();
+    session.expect("a live session")
 }
 
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
-#[case::moving(Mode::Moving)]
-#[case::rolled_back(Mode::RolledBack)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn the_new_record_is_written_as_the_old_one_was_which_is_gone(#[case] mode: Mode) {
+async fn rotation_leaves_one_record_under_the_new_token_with_the_same_session(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
-    let (writer, changer) = mode.both(&redis.url()).await;
+    let (writer, changer) = mode.start_both(&redis.url()).await;
     let new = writer.store(cookies(), base_url()).await.unwrap();
     let rotated = changer.rotate(&new.token).await.unwrap();
     let key = match mode {
-        Mode::Sealed | Mode::Moving | Mode::RolledBack => sealed_key(&rotated.token),
+        Mode::Sealed | Mode::SealOnAccess | Mode::RolledBack => sealed_key(&rotated.token),
         Mode::Plain => plain_key(&rotated.token),
     };
-    assert_eq!(keys(&redis).await, [key.as_str()]);
-    assert!((1_790..=1_800).contains(&number(&redis, &["TTL", &key]).await));
+    assert_eq!(all_keys(&redis).await, [key.as_str()]);
+    assert!((1_790..=1_800).contains(&integer_reply(&redis, &["TTL", &key]).await));
     assert_eq!(
         changer.get(&rotated.token).await.unwrap().session,
         new.session
     );
 }
 
-/// However it came there.
+/// Stores a sealed (encrypted) record and a plain record under the same token. The rotation of the
+/// session removes both records.
 #[tokio::test]
-async fn a_second_copy_of_the_old_session_goes_as_well() {
+async fn rotation_removes_both_the_sealed_and_the_plain_record_of_the_old_token() {
     let redis = RedisProcess::start().await;
-    let (writer, changer) = Mode::RolledBack.both(&redis.url()).await;
+    let (writer, changer) = Mode::RolledBack.start_both(&redis.url()).await;
     let sealed = writer.store(cookies(), base_url()).await.unwrap();
     let inserted = changer
         .repository()
         .insert(&sealed.token, &sealed.session, TTL);
     let _ = inserted.await.unwrap();
-    assert_eq!(keys(&redis).await.len(), 2);
+    assert_eq!(all_keys(&redis).await.len(), 2);
     let rotated = changer.rotate(&sealed.token).await.unwrap();
-    assert_eq!(keys(&redis).await, [plain_key(&rotated.token)]);
+    assert_eq!(all_keys(&redis).await, [plain_key(&rotated.token)]);
 }
 
 #[rstest]
-#[case::one_server(false)]
+#[case::single_server(false)]
 #[case::cluster(true)]
 #[tokio::test]
-async fn what_stands_under_the_new_token_is_not_replaced(#[case] is_clustered: bool) {
+async fn rotation_to_a_token_in_use_returns_token_taken_and_changes_nothing(
+    #[case] is_clustered: bool,
+) {
     let (redis, cluster);
     let url = if is_clustered {
         cluster = RedisCluster::start(2, 0).await;
@@ -81,67 +85,78 @@ async fn what_stands_under_the_new_token_is_not_replaced(#[case] is_clustered: b
     for _ in 0..8 {
         let one = sessions.store(cookies(), base_url()).await.unwrap();
         let other = sessions.store(cookies(), base_url()).await.unwrap();
-        let before = seen(repository, &one.token).await;
-        let relocated = repository.relocate(
+        let before = load_versioned(repository, &one.token).await;
+        let moved = repository.move_to_new_token(
             &one.token,
             &before.revision,
             &other.token,
             &one.session,
             TTL,
         );
-        assert_eq!(relocated.await.unwrap(), RelocateOutcome::TokenTaken);
-        assert_eq!(seen(repository, &one.token).await, before);
-        assert_eq!(seen(repository, &other.token).await.session, other.session);
+        assert_eq!(moved.await.unwrap(), MoveOutcome::TokenTaken);
+        assert_eq!(load_versioned(repository, &one.token).await, before);
+        assert_eq!(
+            load_versioned(repository, &other.token).await.session,
+            other.session
+        );
     }
 }
 
 #[tokio::test]
-async fn a_session_that_was_sealed_meanwhile_is_changed_and_not_gone() {
+async fn rotation_returns_changed_if_the_record_was_sealed_after_the_read() {
     let redis = RedisProcess::start().await;
-    let (old, new) = Mode::Moving.both(&redis.url()).await;
+    let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
-    let before = seen(old.repository(), &created.token).await;
+    let before = load_versioned(old.repository(), &created.token).await;
     new.get(&created.token).await.unwrap();
     let to = SessionToken::generate();
-    let relocated =
-        old.repository()
-            .relocate(&created.token, &before.revision, &to, &before.session, TTL);
-    assert_eq!(relocated.await.unwrap(), RelocateOutcome::Changed);
-    assert_eq!(keys(&redis).await, [sealed_key(&created.token)]);
+    let moved = old.repository().move_to_new_token(
+        &created.token,
+        &before.revision,
+        &to,
+        &before.session,
+        TTL,
+    );
+    assert_eq!(moved.await.unwrap(), MoveOutcome::Changed);
+    assert_eq!(all_keys(&redis).await, [sealed_key(&created.token)]);
 }
 
-/// Between servers there is a moment with both records; none is left of it.
+/// In a cluster, a rotation stores the record of the new token on one server, and then deletes the
+/// record of the old token on another server. If the old record was changed or removed in the
+/// meantime, the rotation must delete the new record again.
 #[tokio::test]
-async fn in_a_cluster_what_is_not_relocated_leaves_nothing_behind() {
+async fn failed_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
     let cluster = RedisCluster::start(3, 0).await;
-    let sessions = clustered(&cluster).await;
+    let sessions = connect_to_cluster(&cluster).await;
     let repository = sessions.repository();
-    for new in one_of_each(&sessions, &cluster, 3).await {
+    for new in one_session_per_primary(&sessions, &cluster, 3).await {
         for _ in 0..6 {
             let to = SessionToken::generate();
-            let before = seen(repository, &new.token).await;
+            let before = load_versioned(repository, &new.token).await;
             let swapped =
                 repository.compare_and_swap(&new.token, &before.revision, &new.session, TTL);
             let _ = swapped.await.unwrap();
-            let relocate =
-                || repository.relocate(&new.token, &before.revision, &to, &new.session, TTL);
-            assert_eq!(relocate().await.unwrap(), RelocateOutcome::Changed);
-            assert_eq!(repository.peek(&to).await.unwrap(), None);
+            let move_to_new_token = || {
+                repository.move_to_new_token(&new.token, &before.revision, &to, &new.session, TTL)
+            };
+            assert_eq!(move_to_new_token().await.unwrap(), MoveOutcome::Changed);
+            assert_eq!(repository.load_with_ttl(&to).await.unwrap(), None);
         }
-        let before = seen(repository, &new.token).await;
+        let before = load_versioned(repository, &new.token).await;
         assert!(repository.remove(&new.token).await.unwrap());
         let to = SessionToken::generate();
-        let relocated = repository.relocate(&new.token, &before.revision, &to, &new.session, TTL);
-        assert_eq!(relocated.await.unwrap(), RelocateOutcome::Gone);
-        assert_eq!(repository.peek(&to).await.unwrap(), None);
+        let moved =
+            repository.move_to_new_token(&new.token, &before.revision, &to, &new.session, TTL);
+        assert_eq!(moved.await.unwrap(), MoveOutcome::Gone);
+        assert_eq!(repository.load_with_ttl(&to).await.unwrap(), None);
     }
 }
 
 #[tokio::test]
-async fn in_a_cluster_a_session_moves_between_any_two_servers() {
+async fn session_can_be_rotated_between_any_two_cluster_servers() {
     let cluster = RedisCluster::start(3, 0).await;
-    let sessions = clustered(&cluster).await;
-    for new in one_of_each(&sessions, &cluster, 3).await {
+    let sessions = connect_to_cluster(&cluster).await;
+    for new in one_session_per_primary(&sessions, &cluster, 3).await {
         let mut token = new.token;
         for _ in 0..12 {
             let rotated = sessions.rotate(&token).await.unwrap();
@@ -153,14 +168,16 @@ async fn in_a_cluster_a_session_moves_between_any_two_servers() {
     }
 }
 
-/// A new token is drawn among the servers that are there; a session on the lost one stays as it is.
+/// Kills one of two primaries. Sessions on the running primary can be rotated, because the session
+/// manager chooses a new token whose Redis key belongs to the running primary. A session on the
+/// killed primary cannot be rotated until that primary runs again.
 #[tokio::test]
-async fn with_a_primary_away_the_others_sessions_are_rotated() {
+async fn sessions_of_other_primaries_can_be_rotated_while_a_primary_is_down() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(2, 0, &durable).await;
-    let sessions = clustered(&cluster).await;
-    let kept = one_of_each(&sessions, &cluster, 2).await;
-    let before = seen(sessions.repository(), &kept[1].token).await;
+    let sessions = connect_to_cluster(&cluster).await;
+    let kept = one_session_per_primary(&sessions, &cluster, 2).await;
+    let before = load_versioned(sessions.repository(), &kept[1].token).await;
     cluster.node_mut(1).kill().await;
     let mut token = kept[0].token.clone();
     for _ in 0..12 {
@@ -170,7 +187,7 @@ async fn with_a_primary_away_the_others_sessions_are_rotated() {
     while cluster.primary_of(&sealed_key(&to)) != 0 {
         to = SessionToken::generate();
     }
-    let relocated = sessions.repository().relocate(
+    let moved = sessions.repository().move_to_new_token(
         &kept[1].token,
         &before.revision,
         &to,
@@ -178,10 +195,13 @@ async fn with_a_primary_away_the_others_sessions_are_rotated() {
         TTL,
     );
     assert!(matches!(
-        relocated.await,
+        moved.await,
         Err(RepositoryError::Unavailable { .. })
     ));
-    assert_eq!(sessions.repository().peek(&to).await.unwrap(), None);
+    assert_eq!(
+        sessions.repository().load_with_ttl(&to).await.unwrap(),
+        None
+    );
     assert!(matches!(
         sessions.rotate(&kept[1].token).await,
         Err(SessionError::Repository(
@@ -195,39 +215,42 @@ async fn with_a_primary_away_the_others_sessions_are_rotated() {
     .await;
 }
 
-/// Whatever becomes of the answer, one record stands: the old one or the new one.
+/// Drops either the request or the reply of a rotation, so that the caller gets `Unavailable`. If
+/// the request was dropped, only the record of the old token exists. If the reply was dropped, only
+/// the record of the new token exists.
 #[rstest]
-#[case::request_swallowed(Fault::SwallowRequests, false)]
-#[case::answer_swallowed(Fault::SwallowAnswers, true)]
+#[case::request_dropped(Fault::SwallowRequests, false)]
+#[case::reply_dropped(Fault::SwallowAnswers, true)]
 #[tokio::test]
-async fn an_interrupted_rotation_is_unavailable_and_wholly_made_or_not(
+async fn interrupted_rotation_is_either_complete_or_not_applied(
     #[case] fault: Fault,
-    #[case] is_made: bool,
+    #[case] is_applied: bool,
 ) {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let faulty = settings(&format!("redis://{}", proxy.address()));
     let faulty = faulty.with_command_timeout(Duration::from_millis(200));
-    let repository = connected_with(&faulty).await;
+    let repository = connect_with(&faulty).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let before = seen(&repository, &new.token).await;
+    let before = load_versioned(&repository, &new.token).await;
     let to = SessionToken::generate();
     proxy.set(fault);
-    let relocated = repository.relocate(&new.token, &before.revision, &to, &new.session, TTL);
+    let moved = repository.move_to_new_token(&new.token, &before.revision, &to, &new.session, TTL);
     assert!(matches!(
-        relocated.await,
+        moved.await,
         Err(RepositoryError::Unavailable { .. })
     ));
-    let standing = if is_made { &to } else { &new.token };
-    assert_eq!(keys(&redis).await, [sealed_key(standing)]);
+    let stored = if is_applied { &to } else { &new.token };
+    assert_eq!(all_keys(&redis).await, [sealed_key(stored)]);
 }
 
-/// What an instance that stores plain records might have to look for elsewhere, it has not in a cluster.
+/// Rotates a plain session in a cluster after one of two primaries was killed. The rotation must
+/// not read the sealed key of the session, which may belong to the killed primary.
 #[tokio::test]
-async fn with_a_primary_away_the_others_plain_sessions_are_rotated() {
+async fn plain_sessions_of_other_primaries_can_be_rotated_while_a_primary_is_down() {
     let mut cluster = RedisCluster::start_with(2, 0, &[]).await;
-    let sessions = sessions_with(&plain(&cluster.url())).await;
+    let sessions = sessions_with(&plain_settings(&cluster.url())).await;
     let new = loop {
         let new = sessions.store(cookies(), base_url()).await.unwrap();
         if cluster.primary_of(&plain_key(&new.token)) == 0 {
@@ -242,16 +265,17 @@ async fn with_a_primary_away_the_others_plain_sessions_are_rotated() {
     sessions.get(&token).await.unwrap();
 }
 
-/// The plain format has no room for it: what was sealed stays sealed.
+/// Rotates a sealed (encrypted) session on an instance with the storage format `plain`. The new
+/// record is also sealed, because a plain record cannot contain the end of the absolute lifetime.
 #[tokio::test]
-async fn an_end_that_was_fixed_stays_when_a_rolled_back_instance_rotates() {
+async fn rotation_by_a_plain_instance_keeps_the_absolute_lifetime_of_a_sealed_session() {
     let redis = RedisProcess::start().await;
     let limited = SessionPolicy::new(TTL, Some(TTL)).unwrap();
-    let sealing = connected_with(&settings(&redis.url())).await;
+    let sealing = connect_with(&settings(&redis.url())).await;
     let new = SessionManager::new(sealing, limited);
     let new = new.store(cookies(), base_url()).await.unwrap();
     assert!(new.session.absolute_end.is_some());
-    let rolled_back = sessions_with(&plain(&redis.url())).await;
+    let rolled_back = sessions_with(&plain_settings(&redis.url())).await;
     let rotated = rolled_back.rotate(&new.token).await.unwrap();
     let read = rolled_back.get(&rotated.token).await.unwrap().session;
     assert_eq!(read.absolute_end, new.session.absolute_end);

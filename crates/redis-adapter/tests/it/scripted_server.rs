@@ -1,5 +1,5 @@
-//! A server that speaks the protocol of Redis and replies with what a test tells it to: replies that no
-//! real Redis gives.
+//! A test server that speaks the Redis protocol and sends scripted replies, including replies that
+//! a real Redis never sends.
 
 use std::sync::Arc;
 
@@ -9,10 +9,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// Returns the reply to a command, or `None` for the usual one.
+/// Function that takes the name of a command and returns the reply to that command. If the function
+/// returns `None`, the server sends the default reply.
 type Reply = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
 
-/// The server. It ends when this is dropped.
+/// A running scripted server. When this value is dropped, the server accepts no further
+/// connections.
 pub(crate) struct ScriptedServer {
     port: u16,
     accepting: AbortHandle,
@@ -51,15 +53,15 @@ async fn serve(client: TcpStream, reply: Arc<Reply>) {
     let (reader, mut writer) = client.into_split();
     let mut reader = BufReader::new(reader);
     while let Some(name) = read_command(&mut reader).await {
-        let said = reply(&name).unwrap_or_else(|| usual(&name).to_vec());
-        if writer.write_all(&said).await.is_err() {
+        let bytes = reply(&name).unwrap_or_else(|| default_reply(&name).to_vec());
+        if writer.write_all(&bytes).await.is_err() {
             return;
         }
     }
 }
 
-/// Returns the reply of an empty Redis.
-fn usual(command: &[u8]) -> &'static [u8] {
+/// Returns the reply that a Redis without sessions sends to `command`.
+fn default_reply(command: &[u8]) -> &'static [u8] {
     match command {
         b"PING" => b"+PONG\r\n",
         b"GET" => b"$-1\r\n",
@@ -69,7 +71,8 @@ fn usual(command: &[u8]) -> &'static [u8] {
     }
 }
 
-/// Reads `*n` strings, and returns the first.
+/// Reads a command, which is an array of strings, and returns the name of the command. Returns
+/// `None` if the connection ends or the bytes are not a command.
 async fn read_command(reader: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<u8>> {
     let count = read_length(reader, b'*').await?;
     let mut name = None;
@@ -83,6 +86,8 @@ async fn read_command(reader: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec
     name
 }
 
+/// Reads a line that begins with the type byte `kind` and returns the number in the line. Returns
+/// `None` for any other line.
 async fn read_length(reader: &mut (impl AsyncBufReadExt + Unpin), kind: u8) -> Option<usize> {
     let mut line = String::new();
     reader.read_line(&mut line).await.ok()?;

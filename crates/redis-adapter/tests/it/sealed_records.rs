@@ -1,4 +1,5 @@
-//! Sealed records in Redis, and what happens when something else stands there.
+//! Tests of sealed (encrypted) records in Redis, and of invalid values that are stored under the
+//! key of a session.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use tee_session_redis_adapter::StorageFormat;
 use tee_session_test_support::{CapturedLogs, RedisProcess, TestRedis};
 
 use crate::{
-    assert_corrupt_everywhere, assert_full_window, base_url, cookies, plain_key, sealed_key,
+    assert_corrupt_everywhere, assert_full_idle_timeout, base_url, cookies, plain_key, sealed_key,
     sessions, sessions_with, settings,
 };
 
-async fn replace(redis: &Client, token: &SessionToken, value: Vec<u8>) {
+async fn replace_record(redis: &Client, token: &SessionToken, value: Vec<u8>) {
     let keep = Some(Expiration::KEEPTTL);
     let exists = Some(SetOptions::XX);
     redis
@@ -26,17 +27,17 @@ async fn replace(redis: &Client, token: &SessionToken, value: Vec<u8>) {
         .unwrap();
 }
 
-async fn value(redis: &Client, token: &SessionToken) -> Vec<u8> {
+async fn read_record(redis: &Client, token: &SessionToken) -> Vec<u8> {
     redis.get(sealed_key(token)).await.unwrap()
 }
 
 #[tokio::test]
-async fn stands_under_the_session_id_with_the_idle_timeout_and_nowhere_else() {
+async fn sealed_record_is_stored_only_under_the_session_id_and_with_the_idle_timeout() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    assert_full_window(&redis, &sealed_key(&new.token)).await;
-    assert_eq!(&value(&redis, &new.token).await[..3], b"TS\x01");
+    assert_full_idle_timeout(&redis, &sealed_key(&new.token)).await;
+    assert_eq!(&read_record(&redis, &new.token).await[..3], b"TS\x01");
     assert_eq!(
         redis.exists::<i64, _>(plain_key(&new.token)).await.unwrap(),
         0
@@ -44,45 +45,45 @@ async fn stands_under_the_session_id_with_the_idle_timeout_and_nowhere_else() {
 }
 
 #[rstest]
-#[case::garbage(b"garbage")]
-#[case::empty(b"")]
+#[case::text_without_header(b"garbage")]
+#[case::empty_value(b"")]
 #[case::header_only(b"TS\x01")]
 #[case::plain_json(br#"{"cookies": {}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#)]
 #[tokio::test]
-async fn a_corrupt_record_is_reported_and_left_untouched(#[case] record: &'static [u8]) {
+async fn corrupt_sealed_record_returns_corrupt_and_is_not_changed(#[case] record: &'static [u8]) {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    replace(&redis, &new.token, record.to_vec()).await;
+    replace_record(&redis, &new.token, record.to_vec()).await;
     let logs = CapturedLogs::start();
     assert_corrupt_everywhere(&sessions, &new.token).await;
-    assert_eq!(value(&redis, &new.token).await, record);
+    assert_eq!(read_record(&redis, &new.token).await, record);
     assert_eq!(logs.events("Session record is corrupt").len(), 4);
     assert!(!logs.text().contains(new.token.expose_secret()));
 }
 
 #[tokio::test]
-async fn a_record_swapped_with_another_or_flipped_does_not_open() {
+async fn sealed_record_of_another_session_or_with_a_flipped_bit_returns_corrupt() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let one = sessions.store(cookies(), base_url()).await.unwrap();
     let other = sessions.store(cookies(), base_url()).await.unwrap();
-    let mut record = value(&redis, &one.token).await;
-    replace(&redis, &other.token, record.clone()).await;
+    let mut record = read_record(&redis, &one.token).await;
+    replace_record(&redis, &other.token, record.clone()).await;
     assert_corrupt_everywhere(&sessions, &other.token).await;
     record[20] ^= 1;
-    replace(&redis, &one.token, record).await;
+    replace_record(&redis, &one.token, record).await;
     assert_corrupt_everywhere(&sessions, &one.token).await;
 }
 
 #[tokio::test]
-async fn a_record_of_a_newer_release_is_told_from_a_corrupt_one_and_left_untouched() {
+async fn record_of_a_newer_release_returns_newer_record_and_is_not_changed() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let mut record = value(&redis, &new.token).await;
+    let mut record = read_record(&redis, &new.token).await;
     record[2] = 2;
-    replace(&redis, &new.token, record.clone()).await;
+    replace_record(&redis, &new.token, record.clone()).await;
     let is_newer = |error: SessionError| {
         matches!(
             error,
@@ -92,14 +93,14 @@ async fn a_record_of_a_newer_release_is_told_from_a_corrupt_one_and_left_untouch
     assert!(is_newer(sessions.get(&new.token).await.unwrap_err()));
     assert!(is_newer(sessions.exists(&new.token).await.unwrap_err()));
     assert!(is_newer(sessions.delete(&new.token).await.unwrap_err()));
-    assert_eq!(value(&redis, &new.token).await, record);
-    // Only this session is affected.
+    assert_eq!(read_record(&redis, &new.token).await, record);
+    // Other sessions are not affected.
     let another = sessions.store(cookies(), base_url()).await.unwrap();
     sessions.get(&another.token).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_life() {
+async fn non_string_value_under_a_sealed_key_returns_corrupt_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();
@@ -118,11 +119,12 @@ async fn a_foreign_type_under_a_sessions_key_is_corrupt_and_keeps_its_endless_li
     assert_eq!(redis.ttl::<i64, _>(sealed_key(&token)).await.unwrap(), -1);
 }
 
-/// What a thief of the database file, and a listener at the server, get of a busy Redis. The dump
-/// is not compressed, so that nothing in it is merely hard to see.
-async fn leaked(format: StorageFormat) -> Vec<String> {
-    const DUMP_AS_IT_IS: [&str; 4] = ["--save", "", "--rdbcompression", "no"];
-    let redis = RedisProcess::start_with(&DUMP_AS_IT_IS).await;
+/// Stores and accesses sessions with eight concurrent clients. Returns the secrets that the
+/// database file of Redis or the received commands contain: tokens, cookies and URLs. The database
+/// file is not compressed, so that the search finds every secret in the file.
+async fn find_leaked_secrets(format: StorageFormat) -> Vec<String> {
+    const UNCOMPRESSED_DUMP: [&str; 4] = ["--save", "", "--rdbcompression", "no"];
+    let redis = RedisProcess::start_with(&UNCOMPRESSED_DUMP).await;
     let monitor = redis.monitor().await;
     let settings = settings(&redis.url()).with_storage_format(format);
     let sessions = Arc::new(sessions_with(&settings).await);
@@ -153,7 +155,7 @@ async fn leaked(format: StorageFormat) -> Vec<String> {
     }
     redis.command(&["SAVE"]).await;
     let (dump, commands) = (redis.dump(), monitor.text().await);
-    assert!(dump.len() > 5_000, "the dump holds sessions");
+    assert!(dump.len() > 5_000, "the dump contains sessions");
     assert!(commands.contains("SET") && commands.contains("DEL"));
     let is_leaked = |secret: &String| {
         let mut dumped = dump.windows(secret.len());
@@ -164,8 +166,11 @@ async fn leaked(format: StorageFormat) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn neither_the_dump_nor_the_commands_hold_a_token_a_cookie_or_a_url() {
-    assert_eq!(leaked(StorageFormat::Sealed).await, [""; 0]);
-    // As plain records show all of them, the search would have found them.
-    assert_eq!(leaked(StorageFormat::Plain).await.len(), 2 + 8 * 25 * 2);
+async fn database_file_and_commands_of_sealed_sessions_contain_no_token_cookie_or_url() {
+    assert_eq!(find_leaked_secrets(StorageFormat::Sealed).await, [""; 0]);
+    // With plain records, the search finds all secrets, so the search works.
+    assert_eq!(
+        find_leaked_secrets(StorageFormat::Plain).await.len(),
+        2 + 8 * 25 * 2
+    );
 }

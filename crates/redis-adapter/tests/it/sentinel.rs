@@ -1,4 +1,4 @@
-//! Behind Sentinel: the primary is found, and found anew when it is another one.
+//! Tests of Redis Sentinel: discovery of the primary, and failover to a new primary.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::{
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The sentinels take a second to call a server dead, and some to agree on another.
+/// Timeout for a failover. The sentinels need time to detect that a server is down, and more time
+/// to agree on a new primary.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(15);
 
 async fn sessions(sentinels: &RedisSentinels) -> Sessions {
@@ -23,20 +24,23 @@ async fn sessions(sentinels: &RedisSentinels) -> Sessions {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Lost {
-    HandedOver,
+enum FailoverCause {
+    Command,
     Killed,
     Paused,
 }
 
-/// Whatever ends the first primary: the next one is found, and what was acknowledged and had
-/// reached it holds, when the first one is back as well.
+/// Starts a failover by a command to a sentinel, or by killing or pausing the primary. The adapter
+/// then uses the new primary. Writes that were replicated before the failover must not be lost,
+/// even after the old primary runs again.
 #[rstest]
-#[case::handed_over(Lost::HandedOver)]
-#[case::killed(Lost::Killed)]
-#[case::paused(Lost::Paused)]
+#[case::failover_command(FailoverCause::Command)]
+#[case::killed_primary(FailoverCause::Killed)]
+#[case::paused_primary(FailoverCause::Paused)]
 #[tokio::test]
-async fn the_next_primary_is_found(#[case] lost: Lost) {
+async fn new_primary_is_used_after_a_failover_and_replicated_writes_are_kept(
+    #[case] cause: FailoverCause,
+) {
     let mut redis = RedisSentinels::start().await;
     let sessions = sessions(&redis).await;
     let (kept, ended) = (
@@ -44,33 +48,34 @@ async fn the_next_primary_is_found(#[case] lost: Lost) {
         sessions.store(cookies(), base_url()).await.unwrap(),
     );
     assert!(sessions.delete(&ended.token).await.unwrap());
-    // Acknowledged and then lost is what asynchronous replication may do: not what this is about.
+    // Waits for replication, because a failover loses acknowledged writes that were not replicated.
     sleep(Duration::from_millis(300)).await;
-    match lost {
-        Lost::HandedOver => redis.fail_over().await,
-        Lost::Killed => redis.server_mut(0).kill().await,
-        Lost::Paused => redis.server(0).pause(),
+    match cause {
+        FailoverCause::Command => redis.fail_over().await,
+        FailoverCause::Killed => redis.server_mut(0).kill().await,
+        FailoverCause::Paused => redis.server(0).pause(),
     }
     eventually(RECOVERED_WITHIN, async || redis.primary().await != 0).await;
     eventually(RECOVERED_WITHIN, async || {
-        let asked = Instant::now();
+        let started = Instant::now();
         let stored = sessions.store(cookies(), base_url()).await;
         assert!(
-            asked.elapsed() < 4 * COMMAND_TIMEOUT,
+            started.elapsed() < 4 * COMMAND_TIMEOUT,
             "{:?}",
-            asked.elapsed()
+            started.elapsed()
         );
         stored.is_ok()
     })
     .await;
-    match lost {
-        Lost::HandedOver => {}
-        Lost::Killed => redis.server_mut(0).start_again().await,
-        Lost::Paused => redis.server(0).resume(),
+    match cause {
+        FailoverCause::Command => {}
+        FailoverCause::Killed => redis.server_mut(0).start_again().await,
+        FailoverCause::Paused => redis.server(0).resume(),
     }
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
-        // While the sentinels put the servers in order, a connection may be cut.
+        // Errors are ignored, because the sentinels may close connections while they reconfigure
+        // the servers.
         if let Ok(found) = sessions.exists(&kept.token).await {
             assert!(found, "a session was lost");
         }
@@ -82,10 +87,11 @@ async fn the_next_primary_is_found(#[case] lost: Lost) {
     sessions.get(&kept.token).await.unwrap();
 }
 
-/// The failover is not over for its sentinel until every replica follows the new primary, and that
-/// may take long: nobody waits for it.
+/// Sets a wrong `masterauth` on both replicas, so that the remaining replica cannot follow the new
+/// primary. The sentinels end a failover only when every replica follows the new primary. The
+/// adapter must use the new primary although the failover has not ended.
 #[tokio::test]
-async fn the_next_primary_serves_although_a_replica_cannot_follow_it() {
+async fn new_primary_is_used_before_all_replicas_follow_the_new_primary() {
     let mut redis = RedisSentinels::start().await;
     let sessions = sessions(&redis).await;
     for n in [1, 2] {
@@ -97,7 +103,7 @@ async fn the_next_primary_serves_although_a_replica_cannot_follow_it() {
         sessions.store(cookies(), base_url()).await.is_ok()
     })
     .await;
-    // And goes on serving.
+    // The adapter keeps using the new primary during the next 2 s.
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
         sessions.store(cookies(), base_url()).await.unwrap();
@@ -105,10 +111,11 @@ async fn the_next_primary_serves_although_a_replica_cannot_follow_it() {
     }
 }
 
-/// What a frozen or cut-off primary takes after it has been replaced is lost: nobody may go on
-/// asking it, though it answers as before.
+/// Makes the sentinels name another server as the primary. The adapter must close its connection to
+/// the replaced primary, although that server still replies, because writes to a replaced primary
+/// are lost.
 #[tokio::test]
-async fn a_replaced_primary_that_still_answers_is_left() {
+async fn connection_to_a_replaced_primary_is_closed() {
     let logs = CapturedLogs::start();
     let redis = RedisSentinels::start().await;
     let other = RedisProcess::start().await;
@@ -131,7 +138,7 @@ async fn a_replaced_primary_that_still_answers_is_left() {
 }
 
 #[tokio::test]
-async fn a_sentinel_that_hangs_or_is_gone_delays_nothing() {
+async fn connecting_takes_less_than_700_ms_although_one_sentinel_does_not_reply() {
     let redis = RedisSentinels::start().await;
     redis.sentinel(0).pause();
     for _ in 0..3 {
@@ -151,9 +158,9 @@ async fn a_sentinel_that_hangs_or_is_gone_delays_nothing() {
     redis.sentinel(0).resume();
 }
 
-/// The sentinels know a name of their own for the primary.
+/// Connects with a URL whose `sentinelServiceName` is not known to the sentinels.
 #[tokio::test]
-async fn a_name_that_the_sentinels_do_not_know_is_told_in_the_log() {
+async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_connection_attempt() {
     let logs = CapturedLogs::start();
     let redis = RedisSentinels::start().await;
     let url = redis.url().replace("=tee", "=another");
@@ -168,7 +175,7 @@ async fn a_name_that_the_sentinels_do_not_know_is_told_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_minimal_permissions_serves_behind_sentinels_with_a_password() {
+async fn session_operations_succeed_with_minimal_permissions_behind_sentinels_with_passwords() {
     let redis = RedisSentinels::start().await;
     crate::faults::add_minimal_user(redis.server(0)).await;
     for n in 0..3 {

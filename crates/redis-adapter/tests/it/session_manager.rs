@@ -1,4 +1,5 @@
-//! The session manager on Redis: the cases of the design that the project started from.
+//! Tests of the session manager on Redis: the ten test cases of the original design, under the
+//! names that the design gives.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use tee_session_domain::{SessionError, SessionManager, SessionPolicy, SessionTok
 use tee_session_test_support::TestRedis;
 
 use crate::{
-    assert_full_window, base_url, connected_with, cookies, plain, plain_key, plain_sessions,
+    assert_full_idle_timeout, base_url, connect_with, cookies, plain_key, plain_sessions,
+    plain_settings,
 };
 
 #[tokio::test]
@@ -35,7 +37,7 @@ async fn store_session_saves_correct_data() {
         before_time,
         r#"{"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example/members", "created_at": "#
     );
-    assert_full_window(&redis, &plain_key(&new.token)).await;
+    assert_full_idle_timeout(&redis, &plain_key(&new.token)).await;
 }
 
 #[tokio::test]
@@ -59,7 +61,7 @@ async fn get_session_refreshes_ttl() {
         .await
         .unwrap();
     sessions.get(&new.token).await.unwrap();
-    assert_full_window(&redis, &plain_key(&new.token)).await;
+    assert_full_idle_timeout(&redis, &plain_key(&new.token)).await;
 }
 
 #[tokio::test]
@@ -74,7 +76,7 @@ async fn get_session_raises_not_found_for_invalid_token() {
 async fn get_session_raises_not_found_for_expired_session() {
     let server = TestRedis::start().await;
     let policy = SessionPolicy::new(Duration::from_secs(1), None).unwrap();
-    let sessions = SessionManager::new(connected_with(&plain(server.url())).await, policy);
+    let sessions = SessionManager::new(connect_with(&plain_settings(server.url())).await, policy);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let error = sessions.get(&new.token).await.unwrap_err();
@@ -100,6 +102,7 @@ async fn delete_session_returns_false_for_nonexistent() {
     assert!(!sessions.delete(&SessionToken::generate()).await.unwrap());
 }
 
+/// A token is valid if a session is stored under the token.
 #[tokio::test]
 async fn session_exists_returns_true_for_valid() {
     let server = TestRedis::start().await;
@@ -108,6 +111,7 @@ async fn session_exists_returns_true_for_valid() {
     assert!(sessions.exists(&new.token).await.unwrap());
 }
 
+/// A token is invalid if no session is stored under the token.
 #[tokio::test]
 async fn session_exists_returns_false_for_invalid() {
     let server = TestRedis::start().await;

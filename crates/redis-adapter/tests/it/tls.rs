@@ -1,4 +1,5 @@
-//! TLS to Redis, with a private authority and a certificate of our own.
+//! Tests of TLS connections to Redis, with a private certificate authority and a client
+//! certificate.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,9 +11,10 @@ use crate::faults::{add_minimal_user, assert_serves_every_operation};
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a deployment that takes it seriously has: TLS both ways, and a user with the least rights.
+/// Combines mutual TLS with a Redis user that has only the minimum permissions, as a hardened
+/// deployment does.
 #[tokio::test]
-async fn a_user_with_the_least_permissions_serves_over_tls_both_ways() {
+async fn session_operations_succeed_with_minimal_permissions_and_mutual_tls() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     add_minimal_user(&redis).await;
@@ -24,8 +26,8 @@ async fn a_user_with_the_least_permissions_serves_over_tls_both_ways() {
     assert_serves_every_operation(&settings.with_tls(tls).unwrap()).await;
 }
 
-/// The reason that the log gives for a connection that does not come about.
-async fn refusal(settings: RedisSettings) -> String {
+/// Connects with `settings`, and returns the log event of the failed connection attempt.
+async fn wait_for_connection_failure(settings: RedisSettings) -> String {
     let logs = CapturedLogs::start();
     let repository = RedisRepository::connect(&settings);
     let failed = "Redis connection attempt failed: trying again";
@@ -35,35 +37,39 @@ async fn refusal(settings: RedisSettings) -> String {
 }
 
 #[tokio::test]
-async fn a_redis_whose_authority_is_not_trusted_is_not_talked_to() {
+async fn server_certificate_from_an_untrusted_authority_is_rejected() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let url = redis.tls_url("default:s3cret@");
     let settings = || RedisSettings::new(&url).unwrap();
     let stranger = RedisTls::default().with_ca_file(TestAuthority::new().ca_file());
-    assert!(settings().with_tls(stranger).is_err(), "its files are gone");
+    assert!(
+        settings().with_tls(stranger).is_err(),
+        "the deleted CA file was accepted"
+    );
     let another = TestAuthority::new();
     let stranger = RedisTls::default().with_ca_file(another.ca_file());
     for settings in [settings(), settings().with_tls(stranger).unwrap()] {
-        let reason = refusal(settings).await;
+        let reason = wait_for_connection_failure(settings).await;
         assert!(reason.contains("invalid peer certificate"), "{reason}");
         assert!(!reason.contains("s3cret"), "{reason}");
     }
 }
 
 #[tokio::test]
-async fn without_the_certificate_that_redis_asks_for_there_is_no_connection() {
+async fn connecting_without_the_required_client_certificate_fails() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let settings = RedisSettings::new(&redis.tls_url("")).unwrap();
     let tls = RedisTls::default().with_ca_file(authority.ca_file());
-    let reason = refusal(settings.with_tls(tls).unwrap()).await;
+    let reason = wait_for_connection_failure(settings.with_tls(tls).unwrap()).await;
     assert!(reason.contains("lost its connection"), "{reason}");
 }
 
-/// A certificate that is renewed in its files is shown from the next connection on.
+/// Connects with a client certificate that Redis rejects, and then replaces the certificate files.
+/// The next connection attempt uses the new certificate.
 #[tokio::test]
-async fn files_are_read_anew_for_each_connection() {
+async fn certificate_files_are_reloaded_for_each_connection() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let stranger = TestAuthority::new();
@@ -76,7 +82,7 @@ async fn files_are_read_anew_for_each_connection() {
     let connected = repository.wait_until_connected(Duration::from_millis(500));
     assert!(
         connected.await.is_err(),
-        "a stranger's certificate was taken"
+        "the certificate of an untrusted authority was accepted"
     );
     authority.issue_to("client", &files);
     let connected = repository.wait_until_connected(Duration::from_secs(10));
@@ -90,12 +96,12 @@ fn settings_with(tls: RedisTls) -> Result<RedisSettings, RedisTlsError> {
 }
 
 #[test]
-fn the_machines_roots_do_without_any_file() {
+fn system_root_certificates_are_used_if_no_ca_file_is_set() {
     assert!(settings_with(RedisTls::default()).is_ok());
 }
 
 #[test]
-fn authorities_that_are_missing_or_no_certificates_are_told_by_their_file() {
+fn missing_or_invalid_ca_file_is_named_in_the_error() {
     let authority = TestAuthority::new();
     let key_file = authority.issue("client").private_key_file;
     for file in [PathBuf::from("/nonexistent/ca.crt"), key_file] {
@@ -106,7 +112,7 @@ fn authorities_that_are_missing_or_no_certificates_are_told_by_their_file() {
 }
 
 #[test]
-fn a_key_that_is_missing_or_of_another_certificate_is_refused() {
+fn missing_or_mismatched_private_key_is_rejected() {
     let authority = TestAuthority::new();
     let (one, other) = (authority.issue("one"), authority.issue("other"));
     let key_files = [

@@ -1,4 +1,4 @@
-//! Compare-and-swap on what stands in Redis.
+//! Tests of compare-and-swap updates of session records in Redis.
 
 use std::{
     sync::{
@@ -10,103 +10,109 @@ use std::{
 
 use rstest::rstest;
 use tee_session_domain::{
-    NewSession, RepositoryError, RevisedSession, Session, SessionError, SessionPatch,
-    SessionRepository, SwapOutcome, UpdateError,
+    NewSession, RepositoryError, Session, SessionError, SessionPatch, SessionRepository,
+    SwapOutcome, UpdateError, VersionedSession,
 };
 use tee_session_redis_adapter::RedisRepository;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::time::sleep;
 
 use crate::{
-    Sessions, base_url, connected, connected_with, cookies,
-    modes::{Mode, keys, number},
+    Sessions, base_url, connect, connect_with, cookies,
+    modes::{Mode, all_keys, integer_reply},
     plain_key, sealed_key, sessions, settings,
 };
 
 const TTL: Duration = Duration::from_secs(900);
 
-fn changed(session: &Session, cookie: &str) -> Session {
+/// Returns the session with an additional cookie named `cookie`.
+fn with_cookie(session: &Session, cookie: &str) -> Session {
     let patch = SessionPatch::default().set_cookie(cookie, "1");
     patch.apply(session).unwrap()
 }
 
-async fn seen(repository: &RedisRepository, new: &NewSession) -> RevisedSession {
-    let seen = repository.fetch_revision(&new.token).await.unwrap();
-    seen.expect("it lives")
+async fn load_versioned(repository: &RedisRepository, new: &NewSession) -> VersionedSession {
+    let session = repository.load_for_update(&new.token).await.unwrap();
+    session.expect("a live session")
 }
 
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
-#[case::moving(Mode::Moving)]
-#[case::rolled_back(Mode::RolledBack)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn the_state_that_was_seen_is_replaced_where_it_stands(#[case] mode: Mode) {
+async fn compare_and_swap_replaces_only_the_revision_that_was_read(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
-    let (writer, changer) = mode.both(&redis.url()).await;
+    let (writer, changer) = mode.start_both(&redis.url()).await;
     let repository = changer.repository();
     let new = writer.store(cookies(), base_url()).await.unwrap();
-    let first = seen(repository, &new).await;
+    let first = load_versioned(repository, &new).await;
     assert_eq!(first.session, new.session);
     let key = match mode {
         Mode::Plain => plain_key(&new.token),
         _ => sealed_key(&new.token),
     };
-    assert_eq!(keys(&redis).await, [key.as_str()]);
-    let next = changed(&new.session, "a");
+    assert_eq!(all_keys(&redis).await, [key.as_str()]);
+    let next = with_cookie(&new.session, "a");
     let swap = async |session: &Session| {
         let swapped = repository.compare_and_swap(&new.token, &first.revision, session, TTL);
         swapped.await.unwrap()
     };
     assert_eq!(swap(&next).await, SwapOutcome::Swapped);
     assert_eq!(
-        swap(&changed(&new.session, "b")).await,
+        swap(&with_cookie(&new.session, "b")).await,
         SwapOutcome::Changed
     );
-    assert_eq!(seen(repository, &new).await.session, next);
-    assert_eq!(keys(&redis).await, [key.as_str()]);
-    assert!((890..=900).contains(&number(&redis, &["TTL", &key]).await));
-    let last = seen(repository, &new).await.revision;
+    assert_eq!(load_versioned(repository, &new).await.session, next);
+    assert_eq!(all_keys(&redis).await, [key.as_str()]);
+    assert!((890..=900).contains(&integer_reply(&redis, &["TTL", &key]).await));
+    let last = load_versioned(repository, &new).await.revision;
     assert!(changer.delete(&new.token).await.unwrap());
     let swapped = repository.compare_and_swap(&new.token, &last, &next, TTL);
     assert_eq!(swapped.await.unwrap(), SwapOutcome::Gone);
-    assert!(keys(&redis).await.is_empty(), "nothing comes back");
+    assert!(
+        all_keys(&redis).await.is_empty(),
+        "the session must not be restored"
+    );
 }
 
-/// Neither does it slide, nor does it give an expiry to what has none.
+/// Loads a session for an update in two cases: the key of the record has a TTL of 100 s, or the key
+/// has no expiry. In both cases, the load does not change the expiry.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
-#[case::moving(Mode::Moving)]
-#[case::rolled_back(Mode::RolledBack)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn reading_a_state_changes_nothing_of_its_life(#[case] mode: Mode) {
+async fn load_for_update_does_not_change_the_ttl_of_the_record(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
-    let (writer, changer) = mode.both(&redis.url()).await;
+    let (writer, changer) = mode.start_both(&redis.url()).await;
     for (expiry, expected) in [(Some("100"), 90..=100), (None, -1..=-1)] {
         let new = writer.store(cookies(), base_url()).await.unwrap();
-        let key = keys(&redis).await.remove(0);
+        let key = all_keys(&redis).await.remove(0);
         match expiry {
             Some(seconds) => redis.command(&["EXPIRE", &key, seconds]).await,
             None => redis.command(&["PERSIST", &key]).await,
         };
-        seen(changer.repository(), &new).await;
-        let key = keys(&redis).await.remove(0);
-        let ttl = number(&redis, &["TTL", &key]).await;
+        load_versioned(changer.repository(), &new).await;
+        let key = all_keys(&redis).await.remove(0);
+        let ttl = integer_reply(&redis, &["TTL", &key]).await;
         assert!(expected.contains(&ttl), "{ttl}");
         redis.command(&["FLUSHALL"]).await;
     }
 }
 
-/// It is alive, only elsewhere: whoever saw it plain looks again.
+/// Seals (encrypts) a plain record after an update has read the record. The update then returns
+/// `Changed` and not `Gone`, so that the caller of the update reads the session again.
 #[tokio::test]
-async fn a_session_that_was_sealed_meanwhile_is_changed_and_not_gone() {
+async fn update_returns_changed_if_the_record_was_sealed_after_the_read() {
     let redis = RedisProcess::start().await;
-    let (old, new) = Mode::Moving.both(&redis.url()).await;
+    let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
-    let before = seen(old.repository(), &created).await;
+    let before = load_versioned(old.repository(), &created).await;
     new.get(&created.token).await.unwrap();
-    let next = changed(&before.session, "a");
+    let next = with_cookie(&before.session, "a");
     let swapped = old
         .repository()
         .compare_and_swap(&created.token, &before.revision, &next, TTL);
@@ -129,39 +135,43 @@ async fn add_cookie(sessions: &Sessions, new: &NewSession, cookie: &str) -> Resu
     }
 }
 
-/// Writers of every mode on one session that is being moved: each adds a cookie of its own, and all
-/// are there. One that is logged out meanwhile stays so.
+/// Updates one session on two instances while the record of the session is being sealed
+/// (encrypted). Each of 12 writers adds a cookie, and all 12 cookies must be stored. In every
+/// second round the session is also deleted, and no writer may restore the deleted session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_update_of_a_session_on_the_move_is_lost_and_none_undoes_a_logout() {
+async fn concurrent_updates_during_sealing_keep_all_cookies_and_do_not_restore_a_deleted_session() {
     let redis = RedisProcess::start().await;
-    let (old, new) = Mode::Moving.both(&redis.url()).await;
+    let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let fleet = [Arc::new(old), Arc::new(new)];
     for round in 0..30_u64 {
-        let is_logged_out = round % 2 == 1;
+        let is_deleted_in_round = round % 2 == 1;
         let created = fleet[0].store(cookies(), base_url()).await.unwrap();
-        let answered = Arc::new(AtomicBool::new(false));
+        let delete_acknowledged = Arc::new(AtomicBool::new(false));
         let writers = (0..12).map(|n| {
             let (sessions, created) = (Arc::clone(&fleet[n % 2]), created.clone());
-            let answered = Arc::clone(&answered);
+            let delete_acknowledged = Arc::clone(&delete_acknowledged);
             tokio::spawn(async move {
-                let was_logged_out = answered.load(Ordering::SeqCst);
+                let was_deleted = delete_acknowledged.load(Ordering::SeqCst);
                 let added = add_cookie(&sessions, &created, &format!("writer-{n}")).await;
-                assert!(!(was_logged_out && added.is_ok()), "a logout was undone");
+                assert!(
+                    !(was_deleted && added.is_ok()),
+                    "a deleted session came back"
+                );
                 added
             })
         });
         let writers: Vec<_> = writers.collect();
-        if is_logged_out {
+        if is_deleted_in_round {
             sleep(Duration::from_micros(round * 100)).await;
             assert!(fleet[0].delete(&created.token).await.unwrap());
-            answered.store(true, Ordering::SeqCst);
+            delete_acknowledged.store(true, Ordering::SeqCst);
         }
         let mut added = 0;
         for writer in writers {
             added += usize::from(writer.await.unwrap().is_ok());
         }
-        if is_logged_out {
-            assert!(keys(&redis).await.is_empty());
+        if is_deleted_in_round {
+            assert!(all_keys(&redis).await.is_empty());
         } else {
             let read = fleet[1].get(&created.token).await.unwrap().session;
             assert_eq!((added, read.cookies.len()), (12, 13));
@@ -171,7 +181,7 @@ async fn no_update_of_a_session_on_the_move_is_lost_and_none_undoes_a_logout() {
 }
 
 #[tokio::test]
-async fn without_room_a_session_stays_as_it_was() {
+async fn update_and_rotation_return_full_and_change_nothing_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -192,57 +202,60 @@ async fn without_room_a_session_stays_as_it_was() {
     assert_eq!(read, new.session);
 }
 
-/// Before the heartbeat has seen that it is none: its stale data is no answer.
+/// Makes the server a replica while the connections stay open, and then sends the calls. Each call
+/// returns `Unavailable`, because the data of a replica may be stale.
 #[tokio::test]
-async fn a_server_that_has_become_a_replica_says_nothing_of_a_session() {
+async fn update_calls_return_unavailable_on_a_server_that_has_become_a_replica() {
     let redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
+    let repository = connect(&redis.url()).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let revision = seen(&repository, &new).await.revision;
+    let revision = load_versioned(&repository, &new).await.revision;
     assert!(sessions.delete(&new.token).await.unwrap());
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let is_unavailable = |refused| matches!(refused, Err(RepositoryError::Unavailable { .. }));
     let (token, session) = (&new.token, &new.session);
-    let fetched = repository.fetch_revision(token).await;
-    assert!(is_unavailable(fetched.map(drop)));
+    let loaded = repository.load_for_update(token).await;
+    assert!(is_unavailable(loaded.map(drop)));
     let swapped = repository.compare_and_swap(token, &revision, session, TTL);
     assert!(is_unavailable(swapped.await.map(drop)));
-    let relocated = repository.relocate(token, &revision, token, session, TTL);
-    assert!(is_unavailable(relocated.await.map(drop)));
+    let moved = repository.move_to_new_token(token, &revision, token, session, TTL);
+    assert!(is_unavailable(moved.await.map(drop)));
 }
 
-/// Whatever becomes of the answer, the session is in the state before or in the one after.
+/// Drops either the request or the reply of an update, so that the caller gets `Unavailable`. If
+/// the request was dropped, the session is unchanged. If the reply was dropped, the session has the
+/// new state.
 #[rstest]
-#[case::request_swallowed(Fault::SwallowRequests, false)]
-#[case::answer_swallowed(Fault::SwallowAnswers, true)]
+#[case::request_dropped(Fault::SwallowRequests, false)]
+#[case::reply_dropped(Fault::SwallowAnswers, true)]
 #[tokio::test]
-async fn an_interrupted_update_is_unavailable_and_wholly_made_or_not(
+async fn interrupted_update_is_either_complete_or_not_applied(
     #[case] fault: Fault,
-    #[case] is_made: bool,
+    #[case] is_applied: bool,
 ) {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let faulty = settings(&format!("redis://{}", proxy.address()));
     let faulty = faulty.with_command_timeout(Duration::from_millis(200));
-    let repository = connected_with(&faulty).await;
+    let repository = connect_with(&faulty).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
-    let before = seen(&repository, &new).await;
-    let next = changed(&before.session, "a");
+    let before = load_versioned(&repository, &new).await;
+    let next = with_cookie(&before.session, "a");
     proxy.set(fault);
     let swapped = repository.compare_and_swap(&new.token, &before.revision, &next, TTL);
     assert!(matches!(
         swapped.await,
         Err(RepositoryError::Unavailable { .. })
     ));
-    let expected = if is_made { &next } else { &before.session };
+    let expected = if is_applied { &next } else { &before.session };
     let read = sessions.get(&new.token).await.unwrap().session;
     assert_eq!(&read, expected);
     proxy.set(Fault::None);
     eventually(Duration::from_secs(5), async || {
-        repository.fetch_revision(&new.token).await.is_ok()
+        repository.load_for_update(&new.token).await.is_ok()
     })
     .await;
-    assert_eq!(&seen(&repository, &new).await.session, expected);
+    assert_eq!(&load_versioned(&repository, &new).await.session, expected);
 }

@@ -1,4 +1,5 @@
-//! `tee-session check-config`: the settings in force, and whether Redis can be used with them.
+//! The command `tee-session check-config`: prints the effective settings. With `--connect`, also
+//! checks whether Redis can be used with these settings.
 
 mod connection;
 
@@ -24,25 +25,25 @@ const CONNECT: &str = "connect";
 const JSON: &str = "json";
 
 const AFTER_HELP: &str = "\
-With --connect it asks the Redis of redis_url, or each server of its cluster or behind its
-sentinels, and says what is wrong and how to mend it: the way there, TLS, the login, the version,
-what the user may do (by sending each command about a key where nothing stands), eviction,
-persistence and the clock. No key is written. What the user may not see is told as unseen, with
-the command to look by hand.
+With --connect it also checks the Redis of redis_url (all primaries of a cluster; all sentinels and
+their primary), and reports what is wrong and how to fix it: connection, TLS, login, version,
+permissions (each command is sent for a key that does not exist), eviction, persistence and clock.
+No key is written. If the Redis user has no permission for a check, the check is reported as unseen,
+with the command to run by hand.
 
 Examples:
   tee-session check-config --config /etc/tee-session.toml
   tee-session check-config --connect --redis-url-file /run/secrets/redis-url
   tee-session check-config --connect --json | jq -r '.redis.findings[] | select(.verdict != \"ok\")'
 
-Exit codes: 0 fine (there may be warnings), 1 Redis cannot be used, 2 bad settings.";
+Exit codes: 0 usable (there may be warnings), 1 Redis cannot be used, 2 invalid settings.";
 
 pub(super) fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new(NAME)
-        .about("Print each setting with its source, secrets left out; and test Redis")
+        .about("Print each setting with its source, without secrets, and check Redis")
         .after_help(AFTER_HELP)
-        .arg(flag(CONNECT).help("Also test the connection to Redis, and say how to mend it"))
+        .arg(flag(CONNECT).help("Also check Redis, and report how to fix what is wrong"))
         .arg(flag(JSON).help("Print JSON, for programs"))
         .args(setting_flags::args())
 }
@@ -50,23 +51,23 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     let sources = setting_flags::sources(matches)?;
     let settings = Settings::parse(&sources)?;
-    let is_asked = |name| matches.last().is_some_and(|matches| matches.get_flag(name));
-    let is_json = is_asked(JSON);
+    let is_given = |name| matches.last().is_some_and(|matches| matches.get_flag(name));
+    let is_json = is_given(JSON);
     if !is_json {
         write_settings(&sources)?;
     }
-    let store = if is_asked(CONNECT) {
+    let store = if is_given(CONNECT) {
         Some(Store::examine(&settings)?)
     } else {
         None
     };
     if is_json {
-        let mut told = json!({"settings": settings_as_json(&sources)});
+        let mut output = json!({"settings": settings_as_json(&sources)});
         if let Some(store) = &store {
-            told["store"] = json!(store.name());
-            told["redis"] = store.as_json();
+            output["store"] = json!(store.name());
+            output["redis"] = store.as_json();
         }
-        print_json(&told)?;
+        print_json(&output)?;
     } else if let Some(store) = &store {
         store.write(&mut stdout())?;
     }
@@ -99,7 +100,7 @@ fn write_settings(sources: &Sources) -> io::Result<()> {
     out.flush()
 }
 
-/// The value of a secret is null, whether or not it is set.
+/// Returns all settings as JSON. The value of a secret is null, even if it is set.
 fn settings_as_json(sources: &Sources) -> Vec<Value> {
     let settings = sources.shown().map(|setting| {
         json!({

@@ -1,4 +1,5 @@
-//! `tee-session client new`: a secret for a service client, and its hash for the settings.
+//! The command `tee-session client new`: generates the secret of a new service client, and prints
+//! the secret and the setting that registers the client.
 
 use std::{
     io::{self, Write},
@@ -15,25 +16,25 @@ use super::{Failure, output::print_json};
 pub(super) const NAME: &str = "client";
 
 const AFTER_HELP: &str = "\
-The secret is printed this once and kept nowhere; the service keeps its SHA-256 only. A client may
-have several secrets, so that it changes them without an interruption.
+The secret is printed only once and is not stored; the service stores only its SHA-256. A client may
+have several secrets, so that a secret can be replaced without an interruption.
 
 Examples:
   tee-session client new --id booking-api --scope create
   tee-session client new --id support --scope admin --scope revoke
   tee-session client new --id booking-api --scope create --json | jq -j .secret > secret
 
-Exit codes: 0 made, 1 not made, 2 a wrong command line.";
+Exit codes: 0 created, 1 not created, 2 invalid command line.";
 
 pub(super) fn command() -> Command {
     let new = Command::new("new")
-        .about("Make a client: print its secret, once, and the setting that lets it in")
+        .about("Create a client: print its secret once, and the setting that registers it")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("id")
                 .long("id")
                 .required(true)
-                .help("Its name: visible ASCII without a colon"),
+                .help("Id of the client: visible ASCII without a colon"),
         )
         .arg(
             Arg::new("scope")
@@ -41,7 +42,7 @@ pub(super) fn command() -> Command {
                 .required(true)
                 .action(ArgAction::Append)
                 .value_parser(Scope::ALL.map(Scope::as_str))
-                .help("What it may do; several times for several scopes"),
+                .help("Scope of the client; repeat the flag for several scopes"),
         )
         .arg(
             Arg::new("json")
@@ -50,12 +51,13 @@ pub(super) fn command() -> Command {
                 .help("Print JSON, for programs"),
         );
     Command::new(NAME)
-        .about("Service clients: the programs that may create sessions")
+        .about("Manage service clients: the programs that may create, inspect and end sessions")
         .subcommand_required(true)
         .subcommand(new)
 }
 
-/// Makes the client and prints it. The secret is stored nowhere.
+/// Creates a service client. Prints the secret of the client and the entry for the setting
+/// `service_clients`. The secret is not stored.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let flags = matches.subcommand_matches("new").unwrap_or(matches);
     let id = flags.get_one::<String>("id").cloned().unwrap_or_default();
@@ -67,40 +69,40 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     ServiceClient::new(
         id.clone(),
         &[&sha256],
-        parsed.context("the client cannot be made")?,
+        parsed.context("the client cannot be created")?,
     )
-    .context("the client cannot be made")?;
+    .context("the client cannot be created")?;
     let entry = json!({"id": id, "secret_sha256": sha256, "scopes": scopes});
     if flags.get_flag("json") {
-        let told = json!({"secret": secret.expose_secret(), "service_client": entry});
-        print_json(&told)?;
+        let output = json!({"secret": secret.expose_secret(), "service_client": entry});
+        print_json(&output)?;
     } else {
-        write_for_people(&entry, &id, secret.expose_secret())?;
+        write_as_text(&entry, &id, secret.expose_secret())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_for_people(entry: &Value, id: &str, secret: &str) -> io::Result<()> {
+fn write_as_text(entry: &Value, id: &str, secret: &str) -> io::Result<()> {
     let (quoted_id, scopes) = (&entry["id"], &entry["scopes"]);
     let sha256 = &entry["secret_sha256"];
-    // A name may hold a quote, which ends a string of the shell.
+    // A client id may contain a single quote, which would end the quoted text in the shell.
     let (in_shell, name) = (
         quoted(&format!("[{entry}]")),
         quoted(&format!("{id}:<secret>")),
     );
     write!(
         io::stdout().lock(),
-        "The secret of {quoted_id}, shown this once (the service keeps its SHA-256 only):\n\n  \
+        "The secret of {quoted_id}, shown only once (the service stores only its SHA-256):\n\n  \
          {secret}\n\n\
          In the settings file:\n\n  \
          [[service_clients]]\n  id = {quoted_id}\n  secret_sha256 = {sha256}\n  scopes = {scopes}\n\n\
-         Or in the environment, alone or within the list that stands there:\n\n  \
+         Or in the environment, alone or added to the list in this variable:\n\n  \
          TSA_SERVICE_CLIENTS={in_shell}\n\n\
-         It logs in with HTTP Basic: curl -u {name} ...\n",
+         The client authenticates with HTTP Basic: curl -u {name} ...\n",
     )
 }
 
-/// One word of a POSIX shell.
+/// Quotes `text` as one word for a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_of_the_shell_keeps_its_quotes() {
+    fn shell_quoting_escapes_single_quotes() {
         assert_eq!(quoted("plain"), "'plain'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

@@ -1,4 +1,4 @@
-//! Why a command failed, and with which exit code it ends.
+//! The error of a failed command, and the exit code for the error.
 
 use std::{
     io::{self, Write},
@@ -7,23 +7,24 @@ use std::{
 
 use crate::settings::Problems;
 
-/// Bad settings, or a wrong command line, as opposed to 1 for a failure at run time.
+/// Exit code for invalid settings or an invalid command line. A failure at run time exits with 1.
 const EXIT_MISUSED: u8 = 2;
 
-/// Why a command failed.
+/// Reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The settings are wrong.
+    /// The settings are invalid.
     Settings(Problems),
-    /// The command line is wrong; or asks for help, which is no failure.
+    /// The command line is invalid (exit code 2), or requests the help text or the version (exit
+    /// code 0).
     CommandLine(Box<clap::Error>),
-    /// What happened later.
+    /// The command failed at run time.
     AtRunTime(anyhow::Error),
 }
 
 impl Failure {
-    /// Tells whoever waits for it, and gives the exit code.
-    pub(super) fn tell(self) -> ExitCode {
+    /// Prints the failure, and returns the exit code of the process.
+    pub(super) fn report(self) -> ExitCode {
         match self {
             Self::Settings(problems) => {
                 let _ = write!(io::stderr().lock(), "{problems}");

@@ -1,4 +1,5 @@
-//! `tee-session man`: its manual pages.
+//! The command `tee-session man`: prints the manual page of `tee-session`, or writes one page for
+//! each command into a directory.
 
 use std::{
     io::{self, Write},
@@ -30,15 +31,19 @@ pub(super) fn command() -> Command {
                 .long("dir")
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write tee-session.1 and one page for each command into this folder"),
+                .help("Write tee-session.1 and one page for each command into this directory"),
         )
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let command = super::command().disable_help_subcommand(true);
-    if let Some(folder) = matches.get_one::<PathBuf>(DIR) {
-        clap_mangen::generate_to(command, folder)
-            .with_context(|| format!("the pages cannot be written into {}", folder.display()))?;
+    if let Some(directory) = matches.get_one::<PathBuf>(DIR) {
+        clap_mangen::generate_to(command, directory).with_context(|| {
+            format!(
+                "the manual pages cannot be written into {}",
+                directory.display()
+            )
+        })?;
     } else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page)?;

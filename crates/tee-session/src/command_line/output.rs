@@ -1,4 +1,4 @@
-//! What people see: aligned tables, with colours on a terminal that wants them.
+//! Output of the commands: aligned tables with colours for people, and JSON for programs.
 
 use std::io::{self, Write};
 
@@ -12,33 +12,42 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// A wider column moves what is behind it, in its line alone.
-const WIDEST: usize = 44;
+/// Maximum width of an aligned table column, in characters. A wider cell does not widen the column,
+/// but shifts the cells after it on the same line.
+const MAX_ALIGNED_WIDTH: usize = 44;
 
-/// Standard output. Colours are left out where it is no terminal, and with `NO_COLOR`.
+/// Returns standard output. Colours are omitted if standard output is not a terminal, or if the
+/// environment variable `NO_COLOR` is set.
 pub(super) fn stdout() -> anstream::AutoStream<io::StdoutLock<'static>> {
     anstream::AutoStream::auto(io::stdout().lock())
 }
 
-/// Standard error, in the same way.
+/// Returns standard error. Colours are omitted if standard error is not a terminal, or if the
+/// environment variable `NO_COLOR` is set.
 pub(super) fn stderr() -> anstream::AutoStream<io::StderrLock<'static>> {
     anstream::AutoStream::auto(io::stderr().lock())
 }
 
-/// For programs.
+/// Prints a JSON value on standard output, indented.
 pub(super) fn print_json(value: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{value:#}")
 }
 
-/// Lines whose columns are aligned.
+/// A text table with aligned columns.
 #[derive(Default)]
 pub(super) struct Table(Vec<Vec<(Style, String)>>);
 
 impl Table {
-    /// Adds a line.
+    /// Adds a line with a fixed number of cells.
     pub(super) fn line<const N: usize>(&mut self, cells: [(Style, &str); N]) {
-        let cells = cells.map(|(style, text)| (style, printable(text)));
-        self.0.push(cells.into());
+        self.push(cells);
+    }
+
+    /// Adds a line of cells. Replaces the control characters in the texts of the cells.
+    pub(super) fn push(&mut self, cells: impl IntoIterator<Item = (Style, impl AsRef<str>)>) {
+        let cells = cells.into_iter();
+        let cells = cells.map(|(style, text)| (style, printable(text.as_ref())));
+        self.0.push(cells.collect());
     }
 
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -57,15 +66,19 @@ impl Table {
 
     fn width(&self, column: usize) -> usize {
         let widths = self.0.iter().filter_map(|line| {
-            // The last column of a line has nothing to be aligned.
+            // The last cell of a line is not padded, because no cell follows it.
             let is_last = column + 1 == line.len();
             Some(line.get(column).filter(|_| !is_last)?.1.chars().count())
         });
-        widths.filter(|width| *width <= WIDEST).max().unwrap_or(0)
+        widths
+            .filter(|width| *width <= MAX_ALIGNED_WIDTH)
+            .max()
+            .unwrap_or(0)
     }
 }
 
-/// What comes from others must not speak to the terminal.
+/// Replaces each control character by U+FFFD, so that text from other sources, such as the label of
+/// a session, cannot send control sequences to the terminal.
 pub(super) fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
@@ -82,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_lines_end_with_their_text() {
+    fn table_columns_are_aligned_without_trailing_spaces() {
         let mut table = Table::default();
         table.line([(NAME, "a"), (PLAIN, "grün"), (DIMMED, "x")]);
         table.line([(NAME, "long"), (PLAIN, "b"), (DIMMED, "y")]);
@@ -90,16 +103,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_very_wide_moves_its_own_line_alone() {
+    fn table_cell_wider_than_the_maximum_shifts_only_cells_of_the_same_line() {
         let mut table = Table::default();
-        let wide = "w".repeat(WIDEST + 1);
+        let wide = "w".repeat(MAX_ALIGNED_WIDTH + 1);
         table.line([(PLAIN, &wide), (PLAIN, "x")]);
         table.line([(PLAIN, "a"), (PLAIN, "y")]);
         assert_eq!(written(&table), format!("{wide}  x\na  y\n"));
     }
 
     #[test]
-    fn nothing_speaks_to_the_terminal() {
+    fn control_characters_in_table_cells_are_replaced() {
         let mut table = Table::default();
         table.line([(PLAIN, "\u{1b}[2Jx\ny")]);
         assert_eq!(written(&table), "\u{fffd}[2Jx\u{fffd}y\n");

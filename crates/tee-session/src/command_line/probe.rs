@@ -1,4 +1,5 @@
-//! `tee-session probe`: asks a running instance how it is: what the health check of a container runs.
+//! The command `tee-session probe`: checks whether a running instance of the service is alive or
+//! ready. Containers use the command as their health check.
 
 mod target;
 mod tls;
@@ -19,40 +20,40 @@ use self::target::Target;
 use super::{Failure, setting_flags};
 use crate::settings::{LISTENER_KEYS, Listener};
 
-/// A status line is shorter.
-const LONGEST_STATUS_LINE: u64 = 256;
+/// Maximum number of bytes of a response that are read to find the HTTP status line.
+const MAX_STATUS_LINE_BYTES: u64 = 256;
 
 const AFTER_HELP: &str = "\
-Without --url it asks the instance that runs with the same settings (api_host and api_port, from the
-same file and environment), from its own machine; all other settings are left unread. Over HTTPS any
-certificate will do there; with --url it has to be one that this machine trusts for the name in the
-URL.
+Without --url it checks the instance that runs on this machine with the same settings (api_host,
+api_port and tls_certificate_file, from the same file and environment); no other setting is read.
+Any certificate is accepted then. With --url, this machine must trust the certificate for the host
+name in the URL.
 
 Examples:
-  tee-session probe                                    is the process alive
-  tee-session probe --ready                            may it be sent requests
+  tee-session probe                                    is the process alive?
+  tee-session probe --ready                            is it ready for requests?
   tee-session probe --ready --url http://10.0.0.5:8000
 
-Exit codes: 0 yes, 1 no, or no answer in time, 2 bad settings or flags.";
+Exit codes: 0 yes, 1 no, or no response in time, 2 invalid settings or flags.";
 
 pub(super) const NAME: &str = "probe";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Ask a running instance whether it is alive, or ready")
+        .about("Check whether a running instance is alive, or ready")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("ready")
                 .long("ready")
                 .action(ArgAction::SetTrue)
-                .help("Ask for /health/ready rather than /health/live"),
+                .help("Check /health/ready instead of /health/live"),
         )
         .arg(
             Arg::new("url")
                 .long("url")
                 .value_name("URL")
                 .value_parser(Target::parse)
-                .help("Where the instance is (http://host:port) [default: by the settings]"),
+                .help("URL of the instance (http://host:port) [default: from the settings]"),
         )
         .arg(
             Arg::new("timeout")
@@ -60,13 +61,14 @@ pub(super) fn command() -> Command {
                 .value_name("SECONDS")
                 .default_value("2")
                 .value_parser(value_parser!(u64).range(1..=60))
-                .help("How long it may all take"),
+                .help("Timeout of the whole check"),
         )
         .args(setting_flags::args_of(&LISTENER_KEYS))
 }
 
-/// Prints a line that says how the instance is; any answer but 200 is a failure. The settings matter
-/// only where no URL is given.
+/// Sends a health check to an instance of the service, and prints the result on one line. Every
+/// response status except 200 is a failure. The settings are read only if `--url` is not given, to
+/// find the address of the instance on this machine.
 pub(super) fn run(before: &ArgMatches, flags: &ArgMatches) -> Result<ExitCode, Failure> {
     let sources = || setting_flags::sources_of(&LISTENER_KEYS, &[before, flags]);
     let target = match flags.get_one::<Target>("url") {
@@ -79,24 +81,24 @@ pub(super) fn run(before: &ArgMatches, flags: &ArgMatches) -> Result<ExitCode, F
         "/health/live"
     };
     let seconds = flags.get_one("timeout").copied().unwrap_or_default();
-    ask(target, path, Duration::from_secs(seconds))?;
+    check(target, path, Duration::from_secs(seconds))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(target: Target, path: &'static str, within: Duration) -> anyhow::Result<()> {
+fn check(target: Target, path: &'static str, timeout: Duration) -> anyhow::Result<()> {
     let url = format!("{target}{path}");
-    let asked = Instant::now();
-    // On a thread that is left behind: the look-up of a name has no time limit of its own.
-    let (answer, answered) = mpsc::channel();
-    thread::spawn(move || answer.send(status_of(&target, path)));
-    let status = match answered.recv_timeout(within) {
-        Ok(status) => status.with_context(|| format!("no answer from {url}"))?,
-        Err(_) => bail!("no answer from {url} within {} s", within.as_secs()),
+    let started = Instant::now();
+    // Runs on a detached thread, so that `timeout` also limits the DNS look-up.
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(status_of(&target, path)));
+    let status = match receiver.recv_timeout(timeout) {
+        Ok(status) => status.with_context(|| format!("no response from {url}"))?,
+        Err(_) => bail!("no response from {url} within {} s", timeout.as_secs()),
     };
     if status != 200 {
         bail!("{url} answered {status}");
     }
-    let took = asked.elapsed().as_millis();
+    let took = started.elapsed().as_millis();
     writeln!(io::stdout(), "{url} answered 200 after {took} ms")?;
     Ok(())
 }
@@ -122,12 +124,13 @@ fn status_over(
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut line = String::new();
-    let mut answer = io::BufReader::new(stream.take(LONGEST_STATUS_LINE));
-    io::BufRead::read_line(&mut answer, &mut line)?;
-    status_in(&line).context("what came is no answer of HTTP")
+    let mut response = io::BufReader::new(stream.take(MAX_STATUS_LINE_BYTES));
+    io::BufRead::read_line(&mut response, &mut line)?;
+    status_in(&line).context("the response is not HTTP")
 }
 
-/// `HTTP/1.1 200 OK`.
+/// Parses the status code of a status line such as `HTTP/1.1 200 OK`. Returns `None` if the line is
+/// not an HTTP status line.
 fn status_in(line: &str) -> Option<u16> {
     let (version, rest) = line.split_once(' ')?;
     let status = rest.split_whitespace().next()?;

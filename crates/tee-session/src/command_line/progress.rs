@@ -1,11 +1,12 @@
-//! What is being waited for, on a terminal.
+//! Progress display of a command on the terminal.
 
 use std::io::{self, IsTerminal, Write};
 
-/// Back to the beginning of the line, and away with what stands there.
+/// Escape sequence that moves the cursor to the beginning of the line and erases the line.
 const CLEAR: &str = "\r\u{1b}[2K";
 
-/// A line on the terminal that is gone when this is; nothing where standard error is no terminal.
+/// A line on standard error that shows the current step of a command. Dropping the value erases the
+/// line. If standard error is not a terminal, nothing is printed.
 pub(super) struct Progress(bool);
 
 impl Progress {
@@ -13,9 +14,9 @@ impl Progress {
         Self(io::stderr().is_terminal())
     }
 
-    /// Shows what is being waited for now.
-    pub(super) fn show(&self, doing: &str) {
-        self.write(&format!("{CLEAR}{doing} ..."));
+    /// Replaces the text of the progress line by `step`.
+    pub(super) fn show(&self, step: &str) {
+        self.write(&format!("{CLEAR}{step} ..."));
     }
 
     fn write(&self, text: &str) {

@@ -1,5 +1,5 @@
-//! Where secrets come from: a file, standard input, or a person at a terminal. Never an argument, which
-//! the process list shows.
+//! Input of secrets from a file, from standard input, or from a prompt on the terminal. Secrets are
+//! never command-line arguments, because the process list shows the arguments of each process.
 
 use std::{
     fs::File,
@@ -9,23 +9,24 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Longer than anything that is read.
+/// Maximum length of a secret in bytes (1 MiB). Tokens, cookies and client secrets are much
+/// shorter.
 const MAX_LEN: u64 = 1024 * 1024;
 
-/// In place of the name of a file.
+/// File name that selects standard input.
 const STDIN: &str = "-";
 
-/// Where one secret comes from.
+/// Source from which a command reads a secret, such as a token, cookies, or a client secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SecretInput {
     File(PathBuf),
     Stdin,
-    /// Somebody is asked, and what he types is not shown.
+    /// A prompt with this text on the terminal. The terminal does not echo the typed secret.
     Prompt(&'static str),
 }
 
 impl SecretInput {
-    /// What `file` says, or `-` for standard input.
+    /// Returns the source for the file name `file`. The name `-` selects standard input.
     pub(super) fn of_file(file: &Path) -> Self {
         if file == Path::new(STDIN) {
             Self::Stdin
@@ -34,8 +35,9 @@ impl SecretInput {
         }
     }
 
-    /// Where it comes from without a file: what is piped in, or a person.
-    pub(super) fn piped_or_asked(prompt: &'static str) -> Self {
+    /// Returns the source for a command that is given no file. If standard input is a terminal, the
+    /// source is a prompt with the text `prompt`. Otherwise, the source is standard input.
+    pub(super) fn stdin_or_prompt(prompt: &'static str) -> Self {
         if io::stdin().is_terminal() {
             Self::Prompt(prompt)
         } else {
@@ -43,11 +45,13 @@ impl SecretInput {
         }
     }
 
-    /// The text, without the end of its last line.
+    /// Reads the secret, and removes the line breaks at its end. Returns an error if the source
+    /// cannot be read, or if a file or standard input contains more than 1 MiB.
     pub(super) fn read(&self) -> io::Result<Zeroizing<String>> {
         match self {
             Self::File(file) => text(File::open(file)?),
-            // Whoever types it in is not to be watched either.
+            // If standard input is a terminal, a prompt without echo keeps the typed secret off the
+            // screen.
             Self::Stdin if io::stdin().is_terminal() => Self::Prompt("Secret: ").read(),
             Self::Stdin => text(io::stdin().lock()),
             Self::Prompt(prompt) => Ok(Zeroizing::new(rpassword::prompt_password(prompt)?)),
@@ -61,7 +65,7 @@ fn text(input: impl Read) -> io::Result<Zeroizing<String>> {
     if u64::try_from(length).is_ok_and(|length| length > MAX_LEN) {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            "it is too long",
+            "it is longer than 1 MiB",
         ));
     }
     let end = text.trim_end_matches(['\r', '\n']).len();
@@ -74,19 +78,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_ends_before_the_end_of_its_line() {
+    fn trailing_line_break_of_a_secret_is_removed() {
         assert_eq!(text(&b"secret\r\n"[..]).unwrap().as_str(), "secret");
         assert_eq!(text(&b" a b "[..]).unwrap().as_str(), " a b ");
     }
 
     #[test]
-    fn endless_input_is_refused() {
+    fn secret_longer_than_1_mib_is_rejected() {
         let error = text(io::repeat(b'a')).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]
-    fn a_dash_is_standard_input() {
+    fn file_name_dash_selects_standard_input() {
         assert_eq!(SecretInput::of_file(Path::new("-")), SecretInput::Stdin);
         let file = Path::new("./-");
         assert_eq!(SecretInput::of_file(file), SecretInput::File(file.into()));

@@ -1,4 +1,4 @@
-//! `tee-session serve`, and what happens without a command.
+//! The command `tee-session serve`: runs the service. If no command is given, `serve` is run.
 
 use std::process::ExitCode;
 
@@ -12,16 +12,18 @@ pub(super) const NAME: &str = "serve";
 const AFTER_HELP: &str = "\
 Examples:
   tee-session serve
-  tee-session serve --redis-url redis://127.0.0.1:6379/0 --metrics-port 9100
+  tee-session serve --metrics-port 9100 --redis-url redis://127.0.0.1:6379/0 \\
+    --service-clients-file /etc/tee-session/service-clients.json
   TSA_REDIS_URL_FILE=/run/secrets/redis-url tee-session serve --config /etc/tee-session.toml
 
-SIGTERM stops it when the requests in flight are answered; a second one at once.
+SIGTERM stops the service after the requests in flight; a second one, at least half a second later,
+stops it at once. A changed service_clients_file or TLS certificate is read again within a second.
 
-Exit codes: 0 stopped cleanly, 1 failed at run time, 2 bad settings.";
+Exit codes: 0 stopped cleanly, 1 failed at run time, 2 invalid settings.";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Serve the API (also what happens without a command)")
+        .about("Serve the API (default if no command is given)")
         .after_help(AFTER_HELP)
         .args(setting_flags::args())
 }

@@ -1,5 +1,7 @@
-//! `tee-session session`: sessions of a running service, over its API.
+//! The command `tee-session session`: creates, shows, lists and ends sessions of a running service
+//! over the HTTP API.
 
+mod attributes;
 mod cookies;
 mod create;
 mod fault;
@@ -22,10 +24,10 @@ use super::Failure;
 pub(super) const NAME: &str = "session";
 
 const AFTER_HELP: &str = "\
-A token is read from standard input (piped, or asked for without showing it) or from --token-file,
-never from the command line, which the process list shows. Create, list, and revoking by id or
-subject are for service clients: --client-id and --client-secret-file, unless the service listens on
-a loopback address and has none.
+A token is read from standard input (piped, or typed at a prompt without echo) or from --token-file,
+never from the command line, which is visible in the process list. Creating, listing, and revoking
+by id or subject require a service client (--client-id and --client-secret-file), unless the service
+listens on a loopback address and has no clients.
 
 Examples:
   echo '{\"SESSIONID\": \"a1b2c3\"}' | tee-session session create --base-url https://golf.example \\
@@ -34,7 +36,7 @@ Examples:
   tee-session session show < token
   tee-session session list --subject member-4711 --client-id support --client-secret-file secret
 
-Exit codes: 0 done, 1 the service refused or was not there, 2 a wrong command line or input.";
+Exit codes: 0 done, 1 the service refused or was unavailable, 2 invalid command line or input.";
 
 pub(super) fn command() -> Command {
     let commands = [
@@ -46,7 +48,7 @@ pub(super) fn command() -> Command {
     ];
     let commands = commands.map(|command| command.args(service::args()));
     Command::new(NAME)
-        .about("Create, look at and end sessions of a running service")
+        .about("Create, show, list and revoke sessions of a running service")
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .subcommands(commands)
@@ -58,8 +60,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let service = Service::of(flags);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(async {
-        service::refuse_words(flags)?;
+    let result = runtime.block_on(async {
+        service::reject_positional_arguments(flags)?;
         match name {
             create::NAME => create::run(flags, &service).await,
             show::NAME => show::run(flags, &service).await,
@@ -68,10 +70,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             _ => list::run(flags, &service).await,
         }
     });
-    // Without waiting for the look-up of a name, which has no time limit of its own.
+    // Does not wait for a pending DNS look-up, because a DNS look-up has no timeout.
     runtime.shutdown_background();
-    Ok(match done {
+    Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => fault.tell(&service),
+        Err(fault) => fault.report(&service),
     })
 }

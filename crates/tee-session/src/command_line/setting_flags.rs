@@ -1,4 +1,4 @@
-//! One flag for each setting, for the commands that read settings.
+//! Command-line flags of the service settings, for the commands that read settings.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,12 @@ use crate::settings::{KEYS, Problems, Sources};
 
 const CONFIG: &str = "config";
 
-/// The flags of all settings.
+/// Returns the flags of all service settings, and the flag `--config`.
 pub(super) fn args() -> impl Iterator<Item = Arg> {
     args_for(|_| true)
 }
 
-/// Those of some.
+/// Returns the flags of the settings in `keys`, and the flag `--config`.
 pub(super) fn args_of(keys: &[&'static str]) -> impl Iterator<Item = Arg> {
     args_for(|name| keys.contains(&name))
 }
@@ -45,14 +45,17 @@ fn args_for(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Arg> {
     std::iter::once(config).chain(settings)
 }
 
-/// The sources of the settings. Flags may stand before and behind the name of a command: those of the
-/// last `matches` count.
+/// Reads all settings from the settings file, the environment and the flags. Flags may be given
+/// before and after the name of the command, so `matches` contains the parsed arguments of both
+/// places. If a flag is given in both places, the last element of `matches` with this flag takes
+/// precedence.
 pub(super) fn sources(matches: &[&ArgMatches]) -> Result<Sources, Problems> {
     let (file, flags) = given(KEYS.iter().flat_map(|key| key.names()), matches);
     Sources::read(file, flags)
 }
 
-/// The sources of these settings alone: what is wrong with others does not matter.
+/// Reads only the settings in `keys`, from the settings file, the environment and the flags.
+/// Ignores all other settings, even if they are invalid.
 pub(super) fn sources_of(keys: &[&str], matches: &[&ArgMatches]) -> Result<Sources, Problems> {
     let (file, flags) = given(keys.iter().map(|key| (*key).to_owned()), matches);
     Sources::read_of(keys, file, flags)
@@ -71,7 +74,7 @@ fn given(names: impl Iterator<Item = String>, matches: &[&ArgMatches]) -> Given 
     (file, flags.collect())
 }
 
-/// The flags of settings that are given.
+/// Returns the names of the setting flags that `matches` contains, without the leading `--`.
 pub(super) fn given_settings(matches: &ArgMatches) -> impl Iterator<Item = String> {
     let names = KEYS.iter().flat_map(|key| key.names());
     let names = std::iter::once(CONFIG.to_owned()).chain(names);

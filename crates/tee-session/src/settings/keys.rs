@@ -1,15 +1,31 @@
-//! The settings by name: the one table that file, environment, flags and help follow.
+//! Table of all settings. A setting is added here, in the settings struct of the crate that uses
+//! it, and where its text is parsed. The keys of the settings file, the environment variables, the
+//! flags, `config/default.toml` and `docs/settings.md` follow from the table.
 
-/// One setting. Its name is `session_ttl` in the file, `TSA_SESSION_TTL` in the environment and
-/// `--session-ttl` as a flag.
+use std::ops::RangeInclusive;
+
+use tee_session_domain::SessionPolicy;
+
+/// A setting of the service. The name of a setting, such as `session_ttl`, is its key in the
+/// settings file. The environment variable (`TSA_SESSION_TTL`) and the flag (`--session-ttl`) are
+/// derived from the name.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
-    /// The default as text; empty: not set.
+    /// Default value as text; empty if the setting has no default.
     pub(crate) default: &'static str,
+    /// Example of a value in TOML, for a setting that has no default.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
+    pub(crate) example: &'static str,
     pub(crate) value_name: &'static str,
+    /// Allowed values of a setting that is a whole number.
+    pub(crate) range: Option<RangeInclusive<u64>>,
     pub(crate) help: &'static str,
-    /// Never shown, and also readable from a file named by `<name>_file`.
+    /// Sentences that follow the help text in `config/default.toml`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
+    pub(crate) details: &'static str,
+    /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
+    /// secret can also be read from a file, whose path is given as the setting `<name>_file`.
     pub(crate) is_secret: bool,
 }
 
@@ -23,10 +39,37 @@ impl Key {
         Self {
             name,
             default,
+            example: "",
             value_name,
+            range: None,
             help,
+            details: "",
             is_secret: false,
         }
+    }
+
+    /// Creates a setting that has no default. `example` is a value in TOML.
+    const fn unset(
+        name: &'static str,
+        example: &'static str,
+        value_name: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            example,
+            ..Self::new(name, "", value_name, help)
+        }
+    }
+
+    const fn within(self, range: RangeInclusive<u64>) -> Self {
+        Self {
+            range: Some(range),
+            ..self
+        }
+    }
+
+    const fn details(self, details: &'static str) -> Self {
+        Self { details, ..self }
     }
 
     const fn secret(self) -> Self {
@@ -36,7 +79,13 @@ impl Key {
         }
     }
 
-    /// The names under which it can be given.
+    /// Returns the setting `name`. Returns `None` if there is no such setting.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// Returns the names under which the setting can be given: `name`, and for a secret also
+    /// `<name>_file`.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> + use<> {
         let file = self.is_secret.then(|| format!("{}_file", self.name));
         [Some(self.name.to_owned()), file].into_iter().flatten()
@@ -49,9 +98,9 @@ impl Key {
             self.default
         };
         let file = if self.is_secret {
-            ", or from a file with the suffix -file"
+            format!("; --{}-file reads it from a file", as_flag(self.name))
         } else {
-            ""
+            String::new()
         };
         format!(
             "{}{file} [env: {}] [default: {default}]",
@@ -61,56 +110,133 @@ impl Key {
     }
 
     pub(crate) fn file_help(&self) -> String {
-        format!("File to read --{} from", self.name.replace('_', "-"))
+        format!("File to read --{} from", as_flag(self.name))
     }
+}
+
+fn as_flag(name: &str) -> String {
+    name.replace('_', "-")
 }
 
 pub(crate) fn environment_name(name: &str) -> String {
     format!("TSA_{}", name.to_ascii_uppercase())
 }
 
-/// Every setting.
+const MAX_TTL: u64 = SessionPolicy::MAX.as_secs();
+
+/// All settings, in the order in which `--help`, `check-config` and `config/default.toml` list the
+/// settings.
 pub(crate) const KEYS: &[Key] = &[
-    Key::new("api_host", "127.0.0.1", "HOST", "Address to listen on"),
-    Key::new("api_port", "8000", "PORT", "Port to listen on; 0 picks a free one"),
-    Key::new("tls_certificate_file", "", "FILE", "Certificate chain (PEM) to serve HTTPS with, looked at anew all the time; not set: plain HTTP"),
-    Key::new("tls_private_key_file", "", "FILE", "Private key (PEM) of that certificate"),
-    Key::new("workers", "0", "N", "HTTP worker threads, each with its own Redis connection; 0: one per core"),
-    Key::new("redis_url", "", "URL", "Redis to keep sessions in; not set: they live in this process and end with it").secret(),
-    Key::new("redis_tls_ca_file", "", "FILE", "With a rediss URL: certificate authorities (PEM) to trust; not set: the machine's"),
-    Key::new("redis_tls_certificate_file", "", "FILE", "With a rediss URL: client certificate (PEM) to show"),
-    Key::new("redis_tls_private_key_file", "", "FILE", "Private key (PEM) of that certificate"),
-    Key::new("redis_command_timeout_ms", "500", "MS", "Milliseconds one Redis command may take; an answer takes at most twice this"),
-    Key::new("storage_format", "sealed", "FORMAT", "What is written to Redis: sealed (encrypted with the token) or plain"),
-    Key::new("accept_plain", "false", "BOOL", "With storage_format sealed: also read plain records and seal them when they are accessed"),
-    Key::new("token_format", "uuid", "FORMAT", "How new tokens look: uuid (122 random bits) or opaque (256)"),
-    Key::new("allowed_base_hosts", "", "HOSTS", "Hosts that base_url may name, separated by commas; .example.com stands for subdomains; not set: all"),
-    Key::new("cors_allowed_origins", "", "ORIGINS", "Origins whose pages may use the API from a browser, separated by commas; not set: none"),
-    Key::new("memory_max_sessions", "100000", "N", "Most live sessions in the embedded store"),
-    Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; slides at each access"),
-    Key::new("session_touch_interval", "0", "SECONDS", "An access slides a session at most so often; 0: each does"),
-    Key::new("near_cache", "false", "BOOL", "Keep hot sessions in this process, with revocation by push; needs Redis and session_touch_interval"),
-    Key::new("near_cache_max_stale_ms", "1000", "MILLISECONDS", "Serve no copy for longer after Redis last showed that it tells of changes"),
-    Key::new("near_cache_max_entries", "100000", "N", "Most sessions in the near cache"),
-    Key::new("near_cache_max_bytes", "67108864", "BYTES", "Most memory that they take"),
-    Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: none"),
-    Key::new("max_sessions_per_subject", "0", "N", "Most live sessions of one subject; 0: any number"),
-    Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "When a subject with so many logs in: evict_oldest ends its oldest session, refuse answers 409"),
-    Key::new("max_body_bytes", "65536", "BYTES", "Most bytes of a request body"),
-    Key::new("max_in_flight", "4096", "N", "Most requests in flight at once; more are answered 503 at once"),
-    Key::new("invalid_token_limit", "100", "N", "Invalid tokens a second from one address that are answered 401; more are 429; 0: no limit"),
-    Key::new("invalid_token_burst", "300", "N", "Invalid tokens at once from one address that are answered 401"),
-    Key::new("trusted_proxies", "", "NETWORKS", "Addresses or networks of proxies, and of nobody else, whose X-Forwarded-For is believed, separated by commas; not set: none"),
-    Key::new("readiness_requires_store", "true", "BOOL", "Whether /health/ready is 503 while the store is away, not only before it was there"),
-    Key::new("shutdown_delay", "0", "SECONDS", "Time to go on serving after a stop was asked for, so that load balancers notice"),
-    Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after that"),
+    Key::new("api_host", "127.0.0.1", "HOST", "Address to listen on")
+        .details("If it is not a loopback address, service_clients is required."),
+    Key::new("api_port", "8000", "PORT", "Port to listen on; 0 picks a free port").within(0..=65_535),
+    Key::unset("tls_certificate_file", r#""/etc/tee-session/tls/tls.crt""#, "FILE", "Certificate chain (PEM) for HTTPS, reloaded when it changes; not set: plain HTTP")
+        .details("A renewed certificate is used from the next handshake on. Plain HTTP is for use behind \
+            a gateway that terminates TLS."),
+    Key::unset("tls_private_key_file", r#""/etc/tee-session/tls/tls.key""#, "FILE", "Private key (PEM) of tls_certificate_file")
+        .details("It is reloaded together with the certificate."),
+    Key::new("workers", "0", "N", "HTTP worker threads, each with its own Redis connection; 0: one per core")
+        .within(0..=1_024)
+        .details("In a cluster, each worker has a connection to each primary. With Sentinel, each worker \
+            also has a connection to each sentinel."),
+    Key::unset("redis_url", r#""redis://127.0.0.1:6379/0""#, "URL", "URL of the Redis that stores sessions; not set: sessions are kept in the memory of this process and are lost when the process ends")
+        .secret()
+        .details("Schemes: redis:// for one server, rediss:// for one server over TLS, redis-sentinel://, \
+            redis-cluster://, and redis+unix:// for a Unix socket. A part of the URL that has no effect is \
+            an error, and so is a user without a password. Percent-encode #, /, ? and % in a password (%23, \
+            %2F, %3F, %25). User and password are read from redis_url_file again for each new connection, \
+            so that a rotated password needs no restart."),
+    Key::unset("redis_tls_ca_file", r#""/etc/tee-session/redis-tls/ca.crt""#, "FILE", "With a rediss URL: certificate authorities (PEM) to trust; not set: those of the system")
+        .details("The file is read again for each connection."),
+    Key::unset("redis_tls_certificate_file", r#""/etc/tee-session/redis-tls/tls.crt""#, "FILE", "With a rediss URL: client certificate (PEM) to present")
+        .details("The file is read again for each connection."),
+    Key::unset("redis_tls_private_key_file", r#""/etc/tee-session/redis-tls/tls.key""#, "FILE", "Private key (PEM) of redis_tls_certificate_file")
+        .details("The file is read again for each connection."),
+    Key::new("redis_command_timeout_ms", "500", "MS", "Timeout of one Redis command; most responses are sent within twice this time, those of logins and rotations within about five times, and those of requests with the scope admin within 5 s").within(10..=60_000),
+    Key::new("storage_format", "sealed", "FORMAT", "Format of records in Redis: sealed (encrypted with a key that is derived from the token) or plain (readable JSON)")
+        .details("Plain records are stored under session:<token>, in the format of the project's first \
+            service (in Python). An instance with plain reads both formats, so that a roll-out of sealed can \
+            be rolled back."),
+    Key::new("accept_plain", "false", "BOOL", "With storage_format sealed: also read plain records, and seal each one when it is accessed")
+        .details("Use this during a migration. It is not possible with a cluster."),
+    Key::new("token_format", "uuid", "FORMAT", "Format of new tokens: uuid (122 random bits) or opaque (256 random bits)")
+        .details("Tokens of both formats are always accepted."),
+    Key::unset("allowed_base_hosts", r#"["golf.example"]"#, "HOSTS", "Hosts that base_url may name, separated by commas; .example.com allows the subdomains of example.com; not set: all"),
+    Key::unset("cors_allowed_origins", r#"["https://app.golf.example"]"#, "ORIGINS", "Origins whose pages may call the API from a browser (CORS), separated by commas; not set: none")
+        .details("Spell them as browsers send them."),
+    Key::new("memory_max_sessions", "100000", "N", "Maximum number of live sessions in the embedded store")
+        .within(1..=100_000_000)
+        .details("If the store is full, a request that creates a session is answered with 503."),
+    Key::new("session_ttl", "1800", "SECONDS", "Idle timeout of a session; each access restarts it").within(1..=MAX_TTL),
+    Key::new("session_touch_interval", "0", "SECONDS", "Minimum time between two TTL renewals of a session; 0 renews at every access")
+        .within(0..=MAX_TTL)
+        .details("It must be less than session_ttl. A larger value saves writes to Redis. A session still \
+            lives for at least session_ttl after its last access. It may live longer, by up to this interval \
+            plus one second. An access that does not renew the TTL is read from the server that this \
+            instance considers the primary. After a manual failover that Redis does not announce, this may \
+            be the old primary for up to one second. All programs that renew sessions in this Redis must \
+            use the same interval. An instance with 0, or the first service, shortens the lifetime of a \
+            session by up to the interval."),
+    Key::new("near_cache", "false", "BOOL", "Cache sessions in this process, and drop them when Redis reports a change; needs Redis and session_touch_interval")
+        .details("Requests for cached sessions are answered without a call to Redis. Redis notifies this \
+            process of every change of a session, whichever program made it (invalidation feed). A logout \
+            takes effect at once on the instance that receives it, and after a few milliseconds on the \
+            others. If the feed fails, the logout takes effect after near_cache_max_stale_ms at the latest. \
+            The near cache requires redis_url (not a cluster), and a session_touch_interval above 0, for \
+            example 60, because each TTL renewal invalidates the cached session on all instances."),
+    Key::new("near_cache_max_stale_ms", "1000", "MILLISECONDS", "Maximum time that cached sessions are served after the last sign of life on the invalidation feed")
+        .within(100..=60_000)
+        .details("A logout on another instance takes effect on this instance within this time."),
+    Key::new("near_cache_max_entries", "100000", "N", "Maximum number of sessions in the near cache").within(100..=10_000_000),
+    Key::new("near_cache_max_bytes", "67108864", "BYTES", "Maximum memory of the near cache")
+        .within(1_048_576..=1 << 36)
+        .details("A cached session takes 500 to 700 bytes."),
+    Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: no limit")
+        .within(0..=MAX_TTL)
+        .details("The limit also applies to a session that is in use."),
+    Key::new("max_sessions_per_subject", "0", "N", "Maximum number of live sessions of one subject; 0: no limit")
+        .within(0..=1_000)
+        .details("With simultaneous logins, a few more sessions may remain. Sessions without a subject are \
+            not counted."),
+    Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "Action when a subject with max_sessions_per_subject sessions creates another: evict_oldest ends the oldest session, refuse answers 409"),
+    Key::new("max_body_bytes", "65536", "BYTES", "Maximum size of a request body").within(1_024..=16_777_216),
+    Key::new("max_in_flight", "4096", "N", "Maximum number of requests in flight whose body has arrived, and also of bodies that are still arriving; further requests are answered with 503 at once")
+        .within(1..=1_000_000)
+        .details("The code of these responses is overloaded. The limit keeps the other requests fast. Health \
+            probes are always answered."),
+    Key::new("invalid_token_limit", "100", "N", "Invalid tokens per second from one address that are answered with 401; further ones with 429; 0: no limit")
+        .within(0..=1_000_000)
+        .details("The addresses of one IPv6 network (/64) count as one address. Valid tokens are always \
+            accepted."),
+    Key::new("invalid_token_burst", "300", "N", "Number of invalid tokens from one address that may arrive at once before invalid_token_limit applies").within(1..=1_000_000),
+    Key::unset("trusted_proxies", r#"["10.20.30.0/29", "fd00:20:30::/64"]"#, "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas; they must contain no other machine; not set: none")
+        .details("The invalid_token_limit then applies to the clients of the proxies, and not to the proxies \
+            themselves. If a trusted proxy sends no client address, the request is not limited. Another \
+            machine in these networks could claim any client address."),
+    Key::new("readiness_requires_store", "true", "BOOL", "true: /health/ready is 503 whenever the store is unavailable; false: only until it was first available"),
+    Key::new("shutdown_delay", "0", "SECONDS", "Time to keep serving after SIGTERM, so that load balancers notice that /health/ready is 503").within(0..=3_600),
+    Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after shutdown_delay").within(1..=3_600),
     Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on"),
-    Key::new("metrics_port", "", "PORT", "Port to serve /metrics on; not set: no metrics"),
-    Key::new("log_level", "INFO", "LEVEL", "Least severe events to log: ERROR, WARN, INFO, DEBUG or TRACE"),
-    Key::new("log_format", "json", "FORMAT", "How to log: json or text"),
-    Key::new("traces_otlp_endpoint", "", "URL", "OpenTelemetry collector (OTLP over HTTP) to send traces to, such as http://127.0.0.1:4318; not set: no traces"),
-    Key::new("traces_otlp_headers", "", "NAME=VALUE", "Header fields to send it, separated by commas: a key of its own, say").secret(),
-    Key::new("traces_sample_ratio", "1", "RATIO", "Part of the requests that are recorded where the caller leaves it open, 0 to 1"),
-    Key::new("traces_max_per_second", "100", "N", "Most requests a second that are recorded, whatever callers ask for"),
-    Key::new("service_clients", "", "JSON", "Who may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required off loopback").secret(),
+    Key::unset("metrics_port", "9000", "PORT", "Port to serve /metrics on; not set: no metrics").within(0..=65_535),
+    Key::new("log_level", "INFO", "LEVEL", "Minimum severity of logged events: ERROR, WARN, INFO, DEBUG or TRACE"),
+    Key::new("log_format", "json", "FORMAT", "Log format: json or text"),
+    Key::unset("traces_otlp_endpoint", r#""http://127.0.0.1:4318""#, "URL", "OpenTelemetry collector (OTLP over HTTP) that receives traces, such as http://127.0.0.1:4318; not set: no traces")
+        .details("Spans are sent as protobuf."),
+    Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key")
+        .secret()
+        .details("The headers are name=value pairs, which are sent with each batch of spans."),
+    Key::new("traces_sample_ratio", "1", "RATIO", "Fraction of the requests (0 to 1) that are recorded if the caller makes no sampling decision")
+        .details("If the caller records its own trace (W3C Trace Context), the request is recorded. Health \
+            probes are never recorded."),
+    Key::new("traces_max_per_second", "100", "N", "Maximum number of requests per second that are recorded, including those that callers ask to record").within(1..=1_000_000),
+    Key::unset("service_clients", r#"[{ id = "booking-api", secret_sha256 = "<64 hexadecimal digits>", scopes = ["create"] }]"#, "JSON", "Programs that may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required with redis_url unless allow_anonymous_clients is true, and always if api_host is not a loopback address")
+        .secret()
+        .details("The scopes are create, introspect, revoke, and admin, which lists and ends the sessions of \
+            a subject. The programs authenticate with HTTP Basic. secret_sha256 is the output of \
+            `printf %s \"$SECRET\" | sha256sum`, or a list of such hashes, so that a secret can be replaced \
+            without an interruption. In the environment and in service_clients_file, the value is the same \
+            list as JSON. service_clients_file is read again when it changes."),
+    Key::new("allow_anonymous_clients", "false", "BOOL", "Allow every caller to create, introspect, revoke, list and end sessions if redis_url is set, api_host is a loopback address and there are no service_clients")
+        .details("Requests with a sign of a proxy are still rejected, but a proxy need not leave a sign: never \
+            put a proxy in front of this service. An address other than loopback always requires service_clients."),
 ];

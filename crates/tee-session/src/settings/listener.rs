@@ -1,23 +1,27 @@
-//! Where the API is served: all that a probe needs to know of the settings.
+//! Settings of the listener of the API. `tee-session probe` reads only these settings.
 
 use std::net::SocketAddr;
 
 use super::{Problems, Reader, Sources};
 
-const UNKNOWN_PORT: &str = "is 0, which picks a free port: give the probe the address with --url";
+const UNKNOWN_PORT: &str =
+    "is 0, which picks a free port: pass the address to the probe with --url";
 
-/// The settings that tell where the API is.
+/// Names of the settings that determine on which address the API listens, and whether it serves
+/// HTTPS.
 pub(crate) const LISTENER_KEYS: [&str; 3] = ["api_host", "api_port", "tls_certificate_file"];
 
-/// The address of the API, and what it speaks there.
+/// Address on which the API listens, and whether the API serves HTTPS.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    pub(crate) speaks_tls: bool,
+    pub(crate) uses_tls: bool,
 }
 
 impl Listener {
-    /// Needs [`LISTENER_KEYS`] and no others.
+    /// Parses only the settings in [`LISTENER_KEYS`]. If any of these settings is invalid, returns
+    /// the problems. A port of 0 also counts as a problem, because the probe cannot know which free
+    /// port the service has picked.
     pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
         let mut reader = Reader {
             sources,
@@ -27,12 +31,9 @@ impl Listener {
         if address.is_some_and(|address| address.port() == 0) {
             reader.problem("api_port", UNKNOWN_PORT);
         }
-        let speaks_tls = sources.is_set("tls_certificate_file");
+        let uses_tls = sources.is_set("tls_certificate_file");
         match address {
-            Some(address) if reader.problems.is_empty() => Ok(Self {
-                address,
-                speaks_tls,
-            }),
+            Some(address) if reader.problems.is_empty() => Ok(Self { address, uses_tls }),
             _ => Err(Problems(reader.problems)),
         }
     }

@@ -1,7 +1,7 @@
-//! Service clients as settings write them.
+//! Parser of the setting `service_clients`.
 
 use serde::Deserialize;
-use tee_session_api_server::{ServiceClient, ServiceClients};
+use tee_session_api_server::ServiceClient;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,12 +18,15 @@ enum OneOrSeveral {
     Several(Vec<String>),
 }
 
-/// Parses the JSON list; nothing at all is no client.
-pub(super) fn parse_service_clients(text: &str) -> Result<ServiceClients, String> {
+/// Parses the setting `service_clients`, which is a JSON list of service clients. An empty text
+/// means an empty list. Returns an error message if an entry is invalid, or if two clients have the
+/// same id.
+pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, String> {
     if text.is_empty() {
-        return Ok(ServiceClients::default());
+        return Ok(Vec::new());
     }
-    // The parser's own message may repeat what it read.
+    // The error message of the JSON parser is not used, because it may quote the input, which may
+    // contain a secret.
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|_| {
         "must be a list of clients, each with id, secret_sha256 (one or a list) and scopes (a list)"
             .to_owned()
@@ -38,9 +41,12 @@ pub(super) fn parse_service_clients(text: &str) -> Result<ServiceClients, String
         let client = scopes.and_then(|scopes| ServiceClient::new(entry.id, &secrets, scopes));
         let client = client.map_err(|error| format!("client {}: {error}", index + 1))?;
         if clients.iter().any(|other| other.id() == client.id()) {
-            return Err(format!("client {}: its id stands twice", index + 1));
+            return Err(format!(
+                "client {}: another client has the same id",
+                index + 1
+            ));
         }
         clients.push(client);
     }
-    Ok(ServiceClients::new(clients))
+    Ok(clients)
 }

@@ -1,4 +1,5 @@
-//! Where settings come from: defaults, file, environment, flags; the later wins.
+//! Sources of the settings, in ascending order of precedence: built-in defaults, settings file,
+//! environment variables, and flags.
 
 use std::{
     collections::HashMap,
@@ -11,12 +12,14 @@ use zeroize::Zeroizing;
 
 use super::keys::{KEYS, Key, environment_name};
 
-/// The text of every setting that is given somewhere, and where.
+/// Text and source of every setting that is given in the settings file, in the environment or as a
+/// flag. All other settings have their defaults.
 #[derive(Debug)]
 pub(crate) struct Sources(HashMap<&'static str, Given>);
 
 struct Given {
-    /// A secret, with some keys.
+    /// Text of the setting. The text of some settings is a secret, so it is erased from memory when
+    /// the value is dropped.
     text: Zeroizing<String>,
     source: Source,
 }
@@ -27,24 +30,25 @@ impl fmt::Debug for Given {
     }
 }
 
-/// A setting as people may see it.
+/// A setting for display. The value of a secret is left out.
 pub(crate) struct Shown<'a> {
     pub(crate) name: &'static str,
-    /// `None` for a secret, and where it is not set.
+    /// Value of the setting; `None` if the setting is a secret or is not set.
     pub(crate) value: Option<&'a str>,
     pub(crate) is_set: bool,
     pub(crate) is_secret: bool,
     pub(crate) source: &'a Source,
 }
 
-/// Where a setting's text stands.
+/// Source from which the text of a setting was read.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Default,
     File(PathBuf),
     Environment(String),
     Flag(String),
-    /// In a file of its own, which another source names.
+    /// A separate file that contains a secret. Holds the path of the file, and the source of this
+    /// path, for example the flag in which the path was given.
     SecretFile(PathBuf, Box<Source>),
 }
 
@@ -61,8 +65,10 @@ impl fmt::Display for Source {
 }
 
 impl Sources {
-    /// Reads the file (or the one that `TSA_CONFIG` names) and the environment; `flags` are
-    /// pairs of name and text.
+    /// Reads all settings from the settings file, the environment variables and `flags`. The
+    /// settings file is `file`. If `file` is `None`, the settings file is the one that the
+    /// environment variable `TSA_CONFIG` names. `flags` contains pairs of setting name and text.
+    /// Returns all problems, such as unknown settings and files that cannot be read.
     pub(crate) fn read(
         file: Option<PathBuf>,
         flags: Vec<(String, String)>,
@@ -70,8 +76,8 @@ impl Sources {
         Self::read_for(|_| true, file, flags)
     }
 
-    /// The same for these settings alone: neither are the others read, nor does it matter what is wrong
-    /// with them.
+    /// Reads only the settings in `keys`, from the same sources as [`Self::read`]. Ignores all
+    /// other settings, even if they are unknown or invalid.
     pub(crate) fn read_of(
         keys: &[&str],
         file: Option<PathBuf>,
@@ -97,7 +103,7 @@ impl Sources {
         let mut sources = Self(HashMap::new());
         for mut layer in [file, environment, flags.collect()] {
             layer.retain(|(name, ..)| is_wanted(name));
-            sources.take_layer(layer, &mut problems);
+            sources.merge(layer, &mut problems);
         }
         if problems.is_empty() {
             Ok(sources)
@@ -106,21 +112,23 @@ impl Sources {
         }
     }
 
-    /// The text of a setting: as given last, or its default.
+    /// Returns the text of the setting `name` from the source with the highest precedence. If no
+    /// source contains the setting, returns its default.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0
             .get(name)
             .map_or_else(|| default_of(name), |given| &given.text)
     }
 
-    /// Where that text stands.
+    /// Returns the source of the text of the setting `name`.
     pub(crate) fn source(&self, name: &str) -> &Source {
         self.0
             .get(name)
             .map_or(&Source::Default, |given| &given.source)
     }
 
-    /// The file of its own that the text was read from, if it was.
+    /// Returns the path of the file from which the setting `name` was read. Returns `None` if the
+    /// setting was not given as `<name>_file`.
     pub(crate) fn secret_file(&self, name: &str) -> Option<&Path> {
         match self.source(name) {
             Source::SecretFile(path, _) => Some(path),
@@ -128,12 +136,14 @@ impl Sources {
         }
     }
 
-    /// Whether it has any text: an empty one stands for "not set".
+    /// Returns `true` if the text of the setting `name` is not empty. An empty text means "not
+    /// set".
     pub(crate) fn is_set(&self, name: &str) -> bool {
         !self.text(name).is_empty()
     }
 
-    /// Every setting, in the order of the table of keys.
+    /// Returns all settings for display, in the order of [`KEYS`]. The values of secrets are left
+    /// out.
     pub(crate) fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
         KEYS.iter().map(|key| {
             let is_set = self.is_set(key.name);
@@ -147,31 +157,31 @@ impl Sources {
         })
     }
 
-    fn take_layer(&mut self, layer: Vec<(String, String, Source)>, problems: &mut Vec<Problem>) {
-        let mut taken = Vec::new();
+    fn merge(&mut self, layer: Vec<(String, String, Source)>, problems: &mut Vec<Problem>) {
+        let mut merged = Vec::new();
         for (name, text, source) in layer {
             let Some(key) = KEYS
                 .iter()
                 .find(|key| key.names().any(|known| known == name))
             else {
-                let allowed = "there is no such setting; tee-session --help lists them".to_owned();
+                let message = "unknown setting; tee-session --help lists all settings".to_owned();
                 problems.push(Problem {
                     key: name,
                     source: source.to_string(),
-                    allowed,
+                    message,
                 });
                 continue;
             };
-            if taken.contains(&key.name) {
-                let allowed = format!("give {0} or {0}_file, not both", key.name);
+            if merged.contains(&key.name) {
+                let message = format!("give {0} or {0}_file, not both", key.name);
                 problems.push(Problem {
                     key: name,
                     source: source.to_string(),
-                    allowed,
+                    message,
                 });
                 continue;
             }
-            taken.push(key.name);
+            merged.push(key.name);
             let given = if name == key.name {
                 let text = Zeroizing::new(text);
                 Ok(Given { text, source })
@@ -187,9 +197,7 @@ impl Sources {
 }
 
 fn default_of(name: &str) -> &'static str {
-    KEYS.iter()
-        .find(|key| key.name == name)
-        .map_or("", |key| key.default)
+    Key::find(name).map_or("", |key| key.default)
 }
 
 fn read_environment(problems: &mut Vec<Problem>) -> Vec<(String, String, Source)> {
@@ -203,7 +211,7 @@ fn read_environment(problems: &mut Vec<Problem>) -> Vec<(String, String, Source)
             Err(VarError::NotUnicode(_)) => problems.push(Problem {
                 key: name,
                 source: source.to_string(),
-                allowed: "must be UTF-8".to_owned(),
+                message: "must be UTF-8".to_owned(),
             }),
         }
     }
@@ -216,7 +224,7 @@ fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Proble
         Ok(text) if text.trim().is_empty() => Err(Problem {
             key: name.to_owned(),
             source: source.to_string(),
-            allowed: format!("{} is empty", path.display()),
+            message: format!("{} is empty", path.display()),
         }),
         Ok(text) => {
             let text = Zeroizing::new(text);
@@ -229,46 +237,48 @@ fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Proble
         Err(error) => Err(Problem {
             key: name.to_owned(),
             source: source.to_string(),
-            allowed: format!("{} cannot be read: {error}", path.display()),
+            message: format!("{} cannot be read: {error}", path.display()),
         }),
     }
 }
 
 fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String, Source)> {
     let source = Source::File(path.clone());
-    let mut problem = |allowed: String| {
+    let mut problem = |message: String| {
         let (key, source) = ("config".to_owned(), source.to_string());
         problems.push(Problem {
             key,
             source,
-            allowed,
+            message,
         });
         Vec::new()
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) => return problem(format!("it cannot be read: {error}")),
+        Err(error) => return problem(format!("the file cannot be read: {error}")),
     };
     match text.parse::<toml::Table>() {
         Ok(table) => table
             .into_iter()
             .map(|(name, value)| (name, text_of(value), source.clone()))
             .collect(),
-        // The parser's full message shows the line, which may hold a secret.
+        // The full error of the TOML parser is not used, because it quotes the invalid line, which
+        // may contain a secret.
         Err(error) => {
             let line = error
                 .span()
                 .map_or(1, |span| text[..span.start].lines().count().max(1));
             problem(format!(
-                "it is not valid TOML: {} (line {line})",
+                "the file is not valid TOML: {} (line {line})",
                 error.message()
             ))
         }
     }
 }
 
-/// A TOML value in the spelling of the environment: plain text, lists separated by commas,
-/// tables as JSON.
+/// Converts a TOML value to the text that an environment variable would contain. A list becomes its
+/// items, separated by commas. A table, or a list that contains a table, becomes JSON. Any other
+/// value becomes plain text.
 fn text_of(value: toml::Value) -> String {
     match value {
         toml::Value::String(text) => text,
@@ -282,16 +292,17 @@ fn text_of(value: toml::Value) -> String {
     }
 }
 
-/// Everything that is wrong with the settings, one line each.
+/// All problems that were found in the settings. `Display` prints one problem per line.
 #[derive(Debug)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
-/// One setting that cannot be used. Its text is not shown: it may be a secret.
+/// A problem with one setting. The message does not contain the value of the setting, because the
+/// value may be a secret.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) key: String,
     pub(crate) source: String,
-    pub(crate) allowed: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for Problems {
@@ -299,10 +310,10 @@ impl fmt::Display for Problems {
         for Problem {
             key,
             source,
-            allowed,
+            message,
         } in &self.0
         {
-            writeln!(f, "tee-session: {key} ({source}): {allowed}")?;
+            writeln!(f, "tee-session: {key} ({source}): {message}")?;
         }
         Ok(())
     }

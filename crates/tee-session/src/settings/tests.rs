@@ -20,16 +20,17 @@ fn read(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings, String> 
     Settings::parse(&sources).map_err(|problems| problems.to_string())
 }
 
-/// From a link to `config`, which a package of the crate holds as a folder.
-fn config(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    fs::read_to_string(folder.join(name)).unwrap()
+/// Reads the file `name` in the directory `config`. In the repository, this directory is a symbolic
+/// link. In the published package, it is a real directory.
+fn read_config_file(name: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    fs::read_to_string(directory.join(name)).unwrap()
 }
 
 const CLIENT: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
 
 #[test]
-fn defaults_are_those_of_the_contract() {
+fn default_settings_apply_if_no_setting_is_given() {
     let settings = read(None, &[]).unwrap();
     assert_eq!(settings.api.address.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.api.policy, SessionPolicy::default());
@@ -45,8 +46,53 @@ fn defaults_are_those_of_the_contract() {
     assert!(settings.api.workers >= 1);
 }
 
+/// Tests that the built-in defaults of the service and of its crates are the same.
 #[test]
-fn a_flag_wins_over_the_file() {
+fn defaults_of_the_crates_equal_the_defaults_of_the_service() {
+    let debug = |settings: &dyn std::fmt::Debug| format!("{settings:#?}");
+    let api = read(None, &[]).unwrap().api;
+    assert_eq!(debug(&api), debug(&ApiSettings::default()));
+    let url = "redis://127.0.0.1:6379/0";
+    let open = ("allow_anonymous_clients", "true");
+    let redis = read(None, &[("redis_url", url), open]).unwrap();
+    let redis = redis.redis.unwrap();
+    assert_eq!(debug(&redis), debug(&RedisSettings::new(url).unwrap()));
+    let with_cache = [
+        ("redis_url", url),
+        open,
+        ("near_cache", "true"),
+        ("session_touch_interval", "60"),
+    ];
+    let near_cache = read(None, &with_cache).unwrap().api.near_cache;
+    assert_eq!(near_cache, Some(NearCacheSettings::default()));
+}
+
+#[test]
+fn numbers_at_the_limits_of_their_range_are_accepted_and_numbers_outside_are_rejected() {
+    for key in KEYS {
+        let Some(range) = &key.range else { continue };
+        let expected = format!(
+            "{} (flag --{}): must be a whole number from {} to {}",
+            key.name,
+            key.name.replace('_', "-"),
+            range.start(),
+            range.end()
+        );
+        let is_rejected = |text: String| {
+            let problems = read(None, &[(key.name, &text)]).err();
+            problems.is_some_and(|problems| problems.contains(&expected))
+        };
+        assert!(!is_rejected(range.start().to_string()), "{}", key.name);
+        assert!(!is_rejected(range.end().to_string()), "{}", key.name);
+        if let Some(below) = range.start().checked_sub(1) {
+            assert!(is_rejected(below.to_string()), "{}", key.name);
+        }
+        assert!(is_rejected((range.end() + 1).to_string()), "{}", key.name);
+    }
+}
+
+#[test]
+fn flag_overrides_the_settings_file() {
     let settings = read(
         Some("session_ttl = 60\nworkers = 3"),
         &[("session_ttl", "90")],
@@ -57,24 +103,24 @@ fn a_flag_wins_over_the_file() {
 }
 
 #[rstest]
-#[case::none_by_default("", None)]
-#[case::zero("max_sessions_per_subject = 0", None)]
-#[case::zero_with_an_action(
+#[case::no_limit_by_default("", None)]
+#[case::zero_means_no_limit("max_sessions_per_subject = 0", None)]
+#[case::zero_with_an_action_means_no_limit(
     "max_sessions_per_subject = 0\nmax_sessions_per_subject_action = \"refuse\"",
     None
 )]
-#[case::oldest("max_sessions_per_subject = 1", Some((1, WhenReached::EvictOldest)))]
-#[case::oldest_by_name(
+#[case::evicts_oldest_by_default("max_sessions_per_subject = 1", Some((1, AtLimit::EvictOldest)))]
+#[case::evicts_oldest(
     "max_sessions_per_subject = 2\nmax_sessions_per_subject_action = \"evict_oldest\"",
-    Some((2, WhenReached::EvictOldest))
+    Some((2, AtLimit::EvictOldest))
 )]
-#[case::refuse(
+#[case::refuses(
     "max_sessions_per_subject = 1000\nmax_sessions_per_subject_action = \"refuse\"",
-    Some((1_000, WhenReached::Refuse))
+    Some((1_000, AtLimit::Refuse))
 )]
-fn a_subject_may_have_so_many_sessions(
+fn session_limit_per_subject_and_its_action_are_parsed(
     #[case] file: &str,
-    #[case] expected: Option<(usize, WhenReached)>,
+    #[case] expected: Option<(usize, AtLimit)>,
 ) {
     let limit = read(Some(file), &[]).unwrap().api.policy.subject_limit();
     let limit = limit.map(|limit| (limit.max.get(), limit.when_reached));
@@ -82,7 +128,7 @@ fn a_subject_may_have_so_many_sessions(
 }
 
 #[test]
-fn a_list_is_an_array_in_the_file_and_commas_elsewhere() {
+fn list_setting_is_an_array_in_the_file_and_comma_separated_in_a_flag() {
     let in_file = read(
         Some("allowed_base_hosts = [\"a.example\", \".b.example\"]"),
         &[],
@@ -98,7 +144,7 @@ fn a_list_is_an_array_in_the_file_and_commas_elsewhere() {
 }
 
 #[test]
-fn clients_are_read_from_tables_of_the_file_and_from_json() {
+fn service_clients_are_read_from_toml_tables_and_json() {
     let table = r#"
         [[service_clients]]
         id = "ci"
@@ -121,15 +167,21 @@ fn clients_are_read_from_tables_of_the_file_and_from_json() {
 }
 
 #[test]
-fn a_secret_is_read_from_the_file_that_its_own_key_names() {
+fn redis_url_is_read_from_the_file_that_redis_url_file_names() {
     let secret = NamedTempFile::new().unwrap();
     fs::write(&secret, "redis://:s3cret@127.0.0.1:6379/0\n").unwrap();
     let path = secret.path().to_str().unwrap();
     assert!(
-        read(None, &[("redis_url_file", path)])
-            .unwrap()
-            .redis
-            .is_some()
+        read(
+            None,
+            &[
+                ("redis_url_file", path),
+                ("allow_anonymous_clients", "true")
+            ]
+        )
+        .unwrap()
+        .redis
+        .is_some()
     );
     let sources = Sources::read(None, vec![("redis_url_file".to_owned(), path.to_owned())]);
     assert_eq!(
@@ -157,66 +209,81 @@ fn a_secret_is_read_from_the_file_that_its_own_key_names() {
 
 #[rstest]
 #[case::unknown_key("sesion_ttl = 1", "sesion_ttl (file ")]
-#[case::zero("session_ttl = 0", "must be a whole number from 1 to 31536000")]
-#[case::too_large("session_ttl = 31536001", "must be a whole number from 1 to 31536000")]
-#[case::negative("session_ttl = -1", "must be a whole number from 1 to 31536000")]
-#[case::fraction("session_ttl = 1.5", "must be a whole number from 1 to 31536000")]
-#[case::text("session_ttl = \"soon\"", "must be a whole number from 1 to 31536000")]
-#[case::port("api_port = 65536", "must be a whole number from 0 to 65535")]
-#[case::host(
+#[case::ttl_zero("session_ttl = 0", "must be a whole number from 1 to 31536000")]
+#[case::ttl_too_large("session_ttl = 31536001", "must be a whole number from 1 to 31536000")]
+#[case::ttl_negative("session_ttl = -1", "must be a whole number from 1 to 31536000")]
+#[case::ttl_fraction("session_ttl = 1.5", "must be a whole number from 1 to 31536000")]
+#[case::ttl_not_a_number("session_ttl = \"soon\"", "must be a whole number from 1 to 31536000")]
+#[case::port_too_large("api_port = 65536", "must be a whole number from 0 to 65535")]
+#[case::unresolvable_host(
     "api_host = \"no such host\"",
     "must be an IP address, or a name that resolves"
 )]
-#[case::switch("readiness_requires_store = \"maybe\"", "must be true or false")]
-#[case::level("log_level = \"LOUD\"", "must be ERROR, WARN, INFO, DEBUG or TRACE")]
-#[case::format("log_format = \"xml\"", "the log format must be json or text")]
-#[case::too_many_sessions_per_subject(
+#[case::not_a_boolean("readiness_requires_store = \"maybe\"", "must be true or false")]
+#[case::unknown_log_level("log_level = \"LOUD\"", "must be ERROR, WARN, INFO, DEBUG or TRACE")]
+#[case::unknown_log_format("log_format = \"xml\"", "the log format must be json or text")]
+#[case::session_limit_too_large(
     "max_sessions_per_subject = 1001",
     "must be a whole number from 0 to 1000"
 )]
-#[case::action_alone(
+#[case::unknown_session_limit_action(
     "max_sessions_per_subject_action = \"evict\"",
     "must be evict_oldest or refuse"
 )]
-#[case::storage(
+#[case::unknown_storage_format(
     "storage_format = \"open\"",
     "the storage format must be sealed or plain"
 )]
-#[case::token("token_format = \"jwt\"", "the token format must be uuid or opaque")]
-#[case::hosts(
+#[case::unknown_token_format("token_format = \"jwt\"", "the token format must be uuid or opaque")]
+#[case::url_as_base_host(
     "allowed_base_hosts = [\"https://golf.example\"]",
     "must be hosts such as golf.example"
 )]
-#[case::plain_in_cluster(
-    "accept_plain = true\nredis_url = \"redis-cluster://:s3cret@localhost:7000\"",
+#[case::accept_plain_in_cluster(
+    "accept_plain = true\nallow_anonymous_clients = true\n\
+     redis_url = \"redis-cluster://:s3cret@localhost:7000\"",
     "accept_plain (file "
 )]
-#[case::redis(
-    "redis_url = \"http://:s3cret@x\"",
+#[case::unsupported_redis_scheme(
+    "allow_anonymous_clients = true\nredis_url = \"http://:s3cret@x\"",
     "the Redis URL must begin with one of"
 )]
-#[case::clients("service_clients = \"s3cret\"", "must be a list of clients")]
-#[case::client_scope(
+#[case::clients_are_not_a_list("service_clients = \"s3cret\"", "must be a list of clients")]
+#[case::unknown_client_scope(
     "service_clients = [{id = \"a\", secret_sha256 = \"s3cret\", scopes = [\"fly\"]}]",
     "client 1: scopes must be one or more of: create, introspect, revoke, admin"
 )]
-#[case::off_loopback(
+#[case::no_service_clients_on_a_non_loopback_address(
     "api_host = \"0.0.0.0\"",
     "service_clients must name at least one client"
 )]
-#[case::no_toml("= s3cret", "it is not valid TOML")]
-fn what_is_wrong_is_said_with_its_source_and_without_its_text(
+#[case::allowed_anonymous_clients_on_a_non_loopback_address(
+    "allow_anonymous_clients = true\napi_host = \"0.0.0.0\"\nredis_url = \"redis://:s3cret@x\"",
+    "service_clients must name at least one client when api_host"
+)]
+#[case::no_service_clients_with_redis(
+    "redis_url = \"redis://:s3cret@x\"",
+    "service_clients must name at least one client when redis_url is set: add a client with \
+     `tee-session client new`, or, if only trusted programs can reach this loopback address, set \
+     allow_anonymous_clients = true"
+)]
+#[case::empty_secret_of_a_service_client(
+    "service_clients = [{id = \"a\", secret_sha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\", scopes = [\"create\"]}]",
+    "client 1: secret_sha256 is the SHA-256 of the empty text"
+)]
+#[case::invalid_toml("= s3cret", "the file is not valid TOML")]
+fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
     #[case] file: &str,
-    #[case] said: &str,
+    #[case] expected: &str,
 ) {
     let problems = read(Some(file), &[]).unwrap_err();
-    assert!(problems.contains(said), "{problems}");
+    assert!(problems.contains(expected), "{problems}");
     assert!(!problems.contains("s3cret"), "{problems}");
     assert_eq!(problems.lines().count(), 1, "{problems}");
 }
 
 #[test]
-fn every_problem_is_told_at_once() {
+fn all_invalid_settings_are_reported_at_once() {
     let problems = read(
         Some("session_ttl = 0\nworkers = -1\nlog_level = \"x\""),
         &[],
@@ -226,9 +293,9 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
-fn the_default_file_says_every_key_with_its_default() {
-    let text = config("default.toml");
-    // Keys without a default stand there as comments.
+fn default_toml_lists_every_setting_with_its_default() {
+    let text = read_config_file("default.toml");
+    // Settings without a default are commented out in the file.
     let uncommented: Vec<_> = text
         .lines()
         .map(|line| {
@@ -245,15 +312,15 @@ fn the_default_file_says_every_key_with_its_default() {
     assert_eq!(named.len(), KEYS.len());
     let table: toml::Table = text.parse().unwrap();
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-        let said = table[key.name].to_string();
-        assert_eq!(said.trim_matches('"'), key.default, "{}", key.name);
+        let value = table[key.name].to_string();
+        assert_eq!(value.trim_matches('"'), key.default, "{}", key.name);
     }
     read(Some(&text), &[]).unwrap();
 }
 
 #[test]
-fn the_production_file_is_valid_with_a_client() {
-    let production = config("production.toml");
+fn production_toml_is_valid_only_with_a_service_client() {
+    let production = read_config_file("production.toml");
     let problems = read(Some(&production), &[]).unwrap_err();
     assert!(problems.contains("service_clients"), "{problems}");
     let settings = read(Some(&production), &[("service_clients", CLIENT)]).unwrap();
@@ -266,7 +333,7 @@ fn the_production_file_is_valid_with_a_client() {
 }
 
 #[test]
-fn the_settings_are_shown_with_their_sources_and_without_secrets() {
+fn displayed_settings_include_their_sources_but_no_secret_values() {
     let flags = vec![
         (
             "redis_url".to_owned(),

@@ -1,4 +1,5 @@
-//! Certificates: files that are named, looked at, and read again later by those who use them.
+//! TLS settings of the API and of the connections to Redis. The certificate files are checked when
+//! the settings are parsed, and read again when they are used.
 
 use std::path::PathBuf;
 
@@ -8,7 +9,9 @@ use tee_session_redis_adapter::{RedisSettings, RedisTls, RedisTlsError};
 use super::Reader;
 
 impl Reader<'_> {
-    /// The listener's certificate.
+    /// Returns the certificate file and the private key file of the API. Returns `None` if one or
+    /// both files are not set. If only one file is set, or if the files cannot be used, records a
+    /// problem.
     pub(super) fn tls_files(&mut self) -> Option<TlsFiles> {
         let (certificate_file, private_key_file) =
             self.file_pair("tls_certificate_file", "tls_private_key_file")?;
@@ -22,17 +25,18 @@ impl Reader<'_> {
         Some(files)
     }
 
-    /// Two files that are of use only together.
+    /// Returns the files of the settings `one` and `other`, which must be set together. Returns
+    /// `None` if neither is set. If only one is set, records a problem and returns `None`.
     fn file_pair(&mut self, one: &'static str, other: &'static str) -> Option<(PathBuf, PathBuf)> {
         match (self.file(one), self.file(other)) {
             (Some(one), Some(other)) => Some((one, other)),
             (None, None) => None,
             (Some(_), None) => {
-                self.problem(other, format!("must be set where {one} is"));
+                self.problem(other, format!("must be set when {one} is set"));
                 None
             }
             (None, Some(_)) => {
-                self.problem(one, format!("must be set where {other} is"));
+                self.problem(one, format!("must be set when {other} is set"));
                 None
             }
         }
@@ -43,7 +47,8 @@ impl Reader<'_> {
         is_set.then(|| PathBuf::from(self.sources.text(key)))
     }
 
-    /// Adds what TLS to Redis needs, if anything was said about it.
+    /// Adds `tls` to the Redis settings. If `tls` is `None`, returns the Redis settings unchanged.
+    /// If `tls` cannot be used, records a problem and returns `None`.
     pub(super) fn with_redis_tls(
         &mut self,
         settings: RedisSettings,
@@ -58,18 +63,20 @@ impl Reader<'_> {
             .ok()
     }
 
-    /// What was said about TLS to Redis, if anything was.
+    /// Returns the TLS settings of connections to Redis. Returns `None` if no setting that begins
+    /// with `redis_tls_` is set.
     pub(super) fn redis_tls(&mut self) -> Option<RedisTls> {
         let ca_file = self.file("redis_tls_ca_file");
-        let shown = self.file_pair("redis_tls_certificate_file", "redis_tls_private_key_file");
-        if ca_file.is_none() && shown.is_none() {
+        let client_files =
+            self.file_pair("redis_tls_certificate_file", "redis_tls_private_key_file");
+        if ca_file.is_none() && client_files.is_none() {
             return None;
         }
         let mut tls = RedisTls::default();
         if let Some(ca_file) = ca_file {
             tls = tls.with_ca_file(ca_file);
         }
-        if let Some((certificate_file, private_key_file)) = shown {
+        if let Some((certificate_file, private_key_file)) = client_files {
             tls = tls.with_client_certificate_files(certificate_file, private_key_file);
         }
         Some(tls)

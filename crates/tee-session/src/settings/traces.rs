@@ -1,4 +1,4 @@
-//! Where traces go, and which.
+//! Settings of traces: the collector that receives the traces, and the sampling of requests.
 
 use std::num::NonZeroU32;
 
@@ -8,15 +8,16 @@ use zeroize::Zeroizing;
 
 use super::Reader;
 
-/// Where the spans of recorded requests go.
+/// Collector that receives the spans of sampled requests.
 #[derive(Debug)]
 pub(crate) struct TraceSettings {
-    /// The collector's URL for traces.
+    /// URL to which the spans are sent.
     pub(crate) endpoint: Url,
     pub(crate) headers: Headers,
 }
 
-/// Fields of the exporter's requests, a key of the collector's among them perhaps.
+/// HTTP headers of the requests to the collector. `Debug` prints only the header names, because a
+/// value may be an API key.
 #[derive(Default)]
 pub(crate) struct Headers(Vec<(String, Zeroizing<String>)>);
 
@@ -52,17 +53,19 @@ impl Reader<'_> {
 
     pub(super) fn trace_sampling(&mut self) -> Option<TraceSampling> {
         let ratio = self.parsed("traces_sample_ratio", parse_ratio, 1.0);
-        let max = NonZeroU32::new(self.number("traces_max_per_second", 1..=1_000_000))?;
+        let max = NonZeroU32::new(self.number("traces_max_per_second"))?;
         let is_on = self.sources.is_set("traces_otlp_endpoint");
         is_on.then(|| TraceSampling::new(ratio, max))
     }
 }
 
-/// The address of a collector, or of its traces, as `OTEL_EXPORTER_OTLP_ENDPOINT` and
-/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` hold them.
+/// Parses the URL of a collector. If the path does not end with `/v1/traces`, appends `/v1/traces`.
+/// Therefore a base URL (as in `OTEL_EXPORTER_OTLP_ENDPOINT`) and a URL for traces (as in
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) are both accepted. Returns an error message if the URL is
+/// invalid or contains a secret.
 fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
-    const ALLOWED: &str = "must be an http or https URL without user, password, query and fragment, \
-         such as http://127.0.0.1:4318; a key of the collector's belongs into traces_otlp_headers";
+    const ALLOWED: &str = "must be an http or https URL without user, password, query or fragment, \
+         such as http://127.0.0.1:4318; put an API key into traces_otlp_headers";
     let mut url = Url::parse(text).map_err(|_| ALLOWED)?;
     let is_plain = url.username().is_empty()
         && url.password().is_none()
@@ -85,9 +88,10 @@ fn parse_ratio(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// `name=value` pairs, separated by commas.
+/// Parses HTTP headers from `name=value` pairs that are separated by commas. Returns an error
+/// message if a pair is malformed.
 fn parse_headers(text: &str) -> Result<Headers, &'static str> {
-    const ALLOWED: &str = "must be name=value pairs of header fields, separated by commas";
+    const ALLOWED: &str = "must be headers as name=value pairs, separated by commas";
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let headers = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').ok_or(ALLOWED)?;
@@ -111,17 +115,17 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::collector("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces")]
-    #[case::slash("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces")]
-    #[case::path(
+    #[case::no_path("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces")]
+    #[case::root_path("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces")]
+    #[case::other_path(
         "https://collector.example/otlp",
         "https://collector.example/otlp/v1/traces"
     )]
-    #[case::traces(
+    #[case::traces_path(
         "https://collector.example/v1/traces",
         "https://collector.example/v1/traces"
     )]
-    fn an_endpoint_is_that_of_the_collector_or_of_its_traces(
+    fn path_v1_traces_is_appended_to_a_trace_endpoint_without_this_path(
         #[case] text: &str,
         #[case] url: &str,
     ) {
@@ -130,15 +134,15 @@ mod tests {
 
     #[rstest]
     #[case::no_scheme("127.0.0.1:4318")]
-    #[case::other_scheme("grpc://127.0.0.1:4317")]
+    #[case::unsupported_scheme("grpc://127.0.0.1:4317")]
     #[case::password("http://user:s3cret@collector.example")]
-    #[case::query("http://collector.example/?key=s3cret")]
-    fn an_endpoint_that_is_none_or_holds_a_secret_is_refused(#[case] text: &str) {
+    #[case::query_parameter("http://collector.example/?key=s3cret")]
+    fn trace_endpoint_that_is_invalid_or_contains_a_secret_is_rejected(#[case] text: &str) {
         assert!(parse_endpoint(text).is_err());
     }
 
     #[test]
-    fn headers_are_pairs_whose_values_are_not_shown() {
+    fn trace_headers_are_parsed_and_debug_output_hides_their_values() {
         let headers = parse_headers("x-key=s3cret=, tenant = golf ").unwrap();
         let pairs: Vec<_> = headers.expose().collect();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -150,7 +154,7 @@ mod tests {
     #[case::no_value("x-key")]
     #[case::no_name("=s3cret")]
     #[case::line_break("x-key=a\nb")]
-    fn what_is_no_header_field_is_refused(#[case] text: &str) {
+    fn malformed_trace_headers_are_rejected(#[case] text: &str) {
         assert!(parse_headers(text).is_err());
     }
 }

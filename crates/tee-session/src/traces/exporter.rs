@@ -1,4 +1,5 @@
-//! An exporter that counts what it sends, and says when that begins to fail and when it is over.
+//! Exporter of trace spans. Counts exported and failed spans. Logs when exports begin to fail, and
+//! when exports succeed again.
 
 use std::{
     collections::HashMap,
@@ -19,8 +20,9 @@ use reqwest::redirect;
 
 use crate::settings::TraceSettings;
 
-/// A collector that takes longer loses the batch.
-const EXPORTED_WITHIN: Duration = Duration::from_secs(5);
+/// Timeout for the export of one batch of spans. A batch that is not exported in this time is
+/// dropped.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct CountedExporter {
@@ -31,12 +33,14 @@ pub(super) struct CountedExporter {
 impl CountedExporter {
     pub(super) fn new(settings: &TraceSettings) -> anyhow::Result<Self> {
         let mut http = reqwest::blocking::Client::builder()
-            .timeout(EXPORTED_WITHIN)
-            // The headers may hold a secret of the collector's: it must go nowhere else.
+            .timeout(EXPORT_TIMEOUT)
+            // Redirects are not followed: the request headers may contain an API key of the
+            // collector, which no other host may receive.
             .redirect(redirect::Policy::none())
             .no_proxy();
         if settings.endpoint.scheme() == "http" {
-            // There will be no TLS: it has to work where no certificates are installed.
+            // Plain HTTP needs no root certificates. Without this line, the exporter could not be
+            // created on a system that has no root certificates.
             http = http.tls_certs_only([]);
         }
         let headers: HashMap<String, String> = settings.headers.expose().collect();
@@ -45,9 +49,9 @@ impl CountedExporter {
             .with_http_client(http.build()?)
             .with_endpoint(settings.endpoint.as_str())
             .with_headers(headers)
-            // Others wait behind a batch that is sent again.
+            // Retries are disabled, because a batch that is retried would delay the next batches.
             .with_retry_policy(RetryPolicy::disabled())
-            .with_timeout(EXPORTED_WITHIN)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()?;
         Ok(Self {
             inner,
@@ -55,14 +59,14 @@ impl CountedExporter {
         })
     }
 
-    fn note(&self, spans: u64, result: OTelSdkResult) {
+    fn record_outcome(&self, spans: u64, result: OTelSdkResult) {
         let outcome = if result.is_ok() { "exported" } else { "failed" };
         counter!("tee_session_trace_spans_total", "outcome" => outcome).increment(spans);
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !was_failing => tracing::warn!(
                 %error,
-                "Traces cannot be exported: their spans are lost until the collector takes them"
+                "Traces cannot be exported: spans are lost until the collector accepts them"
             ),
             Ok(()) if was_failing => tracing::info!("Traces are exported again"),
             _ => {}
@@ -71,11 +75,13 @@ impl CountedExporter {
 }
 
 impl SpanExporter for CountedExporter {
-    /// A failure is noted here, and is none for the batch processor, which would log each.
+    /// Exports a batch of spans. Returns `Ok` even if the export fails, because the batch processor
+    /// of the SDK would log every returned error. `record_outcome` counts all failures, and logs
+    /// only the first of consecutive failures.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
         let result = self.inner.export(batch).await;
-        self.note(spans, result);
+        self.record_outcome(spans, result);
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Alert rules, runbook and dashboard: that they work, and that they speak of what there is.
+//! Tests that the alert rules, the runbook and the Grafana dashboard are valid, agree with each
+//! other, and use only documented metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,21 +13,22 @@ use tempfile::TempDir;
 
 use crate::{documented_metrics, promtool};
 
-fn root() -> PathBuf {
+fn repository_root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-fn read(path: &str) -> String {
-    let file = root().join(path);
+fn read_repository_file(path: &str) -> String {
+    let file = repository_root().join(path);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-fn rules() -> String {
-    read("deploy/prometheus/alerts.yaml")
+fn read_alert_rules() -> String {
+    read_repository_file("deploy/prometheus/alerts.yaml")
 }
 
-/// Values of `key` in YAML of one line each.
-fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
+/// Returns all values of `key` in a YAML text. Finds only values that are on the same line as the
+/// key.
+fn yaml_values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
     let lines = yaml
         .lines()
         .map(|line| line.trim().trim_start_matches("- "));
@@ -35,18 +37,19 @@ fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Each alert with the text of its rule.
-fn alerts(rules: &str) -> BTreeMap<&str, &str> {
+/// Returns the name of each alert with the text of its rule.
+fn alerts_in(rules: &str) -> BTreeMap<&str, &str> {
     let alerts = rules.split("- alert: ").skip(1);
     alerts.map(|rule| rule.split_once('\n').unwrap()).collect()
 }
 
-fn dashboard() -> Value {
-    serde_json::from_str(&read("deploy/grafana/tee-session.json")).unwrap()
+fn read_dashboard() -> Value {
+    serde_json::from_str(&read_repository_file("deploy/grafana/tee-session.json")).unwrap()
 }
 
-/// Every query of the dashboard, with values for its variables.
-fn queries(value: &Value) -> Vec<String> {
+/// Returns all Prometheus queries in `value`, which is a part of the dashboard. Replaces the
+/// variables of the dashboard by values.
+fn queries_in(value: &Value) -> Vec<String> {
     match value {
         Value::Object(members) => members
             .iter()
@@ -56,24 +59,28 @@ fn queries(value: &Value) -> Vec<String> {
                         .replace("$__rate_interval", "1m")
                         .replace("$instance", ".+"),
                 ],
-                member => queries(member),
+                member => queries_in(member),
             })
             .collect(),
-        Value::Array(elements) => elements.iter().flat_map(queries).collect(),
+        Value::Array(elements) => elements.iter().flat_map(queries_in).collect(),
         _ => Vec::new(),
     }
 }
 
 #[test]
-fn every_alert_fires_and_stays_silent_where_it_should() {
-    let folder = root().join("deploy/prometheus");
-    promtool::run(&folder, &["check", "rules", "alerts.yaml"], Stdio::null());
+fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
+    let directory = repository_root().join("deploy/prometheus");
     promtool::run(
-        &folder,
+        &directory,
+        &["check", "rules", "alerts.yaml"],
+        Stdio::null(),
+    );
+    promtool::run(
+        &directory,
         &["test", "rules", "alerts.test.yaml"],
         Stdio::null(),
     );
-    let tests = read("deploy/prometheus/alerts.test.yaml");
+    let tests = read_repository_file("deploy/prometheus/alerts.test.yaml");
     let mut fired = BTreeSet::new();
     let mut silent = BTreeSet::new();
     for case in tests.split("alertname: ").skip(1) {
@@ -85,34 +92,41 @@ fn every_alert_fires_and_stays_silent_where_it_should() {
             fired.insert(alert);
         }
     }
-    let rules = rules();
-    let all: BTreeSet<_> = alerts(&rules).into_keys().collect();
+    let rules = read_alert_rules();
+    let all: BTreeSet<_> = alerts_in(&rules).into_keys().collect();
     assert!(all.len() > 10, "the rules were read");
-    assert_eq!(fired, all, "(left) are seen to fire");
-    assert_eq!(silent, all, "(left) are seen to stay silent");
+    assert_eq!(
+        fired, all,
+        "alerts with a test in which they fire (left), and all alerts"
+    );
+    assert_eq!(
+        silent, all,
+        "alerts with a test in which they stay silent (left), and all alerts"
+    );
 }
 
 #[test]
-fn every_alert_has_a_severity_and_its_own_paragraph_in_the_runbook() {
-    let runbook = read("docs/runbook.md");
-    let rules = rules();
-    let alerts = alerts(&rules);
+fn every_alert_has_a_severity_and_a_section_in_the_runbook() {
+    let runbook = read_repository_file("docs/runbook.md");
+    let rules = read_alert_rules();
+    let alerts = alerts_in(&rules);
     for (alert, rule) in &alerts {
         let url = format!("docs/runbook.md#{}", alert.to_lowercase());
-        assert_eq!(values(rule, "runbook_url"), [url]);
+        assert_eq!(yaml_values(rule, "runbook_url"), [url]);
         assert!(
-            matches!(values(rule, "severity")[..], ["page" | "ticket"]),
+            matches!(yaml_values(rule, "severity")[..], ["page" | "ticket"]),
             "{alert}"
         );
         let heading = format!("\n## {alert}\n");
-        let (_, paragraph) = runbook
+        let (_, section) = runbook
             .split_once(&heading)
-            .unwrap_or_else(|| panic!("the runbook says nothing of {alert}"));
-        let paragraph = paragraph.split("\n## ").next().unwrap();
+            .unwrap_or_else(|| panic!("the runbook has no section on {alert}"));
+        let section = section.split("\n## ").next().unwrap();
         for part in ["**Means**", "**Look**", "**Do**"] {
-            // One of them may say both at once.
+            // Upper and lower case are not distinguished, because one paragraph may combine two
+            // parts, as in "**Look** and **do**".
             assert!(
-                paragraph.to_lowercase().contains(&part.to_lowercase()),
+                section.to_lowercase().contains(&part.to_lowercase()),
                 "{alert}: {part}"
             );
         }
@@ -122,8 +136,9 @@ fn every_alert_has_a_severity_and_its_own_paragraph_in_the_runbook() {
     assert_eq!(headings, alerts.into_keys().collect());
 }
 
-/// Words of a query, in which names may stand; texts in quotes are none.
-fn words(query: &str) -> BTreeSet<&str> {
+/// Returns the words of a Prometheus query that may be names of metrics, labels or functions. Skips
+/// texts in quotes.
+fn words_in(query: &str) -> BTreeSet<&str> {
     let unquoted = query.split('"').step_by(2);
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     unquoted
@@ -132,7 +147,7 @@ fn words(query: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-const OF_THE_LANGUAGE: [&str; 17] = [
+const PROMQL_WORDS: [&str; 17] = [
     "and",
     "by",
     "clamp_min",
@@ -153,11 +168,11 @@ const OF_THE_LANGUAGE: [&str; 17] = [
 ];
 
 #[test]
-fn queries_of_rules_and_dashboard_use_documented_metrics_and_labels() {
-    let rules = rules();
+fn alert_rules_and_dashboard_query_only_documented_metrics_and_labels() {
+    let rules = read_alert_rules();
     let documented = documented_metrics::of_the_service();
     let others = documented_metrics::of_others();
-    let recorded: BTreeSet<_> = values(&rules, "record").into_iter().collect();
+    let recorded: BTreeSet<_> = yaml_values(&rules, "record").into_iter().collect();
     let labels: BTreeSet<_> = documented.values().flat_map(|m| &m.labels).collect();
     let is_known = |word: &str| {
         let of_histogram = ["_bucket", "_sum", "_count"].iter().any(|suffix| {
@@ -174,9 +189,10 @@ fn queries_of_rules_and_dashboard_use_documented_metrics_and_labels() {
             || others.contains(word)
             || recorded.contains(word)
             || labels.contains(&word.to_owned())
-            || OF_THE_LANGUAGE.contains(&word)
+            || PROMQL_WORDS.contains(&word)
     };
-    // Queries of rules may go over several lines: the rest of a rule is words as well.
+    // The query of a rule may span several lines. The query ends where the next YAML key of the
+    // rule begins.
     let of_rules = rules.split("expr: ").skip(1).map(|rule| {
         let end = ["\n        for:", "\n        labels:", "\n      - ", "\n\n"];
         let ends = end.iter().filter_map(|end| rule.find(end));
@@ -184,46 +200,46 @@ fn queries_of_rules_and_dashboard_use_documented_metrics_and_labels() {
             .trim_start_matches(">-")
             .to_owned()
     });
-    let queries: Vec<_> = of_rules.chain(queries(&dashboard())).collect();
+    let queries: Vec<_> = of_rules.chain(queries_in(&read_dashboard())).collect();
     assert!(queries.len() > 50, "the queries were read");
     for query in &queries {
-        // Durations begin with a digit.
-        let unknown: Vec<_> = words(query)
+        // `words_in` returns no durations such as `5m`, because they begin with a digit.
+        let unknown: Vec<_> = words_in(query)
             .into_iter()
             .filter(|word| !is_known(word))
             .collect();
         assert!(unknown.is_empty(), "{unknown:?} in {query}");
     }
-    let used: BTreeSet<_> = queries.iter().flat_map(|query| words(query)).collect();
+    let used: BTreeSet<_> = queries.iter().flat_map(|query| words_in(query)).collect();
     for name in &others {
         assert!(
             used.contains(name.as_str()),
-            "{name} is documented for nothing"
+            "{name} is documented, but not used"
         );
     }
 }
 
 #[test]
-fn prometheus_understands_the_queries_of_the_dashboard() {
-    let queries = queries(&dashboard());
+fn dashboard_queries_are_valid_promql() {
+    let queries = queries_in(&read_dashboard());
     let rules = queries.iter().enumerate();
     let rules =
         rules.map(|(number, query)| json!({"record": format!("query{number}"), "expr": query}));
     let group = json!({"name": "dashboard", "rules": rules.collect::<Vec<_>>()});
-    let folder = TempDir::new().unwrap();
-    // JSON is YAML, too.
+    let directory = TempDir::new().unwrap();
+    // promtool reads YAML. Every JSON document is also a YAML document.
     let file = json!({"groups": [group]}).to_string();
-    fs::write(folder.path().join("rules.yaml"), file).unwrap();
+    fs::write(directory.path().join("rules.yaml"), file).unwrap();
     promtool::run(
-        folder.path(),
+        directory.path(),
         &["check", "rules", "rules.yaml"],
         Stdio::null(),
     );
 }
 
 #[test]
-fn panels_of_the_dashboard_are_whole_and_do_not_overlap() {
-    let dashboard = dashboard();
+fn dashboard_panels_have_description_unit_and_query_and_do_not_overlap() {
+    let dashboard = read_dashboard();
     assert_eq!(dashboard["uid"], "tee-session");
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
     let variables: Vec<_> = dashboard["templating"]["list"]

@@ -1,5 +1,5 @@
-//! As a deployment that takes it seriously runs it: HTTPS in front, TLS both ways to Redis, and a
-//! Redis user with the least permissions.
+//! Tests of a hardened deployment: the API over HTTPS, mutual TLS to Redis, and a Redis user with
+//! minimal permissions.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,7 +11,8 @@ use crate::service::{self, Service};
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
-/// From the adapter's README.
+/// Minimal permissions of the Redis user, as documented in the README of
+/// `tee-session-redis-adapter`.
 const LEAST_PERMISSIONS: &str = "resetkeys -@all ~session:* +get +mget +set +expire +pexpire \
      +pttl +del +eval +time +info +select";
 
@@ -74,14 +75,14 @@ impl Deployment {
 }
 
 #[rstest]
-#[case::read(Method::GET, "/v1/session", "get", "GET")]
-#[case::slide(Method::GET, "/v1/session", "expire", "EXPIRE")]
-#[case::ttl(Method::GET, "/v1/session/ttl", "pttl", "PTTL")]
-#[case::look_before_logout(Method::DELETE, "/v1/session", "pexpire", "PEXPIRE")]
-#[case::logout(Method::DELETE, "/v1/session", "del", "DEL")]
-#[case::create(Method::POST, "/v1/sessions", "set", "SET")]
+#[case::read_session(Method::GET, "/v1/session", "get", "GET")]
+#[case::touch_session(Method::GET, "/v1/session", "expire", "EXPIRE")]
+#[case::read_ttl(Method::GET, "/v1/session/ttl", "pttl", "PTTL")]
+#[case::load_before_delete(Method::DELETE, "/v1/session", "pexpire", "PEXPIRE")]
+#[case::delete_session(Method::DELETE, "/v1/session", "del", "DEL")]
+#[case::create_session(Method::POST, "/v1/sessions", "set", "SET")]
 #[tokio::test]
-async fn a_permission_that_is_taken_away_is_a_503_and_an_error_that_names_the_command(
+async fn missing_redis_permission_returns_503_and_logs_the_command(
     #[case] method: Method,
     #[case] path: &str,
     #[case] permission: &str,
@@ -117,7 +118,7 @@ async fn a_permission_that_is_taken_away_is_a_503_and_an_error_that_names_the_co
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_taken_over_while_it_serves() {
+async fn renewed_certificate_is_reloaded_without_a_restart() {
     let deployment = Deployment::start().await;
     let service = &deployment.service;
     let files = &deployment.server_certificate;

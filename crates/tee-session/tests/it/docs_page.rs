@@ -1,4 +1,4 @@
-//! `/docs` in a browser.
+//! Test of the page `/docs` in a Chromium browser.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::{python_packages, service};
 const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
 
 #[tokio::test]
-async fn a_call_is_tried_with_a_token_and_nobody_else_is_asked() {
+async fn docs_page_sends_a_call_and_contacts_no_other_host() {
     assert!(
         Path::new(CHROMIUM).exists(),
         "{CHROMIUM} is missing: scripts/setup installs it"
@@ -25,11 +25,13 @@ async fn a_call_is_tried_with_a_token_and_nobody_else_is_asked() {
     let body = seen["body"].as_str().unwrap();
     let body: Value = serde_json::from_str(&body[body.find('{').unwrap()..]).unwrap();
     assert_eq!(body["cookies"], json!({"SESSIONID": "a1b2c3"}));
-    assert_eq!(seen["complaints"], json!([]));
+    assert_eq!(seen["problems"], json!([]));
     assert_eq!(seen["kept"], "[{},{},\"\"]");
-    let asked = seen["asked"].as_array().unwrap();
-    assert!(asked.contains(&json!(format!("{}/v1/session", service.base()))));
-    for url in asked {
+    assert_eq!(seen["overlaps"], 0);
+    assert!(seen["longest"].as_f64().unwrap() < 2.0, "{seen}");
+    let requested = seen["requested"].as_array().unwrap();
+    assert!(requested.contains(&json!(format!("{}/v1/session", service.base()))));
+    for url in requested {
         let ours = format!("{}/", service.base());
         assert!(url.as_str().unwrap().starts_with(&ours), "{url}");
     }

@@ -1,4 +1,5 @@
-//! SIGTERM under full load: nobody whose connection stands loses a request.
+//! Test of the shutdown under full load: after SIGTERM, each request on an established connection
+//! still gets a response.
 
 use std::{
     sync::{
@@ -24,31 +25,38 @@ const READY_WITHIN: Duration = Duration::from_secs(5);
 
 const CONNECTIONS: usize = 64;
 
-/// Asks again and again until the service says that the connection ends.
-async fn use_up(mut stream: TcpStream, request: String, pause: Duration, served: Arc<AtomicUsize>) {
+/// Sends `request` on the connection `stream` again and again, with `pause` between a response and
+/// the next request. Returns when a response has the header `Connection: close`.
+async fn request_until_closed(
+    mut stream: TcpStream,
+    request: String,
+    pause: Duration,
+    served: Arc<AtomicUsize>,
+) {
     loop {
         stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = read_answer(&mut stream).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let response = read_response(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
         served.fetch_add(1, Ordering::Relaxed);
-        if answer.contains("connection: close") {
+        if response.contains("connection: close") {
             return;
         }
         sleep(pause).await;
     }
 }
 
-/// The head of an answer whose body has arrived as well.
-async fn read_answer(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
+/// Reads one response including the body. Returns the status line and the headers, converted to
+/// lower case except for `HTTP/1.1`.
+async fn read_response(stream: &mut TcpStream) -> String {
+    let mut response = Vec::new();
     loop {
-        let read = stream.read_buf(&mut answer).await.unwrap();
+        let read = stream.read_buf(&mut response).await.unwrap();
         assert!(
             read > 0,
             "cut off after {:?}",
-            String::from_utf8_lossy(&answer)
+            String::from_utf8_lossy(&response)
         );
-        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let text = String::from_utf8_lossy(&response).to_lowercase();
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
@@ -65,7 +73,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
 #[case::without_a_pause(Duration::ZERO)]
 #[case::with_pauses(Duration::from_millis(3))]
 #[tokio::test]
-async fn no_request_on_an_established_connection_is_lost_when_it_stops(#[case] pause: Duration) {
+async fn sigterm_under_load_loses_no_request_on_an_established_connection(#[case] pause: Duration) {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--workers", "2"];
     let mut service = service::start(&flags).await;
@@ -77,7 +85,12 @@ async fn no_request_on_an_established_connection_is_lost_when_it_stops(#[case] p
     let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let stream = service.connect().await;
-        clients.spawn(use_up(stream, request.clone(), pause, Arc::clone(&served)));
+        clients.spawn(request_until_closed(
+            stream,
+            request.clone(),
+            pause,
+            Arc::clone(&served),
+        ));
     }
     eventually(READY_WITHIN, async || {
         served.load(Ordering::Relaxed) > 20 * CONNECTIONS

@@ -1,18 +1,21 @@
-//! The whole service against a real Redis: start, use, outage, recovery, stop.
+//! Tests of the whole service, with a real Redis or the embedded store: start, use, Redis outage,
+//! recovery and stop.
 
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
+use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_test_support::{RedisProcess, eventually};
+use tokio::time::sleep;
 
 use crate::service;
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn serves_through_an_outage_and_stops_cleanly() {
+async fn service_recovers_from_a_redis_outage_and_stops_cleanly() {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let mut service = service::start(&["--redis-url", &redis.url()]).await;
@@ -26,20 +29,20 @@ async fn serves_through_an_outage_and_stops_cleanly() {
     );
 
     redis.kill().await;
-    let asked = Instant::now();
+    let started = Instant::now();
     let status = service.status(Method::GET, "/v1/session", &token).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        asked.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(1),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
-    let asked = Instant::now();
+    let started = Instant::now();
     assert_eq!(service.json("/health").await["status"], "degraded");
     assert!(
-        asked.elapsed() < Duration::from_millis(100),
+        started.elapsed() < Duration::from_millis(100),
         "{:?}",
-        asked.elapsed()
+        started.elapsed()
     );
     eventually(RECOVERED_WITHIN, async || {
         !service.events("Redis health check failed").is_empty()
@@ -66,7 +69,7 @@ async fn serves_through_an_outage_and_stops_cleanly() {
 }
 
 #[tokio::test]
-async fn a_login_is_changed_rotated_listed_and_ended_with_all_of_its_subject() {
+async fn session_is_updated_rotated_listed_and_revoked_by_subject() {
     let redis = RedisProcess::start().await;
     let flags = [
         "--redis-url",
@@ -134,7 +137,7 @@ async fn a_login_is_changed_rotated_listed_and_ended_with_all_of_its_subject() {
 }
 
 #[tokio::test]
-async fn a_session_outlives_the_instance_that_created_it() {
+async fn session_outlives_the_instance_that_created_it() {
     let redis = RedisProcess::start().await;
     let mut first = service::start(&["--redis-url", &redis.url()]).await;
     first.until_ready(RECOVERED_WITHIN).await;
@@ -150,7 +153,7 @@ async fn a_session_outlives_the_instance_that_created_it() {
 }
 
 #[tokio::test]
-async fn the_embedded_store_serves_at_once_and_says_that_it_forgets() {
+async fn service_without_redis_is_ready_at_once_and_logs_that_sessions_are_not_durable() {
     let started = Instant::now();
     let mut service = service::start(&[]).await;
     service.until_ready(Duration::from_secs(2)).await;
@@ -167,14 +170,14 @@ async fn the_embedded_store_serves_at_once_and_says_that_it_forgets() {
     assert!(
         service
             .output()
-            .contains("Sessions live in the memory of this process")
+            .contains("Sessions are kept in the memory of this process")
     );
     service.signal(Signal::SIGINT);
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn stops_in_time_although_redis_hangs() {
+async fn service_stops_within_the_shutdown_timeout_while_redis_hangs() {
     let redis = RedisProcess::start().await;
     let mut service =
         service::start(&["--redis-url", &redis.url(), "--shutdown-timeout", "5"]).await;
@@ -186,19 +189,50 @@ async fn stops_in_time_although_redis_hangs() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn second_sigterm_stops_the_service_at_once() {
     let mut service = service::start(&["--shutdown-delay", "60"]).await;
     service.signal(Signal::SIGTERM);
     eventually(Duration::from_secs(5), async || {
         !service.events("Shutting down").is_empty()
     })
     .await;
+    // A second signal within half a second belongs to the same stop.
+    sleep(Duration::from_millis(600)).await;
     service.signal(Signal::SIGTERM);
     assert_eq!(service.ended(Duration::from_secs(2)).await.code(), Some(1));
 }
 
+/// A pressed Ctrl-C, or a process manager that signals a whole group, may send the signal twice.
+#[rstest]
+#[case::sigint(Signal::SIGINT)]
+#[case::sigquit(Signal::SIGQUIT)]
 #[tokio::test]
-async fn the_five_operations_log_their_events() {
+async fn stop_signals_that_arrive_together_stop_the_service_gracefully(#[case] signal: Signal) {
+    let mut service = service::start(&["--shutdown-delay", "1"]).await;
+    service.signal(signal);
+    service.signal(Signal::SIGTERM);
+    eventually(Duration::from_secs(5), async || {
+        !service.events("Shutting down").is_empty()
+    })
+    .await;
+    service.signal(signal);
+    assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+/// The tests run without a terminal, as a service does under a process manager.
+#[tokio::test]
+async fn sighup_without_a_terminal_does_not_stop_the_service() {
+    let service = service::start(&[]).await;
+    service.signal(Signal::SIGHUP);
+    eventually(Duration::from_secs(5), async || {
+        service.output().contains("SIGHUP ignored")
+    })
+    .await;
+    assert_eq!(service.json("/health/live").await["status"], "live");
+}
+
+#[tokio::test]
+async fn session_operations_are_logged_with_level_token_prefix_and_request_id() {
     let redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url(), "--log-level", "DEBUG"]).await;
     service.until_ready(RECOVERED_WITHIN).await;

@@ -1,4 +1,5 @@
-//! The gateways, run with the examples in `deploy/gateways`.
+//! Gateways (nginx, Caddy, Envoy) as child processes, which run with the example configurations in
+//! `deploy/gateways`.
 
 use std::{
     fs,
@@ -17,36 +18,41 @@ use crate::python_packages;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/gateways");
 
-/// Ports of the examples.
+/// Port on which the gateway listens in the example configurations.
 const GATEWAY: u16 = 8080;
+/// Port of Tee Session in the example configurations.
 const SERVICE: u16 = 8000;
+/// Port of the app in the example configurations.
 const APP: u16 = 9000;
 
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What includes the example: where nginx writes, and that it stays one process.
+/// Main configuration of nginx for the tests. Includes the example `nginx.conf`, keeps nginx in one
+/// process, and sets the directories that nginx writes to.
 const NGINX_MAIN: &str = "
 daemon off;
 master_process off;
-pid @FOLDER@/nginx.pid;
+pid @DIRECTORY@/nginx.pid;
 error_log stderr;
 events {}
 http {
     access_log off;
-    client_body_temp_path @FOLDER@/body;
-    proxy_temp_path @FOLDER@/proxy;
-    fastcgi_temp_path @FOLDER@/fastcgi;
-    uwsgi_temp_path @FOLDER@/uwsgi;
-    scgi_temp_path @FOLDER@/scgi;
-    include @FOLDER@/nginx.conf;
+    client_body_temp_path @DIRECTORY@/body;
+    proxy_temp_path @DIRECTORY@/proxy;
+    fastcgi_temp_path @DIRECTORY@/fastcgi;
+    uwsgi_temp_path @DIRECTORY@/uwsgi;
+    scgi_temp_path @DIRECTORY@/scgi;
+    include @DIRECTORY@/nginx.conf;
 }
 ";
 
-/// What imports the example: several run at the same time.
+/// Main configuration of Caddy for the tests. Imports the example `Caddyfile`. Turns off the admin
+/// endpoint, because tests run several Caddy processes at the same time, which cannot share the
+/// port of this endpoint.
 const CADDY_MAIN: &str = "{
 \tadmin off
 }
-import @FOLDER@/Caddyfile
+import @DIRECTORY@/Caddyfile
 ";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,28 +71,33 @@ impl Gateway {
         }
     }
 
-    /// Its command, with what it needs in `folder` beside the example.
-    fn command(self, folder: &Path) -> Command {
-        let example = folder.join(self.example());
+    /// Returns the command that starts the gateway with the example configuration in `directory`.
+    /// For nginx and Caddy, also writes the main configuration into `directory`.
+    fn command(self, directory: &Path) -> Command {
+        let example = directory.join(self.example());
         let main = |text: &str| {
-            let file = folder.join("main");
-            fs::write(&file, text.replace("@FOLDER@", folder.to_str().unwrap())).unwrap();
+            let file = directory.join("main");
+            fs::write(
+                &file,
+                text.replace("@DIRECTORY@", directory.to_str().unwrap()),
+            )
+            .unwrap();
             file
         };
         match self {
             Self::Nginx => {
-                let mut nginx = Command::new(installed("nginx", "/usr/sbin/nginx"));
-                nginx.args(["-e", "stderr", "-p"]).arg(folder);
+                let mut nginx = Command::new(path_of_installed("nginx", "/usr/sbin/nginx"));
+                nginx.args(["-e", "stderr", "-p"]).arg(directory);
                 nginx.arg("-c").arg(main(NGINX_MAIN));
                 nginx
             }
             Self::Caddy => {
-                let mut caddy = Command::new(installed("caddy", "/usr/bin/caddy"));
+                let mut caddy = Command::new(path_of_installed("caddy", "/usr/bin/caddy"));
                 caddy.args(["run", "--adapter", "caddyfile", "--config"]);
                 caddy.arg(main(CADDY_MAIN));
                 caddy
-                    .env("XDG_DATA_HOME", folder)
-                    .env("XDG_CONFIG_HOME", folder);
+                    .env("XDG_DATA_HOME", directory)
+                    .env("XDG_CONFIG_HOME", directory);
                 caddy
             }
             Self::Envoy => {
@@ -101,7 +112,7 @@ impl Gateway {
     }
 }
 
-fn installed(name: &str, path: &str) -> PathBuf {
+fn path_of_installed(name: &str, path: &str) -> PathBuf {
     let program = PathBuf::from(path);
     assert!(
         program.exists(),
@@ -110,18 +121,21 @@ fn installed(name: &str, path: &str) -> PathBuf {
     program
 }
 
-/// A gateway between clients and an app. It ends with the value.
+/// A running gateway, which checks requests with Tee Session before it forwards them to an app.
+/// Dropping the value stops the gateway.
 pub(crate) struct GatewayProcess {
     _process: Child,
-    _folder: TempDir,
+    _directory: TempDir,
     client: Client,
     base: String,
 }
 
 impl GatewayProcess {
-    /// Runs the example with these addresses in place of its own, and waits until it listens.
+    /// Starts the gateway with its example configuration, and waits until the gateway accepts
+    /// requests. Replaces the ports in the example: the port of the gateway by a free port, and the
+    /// ports of Tee Session and the app by the ports of `service` and `app`.
     pub(crate) async fn start(gateway: Gateway, service: SocketAddr, app: SocketAddr) -> Self {
-        let folder = TempDir::new().unwrap();
+        let directory = TempDir::new().unwrap();
         let port = free_port();
         let mut example = fs::read_to_string(Path::new(EXAMPLES).join(gateway.example())).unwrap();
         for (of_example, ours) in [
@@ -129,11 +143,11 @@ impl GatewayProcess {
             (SERVICE, service.port()),
             (APP, app.port()),
         ] {
-            example = with_port(gateway, &example, of_example, ours);
+            example = replace_port(gateway, &example, of_example, ours);
         }
-        fs::write(folder.path().join(gateway.example()), example).unwrap();
+        fs::write(directory.path().join(gateway.example()), example).unwrap();
         let process = gateway
-            .command(folder.path())
+            .command(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -142,7 +156,7 @@ impl GatewayProcess {
         let client = Client::builder().redirect(redirect::Policy::none());
         let gateway = Self {
             _process: process,
-            _folder: folder,
+            _directory: directory,
             client: client.build().unwrap(),
             base: format!("http://127.0.0.1:{port}"),
         };
@@ -153,13 +167,13 @@ impl GatewayProcess {
         gateway
     }
 
-    /// A request of a client, yet to be sent.
+    /// Builds a request to the gateway, for the test to send.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 }
 
-fn with_port(gateway: Gateway, example: &str, from: u16, to: u16) -> String {
+fn replace_port(gateway: Gateway, example: &str, from: u16, to: u16) -> String {
     let address = |port: u16| match gateway {
         Gateway::Nginx | Gateway::Caddy => format!("127.0.0.1:{port}"),
         Gateway::Envoy => format!("address: 127.0.0.1, port_value: {port} "),

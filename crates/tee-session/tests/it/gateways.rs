@@ -1,4 +1,5 @@
-//! Forward auth end to end: the gateways themselves, with the examples of `deploy/gateways`.
+//! End-to-end tests of forward authentication: real gateways, configured with the examples in
+//! `deploy/gateways`, ask Tee Session whether a request may reach the app behind the gateway.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,15 +18,15 @@ use crate::{
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
-/// A client, a gateway, Tee Session, and the app.
-struct Setting {
+/// Setup of a test: a gateway, Tee Session, and the app behind the gateway.
+struct Scenario {
     service: Service,
     app: GuardedApp,
     gateway: GatewayProcess,
     served_before: usize,
 }
 
-impl Setting {
+impl Scenario {
     async fn start(gateway: Gateway, flags: &[&str]) -> Self {
         let service = service::start(flags).await;
         service.until_ready(READY_WITHIN).await;
@@ -45,21 +46,23 @@ impl Setting {
         self.gateway.request(Method::GET, "/").bearer_auth(token)
     }
 
-    /// Nothing may reach the app that was not let through.
-    fn assert_app_was_not_asked(&self) {
+    /// Asserts that the app has received no request since the start of the test.
+    fn assert_app_got_no_request(&self) {
         assert_eq!(self.app.served(), self.served_before);
     }
 }
 
-/// What the app saw of a request that reached it.
-async fn seen(request: RequestBuilder) -> Value {
+/// Sends `request`, asserts that the response status is 200, and returns the JSON body. If the app
+/// sent the response, the body describes the request that the app received.
+async fn send_expecting_200(request: RequestBuilder) -> Value {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     response.json().await.unwrap()
 }
 
-/// Every value of the fields with this name, as an app may read it that takes `_` for `-`.
-fn values<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
+/// Returns all values of the header `name` in the received request that `seen` describes. Treats
+/// `_` in a header name as `-`, because some apps do the same.
+fn header_values<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
     let fields = seen["headers"].as_array().unwrap().iter();
     let fields = fields.map(|field| (field[0].as_str().unwrap(), field[1].as_str().unwrap()));
     fields
@@ -68,37 +71,39 @@ fn values<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn challenge(response: &Response) -> Option<&str> {
+fn challenge_in(response: &Response) -> Option<&str> {
     response.headers().get("www-authenticate")?.to_str().ok()
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_app_sees_the_request_and_the_session_and_no_token(
+async fn app_receives_the_request_and_session_headers_but_no_token(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     const BODY_BYTES: usize = 300_000;
-    let setting = Setting::start(gateway, &[]).await;
-    let token = setting.service.log_in("a1b2c3").await;
-    let session = setting.service.request(Method::GET, "/v1/session");
-    let session: Value = seen(session.bearer_auth(&token)).await;
+    let scenario = Scenario::start(gateway, &[]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
+    let session = scenario.service.request(Method::GET, "/v1/session");
+    let session: Value = send_expecting_200(session.bearer_auth(&token)).await;
     for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
-        let mut request = setting.gateway.request(method.clone(), "/members/7?page=2");
+        let mut request = scenario
+            .gateway
+            .request(method.clone(), "/members/7?page=2");
         request = request.bearer_auth(&token).header("x-other", "kept");
         let has_body = matches!(method, Method::POST | Method::PUT);
         if has_body {
             request = request.body(vec![b'x'; BODY_BYTES]);
         }
-        let seen = seen(request).await;
+        let seen = send_expecting_200(request).await;
         assert_eq!(seen["method"], method.as_str());
         assert_eq!(seen["target"], "/members/7?page=2");
         assert_eq!(seen["body_bytes"], if has_body { BODY_BYTES } else { 0 });
-        assert_eq!(values(&seen, "x-other"), ["kept"]);
+        assert_eq!(header_values(&seen, "x-other"), ["kept"]);
         let id = session["session_id"].as_str().unwrap();
-        assert_eq!(values(&seen, "x-session-id"), [id]);
+        assert_eq!(header_values(&seen, "x-session-id"), [id]);
         let base_url = session["base_url"].as_str().unwrap();
-        assert_eq!(values(&seen, "x-session-base-url"), [base_url]);
-        let [expires_at] = values(&seen, "x-session-expires-at")[..] else {
+        assert_eq!(header_values(&seen, "x-session-base-url"), [base_url]);
+        let [expires_at] = header_values(&seen, "x-session-expires-at")[..] else {
             panic!("{seen}");
         };
         let time = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
@@ -112,12 +117,12 @@ async fn the_app_sees_the_request_and_the_session_and_no_token(
 
 #[rstest]
 #[tokio::test]
-async fn what_a_client_sends_under_the_names_of_the_session_does_not_reach_the_app(
+async fn session_headers_forged_by_the_client_do_not_reach_the_app(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
-    let token = setting.service.log_in("a1b2c3").await;
-    let mut request = setting.get(&token);
+    let scenario = Scenario::start(gateway, &[]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
+    let mut request = scenario.get(&token);
     for name in ["Id", "Expires-At", "Base-Url", "Subject"] {
         let spellings = [
             format!("X-Session-{name}"),
@@ -130,22 +135,22 @@ async fn what_a_client_sends_under_the_names_of_the_session_does_not_reach_the_a
             request = request.header(spelling, "forged");
         }
     }
-    let seen = seen(request).await;
+    let seen = send_expecting_200(request).await;
     assert!(!seen.to_string().contains("forged"), "{seen}");
     for name in ["x-session-id", "x-session-expires-at", "x-session-base-url"] {
-        assert_eq!(values(&seen, name).len(), 1, "{seen}");
+        assert_eq!(header_values(&seen, name).len(), 1, "{seen}");
     }
-    assert_eq!(values(&seen, "x-session-subject"), [""; 0]);
+    assert_eq!(header_values(&seen, "x-session-subject"), [""; 0]);
 }
 
-/// With a subject of every character that one may have, among them those that some apps and gateways
-/// take for something else.
+/// Uses a subject that contains every allowed character, because some of these characters have a
+/// special meaning in gateways and apps.
 #[rstest]
 #[tokio::test]
-async fn the_app_sees_whose_session_it_is(
+async fn app_receives_the_subject_of_the_session(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
+    let scenario = Scenario::start(gateway, &[]).await;
     let subject: String = (b'!'..=b'~').map(char::from).collect();
     let login = json!({
         "cookies": {"SESSIONID": "a1b2c3"},
@@ -153,92 +158,96 @@ async fn the_app_sees_whose_session_it_is(
         "subject": subject,
         "label": "telephone",
     });
-    let created = setting
+    let created = scenario
         .service
         .request(Method::POST, "/v1/sessions")
         .json(&login);
     let created: Value = created.send().await.unwrap().json().await.unwrap();
-    let request = setting.get(created["access_token"].as_str().unwrap());
-    let seen = seen(request.header("X-Session-Subject", "forged")).await;
-    assert_eq!(values(&seen, "x-session-subject"), [subject]);
+    let request = scenario.get(created["access_token"].as_str().unwrap());
+    let seen = send_expecting_200(request.header("X-Session-Subject", "forged")).await;
+    assert_eq!(header_values(&seen, "x-session-subject"), [subject]);
     let id = created["session_id"].as_str().unwrap();
-    assert_eq!(values(&seen, "x-session-id"), [id]);
+    assert_eq!(header_values(&seen, "x-session-id"), [id]);
     assert!(!seen.to_string().contains("telephone"), "{seen}");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_401_keeps_its_challenge_and_the_app_is_not_asked(
+async fn request_without_a_valid_token_gets_401_with_a_challenge_and_does_not_reach_the_app(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
-    let missing = setting.gateway.request(Method::POST, "/members").body("x");
+    let scenario = Scenario::start(gateway, &[]).await;
+    let missing = scenario.gateway.request(Method::POST, "/members").body("x");
     let missing = missing.send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(challenge(&missing), Some(r#"Bearer realm="tee-session""#));
+    assert_eq!(
+        challenge_in(&missing),
+        Some(r#"Bearer realm="tee-session""#)
+    );
 
-    let token = setting.service.log_in("a1b2c3").await;
-    setting
+    let token = scenario.service.log_in("a1b2c3").await;
+    scenario
         .service
         .status(Method::DELETE, "/v1/session", &token)
         .await;
-    let invalid = setting.get(&token).send().await.unwrap();
+    let invalid = scenario.get(&token).send().await.unwrap();
     assert_eq!(invalid.status(), StatusCode::UNAUTHORIZED);
-    let challenge = challenge(&invalid).unwrap();
+    let challenge = challenge_in(&invalid).unwrap();
     assert!(
         challenge.contains(r#"error="invalid_token""#),
         "{challenge}"
     );
-    setting.assert_app_was_not_asked();
+    scenario.assert_app_got_no_request();
 }
 
-/// As pages of other sites make a browser send it.
+/// Sends the CORS preflight request that a browser sends before a request from a page of another
+/// origin.
 #[rstest]
 #[tokio::test]
-async fn a_preflight_is_not_let_through_without_a_token(
+async fn cors_preflight_without_a_token_gets_401_and_does_not_reach_the_app(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     const PAGE: &str = "https://app.golf.example";
-    let setting = Setting::start(gateway, &["--cors-allowed-origins", PAGE]).await;
-    let preflight = setting.gateway.request(Method::OPTIONS, "/members");
+    let scenario = Scenario::start(gateway, &["--cors-allowed-origins", PAGE]).await;
+    let preflight = scenario.gateway.request(Method::OPTIONS, "/members");
     let preflight = preflight
         .header("origin", PAGE)
         .header("access-control-request-method", "GET");
     let refused = preflight.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    setting.assert_app_was_not_asked();
+    scenario.assert_app_got_no_request();
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_400_stays_a_400(
+async fn gateway_passes_on_status_400_for_a_malformed_authorization_header(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
-    let request = setting.gateway.request(Method::GET, "/");
+    let scenario = Scenario::start(gateway, &[]).await;
+    let request = scenario.gateway.request(Method::GET, "/");
     let malformed = request.header("authorization", "Bearer two words");
     let refused = malformed.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-    setting.assert_app_was_not_asked();
+    scenario.assert_app_got_no_request();
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_503_stays_a_503_and_ends_with_the_outage(
+async fn gateway_passes_on_status_503_until_redis_recovers(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let setting = Setting::start(gateway, &["--redis-url", &redis.url()]).await;
-    let token = setting.service.log_in("a1b2c3").await;
+    let scenario = Scenario::start(gateway, &["--redis-url", &redis.url()]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
     redis.kill().await;
-    let refused = setting.get(&token).send().await.unwrap();
+    let refused = scenario.get(&token).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(challenge(&refused), None);
-    setting.assert_app_was_not_asked();
+    assert_eq!(challenge_in(&refused), None);
+    scenario.assert_app_got_no_request();
     redis.start_again().await;
-    setting.service.until_ready(READY_WITHIN).await;
-    seen(setting.get(&token)).await;
+    scenario.service.until_ready(READY_WITHIN).await;
+    send_expecting_200(scenario.get(&token)).await;
 }
 
 #[rstest]
@@ -246,47 +255,48 @@ async fn a_503_stays_a_503_and_ends_with_the_outage(
 #[case::caddy(Gateway::Caddy, 502)]
 #[case::envoy(Gateway::Envoy, 503)]
 #[tokio::test]
-async fn without_an_instance_nothing_is_let_through(
+async fn gateway_rejects_requests_if_no_tee_session_instance_runs(
     #[case] gateway: Gateway,
     #[case] expected: u16,
 ) {
-    let mut setting = Setting::start(gateway, &[]).await;
-    let token = setting.service.log_in("a1b2c3").await;
-    setting.service.signal(Signal::SIGKILL);
-    setting.service.ended(READY_WITHIN).await;
-    let refused = setting.get(&token).send().await.unwrap();
+    let mut scenario = Scenario::start(gateway, &[]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
+    scenario.service.signal(Signal::SIGKILL);
+    scenario.service.ended(READY_WITHIN).await;
+    let refused = scenario.get(&token).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), expected);
-    assert_eq!(challenge(&refused), None);
-    setting.assert_app_was_not_asked();
+    assert_eq!(challenge_in(&refused), None);
+    scenario.assert_app_got_no_request();
 }
 
-/// In ASCII it is three times as long.
+/// Uses a base URL with 1000 non-ASCII characters. In the header, each of these characters is
+/// percent-encoded as six characters (`%C3%A4`).
 #[rstest]
 #[tokio::test]
-async fn the_longest_base_url_gets_through(
+async fn long_base_url_reaches_the_app_percent_encoded(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
+    let scenario = Scenario::start(gateway, &[]).await;
     let base_url = format!("https://golf.example/{}", "\u{e4}".repeat(1_000));
     let login = json!({"cookies": {"SESSIONID": "a1b2c3"}, "base_url": base_url});
-    let created = setting
+    let created = scenario
         .service
         .request(Method::POST, "/v1/sessions")
         .json(&login);
     let created: Value = created.send().await.unwrap().json().await.unwrap();
-    let seen = seen(setting.get(created["access_token"].as_str().unwrap())).await;
+    let seen = send_expecting_200(scenario.get(created["access_token"].as_str().unwrap())).await;
     let expected = format!("https://golf.example/{}", "%C3%A4".repeat(1_000));
-    assert_eq!(values(&seen, "x-session-base-url"), [expected]);
+    assert_eq!(header_values(&seen, "x-session-base-url"), [expected]);
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_fault_of_the_app_is_passed_on_as_it_is(
+async fn gateway_passes_on_an_error_response_of_the_app_unchanged(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
-    let setting = Setting::start(gateway, &[]).await;
-    let token = setting.service.log_in("a1b2c3").await;
-    let request = setting
+    let scenario = Scenario::start(gateway, &[]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
+    let request = scenario
         .gateway
         .request(Method::GET, BROKEN)
         .bearer_auth(&token);

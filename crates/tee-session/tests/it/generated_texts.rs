@@ -1,4 +1,4 @@
-//! Completions and manual pages: what is made of the command line, taken by what it is made for.
+//! Tests of the generated shell completions and manual pages, with the programs bash and man.
 
 use std::{collections::BTreeSet, process::Output};
 
@@ -7,19 +7,20 @@ use tokio::process::Command;
 
 use crate::service::binary;
 
-async fn printed(arguments: &[&str]) -> String {
+async fn run_and_read_output(arguments: &[&str]) -> String {
     let output = binary().args(arguments).output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn run(program: &str, arguments: &[&str]) -> Output {
+async fn run_program(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().await;
-    output.unwrap_or_else(|error| panic!("{program} is not there: run scripts/setup: {error}"))
+    output.unwrap_or_else(|error| panic!("{program} is missing: run scripts/setup: {error}"))
 }
 
-/// What bash offers behind `words`, by the function that it registers for the binary.
-async fn completed(script: &str, words: &str) -> BTreeSet<String> {
+/// Returns the completions that bash offers after the command line `words`. Calls the completion
+/// function that `script` registers for `tee-session`.
+async fn bash_completions(script: &str, words: &str) -> BTreeSet<String> {
     let count = words.split(' ').count();
     let program = format!(
         "{script}\nregistered=$(complete -p tee-session) || exit 1\n\
@@ -28,16 +29,16 @@ async fn completed(script: &str, words: &str) -> BTreeSet<String> {
          \"$function\" tee-session '' \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
          printf '%s\\n' \"${{COMPREPLY[@]}}\""
     );
-    let output = run("bash", &["--norc", "--noprofile", "-c", &program]).await;
+    let output = run_program("bash", &["--norc", "--noprofile", "-c", &program]).await;
     assert!(output.status.success(), "{output:?}");
     let offered = String::from_utf8(output.stdout).unwrap();
     offered.lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn bash_loads_the_completions_and_offers_commands_and_flags() {
-    let script = printed(&["completions", "bash"]).await;
-    let commands = completed(&script, "tee-session").await;
+async fn bash_completion_offers_commands_and_flags() {
+    let script = run_and_read_output(&["completions", "bash"]).await;
+    let commands = bash_completions(&script, "tee-session").await;
     for command in [
         "serve",
         "check-config",
@@ -51,7 +52,7 @@ async fn bash_loads_the_completions_and_offers_commands_and_flags() {
             "{command} is not among {commands:?}"
         );
     }
-    let flags = completed(&script, "tee-session session show").await;
+    let flags = bash_completions(&script, "tee-session session show").await;
     assert!(flags.contains("--reveal"), "{flags:?}");
     assert!(!flags.contains("--session-ttl"), "{flags:?}");
 }
@@ -65,25 +66,29 @@ async fn bash_loads_the_completions_and_offers_commands_and_flags() {
     "Register-ArgumentCompleter -Native -CommandName 'tee-session'"
 )]
 #[tokio::test]
-async fn other_shells_have_completions_as_well(#[case] shell: &str, #[case] said: &str) {
-    let script = printed(&["completions", shell]).await;
-    assert!(script.contains(said), "{script}");
+async fn completions_command_prints_a_script_for_other_shells_than_bash(
+    #[case] shell: &str,
+    #[case] expected: &str,
+) {
+    let script = run_and_read_output(&["completions", shell]).await;
+    assert!(script.contains(expected), "{script}");
 }
 
-/// As `man` shows it, without a warning of the formatter.
-async fn shown_by_man(page: &str) -> String {
-    let output = run("man", &["--warnings=all", "-P", "cat", "-l", page]).await;
+/// Returns the manual page in the file `page` as the program man displays it. Panics if man prints
+/// a warning.
+async fn render_with_man(page: &str) -> String {
+    let output = run_program("man", &["--warnings=all", "-P", "cat", "-l", page]).await;
     assert!(output.status.success(), "{output:?}");
-    let warned = String::from_utf8_lossy(&output.stderr);
-    assert!(warned.trim().is_empty(), "{page}: {warned}");
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    assert!(warnings.trim().is_empty(), "{page}: {warnings}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test]
-async fn man_shows_a_page_for_each_command() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    printed(&["man", "--dir", path]).await;
+async fn each_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    run_and_read_output(&["man", "--dir", path]).await;
     let pages = std::fs::read_dir(path).unwrap();
     let pages: BTreeSet<_> = pages
         .map(|page| page.unwrap().file_name().into_string().unwrap())
@@ -104,37 +109,37 @@ async fn man_shows_a_page_for_each_command() {
         );
     }
     for page in &pages {
-        let shown = shown_by_man(&format!("{path}/{page}")).await;
+        let shown = render_with_man(&format!("{path}/{page}")).await;
         assert!(shown.contains("SYNOPSIS"), "{page}: {shown}");
     }
-    let create = shown_by_man(&format!("{path}/tee-session-session-create.1")).await;
-    for said in ["--token-out", "Examples:", "Exit codes: 0 created"] {
-        assert!(create.contains(said), "{said} is missing in {create}");
+    let create = render_with_man(&format!("{path}/tee-session-session-create.1")).await;
+    for text in ["--token-out", "Examples:", "Exit codes: 0 created"] {
+        assert!(create.contains(text), "{text} is missing in {create}");
     }
 }
 
 #[tokio::test]
-async fn the_page_that_is_printed_is_the_one_of_the_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let page = folder.path().join("tee-session.1");
-    std::fs::write(&page, printed(&["man"]).await).unwrap();
-    let shown = shown_by_man(page.to_str().unwrap()).await;
-    for said in ["tee-session-session(1)", "--session-ttl", "Exit codes"] {
-        assert!(shown.contains(said), "{said} is missing in {shown}");
+async fn man_command_prints_the_page_of_the_root_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("tee-session.1");
+    std::fs::write(&page, run_and_read_output(&["man"]).await).unwrap();
+    let shown = render_with_man(page.to_str().unwrap()).await;
+    for text in ["tee-session-session(1)", "--session-ttl", "Exit codes"] {
+        assert!(shown.contains(text), "{text} is missing in {shown}");
     }
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_told() {
+async fn man_command_fails_if_the_output_directory_does_not_exist() {
     let output = binary()
         .args(["man", "--dir", "/nonexistent"])
         .output()
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.contains("cannot be written into /nonexistent"),
-        "{told}"
+        message.contains("cannot be written into /nonexistent"),
+        "{message}"
     );
 }

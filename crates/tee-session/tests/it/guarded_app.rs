@@ -1,4 +1,5 @@
-//! An app behind a gateway: it answers with what it saw.
+//! A web app behind a gateway, for the tests of the gateways. The response of the app describes the
+//! request that the app received.
 
 use std::{
     net::SocketAddr,
@@ -20,10 +21,10 @@ use serde_json::json;
 
 const MAX_BODY_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// The path at which it fails by itself.
+/// Path that the app answers with the status 500.
 pub(crate) const BROKEN: &str = "/broken";
 
-/// A running app on a free port. It ends with the value.
+/// A running app on a free port. Dropping the value stops the app.
 pub(crate) struct GuardedApp {
     pub(crate) address: SocketAddr,
     served: Arc<AtomicUsize>,
@@ -59,7 +60,7 @@ impl GuardedApp {
         }
     }
 
-    /// How many requests have come.
+    /// Returns the number of requests that the app has received.
     pub(crate) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! The manifests in `deploy/kubernetes`: they are what Kubernetes knows, they fit each other, and
-//! they fit the binary.
+//! Tests that the manifests in `deploy/kubernetes` are valid, agree with each other, and agree with
+//! the binary.
 
 mod binary;
 mod manifests;

@@ -1,4 +1,5 @@
-//! The layer rule: who may depend on whom.
+//! Tests of the layer rule: each package depends only on the packages and libraries that its layer
+//! may use.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -8,7 +9,7 @@ use std::{
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
 use rstest::rstest;
 
-fn metadata() -> Metadata {
+fn load_metadata() -> Metadata {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let mut command = MetadataCommand::new();
     command
@@ -20,7 +21,8 @@ fn metadata() -> Metadata {
         .unwrap()
 }
 
-/// Names of the packages in the graph that ships with `package`: no tests, no build scripts.
+/// Returns the names of all packages that `package` depends on, directly or indirectly. Leaves out
+/// packages that only tests or build scripts need.
 fn shipped_with(metadata: &Metadata, package: &str) -> HashSet<String> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: HashMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -63,17 +65,17 @@ fn is_ours(name: &str) -> bool {
 #[case("tee-session-auth-middleware", &["domain"])]
 #[case("tee-session-api-server", &["auth-middleware", "domain", "near-cache"])]
 #[case("tee-session", &["api-server", "auth-middleware", "client", "domain", "memory-adapter", "near-cache", "redis-adapter"])]
-fn each_package_depends_on_the_layers_below_it_only(
+fn workspace_packages_depend_only_on_packages_of_lower_layers(
     #[case] package: &str,
     #[case] allowed: &[&str],
 ) {
-    let shipped = shipped_with(&metadata(), package);
+    let shipped = shipped_with(&load_metadata(), package);
     let ours: BTreeSet<_> = shipped
         .iter()
         .filter(|name| is_ours(name))
         .cloned()
         .collect();
-    let allowed = allowed.iter().map(|folder| format!("tee-session-{folder}"));
+    let allowed = allowed.iter().map(|name| format!("tee-session-{name}"));
     assert_eq!(ours, allowed.collect());
 }
 
@@ -86,18 +88,19 @@ fn each_package_depends_on_the_layers_below_it_only(
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "opentelemetry_sdk", "reqwest", "testcontainers"])]
 #[case("tee-session", &["testcontainers", "tempfile", "rstest"])]
-fn what_a_layer_must_not_know_is_not_in_its_graph(
+fn packages_do_not_depend_on_libraries_of_other_layers(
     #[case] package: &str,
     #[case] forbidden: &[&str],
 ) {
-    let shipped = shipped_with(&metadata(), package);
+    let shipped = shipped_with(&load_metadata(), package);
     assert!(shipped.contains("thiserror"), "the graph was read");
     for name in forbidden {
         assert!(!shipped.contains(*name), "{package} depends on {name}");
     }
 }
 
-/// Names of our packages that ship and depend on `library` themselves.
+/// Returns the names of the published packages of this workspace that depend directly on `library`.
+/// Dependencies of tests and build scripts do not count.
 fn shipped_users_of(metadata: &Metadata, library: &str) -> BTreeSet<String> {
     let uses = |package: &&cargo_metadata::Package| {
         let mut dependencies = package.dependencies.iter();
@@ -112,38 +115,40 @@ fn shipped_users_of(metadata: &Metadata, library: &str) -> BTreeSet<String> {
 #[rstest]
 #[case::redis_client("fred", &["tee-session-redis-adapter"])]
 #[case::root_spans("tracing-actix-web", &["tee-session-api-server"])]
-fn a_library_that_the_product_stands_on_is_used_by_its_layer_alone(
+fn fred_and_tracing_actix_web_are_each_used_by_a_single_package(
     #[case] library: &str,
     #[case] layers: &[&str],
 ) {
     let layers = layers.iter().map(|&layer| layer.to_owned()).collect();
-    assert_eq!(shipped_users_of(&metadata(), library), layers);
+    assert_eq!(shipped_users_of(&load_metadata(), library), layers);
 }
 
-/// fred is one narrow seam: only the module of connections names it.
+/// Checks that only the module `connection` of the Redis adapter uses the Redis client library
+/// `fred`, so that the library can be replaced.
 #[test]
-fn fred_is_named_in_the_connection_module_alone() {
+fn only_the_connection_module_of_the_redis_adapter_uses_fred() {
     let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../redis-adapter/src");
-    let (mut folders, mut named) = (vec![adapter.clone()], BTreeSet::new());
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+    let (mut directories, mut users) = (vec![adapter.clone()], BTreeSet::new());
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if std::fs::read_to_string(&path).unwrap().contains("fred::") {
-                named.insert(path.strip_prefix(&adapter).unwrap().to_owned());
+                users.insert(path.strip_prefix(&adapter).unwrap().to_owned());
             }
         }
     }
-    assert!(!named.is_empty(), "the adapter stands on fred");
-    let elsewhere = named.iter().filter(|path| !path.starts_with("connection"));
+    assert!(!users.is_empty(), "the adapter uses fred");
+    let elsewhere = users.iter().filter(|path| !path.starts_with("connection"));
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }
 
-/// Its features would log the `Debug` of every error, and bring another OpenTelemetry.
+/// Checks that all features of `tracing-actix-web` are off. These features would log the `Debug`
+/// output of every error, and add a second version of OpenTelemetry.
 #[test]
 fn api_server_ships_tracing_actix_web_without_features() {
-    let metadata = metadata();
+    let metadata = load_metadata();
     assert!(shipped_with(&metadata, "tee-session-api-server").contains("tracing-actix-web"));
     let packages = metadata.packages.iter();
     let mut packages = packages.filter(|package| *package.name == "tracing-actix-web");
@@ -154,8 +159,8 @@ fn api_server_ships_tracing_actix_web_without_features() {
 }
 
 #[test]
-fn every_member_shares_lints_and_takes_its_versions_from_the_workspace() {
-    for package in metadata().workspace_packages() {
+fn workspace_members_inherit_lints_and_dependency_versions() {
+    for package in load_metadata().workspace_packages() {
         let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
         assert!(
             manifest.contains("[lints]\nworkspace = true"),
@@ -168,7 +173,7 @@ fn every_member_shares_lints_and_takes_its_versions_from_the_workspace() {
         assert_eq!(
             versions.count(),
             0,
-            "{} names a version of its own",
+            "{} sets a version itself",
             package.name
         );
     }

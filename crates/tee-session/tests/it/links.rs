@@ -1,4 +1,4 @@
-//! Links: every one in the documentation leads somewhere.
+//! Tests that each link in the documentation has an existing target.
 
 mod page;
 
@@ -14,31 +14,33 @@ use rstest::rstest;
 
 use self::page::Page;
 
-fn root() -> PathBuf {
+fn repository_root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The files of the repository, and its pages.
+/// The paths of all files in a repository, and the parsed Markdown pages among these files.
 struct Tree {
     files: BTreeSet<String>,
     pages: BTreeMap<String, Page>,
 }
 
 impl Tree {
-    /// What git has or would take.
+    /// Reads this repository: the files that git tracks, and untracked files that git does not
+    /// ignore.
     fn of_the_repository() -> Self {
         let listed = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-            .current_dir(root())
+            .current_dir(repository_root())
             .output()
             .expect("git is installed");
         assert!(listed.status.success(), "git lists the files");
         let files = String::from_utf8(listed.stdout).unwrap();
         let files = files.lines().map(str::to_owned);
-        // Some that git has may have been deleted.
-        Self::new(files.filter(|file| root().join(file).exists()), |file| {
-            fs::read_to_string(root().join(file)).unwrap()
-        })
+        // A tracked file may have been deleted from the working tree.
+        Self::new(
+            files.filter(|file| repository_root().join(file).exists()),
+            |file| fs::read_to_string(repository_root().join(file)).unwrap(),
+        )
     }
 
     fn new(files: impl Iterator<Item = String>, text: impl Fn(&str) -> String) -> Self {
@@ -51,20 +53,20 @@ impl Tree {
         }
     }
 
-    /// Whether there is a file, or a folder with files, of that name.
+    /// Returns `true` if `path` is a file, or a directory that contains files.
     fn has(&self, path: &str) -> bool {
-        let folder = format!("{path}/");
-        path.is_empty() || self.files.contains(path) || self.has_any_below(&folder)
+        let directory = format!("{path}/");
+        path.is_empty() || self.files.contains(path) || self.has_any_below(&directory)
     }
 
-    fn has_any_below(&self, folder: &str) -> bool {
-        let next = self.files.range(folder.to_owned()..).next();
-        next.is_some_and(|file| file.starts_with(folder))
+    fn has_any_below(&self, directory: &str) -> bool {
+        let next = self.files.range(directory.to_owned()..).next();
+        next.is_some_and(|file| file.starts_with(directory))
     }
 
-    /// Whether a link on the page of the file `from` leads somewhere: to a page of others by its
-    /// spelling alone, nobody is asked.
-    fn leads_somewhere(&self, from: &str, link: &str) -> bool {
+    /// Returns `true` if the target of `link` on the page `from` exists. For a link to another
+    /// site, checks only the syntax of the URL.
+    fn has_target(&self, from: &str, link: &str) -> bool {
         if link.contains(':') {
             return Url::parse(link)
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -76,7 +78,7 @@ impl Tree {
         let target = if path.is_empty() {
             Some(from.to_owned())
         } else {
-            relative_to(from, path)
+            resolve_path(from, path)
         };
         let Some(target) = target.filter(|target| self.has(target)) else {
             return false;
@@ -87,8 +89,9 @@ impl Tree {
         })
     }
 
-    /// Whether `code` names a file of the repository that is not there.
-    fn names_nothing(&self, code: &str) -> bool {
+    /// Returns `true` if `code` has the form of a path in the repository, but no file or directory
+    /// has this path.
+    fn is_missing_path(&self, code: &str) -> bool {
         let Some((top, _)) = code.split_once('/') else {
             return false;
         };
@@ -97,13 +100,14 @@ impl Tree {
         of_the_repository && code.chars().all(is_path) && !self.has(code.trim_end_matches('/'))
     }
 
-    /// What is wrong with the links of all pages.
+    /// Returns the broken links and the paths of missing files in all pages, each after the name of
+    /// the page.
     fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (file, page) in &self.pages {
             let links = page.links.iter();
-            let dead = links.filter(|link| !self.leads_somewhere(file, link));
-            let named = page.codes.iter().filter(|code| self.names_nothing(code));
+            let dead = links.filter(|link| !self.has_target(file, link));
+            let named = page.codes.iter().filter(|code| self.is_missing_path(code));
             let wrong = dead.chain(named).chain(&page.undefined);
             broken.extend(wrong.map(|what| format!("{file}: {what}")));
         }
@@ -111,10 +115,11 @@ impl Tree {
     }
 }
 
-/// The path of what `path` names on a page of `file`; `None` outside of the repository.
-fn relative_to(file: &str, path: &str) -> Option<String> {
-    let folder = Path::new(file).parent()?;
-    let mut parts: Vec<&str> = folder.iter().filter_map(|part| part.to_str()).collect();
+/// Resolves `path`, which is relative to the page `file`, to a path in the repository. Returns
+/// `None` if the result is outside the repository.
+fn resolve_path(file: &str, path: &str) -> Option<String> {
+    let directory = Path::new(file).parent()?;
+    let mut parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
     for part in path.split('/') {
         match part {
             "" | "." => {}
@@ -126,7 +131,7 @@ fn relative_to(file: &str, path: &str) -> Option<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere_and_every_file_that_is_named_is_there() {
+fn links_and_file_paths_in_the_documentation_have_existing_targets() {
     let tree = Tree::of_the_repository();
     assert!(tree.pages.len() > 15, "the pages were found");
     let links: usize = tree.pages.values().map(|page| page.links.len()).sum();
@@ -134,56 +139,99 @@ fn every_link_leads_somewhere_and_every_file_that_is_named_is_there() {
     assert_eq!(tree.broken(), [""; 0]);
 }
 
-/// Settings, manifests, rules and scripts tell where to read on.
+/// Checks the Markdown pages to which YAML files, TOML files and scripts refer, for example the
+/// alert rules.
 #[test]
-fn pages_that_other_files_name_are_there() {
+fn markdown_pages_that_yaml_toml_and_scripts_refer_to_exist() {
     let tree = Tree::of_the_repository();
     let named_in = |file: &String| {
         [".yaml", ".toml"].iter().any(|end| file.ends_with(end)) || file.starts_with("scripts/")
     };
-    let mut found = 0;
+    let mut count = 0;
     for file in tree.files.iter().filter(|file| named_in(file)) {
-        let text = fs::read_to_string(root().join(file)).unwrap();
+        let text = fs::read_to_string(repository_root().join(file)).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "/._-#".contains(c)));
-        // An ending alone is part of a pattern.
+        // A word that begins with `.md` is not a page, but part of a file name pattern such as
+        // `*.md`.
         let words = words.filter(|word| !word.starts_with(".md"));
         for link in words.filter(|word| word.ends_with(".md") || word.contains(".md#")) {
-            found += 1;
-            let from_there = tree.leads_somewhere(file, link);
-            let from_the_top = tree.leads_somewhere("README.md", link);
+            count += 1;
+            let from_there = tree.has_target(file, link);
+            let from_the_top = tree.has_target("README.md", link);
             assert!(from_there || from_the_top, "{file}: {link}");
         }
     }
-    assert!(found > 15, "those of the alerts were found");
+    assert!(count > 15, "the pages that the alerts refer to were found");
+}
+
+/// Returns each pair of a source file and an item that a page names in parentheses after the file.
+fn named_items(text: &str) -> Vec<(&str, &str)> {
+    let parts: Vec<_> = text.split("` (`").collect();
+    let pairs = parts.windows(2).flat_map(|pair| {
+        let file = pair[0].rsplit('`').next().unwrap_or_default();
+        let list = pair[1].split(')').next().unwrap_or_default();
+        let items = list.split(['`', ',', ' ']).filter(|item| !item.is_empty());
+        items.map(move |item| (file, item))
+    });
+    let is_item = |item: &str| item.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    pairs
+        .filter(|(file, item)| file.ends_with(".rs") && is_item(item))
+        .collect()
+}
+
+#[test]
+fn items_named_after_a_source_file_in_the_documentation_occur_in_that_file() {
+    let tree = Tree::of_the_repository();
+    let mut count = 0;
+    for page in tree.pages.keys() {
+        let text = fs::read_to_string(repository_root().join(page)).unwrap();
+        for (file, item) in named_items(&text) {
+            let Ok(source) = fs::read_to_string(repository_root().join(file)) else {
+                continue;
+            };
+            count += 1;
+            assert!(source.contains(item), "{page}: {file} has no {item}");
+        }
+    }
+    assert!(count > 10, "the items of the code map were found");
+}
+
+#[test]
+fn items_in_parentheses_after_a_source_file_are_found() {
+    let text = "`a/b.rs` (`one`, `two`), `c.rs`, `d` (`e`), `f.rs` (name, `in words`)";
+    assert_eq!(named_items(text), [("a/b.rs", "one"), ("a/b.rs", "two")]);
 }
 
 #[rstest]
 #[case::file("[a](other.md)", true)]
-#[case::file_above("[a](../README.md)", true)]
-#[case::folder("[a](../crates/domain)", true)]
+#[case::file_in_the_parent_directory("[a](../README.md)", true)]
+#[case::directory("[a](../crates/domain)", true)]
 #[case::picture("![a](../crates/domain/a.svg)", true)]
-#[case::no_file("[a](missing.md)", false)]
-#[case::no_picture("![a](missing.svg)", false)]
-#[case::outside("[a](../../README.md)", false)]
-#[case::part_of_a_name("[a](../crates/dom)", false)]
-#[case::place_here("# A *place*, `here`: 1\n\n[a](#a-place-here-1)", true)]
-#[case::second_of_its_name("# A\n\n# A\n\n[a](#a-1)", true)]
-#[case::no_second_of_its_name("# A\n\n[a](#a-1)", false)]
-#[case::place_there("[a](other.md#under_score-grün)", true)]
-#[case::no_place_there("[a](other.md#missing)", false)]
-#[case::place_in_no_page("[a](../crates/domain/a.svg#a)", false)]
-#[case::by_reference("[a][b]\n\n[b]: other.md", true)]
-#[case::by_no_reference("[a][b]", false)]
-#[case::in_a_table("| a |\n|---|\n| [a](missing.md) |", false)]
-#[case::elsewhere("[a](https://golf.example/a#b)", true)]
-#[case::misspelled("[a](https//golf.example)", false)]
-#[case::another_scheme("[a](file:///etc/passwd)", false)]
-#[case::file_named("`crates/domain/a.svg`", true)]
-#[case::folder_named("`crates/`", true)]
-#[case::no_file_named("`crates/domain/b.svg`", false)]
-#[case::no_path("`crates/domain/*.rs` or `a/b`", true)]
-#[case::only_shown("```md\n[a](missing.md)\n```", true)]
-fn what_leads_nowhere_is_found(#[case] text: &str, #[case] is_sound: bool) {
+#[case::missing_file("[a](missing.md)", false)]
+#[case::missing_picture("![a](missing.svg)", false)]
+#[case::outside_the_repository("[a](../../README.md)", false)]
+#[case::part_of_a_directory_name("[a](../crates/dom)", false)]
+#[case::anchor_on_the_same_page("# A *place*, `here`: 1\n\n[a](#a-place-here-1)", true)]
+#[case::anchor_of_the_second_heading_with_the_same_text("# A\n\n# A\n\n[a](#a-1)", true)]
+#[case::anchor_of_a_missing_second_heading("# A\n\n[a](#a-1)", false)]
+#[case::anchor_on_another_page("[a](other.md#under_score-grün)", true)]
+#[case::missing_anchor_on_another_page("[a](other.md#missing)", false)]
+#[case::anchor_in_a_picture("[a](../crates/domain/a.svg#a)", false)]
+#[case::reference_link("[a][b]\n\n[b]: other.md", true)]
+#[case::undefined_reference_link("[a][b]", false)]
+#[case::missing_file_in_a_table("| a |\n|---|\n| [a](missing.md) |", false)]
+#[case::external_link("[a](https://golf.example/a#b)", true)]
+#[case::misspelled_scheme("[a](https//golf.example)", false)]
+#[case::unsupported_scheme("[a](file:///etc/passwd)", false)]
+#[case::named_file("`crates/domain/a.svg`", true)]
+#[case::named_directory("`crates/`", true)]
+#[case::missing_named_file("`crates/domain/b.svg`", false)]
+#[case::code_that_is_not_a_path("`crates/domain/*.rs` or `a/b`", true)]
+#[case::link_in_a_code_block("```md\n[a](missing.md)\n```", true)]
+fn link_checker_rejects_broken_links_and_accepts_valid_links(
+    #[case] text: &str,
+    #[case] is_valid: bool,
+) {
     let files = [
         "README.md",
         "crates/domain/a.svg",
@@ -194,5 +242,5 @@ fn what_leads_nowhere_is_found(#[case] text: &str, #[case] is_sound: bool) {
         "docs/page.md" => text.to_owned(),
         _ => "## Under_score grün!\n".to_owned(),
     });
-    assert_eq!(tree.broken().is_empty(), is_sound, "{:?}", tree.broken());
+    assert_eq!(tree.broken().is_empty(), is_valid, "{:?}", tree.broken());
 }

@@ -1,4 +1,5 @@
-//! The fields of a request in its log lines.
+//! Tests that the log lines of a request contain the method, the route and the request id of this
+//! request.
 
 use std::time::Duration;
 
@@ -7,33 +8,34 @@ use rstest::rstest;
 use serde_json::json;
 use tee_session_test_support::{RedisProcess, eventually};
 
-use crate::service::{self, Service};
+use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service};
 
 const WITHIN: Duration = Duration::from_secs(10);
 const FAILURE: &str = "Request failed: session store unavailable";
 
-/// Logs an error within a request.
-async fn fail(service: &Service, mut redis: RedisProcess) {
+/// Stops Redis and sends a request, which the service must answer with 503. Waits until the service
+/// has logged an error for this request.
+async fn send_failing_request(service: &Service, mut redis: RedisProcess) {
     service.until_ready(WITHIN).await;
     let token = service.log_in("a1b2c3").await;
     redis.kill().await;
     let request = service.request(Method::GET, "/v1/session?secret=in-the-query");
     let request = request.header("x-request-id", "r-1").bearer_auth(&token);
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 503);
-    assert_eq!(answer.headers()["x-request-id"], "r-1");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["x-request-id"], "r-1");
     eventually(WITHIN, async || service.output().contains(FAILURE)).await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn json_lines_hold_the_fields_of_the_request_at_every_level(
+async fn json_log_lines_contain_method_route_and_request_id_at_every_log_level(
     #[values("ERROR", "WARN", "INFO", "DEBUG", "TRACE")] level: &str,
 ) {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--log-level", level];
     let service = Service::start_at_any_level(service::binary(), &flags).await;
-    fail(&service, redis).await;
+    send_failing_request(&service, redis).await;
     let events = service.events(FAILURE);
     let event = events[0].as_object().unwrap();
     let span = json!({"method": "GET", "route": "/v1/session", "request_id": "r-1"});
@@ -45,13 +47,13 @@ async fn json_lines_hold_the_fields_of_the_request_at_every_level(
 
 #[rstest]
 #[tokio::test]
-async fn text_lines_end_with_the_fields_of_the_request_at_every_level(
+async fn text_log_lines_end_with_method_route_and_request_id_at_every_log_level(
     #[values("ERROR", "INFO", "TRACE")] level: &str,
 ) {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--log-level", level];
     let service = service::start_with_text_log(&flags).await;
-    fail(&service, redis).await;
+    send_failing_request(&service, redis).await;
     let output = service.output();
     let line = output.lines().find(|line| line.contains(FAILURE)).unwrap();
     let (time, rest) = line.split_once(' ').unwrap();
@@ -63,7 +65,7 @@ async fn text_lines_end_with_the_fields_of_the_request_at_every_level(
 }
 
 #[tokio::test]
-async fn each_request_has_its_own_fields_and_other_lines_have_none() {
+async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
     let service = service::start(&["--log-level", "DEBUG"]).await;
     for (path, id) in [
         ("/health/live", "probe"),
@@ -93,4 +95,42 @@ async fn each_request_has_its_own_fields_and_other_lines_have_none() {
     }
     assert!(service.events("Starting up")[0].get("span").is_none());
     assert!(!service.output().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn log_lines_of_a_service_client_contain_its_id() {
+    let service = service::start(&["--service-clients", CLIENTS]).await;
+    let body = json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"});
+    let request = service.request(Method::POST, "/v1/sessions").json(&body);
+    let request = request.basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
+    assert_eq!(request.send().await.unwrap().status(), 201);
+    eventually(WITHIN, async || {
+        !service.events("Session created").is_empty()
+    })
+    .await;
+    let created = service.events("Session created");
+    assert_eq!(created[0]["span"]["service_client"], CLIENT_ID);
+}
+
+#[rstest]
+#[case::known_id(CLIENT_ID, json!(CLIENT_ID))]
+#[case::unknown_id("s3cret-in-the-wrong-place", json!(null))]
+#[tokio::test]
+async fn wrong_credentials_of_a_service_client_are_logged_once_per_second_without_the_secret(
+    #[case] id: &str,
+    #[case] logged_id: serde_json::Value,
+) {
+    const EVENT: &str = "Wrong credentials of a service client";
+    let service = service::start(&["--service-clients", CLIENTS]).await;
+    for _ in 0..20 {
+        let request = service.request(Method::GET, "/v1/sessions?subject=a");
+        let request = request.basic_auth(id, Some("wr0ng-s3cret"));
+        assert_eq!(request.send().await.unwrap().status(), 401);
+    }
+    eventually(WITHIN, async || !service.events(EVENT).is_empty()).await;
+    let events = service.events(EVENT);
+    assert!((1..5).contains(&events.len()), "{events:?}");
+    assert_eq!(events[0]["client_id"], logged_id);
+    assert_eq!(events[0]["client_network"], "127.0.0.1");
+    assert!(!service.output().contains("s3cret"), "{}", service.output());
 }

@@ -1,4 +1,5 @@
-//! The built binary, run as its users run it, and the shape of the workspace.
+//! Tests of the built `tee-session` binary, of the deployment examples, of the documentation, and
+//! of the structure of the workspace.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -6,6 +7,7 @@
 )]
 
 mod alerts;
+mod certificate_expiry;
 mod check_connection;
 mod command_line;
 mod deployment;
@@ -22,17 +24,20 @@ mod guarded_app;
 mod kubernetes;
 mod layers;
 mod links;
+mod log_events;
 mod log_lines;
 mod metrics;
 mod mixed_fleet;
 mod near_cache;
 mod new_client;
 mod oauth_clients;
+mod open_files;
 mod operator;
 mod probe;
 mod promtool;
 mod python_packages;
 mod release;
+mod reload;
 mod rust_client;
 mod secrets;
 mod service;

@@ -1,10 +1,11 @@
-//! `/metrics` of the binary, held against the page that documents it and in an outage.
+//! Tests of the metrics that the binary serves: compared with their documentation, after session
+//! operations, and during a Redis outage.
 
 use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tee_session_test_support::{RedisProcess, eventually};
+use tee_session_test_support::{RedisProcess, TestAuthority, eventually};
 use tempfile::TempDir;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 
 const WITHIN: Duration = Duration::from_secs(10);
 
-async fn scrape(service: &Service) -> String {
+pub(crate) async fn scrape(service: &Service) -> String {
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();
     let url = format!("http://{address}/metrics");
@@ -25,13 +26,21 @@ async fn scrape(service: &Service) -> String {
     response.text().await.unwrap()
 }
 
-/// Kind and labels of each metric of a scrape.
+/// Returns the kind, the label names and the description of each metric in the text of a scrape.
 fn metrics_in(scraped: &str) -> BTreeMap<String, Metric> {
     let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
     for line in scraped.lines() {
-        if let Some(kind) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = kind.split_once(' ').unwrap();
+        if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|of| of.split_once(' '))
+        {
             metrics.entry(name.to_owned()).or_default().kind = kind.to_owned();
+        }
+        if let Some((name, help)) = line
+            .strip_prefix("# HELP ")
+            .and_then(|of| of.split_once(' '))
+        {
+            metrics.entry(name.to_owned()).or_default().help = help.to_owned();
         }
     }
     for line in scraped.lines().filter(|line| !line.starts_with('#')) {
@@ -53,8 +62,9 @@ fn metrics_in(scraped: &str) -> BTreeMap<String, Metric> {
     metrics
 }
 
-/// The sum over all labels.
-fn value(scraped: &str, name: &str) -> f64 {
+/// Returns the value of the metric `name` in the text of a scrape, summed over all label values.
+/// Panics if the metric is missing.
+fn value_of(scraped: &str, name: &str) -> f64 {
     let lines = scraped
         .lines()
         .filter(|line| line.split(['{', ' ']).next() == Some(name));
@@ -65,13 +75,33 @@ fn value(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
+/// Returns the metric that only a service with a TLS certificate has.
+async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
+    let name = "tee_session_tls_certificate_expiry_timestamp_seconds";
+    let authority = TestAuthority::new();
+    let certificate = authority.issue("localhost");
+    let service = service::start(&[
+        "--metrics-port",
+        "0",
+        "--tls-certificate-file",
+        certificate.certificate_file.to_str().unwrap(),
+        "--tls-private-key-file",
+        certificate.private_key_file.to_str().unwrap(),
+    ])
+    .await;
+    eventually(WITHIN, async || scrape(&service).await.contains(name)).await;
+    let mut metrics = metrics_in(&scrape(&service).await);
+    metrics.retain(|found, _| found == name);
+    metrics
+}
+
 #[tokio::test]
-async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
+async fn documented_metrics_are_up_to_date_and_pass_promtool() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let flags = ["--redis-url", &url, "--metrics-port", "0"];
     let near = ["--near-cache", "true", "--session-touch-interval", "60"];
-    let collector = TraceReceiver::start(Behaviour::Takes);
+    let collector = TraceReceiver::start(Behaviour::Accepts);
     let traces = ["--traces-otlp-endpoint", &collector.endpoint()];
     let mut command = service::binary();
     command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
@@ -94,29 +124,42 @@ async fn what_is_scraped_is_what_is_documented_and_promtool_has_no_complaint() {
     .await;
     let scraped = scrape(&service).await;
 
+    let mut served = metrics_in(&scraped);
+    served.extend(metrics_of_a_service_with_tls().await);
+    for (name, metric) in &served {
+        assert!(!metric.help.is_empty(), "{name} is not in the catalogue");
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        documented_metrics::write(&served);
+    }
     assert_eq!(
-        metrics_in(&scraped),
+        served,
         documented_metrics::of_the_service(),
-        "/metrics (left) and docs/metrics.md (right) differ"
+        "/metrics (left) and docs/metrics.md (right) differ. Update the page with\n\
+         UPDATE_DOCS=1 scripts/test up_to_date\n\
+         and commit it."
     );
     for secret in [&token[..8], "s3cret", "golf.example", "endless"] {
         assert!(!scraped.contains(secret), "{scraped}");
     }
-    assert_eq!(value(&scraped, "tee_session_sessions_created_total"), 1.0);
-    assert_eq!(value(&scraped, "tee_session_sessions_ended_total"), 1.0);
+    assert_eq!(
+        value_of(&scraped, "tee_session_sessions_created_total"),
+        1.0
+    );
+    assert_eq!(value_of(&scraped, "tee_session_sessions_ended_total"), 1.0);
 
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("scraped");
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("scraped");
     std::fs::write(&file, scraped).unwrap();
     promtool::run(
-        folder.path(),
+        directory.path(),
         &["check", "metrics"],
         File::open(file).unwrap(),
     );
 }
 
 #[tokio::test]
-async fn what_befalls_sessions_is_counted() {
+async fn metrics_count_created_rotated_and_ended_sessions() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let flags = ["--redis-url", &url, "--metrics-port", "0"];
@@ -142,8 +185,14 @@ async fn what_befalls_sessions_is_counted() {
     service.status(Method::DELETE, "/v1/session", &third).await;
 
     let scraped = scrape(&service).await;
-    assert_eq!(value(&scraped, "tee_session_sessions_created_total"), 3.0);
-    assert_eq!(value(&scraped, "tee_session_sessions_rotated_total"), 1.0);
+    assert_eq!(
+        value_of(&scraped, "tee_session_sessions_created_total"),
+        3.0
+    );
+    assert_eq!(
+        value_of(&scraped, "tee_session_sessions_rotated_total"),
+        1.0
+    );
     for (reason, sessions) in [
         ("evicted", 1),
         ("revoked", 1),
@@ -160,7 +209,7 @@ async fn what_befalls_sessions_is_counted() {
 }
 
 #[tokio::test]
-async fn an_outage_shows_and_so_does_its_end() {
+async fn metrics_show_a_redis_outage_and_the_recovery() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let service = service::start(&[
@@ -171,14 +220,14 @@ async fn an_outage_shows_and_so_does_its_end() {
         "--workers",
         "1",
         "--redis-command-timeout-ms",
-        "100",
+        "300",
     ])
     .await;
     service.until_ready(WITHIN).await;
     let token = service.log_in("a1b2c3").await;
     let state = async |names: [&str; 3]| {
         let scraped = scrape(&service).await;
-        names.map(|name| value(&scraped, name))
+        names.map(|name| value_of(&scraped, name))
     };
     let names = [
         "tee_session_store_up",
@@ -193,11 +242,12 @@ async fn an_outage_shows_and_so_does_its_end() {
         state(names).await == [0.0, 1.0, 1.0]
     })
     .await;
-    // Two heartbeats without an answer later, and while attempts to connect fail.
+    // After two heartbeats without a reply, the service closes the connection. The attempts to
+    // connect again fail.
     eventually(WITHIN, async || {
         let scraped = scrape(&service).await;
-        value(&scraped, "tee_session_redis_reconnects_total") == 1.0
-            && value(&scraped, "tee_session_redis_connections") == 0.0
+        value_of(&scraped, "tee_session_redis_reconnects_total") == 1.0
+            && value_of(&scraped, "tee_session_redis_connections") == 0.0
     })
     .await;
 

@@ -1,4 +1,5 @@
-//! Instances on one Redis whose settings differ, as while a change is being rolled out.
+//! Tests of instances that share one Redis but have different settings, as during the roll-out of a
+//! new setting.
 
 use std::time::Duration;
 
@@ -10,19 +11,19 @@ use crate::service::{self, Service};
 
 const SOON: Duration = Duration::from_secs(10);
 
-async fn start(redis: &RedisProcess, flags: &[&str]) -> Service {
+async fn start_instance(redis: &RedisProcess, flags: &[&str]) -> Service {
     let url = redis.url();
     let service = service::start(&[&["--redis-url", &url], flags].concat()).await;
     service.until_ready(SOON).await;
     service
 }
 
-async fn get(service: &Service, token: &str) -> StatusCode {
+async fn get_session(service: &Service, token: &str) -> StatusCode {
     service.status(Method::GET, "/v1/session", token).await
 }
 
-/// Seconds that the only key of this Redis has left.
-async fn remaining(redis: &RedisProcess) -> i64 {
+/// Returns the TTL of the only session in `redis`, in seconds.
+async fn read_remaining_ttl(redis: &RedisProcess) -> i64 {
     let keys = redis.command(&["KEYS", "session:*"]).await;
     let [key] = &keys.into_array()[..] else {
         panic!("one session");
@@ -32,15 +33,15 @@ async fn remaining(redis: &RedisProcess) -> i64 {
 }
 
 #[tokio::test]
-async fn tokens_of_either_format_open_sessions_at_every_instance() {
+async fn uuid_and_opaque_tokens_are_accepted_by_every_instance() {
     let redis = RedisProcess::start().await;
-    let uuid = start(&redis, &["--token-format", "uuid"]).await;
-    let opaque = start(&redis, &["--token-format", "opaque"]).await;
+    let uuid = start_instance(&redis, &["--token-format", "uuid"]).await;
+    let opaque = start_instance(&redis, &["--token-format", "opaque"]).await;
     let tokens = [uuid.log_in("a1b2c3").await, opaque.log_in("a1b2c3").await];
     assert_eq!(tokens.each_ref().map(String::len), [36, 43]);
     for token in &tokens {
         for instance in [&uuid, &opaque] {
-            assert_eq!(get(instance, token).await, StatusCode::OK);
+            assert_eq!(get_session(instance, token).await, StatusCode::OK);
         }
     }
 }
@@ -49,45 +50,51 @@ async fn tokens_of_either_format_open_sessions_at_every_instance() {
 #[case::sealed("sealed")]
 #[case::plain("plain")]
 #[tokio::test]
-async fn an_absolute_lifetime_that_is_new_ends_sessions_that_are_older(#[case] format: &str) {
+async fn absolute_lifetime_also_ends_sessions_created_by_instances_without_this_setting(
+    #[case] format: &str,
+) {
     let redis = RedisProcess::start().await;
     let format = ["--storage-format", format];
-    let without = start(&redis, &format).await;
-    let with = start(
+    let without = start_instance(&redis, &format).await;
+    let with = start_instance(
         &redis,
         &[&format[..], &["--session-max-lifetime", "2"]].concat(),
     )
     .await;
     let token = without.log_in("a1b2c3").await;
     eventually(SOON, async || {
-        get(&with, &token).await == StatusCode::UNAUTHORIZED
+        get_session(&with, &token).await == StatusCode::UNAUTHORIZED
     })
     .await;
-    // Removed, not only hidden.
-    assert_eq!(get(&without, &token).await, StatusCode::UNAUTHORIZED);
+    // The session has been removed from Redis: the instance without an absolute lifetime does not
+    // find it either.
+    assert_eq!(
+        get_session(&without, &token).await,
+        StatusCode::UNAUTHORIZED
+    );
 }
 
 #[tokio::test]
-async fn a_sealed_session_keeps_its_absolute_end_where_none_is_set_any_more() {
+async fn sealed_session_keeps_its_absolute_lifetime_after_the_setting_is_removed() {
     let redis = RedisProcess::start().await;
-    let without = start(&redis, &[]).await;
-    let with = start(&redis, &["--session-max-lifetime", "8"]).await;
+    let without = start_instance(&redis, &[]).await;
+    let with = start_instance(&redis, &["--session-max-lifetime", "8"]).await;
     let token = with.log_in("a1b2c3").await;
-    assert_eq!(get(&without, &token).await, StatusCode::OK);
+    assert_eq!(get_session(&without, &token).await, StatusCode::OK);
     eventually(Duration::from_secs(30), async || {
-        get(&without, &token).await == StatusCode::UNAUTHORIZED
+        get_session(&without, &token).await == StatusCode::UNAUTHORIZED
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_access_where_every_one_slides_takes_back_what_a_touch_interval_added() {
+async fn access_by_an_instance_without_touch_interval_sets_the_ttl_to_the_idle_timeout() {
     let redis = RedisProcess::start().await;
-    let touching = start(&redis, &["--session-touch-interval", "60"]).await;
-    let sliding = start(&redis, &[]).await;
+    let touching = start_instance(&redis, &["--session-touch-interval", "60"]).await;
+    let sliding = start_instance(&redis, &[]).await;
     let token = touching.log_in("a1b2c3").await;
     let with_interval = 1_800 + 60;
-    assert!(remaining(&redis).await > with_interval - 10);
-    assert_eq!(get(&sliding, &token).await, StatusCode::OK);
-    assert!((1_790..=1_800).contains(&remaining(&redis).await));
+    assert!(read_remaining_ttl(&redis).await > with_interval - 10);
+    assert_eq!(get_session(&sliding, &token).await, StatusCode::OK);
+    assert!((1_790..=1_800).contains(&read_remaining_ttl(&redis).await));
 }

@@ -1,4 +1,5 @@
-//! Two instances with near caches.
+//! Tests of the near cache in the running binary: invalidation after a logout on another instance,
+//! and settings that a near cache does not allow.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::service::{self, Service, binary};
 
 const SOON: Duration = Duration::from_secs(5);
 
-async fn start(url: &str) -> Service {
+async fn start_instance(url: &str) -> Service {
     let flags = [
         "--redis-url",
         url,
@@ -26,8 +27,9 @@ async fn start(url: &str) -> Service {
     service
 }
 
-/// The value of a counter of look-ups.
-async fn lookups(service: &Service, outcome: &str) -> u64 {
+/// Returns the number of look-ups in the near cache of `service` with the outcome `outcome`, such
+/// as `hit`.
+async fn count_lookups(service: &Service, outcome: &str) -> u64 {
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();
     let metrics = service.client.get(format!("http://{address}/metrics"));
@@ -38,15 +40,15 @@ async fn lookups(service: &Service, outcome: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_logout_on_one_is_soon_a_401_on_the_other() {
+async fn logout_removes_the_session_from_the_near_cache_of_another_instance() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
-    let (one, other) = (start(&url).await, start(&url).await);
+    let (one, other) = (start_instance(&url).await, start_instance(&url).await);
     let token = one.log_in("a1b2c3").await;
     eventually(SOON, async || {
         let status = other.status(Method::GET, "/v1/session", &token).await;
         assert_eq!(status, StatusCode::OK);
-        lookups(&other, "hit").await > 10
+        count_lookups(&other, "hit").await > 10
     })
     .await;
     let status = one.status(Method::DELETE, "/v1/session", &token).await;
@@ -60,37 +62,38 @@ async fn a_logout_on_one_is_soon_a_401_on_the_other() {
     .await;
 }
 
-/// Runs the binary with these flags until it ends; its exit code and what it said.
-async fn refused(flags: &[&str]) -> (Option<i32>, String) {
+/// Runs the binary with a near cache and with `flags` until the process exits. Returns the exit
+/// code and the text on standard error.
+async fn run_until_exit(flags: &[&str]) -> (Option<i32>, String) {
     let mut command = binary();
     command.args(["--api-port", "0", "--near-cache", "true"]);
     let output = command.args(flags).output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), said)
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), stderr)
 }
 
 #[rstest]
-#[case::every_access_slides(
+#[case::no_touch_interval(
     &["--redis-url", "redis://127.0.0.1:6379/0"],
     "needs a session_touch_interval above 0"
 )]
 #[case::embedded_store(&["--session-touch-interval", "60"], "needs a redis_url")]
 #[case::cluster(
     &["--redis-url", "redis-cluster://127.0.0.1:7000", "--session-touch-interval", "60"],
-    "a cluster cannot tell of changes"
+    "the invalidation feed is not available in a cluster"
 )]
 #[tokio::test]
-async fn settings_that_it_cannot_be_used_with_are_refused(
+async fn near_cache_with_incompatible_settings_exits_with_2(
     #[case] flags: &[&str],
     #[case] reason: &str,
 ) {
-    let (code, said) = refused(flags).await;
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains(reason), "{said}");
+    let (code, stderr) = run_until_exit(flags).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains(reason), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_redis_that_refuses_to_tell_of_changes_ends_the_start() {
+async fn near_cache_without_permission_for_client_tracking_exits_with_1() {
     let redis = RedisProcess::start().await;
     let user = [
         "ACL",
@@ -105,7 +108,7 @@ async fn a_redis_that_refuses_to_tell_of_changes_ends_the_start() {
     redis.command(&user).await;
     let url = format!("redis://near:any@127.0.0.1:{}/0", redis.port());
     let flags = ["--redis-url", &url, "--session-touch-interval", "60"];
-    let (code, said) = refused(&flags).await;
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("client|tracking"), "{said}");
+    let (code, stderr) = run_until_exit(&flags).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("client|tracking"), "{stderr}");
 }

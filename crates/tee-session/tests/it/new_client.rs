@@ -1,17 +1,17 @@
-//! `client new`: a service client that the service lets in.
+//! Tests that `tee-session client new` creates a service client that the service accepts.
 
 use rstest::rstest;
 
 use crate::{
-    command_line::{run, text},
+    command_line::{run, to_text},
     service,
 };
 
 #[tokio::test]
-async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
+async fn service_accepts_a_client_created_by_client_new() {
     let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let shown = text(&made.stdout);
+    assert_eq!(made.status.code(), Some(0), "{}", to_text(&made.stderr));
+    let shown = to_text(&made.stdout);
     let secret = shown
         .lines()
         .map(str::trim)
@@ -35,19 +35,19 @@ async fn a_new_client_gets_a_secret_that_its_setting_lets_in() {
 }
 
 #[tokio::test]
-async fn a_new_client_as_json_is_a_secret_and_the_setting_that_lets_it_in() {
+async fn json_output_of_client_new_contains_the_secret_and_the_setting() {
     let new = [
         "client", "new", "--id", "ci", "--scope", "create", "--scope", "admin", "--json",
     ];
     let made = run(&new, &[]).await;
-    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let told: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
-    let entry = &told["service_client"];
+    assert_eq!(made.status.code(), Some(0), "{}", to_text(&made.stderr));
+    let output: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let entry = &output["service_client"];
     assert_eq!(entry["scopes"], serde_json::json!(["create", "admin"]));
     let service = service::start(&["--service-clients", &format!("[{entry}]")]).await;
     let request = service.request(reqwest::Method::GET, "/v1/sessions?subject=m");
     let listed = request
-        .basic_auth("ci", told["secret"].as_str())
+        .basic_auth("ci", output["secret"].as_str())
         .send()
         .await;
     assert_eq!(listed.unwrap().status(), 200);
@@ -57,20 +57,22 @@ async fn a_new_client_as_json_is_a_secret_and_the_setting_that_lets_it_in() {
 #[case::no_id(&["client", "new", "--scope", "create"])]
 #[case::no_scope(&["client", "new", "--id", "ci"])]
 #[case::unknown_scope(&["client", "new", "--id", "ci", "--scope", "fly"])]
-#[case::no_command(&["client"])]
+#[case::no_subcommand(&["client"])]
 #[tokio::test]
-async fn an_incomplete_new_client_ends_it_with_2(#[case] arguments: &[&str]) {
+async fn client_command_with_a_missing_or_unknown_argument_exits_with_2(
+    #[case] arguments: &[&str],
+) {
     assert_eq!(run(arguments, &[]).await.status.code(), Some(2));
 }
 
 #[tokio::test]
-async fn a_new_client_with_a_bad_name_is_refused() {
+async fn client_new_with_an_invalid_id_exits_with_1() {
     let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
     assert_eq!(made.status.code(), Some(1));
     assert!(
-        text(&made.stderr).contains("id must be"),
+        to_text(&made.stderr).contains("id must be"),
         "{}",
-        text(&made.stderr)
+        to_text(&made.stderr)
     );
     assert!(made.stdout.is_empty());
 }

@@ -1,4 +1,5 @@
-//! Introspection and revocation, by OAuth 2.0 clients of other projects.
+//! Tests of token introspection and revocation with the OAuth 2.0 client libraries `authlib` and
+//! `requests-oauthlib`.
 
 use reqwest::Method;
 use rstest::rstest;
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{python_packages, service};
 
-async fn log_in(service: &service::Service) -> String {
+async fn create_session(service: &service::Service) -> String {
     let login = json!({"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example"});
     let request = service.request(Method::POST, "/v1/sessions").json(&login);
     let request = request.basic_auth(service::CLIENT_ID, Some(service::CLIENT_SECRET));
@@ -14,8 +15,14 @@ async fn log_in(service: &service::Service) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Statuses and bodies that the client got.
-async fn answers_to(client: &str, service: &service::Service, secret: &str, token: &str) -> Value {
+/// Runs a script that introspects `token`, revokes `token`, and introspects `token` again, with the
+/// OAuth library `client`. Returns the status and the body of each response.
+async fn run_oauth_client(
+    client: &str,
+    service: &service::Service,
+    secret: &str,
+    token: &str,
+) -> Value {
     let mut python = python_packages::script("oauth_clients.py");
     python
         .args([client, service.base()])
@@ -25,21 +32,21 @@ async fn answers_to(client: &str, service: &service::Service, secret: &str, toke
 
 #[rstest]
 #[tokio::test]
-async fn a_token_is_active_until_it_is_revoked(
+async fn introspected_token_is_active_until_it_is_revoked(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
-    let token = log_in(&service).await;
-    let answers = answers_to(client, &service, service::CLIENT_SECRET, &token).await;
-    let [introspected, revoked, again] = &answers.as_array().unwrap()[..] else {
-        panic!("{answers}");
+    let token = create_session(&service).await;
+    let responses = run_oauth_client(client, &service, service::CLIENT_SECRET, &token).await;
+    let [introspected, revoked, again] = &responses.as_array().unwrap()[..] else {
+        panic!("{responses}");
     };
     assert_eq!(introspected[0], 200);
-    let told = &introspected[1];
-    assert_eq!(told["active"], true);
-    assert_eq!(told["token_type"], "Bearer");
-    let lives = told["exp"].as_i64().unwrap() - told["iat"].as_i64().unwrap();
-    assert!((1_799..=1_801).contains(&lives), "{told}");
+    let body = &introspected[1];
+    assert_eq!(body["active"], true);
+    assert_eq!(body["token_type"], "Bearer");
+    let lives = body["exp"].as_i64().unwrap() - body["iat"].as_i64().unwrap();
+    assert!((1_799..=1_801).contains(&lives), "{body}");
     assert_eq!(revoked, &json!([200, null]));
     assert_eq!(again, &json!([200, {"active": false}]));
     assert_eq!(
@@ -50,15 +57,15 @@ async fn a_token_is_active_until_it_is_revoked(
 
 #[rstest]
 #[tokio::test]
-async fn a_wrong_secret_is_told_as_oauth_clients_expect(
+async fn wrong_client_secret_returns_401_invalid_client(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
-    let token = log_in(&service).await;
-    let answers = answers_to(client, &service, "wrong", &token).await;
-    for answer in answers.as_array().unwrap() {
-        assert_eq!(answer[0], 401);
-        assert_eq!(answer[1]["error"], "invalid_client");
+    let token = create_session(&service).await;
+    let responses = run_oauth_client(client, &service, "wrong", &token).await;
+    for response in responses.as_array().unwrap() {
+        assert_eq!(response[0], 401);
+        assert_eq!(response[1]["error"], "invalid_client");
     }
     assert_eq!(
         service.status(Method::GET, "/v1/session", &token).await,

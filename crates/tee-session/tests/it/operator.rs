@@ -1,4 +1,4 @@
-//! Someone at a shell, with a service and a folder.
+//! Helper for the tests of `tee-session session`: an operator, who runs the command in a shell.
 
 use std::{
     fs,
@@ -14,62 +14,68 @@ use crate::service::{self, CLIENT_SECRET, CLIENTS, Service, binary};
 
 pub(crate) const COOKIES: &str = r#"{"SESSIONID": "s3cret-cookie", "lang": "en"}"#;
 
-/// Someone at a shell, with a service and a folder.
+/// An operator in a shell, with a running service and a working directory.
 pub(crate) struct Operator {
     pub(crate) service: Service,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Operator {
-    pub(crate) async fn of_an_open_service() -> Self {
+    pub(crate) async fn of_service_without_clients() -> Self {
         Self::of(service::start(&[]).await)
     }
 
-    pub(crate) async fn of_a_guarded_service() -> Self {
+    pub(crate) async fn of_service_with_clients() -> Self {
         let operator = Self::of(service::start(&["--service-clients", CLIENTS]).await);
         fs::write(operator.path("secret"), CLIENT_SECRET).unwrap();
         operator
     }
 
     pub(crate) fn of(service: Service) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { service, folder }
+        let directory = tempfile::tempdir().unwrap();
+        Self { service, directory }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Runs `tee-session session ...` in the folder, with this on standard input.
+    /// Runs `tee-session session` with `arguments` in the working directory, with `input` on
+    /// standard input.
     pub(crate) async fn run(&self, arguments: &str, input: &str) -> Output {
         let mut command = binary();
         command.env("TSA_URL", self.service.base());
-        command.current_dir(self.folder.path());
+        command.current_dir(self.directory.path());
         run_session(command, arguments, input).await
     }
 
-    /// The same of what succeeds, with its standard output.
-    pub(crate) async fn done(&self, arguments: &str, input: &str) -> String {
+    /// Runs `tee-session session` as [`Self::run`] does, and returns the text on standard output.
+    /// Panics if the exit code is not 0.
+    pub(crate) async fn run_successfully(&self, arguments: &str, input: &str) -> String {
         let output = self.run(arguments, input).await;
         assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
-        text(&output.stdout)
+        to_text(&output.stdout)
     }
 
     pub(crate) async fn json(&self, arguments: &str, input: &str) -> Value {
-        let told = self.done(&format!("{arguments} --json"), input).await;
-        serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}"))
+        let output = self
+            .run_successfully(&format!("{arguments} --json"), input)
+            .await;
+        serde_json::from_str(&output).unwrap_or_else(|_| panic!("{output}"))
     }
 
-    /// The same of what fails with this exit code, with its standard error.
-    pub(crate) async fn failed(&self, code: i32, arguments: &str, input: &str) -> String {
+    /// Runs `tee-session session` as [`Self::run`] does, and returns the text on standard error.
+    /// Panics if the exit code is not `code`, or if the command prints anything on standard output.
+    pub(crate) async fn run_failing(&self, code: i32, arguments: &str, input: &str) -> String {
         let output = self.run(arguments, input).await;
         assert_eq!(output.status.code(), Some(code), "{arguments}: {output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
-        text(&output.stderr)
+        to_text(&output.stderr)
     }
 }
 
-/// Runs `session ...` of this binary, with this on standard input.
+/// Runs the binary `command` as `tee-session session` with `arguments`, which are separated by
+/// spaces, and with `input` on standard input.
 pub(crate) async fn run_session(mut command: Command, arguments: &str, input: &str) -> Output {
     let mut process = command
         .arg("session")
@@ -80,13 +86,13 @@ pub(crate) async fn run_session(mut command: Command, arguments: &str, input: &s
         .spawn()
         .unwrap();
     let mut stdin = process.stdin.take().unwrap();
-    // It may end without reading what it does not need.
+    // Writing may fail, because the process may exit without reading its input.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     process.wait_with_output().await.unwrap()
 }
 
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub(crate) fn to_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -1,4 +1,4 @@
-//! `tee-session probe`: what it finds, and what it says of it.
+//! Tests of the exit codes and messages of `tee-session probe`.
 
 use std::{
     process::Output,
@@ -17,72 +17,93 @@ async fn probe(flags: &[&str]) -> Output {
     binary().arg("probe").args(flags).output().await.unwrap()
 }
 
-fn said(output: &Output) -> String {
+/// Returns the line that the probe printed on standard output or standard error. Panics if the
+/// probe did not print exactly one line.
+fn printed_line(output: &Output) -> String {
     let bytes = [output.stdout.as_slice(), &output.stderr].concat();
-    let said = String::from_utf8(bytes).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
+    let line = String::from_utf8(bytes).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
 }
 
 #[rstest]
 #[case::alive(&[], "/health/live answered 200")]
 #[case::ready(&["--ready"], "/health/ready answered 200")]
 #[tokio::test]
-async fn a_running_instance_is_found_by_its_url(#[case] flags: &[&str], #[case] expected: &str) {
+async fn probe_of_a_running_instance_by_its_url_exits_with_0(
+    #[case] flags: &[&str],
+    #[case] expected: &str,
+) {
     let service = service::start(&[]).await;
     let output = probe(&[flags, &["--url", service.base()]].concat()).await;
-    assert!(said(&output).contains(expected), "{}", said(&output));
+    assert!(
+        printed_line(&output).contains(expected),
+        "{}",
+        printed_line(&output)
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_running_instance_is_found_by_its_settings() {
+async fn probe_of_a_running_instance_by_its_settings_exits_with_0() {
     let service = service::start(&["--api-host", "0.0.0.0", "--service-clients", CLIENTS]).await;
     let port = service.base().rsplit_once(':').unwrap().1;
     let environment = [("TSA_API_HOST", "0.0.0.0"), ("TSA_API_PORT", port)];
     let output = binary().arg("probe").envs(environment).output();
     let output = output.await.unwrap();
     let expected = format!("http://127.0.0.1:{port}/health/live answered 200");
-    assert!(said(&output).starts_with(&expected), "{}", said(&output));
+    assert!(
+        printed_line(&output).starts_with(&expected),
+        "{}",
+        printed_line(&output)
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn an_instance_whose_redis_is_away_is_alive_and_not_ready() {
+async fn probe_finds_an_instance_without_redis_alive_but_not_ready() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     drop(redis);
     let service = service::start(&["--redis-url", &url]).await;
     let alive = probe(&["--url", service.base()]).await;
-    assert_eq!(alive.status.code(), Some(0), "{}", said(&alive));
+    assert_eq!(alive.status.code(), Some(0), "{}", printed_line(&alive));
     let ready = probe(&["--url", service.base(), "--ready"]).await;
     assert_eq!(ready.status.code(), Some(1));
-    assert!(said(&ready).contains("/health/ready answered 503"));
+    assert!(printed_line(&ready).contains("/health/ready answered 503"));
 }
 
 #[tokio::test]
-async fn an_instance_that_does_not_run_is_told() {
-    let port = free_port().await;
+async fn probe_of_a_stopped_instance_exits_with_1() {
+    let port = find_free_port().await;
     let output = probe(&["--api-port", &port.to_string()]).await;
     assert_eq!(output.status.code(), Some(1));
-    let expected = format!("no answer from http://127.0.0.1:{port}/health/live");
-    assert!(said(&output).contains(&expected), "{}", said(&output));
+    let expected = format!("no response from http://127.0.0.1:{port}/health/live");
+    assert!(
+        printed_line(&output).contains(&expected),
+        "{}",
+        printed_line(&output)
+    );
 }
 
 #[tokio::test]
-async fn a_silent_instance_is_told_in_time() {
+async fn probe_of_an_unresponsive_instance_exits_with_1_after_the_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let asked = Instant::now();
+    let started = Instant::now();
     let output = probe(&["--url", &url, "--timeout", "1"]).await;
-    assert!(asked.elapsed() >= Duration::from_secs(1));
-    assert!(asked.elapsed() < READY_WITHIN, "{:?}", asked.elapsed());
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    assert!(started.elapsed() < READY_WITHIN, "{:?}", started.elapsed());
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("within 1 s"), "{}", said(&output));
+    assert!(
+        printed_line(&output).contains("within 1 s"),
+        "{}",
+        printed_line(&output)
+    );
 }
 
 #[tokio::test]
-async fn another_protocol_is_no_answer() {
+async fn probe_of_a_server_that_does_not_speak_http_exits_with_1() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", other.local_addr().unwrap());
     let greeting = tokio::spawn(async move {
@@ -93,29 +114,34 @@ async fn another_protocol_is_no_answer() {
     let output = probe(&["--url", &url]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("no answer of HTTP"),
+        printed_line(&output).contains("the response is not HTTP"),
         "{}",
-        said(&output)
+        printed_line(&output)
     );
     greeting.await.unwrap();
 }
 
 #[rstest]
-#[case::no_url(&["--url", "10.0.0.5:8000"], "must be http:// or https://")]
-#[case::no_time(&["--timeout", "0"], "0 is not in 1..=60")]
-#[case::no_port(&["--api-port", "0"], "api_port (flag --api-port): is 0")]
+#[case::url_without_a_scheme(&["--url", "10.0.0.5:8000"], "must be http:// or https://")]
+#[case::zero_timeout(&["--timeout", "0"], "0 is not in 1..=60")]
+#[case::port_zero(&["--api-port", "0"], "api_port (flag --api-port): is 0")]
 #[tokio::test]
-async fn what_cannot_be_asked_ends_it_with_2(#[case] flags: &[&str], #[case] expected: &str) {
+async fn probe_with_an_invalid_target_or_timeout_exits_with_2(
+    #[case] flags: &[&str],
+    #[case] expected: &str,
+) {
     let output = probe(flags).await;
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(expected), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains(expected), "{message}");
 }
 
-/// An instance that shows the certificate `shown`, asked by a probe that knows `known`.
-async fn over_https(shown: &IssuedCertificate, known: &IssuedCertificate) -> Output {
+/// Starts an HTTPS instance that presents the certificate `presented`. Runs the probe with settings
+/// that name `configured` as the certificate of the instance, and returns the output of the probe.
+async fn probe_over_https(presented: &IssuedCertificate, configured: &IssuedCertificate) -> Output {
     let text = |file: &std::path::Path| file.to_str().unwrap().to_owned();
-    let (certificate, key) = (text(&shown.certificate_file), text(&shown.private_key_file));
+    let certificate = text(&presented.certificate_file);
+    let key = text(&presented.private_key_file);
     let files = [
         "--tls-certificate-file",
         &certificate,
@@ -124,29 +150,29 @@ async fn over_https(shown: &IssuedCertificate, known: &IssuedCertificate) -> Out
     ];
     let service = service::start(&files).await;
     let port = service.base().rsplit_once(':').unwrap().1;
-    let known = text(&known.certificate_file);
-    probe(&["--api-port", port, "--tls-certificate-file", &known]).await
+    let configured = text(&configured.certificate_file);
+    probe(&["--api-port", port, "--tls-certificate-file", &configured]).await
 }
 
 #[tokio::test]
-async fn over_https_an_instance_is_found_whoever_issued_its_certificate() {
+async fn probe_by_settings_accepts_a_certificate_of_any_issuer() {
     let authority = TestAuthority::new();
     let certificate = authority.issue("server");
-    let output = over_https(&certificate, &certificate).await;
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(said(&output).starts_with("https://127.0.0.1:"));
+    let output = probe_over_https(&certificate, &certificate).await;
+    assert_eq!(output.status.code(), Some(0), "{}", printed_line(&output));
+    assert!(printed_line(&output).starts_with("https://127.0.0.1:"));
 }
 
 #[tokio::test]
-async fn over_https_an_instance_is_found_while_its_file_holds_another_certificate() {
+async fn probe_by_settings_accepts_a_certificate_that_differs_from_the_configured_file() {
     let authority = TestAuthority::new();
-    let (shown, renewed) = (authority.issue("shown"), authority.issue("renewed"));
-    let output = over_https(&shown, &renewed).await;
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let (presented, renewed) = (authority.issue("presented"), authority.issue("renewed"));
+    let output = probe_over_https(&presented, &renewed).await;
+    assert_eq!(output.status.code(), Some(0), "{}", printed_line(&output));
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_other_settings_does_not_matter() {
+async fn probe_ignores_problems_with_settings_that_it_does_not_use() {
     let service = service::start(&[]).await;
     let port = service.base().rsplit_once(':').unwrap().1;
     let folder = tempfile::tempdir().unwrap();
@@ -157,14 +183,14 @@ async fn what_is_wrong_with_other_settings_does_not_matter() {
     probe.args(["probe", "--config"]).arg(file);
     probe.env("TSA_REDIS_URL_FILE", folder.path().join("missing"));
     let output = probe.output().await.unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed_line(&output));
 }
 
 #[rstest]
 #[case::trusted(true, 0)]
 #[case::not_trusted(false, 1)]
 #[tokio::test]
-async fn a_url_with_https_needs_a_certificate_that_the_machine_trusts(
+async fn probe_by_https_url_requires_a_trusted_certificate(
     #[case] is_trusted: bool,
     #[case] code: i32,
 ) {
@@ -185,11 +211,16 @@ async fn a_url_with_https_needs_a_certificate_that_the_machine_trusts(
         .env("SSL_CERT_FILE", trusted.ca_file())
         .output();
     let output = output.await.unwrap();
-    assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}",
+        printed_line(&output)
+    );
 }
 
-/// One that nobody listens on.
-async fn free_port() -> u16 {
+/// Returns a port on which no program listens.
+async fn find_free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -1,15 +1,16 @@
-//! Prometheus' own judge of metrics, rules and queries.
+//! Runs promtool, the program of Prometheus that checks metrics, rules and queries.
 
 use std::{
     path::Path,
     process::{Command, Output, Stdio},
 };
 
-/// Debian's; `scripts/setup` installs it.
+/// Path of promtool on Debian, where `scripts/setup` installs it.
 const PROGRAM: &str = "/usr/bin/promtool";
 
-/// Runs it in `folder`, with the file or pipe for its standard input, and fails if it complains.
-pub(crate) fn run(folder: &Path, arguments: &[&str], input: impl Into<Stdio>) {
+/// Runs promtool with `arguments` in `directory`, with `input` as standard input. Panics if
+/// promtool reports a problem.
+pub(crate) fn run(directory: &Path, arguments: &[&str], input: impl Into<Stdio>) {
     assert!(
         Path::new(PROGRAM).exists(),
         "promtool is missing: scripts/setup installs it"
@@ -20,14 +21,14 @@ pub(crate) fn run(folder: &Path, arguments: &[&str], input: impl Into<Stdio>) {
         stderr,
     } = Command::new(PROGRAM)
         .args(arguments)
-        .current_dir(folder)
+        .current_dir(directory)
         .stdin(input)
         .output()
         .unwrap();
-    let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    let [told, complaints] = said;
+    let [output, problems] =
+        [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(
         status.success(),
-        "promtool {arguments:?}: {told}{complaints}"
+        "promtool {arguments:?}: {output}{problems}"
     );
 }

@@ -1,13 +1,13 @@
-//! The Python packages that tests run, and programs of the tests that use them.
+//! Helpers that run Python scripts, and programs of installed Python packages.
 
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// Where the programs are.
-pub(crate) const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/python");
+/// Directory of the Python scripts for the tests.
+pub(crate) const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/python");
 
-/// A program of the environment that `scripts/setup` makes.
+/// Returns the path of the program `name` in the Python environment that `scripts/setup` creates.
 pub(crate) fn program(name: &str) -> PathBuf {
     let environment = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-venv");
     let program = Path::new(environment).join("bin").join(name);
@@ -19,15 +19,16 @@ pub(crate) fn program(name: &str) -> PathBuf {
     program
 }
 
-/// A program of the tests, yet to be given its arguments.
+/// Returns a command that runs the Python script `name` of [`SCRIPTS`]. The arguments of the script
+/// must be added to the command.
 pub(crate) fn script(name: &str) -> Command {
     let mut python = Command::new(program("python"));
-    python.arg(Path::new(PROGRAMS).join(name));
+    python.arg(Path::new(SCRIPTS).join(name));
     python.kill_on_drop(true);
     python
 }
 
-/// What it prints. It has to succeed.
+/// Runs `command`, and returns the text on standard output. Panics if the command fails.
 pub(crate) async fn output_of(command: &mut Command) -> String {
     let output = command.output().await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();

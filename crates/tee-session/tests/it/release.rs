@@ -1,6 +1,7 @@
-//! What `scripts/release` refuses, and the two scripts by which it writes: in a repository of its own.
+//! Tests of the release scripts in a copy of this repository: `scripts/release` rejects invalid
+//! releases, and `scripts/changelog` and `scripts/set-version` change the right texts.
 //!
-//! That a release is made is shown by `scripts/release --dry-run`, which `.ci/run` runs.
+//! A successful release is not tested here: `.ci/run` runs `scripts/release --dry-run`.
 
 use std::{
     fs,
@@ -14,8 +15,8 @@ use tempfile::TempDir;
 const CURRENT: &str = env!("CARGO_PKG_VERSION");
 const NEXT: &str = "987.65.4";
 
-/// A copy of this repository as it stands here, committed on `main`; only the inputs of fuzzers are
-/// left out, which are half of its files.
+/// A copy of the working tree of this repository, committed on the branch `main` of a new
+/// repository. The inputs for fuzzers are not copied, because they are about half of all files.
 struct Repository(TempDir);
 
 impl Repository {
@@ -43,7 +44,8 @@ impl Repository {
     fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path());
-        // Nobody's own settings, and not the repository of a hook that runs the tests.
+        // Ignores the git settings of the user. If a git hook runs the tests, also ignores the
+        // repository of that hook.
         command.env("GIT_CONFIG_GLOBAL", "/dev/null");
         command.env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE");
         command.output().unwrap()
@@ -60,23 +62,26 @@ impl Repository {
         self.git(&["commit", "--quiet", "--message", "As it is"]);
     }
 
-    /// What a script says that ends with 0.
-    fn script(&self, script: &str, arguments: &[&str]) -> String {
+    /// Runs `scripts/<script>`, and returns the text on standard output. Panics if the script
+    /// fails.
+    fn run_script(&self, script: &str, arguments: &[&str]) -> String {
         let output = self.run(&format!("scripts/{script}"), arguments);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What a script says that fails with `code`.
-    fn refusal(&self, script: &str, arguments: &[&str], code: i32) -> String {
+    /// Runs `scripts/<script>`, and returns the text on standard error. Panics if the exit code is
+    /// not `code`.
+    fn run_failing_script(&self, script: &str, arguments: &[&str], code: i32) -> String {
         let output = self.run(&format!("scripts/{script}"), arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        said
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        message
     }
 
-    /// What `scripts/release` says when it refuses; everything is then as it was.
-    fn refused_release(&self, arguments: &[&str]) -> String {
+    /// Runs `scripts/release`, and returns the text on standard error. Panics if the exit code is
+    /// not 1, or if the script changes anything in the repository.
+    fn run_rejected_release(&self, arguments: &[&str]) -> String {
         let state = || {
             let seen = [
                 &["status", "--porcelain", "--ignored"][..],
@@ -86,9 +91,9 @@ impl Repository {
             seen.map(|arguments| self.git(arguments)).concat() + &self.git(&["diff", "HEAD"])
         };
         let before = state();
-        let said = self.refusal("release", arguments, 1);
+        let message = self.run_failing_script("release", arguments, 1);
         assert_eq!(state(), before);
-        said
+        message
     }
 
     fn replace(&self, file: &str, from: &str, to: &str) {
@@ -108,7 +113,7 @@ const UNRELEASED: &str =
     "# Changelog\n\n## [Unreleased]\n\n### Fixed\n\n- A clock that was late.\n";
 
 #[test]
-fn what_is_no_later_version_is_refused() {
+fn release_with_invalid_arguments_or_an_older_version_is_rejected() {
     let repository = Repository::new();
     let cases = [
         (&["--dry-run"][..], "which version?"),
@@ -122,92 +127,98 @@ fn what_is_no_later_version_is_refused() {
         (&["--ci", "patch"], "--ci goes with --dry-run"),
     ];
     for (arguments, reason) in cases {
-        let said = repository.refused_release(arguments);
-        assert!(said.contains(reason), "{arguments:?}: {said}");
+        let message = repository.run_rejected_release(arguments);
+        assert!(message.contains(reason), "{arguments:?}: {message}");
     }
 }
 
 #[rstest]
-fn what_is_not_committed_is_named_and_left_alone(
+fn release_with_uncommitted_files_is_rejected_and_changes_nothing(
     #[values("README.md", "new.txt")] file: &str,
     #[values(&["patch"], &["--dry-run", "patch"])] arguments: &[&str],
 ) {
     let repository = Repository::new();
     fs::write(repository.path().join(file), "half a thought").unwrap();
-    let said = repository.refused_release(arguments);
-    assert!(said.contains("not everything is committed"), "{said}");
-    assert!(said.contains(file), "{said}");
+    let message = repository.run_rejected_release(arguments);
+    assert!(message.contains("not everything is committed"), "{message}");
+    assert!(message.contains(file), "{message}");
 }
 
 #[test]
-fn a_version_that_has_a_tag_is_refused() {
+fn release_of_a_version_that_already_has_a_tag_is_rejected() {
     let repository = Repository::new();
     repository.git(&["tag", &format!("v{NEXT}")]);
-    let said = repository.refused_release(&["--dry-run", NEXT]);
-    assert!(said.contains("released already"), "{said}");
+    let message = repository.run_rejected_release(&["--dry-run", NEXT]);
+    assert!(message.contains("released already"), "{message}");
 }
 
 #[test]
-fn a_release_is_made_of_main() {
+fn release_from_another_branch_than_main_is_rejected() {
     let repository = Repository::new();
     repository.git(&["switch", "--quiet", "--create", "feature"]);
-    let said = repository.refused_release(&["patch"]);
-    assert!(said.contains("this is feature"), "{said}");
+    let message = repository.run_rejected_release(&["patch"]);
+    assert!(message.contains("this is feature"), "{message}");
 }
 
 #[test]
-fn a_changelog_without_unreleased_entries_is_refused() {
+fn release_without_unreleased_changelog_entries_is_rejected() {
     let repository = Repository::new();
     repository.set_changelog(
         "# Changelog\n\n## [Unreleased]\n\n## [0.0.1] - 2026-01-31\n\n### Added\n\n- Old.\n",
     );
-    let said = repository.refused_release(&["--dry-run", "patch"]);
-    assert!(said.contains("no entry under ## [Unreleased]"), "{said}");
-    repository.refusal("changelog", &[], 3);
+    let message = repository.run_rejected_release(&["--dry-run", "patch"]);
+    assert!(
+        message.contains("no entry under ## [Unreleased]"),
+        "{message}"
+    );
+    repository.run_failing_script("changelog", &[], 3);
 }
 
 #[rstest]
-#[case::no_section("# Changelog\n", "no section ## [Unreleased]")]
-#[case::another_first("## [1.0.0] - 2026-01-31\n", "line 1: the first section")]
-#[case::a_date("## [Unreleased]\n## [1.0.0] - 31.1.2026\n", "line 2: a release is")]
-#[case::an_order(
-    "## [Unreleased]\n## [1.9.0] - 2026-01-31\n## [1.10.0] - 2026-02-01\n",
-    "line 3: the newest release stands first"
+#[case::no_unreleased_section("# Changelog\n", "no section ## [Unreleased]")]
+#[case::release_section_first("## [1.0.0] - 2026-01-31\n", "line 1: the first section")]
+#[case::invalid_date(
+    "## [Unreleased]\n## [1.0.0] - 31.1.2026\n",
+    "line 2: a release must have the form"
 )]
-#[case::a_kind("## [Unreleased]\n### Improved\n", "line 2: not one of Added")]
-#[case::no_kind("## [Unreleased]\n- Faster.\n", "line 2: an entry stands under")]
-fn a_changelog_in_another_format_is_refused(#[case] text: &str, #[case] reason: &str) {
+#[case::releases_in_wrong_order(
+    "## [Unreleased]\n## [1.9.0] - 2026-01-31\n## [1.10.0] - 2026-02-01\n",
+    "line 3: the newest release must come first"
+)]
+#[case::unknown_kind("## [Unreleased]\n### Improved\n", "line 2: not one of Added")]
+#[case::entry_without_kind("## [Unreleased]\n- Faster.\n", "line 2: an entry must be under")]
+fn release_with_a_malformed_changelog_is_rejected(#[case] text: &str, #[case] reason: &str) {
     let repository = Repository::new();
     repository.set_changelog(text);
-    let said = repository.refused_release(&["--dry-run", "patch"]);
-    assert!(said.contains(reason), "{said}");
+    let message = repository.run_rejected_release(&["--dry-run", "patch"]);
+    assert!(message.contains(reason), "{message}");
 }
 
 #[test]
-fn what_was_unreleased_becomes_the_section_of_the_release() {
+fn changelog_script_moves_unreleased_entries_to_the_section_of_the_release() {
     let repository = Repository::new();
     repository.set_changelog(UNRELEASED);
-    let notes = repository.script("changelog", &["--release", NEXT]);
+    let notes = repository.run_script("changelog", &["--release", NEXT]);
     assert_eq!(notes, "### Fixed\n\n- A clock that was late.\n");
     let changelog = fs::read_to_string(repository.path().join("CHANGELOG.md")).unwrap();
     let (before, section) = changelog.split_once(&format!("## [{NEXT}] - ")).unwrap();
     assert_eq!(before, "# Changelog\n\n## [Unreleased]\n\n");
     assert!(section.ends_with("\n\n### Fixed\n\n- A clock that was late.\n"));
-    // It is still in the format, and nothing is unreleased.
-    repository.refusal("changelog", &[], 3);
+    // The exit code 3 means that the changelog is well-formed, but has no unreleased entries.
+    repository.run_failing_script("changelog", &[], 3);
 }
 
 #[test]
-fn a_version_is_set_everywhere_and_nothing_else_is_touched() {
+fn set_version_script_replaces_the_version_in_all_files_and_changes_nothing_else() {
     let repository = Repository::new();
-    let said = repository.script("set-version", &[NEXT]);
-    assert!(said.starts_with(NEXT), "{said}");
+    let message = repository.run_script("set-version", &[NEXT]);
+    assert!(message.starts_with(NEXT), "{message}");
     let diff = repository.git(&["diff", "--unified=0"]);
     let lines = |sign| {
         let lines = diff.lines().filter_map(move |line| line.strip_prefix(sign));
         lines.filter(|line| !line.starts_with(['-', '+']))
     };
-    let (old_line, new_line) = (minor(CURRENT), minor(NEXT));
+    let (old_line, new_line) = (major_and_minor(CURRENT), major_and_minor(NEXT));
     let expected = lines('-').map(|line| {
         let line = line.replace(CURRENT, NEXT);
         line.replace(&format!("\"{old_line}\""), &format!("\"{new_line}\""))
@@ -226,26 +237,27 @@ fn a_version_is_set_everywhere_and_nothing_else_is_touched() {
 }
 
 #[test]
-fn an_old_version_that_is_left_somewhere_is_found() {
+fn set_version_script_fails_if_a_file_still_contains_the_old_version() {
     let repository = Repository::new();
     let image = format!("image: tee-session:{CURRENT}\n");
     fs::write(repository.path().join("deploy/another.yaml"), image).unwrap();
     repository.commit();
-    let said = repository.refusal("set-version", &[NEXT], 1);
-    assert!(said.contains("deploy/another.yaml:1:"), "{said}");
+    let message = repository.run_failing_script("set-version", &[NEXT], 1);
+    assert!(message.contains("deploy/another.yaml:1:"), "{message}");
 }
 
 #[test]
-fn a_version_that_moved_away_from_where_it_stood_is_found() {
+fn set_version_script_fails_if_a_file_lacks_the_old_version_at_the_expected_place() {
     let repository = Repository::new();
     let tag = format!("newTag: {CURRENT}");
     let file = "deploy/kubernetes/production/kustomization.yaml";
     repository.replace(file, &tag, "newTag: latest");
-    let said = repository.refusal("set-version", &[NEXT], 1);
-    assert!(said.contains(file), "{said}");
+    let message = repository.run_failing_script("set-version", &[NEXT], 1);
+    assert!(message.contains(file), "{message}");
 }
 
-/// As requirements name it: without the last number.
-fn minor(version: &str) -> &str {
+/// Returns the major and minor version of `version`, such as `1.2` of `1.2.3`. The READMEs use this
+/// form in dependency requirements.
+fn major_and_minor(version: &str) -> &str {
     version.rsplit_once('.').unwrap().0
 }

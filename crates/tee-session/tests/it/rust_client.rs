@@ -1,4 +1,4 @@
-//! The client for Rust, against the built binary.
+//! Tests of the Rust client library against the built binary.
 
 use std::{fs, time::Duration};
 
@@ -10,10 +10,11 @@ use tee_session_test_support::{RedisProcess, TestAuthority};
 use crate::service::{self, Service};
 
 #[path = "../../../client/examples/walk_through.rs"]
-#[allow(dead_code, reason = "its `main` is for people")]
+#[allow(dead_code, reason = "the test does not call its `main`")]
 mod example;
 
-/// `printf s3cret | sha256sum`
+/// Value of the setting `service_clients` with two clients. `secret_sha256` is the output of
+/// `printf s3cret | sha256sum`.
 const CLIENTS: &str = r#"[{
     "id": "shop",
     "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
@@ -28,7 +29,7 @@ fn client_of(service: &Service) -> Client {
     Client::new(service.base()).unwrap()
 }
 
-fn login() -> (Cookies, BaseUrl) {
+fn session_input() -> (Cookies, BaseUrl) {
     let cookies = [
         ("z".to_owned(), "grün; \"⛳\"".to_owned()),
         ("a".to_owned(), String::new()),
@@ -37,15 +38,15 @@ fn login() -> (Cookies, BaseUrl) {
     (Cookies::new(cookies).unwrap(), base_url.unwrap())
 }
 
-/// Every call, with what is to come of it.
-async fn walk(client: &Client) {
-    a_session_is_read_and_ended(client).await;
-    a_session_is_changed_and_gets_a_new_token(client).await;
-    sessions_of_a_subject_are_listed_and_ended(client).await;
+/// Makes every call of the client library, and checks the results.
+async fn make_every_call(client: &Client) {
+    read_and_end_a_session(client).await;
+    update_and_rotate_a_session(client).await;
+    list_and_end_sessions_of_a_subject(client).await;
 }
 
-async fn a_session_is_read_and_ended(client: &Client) {
-    let (cookies, base_url) = login();
+async fn read_and_end_a_session(client: &Client) {
+    let (cookies, base_url) = session_input();
     let new = client.create(&cookies, &base_url).send().await.unwrap();
     let holder = client.session(&new.access_token);
     assert_eq!(new.expires_in, Duration::from_secs(1_800));
@@ -85,8 +86,8 @@ async fn a_session_is_read_and_ended(client: &Client) {
     assert!(revoked.unwrap_err().is_invalid_token());
 }
 
-async fn a_session_is_changed_and_gets_a_new_token(client: &Client) {
-    let (cookies, base_url) = login();
+async fn update_and_rotate_a_session(client: &Client) {
+    let (cookies, base_url) = session_input();
     let new = client.create(&cookies, &base_url).subject("member-4711");
     let new = new.send().await.unwrap();
     let holder = client.session(&new.access_token);
@@ -120,8 +121,8 @@ async fn a_session_is_changed_and_gets_a_new_token(client: &Client) {
     client.end_session(&rotated.session_id).await.unwrap();
 }
 
-async fn sessions_of_a_subject_are_listed_and_ended(client: &Client) {
-    let (cookies, base_url) = login();
+async fn list_and_end_sessions_of_a_subject(client: &Client) {
+    let (cookies, base_url) = session_input();
     let create = |label| {
         let new = client.create(&cookies, &base_url).subject("member-4712");
         new.label(label).send()
@@ -141,7 +142,7 @@ async fn sessions_of_a_subject_are_listed_and_ended(client: &Client) {
     assert_eq!(ids, [first.session_id, second.session_id]);
     let labels: Vec<_> = listed
         .iter()
-        .map(|session| session.label.as_deref())
+        .map(|session| session.attributes.label.as_deref())
         .collect();
     assert_eq!(labels, [Some("telephone"), Some("tablet")]);
     assert!(listed[0].created_at <= listed[0].last_seen);
@@ -159,36 +160,36 @@ async fn sessions_of_a_subject_are_listed_and_ended(client: &Client) {
 }
 
 #[tokio::test]
-async fn the_example_program_walks_through() {
+async fn example_program_of_the_client_library_completes() {
     let service = service::start(&[]).await;
-    let mut said = Vec::new();
-    let walked = example::walk_through(&client_of(&service), &mut said).await;
+    let mut output = Vec::new();
+    let walked = example::walk_through(&client_of(&service), &mut output).await;
     walked.unwrap();
-    let said = String::from_utf8(said).unwrap();
+    let output = String::from_utf8(output).unwrap();
     assert!(
-        said.starts_with("the service is Healthy, on memory\n"),
-        "{said}"
+        output.starts_with("the service is Healthy, on memory\n"),
+        "{output}"
     );
-    assert!(said.ends_with("logged out\n"), "{said}");
+    assert!(output.ends_with("logged out\n"), "{output}");
 }
 
 #[tokio::test]
-async fn every_call_does_what_it_says_on_redis_with_credentials() {
+async fn every_client_call_succeeds_with_redis_and_client_credentials() {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--service-clients", CLIENTS];
     let service = service::start(&flags).await;
     service.until_ready(Duration::from_secs(5)).await;
-    walk(&client_of(&service).with_credentials("shop", "s3cret")).await;
+    make_every_call(&client_of(&service).with_credentials("shop", "s3cret")).await;
 }
 
 #[tokio::test]
-async fn every_call_does_what_it_says_over_tls() {
+async fn every_client_call_succeeds_over_tls_with_a_trusted_authority() {
     let authority = TestAuthority::new();
     let service = service::start_https(&authority.issue("service")).await;
     let trusting = Client::builder(service.base())
         .certificate_authorities(fs::read(authority.ca_file()).unwrap())
         .build();
-    walk(&trusting.unwrap()).await;
+    make_every_call(&trusting.unwrap()).await;
 
     let stranger = client_of(&service).health().await.unwrap_err();
     assert!(
@@ -198,9 +199,9 @@ async fn every_call_does_what_it_says_over_tls() {
 }
 
 #[tokio::test]
-async fn what_a_client_may_not_do_is_told_by_its_code() {
+async fn rejected_client_credentials_return_invalid_client_or_insufficient_scope() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
-    let (cookies, base_url) = login();
+    let (cookies, base_url) = session_input();
     let unknown = client_of(&service);
     let wrong = unknown.clone().with_credentials("shop", "wrong");
     let reader = unknown.clone().with_credentials("reader", "s3cret");
@@ -218,10 +219,10 @@ async fn what_a_client_may_not_do_is_told_by_its_code() {
 }
 
 #[tokio::test]
-async fn the_rules_of_the_service_are_told_by_where_they_are_broken() {
+async fn validation_error_names_the_invalid_member_of_the_request() {
     let service = service::start(&["--allowed-base-hosts", "golf.example"]).await;
     let client = client_of(&service);
-    let (cookies, _) = login();
+    let (cookies, _) = session_input();
     let elsewhere = BaseUrl::new("https://other.example").unwrap();
     let refused = client.create(&cookies, &elsewhere).send().await;
     let refused = refused.unwrap_err();
@@ -231,12 +232,12 @@ async fn the_rules_of_the_service_are_told_by_where_they_are_broken() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_store_is_no_invalid_token() {
+async fn store_outage_returns_store_unavailable_and_not_invalid_token() {
     let mut redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url()]).await;
     service.until_ready(Duration::from_secs(5)).await;
     let client = client_of(&service);
-    let (cookies, base_url) = login();
+    let (cookies, base_url) = session_input();
     let new = client.create(&cookies, &base_url).send().await.unwrap();
     redis.kill().await;
 
@@ -251,33 +252,26 @@ async fn an_outage_of_the_store_is_no_invalid_token() {
 }
 
 #[tokio::test]
-async fn a_service_that_has_gone_is_no_connection() {
+async fn call_to_a_stopped_service_returns_a_connect_error() {
     let mut service = service::start(&[]).await;
     let client = client_of(&service);
     client.health().await.unwrap();
     service.signal(Signal::SIGTERM);
     service.ended(Duration::from_secs(10)).await;
-    let (cookies, base_url) = login();
+    let (cookies, base_url) = session_input();
     let error = client.create(&cookies, &base_url).send().await.unwrap_err();
     assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
 }
 
 #[test]
-fn every_code_of_the_description_is_known_to_the_client() {
+fn client_knows_every_problem_code_of_the_openapi_description() {
     let description = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let description: Value = serde_json::from_slice(&fs::read(description).unwrap()).unwrap();
-    let responses = description["components"]["responses"].as_object().unwrap();
-    let mut codes = 0;
-    for response in responses.values() {
-        let problem = &response["content"]["application/problem+json"]["schema"];
-        for code in problem["allOf"][1]["properties"]["code"]["enum"]
-            .as_array()
-            .unwrap()
-        {
-            let code = ProblemCode::from(code.as_str().unwrap().to_owned());
-            assert!(!matches!(code, ProblemCode::Other(_)), "{code}");
-            codes += 1;
-        }
+    let problem = &description["components"]["schemas"]["Problem"];
+    let codes = problem["properties"]["code"]["enum"].as_array().unwrap();
+    for code in codes {
+        let code = ProblemCode::from(code.as_str().unwrap().to_owned());
+        assert!(!matches!(code, ProblemCode::Other(_)), "{code}");
     }
-    assert!(codes > 20, "{codes} codes");
+    assert!(codes.len() > 20, "{} codes", codes.len());
 }

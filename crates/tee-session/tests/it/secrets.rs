@@ -1,4 +1,5 @@
-//! No token, cookie or password reaches any output.
+//! Tests that tokens, cookies and passwords appear neither in the log nor in the output of
+//! commands.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service, binary};
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Everything that clients do, right and wrong, in good times and during an outage.
+/// Sends valid and invalid requests while Redis is available, stopped, and paused.
 #[rstest]
-#[case::json("DEBUG", false)]
-#[case::everything("TRACE", false)]
-#[case::text("TRACE", true)]
+#[case::json_at_debug_level("DEBUG", false)]
+#[case::json_at_trace_level("TRACE", false)]
+#[case::text_at_trace_level("TRACE", true)]
 #[tokio::test]
-async fn a_busy_scenario_leaves_no_secret_in_any_output(
+async fn secrets_of_valid_and_invalid_requests_are_not_logged(
     #[case] level: &str,
     #[case] is_text: bool,
 ) {
@@ -45,7 +46,7 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
         tokens.push(service.log_in(&cookie).await);
         secrets.push(cookie);
     }
-    use_them(&service, &tokens).await;
+    use_sessions(&service, &tokens).await;
     let bad_bodies = [
         r#"{"cookies": {"a": "s3cret-in-bad-json"}"#,
         r#"{"cookies": {"a": "s3cret-value\n"}, "base_url": "https://u:s3cret-pass@golf.example"}"#,
@@ -87,13 +88,13 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
         "s3cret-in-query",
     ];
     secrets.extend(odd.map(Into::into));
-    secrets.extend(manage_them(&service, &tokens).await);
+    secrets.extend(update_and_rotate(&service, &tokens).await);
     redis.kill().await;
-    use_them(&service, &tokens).await;
-    manage_them(&service, &tokens).await;
+    use_sessions(&service, &tokens).await;
+    update_and_rotate(&service, &tokens).await;
     redis.start_again().await;
     service.until_ready(RECOVERED_WITHIN).await;
-    use_them(&service, &tokens).await;
+    use_sessions(&service, &tokens).await;
     redis.pause();
     service.status(Method::GET, "/v1/session", &tokens[0]).await;
     redis.resume();
@@ -108,12 +109,12 @@ async fn a_busy_scenario_leaves_no_secret_in_any_output(
         "{output}"
     );
     for secret in &secrets {
-        assert!(!output.contains(secret.as_str()), "{secret} was written");
+        assert!(!output.contains(secret.as_str()), "{secret} was logged");
     }
 }
 
 #[tokio::test]
-async fn rotated_password_of_redis_needs_no_restart_and_is_not_logged() {
+async fn changed_redis_password_needs_no_restart_and_is_not_logged() {
     let redis = RedisProcess::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("redis-url");
@@ -149,9 +150,10 @@ async fn rotated_password_of_redis_needs_no_restart_and_is_not_logged() {
     assert!(!output.contains("s3cret"), "{output}");
 }
 
-/// Whoever can connect can send nonsense, as much as they like.
+/// Checks that the service logs no error for a malformed request. Otherwise, any client could fill
+/// the log with errors.
 #[tokio::test]
-async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
+async fn malformed_requests_cause_no_logged_error_and_are_not_quoted_in_the_log() {
     let mut service = service::start(&["--log-level", "DEBUG"]).await;
     let requests = [
         "nonsense\r\n\r\n",
@@ -181,9 +183,9 @@ async fn requests_that_cannot_be_read_write_nothing_into_the_log() {
     );
 }
 
-/// Of the commands for sessions, only those that are made for it show a token or a cookie.
+/// Checks that session commands print a token or a cookie value only if a flag requests this.
 #[tokio::test]
-async fn the_commands_for_sessions_show_no_secret_that_was_not_asked_for() {
+async fn session_commands_print_no_secret_unless_requested() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
     let folder = tempfile::tempdir().unwrap();
     let files = [
@@ -208,7 +210,7 @@ async fn the_commands_for_sessions_show_no_secret_that_was_not_asked_for() {
         "create --base-url https://golf.example --cookies-file secret".to_owned(),
         "create --base-url https://golf.example --cookies-file cookies".to_owned(),
     ];
-    let mut told = String::new();
+    let mut printed = String::new();
     for json in ["", " --json"] {
         let _ = std::fs::remove_file(folder.path().join("token"));
         for command in &commands {
@@ -219,21 +221,22 @@ async fn the_commands_for_sessions_show_no_secret_that_was_not_asked_for() {
                 .current_dir(folder.path())
                 .output();
             let output = output.await.unwrap();
-            told += &String::from_utf8_lossy(&output.stdout);
-            told += &String::from_utf8_lossy(&output.stderr);
+            printed += &String::from_utf8_lossy(&output.stdout);
+            printed += &String::from_utf8_lossy(&output.stderr);
         }
         let token = std::fs::read_to_string(folder.path().join("token")).unwrap();
         for secret in [token.trim(), CLIENT_SECRET, "a-value-to-hide"] {
-            assert!(!told.contains(secret), "{secret} was written: {told}");
+            assert!(!printed.contains(secret), "{secret} was printed: {printed}");
         }
     }
-    assert!(told.contains("SESSIONID"), "{told}");
-    assert!(told.contains("invalid_token"), "{told}");
+    assert!(printed.contains("SESSIONID"), "{printed}");
+    assert!(printed.contains("invalid_token"), "{printed}");
 }
 
-/// Changes, rotations, and what is asked about subjects, right and wrong. Tells what is secret of it:
-/// subjects and labels name people.
-async fn manage_them(service: &Service, tokens: &[String]) -> Vec<String> {
+/// Sends valid and invalid requests that update sessions, rotate tokens, and list or end the
+/// sessions of a subject. Returns the secrets in these requests and in the responses. Subjects and
+/// labels count as secrets, because they identify people.
+async fn update_and_rotate(service: &Service, tokens: &[String]) -> Vec<String> {
     let mut secrets: Vec<_> = [
         "s3cret-subject",
         "s3cret-label",
@@ -291,7 +294,8 @@ async fn manage_them(service: &Service, tokens: &[String]) -> Vec<String> {
     secrets
 }
 
-async fn use_them(service: &Service, tokens: &[String]) {
+/// Reads the session of each token, and ends every third session.
+async fn use_sessions(service: &Service, tokens: &[String]) {
     for (n, token) in tokens.iter().enumerate() {
         service.status(Method::GET, "/v1/session", token).await;
         service.status(Method::GET, "/v1/session/ttl", token).await;
@@ -299,7 +303,7 @@ async fn use_them(service: &Service, tokens: &[String]) {
         let request = request.header("x-request-id", format!("r/{token}"));
         let answer = request.bearer_auth(token).send().await.unwrap();
         let id = answer.headers()["x-request-id"].to_str().unwrap();
-        assert!(!id.contains(token), "the id was taken over");
+        assert!(!id.contains(token), "the request id contains the token");
         if n % 3 == 0 {
             service.status(Method::DELETE, "/v1/session", token).await;
         }

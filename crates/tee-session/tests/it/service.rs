@@ -1,4 +1,4 @@
-//! The binary as a child process.
+//! Helpers that start the service binary as a child process.
 
 use std::process::Stdio;
 
@@ -6,32 +6,36 @@ use tee_session_test_support::IssuedCertificate;
 pub(crate) use tee_session_test_support::ServiceProcess as Service;
 use tokio::process::Command;
 
-/// A setting with one service client that may do everything.
+/// Value of the setting `service_clients` with one client that has all scopes.
 pub(crate) const CLIENTS: &str = r#"[{
     "id": "resource-server",
     "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0",
     "scopes": ["create", "introspect", "revoke", "admin"]
 }]"#;
 
-/// Its id.
+/// Id of the client in [`CLIENTS`].
 pub(crate) const CLIENT_ID: &str = "resource-server";
 
-/// Its secret: `printf s3cret | sha256sum`
+/// Secret of the client in [`CLIENTS`]. The hash in [`CLIENTS`] is the output of
+/// `printf s3cret | sha256sum`.
 pub(crate) const CLIENT_SECRET: &str = "s3cret";
 
-/// The binary, without any setting of this machine's environment.
+/// Returns a command that runs the binary. Its environment contains one variable, which allows
+/// callers without credentials.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tee-session"));
     command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    // Most tests with Redis need no service clients.
+    command.env("TSA_ALLOW_ANONYMOUS_CLIENTS", "true");
     command
 }
 
-/// Starts it on a free port, and waits until it listens.
+/// Starts the service with `flags` on a free port, and waits until the service listens.
 pub(crate) async fn start(flags: &[&str]) -> Service {
     Service::start(binary(), flags).await
 }
 
-/// The same over HTTPS, with this certificate.
+/// Starts the service with HTTPS, which presents `certificate`.
 pub(crate) async fn start_https(certificate: &IssuedCertificate) -> Service {
     let mut service = start(&[
         "--tls-certificate-file",
@@ -44,7 +48,7 @@ pub(crate) async fn start_https(certificate: &IssuedCertificate) -> Service {
     service
 }
 
-/// The same with a log for people.
+/// Starts the service with `flags` and the log format `text`.
 pub(crate) async fn start_with_text_log(flags: &[&str]) -> Service {
     Service::start_with_text_log(binary(), flags).await
 }

@@ -1,4 +1,5 @@
-//! `tee-session session` with a person at a terminal (of `script`, which every Linux has).
+//! Tests of `tee-session session` on a pseudo-terminal, which the program `script` (util-linux)
+//! provides.
 
 use std::{process::Stdio, time::Duration};
 
@@ -15,42 +16,43 @@ use crate::service::{self, Service};
 
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A terminal on which a command runs.
+/// A pseudo-terminal that runs one `tee-session session` command.
 struct Terminal {
     process: Child,
     keyboard: ChildStdin,
     screen: ChildStdout,
     shown: String,
-    /// Here stands what the terminal is called.
-    folder: TempDir,
+    /// Working directory of the command. The file `tty` in this directory contains the device path
+    /// of the terminal.
+    directory: TempDir,
 }
 
 impl Terminal {
     fn run(service: &Service, arguments: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let binary = env!("CARGO_BIN_EXE_tee-session");
         let command = format!("tty > tty; exec {binary} session {arguments}");
         let mut process = Command::new("script")
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
             .env("TSA_URL", service.base())
             .env_remove("NO_COLOR")
-            .current_dir(folder.path())
+            .current_dir(directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("script is there (util-linux)");
+            .expect("script is installed (util-linux)");
         Self {
             keyboard: process.stdin.take().unwrap(),
             screen: process.stdout.take().unwrap(),
             shown: String::new(),
-            folder,
+            directory,
             process,
         }
     }
 
-    /// Waits until this is on the screen.
-    async fn until(&mut self, text: &str) {
+    /// Waits until `text` has been printed on the terminal.
+    async fn wait_for_text(&mut self, text: &str) {
         let shown = async {
             let mut chunk = [0; 1_024];
             while !self.shown.contains(text) {
@@ -62,12 +64,12 @@ impl Terminal {
         timeout(SHOWN_WITHIN, shown).await.unwrap();
     }
 
-    /// Waits until it does not show what is typed.
-    async fn until_unseen(&self) {
-        let tty = std::fs::read_to_string(self.folder.path().join("tty")).unwrap();
+    /// Waits until the command has turned off the echo of the terminal.
+    async fn wait_until_echo_is_off(&self) {
+        let tty = std::fs::read_to_string(self.directory.path().join("tty")).unwrap();
         eventually(SHOWN_WITHIN, async || {
             let state = Command::new("stty").args(["-a", "-F", tty.trim()]).output();
-            let state = state.await.expect("stty is there (coreutils)");
+            let state = state.await.expect("stty is installed (coreutils)");
             String::from_utf8_lossy(&state.stdout).contains(" -echo ")
         })
         .await;
@@ -78,8 +80,9 @@ impl Terminal {
         self.keyboard.write_all(line.as_bytes()).await.unwrap();
     }
 
-    /// Waits for its end: the exit code, and all that was shown.
-    async fn ended(mut self) -> (Option<i32>, String) {
+    /// Waits until the command exits. Returns the exit code, and all text that was printed on the
+    /// terminal.
+    async fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         let end = async {
             self.screen.read_to_string(&mut rest).await.unwrap();
@@ -90,7 +93,7 @@ impl Terminal {
     }
 }
 
-async fn of_subject(service: &Service) {
+async fn create_session_of_subject(service: &Service) {
     let body = serde_json::json!({
         "cookies": {"a": "1"}, "base_url": "https://golf.example", "subject": "member-4711",
     });
@@ -99,19 +102,19 @@ async fn of_subject(service: &Service) {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_and_not_shown() {
+async fn token_prompt_does_not_echo_the_token() {
     let service = service::start(&[]).await;
     let token = service.log_in("s3cret-cookie").await;
     let mut terminal = Terminal::run(&service, "show");
-    terminal.until("Token: ").await;
-    terminal.until_unseen().await;
+    terminal.wait_for_text("Token: ").await;
+    terminal.wait_until_echo_is_off().await;
     terminal.type_in(&token).await;
-    let (code, shown) = terminal.ended().await;
+    let (code, shown) = terminal.wait_for_exit().await;
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("(hidden)"), "{shown}");
     assert!(shown.contains("\u{1b}["), "colours: {shown}");
     assert!(
-        shown.contains(&format!("asking {}", service.base())),
+        shown.contains(&format!("waiting for {}", service.base())),
         "{shown}"
     );
     for secret in [token.as_str(), "s3cret-cookie"] {
@@ -120,31 +123,31 @@ async fn a_token_is_asked_for_and_not_shown() {
 }
 
 #[tokio::test]
-async fn all_sessions_of_a_subject_end_after_a_yes_and_no_other_answer() {
+async fn ending_all_sessions_of_a_subject_requires_confirmation() {
     let service = service::start(&[]).await;
-    of_subject(&service).await;
-    for (answer, code, said) in [
+    create_session_of_subject(&service).await;
+    for (answer, code, expected) in [
         ("", 2, "nothing was ended"),
         ("n", 2, "nothing was ended"),
         ("y", 0, "1 session ended"),
     ] {
         let mut terminal = Terminal::run(&service, "revoke --subject member-4711");
         terminal
-            .until("End all sessions of member-4711? [y/N] ")
+            .wait_for_text("End all sessions of member-4711? [y/N] ")
             .await;
         terminal.type_in(answer).await;
-        let (exit_code, shown) = terminal.ended().await;
+        let (exit_code, shown) = terminal.wait_for_exit().await;
         assert_eq!(exit_code, Some(code), "{shown}");
-        assert!(shown.contains(said), "{shown}");
+        assert!(shown.contains(expected), "{shown}");
     }
 }
 
 #[tokio::test]
-async fn without_colours_where_nobody_wants_them() {
+async fn no_color_variable_turns_colours_off() {
     let service = service::start(&[]).await;
-    of_subject(&service).await;
+    create_session_of_subject(&service).await;
     let command = "list --subject member-4711";
-    let (_, coloured) = Terminal::run(&service, command).ended().await;
+    let (_, coloured) = Terminal::run(&service, command).wait_for_exit().await;
     let styled = |shown: &str| shown.contains("\u{1b}[1m");
     assert!(styled(&coloured), "{coloured}");
     let plain = Command::new("script")

@@ -1,4 +1,4 @@
-//! `tee-session session` where it cannot do what it is told, and what it says then.
+//! Tests of failing `tee-session session` commands: exit codes and error messages.
 
 use std::time::Duration;
 
@@ -6,35 +6,36 @@ use rstest::rstest;
 use tee_session_test_support::{RedisProcess, free_port};
 
 use crate::{
-    operator::{COOKIES, CREATE, Operator, run_session, text},
+    operator::{COOKIES, CREATE, Operator, run_session, to_text},
     service::{self, CLIENT_ID, CLIENT_SECRET, binary},
 };
 
 #[tokio::test]
-async fn without_a_client_a_guarded_service_refuses_and_the_tip_says_how() {
-    let operator = Operator::of_a_guarded_service().await;
-    let refused = operator.failed(1, CREATE, COOKIES).await;
+async fn session_command_without_client_credentials_exits_with_1_and_prints_advice() {
+    let operator = Operator::of_service_with_clients().await;
+    let refused = operator.run_failing(1, CREATE, COOKIES).await;
     assert!(refused.contains("401 invalid_client"), "{refused}");
-    assert!(
-        refused.contains("tip: name a client of the service"),
-        "{refused}"
-    );
+    assert!(refused.contains("tip: pass a service client"), "{refused}");
     let by_stdin = format!("list --subject m --client-id {CLIENT_ID} --client-secret-file -");
     operator
-        .done(&by_stdin, &format!("{CLIENT_SECRET}\n"))
+        .run_successfully(&by_stdin, &format!("{CLIENT_SECRET}\n"))
         .await;
     let both = format!("{CREATE} --client-id {CLIENT_ID} --client-secret-file -");
-    let refused = operator.failed(2, &both, COOKIES).await;
-    assert!(refused.contains("cannot hold two things"), "{refused}");
+    let refused = operator.run_failing(2, &both, COOKIES).await;
+    assert!(
+        refused.contains("cannot be used for two inputs"),
+        "{refused}"
+    );
 }
 
-/// What is given is wrong, and not repeated where it may be a secret.
+/// Checks that the error message for invalid input does not repeat the input, because the input may
+/// be a secret.
 #[rstest]
-#[case::no_token("show", "s3cret-no-token", "is no token")]
-#[case::nothing("show", "", "is no token")]
+#[case::not_a_token("show", "s3cret-no-token", "is not a token")]
+#[case::empty_token("show", "", "is not a token")]
 #[case::token_as_argument("show s3cret-token", "", "does not belong on the command line")]
 #[case::token_to_revoke("revoke s3cret-token", "", "does not belong on the command line")]
-#[case::second_id(
+#[case::second_session_id(
     "revoke --session-id k88fXCPKK0gU1YooURbm9Q s3cret-token",
     "",
     "does not belong on the command line"
@@ -50,7 +51,7 @@ async fn without_a_client_a_guarded_service_refuses_and_the_tip_says_how() {
     "does not belong on the command line"
 )]
 #[case::token_as_flag("ttl --token=s3cret-token", "", "unexpected argument '--token'")]
-#[case::token_as_id("revoke --session-id s3cret-token", "", "a session id is")]
+#[case::token_as_id("revoke --session-id s3cret-token", "", "a session id must be")]
 #[case::secret_as_flag(
     "list --subject m --client-secret=s3cret",
     "",
@@ -61,38 +62,38 @@ async fn without_a_client_a_guarded_service_refuses_and_the_tip_says_how() {
     "{}",
     "--base-url: "
 )]
-#[case::bad_cookies(CREATE, r#"{"a": s3cret}"#, "the cookies must be a JSON object")]
-#[case::no_file("ttl --token-file /nonexistent", "", "the token cannot be read: ")]
-#[case::no_url(
+#[case::malformed_cookies(CREATE, r#"{"a": s3cret}"#, "the cookies must be a JSON object")]
+#[case::missing_token_file("ttl --token-file /nonexistent", "", "the token cannot be read: ")]
+#[case::unsupported_url_scheme(
     "ttl --url ftp://x",
     "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "the URL of the service"
 )]
-#[case::no_authorities(
+#[case::missing_ca_file(
     "ttl --ca-file /nonexistent",
     "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "/nonexistent cannot be read"
 )]
 #[case::id_and_subject("revoke --session-id x --subject y", "", "cannot be used with")]
-#[case::id_alone("list --subject m --client-id x", "", "--client-secret-file")]
-#[case::no_subject("list", "", "--subject")]
+#[case::client_id_without_secret("list --subject m --client-id x", "", "--client-secret-file")]
+#[case::missing_subject("list", "", "--subject")]
 #[tokio::test]
-async fn a_wrong_command_line_or_input_ends_it_with_2(
+async fn invalid_session_command_exits_with_2_and_an_error_that_does_not_quote_its_input(
     #[case] arguments: &str,
     #[case] input: &str,
-    #[case] said: &str,
+    #[case] expected: &str,
 ) {
-    // Nobody is asked.
+    // No service runs in this test, because the command fails before it sends a request.
     let output = run_session(binary(), arguments, input).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let told = text(&output.stderr);
-    assert!(told.contains(said), "{told}");
-    assert!(!told.contains("s3cret"), "{told}");
+    let message = to_text(&output.stderr);
+    assert!(message.contains(expected), "{message}");
+    assert!(!message.contains("s3cret"), "{message}");
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_told() {
+async fn session_command_exits_with_1_and_prints_advice_if_the_service_is_unreachable() {
     let url = format!("http://127.0.0.1:{}", free_port());
     let output = binary()
         .args(["session", "list", "--subject", "m", "--url", &url])
@@ -100,26 +101,29 @@ async fn a_service_that_is_not_there_is_told() {
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = text(&output.stderr);
+    let message = to_text(&output.stderr);
     assert!(
-        told.contains("no connection to the service: Connection refused"),
-        "{told}"
+        message.contains("no connection to the service: Connection refused"),
+        "{message}"
     );
-    assert!(told.contains("tip: see that the service runs"), "{told}");
+    assert!(
+        message.contains("tip: check that the service runs"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
-async fn an_outage_of_the_store_leads_to_the_check_of_redis() {
+async fn session_command_exits_with_1_and_advises_to_check_redis_during_a_store_outage() {
     let mut redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url()]).await;
     service.until_ready(Duration::from_secs(5)).await;
     let operator = Operator::of(service);
-    let token = operator.done(CREATE, COOKIES).await;
+    let token = operator.run_successfully(CREATE, COOKIES).await;
     redis.kill().await;
-    let told = operator.failed(1, "show", &token).await;
-    assert!(told.contains("503 store_unavailable"), "{told}");
+    let message = operator.run_failing(1, "show", &token).await;
+    assert!(message.contains("503 store_unavailable"), "{message}");
     assert!(
-        told.contains("tee-session check-config --connect"),
-        "{told}"
+        message.contains("tee-session check-config --connect"),
+        "{message}"
     );
 }

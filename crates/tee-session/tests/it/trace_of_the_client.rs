@@ -1,4 +1,5 @@
-//! The trace of a program that calls by the client for Rust.
+//! Test of trace propagation: a program that uses the Rust client library sends its trace context
+//! to the service.
 
 use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId,
@@ -11,12 +12,12 @@ use tee_session_client::{Client, SessionToken};
 
 use crate::{
     trace_receiver::{Behaviour, TraceReceiver},
-    traces::{GET, received, start},
+    traces::{GET, start_with_collector, wait_for_span},
 };
 
-struct Fields<'a>(&'a mut HeaderMap);
+struct Headers<'a>(&'a mut HeaderMap);
 
-impl Injector for Fields<'_> {
+impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         let name = HeaderName::from_bytes(key.as_bytes()).unwrap();
         self.0.insert(name, HeaderValue::try_from(value).unwrap());
@@ -24,9 +25,9 @@ impl Injector for Fields<'_> {
 }
 
 #[tokio::test]
-async fn the_clients_trace_goes_on_in_the_service() {
-    let receiver = TraceReceiver::start(Behaviour::Takes);
-    let service = start(&receiver, &["--traces-sample-ratio", "0"]).await;
+async fn request_span_is_a_child_of_the_span_that_the_rust_client_sends() {
+    let receiver = TraceReceiver::start(Behaviour::Accepts);
+    let service = start_with_collector(&receiver, &["--traces-sample-ratio", "0"]).await;
     let (trace_id, span_id) = (TraceId::from_bytes([7; 16]), SpanId::from_bytes([9; 8]));
     let caller = SpanContext::new(
         trace_id,
@@ -37,13 +38,13 @@ async fn the_clients_trace_goes_on_in_the_service() {
     );
     let client = Client::builder(service.base()).header_fields(move |headers| {
         let context = Context::new().with_remote_span_context(caller.clone());
-        TraceContextPropagator::new().inject_context(&context, &mut Fields(headers));
+        TraceContextPropagator::new().inject_context(&context, &mut Headers(headers));
     });
     let client = client.build().unwrap();
     let token: SessionToken = service.log_in("a1b2c3").await.parse().unwrap();
     client.session(&token).get().await.unwrap();
 
-    let span = received(&receiver, GET).await;
+    let span = wait_for_span(&receiver, GET).await;
     assert_eq!(span.trace_id, trace_id.to_bytes());
     assert_eq!(span.parent_span_id, span_id.to_bytes());
 }

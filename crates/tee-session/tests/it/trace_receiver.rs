@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP, and keeps what it was sent.
+//! A trace collector for tests, which accepts OTLP over HTTP and stores the received spans.
 
 use std::{
     net::SocketAddr,
@@ -20,12 +20,12 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tee_session_test_support::free_port;
 
-/// What it does with a batch.
+/// Reaction of the test collector to a batch of spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    Takes,
+    Accepts,
     Refuses,
-    /// Never answers.
+    /// Receives the batch, but never responds.
     Hangs,
 }
 
@@ -37,7 +37,7 @@ struct Received {
     api_key: Option<String>,
 }
 
-/// A running collector. It ends with the value.
+/// A running test collector. Dropping the value stops the collector.
 pub(crate) struct TraceReceiver {
     address: SocketAddr,
     received: Arc<Mutex<Received>>,
@@ -52,12 +52,12 @@ impl TraceReceiver {
     pub(crate) fn start_on(port: u16, behaviour: Behaviour) -> Self {
         let received = Arc::new(Mutex::new(Received::default()));
         let (started, running) = mpsc::channel();
-        let keeps = Data::from(Arc::clone(&received));
+        let stored = Data::from(Arc::clone(&received));
         thread::spawn(move || {
             System::new().block_on(async move {
                 let app = move || {
                     App::new()
-                        .app_data(keeps.clone())
+                        .app_data(stored.clone())
                         .app_data(Data::new(behaviour))
                         .app_data(PayloadConfig::new(16 * 1_024 * 1_024))
                         .route("/v1/traces", web::post().to(receive))
@@ -85,29 +85,31 @@ impl TraceReceiver {
         format!("http://{}", self.address)
     }
 
-    /// The spans received so far that have this name.
+    /// Returns all spans received so far that have the name `name`.
     pub(crate) fn spans(&self, name: &str) -> Vec<Span> {
         let received = self.received.lock().unwrap();
         let spans = received.spans.iter().filter(|span| span.name == name);
         spans.cloned().collect()
     }
 
-    /// How many spans it received.
+    /// Returns the number of spans received so far.
     pub(crate) fn count(&self) -> usize {
         self.received.lock().unwrap().spans.len()
     }
 
-    /// What the sender says of itself.
+    /// Returns the attribute `key` of the OpenTelemetry resource in the last batch. Returns `None`
+    /// if the resource has no such attribute.
     pub(crate) fn resource(&self, key: &str) -> Option<String> {
-        value(&self.received.lock().unwrap().resource, key)
+        attribute_value(&self.received.lock().unwrap().resource, key)
     }
 
-    /// All that it was sent, to look for what should not be there.
+    /// Returns the bodies of all received batches as text, so that tests can search for secrets.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().bytes).into_owned()
     }
 
-    /// The field `x-api-key` of the last batch.
+    /// Returns the value of the header `x-api-key` in the last request. Returns `None` if the
+    /// request had no such header.
     pub(crate) fn api_key(&self) -> Option<String> {
         self.received.lock().unwrap().api_key.clone()
     }
@@ -119,8 +121,9 @@ impl Drop for TraceReceiver {
     }
 }
 
-/// The text or number under `key`.
-pub(crate) fn value(attributes: &[KeyValue], key: &str) -> Option<String> {
+/// Returns the value of the attribute `key` as text. Returns `None` if the attribute is missing, or
+/// is neither a string nor an integer.
+pub(crate) fn attribute_value(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref() {
         Some(AnyValue {
@@ -140,7 +143,7 @@ async fn receive(
     body: Bytes,
 ) -> HttpResponse {
     match **behaviour {
-        Behaviour::Takes => {}
+        Behaviour::Accepts => {}
         Behaviour::Refuses => return HttpResponse::ServiceUnavailable().finish(),
         Behaviour::Hangs => std::future::pending().await,
     }

@@ -1,12 +1,15 @@
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{
+    Version,
+    header::{HeaderName, HeaderValue},
+};
 use rstest::rstest;
 
 use super::*;
 use crate::ClientSecret;
 
-/// `printf s3cret | sha256sum`
+/// SHA-256 of the secret `s3cret`, the output of `printf s3cret | sha256sum`.
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
-/// `printf another | sha256sum`
+/// SHA-256 of the secret `another`, the output of `printf another | sha256sum`.
 const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
 
 fn request(fields: &[(&'static str, &str)]) -> RequestHead {
@@ -32,27 +35,27 @@ fn clients() -> ServiceClients {
 #[rstest]
 #[case::first_secret("ci:another")]
 #[case::second_secret("ci:s3cret")]
-fn lets_a_client_in_that_knows_one_of_its_secrets(#[case] credentials: &str) {
+fn client_is_authorized_with_any_of_its_secrets(#[case] credentials: &str) {
     let request = request(&[("authorization", &basic(credentials))]);
     assert!(clients().authorize(&request, Scope::Create).is_ok());
 }
 
 #[rstest]
 #[case::wrong_secret(&[("authorization", &*basic("ci:wrong"))])]
-#[case::unknown_name(&[("authorization", &*basic("cd:s3cret"))])]
+#[case::unknown_id(&[("authorization", &*basic("cd:s3cret"))])]
 #[case::empty_secret(&[("authorization", &*basic("ci:"))])]
 #[case::no_colon(&[("authorization", &*basic("ci"))])]
-#[case::the_hash_itself(&[("authorization", &*basic(&format!("ci:{S3CRET}")))])]
-#[case::nothing(&[])]
-#[case::bearer(&[("authorization", "Bearer x")])]
+#[case::hash_instead_of_secret(&[("authorization", &*basic(&format!("ci:{S3CRET}")))])]
+#[case::no_credentials(&[])]
+#[case::bearer_scheme(&[("authorization", "Bearer x")])]
 #[case::not_base64(&[("authorization", "Basic ???")])]
-#[case::twice(&[("authorization", &*basic("ci:s3cret")), ("authorization", &*basic("ci:s3cret"))])]
+#[case::repeated_header(&[("authorization", &*basic("ci:s3cret")), ("authorization", &*basic("ci:s3cret"))])]
 #[case::too_long(&[("authorization", &*basic(&"x".repeat(2_000)))])]
-fn refuses_everybody_else(#[case] fields: &[(&'static str, &str)]) {
-    let refused = clients().authorize(&request(fields), Scope::Create);
+fn missing_or_invalid_credentials_return_invalid_client(#[case] fields: &[(&'static str, &str)]) {
+    let rejected = clients().authorize(&request(fields), Scope::Create);
     assert!(
-        matches!(refused, Err(ApiError::InvalidClient)),
-        "{refused:?}"
+        matches!(rejected, Err(ApiError::InvalidClient)),
+        "{rejected:?}"
     );
 }
 
@@ -64,7 +67,7 @@ fn refuses_everybody_else(#[case] fields: &[(&'static str, &str)]) {
 #[case::other_loopback_address(&[("host", "127.9.9.9")])]
 #[case::ipv6(&[("host", "[::1]:8000")])]
 #[case::ipv6_without_port(&[("host", "[::1]")])]
-fn without_clients_a_direct_request_is_let_in(#[case] fields: &[(&'static str, &str)]) {
+fn without_service_clients_a_direct_request_is_authorized(#[case] fields: &[(&'static str, &str)]) {
     let none = ServiceClients::default();
     assert!(none.authorize(&request(fields), Scope::Create).is_ok());
 }
@@ -73,18 +76,45 @@ fn without_clients_a_direct_request_is_let_in(#[case] fields: &[(&'static str, &
 #[case::forwarded(&[("forwarded", "for=1.2.3.4")])]
 #[case::forwarded_for(&[("x-forwarded-for", "1.2.3.4")])]
 #[case::forwarded_host(&[("host", "127.0.0.1"), ("x-forwarded-host", "golf.example")])]
+#[case::real_ip(&[("host", "127.0.0.1"), ("x-real-ip", "1.2.3.4")])]
+#[case::via(&[("host", "127.0.0.1"), ("via", "1.1 cache")])]
+#[case::cdn_loop(&[("host", "127.0.0.1"), ("cdn-loop", "cdn")])]
+#[case::cloudflare(&[("host", "127.0.0.1"), ("cf-connecting-ip", "1.2.3.4")])]
 #[case::foreign_host(&[("host", "golf.example")])]
 #[case::foreign_host_with_port(&[("host", "golf.example:8000")])]
 #[case::foreign_address(&[("host", "10.0.0.1:8000")])]
-#[case::deceptive_name(&[("host", "localhost.golf.example")])]
-#[case::deceptive_number(&[("host", "127.0.0.1.golf.example:80")])]
+#[case::host_name_that_begins_with_localhost(&[("host", "localhost.golf.example")])]
+#[case::host_name_that_begins_with_a_loopback_address(&[("host", "127.0.0.1.golf.example:80")])]
 #[case::empty_host(&[("host", "")])]
-fn without_clients_a_proxied_request_is_refused(#[case] fields: &[(&'static str, &str)]) {
-    let refused = ServiceClients::default().authorize(&request(fields), Scope::Create);
+fn without_service_clients_a_proxied_request_is_rejected(#[case] fields: &[(&'static str, &str)]) {
+    let rejected = ServiceClients::default().authorize(&request(fields), Scope::Create);
     assert!(
-        matches!(refused, Err(ApiError::ProxiedWithoutClients)),
-        "{refused:?}"
+        matches!(rejected, Err(ApiError::ProxiedWithoutClients)),
+        "{rejected:?}"
     );
+}
+
+/// nginx sends HTTP/1.0 to upstream servers unless it is configured otherwise.
+#[test]
+fn without_service_clients_a_request_with_http_1_0_is_rejected() {
+    let mut request = request(&[("host", "127.0.0.1:8000")]);
+    request.version = Version::HTTP_10;
+    let rejected = ServiceClients::default().authorize(&request, Scope::Create);
+    assert!(
+        matches!(rejected, Err(ApiError::ProxiedWithoutClients)),
+        "{rejected:?}"
+    );
+}
+
+#[rstest]
+#[case::empty("")]
+#[case::empty_line("\n")]
+#[case::name_of_a_variable("$SECRET")]
+#[case::placeholder("changeme\n")]
+fn service_client_with_a_well_known_secret_is_rejected(#[case] secret: &str) {
+    let hash = hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()));
+    let rejected = ServiceClient::new("ci", &[hash], vec![Scope::Create]);
+    assert_eq!(rejected.unwrap_err(), InvalidServiceClient::WellKnownSecret);
 }
 
 #[rstest]
@@ -94,7 +124,7 @@ fn without_clients_a_proxied_request_is_refused(#[case] fields: &[(&'static str,
 #[case::short_secret("a", &["abc"], vec![Scope::Create], InvalidServiceClient::Secret)]
 #[case::not_hexadecimal("a", &["+".repeat(64).leak() as &str], vec![Scope::Create], InvalidServiceClient::Secret)]
 #[case::no_scope("a", &[S3CRET], vec![], InvalidServiceClient::Scopes)]
-fn an_unsound_client_is_refused(
+fn service_client_with_invalid_id_secret_or_scopes_is_rejected(
     #[case] id: &str,
     #[case] secrets: &[&str],
     #[case] scopes: Vec<Scope>,
@@ -104,7 +134,7 @@ fn an_unsound_client_is_refused(
 }
 
 #[test]
-fn debug_shows_no_secret() {
+fn debug_output_of_service_clients_contains_no_secret() {
     let debug = format!("{:?}", clients());
     assert!(
         debug.contains("ci") && !debug.contains("1e, ") && !debug.contains("30, 193"),
@@ -113,20 +143,20 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
-fn a_client_without_the_scope_is_told_so() {
+fn client_without_the_required_scope_gets_insufficient_scope() {
     let reader = ServiceClient::new("ci", &[S3CRET], vec![Scope::Introspect]).unwrap();
     let request = request(&[("authorization", &basic("ci:s3cret"))]);
     let clients = ServiceClients::new(vec![reader]);
     assert!(clients.authorize(&request, Scope::Introspect).is_ok());
-    let refused = clients.authorize(&request, Scope::Create);
+    let rejected = clients.authorize(&request, Scope::Create);
     assert!(
-        matches!(refused, Err(ApiError::InsufficientScope)),
-        "{refused:?}"
+        matches!(rejected, Err(ApiError::InsufficientScope)),
+        "{rejected:?}"
     );
 }
 
 #[test]
-fn a_new_secret_lets_its_client_in() {
+fn client_with_a_generated_secret_is_authorized() {
     let secret = ClientSecret::generate();
     let client = ServiceClient::new("ci", &[secret.sha256()], vec![Scope::Create]).unwrap();
     let credentials = basic(&format!("ci:{}", secret.expose_secret()));

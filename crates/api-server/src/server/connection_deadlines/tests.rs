@@ -1,24 +1,25 @@
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderValue;
+use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::{pause, timeout},
+    time::{advance, pause, timeout},
 };
 
 use super::*;
-use crate::lifecycle::Lifecycle;
+use crate::server::drain::Lifecycle;
 
 const LONG: Duration = Duration::from_secs(200);
 
-fn connected() -> (DuplexStream, BoundedStream<DuplexStream>) {
+fn connect() -> (DuplexStream, BoundedStream<DuplexStream>) {
     let (client, io) = duplex(64);
     let counted = Arc::new(Lifecycle::new()).connection();
     (client, BoundedStream::new(io, counted))
 }
 
-/// Reads as long as something comes; tells after how many seconds the connection ended, or
-/// `None` when it is still open after `LONG`.
+/// Reads from `stream` until the stream ends, and returns the time, in seconds, until that end.
+/// Returns `None` if the stream has not ended after [`LONG`].
 async fn read_to_end(stream: &mut BoundedStream<DuplexStream>) -> Option<u64> {
     let (started, mut chunk) = (Instant::now(), [0; 16]);
     timeout(LONG, async {
@@ -30,10 +31,10 @@ async fn read_to_end(stream: &mut BoundedStream<DuplexStream>) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_head_that_drips_ends_the_connection_in_time() {
+async fn slow_request_head_closes_the_connection_after_the_head_timeout() {
     pause();
-    let (mut client, mut stream) = connected();
-    let dripping = async {
+    let (mut client, mut stream) = connect();
+    let slow_sending = async {
         loop {
             if client.write_all(b"x").await.is_err() {
                 break;
@@ -43,16 +44,38 @@ async fn a_head_that_drips_ends_the_connection_in_time() {
     };
     let ended = tokio::select! {
         ended = read_to_end(&mut stream) => ended,
-        () = dripping => unreachable!("the stream is open"),
+        () = slow_sending => unreachable!("the stream is open"),
     };
     assert_eq!(ended, Some(HEAD_TIMEOUT.as_secs()));
 }
 
-fn without_body() -> RequestHead {
+/// Reads from a client whose next bytes have always arrived already. No read is ever pending.
+#[rstest]
+#[case::request_head(false)]
+#[case::rest_of_an_answered_request(true)]
+#[tokio::test]
+async fn connection_is_closed_at_the_head_timeout_even_if_reads_are_never_pending(
+    #[case] is_answered: bool,
+) {
+    pause();
+    let counted = Arc::new(Lifecycle::new()).connection();
+    let mut stream = BoundedStream::new(tokio::io::repeat(b'0'), counted);
+    if is_answered {
+        drop(stream.connection().serve(&head_with_chunked_body()));
+    }
+    let (started, mut chunk) = (Instant::now(), [0; 16]);
+    while stream.read(&mut chunk).await.unwrap() > 0 {
+        assert!(started.elapsed() < LONG);
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(started.elapsed(), HEAD_TIMEOUT);
+}
+
+fn head_without_body() -> RequestHead {
     RequestHead::default()
 }
 
-fn with_chunked_body() -> RequestHead {
+fn head_with_chunked_body() -> RequestHead {
     let mut head = RequestHead::default();
     let chunked = HeaderValue::from_static("chunked");
     head.headers.insert(TRANSFER_ENCODING, chunked);
@@ -60,17 +83,18 @@ fn with_chunked_body() -> RequestHead {
 }
 
 #[tokio::test]
-async fn each_head_has_the_whole_time_although_timers_are_left_running() {
+async fn each_request_head_on_a_connection_has_the_full_head_timeout() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     let mut chunk = [0; 16];
     for _ in 0..5 {
         client.write_all(b"first half").await.unwrap();
         let _ = stream.read(&mut chunk).await.unwrap();
-        // Waits for the rest, which comes late but in time.
+        // For 4 s, less than the head timeout, the rest of the head does not arrive. The stream
+        // must stay open.
         let rest = timeout(Duration::from_secs(4), stream.read(&mut chunk)).await;
         assert!(rest.is_err(), "ended early");
-        drop(stream.connection().serve(&without_body()));
+        drop(stream.connection().serve(&head_without_body()));
     }
 }
 
@@ -80,13 +104,13 @@ async fn send(client: &mut DuplexStream, stream: &mut BoundedStream<DuplexStream
 }
 
 #[tokio::test]
-async fn an_idle_connection_ends_at_its_time_whatever_came_before() {
+async fn idle_connection_is_closed_after_the_idle_timeout() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
-    let (mut another, mut stream_2) = connected();
+    let (mut another, mut stream_2) = connect();
     send(&mut another, &mut stream_2, "head").await;
-    drop(stream_2.connection().serve(&without_body()));
+    drop(stream_2.connection().serve(&head_without_body()));
     assert_eq!(
         read_to_end(&mut stream_2).await,
         Some(IDLE_TIMEOUT.as_secs())
@@ -95,51 +119,51 @@ async fn an_idle_connection_ends_at_its_time_whatever_came_before() {
 }
 
 #[tokio::test]
-async fn empty_lines_begin_no_request() {
+async fn empty_lines_do_not_start_the_head_timeout() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "\r\n").await;
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
 }
 
 #[tokio::test]
-async fn a_request_that_is_served_has_all_the_time() {
+async fn connection_stays_open_while_a_request_is_handled() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;
-    let served = stream.connection().serve(&with_chunked_body());
+    let served = stream.connection().serve(&head_with_chunked_body());
     send(&mut client, &mut stream, "body").await;
     assert_eq!(read_to_end(&mut stream).await, None);
     drop(served);
-    // However long it took, what follows is bounded again.
+    // After the response, the head timeout applies to the rest of the request body.
     assert_eq!(read_to_end(&mut stream).await, Some(HEAD_TIMEOUT.as_secs()));
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_has_the_time_of_a_head_after_the_answer() {
+async fn unread_request_body_closes_the_connection_after_the_head_timeout() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;
-    drop(stream.connection().serve(&with_chunked_body()));
+    drop(stream.connection().serve(&head_with_chunked_body()));
     send(&mut client, &mut stream, "1").await;
     assert_eq!(read_to_end(&mut stream).await, Some(HEAD_TIMEOUT.as_secs()));
 }
 
 #[tokio::test]
-async fn after_a_body_that_was_read_a_connection_idles() {
+async fn connection_has_the_idle_timeout_after_a_completely_read_request_body() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head and body").await;
-    let served = stream.connection().serve(&with_chunked_body());
-    stream.connection().body_was_read();
+    let served = stream.connection().serve(&head_with_chunked_body());
+    stream.connection().set_body_read();
     drop(served);
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_ends_the_connection_in_time() {
+async fn response_that_the_client_does_not_read_fails_after_the_write_timeout() {
     pause();
-    let (_client, mut stream) = connected();
+    let (_client, mut stream) = connect();
     let started = Instant::now();
     let written = timeout(LONG, stream.write_all(&[0; 1_000])).await.unwrap();
     assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -147,8 +171,8 @@ async fn an_answer_that_nobody_reads_ends_the_connection_in_time() {
 }
 
 #[tokio::test]
-async fn one_that_is_asked_without_a_pause_ends_at_once() {
-    let (_client, mut stream) = connected();
+async fn too_many_blocked_writes_fail_before_the_write_timeout() {
+    let (_client, mut stream) = connect();
     let started = std::time::Instant::now();
     let mut task = Context::from_waker(std::task::Waker::noop());
     let ended = loop {
@@ -160,11 +184,12 @@ async fn one_that_is_asked_without_a_pause_ends_at_once() {
     assert!(started.elapsed() < WRITE_TIMEOUT / 2);
 }
 
-/// As when a body waits in the framework's buffer: it flushes, and does not read.
+/// Simulates the framework while a request body waits in its buffer: the framework flushes the
+/// connection but does not read from it.
 #[tokio::test]
-async fn a_flush_sets_the_timer_that_a_read_would_have_set() {
+async fn flush_without_read_wakes_the_connection_task_at_the_deadline() {
     pause();
-    let (_client, mut stream) = connected();
+    let (_client, mut stream) = connect();
     let started = Instant::now();
     let woken = std::future::poll_fn(|cx| {
         if started.elapsed() >= HEAD_TIMEOUT {
@@ -173,13 +198,15 @@ async fn a_flush_sets_the_timer_that_a_read_would_have_set() {
         let _ = Pin::new(&mut stream).poll_flush(cx);
         Poll::Pending
     });
-    timeout(HEAD_TIMEOUT * 2, woken).await.expect("it is woken");
+    timeout(HEAD_TIMEOUT * 2, woken)
+        .await
+        .expect("the task is woken");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_read_slowly_is_written_to_its_end() {
+async fn response_that_the_client_reads_slowly_is_written_completely() {
     pause();
-    let (mut client, mut stream) = connected();
+    let (mut client, mut stream) = connect();
     let reading = async {
         let mut read = 0;
         while read < 1_000 {

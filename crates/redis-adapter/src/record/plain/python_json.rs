@@ -1,10 +1,11 @@
-//! JSON in the spelling of Python's `json.dumps` with its default arguments.
+//! JSON as `json.dumps` of Python formats it with default arguments.
 
 use std::io::{self, Write};
 
 use serde_json::ser::Formatter;
 
-/// `", "` and `": "` between members, and `\uXXXX` for whatever is not ASCII.
+/// Formats JSON with a space after each comma and each colon. Every character other than printable
+/// ASCII is written as `\uXXXX`.
 pub(super) struct PythonFormatter;
 
 impl Formatter for PythonFormatter {

@@ -1,4 +1,5 @@
 use rstest::rstest;
+use tee_session_domain::SessionAttributes;
 use time::Duration;
 
 use super::*;
@@ -14,15 +15,14 @@ fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
             + Duration::seconds(1_768_473_000)
             + Duration::microseconds(micros),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     }
 }
 
-/// What Python 3.11 printed for
+/// The expected records are the output of Python 3.11 for
 /// `json.dumps({"cookies": {...}, "base_url": ..., "created_at": datetime(...).isoformat()})`.
 #[rstest]
-#[case::plain(
+#[case::ascii(
     session(&[("SESSIONID", "a1b2c3"), ("lang", "en")], "https://golf.example/members", 123_456),
     r#"{"cookies": {"SESSIONID": "a1b2c3", "lang": "en"}, "base_url": "https://golf.example/members", "created_at": "2026-01-15T10:30:00.123456+00:00"}"#
 )]
@@ -34,16 +34,21 @@ fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
     session(&[("a", "grün ⛳ 😀 \\ \" / ; ~")], "https://bücher.example", 1),
     r#"{"cookies": {"a": "gr\u00fcn \u26f3 \ud83d\ude00 \\ \" / ; ~"}, "base_url": "https://b\u00fccher.example", "created_at": "2026-01-15T10:30:00.000001+00:00"}"#
 )]
-fn is_written_as_python_writes_it_and_read_back(#[case] session: Session, #[case] record: &str) {
+fn plain_record_equals_the_output_of_python_and_is_decoded_unchanged(
+    #[case] session: Session,
+    #[case] record: &str,
+) {
     assert_eq!(encode(&session), record.as_bytes());
     assert_eq!(decode(record.as_bytes()), Ok(session));
 }
 
 #[test]
-fn a_subject_and_a_label_are_written_only_if_there_are_any() {
+fn plain_record_has_subject_and_label_members_if_the_session_has_them() {
     let named = Session {
-        subject: Some("member-4711".parse().unwrap()),
-        label: Some("Jörg".parse().unwrap()),
+        attributes: SessionAttributes {
+            subject: Some("member-4711".parse().unwrap()),
+            label: Some("Jörg".parse().unwrap()),
+        },
         ..session(&[("a", "1")], "https://golf.example", 0)
     };
     let record = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00", "subject": "member-4711", "label": "J\u00f6rg"}"#;
@@ -54,15 +59,15 @@ fn a_subject_and_a_label_are_written_only_if_there_are_any() {
 #[rstest]
 #[case::other_types(r#""subject": 7, "label": {"a": [1]}"#)]
 #[case::null(r#""subject": null, "label": null"#)]
-#[case::two_words_and_nothing(r#""subject": "a b", "label": """#)]
-fn what_others_call_a_subject_or_a_label_is_none(#[case] members: &str) {
+#[case::invalid_texts(r#""subject": "a b", "label": """#)]
+fn invalid_subject_and_label_written_by_another_program_are_ignored(#[case] members: &str) {
     let record = format!(r#"{{"cookies":{{}},"base_url":"x","created_at":"{TIME}",{members}}}"#);
     let session = decode(record.as_bytes()).unwrap();
-    assert_eq!((session.subject, session.label), (None, None));
+    assert_eq!(session.attributes, SessionAttributes::default());
 }
 
 #[test]
-fn the_key_is_the_prefix_and_the_token() {
+fn redis_key_of_a_plain_record_is_the_prefix_and_the_token() {
     let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
     let key = key(&token);
     assert_eq!(
@@ -73,17 +78,17 @@ fn the_key_is_the_prefix_and_the_token() {
 
 #[rstest]
 #[case::no_fraction("2026-01-15T10:30:00+00:00")]
-#[case::zulu("2026-01-15T10:30:00.000Z")]
+#[case::utc_designator("2026-01-15T10:30:00.000Z")]
 #[case::another_offset("2026-01-15T12:30:00+02:00")]
 #[case::nanoseconds("2026-01-15T10:30:00.000000000+00:00")]
-fn any_time_of_rfc_3339_is_read(#[case] created_at: &str) {
+fn plain_record_may_have_any_rfc_3339_time_as_created_at(#[case] created_at: &str) {
     let record = format!(r#"{{"created_at":"{created_at}","base_url":"x","cookies":{{}}}}"#);
     let expected = OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_768_473_000);
     assert_eq!(decode(record.as_bytes()).unwrap().created_at, expected);
 }
 
 #[test]
-fn what_other_writers_know_beyond_us_is_ignored_and_their_limits_are_not_ours() {
+fn plain_record_of_another_program_may_have_unknown_members_and_exceed_limits() {
     let record = format!(
         r#"{{"cookies":{{"not a token":"1","a":"{}"}},"base_url":"ftp://x","created_at":"2026-01-15T10:30:00Z","more":[1]}}"#,
         "v".repeat(100_000)
@@ -134,7 +139,7 @@ const TIME: &str = "2026-01-15T10:30:00Z";
     r#"{"cookies":{},"base_url":"x","created_at":"0000-01-01T00:00:00+23:59"}"#,
     CorruptRecord::CreatedAt
 )]
-#[case::no_time(
+#[case::not_a_time(
     r#"{"cookies":{},"base_url":"x","created_at":"yesterday"}"#,
     CorruptRecord::CreatedAt
 )]
@@ -158,13 +163,16 @@ const TIME: &str = "2026-01-15T10:30:00Z";
     r#"{"cookies":{},"base_url":"x","created_at":"TIME","label":"a\u0000"}"#,
     CorruptRecord::ControlCharacter
 )]
-fn whatever_is_no_session_is_corrupt(#[case] record: &str, #[case] error: CorruptRecord) {
+fn decoding_an_invalid_plain_record_returns_a_corrupt_record_error(
+    #[case] record: &str,
+    #[case] error: CorruptRecord,
+) {
     let record = record.replace("TIME", TIME);
     assert_eq!(decode(record.as_bytes()), Err(error));
 }
 
 #[test]
-fn invalid_utf_8_and_excess_are_corrupt() {
+fn plain_record_with_invalid_utf_8_or_more_than_1_mib_is_corrupt() {
     assert_eq!(
         decode(b"{\"cookies\":{\"a\":\"\xff\"}}"),
         Err(CorruptRecord::NotASession)
@@ -179,7 +187,7 @@ fn invalid_utf_8_and_excess_are_corrupt() {
 }
 
 #[test]
-fn deep_nesting_is_corrupt_and_does_not_exhaust_the_stack() {
+fn deeply_nested_json_is_corrupt_and_does_not_overflow_the_stack() {
     let record = format!(r#"{{"x":{}"#, "[".repeat(500_000));
     assert_eq!(decode(record.as_bytes()), Err(CorruptRecord::NotASession));
 }

@@ -1,11 +1,13 @@
 use rstest::rstest;
+use tee_session_domain::SessionAttributes;
 use time::Duration;
 
 use super::*;
 
 const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 
-/// Made with Python's `cryptography`, not with this code: nonce 00 01 .. 0b.
+/// A sealed (encrypted) record of [`session`]. The record was made with the Python package
+/// `cryptography`, not with this code. The nonce is 00 01 .. 0b.
 const TEST_VECTOR: &str = "545301000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f17d1f272bb3ac2bcdbe383b53101a3ddb39c1268b66d4774c0815ad281dcf4d665111190a6a7e";
 
 fn sealer() -> Sealer {
@@ -19,8 +21,7 @@ fn session() -> Session {
         base_url: BaseUrl::new("https://golf.example/members").unwrap(),
         created_at: from_micros(1_768_473_000_123_456).unwrap(),
         absolute_end: None,
-        subject: None,
-        label: None,
+        attributes: SessionAttributes::default(),
     }
 }
 
@@ -32,17 +33,17 @@ fn test_vector() -> Vec<u8> {
 }
 
 #[test]
-fn opens_the_published_test_vector() {
+fn test_vector_in_the_readme_is_decrypted() {
     assert_eq!(sealer().open(&mut test_vector()), Ok(session()));
 }
 
 #[test]
-fn the_key_is_the_prefix_and_the_session_id() {
+fn redis_key_of_a_sealed_record_is_the_prefix_and_the_session_id() {
     assert_eq!(sealer().key().as_bytes(), b"session:j_2qi1vxH8YfgWR4eH1LDg");
 }
 
 #[test]
-fn what_was_sealed_opens_with_its_absolute_end() {
+fn end_of_absolute_lifetime_is_unchanged_after_encryption_and_decryption() {
     let session = Session {
         absolute_end: Some(from_micros(1_768_559_400_654_321).unwrap()),
         ..session()
@@ -52,17 +53,19 @@ fn what_was_sealed_opens_with_its_absolute_end() {
 
 fn with(subject: Option<&str>, label: Option<&str>) -> Session {
     Session {
-        subject: subject.map(|text| text.parse().unwrap()),
-        label: label.map(|text| text.parse().unwrap()),
+        attributes: SessionAttributes {
+            subject: subject.map(|text| text.parse().unwrap()),
+            label: label.map(|text| text.parse().unwrap()),
+        },
         ..session()
     }
 }
 
 #[rstest]
-#[case::both(Some("member-4711"), Some("Jörgs Telefon"))]
-#[case::a_subject(Some("member-4711"), None)]
-#[case::a_label(None, Some("Jörgs Telefon"))]
-fn what_was_sealed_opens_with_its_subject_and_its_label(
+#[case::subject_and_label(Some("member-4711"), Some("Jörgs Telefon"))]
+#[case::subject_only(Some("member-4711"), None)]
+#[case::label_only(None, Some("Jörgs Telefon"))]
+fn subject_and_label_are_unchanged_after_encryption_and_decryption(
     #[case] subject: Option<&str>,
     #[case] label: Option<&str>,
 ) {
@@ -70,9 +73,10 @@ fn what_was_sealed_opens_with_its_subject_and_its_label(
     assert_eq!(sealer().open(&mut sealer().seal(&session)), Ok(session));
 }
 
-/// As the release before there were any wrote all of them.
+/// A record of a session with neither subject nor label must have the same bytes as before subjects
+/// and labels were introduced, so that older releases can read it unchanged.
 #[test]
-fn a_session_with_neither_a_subject_nor_a_label_is_written_as_before() {
+fn record_of_a_session_without_subject_or_label_has_no_appended_bytes() {
     let both = with(Some("s"), Some("l"));
     let appended = [1, 1, b's', 1, 1, b'l'];
     assert_eq!(
@@ -83,9 +87,9 @@ fn a_session_with_neither_a_subject_nor_a_label_is_written_as_before() {
 }
 
 #[test]
-fn what_is_no_subject_and_no_label_is_none_but_a_control_character_is_corrupt() {
+fn invalid_subject_and_label_are_ignored_but_a_control_character_is_corrupt() {
     let opened =
-        |appended: &[u8]| sealer().open(&mut sealed(&[&encode(&session()), appended].concat()));
+        |appended: &[u8]| sealer().open(&mut seal_bytes(&[&encode(&session()), appended].concat()));
     assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
     let control = || CallError::Corrupt(CorruptRecord::ControlCharacter);
     assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control()));
@@ -93,7 +97,7 @@ fn what_is_no_subject_and_no_label_is_none_but_a_control_character_is_corrupt() 
 }
 
 #[test]
-fn the_same_session_never_seals_to_the_same_bytes() {
+fn encrypting_a_session_twice_gives_different_nonces_and_bytes() {
     let (one, other) = (sealer().seal(&session()), sealer().seal(&session()));
     assert_ne!(one, other);
     assert_ne!(
@@ -103,7 +107,7 @@ fn the_same_session_never_seals_to_the_same_bytes() {
 }
 
 #[test]
-fn any_flipped_bit_is_corrupt_or_another_version() {
+fn sealed_record_with_any_flipped_bit_is_rejected() {
     let value = test_vector();
     for position in 0..value.len() * 8 {
         let mut changed = value.clone();
@@ -119,7 +123,7 @@ fn any_flipped_bit_is_corrupt_or_another_version() {
 }
 
 #[test]
-fn any_cut_is_corrupt() {
+fn truncated_sealed_record_is_corrupt() {
     let value = test_vector();
     for len in 0..value.len() {
         let opened = sealer().open(&mut value[..len].to_vec());
@@ -131,19 +135,22 @@ fn any_cut_is_corrupt() {
 }
 
 #[test]
-fn a_record_moved_to_another_key_does_not_open() {
+fn sealed_record_of_another_token_cannot_be_decrypted() {
     let other = Sealer::new(&SessionToken::generate());
     let does_not_open = CallError::Corrupt(CorruptRecord::DoesNotOpen);
     assert_eq!(other.open(&mut test_vector()), Err(does_not_open));
 }
 
 #[rstest]
-#[case::zero(0, false)]
-#[case::next(2, true)]
-#[case::last_of_the_newer_ones(16, true)]
-#[case::beyond_them(17, false)]
-#[case::highest(255, false)]
-fn a_newer_version_is_told_from_a_corrupt_one(#[case] version: u8, #[case] is_newer: bool) {
+#[case::version_0(0, false)]
+#[case::next_version(2, true)]
+#[case::last_newer_version(16, true)]
+#[case::first_version_too_high(17, false)]
+#[case::highest_version(255, false)]
+fn record_version_2_to_16_is_newer_and_any_other_unknown_version_is_corrupt(
+    #[case] version: u8,
+    #[case] is_newer: bool,
+) {
     let mut value = test_vector();
     value[2] = version;
     let expected = if is_newer {
@@ -157,9 +164,12 @@ fn a_newer_version_is_told_from_a_corrupt_one(#[case] version: u8, #[case] is_ne
 #[rstest]
 #[case::plain_record(br#"{"cookies": {}}"#, CorruptRecord::NotSealed)]
 #[case::empty(b"", CorruptRecord::NotSealed)]
-#[case::only_a_header(b"TS\x01", CorruptRecord::NotSealed)]
+#[case::header_only(b"TS\x01", CorruptRecord::NotSealed)]
 #[case::no_tag(b"TS\x01............", CorruptRecord::DoesNotOpen)]
-fn what_is_no_sealed_record_is_corrupt(#[case] value: &[u8], #[case] error: CorruptRecord) {
+fn value_that_is_not_a_sealed_record_is_corrupt(
+    #[case] value: &[u8],
+    #[case] error: CorruptRecord,
+) {
     assert_eq!(
         sealer().open(&mut value.to_vec()),
         Err(CallError::Corrupt(error))
@@ -167,7 +177,7 @@ fn what_is_no_sealed_record_is_corrupt(#[case] value: &[u8], #[case] error: Corr
 }
 
 #[test]
-fn excess_is_corrupt_before_it_is_opened() {
+fn record_of_more_than_1_mib_is_rejected_before_decryption() {
     let mut excess = vec![0; MAX_RECORD_LEN + 1];
     let too_long = CorruptRecord::TooLong {
         limit: MAX_RECORD_LEN,
@@ -178,24 +188,25 @@ fn excess_is_corrupt_before_it_is_opened() {
     );
 }
 
-/// Seals any plaintext, as another release might.
-fn sealed(content: &[u8]) -> Vec<u8> {
+/// Encrypts arbitrary bytes as a sealed record. Another release may encode a session as other bytes
+/// than this release.
+fn seal_bytes(content: &[u8]) -> Vec<u8> {
     sealer().seal_content(content.to_vec())
 }
 
 #[test]
-fn what_a_later_release_appends_is_ignored() {
+fn bytes_appended_to_a_record_by_a_later_release_are_ignored() {
     let unnamed = [&encode(&session()), [0, 0].as_slice(), b"more"].concat();
-    assert_eq!(sealer().open(&mut sealed(&unnamed)), Ok(session()));
+    assert_eq!(sealer().open(&mut seal_bytes(&unnamed)), Ok(session()));
     let labelled = with(None, Some("telephone"));
     let appended = [encode(&labelled), b"more".to_vec()].concat();
-    assert_eq!(sealer().open(&mut sealed(&appended)), Ok(labelled));
+    assert_eq!(sealer().open(&mut seal_bytes(&appended)), Ok(labelled));
 }
 
 #[test]
-fn content_that_is_no_session_is_corrupt() {
+fn decrypted_content_that_is_not_a_session_is_corrupt() {
     for content in [b"".as_slice(), b"\x00", b"\x00\x00\xff\xff\xff\xff\xff"] {
-        let opened = sealer().open(&mut sealed(content));
+        let opened = sealer().open(&mut seal_bytes(content));
         assert_eq!(opened, Err(CallError::Corrupt(CorruptRecord::NotASession)));
     }
     let control = Session {
@@ -208,7 +219,7 @@ fn content_that_is_no_session_is_corrupt() {
         .position(|bytes| bytes == b"a1b2c3")
         .unwrap();
     content[position] = b'\n';
-    let opened = sealer().open(&mut sealed(&content));
+    let opened = sealer().open(&mut seal_bytes(&content));
     assert_eq!(
         opened,
         Err(CallError::Corrupt(CorruptRecord::ControlCharacter))
@@ -216,16 +227,16 @@ fn content_that_is_no_session_is_corrupt() {
 }
 
 #[test]
-fn a_sealed_record_is_small() {
+fn sealed_record_is_31_bytes_longer_than_its_plaintext() {
     let overhead = sealer().seal(&session()).len() - encode(&session()).len();
     assert_eq!(overhead, 2 + 1 + 12 + 16);
 }
 
 #[test]
-fn times_keep_their_microseconds() {
+fn microseconds_of_times_are_kept_and_times_out_of_range_are_corrupt() {
     let time = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456);
     assert_eq!(from_micros(to_micros(time)), Ok(time));
-    for out_of_reach in [i64::MAX, i64::MIN] {
-        assert_eq!(from_micros(out_of_reach), Err(CorruptRecord::CreatedAt));
+    for out_of_range in [i64::MAX, i64::MIN] {
+        assert_eq!(from_micros(out_of_range), Err(CorruptRecord::CreatedAt));
     }
 }

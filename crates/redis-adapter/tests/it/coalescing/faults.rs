@@ -1,4 +1,5 @@
-//! Faults of batches: each is the error of the callers that it concerns, and counts once.
+//! Tests of batched look-ups during faults: if a batch fails, only the look-ups in the batch fail,
+//! and the circuit breaker counts one failure.
 
 use std::{
     sync::{
@@ -14,34 +15,37 @@ use tee_session_domain::{Cookies, RepositoryError, Session, SessionRepository, S
 use tee_session_redis_adapter::RedisFault;
 use tee_session_test_support::{CapturedLogs, Fault, FaultProxy, RedisProcess, eventually};
 
-use super::{LookUp, RECOVERED_WITHIN, TTL, calls, owner_of, reset_calls, session_of, stored};
+use super::{
+    LookUp, RECOVERED_WITHIN, TTL, command_counts, owner_of, reset_command_counts, session_of,
+    store_many,
+};
 use crate::{
-    connected, connected_with, faults::add_minimal_user, scripted_server::ScriptedServer, settings,
+    connect, connect_with, faults::add_minimal_user, scripted_server::ScriptedServer, settings,
 };
 
-/// The batch is one command: it counts once for the circuit breaker, which opens at five.
+/// Lets a batch of look-ups time out. A batch is one command, so the batch counts as one timeout
+/// for the circuit breaker. The circuit breaker opens after five timeouts.
 #[rstest]
-#[case::reads(LookUp::Read)]
-#[case::touches(LookUp::Touch)]
+#[case::look_ups_without_ttl_renewal(LookUp::Read)]
+#[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn a_batch_that_times_out_counts_once_and_fails_only_its_own_callers(
-    #[case] look_up: LookUp,
-) {
+async fn batch_timeout_counts_as_one_timeout_for_the_circuit_breaker(#[case] look_up: LookUp) {
     let redis = RedisProcess::start().await;
-    let settings = settings(&redis.url()).with_command_timeout(Duration::from_millis(100));
-    let repository = connected_with(&settings).await;
-    let tokens = stored(&repository, 60).await;
+    let tokens = store_many(&connect(&redis.url()).await, 60).await;
+    let settings = settings(&redis.url()).with_command_timeout(Duration::from_millis(250));
+    let repository = connect_with(&settings).await;
     redis.pause();
-    for found in look_up.of_all(&repository, &tokens).await {
-        assert_eq!(reason(found), timed_out());
+    for found in look_up.run_all(&repository, &tokens).await {
+        assert_eq!(fault_of(found), timed_out());
     }
-    // A breaker that had counted each of the sixty would hold this one back.
-    let found = look_up.of(&repository, &tokens[0]).await;
-    assert_eq!(reason(found), timed_out());
+    // If each of the 60 look-ups had counted as a timeout, the open circuit breaker would now
+    // reject this look-up.
+    let found = look_up.run(&repository, &tokens[0]).await;
+    assert_eq!(fault_of(found), timed_out());
     redis.resume();
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
     for (number, found) in look_up
-        .of_all(&repository, &tokens)
+        .run_all(&repository, &tokens)
         .await
         .into_iter()
         .enumerate()
@@ -54,8 +58,9 @@ fn timed_out() -> RedisFault {
     RedisFault::TimedOut { command: "GET" }
 }
 
-/// Returns what Redis, or the way to it, did wrong. Which command carried the look-up is no matter.
-fn reason<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> RedisFault {
+/// Returns the fault that caused an `Unavailable` error. A timeout of any command is returned as a
+/// timeout of GET, so that tests can compare timeouts.
+fn fault_of<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> RedisFault {
     let RepositoryError::Unavailable { source } = result.unwrap_err() else {
         panic!("another error");
     };
@@ -66,31 +71,34 @@ fn reason<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> RedisFault 
 }
 
 #[rstest]
-#[case::reads(LookUp::Read)]
-#[case::touches(LookUp::Touch)]
+#[case::look_ups_without_ttl_renewal(LookUp::Read)]
+#[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn a_connection_that_breaks_fails_the_batch_on_its_way_at_once(#[case] look_up: LookUp) {
+async fn broken_connection_fails_the_pending_batch_before_the_command_timeout(
+    #[case] look_up: LookUp,
+) {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let url = format!("redis://{}/0", proxy.address());
-    let patient = settings(&url).with_command_timeout(Duration::from_secs(20));
-    let repository = connected_with(&patient).await;
-    let tokens = stored(&repository, 40).await;
+    let settings = settings(&url).with_command_timeout(Duration::from_secs(20));
+    let repository = connect_with(&settings).await;
+    let tokens = store_many(&repository, 40).await;
     proxy.set(Fault::ResetAfter(0));
     let began = Instant::now();
-    for found in look_up.of_all(&repository, &tokens).await {
+    for found in look_up.run_all(&repository, &tokens).await {
         assert!(
             matches!(found, Err(RepositoryError::Unavailable { .. })),
             "{found:?}"
         );
     }
-    // Those that are asked for while the end is being noticed do not wait for their time limit either.
-    assert!(repository.fetch(&tokens[0]).await.is_err());
+    // A look-up that begins before the client detects the broken connection must not wait for the
+    // command timeout of 20 s either.
+    assert!(repository.load(&tokens[0]).await.is_err());
     assert!(began.elapsed() < Duration::from_secs(5));
     proxy.set(Fault::None);
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
     for (number, found) in look_up
-        .of_all(&repository, &tokens)
+        .run_all(&repository, &tokens)
         .await
         .into_iter()
         .enumerate()
@@ -99,12 +107,13 @@ async fn a_connection_that_breaks_fails_the_batch_on_its_way_at_once(#[case] loo
     }
 }
 
-/// A Redis without memory takes GET and EXPIRE, and so it does the script in their place.
+/// Sets `maxmemory` to 1 byte. Redis then still accepts GET and EXPIRE, and must also accept the
+/// script that replaces both commands in a batch.
 #[tokio::test]
-async fn a_full_redis_still_answers_batches() {
+async fn batched_look_ups_find_all_sessions_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
-    let repository = connected(&redis.url()).await;
-    let tokens = stored(&repository, 20).await;
+    let repository = connect(&redis.url()).await;
+    let tokens = store_many(&repository, 20).await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     assert!(matches!(
         repository
@@ -113,40 +122,42 @@ async fn a_full_redis_still_answers_batches() {
         Err(RepositoryError::Full { .. })
     ));
     for look_up in [LookUp::Read, LookUp::Touch] {
-        for found in look_up.of_all(&repository, &tokens).await {
+        for found in look_up.run_all(&repository, &tokens).await {
             assert!(found.unwrap().is_some());
         }
     }
 }
 
-/// A server that has become a replica refuses the batch as a whole, and the connection ends.
+/// Makes the server a replica, which rejects the whole batch with READONLY. All look-ups of the
+/// batch fail, and the client closes the connection.
 #[tokio::test]
-async fn a_replica_answers_no_batch() {
+async fn batch_returns_unavailable_on_a_server_that_has_become_a_replica() {
     let (primary, redis) = (RedisProcess::start().await, RedisProcess::start().await);
     let logs = CapturedLogs::start();
-    let repository = connected(&redis.url()).await;
-    let tokens = stored(&repository, 20).await;
+    let repository = connect(&redis.url()).await;
+    let tokens = store_many(&repository, 20).await;
     let port = primary.port().to_string();
     redis.command(&["REPLICAOF", "127.0.0.1", &port]).await;
-    for found in LookUp::Touch.of_all(&repository, &tokens).await {
+    for found in LookUp::Touch.run_all(&repository, &tokens).await {
         assert!(
             matches!(found, Err(RepositoryError::Unavailable { .. })),
             "{found:?}"
         );
     }
     eventually(RECOVERED_WITHIN, async || {
-        logs.text().contains("Redis said READONLY")
+        logs.text().contains("Redis replied with READONLY")
     })
     .await;
 }
 
-/// A user with the permissions that were enough before there were batches: Redis refuses the first
-/// batch, its look-ups are repeated one by one, and no other batch is tried on this connection.
+/// Revokes the permissions for MGET and EVAL. Redis rejects the first batch, and the client repeats
+/// the look-ups of the batch as single commands. The client sends no further batch on the
+/// connection.
 #[rstest]
-#[case::reads(LookUp::Read)]
-#[case::touches(LookUp::Touch)]
+#[case::look_ups_without_ttl_renewal(LookUp::Read)]
+#[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn a_user_without_the_permission_for_batches_is_served_by_native_commands(
+async fn look_ups_are_sent_as_single_commands_if_the_redis_user_may_not_send_batches(
     #[case] look_up: LookUp,
 ) {
     let redis = RedisProcess::start().await;
@@ -156,12 +167,12 @@ async fn a_user_without_the_permission_for_batches_is_served_by_native_commands(
         .await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
     let logs = CapturedLogs::start();
-    let repository = connected(&url).await;
-    let tokens = stored(&repository, 20).await;
-    reset_calls(&redis).await;
+    let repository = connect(&url).await;
+    let tokens = store_many(&repository, 20).await;
+    reset_command_counts(&redis).await;
     for _ in 0..3 {
         for (number, found) in look_up
-            .of_all(&repository, &tokens)
+            .run_all(&repository, &tokens)
             .await
             .into_iter()
             .enumerate()
@@ -169,51 +180,59 @@ async fn a_user_without_the_permission_for_batches_is_served_by_native_commands(
             assert_eq!(owner_of(&found.unwrap().unwrap()), number.to_string());
         }
     }
-    let calls = calls(&redis).await;
-    assert_eq!(calls[look_up.batch()], (0, 1), "one try, which is refused");
+    let calls = command_counts(&redis).await;
+    assert_eq!(
+        calls[look_up.batch_command()],
+        (0, 1),
+        "one batch, which is rejected"
+    );
     assert_eq!(calls["get"].0, 60);
     assert_eq!(
         logs.text()
-            .matches("check-config --connect shows the rules")
+            .matches("check-config --connect shows the ACL rules")
             .count(),
         1
     );
 }
 
-/// A permission that native commands lack as well is the error of each look-up.
+/// Revokes the permission for EXPIRE. The script of the batch fails, and the single commands that
+/// replace the batch fail too. Each look-up fails with an error that names EXPIRE.
 #[tokio::test]
-async fn a_permission_that_every_way_needs_is_named() {
+async fn look_ups_without_the_expire_permission_fail_with_an_error_that_names_expire() {
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
-    let repository = connected(&url).await;
-    let tokens = stored(&repository, 20).await;
+    let repository = connect(&url).await;
+    let tokens = store_many(&repository, 20).await;
     redis.command(&["ACL", "SETUSER", "tee", "-expire"]).await;
-    for found in LookUp::Touch.of_all(&repository, &tokens).await {
+    for found in LookUp::Touch.run_all(&repository, &tokens).await {
         let expected = RedisFault::Refused {
             command: "EXPIRE",
             code: "NOPERM".to_owned(),
         };
-        assert_eq!(reason(found), expected);
+        assert_eq!(fault_of(found), expected);
     }
 }
 
-/// The reply to a batch of `items` keys that finds nothing, with `count` as its head.
+/// Returns a reply to a batch of look-ups that find no session: a list with the number `count`,
+/// followed by `items` null values. The reply is valid if both numbers equal the number of keys in
+/// the batch.
 fn reply_to_batch(items: usize, count: usize) -> Vec<u8> {
     let head = format!("*{}\r\n:{count}\r\n", items + 1);
     [head.as_bytes(), &b"$-1\r\n".repeat(items)].concat()
 }
 
-/// In a list of another length, or one that another batch was answered with, no item is known to be
-/// anybody's. Of 20 look-ups the first goes alone.
+/// Sends a wrong reply to a batch. Of 20 concurrent look-ups, the first is sent alone and the other
+/// 19 as a batch. The reply to the batch has a wrong length, a wrong number or a wrong type, so no
+/// item of the reply can be assigned to a look-up.
 #[rstest]
-#[case::fewer(reply_to_batch(18, 19))]
-#[case::more(reply_to_batch(200, 19))]
-#[case::another_batch(reply_to_batch(19, 18))]
-#[case::no_list(b"+OK\r\n".to_vec())]
-#[case::number(b":1\r\n".to_vec())]
+#[case::too_few_items(reply_to_batch(18, 19))]
+#[case::too_many_items(reply_to_batch(200, 19))]
+#[case::reply_to_another_batch(reply_to_batch(19, 18))]
+#[case::status_reply(b"+OK\r\n".to_vec())]
+#[case::integer_reply(b":1\r\n".to_vec())]
 #[tokio::test]
-async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
+async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
     #[case] reply: Vec<u8>,
 ) {
     let server = ScriptedServer::start(move |command| match command {
@@ -222,10 +241,10 @@ async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
     })
     .await;
     let logs = CapturedLogs::start();
-    let repository = connected(&server.url()).await;
+    let repository = connect(&server.url()).await;
     let tokens: Vec<_> = (0..20).map(|_| SessionToken::generate()).collect();
-    let found = LookUp::Touch.of_all(&repository, &tokens).await;
-    // The first one went alone.
+    let found = LookUp::Touch.run_all(&repository, &tokens).await;
+    // The first look-up is left out, because it was sent alone and got a valid reply.
     for found in &found[1..] {
         assert!(
             matches!(found, Err(RepositoryError::Unavailable { .. })),
@@ -233,70 +252,73 @@ async fn a_reply_that_fits_no_batch_is_nobodys_answer_and_ends_the_connection(
         );
     }
     eventually(RECOVERED_WITHIN, async || {
-        logs.text().contains("an answer did not fit its question")
+        logs.text().contains("a reply did not match its request")
     })
     .await;
 }
 
-/// The same for a look-up that is alone: a number and a list are no session, and do not mean that
-/// there is no session.
+/// Replies to the GET of a single look-up with a value of the wrong type. The look-up fails and
+/// does not return `None`, because the reply does not show that the session does not exist.
 #[rstest]
-#[case::number(b":1\r\n")]
+#[case::integer_reply(b":1\r\n")]
 #[case::empty_list(b"*0\r\n")]
 #[case::list_of_one(b"*1\r\n$1\r\na\r\n")]
 #[tokio::test]
-async fn a_reply_that_fits_no_look_up_is_no_answer_and_ends_the_connection(
+async fn look_up_reply_of_the_wrong_type_is_an_error_and_closes_the_connection(
     #[case] reply: &'static [u8],
 ) {
     let is_armed = Arc::new(AtomicBool::new(false));
     let server = ScriptedServer::start({
         let is_armed = Arc::clone(&is_armed);
         move |command| {
-            let is_hit = command == b"GET" && is_armed.load(Ordering::SeqCst);
-            is_hit.then(|| reply.to_vec())
+            let is_scripted = command == b"GET" && is_armed.load(Ordering::SeqCst);
+            is_scripted.then(|| reply.to_vec())
         }
     })
     .await;
     let logs = CapturedLogs::start();
-    let repository = connected(&server.url()).await;
+    let repository = connect(&server.url()).await;
     for look_up in [LookUp::Read, LookUp::Touch] {
         eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
         is_armed.store(true, Ordering::SeqCst);
-        let found = look_up.of(&repository, &SessionToken::generate()).await;
+        let found = look_up.run(&repository, &SessionToken::generate()).await;
         is_armed.store(false, Ordering::SeqCst);
         let expected = RedisFault::Unexpected { command: "GET" };
-        assert_eq!(reason(found), expected);
+        assert_eq!(fault_of(found), expected);
     }
     eventually(RECOVERED_WITHIN, async || {
-        logs.text().contains("an answer did not fit its question")
+        logs.text().contains("a reply did not match its request")
     })
     .await;
 }
 
-/// A command that waits in the queue of the client when its time is over is not written to a server that
-/// reads again. Only the bytes that the kernel had taken before, or that fred was just writing, are.
+/// Pauses Redis and inserts 4000 large sessions at the same time. All inserts time out, most of
+/// them in the queue of the client. A command that timed out in the queue must not be sent after
+/// the pause, so Redis stores less than half of the sessions. Redis still receives the bytes that
+/// the kernel had accepted before the timeout, and the bytes that the client library fred was
+/// writing.
 #[tokio::test]
-async fn a_command_that_timed_out_in_the_queue_is_not_sent_later() {
-    const LOGINS: usize = 4_000;
+async fn command_that_times_out_in_the_queue_is_never_sent() {
+    const INSERTS: usize = 4_000;
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(Duration::from_millis(200));
-    let repository = connected_with(&settings).await;
+    let repository = connect_with(&settings).await;
     redis.pause();
-    // 48 MB: more than the buffers of both sockets hold.
+    // All inserts together have 48 MB, which exceeds the buffers of both sockets.
     let cookies = (0..3).map(|number| (format!("C{number}"), "x".repeat(4_000)));
     let large = Session {
         cookies: Cookies::new(cookies).unwrap(),
         ..session_of("x")
     };
-    let tokens: Vec<_> = (0..LOGINS).map(|_| SessionToken::generate()).collect();
-    let logins = tokens
+    let tokens: Vec<_> = (0..INSERTS).map(|_| SessionToken::generate()).collect();
+    let inserts = tokens
         .iter()
         .map(|token| repository.insert(token, &large, TTL));
-    for login in join_all(logins).await {
-        assert!(matches!(login, Err(RepositoryError::Unavailable { .. })));
+    for insert in join_all(inserts).await {
+        assert!(matches!(insert, Err(RepositoryError::Unavailable { .. })));
     }
     redis.resume();
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
-    let carried_out = redis.command(&["DBSIZE"]).await.as_i64().unwrap();
-    assert!(carried_out < LOGINS as i64 / 2, "{carried_out}");
+    let executed = redis.command(&["DBSIZE"]).await.as_i64().unwrap();
+    assert!(executed < INSERTS as i64 / 2, "{executed}");
 }

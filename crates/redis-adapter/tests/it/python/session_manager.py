@@ -1,14 +1,14 @@
-"""The session manager of the Python service that the project started from, as a program.
+"""Command-line program with the session manager of the Python service that preceded this project.
 
 Usage: session_manager.py REDIS_URL store COOKIES_AS_JSON BASE_URL
        session_manager.py REDIS_URL (get | delete | exists | ttl) TOKEN
        session_manager.py REDIS_URL serve
 
-`serve` takes those operations from standard input, a JSON list a line, and answers each with a
-line: the result as JSON, or null when there is no such session.
+`serve` reads the same operations from standard input, one JSON list per line. It writes one line
+per operation: the result as JSON, or null if the session does not exist.
 
-It does what that service did, call by call: SETEX of `json.dumps`, GET and EXPIRE, DELETE,
-EXISTS, TTL, with decoded responses and a window of 1800 seconds.
+The program sends the same commands as that service: SETEX of `json.dumps`, GET and EXPIRE, DELETE,
+EXISTS and TTL, with decoded responses and a TTL of 1800 seconds.
 """
 
 import asyncio
@@ -62,10 +62,10 @@ async def serve(sessions):
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         operation, *arguments = json.loads(line)
         try:
-            answer = await getattr(sessions, operation)(*arguments)
+            result = await getattr(sessions, operation)(*arguments)
         except SystemExit:
-            answer = None
-        print(json.dumps(answer), flush=True)
+            result = None
+        print(json.dumps(result), flush=True)
 
 
 async def main(redis_url, operation, *arguments):

@@ -1,4 +1,4 @@
-//! Whether the store of the settings can be used.
+//! Check of the session store for `tee-session check-config --connect`.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,9 @@ use std::{
 use anstyle::Style;
 use anyhow::Context;
 use serde_json::{Value, json};
-use tee_session_redis_adapter::diagnosis::{Check, Finding, Needs, Verdict, diagnose};
+use tee_session_redis_adapter::diagnosis::{
+    Check, Finding, RequiredPermissions, Verdict, diagnose,
+};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -19,27 +21,28 @@ use crate::{
     settings::Settings,
 };
 
-/// Where sessions would be kept, and what was found there.
+/// The session store that the settings select: memory, or Redis with the findings of the check.
 pub(super) enum Store {
     Memory,
     Redis(Vec<Finding>),
 }
 
 impl Store {
-    /// Looks at the store, within seconds.
+    /// Checks the session store that the settings select. The check of Redis takes at most about 15
+    /// seconds. Returns an error if the check cannot be started.
     pub(super) fn examine(settings: &Settings) -> anyhow::Result<Self> {
         let Some(redis) = &settings.redis else {
             return Ok(Self::Memory);
         };
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context("the connection to Redis cannot be tested")?;
-        let needs = Needs::default()
+        let runtime = runtime.context("Redis cannot be checked")?;
+        let required = RequiredPermissions::default()
             .with_subjects(settings.api.policy.subject_limit().is_some())
-            .with_changes(settings.api.near_cache.is_some());
+            .with_invalidation_feed(settings.api.near_cache.is_some());
         let progress = Progress::new();
-        let examined = diagnose(redis, needs, |doing| progress.show(doing));
+        let examined = diagnose(redis, required, |step| progress.show(step));
         let findings = runtime.block_on(examined);
-        // Without waiting for the look-up of a name, which has no time limit of its own.
+        // Does not wait for a pending DNS look-up, because a DNS look-up has no timeout.
         runtime.shutdown_background();
         Ok(Self::Redis(findings))
     }
@@ -77,7 +80,8 @@ impl Store {
         if matches!(self, Self::Memory) {
             return writeln!(
                 out,
-                "\nredis_url is not set: sessions live in the memory of the process (the embedded store)"
+                "\nredis_url is not set: sessions are kept in the memory of the process (the \
+                 embedded store)"
             );
         }
         writeln!(out)?;
@@ -104,8 +108,8 @@ impl Store {
         let worst = self.findings().iter().map(|finding| finding.verdict).max();
         match worst {
             Some(Verdict::Error) => "Redis cannot be used like this.",
-            Some(Verdict::Warning) => "Redis can be used; look at the warnings.",
-            Some(Verdict::Unseen) => "Redis can be used, as far as can be seen.",
+            Some(Verdict::Warning) => "Redis can be used; note the warnings.",
+            Some(Verdict::Unseen) => "Redis can be used, as far as it could be checked.",
             _ => "Redis can be used.",
         }
     }

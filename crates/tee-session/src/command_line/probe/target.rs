@@ -1,4 +1,4 @@
-//! Whom a probe asks.
+//! Address of the instance that `tee-session probe` checks.
 
 use std::{
     fmt,
@@ -11,20 +11,22 @@ use rustls::{ClientConnection, pki_types::ServerName};
 use super::tls::Trust;
 use crate::settings::Listener;
 
-const ALLOWED: &str = "must be http:// or https:// with a host, and perhaps a port";
+const ALLOWED: &str = "must be http:// or https:// with a host and optionally a port";
 
-/// An instance, and how to know that it is the one.
+/// Address of an instance of the service, and the rule for accepting the certificate of this
+/// instance.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// A name or an address, without brackets.
+    /// Host name or IP address. An IPv6 address is stored without brackets.
     host: String,
     port: u16,
-    /// `None`: plain HTTP.
+    /// Rule for accepting the certificate of the instance; `None` selects plain HTTP.
     tls: Option<Trust>,
 }
 
 impl Target {
-    /// The instance with these settings, asked from its own machine.
+    /// Returns the address of the instance that runs on this machine with the settings `listener`.
+    /// If the instance listens on all interfaces (`0.0.0.0` or `[::]`), uses the loopback address.
     pub(super) fn of(listener: Listener) -> Self {
         let ip = match listener.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -34,11 +36,12 @@ impl Target {
         Self {
             host: ip.to_string(),
             port: listener.address.port(),
-            tls: listener.speaks_tls.then_some(Trust::Any),
+            tls: listener.uses_tls.then_some(Trust::Any),
         }
     }
 
-    /// The instance that a URL names.
+    /// Parses the URL of an instance. Returns an error message if the URL has another scheme than
+    /// `http` or `https`, has no host, or contains credentials, a path or a query.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let uri: Uri = url.parse().map_err(|_| ALLOWED)?;
         let (tls, default_port) = match uri.scheme_str() {
@@ -67,7 +70,8 @@ impl Target {
         self.port
     }
 
-    /// Host and port as they stand in a URL.
+    /// Returns host and port in the form `host:port`, as in a URL. An IPv6 address is enclosed in
+    /// brackets.
     pub(super) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') {
@@ -77,7 +81,8 @@ impl Target {
         }
     }
 
-    /// The TLS side of a connection to it, if it speaks TLS.
+    /// Returns the client side of a new TLS connection to the instance. Returns `None` if the
+    /// instance is reached over plain HTTP.
     pub(super) fn tls_client(&self) -> anyhow::Result<Option<ClientConnection>> {
         let Some(trust) = &self.tls else {
             return Ok(None);
@@ -105,29 +110,35 @@ mod tests {
     #[case::without_a_port("http://tee.example", "http://tee.example:80")]
     #[case::https("https://tee.example/", "https://tee.example:443")]
     #[case::ipv6("http://[::1]:8000", "http://[::1]:8000")]
-    fn a_url_names_host_and_port(#[case] url: &str, #[case] target: &str) {
+    fn instance_url_is_parsed_with_its_port_or_the_default_port(
+        #[case] url: &str,
+        #[case] target: &str,
+    ) {
         assert_eq!(Target::parse(url).unwrap().to_string(), target);
     }
 
     #[rstest]
-    #[case::another_scheme("ftp://tee.example")]
+    #[case::unsupported_scheme("ftp://tee.example")]
     #[case::no_scheme("tee.example:8000")]
     #[case::no_host("http://")]
     #[case::a_path("http://tee.example/health")]
     #[case::a_query("http://tee.example?x")]
     #[case::credentials("http://a:b@tee.example")]
-    fn what_is_no_address_of_an_instance_is_refused(#[case] url: &str) {
+    fn invalid_instance_url_is_rejected(#[case] url: &str) {
         assert_eq!(Target::parse(url).unwrap_err(), ALLOWED);
     }
 
     #[rstest]
-    #[case::everywhere("0.0.0.0:8000", "http://127.0.0.1:8000")]
-    #[case::everywhere_ipv6("[::]:8000", "http://[::1]:8000")]
-    #[case::one_address("192.0.2.7:8000", "http://192.0.2.7:8000")]
-    fn an_instance_is_asked_where_it_listens(#[case] address: &str, #[case] target: &str) {
+    #[case::any_ipv4_address("0.0.0.0:8000", "http://127.0.0.1:8000")]
+    #[case::any_ipv6_address("[::]:8000", "http://[::1]:8000")]
+    #[case::specific_address("192.0.2.7:8000", "http://192.0.2.7:8000")]
+    fn probe_connects_to_the_listen_address_or_to_loopback_if_unspecified(
+        #[case] address: &str,
+        #[case] target: &str,
+    ) {
         let listener = Listener {
             address: address.parse().unwrap(),
-            speaks_tls: false,
+            uses_tls: false,
         };
         assert_eq!(Target::of(listener).to_string(), target);
     }

@@ -1,4 +1,4 @@
-//! Which certificate a probe takes.
+//! Rules by which `tee-session probe` accepts the certificate of an instance.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// What makes a certificate the right one.
+/// Rule for accepting the certificate of an instance.
 #[derive(Debug, Clone)]
 pub(super) enum Trust {
-    /// It is shown by an instance on the probe's own machine. Nothing secret is sent, and no more than
-    /// a status is read.
+    /// Accepts any certificate. Used for an instance on the same machine as the probe. This is
+    /// safe, because the probe sends no secret, and reads only a status code.
     Any,
-    /// This machine trusts it for the host name.
+    /// Accepts a certificate only if it is valid for the host name, and if this machine trusts the
+    /// certificate authority that issued it.
     Machine,
 }
 
@@ -42,8 +43,10 @@ impl Trust {
     }
 }
 
-/// An instance that lives shall not be killed because its certificate has expired, or because its file
-/// holds another by now.
+/// Verifier that accepts any server certificate. An instance can be healthy although its
+/// certificate has expired, or although the certificate file already contains a newer certificate.
+/// A stricter verifier would make the probe fail in these cases, and the instance could be
+/// restarted.
 #[derive(Debug)]
 struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
@@ -52,7 +55,7 @@ struct AnyCertificate {
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
-        _shown: &CertificateDer<'_>,
+        _certificate: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp_response: &[u8],
@@ -64,19 +67,19 @@ impl ServerCertVerifier for AnyCertificate {
     fn verify_tls12_signature(
         &self,
         message: &[u8],
-        shown: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, shown, signature, &self.algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        shown: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, shown, signature, &self.algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

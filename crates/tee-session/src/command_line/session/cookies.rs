@@ -1,4 +1,5 @@
-//! Cookies as JSON, in the order in which they stand there.
+//! Parser for the cookies of a new session, which are given as a JSON object. Keeps the order of
+//! the cookies.
 
 use std::fmt;
 
@@ -8,11 +9,12 @@ use serde::{
 };
 use tee_session_client::Cookies;
 
-/// Reads an object of names and values. What is wrong is told without what stands there.
+/// Parses cookies from a JSON object of cookie names and string values. The error message does not
+/// repeat any part of `text`, because cookies are secret.
 pub(super) fn parse(text: &str) -> Result<Cookies, String> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
         format!(
-            "the cookies must be a JSON object of names and texts (line {}, column {})",
+            "the cookies must be a JSON object of names and string values (line {}, column {})",
             error.line(),
             error.column()
         )
@@ -30,7 +32,7 @@ impl<'de> Deserialize<'de> for Pairs {
             type Value = Pairs;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of texts")
+                f.write_str("an object of strings")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
@@ -53,21 +55,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cookies_keep_their_order() {
+    fn parsed_cookies_keep_the_order_of_the_json_object() {
         let cookies = parse(r#"{"z": "1", "a": "grün; ⛳"}"#).unwrap();
         let pairs: Vec<_> = cookies.iter().collect();
         assert_eq!(pairs, [("z", "1"), ("a", "grün; ⛳")]);
     }
 
     #[rstest]
-    #[case::no_json(r#"s3cret"#)]
-    #[case::a_list(r#"["s3cret"]"#)]
-    #[case::a_number(r#"{"a": 1, "b": "s3cret"}"#)]
-    #[case::twice(r#"{"s3cret": "1", "s3cret": "2"}"#)]
-    #[case::no_token(r#"{"s3cret name": "1"}"#)]
+    #[case::not_json(r#"s3cret"#)]
+    #[case::array(r#"["s3cret"]"#)]
+    #[case::number_as_value(r#"{"a": 1, "b": "s3cret"}"#)]
+    #[case::duplicate_name(r#"{"s3cret": "1", "s3cret": "2"}"#)]
+    #[case::invalid_name(r#"{"s3cret name": "1"}"#)]
     #[case::control_character("{\"a\": \"s3cret\\n\"}")]
-    #[case::none("{}")]
-    fn what_cannot_be_used_is_not_repeated(#[case] text: &str) {
+    #[case::no_cookies("{}")]
+    fn error_for_invalid_cookies_does_not_repeat_their_names_or_values(#[case] text: &str) {
         let error = parse(text).unwrap_err();
         assert!(!error.contains("s3cret"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! What went wrong with a call, and what to do next.
+//! The error of a failed `tee-session session` command, with advice on how to fix the problem.
 
 use std::{
     error::Error,
@@ -14,10 +14,11 @@ use crate::command_line::output::{BAD, NAME as BOLD, printable, stderr};
 
 const EXIT_FAILED: u8 = 1;
 
-/// The command line, or what it leads to, is at fault.
+/// Exit code for an invalid command line or input.
 const EXIT_MISUSED: u8 = 2;
 
-/// Why a command of `session` failed. It holds no token, cookie or secret.
+/// Reason why a `tee-session session` command failed. The texts contain no token, no cookie and no
+/// client secret.
 #[derive(Debug)]
 pub(super) struct Fault {
     exit_code: u8,
@@ -27,7 +28,8 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// What was given cannot be used.
+    /// Returns the fault for an invalid command line or input, with the exit code 2. `what`
+    /// describes the problem, and `advice` describes the solution.
     pub(super) fn misuse(what: String, advice: &str) -> Self {
         Self {
             exit_code: EXIT_MISUSED,
@@ -37,8 +39,9 @@ impl Fault {
         }
     }
 
-    /// Tells it on standard error, and gives the exit code.
-    pub(super) fn tell(&self, service: &Service) -> ExitCode {
+    /// Prints the fault on standard error: as JSON if `--json` is given, otherwise as text. Returns
+    /// the exit code of the process.
+    pub(super) fn report(&self, service: &Service) -> ExitCode {
         let _ = if service.is_json {
             writeln!(stderr(), "{:#}", self.as_json())
         } else {
@@ -92,8 +95,8 @@ impl From<io::Error> for Fault {
 impl From<BuildError> for Fault {
     fn from(error: BuildError) -> Self {
         let advice = match error {
-            BuildError::Certificates { .. } => "name a file of certificates (PEM) with --ca-file",
-            _ => "name the service with --url or TSA_URL, as in http://127.0.0.1:8000",
+            BuildError::Certificates { .. } => "pass a file of certificates (PEM) with --ca-file",
+            _ => "set --url or TSA_URL to the URL of the service, such as http://127.0.0.1:8000",
         };
         Self::misuse(error.to_string(), advice)
     }
@@ -117,7 +120,7 @@ impl From<ClientError> for Fault {
     }
 }
 
-/// What the layers above only wrap.
+/// Returns the last error in the chain of sources of `error`, which is the original cause.
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -130,24 +133,23 @@ fn advice(error: &ClientError, what: &str) -> Option<String> {
     Some(match error {
         ClientError::Problem(problem) => return of_problem(problem),
         ClientError::Connect { .. } if what.contains("UnknownIssuer") => {
-            "name the authority that issued the certificate of the service with --ca-file"
+            "pass the authority that issued the certificate of the service with --ca-file"
                 .to_owned()
         }
         ClientError::Connect { .. } if what.contains("not valid for name") => {
-            "name the service with --url or TSA_URL as its certificate does".to_owned()
+            "use the host name of the service's certificate in --url or TSA_URL".to_owned()
         }
         ClientError::Connect { .. } if what.contains("certificate") => {
-            "have the service show a sound certificate; and see that this machine's clock is right"
-                .to_owned()
+            "check the certificate of the service, and the clock of this machine".to_owned()
         }
         ClientError::Connect { .. } => {
-            "see that the service runs (tee-session serve) and is there: --url, or TSA_URL"
+            "check that the service runs (tee-session serve), and that --url or TSA_URL names it"
                 .to_owned()
         }
         ClientError::Timeout { .. } | ClientError::Transport { .. } => {
-            "try again; what was to be created or ended may have been".to_owned()
+            "try again; the session may have been created or ended nevertheless".to_owned()
         }
-        _ => "see that it is a Tee Session that answers there: --url, or TSA_URL".to_owned(),
+        _ => "check that --url or TSA_URL names a Tee Session service".to_owned(),
     })
 }
 
@@ -159,35 +161,39 @@ fn of_problem(problem: &Problem) -> Option<String> {
     };
     Some(match &problem.code {
         ProblemCode::InvalidToken => {
-            "the session has ended, or there was none: tee-session session create makes one".to_owned()
+            "the session has ended or never existed: create one with tee-session session create"
+                .to_owned()
         }
         ProblemCode::InvalidClient => {
-            "name a client of the service with --client-id and --client-secret-file; tee-session \
-             client new makes one"
+            "pass a service client with --client-id and --client-secret-file; create one with \
+             tee-session client new"
                 .to_owned()
         }
         ProblemCode::InsufficientScope => {
-            "take a client with that scope: create for create, admin for list and for revoke by id or \
-             subject"
+            "use a client with the required scope: create for create, admin for list and for \
+             revoke by id or subject"
                 .to_owned()
         }
         ProblemCode::NotFound => {
-            "see the id, and that --url names the service: tee-session session list shows ids".to_owned()
+            "check the id (tee-session session list shows ids), and that --url names the service"
+                .to_owned()
         }
         ProblemCode::SessionLimitReached => {
-            "end one of the subject's sessions first: tee-session session revoke --session-id".to_owned()
+            "end one of the subject's sessions first: tee-session session revoke --session-id"
+                .to_owned()
         }
         ProblemCode::StoreUnavailable => format!(
-            "{}; where the service runs, tee-session check-config --connect says what is wrong with Redis",
+            "{}; on the host of the service, tee-session check-config --connect reports what is \
+             wrong with Redis",
             again()
         ),
         ProblemCode::StoreFull | ProblemCode::Overloaded | ProblemCode::TooManyRequests => again(),
         ProblemCode::InvalidSession | ProblemCode::InvalidRequest => {
-            "mend what is named, and try again".to_owned()
+            "correct what the error names, and try again".to_owned()
         }
-        ProblemCode::InternalError => "this is a bug: look into the log of the service".to_owned(),
+        ProblemCode::InternalError => "this is a bug of the service: see its log".to_owned(),
         ProblemCode::Other(_) => {
-            "see that it is a Tee Session that answers there: --url, or TSA_URL".to_owned()
+            "check that --url or TSA_URL names a Tee Session service".to_owned()
         }
         _ => return None,
     })

@@ -1,12 +1,12 @@
-//! `tee-session session list`
+//! The command `tee-session session list`: lists the live sessions of a subject.
 
-use std::io::Write;
+use std::{io::Write, iter};
 
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 use tee_session_client::ListedSession;
 
-use super::{Fault, Service, service::client_args, times::time};
+use super::{Fault, Service, attributes, service::client_args, times::time};
 use crate::command_line::{
     output::{NAME as BOLD, PLAIN, Table, print_json, stderr, stdout},
     progress::Progress,
@@ -16,18 +16,18 @@ pub(super) const NAME: &str = "list";
 
 const SUBJECT: &str = "subject";
 
-/// The longest page.
-const PAGE: u8 = 100;
+/// Number of sessions that are requested per page, which is the maximum that the API allows.
+const PAGE_SIZE: u8 = 100;
 
 const AFTER_HELP: &str = "\
-For a service client with the scope admin.
+Requires a service client with the scope admin.
 
 Examples:
   tee-session session list --subject member-4711
   tee-session session list --subject member-4711 --client-id support --client-secret-file secret
   tee-session session list --subject member-4711 --json | jq -r '.sessions[].session_id'
 
-Exit codes: 0 listed, 1 the service refused or was not there, 2 a wrong command line or input.";
+Exit codes: 0 listed, 1 the service refused or was unavailable, 2 invalid command line or input.";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
@@ -39,23 +39,26 @@ pub(super) fn command() -> Command {
                 .value_name("SUBJECT")
                 .allow_hyphen_values(true)
                 .required(true)
-                .help("Whose sessions"),
+                .help("Subject whose sessions are listed"),
         )
         .args(client_args())
 }
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let subject = flags.get_one::<String>(SUBJECT).map_or("", String::as_str);
-    let sessions = all(subject, service).await?;
+    let sessions = load_all_sessions(subject, service).await?;
     if service.is_json {
         let sessions = sessions.iter().map(|session| {
-            json!({
+            let mut output = json!({
                 "session_id": session.session_id.to_string(),
                 "created_at": time(session.created_at),
                 "last_seen": time(session.last_seen),
                 "expires_at": time(session.expires_at),
-                "label": session.label,
-            })
+            });
+            for (name, read) in attributes::listed() {
+                output[name] = json!(read(&session.attributes));
+            }
+            output
         });
         print_json(&json!({"sessions": sessions.collect::<Vec<_>>()}))?;
     } else if sessions.is_empty() {
@@ -66,12 +69,12 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// Page by page.
-async fn all(subject: &str, service: &Service) -> Result<Vec<ListedSession>, Fault> {
+/// Loads all sessions of `subject` from the service, page by page.
+async fn load_all_sessions(subject: &str, service: &Service) -> Result<Vec<ListedSession>, Fault> {
     let client = service.client()?;
-    let list = client.list_sessions(subject).limit(PAGE);
+    let list = client.list_sessions(subject).limit(PAGE_SIZE);
     let progress = Progress::new();
-    progress.show(&format!("asking {}", service.url));
+    progress.show(&format!("waiting for {}", service.url));
     let mut page = list.send().await?;
     let mut sessions = page.sessions;
     while let Some(next) = page.next {
@@ -84,18 +87,16 @@ async fn all(subject: &str, service: &Service) -> Result<Vec<ListedSession>, Fau
 
 fn print(sessions: &[ListedSession]) -> std::io::Result<()> {
     let mut table = Table::default();
-    let head = ["SESSION ID", "CREATED", "LAST SEEN", "EXPIRES", "LABEL"];
-    table.line(head.map(|name| (BOLD, name)));
+    let head = ["SESSION ID", "CREATED", "LAST SEEN", "EXPIRES"].map(str::to_owned);
+    let names = attributes::listed().map(|(name, _)| name.to_uppercase());
+    table.push(head.into_iter().chain(names).map(|name| (BOLD, name)));
     for session in sessions {
-        let id = session.session_id.to_string();
         let times = [session.created_at, session.last_seen, session.expires_at].map(time);
-        table.line([
-            (PLAIN, &*id),
-            (PLAIN, &*times[0]),
-            (PLAIN, &*times[1]),
-            (PLAIN, &*times[2]),
-            (PLAIN, session.label.as_deref().unwrap_or("")),
-        ]);
+        let texts = attributes::listed().map(|(_, read)| read(&session.attributes));
+        let cells = iter::once(session.session_id.to_string())
+            .chain(times)
+            .chain(texts.map(|text| text.unwrap_or("").to_owned()));
+        table.push(cells.map(|text| (PLAIN, text)));
     }
     table.write(&mut stdout())
 }

@@ -1,4 +1,4 @@
-//! `tee-session session revoke`
+//! The command `tee-session session revoke`: ends one session, or all sessions of a subject.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -20,8 +20,9 @@ const SUBJECT: &str = "subject";
 const YES: &str = "yes";
 
 const AFTER_HELP: &str = "\
-By its token anybody ends a session; by its id, or all of a subject's, a service client with the
-scope admin. All of a subject's are ended after a question, or with --yes.
+Ending a session by its token requires no service client. Ending a session by its id, or all
+sessions of a subject, requires a service client with the scope admin. Before it ends all sessions
+of a subject, the command asks for confirmation, unless --yes is given.
 
 Examples:
   tee-session session revoke --token-file token
@@ -29,17 +30,17 @@ Examples:
   tee-session session revoke --subject member-4711 --yes \\
     --client-id support --client-secret-file secret
 
-Exit codes: 0 ended, 1 there is no such session, or the service refused or was not there, 2 a wrong
-command line or input, or nobody said yes.";
+Exit codes: 0 ended, 1 no such session, or the service refused or was unavailable, 2 invalid command
+line or input, or not confirmed.";
 
 pub(super) fn command() -> Command {
     let id = Arg::new(SESSION_ID)
         .long("session-id")
         .value_name("ID")
-        // Some begin with one.
+        // A session id may begin with a hyphen.
         .allow_hyphen_values(true)
         .conflicts_with_all([TOKEN_FILE, SUBJECT])
-        .help("End the session with this id, in place of the one of a token");
+        .help("End the session with this id, instead of the session of a token");
     let subject = Arg::new(SUBJECT)
         .long("subject")
         .value_name("SUBJECT")
@@ -50,9 +51,9 @@ pub(super) fn command() -> Command {
         .long("yes")
         .action(ArgAction::SetTrue)
         .requires(SUBJECT)
-        .help("Do not ask");
+        .help("Do not ask for confirmation");
     Command::new(NAME)
-        .about("End the session of a token, the one with an id, or all of a subject's")
+        .about("End the session of a token, the session with an id, or all sessions of a subject")
         .after_help(AFTER_HELP)
         .arg(token::arg())
         .args([id, subject, yes])
@@ -61,25 +62,26 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let ended = if let Some(id) = flags.get_one::<String>(SESSION_ID) {
-        // Not by the parser of the command line, which would repeat a token that stands there.
+        // The command-line parser does not parse the session id, because its error message would
+        // repeat the text, which may be a token that was given by mistake.
         let id: SessionId = id.parse().map_err(|error| {
             Fault::misuse(
                 format!("--session-id: {error}"),
                 "tee-session session list shows ids",
             )
         })?;
-        service.ask(service.client()?.end_session(&id)).await?;
+        service.call(service.client()?.end_session(&id)).await?;
         1
     } else if let Some(subject) = flags.get_one::<String>(SUBJECT) {
         let client = service.client()?;
         if !flags.get_flag(YES) {
             confirm(subject)?;
         }
-        service.ask(client.end_sessions(subject)).await?
+        service.call(client.end_sessions(subject)).await?
     } else {
         let token = token::read(flags)?;
         let client = service.client()?;
-        service.ask(client.session(&token).delete()).await?;
+        service.call(client.session(&token).delete()).await?;
         1
     };
     if service.is_json {
@@ -91,13 +93,18 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks on the terminal for confirmation to end all sessions of `subject`. Returns an error if the
+/// user does not confirm, or if standard input is not a terminal.
 fn confirm(subject: &str) -> Result<(), Fault> {
-    let refused =
-        |what: &str| Fault::misuse(what.to_owned(), "to end them without a question: --yes");
+    let refused = |what: &str| {
+        Fault::misuse(
+            what.to_owned(),
+            "to end them without confirmation, use --yes",
+        )
+    };
     if !io::stdin().is_terminal() {
         return Err(refused(
-            "there is no terminal to ask at, and nothing was ended",
+            "there is no terminal for the confirmation, and nothing was ended",
         ));
     }
     let subject = subject.escape_debug();

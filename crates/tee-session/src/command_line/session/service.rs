@@ -1,4 +1,5 @@
-//! The running service, and how it is spoken with.
+//! Access to a running service for the `tee-session session` commands: the command-line arguments,
+//! and the HTTP client that is built from these arguments.
 
 use std::{fs, path::PathBuf};
 
@@ -14,10 +15,12 @@ const JSON: &str = "json";
 const CLIENT_ID: &str = "client-id";
 const CLIENT_SECRET_FILE: &str = "client-secret-file";
 
-/// Takes what people try, and is not to be shown: a parser's error would repeat it.
+/// Name of a hidden argument that accepts all positional arguments. Without this argument, the
+/// error message of the command-line parser would repeat a positional argument, which may be a
+/// secret.
 const ON_COMMAND_LINE: &str = "on-command-line";
 
-/// Of every command.
+/// Returns the arguments that every `tee-session session` command accepts.
 pub(super) fn args() -> [Arg; 4] {
     [
         Arg::new(URL)
@@ -27,7 +30,7 @@ pub(super) fn args() -> [Arg; 4] {
             .hide_env_values(true)
             .default_value("http://127.0.0.1:8000")
             .help_heading("Service")
-            .help("Where the service is"),
+            .help("URL of the service"),
         Arg::new(CA_FILE)
             .long("ca-file")
             .value_name("FILE")
@@ -35,30 +38,32 @@ pub(super) fn args() -> [Arg; 4] {
             .hide_env_values(true)
             .value_parser(value_parser!(PathBuf))
             .help_heading("Service")
-            .help("Certificate authorities (PEM) to trust over https; not set: the machine's"),
+            .help("Certificate authorities (PEM) to trust; not set: those of the system"),
         Arg::new(JSON)
             .long("json")
             .action(ArgAction::SetTrue)
-            .help("Print JSON, for programs; what goes wrong as well, on standard error"),
+            .help("Print JSON, for programs; errors as well, on standard error"),
         Arg::new(ON_COMMAND_LINE).num_args(0..).hide(true),
     ]
 }
 
-/// Refuses what stands on the command line without a flag: it may be a token or a cookie, or one more of
-/// what can be given once.
-pub(super) fn refuse_words(flags: &ArgMatches) -> Result<(), Fault> {
+/// Returns an error if a positional argument is given. The `session` commands accept no positional
+/// arguments. The error does not quote the argument, because the argument may be a token or a
+/// cookie that the user typed by mistake.
+pub(super) fn reject_positional_arguments(flags: &ArgMatches) -> Result<(), Fault> {
     if !flags.contains_id(ON_COMMAND_LINE) {
         return Ok(());
     }
     Err(Fault::misuse(
-        "a word without a flag does not belong on the command line; a token or a cookie would be shown \
-         by the process list"
+        "an argument without a flag does not belong on the command line; a token or a cookie would \
+         be visible in the process list"
             .to_owned(),
-        "pipe it in, or name its file (--token-file, --cookies-file); if it was a token, revoke it",
+        "pipe it in, or pass a file (--token-file, --cookies-file); if it was a token, revoke it",
     ))
 }
 
-/// Of the commands for service clients.
+/// Returns the arguments for the credentials of a service client: `--client-id` and
+/// `--client-secret-file`.
 pub(super) fn client_args() -> [Arg; 2] {
     [
         Arg::new(CLIENT_ID)
@@ -66,18 +71,22 @@ pub(super) fn client_args() -> [Arg; 2] {
             .value_name("ID")
             .requires(CLIENT_SECRET_FILE)
             .help_heading("Service")
-            .help("Service client to speak for; not set: none"),
+            .help("Id of the service client; not set: no client"),
         Arg::new(CLIENT_SECRET_FILE)
             .long("client-secret-file")
             .value_name("FILE")
             .requires(CLIENT_ID)
             .value_parser(value_parser!(PathBuf))
             .help_heading("Service")
-            .help("File with its secret; - for standard input, where nothing else is read from it"),
+            .help(
+                "File with the secret of the service client; -: standard input, if nothing else is \
+                 read from it",
+            ),
     ]
 }
 
-/// Where the service is, and what whoever asks wants to see.
+/// Options of a `tee-session session` command: the URL of the service, the trusted certificates,
+/// the credentials of the service client, and the output format.
 pub(super) struct Service {
     pub(super) url: String,
     pub(super) is_json: bool,
@@ -100,33 +109,35 @@ impl Service {
         }
     }
 
-    /// The client for what does not read standard input.
+    /// Builds the HTTP client. If `--client-secret-file` is given, reads the client secret.
     pub(super) fn client(&self) -> Result<Client, Fault> {
-        self.client_beside(None)
+        self.client_with_input(None)
     }
 
-    /// The client, where something else comes from `other`.
-    pub(super) fn client_beside(&self, other: Option<&SecretInput>) -> Result<Client, Fault> {
+    /// Builds the HTTP client. If `--client-secret-file` is given, reads the client secret. `other`
+    /// is another input that the command reads. Returns an error if the client secret and `other`
+    /// are both standard input.
+    pub(super) fn client_with_input(&self, other: Option<&SecretInput>) -> Result<Client, Fault> {
         let mut builder = Client::builder(&*self.url).user_agent(USER_AGENT);
         if let Some(file) = &self.ca_file {
             let authorities = fs::read(file).map_err(|error| {
                 let what = format!("{} cannot be read: {error}", file.display());
-                Fault::misuse(what, "name a file of certificates (PEM) with --ca-file")
+                Fault::misuse(what, "pass a file of certificates (PEM) with --ca-file")
             })?;
             builder = builder.certificate_authorities(authorities);
         }
         if let (Some(id), Some(secret)) = (&self.client_id, &self.client_secret) {
             if other == Some(secret) && *secret == SecretInput::Stdin {
                 return Err(Fault::misuse(
-                    "standard input cannot hold two things".to_owned(),
-                    "give a file for one of them",
+                    "standard input cannot be used for two inputs".to_owned(),
+                    "pass a file for one of them",
                 ));
             }
             let text = secret.read().map_err(|error| {
                 let what = format!("the secret of the client cannot be read: {error}");
                 Fault::misuse(
                     what,
-                    "name the file that holds it with --client-secret-file",
+                    "pass a file with the secret with --client-secret-file",
                 )
             })?;
             builder = builder.credentials(id, text.as_str());
@@ -134,13 +145,14 @@ impl Service {
         Ok(builder.build()?)
     }
 
-    /// Waits for an answer of the service.
-    pub(super) async fn ask<T>(
+    /// Waits for the response to `call`. On a terminal, shows a progress line until the response
+    /// arrives.
+    pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, Fault> {
         let progress = Progress::new();
-        progress.show(&format!("asking {}", self.url));
+        progress.show(&format!("waiting for {}", self.url));
         Ok(call.await?)
     }
 }

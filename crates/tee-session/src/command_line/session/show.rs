@@ -1,10 +1,10 @@
-//! `tee-session session show`
+//! The command `tee-session session show`: shows the session of a token.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, json};
 use tee_session_client::Session;
 
-use super::{Fault, Service, times::time, token};
+use super::{Fault, Service, attributes, times::time, token};
 use crate::command_line::output::{DIMMED, NAME as BOLD, PLAIN, Table, print_json, stdout};
 
 pub(super) const NAME: &str = "show";
@@ -12,32 +12,33 @@ pub(super) const NAME: &str = "show";
 const REVEAL: &str = "reveal";
 
 const AFTER_HELP: &str = "\
-To show a session is to use it: its idle timeout starts anew (ttl does not do that).
+Showing a session counts as an access, which restarts its idle timeout (ttl does not).
 
 Examples:
   tee-session session show --token-file token
   tee-session session show --json < token | jq -r .session_id
   tee-session session show --reveal --json < token | jq -r .cookies.SESSIONID
 
-Exit codes: 0 shown, 1 it does not live or the service was not there, 2 a wrong command line or input.";
+Exit codes: 0 shown, 1 no such session or the service was unavailable, 2 invalid command line or
+input.";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Show the session of a token; the values of its cookies stay hidden")
+        .about("Show the session of a token; the values of its cookies are hidden")
         .after_help(AFTER_HELP)
         .arg(token::arg())
         .arg(
             Arg::new(REVEAL)
                 .long("reveal")
                 .action(ArgAction::SetTrue)
-                .help("Show the values of the cookies as well: they are the login"),
+                .help("Also show the values of the cookies, which are the upstream login"),
         )
 }
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let token = token::read(flags)?;
     let client = service.client()?;
-    let session = service.ask(client.session(&token).get()).await?;
+    let session = service.call(client.session(&token).get()).await?;
     let is_revealed = flags.get_flag(REVEAL);
     if service.is_json {
         print_as_json(&session, is_revealed)?;
@@ -49,21 +50,22 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
 
 fn print_as_json(session: &Session, is_revealed: bool) -> std::io::Result<()> {
     let names: Vec<_> = session.cookies.iter().map(|(name, _)| name).collect();
-    let mut told = json!({
+    let mut output = json!({
         "session_id": session.session_id.to_string(),
         "base_url": session.base_url.as_str(),
         "created_at": time(session.created_at),
         "expires_at": time(session.expires_at),
-        "subject": session.subject,
-        "label": session.label,
         "cookie_names": names,
     });
+    for (name, read) in attributes::ALL {
+        output[name] = json!(read(&session.attributes));
+    }
     if is_revealed {
         let cookies = session.cookies.iter();
         let cookies = cookies.map(|(name, value)| (name.to_owned(), json!(value)));
-        told["cookies"] = cookies.collect::<Map<_, _>>().into();
+        output["cookies"] = cookies.collect::<Map<_, _>>().into();
     }
-    print_json(&told)
+    print_json(&output)
 }
 
 fn print(session: &Session, is_revealed: bool) -> std::io::Result<()> {
@@ -74,8 +76,8 @@ fn print(session: &Session, is_revealed: bool) -> std::io::Result<()> {
     table.line([(BOLD, "base URL"), (PLAIN, session.base_url.as_str())]);
     table.line([(BOLD, "created"), (PLAIN, &created)]);
     table.line([(BOLD, "expires"), (PLAIN, &expires)]);
-    for (name, value) in [("subject", &session.subject), ("label", &session.label)] {
-        if let Some(value) = value {
+    for (name, read) in attributes::ALL {
+        if let Some(value) = read(&session.attributes) {
             table.line([(BOLD, name), (PLAIN, value)]);
         }
     }

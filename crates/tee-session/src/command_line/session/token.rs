@@ -1,4 +1,4 @@
-//! The token, from wherever it may come.
+//! Input of a session token: the flag `--token-file`, standard input, or a prompt.
 
 use std::path::PathBuf;
 
@@ -15,24 +15,26 @@ pub(super) fn arg() -> Arg {
         .long("token-file")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("File with the token; not set, or -: standard input, where a terminal is asked")
+        .help("File with the token; not set or -: standard input, or a prompt on a terminal")
 }
 
-/// The token that the flags lead to.
+/// Reads the session token from the file that `--token-file` names. Without this flag, reads the
+/// token from standard input, or from a prompt if standard input is a terminal. Returns an error if
+/// the input cannot be read or is not a token.
 pub(super) fn read(flags: &ArgMatches) -> Result<SessionToken, Fault> {
     let file = flags.get_one::<PathBuf>(TOKEN_FILE);
     let input = file.map_or_else(
-        || SecretInput::piped_or_asked("Token: "),
+        || SecretInput::stdin_or_prompt("Token: "),
         |file| SecretInput::of_file(file),
     );
     let text = input.read().map_err(|error| {
         let what = format!("the token cannot be read: {error}");
-        Fault::misuse(what, "pipe it in, or name its file with --token-file")
+        Fault::misuse(what, "pipe the token in, or pass a file with --token-file")
     })?;
     text.trim().parse().map_err(|_| {
         Fault::misuse(
-            "what was read is no token".to_owned(),
-            "pipe in the token alone, as session create printed it",
+            "the input is not a token".to_owned(),
+            "pipe in only the token, as printed by session create",
         )
     })
 }

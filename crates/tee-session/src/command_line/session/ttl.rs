@@ -1,4 +1,4 @@
-//! `tee-session session ttl`
+//! The command `tee-session session ttl`: prints the remaining lifetime of the session of a token.
 
 use std::io::Write;
 
@@ -11,17 +11,18 @@ use crate::command_line::output::{print_json, stdout};
 pub(super) const NAME: &str = "ttl";
 
 const AFTER_HELP: &str = "\
-Asking does not extend it.
+This does not extend the lifetime of the session.
 
 Examples:
   tee-session session ttl --token-file token
   tee-session session ttl --json < token | jq .ttl
 
-Exit codes: 0 it lives, 1 it does not or the service was not there, 2 a wrong command line or input.";
+Exit codes: 0 printed, 1 no such session or the service was unavailable, 2 invalid command line or
+input.";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Tell how long the session of a token lives if nobody uses it")
+        .about("Print the remaining lifetime of the session of a token")
         .after_help(AFTER_HELP)
         .arg(token::arg())
 }
@@ -29,7 +30,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let token = token::read(flags)?;
     let client = service.client()?;
-    let left = service.ask(client.session(&token).ttl()).await?;
+    let left = service.call(client.session(&token).ttl()).await?;
     let (seconds, end) = (left.ttl.as_secs(), time(left.expires_at));
     if service.is_json {
         print_json(&json!({"ttl": seconds, "expires_at": end}))?;

@@ -1,4 +1,5 @@
-//! Every path, port, file and environment name in the manifests exists in the binary.
+//! Tests that the paths, ports, files and environment variables in the Kubernetes manifests agree
+//! with the binary and with its container image.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use tee_session_test_support::{RedisProcess, eventually, free_port};
 
 use super::{
-    manifests::{Manifests, text_of},
+    manifests::{Manifests, read_repository_file},
     pod::Pod,
 };
 use crate::service::Service;
@@ -17,23 +18,26 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 const PROBES: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
 
-/// On free ports.
-async fn start(pod: &Pod<'_>) -> Service {
+/// Starts the service as the container of `pod` does, but on free ports.
+async fn start_service(pod: &Pod<'_>) -> Service {
     Service::start(pod.command(), &["--metrics-port", "0"]).await
 }
 
-/// The status of what a probe asks for.
-async fn probe(service: &Service, container: &Value, probe: &str) -> StatusCode {
-    let asked = &container[probe]["httpGet"];
-    assert_eq!(asked["port"], "http");
-    let path = asked["path"].as_str().unwrap();
+/// Sends the HTTP request of the container's probe `probe` to the service, and returns the response
+/// status.
+async fn send_probe(service: &Service, container: &Value, probe: &str) -> StatusCode {
+    let request = &container[probe]["httpGet"];
+    assert_eq!(request["port"], "http");
+    let path = request["path"].as_str().unwrap();
     let answer = service.request(Method::GET, path).send().await;
     answer.unwrap().status()
 }
 
 #[rstest]
 #[tokio::test]
-async fn every_variable_is_a_setting(#[values("base", "production")] overlay: &str) {
+async fn every_environment_variable_of_the_pod_is_a_setting(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let pod = Pod::new(&manifests, "redis://127.0.0.1:1");
     let settings = pod.settings().await;
@@ -42,15 +46,13 @@ async fn every_variable_is_a_setting(#[values("base", "production")] overlay: &s
             "TSA_CONFIG" => "config/production.toml".to_owned(),
             name => format!("environment variable {name}"),
         };
-        assert!(settings.come_from(&source), "{name} is no setting");
+        assert!(settings.has_source(&source), "{name} is not a setting");
     }
 }
 
 #[rstest]
 #[tokio::test]
-async fn ports_are_those_that_the_service_listens_on(
-    #[values("base", "production")] overlay: &str,
-) {
+async fn container_ports_match_the_settings(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
     let http = manifests.container_port(&json!("http"));
@@ -59,20 +61,20 @@ async fn ports_are_those_that_the_service_listens_on(
         manifests.container_port(&json!("metrics")),
         settings.number("metrics_port")
     );
-    let dockerfile = text_of("deploy/Dockerfile");
+    let dockerfile = read_repository_file("deploy/Dockerfile");
     assert!(dockerfile.contains(&format!("\nEXPOSE {http}\n")));
 }
 
 #[rstest]
 #[tokio::test]
-async fn every_probe_passes_once_redis_is_there(#[values("base", "production")] overlay: &str) {
+async fn every_probe_passes_when_redis_is_available(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
     let redis = RedisProcess::start().await;
     let pod = Pod::new(&manifests, &redis.url());
-    let service = start(&pod).await;
+    let service = start_service(&pod).await;
     for name in PROBES {
         eventually(WITHIN, async || {
-            probe(&service, manifests.container(), name).await == StatusCode::OK
+            send_probe(&service, manifests.container(), name).await == StatusCode::OK
         })
         .await;
     }
@@ -80,13 +82,11 @@ async fn every_probe_passes_once_redis_is_there(#[values("base", "production")] 
 
 #[rstest]
 #[tokio::test]
-async fn before_redis_was_there_a_pod_is_alive_and_not_ready(
-    #[values("base", "production")] overlay: &str,
-) {
+async fn pod_without_redis_is_alive_but_not_ready(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
     let pod = Pod::new(&manifests, &format!("redis://127.0.0.1:{}", free_port()));
-    let service = start(&pod).await;
-    let statuses = PROBES.map(|name| probe(&service, manifests.container(), name));
+    let service = start_service(&pod).await;
+    let statuses = PROBES.map(|name| send_probe(&service, manifests.container(), name));
     let [started, alive, ready] = statuses;
     assert_eq!(started.await, StatusCode::OK);
     assert_eq!(alive.await, StatusCode::OK);
@@ -94,15 +94,15 @@ async fn before_redis_was_there_a_pod_is_alive_and_not_ready(
 }
 
 #[tokio::test]
-async fn metrics_are_where_prometheus_looks_for_them() {
+async fn metrics_are_served_at_the_path_in_the_service_monitor() {
     let manifests = Manifests::render("production");
     let redis = RedisProcess::start().await;
     let pod = Pod::new(&manifests, &redis.url());
-    let service = start(&pod).await;
+    let service = start_service(&pod).await;
     service.until_ready(WITHIN).await;
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();
-    let endpoint = &manifests.the("ServiceMonitor")["spec"]["endpoints"][0];
+    let endpoint = &manifests.only_object("ServiceMonitor")["spec"]["endpoints"][0];
     assert_eq!(endpoint["port"], "metrics");
     let path = endpoint["path"].as_str().unwrap();
     let url = format!("http://{address}{path}");
@@ -113,31 +113,34 @@ async fn metrics_are_where_prometheus_looks_for_them() {
 }
 
 #[test]
-fn the_image_is_the_one_that_is_built() {
+fn base_manifests_name_the_image_and_the_user_that_the_build_creates() {
     let base = Manifests::render("base");
     let image = base.container()["image"].as_str().unwrap();
-    let built = text_of("scripts/image");
+    let built = read_repository_file("scripts/image");
     assert!(built.contains(&format!("tag=${{TAG:-{image}}}")), "{image}");
     let user = &base.pod()["securityContext"];
     let (user, group) = (&user["runAsUser"], &user["runAsGroup"]);
-    let dockerfile = text_of("deploy/Dockerfile");
+    let dockerfile = read_repository_file("deploy/Dockerfile");
     assert!(dockerfile.contains(&format!("\nUSER {user}:{group}\n")));
 }
 
 #[test]
-fn the_image_of_production_has_the_version_of_the_package() {
+fn production_image_has_the_version_of_the_package() {
     let production = Manifests::render("production");
     let image = production.container()["image"].as_str().unwrap();
     let version = concat!("/tee-session:", env!("CARGO_PKG_VERSION"));
     assert!(image.ends_with(version), "{image}");
 }
 
-/// And so the README says how to make it.
+/// Checks that `deploy/kubernetes/README.md` contains commands that create each file of the
+/// Kubernetes Secret.
 #[test]
-fn each_file_of_the_secret_is_made_by_the_commands_of_the_readme() {
-    let readme = text_of("deploy/kubernetes/README.md");
+fn readme_commands_create_each_file_of_the_kubernetes_secret() {
+    let readme = read_repository_file("deploy/kubernetes/README.md");
     let production = Manifests::render("production");
-    let files = production.the("Secret")["data"].as_object().unwrap();
+    let files = production.only_object("Secret")["data"]
+        .as_object()
+        .unwrap();
     assert_eq!(files.len(), 2);
     for file in files.keys() {
         assert!(readme.contains(&format!("--from-file={file}")), "{file}");

@@ -1,4 +1,5 @@
-//! The manifests in `deploy/kubernetes`: as they stand there, and as `kubectl` renders them.
+//! Reads the Kubernetes manifests in `deploy/kubernetes`, directly from the files and as rendered
+//! by `kubectl kustomize`.
 
 use std::{
     fs,
@@ -13,84 +14,91 @@ pub(super) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.."
 
 const OVERLAYS: [&str; 2] = ["base", "production"];
 
-/// What `secretGenerator` of the overlay reads, and nobody commits.
+/// Directory of the files from which the overlay `production` generates its Secret. Git ignores
+/// this directory, so the repository does not contain these files.
 const SECRETS: &str = "production/secrets";
 
-/// The text of a file of the repository.
-pub(super) fn text_of(path: &str) -> String {
+/// Reads the file at `path`, which is relative to the root of the repository.
+pub(super) fn read_repository_file(path: &str) -> String {
     fs::read_to_string(Path::new(REPOSITORY).join(path)).unwrap()
 }
 
-fn manifests() -> PathBuf {
+fn manifests_directory() -> PathBuf {
     Path::new(REPOSITORY).join("deploy/kubernetes")
 }
 
-/// The files that are committed: what lies in folders of `production` is not.
-fn files() -> Vec<PathBuf> {
-    let folders = OVERLAYS.map(|overlay| fs::read_dir(manifests().join(overlay)).unwrap());
-    let files = folders.into_iter().flatten();
+/// Returns the paths of all committed files in the directories [`OVERLAYS`]. Skips the subdirectory
+/// of `production`, because the secrets in it are not committed.
+fn committed_files() -> Vec<PathBuf> {
+    let directories =
+        OVERLAYS.map(|overlay| fs::read_dir(manifests_directory().join(overlay)).unwrap());
+    let files = directories.into_iter().flatten();
     let files = files.map(|file| file.unwrap().path());
     files.filter(|file| file.is_file()).collect()
 }
 
-/// Every object in the files, with the file it stands in.
-pub(super) fn in_files() -> Vec<(PathBuf, Value)> {
+/// Returns every Kubernetes object in the committed files, with the path of its file. Skips objects
+/// of the kind `Kustomization`.
+pub(super) fn objects_in_files() -> Vec<(PathBuf, Value)> {
     let mut found = Vec::new();
-    for file in files() {
-        let objects = objects_in(&fs::read_to_string(&file).unwrap());
+    for file in committed_files() {
+        let objects = parse_objects(&fs::read_to_string(&file).unwrap());
         found.extend(objects.into_iter().map(|object| (file.clone(), object)));
     }
     found.retain(|(_, object)| object["kind"] != "Kustomization");
     found
 }
 
-fn objects_in(yaml: &str) -> Vec<Value> {
+fn parse_objects(yaml: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The objects that `kubectl apply -k` would send.
+/// The Kubernetes objects of the overlay `base` or `production`, as `kubectl apply -k` would send
+/// them.
 pub(super) struct Manifests(Vec<Value>);
 
 impl Manifests {
-    /// Renders `base` or `production`, the latter with secrets that are none.
+    /// Renders the overlay `base` or `production` with `kubectl kustomize`. The secrets of
+    /// `production` are placeholders.
     pub(super) fn render(overlay: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        copy_to(&folder);
+        let directory = tempfile::tempdir().unwrap();
+        copy_to(&directory);
         let rendered = Command::new("kubectl")
             .arg("kustomize")
-            .arg(folder.path().join(overlay))
+            .arg(directory.path().join(overlay))
             .output()
             .expect("kubectl runs: scripts/setup installs it");
         let errors = String::from_utf8_lossy(&rendered.stderr);
         assert!(rendered.status.success(), "{errors}");
-        Self(objects_in(str::from_utf8(&rendered.stdout).unwrap()))
+        Self(parse_objects(str::from_utf8(&rendered.stdout).unwrap()))
     }
 
     pub(super) fn all(&self) -> &[Value] {
         &self.0
     }
 
-    /// The one object of this kind.
-    pub(super) fn the(&self, kind: &str) -> &Value {
+    /// Returns the only object of the kind `kind`. Panics if there is no such object, or more than
+    /// one.
+    pub(super) fn only_object(&self, kind: &str) -> &Value {
         let mut of_kind = self.0.iter().filter(|object| object["kind"] == kind);
         let only = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
         assert!(of_kind.next().is_none(), "more than one {kind}");
         only
     }
 
-    /// What the Deployment makes its pods from.
+    /// Returns the pod specification in the Deployment.
     pub(super) fn pod(&self) -> &Value {
-        &self.the("Deployment")["spec"]["template"]["spec"]
+        &self.only_object("Deployment")["spec"]["template"]["spec"]
     }
 
-    /// The one container of a pod.
+    /// Returns the container of the pod. Panics if the pod has several containers.
     pub(super) fn container(&self) -> &Value {
         let containers = self.pod()["containers"].as_array().unwrap();
         assert_eq!(containers.len(), 1);
         &containers[0]
     }
 
-    /// The port of the container with this name.
+    /// Returns the number of the container port `name`. Panics if the container has no such port.
     pub(super) fn container_port(&self, name: &Value) -> u64 {
         let ports = self.container()["ports"].as_array().unwrap();
         let port = ports.iter().find(|port| port["name"] == *name);
@@ -99,25 +107,25 @@ impl Manifests {
     }
 }
 
-fn copy_to(folder: &TempDir) {
+fn copy_to(directory: &TempDir) {
     for overlay in OVERLAYS {
-        fs::create_dir(folder.path().join(overlay)).unwrap();
+        fs::create_dir(directory.path().join(overlay)).unwrap();
     }
-    for file in files() {
-        let name = file.strip_prefix(manifests()).unwrap();
-        fs::copy(&file, folder.path().join(name)).unwrap();
+    for file in committed_files() {
+        let name = file.strip_prefix(manifests_directory()).unwrap();
+        fs::copy(&file, directory.path().join(name)).unwrap();
     }
-    let secrets = folder.path().join(SECRETS);
+    let secrets = directory.path().join(SECRETS);
     fs::create_dir(&secrets).unwrap();
     for file in ["redis-url", "service-clients.json"] {
-        fs::write(secrets.join(file), "not looked at").unwrap();
+        fs::write(secrets.join(file), "placeholder").unwrap();
     }
     if kubectl_minor_version() < 21 {
-        list_the_base_as_it_used_to_be(&folder.path().join("production/kustomization.yaml"));
+        move_base_to_deprecated_key(&directory.path().join("production/kustomization.yaml"));
     }
 }
 
-/// Of kubectl 1.x.
+/// Returns the minor version of the installed kubectl: for version 1.20, this is 20.
 fn kubectl_minor_version() -> u64 {
     let version = Command::new("kubectl")
         .args(["version", "--client", "--output=json"])
@@ -129,8 +137,9 @@ fn kubectl_minor_version() -> u64 {
     minor.parse().unwrap()
 }
 
-/// That of Debian 12 (1.20) reads folders from another list, which newer ones advise against.
-fn list_the_base_as_it_used_to_be(kustomization: &Path) {
+/// Changes a kustomization so that it lists the directory `../base` under the deprecated key
+/// `bases` instead of `resources`. kubectl 1.20 (Debian 12) accepts directories only under `bases`.
+fn move_base_to_deprecated_key(kustomization: &Path) {
     let text = fs::read_to_string(kustomization).unwrap();
     let current = "resources:\n  - ../base\n";
     assert!(text.contains(current));

@@ -1,5 +1,6 @@
-//! What a platform team asks of a workload: it stops in time, it is restarted for good reasons
-//! only, it holds no right that it does not need, and it outlives the upgrade of a node.
+//! Tests of the operational requirements on the Kubernetes manifests: pods stop in time, are
+//! restarted only if they hang, have minimal privileges, and remain available while a node is
+//! drained.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -8,48 +9,50 @@ use super::{manifests::Manifests, pod::Pod};
 
 const MIB: u64 = 1 << 20;
 
-fn seconds(value: &Value) -> u64 {
+fn as_seconds(value: &Value) -> u64 {
     value.as_u64().unwrap()
 }
 
-/// For how long a probe has to fail before anything comes of it.
-fn patience(probe: &Value) -> u64 {
+/// Returns the number of seconds for which a probe must fail before Kubernetes acts on the failure.
+fn seconds_until_failure(probe: &Value) -> u64 {
     assert!(probe["timeoutSeconds"].as_u64() <= probe["periodSeconds"].as_u64());
-    seconds(&probe["periodSeconds"]) * seconds(&probe["failureThreshold"])
+    as_seconds(&probe["periodSeconds"]) * as_seconds(&probe["failureThreshold"])
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_pod_has_the_time_to_stop_that_its_settings_ask_for(
+async fn termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeout(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
     let delay = settings.number("shutdown_delay");
     let needed = delay + settings.number("shutdown_timeout");
-    let given = seconds(&manifests.pod()["terminationGracePeriodSeconds"]);
+    let given = as_seconds(&manifests.pod()["terminationGracePeriodSeconds"]);
     assert!(given > needed, "{given} s given, {needed} s needed");
-    // The delay is what a preStop hook would sleep for.
+    // The setting `shutdown_delay` replaces a preStop hook that sleeps.
     let container = manifests.container();
     assert_eq!(container["lifecycle"], Value::Null);
-    assert!(delay >= patience(&container["readinessProbe"]));
+    assert!(delay >= seconds_until_failure(&container["readinessProbe"]));
 }
 
 #[rstest]
-fn only_what_is_lastingly_stuck_is_restarted(#[values("base", "production")] overlay: &str) {
+fn startup_and_liveness_probes_tolerate_30_s_of_failures_and_do_not_check_readiness(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let container = manifests.container();
-    assert!(patience(&container["startupProbe"]) >= 30);
-    assert!(patience(&container["livenessProbe"]) >= 30);
+    assert!(seconds_until_failure(&container["startupProbe"]) >= 30);
+    assert!(seconds_until_failure(&container["livenessProbe"]) >= 30);
     for probe in ["startupProbe", "livenessProbe"] {
         assert_ne!(container[probe]["httpGet"]["path"], "/health/ready");
     }
 }
 
-/// The "restricted" profile of the Pod Security Standards, a root file system that nobody writes
-/// to, and no credentials of the cluster.
+/// Checks that the pod conforms to the profile "restricted" of the Pod Security Standards, has a
+/// read-only root file system, and gets no credentials for the Kubernetes API.
 #[rstest]
-fn a_pod_may_do_nothing_that_it_does_not_need(#[values("base", "production")] overlay: &str) {
+fn pod_has_minimal_privileges(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
     let (pod, container) = (manifests.pod(), manifests.container());
     for key in [
@@ -76,20 +79,20 @@ fn a_pod_may_do_nothing_that_it_does_not_need(#[values("base", "production")] ov
     );
     assert_eq!(container["volumeMounts"][0]["readOnly"], true);
     assert_eq!(pod["automountServiceAccountToken"], false);
-    let account = manifests.the("ServiceAccount");
+    let account = manifests.only_object("ServiceAccount");
     assert_eq!(account["automountServiceAccountToken"], false);
 }
 
 #[test]
-fn the_namespace_refuses_pods_that_may_do_more() {
+fn namespace_enforces_the_restricted_pod_security_profile() {
     let manifests = Manifests::render("production");
-    let labels = &manifests.the("Namespace")["metadata"]["labels"];
+    let labels = &manifests.only_object("Namespace")["metadata"]["labels"];
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
 }
 
 #[rstest]
 #[tokio::test]
-async fn the_largest_bodies_of_all_requests_at_once_fit_into_memory(
+async fn pod_memory_limit_covers_the_largest_bodies_of_all_requests_in_flight(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -98,23 +101,24 @@ async fn the_largest_bodies_of_all_requests_at_once_fit_into_memory(
     let limit = resources["limits"]["memory"].as_str().unwrap();
     let limit: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
     let bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
-    // Measured: docs/performance.
+    // Memory after a load test, and memory of 10 000 connections, as measured in docs/performance.
     let (after_load, connections) = (22 * MIB, 10_000 * 14_576);
     assert!(limit * MIB > after_load + connections + bodies);
-    // A share of this is what the autoscaler goes by.
+    // The autoscaler needs these values, because its target is a percentage of the requested
+    // resources.
     assert!(resources["requests"]["cpu"].is_string());
     assert!(resources["requests"]["memory"].is_string());
 }
 
 #[test]
-fn a_roll_out_or_a_drain_takes_no_more_than_it_may() {
+fn enough_instances_remain_during_a_roll_out_or_a_node_drain() {
     let manifests = Manifests::render("production");
-    let strategy = &manifests.the("Deployment")["spec"]["strategy"]["rollingUpdate"];
+    let strategy = &manifests.only_object("Deployment")["spec"]["strategy"]["rollingUpdate"];
     assert_eq!(*strategy, json!({"maxSurge": 1, "maxUnavailable": 0}));
-    let available = &manifests.the("PodDisruptionBudget")["spec"]["minAvailable"];
-    let running = &manifests.the("HorizontalPodAutoscaler")["spec"]["minReplicas"];
-    // With as many as there are, no node could ever be drained.
-    assert!((2..seconds(running)).contains(&seconds(available)));
+    let available = &manifests.only_object("PodDisruptionBudget")["spec"]["minAvailable"];
+    let running = &manifests.only_object("HorizontalPodAutoscaler")["spec"]["minReplicas"];
+    // `minAvailable` must be less than the number of replicas. Otherwise, no node could be drained.
+    assert!((2..as_seconds(running)).contains(&as_seconds(available)));
 }
 
 #[rstest]
@@ -130,11 +134,12 @@ fn instances_are_spread_over_hosts_and_zones(#[values("base", "production")] ove
     );
 }
 
-/// Each rule says for whom and for which ports: one that leaves either out is for all.
+/// Checks that each rule of the network policy names peers and ports. A rule without peers would
+/// apply to all peers, and a rule without ports to all ports.
 #[test]
-fn the_network_lets_through_what_is_needed_and_nothing_else() {
+fn network_policy_allows_only_required_traffic() {
     let manifests = Manifests::render("production");
-    let policy = &manifests.the("NetworkPolicy")["spec"];
+    let policy = &manifests.only_object("NetworkPolicy")["spec"];
     assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
     let opened = |direction: &str, peers: &str| {
         let rules = policy[direction].as_array().unwrap().iter();

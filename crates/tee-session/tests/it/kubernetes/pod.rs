@@ -1,5 +1,5 @@
-//! A pod without a cluster: the binary with the environment and the files that the manifests give
-//! its container.
+//! A simulated pod: runs the binary on this machine, with the environment variables and files that
+//! the Kubernetes manifests define for the container.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,22 +7,23 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::manifests::{Manifests, REPOSITORY, text_of};
+use super::manifests::{Manifests, REPOSITORY, read_repository_file};
 use crate::service::binary;
 
 const CLIENTS: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
 
-/// What `scripts/image` puts into the image beside the binary: where, and from where.
+/// Settings file that `scripts/image` adds to the image: the path in the image, and the path in the
+/// repository.
 const IN_THE_IMAGE: (&str, &str) = ("/etc/tee-session/production.toml", "config/production.toml");
 
 pub(super) struct Pod<'a> {
     manifests: &'a Manifests,
-    /// Holds the files of the mounted Secret.
+    /// Directory on this machine with the files of the Secret that the container mounts.
     mounted: TempDir,
 }
 
 impl<'a> Pod<'a> {
-    /// With a Secret of this Redis and one client.
+    /// Creates a pod whose Secret contains `redis_url` and one service client.
     pub(super) fn new(manifests: &'a Manifests, redis_url: &str) -> Self {
         let mounted = tempfile::tempdir().unwrap();
         for (name, content) in [("redis-url", redis_url), ("service-clients.json", CLIENTS)] {
@@ -31,10 +32,11 @@ impl<'a> Pod<'a> {
         Self { manifests, mounted }
     }
 
-    /// Name and value of every variable, as the manifests give it.
+    /// Returns the environment variables that the manifests set for the container, with their
+    /// values.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {
         let container = self.manifests.container();
-        let settings = self.manifests.the("ConfigMap");
+        let settings = self.manifests.only_object("ConfigMap");
         let sources = container["envFrom"].as_array().unwrap();
         assert_eq!(sources.len(), 1);
         assert_eq!(
@@ -52,7 +54,8 @@ impl<'a> Pod<'a> {
             .collect()
     }
 
-    /// The binary, as the container starts it.
+    /// Returns a command that runs the binary with the environment variables of the container.
+    /// Replaces file paths of the container by paths on this machine.
     pub(super) fn command(&self) -> Command {
         let mut command = binary();
         for (name, value) in self.environment() {
@@ -66,12 +69,12 @@ impl<'a> Pod<'a> {
         command
     }
 
-    /// Where a file of the container is on this machine.
+    /// Returns the path on this machine of the file that has the path `path` in the container.
     fn file(&self, path: &str) -> String {
         let (in_image, in_repository) = IN_THE_IMAGE;
         let here = if path == in_image {
-            let put_there = format!("{in_repository} \"$root{in_image}\"");
-            assert!(text_of("scripts/image").contains(&put_there));
+            let copied = format!("{in_repository} \"$root{in_image}\"");
+            assert!(read_repository_file("scripts/image").contains(&copied));
             Path::new(REPOSITORY).join(in_repository)
         } else {
             let mounts = self.manifests.container()["volumeMounts"]
@@ -83,14 +86,14 @@ impl<'a> Pod<'a> {
             let key = key.unwrap_or_else(|_| panic!("{path} is neither in the image nor mounted"));
             assert!(
                 !Path::new(in_image).starts_with(mount),
-                "it would be hidden"
+                "the mount would hide the file"
             );
             self.mounted.path().join(key)
         };
         here.to_str().unwrap().to_owned()
     }
 
-    /// What `check-config` prints in the container: a line for each setting.
+    /// Returns the settings that `check-config` prints in the container.
     pub(super) async fn settings(&self) -> Settings {
         let shown = self.command().arg("check-config").output().await.unwrap();
         let problems = String::from_utf8_lossy(&shown.stderr);
@@ -99,22 +102,23 @@ impl<'a> Pod<'a> {
     }
 }
 
-/// The settings in force, and where they come from.
+/// Output of `check-config`: the effective settings with their sources, one per line.
 pub(super) struct Settings(String);
 
 impl Settings {
-    /// The value of a setting that is a number.
+    /// Returns the value of the numeric setting `name`.
     pub(super) fn number(&self, name: &str) -> u64 {
         let mut lines = self.0.lines().map(str::split_whitespace);
         let mut words = lines.find_map(|mut words| (words.next() == Some(name)).then_some(words));
         let value = words.as_mut().and_then(Iterator::next);
         value
             .and_then(|value| value.parse().ok())
-            .unwrap_or_else(|| panic!("no number: {name}"))
+            .unwrap_or_else(|| panic!("not a number: {name}"))
     }
 
-    /// Whether some setting comes from there.
-    pub(super) fn come_from(&self, source: &str) -> bool {
+    /// Returns `true` if any setting comes from `source`, for example
+    /// `environment variable TSA_WORKERS`.
+    pub(super) fn has_source(&self, source: &str) -> bool {
         self.0.lines().any(|line| line.ends_with(source))
     }
 }

@@ -1,25 +1,25 @@
-//! What one manifest says of another is so: names, labels, ports.
+//! Tests that the references between the Kubernetes manifests are valid: names, labels and ports.
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::manifests::{Manifests, in_files, text_of};
+use super::manifests::{Manifests, objects_in_files, read_repository_file};
 
-/// Whether every label that is asked for is there.
+/// Returns `true` if `labels` contains every label of `selector` with the same value.
 fn selects(selector: &Value, labels: &Value) -> bool {
-    let asked = selector.as_object().unwrap();
-    assert!(!asked.is_empty());
-    asked.iter().all(|(name, value)| labels[name] == *value)
+    let required = selector.as_object().unwrap();
+    assert!(!required.is_empty());
+    required.iter().all(|(name, value)| labels[name] == *value)
 }
 
 #[rstest]
-fn selectors_find_the_pods(#[values("base", "production")] overlay: &str) {
+fn selectors_match_the_labels_of_the_pods(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
-    let deployment = &manifests.the("Deployment")["spec"];
+    let deployment = &manifests.only_object("Deployment")["spec"];
     let labels = &deployment["template"]["metadata"]["labels"];
     let mut selectors = vec![
         &deployment["selector"]["matchLabels"],
-        &manifests.the("Service")["spec"]["selector"],
+        &manifests.only_object("Service")["spec"]["selector"],
     ];
     let spread = manifests.pod()["topologySpreadConstraints"]
         .as_array()
@@ -27,8 +27,8 @@ fn selectors_find_the_pods(#[values("base", "production")] overlay: &str) {
     selectors.extend(spread.iter().map(|by| &by["labelSelector"]["matchLabels"]));
     if overlay == "production" {
         selectors.extend([
-            &manifests.the("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-            &manifests.the("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            &manifests.only_object("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+            &manifests.only_object("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
         ]);
     }
     for selector in selectors {
@@ -37,10 +37,12 @@ fn selectors_find_the_pods(#[values("base", "production")] overlay: &str) {
 }
 
 #[rstest]
-fn the_pod_finds_its_account_and_its_secret(#[values("base", "production")] overlay: &str) {
+fn pod_references_an_existing_service_account_and_secret(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let pod = manifests.pod();
-    let account = manifests.the("ServiceAccount");
+    let account = manifests.only_object("ServiceAccount");
     assert_eq!(pod["serviceAccountName"], account["metadata"]["name"]);
     let volumes = pod["volumes"].as_array().unwrap();
     assert_eq!(volumes.len(), 1);
@@ -48,31 +50,31 @@ fn the_pod_finds_its_account_and_its_secret(#[values("base", "production")] over
     assert_eq!(mounts[0]["name"], volumes[0]["name"]);
     let secret = &volumes[0]["secret"]["secretName"];
     if overlay == "production" {
-        assert_eq!(*secret, manifests.the("Secret")["metadata"]["name"]);
+        assert_eq!(*secret, manifests.only_object("Secret")["metadata"]["name"]);
     } else {
         let made = format!("create secret generic {}", secret.as_str().unwrap());
-        assert!(text_of("deploy/kubernetes/README.md").contains(&made));
+        assert!(read_repository_file("deploy/kubernetes/README.md").contains(&made));
     }
 }
 
 #[test]
-fn ports_have_the_names_that_others_use() {
+fn port_names_that_manifests_refer_to_exist() {
     let manifests = Manifests::render("production");
-    let service = manifests.the("Service");
+    let service = manifests.only_object("Service");
     let ports = service["spec"]["ports"].as_array().unwrap();
     assert_eq!(ports.len(), 2);
     for port in ports {
         let container_port = manifests.container_port(&port["targetPort"]);
         assert_eq!(port["port"], container_port);
     }
-    let monitor = &manifests.the("ServiceMonitor")["spec"];
+    let monitor = &manifests.only_object("ServiceMonitor")["spec"];
     assert!(selects(
         &monitor["selector"]["matchLabels"],
         &service["metadata"]["labels"]
     ));
     let scraped = &monitor["endpoints"][0]["port"];
     assert!(ports.iter().any(|port| port["name"] == *scraped));
-    for rule in manifests.the("NetworkPolicy")["spec"]["ingress"]
+    for rule in manifests.only_object("NetworkPolicy")["spec"]["ingress"]
         .as_array()
         .unwrap()
     {
@@ -81,10 +83,10 @@ fn ports_have_the_names_that_others_use() {
 }
 
 #[test]
-fn the_autoscaler_scales_the_deployment_and_nobody_else_does() {
+fn only_the_autoscaler_sets_the_number_of_replicas() {
     let manifests = Manifests::render("production");
-    let deployment = manifests.the("Deployment");
-    let target = &manifests.the("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"];
+    let deployment = manifests.only_object("Deployment");
+    let target = &manifests.only_object("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"];
     assert_eq!(
         *target,
         json!({
@@ -97,9 +99,9 @@ fn the_autoscaler_scales_the_deployment_and_nobody_else_does() {
 }
 
 #[test]
-fn everything_is_in_the_namespace_that_comes_with_it() {
+fn all_production_objects_are_in_the_declared_namespace() {
     let manifests = Manifests::render("production");
-    let namespace = &manifests.the("Namespace")["metadata"]["name"];
+    let namespace = &manifests.only_object("Namespace")["metadata"]["name"];
     for object in manifests.all() {
         if object["kind"] != "Namespace" {
             assert_eq!(object["metadata"]["namespace"], *namespace, "{object}");
@@ -108,10 +110,10 @@ fn everything_is_in_the_namespace_that_comes_with_it() {
 }
 
 #[test]
-fn no_secret_stands_in_the_repository() {
+fn repository_contains_no_kubernetes_secret() {
     let secrets = |(_, object): &(_, Value)| object["kind"] == "Secret";
-    assert!(!in_files().iter().any(secrets));
-    let ignored = text_of(".gitignore");
-    let folder = "/deploy/kubernetes/production/secrets";
-    assert!(ignored.lines().any(|line| line == folder));
+    assert!(!objects_in_files().iter().any(secrets));
+    let ignored = read_repository_file(".gitignore");
+    let directory = "/deploy/kubernetes/production/secrets";
+    assert!(ignored.lines().any(|line| line == directory));
 }

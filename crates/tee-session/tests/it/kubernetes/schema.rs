@@ -1,7 +1,8 @@
-//! Every field of every manifest is one that Kubernetes knows, and of the right type.
+//! Tests that each field of each Kubernetes manifest is known to Kubernetes, and has the right
+//! type.
 //!
-//! Kubernetes' types ignore fields that they do not know. So an object goes through its type and
-//! must come back as it was.
+//! The types of `k8s_openapi` ignore unknown fields. To find unknown fields, the tests convert each
+//! object to its type and back, and compare the result with the original object.
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -15,39 +16,42 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    manifests::{Manifests, in_files},
+    manifests::{Manifests, objects_in_files},
     service_monitor::ServiceMonitor,
 };
 
-/// What is left of an object once it went through the type of its kind.
-fn through_its_type(object: &Value) -> serde_json::Result<Value> {
+/// Converts `object` to the Rust type of its kind and back to JSON. The result lacks all fields
+/// that are unknown to this type.
+fn round_trip(object: &Value) -> serde_json::Result<Value> {
     let text = |key: &str| object[key].as_str().unwrap_or_default();
     match (text("apiVersion"), text("kind")) {
-        ("apps/v1", "Deployment") => through::<Deployment>(object),
-        ("autoscaling/v2", "HorizontalPodAutoscaler") => through::<HorizontalPodAutoscaler>(object),
-        ("monitoring.coreos.com/v1", "ServiceMonitor") => through::<ServiceMonitor>(object),
-        ("networking.k8s.io/v1", "NetworkPolicy") => through::<NetworkPolicy>(object),
-        ("policy/v1", "PodDisruptionBudget") => through::<PodDisruptionBudget>(object),
-        ("v1", "ConfigMap") => through::<ConfigMap>(object),
-        ("v1", "Namespace") => through::<Namespace>(object),
-        ("v1", "Secret") => through::<Secret>(object),
-        ("v1", "Service") => through::<Service>(object),
-        ("v1", "ServiceAccount") => through::<ServiceAccount>(object),
-        other => panic!("no type here for {other:?}"),
+        ("apps/v1", "Deployment") => round_trip_as::<Deployment>(object),
+        ("autoscaling/v2", "HorizontalPodAutoscaler") => {
+            round_trip_as::<HorizontalPodAutoscaler>(object)
+        }
+        ("monitoring.coreos.com/v1", "ServiceMonitor") => round_trip_as::<ServiceMonitor>(object),
+        ("networking.k8s.io/v1", "NetworkPolicy") => round_trip_as::<NetworkPolicy>(object),
+        ("policy/v1", "PodDisruptionBudget") => round_trip_as::<PodDisruptionBudget>(object),
+        ("v1", "ConfigMap") => round_trip_as::<ConfigMap>(object),
+        ("v1", "Namespace") => round_trip_as::<Namespace>(object),
+        ("v1", "Secret") => round_trip_as::<Secret>(object),
+        ("v1", "Service") => round_trip_as::<Service>(object),
+        ("v1", "ServiceAccount") => round_trip_as::<ServiceAccount>(object),
+        other => panic!("no type for {other:?}"),
     }
 }
 
-fn through<T: DeserializeOwned + Serialize>(object: &Value) -> serde_json::Result<Value> {
+fn round_trip_as<T: DeserializeOwned + Serialize>(object: &Value) -> serde_json::Result<Value> {
     serde_json::to_value(T::deserialize(object)?)
 }
 
 #[test]
-fn what_stands_in_the_files_is_what_kubernetes_reads() {
-    let objects = in_files();
+fn committed_manifests_have_only_fields_known_to_kubernetes() {
+    let objects = objects_in_files();
     assert_eq!(objects.len(), 8);
     for (file, object) in objects {
         let file = file.display();
-        let read = through_its_type(&object).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let read = round_trip(&object).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(read, object, "{file}");
     }
 }
@@ -55,30 +59,38 @@ fn what_stands_in_the_files_is_what_kubernetes_reads() {
 #[rstest]
 #[case::base("base", 4)]
 #[case::production("production", 10)]
-fn what_kubectl_renders_is_what_kubernetes_reads(#[case] overlay: &str, #[case] count: usize) {
+fn rendered_manifests_have_only_fields_known_to_kubernetes(
+    #[case] overlay: &str,
+    #[case] count: usize,
+) {
     let manifests = Manifests::render(overlay);
     assert_eq!(manifests.all().len(), count);
     for object in manifests.all() {
-        assert_eq!(through_its_type(object).unwrap(), *object);
+        assert_eq!(round_trip(object).unwrap(), *object);
     }
 }
 
 #[rstest]
-#[case::misspelt("Deployment", "/spec/template/spec/containers/0", "readynessProbe", json!({}))]
-#[case::in_the_wrong_place("Deployment", "/spec", "terminationGracePeriodSeconds", json!(30))]
-#[case::of_the_wrong_type("Deployment", "/spec/template/spec", "hostNetwork", json!("no"))]
+#[case::misspelled_field_name(
+    "Deployment",
+    "/spec/template/spec/containers/0",
+    "readynessProbe",
+    json!({})
+)]
+#[case::field_of_another_object("Deployment", "/spec", "terminationGracePeriodSeconds", json!(30))]
+#[case::wrong_type("Deployment", "/spec/template/spec", "hostNetwork", json!("no"))]
 #[case::unknown_to_the_operator("ServiceMonitor", "/spec/endpoints/0", "ports", json!("metrics"))]
-fn a_field_that_is_not_right_is_noticed(
+fn unknown_or_mistyped_manifest_field_is_detected(
     #[case] kind: &str,
-    #[case] place: &str,
+    #[case] pointer: &str,
     #[case] name: &str,
     #[case] value: Value,
 ) {
-    let objects = in_files().into_iter().map(|(_, object)| object);
+    let objects = objects_in_files().into_iter().map(|(_, object)| object);
     let mut object = objects
         .into_iter()
         .find(|object| object["kind"] == kind)
         .unwrap();
-    object.pointer_mut(place).unwrap()[name] = value;
-    assert!(!through_its_type(&object).is_ok_and(|read| read == object));
+    object.pointer_mut(pointer).unwrap()[name] = value;
+    assert!(!round_trip(&object).is_ok_and(|read| read == object));
 }

@@ -1,5 +1,5 @@
-//! The part that is used here of the Prometheus operator's `ServiceMonitor`, which is none of
-//! Kubernetes' own types. A field that is not listed is refused.
+//! Type of the `ServiceMonitor` objects of the Prometheus operator, which `k8s_openapi` does not
+//! contain. The type has only the fields that the manifests use, and rejects all other fields.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ struct ServiceMonitorSpec {
     endpoints: Vec<Endpoint>,
 }
 
-/// One port of the services that are selected.
+/// An endpoint that Prometheus scrapes: one port of the Services that the selector selects.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Endpoint {
-    /// The name of a port of the Service.
+    /// Name of the port in the Service.
     port: String,
     path: String,
     interval: String,

@@ -1,19 +1,19 @@
-//! What a page of Markdown links to, and the places in it that others may link to.
+//! Parser for the links and anchors of a Markdown page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pulldown_cmark::{BrokenLink, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd};
 
-/// A page, read.
+/// The links and anchors of a parsed Markdown page.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// Where links and pictures lead.
+    /// Targets of links and pictures.
     pub(crate) links: Vec<String>,
-    /// What stands in backticks.
+    /// Texts of the code spans, which are in backticks.
     pub(crate) codes: Vec<String>,
-    /// Names of its headings, as GitHub makes them.
+    /// Anchors of the headings, as GitHub generates them.
     pub(crate) anchors: BTreeSet<String>,
-    /// Links by a reference that is nowhere.
+    /// Labels of the reference links for which the page has no link definition.
     pub(crate) undefined: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl Page {
         let mut page = Self::default();
         let mut undefined = Vec::new();
         let mut note = |link: BrokenLink<'_>| {
-            // In brackets alone it may be just that.
+            // A text in brackets, such as `[text]`, is not always meant as a link.
             if link.link_type != LinkType::Shortcut {
                 undefined.push(link.reference.to_string());
             }
@@ -39,7 +39,7 @@ impl Page {
                 }
                 Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
                 Event::End(TagEnd::Heading(_)) => {
-                    let anchor = anchor(&heading.take().unwrap_or_default());
+                    let anchor = anchor_of(&heading.take().unwrap_or_default());
                     let count = of_that_name.entry(anchor.clone()).or_insert(0);
                     page.anchors.insert(match *count {
                         0 => anchor,
@@ -66,8 +66,9 @@ impl Page {
     }
 }
 
-/// In small letters, hyphens for spaces, and nothing but letters, digits, hyphens and underscores.
-fn anchor(heading: &str) -> String {
+/// Returns the anchor that GitHub generates for a heading: the letters, digits, hyphens and
+/// underscores of the heading in lower case, with hyphens in place of spaces.
+fn anchor_of(heading: &str) -> String {
     let kept = heading
         .chars()
         .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,7 +1,7 @@
-"""Holds a description of an API (OpenAPI 3.1) to the standard, and its examples to its own schemas.
+"""Validates an API description (OpenAPI 3.1) against the standard, and its examples against its schemas.
 
 Usage: description.py FILE
-Prints how many examples there were. Fails at the first that does not fit.
+Prints the number of examples. Fails at the first invalid example.
 """
 
 import json
@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 
 def examples_of(described):
-    """The examples of a media type, a header or a parameter."""
+    """Yields the examples of a media type, a header or a parameter."""
     if "example" in described:
         yield described["example"]
     for example in described.get("examples", {}).values():
@@ -20,7 +20,7 @@ def examples_of(described):
 
 
 def schemas_with_examples(node):
-    """Each schema in a description, with what is said to be an example of it."""
+    """Yields each schema in a description that has an example, with each of its examples."""
     if isinstance(node, list):
         for item in node:
             yield from schemas_with_examples(item)

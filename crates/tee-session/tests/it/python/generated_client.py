@@ -1,8 +1,8 @@
-"""Walks through the API with a client that openapi-python-client has generated, and holds every answer to
-the type that the client gives it.
+"""Makes every call of the API with a client that openapi-python-client has generated, and checks the
+type of every response.
 
 Usage: generated_client.py FOLDER BASE_URL CLIENT_ID CLIENT_SECRET
-FOLDER holds the client as the package `tee_session`. Prints the names of the calls, in order.
+FOLDER contains the client as the package `tee_session`. Prints the names of the calls, in order.
 """
 
 import base64
@@ -13,7 +13,7 @@ from http import HTTPStatus
 sys.path.insert(0, sys.argv[1])
 
 from tee_session import AuthenticatedClient, Client
-from tee_session.api.gateways import authorize_get
+from tee_session.api.gateways import authorize
 from tee_session.api.health import get_health
 from tee_session.api.session import (
     delete_session,
@@ -36,23 +36,19 @@ from tee_session.models import (
     CreatedSessionTokenType,
     CreateSession,
     CreateSessionCookies,
-    GetSessionResponse401,
-    GetSessionResponse401Code,
     HealthBody,
     HealthBodyStatus,
     HealthBodyStore,
     InactiveToken,
     ListedSessions,
+    Problem,
+    ProblemCode,
     RevokedSessions,
-    RevokeSessionResponse404,
-    RevokeSessionResponse404Code,
     SessionBody,
     SessionPatch,
     SessionPatchCookies,
     TokenForm,
     TtlBody,
-    UpdateSessionResponse412,
-    UpdateSessionResponse412Code,
 )
 from tee_session.types import UNSET
 
@@ -60,17 +56,17 @@ BASE_URL = "https://golf.example/members"
 COOKIES = {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"}
 TTL = 1800
 
-walked = []
+calls_made = []
 
 
 def call(endpoint, status, shape, **arguments):
-    """What an endpoint answers, with its status and the type of its body as they have to be."""
-    answer = endpoint.sync_detailed(**arguments)
+    """Calls an endpoint, and checks the status and the type of the body of the response."""
+    response = endpoint.sync_detailed(**arguments)
     name = endpoint.__name__.rpartition(".")[2]
-    assert answer.status_code is status, (name, answer)
-    assert type(answer.parsed) is shape, (name, answer)
-    walked.append(name)
-    return answer
+    assert response.status_code is status, (name, response)
+    assert type(response.parsed) is shape, (name, response)
+    calls_made.append(name)
+    return response
 
 
 def is_close(moment, other):
@@ -115,14 +111,14 @@ class Walk:
         assert created.headers["Location"] == f"/v1/sessions/{new.session_id}"
         return new
 
-    def is_dead(self, token):
+    def assert_dead(self, token):
         refused = call(
             get_session,
             HTTPStatus.UNAUTHORIZED,
-            GetSessionResponse401,
+            Problem,
             client=self.holder(token),
         )
-        assert refused.parsed.code is GetSessionResponse401Code.INVALID_TOKEN
+        assert refused.parsed.code is ProblemCode.INVALID_TOKEN
 
     def health(self):
         client = Client(base_url=self.base_url, raise_on_unexpected_status=True)
@@ -160,18 +156,18 @@ class Walk:
         refused = call(
             update_session,
             HTTPStatus.PRECONDITION_FAILED,
-            UpdateSessionResponse412,
+            Problem,
             **change,
         )
         code = refused.parsed.code
-        assert code is UpdateSessionResponse412Code.PRECONDITION_FAILED
+        assert code is ProblemCode.PRECONDITION_FAILED
 
         left = call(get_session_ttl, HTTPStatus.OK, TtlBody, client=holder).parsed
         assert TTL - 10 <= left.ttl <= TTL
         assert is_close(left.expires_at, new.expires_at)
         return new
 
-    def it_gets_a_new_token(self, old):
+    def a_session_gets_a_new_token(self, old):
         rotated = call(
             rotate_session,
             HTTPStatus.OK,
@@ -180,12 +176,12 @@ class Walk:
         ).parsed
         assert rotated.access_token != old.access_token
         assert rotated.expires_in == TTL
-        self.is_dead(old.access_token)
+        self.assert_dead(old.access_token)
         return rotated
 
-    def others_are_told_of_it(self, session):
+    def gateways_and_resource_servers_get_the_session(self, session):
         who = call(
-            authorize_get,
+            authorize,
             HTTPStatus.OK,
             AuthorizedBody,
             client=self.holder(session.access_token),
@@ -202,64 +198,64 @@ class Walk:
         assert known.iat <= known.exp - TTL
 
     def introspected(self, token, shape):
-        asked = {"client": self.client, "body": TokenForm(token=token)}
-        return call(introspect, HTTPStatus.OK, shape, **asked).parsed
+        arguments = {"client": self.client, "body": TokenForm(token=token)}
+        return call(introspect, HTTPStatus.OK, shape, **arguments).parsed
 
     def sessions_of_a_subject_are_listed_and_ended(self, first):
         second = self.create("member-4711")
         self.create("member-4712")
-        asked = {"client": self.client, "subject": "member-4711", "limit": 1}
-        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        arguments = {"client": self.client, "subject": "member-4711", "limit": 1}
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **arguments).parsed
         [listed] = page.sessions
         assert (listed.session_id, listed.label) == (first.session_id, "telephone")
         assert listed.created_at <= listed.last_seen < listed.expires_at
-        asked["after"] = page.next_
-        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        arguments["after"] = page.next_
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **arguments).parsed
         [listed] = page.sessions
         assert (listed.session_id, listed.label) == (second.session_id, UNSET)
-        # It is full, so there may be more.
-        asked["after"] = page.next_
-        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **asked).parsed
+        # The page was full, so it has a cursor for a next page. The next page is empty.
+        arguments["after"] = page.next_
+        page = call(list_sessions, HTTPStatus.OK, ListedSessions, **arguments).parsed
         assert (page.sessions, page.next_) == ([], UNSET)
 
         one = {"client": self.client, "session_id": first.session_id}
         call(revoke_session, HTTPStatus.NO_CONTENT, type(None), **one)
-        self.is_dead(first.access_token)
+        self.assert_dead(first.access_token)
         gone = HTTPStatus.NOT_FOUND
-        unknown = call(revoke_session, gone, RevokeSessionResponse404, **one).parsed
-        assert unknown.code is RevokeSessionResponse404Code.NOT_FOUND
+        unknown = call(revoke_session, gone, Problem, **one).parsed
+        assert unknown.code is ProblemCode.NOT_FOUND
 
         all_of_them = {"client": self.client, "subject": "member-4711"}
         for revoked in (1, 0):
             ended = call(revoke_sessions, HTTPStatus.OK, RevokedSessions, **all_of_them)
             assert ended.parsed.revoked == revoked
-        self.is_dead(second.access_token)
+        self.assert_dead(second.access_token)
 
     def a_token_is_revoked(self):
         token = self.create().access_token
-        asked = {"client": self.client, "body": TokenForm(token=token)}
+        arguments = {"client": self.client, "body": TokenForm(token=token)}
         for _ in range(2):
-            call(revoke, HTTPStatus.OK, type(None), **asked)
-        self.is_dead(token)
+            call(revoke, HTTPStatus.OK, type(None), **arguments)
+        self.assert_dead(token)
         assert self.introspected(token, InactiveToken).active is False
 
-    def somebody_logs_out(self):
+    def a_session_is_logged_out(self):
         token = self.create().access_token
         holder = self.holder(token)
         call(delete_session, HTTPStatus.NO_CONTENT, type(None), client=holder)
-        self.is_dead(token)
+        self.assert_dead(token)
 
 
 def main():
     walk = Walk(*sys.argv[2:])
     walk.health()
     first = walk.a_session_is_read_and_changed()
-    rotated = walk.it_gets_a_new_token(first)
-    walk.others_are_told_of_it(rotated)
+    rotated = walk.a_session_gets_a_new_token(first)
+    walk.gateways_and_resource_servers_get_the_session(rotated)
     walk.sessions_of_a_subject_are_listed_and_ended(rotated)
     walk.a_token_is_revoked()
-    walk.somebody_logs_out()
-    print(*dict.fromkeys(walked))
+    walk.a_session_is_logged_out()
+    print(*dict.fromkeys(calls_made))
 
 
 main()

@@ -1,14 +1,14 @@
-"""Introspects a token, revokes it and introspects it again, with a client of another project.
+"""Introspects a token, revokes it and introspects it again, with an OAuth client of another project.
 
 Usage: oauth_clients.py authlib|requests-oauthlib BASE_URL CLIENT_ID CLIENT_SECRET TOKEN
-Prints a JSON list: for each of the three calls the status, and the body if it is JSON.
+Prints a JSON list with the status and the JSON body (null for an empty body) of each of the three responses.
 """
 
 import json
 import os
 import sys
 
-# oauthlib speaks to nothing without TLS, the loopback interface included, unless it is told to.
+# Without this, oauthlib refuses connections without TLS, even to the loopback interface.
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 
@@ -29,8 +29,8 @@ def with_requests_oauthlib(base_url, client_id, secret, token):
     client = BackendApplicationClient(client_id)
     session = OAuth2Session(client=client)
 
-    def ask(path):
-        # The form is the same for both calls.
+    def post(path):
+        # Introspection and revocation take the same form.
         url, headers, body = client.prepare_token_revocation_request(
             base_url + path, token
         )
@@ -42,9 +42,9 @@ def with_requests_oauthlib(base_url, client_id, secret, token):
             withhold_token=True,
         )
 
-    yield ask("/v1/introspect")
-    yield ask("/v1/revoke")
-    yield ask("/v1/introspect")
+    yield post("/v1/introspect")
+    yield post("/v1/revoke")
+    yield post("/v1/introspect")
 
 
 CLIENTS = {"authlib": with_authlib, "requests-oauthlib": with_requests_oauthlib}
@@ -52,11 +52,11 @@ CLIENTS = {"authlib": with_authlib, "requests-oauthlib": with_requests_oauthlib}
 
 def main():
     client, *arguments = sys.argv[1:]
-    answers = [
-        [answer.status_code, answer.json() if answer.content else None]
-        for answer in CLIENTS[client](*arguments)
+    responses = [
+        [response.status_code, response.json() if response.content else None]
+        for response in CLIENTS[client](*arguments)
     ]
-    print(json.dumps(answers))
+    print(json.dumps(responses))
 
 
 main()

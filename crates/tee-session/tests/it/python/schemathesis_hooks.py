@@ -1,5 +1,5 @@
-"""What schemathesis has to know of the service: how calls get their credentials, and what texts of the
-formats that the description names look like.
+"""Configures schemathesis for the service: credentials of the calls, and generators for the string
+formats of the description.
 
 Environment: BASE_URL, CLIENT_ID, CLIENT_SECRET
 """
@@ -34,7 +34,7 @@ def new_session_id():
 
 @schemathesis.auth(refresh_interval=None).apply_to(path_regex=FOR_SESSIONS)
 class NewSession:
-    """Each call has a session of its own: some of them end it."""
+    """Creates a separate session for each call, because some calls end their session."""
 
     def get(self, case, context):
         return new_token()
@@ -52,6 +52,30 @@ class ServiceClient:
         case.headers["Authorization"] = credentials
 
 
+def is_problem(response):
+    return response.headers.get("content-type", [""])[0] == "application/problem+json"
+
+
+@schemathesis.check
+def problem_is_described(ctx, response, case):
+    """Fails if the description of the status has no example with the code of the problem.
+
+    The schema of all problems is the same and allows every code.
+    """
+    if not is_problem(response):
+        return
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    described = case.operation.definition.raw["responses"].get(str(response.status_code))
+    if described is None:
+        return  # Another check reports statuses that are not described.
+    if "$ref" in described:
+        name = described["$ref"].rpartition("/")[2]
+        described = case.operation.schema.raw_schema["components"]["responses"][name]
+    examples = described["content"]["application/problem+json"]["examples"].values()
+    assert problem["code"] in {example["value"]["code"] for example in examples}, problem
+
+
 schemathesis.openapi.format(
     "any-token", st.one_of(st.builds(new_token), st.text(min_size=1))
 )
@@ -60,7 +84,7 @@ schemathesis.openapi.format(
     "session-id",
     st.one_of(
         st.builds(new_session_id),
-        # Of 22 characters, the last one has four spare bits.
+        # The last of the 22 characters has four unused bits.
         st.from_regex(r"[A-Za-z0-9_-]{21}[AQgw]", fullmatch=True),
     ),
 )

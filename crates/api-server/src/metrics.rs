@@ -1,0 +1,8 @@
+//! Prometheus metrics: catalogue of names and descriptions, counters and gauges, and the listener
+//! that serves `/metrics`.
+
+pub(crate) mod cached;
+pub(crate) mod catalogue;
+pub(crate) mod gauges;
+pub(crate) mod listener;
+pub(crate) mod session_events;

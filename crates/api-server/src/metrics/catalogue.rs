@@ -1,0 +1,239 @@
+//! Catalogue of all metrics with their descriptions, and installation of the metrics recorder.
+
+use std::{io, sync::OnceLock};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tee_session_domain::{EndReason, SessionEvent};
+
+use crate::metrics::session_events;
+
+/// Upper bounds of the buckets of all duration histograms, in seconds.
+const BUCKETS: [f64; 13] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+];
+
+/// Kind of a metric in the catalogue.
+#[derive(PartialEq)]
+enum Kind {
+    Counter,
+    /// A counter without labels that is registered with the value 0 when the recorder is installed.
+    CounterFromZero,
+    Gauge,
+    /// A histogram of durations in seconds.
+    Duration,
+}
+
+/// Kind, name and description of each metric. The crate that counts a metric uses the same name.
+/// The table in `docs/metrics.md` follows from the metrics that the service serves.
+const METRICS: &[(Kind, &str, &str)] = &[
+    (
+        Kind::Duration,
+        "tee_session_http_request_duration_seconds",
+        "Time from the head of a request to its response, by method, route and status; route is \
+         the path template of the API, or unmatched",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_http_requests_in_flight",
+        "Requests in flight",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_http_connections",
+        "Open client connections",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_connection_failures_total",
+        "Failed client connections, by kind: tls_handshake (for example because of a broken \
+         certificate chain), unreadable_request, broken",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_requests_shed_total",
+        "Requests rejected because max_in_flight other requests were in flight, or too many bodies \
+         were still arriving",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_panics_total",
+        "Panics, which are bugs of the service; the log contains the location of each",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_bearer_resolutions_total",
+        "Requests that require a bearer token, by outcome: resolved, or the code of the problem",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_sessions_created_total",
+        "Sessions that were created",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_sessions_rotated_total",
+        "Sessions that were rotated to a new token",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_sessions_ended_total",
+        "Sessions that ended before their idle timeout, by reason: deleted (with their token), \
+         revoked (by a client with the scope admin), evicted (the subject was at its session \
+         limit), expired (an access found the session past session_max_lifetime), undelivered \
+         (just created or rotated, and the client did not get the token)",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_corrupt_records_total",
+        "Reads of corrupt session records",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_store_up",
+        "1 while the store is available to every worker, 0 otherwise",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_store_commands_total",
+        "Calls of the session repository, except calls of the index of subjects, by operation and \
+         outcome: ok, not_found, unavailable, full, corrupt, newer_record, changed, token_taken, \
+         out_of_reach (the primary for a new token is unavailable; another token is tried)",
+    ),
+    (
+        Kind::Duration,
+        "tee_session_store_command_duration_seconds",
+        "Duration of a call of the session repository, by operation and outcome",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_redis_connections",
+        "Connections to Redis that are up: one per worker; in a cluster, one per worker and primary",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_redis_reconnects_total",
+        "Connections to Redis that were lost and are being re-established, by reason: broken, \
+         silent (no reply to heartbeats), out_of_step (a reply did not match its request), \
+         replaced (Sentinel replaced the primary)",
+    ),
+    (
+        Kind::CounterFromZero,
+        "tee_session_redis_connect_failures_total",
+        "Failed attempts to connect to Redis",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_redis_breakers_open",
+        "Connections to Redis whose circuit breaker is open because Redis does not reply",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_tls_certificate_expiry_timestamp_seconds",
+        "Unix time at which the TLS certificate of the listener expires",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_near_cache_serving",
+        "1 while cached copies are served, 0 while the invalidation feed is down",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_near_cache_lookups_total",
+        "Look-ups of the near cache, by outcome: hit, miss, joined (shared the pending read of \
+         another request), bypassed (the invalidation feed is down)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_near_cache_changes_total",
+        "Changes of session records that the invalidation feed of the store reported",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_near_cache_flushes_total",
+        "Number of times that all cached copies were dropped because changes may have been missed",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_near_cache_entries",
+        "Sessions in the near cache, counted every few seconds",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_trace_spans_total",
+        "Trace spans, by outcome: exported, or failed if the collector did not accept them; spans \
+         that were dropped because the queue was full are not counted",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_build_info",
+        "Always 1; the labels version, commit and rustc identify the build; commit is the value \
+         of TEE_SESSION_COMMIT during the build, or unknown",
+    ),
+];
+
+/// Handle of the metrics recorder that this crate installed. The whole process shares one recorder.
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Installs the metrics recorder of the process, and returns its handle. If this crate has already
+/// installed a recorder, returns the handle of that recorder. Metrics that were registered before
+/// the installation are not recorded.
+///
+/// Fails if other code in the process has installed a recorder.
+pub(crate) fn install() -> io::Result<PrometheusHandle> {
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let durations = Matcher::Suffix("_duration_seconds".to_owned());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(durations, &BUCKETS)
+        .map_err(io::Error::other)?
+        .build_recorder();
+    let handle = recorder.handle();
+    // A concurrent call of `install` may have installed a recorder first. In that case, the handle
+    // of that recorder is returned.
+    match metrics::set_global_recorder(recorder) {
+        Ok(()) => {
+            describe();
+            start_at_zero();
+            Ok(HANDLE.get_or_init(|| handle).clone())
+        }
+        Err(error) => HANDLE
+            .get()
+            .cloned()
+            .ok_or_else(|| io::Error::other(error.to_string())),
+    }
+}
+
+fn describe() {
+    for (kind, name, description) in METRICS {
+        match kind {
+            Kind::Counter | Kind::CounterFromZero => describe_counter!(*name, *description),
+            Kind::Gauge => describe_gauge!(*name, *description),
+            Kind::Duration => describe_histogram!(*name, Unit::Seconds, *description),
+        }
+    }
+    metrics_process::Collector::default().describe();
+}
+
+/// Registers counters with the value 0. Without this registration, an alert would not notice the
+/// first event, because Prometheus computes an increase only from an existing value.
+fn start_at_zero() {
+    for (kind, name, _) in METRICS {
+        if *kind == Kind::CounterFromZero {
+            let _ = counter!(*name);
+        }
+    }
+    for reason in [
+        EndReason::Deleted,
+        EndReason::Revoked,
+        EndReason::Evicted,
+        EndReason::Expired,
+        EndReason::Undelivered,
+    ] {
+        let _ = session_events::counter_of(SessionEvent::Ended(reason));
+    }
+    for kind in ["tls_handshake", "unreadable_request", "broken"] {
+        let _ = counter!("tee_session_connection_failures_total", "kind" => kind);
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading of request bodies. The credential of the request, the media type, the size and the time
+//! until the body is complete are checked before a body is parsed.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpMessage, HttpRequest,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    web::{Bytes, BytesMut, Data, Payload},
+};
+use futures_util::{StreamExt, future::poll_immediate};
+use metrics::counter;
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    problem::ApiError,
+    request::bodies_under_way::{BodiesUnderWay, Body, Credential},
+    request::deadline::Deadline,
+    server::connection_deadlines::Connection,
+    server::drain::Lifecycle,
+    settings::ApiSettings,
+};
+
+/// Maximum time for a complete request body to arrive. The framework limits only the time for the
+/// request head.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Required media type of a request body, and the error detail for a body of another media type.
+pub(crate) struct BodyType {
+    pub(crate) media_type: &'static str,
+    pub(crate) rejection: &'static str,
+}
+
+pub(crate) const JSON: BodyType = BodyType {
+    media_type: "application/json",
+    rejection: "The request body must be application/json in UTF-8",
+};
+
+pub(crate) const MERGE_PATCH: BodyType = BodyType {
+    media_type: ApiError::PATCH_TYPE,
+    rejection: "The request body must be application/merge-patch+json in UTF-8",
+};
+
+pub(crate) const FORM: BodyType = BodyType {
+    media_type: "application/x-www-form-urlencoded",
+    rejection: "The request body must be application/x-www-form-urlencoded in UTF-8",
+};
+
+/// Reads a JSON request body. The request has the valid credential `caller`.
+pub(crate) async fn read_json(
+    request: &HttpRequest,
+    payload: Payload,
+    settings: &ApiSettings,
+    caller: Credential,
+) -> Result<Bytes, ApiError> {
+    read(request, payload, settings, caller, &JSON).await
+}
+
+/// Reads a request body that contains a JSON Merge Patch (RFC 7396). The request has the valid
+/// credential `caller`.
+pub(crate) async fn read_merge_patch(
+    request: &HttpRequest,
+    payload: Payload,
+    settings: &ApiSettings,
+    caller: Credential,
+) -> Result<Bytes, ApiError> {
+    let body = read(request, payload, settings, caller, &MERGE_PATCH).await;
+    body.map_err(|error| match error {
+        ApiError::UnsupportedMediaType(detail) => ApiError::UnsupportedPatch(detail),
+        error => error,
+    })
+}
+
+/// Reads a URL-encoded form from the request body. The request has the valid credential `caller`.
+pub(crate) async fn read_form(
+    request: &HttpRequest,
+    payload: Payload,
+    settings: &ApiSettings,
+    caller: Credential,
+) -> Result<Bytes, ApiError> {
+    read(request, payload, settings, caller, &FORM).await
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    settings: &ApiSettings,
+    caller: Credential,
+    body_type: &BodyType,
+) -> Result<Bytes, ApiError> {
+    let limit = settings.max_body_bytes;
+    check_type(request, body_type)?;
+    let content_length = request.headers().get(CONTENT_LENGTH);
+    let content_length: Option<u64> = content_length
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok());
+    if content_length.is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::PayloadTooLarge { limit });
+    }
+    let started = Instant::now();
+    let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
+    let awaiting = lifecycle.map(|lifecycle| lifecycle.awaiting_body());
+    let bodies = request.app_data::<Data<Arc<BodiesUnderWay>>>();
+    let count = |bytes| match bodies {
+        Some(bodies) => bodies.begin(caller, bytes).map(Some).ok_or_else(overloaded),
+        None => Ok(None),
+    };
+    let body = timeout(BODY_TIMEOUT, collect(payload, content_length, limit, count))
+        .await
+        .map_err(|_| ApiError::RequestTimeout)??;
+    drop(awaiting);
+    // The framework ends the body of an upgrade request only when the connection ends. Such a body
+    // is therefore never marked as read.
+    if !request.head().upgrade()
+        && let Some(connection) = request.conn_data::<Connection>()
+    {
+        connection.set_body_read();
+    }
+    Deadline::extend(request, started.elapsed());
+    Ok(body)
+}
+
+fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiError> {
+    let mime = request.mime_type().ok().flatten();
+    let is_supported = mime.is_some_and(|mime| {
+        let charset = mime.get_param(mime::CHARSET);
+        mime.essence_str() == body_type.media_type
+            && charset.is_none_or(|charset| charset == mime::UTF_8)
+    });
+    if !is_supported {
+        return Err(ApiError::UnsupportedMediaType(body_type.rejection));
+    }
+    let mut encodings = request.headers().get_all(CONTENT_ENCODING);
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::UnsupportedMediaType(
+            "Compressed request bodies are not supported",
+        ));
+    }
+    Ok(())
+}
+
+/// Collects the chunks of a request body until the body ends or `content_length` bytes have
+/// arrived. Fails if the body is longer than `limit` bytes.
+///
+/// If the body is incomplete, registers it through `count`, which gets the number of bytes that
+/// have arrived. Returns the error of `count` if a limit is exceeded.
+///
+/// For an upgrade request, the framework passes on everything that arrives on the connection.
+/// `content_length` must therefore be checked here.
+async fn collect(
+    mut payload: Payload,
+    content_length: Option<u64>,
+    limit: usize,
+    count: impl FnOnce(usize) -> Result<Option<Body>, ApiError>,
+) -> Result<Bytes, ApiError> {
+    let (mut body, mut count, mut under_way) = (BytesMut::new(), Some(count), None::<Body>);
+    while content_length.is_none_or(|length| (body.len() as u64) < length) {
+        let mut next = payload.next();
+        let mut chunk = poll_immediate(&mut next).await;
+        if chunk.is_none() && count.is_some() {
+            // The framework calls a handler before it decodes the body, even if the body has
+            // arrived together with the head. It decodes the body before this task runs again.
+            yield_now().await;
+            chunk = poll_immediate(&mut next).await;
+        }
+        let chunk = match chunk {
+            Some(chunk) => chunk,
+            None => {
+                if let Some(count) = count.take() {
+                    under_way = count(body.len())?;
+                }
+                next.await
+            }
+        };
+        let Some(chunk) = chunk else { break };
+        let mut chunk = chunk.map_err(|_| {
+            let detail = "The request body is incomplete, or its chunked encoding is malformed";
+            ApiError::InvalidRequest(detail.to_owned())
+        })?;
+        if let Some(length) = content_length {
+            // The remaining bytes belong to the next request.
+            let rest = usize::try_from(length).unwrap_or(usize::MAX) - body.len();
+            chunk.truncate(rest);
+        }
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::PayloadTooLarge { limit });
+        }
+        if under_way
+            .as_mut()
+            .is_some_and(|body| !body.received(chunk.len()))
+        {
+            return Err(overloaded());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Increments the counter of rejected requests, and returns [`ApiError::Overloaded`].
+pub(crate) fn overloaded() -> ApiError {
+    counter!("tee_session_requests_shed_total").increment(1);
+    ApiError::Overloaded
+}

@@ -1,0 +1,72 @@
+//! Authentication of service clients, with the limit for wrong secrets.
+
+use std::{net::IpAddr, sync::Arc};
+
+use actix_web::{HttpRequest, http::header::AUTHORIZATION, web::Data};
+use tee_session_auth_middleware::InvalidTokenLimiter;
+use tee_session_domain::LogLimit;
+use tracing::Span;
+
+use crate::{
+    problem::ApiError,
+    request::service_client::{ClientId, Scope},
+    settings::ApiSettings,
+    telemetry::log_context::LogContext,
+};
+
+static WRONG_SECRETS: LogLimit = LogLimit::per_second(1);
+
+/// Counts the wrong secrets of service clients by client address. All workers share one value.
+pub(crate) struct WrongSecrets(pub(crate) Option<InvalidTokenLimiter>);
+
+/// Checks that a request has the credentials of a service client with the scope `scope`. Returns
+/// the id of that client, and adds the id to the log lines of the request.
+///
+/// Credentials that match no service client are logged, at most once per second. If too many of
+/// them come from one address, further ones are answered with 429. A right secret is always
+/// accepted, so wrong secrets cannot lock out a service client.
+pub(crate) fn authenticate(
+    request: &HttpRequest,
+    settings: &ApiSettings,
+    scope: Scope,
+) -> Result<ClientId, ApiError> {
+    let clients = &settings.service_clients;
+    let authorized = clients.authorize(request.head(), scope);
+    match authorized {
+        Ok(_) | Err(ApiError::InsufficientScope) => {
+            if let Some(id) = clients.named_in(request.head()) {
+                LogContext::set_service_client(&Span::current(), id);
+            }
+            authorized
+        }
+        // A request without credentials guesses nothing.
+        Err(ApiError::InvalidClient) if request.headers().contains_key(AUTHORIZATION) => {
+            Err(refuse_wrong_secret(request, settings))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiError {
+    let limiter = request.app_data::<Data<Arc<WrongSecrets>>>();
+    let limiter = limiter.and_then(|limiter| limiter.0.as_ref());
+    let address = match limiter {
+        Some(limiter) => limiter.client_of(request),
+        None => request.peer_addr().map(|peer| peer.ip()),
+    };
+    if let Some(unlogged) = WRONG_SECRETS.next() {
+        // An id that does not exist is not logged: it could be a secret in the wrong place.
+        let client_id = settings.service_clients.named_in(request.head());
+        tracing::warn!(
+            client_id = client_id.as_ref().map(ClientId::as_str),
+            client_network = address.map(tracing::field::display),
+            unlogged,
+            "Wrong credentials of a service client"
+        );
+    }
+    let is_over_limit = |(limiter, address): (&InvalidTokenLimiter, IpAddr)| !limiter.take(address);
+    match limiter.zip(address).is_some_and(is_over_limit) {
+        true => ApiError::TooManyWrongSecrets,
+        false => ApiError::InvalidClient,
+    }
+}

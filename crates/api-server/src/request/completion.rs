@@ -1,0 +1,159 @@
+//! Operations that run to their end, even if their client no longer waits for the response.
+//!
+//! Without a task of its own, such an operation would end between two calls of the repository if
+//! the client disconnects or the store is slow. A logout would not take place. A login would leave
+//! a session without an owner, which counts towards the limit of its subject. A rotation would take
+//! the session away from its client.
+
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
+
+use actix_web::{HttpRequest, rt, rt::task::JoinHandle, web::Data};
+use tee_session_domain::{NewSession, RepositoryError, SessionError, SessionRepository};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+use tracing::Instrument;
+
+use crate::{
+    request::deadline::Deadline,
+    server::drain::{CountGuard, Lifecycle},
+    settings::ApiSettings,
+    store::sessions::Sessions,
+};
+
+/// Maximum time to answer a request that creates or rotates a session, as a multiple of
+/// [`ApiSettings::call_timeout`]. Usually, these operations take at most five calls of the
+/// repository, one after the other.
+const NEW_SESSION_CALLS: u32 = 5;
+
+/// Number of remaining repository calls of a rotation, beginning with the move that invalidates the
+/// old token.
+const CALLS_FROM_MOVE: u32 = 2;
+
+/// The client that waits for the result of an operation, as the operation sees it.
+pub(crate) struct Requester {
+    result: oneshot::Sender<Result<NewSession, SessionError>>,
+    respond_by: Instant,
+    call_timeout: Duration,
+}
+
+impl Requester {
+    /// Returns `true` if the client still waits for the response, and if the eviction of older
+    /// sessions fits into the time until the response is due.
+    pub(crate) fn has_time_to_evict(&self) -> bool {
+        self.has_time_for(1)
+    }
+
+    /// Returns `true` if the client still waits for the response, and if the remaining calls of a
+    /// rotation fit into the time until the response is due.
+    pub(crate) fn has_time_to_rotate(&self) -> bool {
+        self.has_time_for(CALLS_FROM_MOVE)
+    }
+
+    fn has_time_for(&self, calls: u32) -> bool {
+        let end = Instant::now() + self.call_timeout * calls;
+        !self.result.is_closed() && end <= self.respond_by
+    }
+}
+
+/// Runs `operation`, which creates or rotates a session, to its end. Returns its result, or an
+/// error if the result is not available within five times the timeout of a repository call after
+/// the request was received.
+///
+/// If the result cannot be returned, because the client has disconnected or the time has passed,
+/// the session is removed when the operation has ended. A shutdown waits for the operation.
+pub(crate) async fn deliver<R: SessionRepository>(
+    request: &HttpRequest,
+    sessions: &Sessions<R>,
+    settings: &ApiSettings,
+    operation: impl AsyncFnOnce(&Sessions<R>, &Requester) -> Result<NewSession, SessionError> + 'static,
+) -> Result<NewSession, SessionError> {
+    let call_timeout = settings.call_timeout;
+    let received_at = Deadline::of(request).map(|deadline| deadline - settings.answer_timeout);
+    let respond_by = received_at.unwrap_or_else(Instant::now) + call_timeout * NEW_SESSION_CALLS;
+    let (result, received) = oneshot::channel();
+    let (acknowledge, acknowledged) = oneshot::channel();
+    let requester = Requester {
+        result,
+        respond_by,
+        call_timeout,
+    };
+    let sessions = sessions.clone();
+    let running = Running::start(request, async move {
+        let result = operation(&sessions, &requester).await;
+        match result {
+            Ok(new) => {
+                let copy = new.clone();
+                let is_sent = requester.result.send(Ok(new)).is_ok();
+                if !is_sent || acknowledged.await.is_err() {
+                    sessions.discard_undelivered(&copy).await;
+                }
+            }
+            Err(error) => drop(requester.result.send(Err(error))),
+        }
+    });
+    let result = running.result(received, Some(respond_by)).await;
+    if result.is_ok() {
+        let _ = acknowledge.send(());
+    }
+    result
+}
+
+/// Runs `operation`, which ends sessions, to its end. Returns its result, or an error at the time
+/// `respond_by`; `None` sets no limit. A shutdown waits for the operation.
+pub(crate) async fn finish<T: 'static>(
+    request: &HttpRequest,
+    respond_by: Option<Instant>,
+    operation: impl Future<Output = Result<T, SessionError>> + 'static,
+) -> Result<T, SessionError> {
+    let (result, received) = oneshot::channel();
+    let running = Running::start(request, async move {
+        let _ = result.send(operation.await);
+    });
+    running.result(received, respond_by).await
+}
+
+/// An operation that runs in a task of its own, and the request that waits for it.
+struct Running {
+    task: JoinHandle<()>,
+    _waiting: Option<CountGuard>,
+}
+
+impl Running {
+    /// Starts `operation` within the span of the request.
+    fn start(request: &HttpRequest, operation: impl Future<Output = ()> + 'static) -> Self {
+        let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
+        let counted = lifecycle.map(|lifecycle| lifecycle.operation());
+        let operation = async move {
+            let _counted = counted;
+            operation.await;
+        };
+        Self {
+            task: rt::spawn(operation.in_current_span()),
+            _waiting: lifecycle.map(|lifecycle| lifecycle.awaiting_operation()),
+        }
+    }
+
+    /// Waits for the result of the operation, but not beyond `respond_by`. If the operation panics,
+    /// panics as well, so that the response is that of a panic in a handler.
+    async fn result<T>(
+        self,
+        received: oneshot::Receiver<Result<T, SessionError>>,
+        respond_by: Option<Instant>,
+    ) -> Result<T, SessionError> {
+        let result = match respond_by {
+            Some(at) => timeout_at(at, received)
+                .await
+                .map_err(|_| Deadline::exceeded())?,
+            None => received.await,
+        };
+        match result {
+            Ok(result) => result,
+            Err(_) => match self.task.await {
+                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                _ => Err(RepositoryError::unavailable("the operation was cancelled").into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Detection of requests that came through a proxy.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::{
+    dev::RequestHead,
+    http::{Version, header::HOST, uri::Authority},
+};
+
+/// Returns `true` if a request shows a sign of a proxy: the request has a forwarding header, uses
+/// HTTP/1.0 (the default of nginx for upstream servers), or names a host that is not a loopback
+/// address.
+///
+/// A proxy in front of a service without service clients would let anyone who can reach the proxy
+/// create and end sessions. A proxy without any of these signs is not detected.
+pub(crate) fn is_proxied(request: &RequestHead) -> bool {
+    if request.version < Version::HTTP_11 {
+        return true;
+    }
+    let forwarded = |name: &str| {
+        ["forwarded", "via", "x-real-ip", "cdn-loop"].contains(&name)
+            || name.starts_with("x-forwarded-")
+            || name.starts_with("cf-")
+    };
+    request
+        .headers()
+        .keys()
+        .any(|name| forwarded(name.as_str()))
+        || !names_loopback(request)
+}
+
+/// Returns `true` if the host that a request names is a loopback address, or if the request names
+/// no host.
+pub(crate) fn names_loopback(request: &RequestHead) -> bool {
+    let host = request.headers().get(HOST);
+    let host = host.map(|host| host.to_str().unwrap_or_default());
+    // The host in an absolute-form request target is checked as well (RFC 9112, section 3.2.2).
+    let target = request.uri.authority().map(Authority::as_str);
+    host.into_iter().chain(target).all(is_loopback_host)
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let name = host
+        .rsplit_once(':')
+        .filter(|_| !host.ends_with(']'))
+        .map_or(host, |(n, _)| n);
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}

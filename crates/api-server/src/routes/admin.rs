@@ -1,0 +1,238 @@
+//! `/v1/sessions` and `/v1/sessions/{session_id}`: list and end the sessions of a subject, for
+//! service clients with the scope `admin`.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use serde::Serialize;
+use tee_session_domain::{Label, ListedSession, SessionId, SessionPage, SessionRepository};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::{SESSION_BY_ID, SESSIONS, Sessions};
+use crate::{
+    body::{self, Timestamp, as_text},
+    openapi::{
+        problems::{
+            MalformedQuery, NotFound, Problems, ServiceClient, StoreFull, StoreUnavailable,
+        },
+        schemas::{
+            self, CREATED_AT, CURSOR, EXPIRES_AT, LABEL, LAST_SEEN, Limit, ListCursor, SESSION_ID,
+            SUBJECT, SessionIdOfACall, SubjectText,
+        },
+    },
+    problem::ApiError,
+    request::caller::authenticate,
+    request::completion::finish,
+    request::deadline::abort_at,
+    request::service_client::Scope,
+    routes::sessions_query::SessionsQuery,
+    settings::ApiSettings,
+};
+
+/// Timeout of requests that list or end the sessions of a subject. This timeout is longer than the
+/// usual [`ApiSettings::answer_timeout`], because a subject may have many sessions.
+const SUBJECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn subject_deadline() -> Instant {
+    Instant::now() + SUBJECT_TIMEOUT
+}
+
+/// Answers `GET /v1/sessions` with a page of the sessions of a subject.
+#[utoipa::path(
+    get,
+    path = SESSIONS,
+    tag = "Sessions",
+    operation_id = "listSessions",
+    summary = "List the sessions of a subject",
+    description = "The oldest session comes first. The list contains neither tokens nor cookies. A \
+                   page may have fewer sessions than `limit` even if it is not the last page.",
+    params(
+        (
+            "subject" = inline(SubjectText),
+            Query,
+            description = "Owner of the sessions.",
+            example = json!(SUBJECT),
+        ),
+        (
+            "limit" = inline(Option<Limit>),
+            Query,
+            description = "Maximum number of sessions on a page.",
+            example = 10,
+        ),
+        (
+            "after" = inline(Option<ListCursor>),
+            Query,
+            description = "The cursor `next` of the previous page.",
+            example = json!(CURSOR),
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "A page of sessions.",
+            body = ListedSessions<'_>,
+            example = json!({
+                "sessions": [{
+                    "session_id": SESSION_ID,
+                    "created_at": CREATED_AT,
+                    "last_seen": LAST_SEEN,
+                    "expires_at": EXPIRES_AT,
+                    "label": LABEL,
+                }],
+                "next": CURSOR,
+            }),
+        ),
+        Problems<(ServiceClient, MalformedQuery, StoreUnavailable)>,
+    ),
+    security(("service_client" = [Scope::Admin.as_str()])),
+)]
+pub(super) async fn list<R: SessionRepository>(
+    request: HttpRequest,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    authenticate(&request, &settings, Scope::Admin)?;
+    let SessionsQuery {
+        subject,
+        limit,
+        after,
+    } = SessionsQuery::parse_list(request.query_string())?;
+    let list = sessions.list(&subject, after, limit);
+    let page = abort_at(subject_deadline(), list).await?;
+    Ok(body::ok(&ListedSessions::new(&page)))
+}
+
+/// Answers `DELETE /v1/sessions`: ends all sessions of a subject. The request is idempotent.
+#[utoipa::path(
+    delete,
+    path = SESSIONS,
+    tag = "Sessions",
+    operation_id = "revokeSessions",
+    summary = "End all sessions of a subject",
+    description = "After the response, the tokens of these sessions are invalid on every instance. \
+                   A session that is created at the same time is either ended or not affected at \
+                   all. The request may be repeated, and must be repeated after a 503.",
+    params((
+        "subject" = inline(SubjectText),
+        Query,
+        description = "Owner of the sessions.",
+        example = json!(SUBJECT),
+    )),
+    responses(
+        (
+            status = 200,
+            description = "The sessions have ended.",
+            body = RevokedSessions,
+            example = json!({"revoked": 3}),
+        ),
+        Problems<(ServiceClient, MalformedQuery, StoreUnavailable, StoreFull)>,
+    ),
+    security(("service_client" = [Scope::Admin.as_str()])),
+)]
+pub(super) async fn revoke_all<R: SessionRepository>(
+    request: HttpRequest,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    authenticate(&request, &settings, Scope::Admin)?;
+    let subject = SessionsQuery::parse_revoke_all(request.query_string())?;
+    let revoke_all = async move { sessions.revoke_all(&subject).await };
+    let revoked = finish(&request, Some(subject_deadline()), revoke_all).await?;
+    Ok(body::ok(&RevokedSessions { revoked }))
+}
+
+/// Answers `DELETE /v1/sessions/{session_id}`: ends one session, or returns 404 if no session with
+/// this id is found.
+#[utoipa::path(
+    delete,
+    path = SESSION_BY_ID,
+    tag = "Sessions",
+    operation_id = "revokeSession",
+    summary = "End a session",
+    description = "Ends the session with this public id. If records are stored in plain format, \
+                   only sessions that have a subject are found.",
+    params((
+        "session_id" = inline(SessionIdOfACall),
+        Path,
+        description = "Public id of the session.",
+        example = json!(SESSION_ID),
+    )),
+    responses(
+        (status = 204, description = "The session has ended."),
+        Problems<(ServiceClient, NotFound, StoreUnavailable)>,
+    ),
+    security(("service_client" = [Scope::Admin.as_str()])),
+)]
+pub(super) async fn revoke<R: SessionRepository>(
+    request: HttpRequest,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    authenticate(&request, &settings, Scope::Admin)?;
+    let id = request.match_info().get("session_id").unwrap_or_default();
+    let id = id.parse().map_err(|_| ApiError::NotFound)?;
+    let revoke = async move { sessions.revoke(id).await };
+    if finish(&request, Some(subject_deadline()), revoke).await? {
+        Ok(HttpResponse::NoContent()
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .finish())
+    } else {
+        Err(ApiError::NotFound)
+    }
+}
+
+/// Response to `GET /v1/sessions`.
+#[derive(Serialize, ToSchema)]
+struct ListedSessions<'a> {
+    /// Sessions in the order of their creation, the oldest first.
+    sessions: Vec<Listed<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::cursor, required = false)]
+    next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedSession)]
+struct Listed<'a> {
+    #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
+    session_id: SessionId,
+    #[schema(schema_with = schemas::created_at)]
+    created_at: Timestamp,
+    #[schema(schema_with = schemas::last_seen)]
+    last_seen: Timestamp,
+    #[schema(schema_with = schemas::expires_at)]
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::label, required = false)]
+    label: Option<&'a str>,
+}
+
+impl<'a> ListedSessions<'a> {
+    fn new(page: &'a SessionPage) -> Self {
+        Self {
+            sessions: page.sessions.iter().map(Listed::from).collect(),
+            next: page.next.map(|next| next.to_string()),
+        }
+    }
+}
+
+impl<'a> From<&'a ListedSession> for Listed<'a> {
+    fn from(session: &'a ListedSession) -> Self {
+        Self {
+            session_id: session.id,
+            created_at: Timestamp(session.created_at),
+            last_seen: Timestamp(session.last_seen),
+            expires_at: Timestamp(session.expires_at),
+            label: session.attributes.label.as_ref().map(Label::as_str),
+        }
+    }
+}
+
+/// Response to `DELETE /v1/sessions`.
+#[derive(Serialize, ToSchema)]
+struct RevokedSessions {
+    /// Number of sessions that were ended.
+    revoked: usize,
+}

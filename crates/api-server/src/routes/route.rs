@@ -1,0 +1,172 @@
+//! Declaration of routes: the type [`Route`], and a macro that generates the code for all routes
+//! from one table.
+
+/// Properties of a route of the API that middleware reads.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Path, which is also the label of the route in logs and metrics. The last segment may be a
+    /// parameter, such as `{session_id}`.
+    pub(crate) path: &'static str,
+    pub(super) credential: Credential,
+    pub(super) errors: Errors,
+    /// If `true`, the route also covers all paths below `path`.
+    pub(super) covers_below: bool,
+}
+
+/// The credential that a route requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// The bearer token of a session.
+    Bearer,
+    /// The id and secret of a service client.
+    ServiceClient,
+    None,
+}
+
+/// The format of the error responses of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errors {
+    ProblemDetails,
+    /// Problem details with the member `error` of OAuth 2.0.
+    OAuth,
+}
+
+impl Route {
+    /// Route of all paths that are not part of the API. Its label keeps text chosen by clients out
+    /// of logs and labels.
+    pub(super) const UNMATCHED: Self = Self {
+        path: "unmatched",
+        credential: Credential::None,
+        errors: Errors::ProblemDetails,
+        covers_below: false,
+    };
+
+    /// Returns `true` if the route requires a bearer token.
+    pub(crate) fn requires_bearer_token(&self) -> bool {
+        self.credential == Credential::Bearer
+    }
+
+    /// Returns `true` if error responses of the route have the member `error` of OAuth 2.0.
+    pub(crate) fn uses_oauth_errors(&self) -> bool {
+        self.errors == Errors::OAuth
+    }
+
+    /// Returns `true` if `path`, the path of a request, belongs to the route.
+    pub(super) fn covers(&self, path: &str) -> bool {
+        if path == self.path {
+            return true;
+        }
+        if let Some((above, _parameter)) = self.path.split_once('{') {
+            let segment = path.strip_prefix(above);
+            return segment.is_some_and(|segment| !segment.is_empty() && !segment.contains('/'));
+        }
+        let below = path.strip_prefix(self.path);
+        self.covers_below && below.is_some_and(|below| below.starts_with('/'))
+    }
+}
+
+/// Generates these items from one table of routes:
+///
+/// - a constant with the path of each route, for `#[utoipa::path]`
+/// - `ROUTES`, from which labels, bearer paths and the format of errors follow
+/// - `Operations`, the OpenAPI description of all handlers
+/// - `mount`, which configures the resources of the framework with their `Allow` header
+///
+/// A row names the path, the required credential and the format of errors, and then the methods
+/// with their handlers. `<R>` marks a handler that is generic over the repository. `authenticated`
+/// marks a handler that requires `BearerAuth`. A row with `below` also covers all paths below its
+/// path, and serves `GET` of the path after `below`, which is not in the OpenAPI description.
+///
+/// The first row has no methods. Its route supports every method, on its path and on all paths below
+/// its path. `mount` does not configure this route.
+macro_rules! routes {
+    (
+        $(#[$document:meta])+
+        $any:ident = $any_path:literal => $any_module:ident::$any_handler:ident;
+        $(
+            $name:ident = $path:literal
+            $((below: $below:literal => $below_module:ident::$below_handler:ident))?,
+            $credential:ident, $errors:ident {
+                $(
+                    $method:ident => $module:ident::$handler:ident
+                    $(<$repository:ident>)? $($authenticated:ident)?
+                ),+ $(,)?
+            }
+        )+
+    ) => {
+        pub(crate) const $any: &str = $any_path;
+        $(pub(crate) const $name: &str = $path;)+
+
+        /// All routes.
+        pub(crate) static ROUTES: &[Route] = &[
+            $(Route {
+                path: $name,
+                credential: Credential::$credential,
+                errors: Errors::$errors,
+                covers_below: routes!(@covers_below $($below)?),
+            },)+
+            Route {
+                path: $any,
+                credential: Credential::Bearer,
+                errors: Errors::ProblemDetails,
+                covers_below: true,
+            },
+        ];
+
+        #[derive(OpenApi)]
+        $(#[$document])+
+        #[openapi(paths($($($module::$handler,)+)+ $any_module::$any_handler))]
+        pub(crate) struct Operations;
+
+        fn mount<R: SessionRepository>(
+            api: &mut ServiceConfig,
+            auth: &BearerAuth<Stored<R>>,
+            limit: &LimitInvalidTokens<Stored<R>>,
+        ) {
+            $({
+                let resource = web::resource($name)
+                    $(.route(routes!(
+                        @route auth, $method, $module::$handler $(::<$repository>)?
+                        $(, $authenticated)?
+                    )))+
+                    .default_service(not_allowed(
+                        const { without_last_comma(concat!($(routes!(@allow $method)),+)) },
+                        Errors::$errors,
+                    ));
+                routes!(@service $credential, api, resource, limit);
+                $(api.service(
+                    web::resource($below)
+                        .route(routes!(@route auth, Get, $below_module::$below_handler))
+                        .default_service(not_allowed("GET, HEAD", Errors::$errors)),
+                );)?
+            })+
+        }
+    };
+
+    (@route $auth:ident, $method:ident, $handler:expr) => {
+        web::route().guard(routes!(@guard $method)).to($handler)
+    };
+    (@route $auth:ident, $method:ident, $handler:expr, authenticated) => {
+        routes!(@route $auth, $method, $handler).wrap($auth.clone())
+    };
+
+    (@covers_below) => { false };
+    (@covers_below $below:literal) => { true };
+
+    (@guard Get) => { guard::Any(guard::Get()).or(guard::Head()) };
+    (@guard $method:ident) => { guard::$method() };
+
+    (@allow Get) => { "GET, HEAD, " };
+    (@allow Post) => { "POST, " };
+    (@allow Patch) => { "PATCH, " };
+    (@allow Delete) => { "DELETE, " };
+
+    (@service Bearer, $api:ident, $resource:ident, $limit:ident) => {
+        $api.service($resource.wrap($limit.clone()))
+    };
+    (@service $credential:ident, $api:ident, $resource:ident, $limit:ident) => {
+        $api.service($resource)
+    };
+}
+
+pub(super) use routes;

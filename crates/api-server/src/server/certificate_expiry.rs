@@ -1,0 +1,54 @@
+//! Metric and warning for the expiry of the listener's certificate.
+
+use std::time::Instant;
+
+use metrics::gauge;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use x509_parser::parse_x509_certificate;
+
+/// Remaining validity of a certificate below which a warning is logged. Certificates are usually
+/// renewed 30 days before they expire, so less usually indicates a failed renewal.
+const WARNING_TIME: Duration = Duration::days(14);
+
+const WARNING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// The last warning about a certificate that expires.
+#[derive(Default)]
+pub(super) struct ExpiryWarning(Option<(OffsetDateTime, Instant)>);
+
+impl ExpiryWarning {
+    /// Sets the metric for the expiry of the first certificate of `chain`. If this certificate has
+    /// expired or will expire soon, logs a warning, at most once a day for the same certificate.
+    pub(super) fn check(&mut self, chain: &[CertificateDer<'_>]) {
+        let Some(expires_at) = expiry_of(chain) else {
+            return;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "Unix times are far below 2^53")]
+        gauge!("tee_session_tls_certificate_expiry_timestamp_seconds")
+            .set(expires_at.unix_timestamp() as f64);
+        let was_logged = self.0.is_some_and(|(expiry, logged)| {
+            expiry == expires_at && logged.elapsed() < WARNING_INTERVAL
+        });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "certificates expire by the clock of the machine"
+        )]
+        let now = OffsetDateTime::now_utc();
+        if expires_at - now > WARNING_TIME || was_logged {
+            return;
+        }
+        self.0 = Some((expires_at, Instant::now()));
+        tracing::warn!(
+            expires_at = expires_at.format(&Rfc3339).unwrap_or_default(),
+            "The TLS certificate has expired or expires within 14 days: renew it"
+        );
+    }
+}
+
+/// Returns the time at which the first certificate of `chain` expires, which is that of the server.
+/// Returns `None` if it cannot be parsed.
+fn expiry_of(chain: &[CertificateDer<'_>]) -> Option<OffsetDateTime> {
+    let (_, certificate) = parse_x509_certificate(chain.first()?).ok()?;
+    OffsetDateTime::from_unix_timestamp(certificate.validity().not_after.timestamp()).ok()
+}

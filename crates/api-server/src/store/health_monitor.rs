@@ -1,0 +1,181 @@
+//! Health checks of the session store by each worker, and the health of the process, which is
+//! computed from the results of all workers.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tee_session_domain::{ErrorChain, RepositoryError, SessionRepository};
+use tokio::time::sleep;
+
+/// Interval of the health checks of a worker while the store is available.
+const INTERVAL_UP: Duration = Duration::from_millis(500);
+
+/// Interval of the health checks of a worker while the store is unavailable. This interval is
+/// shorter than [`INTERVAL_UP`], so that a recovery is noticed sooner.
+const INTERVAL_DOWN: Duration = Duration::from_millis(100);
+
+/// Maximum age of a worker's last observation of the store. If the observation is older, the worker
+/// is assumed to hang, and the store counts as unavailable.
+const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(5);
+
+/// Minimum interval between two log lines about an unavailable store.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time after the start of the process during which a missing connection to the store is not
+/// logged.
+const CONNECT_GRACE: Duration = Duration::from_secs(1);
+
+/// Health of the process, computed from the observations of all workers. Reading the health does
+/// not access the store.
+#[derive(Debug)]
+pub(crate) struct HealthMonitor {
+    started: Instant,
+    observations: Mutex<Vec<Weak<Observation>>>,
+    was_store_up: AtomicBool,
+    draining: AtomicBool,
+    last_failure_logged: Mutex<Option<Instant>>,
+}
+
+impl HealthMonitor {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            observations: Mutex::default(),
+            was_store_up: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            last_failure_logged: Mutex::default(),
+        }
+    }
+
+    /// Registers a worker, and returns the observation that the worker must update. The worker is
+    /// unregistered when the observation is dropped.
+    pub(crate) fn register(&self) -> Arc<Observation> {
+        let observation = Arc::new(Observation(Mutex::new(None)));
+        let mut observations = lock(&self.observations);
+        observations.retain(|other| other.strong_count() > 0);
+        observations.push(Arc::downgrade(&observation));
+        observation
+    }
+
+    /// Returns `true` if the last observation of every worker is recent and found the store
+    /// available. Returns `false` if no worker is registered.
+    pub(crate) fn is_store_up(&self) -> bool {
+        let observations = lock(&self.observations);
+        let mut live = observations.iter().filter_map(Weak::upgrade).peekable();
+        live.peek().is_some() && live.all(|observation| observation.is_up())
+    }
+
+    /// Returns `true` if the store has been available to all workers at the same time, at least
+    /// once since the start of the process.
+    pub(crate) fn was_store_up(&self) -> bool {
+        self.was_store_up.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Pings the store at intervals, and records each result in `observation`. Never completes.
+    pub(crate) async fn observe(
+        self: Arc<Self>,
+        repository: &impl SessionRepository,
+        observation: Arc<Observation>,
+    ) {
+        loop {
+            let result = repository.ping().await;
+            observation.record(result.is_ok());
+            match result {
+                Ok(()) => {
+                    self.record_success();
+                    sleep(INTERVAL_UP).await;
+                }
+                Err(error) => {
+                    self.log_failure(&error);
+                    sleep(INTERVAL_DOWN).await;
+                }
+            }
+        }
+    }
+
+    fn record_success(&self) {
+        if self.is_store_up() {
+            self.was_store_up.store(true, Ordering::Relaxed);
+            *lock(&self.last_failure_logged) = None;
+        }
+    }
+
+    /// Logs a failed health check of any worker. In one outage, the first failure is logged, and
+    /// then at most one failure per [`FAILURE_LOG_INTERVAL`]. During shutdown and during
+    /// [`CONNECT_GRACE`], no failure is logged.
+    fn log_failure(&self, error: &RepositoryError) {
+        let is_connecting = !self.was_store_up() && self.started.elapsed() < CONNECT_GRACE;
+        if self.is_draining() || is_connecting {
+            return;
+        }
+        let mut last = lock(&self.last_failure_logged);
+        if last.is_none_or(|last| last.elapsed() >= FAILURE_LOG_INTERVAL) {
+            *last = Some(Instant::now());
+            tracing::warn!(error = %ErrorChain(error), "Redis health check failed");
+        }
+    }
+}
+
+/// Last observation of the store by one worker: whether the store was available, and the time of
+/// the observation. `None` before the first observation.
+#[derive(Debug)]
+pub(crate) struct Observation(Mutex<Option<(bool, Instant)>>);
+
+impl Observation {
+    /// Records whether the store is available. Failed repository calls are recorded as well as
+    /// health checks, so that an outage is noticed before the next health check.
+    pub(crate) fn record(&self, is_up: bool) {
+        *lock(&self.0) = Some((is_up, Instant::now()));
+    }
+
+    fn is_up(&self) -> bool {
+        lock(&self.0).is_some_and(|(is_up, at)| is_up && at.elapsed() < MAX_OBSERVATION_AGE)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned mutex can still be used, because no code panics while it holds a mutex of this
+    // module.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_is_up_only_if_it_is_available_to_every_worker() {
+        let monitor = HealthMonitor::new();
+        assert!(!monitor.is_store_up(), "there is no observation yet");
+        let (one, other) = (monitor.register(), monitor.register());
+        one.record(true);
+        assert!(!monitor.is_store_up(), "one worker has no observation yet");
+        other.record(true);
+        assert!(monitor.is_store_up());
+        other.record(false);
+        assert!(!monitor.is_store_up());
+    }
+
+    #[test]
+    fn observation_of_an_ended_worker_is_ignored() {
+        let monitor = HealthMonitor::new();
+        let (one, other) = (monitor.register(), monitor.register());
+        one.record(true);
+        other.record(false);
+        drop(other);
+        assert!(monitor.is_store_up());
+    }
+}

@@ -1,0 +1,270 @@
+//! Tests that logins, rotations and logouts are carried out to their end or undone, if Redis is
+//! slow or the client disconnects before the response.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use reqwest::StatusCode;
+use rstest::rstest;
+use serde_json::Value;
+use socket2::SockRef;
+use tee_session_domain::{AtLimit, SubjectLimit};
+use tee_session_redis_adapter::RedisSettings;
+use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+
+use crate::{
+    subjects::{build_body_with_subject, get_token},
+    test_app::{TestApp, assert_problem},
+};
+
+/// Time until a reply of the slow Redis arrives: more than a quarter of the usual timeout of a
+/// response (1 s).
+const DELAY: Duration = Duration::from_millis(300);
+
+/// Timeout of one command. Replies to commands that are sent at the same time may be delayed one
+/// after the other.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time after which a client disconnects: its request has arrived, and Redis has not replied yet.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+const SUBJECT: &str = "member-4711";
+
+/// How a client disconnects.
+#[derive(Clone, Copy)]
+enum Disconnect {
+    /// The client closes the connection (TCP FIN), as after a timeout.
+    Close,
+    /// The client resets the connection (TCP RST), as when its process is killed with unread data.
+    Reset,
+}
+
+struct SlowRedis {
+    proxy: FaultProxy,
+    app: TestApp,
+    redis: RedisProcess,
+}
+
+impl SlowRedis {
+    /// Starts the application with a Redis server behind a proxy that does not delay replies yet.
+    async fn start(limit: usize, when_reached: AtLimit) -> Self {
+        let redis = RedisProcess::start().await;
+        let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+        let limit = SubjectLimit {
+            max: NonZeroUsize::new(limit).unwrap(),
+            when_reached,
+        };
+        let app = TestApp::builder()
+            .with(|settings| {
+                settings.policy = settings.policy.with_subject_limit(Some(limit));
+                settings.call_timeout = COMMAND_TIMEOUT;
+            })
+            .spawn_with_redis(
+                RedisSettings::new(&format!("redis://{}", proxy.address()))
+                    .unwrap()
+                    .with_command_timeout(COMMAND_TIMEOUT),
+            );
+        app.until_ready().await;
+        Self { proxy, app, redis }
+    }
+
+    async fn log_in(&self) -> String {
+        let created = self
+            .app
+            .post_session(&build_body_with_subject(SUBJECT))
+            .await;
+        assert_eq!(created.status(), StatusCode::CREATED);
+        let created: Value = created.json().await.unwrap();
+        get_token(&created).to_owned()
+    }
+
+    /// Sends a request, and disconnects after [`PATIENCE`].
+    async fn send_and_disconnect(&self, request: &str, how: Disconnect) {
+        let stream = self.send(request).await;
+        sleep(PATIENCE).await;
+        disconnect(&stream, how);
+    }
+
+    async fn send(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.app.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Sends the request of a login, and disconnects as soon as Redis contains `sessions` sessions.
+    /// The reply of Redis has not arrived at the service then.
+    async fn log_in_and_disconnect_when_stored(&self, sessions: usize, how: Disconnect) {
+        let stream = self.send(&login_request()).await;
+        eventually(Duration::from_secs(10), async || {
+            count_records(&self.redis).await == sessions
+        })
+        .await;
+        disconnect(&stream, how);
+    }
+
+    /// Shuts the application down, which waits for all operations, and starts another one with the
+    /// same Redis.
+    async fn restart(self) -> (RedisProcess, TestApp) {
+        self.app.shut_down().await;
+        let another = TestApp::builder().spawn_on_redis(&self.redis.url());
+        another.until_ready().await;
+        (self.redis, another)
+    }
+}
+
+fn disconnect(stream: &TcpStream, how: Disconnect) {
+    let linger = match how {
+        Disconnect::Close => None,
+        Disconnect::Reset => Some(Duration::ZERO),
+    };
+    SockRef::from(stream).set_linger(linger).unwrap();
+}
+
+/// Returns the number of session records in Redis. A session id has 22 characters.
+async fn count_records(redis: &RedisProcess) -> usize {
+    let pattern = format!("session:{}", "?".repeat(22));
+    let keys = redis.command(&["KEYS", &pattern]).await;
+    keys.into_array().len()
+}
+
+fn login_request() -> String {
+    let body = build_body_with_subject(SUBJECT).to_string();
+    format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn bearer_request(request_line: &str, token: &str) -> String {
+    format!("{request_line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn logins_over_a_slow_redis_succeed_and_evict_exactly_the_sessions_above_the_limit() {
+    let slow = SlowRedis::start(2, AtLimit::EvictOldest).await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let tokens = [
+        slow.log_in().await,
+        slow.log_in().await,
+        slow.log_in().await,
+    ];
+    slow.proxy.set(Fault::None);
+    let status = async |token: &str| slow.app.get_session(token).await.status();
+    assert_eq!(status(&tokens[0]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&tokens[1]).await, StatusCode::OK);
+    assert_eq!(status(&tokens[2]).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn rotation_over_a_slow_redis_succeeds() {
+    let slow = SlowRedis::start(3, AtLimit::Refuse).await;
+    let old = slow.log_in().await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let rotated = slow.app.rotate(&old).await;
+    assert_eq!(rotated.status(), StatusCode::OK);
+    let rotated: Value = rotated.json().await.unwrap();
+    let shown = slow.app.get_session(get_token(&rotated)).await;
+    assert_eq!(shown.status(), StatusCode::OK);
+}
+
+/// A session without an owner would count towards the limit of its subject.
+#[rstest]
+#[case::close(Disconnect::Close)]
+#[case::reset(Disconnect::Reset)]
+#[tokio::test]
+async fn login_whose_client_disconnects_leaves_no_session(#[case] how: Disconnect) {
+    let slow = SlowRedis::start(1, AtLimit::Refuse).await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    slow.log_in_and_disconnect_when_stored(1, how).await;
+    let (redis, _) = slow.restart().await;
+    assert_eq!(count_records(&redis).await, 0);
+}
+
+#[rstest]
+#[case::close(Disconnect::Close)]
+#[case::reset(Disconnect::Reset)]
+#[tokio::test]
+async fn login_whose_client_disconnects_ends_no_older_session(#[case] how: Disconnect) {
+    let slow = SlowRedis::start(1, AtLimit::EvictOldest).await;
+    let token = slow.log_in().await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    slow.log_in_and_disconnect_when_stored(2, how).await;
+    let (redis, another) = slow.restart().await;
+    assert_eq!(another.get_session(&token).await.status(), StatusCode::OK);
+    assert_eq!(count_records(&redis).await, 1);
+}
+
+#[rstest]
+#[case::close(Disconnect::Close)]
+#[case::reset(Disconnect::Reset)]
+#[tokio::test]
+async fn rotation_whose_client_disconnects_before_the_move_keeps_the_old_token_valid(
+    #[case] how: Disconnect,
+) {
+    let slow = SlowRedis::start(3, AtLimit::Refuse).await;
+    let token = slow.log_in().await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let request = bearer_request("POST /v1/session/rotate", &token);
+    slow.send_and_disconnect(&request, how).await;
+    let (_redis, another) = slow.restart().await;
+    assert_eq!(another.get_session(&token).await.status(), StatusCode::OK);
+}
+
+#[rstest]
+#[case::logout("DELETE /v1/session", "")]
+#[case::all_sessions_of_a_subject("DELETE /v1/sessions?subject=member-4711", "")]
+#[case::revocation("POST /v1/revoke", "token=")]
+#[tokio::test]
+async fn logout_and_revocation_complete_after_the_client_disconnects(
+    #[case] request_line: &str,
+    #[case] body: &str,
+    #[values(Disconnect::Close, Disconnect::Reset)] how: Disconnect,
+) {
+    let slow = SlowRedis::start(3, AtLimit::Refuse).await;
+    let token = slow.log_in().await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let request = match body {
+        "" => bearer_request(request_line, &token),
+        body => format!(
+            "{request_line} HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}{token}",
+            body.len() + token.len()
+        ),
+    };
+    slow.send_and_disconnect(&request, how).await;
+    slow.proxy.set(Fault::None);
+    eventually(Duration::from_secs(10), async || {
+        slow.app.get_session(&token).await.status() == StatusCode::UNAUTHORIZED
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_a_logout_whose_client_has_disconnected() {
+    let slow = SlowRedis::start(3, AtLimit::Refuse).await;
+    let token = slow.log_in().await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let request = bearer_request("DELETE /v1/session", &token);
+    slow.send_and_disconnect(&request, Disconnect::Reset).await;
+    let (_redis, another) = slow.restart().await;
+    let shown = another.get_session(&token).await;
+    assert_eq!(shown.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// The store answers so slowly that the calls after the move no longer fit.
+#[tokio::test]
+async fn rotation_without_enough_time_returns_503_and_keeps_the_old_token_valid() {
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let app = TestApp::builder()
+        // The repository waits 500 ms for each reply, but only 5 x 50 ms are left in all.
+        .with(|settings| settings.call_timeout = Duration::from_millis(50))
+        .spawn_on_redis(&format!("redis://{}", proxy.address()));
+    app.until_ready().await;
+    let token = app.log_in().await;
+    proxy.set(Fault::Delay(Duration::from_millis(200)));
+    assert_problem(app.rotate(&token).await, 503, "store_unavailable").await;
+    proxy.set(Fault::None);
+    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+}

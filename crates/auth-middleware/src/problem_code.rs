@@ -1,0 +1,103 @@
+//! The list of all problem codes. The API description and the table in the documentation follow
+//! from it.
+
+use actix_web::http::StatusCode;
+
+/// Stable code of a problem, for programs, with the HTTP status of its responses. A response made
+/// from [`ProblemDetails`](crate::ProblemDetails) carries the code as an extension, so that
+/// middleware can count problems by code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProblemCode {
+    name: &'static str,
+    status: StatusCode,
+    advice: &'static str,
+}
+
+impl ProblemCode {
+    /// Creates a code of an application. `name` must differ from the names of the other codes.
+    /// `advice` describes what a client should do.
+    #[must_use]
+    pub const fn new(name: &'static str, status: StatusCode, advice: &'static str) -> Self {
+        Self {
+            name,
+            status,
+            advice,
+        }
+    }
+
+    /// Returns the name of the code, for example `invalid_token`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the HTTP status of responses with this code.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns what a client should do, as Markdown.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        self.advice
+    }
+}
+
+macro_rules! problem_codes {
+    ($($code:ident = $name:literal, $status:ident, $advice:literal;)+) => {
+        impl ProblemCode {
+            $(
+                #[doc = concat!("`", $name, "`: ", $advice)]
+                pub const $code: Self = Self::new($name, StatusCode::$status, $advice);
+            )+
+
+            /// All codes that Tee Session uses, sorted by status.
+            pub const ALL: &[Self] = &[$(Self::$code),+];
+        }
+    };
+}
+
+problem_codes! {
+    INVALID_REQUEST = "invalid_request", BAD_REQUEST,
+        "Fix the request: malformed JSON, `Authorization`, query or `If-Match`, a repeated member, \
+         or an unknown member.";
+    MISSING_TOKEN = "missing_token", UNAUTHORIZED, "Send `Authorization: Bearer <token>`.";
+    INVALID_TOKEN = "invalid_token", UNAUTHORIZED,
+        "Log in again. Unknown, expired, logged-out and malformed tokens get the same response.";
+    INVALID_CLIENT = "invalid_client", UNAUTHORIZED,
+        "Send the id and secret of a service client (HTTP Basic).";
+    INSUFFICIENT_SCOPE = "insufficient_scope", FORBIDDEN,
+        "Use a service client with that scope. If no service client is configured and a proxy \
+         forwards the request, configure one.";
+    NOT_FOUND = "not_found", NOT_FOUND, "Check the path, or the id of the session.";
+    METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED,
+        "Use one of the methods in `Allow`.";
+    REQUEST_TIMEOUT = "request_timeout", REQUEST_TIMEOUT,
+        "Send the whole body in time. The request was not carried out.";
+    SESSION_LIMIT_REACHED = "session_limit_reached", CONFLICT,
+        "End one of the subject's sessions first (`max_sessions_per_subject`).";
+    LENGTH_REQUIRED = "length_required", LENGTH_REQUIRED, "Send `Content-Length`.";
+    PRECONDITION_FAILED = "precondition_failed", PRECONDITION_FAILED,
+        "Read the session again: it is not in the state that `If-Match` names.";
+    PAYLOAD_TOO_LARGE = "payload_too_large", PAYLOAD_TOO_LARGE, "Send a smaller body.";
+    URI_TOO_LONG = "uri_too_long", URI_TOO_LONG, "Send a shorter URL.";
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE,
+        "Send the media type that `detail` names, uncompressed.";
+    INVALID_SESSION = "invalid_session", UNPROCESSABLE_ENTITY,
+        "Fix the members that `errors` points to (JSON Pointers).";
+    TOO_MANY_REQUESTS = "too_many_requests", TOO_MANY_REQUESTS,
+        "Too many invalid tokens, or wrong secrets of service clients, came from your address. Retry after \
+         `Retry-After`. Valid tokens and right secrets are still accepted.";
+    REQUEST_HEADER_FIELDS_TOO_LARGE = "request_header_fields_too_large",
+        REQUEST_HEADER_FIELDS_TOO_LARGE, "Send smaller header fields.";
+    INTERNAL_ERROR = "internal_error", INTERNAL_SERVER_ERROR,
+        "A retry does not help: this is a bug of the service, or an operator must repair data that another \
+         program damaged (`detail` says which). Report the `X-Request-Id`.";
+    STORE_UNAVAILABLE = "store_unavailable", SERVICE_UNAVAILABLE,
+        "Retry after `Retry-After`. The session may still be alive.";
+    STORE_FULL = "store_full", SERVICE_UNAVAILABLE, "Retry later. Existing sessions still work.";
+    OVERLOADED = "overloaded", SERVICE_UNAVAILABLE,
+        "Retry after `Retry-After`, or at another instance. The same code means that other clients \
+         kept changing the session; then nothing was changed.";
+}

@@ -1,0 +1,77 @@
+//! Limit for log lines that clients can cause as often as they like.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Limits the log lines of one event to a number per second, and counts the events that were not
+/// logged. During an outage, for example, every request fails for the same reason, and a log line
+/// for each of them would flood the log.
+///
+/// ```
+/// use tee_session_domain::LogLimit;
+///
+/// static FAILURES: LogLimit = LogLimit::per_second(1);
+/// assert_eq!(FAILURES.next(), Some(0), "log this failure");
+/// assert_eq!(FAILURES.next(), None, "do not log this failure");
+/// ```
+#[derive(Debug)]
+pub struct LogLimit {
+    max_per_second: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    second_began: Option<Instant>,
+    logged: u32,
+    unlogged: u64,
+}
+
+impl LogLimit {
+    /// Creates a limit, usually in a `static`.
+    #[must_use]
+    pub const fn per_second(max_per_second: u32) -> Self {
+        Self {
+            max_per_second,
+            state: Mutex::new(State {
+                second_began: None,
+                logged: 0,
+                unlogged: 0,
+            }),
+        }
+    }
+
+    /// Counts an event. Returns `None` if the event must not be logged. Otherwise returns the
+    /// number of events since the last log line that were not logged.
+    pub fn next(&self) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = state.second_began;
+        if began.is_none_or(|began| began.elapsed() >= Duration::from_secs(1)) {
+            state.second_began = Some(Instant::now());
+            state.logged = 0;
+        }
+        if state.logged == self.max_per_second {
+            state.unlogged += 1;
+            return None;
+        }
+        state.logged += 1;
+        Some(std::mem::take(&mut state.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_above_the_limit_are_counted_in_the_next_logged_line() {
+        let limit = LogLimit::per_second(2);
+        assert_eq!([limit.next(), limit.next()], [Some(0), Some(0)]);
+        assert_eq!([limit.next(), limit.next()], [None, None]);
+        let a_second_ago = Instant::now().checked_sub(Duration::from_secs(1));
+        limit.state.lock().unwrap().second_began = a_second_ago;
+        assert_eq!([limit.next(), limit.next()], [Some(2), Some(0)]);
+    }
+}

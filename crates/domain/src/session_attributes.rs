@@ -1,0 +1,186 @@
+//! Attributes of a session: its owner (subject) and its display name in lists (label).
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use thiserror::Error;
+
+/// Optional attributes of a session, which the client gives when it creates the session.
+///
+/// ```
+/// use tee_session_domain::SessionAttributes;
+///
+/// let attributes = SessionAttributes {
+///     label: Some("tablet".parse()?),
+///     ..SessionAttributes::of_subject("member-4711".parse()?)
+/// };
+/// assert_eq!(attributes.text_len(), 17);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionAttributes {
+    /// Owner of the session. All sessions of a subject can be listed and revoked together.
+    pub subject: Option<Subject>,
+    /// Display name of the session in lists.
+    pub label: Option<Label>,
+}
+
+impl SessionAttributes {
+    /// Creates the attributes of a session that belongs to `subject` and has no other attribute.
+    #[must_use]
+    pub fn of_subject(subject: Subject) -> Self {
+        Self {
+            subject: Some(subject),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the total length of all texts in bytes.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        let Self { subject, label } = self;
+        let subject = subject.as_ref().map_or(0, |subject| subject.as_str().len());
+        let label = label.as_ref().map_or(0, |label| label.as_str().len());
+        subject + label
+    }
+}
+
+/// Owner of a session: an opaque name, such as a user id, that a service client gives when it
+/// creates the session. All sessions of a subject can be listed and revoked together.
+///
+/// A subject is 1 to 256 visible ASCII characters long, so it can be used unchanged in a header
+/// field. A subject may identify a person, so `Debug` does not show its text.
+///
+/// ```
+/// use tee_session_domain::Subject;
+///
+/// let subject: Subject = "member-4711".parse()?;
+/// assert_eq!(subject.as_str(), "member-4711");
+/// assert!("two words".parse::<Subject>().is_err());
+/// # Ok::<(), tee_session_domain::InvalidSubject>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Subject(Arc<str>);
+
+impl Subject {
+    /// Maximum length of a subject in characters.
+    pub const MAX_LEN: usize = 256;
+
+    /// Returns the text of the subject.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_visible = |byte: u8| byte.is_ascii_graphic();
+        if (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(is_visible) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidSubject)
+        }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subject([redacted])")
+    }
+}
+
+/// Parse error: the text is not a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a subject must be 1 to {} visible ASCII characters", Subject::MAX_LEN)]
+pub struct InvalidSubject;
+
+/// Display name of a session in lists, such as the name of a device. A label is 1 to 256 bytes long
+/// and contains no control characters. A label may contain personal data, so `Debug` does not show
+/// its text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Label(Arc<str>);
+
+impl Label {
+    /// Maximum length of a label in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// Returns the text of the label.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Label {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=Self::MAX_LEN).contains(&text.len()) && !text.chars().any(char::is_control) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidLabel)
+        }
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Label([redacted])")
+    }
+}
+
+/// Parse error: the text is not a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a label must be 1 to {} bytes long and must not contain control characters",
+    Label::MAX_LEN
+)]
+pub struct InvalidLabel;
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::one_character("a", true)]
+    #[case::punctuation("auth0|4711@golf.example", true)]
+    #[case::longest(&"a".repeat(256), true)]
+    #[case::empty("", false)]
+    #[case::too_long(&"a".repeat(257), false)]
+    #[case::space("a b", false)]
+    #[case::control("a\r\nb", false)]
+    #[case::unicode("jörg", false)]
+    fn subject_must_be_1_to_256_visible_ascii_characters(
+        #[case] text: &str,
+        #[case] is_valid: bool,
+    ) {
+        assert_eq!(text.parse::<Subject>().is_ok(), is_valid);
+    }
+
+    #[rstest]
+    #[case::unicode("Jörgs Telefon", true)]
+    #[case::longest(&"ö".repeat(128), true)]
+    #[case::empty("", false)]
+    #[case::too_long(&"ö".repeat(129), false)]
+    #[case::control("a\u{85}b", false)]
+    fn label_must_be_1_to_256_bytes_without_control_characters(
+        #[case] text: &str,
+        #[case] is_valid: bool,
+    ) {
+        assert_eq!(text.parse::<Label>().is_ok(), is_valid);
+    }
+
+    #[test]
+    fn debug_output_of_subject_and_label_is_redacted() {
+        let (subject, label): (Subject, Label) =
+            ("s3cret".parse().unwrap(), "s3cret".parse().unwrap());
+        assert_eq!(
+            format!("{subject:?} {label:?}"),
+            "Subject([redacted]) Label([redacted])"
+        );
+    }
+}

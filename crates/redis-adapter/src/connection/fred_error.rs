@@ -1,0 +1,69 @@
+//! Conversion of fred errors to Redis replies and faults.
+
+use fred::error::{Error as FredError, ErrorKind};
+
+use super::command::Reply;
+use crate::RedisFault;
+
+/// Reason text in the error of a command whose connection ended before a reply arrived.
+pub(super) const ENDED: &str = "the connection ended";
+
+/// Converts an error of fred. An error that contains an error reply of Redis becomes that reply.
+/// Any other error becomes a fault.
+pub(super) fn error_reply(command: &'static str, error: &FredError) -> Result<Reply, RedisFault> {
+    match error.kind() {
+        // fred assigns one of the kinds in this list to an error reply, by the first word of the
+        // reply.
+        ErrorKind::Auth
+        | ErrorKind::Cluster
+        | ErrorKind::Config
+        | ErrorKind::InvalidArgument
+        | ErrorKind::InvalidCommand
+        | ErrorKind::Unknown
+            if RedisFault::has_code(error.details()) =>
+        {
+            Ok(Reply::Error(error.details().to_owned().into()))
+        }
+        _ => Err(fault(command, error)),
+    }
+}
+
+/// Converts an error of fred to a fault. The fault for an error reply of Redis contains the error
+/// code of the reply.
+pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
+    match error.kind() {
+        ErrorKind::Timeout => RedisFault::TimedOut { command },
+        ErrorKind::Canceled => RedisFault::NotConnected { command },
+        ErrorKind::IO | ErrorKind::Tls => RedisFault::Disconnected {
+            command,
+            reason: readable(error.details()).to_owned(),
+        },
+        ErrorKind::Parse | ErrorKind::NotFound | ErrorKind::InvalidArgument
+            if !RedisFault::has_code(error.details()) =>
+        {
+            RedisFault::Unexpected { command }
+        }
+        _ if RedisFault::has_code(error.details()) => RedisFault::refusal(command, error.details()),
+        // fred reports this kind for a command that was in flight when the task of fred was
+        // aborted.
+        ErrorKind::Unknown => RedisFault::Disconnected {
+            command,
+            reason: ENDED.to_owned(),
+        },
+        // Errors of other kinds may quote arguments of the command. The fault therefore contains
+        // only the kind, not the details.
+        kind => RedisFault::Disconnected {
+            command,
+            reason: kind.to_str().to_owned(),
+        },
+    }
+}
+
+/// Returns the message of an operating system error from `details`. fred formats such an error in
+/// the `Debug` form of Rust: `Os { code: 104, kind: ConnectionReset, message: "Connection reset by
+/// peer" }`. Returns `details` unchanged if they have another form.
+fn readable(details: &str) -> &str {
+    let message = details.split_once("message: \"");
+    let message = message.and_then(|(_, rest)| rest.split('"').next());
+    message.unwrap_or(details)
+}

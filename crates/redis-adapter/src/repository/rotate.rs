@@ -1,0 +1,124 @@
+//! Rotation: moves a session's record to the key of a new token.
+
+use std::time::Duration;
+
+use tee_session_domain::{InsertOutcome, MoveOutcome, Session, SwapOutcome};
+use tokio::time::Instant;
+
+use super::{
+    RedisRepository,
+    commands::{self, seconds},
+    compare_and_swap::{self, Seen},
+};
+use crate::{
+    RedisFault,
+    connection::{Call, Script},
+    error::CallError,
+    record::RecordLocation,
+};
+
+/// If the value of `KEYS[1]` is still `ARGV[1]`, stores the new value `ARGV[2]` under `KEYS[2]`
+/// with a TTL of `ARGV[3]` seconds, and then deletes `KEYS[1]` and `KEYS[3]`, the two keys under
+/// which the old record may be stored. If `KEYS[2]` already exists, the script changes nothing.
+const ROTATE: Script = Script::writing(
+    "\
+local value = redis.call('GET', KEYS[1])
+if not value then return -1 end
+if value ~= ARGV[1] then return 0 end
+if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'EX', ARGV[3]) then return 2 end
+redis.call('DEL', KEYS[1], KEYS[3])
+return 1",
+);
+
+/// Input of a rotation: the old record, and the session to store under the key of the new token.
+pub(super) struct Rotation<'a> {
+    pub(super) seen: Seen<'a>,
+    /// The second location where a record of the old token may be stored, in the other storage
+    /// format; `None` if this instance uses only one format.
+    pub(super) other_location: Option<&'a RecordLocation>,
+    pub(super) to: RecordLocation,
+    pub(super) session: &'a Session,
+    pub(super) ttl: Duration,
+}
+
+impl RedisRepository {
+    pub(super) async fn rotate_record(
+        &self,
+        rotation: &Rotation<'_>,
+        deadline: Instant,
+    ) -> Result<MoveOutcome, CallError> {
+        if self.pool.is_clustered() {
+            return self.rotate_across_servers(rotation, deadline).await;
+        }
+        let run = |call: Call| async move { in_one_step(&call, rotation).await };
+        let key = rotation.to.key();
+        self.pool.call(key, "EVAL", deadline, run).await
+    }
+
+    /// Moves the record in a cluster, where the old and the new key may be on different servers.
+    /// Stores the new record first, and then deletes the old record if it has not changed since it
+    /// was read. If another call has changed or removed the old record, or if the deletion fails,
+    /// deletes the new record again.
+    ///
+    /// In a cluster, no record is converted from one storage format to the other. The old record
+    /// therefore exists in one format only, and its key in the other format need not be deleted.
+    async fn rotate_across_servers(
+        &self,
+        rotation: &Rotation<'_>,
+        deadline: Instant,
+    ) -> Result<MoveOutcome, CallError> {
+        let Rotation {
+            seen,
+            to,
+            session,
+            ttl,
+            ..
+        } = rotation;
+        if self.pool.is_partition_unavailable(to.key()) {
+            return Ok(MoveOutcome::PartitionUnavailable);
+        }
+        let insert = |call: Call| async move { commands::insert(&call, to, session, *ttl).await };
+        match self.pool.call(to.key(), "SET", deadline, insert).await? {
+            InsertOutcome::Inserted => {}
+            InsertOutcome::TokenTaken => return Ok(MoveOutcome::TokenTaken),
+            InsertOutcome::PartitionUnavailable => return Ok(MoveOutcome::PartitionUnavailable),
+        }
+        let remove =
+            |call: Call| async move { compare_and_swap::remove_unchanged(&call, seen).await };
+        let key = seen.location.key();
+        let removed = self.pool.call(key, "EVAL", deadline, remove).await;
+        let outcome = match removed {
+            Ok(SwapOutcome::Swapped) => return Ok(MoveOutcome::Moved),
+            Ok(SwapOutcome::Changed) => Ok(MoveOutcome::Changed),
+            Ok(SwapOutcome::Gone) => Ok(MoveOutcome::Gone),
+            Err(error) => Err(error),
+        };
+        // No client has received the new token. If this deletion fails, the new record expires with
+        // its TTL.
+        let _ = self.delete(&[to], deadline).await;
+        outcome
+    }
+}
+
+async fn in_one_step(call: &Call, rotation: &Rotation<'_>) -> Result<MoveOutcome, CallError> {
+    let Rotation {
+        seen,
+        other_location,
+        to,
+        session,
+        ttl,
+    } = rotation;
+    let from = seen.location.key();
+    let other_location = other_location.map_or(from, RecordLocation::key);
+    let keys = [from, to.key(), other_location].map(|key| key.as_bytes());
+    let (value, ttl) = (to.encode(session), seconds(*ttl));
+    let arguments = [seen.value, &value, ttl.as_bytes()];
+    let reply = ROTATE.run(call, &keys, &arguments).await?;
+    match reply.integer("EVAL")? {
+        1 => Ok(MoveOutcome::Moved),
+        0 => Ok(MoveOutcome::Changed),
+        -1 => Ok(MoveOutcome::Gone),
+        2 => Ok(MoveOutcome::TokenTaken),
+        _ => Err(RedisFault::Unexpected { command: "EVAL" }.into()),
+    }
+}

@@ -1,0 +1,426 @@
+//! The subject index of a [`RedisRepository`]: for each subject, an entry for each session.
+//!
+//! The Redis keys of an index differ from the Redis keys of the session records. In a cluster, an
+//! index and the session records may be on different servers. A call therefore reads the index
+//! entries first, and then checks each record with a separate command.
+
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use tee_session_domain::{
+    ErrorChain, IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal,
+    RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
+};
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
+
+use super::scripts::{self, FoundEntry, NewEntry, Range};
+use crate::{
+    CorruptIndex, RedisRepository, StorageFormat,
+    connection::Call,
+    error::CallError,
+    record::{IndexDetails, IndexKeys, Key, RecordLocation, pointer_key},
+    repository::commands,
+};
+
+/// Timeout of a call that reads many index entries, such as listing or revoking the sessions of a
+/// subject.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time after which a call that lists sessions reads no further index entries, and returns the
+/// sessions that it has found.
+const MAX_SCAN_TIME: Duration = Duration::from_secs(1);
+
+/// Maximum number of index entries that one command reads. The records of these entries are checked
+/// at the same time.
+const PAGE_SIZE: usize = 64;
+
+/// Margin for the difference between two clocks: the clock of an instance, which sets the creation
+/// time of a session, and the clock of Redis, which sets the position of the index entry.
+const CLOCK_MARGIN: time::Duration = time::Duration::seconds(2);
+
+/// Pause before a command is repeated after the error TRYAGAIN. A cluster returns TRYAGAIN while a
+/// hash slot moves: some keys of an index are already on the new server, and the other keys are
+/// still on the old server.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+impl RedisRepository {
+    /// Makes a call about the index of a subject by running `send`. If the hash slot of the index
+    /// is moving to another server, repeats the call until `deadline`.
+    async fn index_call<T, F>(
+        &self,
+        keys: &IndexKeys,
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call) -> F,
+    ) -> Result<T, RepositoryError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        loop {
+            let outcome = self.pool.call(&keys.order, command, deadline, &send).await;
+            let is_slot_moving = outcome
+                .as_ref()
+                .is_err_and(|error| error.has_code("TRYAGAIN"));
+            if is_slot_moving && Instant::now() + RETRY_PAUSE < deadline {
+                sleep(RETRY_PAUSE).await;
+            } else {
+                return outcome.map_err(|error| index_error(error, || keys.pattern()));
+            }
+        }
+    }
+
+    /// Returns the deadline of a command that is sent now as a part of a longer call: the current
+    /// time plus the command timeout, but not later than `deadline`, the deadline of the whole
+    /// call.
+    fn deadline_until(&self, deadline: Instant) -> Instant {
+        self.deadline().min(deadline)
+    }
+
+    /// Returns `true` if Redis may contain plain records of this service.
+    fn may_hold_plain(&self) -> bool {
+        self.format == StorageFormat::Plain || self.accept_plain
+    }
+
+    async fn add_entry(
+        &self,
+        entry: &IndexEntry,
+        deadline: Instant,
+    ) -> Result<LastRevocation, RepositoryError> {
+        let id = SessionId::of(&entry.token);
+        let plain = match self.format {
+            StorageFormat::Sealed => None,
+            StorageFormat::Plain => {
+                Some(*RecordLocation::new(StorageFormat::Plain, &entry.token).key())
+            }
+        };
+        let succeeds = entry.succeeds.as_ref().map(SessionId::of);
+        let new = &NewEntry {
+            id,
+            details: IndexDetails::of(&entry.session, plain.as_ref()),
+            kept_for: entry.kept_for,
+            succeeds: succeeds.map(|id| (id, position_before(entry.session.created_at))),
+        };
+        if let Some(record) = &plain {
+            let (pointer, kept_for) = (&pointer_key(id), entry.kept_for);
+            let set_pointer = |call: Call| async move {
+                commands::set_pointer(&call, pointer, record, kept_for).await
+            };
+            match self.pool.call(pointer, "SET", deadline, set_pointer).await {
+                // The memory of Redis is full, so the pointer cannot be renewed. The index entry is
+                // renewed nevertheless, because without it, a revocation of all sessions of the
+                // subject would miss this session.
+                Err(error) if error.has_code("OOM") && new.is_renewal() => {}
+                pointed => pointed?,
+            }
+        }
+        let keys = &IndexKeys::of(&entry.subject);
+        let add = |call: Call| async move { scripts::add(&call, keys, new).await };
+        self.index_call(keys, "EVAL", deadline, add).await
+    }
+
+    async fn delete_entry(
+        &self,
+        keys: &IndexKeys,
+        id: SessionId,
+        deadline: Instant,
+    ) -> Result<(), RepositoryError> {
+        let remove = |call: Call| async move { scripts::remove(&call, keys, id).await };
+        self.index_call(keys, "ZREM", deadline, remove).await?;
+        if self.may_hold_plain() {
+            self.delete_key(&pointer_key(id), deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        keys: &IndexKeys,
+        range: &Range,
+        deadline: Instant,
+    ) -> Result<Vec<FoundEntry>, RepositoryError> {
+        let page = |call: Call| async move { scripts::page(&call, keys, range, PAGE_SIZE).await };
+        let deadline = self.deadline_until(deadline);
+        self.index_call(keys, "EVAL", deadline, page).await
+    }
+
+    /// Returns up to [`PAGE_SIZE`] entries after the cursor `after`, and `true` if the index
+    /// contains no further entries. Without a cursor, begins with the first entry of the index.
+    async fn page_after(
+        &self,
+        keys: &IndexKeys,
+        after: Option<IndexCursor>,
+        deadline: Instant,
+    ) -> Result<(Vec<FoundEntry>, bool), RepositoryError> {
+        let after = after.map(|IndexCursor { position, id }| (position, id.to_string()));
+        let first = after.as_ref().map_or(0, |(position, _)| *position);
+        let is_after = |entry: &FoundEntry| {
+            after.as_ref().is_none_or(|(position, member)| {
+                (entry.position, &entry.member) > (*position, member)
+            })
+        };
+        let mut skip = 0;
+        loop {
+            let range = Range::From { first, skip };
+            let mut entries = self.page(keys, &range, deadline).await?;
+            let are_last = entries.len() < PAGE_SIZE;
+            entries.retain(is_after);
+            if are_last || !entries.is_empty() {
+                return Ok((entries, are_last));
+            }
+            skip += PAGE_SIZE;
+        }
+    }
+
+    /// Returns the remaining TTL of the record that belongs to an index entry. Returns `None` if
+    /// the record does not exist.
+    async fn remaining(
+        &self,
+        entry: &FoundEntry,
+        deadline: Instant,
+    ) -> Result<Option<Remaining>, RepositoryError> {
+        for key in &record_keys(entry) {
+            let load = |call: Call| async move { commands::remaining(&call, key).await };
+            let deadline = self.deadline_until(deadline);
+            if let Some(remaining) = self.pool.call(key, "PTTL", deadline, load).await? {
+                return Ok(Some(Remaining(remaining)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes the session to which an index entry points. The session can be stored under one of
+    /// several Redis keys (sealed or plain), so all of them are deleted. Returns `true` if the
+    /// session was stored.
+    async fn remove_record(
+        &self,
+        entry: &FoundEntry,
+        deadline: Instant,
+    ) -> Result<bool, RepositoryError> {
+        let deadline = || self.deadline_until(deadline);
+        let mut was_removed = false;
+        for key in &record_keys(entry) {
+            was_removed |= self.delete_key(key, deadline()).await?;
+        }
+        if let (Some(id), true) = (entry.id(), self.may_hold_plain()) {
+            self.delete_key(&pointer_key(id), deadline()).await?;
+        }
+        Ok(was_removed)
+    }
+
+    async fn delete_key(&self, key: &Key, deadline: Instant) -> Result<bool, RepositoryError> {
+        let delete = |call: Call| async move { commands::delete(&call, &[key.as_bytes()]).await };
+        Ok(self.pool.call(key, "DEL", deadline, delete).await?)
+    }
+
+    /// Returns the Redis key of the plain record that `pointer` names. Returns `None` if the
+    /// pointer does not exist.
+    async fn record_of_pointer(
+        &self,
+        pointer: &Key,
+        deadline: Instant,
+    ) -> Result<Option<Key>, RepositoryError> {
+        let load = |call: Call| async move { commands::load_pointer(&call, pointer).await };
+        let deadline = self.deadline_until(deadline);
+        let loaded = self.pool.call(pointer, "GET", deadline, load).await;
+        loaded.map_err(|error| index_error(error, || pointer.text().to_owned()))
+    }
+}
+
+/// Remaining TTL of a record; `None` if the Redis key of the record has no expiry.
+struct Remaining(Option<Duration>);
+
+impl SubjectIndex for RedisRepository {
+    async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
+        self.add_entry(entry, self.deadline()).await
+    }
+
+    async fn contains(
+        &self,
+        subject: &Subject,
+        token: &SessionToken,
+        last: LastRevocation,
+    ) -> Result<bool, RepositoryError> {
+        let (keys, id) = (&IndexKeys::of(subject), SessionId::of(token));
+        let contains = |call: Call| async move { scripts::contains(&call, keys, id, last).await };
+        let deadline = self.deadline();
+        self.index_call(keys, "ZSCORE", deadline, contains).await
+    }
+
+    fn renew(&self, entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>) {
+        let repository = self.clone();
+        self.runtime.spawn(async move {
+            match repository.add(&entry).await {
+                Ok(_) => renewed(),
+                Err(error) => {
+                    let error = ErrorChain(&error);
+                    tracing::debug!(%error, "Subject index entry not renewed");
+                }
+            }
+        });
+    }
+
+    fn remove_entry(&self, subject: &Subject, token: &SessionToken) {
+        let (keys, id) = (IndexKeys::of(subject), SessionId::of(token));
+        let repository = self.clone();
+        self.runtime.spawn(async move {
+            let deadline = repository.deadline();
+            if let Err(error) = repository.delete_entry(&keys, id, deadline).await {
+                let error = ErrorChain(&error);
+                tracing::debug!(%error, "Subject index entry not removed");
+            }
+        });
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        mut after: Option<IndexCursor>,
+        limit: usize,
+    ) -> Result<IndexPage, RepositoryError> {
+        let started = Instant::now();
+        let deadline = started + SCAN_TIMEOUT;
+        let (keys, limit) = (&IndexKeys::of(subject), limit.max(1));
+        let mut sessions = Vec::new();
+        loop {
+            let (entries, are_last) = self.page_after(keys, after, deadline).await?;
+            let remaining = entries.iter().map(|entry| self.remaining(entry, deadline));
+            let remaining = try_join_all(remaining).await?;
+            let without = entries.iter().zip(&remaining);
+            let without = without.filter(|(_, remaining)| remaining.is_none());
+            let without: Vec<_> = without.map(|(entry, _)| entry.member.as_str()).collect();
+            if !without.is_empty() {
+                let without = &without;
+                let remove =
+                    |call: Call| async move { scripts::remove_stale(&call, keys, without).await };
+                let deadline = self.deadline_until(deadline);
+                self.index_call(keys, "EVAL", deadline, remove).await?;
+            }
+            for (entry, remaining) in entries.iter().zip(remaining) {
+                if sessions.len() == limit {
+                    let next = after;
+                    return Ok(IndexPage { sessions, next });
+                }
+                after = entry.cursor().or(after);
+                sessions.extend(remaining.and_then(|remaining| indexed(subject, entry, remaining)));
+            }
+            if are_last {
+                let next = None;
+                return Ok(IndexPage { sessions, next });
+            }
+            if sessions.len() == limit || started.elapsed() > MAX_SCAN_TIME {
+                let next = after;
+                return Ok(IndexPage { sessions, next });
+            }
+        }
+    }
+
+    async fn mark_revocation(&self, subject: &Subject) -> Result<LastRevocation, RepositoryError> {
+        let keys = &IndexKeys::of(subject);
+        let mark = |call: Call| async move { scripts::mark(&call, keys).await };
+        let deadline = self.deadline();
+        self.index_call(keys, "EVAL", deadline, mark).await
+    }
+
+    /// Removes the records of the older sessions first, and then their index entries. If a record
+    /// cannot be removed, the index entries stay, so that the next call finds them again.
+    async fn remove_older(
+        &self,
+        subject: &Subject,
+        revocation: LastRevocation,
+    ) -> Result<Removal, RepositoryError> {
+        let deadline = Instant::now() + SCAN_TIMEOUT;
+        let keys = &IndexKeys::of(subject);
+        let older = self
+            .page(keys, &Range::Before(revocation), deadline)
+            .await?;
+        if older.is_empty() {
+            return Ok(Removal {
+                sessions: 0,
+                is_complete: true,
+            });
+        }
+        let removals = older
+            .iter()
+            .map(|entry| self.remove_record(entry, deadline));
+        // `join_all` tries every removal, even if one of them fails.
+        let removed: Result<Vec<_>, _> = join_all(removals).await.into_iter().collect();
+        let sessions = removed?
+            .into_iter()
+            .filter(|was_removed| *was_removed)
+            .count();
+        let members: Vec<_> = older.iter().map(|entry| entry.member.as_str()).collect();
+        let members = &members;
+        let remove = |call: Call| async move {
+            scripts::remove_older(&call, keys, revocation, members).await
+        };
+        let deadline = self.deadline_until(deadline);
+        self.index_call(keys, "EVAL", deadline, remove).await?;
+        // While the records were removed, a rotation may have added a session at the position of a
+        // removed session. The caller therefore repeats this call until it finds no older session.
+        Ok(Removal {
+            sessions,
+            is_complete: false,
+        })
+    }
+
+    async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
+        let deadline = Instant::now() + SCAN_TIMEOUT;
+        let delete_deadline = || self.deadline_until(deadline);
+        let mut removed = false;
+        if self.may_hold_plain() {
+            let pointer = pointer_key(id);
+            if let Some(plain) = self.record_of_pointer(&pointer, deadline).await? {
+                removed = self.delete_key(&plain, delete_deadline()).await?;
+                self.delete_key(&pointer, delete_deadline()).await?;
+            }
+        }
+        let sealed = Key::named(id);
+        Ok(self.delete_key(&sealed, delete_deadline()).await? || removed)
+    }
+}
+
+/// Returns the Redis keys under which the record of an index entry may be stored. The key of the
+/// plain record comes first, because records move from the plain key to the sealed key.
+fn record_keys(entry: &FoundEntry) -> Vec<Key> {
+    let plain = entry.details.as_ref().and_then(IndexDetails::plain_key);
+    let sealed = entry.id().map(Key::named);
+    plain.into_iter().chain(sealed).collect()
+}
+
+fn indexed(
+    subject: &Subject,
+    entry: &FoundEntry,
+    Remaining(remaining): Remaining,
+) -> Option<IndexedSession> {
+    let details = entry.details.as_ref()?;
+    Some(IndexedSession {
+        id: entry.id()?,
+        created_at: details.created_at()?,
+        absolute_end: details.absolute_end(),
+        attributes: details.attributes(subject),
+        remaining,
+    })
+}
+
+/// Returns a position in the index (microseconds) that is lower than the position of every session
+/// that is created after `created_at`, even if the clocks differ by [`CLOCK_MARGIN`].
+fn position_before(created_at: OffsetDateTime) -> u64 {
+    let position = created_at - OffsetDateTime::UNIX_EPOCH - CLOCK_MARGIN;
+    u64::try_from(position.whole_microseconds()).unwrap_or(0)
+}
+
+/// Converts the error of a call about the index under `keys`. An error that the content of the
+/// index causes becomes `CorruptIndex`, with the name of the keys, so that an operator can find
+/// them. `Corrupt` is reserved for corrupt session records, because it means that a token is
+/// invalid.
+fn index_error(error: CallError, keys: impl FnOnce() -> String) -> RepositoryError {
+    let defect = if error.has_code("WRONGTYPE") {
+        CorruptIndex::KeyType
+    } else if error.is_corrupt() || error.has_code(scripts::CORRUPT) {
+        CorruptIndex::Value
+    } else {
+        return error.into();
+    };
+    RepositoryError::corrupt_index(format!("{defect}: {}", keys()))
+}

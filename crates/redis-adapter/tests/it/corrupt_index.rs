@@ -1,0 +1,136 @@
+//! Tests of a subject index into which another program has written.
+
+use rstest::rstest;
+use tee_session_domain::{ErrorChain, RepositoryError, SessionError, SessionId};
+use tee_session_test_support::RedisProcess;
+
+use crate::{
+    modes::{all_keys, list_all_ids, login_of, store_session_of},
+    plain_settings, sessions, sessions_with,
+    subjects::{KEYS, MEMBER, member},
+};
+
+/// Asserts that `result` is a `CorruptIndex` error that names the keys of the index.
+fn assert_corrupt_index<T>(result: Result<T, SessionError>) {
+    let Err(error) = result else {
+        panic!("the call succeeded");
+    };
+    let text = ErrorChain(&error).to_string();
+    assert!(
+        text.ends_with("subject:{3dc67af763f1e8180163a3799aa3149c}:*"),
+        "{text}"
+    );
+    let is_corrupt = matches!(
+        error,
+        SessionError::Repository(RepositoryError::CorruptIndex { .. })
+    );
+    assert!(is_corrupt, "{text}");
+}
+
+/// An operation on the sessions of a subject.
+#[derive(Clone, Copy)]
+enum Operation {
+    Login,
+    Rotation,
+    Revocation,
+    List,
+}
+
+/// Damages the index of one subject with a script, as another program could. Only calls for this
+/// subject fail, and the connection, which other requests share, stays open.
+#[rstest]
+#[case::member_is_not_text(r"redis.call('ZADD', order, 1, '\255\254')", &[Operation::List, Operation::Revocation])]
+#[case::revocation_is_not_a_number(
+    "redis.call('HSET', details, 'revoked', 'abc')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::revocation_is_infinite(
+    "redis.call('HSET', details, 'revoked', 'inf')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::revocation_is_too_high(
+    "redis.call('HSET', details, 'revoked', '1e300')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::position_is_infinite(
+    "redis.call('ZADD', order, 'inf', 'foreign')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[tokio::test]
+async fn corrupt_index_returns_corrupt_index_and_the_connection_stays_open(
+    #[case] damage: &str,
+    #[case] failing: &[Operation],
+) {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    let own = store_session_of(&sessions, MEMBER).await;
+    let script = format!("local details, order = KEYS[1], KEYS[2] {damage} return 1");
+    redis
+        .command(&["EVAL", &script, "2", KEYS[0], KEYS[2]])
+        .await;
+    let connections = connections_received(&redis).await;
+    for operation in failing {
+        match operation {
+            Operation::Login => assert_corrupt_index(sessions.store_login(login_of(MEMBER)).await),
+            Operation::Rotation => assert_corrupt_index(sessions.rotate(&own.token).await),
+            Operation::Revocation => assert_corrupt_index(sessions.revoke_all(&member()).await),
+            Operation::List => assert_corrupt_index(sessions.list(&member(), None, 10).await),
+        }
+    }
+    sessions.get(&own.token).await.unwrap();
+    store_session_of(&sessions, "another").await;
+    // `connections_received` itself opens a connection.
+    assert_eq!(connections_received(&redis).await, connections + 1);
+}
+
+#[tokio::test]
+async fn index_key_with_a_value_of_the_wrong_type_returns_corrupt_index_and_is_not_changed() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    redis.command(&["SET", KEYS[2], "foreign"]).await;
+    assert_corrupt_index(sessions.store_login(login_of(MEMBER)).await);
+    assert_corrupt_index(sessions.list(&member(), None, 1).await);
+    assert_corrupt_index(sessions.revoke_all(&member()).await);
+    assert_eq!(all_keys(&redis).await, [KEYS[2]]);
+}
+
+/// The pointer of a plain session belongs to the index as well. As a corrupt record, it would mean
+/// that a token is invalid.
+#[tokio::test]
+async fn pointer_key_with_a_value_of_the_wrong_type_returns_corrupt_index() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions_with(&plain_settings(&redis.url())).await;
+    let own = store_session_of(&sessions, MEMBER).await;
+    let id = SessionId::of(&own.token);
+    let pointer = format!("session-id:{id}");
+    redis.command(&["DEL", &pointer]).await;
+    redis.command(&["LPUSH", &pointer, "foreign"]).await;
+    let Err(SessionError::Repository(error)) = sessions.revoke(id).await else {
+        panic!("the call succeeded");
+    };
+    assert!(
+        matches!(error, RepositoryError::CorruptIndex { .. }),
+        "{error:?}"
+    );
+}
+
+/// The details of a session are only needed to list it.
+#[tokio::test]
+async fn session_whose_index_details_are_not_text_is_not_listed_but_revoked() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    let own = store_session_of(&sessions, MEMBER).await;
+    let id = SessionId::of(&own.token).to_string();
+    let script = r"return redis.call('HSET', KEYS[1], ARGV[1], '1 \255')";
+    redis.command(&["EVAL", script, "1", KEYS[0], &id]).await;
+    assert_eq!(list_all_ids(&sessions, MEMBER, 10).await, []);
+    assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 1);
+}
+
+/// Returns the number of connections that the server has accepted since it was started.
+async fn connections_received(redis: &RedisProcess) -> u64 {
+    let stats = redis.info("stats").await;
+    let mut lines = stats.lines();
+    let count = lines.find_map(|line| line.strip_prefix("total_connections_received:"));
+    count.and_then(|count| count.parse().ok()).expect("a count")
+}

@@ -1,0 +1,57 @@
+//! Reads the file of the service clients again while the service runs.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use tee_session_api_server::{ServiceClient, ServiceClients};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use crate::settings::parse_service_clients;
+
+/// Interval at which the file is checked for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Replaces `clients` whenever the file at `path` changes. Never completes.
+///
+/// If the file is missing, unreadable or faulty, or names no client, logs an error and changes
+/// nothing: a half-written file must neither lock out all clients nor open the service to
+/// everybody.
+pub(crate) async fn watch_service_clients(path: PathBuf, clients: ServiceClients) {
+    let mut last = None;
+    loop {
+        let now = read(path.clone()).await;
+        if last.as_ref() != Some(&now) {
+            match now.as_deref().map_err(Clone::clone).and_then(parse) {
+                Ok(parsed) => {
+                    // The file may have changed since the settings were read, so the first result
+                    // is used as well.
+                    if last.is_some() {
+                        let ids: Vec<_> = parsed.iter().map(ServiceClient::id).collect();
+                        tracing::info!(clients = ids.join(", "), "Service clients read again");
+                    }
+                    clients.replace(parsed);
+                }
+                Err(reason) => tracing::error!(
+                    path = %path.display(),
+                    reason,
+                    "Service clients not read again: the previous ones stay in use"
+                ),
+            }
+            last = Some(now);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<ServiceClient>, String> {
+    let parsed = parse_service_clients(text.trim())?;
+    if parsed.is_empty() {
+        return Err("the file names no client".to_owned());
+    }
+    Ok(parsed)
+}
+
+async fn read(path: PathBuf) -> Result<String, String> {
+    let read = move || fs::read_to_string(path).map_err(|error| error.to_string());
+    let read = spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(error.to_string()))
+}

@@ -1,0 +1,92 @@
+//! Tests of files that are read again while the service runs.
+
+use std::{fs, path::Path, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::json;
+use tee_session_test_support::eventually;
+use tempfile::TempDir;
+
+use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service};
+
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// SHA-256 of `another` in hexadecimal (`printf another | sha256sum`).
+const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
+
+/// Starts the service with the clients in a file. Returns the service and the folder with the file
+/// `clients`.
+async fn start() -> (Service, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clients");
+    fs::write(&file, CLIENTS).unwrap();
+    let service = service::start(&["--service-clients-file", file.to_str().unwrap()]).await;
+    (service, folder)
+}
+
+async fn create(service: &Service, secret: &str) -> StatusCode {
+    let request = service.request(Method::POST, "/v1/sessions");
+    let request = request.basic_auth(CLIENT_ID, Some(secret));
+    let body = json!({"cookies": {"SESSIONID": "a"}, "base_url": "https://golf.example"});
+    request.json(&body).send().await.unwrap().status()
+}
+
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+#[tokio::test]
+async fn changed_secret_of_a_service_client_is_used_without_a_restart() {
+    let (service, folder) = start().await;
+    assert_eq!(create(&service, CLIENT_SECRET).await, StatusCode::CREATED);
+    let clients = json!([{"id": CLIENT_ID, "secret_sha256": ANOTHER, "scopes": ["create"]}]);
+    replace(&folder.path().join("clients"), &clients.to_string());
+    eventually(READ_WITHIN, async || {
+        create(&service, "another").await == StatusCode::CREATED
+    })
+    .await;
+    assert_eq!(
+        create(&service, CLIENT_SECRET).await,
+        StatusCode::UNAUTHORIZED
+    );
+    eventually(READ_WITHIN, async || {
+        service.events("Service clients read again").len() == 1
+    })
+    .await;
+}
+
+#[rstest]
+#[case::no_clients(Some("[]"), "the file names no client")]
+#[case::empty(Some("\n"), "the file names no client")]
+#[case::half_written(Some("[{\"id\": \"resource-ser"), "must be a list of clients")]
+#[case::empty_secret(
+    Some(r#"[{"id": "a", "secret_sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "scopes": ["create"]}]"#),
+    "client 1: secret_sha256 is the SHA-256 of the empty text"
+)]
+#[case::missing(None, "No such file")]
+#[tokio::test]
+async fn unusable_file_of_service_clients_changes_nothing_and_is_logged_once(
+    #[case] text: Option<&str>,
+    #[case] reason: &str,
+) {
+    const EVENT: &str = "Service clients not read again: the previous ones stay in use";
+    let (service, folder) = start().await;
+    let file = folder.path().join("clients");
+    match text {
+        Some(text) => replace(&file, text),
+        None => fs::remove_file(&file).unwrap(),
+    }
+    eventually(READ_WITHIN, async || !service.events(EVENT).is_empty()).await;
+    assert_eq!(create(&service, CLIENT_SECRET).await, StatusCode::CREATED);
+    assert_eq!(create(&service, "wrong").await, StatusCode::UNAUTHORIZED);
+    let without = service.request(Method::GET, "/v1/sessions?subject=a");
+    let without = without.send().await.unwrap();
+    assert_eq!(without.status(), StatusCode::UNAUTHORIZED);
+    let events = service.events(EVENT);
+    assert_eq!(events.len(), 1);
+    let logged = events[0]["reason"].as_str().unwrap();
+    assert!(logged.contains(reason), "{logged}");
+}
