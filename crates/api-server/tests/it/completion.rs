@@ -260,7 +260,7 @@ async fn rotation_without_enough_time_returns_503_and_keeps_the_old_token_valid(
     let app = TestApp::builder()
         // The repository waits 500 ms for each reply, but only 5 x 50 ms are left in all.
         .with(|settings| settings.call_timeout = Duration::from_millis(50))
-        .spawn_on_redis(&format!("redis://{}", proxy.address()));
+        .spawn_with_redis(RedisSettings::new(&format!("redis://{}", proxy.address())).unwrap());
     app.until_ready().await;
     let token = app.log_in().await;
     proxy.set(Fault::Delay(Duration::from_millis(200)));

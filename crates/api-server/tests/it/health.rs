@@ -76,7 +76,9 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
 #[tokio::test]
 async fn requests_return_503_during_a_redis_outage_and_succeed_afterwards(#[case] is_killed: bool) {
     let mut redis = RedisProcess::start_with(&["--appendonly", "yes"]).await;
-    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    let app = TestApp::builder()
+        .default_timeouts()
+        .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
     if is_killed {
@@ -136,12 +138,14 @@ async fn requests_return_503_during_a_redis_outage_and_succeed_afterwards(#[case
 #[case::ttl(Method::GET, "/v1/session/ttl")]
 #[case::delete(Method::DELETE, "/v1/session")]
 #[tokio::test]
-async fn request_during_a_redis_outage_returns_503_within_one_second(
+async fn request_during_a_redis_outage_returns_503_at_the_command_timeout(
     #[case] method: Method,
     #[case] path: &str,
 ) {
     let redis = RedisProcess::start().await;
-    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    let app = TestApp::builder()
+        .default_timeouts()
+        .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
     redis.pause();
@@ -153,7 +157,7 @@ async fn request_during_a_redis_outage_returns_503_within_one_second(
         .await
         .unwrap();
     assert!(
-        started.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(3),
         "{:?}",
         started.elapsed()
     );

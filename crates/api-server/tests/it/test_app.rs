@@ -24,6 +24,10 @@ use tokio::{
 
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Timeout of a call of the store in the tests that do not test timeouts. On a busy machine, a reply
+/// may take longer than the default of 500 ms.
+const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Kind of session store: in memory (embedded) or Redis. Most behaviour is tested with both kinds.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
@@ -65,6 +69,14 @@ impl Builder {
         self
     }
 
+    /// Sets the timeouts to the defaults of the service.
+    pub(crate) fn default_timeouts(mut self) -> Self {
+        let defaults = ApiSettings::default();
+        self.settings.answer_timeout = defaults.answer_timeout;
+        self.settings.call_timeout = defaults.call_timeout;
+        self
+    }
+
     pub(crate) fn with(mut self, change: impl FnOnce(&mut ApiSettings)) -> Self {
         change(&mut self.settings);
         self
@@ -103,10 +115,12 @@ impl Builder {
         TestApp::run(move || Application::build(settings, move || repository.clone()))
     }
 
-    /// Starts the application with the Redis server at `url`. Does not wait until the application
-    /// is ready.
+    /// Starts the application with the Redis server at `url` and the command timeout
+    /// `call_timeout`. Does not wait until the application is ready.
     pub(crate) fn spawn_on_redis(self, url: &str) -> TestApp {
-        self.spawn_with_redis(RedisSettings::new(url).unwrap())
+        let command_timeout = self.settings.call_timeout;
+        let redis = RedisSettings::new(url).unwrap();
+        self.spawn_with_redis(redis.with_command_timeout(command_timeout))
     }
 
     /// Starts the application with the Redis server that `redis` names. Does not wait until the
@@ -126,6 +140,8 @@ impl TestApp {
         let settings = ApiSettings {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             workers: 2,
+            answer_timeout: 2 * LONG_CALL_TIMEOUT,
+            call_timeout: LONG_CALL_TIMEOUT,
             ..ApiSettings::default()
         };
         Builder {

@@ -84,6 +84,8 @@ impl Instance {
 
 fn redis_settings(url: &str) -> RedisSettings {
     let settings = RedisSettings::new(url).unwrap();
+    // On a busy machine, a reply may take longer than the default of 500 ms.
+    let settings = settings.with_command_timeout(SOON);
     settings.with_invalidation_feed().unwrap()
 }
 

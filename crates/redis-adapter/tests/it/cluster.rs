@@ -17,7 +17,7 @@ use crate::{
     sessions_with, settings,
 };
 
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 

@@ -229,7 +229,7 @@ async fn interrupted_rotation_is_either_complete_or_not_applied(
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let faulty = settings(&format!("redis://{}", proxy.address()));
-    let faulty = faulty.with_command_timeout(Duration::from_millis(200));
+    let faulty = faulty.with_command_timeout(Duration::from_secs(1));
     let repository = connect_with(&faulty).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();

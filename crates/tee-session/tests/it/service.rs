@@ -30,9 +30,12 @@ pub(crate) fn binary() -> Command {
     command
 }
 
-/// Starts the service with `flags` on a free port, and waits until the service listens.
+/// Starts the service with `flags` on a free port, and waits until the service listens. The timeout
+/// of Redis commands is 5 s, because a busy machine may take longer than the default of 500 ms.
 pub(crate) async fn start(flags: &[&str]) -> Service {
-    Service::start(binary(), flags).await
+    let mut command = binary();
+    command.env("TSA_REDIS_COMMAND_TIMEOUT_MS", "5000");
+    Service::start(command, flags).await
 }
 
 /// Starts the service with HTTPS, which presents `certificate`.

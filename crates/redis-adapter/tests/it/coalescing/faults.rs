@@ -32,7 +32,7 @@ use crate::{
 async fn batch_timeout_counts_as_one_timeout_for_the_circuit_breaker(#[case] look_up: LookUp) {
     let redis = RedisProcess::start().await;
     let tokens = store_many(&connect(&redis.url()).await, 60).await;
-    let settings = settings(&redis.url()).with_command_timeout(Duration::from_millis(250));
+    let settings = settings(&redis.url()).with_command_timeout(Duration::from_secs(1));
     let repository = connect_with(&settings).await;
     redis.pause();
     for found in look_up.run_all(&repository, &tokens).await {
