@@ -1,4 +1,12 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that the store of an
+//!   [`Application`] implements.
+//! - [`SessionPolicy`](tee_session_domain::SessionPolicy) contains the timeouts and limits of
+//!   sessions.
+//! - [`BearerAuth`](tee_session_auth_middleware::BearerAuth) authenticates the requests.
 
 mod application;
 mod body;

@@ -57,8 +57,8 @@ pub(crate) fn json(api: OpenApi, routes: &[Route]) -> String {
     serde_json::to_string_pretty(&ordered).unwrap_or_default()
 }
 
-/// An OpenAPI description with paths and methods in a chosen order. `OpenApi` sorts them, so that
-/// readers would meet `/docs` first.
+/// An OpenAPI description with paths and methods in a chosen order. `OpenApi` is not serialized
+/// directly, because it sorts the paths by name and would list `/docs` first.
 #[derive(Serialize)]
 struct Ordered<'a> {
     openapi: &'a OpenApiVersion,

@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`SessionManager`](tee_session_domain::SessionManager) finds the session of a token.
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that every store
+//!   implements.
+//! - [`Session`](tee_session_domain::Session) is what a handler gets from [`CurrentSession`].
 
 mod bearer;
 mod challenge;

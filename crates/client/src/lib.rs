@@ -1,4 +1,10 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`Cookies`](tee_session_domain::Cookies) and [`BaseUrl`](tee_session_domain::BaseUrl) are the
+//!   values of a session.
+//! - [`SessionToken`](tee_session_domain::SessionToken) is the bearer token of a session.
 
 mod attempts;
 mod attributes;

@@ -1,8 +1,9 @@
 //! Formats the results of the fault lab as Markdown tables for `docs/reliability.md`.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, path::Path, process::Command};
 
 use anyhow::{Context, bail};
+use time::{Date, OffsetDateTime};
 
 use crate::{
     matrix::{Result, recovery},
@@ -57,7 +58,7 @@ fn row(result: &Result) -> String {
 }
 
 /// Replaces the text between the lines `<!-- name: begin -->` and `<!-- name: end -->` of the file
-/// `file` by `text`. Fails if one of the two lines is missing.
+/// `file` by the current date, the commit and `text`. Fails if one of the two lines is missing.
 pub(crate) fn put(file: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let page =
         fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -72,6 +73,27 @@ pub(crate) fn put(file: &Path, name: &str, text: &str) -> anyhow::Result<()> {
             file.display()
         );
     };
-    let page = format!("{before}{begin}\n{}\n\n{end}{after}", text.trim());
+    let (date, commit) = (today(), commit()?);
+    let measured = format!("Measured on {date} with commit {commit}.");
+    let page = format!(
+        "{before}{begin}\n{measured}\n\n{}\n\n{end}{after}",
+        text.trim()
+    );
     fs::write(file, page).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the date is only printed, and no session depends on it"
+)]
+fn today() -> Date {
+    OffsetDateTime::now_utc().date()
+}
+
+/// Returns the abbreviated commit of the working tree, with `-dirty` if tracked files have changed.
+fn commit() -> anyhow::Result<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--exclude=*"]);
+    let output = git.output().context("git does not start")?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

@@ -65,8 +65,9 @@ const SHORT_HOLD: Duration = Duration::from_millis(1_500);
 /// Default of [`Lab::immediate_limit`], as the documentation promises.
 const IMMEDIATE_LIMIT: Duration = Duration::from_millis(100);
 
-/// [`Lab::immediate_limit`] in a short run, in which other faults use the same CPU cores. A request
-/// that waits for Redis still exceeds this limit, because the Redis command timeout is 500 ms.
+/// [`Lab::immediate_limit`] in a short run. This limit is higher than [`IMMEDIATE_LIMIT`], because
+/// several fault scenarios share the CPU cores. A request that waits for Redis still exceeds it,
+/// because the Redis command timeout is 500 ms.
 const SHORT_IMMEDIATE_LIMIT: Duration = Duration::from_millis(250);
 
 /// Pause between two requests of one client in a short run (`--short`). The pause leaves CPU time

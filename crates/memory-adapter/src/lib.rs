@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
+//!   [`MemoryRepository`] implements.
+//! - [`SessionManager`](tee_session_domain::SessionManager) uses a repository to create, find and
+//!   end sessions.
 
 mod repository;
 mod shard;

@@ -112,7 +112,7 @@ impl SubjectEntries {
         LastRevocation(entries.last_revocation)
     }
 
-    /// Returns up to `limit` sessions of the subject whose position is lower than that of
+    /// Returns the ids of up to `limit` sessions of `subject` that were created before
     /// `revocation`.
     pub(crate) fn older_than(
         &self,

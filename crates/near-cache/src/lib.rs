@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
+//!   [`NearCachedRepository`] implements and wraps.
+//! - [`InvalidationListener`](tee_session_domain::InvalidationListener) is the port through which a
+//!   [`NearCache`] learns of changes.
 
 mod cache;
 mod change_counters;

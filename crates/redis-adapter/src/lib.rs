@@ -1,4 +1,12 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Types of other crates
+//!
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
+//!   [`RedisRepository`] implements.
+//! - [`SessionManager`](tee_session_domain::SessionManager) uses a repository to create, find and
+//!   end sessions.
+//! - [`RepositoryError`](tee_session_domain::RepositoryError) is the error of all calls.
 
 mod address;
 mod backoff;

@@ -36,8 +36,8 @@ fn committed_openapi_json_is_up_to_date() {
     );
 }
 
-/// Tests that the table of routes and `#[utoipa::path]` name the same paths and methods. The
-/// description omits operations that are not in the table.
+/// Tests that the table of routes and the `#[utoipa::path]` attributes name the same paths and
+/// methods. If they differed, an operation would be missing in the description.
 #[test]
 fn openapi_description_contains_exactly_the_operations_of_all_handlers() {
     let description: Value = serde_json::from_str(&description()).unwrap();

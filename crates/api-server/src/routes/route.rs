@@ -68,17 +68,18 @@ impl Route {
 /// Generates these items from one table of routes:
 ///
 /// - a constant with the path of each route, for `#[utoipa::path]`
-/// - `ROUTES`, from which labels, bearer paths and the format of errors follow
+/// - `ROUTES`, which determines the metric labels, the bearer paths and the format of errors
 /// - `Operations`, the OpenAPI description of all handlers
 /// - `mount`, which configures the resources of the framework with their `Allow` header
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
 /// with their handlers. `<R>` marks a handler that is generic over the repository. `authenticated`
-/// marks a handler that requires `BearerAuth`. A row with `below` also covers all paths below its
-/// path, and serves `GET` of the path after `below`, which is not in the OpenAPI description.
+/// marks a handler that requires `BearerAuth`. A row with `(below: PATH => HANDLER)` also covers all
+/// paths under its own path. Its handler serves `GET` of `PATH`, which is not in the OpenAPI
+/// description.
 ///
-/// The first row has no methods. Its route supports every method, on its path and on all paths below
-/// its path. `mount` does not configure this route.
+/// The first row lists no methods, because its route accepts every method, on its path and on all
+/// paths under it. `mount` does not configure this route.
 macro_rules! routes {
     (
         $(#[$document:meta])+

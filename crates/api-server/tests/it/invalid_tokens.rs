@@ -92,7 +92,8 @@ async fn valid_token_is_accepted_while_the_client_address_is_over_the_limit_of_i
 /// invalid tokens. Otherwise, users who share an address with an attacker would be logged out after
 /// the idle timeout.
 #[tokio::test]
-async fn valid_token_renews_the_idle_timeout_while_the_client_address_is_over_the_limit() {
+async fn valid_token_renews_the_idle_timeout_although_its_address_has_sent_too_many_invalid_tokens()
+{
     let app = TestApp::builder()
         .policy(3, None)
         .with(|settings| settings.invalid_token_limit = create_limit(1))
@@ -200,7 +201,7 @@ async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens(
 }
 
 #[tokio::test]
-async fn well_formed_token_returns_503_if_redis_is_down_and_the_client_address_is_over_the_limit() {
+async fn well_formed_token_over_the_invalid_token_limit_returns_503_and_not_429_if_redis_is_down() {
     let mut redis = tee_session_test_support::RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| settings.invalid_token_limit = create_limit(1))

@@ -24,7 +24,7 @@ use tokio::{
 
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Timeout of a call of the store in the tests that do not test timeouts. On a busy machine, a reply
+/// Timeout of calls to the store in the tests that do not test timeouts. On a busy machine, a reply
 /// may take longer than the default of 500 ms.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -138,7 +138,8 @@ impl End {
     }
 }
 
-/// A disturbance of the invalidation feed from Redis to the reading instance.
+/// A fault in the invalidation feed of the instance that reads sessions. `None` lets the feed work
+/// without a fault.
 #[derive(Clone, Copy, PartialEq)]
 enum Disturbance {
     None,

@@ -204,7 +204,7 @@ impl Feed<'_> {
     }
 
     /// Passes each invalidation to the listener. Counts the invalidations of the canary key in
-    /// `canaries_received`. Returns the reason if the feed must end.
+    /// `canaries_received`. Runs until the feed must end, and returns the reason.
     async fn forward_invalidations(
         &self,
         mut invalidations: Receiver<Invalidation>,

@@ -126,8 +126,8 @@ impl IndexDetails {
         serde_json::to_vec(self).expect("texts and numbers")
     }
 
-    /// Decodes the details. Returns `None` if `text` has another form, because another program
-    /// wrote it.
+    /// Decodes the details. Returns `None` if `text` has another format. Another program may have
+    /// written it.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

@@ -60,8 +60,8 @@ impl RedisRepository {
     /// was read. If another call has changed or removed the old record, or if the deletion fails,
     /// deletes the new record again.
     ///
-    /// In a cluster, no record is converted from one storage format to the other. The old record
-    /// therefore exists in one format only, and its key in the other format need not be deleted.
+    /// Deletes only one old key. Without a cluster, a record may have been converted to the other
+    /// storage format meanwhile, which has another key. In a cluster, no record is converted.
     async fn rotate_across_servers(
         &self,
         rotation: &Rotation<'_>,

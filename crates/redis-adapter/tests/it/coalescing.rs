@@ -145,11 +145,15 @@ async fn concurrent_look_ups_are_sent_in_batches_of_at_most_64(#[case] look_up: 
     }
 }
 
+/// Sends single look-ups after a batch. None of them is sent as a batch.
 #[tokio::test]
 async fn single_look_up_is_sent_without_a_batch() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let tokens = store_many(&repository, 5).await;
+    for look_up in [LookUp::Read, LookUp::Touch] {
+        look_up.run_all(&repository, &tokens).await;
+    }
     reset_command_counts(&redis).await;
     for token in &tokens {
         assert!(

@@ -57,7 +57,7 @@ enum Operation {
     &[Operation::Login, Operation::Rotation, Operation::Revocation]
 )]
 #[tokio::test]
-async fn corrupt_index_returns_corrupt_index_and_the_connection_stays_open(
+async fn operation_on_a_corrupt_index_returns_an_error_and_keeps_the_connection_open(
     #[case] damage: &str,
     #[case] failing: &[Operation],
 ) {
@@ -84,7 +84,8 @@ async fn corrupt_index_returns_corrupt_index_and_the_connection_stays_open(
 }
 
 #[tokio::test]
-async fn index_key_with_a_value_of_the_wrong_type_returns_corrupt_index_and_is_not_changed() {
+async fn index_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_error_and_is_not_changed()
+{
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     redis.command(&["SET", KEYS[2], "foreign"]).await;
@@ -97,7 +98,7 @@ async fn index_key_with_a_value_of_the_wrong_type_returns_corrupt_index_and_is_n
 /// The pointer of a plain session belongs to the index as well. As a corrupt record, it would mean
 /// that a token is invalid.
 #[tokio::test]
-async fn pointer_key_with_a_value_of_the_wrong_type_returns_corrupt_index() {
+async fn pointer_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_error() {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&plain_settings(&redis.url())).await;
     let own = store_session_of(&sessions, MEMBER).await;

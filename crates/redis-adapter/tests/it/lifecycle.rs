@@ -31,7 +31,7 @@ async fn serves(repository: &RedisRepository) -> bool {
 }
 
 #[tokio::test]
-async fn calls_fail_fast_until_redis_is_started() {
+async fn calls_fail_within_400_ms_until_redis_is_started() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let repository = RedisRepository::connect(&settings(&redis.url()));
@@ -41,7 +41,8 @@ async fn calls_fail_fast_until_redis_is_started() {
         matches!(error, RepositoryError::Unavailable { .. }),
         "{error:?}"
     );
-    assert!(started.elapsed() < FAILS_FAST, "{:?}", started.elapsed());
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(400), "{took:?}");
     redis.start_again().await;
     eventually(RECOVERED_WITHIN, async || serves(&repository).await).await;
 }
@@ -242,10 +243,13 @@ async fn exactly_one_connection_is_open_after_three_restarts_of_redis() {
 }
 
 #[tokio::test]
-async fn close_ends_all_connections() {
+async fn close_ends_all_connections_within_1000_ms() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
+    let closing = Instant::now();
     repository.close().await;
+    let took = closing.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
     let error = repository.ping().await.unwrap_err();
     assert!(
         matches!(error, RepositoryError::Unavailable { .. }),
@@ -256,13 +260,14 @@ async fn close_ends_all_connections() {
 }
 
 #[tokio::test]
-async fn close_returns_before_the_command_timeout_when_redis_hangs() {
+async fn close_returns_within_1500_ms_when_redis_hangs() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     redis.pause();
     let closing = Instant::now();
     repository.close().await;
-    assert!(closing.elapsed() < FAILS_FAST, "{:?}", closing.elapsed());
+    let took = closing.elapsed();
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
     redis.resume();
 }
 
@@ -392,17 +397,17 @@ async fn connecting_fails_until_redis_accepts_the_password_and_the_password_is_n
 /// Removes the expiry of a plain record, so that `get` needs several round trips. All round trips
 /// of the call share one command timeout.
 #[tokio::test]
-async fn get_with_several_round_trips_to_redis_ends_within_one_command_timeout() {
+async fn get_with_several_round_trips_to_redis_ends_within_600_ms() {
     let redis = RedisProcess::start().await;
-    let settings = plain_settings(&redis.url()).with_command_timeout(Duration::from_secs(1));
+    let settings = plain_settings(&redis.url()).with_command_timeout(Duration::from_millis(300));
     let sessions = sessions_with(&settings).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     redis.command(&["PERSIST", &plain_key(&new.token)]).await;
     redis.command(&["CLIENT", "PAUSE", "200", "ALL"]).await;
     sessions.get(&new.token).await.unwrap();
-    redis.command(&["CLIENT", "PAUSE", "5000", "ALL"]).await;
+    redis.command(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
     let started = Instant::now();
     assert!(is_unavailable(sessions.get(&new.token).await));
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_millis(600), "{took:?}");
 }

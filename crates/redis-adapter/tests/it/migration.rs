@@ -10,8 +10,10 @@ use std::{
 };
 
 use fred::interfaces::KeysInterface;
-use tee_session_domain::{SessionError, SessionRepository};
-use tee_session_test_support::TestRedis;
+use rstest::rstest;
+use tee_session_domain::{SessionError, SessionRepository, SessionToken};
+use tee_session_redis_adapter::{RedisRepository, RedisSettings};
+use tee_session_test_support::{RedisProcess, TestRedis};
 
 use crate::{
     Sessions, assert_full_idle_timeout, base_url, cookies, is_corrupt, plain_key, plain_sessions,
@@ -121,7 +123,7 @@ async fn plain_record_returns_not_found_on_an_instance_that_accepts_only_sealed_
 }
 
 #[tokio::test]
-async fn corrupt_plain_record_returns_corrupt_and_is_not_sealed() {
+async fn corrupt_plain_record_returns_an_error_and_is_not_sealed() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -238,4 +240,39 @@ async fn accept_plain_setting_has_no_effect_on_an_instance_with_plain_format() {
             .unwrap(),
         1
     );
+}
+
+/// Looks up unknown sessions, so that both locations of a record are read. The migration moves a
+/// record from the plain to the sealed location. If the sealed location were read first, a record
+/// that is moved between the two reads would be found in neither location.
+#[rstest]
+#[case::sealing_plain_records(|url: &str| settings(url).accepting_plain().unwrap())]
+#[case::writing_plain_records(plain_settings)]
+#[tokio::test]
+async fn each_look_up_reads_the_plain_location_before_the_sealed_one_on_the_same_connection(
+    #[case] settings: fn(&str) -> RedisSettings,
+) {
+    const TTL: Duration = Duration::from_secs(60);
+    let redis = RedisProcess::start().await;
+    let repository = RedisRepository::connect_pool(&settings(&redis.url()), 3);
+    let connected = repository.wait_until_connected(Duration::from_secs(5));
+    connected.await.unwrap();
+    let monitor = redis.monitor().await;
+    let tokens: [_; 4] = std::array::from_fn(|_| SessionToken::generate());
+    assert!(repository.load(&tokens[0]).await.unwrap().is_none());
+    let touched = repository.load_and_touch(&tokens[1], TTL).await;
+    assert!(touched.unwrap().is_none());
+    let with_ttl = repository.load_with_ttl(&tokens[2]).await;
+    assert!(with_ttl.unwrap().is_none());
+    let for_update = repository.load_for_update(&tokens[3]).await;
+    assert!(for_update.unwrap().is_none());
+    let commands = monitor.text().await;
+    for token in &tokens {
+        let first = |key: &str| commands.lines().position(|line| line.contains(key));
+        let (plain, sealed) = (first(&plain_key(token)), first(&sealed_key(token)));
+        assert!(plain.is_some() && plain < sealed, "{commands}");
+        // MONITOR prints the address of the client in square brackets.
+        let address = |line: Option<usize>| commands.lines().nth(line?)?.split(['[', ']']).nth(1);
+        assert_eq!(address(plain), address(sealed), "{commands}");
+    }
 }

@@ -44,8 +44,8 @@ impl Mode {
         }
     }
 
-    /// Starts two instances: the first stores sessions, and the second accesses and changes the
-    /// stored sessions.
+    /// Connects two instances. With the first, a test stores sessions. With the second, it reads
+    /// and changes these sessions.
     pub(crate) async fn start_both(self, url: &str) -> (Sessions, Sessions) {
         (
             sessions_with(&self.writer(url)).await,

@@ -4,19 +4,25 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use fred::interfaces::KeysInterface;
 use rstest::rstest;
-use tee_session_domain::{Cookies, NewSession, RepositoryError, Session, SessionError};
+use tee_session_domain::{
+    Cookies, NewSession, RepositoryError, Session, SessionError, SessionRepository, SessionToken,
+};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tee_session_test_support::{CapturedLogs, Fault, FaultProxy, RedisProcess, eventually};
 
 use tokio::time::{sleep, timeout};
 
-use crate::{Sessions, base_url, cookies, sessions_with, settings};
+use crate::{
+    Sessions, base_url, connect_with, cookies, plain_key, plain_settings,
+    scripted_server::ScriptedServer, sessions_with, settings,
+};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -251,4 +257,34 @@ fn owner_of(session: &Session) -> &str {
 fn matches_owner(owner: &str, expected: &str) -> bool {
     let same = owner.chars().zip(expected.chars()).filter(|(a, b)| a == b);
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2
+}
+
+/// Sends the reply to the first GET twice. Nobody requested the second reply, so the look-up of
+/// another session must not get it. Plain records are used, because a sealed record of another
+/// session cannot be decrypted anyway.
+#[tokio::test]
+async fn reply_that_nobody_requested_is_not_given_to_a_later_look_up() {
+    let redis = RedisProcess::start().await;
+    let stored = sessions_with(&plain_settings(&redis.url())).await;
+    let new = stored.store(cookies(), base_url()).await.unwrap();
+    let key = plain_key(&new.token);
+    let record: String = redis.client().await.get(&key).await.unwrap();
+    let reply = format!("${}\r\n{record}\r\n", record.len()).repeat(2);
+    let is_first = AtomicBool::new(true);
+    let server = ScriptedServer::start(move |command| {
+        let is_scripted = command == b"GET" && is_first.swap(false, Ordering::SeqCst);
+        is_scripted.then(|| reply.clone().into_bytes())
+    })
+    .await;
+    let repository = connect_with(&plain_settings(&server.url())).await;
+    let found = repository.load(&new.token).await.unwrap().unwrap();
+    assert_eq!(found.cookies, new.session.cookies);
+    for _ in 0..20 {
+        let found = repository.load(&SessionToken::generate()).await;
+        assert!(!matches!(found, Ok(Some(_))), "{found:?}");
+    }
+    eventually(RECOVERED_WITHIN, async || {
+        matches!(repository.load(&SessionToken::generate()).await, Ok(None))
+    })
+    .await;
 }

@@ -58,7 +58,9 @@ async fn access_to_a_plain_record_without_an_expiry_sets_the_idle_timeout() {
 )]
 #[case::binary_data(b"\xff\x00\x80")]
 #[tokio::test]
-async fn corrupt_plain_record_returns_corrupt_and_is_not_changed(#[case] record: &'static [u8]) {
+async fn corrupt_plain_record_returns_a_corrupt_error_and_is_not_changed(
+    #[case] record: &'static [u8],
+) {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();
@@ -83,7 +85,7 @@ async fn corrupt_plain_record_returns_corrupt_and_is_not_changed(#[case] record:
 }
 
 #[tokio::test]
-async fn non_string_value_under_a_plain_key_returns_corrupt_and_gets_no_expiry() {
+async fn non_string_value_under_a_plain_key_returns_a_corrupt_error_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let (list, hash) = (SessionToken::generate(), SessionToken::generate());

@@ -50,7 +50,9 @@ async fn sealed_record_is_stored_only_under_the_session_id_and_with_the_idle_tim
 #[case::header_only(b"TS\x01")]
 #[case::plain_json(br#"{"cookies": {}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#)]
 #[tokio::test]
-async fn corrupt_sealed_record_returns_corrupt_and_is_not_changed(#[case] record: &'static [u8]) {
+async fn corrupt_sealed_record_returns_a_corrupt_error_and_is_not_changed(
+    #[case] record: &'static [u8],
+) {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -63,7 +65,7 @@ async fn corrupt_sealed_record_returns_corrupt_and_is_not_changed(#[case] record
 }
 
 #[tokio::test]
-async fn sealed_record_of_another_session_or_with_a_flipped_bit_returns_corrupt() {
+async fn sealed_record_of_another_session_or_with_a_flipped_bit_returns_a_corrupt_error() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let one = sessions.store(cookies(), base_url()).await.unwrap();
@@ -100,7 +102,7 @@ async fn record_of_a_newer_release_returns_newer_record_and_is_not_changed() {
 }
 
 #[tokio::test]
-async fn non_string_value_under_a_sealed_key_returns_corrupt_and_gets_no_expiry() {
+async fn non_string_value_under_a_sealed_key_returns_a_corrupt_error_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();

@@ -68,7 +68,7 @@ async fn changed_secret_of_a_service_client_is_used_without_a_restart() {
 )]
 #[case::missing(None, "No such file")]
 #[tokio::test]
-async fn unusable_file_of_service_clients_changes_nothing_and_is_logged_once(
+async fn invalid_or_missing_clients_file_keeps_the_previous_clients_and_is_logged_once(
     #[case] text: Option<&str>,
     #[case] reason: &str,
 ) {

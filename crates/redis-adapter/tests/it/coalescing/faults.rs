@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, join3};
 use rstest::rstest;
 use tee_session_domain::{Cookies, RepositoryError, Session, SessionRepository, SessionToken};
 use tee_session_redis_adapter::RedisFault;
 use tee_session_test_support::{CapturedLogs, Fault, FaultProxy, RedisProcess, eventually};
+use tokio::time::sleep;
 
 use super::{
     LookUp, RECOVERED_WITHIN, TTL, command_counts, owner_of, reset_command_counts, session_of,
@@ -56,6 +57,47 @@ async fn batch_timeout_counts_as_one_timeout_for_the_circuit_breaker(#[case] loo
 
 fn timed_out() -> RedisFault {
     RedisFault::TimedOut { command: "GET" }
+}
+
+/// Stalls the connection while two groups of look-ups are in progress. The first group times out
+/// before the connection works again. The late replies to the first group must not be given to the
+/// second group, whose look-ups still have time.
+#[rstest]
+#[case::look_ups_without_ttl_renewal(LookUp::Read, LookUp::Touch)]
+#[case::look_ups_with_ttl_renewal(LookUp::Touch, LookUp::Read)]
+#[tokio::test]
+async fn batch_that_times_out_fails_only_its_own_look_ups(
+    #[case] first_group: LookUp,
+    #[case] second_group: LookUp,
+) {
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let settings = settings(&format!("redis://{}/0", proxy.address()));
+    let settings = settings.with_command_timeout(Duration::from_millis(1_500));
+    let logs = CapturedLogs::start();
+    let repository = connect_with(&settings).await;
+    let tokens = store_many(&repository, 40).await;
+    proxy.set(Fault::Stall);
+    let (first, second, ()) = join3(
+        first_group.run_all(&repository, &tokens[..20]),
+        async {
+            sleep(Duration::from_millis(1_200)).await;
+            second_group.run_all(&repository, &tokens[20..]).await
+        },
+        async {
+            sleep(Duration::from_millis(1_700)).await;
+            proxy.set(Fault::None);
+        },
+    )
+    .await;
+    for found in first {
+        assert_eq!(fault_of(found), timed_out());
+    }
+    for (number, found) in (20..).zip(second) {
+        assert_eq!(owner_of(&found.unwrap().unwrap()), number.to_string());
+    }
+    let lost = logs.events("Redis connection lost");
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 /// Returns the fault that caused an `Unavailable` error. A timeout of any command is returned as a
@@ -214,25 +256,31 @@ async fn look_ups_without_the_expire_permission_fail_with_an_error_that_names_ex
     }
 }
 
-/// Returns a reply to a batch of look-ups that find no session: a list with the number `count`,
-/// followed by `items` null values. The reply is valid if both numbers equal the number of keys in
-/// the batch.
-fn reply_to_batch(items: usize, count: usize) -> Vec<u8> {
-    let head = format!("*{}\r\n:{count}\r\n", items + 1);
+/// Returns a reply to a batch of look-ups that find no session: a list with the item `head`,
+/// followed by `items` null values.
+fn reply_to_batch(head: &str, items: usize) -> Vec<u8> {
+    let head = format!("*{}\r\n{head}\r\n", items + 1);
     [head.as_bytes(), &b"$-1\r\n".repeat(items)].concat()
 }
 
 /// Sends a wrong reply to a batch. Of 20 concurrent look-ups, the first is sent alone and the other
-/// 19 as a batch. The reply to the batch has a wrong length, a wrong number or a wrong type, so no
-/// item of the reply can be assigned to a look-up.
+/// 19 as a batch. A valid reply begins with the number of keys (EVAL) or null (MGET), and has 19
+/// more items. The reply of each case differs from that, so no item of the reply can be assigned to
+/// a look-up.
 #[rstest]
-#[case::too_few_items(reply_to_batch(18, 19))]
-#[case::too_many_items(reply_to_batch(200, 19))]
-#[case::reply_to_another_batch(reply_to_batch(19, 18))]
-#[case::status_reply(b"+OK\r\n".to_vec())]
-#[case::integer_reply(b":1\r\n".to_vec())]
+#[case::too_few_items_with_ttl_renewal(LookUp::Touch, reply_to_batch(":19", 18))]
+#[case::too_many_items_with_ttl_renewal(LookUp::Touch, reply_to_batch(":19", 200))]
+#[case::reply_to_another_batch_with_ttl_renewal(LookUp::Touch, reply_to_batch(":18", 19))]
+#[case::status_reply_with_ttl_renewal(LookUp::Touch, b"+OK\r\n".to_vec())]
+#[case::integer_reply_with_ttl_renewal(LookUp::Touch, b":1\r\n".to_vec())]
+#[case::too_few_items(LookUp::Read, reply_to_batch("$-1", 18))]
+#[case::too_many_items(LookUp::Read, reply_to_batch("$-1", 200))]
+#[case::reply_to_another_kind_of_batch(LookUp::Read, reply_to_batch(":19", 19))]
+#[case::status_reply(LookUp::Read, b"+OK\r\n".to_vec())]
+#[case::integer_reply(LookUp::Read, b":1\r\n".to_vec())]
 #[tokio::test]
 async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
+    #[case] look_up: LookUp,
     #[case] reply: Vec<u8>,
 ) {
     let server = ScriptedServer::start(move |command| match command {
@@ -243,7 +291,7 @@ async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
     let logs = CapturedLogs::start();
     let repository = connect(&server.url()).await;
     let tokens: Vec<_> = (0..20).map(|_| SessionToken::generate()).collect();
-    let found = LookUp::Touch.run_all(&repository, &tokens).await;
+    let found = look_up.run_all(&repository, &tokens).await;
     // The first look-up is left out, because it was sent alone and got a valid reply.
     for found in &found[1..] {
         assert!(
@@ -294,9 +342,8 @@ async fn look_up_reply_of_the_wrong_type_is_an_error_and_closes_the_connection(
 
 /// Pauses Redis and inserts 4000 large sessions at the same time. All inserts time out, most of
 /// them in the queue of the client. A command that timed out in the queue must not be sent after
-/// the pause, so Redis stores less than half of the sessions. Redis still receives the bytes that
-/// the kernel had accepted before the timeout, and the bytes that the client library fred was
-/// writing.
+/// the pause. Redis still receives the bytes that the kernel had accepted before the timeout, and the
+/// bytes that the client library fred was writing.
 #[tokio::test]
 async fn command_that_times_out_in_the_queue_is_never_sent() {
     const INSERTS: usize = 4_000;
@@ -320,5 +367,10 @@ async fn command_that_times_out_in_the_queue_is_never_sent() {
     redis.resume();
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
     let executed = redis.command(&["DBSIZE"]).await.as_i64().unwrap();
-    assert!(executed < INSERTS as i64 / 2, "{executed}");
+    // The kernel accepts a full send buffer. Another 100 sessions are tolerated for the receive
+    // buffer of Redis and for the bytes that fred was writing.
+    let send_buffers = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap();
+    let send_buffer = send_buffers.split_whitespace().last().unwrap();
+    let accepted = send_buffer.parse::<i64>().unwrap() / 12_000 + 100;
+    assert!(executed <= accepted, "{executed} of {accepted}");
 }

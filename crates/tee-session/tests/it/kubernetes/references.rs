@@ -58,7 +58,7 @@ fn pod_references_an_existing_service_account_and_secret(
 }
 
 #[test]
-fn port_names_that_manifests_refer_to_exist() {
+fn manifests_refer_only_to_existing_ports() {
     let manifests = Manifests::render("production");
     let service = manifests.only_object("Service");
     let ports = service["spec"]["ports"].as_array().unwrap();
