@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::{HttpRequest, http::header::HeaderMap};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -58,8 +58,31 @@ impl TrustedProxies {
         farthest
     }
 
+    /// Returns the network of the client that sent the request: an IPv4 address, or the first
+    /// address of the /64 network of an IPv6 address. One household or machine usually owns a whole
+    /// /64 network, so limits and log lines refer to the network. Returns `None` if the client's
+    /// address is unknown.
+    #[must_use]
+    pub fn client_network(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        self.client_address(peer, request.headers()).map(network_of)
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Returns the address that identifies the client with the IP address `address`. For an IPv4
+/// address, returns the address itself. For an IPv6 address, returns the first address of its /64
+/// network.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
     }
 }
 
@@ -105,7 +128,10 @@ fn address_in(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::{
+        http::header::{HeaderName, HeaderValue},
+        test::TestRequest,
+    };
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -124,6 +150,19 @@ mod tests {
         let trusted: TrustedProxies = TRUSTED.parse().unwrap();
         let client = trusted.client_address(Some(peer.parse().unwrap()), &headers);
         client.map(|address| address.to_string())
+    }
+
+    #[rstest]
+    #[case::ipv4("203.0.113.9", "203.0.113.9")]
+    #[case::ipv6("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
+    #[case::ipv4_as_ipv6("::ffff:203.0.113.9", "203.0.113.9")]
+    fn client_network_is_an_ipv4_address_or_an_ipv6_prefix_of_64_bits(
+        #[case] peer: IpAddr,
+        #[case] expected: IpAddr,
+    ) {
+        let request = TestRequest::default().peer_addr((peer, 443).into());
+        let network = TrustedProxies::default().client_network(&request.to_http_request());
+        assert_eq!(network, Some(expected));
     }
 
     #[rstest]

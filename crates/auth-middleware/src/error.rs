@@ -88,23 +88,25 @@ impl AuthError {
         let Self::Session(error) = self else { return };
         let code = problem_of_session(error).code();
         let failures = match code {
-            ProblemCode::STORE_UNAVAILABLE => &UNAVAILABLE,
             ProblemCode::STORE_FULL => &FULL,
             ProblemCode::INTERNAL_ERROR => &CORRUPT_INDEX,
-            _ => return,
+            // The client caused the problem, or only has to try again.
+            ProblemCode::OVERLOADED => return,
+            code if !code.status().is_server_error() => return,
+            _ => &UNAVAILABLE,
         };
         let Some(unlogged) = failures.next() else {
             return;
         };
         let error = ErrorChain(error);
         match code {
-            ProblemCode::STORE_UNAVAILABLE => {
-                tracing::error!(%error, unlogged, "Request failed: session store unavailable");
-            }
             ProblemCode::STORE_FULL => {
                 tracing::error!(%error, unlogged, "Request failed: session store full");
             }
-            _ => tracing::error!(%error, unlogged, "Request failed: subject index corrupt"),
+            ProblemCode::INTERNAL_ERROR => {
+                tracing::error!(%error, unlogged, "Request failed: subject index corrupt");
+            }
+            _ => tracing::error!(%error, unlogged, "Request failed: session store unavailable"),
         }
     }
 }

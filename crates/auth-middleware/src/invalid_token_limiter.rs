@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::HttpRequest;
 
-use crate::TrustedProxies;
+use crate::client_address::{TrustedProxies, network_of};
 
 /// Number of leaky buckets in a limiter. Each client is assigned to one bucket, and the invalid
 /// tokens of the client fill this bucket. All buckets together take 128 KiB of memory (8 bytes per
@@ -93,13 +93,7 @@ impl InvalidTokenLimiter {
     /// cannot be limited.
     #[must_use]
     pub fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
-        self.client(request.peer_addr().map(|peer| peer.ip()), request.headers())
-    }
-
-    fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        self.trusted_proxies
-            .client_address(peer, headers)
-            .map(network_of)
+        self.trusted_proxies.client_network(request)
     }
 
     /// Returns `true` if the next invalid token of the client would exceed the limit.
@@ -140,19 +134,6 @@ impl InvalidTokenLimiter {
     fn bucket(&self, client: IpAddr) -> &AtomicU64 {
         let hash = self.hasher.hash_one(network_of(client)) as usize;
         &self.buckets[hash % BUCKETS]
-    }
-}
-
-/// Returns the address that identifies the client with the IP address `address`. For an IPv4
-/// address, returns the address itself. For an IPv6 address, returns the first address of its /64
-/// network.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
     }
 }
 

@@ -91,6 +91,20 @@ impl RepositoryError {
         }
     }
 
+    /// Returns `true` if the error shows that the store, or the part of it that has the session,
+    /// cannot serve requests now. The other errors concern one session, one subject or only new
+    /// sessions.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Full { .. }
+            | Self::Corrupt { .. }
+            | Self::CorruptIndex { .. }
+            | Self::NewerRecord { .. } => false,
+        }
+    }
+
     /// Returns the class of the error as a label for metrics, such as `unavailable`.
     #[must_use]
     pub fn class(&self) -> &'static str {

@@ -50,22 +50,19 @@ pub(crate) fn authenticate(
 fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiError {
     let limiter = request.app_data::<Data<Arc<WrongSecrets>>>();
     let limiter = limiter.and_then(|limiter| limiter.0.as_ref());
-    let address = match limiter {
-        Some(limiter) => limiter.client_of(request),
-        None => request.peer_addr().map(|peer| peer.ip()),
-    };
+    let client = settings.trusted_proxies.client_network(request);
     if let Some(unlogged) = WRONG_SECRETS.next() {
         // An id that does not exist is not logged: it could be a secret in the wrong place.
         let client_id = settings.service_clients.named_in(request.head());
         tracing::warn!(
             client_id = client_id.as_ref().map(ClientId::as_str),
-            client_network = address.map(tracing::field::display),
+            client_network = client.map(tracing::field::display),
             unlogged,
             "Wrong credentials of a service client"
         );
     }
-    let is_over_limit = |(limiter, address): (&InvalidTokenLimiter, IpAddr)| !limiter.take(address);
-    match limiter.zip(address).is_some_and(is_over_limit) {
+    let is_over_limit = |(limiter, client): (&InvalidTokenLimiter, IpAddr)| !limiter.take(client);
+    match limiter.zip(client).is_some_and(is_over_limit) {
         true => ApiError::TooManyWrongSecrets,
         false => ApiError::InvalidClient,
     }

@@ -21,7 +21,7 @@ impl ExpiryWarning {
     /// Sets the metric for the expiry of the first certificate of `chain`. If this certificate has
     /// expired or will expire soon, logs a warning, at most once a day for the same certificate.
     pub(super) fn check(&mut self, chain: &[CertificateDer<'_>]) {
-        let Some(expires_at) = expiry_of(chain) else {
+        let Some(expires_at) = expires_at(chain) else {
             return;
         };
         #[expect(clippy::cast_precision_loss, reason = "Unix times are far below 2^53")]
@@ -30,12 +30,7 @@ impl ExpiryWarning {
         let was_logged = self.0.is_some_and(|(expiry, logged)| {
             expiry == expires_at && logged.elapsed() < WARNING_INTERVAL
         });
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "certificates expire by the clock of the machine"
-        )]
-        let now = OffsetDateTime::now_utc();
-        if expires_at - now > WARNING_TIME || was_logged {
+        if !is_soon(expires_at) || was_logged {
             return;
         }
         self.0 = Some((expires_at, Instant::now()));
@@ -46,9 +41,20 @@ impl ExpiryWarning {
     }
 }
 
+/// Returns `true` if a certificate that expires at `expires_at` has expired or expires within
+/// [`WARNING_TIME`].
+pub(super) fn is_soon(expires_at: OffsetDateTime) -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates expire by the clock of the machine"
+    )]
+    let now = OffsetDateTime::now_utc();
+    expires_at - now <= WARNING_TIME
+}
+
 /// Returns the time at which the first certificate of `chain` expires, which is that of the server.
 /// Returns `None` if it cannot be parsed.
-fn expiry_of(chain: &[CertificateDer<'_>]) -> Option<OffsetDateTime> {
+pub(super) fn expires_at(chain: &[CertificateDer<'_>]) -> Option<OffsetDateTime> {
     let (_, certificate) = parse_x509_certificate(chain.first()?).ok()?;
     OffsetDateTime::from_unix_timestamp(certificate.validity().not_after.timestamp()).ok()
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::rustls::{
     ServerConfig,
@@ -18,7 +19,7 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::server::certificate_expiry::ExpiryWarning;
+use crate::server::certificate_expiry::{ExpiryWarning, expires_at, is_soon};
 
 /// Interval at which the certificate file and the private key file are checked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,6 +50,17 @@ impl TlsFiles {
     /// The error message names the file but does not quote its contents.
     pub fn check(&self) -> io::Result<()> {
         self.read()?.certified_key(self).map(drop)
+    }
+
+    /// Returns the time at which the certificate expires, if it has expired or expires within 14
+    /// days. Certificates are usually renewed 30 days before they expire, so less time usually
+    /// indicates a failed renewal.
+    ///
+    /// # Errors
+    /// Fails if the certificate or the private key cannot be used, as [`check`](Self::check) does.
+    pub fn expires_soon(&self) -> io::Result<Option<OffsetDateTime>> {
+        let certified_key = self.read()?.certified_key(self)?;
+        Ok(expires_at(&certified_key.cert).filter(|expiry| is_soon(*expiry)))
     }
 
     fn read(&self) -> io::Result<Contents> {

@@ -71,16 +71,13 @@ impl<R: SessionRepository> ObservedRepository<R> {
         let outcome = match &result {
             Ok(value) => value.label(),
             Err(error) => {
-                match error {
-                    RepositoryError::Corrupt { .. } => {
-                        CORRUPT_RECORDS.with(|counter| counter.increment(1));
-                    }
-                    // In a partitioned store, one unavailable partition does not make the store
-                    // unavailable.
-                    RepositoryError::Unavailable { .. } if !self.inner.is_partitioned() => {
-                        self.observation.record(false);
-                    }
-                    _ => {}
+                if matches!(error, RepositoryError::Corrupt { .. }) {
+                    CORRUPT_RECORDS.with(|counter| counter.increment(1));
+                }
+                // In a partitioned store, one unavailable partition does not make the store
+                // unavailable.
+                if error.is_outage() && !self.inner.is_partitioned() {
+                    self.observation.record(false);
                 }
                 error.class()
             }

@@ -10,11 +10,12 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use self::connection::Store;
 use super::{
     Failure,
-    output::{DIMMED, NAME as BOLD, PLAIN, Table, print_json, stdout},
+    output::{DIMMED, DOUBTFUL, NAME as BOLD, PLAIN, Table, print_json, stdout},
     setting_flags,
 };
 use crate::settings::{Settings, Sources};
@@ -30,6 +31,8 @@ their primary), and reports what is wrong and how to fix it: connection, TLS, lo
 permissions (each command is sent for a key that does not exist), eviction, persistence and clock.
 No key is written. If the Redis user has no permission for a check, the check is reported as unseen,
 with the command to run by hand.
+
+A TLS certificate of the listener that has expired or expires within 14 days is a warning.
 
 Examples:
   tee-session check-config --config /etc/tee-session.toml
@@ -53,8 +56,10 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     let settings = Settings::parse(&sources)?;
     let is_given = |name| matches.last().is_some_and(|matches| matches.get_flag(name));
     let is_json = is_given(JSON);
+    let warnings = warnings(&settings);
     if !is_json {
         write_settings(&sources)?;
+        write_warnings(&warnings)?;
     }
     let store = if is_given(CONNECT) {
         Some(Store::examine(&settings)?)
@@ -62,7 +67,7 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
         None
     };
     if is_json {
-        let mut output = json!({"settings": settings_as_json(&sources)});
+        let mut output = json!({"settings": settings_as_json(&sources), "warnings": warnings});
         if let Some(store) = &store {
             output["store"] = json!(store.name());
             output["redis"] = store.as_json();
@@ -77,6 +82,28 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Returns a sentence for each setting that is valid, but needs attention.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let tls = settings.api.tls.as_ref();
+    let expires_at = tls.and_then(|files| files.expires_soon().ok()?);
+    let sentence = expires_at.map(|expires_at| {
+        let expires_at = expires_at.format(&Rfc3339).unwrap_or_default();
+        format!(
+            "The certificate in tls_certificate_file expires at {expires_at}: renew it (less than \
+             14 days are left, or it has expired)"
+        )
+    });
+    sentence.into_iter().collect()
+}
+
+fn write_warnings(warnings: &[String]) -> io::Result<()> {
+    let mut out = stdout();
+    for warning in warnings {
+        writeln!(out, "\n{DOUBTFUL}warning{DOUBTFUL:#} {warning}")?;
+    }
+    out.flush()
 }
 
 fn write_settings(sources: &Sources) -> io::Result<()> {
