@@ -7,7 +7,10 @@ use actix_web::HttpResponse;
 use tee_session_domain::{ActiveSession, Cookies, Label, SessionId, Subject};
 use utoipa::ToSchema;
 
-use super::{MAX_TIMESTAMP_LEN, Timestamp, USUAL_LEN, ok_json};
+use super::{
+    json_response::{USUAL_LEN, ok_json},
+    timestamp::{MAX_TIMESTAMP_LEN, Timestamp},
+};
 use crate::openapi::schemas;
 
 /// Response to `GET /v1/session` and `PATCH /v1/session`.

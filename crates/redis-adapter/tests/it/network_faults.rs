@@ -259,11 +259,11 @@ fn matches_owner(owner: &str, expected: &str) -> bool {
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2
 }
 
-/// Sends the reply to the first GET twice. Nobody requested the second reply, so the look-up of
+/// Sends the reply to the first GET twice. The second reply belongs to no request, so the look-up of
 /// another session must not get it. Plain records are used, because a sealed record of another
 /// session cannot be decrypted anyway.
 #[tokio::test]
-async fn reply_that_nobody_requested_is_not_given_to_a_later_look_up() {
+async fn unrequested_reply_is_not_given_to_a_later_look_up() {
     let redis = RedisProcess::start().await;
     let stored = sessions_with(&plain_settings(&redis.url())).await;
     let new = stored.store(cookies(), base_url()).await.unwrap();
