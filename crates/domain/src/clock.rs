@@ -85,6 +85,12 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Converts a duration so that it can be added to a time. A longer duration than `time` can express
+/// becomes the longest one.
+pub(crate) fn to_signed(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

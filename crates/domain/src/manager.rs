@@ -16,8 +16,8 @@ pub use self::{
 };
 use crate::{
     EndReason, ErrorChain, RecentRenewals, RecentTouches, RepositoryError, Session, SessionError,
-    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, log_limit::LogLimit,
-    policy::to_signed,
+    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, clock::to_signed,
+    log_limit::LogLimit,
 };
 
 /// Maximum number of attempts to update or rotate a session that other requests change at the same

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{RecentRenewals, RecentTouches, Session};
+use crate::{RecentRenewals, RecentTouches, Session, clock::to_signed};
 
 /// Maximum error of the local copy of the store's clock between two corrections.
 const CLOCK_ERROR: Duration = Duration::from_secs(1);
@@ -247,10 +247,6 @@ pub enum PolicyError {
     /// The touch interval is not less than the idle timeout, or has a fraction of a second.
     #[error("the touch interval must be a number of whole seconds less than the idle timeout")]
     TouchInterval,
-}
-
-pub(crate) fn to_signed(duration: Duration) -> time::Duration {
-    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }
 
 #[cfg(test)]

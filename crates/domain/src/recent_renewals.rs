@@ -4,7 +4,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use time::OffsetDateTime;
 
-use crate::{RecentTouches, SessionToken, policy::to_signed};
+use crate::{RecentTouches, SessionToken, clock::to_signed};
 
 /// Maximum delay before an unsuccessful renewal is repeated. The delay is an eighth of the renewal
 /// interval, but at most this maximum.

@@ -5,7 +5,7 @@ use futures_util::future::join;
 use super::{NewSession, SessionManager};
 use crate::{
     BaseUrl, Cookies, InsertOutcome, LastRevocation, Login, RepositoryError, Session, SessionError,
-    SessionEvent, SessionRepository, SessionToken, policy::to_signed,
+    SessionEvent, SessionRepository, SessionToken, clock::to_signed,
 };
 
 /// Maximum number of tokens to generate for one session if the repository reports each of them as

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
 use crate::{
     EndReason, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
-    SessionRepository, SessionToken, VersionedSession, policy::to_signed,
+    SessionRepository, SessionToken, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {

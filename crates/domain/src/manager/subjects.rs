@@ -10,7 +10,7 @@ use super::SessionManager;
 use crate::{
     AtLimit, EndReason, IndexCursor, IndexEntry, IndexedSession, LastRevocation, RepositoryError,
     Session, SessionAttributes, SessionError, SessionEvent, SessionId, SessionRepository,
-    SessionToken, Subject, SubjectIndex, SubjectLimit, policy::to_signed,
+    SessionToken, Subject, SubjectIndex, SubjectLimit, clock::to_signed,
 };
 
 /// Page size for listing all sessions of a subject to enforce the session limit.
