@@ -140,7 +140,8 @@ problem_codes! {
     UnsupportedMediaType = "unsupported_media_type",
     /// 422: the session in the request is invalid. [`Problem::errors`] lists the invalid members.
     InvalidSession = "invalid_session",
-    /// 429: the token is invalid, and too many invalid tokens came from the client's address.
+    /// 429: the token, or the secret of the service client, is wrong, and too many wrong ones came
+    /// from the client's address.
     TooManyRequests = "too_many_requests",
     /// 431: the header fields are too large.
     RequestHeaderFieldsTooLarge = "request_header_fields_too_large",

@@ -42,14 +42,14 @@ impl fmt::Debug for StoreKey {
 /// The store's adapter calls the listener from one task. A cache must not serve a cached copy of a
 /// session unless [`feed_confirmed`](Self::feed_confirmed) was called recently.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Reports that the record under `key` was changed, was removed, or has expired.
+    /// Receives an invalidation: the record under `key` was changed, was removed, or has expired.
     fn invalidate(&self, key: &[u8]);
 
-    /// Reports that the invalidation feed is lost. Changes may have been missed, so no cached copy
+    /// Receives the loss of the invalidation feed. Changes may have been missed, so no cached copy
     /// of a session is valid until [`feed_confirmed`](Self::feed_confirmed) is called.
     fn feed_lost(&self);
 
-    /// Confirms that the invalidation feed is complete up to the time `requested`: every change
+    /// Receives the confirmation that the feed is complete up to the time `requested`: every change
     /// that the server `instance` acknowledged to a writer before that time has been reported.
     fn feed_confirmed(&self, instance: StoreInstance, requested: Instant);
 }

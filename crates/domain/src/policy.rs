@@ -157,9 +157,9 @@ impl SessionPolicy {
 
     /// Returns the lifetime of an entry in the subject index.
     ///
-    /// The lifetime is three times the TTL of the session's record, and the entry is due for
-    /// renewal after half an idle timeout. The entry therefore outlives the record, even if
-    /// renewals fail for longer than a session can be idle.
+    /// The lifetime is three times the TTL of the session's record. An entry is due for renewal
+    /// after half an idle timeout. It outlives the record even if its renewal is late by one and a
+    /// half idle timeouts.
     pub(crate) fn index_entry_ttl(&self) -> Duration {
         self.record_ttl() * 3
     }

@@ -14,19 +14,17 @@ use crate::{
 /// missing in one of them.
 macro_rules! forward {
     ($(fn $operation:ident(&self $(, $name:ident: $type:ty)*) -> $result:ty;)*) => {
-        /// Session repository that consists of an inner repository and a change of some operations,
-        /// for example to count calls, to cache sessions, or to inject faults in a test.
-        ///
-        /// A layer names its inner repository and overrides the operations that it changes. All
-        /// other operations are forwarded. Every layer is a [`SessionRepository`], without boxing
+        /// Decorator for a session repository: overrides some operations, and forwards all others to
+        /// the inner repository. Examples are a layer that counts calls, caches sessions, or injects
+        /// faults in a test. Every layer is a [`SessionRepository`], without boxing
         /// or dynamic dispatch.
         ///
         /// Each operation is forwarded to the operation of the same name. A layer that changes
         /// [`load_with_ttl`](Self::load_with_ttl) usually has to change [`load`](Self::load) too.
         ///
-        /// A layer has each operation twice, from this trait and from [`SessionRepository`]. A
-        /// module that imports both traits therefore cannot call `layer.load(..)`. Such a module
-        /// imports only `SessionRepository`, and names this trait by its path:
+        /// This trait and [`SessionRepository`] declare the same operations. In a module that
+        /// imports both traits, `layer.load(..)` is therefore ambiguous. Such a module imports only
+        /// `SessionRepository`, and names this trait by its path:
         /// `impl tee_session_domain::RepositoryLayer for ..`.
         ///
         /// ```

@@ -130,8 +130,8 @@ impl Store {
     }
 
     /// Completes a move to a new token. If the session `old` has not changed since its revision
-    /// `seen` was read, removes `old`. From then on, the session `new` counts against the capacity
-    /// instead of `old`. Otherwise, removes `new`.
+    /// `seen` was read, removes `old`, and `new` counts against the capacity instead. If `old` has
+    /// changed or is gone, removes `new`.
     fn complete_move(
         &self,
         old: SessionId,
@@ -278,7 +278,7 @@ impl SessionRepository for MemoryRepository {
 
     /// Moves a session from the shard of its old token to the shard of its new token. The new
     /// record is stored first, without counting it against the capacity. If the old record has
-    /// changed since it was read, the new record is removed again.
+    /// changed since it was read, the new record is removed.
     async fn move_to_new_token(
         &self,
         from: &SessionToken,

@@ -25,7 +25,7 @@ struct Entries {
 
 type PositionKey = (u64, [u8; 16]);
 
-/// Details of a session that the index stores in addition to the session's record.
+/// Details of a session in its index entry. The record of the session is stored separately.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
     pub(crate) id: SessionId,

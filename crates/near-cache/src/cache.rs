@@ -40,8 +40,8 @@ pub struct NearCache {
     next_sweep: Mutex<Instant>,
 }
 
-/// State of the cache before a session is read from the store. The state shows afterwards whether
-/// the result of the read may be cached.
+/// Snapshot of the feed and of the change counters, taken before a session is read from the store.
+/// The result of the read may be cached only if both are still unchanged after the read.
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedRead {
     request: ReadRequest,

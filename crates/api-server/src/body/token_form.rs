@@ -22,8 +22,9 @@ pub(crate) struct TokenForm {
     pub(crate) token: Option<SessionToken>,
 }
 
-/// Describes the parameter `token` as any text. The custom format `any-token` shows this to tools
-/// that generate test requests.
+/// Returns the schema of the parameter `token`: any text that is not empty, because a malformed
+/// token is no parse error. For the format `any-token`, test generators produce well-formed tokens
+/// and other texts.
 fn any_token() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)

@@ -6,7 +6,8 @@ use actix_web::{HttpMessage, HttpRequest};
 use tee_session_domain::{RepositoryError, SessionError};
 use tokio::time::{Instant, timeout_at};
 
-/// Deadline for the response to a request. The extensions of every request contain a `Deadline`.
+/// Deadline for the response to a request. The middleware puts a `Deadline` into the
+/// extensions of each request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Instant);
 

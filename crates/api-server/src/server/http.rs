@@ -41,8 +41,8 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Maximum time, in seconds, for a graceful stop of the framework's server. A short time is enough,
-/// because no requests are in flight at a graceful stop, and idle connections close at once.
+/// Timeout, in seconds, for a graceful stop of the framework's server. The application requests a
+/// graceful stop only after all requests have completed, so only idle connections remain.
 const GRACEFUL_STOP_SECONDS: u64 = 1;
 
 /// Creates a server that serves an application on the connections of `listener`.

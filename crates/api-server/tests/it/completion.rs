@@ -91,12 +91,12 @@ impl SlowRedis {
         stream
     }
 
-    /// Sends the request of a login, and disconnects as soon as Redis contains `sessions` sessions.
-    /// The reply of Redis has not arrived at the service then.
-    async fn log_in_and_disconnect_when_stored(&self, sessions: usize, how: Disconnect) {
+    /// Sends the request of a login. Disconnects when Redis contains `records` session records,
+    /// before the reply of Redis reaches the service.
+    async fn log_in_and_disconnect_when_stored(&self, records: usize, how: Disconnect) {
         let stream = self.send(&login_request()).await;
         eventually(Duration::from_secs(10), async || {
-            count_records(&self.redis).await == sessions
+            count_records(&self.redis).await == records
         })
         .await;
         disconnect(&stream, how);

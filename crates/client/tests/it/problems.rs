@@ -72,7 +72,7 @@ async fn error_lists_invalid_json_members_with_pointer_and_detail() {
 #[case::malformed_json(Step::answer(502, &[("Content-Type", "application/problem+json")], "{"))]
 #[case::wrong_types(Step::answer(502, &[("Content-Type", "application/problem+json")], r#"{"code": 7}"#))]
 #[tokio::test]
-async fn error_response_without_problem_details_returns_the_status_and_an_empty_code(
+async fn error_for_a_response_without_problem_details_has_the_status_and_an_empty_code(
     #[case] answer: Step,
 ) {
     let error = get_error(AnyCall::Create, answer).await;

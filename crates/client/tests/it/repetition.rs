@@ -153,7 +153,7 @@ async fn error_response_with_a_permanent_status_is_not_retried(
 #[case::logout(AnyCall::Delete, Step::problem(401, "invalid_token", &[]))]
 #[case::by_id(AnyCall::EndOne, Step::problem(404, "not_found", &[]))]
 #[tokio::test]
-async fn delete_succeeds_if_its_retry_after_an_unknown_outcome_finds_no_session(
+async fn delete_succeeds_if_the_first_attempt_has_an_unknown_outcome_and_the_retry_finds_no_session(
     #[case] call: AnyCall,
     #[case] gone: Step,
     #[values(Step::HangUp, respond_truncated(), respond_store_unavailable())] lost: Step,

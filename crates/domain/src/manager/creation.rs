@@ -167,7 +167,7 @@ impl<R: SessionRepository> SessionManager<R> {
         }
         self.add_to_index(token, session, None).await?;
         // The revocation may also have removed the record. Without a record, the index entry is
-        // removed again.
+        // removed.
         if self.repository.load_with_ttl(token).await?.is_none() {
             self.remove_from_index(token, session);
         }

@@ -58,7 +58,7 @@ impl RedisRepository {
     /// Moves the record in a cluster, where the old and the new key may be on different servers.
     /// Stores the new record first, and then deletes the old record if it has not changed since it
     /// was read. If another call has changed or removed the old record, or if the deletion fails,
-    /// deletes the new record again.
+    /// deletes the new record.
     ///
     /// Deletes only one old key. Without a cluster, a record may have been converted to the other
     /// storage format meanwhile, which has another key. In a cluster, no record is converted.

@@ -216,7 +216,7 @@ async fn diagnosis_requires_permission_for_session_id_keys_only_for_plain_record
 }
 
 #[tokio::test]
-async fn missing_subject_permission_is_an_error_only_if_subjects_are_required() {
+async fn missing_redis_permission_for_subjects_is_an_error_only_if_subjects_are_required() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis.command(&["ACL", "SETUSER", "tee", "-zadd"]).await;

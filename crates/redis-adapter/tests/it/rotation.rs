@@ -123,7 +123,7 @@ async fn rotation_returns_changed_if_the_record_was_sealed_after_the_read() {
 
 /// In a cluster, a rotation stores the record of the new token on one server, and then deletes the
 /// record of the old token on another server. If the old record was changed or removed in the
-/// meantime, the rotation must delete the new record again.
+/// meantime, the rotation must delete the new record.
 #[tokio::test]
 async fn failed_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
     let cluster = RedisCluster::start(3, 0).await;

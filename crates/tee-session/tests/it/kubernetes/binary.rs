@@ -113,7 +113,7 @@ async fn metrics_are_served_at_the_path_in_the_service_monitor() {
 }
 
 #[test]
-fn base_manifests_name_the_image_and_the_user_that_the_build_creates() {
+fn image_and_user_in_the_base_manifests_match_the_image_build() {
     let base = Manifests::render("base");
     let image = base.container()["image"].as_str().unwrap();
     let built = read_repository_file("scripts/image");
