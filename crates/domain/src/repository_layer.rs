@@ -14,10 +14,10 @@ use crate::{
 /// missing in one of them.
 macro_rules! forward {
     ($(fn $operation:ident(&self $(, $name:ident: $type:ty)*) -> $result:ty;)*) => {
-        /// Decorator for a session repository: overrides some operations, and forwards all others to
-        /// the inner repository. Examples are a layer that counts calls, caches sessions, or injects
-        /// faults in a test. Every layer is a [`SessionRepository`], without boxing
-        /// or dynamic dispatch.
+        /// Decorator for a session repository: overrides some operations, and forwards all others
+        /// to the inner repository. Examples are a layer that counts calls, caches sessions, or
+        /// injects faults in a test. Every layer is a [`SessionRepository`], without boxing or
+        /// dynamic dispatch.
         ///
         /// Each operation is forwarded to the operation of the same name. A layer that changes
         /// [`load_with_ttl`](Self::load_with_ttl) usually has to change [`load`](Self::load) too.

@@ -13,9 +13,9 @@ use crate::{
     token_hasher::TokenHasher,
 };
 
-/// Memory overhead of a cached copy, in bytes: the table entry, its share of the hash tables, and the
-/// overhead of the memory allocator. The lengths of the cookies, the base URL and the attributes are
-/// added to it.
+/// Memory overhead of a cached copy, in bytes: the table entry, its share of the hash tables, and
+/// the overhead of the memory allocator. The lengths of the cookies, the base URL and the
+/// attributes are added to it.
 const ENTRY_BYTES: usize = 448;
 
 /// Maximum number of shards of the table. Each shard has its own lock.

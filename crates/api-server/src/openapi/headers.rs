@@ -54,9 +54,9 @@ pub(super) fn complete(response: &mut Response) {
 }
 
 /// Returns the first entry of the table in this function that has the name `name` and the
-/// description `description`. If `description` is `None`, any description matches. Returns `None` if
-/// no entry matches. Header fields of error responses only, such as `Retry-After`, are described by
-/// `openapi/problems.rs`.
+/// description `description`. If `description` is `None`, any description matches. Returns `None`
+/// if no entry matches. Header fields of error responses only, such as `Retry-After`, are described
+/// by `openapi/problems.rs`.
 fn described(name: &str, description: Option<&str>) -> Option<Header> {
     let text = |description| text(description).build();
     // Name, schema, example, and whether each response has the field for which it is described.

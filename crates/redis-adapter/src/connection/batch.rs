@@ -47,9 +47,9 @@ const MAX_BATCH: usize = 64;
 /// would then treat the whole reply as a pub/sub message.
 const HEADER_ITEMS: usize = 1;
 
-/// Lua script that loads the value of each key. It renews the TTL of each key that has a TTL, unless
-/// its value is not a string or is too long. The script returns a list. The first item is the number of keys. For each key, one further item
-/// follows:
+/// Lua script that loads the value of each key. It renews the TTL of each key that has a TTL,
+/// unless its value is not a string or is too long. The script returns a list. The first item is
+/// the number of keys. For each key, one further item follows:
 ///
 /// - the value, if the key has a TTL;
 /// - a list that contains only the value, if the key has no TTL;

@@ -100,9 +100,9 @@ pub(crate) async fn load_with_ttl(
 /// Loads the remaining TTL of a key (`PTTL key`). Returns `None` if the key does not exist, and
 /// `Some(None)` if the key has no expiry.
 ///
-/// To exclude stale data, also sends `PEXPIRE key 1 GT`, which never shortens a TTL and leaves a key
-/// without an expiry unchanged. A server that has become a replica refuses this write, so the call
-/// fails.
+/// To exclude stale data, also sends `PEXPIRE key 1 GT`, which never shortens a TTL and leaves a
+/// key without an expiry unchanged. A server that has become a replica refuses this write, so the
+/// call fails.
 pub(crate) async fn remaining(
     call: &Call,
     key: &Key,

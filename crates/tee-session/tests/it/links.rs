@@ -100,8 +100,8 @@ impl Tree {
         of_the_repository && code.chars().all(is_path) && !self.has(code.trim_end_matches('/'))
     }
 
-    /// Returns the broken links, the paths of missing files and the undefined labels of links in all
-    /// pages, each as `page: text`.
+    /// Returns the broken links, the paths of missing files and the undefined labels of links in
+    /// all pages, each as `page: text`.
     fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (file, page) in &self.pages {
