@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
 use crate::{
     CookiesError, EntityTag, RepositoryError, SessionError, SessionPatch, SessionRepository,
-    SessionToken, SwapOutcome, VersionedSession, policy::to_signed,
+    SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
