@@ -249,7 +249,8 @@ impl Shared {
     }
 
     /// Records that the service instance with the base URL `base` is about to be killed. From now
-    /// on, a request to this instance may get no response. A later call replaces the recorded instance.
+    /// on, a request to this instance may get no response. A later call replaces the recorded
+    /// instance.
     pub(crate) fn expect_no_response_from(&self, base: &str) {
         *lock(&self.killed) = Some(base.to_owned());
     }

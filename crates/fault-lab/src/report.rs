@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path, process::Command};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use time::{Date, OffsetDateTime};
 
 use crate::{
@@ -95,5 +95,6 @@ fn commit() -> anyhow::Result<String> {
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty", "--exclude=*"]);
     let output = git.output().context("git does not start")?;
+    ensure!(output.status.success(), "git does not name the commit");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

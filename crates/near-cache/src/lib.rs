@@ -5,7 +5,7 @@
 //! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
 //!   [`NearCachedRepository`] implements and wraps.
 //! - [`InvalidationListener`](tee_session_domain::InvalidationListener) is the port through which a
-//!   [`NearCache`] learns of changes.
+//!   [`NearCache`] receives changes.
 
 mod cache;
 mod change_counters;

@@ -1,7 +1,7 @@
 //! JSON parser that rejects objects with a repeated member and keeps the order of members.
 
-// serde_json keeps the last of several members with one name. A gateway in front may read the first,
-// so the two would disagree on the session.
+// serde_json keeps the last of several members with one name. A gateway in front may read the
+// first, so the two would disagree on the session.
 
 use std::fmt;
 

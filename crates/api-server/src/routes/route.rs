@@ -74,8 +74,8 @@ impl Route {
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
 /// with their handlers. `<R>` marks a handler that is generic over the repository. `authenticated`
-/// marks a handler that requires `BearerAuth`. A row with `(below: PATH => HANDLER)` also covers all
-/// paths under its own path. Its handler serves `GET` of `PATH`, which is not in the OpenAPI
+/// marks a handler that requires `BearerAuth`. A row with `(below: PATH => HANDLER)` also covers
+/// all paths under its own path. Its handler serves `GET` of `PATH`, which is not in the OpenAPI
 /// description.
 ///
 /// The first row lists no methods, because its route accepts every method, on its path and on all

@@ -124,7 +124,8 @@ where
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // A client that no longer waits for its response closes its connection (TCP FIN). With
-        // half-closed connections, such a client could not be distinguished from one that still reads.
+        // half-closed connections, such a client could not be distinguished from one that still
+        // reads.
         .h1_allow_half_closed(false)
         // The `HttpServer` of the framework notifies its connections of a graceful stop in the same
         // way.

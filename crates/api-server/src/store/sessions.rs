@@ -6,7 +6,8 @@ use tee_session_near_cache::NearCachedRepository;
 
 use crate::store::observed_repository::ObservedRepository;
 
-/// The repository of a worker: calls are observed, and the near cache, if it is on, receives them first.
+/// The repository of a worker: calls are observed, and the near cache, if it is on, receives them
+/// first.
 pub(crate) type Stored<R> = NearCachedRepository<ObservedRepository<R>>;
 
 /// Session manager of a worker, as handlers receive it from the framework.

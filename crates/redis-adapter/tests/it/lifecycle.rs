@@ -202,7 +202,8 @@ fn is_unavailable<T>(result: Result<T, SessionError>) -> bool {
     )
 }
 
-/// Delays the connection by 700 ms, which is longer than the command timeout of 500 ms. Name resolution, TLS or a sentinel can cause such a delay.
+/// Delays the connection by 700 ms, which is longer than the command timeout of 500 ms. Name
+/// resolution, TLS or a sentinel can cause such a delay.
 #[tokio::test]
 async fn connecting_succeeds_even_if_it_takes_longer_than_the_command_timeout() {
     let redis = RedisProcess::start().await;

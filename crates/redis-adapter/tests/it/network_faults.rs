@@ -26,8 +26,8 @@ use crate::{
 
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Maximum duration of a call: twice the command timeout of 500 ms, plus 1 s as a reserve for a busy
-/// machine.
+/// Maximum duration of a call: twice the command timeout of 500 ms, plus 1 s as a reserve for a
+/// busy machine.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout for 1000 reads over connections that damage replies.
@@ -259,8 +259,8 @@ fn matches_owner(owner: &str, expected: &str) -> bool {
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2
 }
 
-/// Sends the reply to the first GET twice. The second reply belongs to no request, so the look-up of
-/// another session must not get it. Plain records are used, because a sealed record of another
+/// Sends the reply to the first GET twice. The second reply belongs to no request, so the look-up
+/// of another session must not get it. Plain records are used, because a sealed record of another
 /// session cannot be decrypted anyway.
 #[tokio::test]
 async fn unrequested_reply_is_not_given_to_a_later_look_up() {
