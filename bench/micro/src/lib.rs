@@ -6,5 +6,6 @@ pub mod counting_allocator;
 pub mod keep_alive_client;
 pub mod operations;
 pub mod record;
+pub mod redis_server;
 pub mod sample;
 pub mod served_requests;

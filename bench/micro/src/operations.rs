@@ -2,6 +2,7 @@
 
 mod current_session;
 mod near_cache;
+mod repeat;
 
 use std::{hint::black_box, time::Duration};
 
@@ -15,10 +16,8 @@ use tee_session_redis_adapter::{
     fuzzing::{Location, decode_plain, encode_plain},
 };
 
+pub use self::repeat::Repeat;
 use crate::sample;
-
-/// A prepared operation, with its input data. Each call of the closure runs the operation once.
-pub type Repeat = Box<dyn FnMut()>;
 
 /// An operation of the hot path, which is measured separately.
 #[derive(Debug, Clone, Copy)]
@@ -69,10 +68,6 @@ impl Operation {
     }
 }
 
-fn token() -> anyhow::Result<SessionToken> {
-    Ok("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse()?)
-}
-
 /// Prepares an operation that finds the `Authorization` header of a request and parses the bearer
 /// token.
 fn bearer_header() -> anyhow::Result<Repeat> {
@@ -87,7 +82,7 @@ fn bearer_header() -> anyhow::Result<Repeat> {
             HeaderValue::from_static(value),
         );
     }
-    let bearer = format!("Bearer {}", token()?.expose_secret());
+    let bearer = format!("Bearer {}", sample::token()?.expose_secret());
     headers.insert(AUTHORIZATION, HeaderValue::from_str(&bearer)?);
     BearerToken::from_headers(&headers)?;
     Ok(Box::new(move || {
@@ -97,7 +92,7 @@ fn bearer_header() -> anyhow::Result<Repeat> {
 
 /// Prepares an operation that parses a session token.
 fn token_parse() -> anyhow::Result<Repeat> {
-    let text = token()?.expose_secret().to_owned();
+    let text = sample::token()?.expose_secret().to_owned();
     Ok(Box::new(move || {
         drop(black_box(black_box(&*text).parse::<SessionToken>()));
     }))
@@ -106,7 +101,7 @@ fn token_parse() -> anyhow::Result<Repeat> {
 /// Prepares an operation that derives Redis key, record id and encryption key from a session token.
 /// Each call uses a token whose derived values are not cached.
 fn sealed_location() -> anyhow::Result<Repeat> {
-    let token = token()?;
+    let token = sample::token()?;
     Ok(Box::new(move || {
         let token = black_box(&token).clone();
         drop(black_box(Location::new(StorageFormat::Sealed, &token)));
@@ -116,7 +111,7 @@ fn sealed_location() -> anyhow::Result<Repeat> {
 /// Prepares an operation that seals (encrypts) a session. The encryption key is derived in advance.
 fn sealed_encode() -> anyhow::Result<Repeat> {
     let (location, session) = (
-        Location::new(StorageFormat::Sealed, &token()?),
+        Location::new(StorageFormat::Sealed, &sample::token()?),
         sample::session()?,
     );
     Ok(Box::new(move || {
@@ -127,7 +122,7 @@ fn sealed_encode() -> anyhow::Result<Repeat> {
 /// Prepares an operation that opens (decrypts) a sealed session record. The encryption key is
 /// derived in advance.
 fn sealed_decode() -> anyhow::Result<Repeat> {
-    let location = Location::new(StorageFormat::Sealed, &token()?);
+    let location = Location::new(StorageFormat::Sealed, &sample::token()?);
     let record = location.encode(&sample::session()?);
     location
         .decode(&record)
@@ -169,7 +164,8 @@ fn answer() -> anyhow::Result<Repeat> {
 /// Prepares an operation that checks whether the TTL of a session was renewed recently. The result
 /// is always `true`. Each call uses a token whose hash is not cached.
 fn recent_touch_hit() -> anyhow::Result<Repeat> {
-    let (touches, token) = (RecentTouches::within(Duration::from_secs(60)), token()?);
+    let touches = RecentTouches::within(Duration::from_secs(60));
+    let token = sample::token()?;
     let now = sample::now();
     touches.note(&token.clone(), now);
     Ok(Box::new(move || {
@@ -181,7 +177,8 @@ fn recent_touch_hit() -> anyhow::Result<Repeat> {
 /// Prepares an operation that records that the TTL of a session was renewed. Each call uses a token
 /// whose hash is not cached.
 fn recent_touch_note() -> anyhow::Result<Repeat> {
-    let (touches, token) = (RecentTouches::within(Duration::from_secs(60)), token()?);
+    let touches = RecentTouches::within(Duration::from_secs(60));
+    let token = sample::token()?;
     let now = sample::now();
     Ok(Box::new(move || {
         let token = black_box(&token).clone();

@@ -1,7 +1,7 @@
 //! Sample session for all micro-benchmarks: a typical session with four cookies, about 260 bytes of
 //! JSON.
 
-use tee_session_domain::{BaseUrl, Cookies, Session, SessionAttributes};
+use tee_session_domain::{BaseUrl, Cookies, Session, SessionAttributes, SessionToken};
 use time::{Duration, OffsetDateTime};
 
 /// Base URL of the sample session.
@@ -36,6 +36,11 @@ pub fn session() -> anyhow::Result<Session> {
         absolute_end: None,
         attributes: SessionAttributes::default(),
     })
+}
+
+/// Returns the token of the sample session.
+pub(crate) fn token() -> anyhow::Result<SessionToken> {
+    Ok("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse()?)
 }
 
 /// Returns the fixed time that all operations use as the current time.

@@ -15,7 +15,6 @@ use tee_session_api_server::{
 };
 use tee_session_domain::SessionPolicy;
 use tee_session_redis_adapter::{RedisInvalidationFeed, RedisRepository, RedisSettings};
-use tee_session_test_support::RedisProcess;
 use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
 
@@ -23,6 +22,7 @@ use crate::{
     allocation_sites::{self, CallPath, Cost},
     counting_allocator::Allocated,
     keep_alive_client::KeepAliveClient,
+    redis_server::RedisServer,
     sample,
 };
 
@@ -125,7 +125,7 @@ impl Scenario {
         let _log = start_logging(LevelFilter::INFO, LogFormat::Json, Vec::new())?;
         let settings = self.settings()?;
         System::new().block_on(async {
-            let redis = RedisProcess::start().await;
+            let redis = RedisServer::start()?;
             let store = RedisSettings::new(&redis.url())?.with_invalidation_feed()?;
             let feed = store.clone();
             let application =

@@ -14,7 +14,7 @@ use tee_session_domain::{
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 
-use super::{Repeat, token};
+use super::repeat::Repeat;
 use crate::sample;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -30,7 +30,7 @@ pub(super) fn hit() -> anyhow::Result<Repeat> {
     });
     cache.feed_confirmed(INSTANCE, Instant::now());
     let repository = NearCachedRepository::new(WithInvalidation::default(), Some(cache.clone()));
-    let (token, session) = (token()?, sample::session()?);
+    let (token, session) = (sample::token()?, sample::session()?);
     let used = token.clone();
     let _ = poll_once(repository.insert(&used, &session, HOUR))??;
     if poll_once(repository.load(&used))??.is_none() || cache.is_empty() {
