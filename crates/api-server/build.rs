@@ -1,5 +1,5 @@
-//! Build script: sets environment variables with the compiler version and the commit, and extracts
-//! the files of Swagger UI.
+//! Build script. Sets environment variables that contain the compiler version and the commit, and
+//! extracts the files of Swagger UI.
 
 #[path = "build/provenance.rs"]
 mod provenance;

@@ -2,8 +2,8 @@
 //! gzip.
 //!
 //! ZIP and gzip contain the same deflate stream and differ only in header and trailer. The files
-//! are therefore converted without being decompressed. Compressed files take a quarter of the space
-//! in the program.
+//! are therefore converted without being decompressed. The executable contains the files in
+//! compressed form, which is a quarter of their size.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use std::{
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED as ARCHIVE;
 use zip::{CompressionMethod, ZipArchive};
 
-/// Swagger UI files to extract: the files that the page `/docs` loads, and the licence.
+/// Swagger UI files to extract: the files that the page `/docs` loads, and the license.
 const FILES: [&str; 3] = [
     "dist/swagger-ui-bundle.js",
     "dist/swagger-ui.css",

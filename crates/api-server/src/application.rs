@@ -46,12 +46,12 @@ const PAUSE_DELAY: Duration = Duration::from_millis(50);
 /// complete the TCP handshakes of further connections.
 const LISTEN_BACKLOG: i32 = 1_024;
 
-/// Limit for the bytes of all request bodies that are still arriving, unless eight times the
-/// maximum size of one body is more.
+/// Limit, in bytes, for all request bodies together that are still arriving. If eight times the
+/// maximum size of one body is larger, that value is the limit instead.
 const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
 
-/// The HTTP API on top of a session repository. The listeners are bound, and [`run`](Self::run)
-/// starts to serve requests.
+/// The HTTP API on top of a session repository. Its listeners are already bound. Call
+/// [`run`](Self::run) to serve requests.
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
@@ -169,10 +169,12 @@ impl Application {
         })
     }
 
-    /// Returns the near cache. Returns `None` if no near cache is configured.
+    /// Returns the near cache (copies of sessions in the memory of this process), or `None` if no
+    /// near cache is configured.
     ///
-    /// The caller must connect the near cache to an invalidation feed of the store. While the near
-    /// cache has no working invalidation feed, every request reads from the repository.
+    /// The caller must connect the near cache to an invalidation feed of the store, which reports
+    /// every change of a session. While the invalidation feed is down, every request reads from the
+    /// repository.
     #[must_use]
     pub fn near_cache(&self) -> Option<Arc<NearCache>> {
         self.near_cache.clone()
@@ -244,9 +246,9 @@ impl Application {
     }
 }
 
-/// Accepts no more connections, waits for requests in flight, closes the store and stops the
-/// server. Waiting for requests and closing the store take at most `max_duration` together.
-/// Requests that are not finished in time are aborted.
+/// Stops accepting connections, waits for requests in flight, closes the connections to the store
+/// and stops the server. Waiting and closing take at most `max_duration` together. Requests that
+/// are not finished in time are aborted.
 async fn drain(
     handle: &ServerHandle,
     lifecycle: &Lifecycle,

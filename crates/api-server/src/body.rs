@@ -1,6 +1,5 @@
-//! Parsers of request bodies, and code that several response bodies use. The types of bodies are
-//! separate from the types of the domain. A body type with few members is defined next to its
-//! handler.
+//! Parsers of request bodies, and code that several response bodies share. The types in this module
+//! are separate from the domain types. A body type with few members is defined next to its handler.
 
 mod create_session;
 mod json_response;
@@ -31,7 +30,7 @@ pub(crate) fn sub(session: &Session, id: SessionId) -> String {
     subject.map_or_else(|| id.to_string(), |subject| subject.as_str().to_owned())
 }
 
-/// Serializes a value as the text that its `Display` writes.
+/// Serializes a value as a string, using its `Display` implementation.
 pub(crate) fn as_text<S: Serializer>(
     value: &impl Display,
     serializer: S,

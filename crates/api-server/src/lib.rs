@@ -2,7 +2,7 @@
 //!
 //! # Types of other crates
 //!
-//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that the store of an
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the trait that the store of an
 //!   [`Application`] implements.
 //! - [`SessionPolicy`](tee_session_domain::SessionPolicy) contains the timeouts and limits of
 //!   sessions.

@@ -1,7 +1,8 @@
 //! OpenAPI 3.1 description of the API, generated from the handlers and their types in `routes`.
 //!
-//! The problem responses of an operation are built from the same errors that the handler returns.
-//! The statuses, headers and codes in the description are therefore those that the service sends.
+//! The error responses (problem details, RFC 9457) of an operation are built from the same errors
+//! that the handler returns. The statuses, headers and problem codes in the description are
+//! therefore those that the service sends.
 
 mod headers;
 pub(crate) mod problems;
@@ -26,7 +27,7 @@ use crate::routes::route::Route;
 
 pub(crate) const INTRODUCTION: &str = include_str!("openapi/introduction.md");
 
-/// Methods of all operations, in the order in which the description has those of a path.
+/// HTTP methods, in the order in which the description lists the operations of a path.
 const METHODS: [HttpMethod; 4] = [
     HttpMethod::Post,
     HttpMethod::Get,
@@ -34,8 +35,8 @@ const METHODS: [HttpMethod; 4] = [
     HttpMethod::Delete,
 ];
 
-/// Completes the description `api`, which is generated from the handlers, and returns it as JSON.
-/// The paths are in the order of `routes`.
+/// Adds the parts that all operations share to the description `api`, which is generated from the
+/// handlers. Returns the description as JSON, with the paths in the order of `routes`.
 pub(crate) fn json(api: OpenApi, routes: &[Route]) -> String {
     let api = complete(api);
     let paths = routes.iter().map(|route| {
@@ -68,8 +69,8 @@ struct Ordered<'a> {
     components: Option<&'a Components>,
 }
 
-/// Adds to the description what all operations have in common, and moves the problem responses to
-/// the components.
+/// Adds the security schemes, the common header fields and the schema of problem details to the
+/// description. Moves the error responses to the components, so that operations can share them.
 fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     let token = HttpBuilder::new()

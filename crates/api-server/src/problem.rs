@@ -13,7 +13,8 @@ use tee_session_auth_middleware::{
 use tee_session_domain::{RepositoryError, SessionError, UpdateError};
 use thiserror::Error;
 
-/// Value, in seconds, of the `Retry-After` header if too many requests are in flight.
+/// Value, in seconds, of the `Retry-After` header if too many requests are in flight, or if too
+/// many wrong secrets came from one address.
 const RETRY_AFTER: u32 = 1;
 
 /// Name of the header that lists the supported media types of `PATCH` requests (RFC 5789, section
@@ -144,8 +145,8 @@ impl ApiError {
         }
     }
 
-    /// Logs the error if the session store failed; other errors are not logged. Must be called
-    /// exactly once for each error, where the error is converted into a response.
+    /// Logs the error if the session store failed. Other errors are not logged. Must be called
+    /// exactly once for each error, at the place where the error is converted into a response.
     pub(crate) fn log_failure(&self) {
         if let Self::Auth(error) = self {
             error.log_failure();

@@ -1,7 +1,7 @@
 //! The table of all routes of the API, and their configuration in the framework.
 
 mod admin;
-mod authorize;
+pub(crate) mod authorize;
 mod docs;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -59,46 +59,46 @@ routes! {
         ),
     )]
 
-    AUTHORIZE = "/v1/authorize" => authorize::authorize;
+    authorize::AUTHORIZE => authorize::authorize;
 
-    SESSIONS = "/v1/sessions", ServiceClient, ProblemDetails {
+    sessions::SESSIONS, ServiceClient, ProblemDetails {
         Get => admin::list<R>,
         Post => sessions::create<R>,
         Delete => admin::revoke_all<R>,
     }
-    SESSION = "/v1/session", Bearer, ProblemDetails {
+    session::SESSION, Bearer, ProblemDetails {
         Get => session::show authenticated,
         Patch => session::update<R>,
         Delete => session::delete<R>,
     }
-    SESSION_TTL = "/v1/session/ttl", Bearer, ProblemDetails {
+    session::SESSION_TTL, Bearer, ProblemDetails {
         Get => session::ttl<R>,
     }
-    SESSION_ROTATE = "/v1/session/rotate", Bearer, ProblemDetails {
+    session::SESSION_ROTATE, Bearer, ProblemDetails {
         Post => session::rotate<R>,
     }
-    INTROSPECT = "/v1/introspect", ServiceClient, OAuth {
+    introspect::INTROSPECT, ServiceClient, OAuth {
         Post => introspect::introspect<R>,
     }
-    REVOKE = "/v1/revoke", ServiceClient, OAuth {
+    revoke::REVOKE, ServiceClient, OAuth {
         Post => revoke::revoke<R>,
     }
-    HEALTH = "/health", None, ProblemDetails {
+    health::HEALTH, None, ProblemDetails {
         Get => health::health,
     }
-    HEALTH_LIVE = "/health/live", None, ProblemDetails {
+    health::HEALTH_LIVE, None, ProblemDetails {
         Get => health::live,
     }
-    HEALTH_READY = "/health/ready", None, ProblemDetails {
+    health::HEALTH_READY, None, ProblemDetails {
         Get => health::ready,
     }
-    OPENAPI = "/openapi.json", None, ProblemDetails {
+    docs::OPENAPI, None, ProblemDetails {
         Get => docs::description,
     }
-    SESSION_BY_ID = "/v1/sessions/{session_id}", ServiceClient, ProblemDetails {
+    admin::SESSION_BY_ID, ServiceClient, ProblemDetails {
         Delete => admin::revoke<R>,
     }
-    DOCS = "/docs" (below: "/docs/{name}" => docs::file), None, ProblemDetails {
+    docs::DOCS (below: "/docs/{name}" => docs::file), None, ProblemDetails {
         Get => docs::page,
     }
 }
@@ -133,7 +133,7 @@ pub(crate) fn configure<R: SessionRepository>(
         api.service(
             // A scope of Actix matches all paths below `/v1/authorize` without a regular
             // expression.
-            web::scope(AUTHORIZE)
+            web::scope(authorize::AUTHORIZE)
                 .default_service(web::to(authorize::authorize))
                 .wrap(BearerAuth::new(sessions.clone())),
         );
@@ -159,7 +159,8 @@ fn all_but_authorize<R: SessionRepository>(
     }
 }
 
-/// Builds the route for the methods that a path does not support.
+/// Builds the route that responds with 405 to methods that a path does not support. `allow` is the
+/// value of the `Allow` header.
 fn not_allowed(allow: &'static str, errors: Errors) -> actix_web::Route {
     web::to(move || async move {
         let error = ApiError::MethodNotAllowed { allow };
@@ -185,16 +186,16 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::exact("/v1/session", SESSION)]
-    #[case::parameter("/v1/sessions/k88fXCPKK0gU1YooURbm9Q", SESSION_BY_ID)]
+    #[case::exact("/v1/session", session::SESSION)]
+    #[case::parameter("/v1/sessions/k88fXCPKK0gU1YooURbm9Q", admin::SESSION_BY_ID)]
     #[case::empty_parameter("/v1/sessions/", "unmatched")]
     #[case::below_a_parameter("/v1/sessions/a/b", "unmatched")]
-    #[case::below_authorize("/v1/authorize/members/42", AUTHORIZE)]
+    #[case::below_authorize("/v1/authorize/members/42", authorize::AUTHORIZE)]
     #[case::longer_name("/v1/authorized", "unmatched")]
-    #[case::docs_file("/docs/page.js", DOCS)]
-    #[case::unknown_docs_file("/docs/a/b", DOCS)]
+    #[case::docs_file("/docs/page.js", docs::DOCS)]
+    #[case::unknown_docs_file("/docs/a/b", docs::DOCS)]
     #[case::below_another_path("/health/other", "unmatched")]
-    fn path_of_a_request_belongs_to_one_route(#[case] path: &str, #[case] route: &str) {
+    fn route_of_a_request_is_found_by_its_path(#[case] path: &str, #[case] route: &str) {
         assert_eq!(route_of(path).path, route);
     }
 }

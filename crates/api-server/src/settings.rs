@@ -29,13 +29,15 @@ pub struct ApiSettings {
     pub tls: Option<TlsFiles>,
     /// Number of worker threads. Each worker thread has its own repository.
     pub workers: usize,
-    /// Lifetimes of sessions, touch interval, and maximum number of sessions per subject.
+    /// Lifetimes of sessions, touch interval (minimum time between two renewals of the TTL of a
+    /// session), and maximum number of sessions per subject.
     pub policy: SessionPolicy,
-    /// Limits of the near cache. With `None`, there is no near cache, and every request reads from
-    /// the repository.
+    /// Limits of the near cache (copies of sessions in the memory of this process). With `None`,
+    /// there is no near cache, and every request reads from the repository.
     ///
-    /// A near cache requires a touch interval greater than zero in `policy`, and an invalidation
-    /// feed that is connected to [`Application::near_cache`](crate::Application::near_cache).
+    /// A near cache requires a touch interval greater than zero in `policy`. An invalidation feed,
+    /// which reports changed sessions, must be connected to
+    /// [`Application::near_cache`](crate::Application::near_cache).
     pub near_cache: Option<NearCacheSettings>,
     /// Format of new session tokens.
     pub token_format: TokenFormat,
@@ -47,22 +49,25 @@ pub struct ApiSettings {
     pub store: StoreKind,
     /// Maximum size of a request body, in bytes.
     pub max_body_bytes: usize,
-    /// Maximum number of requests in flight in the whole process whose body has arrived, and also
-    /// of bodies that are still arriving. Further requests are answered with 503 `overloaded` at
-    /// once. Requests to `/health` and to paths below `/health` are always served.
+    /// Maximum number of requests in flight in the whole process. Requests whose body is still
+    /// arriving are not included. A separate limit of the same size applies to bodies that are
+    /// still arriving. Further requests are answered with 503 `overloaded` at once. Requests to
+    /// `/health` and to paths below `/health` are always served.
     pub max_in_flight: usize,
-    /// Maximum time to answer a request that requires several calls of the repository, except for
-    /// requests that create or rotate a session (see `call_timeout`) and requests with the scope
-    /// `admin`. After this time, the request is answered with 503 `store_unavailable`. An operation
-    /// that ends sessions continues.
+    /// Maximum time to answer a request that requires several repository calls. After this time,
+    /// the request is answered with 503 `store_unavailable`. An operation that ends sessions
+    /// continues after the response.
+    ///
+    /// The limit does not apply to requests that create or rotate a session (see `call_timeout`),
+    /// or to requests that require the scope `admin`.
     ///
     /// The time starts when the request head has been read. The time that the client takes to send
     /// the request body does not count. The value should be twice the timeout of one repository
     /// call.
     pub answer_timeout: Duration,
-    /// Timeout of one repository call, as the repository applies it. A request that creates or
-    /// rotates a session is answered after at most five times this time, because it requires up to
-    /// five calls and cannot be aborted between them.
+    /// Timeout of one repository call. The repository itself applies this timeout. A request that
+    /// creates or rotates a session makes up to five calls and cannot be aborted between them. The
+    /// request is therefore answered after at most five times this timeout.
     pub call_timeout: Duration,
     /// Limit for the invalid tokens of each client. Invalid tokens within the limit are answered
     /// with 401, and further invalid tokens with 429. With `None`, there is no limit.
@@ -83,7 +88,8 @@ pub struct ApiSettings {
     /// Address that serves `/metrics`. With `None`, metrics are neither served nor collected.
     pub metrics_address: Option<SocketAddr>,
     /// Selects the requests whose spans are exported. With `None`, the spans of all requests except
-    /// for health probes are exported. In both cases, a layer that exports spans must be installed.
+    /// for health probes are exported. In both cases, a `tracing` layer that exports spans must be
+    /// installed.
     ///
     /// OpenTelemetry's global propagator reads the parent span from the headers of a request.
     pub trace_sampling: Option<TraceSampling>,
@@ -91,8 +97,9 @@ pub struct ApiSettings {
     /// service clients, anyone who can reach the API may do so. Then `address` must be a loopback
     /// address. With a Redis store, `allow_anonymous_clients` must also be set.
     pub service_clients: ServiceClients,
-    /// If `true`, service clients are not required with a Redis store either. `address` must still
-    /// be a loopback address, and requests with a sign of a proxy are still rejected.
+    /// If `true`, the API also starts without service clients if sessions are stored in Redis.
+    /// `address` must still be a loopback address, and requests with a sign of a proxy are still
+    /// rejected.
     pub allow_anonymous_clients: bool,
 }
 

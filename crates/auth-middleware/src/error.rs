@@ -1,5 +1,5 @@
-//! Errors of authentication and of sessions, and their conversion to HTTP responses. This is the
-//! one place that turns a fault of the store into a problem.
+//! Errors of authentication and of sessions, and their conversion to HTTP responses. Only this
+//! module converts errors of the session store to problem details (RFC 9457).
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use tee_session_domain::{ErrorChain, LogLimit, RepositoryError, SessionError};
@@ -7,17 +7,16 @@ use thiserror::Error;
 
 use crate::{Challenge, ProblemCode, ProblemDetails};
 
-/// Value of `Retry-After` in seconds, for transient errors and for clients over the limit of
-/// invalid tokens. One second is enough for a client over the limit, because every limit that
-/// `InvalidTokenLimit::per_second` creates allows at least one more invalid token per second.
+/// Value of the `Retry-After` header field in seconds, for transient errors and for clients over
+/// the limit of invalid tokens. One second is enough for such a client, because a limit made by
+/// `InvalidTokenLimit::per_second` allows at least one more invalid token per second.
 const RETRY_AFTER: u32 = 1;
 
 static UNAVAILABLE: LogLimit = LogLimit::per_second(1);
 static FULL: LogLimit = LogLimit::per_second(1);
 static CORRUPT_INDEX: LogLimit = LogLimit::per_second(1);
 
-/// Error of authentication, or of the session of an authenticated request: the reason why a request
-/// is rejected.
+/// Reason why a request is rejected: its authentication failed, or the session manager failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -78,9 +77,9 @@ impl AuthError {
         }
     }
 
-    /// Logs the error if the session store failed, at most once per second for each of these
-    /// faults: an unavailable store, a full store, and a corrupt index of a subject. Other errors
-    /// are not logged.
+    /// Logs the error if the session store failed. Other errors are not logged. At most one line
+    /// per second is logged for each of these faults: an unavailable store, a full store, and a
+    /// corrupt index of a subject.
     ///
     /// Call this method if you send the response of [`problem`](Self::problem) yourself.
     /// `error_response` calls this method automatically.
@@ -111,9 +110,9 @@ impl AuthError {
     }
 }
 
-/// Returns the problem details for an error of the session manager. A fault of the store is 503,
-/// and a corrupt index of a subject is 500. The status is 401 only if the error proves that the
-/// token has no session that can be used.
+/// Returns the problem details for an error of the session manager. The status is 401 only if the
+/// error proves that the token has no usable session. A failure of the store is answered with 503,
+/// and a corrupt index of a subject with 500.
 fn problem_of_session(error: &SessionError) -> ProblemDetails {
     match error {
         error if error.proves_invalid_token() => AuthError::InvalidToken.problem(),

@@ -64,8 +64,7 @@ pub struct InvalidTokenLimiter {
     started: Instant,
     hasher: RandomState,
     /// For each bucket, the time at which the bucket will be empty, in nanoseconds since `started`.
-    /// Each invalid token of a client moves this time of the client's bucket forward by one
-    /// `interval`.
+    /// Each invalid token moves the time of its client's bucket forward by one `interval`.
     buckets: Box<[AtomicU64]>,
     interval: u64,
     capacity: u64,
@@ -115,9 +114,9 @@ impl InvalidTokenLimiter {
             .is_ok()
     }
 
-    /// Returns the time at which a bucket will be empty if it takes one more token. `empty_at` is
-    /// the time at which the bucket will be empty without that token. Returns `None` if the bucket
-    /// has no room for another token.
+    /// Returns the time at which a bucket will be empty after one more token was added. `empty_at`
+    /// is the time at which the bucket will be empty without that token. Returns `None` if the
+    /// bucket has no room for the token.
     fn filled(&self, empty_at: u64, now: u64) -> Option<u64> {
         let filled = empty_at.max(now).saturating_add(self.interval);
         (filled - now <= self.capacity).then_some(filled)

@@ -3,9 +3,10 @@
 //! # Types of other crates
 //!
 //! - [`SessionManager`](tee_session_domain::SessionManager) finds the session of a token.
-//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that every store
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the trait that every store
 //!   implements.
-//! - [`Session`](tee_session_domain::Session) is what a handler gets from [`CurrentSession`].
+//! - [`Session`](tee_session_domain::Session) is the type that a handler gets from
+//!   [`CurrentSession`].
 
 mod bearer;
 mod challenge;

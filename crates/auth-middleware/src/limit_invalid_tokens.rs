@@ -1,5 +1,5 @@
-//! Middleware that limits the invalid tokens of each client, to slow down clients that guess
-//! tokens.
+//! Middleware that limits the number of invalid tokens of each client. The limit slows down clients
+//! that guess tokens.
 
 use std::{
     future::{Ready, ready},

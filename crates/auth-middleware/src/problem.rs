@@ -49,8 +49,8 @@ pub struct InvalidMember {
 }
 
 impl ProblemDetails {
-    /// Creates problem details with the stable code `code` and its HTTP status, and with a sentence
-    /// `detail` for people.
+    /// Creates problem details with the code `code` and its HTTP status. `detail` is a sentence for
+    /// human readers.
     #[must_use]
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl ProblemDetails {
         self.status
     }
 
-    /// Returns the stable code of the problem.
+    /// Returns the stable, machine-readable code of the problem, for example `invalid_token`.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
         self.code

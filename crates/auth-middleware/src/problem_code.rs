@@ -1,11 +1,11 @@
-//! The list of all problem codes. The API description and the table in the documentation follow
-//! from it.
+//! List of all problem codes. The API description and the table in the documentation are generated
+//! from this list.
 
 use actix_web::http::StatusCode;
 
-/// Stable code of a problem, for programs, with the HTTP status of its responses. A response made
-/// from [`ProblemDetails`](crate::ProblemDetails) carries the code as an extension, so that
-/// middleware can count problems by code.
+/// Stable, machine-readable code of a problem, with the HTTP status of the error response. A
+/// response made from [`ProblemDetails`](crate::ProblemDetails) carries the code in its extensions,
+/// so that middleware can count problems by code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProblemCode {
     name: &'static str,
@@ -14,8 +14,8 @@ pub struct ProblemCode {
 }
 
 impl ProblemCode {
-    /// Creates a code of an application. `name` must differ from the names of the other codes.
-    /// `advice` describes what a client should do.
+    /// Creates a problem code. `name` must differ from the names of all other codes. `advice`
+    /// describes in Markdown how a client should react.
     #[must_use]
     pub const fn new(name: &'static str, status: StatusCode, advice: &'static str) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl ProblemCode {
         self.status
     }
 
-    /// Returns what a client should do, as Markdown.
+    /// Returns a description of how a client should react, as Markdown.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         self.advice

@@ -1,4 +1,5 @@
-//! Retry rules for calls: which failures are retried, how long to wait, and when to give up.
+//! Sends the request of a call, and retries the request after a transient failure. The limits of
+//! the call set the timeout, the deadline and the number of attempts.
 
 use std::time::Duration;
 
@@ -7,23 +8,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::{ClientError, response::SuccessResponse};
 
-/// Maximum random wait before the second attempt, in addition to `Retry-After`. The maximum doubles
-/// for each further attempt, up to [`MAX_WAIT`].
+/// Upper limit of the random wait before the second attempt. The random wait is added to the time
+/// in `Retry-After`. The limit doubles for each further attempt, up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Maximum random wait before any attempt, in addition to `Retry-After`.
+/// Upper limit of the random wait before any attempt. The random wait is added to the time in
+/// `Retry-After`.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Policy that decides if a request may be sent a second time. If no connection could be
-/// established, the request was not sent, and is retried under every policy.
+/// Policy that decides if a request is sent again after a failure. Every policy allows a retry if
+/// no connection could be established, because the request was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryPolicy {
     /// Allows retries, because a second request has no further effect and gets the same response.
     Idempotent,
     /// Allows retries, because a second request cannot end another session. If an earlier attempt
-    /// may have ended the session, a response that reports a missing session counts as success.
+    /// may have ended the session, a retry that finds no session counts as success.
     IdempotentDelete,
-    /// Forbids retries, because a second request would create another session or token, or could
-    /// undo changes that other clients made between the two requests.
+    /// Forbids retries of a request that was sent. A second request would create another session or
+    /// token, or could undo changes that other clients made between the two requests.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! Response to the call that authorizes a request at a gateway (`GET /v1/authorize`).
+//! Response to the call `GET /v1/authorize`, with which a gateway authorizes a request.
 
 use serde::Deserialize;
 use tee_session_domain::{BaseUrl, SessionId};
@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::{ClientError, response::SuccessResponse, wire};
 
-/// Data of a session that a gateway needs, without cookies. Returned by
+/// Data of a session without its cookies, for a gateway that authorizes requests. Returned by
 /// [`SessionClient::authorize`](crate::SessionClient::authorize).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,14 +11,36 @@ use crate::{Client, attempts::Limits, credentials::Credentials, header_fields::H
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// Maximum connect timeout. If an address does not answer within this time, trying another address
-/// is better than waiting longer.
+/// Upper limit of the connect timeout. If an address does not answer within this time, it is better
+/// to try another address than to wait longer.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time after which the client closes an idle connection. The service closes an idle connection
 /// after 75 seconds, so the client must close it earlier. Otherwise the client could send a request
 /// while the service closes the connection, and the outcome of the request would be unknown.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Creates a client of the service at `url`, with the default settings of [`ClientBuilder`].
+    /// `url` is an `http` or `https` URL. If `url` has a path, the path is prepended to the paths
+    /// of all calls.
+    ///
+    /// Plain `http` exposes tokens, cookies and client secrets to the network. Use plain `http`
+    /// only on the loopback interface, or in a network that is protected by other means.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError`] if `url` is invalid or the HTTP client cannot be set up.
+    pub fn new(url: impl Into<String>) -> Result<Self, BuildError> {
+        Self::builder(url).build()
+    }
+
+    /// Returns a builder for a client with custom timeouts, certificates and other settings. `url`
+    /// is the `http` or `https` URL of the service.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
+    }
+}
 
 /// Builder for a [`Client`]. Every setting has a default.
 ///
@@ -45,7 +67,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new(url: String) -> Self {
+    fn new(url: String) -> Self {
         Self {
             url,
             credentials: None,
@@ -57,7 +79,8 @@ impl ClientBuilder {
         }
     }
 
-    /// Sets the id and the secret of a service client. By default, a client has no credentials.
+    /// Sets the credentials of a service client: its id and its secret. By default, no credentials
+    /// are set.
     #[must_use]
     pub fn credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         let credentials = Credentials::new(id.into(), secret.into());

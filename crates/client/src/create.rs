@@ -10,7 +10,6 @@ use time::OffsetDateTime;
 use crate::{
     Client, ClientError, ETag,
     attempts::RetryPolicy,
-    attributes::NewAttributes,
     call::{Call, JSON},
     wire,
 };
@@ -21,17 +20,19 @@ use crate::{
 #[must_use = "the request is only sent by `send`"]
 pub struct CreateSession<'a> {
     client: &'a Client,
-    pub(crate) body: Body<'a>,
+    body: Body<'a>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Body<'a> {
+struct Body<'a> {
     #[serde(serialize_with = "wire::cookies_as_map")]
     cookies: &'a Cookies,
     #[serde(serialize_with = "wire::base_url_as_text")]
     base_url: &'a BaseUrl,
-    #[serde(flatten)]
-    pub(crate) attributes: NewAttributes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
 }
 
 impl<'a> CreateSession<'a> {
@@ -39,9 +40,25 @@ impl<'a> CreateSession<'a> {
         let body = Body {
             cookies,
             base_url,
-            attributes: NewAttributes::default(),
+            subject: None,
+            label: None,
         };
         Self { client, body }
+    }
+
+    /// Sets the subject of the session: the user or account to which the session belongs. A subject
+    /// consists of 1 to 256 visible ASCII characters. All sessions of a subject can be listed and
+    /// ended together.
+    pub fn subject(mut self, subject: &'a str) -> Self {
+        self.body.subject = Some(subject);
+        self
+    }
+
+    /// Sets the label of the session: a text by which people recognise the session in a list. A
+    /// label consists of 1 to 256 bytes without control characters.
+    pub fn label(mut self, label: &'a str) -> Self {
+        self.body.label = Some(label);
+        self
     }
 
     /// Sends the request. A request that was sent is never retried. If the response is lost, the

@@ -28,8 +28,8 @@ pub struct Health {
 pub enum HealthStatus {
     /// Sessions can be served.
     Healthy,
-    /// The last health check of the session store failed, or is too old. A status that this client
-    /// does not know, for example of a newer service, is parsed as `Degraded` too.
+    /// The last health check of the session store failed, or is too old. An unknown status, for
+    /// example from a newer service, is also parsed as `Degraded`.
     #[serde(other)]
     Degraded,
 }

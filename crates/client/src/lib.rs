@@ -2,8 +2,8 @@
 //!
 //! # Types of other crates
 //!
-//! - [`Cookies`](tee_session_domain::Cookies) and [`BaseUrl`](tee_session_domain::BaseUrl) are the
-//!   values of a session.
+//! - [`Cookies`](tee_session_domain::Cookies) contains the cookies of a session.
+//! - [`BaseUrl`](tee_session_domain::BaseUrl) is the URL of the upstream site of a session.
 //! - [`SessionToken`](tee_session_domain::SessionToken) is the bearer token of a session.
 
 mod attempts;
@@ -12,6 +12,7 @@ mod authorization;
 mod builder;
 mod call;
 mod client;
+mod client_calls;
 mod create;
 mod credentials;
 mod error;

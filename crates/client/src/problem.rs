@@ -1,6 +1,8 @@
 //! Error responses of the service (problem details, RFC 9457).
 
-use std::{fmt, time::Duration};
+mod codes;
+
+use std::time::Duration;
 
 use reqwest::{
     StatusCode,
@@ -8,6 +10,8 @@ use reqwest::{
 };
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use self::codes::ProblemCode;
 
 /// An error response of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,97 +72,5 @@ impl Document {
         let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let is_problem = content_type.starts_with("application/problem+json");
         serde_json::from_slice(body).ok().filter(|_| is_problem)
-    }
-}
-
-macro_rules! problem_codes {
-    ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
-        /// Stable code of a problem, for programs. `Display` writes the name of the code, for
-        /// example `invalid_token`.
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum ProblemCode {
-            $($(#[$doc])* $code,)*
-            /// A code that this client does not know, for example of a newer service. The text is
-            /// empty if the response has no code, for example because a gateway sent the response.
-            Other(String),
-        }
-
-        impl ProblemCode {
-            /// Returns the name of the code, for example `invalid_token`.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$code => $name,)*
-                    Self::Other(name) => name,
-                }
-            }
-        }
-
-        impl From<String> for ProblemCode {
-            fn from(name: String) -> Self {
-                match name.as_str() {
-                    $($name => Self::$code,)*
-                    _ => Self::Other(name),
-                }
-            }
-        }
-    };
-}
-
-problem_codes! {
-    /// 401: the request carries no bearer token.
-    MissingToken = "missing_token",
-    /// 401: the session token is invalid or expired. The user of the session has to log in again.
-    InvalidToken = "invalid_token",
-    /// 400: the request is malformed.
-    InvalidRequest = "invalid_request",
-    /// 401: the service client is unknown, or its secret is wrong.
-    InvalidClient = "invalid_client",
-    /// 403: the service client lacks the scope that the call requires.
-    InsufficientScope = "insufficient_scope",
-    /// 404: the session or the path does not exist.
-    NotFound = "not_found",
-    /// 405: the path does not support the method of the request. Either the service is an older
-    /// release, or the URL belongs to another service.
-    MethodNotAllowed = "method_not_allowed",
-    /// 408: the request did not arrive in time and was not carried out.
-    RequestTimeout = "request_timeout",
-    /// 411: the request does not declare its length.
-    LengthRequired = "length_required",
-    /// 409: the subject already has the maximum number of sessions. End a session of the subject
-    /// before you create another session.
-    SessionLimitReached = "session_limit_reached",
-    /// 412: the session has changed since the service returned the `ETag`. Get the session again,
-    /// and decide if the change is still needed.
-    PreconditionFailed = "precondition_failed",
-    /// 413: the request body is longer than the service allows.
-    PayloadTooLarge = "payload_too_large",
-    /// 414: the URL is too long.
-    UriTooLong = "uri_too_long",
-    /// 415: the service does not support the request's content type.
-    UnsupportedMediaType = "unsupported_media_type",
-    /// 422: the session in the request is invalid. [`Problem::errors`] lists the invalid members.
-    InvalidSession = "invalid_session",
-    /// 429: the token, or the secret of the service client, is wrong, and too many wrong ones came
-    /// from the client's address.
-    TooManyRequests = "too_many_requests",
-    /// 431: the header fields are too large.
-    RequestHeaderFieldsTooLarge = "request_header_fields_too_large",
-    /// 500: a bug in the service caused a failure.
-    InternalError = "internal_error",
-    /// 503: the session store is unavailable. The session may still be alive, and the service may
-    /// have made the requested change.
-    StoreUnavailable = "store_unavailable",
-    /// 503: the session store is full. The request changed nothing.
-    StoreFull = "store_full",
-    /// 503: the service is overloaded, or other requests kept changing the session. The request
-    /// changed nothing.
-    Overloaded = "overloaded",
-}
-
-impl fmt::Display for ProblemCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

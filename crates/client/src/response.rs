@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::{ClientError, ETag, Problem};
 
-/// Maximum length of a response body in bytes. The longest response body of the service is a page
-/// of 100 sessions, with about a tenth of this length.
+/// Maximum length of a response body in bytes. The longest response of the service, a page of 100
+/// sessions, has about a tenth of this length.
 const MAX_LEN: usize = 1024 * 1024;
 
 /// A response with a 2xx status, with its whole body in memory.
@@ -20,8 +20,8 @@ pub(crate) struct SuccessResponse {
 }
 
 impl SuccessResponse {
-    /// Creates an empty response. A retried delete call returns it if the session is not found and
-    /// an earlier attempt may have ended the session.
+    /// Creates an empty response. A delete call returns this response if a retry finds no session,
+    /// and an earlier attempt may have ended the session.
     pub(crate) fn empty() -> Self {
         Self {
             headers: HeaderMap::new(),
@@ -56,8 +56,8 @@ impl SuccessResponse {
         }
     }
 
-    /// Parses the body as JSON. `expected` describes the expected response in the text of the
-    /// error.
+    /// Parses the body as JSON. `expected` describes the expected content in the error message, for
+    /// example `a session`.
     pub(crate) fn decode<T: DeserializeOwned>(
         &self,
         expected: &'static str,

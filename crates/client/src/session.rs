@@ -74,10 +74,9 @@ impl<'a> SessionClient<'a> {
     /// the session and check its state.
     ///
     /// # Errors
-    /// Returns a [`ClientError`]. If the session has changed since the service returned the entity
-    /// tag of [`if_match`](SessionPatch::if_match), the error is the problem
-    /// [`PreconditionFailed`](crate::ProblemCode::PreconditionFailed), and the session is not
-    /// changed.
+    /// Returns a [`ClientError`]. If the entity tag of [`if_match`](SessionPatch::if_match) is
+    /// outdated, the session is not changed. The error is then a problem with the code
+    /// [`PreconditionFailed`](crate::ProblemCode::PreconditionFailed).
     pub async fn update(self, patch: &SessionPatch) -> Result<Session, ClientError> {
         let call = self.call(Method::PATCH, SESSION, RetryPolicy::Never);
         let mut call = call.with_json(MERGE_PATCH, &patch.body)?;

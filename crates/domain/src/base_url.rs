@@ -77,18 +77,19 @@ impl BaseUrl {
     }
 
     /// Returns the host in ASCII form. IP addresses are in canonical form. Returns `None` if the
-    /// URL comes from a stored record and is not a URL with a host.
+    /// text is not a URL or has no host. Only a stored record can contain such a text.
     #[must_use]
     pub fn ascii_host(&self) -> Option<String> {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
-    /// Returns the URL in pure ASCII, as the WHATWG URL standard serializes it for header fields.
-    /// The host is in ASCII form, and the other parts are percent-encoded.
+    /// Returns the URL as ASCII text, which can be used in a header field. The URL is serialized as
+    /// the WHATWG URL standard defines. The host is in ASCII form, and the other parts are
+    /// percent-encoded.
     ///
     /// User name and password are left out. Only records that another program wrote can contain
-    /// them. Returns `None` if the URL comes from a stored record and is not an `http` or `https`
-    /// URL.
+    /// them. Returns `None` if the text is not an `http` or `https` URL. Only a stored record can
+    /// contain such a text.
     #[must_use]
     pub fn ascii_serialization(&self) -> Option<String> {
         let mut url = Url::parse(&self.0).ok()?;

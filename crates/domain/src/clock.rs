@@ -10,11 +10,12 @@ use time::OffsetDateTime;
 /// Local copy of the store's clock. The current time can be read without a request to the store.
 ///
 /// The copy consists of the offset between the store's clock and the machine's monotonic clock. A
-/// wrong or adjusted wall clock of the machine therefore never ends a session early or late.
+/// wrong or adjusted wall clock of the machine therefore has no effect on the copy after its first
+/// correction.
 ///
-/// An adapter calls [`correct`](Self::correct) with each time that the store reports. Before the
-/// first report, the copy counts from the machine's wall clock time at the creation of the copy.
-/// Reading the time costs one reading of the monotonic clock and one atomic load.
+/// An adapter calls [`correct`](Self::correct) with each time that the store reports. Until the
+/// first report, the copy is based on the machine's wall clock. Reading the time costs one reading
+/// of the monotonic clock and one atomic load.
 ///
 /// The time can run backwards if the store's clock was set back, or if the clocks of several
 /// servers of a store differ. Code may compare two readings only if a step back does no harm.
@@ -31,14 +32,14 @@ use time::OffsetDateTime;
 #[derive(Debug)]
 pub struct StoreClock {
     started: Instant,
-    /// Time on the store's clock at the instant `started`, in microseconds since the Unix epoch.
+    /// Time on the store's clock at the instant in the field `started`, in microseconds since the
+    /// Unix epoch.
     started_at_micros: AtomicI64,
 }
 
 impl StoreClock {
-    /// Creates a local clock that starts with the machine's wall clock time. The local clock
-    /// follows the store's clock after the first call of [`set`](Self::set) or
-    /// [`correct`](Self::correct).
+    /// Creates a local copy that starts with the machine's wall clock time. The copy follows the
+    /// store's clock after the first call of [`set`](Self::set) or [`correct`](Self::correct).
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn from_system() -> Self {
@@ -51,7 +52,7 @@ impl StoreClock {
         }
     }
 
-    /// Returns the current time on the store's clock, in UTC with microseconds.
+    /// Returns the current time on the store's clock, in UTC and with microsecond resolution.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         let started_at = self.started_at_micros.load(Ordering::Relaxed);
@@ -59,17 +60,17 @@ impl StoreClock {
         OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::microseconds(now))
     }
 
-    /// Sets the current time on the store's clock to `now`.
+    /// Sets the local copy to `now`, which is the current time on the store's clock.
     pub fn set(&self, now: OffsetDateTime) {
         self.correct(now, Duration::ZERO);
     }
 
-    /// Corrects the clock with a time from a reply of the store. The store read the time `reported`
-    /// from its clock at most `age` ago.
+    /// Corrects the local copy with a time from a reply of the store. The store read the time
+    /// `reported` from its clock at most `age` ago.
     ///
-    /// The current time is therefore between `reported` and `reported + age`. If the clock already
-    /// shows a time in this range, it does not change. Otherwise, it moves to the nearest time in
-    /// the range. A slow reply gives a wide range, so it rarely moves the clock.
+    /// The current time is therefore between `reported` and `reported + age`. If the local copy
+    /// already shows a time in this range, it does not change. Otherwise, the copy moves to the
+    /// nearest time in the range. A slow reply gives a wide range, so it rarely moves the copy.
     pub fn correct(&self, reported: OffsetDateTime, age: Duration) {
         let since_epoch = reported - OffsetDateTime::UNIX_EPOCH;
         let reported = i64::try_from(since_epoch.whole_microseconds()).unwrap_or(i64::MAX);
@@ -85,8 +86,8 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Converts a duration so that it can be added to a time. A longer duration than `time` can express
-/// becomes the longest one.
+/// Converts a duration to the signed duration type of the `time` crate, which can be added to a
+/// time. A duration that is too long for this type becomes the maximum of the type.
 pub(crate) fn to_signed(duration: Duration) -> time::Duration {
     time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_clock_follows_a_store_whose_clock_is_a_day_off() {
+    fn local_clock_follows_a_store_clock_that_differs_by_one_day() {
         let clock = StoreClock::from_system();
         let tomorrow = clock.now() + time::Duration::DAY;
         clock.set(tomorrow);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_reply_does_not_set_the_local_clock_back() {
+    fn slow_store_reply_does_not_set_the_local_clock_back() {
         let clock = StoreClock::from_system();
         let reported = clock.now();
         let before = reported + Duration::from_secs(1);
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn reply_moves_the_local_clock_only_as_far_as_necessary() {
+    fn store_reply_moves_the_local_clock_only_to_the_nearest_possible_time() {
         const SLACK: Duration = Duration::from_secs(60);
         let (hour, age) = (time::Duration::HOUR, Duration::from_secs(600));
         let clock = StoreClock::from_system();

@@ -90,11 +90,11 @@ macro_rules! contract_suite {
             exactly_one_of_many_updates_with_the_same_precondition_succeeds
             concurrent_updates_do_not_restore_a_deleted_session
             updating_an_unknown_session_returns_not_found
-            compare_and_swap_replaces_only_the_expected_state
+            compare_and_swap_fails_after_a_change_but_not_after_a_touch
             rotated_session_is_found_only_under_its_new_token
             rotation_renews_the_idle_timeout_but_not_the_absolute_lifetime
             exactly_one_of_many_concurrent_rotations_succeeds
-            either_rotation_or_concurrent_delete_succeeds
+            exactly_one_of_concurrent_rotation_and_delete_succeeds
             rotation_keeps_concurrent_updates
             rotating_an_unknown_session_returns_not_found
             failed_move_to_a_new_token_changes_no_record

@@ -1,5 +1,6 @@
 //! Cookies of the upstream site, which give access to the accounts of its users.
 
+mod cached_tag;
 mod jar;
 
 use std::{
@@ -11,8 +12,9 @@ use indexmap::{IndexMap, map::Entry};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub(crate) use self::cached_tag::CachedTag;
 use self::jar::Jar;
-use crate::{entity_tag::CachedTag, error::ControlCharacter};
+use crate::error::ControlCharacter;
 
 /// Cookies of an authenticated session on the upstream site: names and values, in the order given.
 ///
@@ -253,9 +255,9 @@ fn broken_value_rule(value: &str) -> Option<CookieRule> {
     }
 }
 
-/// Returns `true` if all names are known to differ. Up to [`Cookies::MAX_COUNT`] names are compared
-/// pairwise, without a table. For more names, returns `false` without comparing them, and the
-/// caller removes duplicates with a table.
+/// Returns `true` if there are at most [`Cookies::MAX_COUNT`] names and all names differ. The names
+/// are compared pairwise, which would be slow for more names. If the result is `false`, the caller
+/// removes duplicates with a hash table.
 fn are_distinct<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
     names.len() <= Cookies::MAX_COUNT
         && (names.clone().enumerate())

@@ -1,36 +1,16 @@
-//! Derivation of keys and of the session id from a token, with a one-way function.
+//! Derivation of keys, of the session id and of the token hash from a token.
 
-use std::{fmt, sync::LazyLock};
+use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::{SessionId, SessionToken};
-
-/// HKDF salt for all values that are derived from a token.
-const DERIVATION_SALT: &[u8] = b"tee-session v1";
-
-/// Length in bytes of one output block of HKDF-SHA-256.
-const BLOCK_LEN: usize = 32;
+use crate::{
+    SessionId, SessionToken, TokenHash,
+    hkdf::{PseudorandomKey, expand, extract},
+};
 
 /// HKDF label (`info` input) with which the session id is derived.
 const SESSION_ID_LABEL: &[u8] = b"session id";
-
-/// HMAC state with [`DERIVATION_SALT`] as its key, computed once per process.
-///
-/// This module implements HKDF with a few calls of HMAC, so that computed keys can be reused.
-/// Deriving values is most of the cost of encrypting a record. Reused keys halve this cost,
-/// compared with one call of an HKDF library per value.
-static SALT: LazyLock<Hmac<Sha256>> = LazyLock::new(|| keyed(DERIVATION_SALT));
-
-#[expect(
-    clippy::expect_used,
-    reason = "HMAC takes keys of any length (RFC 2104)"
-)]
-pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("any length")
-}
 
 /// Derives values from a token with HKDF-SHA-256 (RFC 5869).
 ///
@@ -52,16 +32,12 @@ pub struct TokenDerivation<'a> {
     key: &'a PseudorandomKey,
 }
 
-/// Pseudorandom key that HKDF-Extract produces and HKDF-Expand uses. The memory of the key is wiped
-/// on drop.
-pub(crate) type PseudorandomKey = Hmac<Sha256>;
-
 impl<'a> TokenDerivation<'a> {
     /// Starts derivations from `token`. The first call computes the pseudorandom key with
     /// HKDF-Extract and caches it in the token.
     #[must_use]
     pub fn of(token: &'a SessionToken) -> Self {
-        let key = token.pseudorandom_key(|| extract(token));
+        let key = token.pseudorandom_key(|| extract(token.expose_secret().as_bytes()));
         Self { token, key }
     }
 
@@ -71,36 +47,16 @@ impl<'a> TokenDerivation<'a> {
         self.token.session_id(|| self.derive_session_id())
     }
 
-    pub(crate) fn derive_session_id(&self) -> SessionId {
-        SessionId::from_bytes(self.expand(SESSION_ID_LABEL))
+    fn derive_session_id(&self) -> SessionId {
+        SessionId::from_bytes(expand(self.key, SESSION_ID_LABEL))
     }
 
     /// Derives a secret key of 256 bits. `label` names the purpose of the key, and each purpose
     /// needs its own label.
     #[must_use]
     pub fn key(&self, label: &[u8]) -> DerivedKey {
-        DerivedKey(Zeroizing::new(self.expand(label)))
+        DerivedKey(Zeroizing::new(expand(self.key, label)))
     }
-
-    /// Runs HKDF-Expand for one output block. One block is long enough for every value that this
-    /// module derives.
-    fn expand<const N: usize>(&self, label: &[u8]) -> [u8; N] {
-        const { assert!(N <= BLOCK_LEN) };
-        let mut expand = self.key.clone();
-        expand.update(label);
-        expand.update(&[1]);
-        let block = Zeroizing::new(<[u8; BLOCK_LEN]>::from(expand.finalize().into_bytes()));
-        let mut value = [0; N];
-        value.copy_from_slice(&block[..N]);
-        value
-    }
-}
-
-fn extract(token: &SessionToken) -> PseudorandomKey {
-    let mut extract = SALT.clone();
-    extract.update(token.expose_secret().as_bytes());
-    let extracted = Zeroizing::new(<[u8; BLOCK_LEN]>::from(extract.finalize().into_bytes()));
-    keyed(extracted.as_slice())
 }
 
 impl fmt::Debug for TokenDerivation<'_> {
@@ -127,34 +83,39 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
+impl SessionId {
+    /// Returns the id of the session that belongs to `token`. The first call derives the id and
+    /// caches it in the token.
+    #[must_use]
+    pub fn of(token: &SessionToken) -> Self {
+        token.session_id(|| TokenDerivation::of(token).derive_session_id())
+    }
+}
+
+impl TokenHash {
+    /// Returns the hash of `token`. The first call computes the hash and caches it in the token.
+    #[must_use]
+    pub fn of(token: &SessionToken) -> Self {
+        token.hash(|| Self::of_text(token.expose_secret()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::hkdf;
-
     use super::*;
-    use crate::TokenFormat;
 
-    /// Compares keys derived with this module with those of the HKDF implementation in `aws-lc-rs`.
+    /// The expected session id was computed with Python's `hmac` and `hashlib`, not with this
+    /// crate.
     #[test]
-    fn derived_keys_match_another_hkdf_implementation() {
-        struct Length;
-        impl hkdf::KeyType for Length {
-            fn len(&self) -> usize {
-                BLOCK_LEN
-            }
-        }
-        for token in [TokenFormat::Uuid, TokenFormat::Opaque].map(SessionToken::generate_as) {
-            for label in ["", "record key", &"long".repeat(100)] {
-                let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, DERIVATION_SALT);
-                let prk = salt.extract(token.expose_secret().as_bytes());
-                let mut expected = [0; BLOCK_LEN];
-                let info = [label.as_bytes()];
-                let okm = prk.expand(&info, Length).unwrap();
-                okm.fill(&mut expected).unwrap();
-                let derived = TokenDerivation::of(&token).key(label.as_bytes());
-                assert_eq!(*derived.expose_secret(), expected);
-            }
-        }
+    fn session_id_matches_the_published_test_vector() {
+        let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
+        assert_eq!(SessionId::of(&token).to_string(), "j_2qi1vxH8YfgWR4eH1LDg");
+    }
+
+    #[test]
+    fn different_tokens_have_different_session_ids() {
+        let (one, other) = (SessionToken::generate(), SessionToken::generate());
+        assert_ne!(SessionId::of(&one), SessionId::of(&other));
     }
 
     #[test]

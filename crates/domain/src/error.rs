@@ -140,8 +140,8 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// Returns `true` if the error proves that the token has no session that can be used: the
-    /// session does not exist, or its record is corrupt.
+    /// Returns `true` if the error proves that the token has no usable session: the session does
+    /// not exist, or its record is corrupt.
     #[must_use]
     pub fn proves_invalid_token(&self) -> bool {
         // A corrupt record stays corrupt, so only a new login helps.

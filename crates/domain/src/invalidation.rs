@@ -37,19 +37,21 @@ impl fmt::Debug for StoreKey {
 }
 
 /// Receiver of the invalidations that a store sends to a cache of sessions. The store reports the
-/// changes that any of its clients makes.
+/// changes made by all of its clients.
 ///
 /// The store's adapter calls the listener from one task. A cache must not serve a cached copy of a
 /// session unless [`feed_confirmed`](Self::feed_confirmed) was called recently.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Receives an invalidation: the record under `key` was changed, was removed, or has expired.
+    /// Handles an invalidation: the record under `key` was changed, was removed, or has expired.
     fn invalidate(&self, key: &[u8]);
 
-    /// Receives the loss of the invalidation feed. Changes may have been missed, so no cached copy
-    /// of a session is valid until [`feed_confirmed`](Self::feed_confirmed) is called.
+    /// Handles the loss of the invalidation feed (the stream of invalidations from the store).
+    /// Changes may have been missed, so no cached copy of a session is valid until
+    /// [`feed_confirmed`](Self::feed_confirmed) is called.
     fn feed_lost(&self);
 
-    /// Receives the confirmation that the feed is complete up to the time `requested`: every change
-    /// that the server `instance` acknowledged to a writer before that time has been reported.
+    /// Handles the confirmation that the invalidation feed is complete up to the time `requested`.
+    /// Every change that the server `instance` acknowledged to a writer before that time has been
+    /// reported.
     fn feed_confirmed(&self, instance: StoreInstance, requested: Instant);
 }

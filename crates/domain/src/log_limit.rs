@@ -1,4 +1,4 @@
-//! Limit for log lines that clients can cause as often as they like.
+//! Rate limit for log lines that clients can trigger at any rate.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -30,7 +30,8 @@ struct State {
 }
 
 impl LogLimit {
-    /// Creates a limit, usually in a `static`.
+    /// Creates a limit of `max_per_second` log lines per second. The limit is usually stored in a
+    /// `static`.
     #[must_use]
     pub const fn per_second(max_per_second: u32) -> Self {
         Self {
@@ -44,7 +45,7 @@ impl LogLimit {
     }
 
     /// Counts an event. Returns `None` if the event must not be logged. Otherwise returns the
-    /// number of events since the last log line that were not logged.
+    /// number of unlogged events since the last logged event.
     pub fn next(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let began = state.second_began;
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_above_the_limit_are_counted_in_the_next_logged_line() {
+    fn suppressed_log_events_are_counted_and_reported_with_the_next_logged_event() {
         let limit = LogLimit::per_second(2);
         assert_eq!([limit.next(), limit.next()], [Some(0), Some(0)]);
         assert_eq!([limit.next(), limit.next()], [None, None]);

@@ -54,7 +54,8 @@ pub struct SessionManager<R> {
     repository: R,
     policy: SessionPolicy,
     token_format: TokenFormat,
-    /// Table of recently touched sessions. `None` if every access touches the session.
+    /// Table of recently touched sessions (sessions whose TTL was renewed recently). `None` if
+    /// every access touches the session.
     recent_touches: Option<Arc<RecentTouches>>,
     recent_renewals: Arc<RecentRenewals>,
     observer: fn(SessionEvent, usize),
@@ -73,17 +74,18 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Sets the table of recently touched sessions. If a process has several managers, for example
-    /// one per thread, set the same table for all of them. The table is needed only if the policy
-    /// has a touch interval. With `None`, every access touches the session (renews its TTL).
+    /// Sets the table of recently touched sessions (sessions whose TTL was renewed recently). If a
+    /// process has several managers, for example one per thread, set the same table for all of
+    /// them. The table is needed only if the policy has a touch interval (minimum time between two
+    /// touches). With `None`, every access touches the session.
     #[must_use]
     pub fn with_recent_touches(mut self, recent_touches: Option<Arc<RecentTouches>>) -> Self {
         self.recent_touches = recent_touches;
         self
     }
 
-    /// Sets the table of recently renewed index entries. If a process has several managers, for
-    /// example one per thread, set the same table for all of them.
+    /// Sets the table of subject index entries that were renewed recently. If a process has several
+    /// managers, for example one per thread, set the same table for all of them.
     #[must_use]
     pub fn with_recent_renewals(mut self, recent_renewals: Arc<RecentRenewals>) -> Self {
         self.recent_renewals = recent_renewals;
@@ -116,7 +118,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Loads the session and renews its idle timeout, in one round trip to the store. If the policy
-    /// has a touch interval, the TTL in the store is renewed at most once per interval.
+    /// has a touch interval (minimum time between two TTL renewals), the TTL in the store is
+    /// renewed at most once per interval.
     ///
     /// Logs `Session accessed` (debug) or `Session not found` (warn).
     ///
@@ -152,8 +155,8 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Loads the session. Touches the session (renews its TTL) unless it was touched within the
-    /// touch interval. Returns `None` if the store has no such session.
+    /// Loads the session. Touches the session (renews its TTL) unless the last touch is more recent
+    /// than the touch interval. Returns `None` if the store has no such session.
     async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
         // `now` is read before the touch, so the TTL in the store ends no earlier than the table of
         // recent touches assumes.
@@ -177,9 +180,9 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Deletes the session (logout). Returns `true` if this call deleted the session, and `false`
-    /// if there was no live session. When the call has returned, the token gives access to no
-    /// session on any instance, with one exception: a near cache on another instance may accept the
-    /// token until the invalidation arrives.
+    /// if there was no live session. After the call has returned, no instance accepts the token.
+    /// There is one exception: another instance with a near cache (copies of sessions in its
+    /// memory) may accept the token until the invalidation arrives.
     ///
     /// Logs `Session deleted` or `Session delete attempted (not found)`.
     ///
@@ -301,9 +304,9 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Removes a session that was just created or rotated, because its new token could not be
-    /// delivered to the client. Otherwise the session, which has no owner, would count towards the
-    /// session limit of its subject. If the store cannot remove the session now, its record expires
-    /// by itself.
+    /// delivered to the client. Otherwise the session, which no client can use, would count towards
+    /// the session limit of its subject. If the store cannot remove the session now, its record
+    /// expires by itself.
     ///
     /// Logs `Session removed: its token could not be delivered` (info).
     pub async fn discard_undelivered(&self, new: &NewSession) {
@@ -334,8 +337,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
-/// Limit of the log lines about tokens without a session. Clients can send such tokens as often as
-/// they like, also from many addresses and through a gateway.
+/// Rate limit for the log lines about tokens without a session. Clients can send any number of such
+/// tokens, also from many addresses and through a gateway.
 static NOT_FOUND: LogLimit = LogLimit::per_second(100);
 
 fn not_found(token: &SessionToken) -> SessionError {

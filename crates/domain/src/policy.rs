@@ -140,16 +140,17 @@ impl SessionPolicy {
         }
     }
 
-    /// Creates the table of recently touched sessions, which all managers of one process share.
-    /// Returns `None` if there is no touch interval, because every access then touches the session.
+    /// Creates the table of recently touched sessions (sessions whose TTL was renewed recently).
+    /// All managers of one process share this table. Returns `None` if there is no touch interval,
+    /// because every access then touches the session.
     #[must_use]
     pub fn recent_touches(&self) -> Option<RecentTouches> {
         let has_interval = !self.touch_interval.is_zero();
         has_interval.then(|| RecentTouches::within(self.touch_interval))
     }
 
-    /// Creates the table of recently renewed index entries, which all managers of one process
-    /// share.
+    /// Creates the table of subject index entries that were renewed recently. All managers of one
+    /// process share this table.
     #[must_use]
     pub fn recent_renewals(&self) -> RecentRenewals {
         RecentRenewals::within(self.idle_timeout / 2)
@@ -158,8 +159,8 @@ impl SessionPolicy {
     /// Returns the lifetime of an entry in the subject index.
     ///
     /// The lifetime is three times the TTL of the session's record. An entry is due for renewal
-    /// after half an idle timeout. It outlives the record even if its renewal is late by one and a
-    /// half idle timeouts.
+    /// after half an idle timeout. Even if the renewal is late by one and a half idle timeouts, the
+    /// entry outlives the record.
     pub(crate) fn index_entry_ttl(&self) -> Duration {
         self.record_ttl() * 3
     }
@@ -187,10 +188,10 @@ impl SessionPolicy {
         self.remaining_until(idle_remaining, life, now)
     }
 
-    /// Returns the remaining lifetime of a session with the creation time `created_at` and the end
-    /// of the absolute lifetime `absolute_end`: the shorter of `idle_remaining` and the remaining
-    /// absolute lifetime. Returns `None` if the absolute lifetime is over. If `absolute_end` is
-    /// `None`, the absolute lifetime of this policy applies, counted from `created_at`.
+    /// Returns the remaining lifetime of a session: the shorter of `idle_remaining` and the time
+    /// until the absolute lifetime ends at `absolute_end`. If `absolute_end` is `None`, the
+    /// absolute lifetime of this policy applies, counted from `created_at`. Returns `None` if the
+    /// absolute lifetime is over.
     pub(crate) fn remaining_until(
         &self,
         idle_remaining: Duration,

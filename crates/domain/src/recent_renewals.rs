@@ -1,4 +1,5 @@
-//! Table of recently renewed index entries, so that not every access to a session renews its entry.
+//! Table of subject index entries that were renewed recently. An access to a session does not renew
+//! such an entry again.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -6,12 +7,12 @@ use time::OffsetDateTime;
 
 use crate::{RecentTouches, SessionToken, clock::to_signed};
 
-/// Maximum delay before an unsuccessful renewal is repeated. The delay is an eighth of the renewal
-/// interval, but at most this maximum.
+/// Maximum delay before the failed renewal of a subject index entry is repeated. The delay is one
+/// eighth of the renewal interval, but at most this maximum.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Table of the times at which subject index entries were last renewed. The table takes 4 MiB of
-/// memory, which are allocated when the first session with a subject is used.
+/// memory, which is allocated when the first session with a subject is used.
 #[derive(Debug)]
 pub struct RecentRenewals {
     interval: Duration,
@@ -28,9 +29,9 @@ impl RecentRenewals {
         }
     }
 
-    /// Returns `true` if the caller must renew the index entry of `token` now. After this method
-    /// has returned `true`, it returns `false` for the entry until the retry delay has passed, so
-    /// that concurrent requests do not renew the entry too.
+    /// Returns `true` if the caller must renew the index entry of `token` now. After that, the
+    /// method returns `false` for this entry until the retry delay has passed. Concurrent requests
+    /// therefore do not renew the same entry.
     #[must_use]
     pub fn is_due(&self, token: &SessionToken, now: OffsetDateTime) -> bool {
         let renewals = self.renewals();

@@ -1,4 +1,5 @@
-//! Table of recently touched sessions, so that not every access renews the TTL of a session.
+//! Table of recently touched sessions (sessions whose TTL was renewed recently). An access to such
+//! a session does not renew its TTL again.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -13,9 +14,10 @@ use crate::{SessionToken, TokenHash};
 /// [`ENTRIES_PER_SET`] entries. The table takes 4 MiB, regardless of the number of sessions.
 const SETS: usize = 32_768;
 
-/// Number of entries in a set. An entry holds the touch time of one session. A session can use any
-/// entry of its set, so sessions rarely overwrite each other's entries. With 100 000 sessions in
-/// use, 1 % of the sessions are in a set that has too few entries.
+/// Number of entries in a set. An entry holds the time of the last touch (TTL renewal) of one
+/// session. A session can use any entry of its set, so sessions rarely overwrite each other's
+/// entries. With 100 000 sessions in use, 1 % of the sessions are in a set that has too few
+/// entries.
 const ENTRIES_PER_SET: usize = 8;
 
 /// Table of the times at which sessions were last touched (had their TTL renewed). The table has a
@@ -36,7 +38,8 @@ pub struct RecentTouches {
 #[repr(align(64))]
 struct Set([Entry; ENTRIES_PER_SET]);
 
-/// The last touch of one session. The time is stored XORed with half of the token's hash.
+/// An entry of the table: the last touch of one session. The time of the touch is stored XORed with
+/// half of the token's hash.
 ///
 /// The two fields are not written together, so a concurrent reader can get fields of two different
 /// sessions. This is harmless: the time, unmasked with the wrong hash, is an arbitrary 64-bit
@@ -51,7 +54,7 @@ struct Entry {
 }
 
 impl RecentTouches {
-    /// Creates a table in which a touch counts as recent for the time `interval`.
+    /// Creates a table in which a touch (TTL renewal) counts as recent for the time `interval`.
     #[must_use]
     pub fn within(interval: Duration) -> Self {
         Self {
@@ -60,8 +63,9 @@ impl RecentTouches {
         }
     }
 
-    /// Returns `true` if the session of `token` was touched less than the touch interval before
-    /// `now`. `now` must come from the same clock as the time passed to [`note`](Self::note).
+    /// Returns `true` if the last touch (TTL renewal) of the session of `token` was less than one
+    /// touch interval before `now`. `now` must come from the same clock as the time passed to
+    /// [`note`](Self::note).
     #[must_use]
     pub fn is_recent(&self, token: &SessionToken, now: OffsetDateTime) -> bool {
         let hash = TokenHash::of(token);
@@ -76,7 +80,7 @@ impl RecentTouches {
             .is_some_and(|elapsed| Duration::from_micros(elapsed) < self.interval)
     }
 
-    /// Records that the session of `token` was touched at `now` or later.
+    /// Records that the session of `token` was touched (had its TTL renewed) at `now` or later.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
         let hash = TokenHash::of(token);
         let (low, now) = (hash.low(), micros(now));
@@ -98,9 +102,9 @@ impl Set {
         self.0.iter().find(has_hash)
     }
 
-    /// Returns the entry that already belongs to the session, or else a free entry, or else an
-    /// arbitrary entry. The oldest entry is not known. The current time in microseconds therefore
-    /// selects the arbitrary entry, as a random number would.
+    /// Returns the entry of the session whose token has the hash `hash`. If the session has no
+    /// entry, returns a free entry. If the set is full, returns an arbitrary entry, which `micros`
+    /// (the current time in microseconds) selects like a random number.
     fn entry_for(&self, hash: u64, micros: u64) -> &Entry {
         let entry = self.entry_of(hash).or_else(|| self.entry_of(0));
         entry.unwrap_or(&self.0[(micros as usize) % ENTRIES_PER_SET])

@@ -61,7 +61,7 @@ pub trait SessionRepository: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send;
 
     /// Loads the session without renewing its TTL, in one round trip. Returns `None` if there is no
-    /// session. The session manager calls this method if the session was touched recently.
+    /// session. The session manager calls this method if the TTL was renewed recently.
     ///
     /// The default implementation calls [`load_with_ttl`](Self::load_with_ttl). An adapter can
     /// override `load` with a cheaper operation. With replication, the result may be outdated: a
@@ -207,7 +207,7 @@ pub struct SessionWithTtl {
     /// Session as it is stored.
     pub session: Session,
     /// Remaining TTL of the record in the store. `None` if another program removed the expiry of
-    /// the record. The next touch sets an expiry again.
+    /// the record. The next touch (TTL renewal) sets an expiry again.
     pub remaining: Option<Duration>,
 }
 

@@ -78,7 +78,8 @@ macro_rules! forward {
         impl<L: RepositoryLayer> SessionRepository for L {
             type Subjects = <L::Inner as SessionRepository>::Subjects;
 
-            /// Returns the subject index of the inner repository. A layer cannot change it.
+            /// Returns the subject index of the inner repository. A layer cannot replace this
+            /// index.
             fn subjects(&self) -> &Self::Subjects {
                 self.inner().subjects()
             }

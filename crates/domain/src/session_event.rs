@@ -1,7 +1,7 @@
-//! Session lifecycle events. The session manager reports them to an observer, for example for
-//! metrics.
+//! Events in the lifecycle of a session, such as its creation and its end.
 
-/// A session lifecycle event, which the session manager reports to its observer.
+/// A session lifecycle event. The session manager reports each event to its observer, for example
+/// to count the event in a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionEvent {
     /// A new session was created.
@@ -21,8 +21,8 @@ pub enum EndReason {
     Deleted,
     /// A client that manages the sessions of other users revoked the session.
     Revoked,
-    /// The session was the oldest one of its subject, and was removed to make room for a new
-    /// session: the subject had reached its session limit.
+    /// The subject had reached its session limit. This session was the subject's oldest session,
+    /// and was removed to make room for a new session.
     Evicted,
     /// An access found that the absolute lifetime of the session is over. If the record expires in
     /// the store before any access, no event is reported.

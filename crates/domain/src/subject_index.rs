@@ -58,11 +58,11 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
     /// - The position of the session is not lower than that of the subject's last revocation.
     /// - The subject's last revocation is still `last`.
     ///
-    /// The second condition is for rotated sessions, which take over the position of their
-    /// predecessor. If the predecessor is revoked during the rotation, the call of
-    /// [`remove_older`](Self::remove_older) may miss the rotated session, because the record of the
-    /// rotated session is not stored yet. The position of the rotated session is then lower than
-    /// that of the revocation.
+    /// The second condition detects a rotated session that a concurrent revocation missed. A
+    /// rotated session takes over the position of its predecessor. If
+    /// [`remove_older`](Self::remove_older) runs before the record of the rotated session is
+    /// stored, the call does not remove this session. The position of the session is then lower
+    /// than that of the revocation.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -81,9 +81,9 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
     /// the entry expires by itself.
     fn remove_entry(&self, subject: &Subject, token: &SessionToken);
 
-    /// Returns up to `limit` live sessions of the subject, oldest first. `limit` is at least one.
-    /// If `after` is a cursor, the page begins after the session that the cursor names. Otherwise,
-    /// the page begins with the oldest session.
+    /// Returns up to `limit` live sessions of the subject, oldest first. `limit` must be at least
+    /// one. If `after` is a cursor, the page begins after the session that the cursor names.
+    /// Otherwise, the page begins with the oldest session.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -145,7 +145,7 @@ pub struct IndexEntry {
     /// of a rotated session, or the session's own token to renew its entry. `None` if the session
     /// was newly created.
     pub succeeds: Option<SessionToken>,
-    /// Lifetime of the index entry, longer than the TTL of any stored record of the session.
+    /// Lifetime of the index entry, which is longer than the TTL of the session's record.
     pub kept_for: Duration,
 }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 use uuid::{Builder, Uuid, Variant, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{SessionId, TokenHash, derivation::PseudorandomKey};
+use crate::{SessionId, TokenHash, hkdf::PseudorandomKey};
 
 /// Length of a UUID token in characters.
 const UUID_LEN: usize = 36;
@@ -112,8 +112,8 @@ impl SessionToken {
     }
 
     /// Caches `id` as the session id of the token. `id` must be the result of [`SessionId::of`] for
-    /// an equal token. Only a near cache should call this method: a request for a cached session
-    /// then need not derive the id.
+    /// an equal token. Only a near cache (copies of sessions in this process) should call this
+    /// method. A request for a cached session then does not have to derive the id.
     #[doc(hidden)]
     pub fn record_session_id(&self, id: SessionId) {
         let _ = self.id.set(id);
@@ -191,7 +191,7 @@ pub enum TokenFormat {
     #[default]
     Uuid,
     /// An opaque token with 256 random bits: 43 characters of base64url without padding (RFC 4648,
-    /// section 5). This format is for operators who must demonstrate tokens with at least 128
+    /// section 5). This format is for operators who must prove that each token has at least 128
     /// random bits (OWASP ASVS 5.0, requirement 7.2.3).
     Opaque,
 }

@@ -5,8 +5,6 @@ use std::{
     sync::LazyLock,
 };
 
-use crate::SessionToken;
-
 /// Secret keys of the hash function, one for each half of the hash. The keys are generated once per
 /// process.
 static KEYS: LazyLock<[RandomState; 2]> =
@@ -27,15 +25,9 @@ static KEYS: LazyLock<[RandomState; 2]> =
 pub struct TokenHash(u128);
 
 impl TokenHash {
-    /// Returns the hash of `token`. The first call computes the hash and caches it in the token.
-    #[must_use]
-    pub fn of(token: &SessionToken) -> Self {
-        token.hash(|| {
-            let [high, low] = KEYS
-                .each_ref()
-                .map(|key| key.hash_one(token.expose_secret()));
-            Self(u128::from(high) << 64 | u128::from(low))
-        })
+    pub(crate) fn of_text(token: &str) -> Self {
+        let [high, low] = KEYS.each_ref().map(|key| key.hash_one(token));
+        Self(u128::from(high) << 64 | u128::from(low))
     }
 
     /// Returns the low 64 bits of the hash, which are a good 64-bit hash by themselves.

@@ -22,16 +22,16 @@ const CLIENTS: usize = 16;
 
 /// Pause between two requests of one client.
 ///
-/// The test uses the compose file unchanged, so the limit on invalid tokens applies. With this
-/// pause, the clients read deleted sessions rarely enough to stay below the limit.
+/// The service limits the rate of requests with invalid tokens from one address. The clients often
+/// read deleted sessions, whose tokens are invalid. The pause keeps the clients below the limit.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause between two requests of the final check. Most of these requests read deleted sessions. The
-/// pause keeps the check below the limit on invalid tokens.
+/// pause keeps the check below the rate limit for invalid tokens.
 const CHECK_PAUSE: Duration = Duration::from_millis(7);
 
-/// Time without a failed request after which the service counts as recovered. After the last step
-/// of a restart, the clients send requests for this time too.
+/// Time without a failed request after which the service counts as recovered. At the end of each
+/// restart, the clients continue to send requests for this time.
 const CALM: Duration = Duration::from_secs(2);
 
 /// Timeout for the service to recover after a restart of containers.
@@ -52,9 +52,10 @@ struct Restart {
 /// Maximum number of 503 responses while the two instances are restarted one after the other. Each
 /// client has one request in flight, so each of the two restarts can fail one request per client.
 ///
-/// For 50 ms, an instance that shuts down still completes TCP handshakes, but answers no request on
-/// these connections. nginx repeats a failed read or delete at the other instance. nginx answers a
-/// failed create or update with 503, because the first attempt may have been executed.
+/// For 50 ms, an instance that shuts down still completes the TCP handshakes of new connections,
+/// but answers no request on these connections. nginx repeats a failed read or delete at the other
+/// instance. nginx answers a failed create or update with 503, because the first attempt may have
+/// been executed.
 const MAX_REFUSED_OF_TWO_RESTARTS: u64 = 2 * CLIENTS as u64;
 
 const RESTARTS: [Restart; 5] = [
@@ -224,8 +225,8 @@ fn limit_refusals(tally: &mut Tally, max: u64) {
 }
 
 /// Checks `logs`, the logs of all containers. Counts a violated expectation for each kind of
-/// forbidden text: tokens, cookies, subjects and panics. Also counts one for each instance whose
-/// log reports no created session.
+/// forbidden text: tokens, cookies, subjects and panics. Counts another violated expectation for
+/// each instance whose log reports no created session.
 fn check_logs_for_secrets(logs: &str, load: &Load, tally: &mut Tally) {
     let is_token_char = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words: HashSet<&str> = logs.split(|c| !is_token_char(c)).collect();

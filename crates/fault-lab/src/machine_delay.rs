@@ -1,6 +1,6 @@
-//! Measurement of how long tasks of this process wait for a CPU core. If other programs use the
-//! machine, a response may be late although the service was fast. The delay is therefore subtracted
-//! from the duration of a request before the duration is compared with a limit.
+//! Measurement of the time for which tasks of this process wait for a CPU core. If other programs
+//! use the machine, a response may be late although the service was fast. The delay is therefore
+//! subtracted from the duration of a request before the duration is compared with a limit.
 
 use std::{
     collections::VecDeque,
@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// delays are not a sign of a busy machine.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// Age at which a recorded delay may be discarded. No request takes this long, so no later call
-/// needs the delay.
+/// Age at which a recorded delay may be discarded. Every request ends earlier, so the delay affects
+/// no request that is still in flight.
 const KEPT: Duration = Duration::from_secs(30);
 
 /// A period in which a ready task waited for a CPU core.
@@ -28,12 +28,13 @@ struct Delay {
     duration: Duration,
 }
 
-/// Recorded delays of about the last 30 seconds, oldest first.
+/// Recorded delays (waits for a CPU core) of about the last 30 seconds, oldest first.
 #[derive(Default)]
 pub(crate) struct MachineDelay(Mutex<VecDeque<Delay>>);
 
 impl MachineDelay {
-    /// Measures delays until the returned future is dropped.
+    /// Measures and records how long a ready task waits for a CPU core, until the returned future
+    /// is dropped.
     pub(crate) async fn measure(&self) {
         loop {
             let began = Instant::now();
@@ -45,7 +46,7 @@ impl MachineDelay {
         }
     }
 
-    /// Returns the time since `start` that was spent in recorded delays.
+    /// Returns the total duration of the recorded delays since `start`.
     pub(crate) fn since(&self, start: Instant) -> Duration {
         let delays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = delays.iter().rev().take_while(|delay| delay.end > start);

@@ -5,7 +5,7 @@
 //!
 //! - `matrix` runs all fault scenarios.
 //! - `soak` injects a random fault every few seconds.
-//! - `upgrade` replaces instances of an old binary by instances of a new binary, and back.
+//! - `upgrade` tests a rolling upgrade from an old binary to a new binary, and the rollback.
 //! - `record` writes the Redis records of a binary to a test fixture.
 //! - `compose` restarts the containers of a Docker Compose project.
 

@@ -2,10 +2,12 @@
 
 mod clock;
 mod cluster;
+mod expect;
 mod limits;
 mod network;
 mod one_redis;
 mod refusals;
+mod row;
 mod sentinel;
 mod stopping;
 
@@ -14,84 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::{FutureExt, LocalBoxFuture};
+use futures_util::future::FutureExt;
 
+use self::row::Row;
 use crate::{
     progress::say,
     stage::{Lab, Outcome},
-    tally::Tally,
 };
-
-/// A fault scenario: a fault, the behaviour that is expected of the service, and the function that
-/// runs the scenario.
-pub(crate) struct Row {
-    pub(crate) fault: &'static str,
-    /// Expected behaviour of the service, as text for the table.
-    pub(crate) expected: &'static str,
-    /// Rule for the responses during the fault, which is checked after the scenario.
-    expect: Expect,
-    run: fn(&Lab) -> LocalBoxFuture<'_, Outcome>,
-}
-
-/// Rule for the responses during a fault. Rules for every response, such as the maximum duration,
-/// are checked in addition.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    /// No request fails.
-    NoFailures,
-    /// At least one request is answered with 503 and this problem code.
-    Refused(&'static str),
-    /// At least one request is answered with 503 and this problem code. The circuit breaker opens
-    /// within 1.2 s of the first failure. If a later request fails, it takes at most
-    /// [`Lab::immediate_limit`].
-    RefusedAtOnce(&'static str),
-    /// At least one request is answered with 503 and this problem code. No request is answered with
-    /// 503 and another problem code.
-    RefusedOnly(&'static str),
-    /// Requests may succeed or fail.
-    Any,
-}
-
-impl Expect {
-    /// Counts a violated expectation in `tally` if the responses break this rule.
-    fn check(self, tally: &mut Tally, immediate_limit: Duration) {
-        let refused = |code| tally.responses.contains_key(&format!("503 {code}"));
-        let violation = match self {
-            Self::NoFailures => tally.last_failure.map(|_| "a request failed"),
-            Self::Any => None,
-            Self::Refused(code) | Self::RefusedAtOnce(code) | Self::RefusedOnly(code)
-                if !refused(code) =>
-            {
-                Some("no request was answered with the expected 503")
-            }
-            Self::RefusedAtOnce(_) if tally.slowest_late_503 > immediate_limit => {
-                Some("a later 503 was not immediate")
-            }
-            Self::RefusedOnly(code) => {
-                let other = |name: &String| name.starts_with("503") && !name.ends_with(code);
-                let others = tally.responses.keys().any(other);
-                others.then_some("a request was answered with an unexpected 503")
-            }
-            _ => None,
-        };
-        if let Some(violation) = violation {
-            tally.add_violation(violation);
-        }
-    }
-}
-
-/// Builds a fault scenario: `row!("the fault", "the expected behaviour", Expect::..., function)`.
-macro_rules! row {
-    ($fault:literal, $expected:literal, $expect:expr, $run:expr $(,)?) => {
-        $crate::matrix::Row {
-            fault: $fault,
-            expected: $expected,
-            expect: $expect,
-            run: |lab| Box::pin($run(lab)),
-        }
-    };
-}
-pub(crate) use row;
 
 /// A group of related fault scenarios. The report has one table for each group.
 pub(crate) struct Section {

@@ -212,8 +212,8 @@ impl<'a> Soak<'a> {
         }
         self.load.shared().send_only_to(lasting);
         if !is_kill {
-            // A request takes at most 1.2 s. After this pause, no request is in flight.
-            sleep(Duration::from_millis(1_500)).await;
+            // After the pause, no request to the instance is in flight.
+            drop(self.load.shared().pause().await);
             self.other.signal(signal);
         }
         let ended = self.other.ended(Duration::from_secs(20)).await;
@@ -294,7 +294,7 @@ impl<'a> Soak<'a> {
     }
 
     /// Counts a violated expectation for each kind of forbidden text (token, cookie, panic) in the
-    /// log of an instance.
+    /// logs of the instances.
     fn check_log_for_secrets(&mut self) -> anyhow::Result<()> {
         for log in std::fs::read_dir(self.logs.path())? {
             let log = std::fs::read_to_string(log?.path())?;

@@ -62,12 +62,12 @@ const HOLD: Duration = Duration::from_secs(5);
 /// Time for which each fault stays active in a short run (`--short`).
 const SHORT_HOLD: Duration = Duration::from_millis(1_500);
 
-/// Default of [`Lab::immediate_limit`], as the documentation promises.
+/// Default of [`Lab::immediate_limit`]. `docs/reliability.md` states this limit.
 const IMMEDIATE_LIMIT: Duration = Duration::from_millis(100);
 
-/// [`Lab::immediate_limit`] in a short run. This limit is higher than [`IMMEDIATE_LIMIT`], because
-/// several fault scenarios share the CPU cores. A request that waits for Redis still exceeds it,
-/// because the Redis command timeout is 500 ms.
+/// Value of [`Lab::immediate_limit`] in a short run (`--short`). The limit is higher than
+/// [`IMMEDIATE_LIMIT`], because several fault scenarios share the CPU cores. A request that waits
+/// for Redis still exceeds the limit, because the Redis command timeout is 500 ms.
 const SHORT_IMMEDIATE_LIMIT: Duration = Duration::from_millis(250);
 
 /// Pause between two requests of one client in a short run (`--short`). The pause leaves CPU time
@@ -119,7 +119,7 @@ impl Lab {
     }
 
     /// Starts clients that send requests to `service`, which must be ready. Returns after
-    /// [`WARM_UP`]. If a request has failed by then, this counts as a violated expectation.
+    /// [`WARM_UP`]. A request failure in this time counts as a violated expectation.
     pub(crate) async fn stage_with(&self, service: ServiceProcess) -> Stage {
         let habits = Habits {
             pause: self.pause,
@@ -207,8 +207,8 @@ impl Stage {
         self.outcome.tally.add_violation(what);
     }
 
-    /// Stops the clients and the liveness probe. A scenario must call this before the service
-    /// exits, because a request without a response counts as a violated expectation.
+    /// Stops the clients and the liveness probe. A scenario must call this method before the
+    /// service exits, because a request without a response counts as a violated expectation.
     pub(crate) async fn stop_load(&mut self) {
         self.probe.abort();
         self.load.stop().await;
@@ -219,14 +219,14 @@ impl Stage {
         self.resident
     }
 
-    /// Records in the outcome that the fault could not be injected on this machine, with the
-    /// reason.
+    /// Records in the outcome the reason why the fault could not be injected on this machine.
     pub(crate) fn impossible(&mut self, reason: &'static str) {
         self.outcome.impossible = Some(reason);
     }
 
-    /// Checks two of three cluster partitions while the third one is unavailable: requests for
-    /// sessions in the two partitions succeed, and new sessions are created there.
+    /// Checks that two of three cluster partitions work while the third partition is unavailable.
+    /// Requests for sessions in the two partitions must succeed, and new sessions must be created
+    /// there.
     pub(crate) fn check_that_other_partitions_work(&mut self) {
         let tally = self.shared().tally().clone();
         let failed = tally.responses.get("503 store_unavailable").copied();
@@ -261,8 +261,8 @@ impl Stage {
         self.allows_replication_loss = false;
     }
 
-    /// Moves the numbers of lost sessions, lost updates and undone logouts from the violations to
-    /// the remark. Does nothing if a failover must not lose writes.
+    /// Moves the numbers of lost writes from the violations to the remark: lost sessions, lost
+    /// updates and undone deletions. Does nothing if the scenario does not allow lost writes.
     fn move_replication_loss_to_remark(&mut self) {
         if !self.allows_replication_loss {
             return;

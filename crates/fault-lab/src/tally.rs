@@ -37,7 +37,7 @@ impl Tally {
     /// Counts the response to one request.
     ///
     /// `response` is a key of [`responses`](Self::responses). `is_served` is `false` if the request
-    /// failed. `took` is the duration of the request, and `by_machine` the part of the duration for
+    /// failed. `took` is the duration of the request. `by_machine` is the part of this duration in
     /// which tasks waited for a CPU core.
     pub(crate) fn count_response(
         &mut self,

@@ -1,9 +1,10 @@
-//! Test of a rolling upgrade and rollback while clients send requests. Instances of an old binary
-//! are replaced by instances of a new binary one at a time, and back. No request may fail.
+//! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
+//! instances of an old binary by instances of a new binary, one at a time. The rollback does the
+//! reverse. No request may fail.
 
 pub(crate) mod record;
 
-use std::{fmt::Write, path::PathBuf, time::Duration};
+use std::{fmt::Write, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -18,10 +19,6 @@ use crate::{
     stage::{CLIENTS, Lab, READY_WITHIN, STOPPED_WITHIN},
     tally::Tally,
 };
-
-/// Pause between the last request to an instance and the shutdown of the instance. In this time,
-/// the instance completes all requests in flight.
-const DRAINED_AFTER: Duration = Duration::from_millis(1_500);
 
 /// A configuration in which the upgrade is tested: the kind of Redis deployment, and the
 /// command-line flags of the service instances.
@@ -243,7 +240,8 @@ impl<'a> Fleet<'a> {
         names.join(", ")
     }
 
-    /// Replaces each instance whose binary differs from the entry for this instance in `versions`.
+    /// Replaces each instance whose binary differs from the binary in `versions`, which has one
+    /// entry for each instance.
     async fn change_versions(&mut self, versions: [Version; 2]) {
         for (index, version) in versions.into_iter().enumerate() {
             if version != self.versions[index] {
@@ -264,12 +262,13 @@ impl<'a> Fleet<'a> {
     }
 
     /// Replaces the instance `index` by an instance that runs the binary `version`. The clients act
-    /// like a load balancer: they stop sending requests to the old instance before it is stopped,
-    /// and send requests to the new instance once it is ready.
+    /// like a load balancer. They stop sending requests to the old instance before the old instance
+    /// is stopped. They send requests to the new instance when the new instance is ready.
     async fn replace(&mut self, index: usize, version: Version) {
         let other = self.instances[1 - index].base().to_owned();
         self.load.shared().send_only_to(vec![other]);
-        sleep(DRAINED_AFTER).await;
+        // After the pause, no request to the old instance is in flight.
+        drop(self.load.shared().pause().await);
         self.stop(index).await;
         self.instances[index] = start(self.labs, version, &self.url, self.flags).await;
         self.versions[index] = version;

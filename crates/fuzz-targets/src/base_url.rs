@@ -2,9 +2,9 @@ use tee_session_domain::{AllowedHosts, BaseUrl};
 
 /// Fuzz target for the parser of base URLs.
 ///
-/// An accepted URL must be stored unchanged and must have a host. The form of the URL for logs must
-/// not contain the query. An allow-list with the host of the URL must allow the URL, and an
-/// allow-list with another host must not.
+/// An accepted URL must be stored unchanged and must have a host. The text of the URL in logs must
+/// not contain the query. An allow-list of hosts must allow the URL if the list contains the host
+/// of the URL, and must reject the URL otherwise.
 pub fn base_url(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {
         return;

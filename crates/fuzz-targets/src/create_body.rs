@@ -4,8 +4,9 @@ use tee_session_domain::Cookies;
 
 /// Fuzz target for the parser of the body of `POST /v1/sessions`.
 ///
-/// The cookies of an accepted body must respect all limits. If the parsed values are serialized to
-/// a new body, the parser must return the same values for the new body.
+/// The cookies of an accepted body must respect all limits on number, length and characters. If the
+/// parsed values are serialized to a new body, the parser must return the same values for the new
+/// body.
 pub fn create_body(input: &[u8]) {
     let Some((cookies, base_url)) = parse_create_body(input) else {
         return;

@@ -4,9 +4,9 @@ use time::OffsetDateTime;
 
 /// Fuzz target for the parser of the `If-Match` header.
 ///
-/// A valid list of entity tags must allow the tag of the session only if the list contains that tag
-/// or is `*`. If the tag of the session is appended to a valid list, the longer list must allow the
-/// tag, unless the longer list is invalid because it has too many tags.
+/// The input is compared with the entity tag of a fixed session. A valid input may match only if it
+/// contains this tag or is `*`. If this tag is appended to a valid list, the longer list must
+/// match, unless it has too many tags.
 pub fn if_match(input: &[u8]) {
     let tag = tag();
     let Some(allows) = fuzzing::if_match(input, tag) else {

@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 /// Fuzz target for the parser of the body of `PATCH /v1/session`.
 ///
-/// The cookies and the base URL of a patched session must be valid for a new session. If the same
-/// patch is applied to the patched session again, the session must not change.
+/// The cookies and the base URL of a patched session must satisfy the rules for new sessions. If
+/// the same patch is applied to the patched session again, the session must not change.
 pub fn patch_body(input: &[u8]) {
     let Some(patch) = parse_patch_body(input) else {
         return;

@@ -60,12 +60,12 @@ fn stored_fuzz_inputs_for_create_session_body_cause_no_panic() {
 }
 
 #[test]
-fn stored_fuzz_inputs_for_plain_record_cause_no_panic() {
+fn stored_fuzz_inputs_for_unencrypted_session_record_cause_no_panic() {
     replay("plain_record");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_sealed_record_cause_no_panic() {
+fn stored_fuzz_inputs_for_encrypted_session_record_cause_no_panic() {
     replay("sealed_record");
 }
 
@@ -80,6 +80,6 @@ fn stored_fuzz_inputs_for_patch_session_body_cause_no_panic() {
 }
 
 #[test]
-fn stored_fuzz_inputs_for_the_form_body_with_a_token_cause_no_panic() {
+fn stored_fuzz_inputs_for_introspect_and_revoke_form_body_cause_no_panic() {
     replay("token_form");
 }

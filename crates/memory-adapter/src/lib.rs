@@ -2,7 +2,7 @@
 //!
 //! # Types of other crates
 //!
-//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the trait that
 //!   [`MemoryRepository`] implements.
 //! - [`SessionManager`](tee_session_domain::SessionManager) uses a repository to create, find and
 //!   end sessions.

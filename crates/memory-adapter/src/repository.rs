@@ -56,7 +56,7 @@ struct Store {
 }
 
 impl MemoryRepository {
-    /// Default capacity: the maximum number of live sessions.
+    /// Default for the maximum number of live sessions.
     pub const DEFAULT_CAPACITY: usize = 100_000;
 
     /// Creates an empty repository for at most `capacity` live sessions.
@@ -129,9 +129,9 @@ impl Store {
         self.shard(id, now).insert(id, session, deadline)
     }
 
-    /// Completes a move to a new token. If the session `old` has not changed since its revision
-    /// `seen` was read, removes `old`, and `new` counts against the capacity instead. If `old` has
-    /// changed or is gone, removes `new`.
+    /// Completes a token rotation, which moves a session from the id `old` to the id `new`. If the
+    /// revision of `old` is still `seen`, removes `old`, so that `new` counts against the capacity
+    /// instead. If `old` has changed or is gone, removes `new`.
     fn complete_move(
         &self,
         old: SessionId,

@@ -1,4 +1,4 @@
-//! Entries of the in-memory subject index.
+//! Entries of the in-memory subject index, which lists the sessions of each subject.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map},
@@ -15,7 +15,8 @@ use time::OffsetDateTime;
 #[derive(Debug, Default)]
 pub(crate) struct SubjectEntries(HashMap<Subject, Entries>);
 
-/// Index entries of one subject, ordered by their position in the index (microseconds).
+/// Index entries of one subject, ordered by their position. A position is based on the time of
+/// creation, in microseconds since the Unix epoch.
 #[derive(Debug, Default)]
 struct Entries {
     in_order: BTreeMap<PositionKey, Details>,
@@ -80,7 +81,7 @@ impl SubjectEntries {
     }
 
     /// Returns up to `limit` entries of the subject, beginning after the cursor `after`. Each entry
-    /// comes with the cursor of a page that begins after the entry.
+    /// is returned with its cursor. The page that follows this cursor begins after the entry.
     pub(crate) fn page(
         &self,
         subject: &Subject,
@@ -138,8 +139,8 @@ impl SubjectEntries {
 }
 
 impl Entries {
-    /// Returns a position (microseconds) that is higher than those of all sessions and of the last
-    /// revocation of the subject.
+    /// Returns the next position in the index, in microseconds since the Unix epoch. This position
+    /// is higher than the positions of all sessions and of the last revocation of the subject.
     fn next_position(&self, now: OffsetDateTime) -> u64 {
         let last = self.in_order.last_key_value();
         let last = last.map_or(0, |((position, _), _)| *position);

@@ -1,4 +1,5 @@
-//! The near cache, which all repositories of one process share.
+//! Near cache: copies of sessions in the memory of this process. All repositories of the process
+//! share one near cache.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -23,13 +24,15 @@ use crate::{
 /// Interval between two sweeps. A sweep removes invalid cached copies and wipes their memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A cache of sessions with a limited size, which serves cached copies only while its invalidation
-/// feed is confirmed.
+/// A cache of sessions in the memory of this process, with a limited size.
 ///
-/// The cache receives invalidations as an [`InvalidationListener`]. Before the first confirmation
-/// of the invalidation feed, and while the feed is lost, every request goes to the store. Threads
-/// can share the cache. The constructor registers the metrics of the cache with the [`metrics`]
-/// recorder that is installed at that time.
+/// The store reports changed sessions to the cache through an invalidation feed (see
+/// [`InvalidationListener`]). The cache serves cached copies only while the store confirms
+/// regularly that the feed is complete. Before the first confirmation, and while the feed is lost,
+/// every request goes to the store.
+///
+/// Threads can share the cache. [`new`](Self::new) registers the metrics of the cache with the
+/// [`metrics`] recorder that is installed at that time.
 pub struct NearCache {
     own: Weak<Self>,
     channel: InvalidationChannel,
@@ -40,8 +43,9 @@ pub struct NearCache {
     next_sweep: Mutex<Instant>,
 }
 
-/// Snapshot of the feed and of the change counters, taken before a session is read from the store.
-/// The result of the read may be cached only if both are still unchanged after the read.
+/// State of the near cache before a session is read from the store: a snapshot of the invalidation
+/// feed and of the change counters. The result of the read may be cached only if both are still
+/// unchanged after the read.
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedRead {
     request: ReadRequest,
@@ -82,15 +86,16 @@ impl NearCache {
         self.len() == 0
     }
 
-    /// Returns `true` while the invalidation feed is confirmed, so that cached copies can be
-    /// served.
+    /// Returns `true` if cached copies can be served, because the store has confirmed the
+    /// invalidation feed recently.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.channel.epoch(self.channel.now()).is_some()
     }
 
-    /// Returns a valid cached copy of the session that was read from the store server `instance`.
-    /// Returns `None` if there is no such copy, or if the invalidation feed is not confirmed.
+    /// Returns the cached copy of a session if the copy is valid and was read from the store server
+    /// `instance`. Returns `None` if there is no such copy, or if the invalidation feed is not
+    /// confirmed.
     pub(crate) fn get(
         &self,
         hash: TokenHash,
@@ -116,9 +121,9 @@ impl NearCache {
 
     /// Records the state of the cache before a session is read from the store server `instance`.
     ///
-    /// Returns `None` if the invalidation feed is not confirmed for `instance`, if there are no
-    /// store keys, or if there are too many. In these cases, the result of the read must not be
-    /// cached or shared between requests.
+    /// Returns `None` if the invalidation feed is not confirmed for `instance`, or if the number of
+    /// store keys is zero or too high. In these cases, the result of the read must not be cached or
+    /// shared between requests.
     pub(crate) fn prepare_read(
         &self,
         hash: TokenHash,
@@ -160,10 +165,10 @@ impl NearCache {
     }
 
     /// Caches a session after it was read from the store. Does nothing if the session was
-    /// invalidated during the read, or if the store server `read_from` is not the one for which the
-    /// read was prepared.
+    /// invalidated during the read, or if `read_from` is another store server than that of the
+    /// prepared read.
     ///
-    /// A record without an expiry is not cached. The broker always stores an expiry, so another
+    /// A record without an expiry is not cached. Tee Session always stores an expiry, so another
     /// program has changed the record.
     pub(crate) fn insert(
         &self,

@@ -13,9 +13,9 @@ use crate::{
     token_hasher::TokenHasher,
 };
 
-/// Memory overhead of a cached copy, in bytes: the table entry, its share of the hash tables, and
+/// Memory overhead of a cached copy in bytes: the table entry, its share of the hash tables, and
 /// the overhead of the memory allocator. The lengths of the cookies, the base URL and the
-/// attributes are added to it.
+/// attributes are not included.
 const ENTRY_BYTES: usize = 448;
 
 /// Maximum number of shards of the table. Each shard has its own lock.
@@ -34,14 +34,14 @@ pub(crate) struct Entry {
     /// Store server from which the session was read. The cached copy is valid only for requests
     /// that would go to the same server.
     pub(crate) instance: StoreInstance,
-    /// Epoch of the invalidation channel in which the session was read. The cached copy is valid
-    /// only in this epoch.
+    /// Number of the epoch in which the session was read. A new epoch begins when the invalidation
+    /// feed is lost or moves to another store server. The cached copy is valid only in its epoch.
     pub(crate) epoch: u64,
     /// Snapshot of the change counters before the session was read. The cached copy is valid only
     /// while the counters are unchanged.
     pub(crate) snapshot: ChangeSnapshot,
-    /// End of the session. The cached copy expires at this moment, because a store may report the
-    /// expiry late.
+    /// End of the session. The cached copy expires at this time without an invalidation, because
+    /// the store may report the expiry late.
     pub(crate) expires_at: Moment,
 }
 

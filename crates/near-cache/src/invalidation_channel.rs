@@ -1,4 +1,5 @@
-//! State of the invalidation feed, which decides whether cached copies are valid.
+//! State of the invalidation feed, through which the store reports changed sessions. Cached copies
+//! are valid only while the feed is trusted.
 
 use std::{
     sync::{
@@ -10,7 +11,7 @@ use std::{
 
 use tee_session_domain::StoreInstance;
 
-/// Tracks how long the invalidation feed can be trusted, and which store server it covers.
+/// Tracks until when the invalidation feed can be trusted, and which store server the feed covers.
 #[derive(Debug)]
 pub(crate) struct InvalidationChannel {
     started: Instant,
@@ -57,9 +58,9 @@ impl InvalidationChannel {
         Moment(micros(instant.saturating_duration_since(self.started)))
     }
 
-    /// Returns the current epoch while the invalidation feed is trusted. Returns `None` before the
-    /// first confirmation of the feed, while the feed is lost, and if the last confirmation is
-    /// older than `max_stale`.
+    /// Returns the number of the current epoch while the invalidation feed is trusted. Returns
+    /// `None` before the first confirmation of the feed, while the feed is lost, and if the last
+    /// confirmation is older than `max_stale`.
     pub(crate) fn epoch(&self, now: Moment) -> Option<u64> {
         // The order of the two loads matters: a thread that reads the trust of a new epoch must
         // also read the new epoch.
@@ -67,9 +68,10 @@ impl InvalidationChannel {
         (now.0 < trusted_until).then(|| self.epoch.load(Ordering::Acquire))
     }
 
-    /// Returns the current epoch: a number that changes each time the invalidation feed is lost, so
-    /// that older cached copies become invalid. Returns `None` if, at the time `now`, the feed is
-    /// not trusted or does not come from the store server `instance`.
+    /// Returns the number of the current epoch. Returns `None` if, at the time `now`, the
+    /// invalidation feed is not trusted or does not cover the store server `instance`.
+    ///
+    /// A new epoch begins each time the feed is lost, so that older cached copies become invalid.
     pub(crate) fn epoch_at(&self, now: Moment, instance: StoreInstance) -> Option<u64> {
         // The lock is held while the epoch is read, so that no other thread can change the covered
         // server in between.
@@ -79,7 +81,7 @@ impl InvalidationChannel {
             .flatten()
     }
 
-    /// Ends the trust in the invalidation feed and begins a new epoch.
+    /// Stops trusting the invalidation feed, and begins a new epoch.
     pub(crate) fn feed_lost(&self) {
         let mut instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
         *instance = None;
@@ -87,7 +89,8 @@ impl InvalidationChannel {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Extends the trust in the invalidation feed until `max_stale` after `requested`.
+    /// Extends the trust in the invalidation feed. The feed is complete up to the time `requested`,
+    /// so it is trusted until `max_stale` after that time.
     ///
     /// If the feed covered another store server before, a new epoch begins.
     pub(crate) fn feed_confirmed(&self, confirmed: StoreInstance, requested: Instant) {

@@ -2,10 +2,10 @@
 //!
 //! # Types of other crates
 //!
-//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the port that
+//! - [`SessionRepository`](tee_session_domain::SessionRepository) is the trait that
 //!   [`NearCachedRepository`] implements and wraps.
-//! - [`InvalidationListener`](tee_session_domain::InvalidationListener) is the port through which a
-//!   [`NearCache`] receives changes.
+//! - [`InvalidationListener`](tee_session_domain::InvalidationListener) is the trait through which
+//!   a [`NearCache`] receives changes.
 
 mod cache;
 mod change_counters;

@@ -1,4 +1,5 @@
-//! A session repository with a near cache in front of another repository.
+//! A session repository that puts a near cache (copies of sessions in this process) in front of
+//! another repository.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +11,8 @@ use tee_session_domain::{
 
 use crate::{NearCache, cache::PreparedRead, single_flight::Role};
 
-/// A session repository that serves sessions from a near cache. Without a near cache, every call
-/// goes to the inner repository.
+/// A session repository that serves sessions from a near cache (copies of sessions in this
+/// process). Without a near cache, every call goes to the inner repository.
 ///
 /// Only [`load`](SessionRepository::load) returns cached copies. A
 /// [`SessionManager`](tee_session_domain::SessionManager) calls `load` if its policy has a touch
@@ -36,8 +37,8 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     /// Reads a session that is not cached. Concurrent calls for the same session share one read of
     /// the store (single-flight). With `ttl`, the read also touches the session (sets its TTL).
     ///
-    /// If the shared read fails or is cancelled, each call that joined it reads alone. No call
-    /// therefore takes longer than two reads, however often the store fails.
+    /// If the shared read fails or is cancelled, each call that joined it reads the session itself.
+    /// No call therefore takes longer than two reads, however often the store fails.
     async fn read_shared(
         &self,
         cache: &NearCache,

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearCacheSettings {
     /// Maximum time for which cached copies are served after the last confirmation of the
-    /// invalidation feed.
+    /// invalidation feed, through which the store reports changed sessions.
     ///
     /// After a session has been revoked, a cached copy can be served for at most this time.
     pub max_stale: Duration,
@@ -17,7 +17,7 @@ pub struct NearCacheSettings {
 }
 
 impl Default for NearCacheSettings {
-    /// Returns the default limits: one second, 100 000 sessions, 64 MiB.
+    /// Returns the default limits: a `max_stale` of 1 s, 100 000 sessions and 64 MiB.
     fn default() -> Self {
         Self {
             max_stale: Duration::from_secs(1),

@@ -16,13 +16,13 @@ use crate::{
 
 /// Maximum age of a pending read that another request may join.
 ///
-/// If the pending read touches the session (renews its TTL), a follower counts that touch as its
-/// own, although the touch may have happened up to 250 ms before the follower's request. With a
-/// touch interval, the TTL of a session's record is one second longer than the sum of idle timeout
-/// and touch interval, so the session does not end early.
+/// If the pending read touches the session (renews its TTL), a request that joins the read does not
+/// touch the session again. The touch may have happened up to 250 ms before that request. The
+/// session still does not end early, because with a touch interval the TTL of its record is one
+/// second longer than the sum of idle timeout and touch interval.
 const JOIN_WINDOW: Duration = Duration::from_millis(250);
 
-/// A read that a request needs, with the state of the cache before the read.
+/// Parameters of a read that a request needs, and the state of the cache before the read.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadRequest {
     /// Hash of the session's token.
@@ -30,7 +30,8 @@ pub(crate) struct ReadRequest {
     /// TTL that the read sets if it also touches the session. `None` if the read does not touch the
     /// session.
     pub(crate) ttl: Option<Duration>,
-    /// Epoch of the invalidation channel before the read.
+    /// Number of the epoch before the read. A new epoch begins when the invalidation feed is lost
+    /// or moves to another store server.
     pub(crate) epoch: u64,
     /// Snapshot of the change counters of the session's records before the read.
     pub(crate) snapshot: ChangeSnapshot,
@@ -61,9 +62,11 @@ pub(crate) enum Role<'a> {
 }
 
 impl SingleFlight {
-    /// Joins the pending read of the same session as a follower, if the read is recent enough, no
-    /// change of the session was reported since the read began, and the read sets at least the
-    /// requested TTL. Otherwise, starts a new read as its leader.
+    /// Joins the pending read of the same session as a follower, or starts a new read as its
+    /// leader.
+    ///
+    /// A request joins only if the pending read is recent enough and sets at least the requested
+    /// TTL, and if no change of the session was reported since the read began.
     pub(crate) fn join_or_lead(&self, request: ReadRequest) -> Role<'_> {
         let mut pending = self.lock();
         if let Some(read) = pending.get(&request.hash)
@@ -108,7 +111,7 @@ impl PendingRead {
 /// The leader of a single-flight read, which reads the session for all followers.
 ///
 /// If the leader is dropped before it calls [`complete`](Self::complete), its followers get no
-/// result and must try again.
+/// result and must read the session themselves.
 pub(crate) struct Leader<'a> {
     single_flight: &'a SingleFlight,
     hash: TokenHash,

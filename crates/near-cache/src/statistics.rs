@@ -12,13 +12,14 @@ pub(crate) struct Statistics {
     /// Look-ups that waited for the pending read of another look-up, as a follower of a
     /// single-flight read.
     pub(crate) joined: Counter,
-    /// Look-ups that read the session from the store, but neither cached nor shared the result,
-    /// because the invalidation feed did not cover the store server, or because the session had no
-    /// usable store keys.
+    /// Look-ups that read the session from the store without caching or sharing the result. Either
+    /// the invalidation feed did not cover the store server, or the session had no usable store
+    /// keys.
     pub(crate) bypassed: Counter,
     /// Invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,
-    /// Number of times that all cached copies were removed at once.
+    /// Number of times that all cached copies were removed at once, because the invalidation feed
+    /// was lost.
     pub(crate) flushes: Counter,
     /// Number of cached sessions.
     pub(crate) entries: Gauge,

@@ -1,14 +1,14 @@
-//! Measures the memory that a session takes in Redis, and the bytes that an access to a session
-//! sends over the network and writes to disk.
+//! Measures the costs of a session in Redis: its memory, and the network traffic and disk writes of
+//! one access.
 //!
 //! ```sh
 //! cargo run -p tee-session-redis-adapter --example session_size
 //! ```
 //!
 //! Prints a table. For each row of the table, the program starts a `redis-server` and creates
-//! sessions through the session manager. If the first argument is a number, each row has only that
-//! fraction of the sessions: `10` means one tenth. `scripts/sizing` writes the table into
-//! `docs/operations.md`.
+//! sessions through the session manager. The optional first argument divides the number of
+//! sessions: with `10`, each row measures one tenth of the sessions. `scripts/sizing` writes the
+//! table into `docs/operations.md`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -30,8 +30,8 @@ use tokio::task::JoinSet;
 /// therefore contains the end of this lifetime.
 const ABSOLUTE_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// Options with which Redis writes every change to the append-only file. Redis never rewrites the
-/// file, so the growth of the file can be measured.
+/// Redis options that write every change to the append-only file. The automatic rewrite of the file
+/// is disabled, so that its growth can be measured.
 const PERSISTENT: [&str; 6] = [
     "--save",
     "",
@@ -43,8 +43,8 @@ const PERSISTENT: [&str; 6] = [
 
 /// Number of sessions per row of the table.
 ///
-/// The number is slightly more than 2^17. Redis doubles its hash tables at a power of two, so the
-/// program measures the maximum memory per session.
+/// The number is slightly more than 2^17. Redis has then just doubled its hash tables, so the
+/// memory per session is at its maximum.
 const SESSIONS_PER_ROW: usize = 140_000;
 
 /// Number of sessions per row of the table if the cookies of a session have 4096 bytes or more. The
@@ -61,7 +61,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 type Sessions = SessionManager<RedisRepository>;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Kind of the sessions in one row of the table.
+/// Properties of the sessions that one row of the printed table measures.
 #[derive(Clone, Copy)]
 struct SessionKind {
     /// Number of cookies per session, and length of each cookie value in bytes.
@@ -98,7 +98,7 @@ impl SessionKind {
     }
 }
 
-/// Returns the session kind of each row of the table.
+/// Returns the properties of the sessions for each row of the printed table.
 fn kinds() -> impl Iterator<Item = SessionKind> {
     let cookies = [(1, 32), (5, 200), (4, 4_000)];
     let variants = [
@@ -117,7 +117,8 @@ fn kinds() -> impl Iterator<Item = SessionKind> {
     })
 }
 
-/// Measurements of one row of the table. All fields except `resident` are in bytes per session.
+/// Measured values of one row of the printed table. All fields except `resident` are in bytes per
+/// session.
 struct Row {
     memory: f64,
     /// Resident memory of the Redis process, as a multiple of the memory that Redis reports as
@@ -128,7 +129,8 @@ struct Row {
     written: f64,
 }
 
-/// Values in the reply of Redis to the `INFO` command, in bytes.
+/// Memory usage, network traffic and file size that Redis reports in its reply to `INFO`. All
+/// values are in bytes.
 struct Gauges {
     memory: u64,
     resident: u64,
@@ -204,7 +206,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Returns the date and the version that the server reports, for example `2026-01-15 with Redis
+/// Returns the current date and the version of the Redis server, for example `2026-01-15 with Redis
 /// 7.0.15`.
 async fn date_and_version(redis: &RedisProcess) -> Result<String> {
     let info = redis.info("server").await;

@@ -5,9 +5,10 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses whose nominal length doubles from [`FIRST`] up to [`LONGEST`]. Each pause is a random
-/// value between half of the nominal length and the full nominal length. Several instances that are
-/// disconnected from Redis at the same time therefore reconnect at different times.
+/// Generator of the pauses between attempts to connect. The nominal length of a pause doubles from
+/// [`FIRST`] (50 ms) up to [`LONGEST`] (1 s). Each pause is a random value between half of the
+/// nominal length and the full nominal length. Several instances that are disconnected from Redis
+/// at the same time therefore reconnect at different times.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,

@@ -1,22 +1,23 @@
-//! A Redis Cluster: connections to each primary, and the routing of each call to the primary that
-//! owns the hash slot of the key.
+//! Client of a Redis Cluster. It connects to each primary, and sends each request to the primary
+//! that owns the hash slot of the key.
 //!
-//! Each primary has separate connections, supervisors and circuit breakers, so the failure of one
-//! primary does not affect calls to other primaries. If a server redirects a call (MOVED, ASK), the
-//! call is sent to the server that the redirection names.
+//! Each primary has separate connections and circuit breakers. The failure of one primary therefore
+//! does not affect requests to other primaries. If a server redirects a request (`MOVED`, `ASK`),
+//! the request is sent to the server that the redirection names.
 
 mod cluster_report;
 mod nodes;
 mod seed_addresses;
+mod shared_state;
 mod topology;
-mod watch;
+mod topology_poll;
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tee_session_domain::StoreClock;
 use tokio::{
-    sync::{Notify, watch as channel},
+    sync::{Notify, watch},
     time::Instant,
 };
 
@@ -25,13 +26,15 @@ pub(crate) use self::{
     seed_addresses::{request_report, seeds},
     topology::{HASH_SLOTS, Topology, probe_key},
 };
-use self::{nodes::Nodes, topology::hash_slot};
+use self::{
+    nodes::Nodes, shared_state::Shared, topology::hash_slot, topology_poll::follow_topology,
+};
 use crate::{
     RedisFault, RedisSettings, address::Address, connection::Call, error::CallError, record::Key,
 };
 
-/// Maximum number of redirections that a call follows. While hash slots move, a call usually gets
-/// one redirection, or two if a slot moves again.
+/// Maximum number of redirections (`MOVED`, `ASK`) that a request follows. While hash slots move, a
+/// request usually gets one redirection, or two if a slot moves again.
 const MAX_REDIRECTIONS: usize = 5;
 
 /// Handle to a Redis Cluster. A background task monitors the topology of the cluster. Clones of the
@@ -39,41 +42,32 @@ const MAX_REDIRECTIONS: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
-    /// The background task ends when this channel holds `true` or when the last sender is dropped.
-    stop: Arc<channel::Sender<bool>>,
-}
-
-/// State that the background task and all handles of a cluster share.
-#[derive(Debug)]
-struct Shared {
-    settings: RedisSettings,
-    nodes: Nodes,
-    /// Requests a poll of the topology from the background task. A call requests a poll if it fails
-    /// or is redirected, because the topology may have changed.
-    refresh_requested: Notify,
-    /// Holds `true` once the topology of the cluster is known.
-    is_known: channel::Sender<bool>,
+    /// Stop signal for the background task. The task ends when the signal is `true` or the last
+    /// sender of the signal is dropped.
+    stop: Arc<watch::Sender<bool>>,
 }
 
 impl Cluster {
     /// Opens `size` connections to each primary of the cluster. The topology is loaded and
     /// monitored in the background.
     pub(crate) fn open(settings: RedisSettings, size: usize, clock: Arc<StoreClock>) -> Self {
-        let (stop, stopped) = channel::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             nodes: Nodes::new(settings.clone(), size, clock),
             settings,
             refresh_requested: Notify::new(),
-            is_known: channel::Sender::new(false),
+            is_known: watch::Sender::new(false),
         });
-        tokio::spawn(watch::watch(Arc::clone(&shared), stopped));
+        tokio::spawn(follow_topology(Arc::clone(&shared), stopped));
         Self {
             shared,
             stop: Arc::new(stop),
         }
     }
 
-    /// Makes a call to the primary that owns the hash slot of `key`, and follows redirections.
+    /// Uses `send` to send a request to the primary that owns the hash slot of `key`. If a server
+    /// redirects the request (`MOVED`, `ASK`), sends the request to the server that the redirection
+    /// names.
     pub(crate) async fn call<T, F>(
         &self,
         key: &Key,
@@ -124,8 +118,8 @@ impl Cluster {
         }
     }
 
-    /// Sends a probe to every primary. Succeeds if at least one primary replies without an error,
-    /// because the sessions on that primary can be served.
+    /// Sends a health probe to every primary. Succeeds if at least one primary replies without an
+    /// error, because the sessions on that primary can be served.
     pub(crate) async fn probe<F>(
         &self,
         command: &'static str,

@@ -13,7 +13,8 @@ pub(crate) struct Login {
     pub(crate) password: Zeroizing<String>,
 }
 
-/// A source of a user and password that may change while the process runs, such as the URL file.
+/// Source of a user and password that may change while the process runs. An example is the file
+/// that contains the Redis URL.
 pub(crate) trait LoginSource: Send + Sync {
     /// Returns the user and password for a new connection. Returns `None` if there is no password.
     fn current(&self) -> BoxFuture<'_, Option<Login>>;
@@ -49,8 +50,9 @@ impl Credentials {
         self.login.as_ref()
     }
 
-    /// Returns the user and password for a new connection: from the URL file if there is one,
-    /// otherwise from the URL. Returns `None` if there is no password.
+    /// Returns the user and password for a new connection. Reads them from the file that contains
+    /// the Redis URL if there is such a file, and otherwise takes them from the URL. Returns `None`
+    /// if there is no password.
     pub(crate) async fn current(&self) -> Option<Login> {
         match &self.source {
             Some(source) => source.current().await,

@@ -98,8 +98,8 @@ impl RedisFault {
         }
     }
 
-    /// Returns `true` if `text` begins with an error code. Such an error was sent by Redis and not
-    /// created by the Redis client.
+    /// Returns `true` if `text` begins with an error code, such as `OOM`. An error with a code was
+    /// sent by Redis and not created by the Redis client library.
     pub(crate) fn has_code(text: &str) -> bool {
         code_of(text).is_some()
     }
@@ -137,8 +137,8 @@ pub(crate) enum CallError {
     Redis(#[from] RedisFault),
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
-    /// A newer release wrote the record, so only newer instances can read it. This happens during a
-    /// rollback.
+    /// A newer release of this service wrote the record, and this release cannot read it. This
+    /// happens after a rollback to an older release.
     #[error("the record has version {version}, written by a newer release")]
     Newer { version: u8 },
 }
@@ -202,15 +202,15 @@ pub enum CorruptRecord {
     ControlCharacter,
 }
 
-/// Error: the index of a subject contains data that this service did not write.
+/// Error: the index of the sessions of a subject contains data that this service did not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CorruptIndex {
     /// A key of the index does not have the expected Redis type.
     #[error("a key of the index does not have the expected Redis type")]
     KeyType,
-    /// A position in the index is not a time in microseconds, or the name of an entry is not ASCII
-    /// text.
+    /// The position of an index entry or of a revocation is not a time in microseconds, or the name
+    /// of an entry is not ASCII text.
     #[error("a value in the index was not written by this service")]
     Value,
 }

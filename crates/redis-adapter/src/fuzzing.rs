@@ -1,5 +1,5 @@
-//! Record codecs without Redis, for fuzzers and benchmarks. This module is not a stable API:
-//! anything here may change at any time.
+//! Codecs for session records that need no Redis, for fuzzers and benchmarks. This module is not a
+//! stable API: anything here may change at any time.
 #![doc(hidden)]
 
 use tee_session_domain::{Session, SessionToken};
@@ -9,39 +9,38 @@ use crate::{
     record::{RecordLocation, plain, sealed::Sealer},
 };
 
-/// The Redis key under which the record of a session is stored in one storage format, and the codec
-/// for that record.
+/// The Redis key and the codec of the record of one session. Both depend on the storage format and
+/// on the token of the session.
 pub struct Location(RecordLocation);
 
 impl Location {
-    /// Returns the location where the record of the session that belongs to `token` is stored in
-    /// the storage format `format`.
+    /// Returns the Redis key and the codec for the record of the session that belongs to `token`.
+    /// The record has the storage format `format`.
     #[must_use]
     pub fn new(format: StorageFormat, token: &SessionToken) -> Self {
         Self(RecordLocation::new(format, token))
     }
 
-    /// Encodes `session` as the value to store under this Redis key.
+    /// Encodes `session` as a record, in the storage format of this location.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {
         self.0.encode(session)
     }
 
-    /// Decodes a value that was read from this Redis key. Returns `None` if the value is not a
-    /// valid record.
+    /// Decodes a record that was read from Redis. Returns `None` if `value` is not a valid record.
     #[must_use]
     pub fn decode(&self, value: &[u8]) -> Option<Session> {
         self.0.decode(value.to_vec()).ok()
     }
 }
 
-/// Decodes a plain record. Returns `None` if `value` is not a valid plain record.
+/// Decodes a plain (unencrypted) record. Returns `None` if `value` is not a valid plain record.
 #[must_use]
 pub fn decode_plain(value: &[u8]) -> Option<Session> {
     plain::decode(value).ok()
 }
 
-/// Encodes a session as a plain record.
+/// Encodes a session as a plain (unencrypted) record.
 #[must_use]
 pub fn encode_plain(session: &Session) -> Vec<u8> {
     plain::encode(session)

@@ -1,4 +1,5 @@
-//! The invalidation feed: Redis reports changes of session records.
+//! Invalidation feed, through which Redis reports changes of session records to a listener, such as
+//! a cache.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,15 +12,15 @@ use crate::{
     connection::{FeedState, Subscription, maintain_feed},
 };
 
-/// Minimum value of `max_silence`, the time without a confirmation after which the feed counts as
-/// lost. A confirmation takes a round trip to Redis, so `max_silence` must be longer than a round
-/// trip.
+/// Minimum value of `max_silence`. If Redis is silent for this time, the invalidation feed counts
+/// as lost. A check of the feed takes a round trip to Redis, so the time must be longer than a
+/// round trip.
 const MIN_SILENCE: Duration = Duration::from_millis(10);
 
-/// An invalidation feed, which reports every change of a session record to a listener: writes,
-/// deletions, expiry and eviction, caused by any client of Redis. If a client sends FLUSHALL, the
-/// feed calls [`InvalidationListener::feed_lost`] within a quarter of the `max_silence` that was
-/// passed to [`Self::subscribe`].
+/// Invalidation feed that reports every change of a session record to a listener. Changes are
+/// writes, deletions, expiry and eviction, caused by any client of Redis. If a client sends
+/// FLUSHALL, the feed calls [`InvalidationListener::feed_lost`] within a quarter of the
+/// `max_silence` that was passed to [`Self::subscribe`].
 ///
 /// The feed uses a separate connection, on the tokio runtime on which the feed was started. If the
 /// connection breaks, the feed connects again. The feed ends when this value is dropped. The
@@ -48,14 +49,15 @@ pub struct RedisInvalidationFeed {
 }
 
 impl RedisInvalidationFeed {
-    /// Starts a feed that reports to `listener` every change of a session record in Redis. Behind
+    /// Starts a feed that reports every change of a session record in Redis to `listener`. Behind
     /// Sentinel, the feed reports changes at the current primary. Clusters are not supported: see
     /// [`RedisSettings::with_invalidation_feed`].
     ///
     /// The feed runs on the current tokio runtime. This function does not wait for Redis.
     ///
-    /// The feed calls [`InvalidationListener::feed_confirmed`] four times in `max_silence`. If
-    /// Redis is silent for `max_silence`, the feed calls [`InvalidationListener::feed_lost`].
+    /// While Redis replies, the feed calls [`InvalidationListener::feed_confirmed`] four times in
+    /// each period of `max_silence`. If Redis is silent for `max_silence`, the feed calls
+    /// [`InvalidationListener::feed_lost`].
     ///
     /// # Panics
     /// Panics if called outside a tokio runtime.
@@ -81,8 +83,8 @@ impl RedisInvalidationFeed {
         }
     }
 
-    /// Waits until the feed is up. Returns `false` if the feed is not up after `within`. In that
-    /// case, the feed continues to connect in the background.
+    /// Waits until the feed is up. Returns `false` if the feed is not up after the time `within`.
+    /// In that case, the feed continues to connect in the background.
     ///
     /// # Errors
     /// Returns [`FeedRefused`] if Redis refuses to send invalidations.

@@ -6,7 +6,8 @@
 //!   [`RedisRepository`] implements.
 //! - [`SessionManager`](tee_session_domain::SessionManager) uses a repository to create, find and
 //!   end sessions.
-//! - [`RepositoryError`](tee_session_domain::RepositoryError) is the error of all calls.
+//! - [`RepositoryError`](tee_session_domain::RepositoryError) is the error that all repository
+//!   calls return.
 
 mod address;
 mod backoff;
@@ -26,15 +27,18 @@ mod record;
 mod redis_url;
 mod repository;
 mod settings;
+mod settings_error;
 mod subjects;
 mod tls;
 mod url_file;
+mod url_scheme;
 
 pub use self::{
     error::{CorruptIndex, CorruptRecord, RedisFault},
     invalidation::{FeedRefused, RedisInvalidationFeed},
     record::{StorageFormat, UnknownStorageFormat},
     repository::RedisRepository,
-    settings::{RedisSettings, RedisSettingsError},
+    settings::RedisSettings,
+    settings_error::RedisSettingsError,
     tls::{RedisTls, RedisTlsError},
 };

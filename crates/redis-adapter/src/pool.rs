@@ -1,5 +1,6 @@
-//! The connections of a repository: to one server (behind Sentinel, the current primary) or to the
-//! servers of a cluster. Each call is sent to the server that owns the Redis key of the call.
+//! Connections of a repository to one server or to the servers of a cluster. Behind Sentinel, the
+//! one server is the current primary. Each call is sent to the server that owns the Redis key of
+//! the call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,10 +34,10 @@ impl Pool {
         }
     }
 
-    /// Makes a call about `key` by running `send` on a connection to the server that owns `key`.
-    /// The call ends at `deadline` at the latest.
+    /// Runs `send` on a connection to the server that owns `key`. The call ends at `deadline` at
+    /// the latest.
     ///
-    /// If a cluster redirects the call, `send` runs again for the other server. If the call cannot
+    /// If a cluster redirects the call, `send` runs again for the other server. If no command can
     /// be sent, the error contains the command name `command`.
     pub(crate) async fn call<T, F>(
         &self,
@@ -59,9 +60,9 @@ impl Pool {
         }
     }
 
-    /// Runs `send` with a Redis key under which no session is stored, even if the circuit breaker
-    /// is open. In a cluster, runs `send` for each primary, and succeeds if at least one primary
-    /// replies without an error.
+    /// Checks whether Redis replies by running `send` with a Redis key under which no session is
+    /// stored. Runs `send` even if the circuit breaker is open. In a cluster, runs `send` for each
+    /// primary, and succeeds if at least one primary replies without an error.
     pub(crate) async fn probe<F>(
         &self,
         command: &'static str,
@@ -91,8 +92,8 @@ impl Pool {
         }
     }
 
-    /// Returns the identity of the connected server. Returns `None` if the identity is unknown, and
-    /// always in a cluster.
+    /// Returns the identity of the connected server process. Returns `None` if the identity is
+    /// unknown. In a cluster, always returns `None`.
     pub(crate) fn instance(&self) -> Option<StoreInstance> {
         match self {
             Self::One(connections) => connections.instance(),
@@ -104,8 +105,8 @@ impl Pool {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Waits until every connection is up. Returns an error if a connection is still down after
-    /// `within`, or if the connections were closed.
+    /// Waits until every connection is up. Returns an error if a connection is still down after the
+    /// time `within`, or if the connections were closed.
     pub(crate) async fn wait_until_connected(&self, within: Duration) -> Result<(), CallError> {
         let all = async {
             match self {

@@ -3,22 +3,19 @@
 
 mod attributes;
 mod index_entry;
+mod key;
 pub(crate) mod plain;
 pub(crate) mod sealed;
 
-use std::{
-    fmt::{self, Write},
-    str::FromStr,
-};
+use std::str::FromStr;
 
-use arrayvec::ArrayString;
 use tee_session_domain::{Session, SessionToken};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub(crate) use self::{
     index_entry::{IndexDetails, IndexKeys, pointer_key},
-    plain::KEY_PREFIX,
+    key::{KEY_PREFIX, Key},
 };
 use crate::error::CallError;
 
@@ -31,7 +28,7 @@ pub enum StorageFormat {
     /// a token nor a cookie.
     #[default]
     Sealed,
-    /// Readable records. The Redis key contains the token, and the value is JSON. The project's
+    /// Unencrypted records. The Redis key contains the token, and the value is JSON. The project's
     /// first service (in Python) writes the same format, so both services can share one Redis.
     Plain,
 }
@@ -63,67 +60,16 @@ impl FromStr for StorageFormat {
 #[error("the storage format must be sealed or plain")]
 pub struct UnknownStorageFormat;
 
-/// A Redis key. The text of a key is short and is created for each call, so it is stored inline,
-/// without heap allocation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key(ArrayString<MAX_KEY_LEN>);
-
-/// Maximum length of a Redis key of this crate, in bytes: [`KEY_PREFIX`] and a token of 43
-/// characters, which is the longest kind of token. All other keys are shorter.
-const MAX_KEY_LEN: usize = KEY_PREFIX.len() + 43;
-
-/// Shows no text of the key, because the text may contain a token.
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key")
-    }
-}
-
-impl Key {
-    /// Returns the key that consists of [`KEY_PREFIX`] and `name`.
-    ///
-    /// # Panics
-    /// Panics if `name` is longer than 43 characters, the length of the longest kind of token.
-    pub(crate) fn named(name: impl fmt::Display) -> Self {
-        Self::spelled(format_args!("{KEY_PREFIX}{name}"))
-    }
-
-    fn spelled(text: fmt::Arguments<'_>) -> Self {
-        let mut key = ArrayString::new();
-        #[expect(clippy::expect_used, reason = "tokens, ids and probe names fit")]
-        key.write_fmt(text)
-            .expect("the name is no longer than a token");
-        Self(key)
-    }
-
-    /// Parses the Redis key of a session record, as stored in a pointer or in an index entry.
-    /// Returns `None` if `text` does not begin with [`KEY_PREFIX`] or is too long.
-    pub(crate) fn of_record(text: &str) -> Option<Self> {
-        let key = ArrayString::from(text).ok().map(Self);
-        key.filter(|_| text.starts_with(KEY_PREFIX))
-    }
-
-    /// Returns the key as text. The key of a plain record contains a token, so the text of a
-    /// record's key must not be logged.
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-/// The Redis key under which the record of a session is stored in one storage format, and the codec
-/// for that record.
+/// The Redis key and the codec of the record of one session. Both depend on the storage format and
+/// on the token of the session.
 pub(crate) enum RecordLocation {
     Sealed(sealed::Sealer),
     Plain(Key),
 }
 
 impl RecordLocation {
-    /// Returns the location where the record of the session that belongs to `token` is stored in
-    /// the storage format `format`.
+    /// Returns the Redis key and the codec for the record of the session that belongs to `token`.
+    /// The record has the storage format `format`.
     pub(crate) fn new(format: StorageFormat, token: &SessionToken) -> Self {
         match format {
             StorageFormat::Sealed => Self::Sealed(sealed::Sealer::new(token)),
@@ -145,8 +91,7 @@ impl RecordLocation {
         }
     }
 
-    /// Encodes `session` as the value to store under this Redis key. In the sealed format, the
-    /// value is encrypted.
+    /// Encodes `session` as the value of the record. In the sealed format, the value is encrypted.
     pub(crate) fn encode(&self, session: &Session) -> Vec<u8> {
         match self {
             Self::Sealed(sealer) => sealer.seal(session),
@@ -154,8 +99,8 @@ impl RecordLocation {
         }
     }
 
-    /// Decodes a value that was read from this Redis key. The value may be invalid, because another
-    /// release or another program may have written it.
+    /// Decodes the value of a record that was read from Redis. The value may be invalid, because
+    /// another release or another program may have written it.
     pub(crate) fn decode(&self, value: Vec<u8>) -> Result<Session, CallError> {
         // The buffer is wiped on drop, because it contains cookies: a sealed value is decrypted in
         // this buffer.

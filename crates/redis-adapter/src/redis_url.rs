@@ -12,14 +12,15 @@ use crate::{
     address::Address,
     credentials::{Credentials, Login},
     deployment::{Deployment, Server},
+    url_scheme::{Kind, SCHEMES},
 };
 
 const REDIS_PORT: u16 = 6_379;
 
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Maximum length of a query parameter name that an error repeats. A longer name may be a piece of
-/// a password.
+/// Maximum length of a query parameter name that an error text repeats, in bytes. A longer name may
+/// be a piece of a password.
 const MAX_SHOWN_NAME_LEN: usize = 32;
 
 const SERVICE: &str = "sentinelServiceName";
@@ -27,27 +28,6 @@ const SERVICE: &str = "sentinelServiceName";
 const SENTINEL_USERNAME: &str = "sentinelUsername";
 
 const SENTINEL_PASSWORD: &str = "sentinelPassword";
-
-/// The supported URL schemes. For each scheme, the array contains the kind of deployment and a flag
-/// that is `true` for TLS. The README of this crate lists the URL forms.
-pub(crate) const SCHEMES: [(&str, Kind, bool); 7] = [
-    ("redis", Kind::One, false),
-    ("rediss", Kind::One, true),
-    ("redis-cluster", Kind::Cluster, false),
-    ("rediss-cluster", Kind::Cluster, true),
-    ("redis-sentinel", Kind::Sentinel, false),
-    ("rediss-sentinel", Kind::Sentinel, true),
-    ("redis+unix", Kind::Unix, false),
-];
-
-/// The kind of deployment that a URL scheme selects.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
-    One,
-    Unix,
-    Sentinel,
-    Cluster,
-}
 
 impl Kind {
     /// Returns the names of the query parameters that have an effect for this kind of deployment.
@@ -207,8 +187,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Returns the name of an unknown query parameter for an error text. Returns `None` if the name
-    /// may be a piece of a password.
+    /// Returns `name`, the name of an unknown query parameter, if an error text may repeat the
+    /// name. Returns `None` if the name may be a piece of a password.
     fn shown<'a>(&self, name: &'a str) -> Option<&'a str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_shown = !self.may_be_cut

@@ -2,14 +2,12 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use thiserror::Error;
-
 use crate::{
-    RedisTls, RedisTlsError, StorageFormat,
+    RedisSettingsError, RedisTls, RedisTlsError, StorageFormat,
     address::Address,
     credentials::Credentials,
     deployment::{Deployment, Server},
-    redis_url::{RedisUrl, SCHEMES},
+    redis_url::RedisUrl,
     url_file::read_again_from,
 };
 
@@ -102,9 +100,9 @@ impl RedisSettings {
     ///
     /// # Errors
     /// - [`RedisTlsError::NotATlsUrl`] if the URL has no TLS scheme.
-    /// - [`RedisTlsError::Authorities`] if the file of certificate authorities cannot be used now.
-    /// - [`RedisTlsError::ClientCertificate`] if the files of the client certificate cannot be used
-    ///   now.
+    /// - [`RedisTlsError::Authorities`] if the file of certificate authorities cannot be used.
+    /// - [`RedisTlsError::ClientCertificate`] if the files of the client certificate cannot be
+    ///   used.
     pub fn with_tls(mut self, tls: RedisTls) -> Result<Self, RedisTlsError> {
         if self.tls.is_none() {
             return Err(RedisTlsError::NotATlsUrl);
@@ -131,9 +129,9 @@ impl RedisSettings {
         self
     }
 
-    /// With [`StorageFormat::Sealed`], makes the repository also read plain records. A plain record
-    /// is converted to a sealed (encrypted) record when the TTL of its session is renewed or the
-    /// session is changed.
+    /// With [`StorageFormat::Sealed`], makes the repository also read plain (unencrypted) records.
+    /// A plain record is converted to a sealed (encrypted) record when the TTL of its session is
+    /// renewed or the session is changed.
     ///
     /// Use this setting while a fleet of instances migrates from plain to sealed records. Each
     /// look-up then sends the token to Redis, because the key of a plain record contains the token.
@@ -150,8 +148,9 @@ impl RedisSettings {
         Ok(self)
     }
 
-    /// Checks that these settings allow an invalidation feed for a near cache
-    /// ([`RedisInvalidationFeed`](crate::RedisInvalidationFeed)), and returns them unchanged.
+    /// Checks that these settings allow an invalidation feed
+    /// ([`RedisInvalidationFeed`](crate::RedisInvalidationFeed)), and returns the settings
+    /// unchanged. A near cache (copies of sessions in this process) needs such a feed.
     ///
     /// # Errors
     /// Returns [`RedisSettingsError::ChangesInCluster`] if the URL names a cluster. Each server of
@@ -229,37 +228,6 @@ impl RedisSettings {
     }
 }
 
-/// Error in the settings for Redis. The error text does not repeat the URL, because the URL may
-/// contain a password.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RedisSettingsError {
-    /// The URL has an unknown scheme.
-    #[error(
-        "the Redis URL must begin with one of {}",
-        SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", ")
-    )]
-    Scheme,
-    /// The URL names a cluster, in which plain records cannot be accepted.
-    #[error(
-        "plain records cannot be accepted in a cluster: the two keys of a session may be on \
-         different servers"
-    )]
-    PlainInCluster,
-    /// The URL names a cluster, in which the invalidation feed is not available.
-    #[error(
-        "the invalidation feed is not available in a cluster, because keys move between its \
-         servers: use one server or Sentinel"
-    )]
-    ChangesInCluster,
-    /// A part of the URL is missing, invalid or without effect.
-    #[error("the Redis URL cannot be used: {reason}")]
-    Form {
-        /// Name of the invalid part of the URL, and the problem with that part.
-        reason: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -275,7 +243,7 @@ mod tests {
         "sentinel"
     )]
     #[case::unix("redis+unix:///run/redis.sock", "unix socket")]
-    fn every_url_form_is_accepted_with_the_right_deployment_kind(
+    fn every_supported_url_form_is_parsed_to_its_deployment_kind(
         #[case] url: &str,
         #[case] kind: &str,
     ) {

@@ -1,5 +1,5 @@
-//! The subject index in Redis: the sessions of each subject, and the last revocation of these
-//! sessions.
+//! The subject index in Redis. For each subject, such as a user, the index contains the sessions of
+//! the subject and the last revocation of these sessions.
 
 mod index;
 mod scripts;

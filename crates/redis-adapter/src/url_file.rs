@@ -19,11 +19,11 @@ use crate::{
     redis_url::RedisUrl,
 };
 
-/// Maximum length of the URL file, in bytes.
+/// Maximum length of the file that contains the Redis URL, in bytes.
 const MAX_FILE_LEN: u64 = 64 * 1024;
 
-/// Timeout for reading the URL file, which is the first step of each attempt to connect. The
-/// timeout of the whole attempt is longer.
+/// Timeout for reading the file that contains the Redis URL. The file is read as the first step of
+/// each attempt to connect. The timeout of the whole attempt is longer.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes each new connection read its user and password from the file at `path`. `url` is the URL
@@ -39,7 +39,8 @@ pub(crate) fn read_again_from(url: &mut RedisUrl, path: PathBuf) {
     url.credentials.read_from(FileLogin { file, peer });
 }
 
-/// Reads the user and password for one kind of server (Redis or Sentinel) from the URL file.
+/// Reads the user and password for one kind of server (Redis or Sentinel) from the file that
+/// contains the Redis URL.
 struct FileLogin {
     file: Arc<UrlFile>,
     peer: Peer,
@@ -79,8 +80,8 @@ struct UrlFile {
 
 struct State {
     logins: Logins,
-    /// The reason why the last read failed; `None` if it succeeded. If the same reason repeats, it
-    /// is not logged again.
+    /// The reason why the last read of the file failed; `None` if the last read succeeded. If the
+    /// same reason repeats, no further warning is logged.
     fault: Option<String>,
 }
 
@@ -141,9 +142,9 @@ impl UrlFile {
         }
     }
 
-    /// Stores the result of a read. If the users or passwords have changed, logs the change. If the
-    /// read failed, keeps the former users and passwords, and logs the reason unless the previous
-    /// read failed for the same reason.
+    /// Stores the result of reading the URL file. If the users or passwords have changed, logs the
+    /// change. If the read failed, keeps the former users and passwords, and logs the reason unless
+    /// the previous read failed for the same reason.
     fn adopt(&self, read: Result<Logins, String>) {
         let path = self.path.display();
         let mut state = self.state();

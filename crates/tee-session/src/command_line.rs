@@ -62,15 +62,15 @@ fn run_command(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             match name {
                 client::NAME => client::run(subcommand),
                 session::NAME => session::run(subcommand),
-                completions::NAME => completions::run(subcommand),
-                _ => man::run(subcommand),
+                completions::NAME => completions::run(subcommand, &mut command()),
+                _ => man::run(subcommand, command()),
             }
         }
     }
 }
 
-/// Returns an error if a flag of a service setting is given before the command `name`, which reads
-/// no settings.
+/// Returns an error if `matches` contains the flag of a service setting. The command `name` reads
+/// no settings, so the flag would have no effect.
 fn reject_settings(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     let Some(flag) = given_settings(matches).next() else {
         return Ok(());

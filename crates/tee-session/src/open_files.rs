@@ -1,17 +1,18 @@
-//! Limit of the files, and thus connections, that the process may have open.
+//! Limit on the number of open files of the process. Each network connection counts as an open
+//! file.
 
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Number of open files that the service needs without workers: listeners, log, settings, and a few
-/// connections of clients.
+/// Number of open files that the service needs for listeners, the log, settings, and a few
+/// connections of clients. The open files of its workers are not included.
 const BASE: u64 = 128;
 
-/// Number of open files that each worker needs: its runtime, and its connections to the store.
+/// Number of open files that each worker needs for its runtime and its connections to the store.
 const PER_WORKER: u64 = 10;
 
-/// Raises the soft limit of open files to the hard limit. Many systems set a soft limit of 1024
-/// only for programs that use `select`, which this program does not.
+/// Raises the soft limit of open files to the hard limit. Many systems set a soft limit of 1024,
+/// which only programs that use `select` need. This program does not use `select`.
 ///
 /// Returns an error if the limit is too low for `workers` workers. Without this check, the service
 /// would panic while it starts.

@@ -7,14 +7,14 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::settings::parse_service_clients;
 
-/// Interval at which the file is checked for changes.
+/// Interval between two checks of the service clients file for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Replaces `clients` whenever the file at `path` changes. Never completes.
 ///
-/// If the file is missing, unreadable or faulty, or names no client, logs an error and changes
-/// nothing: a half-written file must neither lock out all clients nor open the service to
-/// everybody.
+/// If the file is missing, unreadable or invalid, or contains no client, logs an error and keeps
+/// the current clients. A half-written file therefore cannot lock out all clients, and cannot allow
+/// access without credentials.
 pub(crate) async fn watch_service_clients(path: PathBuf, clients: ServiceClients) {
     let mut last = None;
     loop {

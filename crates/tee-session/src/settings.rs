@@ -5,17 +5,16 @@
 mod generated;
 mod keys;
 mod listener;
+mod reader;
 mod service_clients;
 mod sources;
 mod tls;
 mod traces;
 
 use std::{
-    fmt::Display,
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -27,6 +26,7 @@ use tee_session_domain::{AtLimit, PolicyError, SessionPolicy, SubjectLimit};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 use tracing::level_filters::LevelFilter;
 
+use self::reader::Reader;
 pub(crate) use self::service_clients::parse_service_clients;
 pub(crate) use self::{
     keys::KEYS,
@@ -34,7 +34,6 @@ pub(crate) use self::{
     sources::{Problems, Sources},
     traces::TraceSettings,
 };
-use self::{keys::Key, sources::Problem};
 
 /// All settings of the service, parsed and validated.
 #[derive(Debug)]
@@ -76,11 +75,6 @@ impl Settings {
             Err(Problems(reader.problems))
         }
     }
-}
-
-struct Reader<'a> {
-    sources: &'a Sources,
-    problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -225,85 +219,10 @@ impl Reader<'_> {
         }
         settings
     }
-
-    fn or_problem<T>(&mut self, key: &'static str, result: Result<T, impl Display>) -> Option<T> {
-        result.map_err(|error| self.problem(key, error)).ok()
-    }
-
-    fn address(&mut self, host: &'static str, port: &'static str) -> Option<SocketAddr> {
-        let port: u16 = self.number(port);
-        self.parsed(
-            host,
-            |name| match (name, port).to_socket_addrs().map(|mut found| found.next()) {
-                Ok(Some(address)) => Ok(Some(address)),
-                _ => Err("must be an IP address, or a name that resolves to one"),
-            },
-            None,
-        )
-    }
-
-    /// Parses a whole number in the range that [`KEYS`] allows for `key`. If the text is invalid,
-    /// records a problem and returns the lowest number of the range.
-    fn number<T: TryFrom<u64> + Default>(&mut self, key: &'static str) -> T {
-        let range = Key::find(key).and_then(|key| key.range.clone());
-        let range = range.unwrap_or(0..=u64::MAX);
-        let (lowest, highest) = (*range.start(), *range.end());
-        self.parsed(
-            key,
-            |text| {
-                let number = text.parse().ok().filter(|number| range.contains(number));
-                number
-                    .and_then(|number| T::try_from(number).ok())
-                    .ok_or_else(|| format!("must be a whole number from {lowest} to {highest}"))
-            },
-            T::try_from(lowest).unwrap_or_default(),
-        )
-    }
-
-    fn switch(&mut self, key: &'static str) -> bool {
-        self.parsed(
-            key,
-            |text| text.parse().map_err(|_| "must be true or false"),
-            false,
-        )
-    }
-
-    fn by_name<T>(&mut self, key: &'static str) -> T
-    where
-        T: FromStr<Err: Display> + Default,
-    {
-        self.parsed(key, str::parse, T::default())
-    }
-
-    /// Parses the text of the setting `key` with `parse`. If the text is invalid, records a problem
-    /// and returns `fallback`.
-    fn parsed<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-        fallback: T,
-    ) -> T {
-        match parse(self.sources.text(key)) {
-            Ok(value) => value,
-            Err(message) => {
-                self.problem(key, message);
-                fallback
-            }
-        }
-    }
-
-    fn problem(&mut self, key: &'static str, message: impl Display) {
-        let source = self.sources.source(key).to_string();
-        self.problems.push(Problem {
-            key: key.to_owned(),
-            source,
-            message: message.to_string(),
-        });
-    }
 }
 
-/// Placeholder for an invalid listen address, so that the remaining settings can be checked. A
-/// loopback address requires no service clients, so the check for service clients reports no second
+/// Address that replaces an invalid listen address while the other settings are checked. A loopback
+/// address requires no service clients, so missing service clients are not reported as a second
 /// problem.
 const UNKNOWN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

@@ -68,9 +68,8 @@ impl Traces {
 }
 
 /// Returns a filter that enables only the spans of the `tee_session` crates. Spans of libraries,
-/// including the libraries that send the exported spans, are disabled. For a request that is not
-/// exported (a health probe, or a request that is not sampled), the root span and all spans below
-/// the root span are disabled.
+/// including the libraries that send the exported spans, are disabled. If a request is a health
+/// probe or is not sampled, all spans of the request are disabled.
 fn exported_spans() -> impl Filter<Registry> {
     let is_ours = |metadata: &Metadata<'_>| {
         metadata.is_span()

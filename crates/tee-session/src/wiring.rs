@@ -24,11 +24,13 @@ use crate::{open_files, reload::watch_service_clients, settings::Settings, trace
 /// Maximum time to export the remaining trace spans when the service stops.
 const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time after the first stop signal within which further stop signals are ignored. A process
-/// manager may send a second stop signal at once.
+/// Period after the first stop signal in which further stop signals are ignored. A process manager
+/// may send two stop signals at once.
 const SAME_STOP: Duration = Duration::from_millis(500);
 
-/// Maximum time that the start of the service waits for the invalidation feed of Redis to come up.
+/// Maximum time that the service waits at its start for the subscription to the Redis invalidation
+/// feed. Redis uses this feed to report changed sessions. The service then removes its own copies
+/// of these sessions.
 const FEED_UP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the service until a stop signal arrives. After the first signal, requests in flight may
@@ -83,9 +85,10 @@ fn run(settings: Settings) -> anyhow::Result<()> {
     })
 }
 
-/// Subscribes `cache` to the invalidation feed of Redis. If Redis is unavailable, returns after
-/// [`FEED_UP_WITHIN`], and the feed comes up when Redis becomes available. Returns an error if
-/// Redis refuses the subscription; the service then does not start.
+/// Subscribes the near cache `cache` (copies of sessions in this process) to the Redis invalidation
+/// feed. If Redis is unavailable, returns after [`FEED_UP_WITHIN`], and continues to subscribe in
+/// the background. If Redis refuses the subscription, returns an error, and the service does not
+/// start.
 async fn subscribe(
     redis: &RedisSettings,
     cache: Arc<NearCache>,
@@ -146,10 +149,11 @@ fn build(settings: Settings) -> std::io::Result<Application> {
     }
 }
 
-/// Starts to count received stop signals, and returns a channel that contains the current count.
+/// Counts stop signals in the background. Returns a channel that contains the current count.
 ///
 /// Stop signals are SIGTERM, SIGINT and SIGQUIT. SIGHUP is a stop signal only if standard input is
-/// a terminal, which sends SIGHUP when it is closed.
+/// a terminal, because a terminal sends SIGHUP when it is closed. Further stop signals within
+/// [`SAME_STOP`] after the first are not counted.
 fn count_signals() -> std::io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -181,7 +185,7 @@ fn count_signals() -> std::io::Result<watch::Receiver<u32>> {
     Ok(counted)
 }
 
-/// Waits until at least `number` stop signals have been received.
+/// Waits until at least `number` stop signals have been counted.
 async fn signal_count_reaches(number: u32, mut counted: watch::Receiver<u32>) {
     if counted.wait_for(|count| *count >= number).await.is_err() {
         std::future::pending().await

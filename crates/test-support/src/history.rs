@@ -56,8 +56,9 @@ struct Entry {
 /// History of the sessions of many clients.
 ///
 /// Each session belongs to one client, and a client sends one request at a time. No other request
-/// changes the session in the meantime. The state from before a request is therefore still valid
-/// when the response arrives, unless the store may have lost data during the request.
+/// changes the session while this request is in progress. The state from before the request is
+/// therefore still valid when the response arrives, unless the store may have lost data during the
+/// request.
 #[derive(Debug, Default)]
 pub struct History {
     sessions: Mutex<HashMap<String, Entry>>,

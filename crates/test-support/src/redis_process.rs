@@ -357,10 +357,9 @@ pub fn free_port() -> u16 {
 
 /// Returns `true` if the process `pid` is the Redis server on `port`.
 ///
-/// The server of another test may have taken the port in the meantime. The function therefore sends
-/// `INFO server`, and checks the process id in the reply. An error reply, for example of a server
-/// that requires a password, contains no process id. The function then assumes that the server is
-/// the process `pid`.
+/// The server of another test may have taken the port. The function therefore checks the process id
+/// in the reply to `INFO server`. An error reply, for example of a server that requires a password,
+/// contains no process id and counts as a match.
 async fn is_served_by(port: u16, pid: u32) -> bool {
     let Some(reply) = reply_prefix(port, b"INFO server\r\n").await else {
         return false;

@@ -34,8 +34,8 @@ pub struct ServiceProcess {
     base: String,
 }
 
-/// Allows callers without credentials, unless the test has set the variable itself. Most tests need
-/// no service clients, and this setting has no effect on the others.
+/// Sets `TSA_ALLOW_ANONYMOUS_CLIENTS`, which allows callers without credentials, unless the test
+/// has set this variable. If service clients are configured, the variable has no effect.
 fn allow_anonymous_clients(command: &mut Command) {
     const NAME: &str = "TSA_ALLOW_ANONYMOUS_CLIENTS";
     if command.as_std().get_envs().all(|(name, _)| name != NAME) {
@@ -47,9 +47,9 @@ impl ServiceProcess {
     /// Starts the service with the command-line options in `flags` on a free port, and waits until
     /// the service listens.
     ///
-    /// `command` runs the service binary directly or through another program. This function appends
-    /// arguments to `command`, which must reach the binary. The port is read from the log, so the
-    /// log format must be JSON, and the log must contain events of the level `INFO`.
+    /// `command` runs the service binary directly, or through another program that passes its
+    /// arguments on to the binary. The port is read from the log, so the log format must be JSON,
+    /// and the log must contain events of the level `INFO`.
     pub async fn start(command: Command, flags: &[&str]) -> Self {
         let mut service = Self::spawn(command, &[&["--api-port", "0"], flags].concat());
         eventually(STARTED_WITHIN, async || {

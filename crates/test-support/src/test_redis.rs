@@ -28,8 +28,8 @@ pub struct TestRedis {
 }
 
 enum Server {
-    /// Running server that other programs may use too, so a test must not stop the server. The test
-    /// connects through this proxy, which can close the connections.
+    /// A server that was already running. Other programs may use the server too, so a test must not
+    /// stop the server. The test connects through this proxy, which can close the connections.
     Running(FaultProxy),
     Process(Box<RedisProcess>),
     Container(Box<ContainerAsync<GenericImage>>),

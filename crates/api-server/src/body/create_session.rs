@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{openapi::schemas, problem::ApiError};
 
-/// A session to create.
+/// A login at the upstream site, to be stored as a session.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes the body; `parse` returns a `Login`")]

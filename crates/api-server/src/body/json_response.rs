@@ -22,7 +22,8 @@ pub(crate) fn ok(body: &impl Serialize) -> HttpResponse {
     ok_json(written.map(|()| json))
 }
 
-/// Builds the response of [`ok`] from a body that is already serialized.
+/// Builds a response with status 200 from a JSON body that is already serialized. If the
+/// serialization failed, builds a response with status 500.
 pub(super) fn ok_json(json: serde_json::Result<Vec<u8>>) -> HttpResponse {
     match json {
         Ok(json) => HttpResponse::Ok()

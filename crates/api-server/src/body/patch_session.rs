@@ -28,9 +28,9 @@ pub(crate) struct SessionPatchBody {
     base_url: (),
 }
 
-/// Parses and validates the request body of `PATCH /v1/session`. If several members are invalid,
-/// the error reports all members that can be recognized as invalid without the stored session, but
-/// at most [`MAX_ERRORS`] errors for cookies.
+/// Parses and validates the request body of `PATCH /v1/session`. The error reports all invalid
+/// members, but at most [`MAX_ERRORS`] errors for cookies. Rules that depend on the stored session
+/// are not checked here.
 ///
 /// A body that is not a JSON object is rejected, because such a patch would replace the whole
 /// session (RFC 7396).
@@ -65,9 +65,9 @@ pub(crate) fn parse_patch(
     }
 }
 
-/// Parses the member `cookies` of a patch. The names of cookies to remove are not validated: if
-/// another program stored the session, the session may have cookies whose names this service does
-/// not accept.
+/// Parses the member `cookies` of a patch. The names of cookies to remove are not validated,
+/// because a session that another program stored may have cookie names that this service does not
+/// accept.
 fn parse_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember>> {
     let UniqueJson::Object(members) = value else {
         return Err(vec![fault(
@@ -134,7 +134,8 @@ mod tests {
         }
     }
 
-    /// Tests cases that follow the examples of RFC 7396, appendix A, with cookies as the members.
+    /// Test cases based on the examples in RFC 7396, appendix A, with cookies in place of the JSON
+    /// members.
     #[rstest]
     #[case::empty_patch("{}", &[("a", "1"), ("b", "2")])]
     #[case::empty_cookies(r#"{"cookies": {}}"#, &[("a", "1"), ("b", "2")])]

@@ -1,4 +1,5 @@
-//! Parsing of members that several request bodies have in common, and errors for invalid members.
+//! Parsing of JSON members that several request bodies have in common, and errors for invalid
+//! members.
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies, CookiesError};

@@ -12,8 +12,8 @@ use crate::{openapi::schemas, problem::ApiError};
 
 /// Request body of `POST /v1/introspect` and `POST /v1/revoke`.
 ///
-/// The parameter `token_type_hint` and unknown parameters are ignored, because there is only one
-/// type of token.
+/// The parameter `token_type_hint` is ignored, because there is only one type of token. Unknown
+/// parameters are ignored as well.
 #[derive(Debug, ToSchema)]
 pub(crate) struct TokenForm {
     /// Value of the parameter `token`. `None` if the value does not have the format of a session
@@ -22,9 +22,9 @@ pub(crate) struct TokenForm {
     pub(crate) token: Option<SessionToken>,
 }
 
-/// Returns the schema of the parameter `token`: any text that is not empty, because a malformed
-/// token is no parse error. For the format `any-token`, test generators produce well-formed tokens
-/// and other texts.
+/// Returns the schema of the parameter `token`. The schema allows every text that is not empty,
+/// because a malformed token is not a parse error. For the custom format `any-token`, the API tests
+/// generate well-formed tokens and other texts.
 fn any_token() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)

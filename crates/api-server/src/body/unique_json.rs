@@ -14,8 +14,8 @@ use serde_json::error::Category;
 
 use crate::problem::ApiError;
 
-/// A parsed JSON value. Strings, objects and `null` are kept. The contents of arrays, numbers and
-/// booleans are not kept, because no request body needs them.
+/// A parsed JSON value. Every array, number and boolean becomes `Other`, without its value, because
+/// no request body needs it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum UniqueJson {
     String(String),

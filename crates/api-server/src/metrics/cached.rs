@@ -13,8 +13,8 @@ pub(crate) struct Meters<L, M> {
 }
 
 impl<L: Copy + PartialEq, M> Meters<L, M> {
-    /// Creates an empty cache of metric handles. On the first use of label values, the cache calls
-    /// `register` to get their handle from the metrics recorder.
+    /// Creates an empty cache of metric handles. When a combination of label values is used for the
+    /// first time, the cache calls `register` to get the handle from the metrics recorder.
     pub(crate) const fn new(register: fn(L) -> M) -> Self {
         Self {
             known: RefCell::new(Vec::new()),
@@ -22,8 +22,8 @@ impl<L: Copy + PartialEq, M> Meters<L, M> {
         }
     }
 
-    /// Calls `count` with the handle of the metric that has the label values `labels`. Returns the
-    /// result of `count`.
+    /// Calls `count` with the metric handle for the label values `labels`. Returns the result of
+    /// `count`.
     pub(crate) fn with<T>(&self, labels: L, count: impl FnOnce(&M) -> T) -> T {
         let mut known = self.known.borrow_mut();
         let index = known.iter().position(|(known, _)| *known == labels);

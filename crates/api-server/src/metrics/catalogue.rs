@@ -13,7 +13,7 @@ const BUCKETS: [f64; 13] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 ];
 
-/// Kind of a metric in the catalogue.
+/// Type of a metric: counter, gauge or histogram.
 #[derive(PartialEq)]
 enum Kind {
     Counter,
@@ -24,8 +24,8 @@ enum Kind {
     Duration,
 }
 
-/// Kind, name and description of each metric. The crate that counts a metric uses the same name.
-/// The table in `docs/metrics.md` follows from the metrics that the service serves.
+/// Type, name and description of each metric. The code that records a metric repeats its name. The
+/// table in `docs/metrics.md` is generated from the metrics that the service serves.
 const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Duration,

@@ -1,5 +1,5 @@
-//! Gauges for state that the service keeps for other purposes too. The values of the gauges are set
-//! when `/metrics` is requested.
+//! Gauges that show the current state of the service, such as the number of open connections. The
+//! values of the gauges are set when `/metrics` is requested.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use tee_session_near_cache::NearCache;
 
 use crate::{server::drain::Lifecycle, store::health_monitor::HealthMonitor};
 
-/// Gauges of requests in flight, connections, store and near cache, and the objects from which
-/// their values are read.
+/// Gauges for the requests in flight, the open connections, the availability of the store, and the
+/// near cache (copies of sessions in this process). The struct also contains the objects from which
+/// the values are read.
 pub(crate) struct StateGauges {
     lifecycle: Arc<Lifecycle>,
     monitor: Arc<HealthMonitor>,

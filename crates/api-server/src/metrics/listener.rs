@@ -18,7 +18,8 @@ use crate::{metrics::gauges::StateGauges, request::proxy_signs::names_loopback};
 /// this memory even if `/metrics` is never requested.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Response body if a listener with a loopback address gets a request for another host.
+/// Body of the 403 response if the listener has a loopback address, but the `Host` header of a
+/// request names another host.
 const FOREIGN_HOST: &str = "The Host header must name a loopback address, such as localhost, \
                             because metrics_host is a loopback address\n";
 

@@ -26,7 +26,7 @@ const COMMON: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Adds the header fields of every response to `components`.
+/// Adds to `components` the header fields that every response has.
 pub(super) fn add_common(components: &mut Components) {
     for (name, description, example) in COMMON {
         let header = header(text(description).build(), Some(example), true);
@@ -53,10 +53,10 @@ pub(super) fn complete(response: &mut Response) {
     }
 }
 
-/// Returns the first entry of the table in this function that has the name `name` and the
-/// description `description`. If `description` is `None`, any description matches. Returns `None`
-/// if no entry matches. Header fields of error responses only, such as `Retry-After`, are described
-/// by `openapi/problems.rs`.
+/// Returns the header field `name` as described in the table of this function. If `description` is
+/// `Some`, the description must match as well. Returns `None` if no entry of the table matches.
+/// Header fields that only error responses have, such as `Retry-After`, are described in
+/// `openapi/problems.rs`.
 fn described(name: &str, description: Option<&str>) -> Option<Header> {
     let text = |description| text(description).build();
     // Name, schema, example, and whether each response has the field for which it is described.

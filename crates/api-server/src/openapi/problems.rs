@@ -1,5 +1,5 @@
-//! Problem responses of the operations in the OpenAPI description. The problem responses are built
-//! from the same errors that the handlers return.
+//! Error responses (problem details, RFC 9457) of the operations in the OpenAPI description. The
+//! error responses are built from the same errors that the handlers return.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -31,8 +31,8 @@ use crate::{
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// A problem that an operation may return, and the name of the example for the problem in the
-/// OpenAPI description.
+/// An error that an operation may return as problem details (RFC 9457), and the name of its example
+/// in the OpenAPI description.
 pub(crate) struct Problem {
     name: String,
     kind: Kind,
@@ -45,8 +45,8 @@ enum Kind {
 }
 
 impl Problem {
-    /// Creates a problem with the example name `name`. Used if several problems have the same code,
-    /// so that their examples need different names.
+    /// Creates a problem with the example name `name`. Used if several problems have the same
+    /// problem code and therefore need different example names.
     fn named(name: impl Into<String>, error: impl Into<ApiError>) -> Self {
         Self {
             name: name.into(),
@@ -82,7 +82,8 @@ impl<E: Into<ApiError>> From<E> for Problem {
     }
 }
 
-/// Problems that an operation may return because of one property, such as a JSON body.
+/// A set of errors that an operation may return because of one of its properties, such as a JSON
+/// request body.
 pub(crate) trait ProblemSet {
     fn problems() -> Vec<Problem>;
 }
@@ -101,7 +102,7 @@ macro_rules! problem_sets {
 }
 
 problem_sets! {
-    /// Problems of every operation.
+    /// Errors that every operation may return.
     Always = vec![
         ApiError::UriTooLong.into(),
         ApiError::HeaderFieldsTooLarge.into(),
@@ -110,10 +111,10 @@ problem_sets! {
             kind: Kind::Status(StatusCode::INTERNAL_SERVER_ERROR),
         },
     ];
-    /// Problem of every operation but the health endpoints, which are served regardless of the
-    /// number of requests in flight.
+    /// Error of every operation except the health endpoints. Health endpoints are served regardless
+    /// of the number of requests in flight.
     Overloaded = vec![ApiError::Overloaded.into()];
-    /// Problems of operations that require a bearer token.
+    /// Errors of operations that require a bearer token.
     BearerToken = vec![
         AuthError::MissingToken.into(),
         AuthError::InvalidToken.into(),
@@ -122,9 +123,9 @@ problem_sets! {
             AuthError::InvalidRequest("The Authorization header field is repeated; send it once"),
         ),
     ];
-    /// Problem of a client that has sent too many invalid tokens.
+    /// Error if a client has sent too many invalid tokens.
     TooManyInvalidTokens = vec![AuthError::TooManyInvalidTokens.into()];
-    /// Problems of operations that require a service client.
+    /// Errors of operations that require the credentials of a service client.
     ServiceClient = vec![
         ApiError::InvalidClient.into(),
         Problem::named("too_many_wrong_secrets", ApiError::TooManyWrongSecrets),
@@ -134,12 +135,12 @@ problem_sets! {
             ApiError::ProxiedWithoutClients,
         ),
     ];
-    /// Problems of operations whose request body is JSON.
+    /// Errors of operations whose request body is JSON.
     JsonBody = request_body(
         ApiError::UnsupportedMediaType(body::JSON.rejection).into(),
         "The request body is not valid JSON (line 1, column 1)",
     );
-    /// Problems of operations whose request body is a JSON Merge Patch.
+    /// Errors of operations whose request body is a JSON Merge Patch.
     MergePatchBody = request_body(
         Problem::named(
             "unsupported_patch_type",
@@ -147,14 +148,14 @@ problem_sets! {
         ),
         "The request body is not valid JSON (line 1, column 1)",
     );
-    /// Problems of operations whose request body is a form.
+    /// Errors of operations whose request body is a form.
     FormBody = request_body(
         ApiError::UnsupportedMediaType(body::FORM.rejection).into(),
         "The parameter token is required",
     );
-    /// Problem of operations that read query parameters.
+    /// Error of operations that have query parameters.
     MalformedQuery = vec![malformed("malformed_query", "The parameter subject is required")];
-    /// Problems of operations that evaluate preconditions such as `If-Match`.
+    /// Errors of operations that evaluate preconditions such as `If-Match`.
     Preconditions = vec![
         malformed(
             "malformed_condition",
@@ -162,7 +163,7 @@ problem_sets! {
         ),
         ApiError::PreconditionFailed.into(),
     ];
-    /// Problem of a request body that is not a valid session.
+    /// Error if the request body is not a valid session.
     InvalidSession = vec![
         ApiError::InvalidSession(vec![
             fault("/cookies/SESSIONID", "must be a string"),
@@ -170,16 +171,16 @@ problem_sets! {
         ])
         .into(),
     ];
-    /// Problem of an id that belongs to no session.
+    /// Error if no session has the requested id.
     NotFound = vec![ApiError::NotFound.into()];
-    /// Problem of a subject at its session limit.
+    /// Error if the subject already has the maximum number of sessions.
     SessionLimit = vec![store_problem(SessionError::TooManySessions)];
-    /// Problem of operations that access the store.
+    /// Error of operations that access the session store, if the store is unavailable.
     StoreUnavailable =
         vec![store_problem(RepositoryError::unavailable("unavailable"))];
-    /// Problem of operations that write to the store.
+    /// Error of operations that write to the session store, if the store is full.
     StoreFull = vec![store_problem(RepositoryError::full("full"))];
-    /// Problems of requests that match no operation, or that the framework rejects.
+    /// Errors of requests that match no operation, or that the framework rejects.
     Unmatched = vec![
         ApiError::NotFound.into(),
         ApiError::MethodNotAllowed { allow: "GET, HEAD" }.into(),
@@ -190,8 +191,8 @@ problem_sets! {
     ];
 }
 
-/// Returns the problems of operations with a request body. `unsupported` is the problem of another
-/// media type. `detail` is an example of the error detail with which a malformed body is rejected.
+/// Returns the errors of operations with a request body. `unsupported` is the error for an
+/// unsupported media type. `detail` is an example of the error detail for a malformed body.
 fn request_body(unsupported: Problem, detail: &str) -> Vec<Problem> {
     vec![
         malformed("malformed_body", detail),
@@ -231,8 +232,8 @@ tuple_of_problem_sets!(A B C D);
 tuple_of_problem_sets!(A B C D E);
 tuple_of_problem_sets!(A B C D E F);
 
-/// The problem responses of an operation, for `responses(...)` of `#[utoipa::path]`: those of every
-/// operation, and those of the sets in the tuple `S`.
+/// Error responses of an operation, for `responses(...)` in `#[utoipa::path]`. Contains the error
+/// responses that every operation has, and those of the sets in the tuple `S`.
 pub(crate) struct Problems<S>(PhantomData<S>);
 
 impl<S: ProblemSet> IntoResponses for Problems<S> {
@@ -241,7 +242,7 @@ impl<S: ProblemSet> IntoResponses for Problems<S> {
     }
 }
 
-/// The problem responses of a health endpoint.
+/// Error responses of a health endpoint.
 pub(crate) enum ProbeProblems {}
 
 impl IntoResponses for ProbeProblems {
@@ -250,8 +251,8 @@ impl IntoResponses for ProbeProblems {
     }
 }
 
-/// The problem responses of an operation, in the format of OAuth 2.0. `S` contains the problems
-/// that not every operation has.
+/// Error responses of an operation in the format of OAuth 2.0. Contains the error responses that
+/// every operation has, and those of the sets in the tuple `S`.
 pub(crate) struct OAuthProblems<S>(PhantomData<S>);
 
 impl<S: ProblemSet> IntoResponses for OAuthProblems<S> {
@@ -261,8 +262,9 @@ impl<S: ProblemSet> IntoResponses for OAuthProblems<S> {
     }
 }
 
-/// Groups `problems` by status, and returns one response for each status. The summary of a response
-/// is a temporary value: the name under which [`share`] adds the response to the components.
+/// Groups `problems` by HTTP status, and returns one response for each status. The `summary` of a
+/// response temporarily contains the name under which [`share`] adds the response to the
+/// components.
 pub(super) fn responses(problems: Vec<Problem>) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status = BTreeMap::<_, Vec<_>>::new();
     for problem in problems {
@@ -286,8 +288,9 @@ pub(super) fn responses(problems: Vec<Problem>) -> BTreeMap<String, RefOr<Respon
     responses.collect()
 }
 
-/// Moves `response` to `components` if it is a problem response, and replaces it by a reference, so
-/// that operations share the response. Returns every other response, which the caller may change.
+/// If `response` is an error response with problem details, moves it to `components` and leaves a
+/// reference in its place. Several operations can then share it. Otherwise returns `response`, so
+/// that the caller can change it.
 pub(super) fn share<'r>(
     response: &'r mut RefOr<Response>,
     components: &mut Components,
@@ -337,8 +340,8 @@ fn response(status: StatusCode, problems: Vec<(Problem, HttpResponse)>) -> Respo
 }
 
 /// Describes the headers that only some error responses have, such as `Retry-After`. `headers`
-/// contains the headers of each problem with one status. A header is required if every one of these
-/// problems has it.
+/// contains one entry for each problem that has the status of the response. A header is required if
+/// every entry contains it.
 fn fields(headers: &[HeaderMap]) -> Vec<(String, RefOr<Header>)> {
     let mut fields = BTreeMap::<_, Vec<_>>::new();
     for (name, value) in headers.iter().flatten() {

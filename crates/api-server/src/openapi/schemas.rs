@@ -14,8 +14,8 @@ use utoipa::{
 
 use crate::routes::sessions_query::{DEFAULT_LIMIT, MAX_LIMIT};
 
-/// Declares a type for each parameter, because `#[utoipa::path]` reads the schema of a parameter from
-/// a type.
+/// Declares a type for each request parameter, because `#[utoipa::path]` reads the schema of a
+/// parameter from a type.
 macro_rules! parameters {
     ($($name:ident = $schema:expr;)+) => {$(
         pub(crate) enum $name {}
@@ -158,8 +158,8 @@ pub(crate) fn cursor() -> Object {
         .build()
 }
 
-/// Describes the cookies of a stored session. The schema has no limits: if another program stored
-/// the session, the cookies may exceed the limits of this service.
+/// Describes the cookies of a stored session. The schema has no limits, because cookies that
+/// another program stored may exceed the limits of this service.
 pub(crate) fn cookies() -> Object {
     ObjectBuilder::new()
         .description(Some("Cookies of the upstream site: values by name."))
@@ -248,7 +248,7 @@ fn problem_code() -> Object {
     reason = "serves only as a schema; the auth-middleware crate writes problem details"
 )]
 pub(super) struct Problem {
-    /// Always `about:blank`; the member `code` identifies the problem.
+    /// Always `about:blank`, because the member `code` identifies the problem.
     #[schema(pattern = "^about:blank$")]
     r#type: String,
     /// Name of the HTTP status.

@@ -12,7 +12,7 @@ fn description() -> String {
 }
 
 /// Path of `openapi.json` in this crate. In the repository, the path is a symlink to
-/// `docs/openapi.json`; in a package of the crate, it is the file itself.
+/// `docs/openapi.json`. In the published package of the crate, the path is a regular file.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 
 /// Tests that the committed `openapi.json` equals the generated description. Clients rely on the

@@ -10,19 +10,20 @@ use tee_session_domain::SessionId;
 
 use crate::request::service_client::ClientId;
 
-/// Divisor of each limit: one credential may use an eighth of it.
+/// Divisor that gives the share of one credential. Each credential may use at most one eighth of
+/// each limit.
 const SHARE_OF_ONE_CREDENTIAL: usize = 8;
 
-/// The credential of a request whose body is awaited. The credential was checked before. If there
-/// are no service clients, all callers of the endpoints for service clients share one credential.
+/// The valid credential of a request whose body is still arriving. If there are no service clients,
+/// all callers of the endpoints for service clients share one credential.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Credential {
     Session(SessionId),
     ServiceClient(ClientId),
 }
 
-/// Counts the bodies that are still arriving and their bytes, in total and for each credential. All
-/// workers share one value.
+/// Counts the request bodies that are still arriving, and their bytes, in total and for each
+/// credential. All worker threads share one `BodiesUnderWay`.
 #[derive(Debug)]
 pub(crate) struct BodiesUnderWay {
     max: Held,
@@ -81,7 +82,8 @@ impl BodiesUnderWay {
         }
     }
 
-    /// Counts a body of which `bytes` bytes have arrived. Returns `None` if it exceeds a limit.
+    /// Counts a new body of which `bytes` bytes have already arrived. Returns `None` if the body
+    /// would exceed a limit.
     pub(crate) fn begin(self: &Arc<Self>, credential: Credential, bytes: usize) -> Option<Body> {
         let mut body = Body {
             bodies: Arc::clone(self),
@@ -96,7 +98,7 @@ impl BodiesUnderWay {
     }
 }
 
-/// A body that is still arriving. It is counted until this value is dropped.
+/// A request body that is still arriving. The body is counted until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Body {
     bodies: Arc<BodiesUnderWay>,
@@ -105,7 +107,8 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Counts `bytes` further bytes of the body. Returns `false` if they exceed a limit.
+    /// Counts `bytes` further bytes of the body. Returns `false` if these bytes would exceed a
+    /// limit.
     pub(crate) fn received(&mut self, bytes: usize) -> bool {
         self.add(Held { bodies: 0, bytes })
     }
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_credential_holds_at_most_an_eighth_of_the_bodies() {
+    fn arriving_bodies_of_one_credential_are_limited_to_an_eighth_of_the_total_limit() {
         let bodies = bodies();
         let held: Vec<_> = (0..2).map(|_| bodies.begin(client("a"), 0)).collect();
         assert!(held.iter().all(Option::is_some));
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn one_credential_holds_at_most_an_eighth_of_the_bytes() {
+    fn arriving_bytes_of_one_credential_are_limited_to_an_eighth_of_the_total_limit() {
         let bodies = bodies();
         let mut body = bodies.begin(client("a"), 150).unwrap();
         assert!(body.received(50));
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn all_credentials_together_hold_at_most_the_limit() {
+    fn arriving_bodies_of_all_credentials_are_limited_to_the_total_limit() {
         let bodies = bodies();
         let ids: Vec<_> = (0..17).map(|n| n.to_string()).collect();
         let held: Vec<_> = ids[..16]
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn all_sessions_together_hold_at_most_half_of_the_bodies() {
+    fn arriving_bodies_of_all_sessions_are_limited_to_half_of_the_total_limit() {
         let bodies = bodies();
         let session = || Credential::Session(SessionId::of(&SessionToken::generate()));
         let held: Vec<_> = (0..8).map(|_| bodies.begin(session(), 0)).collect();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_body_releases_its_share() {
+    fn dropped_body_is_no_longer_counted() {
         let bodies = bodies();
         let mut body = bodies.begin(client("a"), 10).unwrap();
         assert!(body.received(10));

@@ -1,5 +1,5 @@
-//! Reading of request bodies. The credential of the request, the media type, the size and the time
-//! until the body is complete are checked before a body is parsed.
+//! Reads request bodies. The media type, the size and the arrival time of a body are checked before
+//! the body is parsed. The credential of the request must be checked before its body is read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,8 @@ pub(crate) const FORM: BodyType = BodyType {
     rejection: "The request body must be application/x-www-form-urlencoded in UTF-8",
 };
 
-/// Reads a JSON request body. The request has the valid credential `caller`.
+/// Reads a JSON request body. `caller` is the credential of the request, which must be checked
+/// before.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     payload: Payload,
@@ -59,8 +60,8 @@ pub(crate) async fn read_json(
     read(request, payload, settings, caller, &JSON).await
 }
 
-/// Reads a request body that contains a JSON Merge Patch (RFC 7396). The request has the valid
-/// credential `caller`.
+/// Reads a request body that contains a JSON Merge Patch (RFC 7396). `caller` is the credential of
+/// the request, which must be checked before.
 pub(crate) async fn read_merge_patch(
     request: &HttpRequest,
     payload: Payload,
@@ -74,7 +75,8 @@ pub(crate) async fn read_merge_patch(
     })
 }
 
-/// Reads a URL-encoded form from the request body. The request has the valid credential `caller`.
+/// Reads a URL-encoded form from the request body. `caller` is the credential of the request, which
+/// must be checked before.
 pub(crate) async fn read_form(
     request: &HttpRequest,
     payload: Payload,
@@ -145,8 +147,9 @@ fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiErro
 /// Collects the chunks of a request body until the body ends or `content_length` bytes have
 /// arrived. Fails if the body is longer than `limit` bytes.
 ///
-/// If the body is incomplete, registers it through `count`, which gets the number of bytes that
-/// have arrived. Returns the error of `count` if a limit is exceeded.
+/// If the body has not arrived completely, calls `count` with the number of bytes that have
+/// arrived. `count` adds the body to the count of arriving bodies. If a limit is exceeded, `count`
+/// returns an error, and `collect` fails with the same error.
 ///
 /// For an upgrade request, the framework passes on everything that arrives on the connection.
 /// `content_length` must therefore be checked here.

@@ -16,15 +16,16 @@ use crate::{
 
 static WRONG_SECRETS: LogLimit = LogLimit::per_second(1);
 
-/// Counts the wrong secrets of service clients by client address. All workers share one value.
+/// Counts the wrong secrets of service clients for each client address. `None` means no limit. All
+/// worker threads share one value.
 pub(crate) struct WrongSecrets(pub(crate) Option<InvalidTokenLimiter>);
 
 /// Checks that a request has the credentials of a service client with the scope `scope`. Returns
 /// the id of that client, and adds the id to the log lines of the request.
 ///
-/// Credentials that match no service client are logged, at most once per second. If too many of
-/// them come from one address, further ones are answered with 429. A right secret is always
-/// accepted, so wrong secrets cannot lock out a service client.
+/// If the credentials match no service client, a warning without the secret is logged, at most once
+/// per second. If too many such requests come from one address, further ones are answered with 429.
+/// A correct secret is always accepted, so wrong secrets cannot lock out a service client.
 pub(crate) fn authenticate(
     request: &HttpRequest,
     settings: &ApiSettings,

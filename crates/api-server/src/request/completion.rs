@@ -1,9 +1,10 @@
-//! Operations that run to their end, even if their client no longer waits for the response.
+//! Runs operations to completion, even if the client no longer waits for the response.
 //!
-//! Without a task of its own, such an operation would end between two calls of the repository if
-//! the client disconnects or the store is slow. A logout would not take place. A login would leave
-//! a session without an owner, which counts towards the limit of its subject. A rotation would take
-//! the session away from its client.
+//! Each operation runs in a task of its own. Otherwise, the operation would be cancelled between
+//! two repository calls if the client disconnects or the store is slow. A cancelled logout would
+//! not end the session. A cancelled login could leave a session whose token no client has, and
+//! which counts towards the session limit of its subject. A cancelled rotation could invalidate the
+//! old token before the client gets the new token.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -23,15 +24,16 @@ use crate::{
 };
 
 /// Maximum time to answer a request that creates or rotates a session, as a multiple of
-/// [`ApiSettings::call_timeout`]. Usually, these operations take at most five calls of the
-/// repository, one after the other.
+/// [`ApiSettings::call_timeout`]. Usually, these operations make at most five repository calls, one
+/// after the other.
 const NEW_SESSION_CALLS: u32 = 5;
 
-/// Number of remaining repository calls of a rotation, beginning with the move that invalidates the
-/// old token.
+/// Number of repository calls at the end of a rotation. The first of these calls moves the session
+/// to its new token, which invalidates the old token.
 const CALLS_FROM_MOVE: u32 = 2;
 
-/// The client that waits for the result of an operation, as the operation sees it.
+/// The request that waits for the result of an operation. Through its `Requester`, an operation can
+/// check if the client still waits and if enough time is left.
 pub(crate) struct Requester {
     result: oneshot::Sender<Result<NewSession, SessionError>>,
     respond_by: Instant,
@@ -39,14 +41,14 @@ pub(crate) struct Requester {
 }
 
 impl Requester {
-    /// Returns `true` if the client still waits for the response, and if the eviction of older
-    /// sessions fits into the time until the response is due.
+    /// Returns `true` if the client still waits for the response and enough time is left to evict
+    /// older sessions.
     pub(crate) fn has_time_to_evict(&self) -> bool {
         self.has_time_for(1)
     }
 
-    /// Returns `true` if the client still waits for the response, and if the remaining calls of a
-    /// rotation fit into the time until the response is due.
+    /// Returns `true` if the client still waits for the response and enough time is left for the
+    /// remaining repository calls of a rotation.
     pub(crate) fn has_time_to_rotate(&self) -> bool {
         self.has_time_for(CALLS_FROM_MOVE)
     }
@@ -57,12 +59,12 @@ impl Requester {
     }
 }
 
-/// Runs `operation`, which creates or rotates a session, to its end. Returns its result, or an
-/// error if the result is not available within five times the timeout of a repository call after
-/// the request was received.
+/// Runs `operation`, which creates or rotates a session, to completion and returns its result.
+/// Returns an error if there is no result within five times [`ApiSettings::call_timeout`] after the
+/// request was received. A shutdown waits for the operation.
 ///
-/// If the result cannot be returned, because the client has disconnected or the time has passed,
-/// the session is removed when the operation has ended. A shutdown waits for the operation.
+/// If the result cannot be delivered, the session is removed when the operation has ended. This is
+/// the case if the client has disconnected or the time has passed.
 pub(crate) async fn deliver<R: SessionRepository>(
     request: &HttpRequest,
     sessions: &Sessions<R>,
@@ -100,8 +102,9 @@ pub(crate) async fn deliver<R: SessionRepository>(
     result
 }
 
-/// Runs `operation`, which ends sessions, to its end. Returns its result, or an error at the time
-/// `respond_by`; `None` sets no limit. A shutdown waits for the operation.
+/// Runs `operation`, which ends sessions, to completion and returns its result. If there is no
+/// result at the time `respond_by`, returns an error while the operation continues. If `respond_by`
+/// is `None`, there is no time limit. A shutdown waits for the operation.
 pub(crate) async fn finish<T: 'static>(
     request: &HttpRequest,
     respond_by: Option<Instant>,
@@ -121,7 +124,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts `operation` within the span of the request.
+    /// Starts `operation` in a task of its own, within the tracing span of the request.
     fn start(request: &HttpRequest, operation: impl Future<Output = ()> + 'static) -> Self {
         let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
         let counted = lifecycle.map(|lifecycle| lifecycle.operation());
@@ -135,8 +138,8 @@ impl Running {
         }
     }
 
-    /// Waits for the result of the operation, but not beyond `respond_by`. If the operation panics,
-    /// panics as well, so that the response is that of a panic in a handler.
+    /// Waits for the result of the operation until `respond_by` at the latest. If the operation
+    /// panics, this method panics too. The response is then the same as after a panic in a handler.
     async fn result<T>(
         self,
         received: oneshot::Receiver<Result<T, SessionError>>,

@@ -13,7 +13,7 @@ use thiserror::Error;
 use url::Url;
 
 /// Time, in seconds, for which browsers may cache the response to a CORS preflight. This is the
-/// longest time that all browsers honour.
+/// longest time that all browsers support.
 const PREFLIGHT_MAX_AGE_SECONDS: usize = 600;
 
 /// Origins whose pages may call the API from a browser. The default is no origin.

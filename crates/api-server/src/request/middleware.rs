@@ -25,7 +25,7 @@ use crate::{
     request::deadline::Deadline,
     request::limits,
     request::request_id::REQUEST_ID_HEADER,
-    routes::{AUTHORIZE, Route, oauth_error::OAuthError},
+    routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError},
     server::connection_deadlines::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,

@@ -7,12 +7,12 @@ use actix_web::{
     http::{Version, header::HOST, uri::Authority},
 };
 
-/// Returns `true` if a request shows a sign of a proxy: the request has a forwarding header, uses
-/// HTTP/1.0 (the default of nginx for upstream servers), or names a host that is not a loopback
-/// address.
+/// Returns `true` if a request shows a sign of a proxy. The signs are a forwarding header, HTTP/1.0
+/// (the default of nginx for upstream servers), and a host that is not a loopback address.
 ///
-/// A proxy in front of a service without service clients would let anyone who can reach the proxy
-/// create and end sessions. A proxy without any of these signs is not detected.
+/// Without service clients, requests need no credentials. Anyone who can reach a proxy in front of
+/// such a service could create and end sessions. A proxy without any of these signs is not
+/// detected.
 pub(crate) fn is_proxied(request: &RequestHead) -> bool {
     if request.version < Version::HTTP_11 {
         return true;

@@ -40,8 +40,8 @@ impl ServiceClients {
     /// Replaces the service clients of this value and of all its clones. The next request is
     /// checked with the new service clients.
     ///
-    /// A service that runs with service clients should never replace them by an empty list: it
-    /// would then require no credentials.
+    /// Do not replace a non-empty list by an empty list. The service would then require no
+    /// credentials.
     pub fn replace(&self, clients: Vec<ServiceClient>) {
         self.0.store(Arc::new(clients));
     }
@@ -103,8 +103,9 @@ impl ServiceClients {
     }
 }
 
-/// Texts that are easily hashed by mistake instead of a secret: what a shell writes for a variable
-/// that is not set or is quoted, and placeholders. An attacker can guess them.
+/// Texts that are easily hashed by mistake instead of a real secret. Examples are the empty text of
+/// a shell variable that is not set, the quoted name `$SECRET`, and placeholders. An attacker can
+/// guess these texts.
 const WELL_KNOWN_SECRETS: [&str; 14] = [
     "",
     "\n",
@@ -194,7 +195,7 @@ impl fmt::Debug for ServiceClient {
     }
 }
 
-/// Id of the service client that sent a request. Clones share the text.
+/// Id of the service client that sent a request. Clones share the text in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ClientId(Arc<str>);
 

@@ -9,7 +9,6 @@ use tee_session_domain::{Label, ListedSession, SessionId, SessionPage, SessionRe
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::{SESSION_BY_ID, SESSIONS, Sessions};
 use crate::{
     body::{self, Timestamp, as_text},
     openapi::{
@@ -26,9 +25,13 @@ use crate::{
     request::completion::finish,
     request::deadline::abort_at,
     request::service_client::Scope,
+    routes::sessions::SESSIONS,
     routes::sessions_query::SessionsQuery,
     settings::ApiSettings,
+    store::sessions::Sessions,
 };
+
+pub(super) const SESSION_BY_ID: &str = "/v1/sessions/{session_id}";
 
 /// Timeout of requests that list or end the sessions of a subject. This timeout is longer than the
 /// usual [`ApiSettings::answer_timeout`], because a subject may have many sessions.

@@ -10,7 +10,6 @@ use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::{SessionId, Subject};
 use utoipa::ToSchema;
 
-use super::AUTHORIZE;
 use crate::{
     body::{self, Timestamp, as_text, sub},
     openapi::{
@@ -19,14 +18,16 @@ use crate::{
     },
 };
 
+pub(crate) const AUTHORIZE: &str = "/v1/authorize";
+
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_EXPIRES_AT: HeaderName = HeaderName::from_static("x-session-expires-at");
 const SESSION_BASE_URL: HeaderName = HeaderName::from_static("x-session-base-url");
 const SESSION_SUBJECT: HeaderName = HeaderName::from_static("x-session-subject");
 
-/// Answers a request whose bearer token is valid: the status is 200, and the response headers
-/// contain the session id, the expiry, the base URL and the subject of the session. A gateway can
-/// pass these headers on.
+/// Responds with 200 to a request that has a valid bearer token. The response headers contain the
+/// session id, the expiry, the base URL and the subject of the session. A gateway can pass these
+/// headers on to the upstream server.
 ///
 /// The method and the body of the request are ignored. The access touches the session (renews its
 /// TTL).

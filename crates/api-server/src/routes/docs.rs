@@ -8,11 +8,14 @@ use actix_web::{
     web::{Data, Path},
 };
 
-use super::{DOCS, OPENAPI, static_file::StaticFile};
 use crate::{
     openapi::{problems::Problems, schemas::FILE_TAG},
     problem::ApiError,
+    routes::static_file::StaticFile,
 };
+
+pub(super) const OPENAPI: &str = "/openapi.json";
+pub(super) const DOCS: &str = "/docs";
 
 /// Content security policy of the page `/docs`. The page may load scripts and styles from this
 /// service only, and may connect to this service only.

@@ -8,7 +8,6 @@ use serde::Serialize;
 use tee_session_domain::StoreClock;
 use utoipa::{ToSchema, openapi::Object};
 
-use super::{HEALTH, HEALTH_LIVE, HEALTH_READY};
 use crate::{
     body::Timestamp,
     openapi::{
@@ -18,6 +17,10 @@ use crate::{
     settings::{ApiSettings, StoreKind},
     store::health_monitor::HealthMonitor,
 };
+
+pub(super) const HEALTH: &str = "/health";
+pub(super) const HEALTH_LIVE: &str = "/health/live";
+pub(super) const HEALTH_READY: &str = "/health/ready";
 
 /// Response to `GET /health`.
 #[derive(Serialize, ToSchema)]
@@ -41,7 +44,7 @@ fn store() -> Object {
     schemas::one_of(&[StoreKind::Memory, StoreKind::Redis].map(StoreKind::as_str))
 }
 
-/// Answers `GET /health`. The status is always 200; the body contains the health of the service.
+/// Answers `GET /health` with the health of the service. The HTTP status is always 200.
 #[utoipa::path(
     get,
     path = HEALTH,

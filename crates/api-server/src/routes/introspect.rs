@@ -14,7 +14,6 @@ use utoipa::{
     },
 };
 
-use super::{INTROSPECT, Sessions, token_request::token_in_request};
 use crate::{
     body::{self, TokenForm, sub},
     openapi::{
@@ -24,8 +23,12 @@ use crate::{
     problem::ApiError,
     request::service_client::Scope,
     routes::oauth_error::OAuthError,
+    routes::token_request::token_in_request,
     settings::ApiSettings,
+    store::sessions::Sessions,
 };
+
+pub(super) const INTROSPECT: &str = "/v1/introspect";
 
 /// Returns whether the token in the request form is active. Requires a service client with the
 /// scope `introspect`. Does not touch the session (does not renew its TTL).

@@ -7,7 +7,6 @@ use actix_web::{
 };
 use tee_session_domain::SessionRepository;
 
-use super::{REVOKE, Sessions, token_request::token_in_request};
 use crate::{
     body::TokenForm,
     openapi::{
@@ -19,8 +18,12 @@ use crate::{
     request::deadline::Deadline,
     request::service_client::Scope,
     routes::oauth_error::OAuthError,
+    routes::token_request::token_in_request,
     settings::ApiSettings,
+    store::sessions::Sessions,
 };
+
+pub(super) const REVOKE: &str = "/v1/revoke";
 
 /// Ends the session of the token in the request form. The status is 200 even if the token was
 /// already invalid (RFC 7009, section 2.2).

@@ -1,7 +1,7 @@
 //! Declaration of routes: the type [`Route`], and a macro that generates the code for all routes
 //! from one table.
 
-/// Properties of a route of the API that middleware reads.
+/// A route of the API, with the properties that middleware reads.
 #[derive(Debug)]
 pub(crate) struct Route {
     /// Path, which is also the label of the route in logs and metrics. The last segment may be a
@@ -32,8 +32,8 @@ pub(super) enum Errors {
 }
 
 impl Route {
-    /// Route of all paths that are not part of the API. Its label keeps text chosen by clients out
-    /// of logs and labels.
+    /// Route of all paths that are not part of the API. Logs and metrics contain `unmatched`
+    /// instead of the path, so that clients cannot write arbitrary text into them.
     pub(super) const UNMATCHED: Self = Self {
         path: "unmatched",
         credential: Credential::None,
@@ -67,25 +67,25 @@ impl Route {
 
 /// Generates these items from one table of routes:
 ///
-/// - a constant with the path of each route, for `#[utoipa::path]`
-/// - `ROUTES`, which determines the metric labels, the bearer paths and the format of errors
+/// - `ROUTES`, the list of all routes with their credentials and error formats
 /// - `Operations`, the OpenAPI description of all handlers
 /// - `mount`, which configures the resources of the framework with their `Allow` header
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
-/// with their handlers. `<R>` marks a handler that is generic over the repository. `authenticated`
-/// marks a handler that requires `BearerAuth`. A row with `(below: PATH => HANDLER)` also covers
-/// all paths under its own path. Its handler serves `GET` of `PATH`, which is not in the OpenAPI
-/// description.
+/// with their handlers. The path is a constant in the file of a handler, because the
+/// `#[utoipa::path]` of the handler also needs it. `<R>` marks a handler that is generic over the
+/// repository. `authenticated` marks a handler that requires `BearerAuth`. A row with
+/// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
+/// `PATH`, which is not in the OpenAPI description.
 ///
 /// The first row lists no methods, because its route accepts every method, on its path and on all
 /// paths under it. `mount` does not configure this route.
 macro_rules! routes {
     (
         $(#[$document:meta])+
-        $any:ident = $any_path:literal => $any_module:ident::$any_handler:ident;
+        $any_path_module:ident::$any_path:ident => $any_module:ident::$any_handler:ident;
         $(
-            $name:ident = $path:literal
+            $path_module:ident::$path:ident
             $((below: $below:literal => $below_module:ident::$below_handler:ident))?,
             $credential:ident, $errors:ident {
                 $(
@@ -95,19 +95,16 @@ macro_rules! routes {
             }
         )+
     ) => {
-        pub(crate) const $any: &str = $any_path;
-        $(pub(crate) const $name: &str = $path;)+
-
-        /// All routes.
+        /// All routes of the API, with the required credential and the error format of each.
         pub(crate) static ROUTES: &[Route] = &[
             $(Route {
-                path: $name,
+                path: $path_module::$path,
                 credential: Credential::$credential,
                 errors: Errors::$errors,
                 covers_below: routes!(@covers_below $($below)?),
             },)+
             Route {
-                path: $any,
+                path: $any_path_module::$any_path,
                 credential: Credential::Bearer,
                 errors: Errors::ProblemDetails,
                 covers_below: true,
@@ -125,7 +122,7 @@ macro_rules! routes {
             limit: &LimitInvalidTokens<Stored<R>>,
         ) {
             $({
-                let resource = web::resource($name)
+                let resource = web::resource($path_module::$path)
                     $(.route(routes!(
                         @route auth, $method, $module::$handler $(::<$repository>)?
                         $(, $authenticated)?

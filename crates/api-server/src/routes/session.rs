@@ -10,7 +10,6 @@ use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
 use tee_session_domain::{EntityTag, SessionId, SessionRepository, SessionTtl};
 use utoipa::ToSchema;
 
-use super::{SESSION, SESSION_ROTATE, SESSION_TTL, Sessions, sessions::CreatedSession};
 use crate::{
     body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
     openapi::{
@@ -27,8 +26,14 @@ use crate::{
     request::completion::{Requester, deliver, finish},
     request::deadline::Deadline,
     request::precondition::{Preconditions, with_etag},
+    routes::sessions::CreatedSession,
     settings::ApiSettings,
+    store::sessions::Sessions,
 };
+
+pub(super) const SESSION: &str = "/v1/session";
+pub(super) const SESSION_TTL: &str = "/v1/session/ttl";
+pub(super) const SESSION_ROTATE: &str = "/v1/session/rotate";
 
 type Bearer = (BearerTokenProblems, TooManyInvalidTokens, StoreUnavailable);
 

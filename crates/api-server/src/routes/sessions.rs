@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tee_session_domain::{EntityTag, NewSession, SessionId, SessionRepository};
 use utoipa::ToSchema;
 
-use super::{SESSIONS, Sessions};
 use crate::{
     body::{CreateSession, Timestamp},
     openapi::{
@@ -28,7 +27,10 @@ use crate::{
     request::precondition::with_etag,
     request::service_client::Scope,
     settings::ApiSettings,
+    store::sessions::Sessions,
 };
+
+pub(super) const SESSIONS: &str = "/v1/sessions";
 
 /// Answers `POST /v1/sessions`: creates a session from the request body, and returns the token of
 /// the new session.

@@ -8,12 +8,13 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
 
 /// Remaining validity of a certificate below which a warning is logged. Certificates are usually
-/// renewed 30 days before they expire, so less usually indicates a failed renewal.
+/// renewed 30 days before they expire, so less time usually indicates a failed renewal.
 const WARNING_TIME: Duration = Duration::days(14);
 
 const WARNING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// The last warning about a certificate that expires.
+/// The last logged warning: the expiry time of the certificate, and the time of the warning. `None`
+/// before the first warning.
 #[derive(Default)]
 pub(super) struct ExpiryWarning(Option<(OffsetDateTime, Instant)>);
 
@@ -52,8 +53,8 @@ pub(super) fn is_soon(expires_at: OffsetDateTime) -> bool {
     expires_at - now <= WARNING_TIME
 }
 
-/// Returns the time at which the first certificate of `chain` expires, which is that of the server.
-/// Returns `None` if it cannot be parsed.
+/// Returns the time at which the first certificate of `chain`, the certificate of the server,
+/// expires. Returns `None` if that certificate cannot be parsed.
 pub(super) fn expires_at(chain: &[CertificateDer<'_>]) -> Option<OffsetDateTime> {
     let (_, certificate) = parse_x509_certificate(chain.first()?).ok()?;
     OffsetDateTime::from_unix_timestamp(certificate.validity().not_after.timestamp()).ok()

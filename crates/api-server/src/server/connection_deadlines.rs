@@ -18,9 +18,9 @@ use tokio::{
 
 use crate::server::drain::CountGuard;
 
-/// Timeout for receiving a request head, from the first byte to the last byte of the head. If a
-/// request was answered before its chunked body was read to the end, this is also the timeout,
-/// after the response, for the rest of that body.
+/// Timeout for receiving a request head, measured from its first byte. If a request is answered
+/// before its chunked body was read to the end, the rest of that body must arrive within the same
+/// time after the response.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum time for which an idle connection stays open. This time is longer than the idle timeout
@@ -29,7 +29,8 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Interval at which the task of a connection is woken after a missed deadline. A missed deadline
-/// takes effect only when the framework reads from the connection, so the task is woken until then.
+/// takes effect only when the framework reads from the connection, so the task is woken again and
+/// again until then.
 const OVERDUE_RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Maximum time for which a client may read nothing of a response. After this time, the connection
@@ -268,7 +269,8 @@ impl Connection {
     /// Returns `true` if a request head, or the rest of an answered request, is still arriving
     /// after its deadline.
     ///
-    /// Bytes that end an idle phase after its deadline are accepted: they may have arrived in time.
+    /// Returns `false` for an idle connection even after its deadline, because bytes that are read
+    /// then may have arrived in time.
     fn is_cut_off(&self) -> bool {
         match self.0.phase.get() {
             Phase::HeadArriving { since } | Phase::Answered { since } => {

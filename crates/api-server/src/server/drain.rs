@@ -50,7 +50,7 @@ impl Lifecycle {
         CountGuard::new(self, |lifecycle| &lifecycle.in_flight)
     }
 
-    /// Counts a request as awaiting its body until the returned guard is dropped.
+    /// Counts a request as waiting for its body until the returned guard is dropped.
     pub(crate) fn awaiting_body(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_bodies)
     }
@@ -60,12 +60,13 @@ impl Lifecycle {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request as awaiting its operation until the returned guard is dropped.
+    /// Counts a request as waiting for an operation that runs in a task of its own, until the
+    /// returned guard is dropped.
     pub(crate) fn awaiting_operation(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_operations)
     }
 
-    /// Returns the number of requests in flight that do not await their body, plus the number of
+    /// Returns the number of requests in flight that do not wait for their body, plus the number of
     /// operations whose request has ended.
     pub(crate) fn being_served(&self) -> usize {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);

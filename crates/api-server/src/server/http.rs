@@ -99,7 +99,8 @@ where
 }
 
 /// Creates the HTTP/1.1 service that serves `application` on connections with the stream type `T`.
-/// When the future that `stopped` returns completes, the connections close.
+/// `stopped` returns a future that completes when the server stops. The connections are then
+/// closed.
 fn http<T, I, S, B, F>(
     application: I,
     stopped: impl Fn() -> F + 'static,

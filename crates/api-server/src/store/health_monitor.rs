@@ -52,8 +52,8 @@ impl HealthMonitor {
         }
     }
 
-    /// Registers a worker, and returns the observation that the worker must update. The worker is
-    /// unregistered when the observation is dropped.
+    /// Registers a worker, and returns the `Observation` in which the worker must record the state
+    /// of the store. The worker is unregistered when the `Observation` is dropped.
     pub(crate) fn register(&self) -> Arc<Observation> {
         let observation = Arc::new(Observation(Mutex::new(None)));
         let mut observations = lock(&self.observations);

@@ -34,9 +34,10 @@ thread_local! {
     static CORRUPT_RECORDS: Counter = counter!("tee_session_corrupt_records_total");
 }
 
-/// Layer that counts calls of `inner` by operation and outcome. Pings are not counted, because the
-/// health monitor sends them continuously. Calls of the subject index are not counted, because they
-/// are few and the requests that cause them are counted.
+/// Layer that counts calls of the repository `inner` by operation and outcome. Pings are not
+/// counted, because the health monitor sends them continuously. Calls of the subject index (the
+/// list of the sessions of each subject) are not counted, because they are few and the requests
+/// that cause them are counted.
 pub(crate) struct ObservedRepository<R> {
     inner: R,
     store: StoreKind,
@@ -96,9 +97,9 @@ impl<R: SessionRepository> ObservedRepository<R> {
     }
 }
 
-/// Successful result of a repository call, with a value of the label `outcome`.
+/// Successful result of a repository call, which determines the metric label `outcome`.
 trait Outcome {
-    /// Returns the value of the label `outcome`.
+    /// Returns the value of the metric label `outcome`.
     fn label(&self) -> &'static str;
 }
 

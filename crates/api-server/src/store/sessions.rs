@@ -1,4 +1,4 @@
-//! The session manager of a worker, as handlers receive it from the framework.
+//! Types of the repository and the session manager of a worker thread.
 
 use actix_web::web::Data;
 use tee_session_domain::SessionManager;
@@ -6,9 +6,10 @@ use tee_session_near_cache::NearCachedRepository;
 
 use crate::store::observed_repository::ObservedRepository;
 
-/// The repository of a worker: calls are observed, and the near cache, if it is on, receives them
-/// first.
+/// Repository of a worker thread. Each call goes to the near cache (copies of sessions in this
+/// process) first, if it is enabled. Calls that the near cache does not answer are recorded in
+/// metrics and spans.
 pub(crate) type Stored<R> = NearCachedRepository<ObservedRepository<R>>;
 
-/// Session manager of a worker, as handlers receive it from the framework.
+/// Session manager of a worker thread, in the wrapper type in which Actix passes it to handlers.
 pub(crate) type Sessions<R> = Data<SessionManager<Stored<R>>>;

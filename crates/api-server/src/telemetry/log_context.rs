@@ -10,8 +10,9 @@ use tracing_subscriber::{
 
 use crate::request::{request_id::RequestId, service_client::ClientId};
 
-/// Request fields of a log line: method, route and request id. If the root span of the request is
-/// exported, also the trace id. If a service client sent the request, also its id.
+/// Request fields of a log line: the method, the route and the request id. The trace id is included
+/// if the root span of the request is exported. The id of the service client is included if a
+/// service client sent the request.
 ///
 /// The path, the query and the headers of the request are not logged, because they may contain
 /// secrets.

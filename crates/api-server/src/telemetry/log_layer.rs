@@ -33,7 +33,8 @@ impl Layer<Registry> for LogLayer {
 /// call site never changes and is therefore made only once.
 ///
 /// `LogFilter` can filter for one layer (`Filter`) or for all layers (`Layer`). If logging is the
-/// only layer, `Layer` is faster, because no per-layer filter state of a span has to be looked up.
+/// only layer, `Layer` is faster, because it avoids the look-up of per-layer filter state in each
+/// span.
 pub(crate) struct LogFilter(Targets);
 
 impl LogFilter {

@@ -97,8 +97,8 @@ impl RootSpanBuilder for RequestSpan {
 }
 
 /// Decides whether the root span of a request is exported, and reads the trace context from the
-/// headers of the request. The trace context is `None` if the headers contain no valid one. Health
-/// probes are not exported, because they would make up most of the traces.
+/// headers of the request. The trace context is `None` if the headers contain no valid trace
+/// context. Health probes are not exported, because they would make up most of the traces.
 fn sample(request: &ServiceRequest, route: &str) -> (bool, Option<Context>) {
     if route.starts_with("/health") {
         return (false, None);
@@ -156,7 +156,6 @@ mod tests {
     use tracing_subscriber::{Layer, Registry, layer, layer::SubscriberExt};
 
     use super::*;
-    use crate::routes;
     use crate::{request::middleware::observe, server::drain::Lifecycle};
 
     #[derive(Default)]
@@ -202,7 +201,7 @@ mod tests {
         let app = App::new()
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
-            .route(routes::SESSION, web::get().to(HttpResponse::Ok))
+            .route("/v1/session", web::get().to(HttpResponse::Ok))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))
             .wrap(from_fn(observe))

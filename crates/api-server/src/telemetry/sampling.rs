@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn clones_share_the_limit_of_selected_requests_per_second() {
+    fn clones_of_a_trace_sampling_share_the_limit_of_requests_per_second() {
         let sampling = sampling(1.0, 3);
         for second in [0, 1, 7] {
             let clone = sampling.clone();

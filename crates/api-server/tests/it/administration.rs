@@ -12,10 +12,10 @@ use crate::{
     test_app::{Store, TestApp, assert_problem},
 };
 
-/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
+/// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// Builds one request for each call that requires the scope `admin`.
+/// Builds one request for each API operation that requires the scope `admin`.
 fn build_admin_requests(app: &TestApp) -> [RequestBuilder; 3] {
     let id = SessionId::of(&SessionToken::generate());
     [

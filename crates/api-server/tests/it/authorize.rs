@@ -20,8 +20,8 @@ use crate::{
 
 const AUTHORIZE: &str = "/v1/authorize";
 
-/// Maximum duration of a request to which the service responds without waiting for the body. The
-/// duration is much shorter than the timeout for slow request bodies.
+/// Maximum response time if the service does not wait for the request body. The limit is much
+/// shorter than the timeout for slow request bodies.
 const MAX_DURATION: Duration = Duration::from_secs(2);
 
 async fn authorize(app: &TestApp, token: &str) -> Response {

@@ -156,8 +156,8 @@ async fn repeated_authorization_header_returns_400() {
     }
 }
 
-/// Returns the status, the header fields and the body of a response as a text. Leaves out the
-/// header fields that differ in every response (`Date` and `X-Request-Id`).
+/// Returns the status, the header fields and the body of a response as one string. Leaves out
+/// `Date` and `X-Request-Id`, which differ in every response.
 async fn read_whole_response(response: Response) -> String {
     let status = response.status();
     let mut fields: Vec<_> = response

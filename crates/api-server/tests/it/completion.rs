@@ -1,5 +1,5 @@
-//! Tests that logins, rotations and logouts are carried out to their end or undone, if Redis is
-//! slow or the client disconnects before the response.
+//! Tests of logins, token rotations and logouts with a slow Redis, or with a client that
+//! disconnects before the response. Each operation must be completed or undone.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -17,25 +17,27 @@ use crate::{
     test_app::{TestApp, assert_problem},
 };
 
-/// Time until a reply of the slow Redis arrives: more than a quarter of the usual timeout of a
-/// response (1 s).
+/// Delay of each reply of the slow Redis. Four delays together exceed the default maximum time to
+/// answer a request (1 s).
 const DELAY: Duration = Duration::from_millis(300);
 
-/// Timeout of one command. Replies to commands that are sent at the same time may be delayed one
-/// after the other.
+/// Timeout of one Redis command, several times as long as [`DELAY`]. Replies to concurrent commands
+/// may be delayed one after the other.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time after which a client disconnects: its request has arrived, and Redis has not replied yet.
+/// Time between sending a request and disconnecting. After this time, the request has arrived at
+/// the service, and Redis has not replied yet.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 const SUBJECT: &str = "member-4711";
 
-/// How a client disconnects.
+/// Way in which a client closes its connection.
 #[derive(Clone, Copy)]
 enum Disconnect {
     /// The client closes the connection (TCP FIN), as after a timeout.
     Close,
-    /// The client resets the connection (TCP RST), as when its process is killed with unread data.
+    /// The client resets the connection (TCP RST). This happens if the client process is killed
+    /// before it has read all received data.
     Reset,
 }
 
@@ -46,7 +48,8 @@ struct SlowRedis {
 }
 
 impl SlowRedis {
-    /// Starts the application with a Redis server behind a proxy that does not delay replies yet.
+    /// Starts the application, a Redis server, and a proxy between them. The proxy does not delay
+    /// replies yet.
     async fn start(limit: usize, when_reached: AtLimit) -> Self {
         let redis = RedisProcess::start().await;
         let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
@@ -91,8 +94,8 @@ impl SlowRedis {
         stream
     }
 
-    /// Sends the request of a login. Disconnects when Redis contains `records` session records,
-    /// before the reply of Redis reaches the service.
+    /// Sends a login request, and disconnects as soon as Redis contains `records` session records.
+    /// At that time, the reply of Redis has not reached the service yet.
     async fn log_in_and_disconnect_when_stored(&self, records: usize, how: Disconnect) {
         let stream = self.send(&login_request()).await;
         eventually(Duration::from_secs(10), async || {
@@ -102,8 +105,8 @@ impl SlowRedis {
         disconnect(&stream, how);
     }
 
-    /// Shuts the application down, which waits for all operations, and starts another one with the
-    /// same Redis.
+    /// Shuts the application down, and starts a new application with the same Redis server. The
+    /// shutdown waits for all running operations.
     async fn restart(self) -> (RedisProcess, TestApp) {
         self.app.shut_down().await;
         let another = TestApp::builder().spawn_on_redis(&self.redis.url());
@@ -120,7 +123,8 @@ fn disconnect(stream: &TcpStream, how: Disconnect) {
     SockRef::from(stream).set_linger(linger).unwrap();
 }
 
-/// Returns the number of session records in Redis. A session id has 22 characters.
+/// Returns the number of session records in Redis. The key of a session record is `session:`
+/// followed by the session id, which has 22 characters.
 async fn count_records(redis: &RedisProcess) -> usize {
     let pattern = format!("session:{}", "?".repeat(22));
     let keys = redis.command(&["KEYS", &pattern]).await;
@@ -157,7 +161,7 @@ async fn logins_over_a_slow_redis_succeed_and_evict_exactly_the_sessions_above_t
 }
 
 #[tokio::test]
-async fn rotation_over_a_slow_redis_succeeds() {
+async fn token_rotation_over_a_slow_redis_succeeds() {
     let slow = SlowRedis::start(3, AtLimit::Refuse).await;
     let old = slow.log_in().await;
     slow.proxy.set(Fault::Delay(DELAY));
@@ -168,7 +172,8 @@ async fn rotation_over_a_slow_redis_succeeds() {
     assert_eq!(shown.status(), StatusCode::OK);
 }
 
-/// A session without an owner would count towards the limit of its subject.
+/// Checks that a login is undone if the client disconnects before the response. Otherwise, a
+/// session that no client can use would count towards the limit of its subject.
 #[rstest]
 #[case::close(Disconnect::Close)]
 #[case::reset(Disconnect::Reset)]
@@ -185,7 +190,7 @@ async fn login_whose_client_disconnects_leaves_no_session(#[case] how: Disconnec
 #[case::close(Disconnect::Close)]
 #[case::reset(Disconnect::Reset)]
 #[tokio::test]
-async fn login_whose_client_disconnects_ends_no_older_session(#[case] how: Disconnect) {
+async fn login_whose_client_disconnects_does_not_evict_an_older_session(#[case] how: Disconnect) {
     let slow = SlowRedis::start(1, AtLimit::EvictOldest).await;
     let token = slow.log_in().await;
     slow.proxy.set(Fault::Delay(DELAY));
@@ -199,7 +204,7 @@ async fn login_whose_client_disconnects_ends_no_older_session(#[case] how: Disco
 #[case::close(Disconnect::Close)]
 #[case::reset(Disconnect::Reset)]
 #[tokio::test]
-async fn rotation_whose_client_disconnects_before_the_move_keeps_the_old_token_valid(
+async fn token_rotation_keeps_the_old_token_valid_if_the_client_disconnects_before_redis_replies(
     #[case] how: Disconnect,
 ) {
     let slow = SlowRedis::start(3, AtLimit::Refuse).await;
@@ -252,9 +257,10 @@ async fn shutdown_waits_for_a_logout_whose_client_has_disconnected() {
     assert_eq!(shown.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// The store answers so slowly that the calls after the move no longer fit.
+/// Simulates a Redis server that is too slow for a token rotation within the time limit. The
+/// service must then end the rotation before it moves the session to the new token.
 #[tokio::test]
-async fn rotation_without_enough_time_returns_503_and_keeps_the_old_token_valid() {
+async fn token_rotation_returns_503_and_keeps_the_old_token_valid_if_redis_is_too_slow() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let app = TestApp::builder()

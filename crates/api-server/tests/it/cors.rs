@@ -37,7 +37,7 @@ fn has_cors_headers(response: &Response) -> bool {
 #[case::other_site("https://evil.example")]
 #[case::null("null")]
 #[tokio::test]
-async fn without_allowed_origins_responses_have_no_cors_headers(#[case] origin: &str) {
+async fn responses_have_no_cors_headers_if_no_origin_is_allowed(#[case] origin: &str) {
     let app = TestApp::spawn(Store::Memory).await;
     let refused = send_preflight(&app, origin).await;
     assert!(!has_cors_headers(&refused));

@@ -10,8 +10,8 @@ fn get_header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
 }
 
-/// Returns the sorted methods of one path in the API description. `operations` is the path item of
-/// the path. If the path has `GET`, `HEAD` is added, because the description does not list `HEAD`.
+/// Returns the sorted HTTP methods of one path in the API description (OpenAPI path item
+/// `operations`). Adds `HEAD` to `GET`, because the description lists only `GET`.
 fn list_described_methods(operations: &Value) -> Vec<String> {
     let operations = operations.as_object().unwrap();
     let mut methods: Vec<_> = operations.keys().map(|name| name.to_uppercase()).collect();
@@ -41,8 +41,8 @@ async fn each_path_allows_exactly_the_methods_of_the_openapi_description() {
     }
 }
 
-/// Tests what the description of `/v1/authorize` says in words: it supports every method, on its
-/// path and below.
+/// Checks that `/v1/authorize` and its subpaths support every HTTP method. The API description
+/// states this only in words.
 #[rstest]
 #[case::path("/v1/authorize")]
 #[case::below("/v1/authorize/members/42")]

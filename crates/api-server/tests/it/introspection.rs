@@ -15,7 +15,7 @@ use crate::test_app::{Builder, Store, TestApp, assert_problem, build_valid_body,
 const INTROSPECT: &str = "/v1/introspect";
 const REVOKE: &str = "/v1/revoke";
 
-/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
+/// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 /// Creates a builder for an application with one service client per scope. The id of each service
@@ -62,7 +62,8 @@ async fn revoke(app: &TestApp, token: &str) -> Response {
     post_form(app, REVOKE, &[("token", token)]).await
 }
 
-/// Asserts that a response is problem details with the member `error` for OAuth 2.0 clients.
+/// Asserts that a response contains problem details with the status `status` and the code `code`.
+/// The value of the member `error`, which OAuth 2.0 clients read, must be `error`.
 async fn assert_oauth_problem(response: Response, status: u16, code: &str, error: &str) {
     let problem = assert_problem(response, status, code).await;
     assert_eq!(problem["error"], error, "{problem}");
@@ -179,7 +180,7 @@ async fn token_type_hint_and_unknown_parameters_are_ignored(
 #[case::repeated_token(&[("token", "x"), ("token", "y")])]
 #[case::repeated_hint(&[("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")])]
 #[tokio::test]
-async fn form_without_exactly_one_token_returns_400(
+async fn introspect_or_revoke_form_without_exactly_one_token_returns_400(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[case] form: &[(&str, &str)],
 ) {

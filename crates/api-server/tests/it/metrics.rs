@@ -34,7 +34,7 @@ pub(crate) async fn scrape(app: &TestApp) -> String {
 }
 
 /// Returns the value of the metric series with the name `name` and all labels in `labels`. Panics
-/// if there is not exactly one such series in `scraped`.
+/// if `scraped` does not contain exactly one such series.
 fn get_metric(scraped: &str, name: &str, labels: &[&str]) -> f64 {
     let mut lines = scraped.lines().filter(|line| {
         line.split(['{', ' ']).next() == Some(name)
@@ -186,12 +186,13 @@ async fn connection_metric_counts_open_connections_until_they_are_closed() {
     eventually(UPDATE_TIMEOUT, async || open().await < 5.0).await;
 }
 
-/// A web page whose host name resolves to a loopback address (DNS rebinding) sends its own name.
+/// Checks the protection against DNS rebinding. A web page can make its host name resolve to a
+/// loopback address. The browser then sends that host name in the `Host` header field.
 #[rstest]
 #[case::own_name("localhost", 200)]
 #[case::name_of_a_web_page("evil.example", 403)]
 #[tokio::test]
-async fn metrics_on_loopback_return_403_for_a_foreign_host_header(
+async fn metrics_request_to_loopback_with_a_foreign_host_header_returns_403(
     #[case] host: &str,
     #[case] status: u16,
 ) {

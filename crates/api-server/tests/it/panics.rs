@@ -8,7 +8,8 @@ use crate::{
     test_app::{TestApp, assert_problem},
 };
 
-/// Logouts and rotations run in a task of their own, independently of their request.
+/// Checks a panic in a request handler, and a panic in a background task. Logouts and token
+/// rotations run in a background task, independently of their request.
 #[rstest]
 #[case::in_the_request(Method::GET, "/v1/session")]
 #[case::in_the_task_of_a_logout(Method::DELETE, "/v1/session")]

@@ -265,7 +265,9 @@ async fn request_to_upgrade_to_websocket_or_h2c_is_served_as_http_1_1() {
     }
 }
 
-/// The framework passes on everything that arrives on the connection of an upgrade request.
+/// Checks that bytes after the declared body of an upgrade request are not read as part of the
+/// body. The HTTP framework passes on all bytes that arrive on the connection of an upgrade
+/// request.
 #[tokio::test]
 async fn bytes_after_the_body_of_an_upgrade_request_do_not_belong_to_the_body() {
     let app = TestApp::spawn(Store::Memory).await;

@@ -8,7 +8,7 @@ use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceCli
 
 use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 
-/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
+/// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 async fn start_app_with_a_client() -> TestApp {
@@ -116,8 +116,8 @@ fn server_on_a_non_loopback_address_without_service_clients_does_not_start() {
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
 }
 
-/// Guesses secrets until the address is over the limit. The right secret is still accepted, so
-/// guessing does not lock out the service client.
+/// Simulates an attacker that guesses the secret of a service client. After too many wrong secrets,
+/// the right secret is still accepted, so the attacker cannot lock out the service client.
 #[tokio::test]
 async fn too_many_wrong_secrets_return_429_and_the_right_secret_is_always_accepted() {
     let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();

@@ -15,7 +15,7 @@ const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token"
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn full_session_lifecycle_create_get_ttl_and_delete(#[case] store: Store) {
+async fn full_session_lifecycle_create_get_ttl_and_delete_succeeds(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let token = app.log_in().await;
 
@@ -114,7 +114,7 @@ async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Stor
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn sliding_window_ttl_refresh_by_get_but_not_by_ttl_request(#[case] store: Store) {
+async fn sliding_window_ttl_refresh_happens_on_get_but_not_on_ttl_request(#[case] store: Store) {
     let app = TestApp::builder().policy(2, None).spawn(store).await;
     let token = app.log_in().await;
     for _ in 0..3 {

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use crate::test_app::{Store, TestApp};
 
 #[tokio::test]
-async fn idle_server_stops_at_once_and_refuses_new_connections() {
+async fn idle_server_stops_at_once_on_shutdown_and_refuses_new_connections() {
     let app = TestApp::spawn(Store::Redis).await;
     let address = app.address;
     let started = Instant::now();

@@ -48,7 +48,7 @@ async fn send_slowly(stream: TcpStream, bytes: &[u8], pause: Duration) -> (Strin
 }
 
 #[tokio::test]
-async fn slow_head_of_the_first_request_returns_408() {
+async fn slowly_sent_head_of_the_first_request_on_a_connection_returns_408() {
     let app = TestApp::spawn(Store::Memory).await;
     let stream = TcpStream::connect(app.address).await.unwrap();
     let (answer, elapsed) = send_slowly(
@@ -62,7 +62,7 @@ async fn slow_head_of_the_first_request_returns_408() {
 }
 
 #[tokio::test]
-async fn slow_head_of_a_later_request_closes_the_connection() {
+async fn slowly_sent_head_of_a_later_request_closes_the_connection() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     for _ in 0..2 {
@@ -84,7 +84,7 @@ async fn slow_head_of_a_later_request_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn slow_chunked_body_returns_408_and_closes_the_connection() {
+async fn slowly_sent_chunked_body_returns_408_and_closes_the_connection() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let head = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n\
@@ -224,13 +224,13 @@ async fn client_that_keeps_sending_requests_without_reading_responses_is_disconn
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
 }
 
-/// Simulates clients whose chunked body never ends, and who send it faster than the server reads
-/// it.
+/// Simulates clients that send a chunked body without an end, faster than the server reads the
+/// body.
 #[rstest]
 #[case::chunk_size_of_unread_body("GET /health/live", "", b'0')]
 #[case::chunk_extension_of_awaited_body("POST /v1/sessions", "1;", b'x')]
 #[tokio::test]
-async fn clients_whose_body_never_ends_are_disconnected_however_fast_they_send(
+async fn clients_whose_chunked_body_never_ends_are_disconnected_even_if_they_send_fast(
     #[case] request: &str,
     #[case] begin: &str,
     #[case] byte: u8,

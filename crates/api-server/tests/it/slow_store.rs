@@ -1,5 +1,6 @@
-//! Tests of `answer_timeout`, the maximum time from the end of a request to its response. The tests
-//! use a store that replies slowly and a client that sends slowly.
+//! Tests of the setting `answer_timeout`, the maximum time to answer a request. The time that the
+//! client takes to send the request body does not count. The tests use a slow store and a slow
+//! client.
 
 use std::{
     num::NonZeroU32,
@@ -16,14 +17,14 @@ use crate::{
     test_app::{Store, TestApp, assert_problem},
 };
 
-/// Duration of each store call. The duration is just below the timeout of one store call.
+/// Duration of each store call, just below the default timeout of a store call (500 ms).
 const DELAY: Duration = Duration::from_millis(450);
 
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// Sends requests for which the service makes three slow store calls: one look-up of the token,
-/// because the client address is over the limit of invalid tokens, and two calls that the request
-/// itself requires.
+/// Sends requests that require three slow store calls. The first call looks up the token, because
+/// the client address is over the limit of invalid tokens. The request itself requires the other
+/// two calls.
 #[rstest]
 #[case::logout(Method::DELETE, "/v1/session")]
 #[case::update(Method::PATCH, "/v1/session")]
@@ -56,10 +57,10 @@ async fn request_with_several_slow_store_calls_returns_503_at_the_answer_timeout
     assert!(elapsed < 2 * ANSWER_TIMEOUT, "{elapsed:?}");
 }
 
-/// Checks that the answer timeout starts when the whole request was read, including the request
-/// body.
+/// Checks that the time that the client takes to send the request body does not count towards the
+/// maximum time to answer the request.
 #[tokio::test]
-async fn answer_timeout_starts_after_the_request_body_was_read() {
+async fn time_to_send_the_request_body_does_not_count_towards_the_answer_timeout() {
     let answer_timeout = Duration::from_millis(300);
     let app = TestApp::builder()
         .with(|settings| settings.answer_timeout = answer_timeout)

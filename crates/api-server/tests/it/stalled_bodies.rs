@@ -1,5 +1,4 @@
-//! Tests that clients whose request bodies do not arrive cannot make the service refuse the
-//! requests of others.
+//! Tests that request bodies that never arrive do not block other requests.
 
 use std::time::Duration;
 
@@ -15,15 +14,15 @@ use tokio::{
 
 use crate::test_app::{Store, TestApp, build_valid_body};
 
-/// SHA-256 of `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
+/// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// `Basic` credentials `ci:s3cret`.
+/// HTTP Basic credentials of the service client `ci` with the right secret `s3cret`.
 const RIGHT: &str = "Basic Y2k6czNjcmV0";
-/// `Basic` credentials `ci:wrong`.
+/// HTTP Basic credentials of the service client `ci` with the wrong secret `wrong`.
 const WRONG: &str = "Basic Y2k6d3Jvbmc=";
 
-/// Bearer token that belongs to no session.
+/// `Authorization` value with a bearer token that belongs to no session.
 const UNKNOWN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
 
 const MAX_IN_FLIGHT: usize = 64;
@@ -66,8 +65,8 @@ async fn stall(app: &TestApp, request: &str, credentials: &str, framing: &str) -
     stream
 }
 
-/// Three times as many bodies as requests may be in flight are begun and not sent. Reads and logins
-/// are served meanwhile, with the same credentials too.
+/// Starts three times as many requests as may be in flight, and does not send their whole bodies.
+/// Meanwhile, the service must serve other requests, also requests with the same credentials.
 #[rstest]
 #[case::no_token("PATCH /v1/session", "none", "Content-Length: 50")]
 #[case::unknown_token("PATCH /v1/session", UNKNOWN, "Content-Length: 50")]
@@ -78,7 +77,7 @@ async fn stall(app: &TestApp, request: &str, credentials: &str, framing: &str) -
 #[case::form_with_wrong_secret("POST /v1/introspect", WRONG, "Content-Length: 50")]
 #[case::form_with_right_secret("POST /v1/introspect", RIGHT, "Content-Length: 50")]
 #[tokio::test]
-async fn requests_of_others_are_served_while_bodies_stall(
+async fn other_requests_are_served_while_many_request_bodies_stall(
     #[case] request: &str,
     #[case] credentials: &str,
     #[case] framing: &str,
@@ -101,9 +100,10 @@ async fn requests_of_others_are_served_while_bodies_stall(
     drop(stalled);
 }
 
-/// One credential may have an eighth of all bodies under way. The next body is refused at once.
+/// Checks the limit for bodies that are still arriving. Requests with one credential may use at
+/// most an eighth of the limit. The next request is answered with 503 at once.
 #[tokio::test]
-async fn more_than_an_eighth_of_the_bodies_with_one_credential_return_503_overloaded() {
+async fn credential_with_too_many_stalled_request_bodies_gets_503_overloaded() {
     let app = start_app().await;
     let statuses = (0..=MAX_IN_FLIGHT / 8).map(async |_| {
         let mut stream = stall(&app, "POST /v1/sessions", RIGHT, "Content-Length: 50").await;

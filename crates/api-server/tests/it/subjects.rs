@@ -336,7 +336,7 @@ async fn listing_or_ending_sessions_with_an_invalid_query_returns_400_that_does_
 #[case::malformed_cursor(Method::GET, "after=s3cret")]
 #[case::limit_on_delete(Method::DELETE, "limit=1")]
 #[tokio::test]
-async fn invalid_page_parameters_return_400(#[case] method: Method, #[case] text: &str) {
+async fn invalid_pagination_parameters_return_400(#[case] method: Method, #[case] text: &str) {
     let app = TestApp::spawn(Store::Memory).await;
     let session = create_session(&app, &build_body_with_subject("a")).await;
     let response = send_query(&app, method, &format!("subject=a&{text}")).await;
@@ -368,9 +368,10 @@ async fn metrics_contain_no_session_id_and_no_subject() {
     }
 }
 
-/// Another program has written to the index of one subject. Its sessions can still be used.
+/// Simulates another program that has damaged the session index of one subject in Redis. The
+/// existing session of the subject remains valid.
 #[tokio::test]
-async fn corrupt_index_of_a_subject_returns_500_without_retry_after() {
+async fn new_session_of_a_subject_with_a_corrupt_index_returns_500_without_retry_after() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;

@@ -115,16 +115,16 @@ impl Builder {
         TestApp::run(move || Application::build(settings, move || repository.clone()))
     }
 
-    /// Starts the application with the Redis server at `url` and the command timeout
-    /// `call_timeout`. Does not wait until the application is ready.
+    /// Starts the application with the Redis server at `url`. The timeout of a Redis command is the
+    /// setting `call_timeout`. Does not wait until the application is ready.
     pub(crate) fn spawn_on_redis(self, url: &str) -> TestApp {
         let command_timeout = self.settings.call_timeout;
         let redis = RedisSettings::new(url).unwrap();
         self.spawn_with_redis(redis.with_command_timeout(command_timeout))
     }
 
-    /// Starts the application with the Redis server that `redis` names. Does not wait until the
-    /// application is ready.
+    /// Starts the application with the Redis settings `redis`. Does not wait until the application
+    /// is ready.
     pub(crate) fn spawn_with_redis(self, redis: RedisSettings) -> TestApp {
         let settings = ApiSettings {
             store: StoreKind::Redis,
@@ -295,7 +295,8 @@ pub(crate) fn build_valid_body() -> Value {
 
 /// Parses the JSON member `member` as a time.
 ///
-/// Tests must not compare times as texts, because the service omits trailing zeros of the fraction.
+/// Tests must not compare times as strings, because the service omits trailing zeros of the
+/// fraction.
 pub(crate) fn parse_time(member: &Value) -> OffsetDateTime {
     OffsetDateTime::parse(member.as_str().unwrap(), &Rfc3339).unwrap()
 }

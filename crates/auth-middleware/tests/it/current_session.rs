@@ -103,9 +103,9 @@ struct Answer {
     body: String,
 }
 
-/// Sends one request to an application. The handler of the application returns the session's base
-/// URL and the prefix of the token. `authorization` contains the values of the `Authorization`
-/// header fields.
+/// Sends one request to an application with the middleware `BearerAuth`. The handler returns the
+/// session's base URL and the prefix of the token. `authorization` contains the values of the
+/// `Authorization` header fields.
 async fn get(repository: CountingRepository, authorization: &[&[u8]]) -> Answer {
     async fn show(current: CurrentSession) -> HttpResponse {
         let url = current.session.base_url.as_str();
@@ -273,7 +273,7 @@ async fn bearer_token_extractor_parses_the_token_without_a_store_look_up() {
 }
 
 #[actix_web::test]
-async fn current_session_without_middleware_returns_500_and_logs_an_error() {
+async fn current_session_extractor_without_bearer_auth_middleware_returns_500_and_logs_an_error() {
     let logs = CapturedLogs::start();
     async fn show(_: CurrentSession) -> HttpResponse {
         HttpResponse::Ok().finish()

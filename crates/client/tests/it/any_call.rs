@@ -1,5 +1,5 @@
-//! All calls of the client, with fixed arguments and responses, for tests of behaviour that all
-//! calls share.
+//! All calls of the client, each with fixed arguments and a fixed response. Tests use these calls
+//! to check behaviour that all calls share.
 
 use serde_json::{Value, json};
 use tee_session_client::{
@@ -91,7 +91,7 @@ impl AnyCall {
         }
     }
 
-    /// Returns the response that the service sends if the call succeeds.
+    /// Returns the server's response to a successful call.
     pub(crate) fn success(self) -> Step {
         match self {
             Self::Create => Step::json(201, &build_new_session()),

@@ -14,7 +14,8 @@ async fn get_error(call: AnyCall, answer: Step) -> ClientError {
     call.make(&create_client(&server)).await.unwrap_err()
 }
 
-/// A test of the service compares all codes of this client with those of the service.
+// A test of the crate `tee-session` compares all problem codes of the client with those of the
+// service.
 #[rstest]
 #[case(401, "invalid_token", ProblemCode::InvalidToken)]
 #[case(409, "session_limit_reached", ProblemCode::SessionLimitReached)]
@@ -26,7 +27,7 @@ async fn get_error(call: AnyCall, answer: Step) -> ClientError {
 #[case(503, "store_unavailable", ProblemCode::StoreUnavailable)]
 #[case(409, "of_tomorrow", ProblemCode::Other("of_tomorrow".to_owned()))]
 #[tokio::test]
-async fn problem_code_is_parsed_and_displayed(
+async fn problem_code_of_an_error_response_is_parsed_and_displayed(
     #[case] status: u16,
     #[case] code: &str,
     #[case] expected: ProblemCode,
@@ -43,7 +44,7 @@ async fn problem_code_is_parsed_and_displayed(
 }
 
 #[tokio::test]
-async fn error_lists_invalid_json_members_with_pointer_and_detail() {
+async fn error_for_a_422_response_lists_invalid_members_with_pointer_and_detail() {
     let body = json!({
         "status": 422,
         "code": "invalid_session",
@@ -89,7 +90,7 @@ async fn error_for_a_response_without_problem_details_has_the_status_and_an_empt
 #[case::empty("", None)]
 #[case::too_large("99999999999999999999", None)]
 #[tokio::test]
-async fn retry_after_header_is_parsed_only_in_seconds(
+async fn retry_after_in_seconds_is_parsed_and_any_other_value_is_ignored(
     #[case] value: &str,
     #[case] seconds: Option<u64>,
 ) {

@@ -26,8 +26,8 @@ fn respond_too_many_requests() -> Step {
     Step::problem(429, "too_many_requests", &[("Retry-After", "0")])
 }
 
-/// Creates a builder with a timeout of 1 s. This timeout is long enough to connect to the loopback
-/// interface, and short enough for a test to wait until it ends.
+/// Creates a client builder with a timeout of 1 s. A connection to the loopback interface needs
+/// much less time. A call that gets no response still fails soon.
 fn create_builder(server: &ScriptedServer) -> ClientBuilder {
     Client::builder(server.url())
         .credentials("shop", SECRET)
@@ -167,7 +167,7 @@ async fn delete_succeeds_if_the_first_attempt_has_an_unknown_outcome_and_the_ret
 #[case::logout(AnyCall::Delete, Step::problem(401, "invalid_token", &[]), 401)]
 #[case::by_id(AnyCall::EndOne, Step::problem(404, "not_found", &[]), 404)]
 #[tokio::test]
-async fn delete_fails_if_its_retry_after_a_refused_attempt_finds_no_session(
+async fn delete_fails_if_the_first_attempt_was_rejected_and_the_retry_finds_no_session(
     #[case] call: AnyCall,
     #[case] gone: Step,
     #[case] status: u16,

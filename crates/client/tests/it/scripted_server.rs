@@ -102,8 +102,8 @@ pub(crate) struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Starts a server that uses one step for each request. After all steps were used, the server
-    /// repeats the last step.
+    /// Starts a server that reacts to each request with the next step in `steps`. For all further
+    /// requests, the server repeats the last step.
     pub(crate) async fn start(steps: impl IntoIterator<Item = Step>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -43,8 +43,8 @@ async fn debug_output_of_clients_requests_and_sessions_contains_no_secret() {
     assert_debug_contains_no_secret(&build_patch());
 }
 
-/// Builds a JSON response in which every member is a text with secrets, although the client expects
-/// other types for some members. The error of the JSON parser would quote these texts.
+/// Builds a JSON response in which every member is a string with secrets. The client expects other
+/// types for some members, and the error of the JSON parser would quote these strings.
 fn build_wrong_types() -> Value {
     let secrets = format!("{TOKEN} {NEW_TOKEN} {COOKIE_VALUE}");
     json!({

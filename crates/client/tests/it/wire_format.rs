@@ -39,7 +39,7 @@ fn format_bearer() -> String {
 #[case(AnyCall::Rotate, "POST /v1/session/rotate", false)]
 #[case(AnyCall::Delete, "DELETE /v1/session", false)]
 #[tokio::test]
-async fn each_call_sends_its_method_path_and_credentials(
+async fn each_client_call_sends_its_http_method_path_and_credentials(
     #[case] call: AnyCall,
     #[case] line: &str,
     #[case] by_service_client: bool,

@@ -95,7 +95,7 @@ fn valid_base_url_is_kept_exactly_as_given(#[case] text: &str) {
 #[case::port_too_large("https://golf.example:65536", BaseUrlError::Port)]
 #[case::port_empty("https://golf.example:/", BaseUrlError::Port)]
 #[case::port_signed("https://golf.example:+80", BaseUrlError::Port)]
-fn invalid_base_url_is_rejected_with_the_broken_rule(
+fn invalid_base_url_is_rejected_with_an_error_that_names_the_broken_rule(
     #[case] text: &str,
     #[case] error: BaseUrlError,
 ) {

@@ -7,9 +7,8 @@ use crate::{SessionError, SessionRepository};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Maximum correction of the store's clock, or of the repository's local copy of that clock, while
-/// a test runs. Time synchronization adjusts real clocks, so a clock can lose microseconds between
-/// two readings.
+/// Tolerance for corrections of a clock while a test runs. Time synchronization can set back the
+/// store's clock, or the repository's local copy of that clock, between two readings.
 const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
 /// A new session that is never accessed expires after its TTL.
@@ -105,8 +104,8 @@ pub async fn load_does_not_renew_the_ttl<H: Harness>(harness: &H) {
     assert_eq!(found.expect("the store answers"), None);
 }
 
-/// The first access within a touch interval renews the TTL. Further accesses within the same touch
-/// interval do not renew the TTL.
+/// If the touch interval (minimum time between two TTL renewals) has not passed since the last TTL
+/// renewal, an access does not renew the TTL.
 pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
     let sessions = manager_with_touch_interval(harness, 60, 30);
     let new = store_session(&sessions).await;
@@ -139,8 +138,8 @@ pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>
     ));
 }
 
-/// The idle timeout counts from the last access, even if the touch interval prevented that access
-/// from renewing the TTL.
+/// The idle timeout counts from the last access, even if that access did not renew the TTL because
+/// of the touch interval (minimum time between two TTL renewals).
 pub async fn session_lives_for_its_idle_timeout_after_an_access_without_ttl_renewal<H: Harness>(
     harness: &H,
 ) {
@@ -184,8 +183,8 @@ pub async fn ttl_returns_the_remaining_lifetime<H: Harness>(harness: &H) {
     assert!(after.expires_at > before.expires_at);
 }
 
-/// A session in constant use ends with its absolute lifetime. The end times that accesses return
-/// never exceed the end of the absolute lifetime.
+/// A session in constant use ends when its absolute lifetime is over. No access returns an end time
+/// after the end of the absolute lifetime.
 pub async fn absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harness: &H) {
     let sessions = manager_with_lifetime(harness, 60, Some(3));
     let new = store_session(&sessions).await;

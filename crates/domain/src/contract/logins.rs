@@ -9,8 +9,8 @@ use proptest::{
 use super::{Harness, manager};
 use crate::{BaseUrl, Cookies};
 
-/// Number of random sessions that the test stores: enough to cover each kind of character at each
-/// position of a value.
+/// Number of random sessions that the test stores. The number is high enough that each kind of
+/// character occurs at each position of a value.
 const DRAWS: usize = 100;
 
 /// Random valid cookies and base URLs are loaded unchanged. Cookies keep their order, and each name

@@ -77,7 +77,7 @@ pub async fn exactly_one_of_many_concurrent_rotations_succeeds<H: Harness>(harne
 
 /// If a rotation and a delete of the same session run concurrently, exactly one of them succeeds.
 /// If the rotation succeeds, the new token is valid.
-pub async fn either_rotation_or_concurrent_delete_succeeds<H: Harness>(harness: &H) {
+pub async fn exactly_one_of_concurrent_rotation_and_delete_succeeds<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..20 {
         let new = store_session(&sessions).await;

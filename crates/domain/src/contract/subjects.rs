@@ -159,7 +159,8 @@ pub async fn session_is_revoked_by_its_id<H: Harness>(harness: &H) {
     assert_eq!(listed.len(), 1);
 }
 
-/// A revocation of all sessions of a subject ends each of them, and no session of another subject.
+/// Revoking all sessions of a subject ends each of these sessions, but no session of another
+/// subject.
 pub async fn all_sessions_of_a_subject_are_revoked<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let others = [

@@ -157,9 +157,9 @@ pub async fn updating_an_unknown_session_returns_not_found<H: Harness>(harness: 
     assert!(!sessions.exists(&token).await.expect("the store answers"));
 }
 
-/// A compare-and-swap fails if the session has changed since it was read. A touch (TTL renewal)
-/// does not count as a change.
-pub async fn compare_and_swap_replaces_only_the_expected_state<H: Harness>(harness: &H) {
+/// A compare-and-swap changes nothing if the session has changed since it was read. A touch (TTL
+/// renewal) does not count as a change.
+pub async fn compare_and_swap_fails_after_a_change_but_not_after_a_touch<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let minute = Duration::from_secs(60);
     let new = store_session(&sessions).await;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use memchr::memchr;
 use zeroize::Zeroize;
 
-use crate::entity_tag::CachedTag;
+use super::cached_tag::CachedTag;
 
 /// Terminator after each name and each value. NUL is a control character, so it cannot occur in
 /// names and values.

@@ -3,7 +3,7 @@ use rstest::rstest;
 
 use super::*;
 
-fn validate_one(name: &str, value: &str) -> Result<Cookies, CookiesError> {
+fn validate_single_cookie(name: &str, value: &str) -> Result<Cookies, CookiesError> {
     Cookies::new([(name.to_owned(), value.to_owned())])
 }
 
@@ -28,7 +28,7 @@ fn broken_rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
 #[case::longest_name(&"n".repeat(256), "1")]
 #[case::longest_value("a", &"v".repeat(4_096))]
 fn valid_cookie_is_kept_exactly_as_given(#[case] name: &str, #[case] value: &str) {
-    let cookies = validate_one(name, value).unwrap();
+    let cookies = validate_single_cookie(name, value).unwrap();
     assert_eq!(cookies.iter().collect::<Vec<_>>(), [(name, value)]);
 }
 
@@ -61,12 +61,12 @@ fn valid_cookie_is_kept_exactly_as_given(#[case] name: &str, #[case] value: &str
 #[case::tab_in_value("a", "x\ty", CookieRule::ValueCharacters)]
 #[case::delete_in_value("a", "x\u{7f}", CookieRule::ValueCharacters)]
 #[case::next_line_in_value("a", "x\u{85}", CookieRule::ValueCharacters)]
-fn invalid_cookie_is_rejected_with_the_broken_rule(
+fn invalid_cookie_is_rejected_with_an_error_that_names_the_broken_rule(
     #[case] name: &str,
     #[case] value: &str,
     #[case] rule: CookieRule,
 ) {
-    assert_eq!(broken_rules(validate_one(name, value)), [rule]);
+    assert_eq!(broken_rules(validate_single_cookie(name, value)), [rule]);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn stored_cookies_are_checked_only_for_control_characters() {
 #[rstest]
 #[case::few(50)]
 #[case::many(5_000)]
-fn repeated_stored_cookie_keeps_its_first_position_and_last_value(#[case] count: usize) {
+fn repeated_cookie_in_a_stored_record_keeps_first_position_and_last_value(#[case] count: usize) {
     let mut stored: Vec<_> = (0..count).map(|n| (n.to_string(), "old")).collect();
     stored.push(("1".to_owned(), "new"));
     let stored = Cookies::from_stored(&stored).unwrap();
@@ -142,7 +142,10 @@ fn repeated_stored_cookie_keeps_its_first_position_and_last_value(#[case] count:
 #[test]
 fn debug_output_of_cookies_shows_neither_names_nor_values() {
     assert_eq!(
-        format!("{:?}", validate_one("SESSIONID", "s3cret").unwrap()),
+        format!(
+            "{:?}",
+            validate_single_cookie("SESSIONID", "s3cret").unwrap()
+        ),
         "Cookies(1 redacted)"
     );
 }
@@ -172,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_cookies_never_cause_a_panic(
+    fn validating_arbitrary_cookies_never_panics(
         given in proptest::collection::vec((any::<String>(), any::<String>()), 0..60),
     ) {
         if let Ok(cookies) = Cookies::new(given.clone()) {

@@ -45,11 +45,12 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Creates a session like [`store_login`](Self::store_login). If older sessions of the subject
     /// must end because of the session limit, first calls `is_wanted`. If `is_wanted` returns
-    /// `false`, removes the new session instead of the older ones.
+    /// `false`, removes the new session and keeps the older sessions. A caller returns `false`, for
+    /// example, if the client no longer waits for the new session.
     ///
     /// If the returned session cannot be delivered, call
     /// [`discard_undelivered`](Self::discard_undelivered). Do not drop the future before it
-    /// completes: the session would stay stored, and count towards the limit.
+    /// completes, because the session could then stay stored and count towards the session limit.
     ///
     /// # Errors
     /// Returns the same errors as [`store_login`](Self::store_login). Returns
@@ -115,8 +116,8 @@ impl<R: SessionRepository> SessionManager<R> {
         self.evict(excess).await
     }
 
-    /// Stores the session under a newly generated token. Returns the token and the position of the
-    /// last revocation of the subject.
+    /// Stores the session under a newly generated token. Returns the token and, if the session has
+    /// a subject, the position of the subject's last revocation in the subject index.
     async fn insert(
         &self,
         session: &Session,
@@ -154,8 +155,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Ensures that the subject's index contains the new session. If all sessions of the subject
-    /// were revoked while the session was being stored, adds the session to the index again: the
-    /// session counts as created after the revocation.
+    /// were revoked while the session was being stored, adds the session to the index again. The
+    /// session then counts as created after the revocation.
     async fn ensure_indexed(
         &self,
         token: &SessionToken,
@@ -178,6 +179,6 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Result of the check that the index of a subject contains a new session.
 enum Indexed {
     Already,
-    /// The session had to be added to the index again.
+    /// The index did not contain the session, so the session was added again.
     Again,
 }

@@ -14,10 +14,11 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Moves the session to a new token and renews its idle timeout. All attributes of the session
     /// stay unchanged, including the end of its absolute lifetime. Logs `Session rotated` (info).
     ///
-    /// When the call has returned the new token, the old token gives access to no session on any
-    /// instance, with one exception: a near cache on another instance may accept the old token
-    /// until the invalidation arrives. If several calls rotate the same token concurrently, exactly
-    /// one of them succeeds.
+    /// After the call has returned the new token, no instance accepts the old token. There is one
+    /// exception: another instance with a near cache (copies of sessions in its memory) may accept
+    /// the old token until the invalidation arrives.
+    ///
+    /// If several calls rotate the same token concurrently, exactly one of them succeeds.
     ///
     /// # Errors
     /// - [`SessionError::NotFound`]: there is no live session with this token.
@@ -35,14 +36,17 @@ impl<R: SessionRepository> SessionManager<R> {
         self.rotate_while(token, || true).await
     }
 
-    /// Moves the session to a new token like [`rotate`](Self::rotate), but only if `may_move`
-    /// returns `true` immediately before the move. The move and a check of the index then follow:
-    /// two calls of the repository. A caller with a deadline returns `false` if these calls do not
-    /// fit, or if the client no longer waits for the new token. The old token then stays valid.
+    /// Moves the session to a new token like [`rotate`](Self::rotate). Calls `may_move` immediately
+    /// before the move. If `may_move` returns `false`, the session is not moved and the old token
+    /// stays valid.
+    ///
+    /// After `may_move`, two repository calls follow: the move, and a check of the subject index.
+    /// `may_move` should return `false` if too little time is left for these calls, or if the
+    /// client no longer waits for the new token.
     ///
     /// If the returned session cannot be delivered, call
     /// [`discard_undelivered`](Self::discard_undelivered). Do not drop the future before it
-    /// completes: the old token would be invalid, and the new one unknown.
+    /// completes, because the old token could then be invalid and the new token unknown.
     ///
     /// # Errors
     /// Returns the same errors as [`rotate`](Self::rotate). Returns

@@ -13,7 +13,8 @@ use crate::{
     SessionToken, Subject, SubjectIndex, SubjectLimit, clock::to_signed,
 };
 
-/// Page size for listing all sessions of a subject to enforce the session limit.
+/// Page size (number of sessions) for listing all sessions of a subject to enforce the session
+/// limit.
 const PAGE: usize = 100;
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -49,10 +50,12 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Revokes all sessions of the subject and returns the number of sessions that it removed. Logs
     /// `Sessions of a subject revoked` (info, field `revoked`). It is safe to repeat the call.
     ///
-    /// When the call has returned, the tokens of the revoked sessions give access to no session on
-    /// any instance, with one exception: a near cache may accept the tokens until the invalidation
-    /// arrives. If a session is created during the call, either the session is revoked, or it
-    /// counts as created after the revocation.
+    /// After the call has returned, no instance accepts the tokens of the revoked sessions. There
+    /// is one exception: an instance with a near cache (copies of sessions in its memory) may
+    /// accept the tokens until the invalidation arrives.
+    ///
+    /// If a session is created during the call, either the session is revoked, or it counts as
+    /// created after the revocation.
     ///
     /// # Errors
     /// - [`RepositoryError::Unavailable`]: some sessions may be revoked and others not; try again.
@@ -119,9 +122,9 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Returns the sessions that must end because of the session limit of the subject. The session
-    /// of `token` was stored before. With [`AtLimit::EvictOldest`], returns the oldest sessions
-    /// above the limit. With [`AtLimit::Refuse`], returns an error if the session of `token` is
-    /// above the limit.
+    /// of `token` is the new session, which is already stored. With [`AtLimit::EvictOldest`],
+    /// returns the oldest sessions above the limit. With [`AtLimit::Refuse`], returns an error if
+    /// the session of `token` is above the limit.
     pub(super) async fn excess(
         &self,
         subject: &Subject,
@@ -158,8 +161,8 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Ends the sessions `excess`, which are above the session limit of their subject.
     ///
-    /// The sessions end concurrently, so that a login stays fast even if a new limit affects many
-    /// sessions.
+    /// The sessions are ended concurrently. Creating a session is therefore fast even if a lowered
+    /// limit ends many sessions.
     pub(super) async fn evict(&self, excess: Vec<SessionId>) -> Result<(), SessionError> {
         let evictions = excess.into_iter();
         let evictions = evictions.map(|id| self.remove_by_id(id, EndReason::Evicted));
@@ -168,9 +171,10 @@ impl<R: SessionRepository> SessionManager<R> {
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
-    /// Adds the session to the index, and returns the position of the subject's last revocation.
-    /// Returns `None` if the session has no subject. `succeeds` is the old token of a rotated
-    /// session: the entry of the new token takes over the position of the old token's entry.
+    /// Adds the session to the subject index, and returns the position of the subject's last
+    /// revocation. Returns `None` if the session has no subject. If the session was rotated,
+    /// `succeeds` is the old token, and the new entry takes over the position of the old token's
+    /// entry.
     pub(super) async fn add_to_index(
         &self,
         token: &SessionToken,
@@ -185,8 +189,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(Some(last_revocation))
     }
 
-    /// Returns `true` if the index still contains the session and its subject had no revocation
-    /// after `last_revocation`. Also returns `true` if the session has no subject.
+    /// Returns `true` if the subject index still contains the session and the subject had no
+    /// revocation after `last_revocation`. Also returns `true` if the session has no subject.
     pub(super) async fn is_in_index(
         &self,
         token: &SessionToken,
@@ -208,7 +212,7 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Renews the session's index entry in the background if the renewal is due. The entry
+    /// Renews the session's subject index entry in the background, if the renewal is due. The entry
     /// therefore does not expire before the session's record.
     pub(super) fn renew_entry(&self, token: &SessionToken, session: &Session, now: OffsetDateTime) {
         if session.attributes.subject.is_none() || !self.recent_renewals.is_due(token, now) {

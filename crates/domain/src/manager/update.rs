@@ -122,8 +122,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
-/// The state of a session from which an update begins. Returned by
-/// [`SessionManager::load_for_update`].
+/// Loaded state of a session, from which an update begins. [`SessionManager::load_for_update`]
+/// returns this state.
 #[derive(Debug)]
 pub struct LoadedForUpdate(VersionedSession);
 

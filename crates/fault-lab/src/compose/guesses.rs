@@ -1,5 +1,5 @@
-//! Test client that guesses session tokens and forges its IP address, to check the limit on invalid
-//! tokens.
+//! Test client that sends guessed session tokens with a different forged IP address in each
+//! request. The service must limit the rate of the guesses.
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
@@ -7,19 +7,19 @@ use reqwest::{Client, StatusCode};
 
 use crate::tally::Tally;
 
-/// Maximum number of guessed tokens.
+/// Maximum number of guessed tokens. The check fails if none of them is answered with 429.
 ///
-/// Each instance answers `invalid_token_burst` invalid tokens of one address with 401 at once, and
-/// then `invalid_token_limit` per second. This maximum is much larger than what both instances
-/// answer with 401, even if a slow machine needs many seconds to send all guesses.
+/// Each instance answers the first `invalid_token_burst` invalid tokens of one address with 401,
+/// and after that `invalid_token_limit` invalid tokens per second. The maximum is high enough to
+/// exceed these limits, even if a slow machine needs many seconds to send all guesses.
 const MAX_GUESSES: u32 = 20_000;
 
 /// Number of requests that are in flight at the same time.
 const CONCURRENCY: usize = 32;
 
-/// Checks that guessed tokens are answered with 429 when the limit on invalid tokens is reached.
-/// The limit applies to each client address. Each request has another forged `X-Forwarded-For`
-/// header, which must not change the address that the service uses.
+/// Checks that guessed tokens are answered with 429 when the limit on invalid tokens of one client
+/// address is reached. Each request has a different forged `X-Forwarded-For` header. The service
+/// must not use the forged address as the client address.
 pub(crate) async fn check_rate_limit(url: &str, tally: &mut Tally) -> anyhow::Result<()> {
     let client = Client::new();
     let guess = |number: u32| {

@@ -1,11 +1,11 @@
-//! A test client. Each client sends one request at a time, and uses only sessions that the same
-//! client has created.
+//! A test client. Each client sends one request at a time, and uses only sessions that it has
+//! created.
 
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{COOKIE, Shared};
+use super::shared::{COOKIE, Shared};
 
 /// Maximum number of sessions of a client. A client with this number of sessions deletes a session
 /// instead of creating one.
@@ -17,12 +17,12 @@ const VERSION: &str = "version";
 
 /// A session that this client has created.
 #[derive(Clone)]
-pub(super) struct Own {
-    pub(super) token: String,
+struct Own {
+    token: String,
     /// Value of the `SESSIONID` cookie, which is unique to the session.
     cookie: String,
-    /// Version in the last update request, whether or not the update succeeded. 0 before the first
-    /// update request.
+    /// Value of the version cookie in the last update request, even if the update failed. 0 before
+    /// the first update request.
     version: u64,
     /// `true` if the session has the subject of this client, and `false` if it has no subject.
     has_subject: bool,
@@ -33,9 +33,9 @@ pub(super) async fn run(shared: &Shared, number: usize) {
     let subject = format!("client-{number}");
     let mut own: Vec<Own> = Vec::new();
     while !shared.is_stopped() {
-        if !shared.is_paused() {
-            step(shared, &subject, &mut own).await;
-        }
+        let in_step = shared.begin_step().await;
+        step(shared, &subject, &mut own).await;
+        drop(in_step);
         sleep(shared.habits.pause).await;
     }
 }
@@ -65,9 +65,17 @@ async fn step(shared: &Shared, subject: &str, own: &mut Vec<Own>) {
     }
 }
 
+impl Shared {
+    /// Creates a session and returns the session token. Returns `None` if the session was not
+    /// created.
+    pub(crate) async fn log_in(&self) -> Option<String> {
+        create(self, None).await.map(|own| own.token)
+    }
+}
+
 /// Creates a session with the subject `subject`, or without a subject if `subject` is `None`.
 /// Returns `None` if the session was not created.
-pub(super) async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
+async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
     let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
     let mut body = json!({
         "cookies": {"SESSIONID": cookie},
@@ -117,8 +125,8 @@ async fn read(shared: &Shared, own: &Own) {
     }
 }
 
-/// Checks that `body` contains the cookies of the session `own`. The version cookie must be neither
-/// older than the last known version nor newer than the last requested version.
+/// Checks that `body` contains the cookies of the session `own`. The value of the version cookie
+/// must be between the last known version and the last requested version.
 fn check_content(shared: &Shared, own: &Own, body: &Value) {
     let cookies = &body["cookies"];
     if cookies["SESSIONID"] != own.cookie {

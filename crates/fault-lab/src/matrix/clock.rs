@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use tee_session_test_support::{RedisProcess, ServiceProcess};
 use tokio::process::Command;
 
-use super::{Expect, Row, row};
+use super::{
+    expect::Expect,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
 /// Timeout for a service instance to become ready after its start.
@@ -111,8 +114,8 @@ async fn ready(lab: &Lab, service: ServiceProcess) -> Stage {
 }
 
 /// Replaces the contents of the hosts file `hosts` by `line`, and advances the modification time of
-/// the file by two seconds. nss_wrapper reads the file again only if the modification time differs
-/// in whole seconds.
+/// the file by two seconds. The resolver library nss_wrapper reads the file again only if the
+/// modification time differs in whole seconds.
 fn write_hosts(hosts: &Path, line: &str) -> std::io::Result<()> {
     let before = std::fs::metadata(hosts).and_then(|file| file.modified());
     std::fs::write(hosts, format!("{line}\n"))?;
@@ -156,8 +159,8 @@ async fn host_name_changed(lab: &Lab) -> Outcome {
     stage.end().await
 }
 
-/// Returns a command that runs the service with nss_wrapper. That library resolves host names only
-/// from the file `hosts`.
+/// Returns a command that runs the service with the library nss_wrapper, which resolves host names
+/// only from the file `hosts`.
 fn with_hosts(lab: &Lab, hosts: &Path) -> Command {
     let mut command = lab.service();
     command.env("LD_PRELOAD", "libnss_wrapper.so");

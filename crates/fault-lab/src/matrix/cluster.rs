@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 use tee_session_test_support::{RedisCluster, eventually};
 use tokio::time::sleep;
 
-use super::{Expect, Row, one_redis::DURABLE, row};
+use super::{
+    expect::Expect,
+    one_redis::DURABLE,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome, Stage};
 
 /// Timeout for the cluster to send both a MOVED and an ASK redirection.

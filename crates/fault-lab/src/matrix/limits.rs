@@ -1,6 +1,6 @@
 //! Fault scenarios in which additional clients overload the service, or a resource of the machine
-//! is exhausted. The regular clients continue to send requests. No regular request may fail, except
-//! when more requests are in flight than allowed.
+//! is exhausted. The regular clients continue to send requests. A regular request may fail only if
+//! more requests are in flight than the service allows.
 
 use std::{
     fs::OpenOptions,
@@ -20,7 +20,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Expect, Row, row};
+use super::{
+    expect::Expect,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome, Stage, service_flags};
 
 /// Timeout for a service instance to become ready after its start.
@@ -186,8 +189,8 @@ async fn no_descriptors(lab: &Lab) -> Outcome {
     stage.end().await
 }
 
-/// Runs a scenario with the slow clients of the program slowhttptest. `options` select what the
-/// clients do slowly.
+/// Runs a scenario with 500 slow clients, simulated by the program slowhttptest. `options` are the
+/// options of slowhttptest that select slow headers, slow bodies or slow reads.
 async fn slow_clients(lab: &Lab, options: &[&str]) -> Outcome {
     let redis = RedisProcess::start().await;
     let mut stage = lab.stage(&redis.url()).await;

@@ -5,7 +5,11 @@ use std::{process::Stdio, time::Duration};
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess};
 use tokio::{process::Command, time::sleep};
 
-use super::{Expect, Row, one_redis::DURABLE, row};
+use super::{
+    expect::Expect,
+    one_redis::DURABLE,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -87,8 +91,8 @@ async fn constant_fault(lab: &Lab, fault: Fault) -> Outcome {
     stage.end().await
 }
 
-/// Runs a scenario in which packets to Redis get neither a reply nor an error: the address of Redis
-/// moves from the loopback interface to a black-hole route of the kernel.
+/// Runs a scenario in which the network drops all packets to Redis without an error. The address of
+/// Redis moves from the loopback interface to a black-hole route of the kernel.
 async fn black_hole(lab: &Lab) -> Outcome {
     const ADDRESS: &str = "10.9.9.1";
     let address = format!("{ADDRESS}/32");

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tee_session_test_support::RedisProcess;
 use tokio::time::sleep;
 
-use super::{Expect, Row, row};
+use super::{
+    expect::Expect,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome};
 
 /// Redis options that persist each write before Redis acknowledges the write. A killed server
@@ -106,8 +109,8 @@ async fn emptied(lab: &Lab) -> Outcome {
     stage.end().await
 }
 
-/// Maximum time from the moment when a healthy Redis stores a new session to the moment when the
-/// client has received the response.
+/// Maximum time from the write of a new session in a healthy Redis until the client has received
+/// the response.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
 
 async fn flushed(lab: &Lab) -> Outcome {

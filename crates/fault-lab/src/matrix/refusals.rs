@@ -2,7 +2,11 @@
 
 use tee_session_test_support::RedisProcess;
 
-use super::{Expect, Row, one_redis::DURABLE, row};
+use super::{
+    expect::Expect,
+    one_redis::DURABLE,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome};
 
 pub(super) fn rows() -> Vec<Row> {

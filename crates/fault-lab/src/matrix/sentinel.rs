@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use tee_session_test_support::{RedisSentinels, eventually};
 
-use super::{Expect, Row, row};
+use super::{
+    expect::Expect,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome, Stage};
 
 /// Timeout for a failover. The sentinels consider a server down after 1.5 seconds without a reply,

@@ -7,7 +7,10 @@ use reqwest::{Method, StatusCode};
 use tee_session_test_support::{RedisProcess, ServiceProcess};
 use tokio::time::sleep;
 
-use super::{Expect, Row, row};
+use super::{
+    expect::Expect,
+    row::{Row, row},
+};
 use crate::stage::{Lab, Outcome};
 
 /// Timeout for a service instance to become ready after its start.

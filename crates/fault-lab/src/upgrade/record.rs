@@ -14,13 +14,13 @@ use crate::{
     stage::{Lab, READY_WITHIN},
 };
 
-/// Text of the member `about` in the fixture.
+/// Text of the JSON member `about` in the fixture file.
 const ABOUT: &str = "Records that the service of commit 9cb3a1f wrote to Redis, and the \
                      sessions in them. Tokens and cookies are made up and valid nowhere. \
                      `scripts/upgrade-test --record` writes this file.";
 
-/// Value of the setting `session_max_lifetime` for samples with an absolute lifetime: the maximum,
-/// which is one year in seconds.
+/// Value of the setting `session_max_lifetime` for sessions with an absolute lifetime. The value is
+/// the maximum of the setting: one year, in seconds.
 const MAX_LIFETIME: &str = "31536000";
 
 /// A session to record, and the operations on the session after its creation.
@@ -96,7 +96,7 @@ pub(crate) fn command() -> Command {
         .arg(file("output", "The file to write"))
 }
 
-/// Records all [`SAMPLES`] in both storage formats, and writes the fixture.
+/// Records all [`SAMPLES`] in both storage formats (sealed and plain), and writes the fixture file.
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", true)?;
     let output = arguments.get_one::<PathBuf>("output").context("no file")?;
@@ -110,8 +110,8 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Creates all [`SAMPLES`] in the storage format `format`. Returns the expected contents of the
-/// sessions, and every Redis key with its value.
+/// Creates the sessions in [`SAMPLES`] with the storage format `format`. Returns the expected
+/// contents of the sessions, and every Redis key with its value.
 async fn record_format(lab: &Lab, format: &str) -> anyhow::Result<Value> {
     let redis = RedisProcess::start().await;
     let url = redis.url();
@@ -225,8 +225,8 @@ fn text(body: &Value, member: &str) -> anyhow::Result<String> {
     text.with_context(|| format!("a response without {member}"))
 }
 
-/// Returns the Redis key `key` with its TTL and its value. Returns `None` if the value is not a
-/// string, a sorted set or a hash.
+/// Returns the Redis key `key` with its TTL and its value, as JSON. Returns `None` if the value is
+/// not a string, a sorted set or a hash.
 async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
     let command = async |words: &[&str]| redis.command(words).await;
     let mut record = json!({
@@ -240,10 +240,7 @@ async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
             let value = value.as_bytes()?;
             match str::from_utf8(value) {
                 Ok(text) => json!({"text": text}),
-                Err(_) => {
-                    let digits = value.iter().map(|byte| format!("{byte:02x}"));
-                    json!({"hex": digits.collect::<String>()})
-                }
+                Err(_) => json!({"hex": hex::encode(value)}),
             }
         }
         "zset" => {

@@ -1,4 +1,4 @@
-//! Subject index of the in-memory repository.
+//! Subject index of the in-memory repository: the sessions of each subject.
 
 use tee_session_domain::{
     IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal, RepositoryError,

@@ -114,7 +114,7 @@ async fn ping_frees_expired_sessions_that_are_not_accessed() {
 }
 
 #[tokio::test]
-async fn each_session_has_one_queue_entry_after_touches_and_removals() {
+async fn each_session_has_one_expiry_queue_entry_after_touches_and_removals() {
     let repository = MemoryRepository::with_capacity(100);
     let mut tokens = Vec::new();
     for _ in 0..100 {
@@ -274,8 +274,8 @@ fn create_login(subject: &str) -> Login {
     }
 }
 
-/// During a rotation, the new record does not count against the capacity until the old record is
-/// removed.
+/// Removes the old and the new record of a session during a token rotation. Until the rotation has
+/// removed the old record, the new record does not count against the capacity.
 #[tokio::test]
 async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     let repository = MemoryRepository::with_capacity(10);

@@ -1,4 +1,5 @@
-//! Tests of the memory adapter: the repository contract suite, and session lifecycle events.
+//! Tests of the memory adapter: session lifecycle events, and the tests that every session
+//! repository must pass (contract suite).
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Tests of the invalidation feed from Redis: the feed is lost, restored, moved to another server,
-//! or refused.
+//! Tests of the invalidation feed, through which Redis reports changed sessions. In the tests, the
+//! feed is lost, restored, moved to another server, or refused.
 
 use std::time::{Duration, Instant};
 

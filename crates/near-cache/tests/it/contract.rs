@@ -1,4 +1,5 @@
-//! Tests that a near-cached Redis repository passes the repository contract suite.
+//! Tests that a Redis repository behind a near cache passes the tests that every session repository
+//! must pass (contract suite).
 
 use std::{sync::Arc, time::Duration};
 

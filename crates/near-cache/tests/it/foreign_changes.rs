@@ -1,4 +1,5 @@
-//! Tests that cached copies are invalidated after changes in Redis that no broker instance made.
+//! Tests that cached copies of sessions become invalid if another program or Redis itself changes
+//! or removes the session records.
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use tee_session_test_support::RedisProcess;
 
 use crate::{Instance, store_session};
 
-/// Returns how many commands with the given names Redis has received since its start.
+/// Returns the number of commands with one of the names `names` that Redis has received since its
+/// start.
 async fn count_commands(redis: &RedisProcess, names: &[&str]) -> u64 {
     let client = redis.client().await;
     let info = CustomCommand::new_static("INFO", ClusterHash::Random, false);

@@ -1,4 +1,5 @@
-//! Tests of the near cache in front of a real Redis server.
+//! Integration tests of the near cache (copies of sessions in the process of the service), with a
+//! real Redis server or with an in-memory store.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -26,7 +27,7 @@ use tee_session_test_support::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// A broker instance (server process): a session manager with a near-cached Redis repository.
+/// An instance of the service: a session manager whose Redis repository is behind a near cache.
 struct Instance {
     sessions: SessionManager<NearCachedRepository<RedisRepository>>,
     cache: Arc<NearCache>,
@@ -72,7 +73,8 @@ impl Instance {
         }
     }
 
-    /// Requests the session until the near cache contains a copy. No other session may be cached.
+    /// Requests the session until the near cache contains a copy of the session. The caller must
+    /// ensure that no other session is cached.
     async fn warm_up(&self, new: &NewSession) {
         eventually(SOON, async || {
             self.sessions.get(&new.token).await.unwrap();
@@ -89,7 +91,8 @@ fn redis_settings(url: &str) -> RedisSettings {
     settings.with_invalidation_feed().unwrap()
 }
 
-/// Creates a session manager with a touch interval of one minute.
+/// Creates a session manager that renews the TTL of a session at most once per minute (touch
+/// interval).
 fn create_manager<R: SessionRepository>(repository: R) -> SessionManager<R> {
     let policy = SessionPolicy::new(Duration::from_secs(1_800), None)
         .and_then(|policy| policy.with_touch_interval(Duration::from_secs(60)));

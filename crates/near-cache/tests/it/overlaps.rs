@@ -1,4 +1,4 @@
-//! Tests of reads that overlap a change of the same session, in every order.
+//! Tests of the near cache with reads that overlap a change of the same session, in every order.
 
 use std::{
     sync::Arc,
@@ -17,8 +17,8 @@ use crate::gated_repository::{GatedRepository, INSTANCE};
 
 const TTL: Duration = Duration::from_secs(1_800);
 
-/// Creates a near-cached repository whose invalidation feed is confirmed, and stores a session.
-/// Returns both, with the token of the session.
+/// Creates a repository with a near cache whose invalidation feed is confirmed, and stores a
+/// session. Returns the repository and the token of the session.
 async fn set_up() -> (Near, SessionToken) {
     let store = GatedRepository::new();
     let cache = NearCache::new(&NearCacheSettings::default());
@@ -75,8 +75,8 @@ async fn session_is_served_from_the_cache_after_a_read() {
     );
 }
 
-/// Changes the session or the invalidation feed during a read. The result of the read must then not
-/// be cached.
+/// Checks that the result of a read is not cached if the session or the state of the invalidation
+/// feed changes during the read.
 #[rstest]
 #[case::removed_by_another_instance(|near: &Near, token: &SessionToken| {
     near.cache.invalidate(token.expose_secret().as_bytes());
@@ -90,7 +90,9 @@ async fn session_is_served_from_the_cache_after_a_read() {
     near.cache.feed_confirmed(StoreInstance(8), Instant::now());
 })]
 #[tokio::test]
-async fn result_of_a_read_during_a_change_is_not_cached(#[case] change: fn(&Near, &SessionToken)) {
+async fn read_result_is_not_cached_if_session_or_invalidation_feed_changes_during_the_read(
+    #[case] change: fn(&Near, &SessionToken),
+) {
     let (near, token) = set_up().await;
     let read = near.start_read(&token).await;
     change(&near, &token);
@@ -115,7 +117,7 @@ async fn session_missing_in_the_store_is_removed_from_the_cache_for_all_workers(
 }
 
 #[tokio::test]
-async fn removal_by_one_worker_removes_the_cached_copy_for_all_workers() {
+async fn session_removed_by_one_worker_is_removed_from_the_cache_for_all_workers() {
     let (near, token) = set_up().await;
     let other_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
     assert!(near.finds(&token).await);
@@ -135,7 +137,7 @@ async fn cached_copy_is_not_served_after_the_repository_moves_to_another_server(
 }
 
 #[tokio::test]
-async fn request_after_a_removal_does_not_join_an_earlier_read() {
+async fn request_after_a_session_removal_does_not_share_a_read_that_began_before_the_removal() {
     let (near, token) = set_up().await;
     let read = near.start_read(&token).await;
     assert!(near.repository.remove(&token).await.unwrap());
@@ -150,10 +152,11 @@ async fn request_after_a_removal_does_not_join_an_earlier_read() {
     assert!(!near.finds(&token).await);
 }
 
-/// If the requests shared reads again and again, each failing read would add a timeout of the store
-/// to the time of their responses.
+/// Checks that each request that waited for a cancelled read then reads the session itself. If
+/// these requests shared another read, each failed read would delay their responses by one more
+/// store timeout.
 #[tokio::test]
-async fn requests_that_joined_a_cancelled_read_read_alone() {
+async fn each_request_that_waited_for_a_cancelled_read_reads_the_store_itself() {
     let (near, token) = set_up().await;
     let read = near.start_read(&token).await;
     let joined: Vec<_> = (0..10)
@@ -177,7 +180,7 @@ async fn requests_that_joined_a_cancelled_read_read_alone() {
 }
 
 #[tokio::test]
-async fn cached_copies_are_not_served_without_a_recent_feed_confirmation() {
+async fn cached_copies_are_not_served_without_a_recent_confirmation_of_the_invalidation_feed() {
     let (near, token) = set_up().await;
     near.cache.feed_confirmed(INSTANCE, Instant::now());
     assert!(near.finds(&token).await);

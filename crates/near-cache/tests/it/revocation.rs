@@ -22,8 +22,8 @@ const MAX_STALE: Duration = Duration::from_millis(400);
 /// Number of sessions that the load test creates at its start.
 const SESSIONS_AT_START: usize = 50;
 
-/// Timeout for one phase of the load test. A phase ends after more than 100 reads that must be
-/// rejected.
+/// Timeout for one phase of the load test. A phase is complete after more than 100 reads of ended
+/// sessions, which the instance must reject.
 const PHASE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LIMITS: NearCacheSettings = NearCacheSettings {
@@ -73,7 +73,9 @@ enum End {
 #[case::revocation_by_id(End::RevocationById)]
 #[case::revocation_of_all(End::RevocationOfAll)]
 #[tokio::test]
-async fn ended_session_is_soon_rejected_on_all_instances(#[case] end: End) {
+async fn old_token_of_a_rotated_or_revoked_session_is_soon_rejected_on_all_instances(
+    #[case] end: End,
+) {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
@@ -118,8 +120,8 @@ async fn read_version(instance: &Instance, token: &SessionToken) -> Option<u64> 
 }
 
 impl End {
-    /// Ends the session of `token`. Returns the new token for a rotation, and `None` for the other
-    /// ways. Returns an error if it is unknown whether the session has ended.
+    /// Ends the session of `token`, or rotates the token. Returns the new token after a rotation,
+    /// and `None` otherwise. Returns an error if it is unknown whether the session has ended.
     async fn run(
         self,
         instance: &Instance,
@@ -138,7 +140,7 @@ impl End {
     }
 }
 
-/// A fault in the invalidation feed of the instance that reads sessions. `None` lets the feed work
+/// A fault in the invalidation feed of the instance that reads sessions. `None` stands for a feed
 /// without a fault.
 #[derive(Clone, Copy, PartialEq)]
 enum Disturbance {
@@ -228,8 +230,8 @@ struct TestSession {
 struct LoadTest {
     /// All sessions of the load test, in the order of their creation.
     sessions: RwLock<Vec<TestSession>>,
-    /// Number of reads, in the current phase, of sessions that ended in the same phase and more
-    /// than `MAX_STALE` before the read. The instance must reject these reads.
+    /// Number of reads in the current phase that the instance must reject. The session of each of
+    /// these reads ended in the current phase, more than `MAX_STALE` before the read.
     overdue: AtomicU64,
     phase_started: RwLock<Option<Instant>>,
     reads: AtomicU64,
@@ -259,8 +261,8 @@ impl LoadTest {
         });
     }
 
-    /// Starts a phase of the load test, and waits until [`overdue`](Self::overdue) exceeds 100: the
-    /// phase then has enough reads that must be rejected.
+    /// Starts a phase of the load test, and waits until [`overdue`](Self::overdue) exceeds 100. The
+    /// phase then has enough reads that the instance must reject.
     async fn run_phase(&self) {
         *self.phase_started.write().await = Some(Instant::now());
         self.overdue.store(0, Ordering::Relaxed);

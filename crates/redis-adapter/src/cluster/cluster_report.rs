@@ -24,20 +24,20 @@ struct Rank {
     /// cut off from most primaries reports the cluster as unavailable, but still names itself as a
     /// primary.
     serves: bool,
-    /// Epoch of the cluster as the server knows it. The epoch grows with each failover and each
-    /// moved hash slot.
+    /// Current epoch of the cluster, according to the server. The epoch grows with each failover
+    /// and each moved hash slot.
     epoch: u64,
 }
 
 impl ClusterReport {
-    /// Commands that request the cluster report of a server.
+    /// Commands that read the topology and the state of a cluster from one server.
     pub(super) const COMMANDS: [Command<'static>; 2] = [
         Command::new("CLUSTER SLOTS", &[]),
         Command::new("CLUSTER INFO", &[]),
     ];
 
-    /// Parses the replies to [`Self::COMMANDS`]. Returns `None` if the server reports no hash
-    /// slots, because it belongs to no cluster.
+    /// Parses the replies to [`Self::COMMANDS`]. Returns `None` if the list of hash slots is
+    /// invalid or empty. The list is empty if the server belongs to no cluster.
     ///
     /// `contacted_host` is the host name under which the server was contacted. If the server does
     /// not know its own host name, the parsed addresses contain `contacted_host` instead.
@@ -58,8 +58,9 @@ impl ClusterReport {
 }
 
 impl Rank {
-    /// Parses the reply to CLUSTER INFO. If the Redis user lacks the permission for CLUSTER INFO,
-    /// `info` is empty, and the rank is that of an available cluster with epoch 0.
+    /// Parses the availability and the epoch of a cluster from the reply to `CLUSTER INFO`. If the
+    /// Redis user lacks the permission for `CLUSTER INFO`, `info` is empty. The result is then an
+    /// available cluster with epoch 0.
     fn parse(info: &str) -> Self {
         let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
         Self {
@@ -71,8 +72,9 @@ impl Rank {
     }
 }
 
-/// Returns the topology of the report with the greatest rank. If several reports have this rank,
-/// returns the topology that is reported most often. Returns `None` if there are no reports.
+/// Returns the topology in the best of the `reports`, or `None` if there are no reports. A report
+/// of an available cluster is better than a report of an unavailable cluster. Next, a later epoch
+/// is better. Of equally good reports, the topology that is reported most often is chosen.
 pub(crate) fn best_topology(reports: &[ClusterReport]) -> Option<Topology> {
     let votes = |report: &ClusterReport| {
         let same = |other: &&ClusterReport| other.topology == report.topology;

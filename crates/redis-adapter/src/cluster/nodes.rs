@@ -14,12 +14,12 @@ use tokio::{runtime::Handle, time::timeout_at};
 use super::topology::{Topology, probe_key};
 use crate::{RedisSettings, address::Address, connection::Connections, record::Key};
 
-/// Time for which the connections to a server without hash slots stay open after the last
-/// redirection to that server. The server may be about to receive its first hash slots.
+/// Time for which unused connections to a server without hash slots stay open. The time begins with
+/// the last redirection to the server. The server may be about to receive its first hash slots.
 const KEPT_WITHOUT_SLOTS: Duration = Duration::from_secs(30);
 
-/// Period in which calls to a new server wait for its first connection. The period begins when the
-/// server is added. Later calls do not wait.
+/// Time in which a request to a newly added server waits until the connections to the server are
+/// up. The time begins when the server is added. Later requests do not wait.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A server of the cluster, with the connections to that server. The connections are closed when
@@ -42,8 +42,8 @@ impl Node {
     }
 }
 
-/// The known servers of a cluster, and the routing table. A server is known if it owns hash slots,
-/// or if a call was recently redirected to it.
+/// The known servers of a cluster, and the routing table from hash slots to servers. A server is
+/// known if it owns hash slots, or if a request was recently redirected to it.
 #[derive(Debug)]
 pub(super) struct Nodes {
     settings: RedisSettings,
@@ -64,7 +64,7 @@ struct Connected {
 /// Routing table from hash slots to servers.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    /// Slot ranges, in ascending order.
+    /// Ranges of hash slots with the owner of each range, in ascending order.
     ranges: Vec<Range>,
     pub(super) primaries: Vec<Primary>,
     replicas: Vec<Address>,
@@ -77,11 +77,12 @@ struct Range {
     node: Arc<Node>,
 }
 
-/// A server that owns hash slots.
+/// A primary, which is a server that owns hash slots.
 #[derive(Debug)]
 pub(super) struct Primary {
     pub(super) node: Arc<Node>,
-    /// Redis key under which no session is stored, in one of the hash slots of this server.
+    /// Redis key for health probes. The key belongs to a hash slot of this server. No session is
+    /// stored under the key.
     pub(super) probe_key: Key,
 }
 
@@ -108,7 +109,7 @@ impl Nodes {
         (slot <= range.last).then(|| Arc::clone(&range.node))
     }
 
-    /// Returns the current routing table.
+    /// Returns the current routing table from hash slots to servers.
     pub(super) fn routes(&self) -> Guard<Arc<Routes>> {
         self.routes.load()
     }
@@ -127,8 +128,7 @@ impl Nodes {
         Arc::clone(&entry.node)
     }
 
-    /// Replaces the routing table with a new one, which is built from `topology`. Opens connections
-    /// to new servers.
+    /// Builds a new routing table from `topology`, and opens connections to new servers.
     pub(super) fn follow(&self, topology: &Topology) {
         let ranges: Vec<_> = topology
             .ranges
@@ -155,8 +155,8 @@ impl Nodes {
         }));
     }
 
-    /// Removes the servers that own no hash slots in `topology` and to which no call was redirected
-    /// during the last [`KEPT_WITHOUT_SLOTS`].
+    /// Removes each server that owns no hash slots in `topology`, unless a request was redirected
+    /// to the server within the last [`KEPT_WITHOUT_SLOTS`].
     pub(super) fn prune(&self, topology: &Topology) {
         let has_slots = |address: &Address| topology.ranges.iter().any(|r| r.primary == *address);
         self.connected().retain(|address, connected| {
@@ -207,8 +207,8 @@ impl Nodes {
     }
 }
 
-/// Returns a Redis key under which no session is stored, in one of the hash slots that `node` owns
-/// according to `ranges`.
+/// Returns a Redis key for health probes of `node`. The key belongs to a hash slot that `node` owns
+/// according to `ranges`. No session is stored under the key.
 fn probe_key_of(ranges: &[Range], node: &Arc<Node>) -> Key {
     probe_key(|slot| {
         ranges.iter().any(|range| {

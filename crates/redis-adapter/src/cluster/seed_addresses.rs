@@ -1,5 +1,5 @@
-//! The seed servers of a cluster, as the Redis URL names them, and the request for the cluster
-//! report of one server.
+//! Seed servers of a cluster (the servers in the Redis URL), and the request that loads the
+//! topology of the cluster from one server.
 
 use super::cluster_report::ClusterReport;
 use crate::{
@@ -18,8 +18,9 @@ pub(crate) fn seeds(settings: &RedisSettings) -> Vec<Address> {
     }
 }
 
-/// Connects to `server`, requests the cluster report of the server, and closes the connection.
-/// Returns `None` if the server reports no hash slots, because it belongs to no cluster.
+/// Connects to `server`, loads the topology and the state of the cluster, and closes the
+/// connection. Returns `None` if the list of hash slots is invalid or empty. The list is empty if
+/// the server belongs to no cluster.
 pub(crate) async fn request_report(
     settings: &RedisSettings,
     server: &Address,

@@ -26,8 +26,8 @@ fn hashed_part(key: &[u8]) -> &[u8] {
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
-/// Returns a Redis key under which no session is stored. The key belongs to a hash slot for which
-/// `owns` returns `true`.
+/// Returns a Redis key for health probes. The key belongs to a hash slot for which `owns` returns
+/// `true`. No session is stored under the key.
 pub(crate) fn probe_key(owns: impl Fn(u16) -> bool) -> Key {
     let mut keys = (0_u32..).map(|n| Key::named(format_args!("{PROBE_NAME}{n}")));
     keys.find(|key| owns(hash_slot(key)))
@@ -60,12 +60,13 @@ impl PartialEq for Topology {
 }
 
 impl Topology {
-    /// Parses the reply to CLUSTER SLOTS: slot ranges, each with its primary followed by its
-    /// replicas. If a server does not know its own host name, its address contains
-    /// `contacted_host`.
+    /// Parses the reply to `CLUSTER SLOTS`, which lists slot ranges. Each range contains its
+    /// primary and its replicas. If the reply contains no host name for a server, the address of
+    /// that server contains `contacted_host`, the host name under which the replying server was
+    /// contacted.
     ///
     /// Returns `None` if the reply has another form, if slot ranges overlap, or if there are no
-    /// slot ranges. A server that belongs to no cluster replies without slot ranges.
+    /// slot ranges. A server that belongs to no cluster reports no slot ranges.
     pub(super) fn parse(reply: Reply, contacted_host: &str) -> Option<Self> {
         let mut topology = Self::default();
         for range in list(reply)? {
@@ -121,9 +122,9 @@ fn slot(reply: &Reply) -> Option<u16> {
     (slot < HASH_SLOTS).then_some(slot)
 }
 
-/// Parses the list `[host, port, ...]`. If the server does not know its own host name, the list
-/// contains null or an empty text as host, and the address contains `contacted_host`. Returns
-/// `None` if the reply has another form.
+/// Parses the address of a server from the list `[host, port, ...]`. If the list contains no host
+/// name, the address contains `contacted_host`, the host name under which the replying server was
+/// contacted. Returns `None` if the reply has another form.
 fn address(reply: Reply, contacted_host: &str) -> Option<Address> {
     let parts = list(reply)?;
     let host = match parts.first()? {
@@ -166,8 +167,8 @@ mod tests {
         Address::new(host, port)
     }
 
-    /// The expected values are the test vector of the Redis Cluster specification and replies of
-    /// Redis to `CLUSTER KEYSLOT`.
+    /// The expected checksum is the test vector of the Redis Cluster specification. The expected
+    /// hash slots are replies of Redis to `CLUSTER KEYSLOT`.
     #[test]
     fn computed_hash_slots_equal_the_hash_slots_of_redis() {
         const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
@@ -180,7 +181,7 @@ mod tests {
         }
     }
 
-    /// The cases are the examples of the Redis Cluster specification.
+    /// The cases are the examples of hash tags in the Redis Cluster specification.
     #[rstest]
     #[case::hash_tag("{user1000}.following", "user1000")]
     #[case::empty_tag("foo{}{bar}", "foo{}{bar}")]

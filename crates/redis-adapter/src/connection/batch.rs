@@ -38,18 +38,19 @@ use crate::{RedisFault, record::Key};
 /// part.
 const MAX_BATCH: usize = 64;
 
-/// Number of header items: items at the start of a batch reply that belong to no look-up.
+/// Number of header items. A header item is at the start of the reply to a batch, and belongs to no
+/// look-up.
 ///
-/// If the batch was sent with `EVAL`, the header item is the number of keys. If the batch was sent
-/// with `MGET`, the header item is null: the value of the probe key, which never exists.
+/// In the reply to `EVAL`, the header item is the number of keys. In the reply to `MGET`, the
+/// header item is null, because the first requested key is the probe key, which never exists.
 ///
-/// Without the header item, the first item could be a session value with the text `message`. fred
-/// would then treat the whole reply as a pub/sub message.
+/// Without the header item, the first item could be a session value with the text `message`. The
+/// client library fred would then treat the whole reply as a pub/sub message.
 const HEADER_ITEMS: usize = 1;
 
-/// Lua script that loads the value of each key. It renews the TTL of each key that has a TTL,
-/// unless its value is not a string or is too long. The script returns a list. The first item is
-/// the number of keys. For each key, one further item follows:
+/// Lua script that loads the value of each key. If the value is a string of at most 1 MiB and the
+/// key has a TTL, the script also renews the TTL. The script returns a list. The first item is the
+/// number of keys. For each key, one further item follows:
 ///
 /// - the value, if the key has a TTL;
 /// - a list that contains only the value, if the key has no TTL;
@@ -78,8 +79,8 @@ return found";
 
 /// Way in which a look-up is sent to Redis: alone or in a batch.
 enum Route<'a> {
-    /// The look-up is sent at once, without a batch. If there is an [`InFlight`] guard, other
-    /// look-ups of the same queue wait for a batch until the guard is dropped.
+    /// The look-up is sent at once, without a batch. While the optional [`InFlight`] guard exists,
+    /// other look-ups of the same queue wait for a batch.
     Unbatched(Option<InFlight<'a>>),
     /// The look-up waits in a queue for the next batch. The receiver gets the result.
     Batched(oneshot::Receiver<Answer>),
@@ -280,8 +281,8 @@ async fn send(client: Arc<Client>, ttl: Option<i64>, waiting: Vec<Waiter>) {
     }
 }
 
-/// Returns `true` if `items` has the form of a reply to a batch of `count` keys. The batch command
-/// was `EVAL` if `ttl` is given, otherwise `MGET`.
+/// Returns `true` if `items` has the form of a reply to a batch of `count` keys. The expected reply
+/// is that of `EVAL` if `ttl` is given, otherwise that of `MGET`.
 fn is_batch_reply(items: &[Reply], ttl: Option<i64>, count: usize) -> bool {
     let is_counted = match (items.first(), ttl) {
         (Some(Reply::Integer(number)), Some(_)) => usize::try_from(*number) == Ok(count),

@@ -31,8 +31,8 @@ pub(super) struct BatchQueues {
 #[derive(Default)]
 pub(super) struct BatchQueue {
     state: Mutex<QueueState>,
-    /// `true` if Redis has rejected the batch command on this connection, usually because of a
-    /// missing permission. All look-ups are then sent without a batch.
+    /// `true` if Redis has rejected the batch command (`MGET` or `EVAL`) on this connection,
+    /// usually because of a missing permission. All look-ups are then sent without a batch.
     pub(super) is_refused: AtomicBool,
 }
 
@@ -74,7 +74,8 @@ impl BatchQueue {
     }
 }
 
-/// Guard that counts one command of a batch queue as in flight until the guard is dropped.
+/// Guard for a command of a batch queue that is in flight. The queue counts the command as in
+/// flight until the guard is dropped.
 pub(super) struct InFlight<'a>(&'a BatchQueue);
 
 impl<'a> InFlight<'a> {

@@ -1,4 +1,4 @@
-//! The circuit breaker: rejects commands at once while Redis sends no replies.
+//! Circuit breaker that rejects commands at once while Redis sends no replies.
 
 use std::sync::{
     Arc,

@@ -71,8 +71,8 @@ impl Call {
         self
     }
 
-    /// Sends `commands` in order and waits for all replies. In a cluster, the connection sends no
-    /// other command between `commands`.
+    /// Sends `commands` in order and waits for all replies. In a cluster, no command of another
+    /// request is sent between these commands on the same connection.
     ///
     /// # Errors
     /// Fails if Redis does not reply to all commands before the deadline. An error reply of Redis
@@ -142,33 +142,6 @@ impl Call {
                 self.client.end_request.report(End::OutOfStep);
             }
             Err(error) if error.is_corrupt() => self.client.heartbeat_requested.notify_one(),
-            _ => {}
-        }
-    }
-}
-
-impl Client {
-    /// Records in the circuit breaker that Redis replied. If one of `replies` is an error that
-    /// makes the connection useless, such as `READONLY`, ends the connection.
-    pub(super) fn note_replies<'a>(&self, replies: impl IntoIterator<Item = &'a Reply>) {
-        self.breaker.note_reply();
-        for reply in replies {
-            self.end_request.check(reply);
-        }
-    }
-
-    /// Handles the fault of a command. If the command got no reply, counts it in the circuit
-    /// breaker. If the reply had an unexpected type, ends the connection.
-    pub(super) fn note_fault(&self, fault: &RedisFault) {
-        match fault {
-            // The connection of this client has ended. The next connection uses the same circuit
-            // breaker, which must not count this fault.
-            _ if self.ended.is_set() => {}
-            RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. } => {
-                self.breaker.note_timeout();
-            }
-            RedisFault::Unexpected { .. } => self.end_request.report(End::OutOfStep),
-            // Redis replied, or the command was not sent.
             _ => {}
         }
     }

@@ -1,12 +1,13 @@
-//! A fred client for a single connection. The client makes one attempt to connect and never
-//! reconnects.
+//! A client of the Redis client library fred, for a single connection. The client makes one attempt
+//! to connect and never reconnects.
 //!
 //! The reconnection feature of fred is off for three reasons. fred would hold back commands and
 //! send them again. fred would report "connected" during the first pause before a new attempt to
 //! connect. The reconnection could end without a notification.
 //!
 //! With reconnection off, the task of the client ends as soon as the connection ends, and commands
-//! in flight fail at once. The supervisor then creates a new client.
+//! in flight fail at once. The background task of the connection (supervisor) then creates a new
+//! client.
 
 use std::{
     fmt,
@@ -48,23 +49,23 @@ const MAX_REPLIES: usize = 6;
 pub(crate) struct Client {
     fred: fred::clients::Client,
     pub(super) runtime: Handle,
-    /// Lock that is held while a request passes its commands to fred. The lock is needed only in a
-    /// cluster, where no other thread may send a command between `ASKING` and the command that
-    /// follows `ASKING`. `None` for a server outside a cluster.
+    /// Lock that is held while a request passes its commands to the client library fred. The lock
+    /// is needed only in a cluster, where no other thread may send a command between `ASKING` and
+    /// the command that follows `ASKING`. `None` for a server outside a cluster.
     order: Option<Mutex<()>>,
     /// Queues of look-ups that wait to be sent in batches. `None` for a cluster server, because the
     /// keys of a batch would belong to different hash slots.
     pub(super) batch_queues: Option<BatchQueues>,
     pub(super) breaker: Arc<Breaker>,
-    /// Signal that makes the supervisor send a heartbeat at once. The signal is sent if a reply may
-    /// have belonged to another request.
+    /// Signal that makes the background task of the connection send a heartbeat at once. The signal
+    /// is sent if a reply may have belonged to another request.
     pub(super) heartbeat_requested: Notify,
     pub(super) end_request: EndRequest,
     pub(super) ended: Ended,
 }
 
-/// The fred task that drives a client. The task owns the socket and the commands in flight.
-/// Dropping this value aborts the task.
+/// Background task of the client library fred that drives a client. The task owns the socket and
+/// the commands in flight. Dropping this value aborts the task.
 pub(super) struct ClientTask {
     pub(super) fred: ConnectHandle,
     client: Arc<Client>,
@@ -103,11 +104,10 @@ impl Sending {
 }
 
 impl Client {
-    /// Creates a client and starts the client's only attempt to connect, on the current tokio
-    /// runtime.
+    /// Creates a client and starts its only attempt to connect, on the current tokio runtime.
     ///
     /// # Errors
-    /// Fails if fred rejects the configuration.
+    /// Fails if the client library fred rejects the configuration.
     pub(super) fn start(
         settings: &RedisSettings,
         login: Option<Login>,
@@ -135,8 +135,8 @@ impl Client {
         Ok((client, task))
     }
 
-    /// Sends `commands` in order and waits for all replies. In a cluster, the connection sends no
-    /// other command between `commands`.
+    /// Sends `commands` in order and waits for all replies. In a cluster, no command of another
+    /// request is sent between these commands on the same connection.
     pub(super) async fn send<const N: usize>(
         &self,
         sending: Sending,
@@ -175,8 +175,9 @@ impl Client {
     /// Sends `GET key`. If `ttl` (in seconds) is given, also sends `EXPIRE key ttl XX`. Returns the
     /// reply to `GET`, and the reply to `EXPIRE` if that command was sent.
     ///
-    /// The commands are sent with the `get` and `expire` functions of fred, because fred writes
-    /// both commands to the socket together. fred would write each custom command separately.
+    /// The commands are sent with the functions `get` and `expire` of the client library fred,
+    /// because fred then writes both commands to the socket together. With `custom_raw`, fred would
+    /// write each command separately.
     pub(super) async fn get(
         &self,
         sending: Sending,
@@ -197,7 +198,8 @@ impl Client {
         Ok((found, Some(native_reply("EXPIRE", touched)?)))
     }
 
-    /// Sends one command as a custom command of fred, without copying `arguments`.
+    /// Sends one command with the function `custom_raw` of the client library fred, without copying
+    /// `arguments`.
     pub(super) async fn send_raw(
         &self,
         sending: Sending,
@@ -215,15 +217,15 @@ impl Client {
         }
     }
 
-    /// Sends QUIT, which closes the connection.
+    /// Sends `QUIT`, which closes the connection.
     pub(super) async fn quit(&self) {
         // `QUIT` is sent without options. fred marks the client as closing before it sends `QUIT`,
         // and would then reject `QUIT` because of the option `fail_fast`.
         let _ = self.fred.quit().await;
     }
 
-    /// Returns the underlying fred client, which the invalidation feed uses to receive
-    /// invalidations.
+    /// Returns the underlying client of the library fred, through which the invalidation feed
+    /// receives notifications of changed keys.
     pub(super) fn fred(&self) -> &fred::clients::Client {
         &self.fred
     }
@@ -250,8 +252,9 @@ impl Client {
 
     /// Waits for the output of `request`.
     ///
-    /// fred queues all commands of `request` when `request` is polled for the first time. In a
-    /// cluster, a lock keeps other requests from queueing their commands at the same time.
+    /// The client library fred queues all commands of `request` when `request` is polled for the
+    /// first time. In a cluster, a lock keeps other requests from queueing their commands at the
+    /// same time.
     ///
     /// # Errors
     /// [`RedisFault::Disconnected`] if the connection ends before `request` is complete.
@@ -308,8 +311,9 @@ async fn custom(
     }
 }
 
-/// Returns the reply to a command that was sent with a function of fred, such as `get`. The type
-/// conversions of fred are not used, because they would accept a number where text is expected.
+/// Returns the reply to a command that was sent with a function of the client library fred, such as
+/// `get`. The type conversions of fred are not used, because they would accept a number where text
+/// is expected.
 fn native_reply(
     command: &'static str,
     replied: Result<Value, FredError>,

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Call,
+    call::Call,
     client::Client,
     server_settings::{info, parameter},
 };

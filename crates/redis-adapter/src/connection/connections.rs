@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use tee_session_domain::{StoreClock, StoreInstance};
 use tokio::time::Instant;
 
-use super::{Call, Connection};
+use super::{call::Call, handle::Connection};
 use crate::{RedisFault, RedisSettings};
 
-/// One or several connections to the server that the settings name. Clones share the connections.
+/// One or several connections to the server in the settings. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     all: Arc<[Connection]>,
@@ -30,15 +30,17 @@ impl Connections {
         }
     }
 
-    /// Begins a call. The connections are used in turn. If the next connection is down or its
-    /// circuit breaker is open, uses another connection that can send commands.
+    /// Begins a call, which can send requests until `deadline`. The connections are used in turn.
+    /// Connections that cannot send commands are skipped. A connection cannot send commands if it
+    /// is down or its circuit breaker is open.
     ///
-    /// If no connection can send commands and the next connection still makes its first attempt to
-    /// connect, waits for the end of that attempt, but not beyond `deadline`. Until the first
-    /// attempt ends, a process cannot know whether Redis is available.
+    /// If no connection can send commands, chooses the connection whose turn it is. If that
+    /// connection is still making its first attempt to connect, waits for the end of the attempt,
+    /// but at most until `deadline`. Until the first attempt ends, a process cannot know whether
+    /// Redis is available.
     ///
     /// # Errors
-    /// If no connection can send commands, returns the fault of the next connection:
+    /// If no connection can send commands, returns the fault of the chosen connection:
     /// - [`RedisFault::CircuitOpen`] if the circuit breaker of the connection is open.
     /// - [`RedisFault::NotConnected`] if the connection is down.
     pub(crate) async fn call(
@@ -50,12 +52,12 @@ impl Connections {
         self.begin(deadline, begin).await
     }
 
-    /// Begins a call even if the circuit breaker is open, for a request for which no client waits,
-    /// such as a health probe. The connections are used in turn.
+    /// Begins a call even if all circuit breakers are open. This function is for requests that no
+    /// client waits for, such as health probes. The connections are used in turn.
     ///
     /// # Errors
-    /// [`RedisFault::NotConnected`] if no connection can send commands and the next connection is
-    /// down.
+    /// [`RedisFault::NotConnected`] if no connection can send commands and the connection chosen in
+    /// turn is down.
     pub(crate) async fn probe(
         &self,
         command: &'static str,

@@ -8,11 +8,11 @@ use tokio::task::JoinError;
 use super::fred_error::fault;
 use crate::RedisFault;
 
-/// Reason why a connection to Redis, and with it the client, ends.
+/// Reason why a connection to Redis ends, together with its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// The service closes the connection on purpose. The connection still works, so fred can send
-    /// `QUIT` first.
+    /// The service closes the connection on purpose. The connection still works, so the client can
+    /// send `QUIT` first.
     Stopped,
     /// Redis sent no reply to several consecutive heartbeats.
     Silent,
@@ -24,13 +24,13 @@ pub(super) enum End {
     Replaced,
     /// The connection broke, or Redis closed the connection. Contains the fault.
     Broken(RedisFault),
-    /// The task of fred ended and reported no error.
+    /// The background task of the client library fred ended without an error.
     TaskEnded,
-    /// The invalidation feed wrote its canary key as a check, but the invalidation of that key did
-    /// not arrive in time.
+    /// The invalidation feed, which receives the names of changed keys, has failed its check. The
+    /// feed wrote its canary key, but Redis did not report this change in time.
     CanaryTimeout,
-    /// Invalidations arrived faster than the listener handled them, so some invalidations were
-    /// dropped.
+    /// Invalidations (notifications of changed keys) arrived faster than the listener handled them.
+    /// Some invalidations were dropped.
     Lagging,
 }
 

@@ -1,4 +1,5 @@
-//! The request to end a connection. Error replies that make the connection useless request its end.
+//! A request to end a connection. The request is made, for example, after an error reply that makes
+//! the connection useless.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,7 @@ const ENDING_CODES: [&str; 6] = [
     "WRONGPASS",
 ];
 
-/// Holds the first reason that was reported for ending the connection.
+/// Holds the first reason for which the end of the connection was requested.
 #[derive(Debug, Default)]
 pub(super) struct EndRequest {
     reason: Mutex<Option<End>>,
@@ -26,15 +27,15 @@ pub(super) struct EndRequest {
 }
 
 impl EndRequest {
-    /// Reports `reason` for ending the connection, which makes the supervisor end the connection.
-    /// If another reason was reported before, the first reason is kept.
+    /// Requests the end of the connection because of `reason`. The background task of the
+    /// connection then ends the connection. If another reason was reported before, the first reason
+    /// is kept.
     pub(super) fn report(&self, reason: End) {
         self.reason().get_or_insert(reason);
         self.found.notify_one();
     }
 
-    /// Reports a reason for ending the connection if `reply` is an error with one of the
-    /// [`ENDING_CODES`].
+    /// Requests the end of the connection if `reply` is an error with one of the [`ENDING_CODES`].
     pub(super) fn check(&self, reply: &Reply) {
         let Reply::Error(text) = reply else {
             return;
@@ -48,7 +49,7 @@ impl EndRequest {
         }
     }
 
-    /// Waits until a reason for ending the connection is reported, and returns the reason.
+    /// Waits until the end of the connection is requested, and returns the reason.
     pub(super) async fn found(&self) -> End {
         loop {
             if let Some(reason) = self.reason().clone() {
@@ -81,7 +82,7 @@ mod tests {
     #[case::oom_does_not_end("OOM command not allowed", None)]
     #[case::noperm_does_not_end("NOPERM this user has no permissions", None)]
     #[case::empty_error_does_not_end("", None)]
-    fn error_reply_ends_the_connection_only_if_it_starts_with_an_ending_code(
+    fn error_reply_ends_the_connection_only_for_codes_such_as_readonly_or_loading(
         #[case] text: &'static str,
         #[case] code: Option<&'static str>,
     ) {

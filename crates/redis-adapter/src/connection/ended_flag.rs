@@ -6,8 +6,8 @@ use tokio::sync::Notify;
 
 /// Flag that is set once, when the task that drives a client has ended.
 ///
-/// The flag is needed because fred accepts commands even after that task has ended, and never
-/// replies to such commands.
+/// The flag is needed because the client library fred accepts commands even after that task has
+/// ended, and never replies to such commands.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     is_set: AtomicBool,
@@ -24,7 +24,7 @@ impl Ended {
         self.is_set.load(Ordering::Acquire)
     }
 
-    /// Waits until the flag is set.
+    /// Waits until the flag is set. Returns at once if the flag is already set.
     pub(super) async fn wait(&self) {
         let set = self.set.notified();
         // `notify_waiters` wakes every `Notified` future that was created before the call. The

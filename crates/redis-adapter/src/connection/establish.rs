@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{RedisFault, RedisSettings, address::Address, record::Key};
 
-/// An established connection: a client that has received replies, and the task that drives the
+/// An established connection. It consists of a connected client and the task that drives the
 /// client.
 pub(super) struct Established {
     pub(super) client: Arc<Client>,
@@ -26,7 +26,7 @@ pub(super) struct Established {
     pub(super) server: String,
     /// Address of the primary that the sentinels named. `None` if the deployment has no sentinels.
     pub(super) named: Option<Address>,
-    /// Identity of the server. `None` if Redis does not report a run id.
+    /// Identity of the server, derived from its run id. `None` if Redis does not report a run id.
     pub(super) instance: Option<StoreInstance>,
 }
 

@@ -1,5 +1,5 @@
-//! Diagnosis of a failed attempt to connect. fred does not report which step failed, so the
-//! diagnosis tries name resolution, TCP and TLS one after the other.
+//! Diagnosis of a failed attempt to connect. The client library fred does not report which step
+//! failed, so the diagnosis tries name resolution, TCP and TLS one after the other.
 
 use std::{io, sync::Arc, time::Duration};
 

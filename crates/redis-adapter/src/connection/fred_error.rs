@@ -1,15 +1,15 @@
-//! Conversion of fred errors to Redis replies and faults.
+//! Conversion of errors of the client library fred to Redis replies and faults.
 
 use fred::error::{Error as FredError, ErrorKind};
 
 use super::command::Reply;
 use crate::RedisFault;
 
-/// Reason text in the error of a command whose connection ended before a reply arrived.
+/// Reason in the error for a command whose connection ended before the reply arrived.
 pub(super) const ENDED: &str = "the connection ended";
 
-/// Converts an error of fred. An error that contains an error reply of Redis becomes that reply.
-/// Any other error becomes a fault.
+/// Converts an error of the client library fred. An error that contains an error reply of Redis
+/// becomes that reply. Any other error becomes a fault.
 pub(super) fn error_reply(command: &'static str, error: &FredError) -> Result<Reply, RedisFault> {
     match error.kind() {
         // fred assigns one of the kinds in this list to an error reply, by the first word of the
@@ -28,8 +28,8 @@ pub(super) fn error_reply(command: &'static str, error: &FredError) -> Result<Re
     }
 }
 
-/// Converts an error of fred to a fault. The fault for an error reply of Redis contains the error
-/// code of the reply.
+/// Converts an error of the client library fred to a fault. The fault for an error reply of Redis
+/// contains the error code of the reply.
 pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
     match error.kind() {
         ErrorKind::Timeout => RedisFault::TimedOut { command },
@@ -59,9 +59,9 @@ pub(super) fn fault(command: &'static str, error: &FredError) -> RedisFault {
     }
 }
 
-/// Returns the message of an operating system error from `details`. fred formats such an error in
-/// the `Debug` form of Rust: `Os { code: 104, kind: ConnectionReset, message: "Connection reset by
-/// peer" }`. Returns `details` unchanged if they have another form.
+/// Returns the message of an operating system error in `details`, for example `Connection reset by
+/// peer`. The client library fred formats such an error in the `Debug` form of Rust, with the
+/// message in `message: "..."`. Returns `details` unchanged if they have another form.
 fn readable(details: &str) -> &str {
     let message = details.split_once("message: \"");
     let message = message.and_then(|(_, rest)| rest.split('"').next());

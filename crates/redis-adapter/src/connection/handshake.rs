@@ -35,14 +35,14 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Minimum connect timeout for each resolved address.
 const MIN_ADDRESS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A client that has authenticated and received a reply, with the identity of its server.
+/// A client whose handshake has succeeded, with the identity of its server.
 pub(super) struct Connected {
     pub(super) client: Arc<Client>,
     pub(super) task: ClientTask,
     pub(super) identity: Identity,
 }
 
-/// Connects to the server that `settings` name, passes one call to `send`, and closes the
+/// Connects to the server in `settings`, runs `send` with a call on the connection, and closes the
 /// connection. Returns the result of `send`.
 pub(crate) async fn call_once<T>(
     settings: &RedisSettings,
@@ -54,9 +54,9 @@ pub(crate) async fn call_once<T>(
     send(call).await.map_err(ConnectFault::Redis)
 }
 
-/// Makes one attempt to connect to the server that `settings` name. Tries the addresses of the
-/// server in order until one attempt succeeds. If no address can be used, returns the fault of the
-/// last address.
+/// Makes one attempt to connect to the server in `settings`. Tries the resolved addresses of the
+/// server in order until a connection is established. If no address can be used, returns the fault
+/// of the last address.
 pub(super) async fn connect(
     settings: &RedisSettings,
     breaker: &Arc<Breaker>,
@@ -164,8 +164,8 @@ async fn connect_to(
 /// Waits until the client is connected, selects the database (`SELECT`), and reads the identity of
 /// the server (`INFO`).
 ///
-/// fred could also select the database, but fred accepts no database number above 255, and the
-/// error of fred does not name `SELECT`.
+/// The client library fred could also select the database. However, fred accepts no database number
+/// above 255, and the error of fred does not name `SELECT`.
 async fn shake_hands(
     settings: &RedisSettings,
     client: &Arc<Client>,
@@ -190,14 +190,14 @@ async fn shake_hands(
     }
 }
 
-/// Version and instance of a server, as reported by `INFO`.
+/// Version and identity of a server, as reported by `INFO`.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     /// Version of the server. `None` if the server does not report its version. Such a server is
     /// accepted.
     pub(super) version: Option<Version>,
-    /// Instance of the server, derived from its run id. A server gets a new run id at each start.
-    /// `None` if the server does not report its run id.
+    /// Identity of the running server, derived from its run id. A server gets a new run id at each
+    /// start. `None` if the server does not report its run id.
     pub(super) instance: Option<StoreInstance>,
 }
 

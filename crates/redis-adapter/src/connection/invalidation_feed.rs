@@ -1,8 +1,9 @@
 //! The invalidation feed: a connection on which Redis reports changed session keys, and a check
 //! that Redis reports all of them.
 //!
-//! Redis pushes the name of every session key that is written, deleted, evicted or expired. Changes
-//! by all clients are reported (client-side caching in broadcasting mode).
+//! Redis pushes an invalidation for every session key that is written, deleted, evicted or expired.
+//! An invalidation contains the name of the key. Changes by all clients are reported (client-side
+//! caching in broadcasting mode).
 //!
 //! As a check, the feed writes a key of its own (the canary) four times within `max_silence`, the
 //! maximum time between two confirmations of the feed. Invalidations arrive in order. Once the
@@ -28,8 +29,8 @@ use tokio::{
 };
 
 use super::{
-    Call,
     breaker::Breaker,
+    call::Call,
     client::{Client, ClientTask},
     command::{Command, Reply},
     end_reason::End,
@@ -45,26 +46,27 @@ use crate::{
     record::{KEY_PREFIX, Key},
 };
 
-/// TTL of the canary, in seconds. The canary is a key that the feed writes as a check. After the
-/// feed has ended, the canary expires.
+/// TTL of the canary, in seconds. The canary is a key that the invalidation feed writes as a check.
+/// After the feed has ended, the canary expires.
 const CANARY_TTL: &[u8] = b"60";
 
-/// Writes the canary `KEYS[1]` with the value `ARGV[1]` and the TTL `ARGV[2]`, and returns the
-/// previous value.
+/// Lua script that writes the canary, which is the key that the invalidation feed writes as a
+/// check. `KEYS[1]` is the canary, `ARGV[1]` the value, and `ARGV[2]` the TTL in seconds. The
+/// script returns the previous value.
 ///
-/// With the flag `allow-oom`, the script may write while the memory of Redis is full. `SET` would
-/// fail then: the feed would be lost, and every look-up would go to Redis.
+/// With the flag `allow-oom`, the script may write while the memory of Redis is full. A plain `SET`
+/// would fail then. The feed would be lost, and every session would have to be loaded from Redis.
 const WRITE_CANARY: Script =
     Script::freeing("return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'GET')");
 
-/// Redis command that turns on the sending of invalidations.
+/// Redis command that turns on invalidations (notifications of changed keys).
 const TRACKING: &str = "CLIENT TRACKING";
 
-/// Number of times within `max_silence` that the feed writes the canary, a key that serves as a
-/// check.
+/// Number of writes of the canary within the time `max_silence`. The canary is a key that the
+/// invalidation feed writes as a check.
 const CANARIES_PER_SILENCE: u32 = 4;
 
-/// State of the invalidation feed.
+/// State of the invalidation feed, which receives the names of changed keys from Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FeedState {
     /// The feed is being established, or was lost.
@@ -76,7 +78,8 @@ pub(crate) enum FeedState {
     Refused(String),
 }
 
-/// Subscription to the invalidation feed: the listener, the time limit, and the state of the feed.
+/// Subscription to the invalidation feed, which receives the names of changed keys from Redis.
+/// Contains the listener, the time limit, and the state of the feed.
 pub(crate) struct Subscription {
     pub(crate) listener: Arc<dyn InvalidationListener>,
     /// Maximum time between two calls of [`InvalidationListener::feed_confirmed`]. Usually, four
@@ -86,8 +89,8 @@ pub(crate) struct Subscription {
     pub(crate) state: watch::Sender<FeedState>,
 }
 
-/// Maintains the invalidation feed until `stopped` holds `true`. After each loss of the feed, opens
-/// a new connection.
+/// Keeps the invalidation feed (notifications of changed keys) established until `stopped` holds
+/// `true`. After each loss of the feed, opens a new connection.
 pub(crate) async fn maintain_feed(
     settings: RedisSettings,
     subscription: Subscription,
@@ -147,11 +150,11 @@ pub(crate) async fn maintain_feed(
     }
 }
 
-/// Connects to Redis and makes Redis send invalidations (`CLIENT TRACKING`).
+/// Connects to Redis, and turns on notifications of changed keys (`CLIENT TRACKING`).
 ///
 /// # Errors
-/// [`ConnectFault::UnknownInstance`] if the server does not report its run id. Any other fault if
-/// the connection or `CLIENT TRACKING` fails.
+/// - [`ConnectFault::UnknownInstance`] if the server does not report its run id.
+/// - Any other fault if the connection or `CLIENT TRACKING` fails.
 async fn begin(
     settings: &RedisSettings,
     sentinels: &mut Option<Sentinels>,
@@ -171,7 +174,7 @@ async fn begin(
     Ok((invalidations, instance, established))
 }
 
-/// The invalidation feed on one established connection.
+/// The invalidation feed (notifications of changed keys) on one established connection.
 struct Feed<'a> {
     client: &'a Arc<Client>,
     instance: StoreInstance,
@@ -203,8 +206,9 @@ impl Feed<'_> {
         }
     }
 
-    /// Passes each invalidation to the listener. Counts the invalidations of the canary key in
-    /// `canaries_received`. Runs until the feed must end, and returns the reason.
+    /// Passes each invalidation to the listener. Counts the invalidations of the canary, a key that
+    /// the feed writes as a check, in `canaries_received`. Runs until the feed must end, and
+    /// returns the reason.
     async fn forward_invalidations(
         &self,
         mut invalidations: Receiver<Invalidation>,
@@ -229,8 +233,9 @@ impl Feed<'_> {
         }
     }
 
-    /// Writes the canary key four times within `max_silence`. After each write, reports to the
-    /// listener whether the feed is confirmed or lost. Returns the reason if the feed must end.
+    /// Writes the canary, a key that serves as a check of the feed, four times within
+    /// `max_silence`. After each write, reports to the listener whether the feed is confirmed or
+    /// lost. Runs until the feed must end, and returns the reason.
     async fn send_canaries(&self, mut canaries_received: watch::Receiver<u64>) -> End {
         let mut ticks = interval(self.subscription.max_silence / CANARIES_PER_SILENCE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -275,7 +280,8 @@ impl Feed<'_> {
         }
     }
 
-    /// Writes the canary key. Returns `true` if the value of the previous write was still stored.
+    /// Writes the canary, a key that serves as a check of the feed. Returns `true` if the value of
+    /// the previous write was still stored.
     async fn write_canary(&self, number: u64) -> Result<bool, RedisFault> {
         let deadline = Instant::now() + self.command_timeout;
         let call = Call::uncounted(Arc::clone(self.client), deadline);
@@ -292,8 +298,9 @@ impl Feed<'_> {
     }
 }
 
-/// Returns the state of the feed after `fault`. The state is [`FeedState::Refused`] if Redis will
-/// return the same error until its configuration changes, otherwise [`FeedState::Down`].
+/// Returns the state of the invalidation feed after `fault`. If Redis will return the same error
+/// until its configuration changes, the state is [`FeedState::Refused`]. Otherwise the state is
+/// [`FeedState::Down`].
 fn state_after(fault: &RedisFault) -> FeedState {
     let is_final = match fault {
         RedisFault::Refused { command, code } => match code.as_str() {

@@ -1,4 +1,5 @@
-//! Configuration of the fred client: server, credentials, timeouts and socket options.
+//! Configuration of the Redis client library fred: server, credentials, timeouts and socket
+//! options.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,14 +25,15 @@ use crate::{RedisSettings, credentials::Login};
 /// Timeout for name resolution, and for connecting to one address (TCP and TLS).
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Timeout for the commands that fred itself sends on a new connection, such as `AUTH`.
+/// Timeout for the commands that the client library fred itself sends on a new connection, such as
+/// `AUTH`.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time after which the kernel closes a connection if the peer does not acknowledge sent data.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Capacity of the queue of received invalidations. If the queue overflows, the invalidation feed
-/// is lost.
+/// Capacity of the queue of received invalidations (notifications of changed keys). If the queue
+/// overflows, the connection that receives invalidations is ended.
 const INVALIDATIONS: usize = 1_024;
 
 /// Address of the server to connect to: TCP with or without TLS, or a Unix socket.
@@ -45,8 +47,9 @@ pub(super) enum Target<'a> {
     Unix(&'a Path),
 }
 
-/// Returns a builder for a fred client that makes one attempt to connect to `target`. `is_feed`
-/// selects the protocol version that the invalidation feed needs.
+/// Returns a builder for a client of the library fred that makes one attempt to connect to
+/// `target`. If `is_feed` is `true`, the client uses RESP3, because RESP2 cannot push notifications
+/// of changed keys.
 pub(super) fn builder(
     settings: &RedisSettings,
     login: Option<Login>,

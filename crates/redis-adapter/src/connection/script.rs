@@ -1,11 +1,14 @@
 //! Lua scripts, which Redis runs atomically.
 
-use super::{Call, Command, Reply};
+use super::{
+    call::Call,
+    command::{Command, Reply},
+};
 use crate::RedisFault;
 
 /// A Lua script. The script begins with a `#!lua` line without the flag `no-writes`, so Redis
-/// treats the script as a write and refuses it on a replica. If a primary has become a replica, no
-/// script therefore reads its stale data.
+/// treats the script as a write and refuses it on a replica. A script therefore never reads the
+/// stale data of a replica.
 #[derive(Clone, Copy)]
 pub(crate) struct Script {
     flags: &'static str,

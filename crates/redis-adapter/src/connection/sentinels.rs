@@ -9,6 +9,7 @@
 
 mod poll;
 mod sentinel_report;
+mod sentinel_settings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,23 +19,21 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use self::sentinel_report::{SentinelReport, consensus};
 pub(crate) use self::{
     poll::{SentinelPoll, poll_sentinels},
     sentinel_report::Consensus,
 };
+use self::{
+    sentinel_report::{SentinelReport, consensus},
+    sentinel_settings::for_sentinel,
+};
 use super::{
-    Call,
     breaker::Breaker,
+    call::Call,
     client::Client,
     handshake::{ConnectFault, connect},
 };
-use crate::{
-    RedisSettings,
-    address::Address,
-    backoff::Backoff,
-    deployment::{Credentials, Deployment},
-};
+use crate::{RedisSettings, address::Address, backoff::Backoff, deployment::Deployment};
 
 /// Interval between two polls of one sentinel. A failover may be detected one interval late. Writes
 /// to the replaced primary during this interval may be lost.
@@ -59,7 +58,7 @@ pub(super) struct Sentinels {
 }
 
 impl Sentinels {
-    /// Starts to poll the sentinels that `settings` name. Returns `None` if the deployment has no
+    /// Starts to poll the sentinels in `settings`. Returns `None` if the deployment has no
     /// sentinels.
     pub(super) fn of(settings: &RedisSettings) -> Option<Self> {
         let Deployment::Sentinel {
@@ -149,20 +148,6 @@ impl Sentinels {
                 return std::future::pending().await;
             }
         }
-    }
-}
-
-/// Returns the settings for a connection to `sentinel`: with the credentials for sentinels, and
-/// without a database number.
-fn for_sentinel(
-    settings: &RedisSettings,
-    sentinel: &Address,
-    credentials: &Credentials,
-) -> RedisSettings {
-    RedisSettings {
-        credentials: credentials.clone(),
-        database: None,
-        ..settings.for_server(sentinel)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads values that a Redis server reports about itself (`INFO`) and its configuration (`CONFIG
 //! GET`).
 
-use super::{Call, Command};
+use super::{call::Call, command::Command};
 
 /// Returns the value of the line that begins with `name` in a section of `INFO`. Returns `None` if
 /// the line is missing or the command fails, for example because of a missing permission.

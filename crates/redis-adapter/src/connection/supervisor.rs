@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    CLOSE_TIMEOUT, Call, Link, Shared,
+    call::Call,
     client::Client,
     command::Command,
     configuration_warnings,
@@ -19,6 +19,7 @@ use super::{
     failed_step::explain,
     handshake::ConnectFault,
     sentinels::Sentinels,
+    shared_state::{Link, Shared},
     statistics::Statistics,
 };
 use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
@@ -31,13 +32,16 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// heartbeats.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Number of consecutive heartbeats without a reply after which the connection is ended, because
-/// the server is gone or hangs.
+/// Number of consecutive heartbeats without a reply after which the connection is ended. The server
+/// is then assumed to be gone or to hang.
 const MAX_SILENT_HEARTBEATS: u32 = 2;
 
 /// Minimum lifetime of a connection that counts as stable. After the loss of a stable connection,
 /// the pauses between attempts to connect start again with the shortest pause.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Timeout for closing a connection. A Redis server that hangs must not delay a shutdown.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Minimum interval between two log messages about failed attempts to connect.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);

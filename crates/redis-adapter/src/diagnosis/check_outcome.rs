@@ -1,4 +1,5 @@
-//! Outcomes of permission checks: the meaning of the reply to each command that is sent as a check.
+//! Outcomes of permission checks. A permission check sends one command to Redis. The reply shows
+//! whether the Redis user has the permission for the command.
 
 use crate::{RedisFault, connection::Reply};
 

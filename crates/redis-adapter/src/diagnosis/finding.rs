@@ -1,7 +1,7 @@
-//! Findings of the diagnosis, and their verdicts.
+//! Findings of the Redis diagnosis and their verdicts.
 
-/// The result of one check. If a check has the same result at several servers, one finding covers
-/// all of these servers.
+/// A finding is the result of one check of the diagnosis. If a check has the same result at several
+/// servers, one finding covers all of these servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -19,7 +19,7 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
-/// A check of the diagnosis. Findings are listed in the order of these checks.
+/// A check of the diagnosis. Findings are listed in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Check {
@@ -68,7 +68,7 @@ impl Check {
     }
 }
 
-/// Verdict of a check. A greater verdict is worse.
+/// Possible verdicts of a check, in order of increasing severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -153,7 +153,7 @@ impl Finding {
     }
 }
 
-/// Merges the findings of several servers that differ only in the server, and sorts all findings by
+/// Merges findings that differ only in the server into one finding. Then sorts all findings by
 /// check.
 pub(super) fn merge(found: Vec<Finding>) -> Vec<Finding> {
     let mut merged: Vec<Finding> = Vec::new();

@@ -13,7 +13,7 @@ pub(super) const SESSION_KEYS: &str = "session:*";
 /// ACL pattern for the Redis keys of subject indexes.
 const SUBJECT_KEYS: &str = "subject:*";
 
-/// ACL pattern for the Redis keys that map a session id to the key of a plain record.
+/// ACL pattern for the Redis keys that map a session id to the key of a plain (unencrypted) record.
 const POINTER_KEYS: &str = "session-id:*";
 
 const ORDER: &[u8] = b"subject:{-probe-}:order";

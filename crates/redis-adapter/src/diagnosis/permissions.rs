@@ -73,7 +73,7 @@ impl CheckedFeature<'_> {
     }
 
     /// Returns a finding that names the permissions that the user lacks for the feature, and the
-    /// ACL rules that add these permissions. Returns `None` if the user lacks no permission.
+    /// ACL rules that add these permissions. Returns `None` if no permission is missing.
     fn missing(&self, all: &[Self], server: &str, user: &str) -> Option<Finding> {
         let (mut lacking, mut rules) = (Vec::new(), Vec::new());
         let mut keys: Vec<&str> = Vec::new();
@@ -152,7 +152,8 @@ fn refusal(server: &str, outcome: &CheckOutcome) -> Option<Finding> {
     Some(finding.with_verdict(Verdict::Error, advice))
 }
 
-/// Returns advice for an error reply with the error code `code`.
+/// Returns advice on how to fix the cause of an error reply with the error code `code`, such as
+/// `OOM`.
 fn remedy(code: &str) -> &'static str {
     match code {
         "OOM" => "its memory is full: raise maxmemory, or use a machine with more memory",

@@ -1,4 +1,5 @@
-//! Checks the configuration of Redis: eviction, persistence and cluster coverage.
+//! Checks the configuration of Redis: eviction, persistence and, for a server of a cluster,
+//! `cluster-require-full-coverage`.
 
 use super::{
     examination::Examination,

@@ -1,4 +1,5 @@
-//! Attributes of a session as texts, in sealed records and in index entries.
+//! Attributes of a session (subject and label) in the form in which records and index entries
+//! contain them.
 
 use std::str::FromStr;
 
@@ -7,8 +8,9 @@ use tee_session_domain::{Label, SessionAttributes, Subject};
 
 use crate::CorruptRecord;
 
-/// Attributes of a session as texts. A sealed record contains this struct, encoded with postcard,
-/// so its fields must not change. A later release must encode a new attribute after this struct.
+/// Subject and label of a session as texts. A sealed (encrypted) record contains this struct,
+/// encoded with postcard, so its fields must not change. A later release must encode a new
+/// attribute after this struct.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct AttributeTexts<'a> {
     #[serde(borrow)]
@@ -44,7 +46,7 @@ fn read_leniently<T: FromStr>(text: Option<&str>) -> Result<Option<T>, CorruptRe
 }
 
 /// Attributes of a session in an entry of the subject index, as JSON members. The subject is left
-/// out, because an entry is found by its subject.
+/// out, because each subject has a separate index.
 #[derive(Serialize, Deserialize)]
 pub(super) struct IndexedAttributes {
     #[serde(default, skip_serializing_if = "Option::is_none")]

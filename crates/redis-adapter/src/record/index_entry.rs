@@ -1,22 +1,19 @@
-//! The Redis keys of the index of a subject, and the details that the index stores for each
+//! Index of the sessions of a subject: its Redis keys, and the details that it stores for each
 //! session.
 
-use std::fmt::Write;
-
-use arrayvec::ArrayString;
 use aws_lc_rs::hkdf;
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{Session, SessionAttributes, SessionId, Subject};
 use time::OffsetDateTime;
 
 use super::{
-    Key,
     attributes::IndexedAttributes,
+    key::Key,
     sealed::{from_micros, to_micros},
 };
 
-/// HKDF salt for the name that represents a subject. Values that are derived from a token use the
-/// same salt.
+/// HKDF salt for the name that represents a subject in Redis keys. Values that are derived from a
+/// token use the same salt.
 const SALT: &[u8] = b"tee-session v1";
 
 /// HKDF info for the name that represents a subject in Redis keys.
@@ -26,17 +23,18 @@ const NAME_LABEL: &[u8] = b"subject name";
 /// written as two hexadecimal digits.
 const NAME_LEN: usize = 16;
 
-/// The Redis keys of the index of a subject. All three keys belong to one hash slot.
+/// The Redis keys of the index of the sessions of a subject. All three keys belong to the same hash
+/// slot.
 pub(crate) struct IndexKeys {
     /// Key of a sorted set of session ids. The score of each session id is the position of the
-    /// session in the index (microseconds).
+    /// session in the index, in microseconds on the clock of Redis.
     pub(crate) order: Key,
     /// Key of a sorted set of session ids. The score of each session id is the time at which the
-    /// index entry of the session ends (milliseconds since the epoch).
+    /// index entry of the session expires, in milliseconds since the epoch.
     pub(crate) ends: Key,
     /// Key of a hash. For each session, the hash has a field that is named by the session id and
     /// contains the [`IndexDetails`]. The field `revoked` contains the position of the last
-    /// revocation.
+    /// revocation, which ended all sessions with a lower position.
     pub(crate) details: Key,
 }
 
@@ -51,7 +49,7 @@ impl IndexKeys {
         }
     }
 
-    /// Returns a pattern that matches the three keys, for `SCAN`.
+    /// Returns a pattern for `SCAN` that matches the three Redis keys of the index.
     pub(crate) fn pattern(&self) -> String {
         format!("{}*", self.order.text().trim_end_matches("order"))
     }
@@ -63,7 +61,7 @@ impl IndexKeys {
 
 /// Derives the name that represents the subject in Redis keys. Someone who can read Redis cannot
 /// compute the subject from this name, but can check whether a guessed subject is right.
-fn name(subject: &Subject) -> ArrayString<{ 2 * NAME_LEN }> {
+fn name(subject: &Subject) -> String {
     struct Length;
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
@@ -77,16 +75,11 @@ fn name(subject: &Subject) -> ArrayString<{ 2 * NAME_LEN }> {
         .expand(&[NAME_LABEL], Length)
         .and_then(|expanded| expanded.fill(&mut bytes))
         .expect("16 bytes");
-    let mut name = ArrayString::new();
-    for byte in bytes {
-        #[expect(clippy::expect_used, reason = "two digits for each byte")]
-        write!(name, "{byte:02x}").expect("two digits");
-    }
-    name
+    hex::encode(bytes)
 }
 
-/// Returns the Redis key of the pointer for the session `id`. The pointer contains the Redis key of
-/// the plain record of that session.
+/// Returns the Redis key of the pointer for the session `id`. The value of a pointer is the Redis
+/// key of the plain (unencrypted) record of the session.
 pub(crate) fn pointer_key(id: SessionId) -> Key {
     Key::spelled(format_args!("session-id:{id}"))
 }
@@ -114,7 +107,7 @@ impl IndexDetails {
             created_at: to_micros(session.created_at),
             absolute_end: session.absolute_end.map(to_micros),
             attributes: IndexedAttributes::of(&session.attributes),
-            key: plain.map(|key| key.0.to_string()),
+            key: plain.map(|key| key.text().to_owned()),
         }
     }
 
@@ -126,8 +119,8 @@ impl IndexDetails {
         serde_json::to_vec(self).expect("texts and numbers")
     }
 
-    /// Decodes the details. Returns `None` if `text` has another format. Another program may have
-    /// written it.
+    /// Decodes the details of a session from JSON. Returns `None` if `text` has another format.
+    /// Another program may have written such a text.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
@@ -141,7 +134,8 @@ impl IndexDetails {
             .and_then(|micros| from_micros(micros).ok())
     }
 
-    /// Returns the attributes of the session, given the subject in whose index the entry is.
+    /// Returns the attributes of the session, including `subject`. The subject must be passed,
+    /// because an index entry does not contain it.
     pub(crate) fn attributes(&self, subject: &Subject) -> SessionAttributes {
         self.attributes.of_subject(subject)
     }
@@ -161,7 +155,7 @@ mod tests {
     fn index_keys_of_a_subject_match_the_test_vector_in_the_readme() {
         let keys = IndexKeys::of(&"member-4711".parse().unwrap());
         let all = [keys.order, keys.ends, keys.details];
-        let all = all.map(|key| key.0.to_string());
+        let all = all.map(|key| key.text().to_owned());
         assert_eq!(
             all,
             ["order", "ends", "details"]

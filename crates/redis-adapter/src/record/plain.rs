@@ -8,11 +8,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use self::python_json::PythonFormatter;
-use super::{Key, attributes::AttributeTexts};
+use super::{attributes::AttributeTexts, key::Key};
 use crate::CorruptRecord;
-
-/// Prefix of the Redis keys of all session records.
-pub(crate) const KEY_PREFIX: &str = "session:";
 
 /// Maximum length of a plain record that is parsed, in bytes. Records that this service writes are
 /// shorter than a tenth of the maximum.
@@ -22,7 +19,8 @@ pub(super) fn key(token: &SessionToken) -> Key {
     Key::named(token.expose_secret())
 }
 
-/// The JSON members of a plain record, in the order in which the Python service writes them.
+/// The JSON members of a plain record, in the order in which the project's first service (in
+/// Python) writes them.
 #[derive(Serialize)]
 struct Written<'a> {
     #[serde(serialize_with = "cookies_as_map")]

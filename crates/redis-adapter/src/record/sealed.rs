@@ -13,7 +13,7 @@ use tee_session_domain::{
 };
 use time::OffsetDateTime;
 
-use super::{Key, attributes::AttributeTexts};
+use super::{attributes::AttributeTexts, key::Key};
 use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
@@ -43,10 +43,10 @@ pub(crate) struct Sealer {
 
 /// First part of the plaintext of a sealed (encrypted) record of version 1, encoded with postcard.
 ///
-/// [`AttributeTexts`] follows if the session has at least one attribute. Records of all other
-/// sessions have the same bytes as before attributes were introduced. Any bytes after
-/// [`AttributeTexts`] are ignored, so a later release may append more data. That data is dropped
-/// when an older release changes the record.
+/// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
+/// nothing follows, so older releases can read the record. Any bytes after [`AttributeTexts`] are
+/// ignored, so a later release may append more data. That data is dropped when an older release
+/// changes the record.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     created_at_micros: i64,

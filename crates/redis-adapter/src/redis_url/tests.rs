@@ -2,6 +2,10 @@ use rstest::rstest;
 
 use super::*;
 
+/// Parses a Redis URL that is expected to be valid.
+///
+/// # Panics
+/// Panics if `url` is not a valid Redis URL.
 fn parsed(url: &str) -> RedisUrl {
     RedisUrl::parse(url).unwrap()
 }
@@ -56,7 +60,7 @@ fn url_of_a_single_server_is_parsed_into_address_and_database(
 #[case::unix("redis+unix://u:p%2F@localhost/run/r.sock", Some((Some("u"), "p/")))]
 #[case::unix_password_only("redis+unix://:p@localhost/run/r.sock", Some((None, "p")))]
 #[tokio::test]
-async fn user_and_password_are_parsed_and_percent_decoded(
+async fn user_and_password_in_a_redis_url_are_percent_decoded(
     #[case] url: &str,
     #[case] expected: Option<(Option<&str>, &str)>,
 ) {
@@ -126,7 +130,7 @@ fn unix_socket_url_is_parsed_into_path_and_database(
     assert_eq!(parsed.database, database);
 }
 
-/// If a URL contains the text `s3cret`, the text is a secret. No error text may contain `s3cret`.
+/// In each URL, the text `s3cret` represents a secret. No error text may contain this secret.
 #[rstest]
 #[case::database_as_query_parameter("redis://h?db=3", "the query parameter db has no effect")]
 #[case::node_of_single_server("redis://h?node=s3cret:1", "the query parameter node has no effect")]
@@ -261,7 +265,7 @@ fn error_for_an_unencoded_delimiter_in_a_password_advises_percent_encoding(#[cas
 #[case::query_parameter("redis://h?db=3")]
 #[case::path("redis://u:p@h/zero")]
 #[case::user_without_password("redis://u@h")]
-fn percent_encoding_is_not_advised_for_errors_outside_the_password(#[case] url: &str) {
+fn error_outside_the_password_of_a_url_does_not_advise_percent_encoding(#[case] url: &str) {
     let reason = reason(url);
     assert!(!reason.contains("percent-encode"), "{reason}");
 }

@@ -100,9 +100,9 @@ pub(crate) async fn load_with_ttl(
 /// Loads the remaining TTL of a key (`PTTL key`). Returns `None` if the key does not exist, and
 /// `Some(None)` if the key has no expiry.
 ///
-/// To exclude stale data, also sends `PEXPIRE key 1 GT`, which never shortens a TTL and leaves a
-/// key without an expiry unchanged. A server that has become a replica refuses this write, so the
-/// call fails.
+/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
+/// replica refuses the write, so the call fails and does not return stale data of the replica.
+/// `PEXPIRE key 1 GT` never shortens a TTL, and leaves a key without an expiry unchanged.
 pub(crate) async fn remaining(
     call: &Call,
     key: &Key,
@@ -119,8 +119,8 @@ pub(crate) async fn remaining(
     Ok((pttl != GONE).then(|| u64::try_from(pttl).ok().map(Duration::from_millis)))
 }
 
-/// Stores the Redis key `record` as the value of the Redis key `pointer` (`SET pointer record PX
-/// ttl`).
+/// Sets the value of the Redis key `pointer` to `record`, the Redis key of a record (`SET pointer
+/// record PX ttl`).
 pub(crate) async fn set_pointer(
     call: &Call,
     pointer: &Key,
@@ -134,8 +134,8 @@ pub(crate) async fn set_pointer(
     Ok(())
 }
 
-/// Loads the record key that is stored under `pointer` (`GET pointer`). Returns `None` if `pointer`
-/// does not exist or if its value is not a record key.
+/// Loads the value of the Redis key `pointer`, which is the Redis key of a record (`GET pointer`).
+/// Returns `None` if `pointer` does not exist or if its value is not the key of a record.
 ///
 /// A write that changes nothing (`PEXPIRE pointer 1 GT`) is sent as well. A server that has become
 /// a replica refuses the write, so the call fails and does not return stale data of the replica.
@@ -152,8 +152,8 @@ pub(crate) async fn load_pointer(call: &Call, pointer: &Key) -> Result<Option<Ke
     Ok(record.and_then(|record| Key::of_record(str::from_utf8(&record).ok()?)))
 }
 
-/// Checks that Redis accepts reads and writes: sends `GET key`, and `EXPIRE key 1 XX`, which a
-/// replica refuses. No session may be stored under `key`.
+/// Checks that Redis accepts reads and writes by sending `GET key` and `EXPIRE key 1 XX`. A replica
+/// refuses the `EXPIRE`. No session may be stored under `key`.
 pub(crate) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     let key = key.as_bytes();
     let [read, written] = call
@@ -184,8 +184,8 @@ async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFaul
 /// A number in decimal digits, for use as an argument of a Redis command.
 pub(crate) type Decimal = ArrayString<20>;
 
-/// Maximum TTL that is sent to Redis. Redis refuses a TTL that ends after the maximum of its
-/// millisecond clock (64 bits).
+/// Maximum TTL that is sent to Redis. Redis refuses a TTL if the time of expiry, in milliseconds
+/// since the epoch, does not fit in a signed 64-bit number.
 const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
 /// Formats a TTL in whole seconds, but at least one second: `EXPIRE` with zero would delete the

@@ -52,7 +52,8 @@ pub(super) struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// Decodes a revision of the session that belongs to `token`. Returns `None` if the revision
-    /// names no known storage format, which means that no `RedisRepository` created it.
+    /// has an unknown storage format. In that case, the revision was not created by a
+    /// `RedisRepository`.
     pub(super) fn of(revision: &'a Revision, token: &SessionToken) -> Option<Self> {
         let (tag, value) = revision.expose_secret().split_first()?;
         let formats = [StorageFormat::Sealed, StorageFormat::Plain];

@@ -1,13 +1,14 @@
-//! The locations (Redis keys) where the record of a session may be stored, and look-ups in these
-//! locations.
+//! The locations (Redis keys) where the record of a session may be stored, and look-ups and
+//! deletions in these locations.
 
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use futures_util::future::join;
 use tee_session_domain::SessionToken;
+use tokio::time::Instant;
 
-use super::{RedisRepository, migration};
+use super::{RedisRepository, commands, migration};
 use crate::{StorageFormat, connection::Call, error::CallError, record::RecordLocation};
 
 /// The locations (Redis keys) where the record of a session may be stored, depending on the
@@ -36,7 +37,8 @@ pub(super) enum Plain {
     /// Reads the plain record and leaves it unchanged.
     Leave,
     /// Converts the plain record to a sealed (encrypted) record, and then reads the sealed record.
-    /// A record without an expiry gets this TTL, or stays without an expiry if the TTL is `None`.
+    /// A plain record without an expiry gets the TTL in this variant. If the TTL is `None`, the
+    /// record stays without an expiry.
     Seal(Option<Duration>),
 }
 
@@ -69,12 +71,14 @@ impl RedisRepository {
         }
     }
 
-    /// Looks up a session by calling `load` for each of its candidate locations. Returns `None` if
-    /// no location contains a record. With one candidate, the look-up takes one round trip.
+    /// Looks up a session by calling `load` for each location (Redis key) where its record may be
+    /// stored. Returns `None` if no location contains a record. If there is only one location, the
+    /// look-up takes one round trip.
     ///
-    /// With two candidates, the look-up is not batched with other look-ups, and the plain location
-    /// is read before the sealed (encrypted) one. If another instance moves the record from plain
-    /// to sealed between the two reads, the look-up still finds the record in the sealed location.
+    /// If there are two locations, the look-up is not batched with other look-ups, and the plain
+    /// location is read before the sealed (encrypted) one. If another instance moves the record
+    /// from plain to sealed between the two reads, the look-up still finds the record in the sealed
+    /// location.
     pub(super) async fn look_up<'a, T, F>(
         &self,
         candidates: &'a Candidates,
@@ -138,5 +142,23 @@ impl RedisRepository {
                 Box::pin(looked_up).await
             }
         }
+    }
+
+    /// Deletes the records at all `locations` with one command. Returns `true` if at least one
+    /// record existed.
+    pub(super) async fn delete(
+        &self,
+        locations: &[&RecordLocation],
+        deadline: Instant,
+    ) -> Result<bool, CallError> {
+        let keys: ArrayVec<&[u8], 2> = locations
+            .iter()
+            .map(|location| location.key().as_bytes())
+            .collect();
+        let keys = keys.as_slice();
+        let delete = |call: Call| async move { commands::delete(&call, keys).await };
+        self.pool
+            .call(locations[0].key(), "DEL", deadline, delete)
+            .await
     }
 }

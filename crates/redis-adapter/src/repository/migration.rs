@@ -38,9 +38,9 @@ end
 return redis.call('DEL', KEYS[1])",
 );
 
-/// Returns the result of `load`, which reads the sealed (encrypted) record. If the session still
-/// has a plain record, first converts the plain record to a sealed one. `ttl` is the TTL for a
-/// plain record without an expiry.
+/// Loads a session by calling `load`, which reads the sealed (encrypted) record. If the session
+/// still has a plain record, converts the plain record to a sealed one, and then calls `load`
+/// again. `ttl` is the TTL for a plain record without an expiry.
 ///
 /// Returns `None` if the session has neither a plain nor a sealed record.
 pub(super) async fn once_sealed<T, F>(

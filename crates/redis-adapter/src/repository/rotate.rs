@@ -17,9 +17,10 @@ use crate::{
     record::RecordLocation,
 };
 
-/// If the value of `KEYS[1]` is still `ARGV[1]`, stores the new value `ARGV[2]` under `KEYS[2]`
-/// with a TTL of `ARGV[3]` seconds, and then deletes `KEYS[1]` and `KEYS[3]`, the two keys under
-/// which the old record may be stored. If `KEYS[2]` already exists, the script changes nothing.
+/// Moves a record to the key of a new token. If the value of `KEYS[1]` is still `ARGV[1]`, the
+/// script stores `ARGV[2]` under `KEYS[2]` with a TTL of `ARGV[3]` seconds. It then deletes
+/// `KEYS[1]` and `KEYS[3]`, the two keys under which the old record may be stored. If `KEYS[2]`
+/// already exists, the script changes nothing.
 const ROTATE: Script = Script::writing(
     "\
 local value = redis.call('GET', KEYS[1])
@@ -33,7 +34,7 @@ return 1",
 /// Input of a rotation: the old record, and the session to store under the key of the new token.
 pub(super) struct Rotation<'a> {
     pub(super) seen: Seen<'a>,
-    /// The second location where a record of the old token may be stored, in the other storage
+    /// The second location (Redis key) where the old record may be stored, in the other storage
     /// format; `None` if this instance uses only one format.
     pub(super) other_location: Option<&'a RecordLocation>,
     pub(super) to: RecordLocation,
@@ -60,8 +61,9 @@ impl RedisRepository {
     /// was read. If another call has changed or removed the old record, or if the deletion fails,
     /// deletes the new record.
     ///
-    /// Deletes only one old key. Without a cluster, a record may have been converted to the other
-    /// storage format meanwhile, which has another key. In a cluster, no record is converted.
+    /// Deletes the old record under one key only, because a cluster does not convert records
+    /// between the storage formats. Outside a cluster, a conversion may have moved the old record
+    /// to another key.
     async fn rotate_across_servers(
         &self,
         rotation: &Rotation<'_>,

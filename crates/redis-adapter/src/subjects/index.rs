@@ -1,4 +1,5 @@
-//! The subject index of a [`RedisRepository`]: for each subject, an entry for each session.
+//! The subject index of a [`RedisRepository`]. For each subject, such as a user, there is an index
+//! with one entry for each session of the subject.
 //!
 //! The Redis keys of an index differ from the Redis keys of the session records. In a cluster, an
 //! index and the session records may be on different servers. A call therefore reads the index
@@ -31,12 +32,13 @@ const SCAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// sessions that it has found.
 const MAX_SCAN_TIME: Duration = Duration::from_secs(1);
 
-/// Maximum number of index entries that one command reads. The records of these entries are checked
-/// at the same time.
+/// Maximum number of index entries that one command reads. The session records of these entries are
+/// then checked concurrently.
 const PAGE_SIZE: usize = 64;
 
-/// Margin for the difference between two clocks: the clock of an instance, which sets the creation
-/// time of a session, and the clock of Redis, which sets the position of the index entry.
+/// Assumed maximum difference between the clock of an instance and the clock of Redis. The creation
+/// time of a session comes from the clock of an instance. The position of its index entry comes
+/// from the clock of Redis.
 const CLOCK_MARGIN: time::Duration = time::Duration::seconds(2);
 
 /// Pause before a command is repeated after the error TRYAGAIN. A cluster returns TRYAGAIN while a
@@ -45,8 +47,8 @@ const CLOCK_MARGIN: time::Duration = time::Duration::seconds(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 impl RedisRepository {
-    /// Makes a call about the index of a subject by running `send`. If the hash slot of the index
-    /// is moving to another server, repeats the call until `deadline`.
+    /// Sends commands about the index of a subject by running `send`. If the hash slot of the index
+    /// is moving to another server, runs `send` again until `deadline`.
     async fn index_call<T, F>(
         &self,
         keys: &IndexKeys,
@@ -145,7 +147,7 @@ impl RedisRepository {
     }
 
     /// Returns up to [`PAGE_SIZE`] entries after the cursor `after`, and `true` if the index
-    /// contains no further entries. Without a cursor, begins with the first entry of the index.
+    /// contains no further entries. If `after` is `None`, begins with the first entry of the index.
     async fn page_after(
         &self,
         keys: &IndexKeys,
@@ -213,8 +215,8 @@ impl RedisRepository {
         Ok(self.pool.call(key, "DEL", deadline, delete).await?)
     }
 
-    /// Returns the Redis key of the plain record that `pointer` names. Returns `None` if the
-    /// pointer does not exist.
+    /// Loads the Redis key of a plain (unencrypted) record, which is the value of the Redis key
+    /// `pointer`. Returns `None` if `pointer` does not exist.
     async fn record_of_pointer(
         &self,
         pointer: &Key,
@@ -322,8 +324,9 @@ impl SubjectIndex for RedisRepository {
         self.index_call(keys, "EVAL", deadline, mark).await
     }
 
-    /// Removes the records of the older sessions first, and then their index entries. If a record
-    /// cannot be removed, the index entries stay, so that the next call finds them again.
+    /// Removes sessions that are older than `revocation`: first their records, and then their index
+    /// entries. If a record cannot be removed, the index entries stay, so that the next call finds
+    /// the entries again.
     async fn remove_older(
         &self,
         subject: &Subject,
@@ -404,16 +407,17 @@ fn indexed(
 }
 
 /// Returns a position in the index (microseconds) that is lower than the position of every session
-/// that is created after `created_at`, even if the clocks differ by [`CLOCK_MARGIN`].
+/// that is created after `created_at`. This also holds if the clock of this instance and the clock
+/// of Redis differ by [`CLOCK_MARGIN`].
 fn position_before(created_at: OffsetDateTime) -> u64 {
     let position = created_at - OffsetDateTime::UNIX_EPOCH - CLOCK_MARGIN;
     u64::try_from(position.whole_microseconds()).unwrap_or(0)
 }
 
-/// Converts the error of a call about the index under `keys`. An error that the content of the
-/// index causes becomes `CorruptIndex`, with the name of the keys, so that an operator can find
-/// them. `Corrupt` is reserved for corrupt session records, because it means that a token is
-/// invalid.
+/// Converts the error of a call about the index under `keys`. If the content of the index caused
+/// the error, returns [`RepositoryError::CorruptIndex`] with the names of the keys, so that an
+/// operator can find the keys. [`RepositoryError::Corrupt`] is only for corrupt session records,
+/// because it means that a token is invalid.
 fn index_error(error: CallError, keys: impl FnOnce() -> String) -> RepositoryError {
     let defect = if error.has_code("WRONGTYPE") {
         CorruptIndex::KeyType

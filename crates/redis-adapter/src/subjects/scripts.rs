@@ -16,18 +16,20 @@ use crate::{
     repository::commands::{decimal, milliseconds},
 };
 
-/// Code of the error reply of a script if the index contains data that this service did not write.
-/// A position that a Lua number cannot represent exactly would change the order of the index.
+/// Error code with which a script replies if the index contains data that this service did not
+/// write. An example is a position that a Lua number cannot represent exactly.
 ///
-/// The scripts check the data, and not the code that reads their replies, because a reply may also
-/// be damaged on its way. In that case, the connection must end.
+/// The scripts check the data, because the code that reads a reply cannot distinguish corrupt data
+/// from a reply that was damaged on its way. After a damaged reply, the connection must be closed.
 pub(super) const CORRUPT: &str = "CORRUPT";
 
-/// Adds an entry for the session id `ARGV[1]` with the details `ARGV[2]` to the index. The entry
-/// ends after `ARGV[3]` milliseconds. Returns the position of the last revocation.
+/// Adds an entry to the index, or renews an entry. `ARGV[1]` is the session id, `ARGV[2]` the
+/// details, and `ARGV[3]` the lifetime of the entry in milliseconds. Returns the position of the
+/// last revocation.
 ///
-/// `ARGV[4]` is the session id of the predecessor: the id that a rotated session had before the
-/// rotation, or `ARGV[1]` to renew an entry. It determines the position of the new entry:
+/// `ARGV[4]` is the session id of the predecessor. For a rotated session, the predecessor is the
+/// session id before the rotation. For a renewed entry, the predecessor is `ARGV[1]` itself. The
+/// predecessor determines the position of the entry:
 ///
 /// - If `ARGV[4]` is empty, the position is higher than the positions of all entries and of the
 ///   last revocation.
@@ -85,11 +87,12 @@ end
 return found",
 );
 
-/// Marks a revocation and returns the position of the revocation, which is higher than the
-/// positions of all entries. The position is stored for the lifetime of the index.
+/// Marks a revocation of all sessions in the index. Returns the position of the revocation, which
+/// is higher than the positions of all entries. The position is stored for the lifetime of the
+/// index.
 ///
-/// If there is no index, nothing is stored. An entry that is added after the revocation gets a
-/// higher position anyway, because positions follow the clock of Redis.
+/// If there is no index, nothing is stored. An entry that is added after the revocation still gets
+/// a higher position, because positions follow the clock of Redis.
 const MARK: Script = Script::freeing(
     "\
 local time = redis.call('TIME')
@@ -149,16 +152,16 @@ pub(super) struct NewEntry {
     pub(super) id: SessionId,
     pub(super) details: IndexDetails,
     pub(super) kept_for: Duration,
-    /// Session id of the predecessor: the id that a rotated session had before the rotation, or
-    /// `id` itself to renew an entry. The new entry takes over the position of the predecessor's
-    /// entry. The number is the position to use if the predecessor has no entry. `None` for a new
-    /// session.
+    /// Session id of the predecessor, and the position to use if the predecessor has no entry. The
+    /// new entry takes over the position of the predecessor's entry. For a rotated session, the
+    /// predecessor is the id before the rotation. For a renewed entry, the predecessor is `id`
+    /// itself. `None` for a new session.
     pub(super) succeeds: Option<(SessionId, u64)>,
 }
 
 impl NewEntry {
-    /// Returns `true` if the predecessor of the session is the session itself, which means that the
-    /// entry is renewed.
+    /// Returns `true` if an existing entry is renewed, which means that the session is its own
+    /// predecessor.
     pub(super) fn is_renewal(&self) -> bool {
         self.succeeds.is_some_and(|(id, _)| id == self.id)
     }
@@ -168,7 +171,7 @@ impl NewEntry {
 pub(super) struct FoundEntry {
     /// Session id as text.
     pub(super) member: String,
-    /// Position in the index (microseconds).
+    /// Position of the entry in the index, in microseconds on the clock of Redis.
     pub(super) position: u64,
     /// Details of the session; `None` if they are missing or cannot be decoded.
     pub(super) details: Option<IndexDetails>,
@@ -199,7 +202,7 @@ impl FoundEntry {
     }
 }
 
-/// The entries of an index from which a page is read.
+/// Range of index entries from which a page is read.
 pub(super) enum Range {
     /// Entries whose position is `first` or higher. The first `skip` of these entries are left out.
     From { first: u64, skip: usize },
@@ -236,18 +239,18 @@ pub(super) async fn add(
     position(&script.run(call, &keys.all(), &arguments).await?)
 }
 
-/// Returns `true` if the index contains an entry of the session `id` whose position is not lower
-/// than the last revocation, and if `last` is still the last revocation.
+/// Returns `true` if the index contains an unrevoked entry of the session `id`, and if `last` is
+/// still the last revocation. An entry is revoked if its position is lower than the position of the
+/// last revocation.
 ///
-/// The position of an entry can be lower than the last revocation, because a rotated session keeps
-/// the position that it had before the rotation. The call that revokes the sessions may already
-/// have found no record for such an entry, and may be about to remove the entry. The entry
-/// therefore does not count.
+/// A rotated session keeps the position that it had before the rotation, so a revocation may
+/// already include the new entry. The call that revokes the sessions may be about to remove this
+/// entry, because it found no record for the entry. Such an entry therefore does not count.
 ///
-/// This function sends three commands. The first command reads the entry and the second one reads
-/// the last revocation, because a revocation is marked before entries are removed. The third
-/// command is a write that changes nothing. A server that has become a replica refuses it, so stale
-/// data of the replica is not used.
+/// This function sends three commands. The first command reads the entry, and the second command
+/// reads the last revocation. This order is required, because a revocation is marked before entries
+/// are removed. The third command is a write that changes nothing. A server that has become a
+/// replica refuses the write, so stale data of the replica is not used.
 pub(super) async fn contains(
     call: &Call,
     keys: &IndexKeys,

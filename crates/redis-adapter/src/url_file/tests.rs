@@ -256,7 +256,7 @@ async fn password_change_is_logged_once_for_all_clones_of_the_settings(rotation:
 #[case::named_user("redis://tee:s3cret@h", "tee")]
 #[case::password_only("redis://:s3cret@h", "default")]
 #[case::no_login("redis://h", "default")]
-fn user_name_in_settings_is_the_user_of_the_url_or_default(#[case] url: &str, #[case] user: &str) {
+fn redis_user_is_default_if_the_url_names_no_user(#[case] url: &str, #[case] user: &str) {
     let settings = RedisSettings::new(url).unwrap();
     assert_eq!(settings.with_url_file("/nowhere").user(), user);
 }

@@ -154,7 +154,7 @@ async fn promoted_replica_serves_the_sessions_of_the_lost_primary(#[case] fault:
 }
 
 #[tokio::test]
-async fn cluster_is_discovered_through_any_live_server_of_the_url() {
+async fn cluster_is_discovered_through_any_running_server_that_the_url_names() {
     let mut cluster = RedisCluster::start(2, 1).await;
     let url = cluster.url();
     // The URL names the first and the last server of the cluster. The last server is a replica and

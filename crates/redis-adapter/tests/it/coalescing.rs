@@ -28,7 +28,7 @@ const TTL: Duration = Duration::from_secs(1_800);
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// A kind of session look-up that a request with a bearer token makes.
+/// A look-up of a session by its token, with or without a renewal of the TTL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LookUp {
     /// Loads the session (`SessionRepository::load`).
@@ -92,8 +92,8 @@ async fn store_many(repository: &RedisRepository, count: usize) -> Vec<SessionTo
     tokens
 }
 
-/// Returns two counts for each command since the last `CONFIG RESETSTAT`: how often Redis executed
-/// the command, and how often Redis rejected the command.
+/// Returns the number of executed and of rejected calls for each Redis command since the last
+/// `CONFIG RESETSTAT`.
 async fn command_counts(redis: &RedisProcess) -> HashMap<String, (u64, u64)> {
     let info = redis.info("commandstats").await;
     let field = |values: &str, name: &str| {
@@ -120,9 +120,9 @@ async fn reset_command_counts(redis: &RedisProcess) {
     redis.command(&["CONFIG", "RESETSTAT"]).await;
 }
 
-/// Sends groups of concurrent look-ups. In the first group of 65, one look-up is sent alone,
-/// because no other look-up is in progress, and the other 64 are sent as one batch. In the next
-/// three groups, all look-ups are sent in batches. A batch contains at most 64 look-ups.
+/// Sends groups of 65, 64, 66 and 200 concurrent look-ups, and counts the batches. A batch contains
+/// at most 64 look-ups. Only the first look-up of the first group is sent alone, because no other
+/// look-up is in progress.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
@@ -145,7 +145,8 @@ async fn concurrent_look_ups_are_sent_in_batches_of_at_most_64(#[case] look_up: 
     }
 }
 
-/// Sends single look-ups after a batch. None of them is sent as a batch.
+/// Sends batches, and then look-ups one after the other. Each of the later look-ups is sent without
+/// a batch.
 #[tokio::test]
 async fn single_look_up_is_sent_without_a_batch() {
     let redis = RedisProcess::start().await;
@@ -178,7 +179,7 @@ async fn single_look_up_is_sent_without_a_batch() {
 }
 
 #[tokio::test]
-async fn batch_renews_the_ttl_of_each_session() {
+async fn batched_look_ups_renew_the_ttl_of_each_session() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -225,7 +226,7 @@ async fn concurrent_look_ups_with_different_ttls_set_the_ttl_of_each_session() {
 /// Removes the expiry of all records. A batch of look-ups then sets the expiry of each record
 /// again, as single look-ups do.
 #[tokio::test]
-async fn batch_sets_the_expiry_of_records_without_an_expiry() {
+async fn batched_look_ups_set_an_expiry_on_records_without_an_expiry() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -241,14 +242,14 @@ async fn batch_sets_the_expiry_of_records_without_an_expiry() {
     }
 }
 
-/// Prepares a batch with three bad keys: a list instead of a string, a value above 1 MiB, and a
-/// missing key. Only the look-ups of these three keys fail or return `None`. The TTL of the list is
-/// not changed.
+/// Sends a batch with three bad keys: a list instead of a string, a value above 1 MiB, and a
+/// missing key. The look-ups of these three keys fail or return `None`. All other look-ups succeed.
+/// The TTL of the list is not changed.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn bad_key_in_a_batch_affects_only_the_look_up_of_that_key(#[case] look_up: LookUp) {
+async fn invalid_or_missing_key_in_a_batch_affects_only_its_own_look_up(#[case] look_up: LookUp) {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -343,9 +344,9 @@ async fn look_ups_that_read_two_keys_are_not_batched() {
     }
 }
 
-/// Stores a value such as `message`, which is also the first word of a pub/sub message. The client
-/// must not treat the reply to a batch as a pub/sub message, so every other look-up still gets its
-/// own session.
+/// Stores a value such as `message` under a session key. Messages of Redis pub/sub begin with the
+/// same word. The client must not treat the reply to a batch as a pub/sub message, so every other
+/// look-up of the batch gets its own session.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
@@ -378,9 +379,9 @@ async fn value_equal_to_a_pubsub_keyword_does_not_affect_other_look_ups_of_the_b
     }
 }
 
-/// Compares the result of every look-up with its token, while about one in eight look-ups is
-/// cancelled before or after its batch is sent. A debug build checks 300,000 results. A release
-/// build is ten times as fast and checks five million results.
+/// Checks that every look-up returns the session of its own token, while about one in eight
+/// look-ups is cancelled before or after its batch is sent. A debug build checks 300,000 results. A
+/// release build is ten times as fast and checks five million results.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_caller_gets_the_session_of_its_token_while_other_callers_are_cancelled() {
     const SESSIONS: usize = 2_000;

@@ -1,5 +1,5 @@
-//! Tests of the Redis repository with the contract suite of the domain crate, on a single Redis
-//! server and on a cluster.
+//! Tests of the Redis repository with the contract suite: the tests that every session repository
+//! must pass. The suite runs on a single Redis server and on a cluster.
 
 use std::time::Duration;
 
@@ -79,8 +79,8 @@ impl Harness for RealCluster {
         self.repository.clone()
     }
 
-    /// Sleeps for `duration`, because Redis expires keys by the clock of the server. A test cannot
-    /// advance that clock.
+    /// Sleeps for `duration`. Redis expires keys by the clock of its server, which cannot be
+    /// advanced.
     async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
@@ -117,8 +117,8 @@ impl Harness for RealRedis {
         self.repository.clone()
     }
 
-    /// Sleeps for `duration`, because Redis expires keys by the clock of the server. A test cannot
-    /// advance that clock.
+    /// Sleeps for `duration`. Redis expires keys by the clock of its server, which cannot be
+    /// advanced.
     async fn pass(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -1,4 +1,5 @@
-//! Tests of a subject index into which another program has written.
+//! Tests of a subject index (the sessions of one subject) into which another program has written
+//! invalid data.
 
 use rstest::rstest;
 use tee_session_domain::{ErrorChain, RepositoryError, SessionError, SessionId};
@@ -37,7 +38,7 @@ enum Operation {
 }
 
 /// Damages the index of one subject with a script, as another program could. Only calls for this
-/// subject fail, and the connection, which other requests share, stays open.
+/// subject fail. The connection stays open, because other requests share it.
 #[rstest]
 #[case::member_is_not_text(r"redis.call('ZADD', order, 1, '\255\254')", &[Operation::List, Operation::Revocation])]
 #[case::revocation_is_not_a_number(
@@ -57,7 +58,7 @@ enum Operation {
     &[Operation::Login, Operation::Rotation, Operation::Revocation]
 )]
 #[tokio::test]
-async fn operation_on_a_corrupt_index_returns_an_error_and_keeps_the_connection_open(
+async fn operation_on_a_corrupt_subject_index_returns_an_error_and_keeps_the_connection_open(
     #[case] damage: &str,
     #[case] failing: &[Operation],
 ) {
@@ -84,8 +85,7 @@ async fn operation_on_a_corrupt_index_returns_an_error_and_keeps_the_connection_
 }
 
 #[tokio::test]
-async fn index_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_error_and_is_not_changed()
-{
+async fn subject_index_key_of_the_wrong_type_returns_a_corrupt_index_error_and_is_not_changed() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     redis.command(&["SET", KEYS[2], "foreign"]).await;
@@ -95,10 +95,11 @@ async fn index_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_error_
     assert_eq!(all_keys(&redis).await, [KEYS[2]]);
 }
 
-/// The pointer of a plain session belongs to the index as well. As a corrupt record, it would mean
-/// that a token is invalid.
+/// Damages the pointer key `session-id:<session id>`, which contains the Redis key of a plain
+/// record. The pointer key belongs to the subject index, so the error is `CorruptIndex`. The error
+/// `Corrupt` would mean that the record of the session is corrupt.
 #[tokio::test]
-async fn pointer_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_error() {
+async fn revocation_by_id_returns_a_corrupt_index_error_if_the_pointer_key_is_not_a_string() {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&plain_settings(&redis.url())).await;
     let own = store_session_of(&sessions, MEMBER).await;
@@ -115,9 +116,11 @@ async fn pointer_key_with_a_value_of_the_wrong_type_returns_a_corrupt_index_erro
     );
 }
 
-/// The details of a session are only needed to list it.
+/// Damages the details of a session in the subject index. The session is not listed, because a list
+/// contains these details. The session is still revoked, because a revocation does not need the
+/// details.
 #[tokio::test]
-async fn session_whose_index_details_are_not_text_is_not_listed_but_revoked() {
+async fn session_with_corrupt_details_in_the_subject_index_is_not_listed_but_can_be_revoked() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let own = store_session_of(&sessions, MEMBER).await;

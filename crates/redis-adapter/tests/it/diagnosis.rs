@@ -66,7 +66,7 @@ fn url_with_user_tee(redis: &RedisProcess) -> String {
 }
 
 #[tokio::test]
-async fn correctly_configured_redis_passes_every_check_and_nothing_is_written() {
+async fn diagnosis_of_a_correctly_configured_redis_passes_every_check_and_writes_nothing() {
     let redis = start_with_persistence().await;
     let required = RequiredPermissions::default()
         .with_subjects(true)
@@ -95,7 +95,7 @@ async fn correctly_configured_redis_passes_every_check_and_nothing_is_written() 
 }
 
 #[tokio::test]
-async fn diagnosis_with_minimal_permissions_advises_how_to_permit_subjects_and_config_get() {
+async fn diagnosis_with_minimal_permissions_advises_how_to_grant_optional_permissions() {
     let redis = RedisProcess::start().await;
     crate::faults::add_minimal_user(&redis).await;
     let found = run_diagnosis(
@@ -143,7 +143,7 @@ async fn diagnosis_with_minimal_permissions_advises_how_to_permit_subjects_and_c
 #[case::no_keys("resetkeys", Verdict::Error, "~session:*")]
 #[case::no_commands("-@all", Verdict::Error, "+select")]
 #[tokio::test]
-async fn missing_permission_is_reported_with_the_acl_command_that_grants_it(
+async fn diagnosis_reports_a_missing_permission_with_the_acl_command_that_grants_it(
     #[case] revoked: &str,
     #[case] verdict: Verdict,
     #[case] granted: &str,
@@ -216,7 +216,7 @@ async fn diagnosis_requires_permission_for_session_id_keys_only_for_plain_record
 }
 
 #[tokio::test]
-async fn missing_redis_permission_for_subjects_is_an_error_only_if_subjects_are_required() {
+async fn diagnosis_reports_missing_subject_permissions_as_an_error_only_if_subjects_are_required() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis.command(&["ACL", "SETUSER", "tee", "-zadd"]).await;
@@ -246,7 +246,7 @@ async fn missing_redis_permission_for_subjects_is_an_error_only_if_subjects_are_
 #[case::database_does_not_exist(&["--databases", "1"], Check::Login, Verdict::Error, "raise databases")]
 #[case::password_required(&["--requirepass", "s3cret"], Check::Login, Verdict::Error, "user and password")]
 #[tokio::test]
-async fn unsuitable_redis_option_is_reported_with_advice(
+async fn diagnosis_reports_an_unsuitable_redis_option_with_advice(
     #[case] options: &[&str],
     #[case] check: Check,
     #[case] verdict: Verdict,

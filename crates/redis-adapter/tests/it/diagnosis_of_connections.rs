@@ -18,7 +18,7 @@ use crate::{
 #[case::unknown_user("nobody:s3cret@", "WRONGPASS")]
 #[case::no_password("", "NOAUTH")]
 #[tokio::test]
-async fn rejected_credentials_are_reported_with_the_error_code_and_without_the_password(
+async fn diagnosis_reports_rejected_credentials_with_the_error_code_and_without_the_password(
     #[case] credentials: &str,
     #[case] code: &str,
 ) {
@@ -39,7 +39,7 @@ async fn rejected_credentials_are_reported_with_the_error_code_and_without_the_p
     "fix the path in the Redis URL"
 )]
 #[tokio::test]
-async fn unreachable_server_is_reported_with_advice(#[case] url: &str, #[case] expected: &str) {
+async fn diagnosis_explains_why_redis_is_unreachable(#[case] url: &str, #[case] expected: &str) {
     let url = url.replace("{port}", &free_port().to_string());
     let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
     let missed = only_finding(&found, Check::Connection);
@@ -48,7 +48,7 @@ async fn unreachable_server_is_reported_with_advice(#[case] url: &str, #[case] e
 }
 
 #[tokio::test]
-async fn server_that_does_not_reply_is_reported_within_15_seconds() {
+async fn diagnosis_reports_after_at_most_15_seconds_that_redis_does_not_reply() {
     let redis = RedisProcess::start().await;
     redis.pause();
     let found = run_diagnosis(&settings(&redis.url()), RequiredPermissions::default()).await;
@@ -82,7 +82,7 @@ enum TlsFault {
 #[case::url_without_tls(TlsFault::UrlWithoutTls, "begins with rediss:")]
 #[case::port_without_tls(TlsFault::PortWithoutTls, "tls-port")]
 #[tokio::test]
-async fn tls_fault_is_reported_with_advice(#[case] fault: TlsFault, #[case] expected: &str) {
+async fn diagnosis_reports_tls_faults_with_advice(#[case] fault: TlsFault, #[case] expected: &str) {
     let (authority, other) = (TestAuthority::new(), TestAuthority::new());
     let certificate = match fault {
         TlsFault::CertificateForAnotherName => authority.issue_for_host("redis.example"),
@@ -108,7 +108,7 @@ async fn tls_fault_is_reported_with_advice(#[case] fault: TlsFault, #[case] expe
 }
 
 #[tokio::test]
-async fn valid_tls_connection_passes_the_connection_check() {
+async fn diagnosis_of_a_valid_tls_connection_passes_the_connection_check() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let client = authority.issue("client");

@@ -1,4 +1,4 @@
-//! Tests of the diagnosis of clusters, and of servers behind sentinels.
+//! Tests of the diagnosis of a Redis Cluster, and of a Redis server behind sentinels.
 
 use tee_session_redis_adapter::diagnosis::{Check, RequiredPermissions, Verdict};
 use tee_session_test_support::{RedisCluster, RedisProcess, RedisSentinels};
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn every_cluster_primary_is_checked_and_an_unreachable_primary_is_named() {
+async fn diagnosis_checks_every_cluster_primary_and_names_an_unreachable_primary() {
     let mut redis = RedisCluster::start_with(3, 0, &["--appendonly", "yes"]).await;
     let settings = settings(&redis.url());
     let required = RequiredPermissions::default().with_subjects(true);
@@ -36,7 +36,7 @@ async fn every_cluster_primary_is_checked_and_an_unreachable_primary_is_named() 
 }
 
 #[tokio::test]
-async fn unassigned_hash_slots_of_a_cluster_are_counted_in_an_error() {
+async fn diagnosis_reports_the_number_of_unassigned_hash_slots_as_an_error() {
     let redis = RedisCluster::start(2, 0).await;
     let taken = ["CLUSTER", "DELSLOTSRANGE", "0", "99"];
     for number in 0..2 {
@@ -54,7 +54,7 @@ async fn unassigned_hash_slots_of_a_cluster_are_counted_in_an_error() {
 }
 
 #[tokio::test]
-async fn missing_cluster_permissions_are_reported_with_the_acl_command_that_grants_them() {
+async fn diagnosis_reports_missing_cluster_permissions_with_the_acl_command_that_grants_them() {
     let redis = RedisCluster::start(2, 0).await;
     for number in 0..2 {
         let user = "ACL SETUSER tee on >s3cret ~session:* ~subject:* +@all -asking -cluster|slots";
@@ -83,7 +83,7 @@ async fn missing_cluster_permissions_are_reported_with_the_acl_command_that_gran
 }
 
 #[tokio::test]
-async fn cluster_url_that_names_a_single_server_is_reported_as_an_error() {
+async fn diagnosis_reports_a_cluster_url_that_names_a_single_server_as_an_error() {
     let redis = RedisProcess::start().await;
     let url = format!("redis-cluster://127.0.0.1:{}", redis.port());
     let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;
@@ -137,7 +137,7 @@ async fn diagnosis_checks_the_primary_and_every_sentinel() {
 }
 
 #[tokio::test]
-async fn single_server_url_that_names_a_sentinel_is_reported_with_advice_on_the_url_scheme() {
+async fn diagnosis_of_a_single_server_url_that_names_a_sentinel_advises_another_url_scheme() {
     let redis = RedisSentinels::start().await;
     let url = format!("redis://127.0.0.1:{}", redis.sentinel(0).port());
     let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;

@@ -1,5 +1,4 @@
-//! Tests of error replies from Redis: which error the caller gets, and which permissions the Redis
-//! user needs.
+//! Tests of error replies from Redis, and of the Redis permissions that the adapter needs.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn create_returns_full_and_existing_sessions_are_served_when_redis_is_out_of_memory() {
+async fn create_returns_a_full_error_but_get_and_delete_succeed_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (kept, ended) = (
@@ -46,7 +45,7 @@ async fn create_returns_full_and_existing_sessions_are_served_when_redis_is_out_
 #[case::get("get", "GET")]
 #[case::expire("expire", "EXPIRE")]
 #[tokio::test]
-async fn missing_permission_returns_unavailable_and_names_the_command(
+async fn missing_redis_permission_returns_an_unavailable_error_that_names_the_command(
     #[case] permission: &str,
     #[case] named: &str,
 ) {

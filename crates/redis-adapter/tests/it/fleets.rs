@@ -1,6 +1,6 @@
-//! Tests of fleets of instances with different storage formats, which share the sessions during a
-//! migration, under load. Each step of the migration is rolled out, rolled back, and rolled out
-//! again.
+//! Tests of the migration from plain to sealed (encrypted) records under load. Instances with
+//! different storage formats share the sessions. Each step of the migration is rolled out, rolled
+//! back, and rolled out again.
 
 use std::{
     sync::{
@@ -89,7 +89,7 @@ impl Instance {
     }
 }
 
-/// A fleet of instances that share one Redis, with the sessions that the load has created.
+/// Service instances that share one Redis, and the sessions that were created under load.
 #[derive(Default)]
 struct Fleet {
     instances: RwLock<Vec<Arc<Instance>>>,

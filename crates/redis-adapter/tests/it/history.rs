@@ -76,8 +76,8 @@ impl Clients {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runs client `number` until the test stops. The client uses only sessions that the same
-    /// client created, and sends each operation to a randomly chosen instance.
+    /// Runs client `number` until `stop` is set. The client uses only sessions that the same client
+    /// created, and sends each operation to a randomly chosen instance.
     async fn run_client(&self, instances: &[Sessions], number: usize) {
         let subject: Subject = format!("client-{number}").parse().unwrap();
         let mut own: Vec<OwnSession> = Vec::new();

@@ -1,4 +1,5 @@
-//! Tests of the invalidation feed, with a test listener in the place of a near cache.
+//! Tests of the invalidation feed, by which Redis reports changed sessions to the near cache
+//! (copies of sessions in this process). A test listener takes the place of the near cache.
 
 use std::{
     sync::{
@@ -59,7 +60,7 @@ async fn start_feed(
 }
 
 #[tokio::test]
-async fn feed_stays_confirmed_while_the_memory_of_redis_is_full() {
+async fn invalidation_feed_stays_up_when_redis_is_out_of_memory() {
     const MAX_SILENCE: Duration = Duration::from_secs(1);
     let redis = RedisProcess::start().await;
     let (listener, _feed) = start_feed(&redis, MAX_SILENCE).await;
@@ -72,15 +73,15 @@ async fn feed_stays_confirmed_while_the_memory_of_redis_is_full() {
     assert_eq!(listener.losses.load(Ordering::SeqCst), 0);
 }
 
-/// Removes all keys of Redis. Redis announces the removal without key names, and the client library
-/// fred drops the announcement. The feed detects the removal by a key of its own (the canary),
-/// which it writes four times within `max_silence`. If the previous value of the canary is missing,
-/// the feed reports a loss.
+/// Removes all keys of Redis. The client library fred drops the message that announces the removal.
+/// The feed therefore writes a key of its own (the canary) four times within `max_silence`, the
+/// maximum time between two confirmations of the feed. If the previous value of the canary is
+/// missing, the feed reports a loss. The loss must be reported within a quarter of `max_silence`.
 #[rstest]
 #[case::flushall(&["FLUSHALL"])]
 #[case::flushdb_async(&["FLUSHDB", "ASYNC"])]
 #[tokio::test]
-async fn flush_of_redis_is_reported_as_a_feed_loss_within_a_quarter_of_max_silence(
+async fn flushall_or_flushdb_is_reported_as_a_loss_of_the_invalidation_feed(
     #[case] flush: &[&str],
 ) {
     const MAX_SILENCE: Duration = Duration::from_secs(4);

@@ -20,10 +20,10 @@ use crate::{
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Maximum duration of a call that must fail fast: less than the command timeout of these tests.
+/// Maximum duration of a call that must fail fast, with a reserve for a busy machine.
 const FAILS_FAST: Duration = Duration::from_secs(3);
 
-/// Command timeout of the tests in which calls time out.
+/// Command timeout for calls that must time out.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 async fn serves(repository: &RedisRepository) -> bool {

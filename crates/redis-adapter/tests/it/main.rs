@@ -48,8 +48,8 @@ use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Command timeout of the tests that do not test timeouts. On a busy machine, a reply may take
-/// longer than the default of 500 ms.
+/// Command timeout for calls that must succeed. On a busy machine, a reply may take longer than the
+/// default of 500 ms.
 const LONG_COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn settings(url: &str) -> RedisSettings {

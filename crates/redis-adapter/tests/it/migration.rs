@@ -11,13 +11,16 @@ use std::{
 
 use fred::interfaces::KeysInterface;
 use rstest::rstest;
-use tee_session_domain::{SessionError, SessionRepository, SessionToken};
+use tee_session_domain::{
+    InsertOutcome, Login, Session, SessionError, SessionManager, SessionPolicy, SessionRepository,
+    SessionToken, StoreClock,
+};
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 use tee_session_test_support::{RedisProcess, TestRedis};
 
 use crate::{
-    Sessions, assert_full_idle_timeout, base_url, cookies, is_corrupt, plain_key, plain_sessions,
-    plain_settings, sealed_key, sessions, sessions_with, settings,
+    Sessions, assert_full_idle_timeout, base_url, connect_with, cookies, is_corrupt, plain_key,
+    plain_sessions, plain_settings, sealed_key, sessions, sessions_with, settings,
 };
 
 async fn accepting_sessions(url: &str) -> Sessions {
@@ -148,32 +151,23 @@ async fn corrupt_plain_record_returns_an_error_and_is_not_sealed() {
 }
 
 #[tokio::test]
-async fn absolute_lifetime_starts_at_the_creation_of_the_plain_record() {
+async fn absolute_lifetime_of_a_record_sealed_on_access_starts_at_the_creation_of_the_session() {
     let server = TestRedis::start().await;
-    let policy = tee_session_domain::SessionPolicy::new(
-        Duration::from_secs(60),
-        Some(Duration::from_secs(2)),
-    );
-    let old = plain_sessions(server.url()).await;
-    let created = old.store(cookies(), base_url()).await.unwrap();
+    let token = SessionToken::generate();
+    let created_at = StoreClock::from_system().now() - Duration::from_secs(50);
+    let session = Session::new(Login::new(cookies(), base_url()), created_at, None);
+    let minute = Duration::from_secs(60);
+    let plain = connect_with(&plain_settings(server.url())).await;
+    let inserted = plain.insert(&token, &session, minute).await.unwrap();
+    assert_eq!(inserted, InsertOutcome::Inserted);
+
     let accepting = settings(server.url()).accepting_plain().unwrap();
-    let new = tee_session_domain::SessionManager::new(
-        crate::connect_with(&accepting).await,
-        policy.unwrap(),
-    );
-    new.get(&created.token).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
-    assert!(matches!(
-        new.get(&created.token).await,
-        Err(SessionError::NotFound)
-    ));
-    assert_eq!(
-        new.repository()
-            .load_with_ttl(&created.token)
-            .await
-            .unwrap(),
-        None
-    );
+    let policy = SessionPolicy::new(minute, Some(minute)).unwrap();
+    let new = SessionManager::new(connect_with(&accepting).await, policy);
+    new.get(&token).await.unwrap();
+    let redis = server.client().await;
+    let ttl: i64 = redis.ttl(sealed_key(&token)).await.unwrap();
+    assert!((1..=10).contains(&ttl), "{ttl}");
 }
 
 /// Reads one session continuously on instances with the storage formats `plain` and `sealed` while
@@ -242,14 +236,14 @@ async fn accept_plain_setting_has_no_effect_on_an_instance_with_plain_format() {
     );
 }
 
-/// Looks up unknown sessions, so that both locations of a record are read. The migration moves a
-/// record from the plain to the sealed location. If the sealed location were read first, a record
-/// that is moved between the two reads would be found in neither location.
+/// Looks up unknown sessions, so that the keys of both storage formats are read. The migration
+/// moves a record from the plain key to the sealed key. If the sealed key were read first, a record
+/// that is moved between the two reads would be found under neither key.
 #[rstest]
 #[case::sealing_plain_records(|url: &str| settings(url).accepting_plain().unwrap())]
 #[case::writing_plain_records(plain_settings)]
 #[tokio::test]
-async fn each_look_up_reads_the_plain_location_before_the_sealed_one_on_the_same_connection(
+async fn look_up_reads_the_plain_key_before_the_sealed_key_on_the_same_connection(
     #[case] settings: fn(&str) -> RedisSettings,
 ) {
     const TTL: Duration = Duration::from_secs(60);

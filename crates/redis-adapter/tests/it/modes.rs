@@ -44,8 +44,8 @@ impl Mode {
         }
     }
 
-    /// Connects two instances. With the first, a test stores sessions. With the second, it reads
-    /// and changes these sessions.
+    /// Connects two instances: the first stores the sessions of a test, and the second reads and
+    /// changes these sessions.
     pub(crate) async fn start_both(self, url: &str) -> (Sessions, Sessions) {
         (
             sessions_with(&self.writer(url)).await,

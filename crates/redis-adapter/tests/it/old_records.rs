@@ -59,9 +59,9 @@ impl OldSession {
         }
     }
 
-    /// Returns `true` if the record of the session contains no end of an absolute lifetime. An end
-    /// in an old record is always in the past, so the session manager rejects a session with an
-    /// end.
+    /// Returns `true` if the record of the session contains no end of an absolute lifetime. In an
+    /// old record, such an end is always in the past. The session manager therefore rejects every
+    /// old session with an end.
     fn has_no_absolute_end(&self) -> bool {
         self.session.absolute_end.is_none()
     }
@@ -112,7 +112,7 @@ impl RestoredRedis {
             .filter(|old| old.session.attributes.subject.is_some())
     }
 
-    /// Returns the id and the attributes of each session that the index lists, including sessions
+    /// Returns the id and the attributes of each session in the subject index, including sessions
     /// past the end of their absolute lifetime.
     async fn listed_sessions(&self) -> Vec<(SessionId, SessionAttributes)> {
         let index = self.sessions.repository().subjects();
@@ -142,7 +142,7 @@ async fn restore_record(redis: &RedisProcess, record: &Value, passed_ms: i64) {
     if let Some(string) = record.get("string") {
         let value = match string.get("text") {
             Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
-            None => decode_hex(string["hex"].as_str().unwrap()),
+            None => hex::decode(string["hex"].as_str().unwrap()).unwrap(),
         };
         let (client, ttl) = (redis.client().await, Some(Expiration::PX(ttl)));
         return client
@@ -166,13 +166,6 @@ async fn restore_record(redis: &RedisProcess, record: &Value, passed_ms: i64) {
         integer_reply(redis, &["PEXPIRE", key, &ttl.to_string()]).await,
         1
     );
-}
-
-fn decode_hex(hex: &str) -> Vec<u8> {
-    let digits = (0..hex.len()).step_by(2);
-    digits
-        .map(|n| u8::from_str_radix(&hex[n..n + 2], 16).unwrap())
-        .collect()
 }
 
 #[rstest]

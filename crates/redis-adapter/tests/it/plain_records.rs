@@ -1,5 +1,5 @@
-//! Tests of plain records in Redis, and of invalid values that are stored under the key of a
-//! session.
+//! Tests of plain (unencrypted) session records in Redis, and of invalid values that are stored
+//! under the key of a session.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn exists_and_ttl_do_not_renew_the_ttl_of_a_plain_record() {
 }
 
 #[tokio::test]
-async fn access_to_a_plain_record_without_an_expiry_sets_the_idle_timeout() {
+async fn access_to_a_plain_record_without_an_expiry_sets_its_ttl_to_the_idle_timeout() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();

@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// Marks the revocation of all sessions of a subject, and then adds the index entry of a rotated
-/// session. The entry takes over the position of the old token, so its position is lower than that
-/// of the revocation. `contains` must return `false`: the revocation may have missed the rotated
-/// session, because its record was not stored yet.
+/// session. This entry takes over the position (a timestamp) of the old token. The position is
+/// older than the revocation. `contains` must return `false`, because the revocation may have
+/// missed the record of the rotated session.
 #[tokio::test]
-async fn index_contains_returns_false_for_an_entry_positioned_before_the_revocation() {
+async fn index_contains_returns_false_for_a_rotated_session_that_a_revocation_may_have_missed() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (first, other) = (

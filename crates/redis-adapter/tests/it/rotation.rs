@@ -103,7 +103,7 @@ async fn rotation_to_a_token_in_use_returns_token_taken_and_changes_nothing(
 }
 
 #[tokio::test]
-async fn rotation_returns_changed_if_the_record_was_sealed_after_the_read() {
+async fn rotation_detects_that_the_record_was_sealed_after_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -122,8 +122,8 @@ async fn rotation_returns_changed_if_the_record_was_sealed_after_the_read() {
 }
 
 /// In a cluster, a rotation stores the record of the new token on one server, and then deletes the
-/// record of the old token on another server. If the old record was changed or removed in the
-/// meantime, the rotation must delete the new record.
+/// record of the old token on another server. If the old record is changed or removed before the
+/// second step, the rotation must delete the new record.
 #[tokio::test]
 async fn failed_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -172,7 +172,7 @@ async fn session_can_be_rotated_between_any_two_cluster_servers() {
 /// manager chooses a new token whose Redis key belongs to the running primary. A session on the
 /// killed primary cannot be rotated until that primary runs again.
 #[tokio::test]
-async fn sessions_of_other_primaries_can_be_rotated_while_a_primary_is_down() {
+async fn sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(2, 0, &durable).await;
     let sessions = connect_to_cluster(&cluster).await;
@@ -245,10 +245,11 @@ async fn interrupted_rotation_is_either_complete_or_not_applied(
     assert_eq!(all_keys(&redis).await, [sealed_key(stored)]);
 }
 
-/// Rotates a plain session in a cluster after one of two primaries was killed. The rotation must
-/// not read the sealed key of the session, which may belong to the killed primary.
+/// Rotates a session with a plain (unencrypted) record after one of two primaries of a cluster was
+/// killed. The rotation must not read the key of a sealed (encrypted) record, which may belong to
+/// the killed primary.
 #[tokio::test]
-async fn plain_sessions_of_other_primaries_can_be_rotated_while_a_primary_is_down() {
+async fn plain_sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
     let mut cluster = RedisCluster::start_with(2, 0, &[]).await;
     let sessions = sessions_with(&plain_settings(&cluster.url())).await;
     let new = loop {
@@ -268,7 +269,7 @@ async fn plain_sessions_of_other_primaries_can_be_rotated_while_a_primary_is_dow
 /// Rotates a sealed (encrypted) session on an instance with the storage format `plain`. The new
 /// record is also sealed, because a plain record cannot contain the end of the absolute lifetime.
 #[tokio::test]
-async fn rotation_by_a_plain_instance_keeps_the_absolute_lifetime_of_a_sealed_session() {
+async fn rotation_with_storage_format_plain_keeps_the_absolute_lifetime_of_a_sealed_session() {
     let redis = RedisProcess::start().await;
     let limited = SessionPolicy::new(TTL, Some(TTL)).unwrap();
     let sealing = connect_with(&settings(&redis.url())).await;

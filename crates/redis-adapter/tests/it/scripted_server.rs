@@ -13,8 +13,8 @@ use tokio::{
 /// returns `None`, the server sends the default reply.
 type Reply = dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync;
 
-/// A running scripted server. When this value is dropped, the server accepts no further
-/// connections.
+/// A test server that sends scripted replies. When this value is dropped, the server accepts no
+/// further connections.
 pub(crate) struct ScriptedServer {
     port: u16,
     accepting: AbortHandle,

@@ -32,7 +32,7 @@ async fn read_record(redis: &Client, token: &SessionToken) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn sealed_record_is_stored_only_under_the_session_id_and_with_the_idle_timeout() {
+async fn sealed_record_is_stored_only_under_the_session_id_with_the_idle_timeout_as_its_ttl() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -79,7 +79,7 @@ async fn sealed_record_of_another_session_or_with_a_flipped_bit_returns_a_corrup
 }
 
 #[tokio::test]
-async fn record_of_a_newer_release_returns_newer_record_and_is_not_changed() {
+async fn record_of_a_newer_release_returns_a_newer_record_error_and_is_not_changed() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -121,9 +121,9 @@ async fn non_string_value_under_a_sealed_key_returns_a_corrupt_error_and_gets_no
     assert_eq!(redis.ttl::<i64, _>(sealed_key(&token)).await.unwrap(), -1);
 }
 
-/// Stores and accesses sessions with eight concurrent clients. Returns the secrets that the
-/// database file of Redis or the received commands contain: tokens, cookies and URLs. The database
-/// file is not compressed, so that the search finds every secret in the file.
+/// Stores and accesses sessions with eight concurrent clients. Then searches the database file of
+/// Redis, and the commands that Redis received, for tokens, cookies and URLs. Returns the secrets
+/// that were found. The database file is not compressed, so that no secret in the file is missed.
 async fn find_leaked_secrets(format: StorageFormat) -> Vec<String> {
     const UNCOMPRESSED_DUMP: [&str; 4] = ["--save", "", "--rdbcompression", "no"];
     let redis = RedisProcess::start_with(&UNCOMPRESSED_DUMP).await;

@@ -56,7 +56,7 @@ async fn index_position(redis: &RedisProcess, new: &NewSession) -> f64 {
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test]
-async fn index_keys_match_the_readme_and_are_removed_with_the_session(#[case] mode: Mode) {
+async fn subject_index_keys_match_the_readme_and_are_removed_with_the_session(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (sessions, _) = mode.start_both(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;
@@ -98,7 +98,7 @@ async fn session_without_a_subject_has_no_index_keys(#[case] mode: Mode) {
 /// their longer TTL. If an index key has no TTL, the key gets the lifetime of the added entry as
 /// its TTL.
 #[tokio::test]
-async fn index_keys_live_as_long_as_the_entry_with_the_longest_lifetime() {
+async fn subject_index_keys_live_as_long_as_the_entry_with_the_longest_lifetime() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;

@@ -106,7 +106,7 @@ async fn load_for_update_does_not_change_the_ttl_of_the_record(#[case] mode: Mod
 /// Seals (encrypts) a plain record after an update has read the record. The update then returns
 /// `Changed` and not `Gone`, so that the caller of the update reads the session again.
 #[tokio::test]
-async fn update_returns_changed_if_the_record_was_sealed_after_the_read() {
+async fn update_detects_that_the_record_was_sealed_after_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -181,7 +181,7 @@ async fn concurrent_updates_during_sealing_keep_all_cookies_and_do_not_restore_a
 }
 
 #[tokio::test]
-async fn update_and_rotation_return_full_and_change_nothing_when_redis_is_out_of_memory() {
+async fn update_and_rotation_return_a_full_error_and_change_nothing_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -202,8 +202,8 @@ async fn update_and_rotation_return_full_and_change_nothing_when_redis_is_out_of
     assert_eq!(read, new.session);
 }
 
-/// Makes the server a replica while the connections stay open, and then sends the calls. Each call
-/// returns `Unavailable`, because the data of a replica may be stale.
+/// Makes the server a replica while the connections stay open, and then calls the update
+/// operations. Each call returns `Unavailable`, because the data of a replica may be stale.
 #[tokio::test]
 async fn update_calls_return_unavailable_on_a_server_that_has_become_a_replica() {
     let redis = RedisProcess::start().await;

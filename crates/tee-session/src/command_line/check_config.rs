@@ -84,7 +84,8 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Returns a sentence for each setting that is valid, but needs attention.
+/// Returns warnings about valid settings. The only warning is about a TLS certificate that has
+/// expired or expires within 14 days.
 fn warnings(settings: &Settings) -> Vec<String> {
     let tls = settings.api.tls.as_ref();
     let expires_at = tls.and_then(|files| files.expires_soon().ok()?);

@@ -34,27 +34,26 @@ pub(super) fn command() -> Command {
         )
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+/// Prints the completions for `root`, which is the root command with all subcommands.
+pub(super) fn run(matches: &ArgMatches, root: &mut Command) -> Result<ExitCode, Failure> {
     if let Some(shell) = matches.get_one::<Shell>(SHELL) {
+        let name = root.get_name().to_owned();
         let mut script = Vec::new();
-        clap_complete::generate(*shell, &mut super::command(), super::NAME, &mut script);
+        clap_complete::generate(*shell, root, &name, &mut script);
         if *shell == Shell::Bash {
-            script = with_consistent_names(script);
+            script = with_consistent_names(script, &name);
         }
         io::stdout().lock().write_all(&script)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Corrects the names in a completion script for bash. If the name of the binary contains a hyphen,
-/// the script of `clap_complete` 4.6 spells this name in two ways: it sets the state for
-/// `tee__session`, but looks up the state for `tee__subcmd__session`. As a result, bash completes
-/// nothing after a subcommand (clap-rs/clap#6421).
-fn with_consistent_names(script: Vec<u8>) -> Vec<u8> {
-    let (given, looked_for) = (
-        super::NAME.replace('-', "__"),
-        super::NAME.replace('-', "__subcmd__"),
-    );
+/// Makes the names in a completion script for bash consistent. If `name`, which is the name of the
+/// binary, contains a hyphen, `clap_complete` 4.6 writes `tee__session` where the script sets a
+/// state, but `tee__subcmd__session` where the script looks up this state. As a result, bash would
+/// complete nothing after a subcommand (clap-rs/clap#6421).
+fn with_consistent_names(script: Vec<u8>, name: &str) -> Vec<u8> {
+    let (given, looked_for) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));
     let script = String::from_utf8_lossy(&script);
     script.replace(&looked_for, &given).into_bytes()
 }

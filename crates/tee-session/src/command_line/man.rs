@@ -35,10 +35,11 @@ pub(super) fn command() -> Command {
         )
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let command = super::command().disable_help_subcommand(true);
+/// Prints or writes the manual pages for `root`, which is the root command with all subcommands.
+pub(super) fn run(matches: &ArgMatches, root: Command) -> Result<ExitCode, Failure> {
+    let root = root.disable_help_subcommand(true);
     if let Some(directory) = matches.get_one::<PathBuf>(DIR) {
-        clap_mangen::generate_to(command, directory).with_context(|| {
+        clap_mangen::generate_to(root, directory).with_context(|| {
             format!(
                 "the manual pages cannot be written into {}",
                 directory.display()
@@ -46,7 +47,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         })?;
     } else {
         let mut page = Vec::new();
-        Man::new(command).render(&mut page)?;
+        Man::new(root).render(&mut page)?;
         io::stdout().lock().write_all(&page)?;
     }
     Ok(ExitCode::SUCCESS)

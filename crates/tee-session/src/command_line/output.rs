@@ -12,8 +12,8 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Maximum width of an aligned table column, in characters. A wider cell does not widen the column,
-/// but shifts the cells after it on the same line.
+/// Maximum width of an aligned table column, in characters. A longer cell shifts the rest of its
+/// line to the right.
 const MAX_ALIGNED_WIDTH: usize = 44;
 
 /// Returns standard output. Colours are omitted if standard output is not a terminal, or if the

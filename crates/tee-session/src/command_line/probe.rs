@@ -67,8 +67,8 @@ pub(super) fn command() -> Command {
 }
 
 /// Sends a health check to an instance of the service, and prints the result on one line. Every
-/// response status except 200 is a failure. The settings are read only if `--url` is not given, to
-/// find the address of the instance on this machine.
+/// response status except 200 is a failure. If `--url` is not given, checks the instance on this
+/// machine, and reads the address of this instance from the settings.
 pub(super) fn run(before: &ArgMatches, flags: &ArgMatches) -> Result<ExitCode, Failure> {
     let sources = || setting_flags::sources_of(&LISTENER_KEYS, &[before, flags]);
     let target = match flags.get_one::<Target>("url") {

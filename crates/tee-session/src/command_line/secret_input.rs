@@ -26,7 +26,8 @@ pub(super) enum SecretInput {
 }
 
 impl SecretInput {
-    /// Returns the source for the file name `file`. The name `-` selects standard input.
+    /// Returns the source that reads the secret from `file`. The file name `-` selects standard
+    /// input.
     pub(super) fn of_file(file: &Path) -> Self {
         if file == Path::new(STDIN) {
             Self::Stdin
@@ -35,8 +36,8 @@ impl SecretInput {
         }
     }
 
-    /// Returns the source for a command that is given no file. If standard input is a terminal, the
-    /// source is a prompt with the text `prompt`. Otherwise, the source is standard input.
+    /// Returns the source of a secret for which no file is given. If standard input is a terminal,
+    /// the source is a prompt with the text `prompt`. Otherwise, the source is standard input.
     pub(super) fn stdin_or_prompt(prompt: &'static str) -> Self {
         if io::stdin().is_terminal() {
             Self::Prompt(prompt)

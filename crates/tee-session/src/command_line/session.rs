@@ -74,6 +74,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     runtime.shutdown_background();
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => fault.report(&service),
+        Err(fault) => fault.report(service.is_json),
     })
 }

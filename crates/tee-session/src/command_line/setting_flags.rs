@@ -45,10 +45,9 @@ fn args_for(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Arg> {
     std::iter::once(config).chain(settings)
 }
 
-/// Reads all settings from the settings file, the environment and the flags. Flags may be given
-/// before and after the name of the command, so `matches` contains the parsed arguments of both
-/// places. If a flag is given in both places, the last element of `matches` with this flag takes
-/// precedence.
+/// Reads all settings from the settings file, the environment and the flags. `matches` contains the
+/// flags before the name of the command, and then the flags after the name. If a flag is given in
+/// both places, the later flag takes precedence.
 pub(super) fn sources(matches: &[&ArgMatches]) -> Result<Sources, Problems> {
     let (file, flags) = given(KEYS.iter().flat_map(|key| key.names()), matches);
     Sources::read(file, flags)

@@ -5,12 +5,12 @@ use std::{env, fs};
 
 use super::keys::{KEYS, Key};
 
-/// Path of `default.toml` in this crate. In the repository, the directory `config` is a symlink. In
-/// a package of the crate, it is a directory.
+/// Path of `default.toml` in this crate. The directory `config` is a symlink in the repository, and
+/// a real directory in the published package.
 const DEFAULT_TOML: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml");
 
-/// Path of `settings.md` in this crate. In the repository, the path is a symlink to
-/// `docs/settings.md`. In a package of the crate, it is the file itself.
+/// Path of `settings.md` in this crate. The path is a symlink to `docs/settings.md` in the
+/// repository, and a regular file in the published package.
 const SETTINGS_PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/settings.md");
 
 const TOML_HEADER: &str = "\
@@ -104,8 +104,8 @@ fn settings_page() -> String {
     PAGE_HEADER.to_owned() + &rows.collect::<String>()
 }
 
-/// Compares the committed file `path` with the text `current`. If the environment variable
-/// `UPDATE_DOCS` is set, writes the file first.
+/// Asserts that the file at `path` contains exactly the text `current`. If the environment variable
+/// `UPDATE_DOCS` is set, writes `current` to the file first.
 fn assert_up_to_date(path: &str, current: &str) {
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(path, current).unwrap();

@@ -1,6 +1,7 @@
-//! Table of all settings. A setting is added here, in the settings struct of the crate that uses
-//! it, and where its text is parsed. The keys of the settings file, the environment variables, the
-//! flags, `config/default.toml` and `docs/settings.md` follow from the table.
+//! Table of all settings. The keys of the settings file, the environment variables, the flags,
+//! `config/default.toml` and `docs/settings.md` are derived from this table. A new setting must be
+//! added to this table, to the settings struct of the crate that uses the setting, and to the code
+//! that parses its text.
 
 use std::ops::RangeInclusive;
 
@@ -21,7 +22,7 @@ pub(crate) struct Key {
     /// Allowed values of a setting that is a whole number.
     pub(crate) range: Option<RangeInclusive<u64>>,
     pub(crate) help: &'static str,
-    /// Sentences that follow the help text in `config/default.toml`.
+    /// Further sentences about the setting. They follow the help text in `config/default.toml`.
     #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
     pub(crate) details: &'static str,
     /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
@@ -48,7 +49,7 @@ impl Key {
         }
     }
 
-    /// Creates a setting that has no default. `example` is a value in TOML.
+    /// Creates a setting that has no default. `example` is an example of a value in TOML.
     const fn unset(
         name: &'static str,
         example: &'static str,
@@ -200,7 +201,7 @@ pub(crate) const KEYS: &[Key] = &[
             not counted."),
     Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "Action when a subject with max_sessions_per_subject sessions creates another: evict_oldest ends the oldest session, refuse answers 409"),
     Key::new("max_body_bytes", "65536", "BYTES", "Maximum size of a request body").within(1_024..=16_777_216),
-    Key::new("max_in_flight", "4096", "N", "Maximum number of requests in flight whose body has arrived, and also of bodies that are still arriving; further requests are answered with 503 at once")
+    Key::new("max_in_flight", "4096", "N", "Maximum number of requests in flight; requests whose body is still arriving are counted separately, with the same maximum; further requests are answered with 503 at once")
         .within(1..=1_000_000)
         .details("The code of these responses is overloaded. The limit keeps the other requests fast. Health \
             probes are always answered."),

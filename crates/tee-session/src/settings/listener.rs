@@ -20,8 +20,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Parses only the settings in [`LISTENER_KEYS`]. If any of these settings is invalid, returns
-    /// the problems. A port of 0 also counts as a problem, because the probe cannot know which free
-    /// port the service has picked.
+    /// the problems. Port 0 is also a problem: the service then picks a free port, which the probe
+    /// cannot know.
     pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
         let mut reader = Reader {
             sources,

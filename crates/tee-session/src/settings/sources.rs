@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 use super::keys::{KEYS, Key, environment_name};
 
 /// Text and source of every setting that is given in the settings file, in the environment or as a
-/// flag. All other settings have their defaults.
+/// flag. A setting that is not given has its default.
 #[derive(Debug)]
 pub(crate) struct Sources(HashMap<&'static str, Given>);
 
 struct Given {
-    /// Text of the setting. The text of some settings is a secret, so it is erased from memory when
-    /// the value is dropped.
+    /// Text of the setting. The text may be a secret, so it is erased from memory when the value is
+    /// dropped.
     text: Zeroizing<String>,
     source: Source,
 }
@@ -47,8 +47,8 @@ pub(crate) enum Source {
     File(PathBuf),
     Environment(String),
     Flag(String),
-    /// A separate file that contains a secret. Holds the path of the file, and the source of this
-    /// path, for example the flag in which the path was given.
+    /// A separate file that contains a secret. Holds the path of the file, and the source that
+    /// contained this path, such as a flag.
     SecretFile(PathBuf, Box<Source>),
 }
 
@@ -65,10 +65,10 @@ impl fmt::Display for Source {
 }
 
 impl Sources {
-    /// Reads all settings from the settings file, the environment variables and `flags`. The
-    /// settings file is `file`. If `file` is `None`, the settings file is the one that the
-    /// environment variable `TSA_CONFIG` names. `flags` contains pairs of setting name and text.
-    /// Returns all problems, such as unknown settings and files that cannot be read.
+    /// Reads all settings from the settings file, the environment variables and `flags`. `file` is
+    /// the path of the settings file. If `file` is `None`, uses the path in the environment
+    /// variable `TSA_CONFIG`. `flags` contains pairs of setting name and text. Returns all
+    /// problems, such as unknown settings and files that cannot be read.
     pub(crate) fn read(
         file: Option<PathBuf>,
         flags: Vec<(String, String)>,
@@ -276,7 +276,7 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
     }
 }
 
-/// Converts a TOML value to the text that an environment variable would contain. A list becomes its
+/// Converts a TOML value to text, in the format of the environment variables. A list becomes its
 /// items, separated by commas. A table, or a list that contains a table, becomes JSON. Any other
 /// value becomes plain text.
 fn text_of(value: toml::Value) -> String {

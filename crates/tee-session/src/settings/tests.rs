@@ -5,7 +5,7 @@ use tempfile::NamedTempFile;
 
 use super::*;
 
-fn read(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings, String> {
+fn read_settings(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings, String> {
     let file = file.map(|text| {
         let file = NamedTempFile::new().unwrap();
         fs::write(&file, text).unwrap();
@@ -31,7 +31,7 @@ const CLIENT: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d958318
 
 #[test]
 fn default_settings_apply_if_no_setting_is_given() {
-    let settings = read(None, &[]).unwrap();
+    let settings = read_settings(None, &[]).unwrap();
     assert_eq!(settings.api.address.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.api.policy, SessionPolicy::default());
     assert_eq!(settings.api.max_body_bytes, 65_536);
@@ -46,15 +46,16 @@ fn default_settings_apply_if_no_setting_is_given() {
     assert!(settings.api.workers >= 1);
 }
 
-/// Tests that the built-in defaults of the service and of its crates are the same.
+/// Checks that each default in the table of settings equals the default in the library crate that
+/// uses the setting.
 #[test]
-fn defaults_of_the_crates_equal_the_defaults_of_the_service() {
+fn defaults_of_the_library_crates_equal_the_defaults_of_the_service() {
     let debug = |settings: &dyn std::fmt::Debug| format!("{settings:#?}");
-    let api = read(None, &[]).unwrap().api;
+    let api = read_settings(None, &[]).unwrap().api;
     assert_eq!(debug(&api), debug(&ApiSettings::default()));
     let url = "redis://127.0.0.1:6379/0";
     let open = ("allow_anonymous_clients", "true");
-    let redis = read(None, &[("redis_url", url), open]).unwrap();
+    let redis = read_settings(None, &[("redis_url", url), open]).unwrap();
     let redis = redis.redis.unwrap();
     assert_eq!(debug(&redis), debug(&RedisSettings::new(url).unwrap()));
     let with_cache = [
@@ -63,7 +64,7 @@ fn defaults_of_the_crates_equal_the_defaults_of_the_service() {
         ("near_cache", "true"),
         ("session_touch_interval", "60"),
     ];
-    let near_cache = read(None, &with_cache).unwrap().api.near_cache;
+    let near_cache = read_settings(None, &with_cache).unwrap().api.near_cache;
     assert_eq!(near_cache, Some(NearCacheSettings::default()));
 }
 
@@ -79,7 +80,7 @@ fn numbers_at_the_limits_of_their_range_are_accepted_and_numbers_outside_are_rej
             range.end()
         );
         let is_rejected = |text: String| {
-            let problems = read(None, &[(key.name, &text)]).err();
+            let problems = read_settings(None, &[(key.name, &text)]).err();
             problems.is_some_and(|problems| problems.contains(&expected))
         };
         assert!(!is_rejected(range.start().to_string()), "{}", key.name);
@@ -93,7 +94,7 @@ fn numbers_at_the_limits_of_their_range_are_accepted_and_numbers_outside_are_rej
 
 #[test]
 fn flag_overrides_the_settings_file() {
-    let settings = read(
+    let settings = read_settings(
         Some("session_ttl = 60\nworkers = 3"),
         &[("session_ttl", "90")],
     )
@@ -122,19 +123,23 @@ fn session_limit_per_subject_and_its_action_are_parsed(
     #[case] file: &str,
     #[case] expected: Option<(usize, AtLimit)>,
 ) {
-    let limit = read(Some(file), &[]).unwrap().api.policy.subject_limit();
+    let limit = read_settings(Some(file), &[])
+        .unwrap()
+        .api
+        .policy
+        .subject_limit();
     let limit = limit.map(|limit| (limit.max.get(), limit.when_reached));
     assert_eq!(limit, expected);
 }
 
 #[test]
-fn list_setting_is_an_array_in_the_file_and_comma_separated_in_a_flag() {
-    let in_file = read(
+fn list_setting_is_an_array_in_the_settings_file_and_comma_separated_in_a_flag() {
+    let in_file = read_settings(
         Some("allowed_base_hosts = [\"a.example\", \".b.example\"]"),
         &[],
     )
     .unwrap();
-    let in_flag = read(None, &[("allowed_base_hosts", "a.example,.b.example")]).unwrap();
+    let in_flag = read_settings(None, &[("allowed_base_hosts", "a.example,.b.example")]).unwrap();
     assert_eq!(
         in_file.api.allowed_base_hosts,
         in_flag.api.allowed_base_hosts
@@ -152,13 +157,13 @@ fn service_clients_are_read_from_toml_tables_and_json() {
         scopes = ["create"]
     "#;
     assert!(
-        !read(Some(table), &[])
+        !read_settings(Some(table), &[])
             .unwrap()
             .api
             .service_clients
             .is_empty()
     );
-    let settings = read(
+    let settings = read_settings(
         None,
         &[("service_clients", CLIENT), ("api_host", "0.0.0.0")],
     )
@@ -172,7 +177,7 @@ fn redis_url_is_read_from_the_file_that_redis_url_file_names() {
     fs::write(&secret, "redis://:s3cret@127.0.0.1:6379/0\n").unwrap();
     let path = secret.path().to_str().unwrap();
     assert!(
-        read(
+        read_settings(
             None,
             &[
                 ("redis_url_file", path),
@@ -188,7 +193,7 @@ fn redis_url_is_read_from_the_file_that_redis_url_file_names() {
         sources.unwrap().secret_file("redis_url"),
         Some(secret.path())
     );
-    let both = read(
+    let both = read_settings(
         None,
         &[("redis_url_file", path), ("redis_url", "redis://x")],
     )
@@ -198,9 +203,9 @@ fn redis_url_is_read_from_the_file_that_redis_url_file_names() {
         "{both}"
     );
     fs::write(&secret, "\n").unwrap();
-    let empty = read(None, &[("redis_url_file", path)]).unwrap_err();
+    let empty = read_settings(None, &[("redis_url_file", path)]).unwrap_err();
     assert!(empty.contains("is empty"), "{empty}");
-    let gone = read(None, &[("redis_url_file", "/nowhere")]).unwrap_err();
+    let gone = read_settings(None, &[("redis_url_file", "/nowhere")]).unwrap_err();
     assert!(
         gone.contains("redis_url_file (flag --redis-url-file): /nowhere cannot be read"),
         "{gone}"
@@ -276,7 +281,7 @@ fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
     #[case] file: &str,
     #[case] expected: &str,
 ) {
-    let problems = read(Some(file), &[]).unwrap_err();
+    let problems = read_settings(Some(file), &[]).unwrap_err();
     assert!(problems.contains(expected), "{problems}");
     assert!(!problems.contains("s3cret"), "{problems}");
     assert_eq!(problems.lines().count(), 1, "{problems}");
@@ -284,7 +289,7 @@ fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
 
 #[test]
 fn all_invalid_settings_are_reported_at_once() {
-    let problems = read(
+    let problems = read_settings(
         Some("session_ttl = 0\nworkers = -1\nlog_level = \"x\""),
         &[],
     )
@@ -315,15 +320,15 @@ fn default_toml_lists_every_setting_with_its_default() {
         let value = table[key.name].to_string();
         assert_eq!(value.trim_matches('"'), key.default, "{}", key.name);
     }
-    read(Some(&text), &[]).unwrap();
+    read_settings(Some(&text), &[]).unwrap();
 }
 
 #[test]
 fn production_toml_is_valid_only_with_a_service_client() {
     let production = read_config_file("production.toml");
-    let problems = read(Some(&production), &[]).unwrap_err();
+    let problems = read_settings(Some(&production), &[]).unwrap_err();
     assert!(problems.contains("service_clients"), "{problems}");
-    let settings = read(Some(&production), &[("service_clients", CLIENT)]).unwrap();
+    let settings = read_settings(Some(&production), &[("service_clients", CLIENT)]).unwrap();
     assert_eq!(
         settings.api.policy.absolute_lifetime(),
         Some(Duration::from_secs(86_400))

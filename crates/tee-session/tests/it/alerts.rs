@@ -47,8 +47,8 @@ fn read_dashboard() -> Value {
     serde_json::from_str(&read_repository_file("deploy/grafana/tee-session.json")).unwrap()
 }
 
-/// Returns all Prometheus queries in `value`, which is a part of the dashboard. Replaces the
-/// variables of the dashboard by values.
+/// Returns all Prometheus queries in `value`, which is a part of the Grafana dashboard. Replaces
+/// the dashboard variables in the queries by fixed values.
 fn queries_in(value: &Value) -> Vec<String> {
     match value {
         Value::Object(members) => members
@@ -68,7 +68,7 @@ fn queries_in(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
+fn every_alert_rule_is_tested_both_firing_and_not_firing() {
     let directory = repository_root().join("deploy/prometheus");
     promtool::run(
         &directory,

@@ -9,13 +9,13 @@ use tee_session_test_support::{RedisCluster, RedisProcess, free_port};
 
 use crate::service::binary;
 
-async fn run_check(flags: &[&str]) -> Output {
+async fn run_connection_check(flags: &[&str]) -> Output {
     let arguments = [&["check-config", "--connect"], flags].concat();
     binary().args(arguments).output().await.unwrap()
 }
 
-async fn run_check_as_json(flags: &[&str]) -> (Option<i32>, Value) {
-    let output = run_check(&[&["--json"], flags].concat()).await;
+async fn run_connection_check_as_json(flags: &[&str]) -> (Option<i32>, Value) {
+    let output = run_connection_check(&[&["--json"], flags].concat()).await;
     let report = serde_json::from_slice(&output.stdout);
     let report = report.unwrap_or_else(|_| panic!("{output:?}"));
     (output.status.code(), report)
@@ -25,7 +25,8 @@ fn to_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Returns the verdicts of all findings in `report` that belong to the check `check`.
+/// Returns the verdict, such as `warning`, of each finding of the check `check`. `report` is the
+/// JSON output of `check-config --connect`.
 fn verdicts_of(report: &Value, check: &str) -> Vec<String> {
     let findings = report["redis"]["findings"].as_array().unwrap();
     let of_check = findings.iter().filter(|finding| finding["check"] == check);
@@ -37,7 +38,7 @@ fn verdicts_of(report: &Value, check: &str) -> Vec<String> {
 #[tokio::test]
 async fn connection_check_of_a_usable_redis_exits_with_0() {
     let redis = RedisProcess::start_with(&["--appendonly", "yes"]).await;
-    let output = run_check(&["--redis-url", &redis.url()]).await;
+    let output = run_connection_check(&["--redis-url", &redis.url()]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let shown = to_text(&output.stdout);
     for line in [
@@ -56,7 +57,7 @@ async fn connection_check_of_a_usable_redis_exits_with_0() {
 #[tokio::test]
 async fn connection_check_with_only_warnings_exits_with_0() {
     let redis = RedisProcess::start().await;
-    let (code, report) = run_check_as_json(&["--redis-url", &redis.url()]).await;
+    let (code, report) = run_connection_check_as_json(&["--redis-url", &redis.url()]).await;
     assert_eq!(code, Some(0));
     assert_eq!(report["store"], "redis");
     assert_eq!(report["redis"]["is_usable"], true);
@@ -84,12 +85,12 @@ async fn connection_check_of_an_unusable_redis_exits_with_1(
         redis.url()
     };
     let flags = ["--redis-url", &url];
-    let (code, report) = run_check_as_json(&flags).await;
+    let (code, report) = run_connection_check_as_json(&flags).await;
     assert_eq!(code, Some(1), "{report:#}");
     assert_eq!(report["redis"]["is_usable"], false);
     let verdicts = verdicts_of(&report, check_name);
     assert!(verdicts.contains(&"error".to_owned()), "{report:#}");
-    let shown = run_check(&flags).await;
+    let shown = run_connection_check(&flags).await;
     assert_eq!(shown.status.code(), Some(1));
     let shown = to_text(&shown.stdout);
     assert!(shown.contains("Redis cannot be used like this."), "{shown}");
@@ -112,7 +113,7 @@ async fn connection_check_requires_permissions_of_optional_features_only_if_enab
     let cache = ["--near-cache", "true", "--session-touch-interval", "60"];
     let cache = [&plain[..], &cache].concat();
     for (flags, expected) in [(plain.to_vec(), 0), (subjects, 1), (cache, 1)] {
-        let (code, report) = run_check_as_json(&flags).await;
+        let (code, report) = run_connection_check_as_json(&flags).await;
         assert_eq!(code, Some(expected), "{flags:?}: {report:#}");
     }
 }
@@ -120,7 +121,7 @@ async fn connection_check_requires_permissions_of_optional_features_only_if_enab
 #[tokio::test]
 async fn connection_check_of_an_unreachable_redis_exits_with_1_and_prints_advice() {
     let url = format!("redis://127.0.0.1:{}", free_port());
-    let output = run_check(&["--redis-url", &url]).await;
+    let output = run_connection_check(&["--redis-url", &url]).await;
     assert_eq!(output.status.code(), Some(1));
     let shown = to_text(&output.stdout);
     assert!(shown.contains("-> start Redis there, or fix"), "{shown}");
@@ -128,17 +129,17 @@ async fn connection_check_of_an_unreachable_redis_exits_with_1_and_prints_advice
 
 #[tokio::test]
 async fn connection_check_with_invalid_settings_exits_with_2_and_prints_no_report() {
-    let output = run_check(&["--redis-url", "http://127.0.0.1"]).await;
+    let output = run_connection_check(&["--redis-url", "http://127.0.0.1"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
 async fn connection_check_without_redis_url_reports_the_embedded_store() {
-    let output = run_check(&[]).await;
+    let output = run_connection_check(&[]).await;
     assert_eq!(output.status.code(), Some(0));
     assert!(to_text(&output.stdout).contains("the embedded store"));
-    let (code, report) = run_check_as_json(&[]).await;
+    let (code, report) = run_connection_check_as_json(&[]).await;
     assert_eq!(code, Some(0));
     assert_eq!(
         (&report["store"], &report["redis"]),
@@ -149,7 +150,7 @@ async fn connection_check_without_redis_url_reports_the_embedded_store() {
 #[tokio::test]
 async fn connection_check_of_a_cluster_lists_the_address_of_each_primary() {
     let redis = RedisCluster::start(2, 0).await;
-    let output = run_check(&["--redis-url", &redis.url()]).await;
+    let output = run_connection_check(&["--redis-url", &redis.url()]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let shown = to_text(&output.stdout);
     for number in 0..2 {

@@ -83,7 +83,7 @@ async fn setting_flag_is_rejected_for_a_command_that_reads_no_settings(#[case] a
 }
 
 #[tokio::test]
-async fn setting_flags_may_precede_or_follow_the_command_and_the_last_one_applies() {
+async fn setting_flags_may_precede_or_follow_the_command_and_the_last_value_applies() {
     let arguments = [
         "--workers",
         "3",

@@ -27,7 +27,7 @@ async fn openapi_json_is_valid_openapi_3_1_and_its_examples_match_its_schemas() 
     assert!(count > 150, "{count} examples");
 }
 
-/// Runs all checks of schemathesis against the service. The limit for invalid tokens is off,
+/// Runs all checks of schemathesis against the service. The rate limit for invalid tokens is off,
 /// because schemathesis sends many invalid tokens, and expects 401 for each of them.
 #[tokio::test]
 async fn service_conforms_to_its_openapi_description() {

@@ -9,7 +9,7 @@ use crate::{python_packages, service};
 const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
 
 #[tokio::test]
-async fn docs_page_sends_a_call_and_contacts_no_other_host() {
+async fn docs_page_sends_an_api_call_and_contacts_no_host_except_the_service() {
     assert!(
         Path::new(CHROMIUM).exists(),
         "{CHROMIUM} is missing: scripts/setup installs it"

@@ -1,5 +1,5 @@
-//! Parser for the tables of metrics in `docs/metrics.md`, and generator of the table of the metrics
-//! of the service.
+//! Reads the tables of metrics in `docs/metrics.md`, and writes the table of the metrics of the
+//! service.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,8 @@ use std::{
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
 
-/// Separator row of the table of the metrics of the service, after which the rows begin.
+/// Markdown row between the header row and the first metric in the table of the metrics of the
+/// service.
 const SEPARATOR: &str = "|---|---|---|---|\n";
 
 /// Kind (such as `counter`), label names and description of a metric.
@@ -52,7 +53,7 @@ pub(crate) fn write(metrics: &BTreeMap<String, Metric>) {
     fs::write(PAGE, format!("{start}{SEPARATOR}{rows}\n{end}")).unwrap();
 }
 
-/// Returns the names of the metrics of other programs that `docs/metrics.md` documents.
+/// Returns the names of the metrics in `docs/metrics.md` that other programs serve.
 pub(crate) fn of_others() -> BTreeSet<String> {
     let rows = table("metrics of others").into_iter();
     rows.map(|cells| unquoted(&cells[0])).collect()

@@ -45,8 +45,8 @@ async fn request_until_closed(
     }
 }
 
-/// Reads one response including the body. Returns the status line and the headers, converted to
-/// lower case except for `HTTP/1.1`.
+/// Reads one response including the body. Returns the status line and the headers. Converts both to
+/// lower case, except for `HTTP/1.1`.
 async fn read_response(stream: &mut TcpStream) -> String {
     let mut response = Vec::new();
     loop {

@@ -15,7 +15,7 @@ use crate::service;
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn service_recovers_from_a_redis_outage_and_stops_cleanly() {
+async fn service_recovers_from_a_redis_outage_and_exits_with_0_on_sigterm() {
     let mut redis =
         RedisProcess::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let mut service = service::start(&["--redis-url", &redis.url()]).await;
@@ -69,7 +69,7 @@ async fn service_recovers_from_a_redis_outage_and_stops_cleanly() {
 }
 
 #[tokio::test]
-async fn session_is_updated_rotated_listed_and_revoked_by_subject() {
+async fn session_can_be_updated_rotated_listed_and_revoked_by_subject() {
     let redis = RedisProcess::start().await;
     let flags = [
         "--redis-url",
@@ -137,7 +137,7 @@ async fn session_is_updated_rotated_listed_and_revoked_by_subject() {
 }
 
 #[tokio::test]
-async fn session_outlives_the_instance_that_created_it() {
+async fn session_stays_available_after_the_instance_that_created_it_is_killed() {
     let redis = RedisProcess::start().await;
     let mut first = service::start(&["--redis-url", &redis.url()]).await;
     first.until_ready(RECOVERED_WITHIN).await;
@@ -202,7 +202,8 @@ async fn second_sigterm_stops_the_service_at_once() {
     assert_eq!(service.ended(Duration::from_secs(2)).await.code(), Some(1));
 }
 
-/// A pressed Ctrl-C, or a process manager that signals a whole group, may send the signal twice.
+/// Sends several stop signals in quick succession. Ctrl-C, or a process manager that signals a
+/// whole process group, may do the same.
 #[rstest]
 #[case::sigint(Signal::SIGINT)]
 #[case::sigquit(Signal::SIGQUIT)]
@@ -219,7 +220,7 @@ async fn stop_signals_that_arrive_together_stop_the_service_gracefully(#[case] s
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
 }
 
-/// The tests run without a terminal, as a service does under a process manager.
+/// Sends SIGHUP to a service that runs without a terminal, as it does under a process manager.
 #[tokio::test]
 async fn sighup_without_a_terminal_does_not_stop_the_service() {
     let service = service::start(&[]).await;

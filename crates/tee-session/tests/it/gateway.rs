@@ -47,8 +47,8 @@ http {
 ";
 
 /// Main configuration of Caddy for the tests. Imports the example `Caddyfile`. Turns off the admin
-/// endpoint, because tests run several Caddy processes at the same time, which cannot share the
-/// port of this endpoint.
+/// endpoint, because several Caddy processes run at the same time and would all use its default
+/// port.
 const CADDY_MAIN: &str = "{
 \tadmin off
 }
@@ -132,8 +132,8 @@ pub(crate) struct GatewayProcess {
 
 impl GatewayProcess {
     /// Starts the gateway with its example configuration, and waits until the gateway accepts
-    /// requests. Replaces the ports in the example: the port of the gateway by a free port, and the
-    /// ports of Tee Session and the app by the ports of `service` and `app`.
+    /// requests. Replaces the ports in the example by a free port for the gateway, and by the ports
+    /// of `service` and `app`.
     pub(crate) async fn start(gateway: Gateway, service: SocketAddr, app: SocketAddr) -> Self {
         let directory = TempDir::new().unwrap();
         let port = free_port();
@@ -167,7 +167,7 @@ impl GatewayProcess {
         gateway
     }
 
-    /// Builds a request to the gateway, for the test to send.
+    /// Builds a request to the gateway. The caller must send the request.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }

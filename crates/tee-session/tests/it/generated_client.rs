@@ -10,8 +10,9 @@ use crate::{
     service::{self, Service},
 };
 
-/// Operations whose responses are not JSON of this API: probes, the description and its page.
-const WITHOUT_JSON: [&str; 4] = ["getLive", "getReady", "getDescription", "getPage"];
+/// Ids of the operations that the Python client does not call in the test: health probes, the
+/// OpenAPI description, and the page that shows the description.
+const UNCALLED_OPERATIONS: [&str; 4] = ["getLive", "getReady", "getDescription", "getPage"];
 
 /// Generates a Python client from the OpenAPI description of `service`, as the package
 /// `tee_session` in `directory`. Panics if the generator prints a warning, for example that it
@@ -51,7 +52,7 @@ async fn generated_python_client_makes_every_call_and_parses_every_response() {
     let ids = paths
         .flat_map(|path| path.as_object().unwrap().values())
         .map(|operation| operation["operationId"].as_str().unwrap())
-        .filter(|id| !WITHOUT_JSON.contains(id));
+        .filter(|id| !UNCALLED_OPERATIONS.contains(id));
     assert_eq!(called, ids.map(to_snake_case).collect());
 }
 

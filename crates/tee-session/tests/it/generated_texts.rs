@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::service::binary;
 
-async fn run_and_read_output(arguments: &[&str]) -> String {
+async fn run_tee_session(arguments: &[&str]) -> String {
     let output = binary().args(arguments).output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -37,7 +37,7 @@ async fn bash_completions(script: &str, words: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn bash_completion_offers_commands_and_flags() {
-    let script = run_and_read_output(&["completions", "bash"]).await;
+    let script = run_tee_session(&["completions", "bash"]).await;
     let commands = bash_completions(&script, "tee-session").await;
     for command in [
         "serve",
@@ -66,11 +66,11 @@ async fn bash_completion_offers_commands_and_flags() {
     "Register-ArgumentCompleter -Native -CommandName 'tee-session'"
 )]
 #[tokio::test]
-async fn completions_command_prints_a_script_for_other_shells_than_bash(
+async fn completions_command_prints_a_script_for_zsh_fish_elvish_and_powershell(
     #[case] shell: &str,
     #[case] expected: &str,
 ) {
-    let script = run_and_read_output(&["completions", shell]).await;
+    let script = run_tee_session(&["completions", shell]).await;
     assert!(script.contains(expected), "{script}");
 }
 
@@ -88,7 +88,7 @@ async fn render_with_man(page: &str) -> String {
 async fn each_command_has_a_manual_page() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    run_and_read_output(&["man", "--dir", path]).await;
+    run_tee_session(&["man", "--dir", path]).await;
     let pages = std::fs::read_dir(path).unwrap();
     let pages: BTreeSet<_> = pages
         .map(|page| page.unwrap().file_name().into_string().unwrap())
@@ -122,7 +122,7 @@ async fn each_command_has_a_manual_page() {
 async fn man_command_prints_the_page_of_the_root_command() {
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("tee-session.1");
-    std::fs::write(&page, run_and_read_output(&["man"]).await).unwrap();
+    std::fs::write(&page, run_tee_session(&["man"]).await).unwrap();
     let shown = render_with_man(page.to_str().unwrap()).await;
     for text in ["tee-session-session(1)", "--session-ttl", "Exit codes"] {
         assert!(shown.contains(text), "{text} is missing in {shown}");

@@ -9,7 +9,7 @@ use std::{
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, PackageId};
 use rstest::rstest;
 
-fn load_metadata() -> Metadata {
+fn load_cargo_metadata() -> Metadata {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let mut command = MetadataCommand::new();
     command
@@ -23,7 +23,7 @@ fn load_metadata() -> Metadata {
 
 /// Returns the names of all packages that `package` depends on, directly or indirectly. Leaves out
 /// packages that only tests or build scripts need.
-fn shipped_with(metadata: &Metadata, package: &str) -> HashSet<String> {
+fn list_shipped_dependencies(metadata: &Metadata, package: &str) -> HashSet<String> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: HashMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
     let names: HashMap<_, _> = metadata
@@ -69,7 +69,7 @@ fn workspace_packages_depend_only_on_packages_of_lower_layers(
     #[case] package: &str,
     #[case] allowed: &[&str],
 ) {
-    let shipped = shipped_with(&load_metadata(), package);
+    let shipped = list_shipped_dependencies(&load_cargo_metadata(), package);
     let ours: BTreeSet<_> = shipped
         .iter()
         .filter(|name| is_ours(name))
@@ -93,7 +93,7 @@ fn packages_do_not_depend_on_libraries_of_other_layers(
     #[case] package: &str,
     #[case] forbidden: &[&str],
 ) {
-    let shipped = shipped_with(&load_metadata(), package);
+    let shipped = list_shipped_dependencies(&load_cargo_metadata(), package);
     assert!(shipped.contains("thiserror"), "the graph was read");
     for name in forbidden {
         assert!(!shipped.contains(*name), "{package} depends on {name}");
@@ -102,7 +102,7 @@ fn packages_do_not_depend_on_libraries_of_other_layers(
 
 /// Returns the names of the published packages of this workspace that depend directly on `library`.
 /// Dependencies of tests and build scripts do not count.
-fn shipped_users_of(metadata: &Metadata, library: &str) -> BTreeSet<String> {
+fn list_published_users(metadata: &Metadata, library: &str) -> BTreeSet<String> {
     let uses = |package: &&cargo_metadata::Package| {
         let mut dependencies = package.dependencies.iter();
         dependencies.any(|used| used.name == library && used.kind == DependencyKind::Normal)
@@ -116,18 +116,19 @@ fn shipped_users_of(metadata: &Metadata, library: &str) -> BTreeSet<String> {
 #[rstest]
 #[case::redis_client("fred", &["tee-session-redis-adapter"])]
 #[case::root_spans("tracing-actix-web", &["tee-session-api-server"])]
-fn fred_and_tracing_actix_web_are_each_used_by_a_single_package(
+fn libraries_fred_and_tracing_actix_web_are_each_used_by_a_single_package(
     #[case] library: &str,
     #[case] layers: &[&str],
 ) {
     let layers = layers.iter().map(|&layer| layer.to_owned()).collect();
-    assert_eq!(shipped_users_of(&load_metadata(), library), layers);
+    let users = list_published_users(&load_cargo_metadata(), library);
+    assert_eq!(users, layers);
 }
 
 /// Checks that only the module `connection` of the Redis adapter uses the Redis client library
 /// `fred`, so that the library can be replaced.
 #[test]
-fn only_the_connection_module_of_the_redis_adapter_uses_fred() {
+fn only_the_connection_module_of_the_redis_adapter_uses_the_fred_library() {
     let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../redis-adapter/src");
     let (mut directories, mut users) = (vec![adapter.clone()], BTreeSet::new());
     while let Some(directory) = directories.pop() {
@@ -148,9 +149,10 @@ fn only_the_connection_module_of_the_redis_adapter_uses_fred() {
 /// Checks that all features of `tracing-actix-web` are off. These features would log the `Debug`
 /// output of every error, and add a second version of OpenTelemetry.
 #[test]
-fn api_server_ships_tracing_actix_web_without_features() {
-    let metadata = load_metadata();
-    assert!(shipped_with(&metadata, "tee-session-api-server").contains("tracing-actix-web"));
+fn api_server_depends_on_tracing_actix_web_with_all_features_disabled() {
+    let metadata = load_cargo_metadata();
+    let shipped = list_shipped_dependencies(&metadata, "tee-session-api-server");
+    assert!(shipped.contains("tracing-actix-web"));
     let packages = metadata.packages.iter();
     let mut packages = packages.filter(|package| *package.name == "tracing-actix-web");
     let package = packages.next().unwrap();
@@ -161,7 +163,7 @@ fn api_server_ships_tracing_actix_web_without_features() {
 
 #[test]
 fn workspace_members_inherit_lints_and_dependency_versions() {
-    for package in load_metadata().workspace_packages() {
+    for package in load_cargo_metadata().workspace_packages() {
         let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
         assert!(
             manifest.contains("[lints]\nworkspace = true"),

@@ -89,8 +89,8 @@ impl Tree {
         })
     }
 
-    /// Returns `true` if `code` has the form of a path in the repository, but no file or directory
-    /// has this path.
+    /// Returns `true` if the code span `code` has the form of a path in the repository, but no file
+    /// or directory has this path.
     fn is_missing_path(&self, code: &str) -> bool {
         let Some((top, _)) = code.split_once('/') else {
             return false;
@@ -100,8 +100,8 @@ impl Tree {
         of_the_repository && code.chars().all(is_path) && !self.has(code.trim_end_matches('/'))
     }
 
-    /// Returns the broken links, the paths of missing files and the undefined labels of links in
-    /// all pages, each as `page: text`.
+    /// Returns the broken links, the missing paths and the undefined link labels of all pages. Each
+    /// result has the form `page: text`.
     fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (file, page) in &self.pages {
@@ -139,8 +139,8 @@ fn links_and_file_paths_in_the_documentation_have_existing_targets() {
     assert_eq!(tree.broken(), [""; 0]);
 }
 
-/// Checks the Markdown pages to which YAML files, TOML files and scripts refer, for example the
-/// alert rules.
+/// Checks the references to Markdown pages in YAML files, TOML files and scripts. For example, the
+/// alert rules refer to the runbook.
 #[test]
 fn markdown_pages_that_yaml_toml_and_scripts_refer_to_exist() {
     let tree = Tree::of_the_repository();
@@ -164,7 +164,8 @@ fn markdown_pages_that_yaml_toml_and_scripts_refer_to_exist() {
     assert!(count > 15, "the pages that the alerts refer to were found");
 }
 
-/// Returns each pair of a source file and an item that a page names in parentheses after the file.
+/// Finds the items that a Markdown page lists in parentheses after a source file, as in `a.rs`
+/// (`Item`). Returns each pair of source file and item.
 fn named_items(text: &str) -> Vec<(&str, &str)> {
     let parts: Vec<_> = text.split("` (`").collect();
     let pairs = parts.windows(2).flat_map(|pair| {
@@ -180,7 +181,7 @@ fn named_items(text: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn items_named_after_a_source_file_in_the_documentation_occur_in_that_file() {
+fn items_listed_after_a_source_file_in_the_documentation_occur_in_that_file() {
     let tree = Tree::of_the_repository();
     let mut count = 0;
     for page in tree.pages.keys() {
@@ -197,7 +198,7 @@ fn items_named_after_a_source_file_in_the_documentation_occur_in_that_file() {
 }
 
 #[test]
-fn items_in_parentheses_after_a_source_file_are_found() {
+fn items_in_parentheses_after_a_source_file_name_are_parsed_from_markdown() {
     let text = "`a/b.rs` (`one`, `two`), `c.rs`, `d` (`e`), `f.rs` (name, `in words`)";
     assert_eq!(named_items(text), [("a/b.rs", "one"), ("a/b.rs", "two")]);
 }

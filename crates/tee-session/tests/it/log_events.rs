@@ -1,5 +1,5 @@
-//! Tests that the log events in the source of the shipped crates and the table of log events in
-//! `docs/log-events.md` agree.
+//! Tests that `docs/log-events.md` documents exactly the log events in the source of the published
+//! crates.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,20 +8,20 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/log-events.md");
 
-/// Names of the macros that log an event. The name is the level, except for `event`, which no
-/// shipped crate may use.
+/// Names of the macros that log an event. Each name is a log level, except for `event`, which the
+/// published crates must not use.
 const MACROS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "event"];
 
-/// Level and field names of a log event, such as `warn` and `server, reason`.
+/// Level and field names of a log event. The field names are in backticks, and separated by commas.
 type Event = (String, String);
 
 /// Log events by message.
 type Events = BTreeMap<String, Event>;
 
-/// Collects the log events in `tokens` and in all nested groups. Skips items that are compiled for
-/// tests only. Panics if the message of a log event is not a plain text, because the test could not
-/// find it in the documentation.
-fn collect(tokens: TokenStream, events: &mut Events) {
+/// Collects the log events in `tokens`, including nested token groups. Skips items that are
+/// compiled for tests only. Panics if the message of a log event is not a fixed text, because the
+/// documentation contains the exact messages.
+fn collect_events(tokens: TokenStream, events: &mut Events) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     let mut rest = tokens.as_slice();
     while let Some((first, after)) = rest.split_first() {
@@ -44,13 +44,14 @@ fn collect(tokens: TokenStream, events: &mut Events) {
                 );
                 rest = &after[2..];
             }
-            (TokenTree::Group(group), _) => collect(group.stream(), events),
+            (TokenTree::Group(group), _) => collect_events(group.stream(), events),
             _ => {}
         }
     }
 }
 
-/// Returns the tokens after an item, which ends with its first block or semicolon.
+/// Returns the tokens after the first item in `tokens`. An item ends with its first block or
+/// semicolon.
 fn after_item(tokens: &[TokenTree]) -> &[TokenTree] {
     let end = tokens.iter().position(|token| match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -60,8 +61,8 @@ fn after_item(tokens: &[TokenTree]) -> &[TokenTree] {
     &tokens[end.unwrap() + 1..]
 }
 
-/// Returns the message and the field names in the arguments of a log call. The field names are
-/// separated by commas.
+/// Returns the message and the field names in the arguments of a log macro. The field names are in
+/// backticks, and separated by commas.
 fn parse_arguments(arguments: TokenStream) -> (String, String) {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let is_comma =
@@ -92,20 +93,20 @@ fn parse_arguments(arguments: TokenStream) -> (String, String) {
     (message, names.collect::<Vec<_>>().join(", "))
 }
 
-fn collect_from_directory(directory: &Path, events: &mut Events) {
+fn collect_events_from_directory(directory: &Path, events: &mut Events) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.file_stem().unwrap() == "tests" {
             continue;
         }
         if path.is_dir() {
-            collect_from_directory(&path, events);
+            collect_events_from_directory(&path, events);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(&path).unwrap();
             let tokens = source.parse().unwrap_or_else(|error| {
                 panic!("{} is not Rust: {error}", path.display());
             });
-            collect(tokens, events);
+            collect_events(tokens, events);
         }
     }
 }
@@ -119,7 +120,7 @@ fn logged() -> Events {
     for package in metadata.workspace_packages() {
         if package.publish.is_none() {
             let directory = package.manifest_path.parent().unwrap().join("src");
-            collect_from_directory(directory.as_std_path(), &mut events);
+            collect_events_from_directory(directory.as_std_path(), &mut events);
         }
     }
     events

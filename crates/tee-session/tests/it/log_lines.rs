@@ -98,7 +98,7 @@ async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
 }
 
 #[tokio::test]
-async fn log_lines_of_a_service_client_contain_its_id() {
+async fn log_lines_of_requests_from_a_service_client_contain_the_client_id() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
     let body = json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"});
     let request = service.request(Method::POST, "/v1/sessions").json(&body);

@@ -1,5 +1,5 @@
-//! Tests of the metrics that the binary serves: compared with their documentation, after session
-//! operations, and during a Redis outage.
+//! Tests of the metrics that the binary serves. The tests compare the metrics with their
+//! documentation, and check their values after session operations and during a Redis outage.
 
 use std::{collections::BTreeMap, fs::File, time::Duration};
 
@@ -75,7 +75,8 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns the metric that only a service with a TLS certificate has.
+/// Returns the metric for the expiry of the TLS certificate. Only a service with a TLS certificate
+/// serves this metric.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     let name = "tee_session_tls_certificate_expiry_timestamp_seconds";
     let authority = TestAuthority::new();
@@ -209,7 +210,7 @@ async fn metrics_count_created_rotated_and_ended_sessions() {
 }
 
 #[tokio::test]
-async fn metrics_show_a_redis_outage_and_the_recovery() {
+async fn metrics_report_the_store_down_during_a_redis_outage_and_up_after_recovery() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     let service = service::start(&[

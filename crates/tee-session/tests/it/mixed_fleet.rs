@@ -33,7 +33,7 @@ async fn read_remaining_ttl(redis: &RedisProcess) -> i64 {
 }
 
 #[tokio::test]
-async fn uuid_and_opaque_tokens_are_accepted_by_every_instance() {
+async fn uuid_and_opaque_tokens_are_accepted_regardless_of_the_token_format_setting() {
     let redis = RedisProcess::start().await;
     let uuid = start_instance(&redis, &["--token-format", "uuid"]).await;
     let opaque = start_instance(&redis, &["--token-format", "opaque"]).await;
@@ -75,7 +75,7 @@ async fn absolute_lifetime_also_ends_sessions_created_by_instances_without_this_
 }
 
 #[tokio::test]
-async fn sealed_session_keeps_its_absolute_lifetime_after_the_setting_is_removed() {
+async fn session_created_with_an_absolute_lifetime_expires_on_instances_without_this_setting() {
     let redis = RedisProcess::start().await;
     let without = start_instance(&redis, &[]).await;
     let with = start_instance(&redis, &["--session-max-lifetime", "8"]).await;

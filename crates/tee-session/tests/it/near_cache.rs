@@ -1,5 +1,6 @@
-//! Tests of the near cache in the running binary: invalidation after a logout on another instance,
-//! and settings that a near cache does not allow.
+//! Tests of the near cache in the running binary. The near cache keeps copies of sessions in the
+//! memory of an instance. The tests cover a logout on another instance, and settings that cannot be
+//! combined with a near cache.
 
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ async fn start_instance(url: &str) -> Service {
     service
 }
 
-/// Returns the number of look-ups in the near cache of `service` with the outcome `outcome`, such
-/// as `hit`.
+/// Returns the number of look-ups in the near cache (copies of sessions in memory) with the outcome
+/// `outcome`, such as `hit`. Reads the number from the metrics of `service`.
 async fn count_lookups(service: &Service, outcome: &str) -> u64 {
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();
@@ -62,7 +63,7 @@ async fn logout_removes_the_session_from_the_near_cache_of_another_instance() {
     .await;
 }
 
-/// Runs the binary with a near cache and with `flags` until the process exits. Returns the exit
+/// Runs the binary with `--near-cache true` and `flags` until the process exits. Returns the exit
 /// code and the text on standard error.
 async fn run_until_exit(flags: &[&str]) -> (Option<i32>, String) {
     let mut command = binary();
@@ -83,7 +84,7 @@ async fn run_until_exit(flags: &[&str]) -> (Option<i32>, String) {
     "the invalidation feed is not available in a cluster"
 )]
 #[tokio::test]
-async fn near_cache_with_incompatible_settings_exits_with_2(
+async fn service_with_near_cache_and_incompatible_settings_exits_with_2(
     #[case] flags: &[&str],
     #[case] reason: &str,
 ) {
@@ -93,7 +94,7 @@ async fn near_cache_with_incompatible_settings_exits_with_2(
 }
 
 #[tokio::test]
-async fn near_cache_without_permission_for_client_tracking_exits_with_1() {
+async fn service_with_near_cache_exits_with_1_if_redis_denies_client_tracking() {
     let redis = RedisProcess::start().await;
     let user = [
         "ACL",

@@ -1,4 +1,4 @@
-//! Tests that `tee-session client new` creates a service client that the service accepts.
+//! Tests of `tee-session client new`, which creates a service client.
 
 use rstest::rstest;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn service_accepts_a_client_created_by_client_new() {
+async fn service_accepts_a_client_created_by_the_client_new_command() {
     let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
     assert_eq!(made.status.code(), Some(0), "{}", to_text(&made.stderr));
     let shown = to_text(&made.stdout);
@@ -35,7 +35,7 @@ async fn service_accepts_a_client_created_by_client_new() {
 }
 
 #[tokio::test]
-async fn json_output_of_client_new_contains_the_secret_and_the_setting() {
+async fn json_output_of_the_client_new_command_contains_the_secret_and_the_setting() {
     let new = [
         "client", "new", "--id", "ci", "--scope", "create", "--scope", "admin", "--json",
     ];
@@ -66,7 +66,7 @@ async fn client_command_with_a_missing_or_unknown_argument_exits_with_2(
 }
 
 #[tokio::test]
-async fn client_new_with_an_invalid_id_exits_with_1() {
+async fn client_new_command_with_an_invalid_client_id_exits_with_1() {
     let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
     assert_eq!(made.status.code(), Some(1));
     assert!(

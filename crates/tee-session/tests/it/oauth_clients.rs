@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{python_packages, service};
 
-async fn create_session(service: &service::Service) -> String {
+async fn create_session_and_return_token(service: &service::Service) -> String {
     let login = json!({"cookies": {"SESSIONID": "a1b2c3"}, "base_url": "https://golf.example"});
     let request = service.request(Method::POST, "/v1/sessions").json(&login);
     let request = request.basic_auth(service::CLIENT_ID, Some(service::CLIENT_SECRET));
@@ -15,8 +15,8 @@ async fn create_session(service: &service::Service) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Runs a script that introspects `token`, revokes `token`, and introspects `token` again, with the
-/// OAuth library `client`. Returns the status and the body of each response.
+/// Introspects `token`, revokes `token`, and introspects `token` again, with the Python OAuth
+/// library `client`. Returns the status and the body of each response.
 async fn run_oauth_client(
     client: &str,
     service: &service::Service,
@@ -36,7 +36,7 @@ async fn introspected_token_is_active_until_it_is_revoked(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
-    let token = create_session(&service).await;
+    let token = create_session_and_return_token(&service).await;
     let responses = run_oauth_client(client, &service, service::CLIENT_SECRET, &token).await;
     let [introspected, revoked, again] = &responses.as_array().unwrap()[..] else {
         panic!("{responses}");
@@ -61,7 +61,7 @@ async fn wrong_client_secret_returns_401_invalid_client(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
-    let token = create_session(&service).await;
+    let token = create_session_and_return_token(&service).await;
     let responses = run_oauth_client(client, &service, "wrong", &token).await;
     for response in responses.as_array().unwrap() {
         assert_eq!(response[0], 401);

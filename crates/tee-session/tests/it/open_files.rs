@@ -1,4 +1,5 @@
-//! Tests of the limit of open files.
+//! Tests that the service raises its limit of open files at start, and exits if the limit is too
+//! low.
 
 use std::process::Stdio;
 
@@ -8,7 +9,8 @@ use tokio::process::Command;
 
 use crate::service::binary;
 
-/// Returns a command that runs the binary after `limits`, commands of a shell that set limits.
+/// Returns a command that runs the shell commands `limits`, such as `ulimit -n 20`, and then the
+/// binary.
 fn limited(limits: &str) -> Command {
     let mut command = Command::new("sh");
     let program = binary().as_std().get_program().to_owned();

@@ -1,4 +1,4 @@
-//! Helper for the tests of `tee-session session`: an operator, who runs the command in a shell.
+//! Helper that runs `tee-session session` commands in tests, as an operator would.
 
 use std::{
     fs,
@@ -14,7 +14,8 @@ use crate::service::{self, CLIENT_SECRET, CLIENTS, Service, binary};
 
 pub(crate) const COOKIES: &str = r#"{"SESSIONID": "s3cret-cookie", "lang": "en"}"#;
 
-/// An operator in a shell, with a running service and a working directory.
+/// A simulated operator, who runs `tee-session session` commands. Contains a running service, and
+/// the working directory of the commands.
 pub(crate) struct Operator {
     pub(crate) service: Service,
     directory: TempDir,

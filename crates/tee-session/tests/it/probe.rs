@@ -61,7 +61,7 @@ async fn probe_of_a_running_instance_by_its_settings_exits_with_0() {
 }
 
 #[tokio::test]
-async fn probe_finds_an_instance_without_redis_alive_but_not_ready() {
+async fn probe_reports_an_instance_without_redis_as_alive_but_not_ready() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     drop(redis);
@@ -155,7 +155,7 @@ async fn probe_over_https(presented: &IssuedCertificate, configured: &IssuedCert
 }
 
 #[tokio::test]
-async fn probe_by_settings_accepts_a_certificate_of_any_issuer() {
+async fn probe_without_a_url_accepts_a_certificate_of_any_issuer() {
     let authority = TestAuthority::new();
     let certificate = authority.issue("server");
     let output = probe_over_https(&certificate, &certificate).await;
@@ -164,7 +164,7 @@ async fn probe_by_settings_accepts_a_certificate_of_any_issuer() {
 }
 
 #[tokio::test]
-async fn probe_by_settings_accepts_a_certificate_that_differs_from_the_configured_file() {
+async fn probe_without_a_url_accepts_a_certificate_that_differs_from_the_configured_file() {
     let authority = TestAuthority::new();
     let (presented, renewed) = (authority.issue("presented"), authority.issue("renewed"));
     let output = probe_over_https(&presented, &renewed).await;
@@ -190,7 +190,7 @@ async fn probe_ignores_problems_with_settings_that_it_does_not_use() {
 #[case::trusted(true, 0)]
 #[case::not_trusted(false, 1)]
 #[tokio::test]
-async fn probe_by_https_url_requires_a_trusted_certificate(
+async fn probe_with_an_https_url_requires_a_trusted_certificate(
     #[case] is_trusted: bool,
     #[case] code: i32,
 ) {

@@ -1,4 +1,4 @@
-//! Tests of files that are read again while the service runs.
+//! Tests that the service reads a changed file of service clients without a restart.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,11 +12,12 @@ use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service};
 
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// SHA-256 of `another` in hexadecimal (`printf another | sha256sum`).
+/// SHA-256 hash of the client secret `another` in hexadecimal. This is the output of
+/// `printf another | sha256sum`.
 const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
 
-/// Starts the service with the clients in a file. Returns the service and the folder with the file
-/// `clients`.
+/// Starts the service with service clients that are read from a file. Returns the service, and the
+/// directory with this file, whose name is `clients`.
 async fn start() -> (Service, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clients");

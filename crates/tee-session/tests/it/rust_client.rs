@@ -183,7 +183,7 @@ async fn every_client_call_succeeds_with_redis_and_client_credentials() {
 }
 
 #[tokio::test]
-async fn every_client_call_succeeds_over_tls_with_a_trusted_authority() {
+async fn every_client_call_succeeds_over_tls_with_a_trusted_certificate_authority() {
     let authority = TestAuthority::new();
     let service = service::start_https(&authority.issue("service")).await;
     let trusting = Client::builder(service.base())
@@ -199,7 +199,7 @@ async fn every_client_call_succeeds_over_tls_with_a_trusted_authority() {
 }
 
 #[tokio::test]
-async fn rejected_client_credentials_return_invalid_client_or_insufficient_scope() {
+async fn wrong_credentials_return_invalid_client_and_a_missing_scope_returns_insufficient_scope() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
     let (cookies, base_url) = session_input();
     let unknown = client_of(&service);

@@ -183,9 +183,10 @@ async fn malformed_requests_cause_no_logged_error_and_are_not_quoted_in_the_log(
     );
 }
 
-/// Checks that session commands print a token or a cookie value only if a flag requests this.
+/// Checks that session commands do not print secrets that are read from files. The token of the new
+/// session is also written to a file, and `show` runs without `--reveal`.
 #[tokio::test]
-async fn session_commands_print_no_secret_unless_requested() {
+async fn session_commands_do_not_print_secrets_that_are_read_from_files() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
     let folder = tempfile::tempdir().unwrap();
     let files = [

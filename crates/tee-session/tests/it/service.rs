@@ -20,7 +20,7 @@ pub(crate) const CLIENT_ID: &str = "resource-server";
 /// `printf s3cret | sha256sum`.
 pub(crate) const CLIENT_SECRET: &str = "s3cret";
 
-/// Returns a command that runs the binary. Its environment contains one variable, which allows
+/// Returns a command that runs the binary. The only environment variable of the command allows
 /// callers without credentials.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tee-session"));
@@ -38,7 +38,7 @@ pub(crate) async fn start(flags: &[&str]) -> Service {
     Service::start(command, flags).await
 }
 
-/// Starts the service with HTTPS, which presents `certificate`.
+/// Starts the service with HTTPS and the TLS certificate `certificate`.
 pub(crate) async fn start_https(certificate: &IssuedCertificate) -> Service {
     let mut service = start(&[
         "--tls-certificate-file",

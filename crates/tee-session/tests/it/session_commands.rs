@@ -76,7 +76,7 @@ async fn session_commands_with_the_json_flag_print_json() {
 }
 
 #[tokio::test]
-async fn create_writes_the_token_to_a_new_file_that_only_its_owner_can_read() {
+async fn session_create_command_writes_the_token_to_a_new_file_that_only_its_owner_can_read() {
     let operator = Operator::of_service_without_clients().await;
     fs::write(operator.path("cookies.json"), COOKIES).unwrap();
     let create = format!("{CREATE} --cookies-file cookies.json --token-out token");

@@ -143,7 +143,7 @@ async fn ending_all_sessions_of_a_subject_requires_confirmation() {
 }
 
 #[tokio::test]
-async fn no_color_variable_turns_colours_off() {
+async fn no_color_environment_variable_disables_coloured_output() {
     let service = service::start(&[]).await;
     create_session_of_subject(&service).await;
     let command = "list --subject member-4711";

@@ -147,7 +147,7 @@ async fn exported_spans_contain_no_secret_subject_or_url() {
 #[case::sampled_by_the_caller("01", "0", true)]
 #[case::not_sampled_by_the_caller("00", "1", false)]
 #[tokio::test]
-async fn sampling_decision_of_the_caller_is_followed(
+async fn sampled_flag_of_the_traceparent_header_overrides_the_sample_ratio(
     #[case] flags: &str,
     #[case] ratio: &str,
     #[case] is_recorded: bool,
@@ -194,7 +194,7 @@ async fn malformed_traceparent_is_ignored() {
 }
 
 #[tokio::test]
-async fn callers_cannot_exceed_the_maximum_of_recorded_requests_per_second() {
+async fn maximum_of_traced_requests_per_second_also_limits_requests_sampled_by_the_caller() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let flags = ["--traces-max-per-second", "1", "--log-level", "DEBUG"];
     let mut service = start_with_collector(&receiver, &flags).await;

@@ -92,7 +92,7 @@ fn malformed_if_match_or_if_none_match_is_an_invalid_request(
 }
 
 #[test]
-fn more_than_100_entity_tags_are_rejected() {
+fn if_match_with_more_than_100_entity_tags_is_rejected() {
     let line = |others| format!("{}\"@\"", r#""x","#.repeat(others));
     assert_eq!(matched(&[&line(MAX_TAGS - 1)]), (true, true));
     let one_more = headers(IF_MATCH, &[&line(MAX_TAGS)]);

@@ -35,7 +35,7 @@ fn clients() -> ServiceClients {
 #[rstest]
 #[case::first_secret("ci:another")]
 #[case::second_secret("ci:s3cret")]
-fn client_is_authorized_with_any_of_its_secrets(#[case] credentials: &str) {
+fn service_client_is_authorized_with_any_of_its_secrets(#[case] credentials: &str) {
     let request = request(&[("authorization", &basic(credentials))]);
     assert!(clients().authorize(&request, Scope::Create).is_ok());
 }
@@ -51,7 +51,9 @@ fn client_is_authorized_with_any_of_its_secrets(#[case] credentials: &str) {
 #[case::not_base64(&[("authorization", "Basic ???")])]
 #[case::repeated_header(&[("authorization", &*basic("ci:s3cret")), ("authorization", &*basic("ci:s3cret"))])]
 #[case::too_long(&[("authorization", &*basic(&"x".repeat(2_000)))])]
-fn missing_or_invalid_credentials_return_invalid_client(#[case] fields: &[(&'static str, &str)]) {
+fn missing_or_invalid_credentials_return_an_invalid_client_error(
+    #[case] fields: &[(&'static str, &str)],
+) {
     let rejected = clients().authorize(&request(fields), Scope::Create);
     assert!(
         matches!(rejected, Err(ApiError::InvalidClient)),
@@ -67,7 +69,9 @@ fn missing_or_invalid_credentials_return_invalid_client(#[case] fields: &[(&'sta
 #[case::other_loopback_address(&[("host", "127.9.9.9")])]
 #[case::ipv6(&[("host", "[::1]:8000")])]
 #[case::ipv6_without_port(&[("host", "[::1]")])]
-fn without_service_clients_a_direct_request_is_authorized(#[case] fields: &[(&'static str, &str)]) {
+fn direct_request_is_authorized_if_no_service_client_is_configured(
+    #[case] fields: &[(&'static str, &str)],
+) {
     let none = ServiceClients::default();
     assert!(none.authorize(&request(fields), Scope::Create).is_ok());
 }
@@ -86,7 +90,9 @@ fn without_service_clients_a_direct_request_is_authorized(#[case] fields: &[(&'s
 #[case::host_name_that_begins_with_localhost(&[("host", "localhost.golf.example")])]
 #[case::host_name_that_begins_with_a_loopback_address(&[("host", "127.0.0.1.golf.example:80")])]
 #[case::empty_host(&[("host", "")])]
-fn without_service_clients_a_proxied_request_is_rejected(#[case] fields: &[(&'static str, &str)]) {
+fn proxied_request_is_rejected_if_no_service_client_is_configured(
+    #[case] fields: &[(&'static str, &str)],
+) {
     let rejected = ServiceClients::default().authorize(&request(fields), Scope::Create);
     assert!(
         matches!(rejected, Err(ApiError::ProxiedWithoutClients)),
@@ -94,9 +100,10 @@ fn without_service_clients_a_proxied_request_is_rejected(#[case] fields: &[(&'st
     );
 }
 
-/// nginx sends HTTP/1.0 to upstream servers unless it is configured otherwise.
+/// A request with HTTP/1.0 may come from nginx, which sends HTTP/1.0 to upstream servers by
+/// default.
 #[test]
-fn without_service_clients_a_request_with_http_1_0_is_rejected() {
+fn http_1_0_request_is_rejected_if_no_service_client_is_configured() {
     let mut request = request(&[("host", "127.0.0.1:8000")]);
     request.version = Version::HTTP_10;
     let rejected = ServiceClients::default().authorize(&request, Scope::Create);
@@ -143,7 +150,7 @@ fn debug_output_of_service_clients_contains_no_secret() {
 }
 
 #[test]
-fn client_without_the_required_scope_gets_insufficient_scope() {
+fn service_client_without_the_required_scope_gets_an_insufficient_scope_error() {
     let reader = ServiceClient::new("ci", &[S3CRET], vec![Scope::Introspect]).unwrap();
     let request = request(&[("authorization", &basic("ci:s3cret"))]);
     let clients = ServiceClients::new(vec![reader]);
@@ -156,7 +163,7 @@ fn client_without_the_required_scope_gets_insufficient_scope() {
 }
 
 #[test]
-fn client_with_a_generated_secret_is_authorized() {
+fn service_client_with_a_generated_secret_is_authorized() {
     let secret = ClientSecret::generate();
     let client = ServiceClient::new("ci", &[secret.sha256()], vec![Scope::Create]).unwrap();
     let credentials = basic(&format!("ci:{}", secret.expose_secret()));

@@ -18,8 +18,8 @@ fn connect() -> (DuplexStream, BoundedStream<DuplexStream>) {
     (client, BoundedStream::new(io, counted))
 }
 
-/// Reads from `stream` until the stream ends, and returns the time, in seconds, until that end.
-/// Returns `None` if the stream has not ended after [`LONG`].
+/// Reads from `stream` until the stream ends, and returns the elapsed time in seconds. Returns
+/// `None` if the stream has not ended after [`LONG`].
 async fn read_to_end(stream: &mut BoundedStream<DuplexStream>) -> Option<u64> {
     let (started, mut chunk) = (Instant::now(), [0; 16]);
     timeout(LONG, async {
@@ -49,12 +49,12 @@ async fn slow_request_head_closes_the_connection_after_the_head_timeout() {
     assert_eq!(ended, Some(HEAD_TIMEOUT.as_secs()));
 }
 
-/// Reads from a client whose next bytes have always arrived already. No read is ever pending.
+/// Simulates a client that sends faster than the server reads, so that no read is ever pending.
 #[rstest]
 #[case::request_head(false)]
 #[case::rest_of_an_answered_request(true)]
 #[tokio::test]
-async fn connection_is_closed_at_the_head_timeout_even_if_reads_are_never_pending(
+async fn endless_request_without_pauses_closes_the_connection_after_the_head_timeout(
     #[case] is_answered: bool,
 ) {
     pause();
@@ -83,7 +83,7 @@ fn head_with_chunked_body() -> RequestHead {
 }
 
 #[tokio::test]
-async fn each_request_head_on_a_connection_has_the_full_head_timeout() {
+async fn head_timeout_starts_again_for_each_request_on_a_connection() {
     pause();
     let (mut client, mut stream) = connect();
     let mut chunk = [0; 16];
@@ -119,7 +119,7 @@ async fn idle_connection_is_closed_after_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn empty_lines_do_not_start_the_head_timeout() {
+async fn empty_lines_before_a_request_head_do_not_start_the_head_timeout() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "\r\n").await;
@@ -140,7 +140,7 @@ async fn connection_stays_open_while_a_request_is_handled() {
 }
 
 #[tokio::test]
-async fn unread_request_body_closes_the_connection_after_the_head_timeout() {
+async fn incomplete_body_of_an_answered_request_closes_the_connection_after_the_head_timeout() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;
@@ -150,7 +150,7 @@ async fn unread_request_body_closes_the_connection_after_the_head_timeout() {
 }
 
 #[tokio::test]
-async fn connection_has_the_idle_timeout_after_a_completely_read_request_body() {
+async fn idle_timeout_applies_after_a_request_whose_body_was_read_completely() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head and body").await;
@@ -171,7 +171,7 @@ async fn response_that_the_client_does_not_read_fails_after_the_write_timeout() 
 }
 
 #[tokio::test]
-async fn too_many_blocked_writes_fail_before_the_write_timeout() {
+async fn connection_with_too_many_blocked_writes_fails_before_the_write_timeout() {
     let (_client, mut stream) = connect();
     let started = std::time::Instant::now();
     let mut task = Context::from_waker(std::task::Waker::noop());
@@ -184,8 +184,8 @@ async fn too_many_blocked_writes_fail_before_the_write_timeout() {
     assert!(started.elapsed() < WRITE_TIMEOUT / 2);
 }
 
-/// Simulates the framework while a request body waits in its buffer: the framework flushes the
-/// connection but does not read from it.
+/// Simulates the state in which a request body waits in the buffer of the framework. In this state,
+/// the framework flushes the connection but does not read from it.
 #[tokio::test]
 async fn flush_without_read_wakes_the_connection_task_at_the_deadline() {
     pause();

@@ -4,22 +4,27 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    ConnectFault, for_sentinel,
     sentinel_report::{Consensus, SentinelReport, consensus},
+    sentinel_settings::for_sentinel,
 };
-use crate::{RedisSettings, address::Address, connection::call_once, deployment::Deployment};
+use crate::{
+    RedisSettings,
+    address::Address,
+    connection::{ConnectFault, call_once},
+    deployment::Deployment,
+};
 
 /// Result of a single poll of all sentinels.
 pub(crate) struct SentinelPoll {
-    /// Address of each sentinel, with the address of the primary that this sentinel names, or with
-    /// the fault if the sentinel could not be polled.
+    /// The address of each sentinel, together with the result of its poll. The result is the
+    /// address of the primary, or a fault if the sentinel could not be polled.
     pub(crate) answers: Vec<(Address, Result<Address, ConnectFault>)>,
-    /// Consensus of all sentinels that replied.
+    /// Consensus of all sentinels that replied, about the current primary.
     pub(crate) consensus: Consensus,
 }
 
-/// Polls all sentinels that `settings` name once, all at the same time. Returns `None` if the
-/// deployment has no sentinels.
+/// Polls all sentinels in `settings` once, at the same time. Returns `None` if the deployment has
+/// no sentinels.
 pub(crate) async fn poll_sentinels(settings: &RedisSettings) -> Option<SentinelPoll> {
     let Deployment::Sentinel {
         sentinels,

@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Call, ConnectFault};
 use crate::{
     RedisFault,
     address::Address,
-    connection::{Command, Reply},
+    connection::{Call, Command, ConnectFault, Reply},
 };
 
 /// Maximum age of the report of a sentinel. Older reports are ignored.
 const MAX_REPORT_AGE: Duration = Duration::from_secs(1);
 
-/// Values of `failover-state`, as a sentinel reports it, while a replica is being promoted to
+/// States of a failover (`failover-state` of a sentinel) in which a replica is being promoted to
 /// primary. During these states, writes to the old primary may be lost. In an earlier state, the
 /// failover has changed nothing. In a later state, the sentinels already name the new primary.
 const PROMOTION_STATES: [&str; 3] = ["select_slave", "send_slaveof_noone", "wait_promotion"];
@@ -99,8 +98,10 @@ fn unexpected(command: &'static str) -> ConnectFault {
 /// Returns the consensus of all reports that are younger than [`MAX_REPORT_AGE`].
 ///
 /// - If one of the reports shows a failover, the consensus is [`Consensus::FailingOver`].
-/// - Otherwise the report with the highest epoch is decisive. The sentinels follow the same rule.
-/// - If several reports have the highest epoch, the primary that most of them name is decisive.
+/// - Otherwise the consensus is the primary in the report with the highest epoch. The sentinels
+///   follow the same rule.
+/// - If several reports have the highest epoch, the consensus is the primary that most of these
+///   reports name.
 /// - If there is no report, the consensus is [`Consensus::Unknown`].
 pub(super) fn consensus(reports: &[Option<SentinelReport>], now: Instant) -> Consensus {
     let is_fresh = |report: &&SentinelReport| {

@@ -60,7 +60,7 @@ fn plain_record_has_subject_and_label_members_if_the_session_has_them() {
 #[case::other_types(r#""subject": 7, "label": {"a": [1]}"#)]
 #[case::null(r#""subject": null, "label": null"#)]
 #[case::invalid_texts(r#""subject": "a b", "label": """#)]
-fn invalid_subject_and_label_written_by_another_program_are_ignored(#[case] members: &str) {
+fn plain_record_with_invalid_subject_and_label_is_decoded_without_them(#[case] members: &str) {
     let record = format!(r#"{{"cookies":{{}},"base_url":"x","created_at":"{TIME}",{members}}}"#);
     let session = decode(record.as_bytes()).unwrap();
     assert_eq!(session.attributes, SessionAttributes::default());
@@ -81,14 +81,14 @@ fn redis_key_of_a_plain_record_is_the_prefix_and_the_token() {
 #[case::utc_designator("2026-01-15T10:30:00.000Z")]
 #[case::another_offset("2026-01-15T12:30:00+02:00")]
 #[case::nanoseconds("2026-01-15T10:30:00.000000000+00:00")]
-fn plain_record_may_have_any_rfc_3339_time_as_created_at(#[case] created_at: &str) {
+fn plain_record_with_any_rfc_3339_time_as_created_at_is_decoded(#[case] created_at: &str) {
     let record = format!(r#"{{"created_at":"{created_at}","base_url":"x","cookies":{{}}}}"#);
     let expected = OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_768_473_000);
     assert_eq!(decode(record.as_bytes()).unwrap().created_at, expected);
 }
 
 #[test]
-fn plain_record_of_another_program_may_have_unknown_members_and_exceed_limits() {
+fn plain_record_with_unknown_members_and_oversized_or_invalid_values_is_decoded() {
     let record = format!(
         r#"{{"cookies":{{"not a token":"1","a":"{}"}},"base_url":"ftp://x","created_at":"2026-01-15T10:30:00Z","more":[1]}}"#,
         "v".repeat(100_000)
@@ -187,7 +187,7 @@ fn plain_record_with_invalid_utf_8_or_more_than_1_mib_is_corrupt() {
 }
 
 #[test]
-fn deeply_nested_json_is_corrupt_and_does_not_overflow_the_stack() {
+fn decoding_deeply_nested_json_returns_an_error_without_a_stack_overflow() {
     let record = format!(r#"{{"x":{}"#, "[".repeat(500_000));
     assert_eq!(decode(record.as_bytes()), Err(CorruptRecord::NotASession));
 }

@@ -26,14 +26,11 @@ fn session() -> Session {
 }
 
 fn test_vector() -> Vec<u8> {
-    let digits = TEST_VECTOR.as_bytes().chunks(2);
-    digits
-        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
-        .collect()
+    hex::decode(TEST_VECTOR).unwrap()
 }
 
 #[test]
-fn test_vector_in_the_readme_is_decrypted() {
+fn sealed_record_in_the_readme_is_decrypted_to_the_expected_session() {
     assert_eq!(sealer().open(&mut test_vector()), Ok(session()));
 }
 
@@ -76,7 +73,7 @@ fn subject_and_label_are_unchanged_after_encryption_and_decryption(
 /// A record of a session with neither subject nor label must have the same bytes as before subjects
 /// and labels were introduced, so that older releases can read it unchanged.
 #[test]
-fn record_of_a_session_without_subject_or_label_has_no_appended_bytes() {
+fn sealed_record_of_a_session_without_subject_and_label_has_no_bytes_after_the_cookies() {
     let both = with(Some("s"), Some("l"));
     let appended = [1, 1, b's', 1, 1, b'l'];
     assert_eq!(
@@ -87,7 +84,7 @@ fn record_of_a_session_without_subject_or_label_has_no_appended_bytes() {
 }
 
 #[test]
-fn invalid_subject_and_label_are_ignored_but_a_control_character_is_corrupt() {
+fn invalid_subject_or_label_in_a_sealed_record_is_dropped_but_a_control_character_is_an_error() {
     let opened =
         |appended: &[u8]| sealer().open(&mut seal_bytes(&[&encode(&session()), appended].concat()));
     assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
@@ -177,7 +174,7 @@ fn value_that_is_not_a_sealed_record_is_corrupt(
 }
 
 #[test]
-fn record_of_more_than_1_mib_is_rejected_before_decryption() {
+fn sealed_record_of_more_than_1_mib_is_rejected_before_decryption() {
     let mut excess = vec![0; MAX_RECORD_LEN + 1];
     let too_long = CorruptRecord::TooLong {
         limit: MAX_RECORD_LEN,
@@ -188,8 +185,7 @@ fn record_of_more_than_1_mib_is_rejected_before_decryption() {
     );
 }
 
-/// Encrypts arbitrary bytes as a sealed record. Another release may encode a session as other bytes
-/// than this release.
+/// Encrypts arbitrary bytes as a sealed record, to simulate a record that another release wrote.
 fn seal_bytes(content: &[u8]) -> Vec<u8> {
     sealer().seal_content(content.to_vec())
 }
@@ -204,7 +200,7 @@ fn bytes_appended_to_a_record_by_a_later_release_are_ignored() {
 }
 
 #[test]
-fn decrypted_content_that_is_not_a_session_is_corrupt() {
+fn sealed_record_whose_decrypted_content_is_not_a_session_is_corrupt() {
     for content in [b"".as_slice(), b"\x00", b"\x00\x00\xff\xff\xff\xff\xff"] {
         let opened = sealer().open(&mut seal_bytes(content));
         assert_eq!(opened, Err(CallError::Corrupt(CorruptRecord::NotASession)));
@@ -233,7 +229,7 @@ fn sealed_record_is_31_bytes_longer_than_its_plaintext() {
 }
 
 #[test]
-fn microseconds_of_times_are_kept_and_times_out_of_range_are_corrupt() {
+fn converting_a_time_to_microseconds_and_back_keeps_it_and_out_of_range_values_are_rejected() {
     let time = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(1_768_473_000_123_456);
     assert_eq!(from_micros(to_micros(time)), Ok(time));
     for out_of_range in [i64::MAX, i64::MIN] {

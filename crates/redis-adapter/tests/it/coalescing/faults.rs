@@ -61,7 +61,7 @@ fn timed_out() -> RedisFault {
 
 /// Stalls the connection while two groups of look-ups are in progress. The first group times out
 /// before the connection works again. The late replies to the first group must not be given to the
-/// second group, whose look-ups still have time.
+/// second group, which has not timed out.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read, LookUp::Touch)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch, LookUp::Read)]
@@ -172,7 +172,7 @@ async fn batched_look_ups_find_all_sessions_when_redis_is_out_of_memory() {
 /// Makes the server a replica, which rejects the whole batch with READONLY. All look-ups of the
 /// batch fail, and the client closes the connection.
 #[tokio::test]
-async fn batch_returns_unavailable_on_a_server_that_has_become_a_replica() {
+async fn batched_look_ups_return_unavailable_on_a_server_that_has_become_a_replica() {
     let (primary, redis) = (RedisProcess::start().await, RedisProcess::start().await);
     let logs = CapturedLogs::start();
     let repository = connect(&redis.url()).await;
@@ -262,10 +262,9 @@ fn reply_to_batch(head: &str, items: usize) -> Vec<u8> {
     [head.as_bytes(), &b"$-1\r\n".repeat(items)].concat()
 }
 
-/// Sends a wrong reply to a batch. Of 20 concurrent look-ups, the first is sent alone and the other
-/// 19 as a batch. A valid reply begins with the number of keys (EVAL) or null (MGET), and has 19
-/// more items. The reply of each case differs from that, so no item of the reply can be assigned to
-/// a look-up.
+/// Sends a wrong reply to a batch of 19 look-ups. A valid reply has 20 items: a first item (the
+/// number of keys for EVAL, null for MGET), and then one item for each look-up. If the reply is
+/// wrong, its items cannot be assigned to look-ups, so all 19 look-ups fail.
 #[rstest]
 #[case::too_few_items_with_ttl_renewal(LookUp::Touch, reply_to_batch(":19", 18))]
 #[case::too_many_items_with_ttl_renewal(LookUp::Touch, reply_to_batch(":19", 200))]
@@ -304,8 +303,8 @@ async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
     .await;
 }
 
-/// Replies to the GET of a single look-up with a value of the wrong type. The look-up fails and
-/// does not return `None`, because the reply does not show that the session does not exist.
+/// Replies to the GET of a single look-up with a value of the wrong type. The look-up must fail.
+/// The result `None` would mean that the session does not exist.
 #[rstest]
 #[case::integer_reply(b":1\r\n")]
 #[case::empty_list(b"*0\r\n")]
@@ -340,9 +339,9 @@ async fn look_up_reply_of_the_wrong_type_is_an_error_and_closes_the_connection(
 }
 
 /// Pauses Redis and inserts 4000 large sessions at the same time. All inserts time out, most of
-/// them in the queue of the client. A command that timed out in the queue must not be sent after
-/// the pause. Redis still receives the bytes that the kernel had accepted before the timeout, and
-/// the bytes that the client library fred was writing.
+/// them while they wait in the queue of the client. After the pause, the client must not send
+/// commands that timed out in the queue. Redis may still receive commands that had already left the
+/// queue.
 #[tokio::test]
 async fn command_that_times_out_in_the_queue_is_never_sent() {
     const INSERTS: usize = 4_000;

@@ -1,4 +1,4 @@
-//! Check of the session store for `tee-session check-config --connect`.
+//! Checks whether the session store can be used, for `tee-session check-config --connect`.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The session store that the settings select: memory, or Redis with the findings of the check.
+/// The session store that the settings select. `Redis` contains the findings of the check.
 pub(super) enum Store {
     Memory,
     Redis(Vec<Finding>),

@@ -15,8 +15,8 @@ use rustls::{
 /// Rule for accepting the certificate of an instance.
 #[derive(Debug, Clone)]
 pub(super) enum Trust {
-    /// Accepts any certificate. Used for an instance on the same machine as the probe. This is
-    /// safe, because the probe sends no secret, and reads only a status code.
+    /// Accepts any certificate. The probe uses this rule for an instance on the same machine. This
+    /// is safe, because the probe sends no secret, and reads only a status code.
     Any,
     /// Accepts a certificate only if it is valid for the host name, and if this machine trusts the
     /// certificate authority that issued it.

@@ -1,5 +1,5 @@
-//! The attributes of a session (subject and label) on the command line: the flags that set them,
-//! and the functions that read them for display.
+//! Session attributes (subject and label) on the command line. The module contains the flags that
+//! set the attributes, and the functions that read the attributes for display.
 
 use clap::{Arg, ArgMatches};
 use tee_session_client::{CreateSession, SessionAttributes};
@@ -23,7 +23,7 @@ pub(super) fn args() -> [Arg; 2] {
     })
 }
 
-/// Sets the attributes that the flags name.
+/// Sets the attributes of a new session from `flags`.
 pub(super) fn set<'a>(mut create: CreateSession<'a>, flags: &'a ArgMatches) -> CreateSession<'a> {
     if let Some(subject) = flags.get_one::<String>(SUBJECT) {
         create = create.subject(subject);
@@ -34,17 +34,18 @@ pub(super) fn set<'a>(mut create: CreateSession<'a>, flags: &'a ArgMatches) -> C
     create
 }
 
-/// Reads one attribute.
+/// Function that returns the value of one session attribute, such as the label.
 type Read = fn(&SessionAttributes) -> Option<&str>;
 
-/// Names of all attributes, and functions that read them. The subject comes first.
+/// Name of each session attribute, and the function that returns its value. The subject comes
+/// first.
 pub(super) const ALL: [(&str, Read); 2] = [
     (SUBJECT, |attributes| attributes.subject.as_deref()),
     (LABEL, |attributes| attributes.label.as_deref()),
 ];
 
-/// Returns the attributes that a list of sessions shows: all but the subject, which is the same for
-/// all sessions of a list.
+/// Returns the session attributes that `tee-session session list` shows. Leaves out the subject,
+/// because all listed sessions have the same subject.
 pub(super) fn listed() -> impl Iterator<Item = (&'static str, Read)> {
     ALL.into_iter().skip(1)
 }

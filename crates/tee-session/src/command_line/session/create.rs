@@ -90,8 +90,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// Parses the value of `--base-url`. The command-line parser does not parse this value, because its
-/// error message would repeat the URL, which may contain a password.
+/// Parses the value of `--base-url`, which may contain a password. The argument parser clap does
+/// not parse this value, because its error message would print the value.
 fn base_url(flags: &ArgMatches) -> Result<BaseUrl, Fault> {
     let text = flags
         .get_one::<String>(BASE_URL)

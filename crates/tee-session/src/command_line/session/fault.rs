@@ -9,7 +9,6 @@ use std::{
 use serde_json::{Value, json};
 use tee_session_client::{BuildError, ClientError, Problem, ProblemCode};
 
-use super::Service;
 use crate::command_line::output::{BAD, NAME as BOLD, printable, stderr};
 
 const EXIT_FAILED: u8 = 1;
@@ -39,10 +38,10 @@ impl Fault {
         }
     }
 
-    /// Prints the fault on standard error: as JSON if `--json` is given, otherwise as text. Returns
+    /// Prints the fault on standard error: as JSON if `is_json` is true, otherwise as text. Returns
     /// the exit code of the process.
-    pub(super) fn report(&self, service: &Service) -> ExitCode {
-        let _ = if service.is_json {
+    pub(super) fn report(&self, is_json: bool) -> ExitCode {
+        let _ = if is_json {
             writeln!(stderr(), "{:#}", self.as_json())
         } else {
             self.write(&mut stderr())

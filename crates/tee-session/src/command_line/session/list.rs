@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "list";
 
 const SUBJECT: &str = "subject";
 
-/// Number of sessions that are requested per page, which is the maximum that the API allows.
+/// Number of sessions per page. This is the maximum that the API allows.
 const PAGE_SIZE: u8 = 100;
 
 const AFTER_HELP: &str = "\

@@ -15,9 +15,8 @@ const JSON: &str = "json";
 const CLIENT_ID: &str = "client-id";
 const CLIENT_SECRET_FILE: &str = "client-secret-file";
 
-/// Name of a hidden argument that accepts all positional arguments. Without this argument, the
-/// error message of the command-line parser would repeat a positional argument, which may be a
-/// secret.
+/// Name of a hidden argument that accepts all positional arguments. Without this argument, clap
+/// would print a positional argument in its error message. The positional argument may be a secret.
 const ON_COMMAND_LINE: &str = "on-command-line";
 
 /// Returns the arguments that every `tee-session session` command accepts.
@@ -115,8 +114,8 @@ impl Service {
     }
 
     /// Builds the HTTP client. If `--client-secret-file` is given, reads the client secret. `other`
-    /// is another input that the command reads. Returns an error if the client secret and `other`
-    /// are both standard input.
+    /// is another input that the command reads. Returns an error if both the client secret and
+    /// `other` would be read from standard input.
     pub(super) fn client_with_input(&self, other: Option<&SecretInput>) -> Result<Client, Fault> {
         let mut builder = Client::builder(&*self.url).user_agent(USER_AGENT);
         if let Some(file) = &self.ca_file {

@@ -23,8 +23,8 @@ async fn start_service(pod: &Pod<'_>) -> Service {
     Service::start(pod.command(), &["--metrics-port", "0"]).await
 }
 
-/// Sends the HTTP request of the container's probe `probe` to the service, and returns the response
-/// status.
+/// Sends the HTTP request that `container` defines for `probe`, such as `livenessProbe`, to the
+/// service. Returns the response status.
 async fn send_probe(service: &Service, container: &Value, probe: &str) -> StatusCode {
     let request = &container[probe]["httpGet"];
     assert_eq!(request["port"], "http");

@@ -125,7 +125,7 @@ fn copy_to(directory: &TempDir) {
     }
 }
 
-/// Returns the minor version of the installed kubectl: for version 1.20, this is 20.
+/// Returns the minor version of the installed kubectl, such as 20 for the version 1.20.
 fn kubectl_minor_version() -> u64 {
     let version = Command::new("kubectl")
         .args(["version", "--client", "--output=json"])
@@ -137,8 +137,8 @@ fn kubectl_minor_version() -> u64 {
     minor.parse().unwrap()
 }
 
-/// Changes a kustomization so that it lists the directory `../base` under the deprecated key
-/// `bases` instead of `resources`. kubectl 1.20 (Debian 12) accepts directories only under `bases`.
+/// Moves the directory `../base` in the file `kustomization` from `resources` to the deprecated key
+/// `bases`. kubectl 1.20 (Debian 12) accepts directories only under `bases`.
 fn move_base_to_deprecated_key(kustomization: &Path) {
     let text = fs::read_to_string(kustomization).unwrap();
     let current = "resources:\n  - ../base\n";

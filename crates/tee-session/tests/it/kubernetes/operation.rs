@@ -52,7 +52,9 @@ fn startup_and_liveness_probes_tolerate_30_s_of_failures_and_do_not_check_readin
 /// Checks that the pod conforms to the profile "restricted" of the Pod Security Standards, has a
 /// read-only root file system, and gets no credentials for the Kubernetes API.
 #[rstest]
-fn pod_has_minimal_privileges(#[values("base", "production")] overlay: &str) {
+fn pod_runs_as_non_root_without_capabilities_or_kubernetes_api_credentials(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let (pod, container) = (manifests.pod(), manifests.container());
     for key in [
@@ -111,7 +113,7 @@ async fn pod_memory_limit_covers_the_largest_bodies_of_all_requests_in_flight(
 }
 
 #[test]
-fn enough_instances_remain_during_a_roll_out_or_a_node_drain() {
+fn at_least_two_instances_remain_during_a_roll_out_or_a_node_drain() {
     let manifests = Manifests::render("production");
     let strategy = &manifests.only_object("Deployment")["spec"]["strategy"]["rollingUpdate"];
     assert_eq!(*strategy, json!({"maxSurge": 1, "maxUnavailable": 0}));
@@ -134,10 +136,10 @@ fn instances_are_spread_over_hosts_and_zones(#[values("base", "production")] ove
     );
 }
 
-/// Checks that each rule of the network policy names peers and ports. A rule without peers would
-/// apply to all peers, and a rule without ports to all ports.
+/// Checks that each rule of the network policy names peers and ports, and that no other ports are
+/// open. A rule without peers would apply to all peers, and a rule without ports to all ports.
 #[test]
-fn network_policy_allows_only_required_traffic() {
+fn network_policy_opens_only_the_ports_for_http_metrics_dns_and_redis() {
     let manifests = Manifests::render("production");
     let policy = &manifests.only_object("NetworkPolicy")["spec"];
     assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));

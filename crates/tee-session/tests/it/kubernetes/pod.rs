@@ -12,18 +12,18 @@ use crate::service::binary;
 
 const CLIENTS: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
 
-/// Settings file that `scripts/image` adds to the image: the path in the image, and the path in the
-/// repository.
+/// Settings file that `scripts/image` adds to the container image. The tuple contains the path in
+/// the image and the path in the repository.
 const IN_THE_IMAGE: (&str, &str) = ("/etc/tee-session/production.toml", "config/production.toml");
 
 pub(super) struct Pod<'a> {
     manifests: &'a Manifests,
-    /// Directory on this machine with the files of the Secret that the container mounts.
+    /// Directory on this machine with the files of the Kubernetes Secret that the container mounts.
     mounted: TempDir,
 }
 
 impl<'a> Pod<'a> {
-    /// Creates a pod whose Secret contains `redis_url` and one service client.
+    /// Creates a pod whose Kubernetes Secret contains `redis_url` and one service client.
     pub(super) fn new(manifests: &'a Manifests, redis_url: &str) -> Self {
         let mounted = tempfile::tempdir().unwrap();
         for (name, content) in [("redis-url", redis_url), ("service-clients.json", CLIENTS)] {
@@ -93,7 +93,7 @@ impl<'a> Pod<'a> {
         here.to_str().unwrap().to_owned()
     }
 
-    /// Returns the settings that `check-config` prints in the container.
+    /// Runs `check-config` with the environment of the container, and returns the printed settings.
     pub(super) async fn settings(&self) -> Settings {
         let shown = self.command().arg("check-config").output().await.unwrap();
         let problems = String::from_utf8_lossy(&shown.stderr);

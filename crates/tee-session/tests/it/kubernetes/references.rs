@@ -1,4 +1,4 @@
-//! Tests that the references between the Kubernetes manifests are valid: names, labels and ports.
+//! Tests that the Kubernetes manifests refer only to existing names, labels and ports.
 
 use rstest::rstest;
 use serde_json::{Value, json};

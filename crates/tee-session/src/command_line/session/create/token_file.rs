@@ -11,7 +11,7 @@ use tee_session_client::SessionToken;
 
 use super::Fault;
 
-/// A new file for a session token, which only the owner of the file can read. Dropping the value
+/// A new file for a session token. Only the owner of the file can read it. Dropping the value
 /// removes the file, unless the token has been written to the file.
 pub(super) struct TokenFile {
     path: PathBuf,

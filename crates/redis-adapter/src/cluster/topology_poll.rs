@@ -12,31 +12,31 @@ use tokio::{
 };
 
 use super::{
-    Shared,
     cluster_report::{ClusterReport, best_topology},
     nodes::Node,
     seed_addresses::{request_report, seeds},
+    shared_state::Shared,
     topology::Topology,
 };
 use crate::{address::Address, backoff::Backoff};
 
-/// Interval between two polls of the topology while no call requests a poll.
+/// Interval between two polls of the topology. Failed or redirected requests cause earlier polls.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Nominal minimum interval between two polls of the topology. The actual minimum is a random time
-/// between half of this interval and the whole interval.
+/// Minimum interval between two polls of the topology. Before each poll, this time is multiplied by
+/// a random factor between 0.5 and 1.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Timeout for the cluster report of one server. If there is no connection to the server, the
+/// Timeout for loading the topology from one server. If there is no connection to the server, the
 /// timeout includes the attempt to connect.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Timeout for each cluster report after the first report. The first report may contain an outdated
-/// topology, so the reports of other servers are compared with it.
+/// Timeout for each further report of the topology after the first server has replied. The first
+/// report may be outdated, so the reports of several servers are compared.
 const FURTHER_REPORTS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Polls the topology of the cluster and updates the routing table, until `stopped` holds `true`.
-pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut known = None;
     let mut backoff = Backoff::new();
     loop {
@@ -70,7 +70,8 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stopped: watch::Receiver<bool
     }
 }
 
-/// Requests cluster reports from the servers, and returns the best topology. Returns `None` if no
+/// Requests the topology from servers of the cluster. If their reports differ, reports of an
+/// available cluster are preferred, and then reports with a later epoch. Returns `None` if no
 /// server reports a topology.
 ///
 /// Polls the primaries first. If no primary replies, polls all servers to which there are
@@ -95,8 +96,9 @@ async fn poll_topology(shared: &Shared) -> Option<Topology> {
     best_topology(&collect_reports(requests).await)
 }
 
-/// Returns the cluster reports in the replies to `requests`. Waits for each reply up to
-/// [`REPORT_TIMEOUT`], and after the first report only up to [`FURTHER_REPORTS_TIMEOUT`].
+/// Waits for the replies to `requests`, and returns the reports in the replies. Until the first
+/// report arrives, the timeout for each reply is [`REPORT_TIMEOUT`]. After that, the timeout for
+/// each reply is [`FURTHER_REPORTS_TIMEOUT`].
 async fn collect_reports<'a>(
     requests: impl Iterator<Item = BoxFuture<'a, Option<ClusterReport>>>,
 ) -> Vec<ClusterReport> {

@@ -1,0 +1,18 @@
+//! State that the background task and all handles of a cluster share.
+
+use tokio::sync::{Notify, watch};
+
+use super::nodes::Nodes;
+use crate::RedisSettings;
+
+/// State that the background task and all handles of a cluster share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: RedisSettings,
+    pub(super) nodes: Nodes,
+    /// Signal that makes the background task poll the topology. The signal is sent if a request
+    /// fails or is redirected, because the topology may have changed.
+    pub(super) refresh_requested: Notify,
+    /// Holds `true` once the topology of the cluster is known.
+    pub(super) is_known: watch::Sender<bool>,
+}

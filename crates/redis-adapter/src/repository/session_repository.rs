@@ -1,0 +1,240 @@
+//! The port [`SessionRepository`] of the domain, implemented with Redis commands.
+
+use std::time::Duration;
+
+use tee_session_domain::{
+    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionRepository,
+    SessionToken, SessionWithTtl, StoreInstance, StoreKey, SwapOutcome, VersionedSession,
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::{
+    RedisRepository, commands,
+    compare_and_swap::{self, Seen},
+    locations::Plain,
+    rotate::Rotation,
+};
+use crate::{
+    StorageFormat,
+    connection::Call,
+    error::CallError,
+    record::{Key, RecordLocation},
+};
+
+// Futures of rare code paths are boxed, so that they do not increase the size of the future of
+// every call.
+impl SessionRepository for RedisRepository {
+    type Subjects = Self;
+
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        let location = &RecordLocation::new(self.format, token);
+        if self.pool.is_partition_unavailable(location.key()) {
+            return Ok(InsertOutcome::PartitionUnavailable);
+        }
+        let insert =
+            |call: Call| async move { commands::insert(&call, location, session, ttl).await };
+        let deadline = self.deadline();
+        Ok(self
+            .pool
+            .call(location.key(), "SET", deadline, insert)
+            .await?)
+    }
+
+    /// Loads the session and renews its TTL. This takes one round trip if the record has the
+    /// storage format that this instance writes, and more round trips if the record has the other
+    /// format.
+    async fn load_and_touch(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        let load = |call: Call, location| async move {
+            commands::load_and_touch(&call, location, ttl).await
+        };
+        let candidates = self.candidates(token);
+        Ok(self
+            .look_up(&candidates, Plain::Seal(Some(ttl)), load)
+            .await?)
+    }
+
+    /// Loads the session without a write command: with `GET`, or with `MGET` together with other
+    /// look-ups.
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        let load = |call: Call, location| async move { commands::load(&call, location).await };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Leave, load).await?)
+    }
+
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        let load =
+            |call: Call, location| async move { commands::load_with_ttl(&call, location).await };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Leave, load).await?)
+    }
+
+    /// Deletes all Redis keys under which the record of the session may be stored.
+    ///
+    /// Outside a cluster, one `DEL` command deletes the keys together. The session is therefore
+    /// also removed while another instance is moving its record from one of the keys to the other.
+    /// In a cluster, records never move between these keys, and a separate command deletes each
+    /// key.
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        let deadline = self.deadline();
+        let candidates = self.candidates(token);
+        let locations = &*candidates.all();
+        if !self.pool.is_clustered() {
+            return Ok(self.delete(locations, deadline).await?);
+        }
+        let mut was_removed = false;
+        for location in locations {
+            was_removed |= self.delete(&[location], deadline).await?;
+        }
+        Ok(was_removed)
+    }
+
+    /// Loads the session and its revision. This takes one round trip if the record has the storage
+    /// format that this instance writes, and more round trips if the record has the other format.
+    async fn load_for_update(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
+        let load = |call: Call, location| async move {
+            compare_and_swap::load_for_update(&call, location).await
+        };
+        let candidates = self.candidates(token);
+        Ok(self.look_up(&candidates, Plain::Seal(None), load).await?)
+    }
+
+    /// Replaces the record if it has not changed since the revision `seen` was read. The new record
+    /// has the same Redis key and the same storage format as the former one.
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        let Some(seen) = &Seen::of(seen, token) else {
+            return Ok(SwapOutcome::Changed);
+        };
+        let deadline = self.deadline();
+        let swap =
+            |call: Call| async move { compare_and_swap::swap(&call, seen, session, ttl).await };
+        let key = seen.location.key();
+        match self.pool.call(key, "EVAL", deadline, swap).await? {
+            SwapOutcome::Gone if self.was_sealed(seen, token, deadline).await? => {
+                Ok(SwapOutcome::Changed)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Moves the session from the token `from` to the token `to`, if its record has not changed
+    /// since the revision `seen` was read. This takes one round trip, or several in a cluster.
+    async fn move_to_new_token(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        let Some(seen) = Seen::of(seen, from) else {
+            return Ok(MoveOutcome::Changed);
+        };
+        let candidates = self.candidates(from);
+        let other_location = candidates
+            .all()
+            .into_iter()
+            .find(|location| location.format() != seen.location.format());
+        // The new record has the storage format of the old one. A plain record has no field for the
+        // end of the absolute lifetime, so a conversion from sealed (encrypted) to plain would drop
+        // that end.
+        let to = RecordLocation::new(seen.location.format(), to);
+        let rotation = Rotation {
+            seen,
+            other_location,
+            to,
+            session,
+            ttl,
+        };
+        let deadline = self.deadline();
+        match Box::pin(self.rotate_record(&rotation, deadline)).await? {
+            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from, deadline).await? => {
+                Ok(MoveOutcome::Changed)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn subjects(&self) -> &Self {
+        self
+    }
+
+    /// Sends one read and one write (`GET` and `EXPIRE`) for a key under which no session is ever
+    /// stored. In a cluster, sends them to every primary, and succeeds if at least one primary
+    /// accepts both.
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        let probe = |call: Call, key: Key| async move { commands::probe(&call, &key).await };
+        Ok(self.pool.probe("GET", self.deadline(), probe).await?)
+    }
+
+    /// Returns the time on the clock of Redis, without a request to Redis. The time is calculated
+    /// from the clock of this machine and its difference to the clock of Redis. Each heartbeat
+    /// corrects this difference.
+    fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.pool.is_clustered()
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        self.pool.instance()
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        let candidates = self.candidates(token);
+        let keys = candidates.all();
+        keys.iter()
+            .map(|location| StoreKey::new(location.key().as_bytes()))
+            .collect()
+    }
+
+    /// Closes all connections. Returns within about one second, even if Redis hangs.
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+impl RedisRepository {
+    /// Returns `true` if another instance has converted the plain record `seen` to a sealed
+    /// (encrypted) record since the plain record was read. Returns `false` if `seen` is already a
+    /// sealed record.
+    async fn was_sealed(
+        &self,
+        seen: &Seen<'_>,
+        token: &SessionToken,
+        deadline: Instant,
+    ) -> Result<bool, CallError> {
+        match seen.location.format() {
+            StorageFormat::Sealed => Ok(false),
+            StorageFormat::Plain => {
+                let sealed = &RecordLocation::new(StorageFormat::Sealed, token);
+                let load = |call: Call| async move { commands::load_with_ttl(&call, sealed).await };
+                let found = self.pool.call(sealed.key(), "GET", deadline, load).await?;
+                Ok(found.is_some())
+            }
+        }
+    }
+}
