@@ -139,7 +139,8 @@ pub struct IndexEntry {
     pub subject: Subject,
     /// Token of the session.
     pub token: SessionToken,
-    /// Session whose details are stored in the index entry.
+    /// Data of the session. When the entry is added, the creation time and the attributes are
+    /// copied from this data into the index.
     pub session: Session,
     /// Token of the predecessor, whose position in the index the session takes over: the old token
     /// of a rotated session, or the session's own token to renew its entry. `None` if the session

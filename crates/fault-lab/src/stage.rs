@@ -224,9 +224,9 @@ impl Stage {
         self.outcome.impossible = Some(reason);
     }
 
-    /// Checks that two of three cluster partitions work while the third partition is unavailable.
-    /// Requests for sessions in the two partitions must succeed, and new sessions must be created
-    /// there.
+    /// Checks that two of the three partitions of the cluster (each is a primary with its hash slots)
+    /// work while the third is unavailable. Requests for sessions in the two partitions must
+    /// succeed, and new sessions must be created there.
     pub(crate) fn check_that_other_partitions_work(&mut self) {
         let tally = self.shared().tally().clone();
         let failed = tally.responses.get("503 store_unavailable").copied();

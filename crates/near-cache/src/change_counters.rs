@@ -8,12 +8,12 @@ use std::{
 use arrayvec::ArrayVec;
 use tee_session_domain::StoreKey;
 
-/// Number of change counters per cached session. There are at most [`MAX_COUNTERS`] counters in
-/// total.
+/// Ratio of the number of change counters to the capacity of the cache. There are at most
+/// [`MAX_COUNTERS`] counters in total.
 ///
-/// Two sessions can share a counter. In that case, a change to one session also invalidates the
-/// cached copy of the other session, which must be read once more. With several counters per cached
-/// session, two sessions rarely share a counter.
+/// The hash of a session selects its counter, so two sessions can share a counter. In that case, a
+/// change to one session also invalidates the cached copy of the other session, which must be read
+/// once more. A higher ratio makes shared counters rare.
 const COUNTERS_PER_ENTRY: usize = 4;
 
 const MIN_COUNTERS: usize = 1_024;

@@ -65,8 +65,9 @@ impl SingleFlight {
     /// Joins the pending read of the same session as a follower, or starts a new read as its
     /// leader.
     ///
-    /// A request joins only if the pending read is recent enough and sets at least the requested
-    /// TTL, and if no change of the session was reported since the read began.
+    /// A read may also renew the TTL of the session. A request joins a pending read only if all of
+    /// these conditions hold: the read began recently enough, the read sets at least the TTL that
+    /// the request would set, and no change of the session was reported since the read began.
     pub(crate) fn join_or_lead(&self, request: ReadRequest) -> Role<'_> {
         let mut pending = self.lock();
         if let Some(read) = pending.get(&request.hash)

@@ -143,7 +143,7 @@ async fn body_with_invalid_utf_8_or_deep_nesting_returns_400() {
 #[case::url_too_long(json!({"cookies": {"a": "1"}, "base_url": format!("https://golf.example/{}", "p".repeat(2_048))}), &["/base_url"])]
 #[case::both_members(json!({"cookies": {"a": 1}, "base_url": "x"}), &["/cookies/a", "/base_url"])]
 #[tokio::test]
-async fn invalid_session_returns_422_with_json_pointers_to_the_invalid_members(
+async fn create_body_with_invalid_members_returns_422_with_json_pointers_to_these_members(
     #[case] body: Value,
     #[case] pointers: &[&str],
 ) {

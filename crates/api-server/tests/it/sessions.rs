@@ -114,7 +114,9 @@ async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Stor
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn sliding_window_ttl_refresh_happens_on_get_but_not_on_ttl_request(#[case] store: Store) {
+async fn sliding_window_ttl_is_refreshed_by_get_session_but_not_by_get_session_ttl(
+    #[case] store: Store,
+) {
     let app = TestApp::builder().policy(2, None).spawn(store).await;
     let token = app.log_in().await;
     for _ in 0..3 {

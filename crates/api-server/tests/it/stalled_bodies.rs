@@ -100,8 +100,9 @@ async fn other_requests_are_served_while_many_request_bodies_stall(
     drop(stalled);
 }
 
-/// Checks the limit for bodies that are still arriving. Requests with one credential may use at
-/// most an eighth of the limit. The next request is answered with 503 at once.
+/// The number of request bodies that are still arriving is limited, and one credential may use at
+/// most an eighth of the limit. One more request with the same credential is answered with 503 at
+/// once.
 #[tokio::test]
 async fn credential_with_too_many_stalled_request_bodies_gets_503_overloaded() {
     let app = start_app().await;

@@ -8,7 +8,7 @@ use crate::{BaseUrl, EntityTag, SessionId};
 /// besides the cookies, from which the tag was computed.
 pub(crate) struct CachedTag {
     pub(crate) tag: EntityTag,
-    /// Session id of the token with which the tag was computed.
+    /// Id of the session with whose token the entity tag was computed.
     pub(crate) id: SessionId,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) base_url: BaseUrl,

@@ -24,7 +24,8 @@ pub(super) enum Expect {
 }
 
 impl Expect {
-    /// Counts a violated expectation in `tally` if the responses break this rule.
+    /// Checks the responses that `tally` has counted. If they break this rule, adds a violation to
+    /// `tally`. A response that took at most `immediate_limit` counts as immediate.
     pub(super) fn check(self, tally: &mut Tally, immediate_limit: Duration) {
         let refused = |code| tally.responses.contains_key(&format!("503 {code}"));
         let violation = match self {

@@ -18,8 +18,8 @@ use crate::{RedisSettings, address::Address, connection::Connections, record::Ke
 /// the last redirection to the server. The server may be about to receive its first hash slots.
 const KEPT_WITHOUT_SLOTS: Duration = Duration::from_secs(30);
 
-/// Time in which a request to a newly added server waits until the connections to the server are
-/// up. The time begins when the server is added. Later requests do not wait.
+/// Period after a server is added in which requests to the server wait for its first connections. A
+/// request after this period does not wait.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A server of the cluster, with the connections to that server. The connections are closed when

@@ -32,9 +32,10 @@ pub(crate) struct IndexKeys {
     /// Key of a sorted set of session ids. The score of each session id is the time at which the
     /// index entry of the session expires, in milliseconds since the epoch.
     pub(crate) ends: Key,
-    /// Key of a hash. For each session, the hash has a field that is named by the session id and
-    /// contains the [`IndexDetails`]. The field `revoked` contains the position of the last
-    /// revocation, which ended all sessions with a lower position.
+    /// Key of a hash with one field for each session. The field is named by the session id and
+    /// contains the [`IndexDetails`]. An additional field, `revoked`, contains the position of the
+    /// last revocation. Sessions and revocations share one order, and a revocation ended all
+    /// sessions with a lower position.
     pub(crate) details: Key,
 }
 

@@ -384,7 +384,8 @@ impl SubjectIndex for RedisRepository {
 }
 
 /// Returns the Redis keys under which the record of an index entry may be stored. The key of the
-/// plain record comes first, because records move from the plain key to the sealed key.
+/// plain record comes first. Records only move from the plain key to the sealed key, so a caller
+/// that reads the keys in this order does not miss a record that moves in between.
 fn record_keys(entry: &FoundEntry) -> Vec<Key> {
     let plain = entry.details.as_ref().and_then(IndexDetails::plain_key);
     let sealed = entry.id().map(Key::named);

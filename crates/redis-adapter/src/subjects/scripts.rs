@@ -70,9 +70,9 @@ for _, key in ipairs(KEYS) do
 end
 return revoked";
 
-/// Returns the session id, the position and the details of each entry whose position is between
-/// `ARGV[1]` and `ARGV[2]`. Skips the first `ARGV[3]` of these entries, and returns at most
-/// `ARGV[4]` entries.
+/// Returns the session id, the position (score in the sorted set) and the details of each entry
+/// whose position is between `ARGV[1]` and `ARGV[2]`, both included. Skips the first `ARGV[3]` of
+/// these entries, and returns at most `ARGV[4]` entries.
 const PAGE: Script = Script::freeing(
     "\
 local found = {}

@@ -217,7 +217,7 @@ async fn former_password_is_used_while_a_read_of_the_url_file_hangs(rotation: Ro
 }
 
 #[tokio::test]
-async fn redis_and_sentinel_passwords_are_both_read_from_the_url_file_again() {
+async fn changed_url_file_changes_both_the_redis_and_the_sentinel_password() {
     let url = |redis: &str, sentinel: &str| {
         format!(
             "redis-sentinel://tee:{redis}@h?sentinelServiceName=m&sentinelUsername=w\

@@ -77,7 +77,7 @@ fn challenge_in(response: &Response) -> Option<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn app_receives_the_request_and_session_headers_but_no_token(
+async fn app_receives_the_request_with_session_headers_but_without_the_token(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     const BODY_BYTES: usize = 300_000;

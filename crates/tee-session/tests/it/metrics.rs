@@ -75,8 +75,8 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns the metric for the expiry of the TLS certificate. Only a service with a TLS certificate
-/// serves this metric.
+/// Returns the metrics that only a service with a TLS certificate serves, by name. Currently, the
+/// only such metric is the expiry time of the certificate.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     let name = "tee_session_tls_certificate_expiry_timestamp_seconds";
     let authority = TestAuthority::new();

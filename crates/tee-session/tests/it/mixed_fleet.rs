@@ -88,7 +88,7 @@ async fn session_created_with_an_absolute_lifetime_expires_on_instances_without_
 }
 
 #[tokio::test]
-async fn access_by_an_instance_without_touch_interval_sets_the_ttl_to_the_idle_timeout() {
+async fn access_by_an_instance_that_renews_the_ttl_on_every_access_sets_it_to_the_idle_timeout() {
     let redis = RedisProcess::start().await;
     let touching = start_instance(&redis, &["--session-touch-interval", "60"]).await;
     let sliding = start_instance(&redis, &[]).await;

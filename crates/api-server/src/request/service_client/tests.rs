@@ -103,7 +103,7 @@ fn proxied_request_is_rejected_if_no_service_client_is_configured(
 /// A request with HTTP/1.0 may come from nginx, which sends HTTP/1.0 to upstream servers by
 /// default.
 #[test]
-fn http_1_0_request_is_rejected_if_no_service_client_is_configured() {
+fn http_1_0_request_may_come_from_a_proxy_and_is_rejected_if_no_service_client_is_configured() {
     let mut request = request(&[("host", "127.0.0.1:8000")]);
     request.version = Version::HTTP_10;
     let rejected = ServiceClients::default().authorize(&request, Scope::Create);

@@ -140,7 +140,7 @@ async fn connection_stays_open_while_a_request_is_handled() {
 }
 
 #[tokio::test]
-async fn incomplete_body_of_an_answered_request_closes_the_connection_after_the_head_timeout() {
+async fn head_timeout_closes_the_connection_of_an_answered_request_with_an_incomplete_body() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;

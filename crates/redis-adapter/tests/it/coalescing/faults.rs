@@ -198,7 +198,7 @@ async fn batched_look_ups_return_unavailable_on_a_server_that_has_become_a_repli
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn look_ups_are_sent_as_single_commands_if_the_redis_user_may_not_send_batches(
+async fn look_ups_are_sent_one_by_one_if_the_redis_user_lacks_permission_for_the_batch_command(
     #[case] look_up: LookUp,
 ) {
     let redis = RedisProcess::start().await;
