@@ -26,6 +26,7 @@ use crate::{
 // every call.
 impl SessionRepository for RedisRepository {
     type Subjects = Self;
+    type Idempotency = Self;
 
     async fn insert(
         &self,
@@ -177,6 +178,10 @@ impl SessionRepository for RedisRepository {
     }
 
     fn subjects(&self) -> &Self {
+        self
+    }
+
+    fn idempotency(&self) -> &Self {
         self
     }
 
