@@ -47,7 +47,10 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
         AnyCall::EndOne,
         AnyCall::Introspect,
         AnyCall::Revoke,
-        AnyCall::Health
+        AnyCall::Health,
+        // These two requests carry an `Idempotency-Key`.
+        AnyCall::Create,
+        AnyCall::Rotate
     )]
     call: AnyCall,
     #[values(
@@ -72,14 +75,8 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
 
 #[rstest]
 #[tokio::test]
-async fn create_update_and_rotate_requests_are_never_sent_twice(
-    #[values(
-        AnyCall::Create,
-        AnyCall::Update,
-        AnyCall::UpdateIfMatch,
-        AnyCall::Rotate
-    )]
-    call: AnyCall,
+async fn update_and_create_without_credentials_are_never_sent_twice(
+    #[values(AnyCall::Create, AnyCall::Update, AnyCall::UpdateIfMatch)] call: AnyCall,
     #[values(
         (Step::HangUp, true),
         (respond_truncated(), true),
@@ -95,11 +92,35 @@ async fn create_update_and_rotate_requests_are_never_sent_twice(
 ) {
     let (failure, outcome_is_unknown) = failure_and_unknown_outcome;
     let server = ScriptedServer::start([failure, call.success()]).await;
-    let client = create_builder(&server).build().unwrap();
-    let error = call.make(&client).await.unwrap_err();
+    let builder = Client::builder(server.url()).timeout(Duration::from_secs(1));
+    let error = call.make(&builder.build().unwrap()).await.unwrap_err();
     assert_eq!(server.received().len(), 1);
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(error.outcome_is_unknown(), outcome_is_unknown, "{error:?}");
+}
+
+/// The service recognizes a repetition by its `Idempotency-Key`. A further call has another key.
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[tokio::test]
+async fn retries_of_a_call_have_the_same_idempotency_key_and_another_call_has_another_key(
+    #[case] call: AnyCall,
+    #[values(Step::HangUp, Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")]))]
+    failure: Step,
+) {
+    let server = ScriptedServer::start([failure, call.success(), call.success()]).await;
+    let client = create_builder(&server).build().unwrap();
+    call.make(&client).await.unwrap();
+    call.make(&client).await.unwrap();
+    let keys: Vec<_> = server
+        .received()
+        .iter()
+        .map(|request| request.header("idempotency-key").unwrap().to_owned())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[1], keys[2]);
 }
 
 #[rstest]
