@@ -6,7 +6,6 @@ use reqwest::{
 };
 use serde::Serialize;
 use tee_session_domain::SessionToken;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{Client, ClientError, attempts::RetryPolicy, response::SuccessResponse};
@@ -66,8 +65,9 @@ impl<'a> Call<'a> {
     pub(crate) fn with_idempotency_key(mut self) -> Self {
         if self.request.headers().contains_key(AUTHORIZATION) {
             self.retry_policy = RetryPolicy::WithKey;
-            let key = Uuid::new_v4().to_string();
-            return self.with_header(IDEMPOTENCY_KEY, &key, true);
+            // Only the uniqueness of the random token matters here.
+            let key = SessionToken::generate();
+            return self.with_header(IDEMPOTENCY_KEY, key.expose_secret(), true);
         }
         self
     }

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delay_before_the_start_of_a_request_is_not_counted() {
+    fn machine_delay_before_the_start_of_a_request_is_not_counted() {
         let delays = MachineDelay::default();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_older_than_30_s_is_discarded_when_a_new_one_is_recorded() {
+    fn machine_delay_older_than_30_s_is_discarded_when_a_new_delay_is_recorded() {
         let delays = MachineDelay::default();
         let start = Instant::now();
         delays.record(start, Duration::from_millis(100));

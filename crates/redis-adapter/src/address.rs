@@ -54,7 +54,7 @@ mod tests {
     #[case::unknown_host("?:7001", Some(at("contacted", 7_001)))]
     #[case::no_port("redis-3", None)]
     #[case::invalid_port("redis-3:x", None)]
-    fn redirection_address_is_parsed_and_an_unknown_host_becomes_the_contacted_host(
+    fn redirection_address_is_parsed_and_gets_the_contacted_host_if_it_names_no_host(
         #[case] text: &str,
         #[case] expected: Option<Address>,
     ) {

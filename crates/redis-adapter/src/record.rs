@@ -150,7 +150,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn session_is_unchanged_after_encoding_and_decoding_in_both_formats(session in session()) {
+        fn session_is_unchanged_after_encoding_and_decoding_in_both_storage_formats(
+            session in session(),
+        ) {
             for location in locations() {
                 let read = location.decode(location.encode(&session)).unwrap();
                 let pairs = |session: &Session| -> Vec<(String, String)> {
@@ -172,7 +174,7 @@ mod tests {
         }
 
         #[test]
-        fn decoding_a_record_with_a_changed_byte_never_panics_and_fails_if_sealed(
+        fn decoding_a_record_with_a_changed_byte_never_panics_and_fails_if_it_is_encrypted(
             session in session(),
             position in any::<prop::sample::Index>(),
             byte in 1..=255_u8,

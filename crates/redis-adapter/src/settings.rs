@@ -243,7 +243,7 @@ mod tests {
         "sentinel"
     )]
     #[case::unix("redis+unix:///run/redis.sock", "unix socket")]
-    fn every_supported_url_form_is_parsed_to_its_deployment_kind(
+    fn redis_url_of_each_form_selects_single_server_cluster_sentinel_or_unix_socket(
         #[case] url: &str,
         #[case] kind: &str,
     ) {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_settings_are_rejected_unless_the_url_has_a_tls_scheme() {
+    fn tls_settings_are_rejected_unless_the_redis_url_has_a_tls_scheme() {
         let with_tls = |url| {
             RedisSettings::new(url)
                 .unwrap()
@@ -272,7 +272,7 @@ mod tests {
     #[case::http("http://localhost:6379")]
     #[case::upper_case_scheme("REDIS://localhost")]
     #[case::scheme_only("redis")]
-    fn url_with_an_unknown_scheme_is_rejected(#[case] url: &str) {
+    fn redis_url_with_an_unknown_scheme_is_rejected(#[case] url: &str) {
         assert_eq!(
             RedisSettings::new(url).unwrap_err(),
             RedisSettingsError::Scheme
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn accepting_plain_records_is_rejected_in_a_cluster() {
+    fn accepting_unencrypted_records_is_rejected_for_a_cluster_url() {
         let accepting = |url| RedisSettings::new(url).unwrap().accepting_plain();
         assert!(accepting("redis://localhost").is_ok());
         let refused = accepting("redis-cluster://localhost:7000").unwrap_err();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn invalidation_feed_is_rejected_in_a_cluster() {
+    fn invalidation_feed_is_rejected_for_a_cluster_url() {
         let with_feed = |url| RedisSettings::new(url).unwrap().with_invalidation_feed();
         assert!(with_feed("redis://localhost").is_ok());
         let refused = with_feed("redis-cluster://localhost:7000").unwrap_err();

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clap_accepts_the_command_definition() {
+    fn clap_accepts_the_definition_of_the_command_line() {
         command().debug_assert();
     }
 }

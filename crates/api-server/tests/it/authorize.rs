@@ -80,7 +80,7 @@ async fn authorize_with_a_valid_token_returns_session_data_without_cookies() {
 )]
 #[case::upper_case("HTTPS://Golf.Example", "https://golf.example/")]
 #[tokio::test]
-async fn authorize_returns_the_base_url_header_in_ascii(
+async fn authorize_returns_the_base_url_as_ascii_in_the_header_and_unchanged_in_the_body(
     #[case] given: &str,
     #[case] expected: &str,
 ) {
@@ -138,7 +138,7 @@ async fn path_similar_to_v1_authorize_returns_404() {
 }
 
 #[tokio::test]
-async fn authorize_returns_401_with_a_challenge_for_a_missing_or_invalid_token() {
+async fn authorize_returns_401_with_a_www_authenticate_header_for_a_missing_or_invalid_token() {
     let app = TestApp::spawn(Store::Memory).await;
     let response = app.get("/v1/authorize/app").await;
     let challenge = response.headers()["www-authenticate"].clone();
@@ -157,7 +157,7 @@ async fn authorize_returns_401_with_a_challenge_for_a_missing_or_invalid_token()
 }
 
 #[tokio::test]
-async fn authorize_returns_503_without_a_challenge_if_the_store_is_unavailable() {
+async fn authorize_returns_503_without_a_www_authenticate_header_if_the_store_is_unavailable() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;
@@ -185,7 +185,7 @@ async fn authorize_renews_the_idle_timeout() {
 /// Checks that `/v1/authorize` never responds with 429. A gateway sends the requests of all its
 /// clients from one address, so invalid tokens of one client must not affect the other clients.
 #[tokio::test]
-async fn invalid_token_limit_does_not_apply_to_authorize() {
+async fn authorize_returns_401_and_never_429_for_any_number_of_invalid_tokens() {
     let app = TestApp::builder()
         .with(|settings| {
             settings.invalid_token_limit = Some(InvalidTokenLimit {
@@ -206,7 +206,7 @@ async fn invalid_token_limit_does_not_apply_to_authorize() {
 /// Checks that a CORS preflight request without a token is not answered with 200. A gateway would
 /// treat the 200 as permission to forward the request.
 #[tokio::test]
-async fn cors_preflight_of_authorize_without_a_token_returns_401() {
+async fn cors_preflight_request_to_authorize_without_a_token_returns_401() {
     const PAGE: &str = "https://app.golf.example";
     let app = TestApp::builder()
         .with(|settings| settings.cors_allowed_origins = PAGE.parse().unwrap())
@@ -289,7 +289,7 @@ async fn authorize_does_not_wait_for_a_declared_body_that_never_arrives(#[case] 
 }
 
 #[tokio::test]
-async fn authorize_with_near_cache_and_touch_interval_returns_401_after_logout() {
+async fn authorize_returns_401_after_logout_although_the_session_was_in_the_near_cache() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 
-async fn post(
+async fn send_body(
     app: &TestApp,
     content_type: Option<&str>,
     body: impl Into<reqwest::Body>,
@@ -31,7 +31,7 @@ async fn create_request_with_an_unsupported_content_type_returns_415(
     #[case] content_type: Option<&str>,
 ) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = post(&app, content_type, build_valid_body().to_string()).await;
+    let response = send_body(&app, content_type, build_valid_body().to_string()).await;
     assert_problem(response, 415, "unsupported_media_type").await;
 }
 
@@ -60,7 +60,7 @@ async fn compressed_body_returns_415(#[case] encoding: &str) {
 #[tokio::test]
 async fn all_spellings_of_the_json_content_type_are_accepted(#[case] content_type: &str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = post(&app, Some(content_type), build_valid_body().to_string()).await;
+    let response = send_body(&app, Some(content_type), build_valid_body().to_string()).await;
     assert_eq!(response.status(), StatusCode::CREATED);
 }
 
@@ -87,16 +87,16 @@ async fn all_spellings_of_the_json_content_type_are_accepted(#[case] content_typ
 )]
 #[case::lone_surrogate("{\"cookies\": {\"a\": \"\\ud800\"}, \"base_url\": \"x\"}")]
 #[tokio::test]
-async fn malformed_json_body_returns_400_that_does_not_quote_the_body(#[case] body: &'static str) {
+async fn malformed_json_body_returns_400_without_quoting_the_body(#[case] body: &'static str) {
     let app = TestApp::spawn(Store::Memory).await;
-    let response = post(&app, Some("application/json"), body).await;
+    let response = send_body(&app, Some("application/json"), body).await;
     assert!(!response.headers().contains_key("www-authenticate"));
     let problem = assert_problem(response, 400, "invalid_request").await;
     assert!(!problem.to_string().contains("s3cret"), "{problem}");
 }
 
 #[tokio::test]
-async fn body_with_invalid_utf_8_or_deep_nesting_returns_400() {
+async fn json_body_with_invalid_utf_8_or_too_deep_nesting_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let bodies: [Vec<u8>; 4] = [
         b"{\"cookies\": {\"a\": \"\xff\"}}".to_vec(),
@@ -105,7 +105,7 @@ async fn body_with_invalid_utf_8_or_deep_nesting_returns_400() {
         "{\"a\":".repeat(10_000).into_bytes(),
     ];
     for body in bodies {
-        let response = post(&app, Some("application/json"), body).await;
+        let response = send_body(&app, Some("application/json"), body).await;
         assert_problem(response, 400, "invalid_request").await;
     }
 }
@@ -143,7 +143,7 @@ async fn body_with_invalid_utf_8_or_deep_nesting_returns_400() {
 #[case::url_too_long(json!({"cookies": {"a": "1"}, "base_url": format!("https://golf.example/{}", "p".repeat(2_048))}), &["/base_url"])]
 #[case::both_members(json!({"cookies": {"a": 1}, "base_url": "x"}), &["/cookies/a", "/base_url"])]
 #[tokio::test]
-async fn create_body_with_invalid_members_returns_422_with_json_pointers_to_these_members(
+async fn create_request_with_invalid_json_members_returns_422_with_a_json_pointer_to_each(
     #[case] body: Value,
     #[case] pointers: &[&str],
 ) {
@@ -184,16 +184,16 @@ async fn unusual_but_valid_cookies_are_stored_unchanged(#[case] cookies: Value) 
 }
 
 #[tokio::test]
-async fn body_over_the_configured_limit_returns_413() {
+async fn request_body_longer_than_the_configured_limit_returns_413() {
     let app = TestApp::builder()
         .with(|s| s.max_body_bytes = 2_000)
         .spawn(Store::Memory)
         .await;
     let too_long = "x".repeat(2_001);
-    let response = post(&app, Some("application/json"), too_long.clone()).await;
+    let response = send_body(&app, Some("application/json"), too_long.clone()).await;
     assert_problem(response, 413, "payload_too_large").await;
     let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(too_long)]);
-    let response = post(
+    let response = send_body(
         &app,
         Some("application/json"),
         reqwest::Body::wrap_stream(chunks),
@@ -210,7 +210,7 @@ async fn body_over_the_configured_limit_returns_413() {
 #[case::at_the_limit(65_536, 201)]
 #[case::one_byte_over_the_limit(65_537, 413)]
 #[tokio::test]
-async fn default_body_limit_is_64_kib(
+async fn default_limit_of_the_request_body_length_is_64_kib(
     #[case] len: usize,
     #[case] expected: u16,
     #[values(false, true)] in_chunks: bool,
@@ -225,7 +225,7 @@ async fn default_body_limit_is_64_kib(
     } else {
         body.into()
     };
-    let response = post(&app, Some("application/json"), body).await;
+    let response = send_body(&app, Some("application/json"), body).await;
     assert_eq!(response.status().as_u16(), expected);
 }
 

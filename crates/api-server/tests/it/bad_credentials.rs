@@ -13,7 +13,7 @@ const UNKNOWN_TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 #[case::ttl("GET", "/v1/session/ttl")]
 #[case::delete("DELETE", "/v1/session")]
 #[tokio::test]
-async fn missing_or_invalid_token_returns_401_and_malformed_bearer_header_400(
+async fn missing_or_invalid_token_returns_401_and_malformed_bearer_header_returns_400(
     #[case] method: &str,
     #[case] path: &str,
 ) {
@@ -115,7 +115,7 @@ async fn missing_or_invalid_token_returns_401_and_malformed_bearer_header_400(
 }
 
 #[tokio::test]
-async fn token_in_the_query_or_body_is_ignored_and_returns_401() {
+async fn request_with_a_token_only_in_the_query_or_body_returns_401() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let response = app.get(&format!("/v1/session?access_token={token}")).await;
@@ -128,7 +128,7 @@ async fn token_in_the_query_or_body_is_ignored_and_returns_401() {
 }
 
 #[tokio::test]
-async fn token_in_header_and_query_returns_400() {
+async fn request_with_tokens_in_both_header_and_query_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for query in ["access_token=x", "a=b&access_token=", "access%5Ftoken=x"] {
@@ -207,7 +207,7 @@ async fn malformed_expired_deleted_and_unknown_tokens_get_the_same_response() {
 #[case::options("OPTIONS", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
 #[case::unknown_method("BREW", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
 #[tokio::test]
-async fn unknown_path_returns_404_and_unsupported_method_405(
+async fn unknown_path_returns_404_and_unsupported_method_returns_405(
     #[case] method: &str,
     #[case] path: &str,
     #[case] status: u16,

@@ -145,7 +145,7 @@ fn bearer_request(request_line: &str, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn logins_over_a_slow_redis_succeed_and_evict_exactly_the_sessions_above_the_limit() {
+async fn logins_with_a_slow_redis_succeed_and_evict_only_the_oldest_session_over_the_limit() {
     let slow = SlowRedis::start(2, AtLimit::EvictOldest).await;
     slow.proxy.set(Fault::Delay(DELAY));
     let tokens = [
@@ -161,7 +161,7 @@ async fn logins_over_a_slow_redis_succeed_and_evict_exactly_the_sessions_above_t
 }
 
 #[tokio::test]
-async fn token_rotation_over_a_slow_redis_succeeds() {
+async fn token_rotation_succeeds_if_redis_replies_slowly() {
     let slow = SlowRedis::start(3, AtLimit::Refuse).await;
     let old = slow.log_in().await;
     slow.proxy.set(Fault::Delay(DELAY));
@@ -178,7 +178,9 @@ async fn token_rotation_over_a_slow_redis_succeeds() {
 #[case::close(Disconnect::Close)]
 #[case::reset(Disconnect::Reset)]
 #[tokio::test]
-async fn login_whose_client_disconnects_leaves_no_session(#[case] how: Disconnect) {
+async fn login_whose_client_disconnects_before_the_response_leaves_no_session(
+    #[case] how: Disconnect,
+) {
     let slow = SlowRedis::start(1, AtLimit::Refuse).await;
     slow.proxy.set(Fault::Delay(DELAY));
     slow.log_in_and_disconnect_when_stored(1, how).await;
@@ -190,7 +192,9 @@ async fn login_whose_client_disconnects_leaves_no_session(#[case] how: Disconnec
 #[case::close(Disconnect::Close)]
 #[case::reset(Disconnect::Reset)]
 #[tokio::test]
-async fn login_whose_client_disconnects_does_not_evict_an_older_session(#[case] how: Disconnect) {
+async fn login_whose_client_disconnects_before_the_response_does_not_evict_an_older_session(
+    #[case] how: Disconnect,
+) {
     let slow = SlowRedis::start(1, AtLimit::EvictOldest).await;
     let token = slow.log_in().await;
     slow.proxy.set(Fault::Delay(DELAY));
@@ -221,7 +225,7 @@ async fn token_rotation_keeps_the_old_token_valid_if_the_client_disconnects_befo
 #[case::all_sessions_of_a_subject("DELETE /v1/sessions?subject=member-4711", "")]
 #[case::revocation("POST /v1/revoke", "token=")]
 #[tokio::test]
-async fn logout_and_revocation_complete_after_the_client_disconnects(
+async fn logout_or_revocation_is_completed_even_if_the_client_disconnects(
     #[case] request_line: &str,
     #[case] body: &str,
     #[values(Disconnect::Close, Disconnect::Reset)] how: Disconnect,

@@ -64,7 +64,7 @@ async fn sessions_with_the_same_content_have_different_etags() {
 #[case::same_in_a_list(r#""x", W/"y" ,@"#, 304)]
 #[case::other(r#""x""#, 200)]
 #[tokio::test]
-async fn matching_if_none_match_returns_304(
+async fn get_or_head_request_with_a_matching_if_none_match_returns_304(
     #[case] if_none_match: &str,
     #[case] expected: u16,
     #[values(Method::GET, Method::HEAD)] method: Method,
@@ -84,7 +84,7 @@ async fn matching_if_none_match_returns_304(
 }
 
 #[tokio::test]
-async fn get_answered_with_304_or_412_renews_the_idle_timeout() {
+async fn get_request_answered_with_304_or_412_renews_the_idle_timeout_of_the_session() {
     let app = TestApp::builder()
         .policy(2, None)
         .spawn(Store::Memory)
@@ -106,7 +106,7 @@ async fn get_answered_with_304_or_412_renews_the_idle_timeout() {
 #[case::same_but_weak("W/@", false)]
 #[case::other(r#""x""#, false)]
 #[tokio::test]
-async fn failed_if_match_returns_412_and_changes_nothing(
+async fn request_whose_if_match_does_not_match_returns_412_and_changes_nothing(
     #[case] if_match: &str,
     #[case] holds: bool,
     #[values(Store::Memory, Store::Redis)] store: Store,
@@ -161,7 +161,7 @@ async fn if_match_is_evaluated_before_if_none_match() {
 #[case::asterisk_in_a_list("*, \"s3cret\"")]
 #[case::empty("")]
 #[tokio::test]
-async fn malformed_precondition_returns_400_and_changes_nothing(
+async fn malformed_if_match_or_if_none_match_returns_400_and_changes_nothing(
     #[case] value: &str,
     #[values("if-match", "if-none-match")] name: &str,
 ) {
@@ -181,7 +181,7 @@ async fn malformed_precondition_returns_400_and_changes_nothing(
 /// Checks RFC 9110, section 13.2.1: preconditions are ignored if the response without preconditions
 /// would be an error. A client without a valid token must not learn the state of a session.
 #[tokio::test]
-async fn request_with_an_invalid_token_returns_401_despite_preconditions() {
+async fn request_with_an_invalid_token_returns_401_regardless_of_if_match_and_if_none_match() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     app.log_out(&token).await;

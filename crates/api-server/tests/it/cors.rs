@@ -49,7 +49,7 @@ async fn responses_have_no_cors_headers_if_no_origin_is_allowed(#[case] origin: 
 }
 
 #[tokio::test]
-async fn allowed_origin_gets_cors_headers_without_allow_credentials() {
+async fn responses_to_an_allowed_origin_have_cors_headers_but_no_allow_credentials() {
     let app = start_app_with_allowed_origin().await;
     let response = send_preflight(&app, APP).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -79,7 +79,7 @@ async fn allowed_origin_gets_cors_headers_without_allow_credentials() {
 #[case::other_port("https://app.golf.example:8443")]
 #[case::null("null")]
 #[tokio::test]
-async fn preflight_of_an_origin_that_is_not_allowed_returns_400(#[case] origin: &str) {
+async fn cors_preflight_from_an_origin_that_is_not_allowed_returns_400(#[case] origin: &str) {
     let app = start_app_with_allowed_origin().await;
     let refused = send_preflight(&app, origin).await;
     assert!(
@@ -97,7 +97,7 @@ async fn preflight_of_an_origin_that_is_not_allowed_returns_400(#[case] origin: 
 #[case::patch("PATCH", "authorization,content-type,if-match")]
 #[case::get("GET", "authorization,if-none-match")]
 #[tokio::test]
-async fn preflight_of_an_allowed_origin_allows_authorization_and_conditional_headers(
+async fn cors_preflight_from_an_allowed_origin_permits_the_headers_authorization_and_if_match(
     #[case] method: &str,
     #[case] headers: &str,
 ) {

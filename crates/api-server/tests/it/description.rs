@@ -24,7 +24,7 @@ fn list_described_methods(operations: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_path_allows_exactly_the_methods_of_the_openapi_description() {
+async fn each_path_allows_exactly_the_http_methods_that_the_openapi_description_lists() {
     let app = TestApp::spawn(Store::Memory).await;
     let description: Value = app.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(description["openapi"], "3.1.0");
@@ -47,7 +47,9 @@ async fn each_path_allows_exactly_the_methods_of_the_openapi_description() {
 #[case::path("/v1/authorize")]
 #[case::below("/v1/authorize/members/42")]
 #[tokio::test]
-async fn authorize_supports_every_method(#[case] path: &str) {
+async fn authorize_without_a_token_returns_401_and_not_405_for_every_http_method(
+    #[case] path: &str,
+) {
     const METHODS: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
     ];
@@ -68,7 +70,7 @@ async fn authorize_supports_every_method(#[case] path: &str) {
 #[case::style("/docs/swagger-ui.css", "text/css; charset=utf-8", true)]
 #[case::license("/docs/LICENSE", "text/plain; charset=utf-8", true)]
 #[tokio::test]
-async fn openapi_json_or_docs_file_with_matching_etag_returns_304(
+async fn request_for_openapi_json_or_a_docs_file_with_a_matching_etag_returns_304(
     #[case] path: &str,
     #[case] content_type: &str,
     #[case] is_gzip: bool,
@@ -104,7 +106,7 @@ async fn openapi_json_or_docs_file_with_matching_etag_returns_304(
 #[case::page("/docs")]
 #[case::part("/docs/swagger-ui-bundle.js")]
 #[tokio::test]
-async fn docs_page_forbids_inline_scripts_and_other_origins(#[case] path: &str) {
+async fn docs_page_forbids_inline_scripts_and_content_from_other_origins(#[case] path: &str) {
     let app = TestApp::spawn(Store::Memory).await;
     let page = app.get(path).await;
     let policy = get_header(&page, "content-security-policy").to_owned();

@@ -31,7 +31,7 @@ async fn get_readiness(app: &TestApp) -> StatusCode {
 }
 
 #[tokio::test]
-async fn health_reports_healthy_and_no_redis_with_the_embedded_store() {
+async fn health_reports_healthy_and_redis_not_connected_with_the_in_memory_store() {
     let app = TestApp::spawn(Store::Memory).await;
     let body = get_health(&app).await;
     assert_eq!(body["status"], "healthy");
@@ -43,7 +43,7 @@ async fn health_reports_healthy_and_no_redis_with_the_embedded_store() {
 }
 
 #[tokio::test]
-async fn health_reports_healthy_and_connected_with_a_running_redis() {
+async fn health_reports_healthy_and_redis_connected_with_a_running_redis() {
     let app = TestApp::spawn(Store::Redis).await;
     let body = get_health(&app).await;
     assert_eq!(body["status"], "healthy");
@@ -138,7 +138,7 @@ async fn requests_return_503_during_a_redis_outage_and_succeed_afterwards(#[case
 #[case::ttl(Method::GET, "/v1/session/ttl")]
 #[case::delete(Method::DELETE, "/v1/session")]
 #[tokio::test]
-async fn request_during_a_redis_outage_returns_503_at_the_command_timeout(
+async fn request_returns_503_after_the_redis_command_timeout_if_redis_hangs(
     #[case] method: Method,
     #[case] path: &str,
 ) {
@@ -166,7 +166,7 @@ async fn request_during_a_redis_outage_returns_503_at_the_command_timeout(
 }
 
 #[tokio::test]
-async fn service_stays_ready_during_a_redis_outage_if_readiness_ignores_the_store() {
+async fn service_stays_ready_during_a_redis_outage_if_readiness_does_not_require_the_store() {
     let mut redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .with(|settings| settings.readiness_requires_store = false)

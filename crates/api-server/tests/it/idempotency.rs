@@ -62,7 +62,7 @@ async fn token_of(response: Response) -> String {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn repeated_create_request_returns_the_same_response_and_is_marked_as_replayed(
+async fn create_request_repeated_with_the_same_idempotency_key_gets_the_same_response(
     #[case] store: Store,
 ) {
     let app = start_app(store).await;
@@ -85,7 +85,7 @@ async fn repeated_create_request_returns_the_same_response_and_is_marked_as_repl
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn repeated_rotation_returns_the_same_new_token_although_the_old_token_is_invalid(
+async fn rotation_repeated_with_the_same_idempotency_key_returns_the_same_new_token(
     #[case] store: Store,
 ) {
     let app = TestApp::spawn(store).await;
@@ -105,7 +105,7 @@ async fn repeated_rotation_returns_the_same_new_token_although_the_old_token_is_
 }
 
 #[tokio::test]
-async fn same_key_with_another_body_returns_422_idempotency_key_reused() {
+async fn create_request_that_reuses_an_idempotency_key_with_another_body_returns_422() {
     let app = start_app(Store::Memory).await;
     create(&app, "ci", KEY, &build_valid_body()).await;
     let other = json!({"cookies": {"SESSIONID": "other"}, "base_url": "https://golf.example"});
@@ -114,7 +114,7 @@ async fn same_key_with_another_body_returns_422_idempotency_key_reused() {
 }
 
 #[tokio::test]
-async fn same_key_of_another_service_client_creates_another_session() {
+async fn same_idempotency_key_from_another_service_client_creates_another_session() {
     let app = start_app(Store::Memory).await;
     let first = create(&app, "ci", KEY, &build_valid_body()).await;
     let other = create(&app, "other", KEY, &build_valid_body()).await;
@@ -139,7 +139,7 @@ async fn malformed_idempotency_key_returns_400_for_create_and_rotate(#[case] key
 }
 
 #[tokio::test]
-async fn repeated_idempotency_key_field_returns_400() {
+async fn request_with_two_idempotency_key_headers_returns_400() {
     let app = start_app(Store::Memory).await;
     let response = app
         .request(Method::POST, "/v1/sessions")
@@ -154,7 +154,7 @@ async fn repeated_idempotency_key_field_returns_400() {
 }
 
 #[tokio::test]
-async fn create_request_with_a_key_but_without_credentials_returns_400() {
+async fn create_request_with_an_idempotency_key_but_without_client_credentials_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let response = app
         .request(Method::POST, "/v1/sessions")
@@ -167,7 +167,7 @@ async fn create_request_with_a_key_but_without_credentials_returns_400() {
 }
 
 #[tokio::test]
-async fn rejected_create_request_is_not_replayed() {
+async fn idempotency_key_of_a_rejected_create_request_may_be_used_again() {
     let app = start_app(Store::Memory).await;
     let invalid = json!({"cookies": {}, "base_url": "https://golf.example"});
     let response = create(&app, "ci", KEY, &invalid).await;
@@ -179,7 +179,7 @@ async fn rejected_create_request_is_not_replayed() {
 
 /// Redis contains neither the key, nor the client secret, nor a token.
 #[tokio::test]
-async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
+async fn idempotency_record_in_redis_contains_neither_its_key_nor_a_client_secret_nor_a_token() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .service_clients(clients())
@@ -207,7 +207,7 @@ async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
 /// first request may still be running, the repetition is answered with 409.
 #[rstest]
 #[tokio::test]
-async fn rotation_with_an_unknown_outcome_is_finished_by_a_repetition_at_another_instance(
+async fn rotation_interrupted_by_a_redis_failure_is_finished_by_a_retry_on_another_instance(
     #[values(0, 1, 2, 4, 8)] milliseconds: u64,
     #[values(Fault::Stall, Fault::SwallowAnswers)] fault: Fault,
 ) {

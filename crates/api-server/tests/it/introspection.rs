@@ -108,7 +108,7 @@ async fn introspecting_an_invalid_token_returns_only_active_false() {
 }
 
 #[tokio::test]
-async fn token_of_a_corrupt_record_is_inactive_and_revoking_the_token_returns_200() {
+async fn token_of_a_corrupt_session_record_is_reported_inactive_and_revoking_it_returns_200() {
     use fred::interfaces::KeysInterface;
 
     let redis = RedisProcess::start().await;
@@ -134,7 +134,7 @@ async fn introspection_does_not_renew_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn revoked_token_is_invalid_and_may_be_revoked_again() {
+async fn revoked_token_is_rejected_and_revoking_it_again_returns_200() {
     let app = create_builder().spawn(Store::Memory).await;
     let (token, other) = (log_in(&app).await, log_in(&app).await);
     for _ in 0..2 {
@@ -152,7 +152,7 @@ async fn revoked_token_is_invalid_and_may_be_revoked_again() {
 
 #[rstest]
 #[tokio::test]
-async fn token_type_hint_and_unknown_parameters_are_ignored(
+async fn introspect_and_revoke_ignore_token_type_hint_and_unknown_parameters(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[values("access_token", "refresh_token", "x", "")] hint: &str,
 ) {
@@ -238,7 +238,7 @@ async fn unauthenticated_client_gets_401_before_the_body_is_read(
 
 #[rstest]
 #[tokio::test]
-async fn client_without_the_required_scope_gets_403(
+async fn service_client_without_the_scope_introspect_or_revoke_gets_403(
     #[values(INTROSPECT, REVOKE)] path: &str,
     #[values("create", "introspect", "revoke", "admin")] id: &str,
 ) {
@@ -311,7 +311,7 @@ async fn introspect_and_revoke_return_503_if_the_store_is_unavailable(
 
 #[rstest]
 #[tokio::test]
-async fn introspect_and_revoke_return_503_with_an_oauth_error_if_overloaded(
+async fn introspect_and_revoke_return_503_with_an_oauth_error_if_the_service_is_overloaded(
     #[values(INTROSPECT, REVOKE)] path: &str,
 ) {
     let app = create_builder()

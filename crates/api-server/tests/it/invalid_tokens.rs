@@ -15,7 +15,7 @@ const MALFORMED: &str = "x";
 
 /// Creates a limit that allows `burst` invalid tokens at once, and one more per hour. No test runs
 /// for an hour, so each test may send exactly `burst` invalid tokens.
-fn create_limit(burst: u32) -> Option<InvalidTokenLimit> {
+fn create_invalid_token_limit(burst: u32) -> Option<InvalidTokenLimit> {
     Some(InvalidTokenLimit {
         burst: NonZeroU32::new(burst).unwrap(),
         interval: Duration::from_secs(3_600),
@@ -24,7 +24,7 @@ fn create_limit(burst: u32) -> Option<InvalidTokenLimit> {
 
 async fn start_app(burst: u32, store: Store) -> TestApp {
     TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = create_limit(burst))
+        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(burst))
         .spawn(store)
         .await
 }
@@ -52,7 +52,7 @@ async fn get_from(app: &TestApp, forwarded_for: &str, token: &str) -> StatusCode
 #[case::patch(Method::PATCH, "/v1/session")]
 #[case::rotate(Method::POST, "/v1/session/rotate")]
 #[tokio::test]
-async fn invalid_token_over_the_limit_returns_429_with_retry_after(
+async fn invalid_token_from_an_address_over_the_limit_of_invalid_tokens_returns_429(
     #[case] method: Method,
     #[case] path: &str,
     #[values(Store::Memory, Store::Redis)] store: Store,
@@ -96,7 +96,7 @@ async fn valid_token_renews_the_idle_timeout_although_its_address_has_sent_too_m
 {
     let app = TestApp::builder()
         .policy(3, None)
-        .with(|settings| settings.invalid_token_limit = create_limit(1))
+        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(1))
         .spawn(Store::Redis)
         .await;
     let token = app.log_in().await;
@@ -125,7 +125,7 @@ async fn missing_or_malformed_authorization_header_does_not_count_as_an_invalid_
 /// the same time. Each client retries after a 429 until it gets a 401, and would then log in
 /// again.
 #[tokio::test]
-async fn clients_that_share_one_address_all_get_401_for_expired_tokens_after_retries() {
+async fn clients_that_share_one_address_and_retry_after_429_all_get_401_for_expired_tokens() {
     let limit = InvalidTokenLimit {
         burst: NonZeroU32::new(10).unwrap(),
         interval: Duration::from_millis(100),
@@ -154,7 +154,7 @@ async fn clients_that_share_one_address_all_get_401_for_expired_tokens_after_ret
 }
 
 #[tokio::test]
-async fn every_invalid_token_returns_401_if_no_limit_is_configured() {
+async fn every_invalid_token_returns_401_if_no_limit_of_invalid_tokens_is_configured() {
     let app = TestApp::builder()
         .with(|settings| settings.invalid_token_limit = None)
         .spawn(Store::Memory)
@@ -183,7 +183,7 @@ async fn x_forwarded_for_from_an_untrusted_peer_is_ignored() {
 async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens() {
     let app = TestApp::builder()
         .with(|settings| {
-            settings.invalid_token_limit = create_limit(1);
+            settings.invalid_token_limit = create_invalid_token_limit(1);
             settings.trusted_proxies = "127.0.0.0/8".parse().unwrap();
         })
         .spawn(Store::Memory)
@@ -201,10 +201,10 @@ async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens(
 }
 
 #[tokio::test]
-async fn well_formed_token_over_the_invalid_token_limit_returns_503_and_not_429_if_redis_is_down() {
+async fn well_formed_token_after_too_many_invalid_tokens_returns_503_not_429_if_redis_is_down() {
     let mut redis = tee_session_test_support::RedisProcess::start().await;
     let app = TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = create_limit(1))
+        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(1))
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
@@ -218,7 +218,7 @@ async fn well_formed_token_over_the_invalid_token_limit_returns_503_and_not_429_
 /// Runs the service on the thread of the test, because `CapturedLogs` captures only the logs of the
 /// current thread.
 #[tokio::test]
-async fn many_invalid_tokens_over_the_limit_write_one_log_line() {
+async fn many_invalid_tokens_over_the_limit_from_one_address_write_only_one_log_line() {
     use std::sync::Arc;
 
     use actix_web::{App, HttpResponse, test, web};
@@ -226,7 +226,7 @@ async fn many_invalid_tokens_over_the_limit_write_one_log_line() {
     use tee_session_domain::{SessionManager, SessionPolicy};
     use tee_session_memory_adapter::MemoryRepository;
 
-    let limiter = InvalidTokenLimiter::new(create_limit(2).unwrap(), <_>::default());
+    let limiter = InvalidTokenLimiter::new(create_invalid_token_limit(2).unwrap(), <_>::default());
     let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
     let sessions = web::Data::new(sessions);
     let members = web::resource("/")

@@ -48,7 +48,7 @@ fn get_metric(scraped: &str, name: &str, labels: &[&str]) -> f64 {
 }
 
 #[tokio::test]
-async fn metrics_count_requests_bearer_token_resolutions_and_store_commands() {
+async fn metrics_count_http_requests_store_commands_and_outcomes_of_token_checks() {
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for _ in 0..3 {
@@ -134,7 +134,7 @@ async fn metrics_count_requests_bearer_token_resolutions_and_store_commands() {
 }
 
 #[tokio::test]
-async fn metrics_count_corrupt_records_and_invalid_tokens_over_the_limit() {
+async fn metrics_count_corrupt_session_records_and_invalid_tokens_over_the_limit() {
     use fred::interfaces::KeysInterface;
 
     let redis = RedisProcess::start().await;
@@ -192,7 +192,7 @@ async fn connection_metric_counts_open_connections_until_they_are_closed() {
 #[case::own_name("localhost", 200)]
 #[case::name_of_a_web_page("evil.example", 403)]
 #[tokio::test]
-async fn metrics_request_to_loopback_with_a_foreign_host_header_returns_403(
+async fn metrics_request_to_a_loopback_address_with_a_foreign_host_header_returns_403(
     #[case] host: &str,
     #[case] status: u16,
 ) {
@@ -213,7 +213,7 @@ async fn metrics_path_on_the_api_address_returns_404() {
 }
 
 #[tokio::test]
-async fn all_authorize_requests_share_one_route_label_and_count_as_bearer_token_resolutions() {
+async fn authorize_requests_to_all_subpaths_share_one_route_label_and_count_as_token_checks() {
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for path in ["/v1/authorize", "/v1/authorize/one-of-endless-paths"] {
@@ -241,7 +241,7 @@ async fn all_authorize_requests_share_one_route_label_and_count_as_bearer_token_
 }
 
 #[tokio::test]
-async fn requests_for_the_docs_page_and_its_files_share_one_route_label() {
+async fn requests_for_the_docs_page_and_its_files_share_one_route_label_in_the_metrics() {
     let app = start_app_with_metrics().await;
     for path in ["/docs", "/docs/page.js", "/docs/one-of-endless-paths"] {
         app.get(path).await;

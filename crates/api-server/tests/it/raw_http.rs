@@ -114,7 +114,7 @@ async fn request_with_more_than_96_header_fields_returns_431(
 #[case::fields_at_the_limit(100, 32 * 1_024, 200)]
 #[case::fields_over_the_limit(100, 32 * 1_024 + 1, 431)]
 #[tokio::test]
-async fn request_target_or_header_fields_over_their_size_limit_return_problem_details(
+async fn request_target_or_headers_over_their_size_limit_return_414_or_431_with_problem_details(
     #[case] target_len: usize,
     #[case] fields_len: usize,
     #[case] expected: u16,
@@ -215,7 +215,7 @@ async fn request_body_that_stays_incomplete_returns_408() {
 }
 
 #[tokio::test]
-async fn expect_100_continue_is_answered_with_100_before_the_response() {
+async fn request_with_expect_100_continue_gets_100_before_the_final_response() {
     let app = TestApp::spawn(Store::Memory).await;
     let body = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example"}"#;
     let request = format!(
@@ -269,7 +269,7 @@ async fn request_to_upgrade_to_websocket_or_h2c_is_served_as_http_1_1() {
 /// body. The HTTP framework passes on all bytes that arrive on the connection of an upgrade
 /// request.
 #[tokio::test]
-async fn bytes_after_the_body_of_an_upgrade_request_do_not_belong_to_the_body() {
+async fn bytes_after_the_declared_body_of_an_upgrade_request_are_not_read_as_part_of_the_body() {
     let app = TestApp::spawn(Store::Memory).await;
     let body = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example"}"#;
     let request = format!(

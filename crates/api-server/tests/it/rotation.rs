@@ -72,7 +72,7 @@ async fn rotation_does_not_extend_the_absolute_lifetime(#[case] store: Store) {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn exactly_one_of_10_concurrent_rotations_succeeds(#[case] store: Store) {
+async fn exactly_one_of_10_concurrent_rotations_of_the_same_token_succeeds(#[case] store: Store) {
     let app = TestApp::spawn(store).await;
     let old = app.log_in().await;
     let mut new = Vec::new();

@@ -11,7 +11,7 @@ use crate::test_app::{Store, TestApp, assert_problem, build_valid_body};
 /// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-async fn start_app_with_a_client() -> TestApp {
+async fn start_app_with_a_service_client() -> TestApp {
     let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();
     TestApp::builder()
         .service_clients(ServiceClients::new(vec![ci]))
@@ -21,7 +21,7 @@ async fn start_app_with_a_client() -> TestApp {
 
 #[tokio::test]
 async fn service_client_with_the_correct_secret_may_create_sessions() {
-    let app = start_app_with_a_client().await;
+    let app = start_app_with_a_service_client().await;
     let request = app
         .request(Method::POST, "/v1/sessions")
         .basic_auth("ci", Some("s3cret"));
@@ -37,7 +37,7 @@ async fn service_client_with_the_correct_secret_may_create_sessions() {
 async fn missing_or_wrong_client_credentials_return_401_invalid_client(
     #[case] credentials: Option<(&str, &str)>,
 ) {
-    let app = start_app_with_a_client().await;
+    let app = start_app_with_a_service_client().await;
     let mut request = app.request(Method::POST, "/v1/sessions");
     if let Some((id, secret)) = credentials {
         request = request.basic_auth(id, Some(secret));
@@ -52,7 +52,7 @@ async fn missing_or_wrong_client_credentials_return_401_invalid_client(
 
 #[tokio::test]
 async fn unauthenticated_create_request_returns_401_before_the_body_is_read() {
-    let app = start_app_with_a_client().await;
+    let app = start_app_with_a_service_client().await;
     let response = app
         .request(Method::POST, "/v1/sessions")
         .body("not json")
@@ -81,7 +81,7 @@ async fn proxied_create_requests_return_403_if_no_service_clients_are_configured
 
 #[tokio::test]
 async fn proxied_create_request_with_client_credentials_returns_201() {
-    let app = start_app_with_a_client().await;
+    let app = start_app_with_a_service_client().await;
     let request = app
         .request(Method::POST, "/v1/sessions")
         .basic_auth("ci", Some("s3cret"))
@@ -119,7 +119,7 @@ fn server_on_a_non_loopback_address_without_service_clients_does_not_start() {
 /// Simulates an attacker that guesses the secret of a service client. After too many wrong secrets,
 /// the right secret is still accepted, so the attacker cannot lock out the service client.
 #[tokio::test]
-async fn too_many_wrong_secrets_return_429_and_the_right_secret_is_always_accepted() {
+async fn too_many_wrong_client_secrets_return_429_but_the_right_secret_is_still_accepted() {
     let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();
     let app = TestApp::builder()
         .service_clients(ServiceClients::new(vec![ci]))

@@ -157,7 +157,7 @@ async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Stor
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn absolute_lifetime_is_returned_as_expires_at_and_ends_a_session_in_use(
+async fn session_in_use_ends_at_its_absolute_lifetime_which_is_returned_as_expires_at(
     #[case] store: Store,
 ) {
     let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
@@ -259,7 +259,7 @@ async fn head_returns_the_get_response_without_a_body() {
 }
 
 #[tokio::test]
-async fn full_embedded_store_returns_503_store_full_and_keeps_its_sessions() {
+async fn full_in_memory_store_returns_503_store_full_and_keeps_its_sessions() {
     let app = TestApp::builder()
         .memory_capacity(1)
         .spawn(Store::Memory)
@@ -289,7 +289,7 @@ async fn valid_x_request_id_is_returned_and_an_invalid_one_is_replaced_by_a_uuid
 }
 
 #[tokio::test]
-async fn responses_forbid_content_sniffing_and_do_not_name_the_software() {
+async fn responses_forbid_content_sniffing_and_do_not_name_the_server_software() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for response in [
@@ -305,7 +305,7 @@ async fn responses_forbid_content_sniffing_and_do_not_name_the_software() {
 }
 
 #[tokio::test]
-async fn uuid_and_opaque_tokens_are_accepted_and_the_configured_format_is_issued() {
+async fn service_accepts_uuid_and_opaque_tokens_but_issues_only_the_configured_format() {
     let redis = tee_session_test_support::TestRedis::start().await;
     let uuids = TestApp::builder().spawn_on_redis(redis.url());
     let opaque = TestApp::builder()
@@ -359,7 +359,7 @@ async fn base_url_with_a_disallowed_host_returns_422() {
 #[case::punycode_allowed("xn--bcher-kva.example", "https://B\u{dc}CHER.example:8443/x", 201)]
 #[case::homograph("golf.example", "https://g\u{43e}lf.example", 422)]
 #[tokio::test]
-async fn international_host_of_a_base_url_is_compared_in_ascii_and_stored_unchanged(
+async fn base_url_with_an_international_host_is_checked_in_ascii_form_and_stored_unchanged(
     #[case] allowed: &str,
     #[case] base_url: &str,
     #[case] expected: u16,

@@ -23,7 +23,7 @@ async fn idle_server_stops_at_once_on_shutdown_and_refuses_new_connections() {
 }
 
 #[tokio::test]
-async fn server_is_not_ready_but_serves_requests_during_the_shutdown_delay() {
+async fn server_reports_not_ready_but_serves_requests_during_the_shutdown_delay() {
     let mut app = TestApp::builder()
         .with(|settings| settings.shutdown_delay = Duration::from_secs(1))
         .spawn(Store::Redis)

@@ -109,7 +109,7 @@ async fn slowly_sent_chunked_body_returns_408_and_closes_the_connection() {
 #[case::body_is_awaited("POST /v1/sessions", "Content-Type: application/json\r\n", 408)]
 #[case::upgrade("GET /health/live", "Connection: Upgrade\r\nUpgrade: x\r\n", 200)]
 #[tokio::test]
-async fn connection_with_a_stalled_chunked_body_is_closed_after_the_response(
+async fn connection_is_closed_after_the_response_if_the_chunked_request_body_stalls(
     #[case] request: &str,
     #[case] fields: &str,
     #[case] status: u16,
@@ -133,7 +133,7 @@ async fn connection_with_a_stalled_chunked_body_is_closed_after_the_response(
 /// Checks that the server closes the connection if it did not read the chunked body of a request.
 /// The response announces the end of the connection with `Connection: close`.
 #[tokio::test]
-async fn unread_chunked_body_closes_the_connection_after_the_response() {
+async fn connection_is_closed_after_the_response_if_the_server_did_not_read_the_chunked_body() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let refused = b"DELETE /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\

@@ -29,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
 #[case::logout(Method::DELETE, "/v1/session")]
 #[case::update(Method::PATCH, "/v1/session")]
 #[tokio::test]
-async fn request_with_several_slow_store_calls_returns_503_at_the_answer_timeout(
+async fn request_that_needs_several_slow_store_calls_returns_503_after_the_answer_timeout(
     #[case] method: Method,
     #[case] path: &str,
 ) {

@@ -104,7 +104,7 @@ async fn other_requests_are_served_while_many_request_bodies_stall(
 /// most an eighth of the limit. One more request with the same credential is answered with 503 at
 /// once.
 #[tokio::test]
-async fn credential_with_too_many_stalled_request_bodies_gets_503_overloaded() {
+async fn request_returns_503_if_too_many_incomplete_requests_have_the_same_credentials() {
     let app = start_app().await;
     let statuses = (0..=MAX_IN_FLIGHT / 8).map(async |_| {
         let mut stream = stall(&app, "POST /v1/sessions", RIGHT, "Content-Length: 50").await;

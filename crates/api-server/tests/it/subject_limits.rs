@@ -11,7 +11,7 @@ use crate::{
     test_app::{Store, TestApp, assert_problem, build_valid_body},
 };
 
-async fn start_app(max: usize, when_reached: AtLimit, store: Store) -> TestApp {
+async fn start_app_with_session_limit(max: usize, when_reached: AtLimit, store: Store) -> TestApp {
     let limit = SubjectLimit {
         max: NonZeroUsize::new(max).unwrap(),
         when_reached,
@@ -37,8 +37,8 @@ async fn count_sessions(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn new_session_over_the_subject_limit_evicts_the_oldest_session() {
-    let app = start_app(2, AtLimit::EvictOldest, Store::Memory).await;
+async fn login_over_the_session_limit_evicts_the_oldest_session_of_the_subject_if_eviction_is_on() {
+    let app = start_app_with_session_limit(2, AtLimit::EvictOldest, Store::Memory).await;
     let (first, second) = (create_session(&app).await, create_session(&app).await);
     // The first session was used after the second session was created, but is still the oldest
     // session.
@@ -52,8 +52,8 @@ async fn new_session_over_the_subject_limit_evicts_the_oldest_session() {
 }
 
 #[tokio::test]
-async fn new_session_over_the_subject_limit_returns_409_until_a_session_ends() {
-    let app = start_app(2, AtLimit::Refuse, Store::Memory).await;
+async fn login_over_the_session_limit_returns_409_until_a_session_ends_if_eviction_is_off() {
+    let app = start_app_with_session_limit(2, AtLimit::Refuse, Store::Memory).await;
     let (first, second) = (create_session(&app).await, create_session(&app).await);
     for _ in 0..3 {
         let refused = app
@@ -73,8 +73,8 @@ async fn new_session_over_the_subject_limit_returns_409_until_a_session_ends() {
 }
 
 #[tokio::test]
-async fn subject_limit_does_not_count_other_subjects_or_sessions_without_subject() {
-    let app = start_app(1, AtLimit::Refuse, Store::Memory).await;
+async fn session_limit_of_a_subject_ignores_sessions_of_others_and_sessions_without_a_subject() {
+    let app = start_app_with_session_limit(1, AtLimit::Refuse, Store::Memory).await;
     let token = create_session(&app).await;
     for login in [
         build_body_with_subject("member-4712"),

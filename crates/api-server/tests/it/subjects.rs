@@ -44,7 +44,7 @@ async fn revoke(app: &TestApp, id: &str) -> Response {
 }
 
 #[tokio::test]
-async fn subject_is_returned_by_get_authorize_and_introspect_but_label_only_by_get() {
+async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label_only_by_get() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut login = build_body_with_subject("auth0|4711@golf.example");
     login["label"] = "Jörgs Telefon".into();
@@ -100,7 +100,7 @@ async fn subject_is_returned_by_get_authorize_and_introspect_but_label_only_by_g
 }
 
 #[tokio::test]
-async fn get_omits_subject_and_label_of_a_session_that_has_neither() {
+async fn get_session_omits_subject_and_label_if_the_session_has_neither() {
     let app = TestApp::spawn(Store::Memory).await;
     let text = app
         .get_session(&app.log_in().await)
@@ -122,7 +122,7 @@ async fn get_omits_subject_and_label_of_a_session_that_has_neither() {
 #[case::too_long(json!("s3cret".repeat(43)))]
 #[case::line_feed(json!("s3cret\n"))]
 #[tokio::test]
-async fn invalid_subject_or_label_returns_422_that_does_not_quote_the_value(
+async fn invalid_subject_or_label_returns_422_without_quoting_the_value(
     #[case] value: Value,
     #[values("subject", "label")] member: &str,
 ) {
@@ -137,7 +137,7 @@ async fn invalid_subject_or_label_returns_422_that_does_not_quote_the_value(
 }
 
 #[tokio::test]
-async fn session_with_several_invalid_members_returns_422_that_lists_all_invalid_members() {
+async fn create_request_with_several_invalid_members_returns_422_that_lists_all_of_them() {
     let app = TestApp::spawn(Store::Memory).await;
     let login = json!({"cookies": {"a": 1}, "base_url": 1, "subject": "jörg", "label": 1});
     let problem = assert_problem(app.post_session(&login).await, 422, "invalid_session").await;
@@ -207,7 +207,7 @@ async fn sessions_of_a_subject_are_listed_oldest_first_without_secrets() {
 }
 
 #[tokio::test]
-async fn long_list_of_sessions_is_returned_in_pages_up_to_the_limit() {
+async fn long_list_of_sessions_is_returned_in_pages_of_at_most_the_requested_length() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut expected = Vec::new();
     for _ in 0..55 {
@@ -318,7 +318,7 @@ async fn ending_a_session_with_a_malformed_id_returns_404() {
 #[case::invalid_encoding("subject=s3cret%z")]
 #[case::token("subject=a&access_token=s3cret")]
 #[tokio::test]
-async fn listing_or_ending_sessions_with_an_invalid_query_returns_400_that_does_not_quote_the_query(
+async fn listing_or_ending_sessions_with_an_invalid_query_returns_400_without_quoting_the_query(
     #[case] text: &str,
     #[values(Method::GET, Method::DELETE)] method: Method,
 ) {
@@ -371,7 +371,7 @@ async fn metrics_contain_no_session_id_and_no_subject() {
 /// Simulates another program that has damaged the session index of one subject in Redis. The
 /// existing session of the subject remains valid.
 #[tokio::test]
-async fn new_session_of_a_subject_with_a_corrupt_index_returns_500_without_retry_after() {
+async fn login_of_a_subject_whose_session_index_is_corrupt_returns_500_without_retry_after() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder().spawn_on_redis(&redis.url());
     app.until_ready().await;

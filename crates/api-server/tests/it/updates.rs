@@ -26,7 +26,7 @@ async fn get_session_body(app: &TestApp, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn patch_changes_named_members_and_returns_the_new_session() {
+async fn patch_changes_only_the_members_that_it_contains_and_returns_the_changed_session() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let before = app.get_session(&token).await;
@@ -133,7 +133,7 @@ async fn concurrent_patches_are_all_applied() {
 }
 
 #[tokio::test]
-async fn patch_that_races_a_logout_does_not_restore_the_session() {
+async fn patch_concurrent_with_a_logout_does_not_restore_the_session() {
     let app = TestApp::spawn(Store::Memory).await;
     for _ in 0..10 {
         let token = app.log_in().await;
@@ -206,7 +206,7 @@ async fn patch_that_would_make_the_session_invalid_returns_422_and_changes_nothi
 #[case::created_at(r#"{"created_at": "2026-01-15T10:30:00Z"}"#)]
 #[case::json_patch(r#"[{"op": "remove", "path": "/cookies/s3cret"}"#)]
 #[tokio::test]
-async fn malformed_patch_returns_400_that_does_not_quote_the_patch(#[case] body: &'static str) {
+async fn malformed_patch_returns_400_without_quoting_the_patch(#[case] body: &'static str) {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let request = app.patch(&token, &json!({})).body(body);

@@ -107,14 +107,14 @@ struct Answer {
 /// session's base URL and the prefix of the token. `authorization` contains the values of the
 /// `Authorization` header fields.
 async fn get(repository: CountingRepository, authorization: &[&[u8]]) -> Answer {
-    async fn show(current: CurrentSession) -> HttpResponse {
+    async fn handler(current: CurrentSession) -> HttpResponse {
         let url = current.session.base_url.as_str();
         HttpResponse::Ok().body(format!("{url} {}", current.token().prefix()))
     }
 
     let sessions = web::Data::new(SessionManager::new(repository, SessionPolicy::default()));
     let auth = BearerAuth::new(sessions);
-    let app = init_service(App::new().route("/", web::get().to(show).wrap(auth))).await;
+    let app = init_service(App::new().route("/", web::get().to(handler).wrap(auth))).await;
     let mut request = TestRequest::get();
     for field in authorization {
         let field = header::HeaderValue::from_bytes(field).unwrap();
@@ -216,7 +216,7 @@ async fn missing_or_malformed_token_is_rejected_without_a_store_call(
 }
 
 #[actix_web::test]
-async fn unavailable_store_returns_503_without_challenge_or_error_details() {
+async fn unavailable_store_returns_503_without_www_authenticate_header_or_error_details() {
     let logs = CapturedLogs::start();
     let repository = CountingRepository::failing(|| {
         RepositoryError::unavailable("connection to 10.9.8.7 refused")
@@ -241,7 +241,7 @@ async fn unavailable_store_returns_503_without_challenge_or_error_details() {
 }
 
 #[actix_web::test]
-async fn corrupt_record_returns_the_same_response_as_unknown_token() {
+async fn token_of_a_corrupt_session_record_gets_the_same_response_as_an_unknown_token() {
     let repository = CountingRepository::failing(|| RepositoryError::corrupt("not a session"));
     let field = format!("Bearer {}", SessionToken::generate().expose_secret());
     let corrupt = get(repository, &[field.as_bytes()]).await;
@@ -253,11 +253,11 @@ async fn corrupt_record_returns_the_same_response_as_unknown_token() {
 
 #[actix_web::test]
 async fn bearer_token_extractor_parses_the_token_without_a_store_look_up() {
-    async fn prefix(token: BearerToken) -> String {
+    async fn handler(token: BearerToken) -> String {
         token.0.prefix().to_string()
     }
 
-    let app = init_service(App::new().route("/", web::delete().to(prefix))).await;
+    let app = init_service(App::new().route("/", web::delete().to(handler))).await;
     let token = SessionToken::generate();
     let field = ("Authorization", format!("Bearer {}", token.expose_secret()));
     let response = call_service(
@@ -275,11 +275,11 @@ async fn bearer_token_extractor_parses_the_token_without_a_store_look_up() {
 #[actix_web::test]
 async fn current_session_extractor_without_bearer_auth_middleware_returns_500_and_logs_an_error() {
     let logs = CapturedLogs::start();
-    async fn show(_: CurrentSession) -> HttpResponse {
+    async fn handler(_: CurrentSession) -> HttpResponse {
         HttpResponse::Ok().finish()
     }
 
-    let app = init_service(App::new().route("/", web::get().to(show))).await;
+    let app = init_service(App::new().route("/", web::get().to(handler))).await;
     let response = call_service(&app, TestRequest::get().to_request()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let message = "CurrentSession is used on a route that BearerAuth does not wrap";

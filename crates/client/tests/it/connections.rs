@@ -38,7 +38,7 @@ async fn clones_of_a_client_reuse_one_connection() {
 }
 
 #[tokio::test]
-async fn call_succeeds_on_a_spawned_tokio_task() {
+async fn client_call_succeeds_in_a_spawned_tokio_task() {
     let server = ScriptedServer::start([AnyCall::Get.success()]).await;
     let client = create_client(&server);
     let call = tokio::spawn(async move { AnyCall::Get.make(&client).await });
@@ -139,7 +139,7 @@ async fn response_body_longer_than_1_mib_returns_a_decode_error(
 }
 
 #[tokio::test]
-async fn missing_response_returns_a_timeout_error() {
+async fn call_returns_a_timeout_error_if_the_server_sends_no_response() {
     let server = ScriptedServer::start([Step::Hang]).await;
     let builder = Client::builder(server.url()).timeout(Duration::from_secs(1));
     let client = builder.attempts(1).build().unwrap();
@@ -168,7 +168,7 @@ fn invalid_service_url_returns_a_build_error_that_does_not_quote_the_url(#[case]
 #[rstest]
 #[case::no_pem("hello")]
 #[case::invalid_certificate("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")]
-fn invalid_certificate_authorities_return_a_build_error(#[case] pem: &str) {
+fn building_a_client_with_invalid_certificate_authorities_returns_an_error(#[case] pem: &str) {
     let builder = Client::builder("https://127.0.0.1").certificate_authorities(pem);
     let error = builder.build().unwrap_err();
     assert!(

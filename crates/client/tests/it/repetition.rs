@@ -75,7 +75,7 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
 
 #[rstest]
 #[tokio::test]
-async fn update_and_create_without_credentials_are_never_sent_twice(
+async fn unauthenticated_create_and_any_update_are_not_retried_after_the_request_was_sent(
     #[values(AnyCall::Create, AnyCall::Update, AnyCall::UpdateIfMatch)] call: AnyCall,
     #[values(
         (Step::HangUp, true),
@@ -104,7 +104,7 @@ async fn update_and_create_without_credentials_are_never_sent_twice(
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[tokio::test]
-async fn retries_of_a_call_have_the_same_idempotency_key_and_another_call_has_another_key(
+async fn retries_of_a_call_repeat_its_idempotency_key_but_a_new_call_has_a_new_key(
     #[case] call: AnyCall,
     #[values(Step::HangUp, Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")]))]
     failure: Step,
@@ -200,7 +200,7 @@ async fn delete_fails_if_the_first_attempt_was_rejected_and_the_retry_finds_no_s
 }
 
 #[tokio::test]
-async fn retried_get_returns_invalid_token_if_the_session_has_ended() {
+async fn retried_get_returns_an_invalid_token_error_if_the_session_has_ended() {
     let gone = Step::problem(401, "invalid_token", &[]);
     let server = ScriptedServer::start([respond_store_unavailable(), gone]).await;
     let error = AnyCall::Get
@@ -262,7 +262,7 @@ async fn call_fails_at_once_if_retry_after_exceeds_the_deadline(
 }
 
 #[tokio::test]
-async fn call_with_maximum_timeout_and_deadline_succeeds_after_a_retry() {
+async fn call_with_the_largest_possible_timeout_and_deadline_succeeds_after_a_retry() {
     let server = ScriptedServer::start([respond_overloaded(), AnyCall::Get.success()]).await;
     let builder = Client::builder(server.url()).timeout(Duration::MAX);
     let client = builder.deadline(Duration::MAX).attempts(u32::MAX);

@@ -25,7 +25,7 @@ fn assert_debug_contains_no_secret(value: &impl Debug) {
 }
 
 #[tokio::test]
-async fn debug_output_of_clients_requests_and_sessions_contains_no_secret() {
+async fn debug_output_of_all_client_types_contains_no_secret() {
     let server = ScriptedServer::start([
         Step::json(201, &build_new_session()),
         Step::json(200, &build_session()),
@@ -64,7 +64,7 @@ fn build_wrong_types() -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn errors_of_calls_and_their_causes_contain_no_secret(
+async fn error_of_a_failed_call_and_its_causes_contain_no_secret(
     #[values(
         AnyCall::Create,
         AnyCall::Get,

@@ -70,7 +70,7 @@ async fn client_without_credentials_sends_no_authorization_header(#[case] call: 
 }
 
 #[tokio::test]
-async fn health_is_requested_without_credentials() {
+async fn health_request_is_sent_without_credentials() {
     let server = ScriptedServer::start([Step::json(200, &build_health())]).await;
     let health = create_client(&server).health().await.unwrap();
     assert_eq!(health.status, HealthStatus::Degraded);
@@ -122,7 +122,7 @@ async fn create_request_omits_unset_subject_and_label() {
 }
 
 #[tokio::test]
-async fn get_returns_a_stored_session_that_violates_the_rules_for_new_sessions() {
+async fn get_returns_an_old_session_even_if_it_violates_the_rules_for_new_sessions() {
     let mut body = build_session();
     // Older stored sessions may violate the rules for new sessions.
     body["cookies"] = json!("COOKIES");
@@ -284,7 +284,7 @@ async fn end_sessions_returns_the_number_of_ended_sessions() {
 }
 
 #[tokio::test]
-async fn introspect_sends_the_token_in_a_form_and_returns_subject_and_times() {
+async fn introspect_sends_the_token_in_a_form_and_returns_the_subject_and_expiry_time() {
     let answer = json!({
         "active": true,
         "token_type": "Bearer",

@@ -127,7 +127,9 @@ fn stored_cookies_are_checked_only_for_control_characters() {
 #[rstest]
 #[case::few(50)]
 #[case::many(5_000)]
-fn repeated_cookie_in_a_stored_record_keeps_first_position_and_last_value(#[case] count: usize) {
+fn repeated_cookie_name_in_a_stored_session_keeps_the_first_position_and_last_value(
+    #[case] count: usize,
+) {
     let mut stored: Vec<_> = (0..count).map(|n| (n.to_string(), "old")).collect();
     stored.push(("1".to_owned(), "new"));
     let stored = Cookies::from_stored(&stored).unwrap();
@@ -160,7 +162,7 @@ fn header_cookies() -> impl Strategy<Value = Vec<(String, String)>> {
 
 proptest! {
     #[test]
-    fn cookies_round_trip_through_a_cookie_header(given in header_cookies()) {
+    fn cookies_written_to_a_cookie_header_are_parsed_back_unchanged(given in header_cookies()) {
         let cookies = Cookies::new(given.clone()).unwrap();
         let pairs: Vec<_> =
             cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -87,7 +87,7 @@ async fn full_store_accepts_new_sessions_after_old_sessions_have_expired() {
 }
 
 #[tokio::test]
-async fn insert_with_a_taken_token_uses_no_capacity() {
+async fn inserting_a_session_with_a_token_already_in_use_takes_no_capacity() {
     let repository = MemoryRepository::with_capacity(2);
     let token = insert_session(&repository).await.unwrap();
     for _ in 0..5 {
@@ -101,7 +101,7 @@ async fn insert_with_a_taken_token_uses_no_capacity() {
 }
 
 #[tokio::test]
-async fn ping_frees_expired_sessions_that_are_not_accessed() {
+async fn store_ping_removes_expired_sessions_that_are_not_accessed() {
     let repository = MemoryRepository::with_capacity(1_000);
     for _ in 0..1_000 {
         insert_session(&repository).await.unwrap();
@@ -114,7 +114,7 @@ async fn ping_frees_expired_sessions_that_are_not_accessed() {
 }
 
 #[tokio::test]
-async fn each_session_has_one_expiry_queue_entry_after_touches_and_removals() {
+async fn each_session_has_exactly_one_entry_in_the_expiry_queue_after_ttl_renewals_and_removals() {
     let repository = MemoryRepository::with_capacity(100);
     let mut tokens = Vec::new();
     for _ in 0..100 {
@@ -212,7 +212,7 @@ async fn concurrent_updates_from_several_threads_are_not_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn revocation_after_concurrent_rotations_finds_every_live_session() {
+async fn revoking_all_sessions_of_a_subject_after_concurrent_rotations_misses_no_session() {
     let repository = MemoryRepository::default();
     let sessions = Arc::new(SessionManager::new(
         repository.clone(),

@@ -74,7 +74,7 @@ async fn rotation_reports_a_rotated_event_and_no_ended_event() {
 }
 
 #[tokio::test]
-async fn revoked_and_evicted_sessions_are_reported_with_different_reasons() {
+async fn events_for_revoked_and_evicted_sessions_have_different_end_reasons() {
     let sessions = create_manager();
     for _ in 0..2 {
         create_session_of_alice(&sessions).await;
@@ -94,7 +94,7 @@ async fn revoked_and_evicted_sessions_are_reported_with_different_reasons() {
 }
 
 #[tokio::test]
-async fn expired_event_is_reported_for_the_absolute_lifetime_but_not_for_the_idle_timeout() {
+async fn expired_event_is_reported_after_the_absolute_lifetime_but_not_after_the_idle_timeout() {
     let sessions = create_manager();
     let touched = sessions.store_login(create_login()).await.unwrap().token;
     let idle = sessions.store_login(create_login()).await.unwrap().token;

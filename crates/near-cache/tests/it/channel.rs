@@ -11,7 +11,7 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, RedisSentinels, 
 use crate::{Instance, SOON, redis_settings, store_session};
 
 #[tokio::test]
-async fn cached_copies_are_served_for_at_most_max_stale_after_redis_stops() {
+async fn cached_sessions_are_served_for_at_most_the_maximum_staleness_after_redis_stops() {
     let mut redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
     let new = store_session(&instance.sessions).await;
@@ -56,7 +56,7 @@ async fn sessions_are_cached_again_after_the_invalidation_feed_is_restored() {
 }
 
 #[tokio::test]
-async fn session_is_not_cached_if_the_invalidation_feed_covers_another_server() {
+async fn session_is_not_cached_if_the_invalidation_feed_comes_from_another_redis_server() {
     let (redis, other) = (RedisProcess::start().await, RedisProcess::start().await);
     let limits = NearCacheSettings::default();
     let instance = Instance::start_with(redis_settings(&redis.url()), &other.url(), limits).await;
@@ -68,7 +68,7 @@ async fn session_is_not_cached_if_the_invalidation_feed_covers_another_server() 
 }
 
 #[tokio::test]
-async fn invalidation_feed_follows_a_failover_to_the_new_primary() {
+async fn invalidation_feed_connects_to_the_new_primary_after_a_failover() {
     let sentinels = RedisSentinels::start().await;
     let url = sentinels.url();
     let instance = Instance::start(&url).await;
@@ -135,7 +135,7 @@ async fn documented_redis_permissions_are_sufficient_for_the_near_cache() {
 }
 
 #[tokio::test]
-async fn invalidation_feed_comes_up_when_redis_starts_later() {
+async fn invalidation_feed_is_established_once_redis_starts_after_the_service() {
     let mut redis = RedisProcess::start().await;
     let url = redis.url();
     redis.kill().await;

@@ -34,7 +34,7 @@ async fn find_record_key(redis: &RedisProcess) -> String {
 #[case::expired_at_once("PEXPIRE", &["0"])]
 #[case::expiring_soon("PEXPIRE", &["300"])]
 #[tokio::test]
-async fn change_by_another_redis_client_invalidates_the_cached_copy(
+async fn change_of_a_session_by_another_redis_client_invalidates_its_cached_copy(
     #[case] command: &str,
     #[case] arguments: &[&str],
     #[values(StorageFormat::Sealed, StorageFormat::Plain)] format: StorageFormat,
@@ -77,7 +77,7 @@ async fn flush_by_another_redis_client_invalidates_all_cached_copies(#[case] com
 }
 
 #[tokio::test]
-async fn eviction_by_redis_invalidates_the_cached_copy() {
+async fn eviction_of_a_session_by_redis_invalidates_its_cached_copy() {
     let redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
     let new = store_session(&instance.sessions).await;
@@ -101,7 +101,7 @@ async fn eviction_by_redis_invalidates_the_cached_copy() {
 }
 
 #[tokio::test]
-async fn cached_copy_expires_before_redis_reports_the_expiry() {
+async fn cached_session_expires_on_time_even_before_redis_reports_the_expiry() {
     let redis = RedisProcess::start_with(&["--save", "", "--enable-debug-command", "local"]).await;
     // With `hz 1`, Redis looks for expired keys at most once per second, and checks only a few
     // keys.

@@ -47,7 +47,7 @@ async fn cached_session_is_served_without_redis_commands() {
 }
 
 #[tokio::test]
-async fn concurrent_requests_for_one_session_share_one_read() {
+async fn concurrent_requests_for_an_uncached_session_share_one_redis_read() {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
@@ -62,7 +62,7 @@ async fn concurrent_requests_for_one_session_share_one_read() {
 }
 
 #[tokio::test]
-async fn concurrent_requests_for_an_unknown_token_share_one_read() {
+async fn concurrent_requests_for_an_unknown_token_share_one_redis_read() {
     let redis = RedisProcess::start().await;
     let instance = Instance::start(&redis.url()).await;
     let token = SessionToken::generate();

@@ -65,7 +65,7 @@ impl Near {
 }
 
 #[tokio::test]
-async fn session_is_served_from_the_cache_after_a_read() {
+async fn session_is_served_from_the_near_cache_after_it_was_read_once() {
     let (near, token) = set_up().await;
     assert!(near.finds(&token).await);
     near.store.close_gate();
@@ -90,7 +90,7 @@ async fn session_is_served_from_the_cache_after_a_read() {
     near.cache.feed_confirmed(StoreInstance(8), Instant::now());
 })]
 #[tokio::test]
-async fn read_result_is_not_cached_if_session_or_invalidation_feed_changes_during_the_read(
+async fn session_is_not_cached_if_it_changes_or_the_invalidation_feed_is_lost_during_the_read(
     #[case] change: fn(&Near, &SessionToken),
 ) {
     let (near, token) = set_up().await;
@@ -104,7 +104,7 @@ async fn read_result_is_not_cached_if_session_or_invalidation_feed_changes_durin
 }
 
 #[tokio::test]
-async fn session_missing_in_the_store_is_removed_from_the_cache_for_all_workers() {
+async fn session_missing_in_the_store_is_removed_from_the_cache_that_all_workers_share() {
     let (near, token) = set_up().await;
     let other_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
     assert!(near.finds(&token).await);
@@ -117,7 +117,7 @@ async fn session_missing_in_the_store_is_removed_from_the_cache_for_all_workers(
 }
 
 #[tokio::test]
-async fn session_removed_by_one_worker_is_removed_from_the_cache_for_all_workers() {
+async fn session_removed_by_one_worker_is_removed_from_the_cache_that_all_workers_share() {
     let (near, token) = set_up().await;
     let other_worker = NearCachedRepository::new(near.store.clone(), Some(near.cache.clone()));
     assert!(near.finds(&token).await);
@@ -127,7 +127,7 @@ async fn session_removed_by_one_worker_is_removed_from_the_cache_for_all_workers
 }
 
 #[tokio::test]
-async fn cached_copy_is_not_served_after_the_repository_moves_to_another_server() {
+async fn cached_session_is_not_served_after_the_repository_connects_to_another_redis_server() {
     let (near, token) = set_up().await;
     assert!(near.finds(&token).await);
     near.store.remove(&token).await.unwrap();
@@ -137,7 +137,7 @@ async fn cached_copy_is_not_served_after_the_repository_moves_to_another_server(
 }
 
 #[tokio::test]
-async fn request_after_a_session_removal_does_not_share_a_read_that_began_before_the_removal() {
+async fn request_after_a_session_removal_does_not_use_a_read_that_began_before_the_removal() {
     let (near, token) = set_up().await;
     let read = near.start_read(&token).await;
     assert!(near.repository.remove(&token).await.unwrap());
@@ -156,7 +156,7 @@ async fn request_after_a_session_removal_does_not_share_a_read_that_began_before
 /// these requests shared another read, each failed read would delay their responses by one more
 /// store timeout.
 #[tokio::test]
-async fn each_request_that_waited_for_a_cancelled_read_reads_the_store_itself() {
+async fn waiting_requests_each_read_the_store_themselves_if_their_shared_read_is_cancelled() {
     let (near, token) = set_up().await;
     let read = near.start_read(&token).await;
     let joined: Vec<_> = (0..10)
@@ -180,7 +180,7 @@ async fn each_request_that_waited_for_a_cancelled_read_reads_the_store_itself() 
 }
 
 #[tokio::test]
-async fn cached_copies_are_not_served_without_a_recent_confirmation_of_the_invalidation_feed() {
+async fn cached_sessions_are_not_served_unless_the_invalidation_feed_was_confirmed_recently() {
     let (near, token) = set_up().await;
     near.cache.feed_confirmed(INSTANCE, Instant::now());
     assert!(near.finds(&token).await);
@@ -191,7 +191,7 @@ async fn cached_copies_are_not_served_without_a_recent_confirmation_of_the_inval
 }
 
 #[tokio::test]
-async fn cached_copy_expires_with_its_session_without_an_invalidation() {
+async fn cached_session_expires_with_its_ttl_even_if_no_invalidation_arrives() {
     let (near, token) = set_up().await;
     let ttl = Duration::from_secs(1);
     near.store.load_and_touch(&token, ttl).await.unwrap();

@@ -92,7 +92,7 @@ async fn old_token_of_a_rotated_or_revoked_session_is_soon_rejected_on_all_insta
 }
 
 #[tokio::test]
-async fn update_is_visible_at_once_on_the_updating_instance_and_soon_on_others() {
+async fn session_update_is_visible_at_once_on_the_updating_instance_and_soon_on_others() {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
@@ -163,7 +163,7 @@ enum Disturbance {
 #[case::connection_cut_within_a_push(Disturbance::Network(Fault::CutAfter(500)))]
 #[case::flood_of_writes(Disturbance::Flood)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_on_one_instance_are_visible_on_another_within_max_stale_under_load(
+async fn session_changes_reach_other_instances_within_the_maximum_staleness_under_load(
     #[case] disturbance: Disturbance,
 ) {
     let redis = RedisProcess::start().await;

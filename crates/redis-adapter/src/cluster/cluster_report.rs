@@ -116,7 +116,7 @@ mod tests {
     #[case::majority(vec![report(2, true, 3), report(1, true, 3), report(1, true, 3)], Some(1))]
     #[case::isolated_server_is_ignored(vec![report(2, false, 9), report(1, true, 3)], Some(1))]
     #[case::only_an_isolated_server(vec![report(2, false, 9)], Some(2))]
-    fn report_of_an_available_cluster_with_the_latest_epoch_is_chosen(
+    fn cluster_topology_is_taken_from_the_available_server_with_the_latest_epoch(
         #[case] reports: Vec<ClusterReport>,
         #[case] expected: Option<u16>,
     ) {

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gauge_counts_an_open_breaker_once_until_the_breaker_closes_or_is_dropped() {
+    fn gauge_counts_an_open_circuit_breaker_once_until_it_closes_or_is_dropped() {
         let count = Arc::new(AtomicU64::new(0));
         let open = || f64::from_bits(count.load(Ordering::Relaxed));
         let breaker = Breaker::new(Gauge::from_arc(Arc::clone(&count)));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn breaker_opens_after_5_consecutive_timeouts_and_closes_on_a_reply() {
+    fn circuit_breaker_opens_after_5_consecutive_timeouts_and_closes_on_a_reply() {
         let breaker = Breaker::new(Gauge::noop());
         for _ in 1..THRESHOLD {
             breaker.note_timeout();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn breaker_stays_closed_if_a_reply_follows_every_4_timeouts() {
+    fn circuit_breaker_stays_closed_if_a_reply_follows_every_4_timeouts() {
         let breaker = Breaker::new(Gauge::noop());
         for _ in 0..10 {
             for _ in 1..THRESHOLD {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_for_the_breaker_to_open_returns_at_once_if_the_breaker_is_open() {
+    async fn waiting_for_the_circuit_breaker_to_open_returns_at_once_if_it_is_already_open() {
         let breaker = Breaker::new(Gauge::noop());
         (0..THRESHOLD).for_each(|_| breaker.note_timeout());
         breaker.opened().await;

@@ -130,7 +130,7 @@ mod tests {
     #[case::eviction_with_limit(Some("allkeys-lru"), Some("1048576"), Verdict::Error)]
     #[case::eviction_without_limit(Some("allkeys-lru"), Some("0"), Verdict::Warning)]
     #[case::not_readable(None, None, Verdict::Unseen)]
-    fn policy_that_evicts_keys_is_an_error_with_maxmemory_and_a_warning_without(
+    fn redis_policy_that_evicts_keys_is_an_error_if_maxmemory_is_set_and_otherwise_a_warning(
         #[case] policy: Option<&str>,
         #[case] limit: Option<&str>,
         #[case] verdict: Verdict,

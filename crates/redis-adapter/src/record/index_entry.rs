@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn index_entry_key_that_is_not_a_record_key_is_ignored() {
+    fn key_in_an_index_entry_is_ignored_if_it_is_not_a_session_record_key() {
         let key = |key: &str| {
             let text = format!(r#"{{"created_at": 0, "key": "{key}", "more": 1}}"#);
             IndexDetails::decode(&text).unwrap().plain_key()

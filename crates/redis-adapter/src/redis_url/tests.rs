@@ -35,7 +35,7 @@ fn reason(url: &str) -> String {
 #[case::ipv4("redis://10.0.0.7:1", "10.0.0.7", 1, None)]
 #[case::ipv6("redis://[::1]:1", "::1", 1, None)]
 #[case::trailing_white_space("redis://redis-1:1/2 \n", "redis-1", 1, Some(2))]
-fn url_of_a_single_server_is_parsed_into_address_and_database(
+fn redis_url_of_a_single_server_is_parsed_into_address_and_database(
     #[case] url: &str,
     #[case] host: &str,
     #[case] port: u16,
@@ -68,7 +68,7 @@ async fn user_and_password_in_a_redis_url_are_percent_decoded(
 }
 
 #[tokio::test]
-async fn sentinel_url_is_parsed_into_addresses_service_and_passwords() {
+async fn sentinel_url_is_parsed_into_sentinel_addresses_service_name_and_passwords() {
     let url = "redis-sentinel://user:pw@a/3?node=b:2&sentinelServiceName=main&node=[::1]:3\
                &sentinelUsername=s&sentinelPassword=t%26@";
     let parsed = parsed(url);
@@ -97,7 +97,7 @@ async fn sentinel_url_is_parsed_into_addresses_service_and_passwords() {
 #[rstest]
 #[case::one_seed("redis-cluster://a:1", &[("a", 1)])]
 #[case::slash("redis-cluster://a:1/?node=b:2&node=[::1]:3", &[("a", 1), ("b", 2), ("::1", 3)])]
-fn cluster_url_is_parsed_into_the_addresses_of_its_seed_servers(
+fn cluster_url_is_parsed_into_the_addresses_of_the_servers_that_it_names(
     #[case] url: &str,
     #[case] seeds: &[(&str, u16)],
 ) {
@@ -225,7 +225,7 @@ fn unix_socket_url_is_parsed_into_path_and_database(
 )]
 #[case::socket_without_path("redis+unix://localhost", "the path of the Unix socket is missing")]
 #[case::socket_with_empty_path("redis+unix:///?db=1", "the path of the Unix socket is missing")]
-fn error_for_an_invalid_url_names_the_invalid_part_and_hides_the_secret(
+fn error_for_an_invalid_redis_url_names_the_invalid_part_and_hides_the_secret(
     #[case] url: &str,
     #[case] expected: &str,
 ) {
@@ -250,7 +250,9 @@ fn error_for_an_invalid_url_names_the_invalid_part_and_hides_the_secret(
 #[case::socket("redis+unix://u:12/cret@localhost/r.sock")]
 #[case::socket_password_only("redis+unix://:12/cret@localhost/r.sock")]
 #[case::socket_question_mark("redis+unix://u:s3?cret@localhost/r.sock")]
-fn error_for_an_unencoded_delimiter_in_a_password_advises_percent_encoding(#[case] url: &str) {
+fn error_for_an_unencoded_delimiter_in_a_redis_url_password_advises_percent_encoding(
+    #[case] url: &str,
+) {
     let reason = reason(url);
     assert!(
         reason.contains("percent-encode them: %23, %2F, %3F"),
@@ -265,7 +267,9 @@ fn error_for_an_unencoded_delimiter_in_a_password_advises_percent_encoding(#[cas
 #[case::query_parameter("redis://h?db=3")]
 #[case::path("redis://u:p@h/zero")]
 #[case::user_without_password("redis://u@h")]
-fn error_outside_the_password_of_a_url_does_not_advise_percent_encoding(#[case] url: &str) {
+fn error_for_an_invalid_part_other_than_the_password_does_not_advise_percent_encoding(
+    #[case] url: &str,
+) {
     let reason = reason(url);
     assert!(!reason.contains("percent-encode"), "{reason}");
 }
@@ -292,7 +296,7 @@ fn error_outside_the_password_of_a_url_does_not_advise_percent_encoding(#[case] 
     "redis-sentinel://h?sentinelServiceName=n",
     Some("server")
 )]
-fn difference_of_two_urls_is_the_first_differing_part_or_none(
+fn comparing_two_redis_urls_returns_the_first_differing_part_and_ignores_credentials(
     #[case] url: &str,
     #[case] other: &str,
     #[case] expected: Option<&str>,

@@ -109,7 +109,7 @@ fn rotation() -> Rotation {
 #[case::line_break("redis://tee:new@h:1/2\n", "new")]
 #[case::line_breaks("redis://tee:new@h:1/2\r\n\r\n", "new")]
 #[tokio::test]
-async fn password_rotation_in_the_url_file_takes_effect_and_is_logged_once(
+async fn password_change_in_the_redis_url_file_takes_effect_and_is_logged_once(
     rotation: Rotation,
     #[case] text: &str,
     #[case] password: &str,
@@ -127,7 +127,7 @@ async fn password_rotation_in_the_url_file_takes_effect_and_is_logged_once(
 
 #[rstest]
 #[tokio::test]
-async fn changed_user_and_removed_password_in_the_url_file_take_effect(rotation: Rotation) {
+async fn changed_user_and_removed_password_in_the_redis_url_file_take_effect(rotation: Rotation) {
     rotation.write("redis://other:new@h:1/2");
     rotation.assert_is("other", "new").await;
     rotation.write("redis://h:1/2");
@@ -145,7 +145,7 @@ async fn changed_user_and_removed_password_in_the_url_file_take_effect(rotation:
 #[case::empty("\n", "it is empty")]
 #[case::too_long(&"s3cret".repeat(11_000), "it is longer than 64 KiB")]
 #[tokio::test]
-async fn former_password_is_kept_and_one_warning_is_logged_if_the_url_file_is_unusable(
+async fn unusable_redis_url_file_logs_one_warning_and_the_former_password_stays_in_use(
     rotation: Rotation,
     #[case] text: &str,
     #[case] reason: &str,
@@ -167,7 +167,9 @@ async fn former_password_is_kept_and_one_warning_is_logged_if_the_url_file_is_un
 
 #[rstest]
 #[tokio::test]
-async fn url_file_warning_is_logged_again_when_the_reason_changes(rotation: Rotation) {
+async fn warning_about_the_redis_url_file_is_logged_again_only_when_its_reason_changes(
+    rotation: Rotation,
+) {
     let logs = CapturedLogs::start();
     let missing = |rotation: &Rotation| fs::remove_file(rotation.path()).unwrap();
     let broken = |rotation: &Rotation| rotation.write("");
@@ -192,7 +194,7 @@ async fn url_file_warning_is_logged_again_when_the_reason_changes(rotation: Rota
 /// The named pipe is not opened, because opening a named pipe without a writer blocks.
 #[rstest]
 #[tokio::test]
-async fn url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: Rotation) {
+async fn redis_url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: Rotation) {
     let logs = CapturedLogs::start();
     fs::remove_file(rotation.path()).unwrap();
     let made = Command::new("mkfifo").arg(rotation.path()).status();
@@ -203,7 +205,7 @@ async fn url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: 
 
 #[rstest]
 #[tokio::test]
-async fn former_password_is_used_while_a_read_of_the_url_file_hangs(rotation: Rotation) {
+async fn former_password_is_used_while_reading_the_redis_url_file_hangs(rotation: Rotation) {
     let logs = CapturedLogs::start();
     rotation.write("redis://tee:new@h:1/2");
     let url = RedisUrl::parse("redis://tee:old-s3cret@h:1/2").unwrap();
@@ -217,7 +219,7 @@ async fn former_password_is_used_while_a_read_of_the_url_file_hangs(rotation: Ro
 }
 
 #[tokio::test]
-async fn changed_url_file_changes_both_the_redis_and_the_sentinel_password() {
+async fn changed_redis_url_file_changes_both_the_redis_and_the_sentinel_password() {
     let url = |redis: &str, sentinel: &str| {
         format!(
             "redis-sentinel://tee:{redis}@h?sentinelServiceName=m&sentinelUsername=w\
@@ -240,7 +242,9 @@ async fn changed_url_file_changes_both_the_redis_and_the_sentinel_password() {
 /// logged once per process.
 #[rstest]
 #[tokio::test]
-async fn password_change_is_logged_once_for_all_clones_of_the_settings(rotation: Rotation) {
+async fn password_change_in_the_redis_url_file_is_logged_once_for_all_clones_of_the_settings(
+    rotation: Rotation,
+) {
     let logs = CapturedLogs::start();
     rotation.write("redis://tee:new@h:1/2");
     for _ in 0..2 {

@@ -85,7 +85,7 @@ async fn error_and_not_found_replies_do_not_open_the_circuit_breaker() {
 /// execute only the commands that were sent before the circuit breaker opened. All other commands
 /// timed out and must not be sent afterwards.
 #[tokio::test]
-async fn commands_that_time_out_in_an_outage_are_not_sent_afterwards() {
+async fn commands_that_timed_out_during_a_redis_outage_are_not_sent_afterwards() {
     const CALLERS: usize = 8;
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);

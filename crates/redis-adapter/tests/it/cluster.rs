@@ -54,7 +54,7 @@ fn is_unavailable<T>(result: &Result<T, SessionError>) -> bool {
 }
 
 #[tokio::test]
-async fn sessions_on_each_primary_can_be_read_and_deleted() {
+async fn sessions_on_each_cluster_primary_can_be_read_and_deleted() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for new in one_session_per_primary(&sessions, &cluster, 3).await {
@@ -79,7 +79,7 @@ enum PrimaryFault {
 #[case::killed(PrimaryFault::Killed)]
 #[case::paused(PrimaryFault::Paused)]
 #[tokio::test]
-async fn loss_of_a_primary_without_replica_affects_only_the_sessions_on_that_primary(
+async fn loss_of_a_cluster_primary_without_replica_affects_only_sessions_on_that_primary(
     #[case] fault: PrimaryFault,
 ) {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -124,7 +124,9 @@ async fn loss_of_a_primary_without_replica_affects_only_the_sessions_on_that_pri
 #[case::killed(PrimaryFault::Killed)]
 #[case::paused(PrimaryFault::Paused)]
 #[tokio::test]
-async fn promoted_replica_serves_the_sessions_of_the_lost_primary(#[case] fault: PrimaryFault) {
+async fn promoted_replica_serves_the_sessions_of_the_failed_cluster_primary(
+    #[case] fault: PrimaryFault,
+) {
     let mut cluster = RedisCluster::start(3, 1).await;
     let sessions = connect_to_cluster(&cluster).await;
     let kept = one_session_per_primary(&sessions, &cluster, 3).await;
@@ -171,7 +173,7 @@ async fn cluster_is_discovered_through_any_running_server_that_the_url_names() {
 /// Sets the option `cluster-require-full-coverage` to `yes`, as Redis does by default. With this
 /// option, the whole cluster rejects commands while one primary is down.
 #[tokio::test]
-async fn cluster_that_requires_full_coverage_is_unavailable_until_the_lost_primary_is_restored() {
+async fn cluster_that_requires_full_slot_coverage_is_unavailable_while_a_primary_is_down() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(3, 0, &durable).await;
     for n in 0..3 {
@@ -220,7 +222,7 @@ async fn unknown_token_returns_not_found_on_every_cluster_primary() {
 /// has the storage format `plain`. In a cluster, the sealed and the plain key of a session may
 /// belong to different servers.
 #[tokio::test]
-async fn instance_with_plain_format_reads_and_deletes_sealed_sessions_in_a_cluster() {
+async fn instance_that_stores_unencrypted_sessions_reads_and_deletes_encrypted_ones_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).await;
     let sealed = sessions(&cluster.url()).await;
     let plain = sessions_with(&plain_settings(&cluster.url())).await;
@@ -236,7 +238,7 @@ async fn instance_with_plain_format_reads_and_deletes_sealed_sessions_in_a_clust
 }
 
 #[tokio::test]
-async fn session_operations_succeed_with_minimal_permissions_in_a_cluster() {
+async fn session_operations_succeed_with_minimal_redis_permissions_in_a_cluster() {
     let cluster = RedisCluster::start(2, 0).await;
     for n in 0..2 {
         crate::faults::add_minimal_user(cluster.node(n)).await;
@@ -260,7 +262,7 @@ async fn session_operations_succeed_with_minimal_permissions_in_a_cluster() {
 }
 
 #[tokio::test]
-async fn closing_or_dropping_a_repository_ends_all_cluster_connections() {
+async fn closing_or_dropping_the_redis_repository_ends_all_connections_to_the_cluster() {
     let cluster = RedisCluster::start(2, 0).await;
     let clients =
         async || cluster.node(0).client_count().await + cluster.node(1).client_count().await;

@@ -30,7 +30,7 @@ use crate::{
 #[case::one_connection(1)]
 #[case::pool_of_three_connections(3)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_succeed_while_hash_slots_move_between_servers(#[case] pool: usize) {
+async fn requests_succeed_while_hash_slots_move_between_cluster_servers(#[case] pool: usize) {
     const READERS: usize = 8;
     let mut cluster = RedisCluster::start(3, 0).await;
     let repository = RedisRepository::connect_pool(&settings(&cluster.url()), pool);

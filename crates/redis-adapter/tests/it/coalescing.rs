@@ -127,7 +127,9 @@ async fn reset_command_counts(redis: &RedisProcess) {
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn concurrent_look_ups_are_sent_in_batches_of_at_most_64(#[case] look_up: LookUp) {
+async fn concurrent_session_look_ups_are_sent_to_redis_in_batches_of_at_most_64(
+    #[case] look_up: LookUp,
+) {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let tokens = store_many(&repository, 200).await;
@@ -148,7 +150,7 @@ async fn concurrent_look_ups_are_sent_in_batches_of_at_most_64(#[case] look_up: 
 /// Sends batches, and then look-ups one after the other. Each of the later look-ups is sent without
 /// a batch.
 #[tokio::test]
-async fn single_look_up_is_sent_without_a_batch() {
+async fn session_look_ups_one_after_another_are_not_sent_as_a_batch() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let tokens = store_many(&repository, 5).await;
@@ -179,7 +181,7 @@ async fn single_look_up_is_sent_without_a_batch() {
 }
 
 #[tokio::test]
-async fn batched_look_ups_renew_the_ttl_of_each_session() {
+async fn batch_of_session_look_ups_renews_the_ttl_of_each_session() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -202,7 +204,7 @@ async fn batched_look_ups_renew_the_ttl_of_each_session() {
 /// Looks up 30 sessions at the same time, with three different TTLs. Each session gets the TTL of
 /// its own look-up.
 #[tokio::test]
-async fn concurrent_look_ups_with_different_ttls_set_the_ttl_of_each_session() {
+async fn concurrent_look_ups_with_different_ttls_give_each_session_the_ttl_of_its_own_look_up() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -226,7 +228,7 @@ async fn concurrent_look_ups_with_different_ttls_set_the_ttl_of_each_session() {
 /// Removes the expiry of all records. A batch of look-ups then sets the expiry of each record
 /// again, as single look-ups do.
 #[tokio::test]
-async fn batched_look_ups_set_an_expiry_on_records_without_an_expiry() {
+async fn batch_of_session_look_ups_sets_an_expiry_on_records_without_an_expiry() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -249,7 +251,9 @@ async fn batched_look_ups_set_an_expiry_on_records_without_an_expiry() {
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn invalid_or_missing_key_in_a_batch_affects_only_its_own_look_up(#[case] look_up: LookUp) {
+async fn invalid_or_missing_record_in_a_batch_of_look_ups_affects_only_its_own_look_up(
+    #[case] look_up: LookUp,
+) {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let client = redis.client().await;
@@ -324,7 +328,7 @@ async fn look_up_of_a_cancelled_caller_is_not_sent_and_other_callers_get_their_r
 /// Uses settings with which the record of a session can be sealed (encrypted) or plain. Each
 /// look-up then reads two keys with separate commands and not in a batch.
 #[tokio::test]
-async fn look_ups_that_read_two_keys_are_not_batched() {
+async fn look_ups_that_try_both_the_encrypted_and_the_unencrypted_record_are_not_batched() {
     let redis = RedisProcess::start().await;
     let tokens = store_many(&connect(&redis.url()).await, 20).await;
     let with_two_keys: [RedisSettings; 2] = [
@@ -351,7 +355,7 @@ async fn look_ups_that_read_two_keys_are_not_batched() {
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn value_equal_to_a_pubsub_keyword_does_not_affect_other_look_ups_of_the_batch(
+async fn stored_value_equal_to_a_pubsub_keyword_does_not_affect_other_look_ups_of_the_batch(
     #[case] look_up: LookUp,
 ) {
     let redis = RedisProcess::start().await;
@@ -383,7 +387,7 @@ async fn value_equal_to_a_pubsub_keyword_does_not_affect_other_look_ups_of_the_b
 /// look-ups is cancelled before or after its batch is sent. A debug build checks 300,000 results. A
 /// release build is ten times as fast and checks five million results.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_caller_gets_the_session_of_its_token_while_other_callers_are_cancelled() {
+async fn each_caller_gets_the_session_of_its_own_token_while_other_callers_are_cancelled() {
     const SESSIONS: usize = 2_000;
     const CALLERS: usize = 64;
     const RESULTS: usize = if cfg!(debug_assertions) {

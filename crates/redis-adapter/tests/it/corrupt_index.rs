@@ -85,7 +85,7 @@ async fn operation_on_a_corrupt_subject_index_returns_an_error_and_keeps_the_con
 }
 
 #[tokio::test]
-async fn subject_index_key_of_the_wrong_type_returns_a_corrupt_index_error_and_is_not_changed() {
+async fn subject_index_key_of_the_wrong_redis_type_causes_a_corrupt_index_error_and_is_unchanged() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     redis.command(&["SET", KEYS[2], "foreign"]).await;
@@ -99,7 +99,7 @@ async fn subject_index_key_of_the_wrong_type_returns_a_corrupt_index_error_and_i
 /// record. The pointer key belongs to the subject index, so the error is `CorruptIndex`. The error
 /// `Corrupt` would mean that the record of the session is corrupt.
 #[tokio::test]
-async fn revocation_by_id_returns_a_corrupt_index_error_if_the_key_for_this_id_is_not_a_string() {
+async fn revoking_by_session_id_returns_a_corrupt_index_error_if_its_redis_key_is_not_a_string() {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&plain_settings(&redis.url())).await;
     let own = store_session_of(&sessions, MEMBER).await;

@@ -95,7 +95,7 @@ async fn diagnosis_of_a_correctly_configured_redis_passes_every_check_and_writes
 }
 
 #[tokio::test]
-async fn diagnosis_with_minimal_permissions_advises_how_to_grant_optional_permissions() {
+async fn diagnosis_with_minimal_redis_permissions_advises_how_to_grant_optional_permissions() {
     let redis = RedisProcess::start().await;
     crate::faults::add_minimal_user(&redis).await;
     let found = run_diagnosis(
@@ -186,7 +186,7 @@ async fn diagnosis_reports_a_missing_permission_with_the_acl_command_that_grants
 }
 
 #[tokio::test]
-async fn diagnosis_requires_permission_for_session_id_keys_only_for_plain_records() {
+async fn diagnosis_requires_permission_for_session_id_keys_only_if_records_may_be_unencrypted() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis
@@ -216,7 +216,7 @@ async fn diagnosis_requires_permission_for_session_id_keys_only_for_plain_record
 }
 
 #[tokio::test]
-async fn diagnosis_reports_missing_subject_permissions_as_an_error_only_if_subjects_are_required() {
+async fn diagnosis_reports_missing_permissions_for_subjects_as_an_error_only_if_required() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis.command(&["ACL", "SETUSER", "tee", "-zadd"]).await;

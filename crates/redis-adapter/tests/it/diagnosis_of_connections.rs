@@ -82,7 +82,10 @@ enum TlsFault {
 #[case::url_without_tls(TlsFault::UrlWithoutTls, "begins with rediss:")]
 #[case::port_without_tls(TlsFault::PortWithoutTls, "tls-port")]
 #[tokio::test]
-async fn diagnosis_reports_tls_faults_with_advice(#[case] fault: TlsFault, #[case] expected: &str) {
+async fn diagnosis_of_a_failed_tls_connection_reports_the_cause_with_advice(
+    #[case] fault: TlsFault,
+    #[case] expected: &str,
+) {
     let (authority, other) = (TestAuthority::new(), TestAuthority::new());
     let certificate = match fault {
         TlsFault::CertificateForAnotherName => authority.issue_for_host("redis.example"),

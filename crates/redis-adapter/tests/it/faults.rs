@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn create_returns_a_full_error_but_get_and_delete_succeed_when_redis_is_out_of_memory() {
+async fn create_returns_a_store_full_error_but_get_and_delete_succeed_if_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (kept, ended) = (
@@ -66,7 +66,7 @@ async fn missing_redis_permission_returns_an_unavailable_error_that_names_the_co
 }
 
 #[tokio::test]
-async fn sessions_are_served_without_the_permission_for_the_time_command() {
+async fn sessions_can_be_stored_and_read_without_the_redis_permission_for_the_time_command() {
     let redis = RedisProcess::start().await;
     redis.command(&["ACL", "SETUSER", "default", "-time"]).await;
     let sessions = sessions(&redis.url()).await;
@@ -85,7 +85,7 @@ async fn session_is_not_found_after_flushall() {
 }
 
 #[tokio::test]
-async fn ping_fails_without_the_permission_for_get_or_expire() {
+async fn ping_fails_if_the_redis_user_lacks_the_permission_for_get_or_expire() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     sessions.repository().ping().await.unwrap();
@@ -154,7 +154,7 @@ pub(crate) async fn assert_serves_every_operation(settings: &RedisSettings) {
 }
 
 #[tokio::test]
-async fn session_operations_succeed_with_minimal_permissions_that_allow_only_session_keys() {
+async fn session_operations_succeed_with_minimal_redis_permissions_for_session_keys_only() {
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
@@ -199,7 +199,7 @@ async fn session_operations_succeed_with_minimal_permissions_that_allow_only_ses
 }
 
 #[tokio::test]
-async fn documented_redis_permissions_for_subjects_are_necessary_and_sufficient() {
+async fn documented_redis_permissions_for_sessions_with_subject_are_necessary_and_sufficient() {
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());

@@ -173,7 +173,7 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_instance_finds_all_sessions_in_each_step_of_the_migration_to_sealed_records() {
+async fn every_instance_finds_all_sessions_in_each_step_of_the_migration_to_encrypted_records() {
     use InstanceKind::{AcceptingPlain, Plain, Python, Sealed};
     // Each fleet differs from the previous one in one instance. Each step is rolled out, rolled
     // back, and rolled out again.

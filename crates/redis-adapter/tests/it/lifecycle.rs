@@ -31,7 +31,7 @@ async fn serves(repository: &RedisRepository) -> bool {
 }
 
 #[tokio::test]
-async fn calls_fail_within_400_ms_until_redis_is_started() {
+async fn repository_calls_fail_within_400_ms_until_redis_is_started() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let repository = RedisRepository::connect(&settings(&redis.url()));
@@ -48,7 +48,7 @@ async fn calls_fail_within_400_ms_until_redis_is_started() {
 }
 
 #[tokio::test]
-async fn first_call_waits_until_redis_is_connected_and_succeeds() {
+async fn first_repository_call_waits_for_the_redis_connection_and_succeeds() {
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(RECOVERED_WITHIN);
     let repository = RedisRepository::connect(&settings);
@@ -56,7 +56,7 @@ async fn first_call_waits_until_redis_is_connected_and_succeeds() {
 }
 
 #[tokio::test]
-async fn first_call_fails_within_the_command_timeout_if_redis_hangs() {
+async fn first_repository_call_fails_within_the_command_timeout_if_redis_hangs() {
     let redis = RedisProcess::start().await;
     redis.pause();
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);
@@ -91,7 +91,7 @@ async fn repository_reconnects_after_redis_was_killed_and_restarted() {
 }
 
 #[tokio::test]
-async fn calls_time_out_while_redis_is_paused_and_succeed_after_resume() {
+async fn repository_calls_time_out_while_redis_is_paused_and_succeed_after_it_resumes() {
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);
     let sessions = sessions_with(&settings).await;
@@ -116,7 +116,7 @@ async fn calls_time_out_while_redis_is_paused_and_succeed_after_resume() {
 
 /// Disables the INFO command in Redis, as some managed Redis services do.
 #[tokio::test]
-async fn sessions_are_served_if_the_info_command_is_disabled() {
+async fn sessions_can_be_stored_and_read_if_the_redis_info_command_is_disabled() {
     let redis = RedisProcess::start_with(&["--rename-command", "INFO", ""]).await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -132,7 +132,7 @@ async fn sessions_are_served_if_the_info_command_is_disabled() {
 #[case::no_persistence(&["--save", "", "--appendonly", "no"], &["appendonly"])]
 #[case::eviction_of_keys_and_no_persistence(&["--maxmemory-policy", "volatile-ttl", "--save", ""], &["maxmemory-policy", "appendonly"])]
 #[tokio::test]
-async fn each_redis_option_that_can_lose_sessions_is_logged_once(
+async fn each_redis_option_that_can_lose_sessions_is_logged_once_as_a_warning(
     #[case] options: &[&str],
     #[case] expected: &[&str],
 ) {
@@ -158,7 +158,7 @@ async fn each_redis_option_that_can_lose_sessions_is_logged_once(
 }
 
 #[tokio::test]
-async fn connection_closed_by_client_kill_is_restored() {
+async fn connection_closed_by_the_redis_command_client_kill_is_restored() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     for _ in 0..3 {
@@ -170,7 +170,7 @@ async fn connection_closed_by_client_kill_is_restored() {
 }
 
 #[tokio::test]
-async fn calls_to_a_server_that_became_a_replica_return_unavailable_and_no_stale_data() {
+async fn repository_calls_return_unavailable_and_no_stale_data_after_redis_became_a_replica() {
     let (redis, primary) = (RedisProcess::start().await, RedisProcess::start().await);
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -205,7 +205,7 @@ fn is_unavailable<T>(result: Result<T, SessionError>) -> bool {
 /// Delays the connection by 700 ms, which is longer than the command timeout of 500 ms. Name
 /// resolution, TLS or a sentinel can cause such a delay.
 #[tokio::test]
-async fn connecting_succeeds_even_if_it_takes_longer_than_the_command_timeout() {
+async fn connecting_to_redis_succeeds_even_if_it_takes_longer_than_the_command_timeout() {
     let redis = RedisProcess::start().await;
     let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
@@ -219,7 +219,7 @@ async fn connecting_succeeds_even_if_it_takes_longer_than_the_command_timeout() 
 }
 
 #[tokio::test]
-async fn repository_dropped_while_connecting_leaves_no_connection() {
+async fn repository_dropped_while_it_connects_to_redis_leaves_no_open_connection() {
     let redis = RedisProcess::start().await;
     let slow = FaultProxy::to(format!("127.0.0.1:{}", redis.port()))
         .await
@@ -244,7 +244,7 @@ async fn exactly_one_connection_is_open_after_three_restarts_of_redis() {
 }
 
 #[tokio::test]
-async fn close_ends_all_connections_within_1000_ms() {
+async fn closing_the_repository_ends_all_redis_connections_within_1000_ms() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let closing = Instant::now();
@@ -261,7 +261,7 @@ async fn close_ends_all_connections_within_1000_ms() {
 }
 
 #[tokio::test]
-async fn close_returns_within_1500_ms_when_redis_hangs() {
+async fn closing_the_repository_returns_within_1500_ms_when_redis_hangs() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     redis.pause();
@@ -273,7 +273,7 @@ async fn close_returns_within_1500_ms_when_redis_hangs() {
 }
 
 #[tokio::test]
-async fn dropping_the_repository_closes_all_connections() {
+async fn dropping_the_repository_closes_all_redis_connections() {
     let redis = RedisProcess::start().await;
     let repository = RedisRepository::connect_pool(&settings(&redis.url()), 3);
     repository
@@ -286,7 +286,7 @@ async fn dropping_the_repository_closes_all_connections() {
 }
 
 #[tokio::test]
-async fn wait_until_connected_returns_unavailable_after_the_timeout() {
+async fn waiting_for_the_redis_connection_returns_unavailable_after_the_timeout() {
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
     let repository = RedisRepository::connect(&settings(&redis.url()));
@@ -301,7 +301,7 @@ async fn wait_until_connected_returns_unavailable_after_the_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tasks_on_several_threads_store_read_and_delete_sessions_through_one_pool() {
+async fn several_threads_can_store_read_and_delete_sessions_through_one_connection_pool() {
     let server = TestRedis::start().await;
     let repository = RedisRepository::connect_pool(&settings(server.url()), 3);
     repository
@@ -346,7 +346,7 @@ async fn repository_clock_agrees_with_the_redis_clock_within_100_ms() {
 /// Delays each reply of Redis by 200 ms while three heartbeats read the time of Redis. A time that
 /// arrives late must not set the clock of the repository back.
 #[tokio::test]
-async fn slow_replies_do_not_set_the_repository_clock_back() {
+async fn slow_redis_replies_do_not_set_the_clock_of_the_repository_back() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let repository = connect(&format!("redis://{}/0", proxy.address())).await;
@@ -398,7 +398,7 @@ async fn connecting_fails_until_redis_accepts_the_password_and_the_password_is_n
 /// Removes the expiry of a plain record, so that `get` needs several round trips. All round trips
 /// of the call share one command timeout.
 #[tokio::test]
-async fn get_with_several_round_trips_to_redis_ends_within_600_ms() {
+async fn get_with_several_round_trips_to_a_paused_redis_fails_within_600_ms() {
     let redis = RedisProcess::start().await;
     let settings = plain_settings(&redis.url()).with_command_timeout(Duration::from_millis(300));
     let sessions = sessions_with(&settings).await;

@@ -28,7 +28,7 @@ async fn accepting_sessions(url: &str) -> Sessions {
 }
 
 #[tokio::test]
-async fn access_seals_a_plain_record_and_keeps_its_content() {
+async fn access_encrypts_an_unencrypted_session_record_and_keeps_its_content() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -53,7 +53,7 @@ async fn access_seals_a_plain_record_and_keeps_its_content() {
 }
 
 #[tokio::test]
-async fn exists_and_ttl_do_not_seal_a_plain_record() {
+async fn exists_and_ttl_calls_do_not_encrypt_an_unencrypted_record() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -73,7 +73,7 @@ async fn exists_and_ttl_do_not_seal_a_plain_record() {
 }
 
 #[tokio::test]
-async fn instances_with_plain_and_sealed_format_can_delete_sessions_of_each_other() {
+async fn instances_with_encrypted_and_unencrypted_format_can_delete_each_others_sessions() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -94,7 +94,7 @@ async fn instances_with_plain_and_sealed_format_can_delete_sessions_of_each_othe
 }
 
 #[tokio::test]
-async fn instance_rolled_back_to_plain_format_reads_and_deletes_sealed_records() {
+async fn instance_rolled_back_to_the_unencrypted_format_reads_and_deletes_encrypted_records() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -110,7 +110,7 @@ async fn instance_rolled_back_to_plain_format_reads_and_deletes_sealed_records()
 }
 
 #[tokio::test]
-async fn plain_record_returns_not_found_on_an_instance_that_accepts_only_sealed_records() {
+async fn unencrypted_record_is_not_found_by_an_instance_that_accepts_only_encrypted_records() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -126,7 +126,7 @@ async fn plain_record_returns_not_found_on_an_instance_that_accepts_only_sealed_
 }
 
 #[tokio::test]
-async fn corrupt_plain_record_returns_an_error_and_is_not_sealed() {
+async fn corrupt_unencrypted_record_returns_an_error_and_is_not_encrypted() {
     let server = TestRedis::start().await;
     let (old, new) = (
         plain_sessions(server.url()).await,
@@ -151,7 +151,7 @@ async fn corrupt_plain_record_returns_an_error_and_is_not_sealed() {
 }
 
 #[tokio::test]
-async fn absolute_lifetime_of_a_record_sealed_on_access_starts_at_the_creation_of_the_session() {
+async fn absolute_lifetime_of_a_record_encrypted_on_access_starts_at_the_session_creation() {
     let server = TestRedis::start().await;
     let token = SessionToken::generate();
     let created_at = StoreClock::from_system().now() - Duration::from_secs(50);
@@ -173,7 +173,7 @@ async fn absolute_lifetime_of_a_record_sealed_on_access_starts_at_the_creation_o
 /// the record of the session is being sealed (encrypted). Every read finds the session until its
 /// deletion is requested. No read finds the session after its deletion was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn session_is_found_by_every_read_during_sealing_and_by_no_read_after_the_deletion() {
+async fn session_is_found_while_its_record_is_being_encrypted_and_not_after_its_deletion() {
     let server = TestRedis::start().await;
     let old = Arc::new(plain_sessions(server.url()).await);
     let new = Arc::new(accepting_sessions(server.url()).await);
@@ -220,7 +220,7 @@ async fn session_is_found_by_every_read_during_sealing_and_by_no_read_after_the_
 }
 
 #[tokio::test]
-async fn accept_plain_setting_has_no_effect_on_an_instance_with_plain_format() {
+async fn accepting_unencrypted_records_has_no_effect_on_an_instance_that_stores_such_records() {
     let server = TestRedis::start().await;
     let both = sessions_with(&plain_settings(server.url()).accepting_plain().unwrap()).await;
     let redis = server.client().await;
@@ -242,7 +242,7 @@ async fn accept_plain_setting_has_no_effect_on_an_instance_with_plain_format() {
 #[case::sealing_plain_records(|url: &str| settings(url).accepting_plain().unwrap())]
 #[case::writing_plain_records(plain_settings)]
 #[tokio::test]
-async fn look_up_reads_the_plain_key_before_the_sealed_key_on_the_same_connection(
+async fn look_up_reads_the_unencrypted_record_before_the_encrypted_one_on_the_same_connection(
     #[case] settings: fn(&str) -> RedisSettings,
 ) {
     const TTL: Duration = Duration::from_secs(60);

@@ -70,7 +70,7 @@ fn is_unavailable(error: &SessionError) -> bool {
 #[case::reset_within_a_reply(Fault::ResetAfter(3))]
 #[case::replies_after_the_timeout(Fault::Delay(2 * COMMAND_TIMEOUT))]
 #[tokio::test]
-async fn calls_return_unavailable_in_time_during_a_network_fault_and_succeed_afterwards(
+async fn session_operations_return_unavailable_during_a_network_fault_and_succeed_afterwards(
     #[case] fault: Fault,
 ) {
     let faulty = FaultyRedis::start().await;
@@ -99,7 +99,7 @@ async fn calls_return_unavailable_in_time_during_a_network_fault_and_succeed_aft
 }
 
 #[tokio::test]
-async fn slow_replies_within_the_command_timeout_are_accepted() {
+async fn slow_redis_replies_within_the_command_timeout_are_accepted() {
     let faulty = FaultyRedis::start().await;
     let settings = faulty.settings.clone();
     let settings = settings.with_command_timeout(Duration::from_secs(5));
@@ -115,7 +115,7 @@ async fn slow_replies_within_the_command_timeout_are_accepted() {
 /// close the connection as soon as it detects a mismatched reply, and must not wait for the next
 /// regular heartbeat.
 #[tokio::test]
-async fn connection_with_mismatched_replies_is_closed_within_500_ms() {
+async fn connection_whose_replies_do_not_match_the_requests_is_closed_within_500_ms() {
     let logs = CapturedLogs::start();
     let faulty = FaultyRedis::start().await;
     // With a timeout of 3 s, callers are still waiting when the mismatched replies arrive.
@@ -162,7 +162,9 @@ async fn connection_with_mismatched_replies_is_closed_within_500_ms() {
 #[case::sealed(StorageFormat::Sealed)]
 #[case::plain(StorageFormat::Plain)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damaged_replies_never_return_the_session_of_another_token(#[case] format: StorageFormat) {
+async fn damaged_redis_replies_never_return_the_session_of_another_token(
+    #[case] format: StorageFormat,
+) {
     const READERS: usize = 8;
     const READS: usize = 1_000;
     const FAILURES: usize = 50;
@@ -263,7 +265,7 @@ fn matches_owner(owner: &str, expected: &str) -> bool {
 /// of another session must not get it. Plain records are used, because a sealed record of another
 /// session cannot be decrypted anyway.
 #[tokio::test]
-async fn unrequested_reply_is_not_given_to_a_later_look_up() {
+async fn unrequested_redis_reply_is_not_given_to_a_later_session_look_up() {
     let redis = RedisProcess::start().await;
     let stored = sessions_with(&plain_settings(&redis.url())).await;
     let new = stored.store(cookies(), base_url()).await.unwrap();

@@ -170,7 +170,7 @@ async fn restore_record(redis: &RedisProcess, record: &Value, passed_ms: i64) {
 
 #[rstest]
 #[tokio::test]
-async fn records_of_an_older_release_can_be_read_and_their_ttl_is_renewed(
+async fn session_records_of_an_older_release_can_be_read_and_their_ttl_can_be_renewed(
     #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
     let restored = RestoredRedis::start(mode).await;
@@ -198,7 +198,7 @@ async fn records_of_an_older_release_can_be_read_and_their_ttl_is_renewed(
 
 #[rstest]
 #[tokio::test]
-async fn records_of_an_older_release_can_be_updated(
+async fn session_records_of_an_older_release_can_be_updated(
     #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
     let RestoredRedis { sessions, old, .. } = &RestoredRedis::start(mode).await;
@@ -215,7 +215,7 @@ async fn records_of_an_older_release_can_be_updated(
 
 #[rstest]
 #[tokio::test]
-async fn records_of_an_older_release_can_be_rotated_and_keep_their_index_positions(
+async fn rotated_sessions_of_an_older_release_keep_their_positions_in_the_subject_index(
     #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
     let mut restored = RestoredRedis::start(mode).await;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn exists_and_ttl_do_not_renew_the_ttl_of_a_plain_record() {
+async fn exists_and_ttl_calls_do_not_renew_the_ttl_of_an_unencrypted_record() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -32,7 +32,7 @@ async fn exists_and_ttl_do_not_renew_the_ttl_of_a_plain_record() {
 }
 
 #[tokio::test]
-async fn access_to_a_plain_record_without_an_expiry_sets_its_ttl_to_the_idle_timeout() {
+async fn access_to_an_unencrypted_record_without_expiry_sets_its_ttl_to_the_idle_timeout() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -58,7 +58,7 @@ async fn access_to_a_plain_record_without_an_expiry_sets_its_ttl_to_the_idle_tim
 )]
 #[case::binary_data(b"\xff\x00\x80")]
 #[tokio::test]
-async fn corrupt_plain_record_returns_a_corrupt_error_and_is_not_changed(
+async fn corrupt_unencrypted_record_returns_a_corrupt_record_error_and_is_not_changed(
     #[case] record: &'static [u8],
 ) {
     let server = TestRedis::start().await;
@@ -85,7 +85,7 @@ async fn corrupt_plain_record_returns_a_corrupt_error_and_is_not_changed(
 }
 
 #[tokio::test]
-async fn non_string_value_under_a_plain_key_returns_a_corrupt_error_and_gets_no_expiry() {
+async fn non_string_value_under_the_key_of_an_unencrypted_record_is_corrupt_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let (list, hash) = (SessionToken::generate(), SessionToken::generate());
@@ -123,7 +123,7 @@ async fn non_string_value_under_a_plain_key_returns_a_corrupt_error_and_gets_no_
 }
 
 #[tokio::test]
-async fn insert_under_an_existing_key_returns_token_taken_and_keeps_the_value() {
+async fn storing_a_session_under_an_existing_key_returns_token_taken_and_keeps_the_old_value() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (plain_sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();

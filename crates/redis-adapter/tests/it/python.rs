@@ -102,7 +102,7 @@ impl PythonInstance {
 }
 
 #[tokio::test]
-async fn python_service_reads_and_deletes_sessions_that_this_adapter_stored() {
+async fn python_service_reads_and_deletes_sessions_that_the_rust_adapter_stored() {
     let server = TestRedis::start().await;
     let sessions = plain_sessions(server.url()).await;
     let given = [("SESSIONID", "a1b2c3"), ("second", "grün ⛳ 😀; \"x\" \\")];
@@ -131,7 +131,7 @@ async fn python_service_reads_and_deletes_sessions_that_this_adapter_stored() {
 }
 
 #[tokio::test]
-async fn adapter_reads_and_deletes_sessions_that_the_python_service_stored() {
+async fn rust_adapter_reads_and_deletes_sessions_that_the_python_service_stored() {
     let server = TestRedis::start().await;
     let sessions = plain_sessions(server.url()).await;
     let stored = r#"{"SESSIONID": "a1b2c3", "second": "grün ⛳ 😀; \"x\" \\"}"#;
@@ -153,7 +153,7 @@ async fn adapter_reads_and_deletes_sessions_that_the_python_service_stored() {
 }
 
 #[tokio::test]
-async fn plain_records_are_byte_identical_to_those_of_the_python_service() {
+async fn unencrypted_records_are_byte_identical_to_those_of_the_python_service() {
     use fred::interfaces::KeysInterface;
 
     let server = TestRedis::start().await;

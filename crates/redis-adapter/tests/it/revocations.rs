@@ -22,7 +22,7 @@ use crate::{
 /// older than the revocation. `contains` must return `false`, because the revocation may have
 /// missed the record of the rotated session.
 #[tokio::test]
-async fn index_contains_returns_false_for_a_rotated_session_that_a_revocation_may_have_missed() {
+async fn subject_index_does_not_contain_a_rotated_session_that_a_revocation_may_have_missed() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (first, other) = (
@@ -47,7 +47,7 @@ async fn index_contains_returns_false_for_a_rotated_session_that_a_revocation_ma
 }
 
 #[tokio::test]
-async fn revocation_of_a_subject_without_sessions_stores_nothing() {
+async fn revoking_all_sessions_of_a_subject_without_sessions_stores_nothing_in_redis() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     assert_eq!(sessions.revoke_all(&member()).await.unwrap(), 0);
@@ -63,14 +63,14 @@ async fn revocation_of_a_subject_without_sessions_stores_nothing() {
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sessions_rotated_during_a_revocation_are_revoked(#[case] mode: Mode) {
+async fn sessions_rotated_during_a_revocation_of_all_sessions_are_also_revoked(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (one, other) = mode.start_both(&redis.url()).await;
     race_revocations([one, other], 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sessions_rotated_during_a_revocation_are_revoked_in_a_cluster() {
+async fn sessions_rotated_during_a_revocation_of_all_sessions_are_also_revoked_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).await;
     let settings = settings(&cluster.url()).with_command_timeout(Duration::from_secs(3));
     let fleet = [
@@ -134,7 +134,7 @@ async fn race_revocations(fleet: [Sessions; 2], rounds: u64) {
 /// primary. The index entries of the sessions on the killed primary stay, so that a second
 /// revocation can remove these sessions when the primary runs again.
 #[tokio::test]
-async fn revocation_fails_while_a_primary_is_down_and_succeeds_afterwards() {
+async fn revoking_all_sessions_fails_while_a_cluster_primary_is_down_and_succeeds_afterwards() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(2, 0, &durable).await;
     let sessions = connect_to_cluster(&cluster).await;
@@ -184,7 +184,7 @@ async fn revocation_fails_while_a_primary_is_down_and_succeeds_afterwards() {
 /// command on all three keys with TRYAGAIN, and the adapter repeats the command until the move has
 /// ended.
 #[tokio::test]
-async fn create_waits_while_the_hash_slot_of_the_subject_index_is_being_moved() {
+async fn session_creation_waits_while_the_hash_slot_of_the_subject_index_is_being_moved() {
     let cluster = RedisCluster::start(2, 0).await;
     let settings = settings(&cluster.url()).with_command_timeout(Duration::from_secs(5));
     let sessions = Arc::new(sessions_with(&settings).await);
@@ -215,7 +215,7 @@ async fn create_waits_while_the_hash_slot_of_the_subject_index_is_being_moved() 
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test]
-async fn ttl_of_index_entries_is_renewed_when_redis_is_out_of_memory(#[case] mode: Mode) {
+async fn ttl_of_subject_index_entries_is_renewed_when_redis_is_out_of_memory(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&mode.writer(&redis.url())).await;
     let new = store_session_of(&sessions, MEMBER).await;

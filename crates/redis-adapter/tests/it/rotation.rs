@@ -32,7 +32,9 @@ async fn load_versioned(repository: &RedisRepository, token: &SessionToken) -> V
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn rotation_leaves_one_record_under_the_new_token_with_the_same_session(#[case] mode: Mode) {
+async fn token_rotation_leaves_one_record_with_the_same_session_under_the_new_token(
+    #[case] mode: Mode,
+) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.start_both(&redis.url()).await;
     let new = writer.store(cookies(), base_url()).await.unwrap();
@@ -52,7 +54,7 @@ async fn rotation_leaves_one_record_under_the_new_token_with_the_same_session(#[
 /// Stores a sealed (encrypted) record and a plain record under the same token. The rotation of the
 /// session removes both records.
 #[tokio::test]
-async fn rotation_removes_both_the_sealed_and_the_plain_record_of_the_old_token() {
+async fn token_rotation_removes_both_the_encrypted_and_the_unencrypted_record_of_the_old_token() {
     let redis = RedisProcess::start().await;
     let (writer, changer) = Mode::RolledBack.start_both(&redis.url()).await;
     let sealed = writer.store(cookies(), base_url()).await.unwrap();
@@ -69,7 +71,7 @@ async fn rotation_removes_both_the_sealed_and_the_plain_record_of_the_old_token(
 #[case::single_server(false)]
 #[case::cluster(true)]
 #[tokio::test]
-async fn rotation_to_a_token_in_use_returns_token_taken_and_changes_nothing(
+async fn token_rotation_to_a_token_in_use_returns_token_taken_and_changes_nothing(
     #[case] is_clustered: bool,
 ) {
     let (redis, cluster);
@@ -103,7 +105,7 @@ async fn rotation_to_a_token_in_use_returns_token_taken_and_changes_nothing(
 }
 
 #[tokio::test]
-async fn rotation_detects_that_the_record_was_sealed_after_it_was_read() {
+async fn token_rotation_detects_a_record_that_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -125,7 +127,7 @@ async fn rotation_detects_that_the_record_was_sealed_after_it_was_read() {
 /// record of the old token on another server. If the old record is changed or removed before the
 /// second step, the rotation must delete the new record.
 #[tokio::test]
-async fn failed_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
+async fn failed_token_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     let repository = sessions.repository();
@@ -153,7 +155,7 @@ async fn failed_rotation_in_a_cluster_leaves_no_record_under_the_new_token() {
 }
 
 #[tokio::test]
-async fn session_can_be_rotated_between_any_two_cluster_servers() {
+async fn token_rotation_can_move_a_session_between_any_two_cluster_servers() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for new in one_session_per_primary(&sessions, &cluster, 3).await {
@@ -172,7 +174,7 @@ async fn session_can_be_rotated_between_any_two_cluster_servers() {
 /// manager chooses a new token whose Redis key belongs to the running primary. A session on the
 /// killed primary cannot be rotated until that primary runs again.
 #[tokio::test]
-async fn sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
+async fn sessions_on_running_cluster_primaries_can_be_rotated_while_another_primary_is_down() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut cluster = RedisCluster::start_with(2, 0, &durable).await;
     let sessions = connect_to_cluster(&cluster).await;
@@ -222,7 +224,7 @@ async fn sessions_on_running_primaries_can_be_rotated_while_another_primary_is_d
 #[case::request_dropped(Fault::SwallowRequests, false)]
 #[case::reply_dropped(Fault::SwallowAnswers, true)]
 #[tokio::test]
-async fn interrupted_rotation_is_either_complete_or_not_applied(
+async fn token_rotation_with_a_lost_request_or_reply_is_either_complete_or_not_applied(
     #[case] fault: Fault,
     #[case] is_applied: bool,
 ) {
@@ -249,7 +251,7 @@ async fn interrupted_rotation_is_either_complete_or_not_applied(
 /// killed. The rotation must not read the key of a sealed (encrypted) record, which may belong to
 /// the killed primary.
 #[tokio::test]
-async fn plain_sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
+async fn unencrypted_sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
     let mut cluster = RedisCluster::start_with(2, 0, &[]).await;
     let sessions = sessions_with(&plain_settings(&cluster.url())).await;
     let new = loop {
@@ -269,7 +271,7 @@ async fn plain_sessions_on_running_primaries_can_be_rotated_while_another_primar
 /// Rotates a sealed (encrypted) session on an instance with the storage format `plain`. The new
 /// record is also sealed, because a plain record cannot contain the end of the absolute lifetime.
 #[tokio::test]
-async fn rotation_with_storage_format_plain_keeps_the_absolute_lifetime_of_a_sealed_session() {
+async fn rotation_of_an_encrypted_session_in_unencrypted_mode_keeps_its_absolute_lifetime() {
     let redis = RedisProcess::start().await;
     let limited = SessionPolicy::new(TTL, Some(TTL)).unwrap();
     let sealing = connect_with(&settings(&redis.url())).await;

@@ -32,7 +32,7 @@ async fn read_record(redis: &Client, token: &SessionToken) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn sealed_record_is_stored_only_under_the_session_id_with_the_idle_timeout_as_its_ttl() {
+async fn encrypted_record_is_stored_only_under_the_session_id_with_the_idle_timeout_as_its_ttl() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -50,7 +50,7 @@ async fn sealed_record_is_stored_only_under_the_session_id_with_the_idle_timeout
 #[case::header_only(b"TS\x01")]
 #[case::plain_json(br#"{"cookies": {}, "base_url": "x", "created_at": "2026-01-15T10:30:00Z"}"#)]
 #[tokio::test]
-async fn corrupt_sealed_record_returns_a_corrupt_error_and_is_not_changed(
+async fn corrupt_encrypted_record_returns_a_corrupt_record_error_and_is_not_changed(
     #[case] record: &'static [u8],
 ) {
     let server = TestRedis::start().await;
@@ -65,7 +65,7 @@ async fn corrupt_sealed_record_returns_a_corrupt_error_and_is_not_changed(
 }
 
 #[tokio::test]
-async fn sealed_record_of_another_session_or_with_a_flipped_bit_returns_a_corrupt_error() {
+async fn encrypted_record_of_another_session_or_with_a_flipped_bit_is_rejected_as_corrupt() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let one = sessions.store(cookies(), base_url()).await.unwrap();
@@ -102,7 +102,7 @@ async fn record_of_a_newer_release_returns_a_newer_record_error_and_is_not_chang
 }
 
 #[tokio::test]
-async fn non_string_value_under_a_sealed_key_returns_a_corrupt_error_and_gets_no_expiry() {
+async fn non_string_value_under_the_key_of_an_encrypted_record_is_corrupt_and_gets_no_expiry() {
     let server = TestRedis::start().await;
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let token = SessionToken::generate();
@@ -168,7 +168,7 @@ async fn find_leaked_secrets(format: StorageFormat) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn database_file_and_commands_of_sealed_sessions_contain_no_token_cookie_or_url() {
+async fn redis_database_file_and_commands_contain_no_token_cookie_or_url_of_encrypted_sessions() {
     assert_eq!(find_leaked_secrets(StorageFormat::Sealed).await, [""; 0]);
     // With plain records, the search finds all secrets, so the search works.
     assert_eq!(

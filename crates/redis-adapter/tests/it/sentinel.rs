@@ -38,7 +38,7 @@ enum FailoverCause {
 #[case::killed_primary(FailoverCause::Killed)]
 #[case::paused_primary(FailoverCause::Paused)]
 #[tokio::test]
-async fn new_primary_is_used_after_a_failover_and_replicated_writes_are_kept(
+async fn new_primary_is_used_after_a_sentinel_failover_and_replicated_writes_are_kept(
     #[case] cause: FailoverCause,
 ) {
     let mut redis = RedisSentinels::start().await;
@@ -91,7 +91,7 @@ async fn new_primary_is_used_after_a_failover_and_replicated_writes_are_kept(
 /// primary. The sentinels end a failover only when every replica follows the new primary. The
 /// adapter must use the new primary although the failover has not ended.
 #[tokio::test]
-async fn new_primary_is_used_before_all_replicas_follow_the_new_primary() {
+async fn new_primary_is_used_during_a_failover_before_all_replicas_follow_it() {
     let mut redis = RedisSentinels::start().await;
     let sessions = sessions(&redis).await;
     for n in [1, 2] {
@@ -115,7 +115,7 @@ async fn new_primary_is_used_before_all_replicas_follow_the_new_primary() {
 /// the replaced primary, although that server still replies, because writes to a replaced primary
 /// are lost.
 #[tokio::test]
-async fn connection_to_a_replaced_primary_is_closed() {
+async fn connection_to_a_primary_that_the_sentinels_have_replaced_is_closed() {
     let logs = CapturedLogs::start();
     let redis = RedisSentinels::start().await;
     let other = RedisProcess::start().await;
@@ -160,7 +160,7 @@ async fn connecting_succeeds_within_700_ms_although_one_sentinel_does_not_reply(
 
 /// Connects with a URL whose `sentinelServiceName` is not known to the sentinels.
 #[tokio::test]
-async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_connection_attempt() {
+async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_connection() {
     let logs = CapturedLogs::start();
     let redis = RedisSentinels::start().await;
     let url = redis.url().replace("=tee", "=another");
@@ -175,7 +175,7 @@ async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_conn
 }
 
 #[tokio::test]
-async fn session_operations_succeed_with_minimal_permissions_behind_sentinels_with_passwords() {
+async fn session_operations_succeed_with_minimal_redis_permissions_and_sentinel_passwords() {
     let redis = RedisSentinels::start().await;
     crate::faults::add_minimal_user(redis.server(0)).await;
     for n in 0..3 {

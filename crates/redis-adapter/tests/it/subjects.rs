@@ -56,7 +56,9 @@ async fn index_position(redis: &RedisProcess, new: &NewSession) -> f64 {
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test]
-async fn subject_index_keys_match_the_readme_and_are_removed_with_the_session(#[case] mode: Mode) {
+async fn subject_index_keys_have_the_documented_names_and_are_removed_with_the_session(
+    #[case] mode: Mode,
+) {
     let redis = RedisProcess::start().await;
     let (sessions, _) = mode.start_both(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;
@@ -83,7 +85,7 @@ async fn subject_index_keys_match_the_readme_and_are_removed_with_the_session(#[
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test]
-async fn session_without_a_subject_has_no_index_keys(#[case] mode: Mode) {
+async fn session_without_a_subject_creates_no_subject_index_keys(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (sessions, _) = mode.start_both(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -121,7 +123,7 @@ async fn subject_index_keys_live_as_long_as_the_entry_with_the_longest_lifetime(
 /// sessions, the search finds the label, but neither the subject nor the token. With plain
 /// sessions, the search finds all three.
 #[tokio::test]
-async fn database_file_and_commands_of_sealed_sessions_contain_neither_subject_nor_token() {
+async fn redis_database_file_and_commands_contain_no_subject_or_token_of_encrypted_sessions() {
     const UNCOMPRESSED_DUMP: [&str; 4] = ["--save", "", "--rdbcompression", "no"];
     let leaked = async |settings: fn(&str) -> RedisSettings| {
         let redis = RedisProcess::start_with(&UNCOMPRESSED_DUMP).await;
@@ -151,7 +153,7 @@ async fn database_file_and_commands_of_sealed_sessions_contain_neither_subject_n
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn sessions_are_listed_and_revoked_in_every_storage_format(#[case] mode: Mode) {
+async fn sessions_of_a_subject_are_listed_and_revoked_in_every_storage_format(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (writer, admin) = mode.start_both(&redis.url()).await;
     for is_accessed in [false, true] {
@@ -179,7 +181,7 @@ async fn sessions_are_listed_and_revoked_in_every_storage_format(#[case] mode: M
 /// The index entry of a session is added before the record of the session is stored. An entry
 /// without a record is therefore removed only if the entry was added more than 30 s ago.
 #[tokio::test]
-async fn index_entry_without_a_record_is_not_listed_and_is_removed_after_30_seconds() {
+async fn subject_index_entry_without_a_session_record_is_not_listed_and_is_removed_after_30_s() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;
@@ -199,7 +201,7 @@ async fn index_entry_without_a_record_is_not_listed_and_is_removed_after_30_seco
 }
 
 #[tokio::test]
-async fn adding_an_index_entry_removes_expired_entries() {
+async fn adding_a_subject_index_entry_removes_expired_entries() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let ended = store_session_of(&sessions, MEMBER).await;
@@ -218,7 +220,9 @@ async fn adding_an_index_entry_removes_expired_entries() {
 #[case::different_positions(false)]
 #[case::same_position(true)]
 #[tokio::test]
-async fn list_with_several_pages_contains_each_live_session_once(#[case] is_same_position: bool) {
+async fn session_list_of_several_pages_contains_each_live_session_once(
+    #[case] is_same_position: bool,
+) {
     const DEAD: usize = 150;
     const LIVE: usize = 80;
     let redis = RedisProcess::start().await;
@@ -251,7 +255,7 @@ async fn list_with_several_pages_contains_each_live_session_once(#[case] is_same
 }
 
 #[tokio::test]
-async fn index_positions_increase_and_a_rotated_session_keeps_its_position() {
+async fn subject_index_positions_increase_and_a_rotated_session_keeps_its_position() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let first = store_session_of(&sessions, MEMBER).await;
@@ -307,7 +311,7 @@ async fn sessions_can_be_listed_and_revoked_but_not_created_when_redis_is_out_of
 /// Adds members that are not session ids to the index, as another program could. Listing and
 /// revoking ignore these members.
 #[tokio::test]
-async fn index_members_of_other_programs_are_ignored_by_list_and_revocation() {
+async fn subject_index_members_added_by_other_programs_are_ignored_by_list_and_revocation() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;
@@ -326,7 +330,7 @@ async fn index_members_of_other_programs_are_ignored_by_list_and_revocation() {
 /// Makes the server a replica while the connection stays open. Each call of an index operation then
 /// fails, because the data of a replica may be stale.
 #[tokio::test]
-async fn subject_index_calls_fail_on_a_server_that_has_become_a_replica() {
+async fn subject_index_operations_fail_after_the_redis_server_became_a_replica() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = store_session_of(&sessions, MEMBER).await;
@@ -348,7 +352,7 @@ async fn subject_index_calls_fail_on_a_server_that_has_become_a_replica() {
 /// Calls the index operations `remove_entry` and `renew`, which work in the background. The calls
 /// come from a thread outside the tokio runtime, before and after the runtime has ended.
 #[test]
-fn background_index_operations_do_not_panic_outside_a_tokio_runtime() {
+fn background_operations_of_the_subject_index_do_not_panic_outside_a_tokio_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (redis, sessions, new) = runtime.block_on(async {
         let redis = RedisProcess::start().await;

@@ -17,7 +17,7 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 /// Combines mutual TLS with a Redis user that has only the minimum permissions, as a hardened
 /// deployment does.
 #[tokio::test]
-async fn session_operations_succeed_with_minimal_permissions_and_mutual_tls() {
+async fn session_operations_succeed_with_minimal_redis_permissions_and_mutual_tls() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     add_minimal_user(&redis).await;
@@ -40,7 +40,7 @@ async fn wait_for_connection_failure(settings: RedisSettings) -> String {
 }
 
 #[tokio::test]
-async fn server_certificate_from_an_untrusted_authority_is_rejected() {
+async fn redis_server_certificate_from_an_untrusted_authority_is_rejected() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let url = redis.tls_url("default:s3cret@");
@@ -60,7 +60,7 @@ async fn server_certificate_from_an_untrusted_authority_is_rejected() {
 }
 
 #[tokio::test]
-async fn connecting_without_the_required_client_certificate_fails() {
+async fn connecting_to_redis_without_the_required_client_certificate_fails() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let settings = settings(&redis.tls_url(""));
@@ -72,7 +72,7 @@ async fn connecting_without_the_required_client_certificate_fails() {
 /// Connects with a client certificate that Redis rejects, and then replaces the certificate files.
 /// The next connection attempt uses the new certificate.
 #[tokio::test]
-async fn certificate_files_are_reloaded_for_each_connection() {
+async fn client_certificate_files_are_reloaded_for_each_redis_connection() {
     let authority = TestAuthority::new();
     let redis = RedisProcess::start_with_tls(&authority).await;
     let stranger = TestAuthority::new();
@@ -115,7 +115,7 @@ fn missing_or_invalid_ca_file_is_named_in_the_error() {
 }
 
 #[test]
-fn missing_or_mismatched_private_key_is_rejected() {
+fn missing_or_mismatched_private_key_of_the_client_certificate_is_rejected() {
     let authority = TestAuthority::new();
     let (one, other) = (authority.issue("one"), authority.issue("other"));
     let key_files = [

@@ -42,7 +42,9 @@ async fn load_versioned(repository: &RedisRepository, new: &NewSession) -> Versi
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn compare_and_swap_replaces_only_the_revision_that_was_read(#[case] mode: Mode) {
+async fn compare_and_swap_replaces_a_session_only_if_it_is_unchanged_since_it_was_read(
+    #[case] mode: Mode,
+) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.start_both(&redis.url()).await;
     let repository = changer.repository();
@@ -85,7 +87,7 @@ async fn compare_and_swap_replaces_only_the_revision_that_was_read(#[case] mode:
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn load_for_update_does_not_change_the_ttl_of_the_record(#[case] mode: Mode) {
+async fn loading_a_session_for_an_update_does_not_change_its_ttl(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.start_both(&redis.url()).await;
     for (expiry, expected) in [(Some("100"), 90..=100), (None, -1..=-1)] {
@@ -106,7 +108,7 @@ async fn load_for_update_does_not_change_the_ttl_of_the_record(#[case] mode: Mod
 /// Seals (encrypts) a plain record after an update has read the record. The update then returns
 /// `Changed` and not `Gone`, so that the caller of the update reads the session again.
 #[tokio::test]
-async fn update_detects_that_the_record_was_sealed_after_it_was_read() {
+async fn update_detects_a_record_that_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -139,7 +141,7 @@ async fn add_cookie(sessions: &Sessions, new: &NewSession, cookie: &str) -> Resu
 /// (encrypted). Each of 12 writers adds a cookie, and all 12 cookies must be stored. In every
 /// second round the session is also deleted, and no writer may restore the deleted session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_updates_during_sealing_keep_all_cookies_and_do_not_restore_a_deleted_session() {
+async fn updates_during_record_encryption_keep_all_cookies_and_restore_no_deleted_session() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let fleet = [Arc::new(old), Arc::new(new)];
@@ -181,7 +183,7 @@ async fn concurrent_updates_during_sealing_keep_all_cookies_and_do_not_restore_a
 }
 
 #[tokio::test]
-async fn update_and_rotation_return_a_full_error_and_change_nothing_when_redis_is_out_of_memory() {
+async fn update_and_rotation_return_store_full_and_change_nothing_when_redis_is_out_of_memory() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -205,7 +207,7 @@ async fn update_and_rotation_return_a_full_error_and_change_nothing_when_redis_i
 /// Makes the server a replica while the connections stay open, and then calls the update
 /// operations. Each call returns `Unavailable`, because the data of a replica may be stale.
 #[tokio::test]
-async fn update_calls_return_unavailable_on_a_server_that_has_become_a_replica() {
+async fn session_updates_return_unavailable_after_the_redis_server_became_a_replica() {
     let redis = RedisProcess::start().await;
     let repository = connect(&redis.url()).await;
     let sessions = sessions(&redis.url()).await;
@@ -230,7 +232,7 @@ async fn update_calls_return_unavailable_on_a_server_that_has_become_a_replica()
 #[case::request_dropped(Fault::SwallowRequests, false)]
 #[case::reply_dropped(Fault::SwallowAnswers, true)]
 #[tokio::test]
-async fn interrupted_update_is_either_complete_or_not_applied(
+async fn session_update_with_a_lost_request_or_reply_is_either_complete_or_not_applied(
     #[case] fault: Fault,
     #[case] is_applied: bool,
 ) {

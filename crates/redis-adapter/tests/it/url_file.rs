@@ -110,7 +110,7 @@ fn assert_no_secret(logs: &CapturedLogs) {
 }
 
 #[tokio::test]
-async fn new_password_in_the_url_file_is_used_for_the_next_connection() {
+async fn new_password_in_the_redis_url_file_is_used_for_the_next_connection() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     add_user(&redis).await;
@@ -126,7 +126,7 @@ async fn new_password_in_the_url_file_is_used_for_the_next_connection() {
 /// Changes the password in Redis before the password in the URL file, as operators often do.
 /// Connection attempts fail until the URL file contains the new password.
 #[tokio::test]
-async fn connecting_succeeds_after_the_url_file_contains_the_new_password() {
+async fn connecting_to_redis_fails_until_the_redis_url_file_contains_the_new_password() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     add_user(&redis).await;
@@ -142,7 +142,7 @@ async fn connecting_succeeds_after_the_url_file_contains_the_new_password() {
 }
 
 #[tokio::test]
-async fn url_file_that_names_another_server_is_ignored_and_one_warning_is_logged() {
+async fn redis_url_file_that_names_another_server_is_ignored_and_one_warning_is_logged() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     add_user(&redis).await;
@@ -168,7 +168,7 @@ async fn url_file_that_names_another_server_is_ignored_and_one_warning_is_logged
 }
 
 #[tokio::test]
-async fn connections_to_every_cluster_server_use_the_new_password_of_the_url_file() {
+async fn connections_to_every_cluster_server_use_the_new_password_in_the_redis_url_file() {
     let cluster = RedisCluster::start(2, 0).await;
     for n in 0..2 {
         add_user(cluster.node(n)).await;
@@ -189,7 +189,7 @@ async fn connections_to_every_cluster_server_use_the_new_password_of_the_url_fil
 }
 
 #[tokio::test]
-async fn connections_to_sentinels_and_primary_use_the_new_password_of_the_url_file() {
+async fn connections_to_sentinels_and_primary_use_the_new_passwords_in_the_redis_url_file() {
     let sentinels = RedisSentinels::start().await;
     add_user(sentinels.server(0)).await;
     for n in 0..3 {
@@ -239,7 +239,7 @@ impl InvalidationListener for FeedListener {
 }
 
 #[tokio::test]
-async fn invalidation_feed_reconnects_with_the_new_password_of_the_url_file() {
+async fn invalidation_feed_reconnects_with_the_new_password_in_the_redis_url_file() {
     let redis = RedisProcess::start().await;
     add_user(&redis).await;
     let file = UrlFile::new(&redis.url());
@@ -254,7 +254,7 @@ async fn invalidation_feed_reconnects_with_the_new_password_of_the_url_file() {
 }
 
 #[tokio::test]
-async fn diagnosis_uses_the_password_of_the_url_file() {
+async fn diagnosis_uses_the_password_in_the_redis_url_file() {
     let redis = RedisProcess::start().await;
     add_user(&redis).await;
     let file = UrlFile::new(&redis.url());

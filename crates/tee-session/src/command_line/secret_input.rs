@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn file_name_dash_selects_standard_input() {
+    fn file_name_dash_makes_a_command_read_the_secret_from_standard_input() {
         assert_eq!(SecretInput::of_file(Path::new("-")), SecretInput::Stdin);
         let file = Path::new("./-");
         assert_eq!(SecretInput::of_file(file), SecretInput::File(file.into()));

@@ -69,7 +69,7 @@ fn defaults_of_the_library_crates_equal_the_defaults_of_the_service() {
 }
 
 #[test]
-fn numbers_at_the_limits_of_their_range_are_accepted_and_numbers_outside_are_rejected() {
+fn numeric_setting_is_accepted_at_the_limits_of_its_range_and_rejected_outside() {
     for key in KEYS {
         let Some(range) = &key.range else { continue };
         let expected = format!(
@@ -93,7 +93,7 @@ fn numbers_at_the_limits_of_their_range_are_accepted_and_numbers_outside_are_rej
 }
 
 #[test]
-fn flag_overrides_the_settings_file() {
+fn command_line_flag_overrides_the_settings_file() {
     let settings = read_settings(
         Some("session_ttl = 60\nworkers = 3"),
         &[("session_ttl", "90")],
@@ -119,7 +119,7 @@ fn flag_overrides_the_settings_file() {
     "max_sessions_per_subject = 1000\nmax_sessions_per_subject_action = \"refuse\"",
     Some((1_000, AtLimit::Refuse))
 )]
-fn session_limit_per_subject_and_its_action_are_parsed(
+fn session_limit_per_subject_and_the_action_at_the_limit_are_parsed(
     #[case] file: &str,
     #[case] expected: Option<(usize, AtLimit)>,
 ) {
@@ -133,7 +133,7 @@ fn session_limit_per_subject_and_its_action_are_parsed(
 }
 
 #[test]
-fn list_setting_is_an_array_in_the_settings_file_and_comma_separated_in_a_flag() {
+fn setting_with_a_list_is_an_array_in_the_settings_file_and_comma_separated_in_a_flag() {
     let in_file = read_settings(
         Some("allowed_base_hosts = [\"a.example\", \".b.example\"]"),
         &[],
@@ -172,7 +172,7 @@ fn service_clients_are_read_from_toml_tables_and_json() {
 }
 
 #[test]
-fn redis_url_is_read_from_the_file_that_redis_url_file_names() {
+fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     let secret = NamedTempFile::new().unwrap();
     fs::write(&secret, "redis://:s3cret@127.0.0.1:6379/0\n").unwrap();
     let path = secret.path().to_str().unwrap();
@@ -298,7 +298,7 @@ fn all_invalid_settings_are_reported_at_once() {
 }
 
 #[test]
-fn default_toml_lists_every_setting_with_its_default() {
+fn settings_file_default_toml_lists_every_setting_with_its_default() {
     let text = read_config_file("default.toml");
     // Settings without a default are commented out in the file.
     let uncommented: Vec<_> = text
@@ -324,7 +324,7 @@ fn default_toml_lists_every_setting_with_its_default() {
 }
 
 #[test]
-fn production_toml_is_valid_only_with_a_service_client() {
+fn settings_file_production_toml_is_valid_only_with_a_service_client() {
     let production = read_config_file("production.toml");
     let problems = read_settings(Some(&production), &[]).unwrap_err();
     assert!(problems.contains("service_clients"), "{problems}");

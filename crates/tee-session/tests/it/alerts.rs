@@ -68,7 +68,7 @@ fn queries_in(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_alert_rule_is_tested_both_firing_and_not_firing() {
+fn every_prometheus_alert_rule_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
     let directory = repository_root().join("deploy/prometheus");
     promtool::run(
         &directory,
@@ -168,7 +168,7 @@ const PROMQL_WORDS: [&str; 17] = [
 ];
 
 #[test]
-fn alert_rules_and_dashboard_query_only_documented_metrics_and_labels() {
+fn queries_of_alert_rules_and_dashboard_use_only_documented_metrics_and_labels() {
     let rules = read_alert_rules();
     let documented = documented_metrics::of_the_service();
     let others = documented_metrics::of_others();
@@ -238,7 +238,7 @@ fn dashboard_queries_are_valid_promql() {
 }
 
 #[test]
-fn dashboard_panels_have_description_unit_and_query_and_do_not_overlap() {
+fn dashboard_panels_have_a_description_a_unit_and_a_query_and_do_not_overlap() {
     let dashboard = read_dashboard();
     assert_eq!(dashboard["uid"], "tee-session");
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);

@@ -37,7 +37,7 @@ fn flags_of(certificate: &IssuedCertificate) -> [&str; 4] {
 #[case::expires_soon(13, true)]
 #[case::valid_for_long(15, false)]
 #[tokio::test]
-async fn check_config_warns_only_within_14_days_of_the_expiry_of_the_certificate(
+async fn check_config_command_warns_only_if_the_tls_certificate_expires_within_14_days(
     #[case] days: i64,
     #[case] is_warned: bool,
 ) {
@@ -63,7 +63,7 @@ async fn check_config_warns_only_within_14_days_of_the_expiry_of_the_certificate
 #[case::expires_soon(13, true)]
 #[case::valid_for_long(15, false)]
 #[tokio::test]
-async fn certificate_warning_is_logged_only_within_14_days_of_expiry(
+async fn service_logs_a_warning_only_if_its_tls_certificate_expires_within_14_days(
     #[case] days: i64,
     #[case] is_logged: bool,
 ) {

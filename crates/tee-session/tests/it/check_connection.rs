@@ -36,7 +36,7 @@ fn verdicts_of(report: &Value, check: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn connection_check_of_a_usable_redis_exits_with_0() {
+async fn redis_connection_check_of_a_usable_redis_exits_with_0() {
     let redis = RedisProcess::start_with(&["--appendonly", "yes"]).await;
     let output = run_connection_check(&["--redis-url", &redis.url()]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -55,7 +55,7 @@ async fn connection_check_of_a_usable_redis_exits_with_0() {
 }
 
 #[tokio::test]
-async fn connection_check_with_only_warnings_exits_with_0() {
+async fn redis_connection_check_with_warnings_but_without_errors_exits_with_0() {
     let redis = RedisProcess::start().await;
     let (code, report) = run_connection_check_as_json(&["--redis-url", &redis.url()]).await;
     assert_eq!(code, Some(0));
@@ -72,7 +72,7 @@ async fn connection_check_with_only_warnings_exits_with_0() {
 #[case::redis_evicts_keys("--maxmemory-policy", "allkeys-lru", "eviction")]
 #[case::redis_memory_is_full("--maxmemory-policy", "noeviction", "writes")]
 #[tokio::test]
-async fn connection_check_of_an_unusable_redis_exits_with_1(
+async fn redis_connection_check_of_an_unusable_redis_exits_with_1(
     #[case] option: &str,
     #[case] value: &str,
     #[case] check_name: &str,
@@ -103,7 +103,7 @@ async fn connection_check_of_an_unusable_redis_exits_with_1(
 }
 
 #[tokio::test]
-async fn connection_check_requires_permissions_of_optional_features_only_if_enabled() {
+async fn connection_check_fails_on_missing_redis_permissions_of_a_feature_only_if_it_is_enabled() {
     let redis = RedisProcess::start().await;
     let without = ["ACL", "SETUSER", "default", "-zadd", "-client|tracking"];
     redis.command(&without).await;
@@ -119,7 +119,7 @@ async fn connection_check_requires_permissions_of_optional_features_only_if_enab
 }
 
 #[tokio::test]
-async fn connection_check_of_an_unreachable_redis_exits_with_1_and_prints_advice() {
+async fn redis_connection_check_of_an_unreachable_redis_exits_with_1_and_prints_advice() {
     let url = format!("redis://127.0.0.1:{}", free_port());
     let output = run_connection_check(&["--redis-url", &url]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -128,14 +128,14 @@ async fn connection_check_of_an_unreachable_redis_exits_with_1_and_prints_advice
 }
 
 #[tokio::test]
-async fn connection_check_with_invalid_settings_exits_with_2_and_prints_no_report() {
+async fn redis_connection_check_with_invalid_settings_exits_with_2_and_prints_no_report() {
     let output = run_connection_check(&["--redis-url", "http://127.0.0.1"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
-async fn connection_check_without_redis_url_reports_the_embedded_store() {
+async fn redis_connection_check_without_a_redis_url_reports_the_in_memory_store() {
     let output = run_connection_check(&[]).await;
     assert_eq!(output.status.code(), Some(0));
     assert!(to_text(&output.stdout).contains("the embedded store"));
@@ -148,7 +148,7 @@ async fn connection_check_without_redis_url_reports_the_embedded_store() {
 }
 
 #[tokio::test]
-async fn connection_check_of_a_cluster_lists_the_address_of_each_primary() {
+async fn connection_check_of_a_redis_cluster_lists_the_address_of_each_primary() {
     let redis = RedisCluster::start(2, 0).await;
     let output = run_connection_check(&["--redis-url", &redis.url()]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");

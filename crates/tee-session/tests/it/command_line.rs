@@ -21,7 +21,7 @@ pub(crate) fn to_text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn root_help_lists_commands_settings_environment_variables_and_exit_codes() {
+async fn help_of_the_program_lists_commands_settings_environment_variables_and_exit_codes() {
     let help = run(&["--help"], &[]).await;
     assert_eq!(help.status.code(), Some(0));
     let help = to_text(&help.stdout);
@@ -55,7 +55,7 @@ async fn root_help_lists_commands_settings_environment_variables_and_exit_codes(
 #[case(&["completions"], false)]
 #[case(&["man"], false)]
 #[tokio::test]
-async fn command_help_has_examples_and_lists_settings_only_if_the_command_reads_them(
+async fn help_of_a_command_has_examples_and_lists_settings_only_if_the_command_reads_settings(
     #[case] command: &[&str],
     #[case] takes_settings: bool,
 ) {
@@ -76,14 +76,16 @@ async fn command_help_has_examples_and_lists_settings_only_if_the_command_reads_
 #[case::before_the_command(&["--session-ttl", "60", "session", "list", "--subject", "m"])]
 #[case::settings_file(&["--config", "/nowhere.toml", "completions", "bash"])]
 #[tokio::test]
-async fn setting_flag_is_rejected_for_a_command_that_reads_no_settings(#[case] arguments: &[&str]) {
+async fn flag_for_a_setting_is_rejected_by_a_command_that_reads_no_settings(
+    #[case] arguments: &[&str],
+) {
     let output = run(arguments, &[]).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
-async fn setting_flags_may_precede_or_follow_the_command_and_the_last_value_applies() {
+async fn flags_for_settings_may_precede_or_follow_the_command_and_the_last_value_applies() {
     let arguments = [
         "--workers",
         "3",
@@ -112,7 +114,7 @@ async fn version_flag_prints_the_version_of_the_package() {
 }
 
 #[tokio::test]
-async fn check_config_shows_settings_with_their_sources_and_no_secret() {
+async fn check_config_command_shows_settings_with_their_sources_and_no_secrets() {
     let environment = [
         ("TSA_SESSION_TTL", "60"),
         ("TSA_REDIS_URL", "redis://:s3cret@localhost"),
@@ -142,7 +144,7 @@ async fn check_config_shows_settings_with_their_sources_and_no_secret() {
 }
 
 #[tokio::test]
-async fn check_config_hides_secrets_from_flags_and_files() {
+async fn check_config_command_hides_secrets_that_flags_or_files_set() {
     const CLIENTS: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
     const URL: &str = "rediss://user-s3cret:s3cret@localhost";
     let directory = tempfile::tempdir().unwrap();
@@ -201,7 +203,7 @@ async fn check_config_hides_secrets_from_flags_and_files() {
 #[case::redis_password_with_a_slash(&["--redis-url", "redis://:s3cret/s3cret@x"], "percent-encode them: %23, %2F, %3F")]
 #[case::unsupported_redis_scheme(&["--redis-url", "http://:s3cret@x"], "the Redis URL must begin with one of")]
 #[tokio::test]
-async fn invalid_settings_exit_with_2_and_print_one_line(
+async fn command_with_invalid_settings_exits_with_2_and_prints_a_one_line_error(
     #[case] flags: &[&str],
     #[case] expected: &str,
 ) {
@@ -254,7 +256,7 @@ async fn unknown_environment_variable_is_ignored() {
 }
 
 #[tokio::test]
-async fn unknown_flag_exits_with_2() {
+async fn unknown_command_line_flag_exits_with_2() {
     assert_eq!(
         run(&["--sesion-ttl", "1"], &[]).await.status.code(),
         Some(2)

@@ -82,7 +82,7 @@ impl Deployment {
 #[case::delete_session(Method::DELETE, "/v1/session", "del", "DEL")]
 #[case::create_session(Method::POST, "/v1/sessions", "set", "SET")]
 #[tokio::test]
-async fn missing_redis_permission_returns_503_and_logs_the_command(
+async fn request_that_needs_a_missing_redis_permission_gets_503_and_the_redis_command_is_logged(
     #[case] method: Method,
     #[case] path: &str,
     #[case] permission: &str,
@@ -118,7 +118,7 @@ async fn missing_redis_permission_returns_503_and_logs_the_command(
 }
 
 #[tokio::test]
-async fn renewed_certificate_is_reloaded_without_a_restart() {
+async fn renewed_tls_certificate_is_reloaded_without_a_restart() {
     let deployment = Deployment::start().await;
     let service = &deployment.service;
     let files = &deployment.server_certificate;

@@ -69,7 +69,7 @@ async fn service_recovers_from_a_redis_outage_and_exits_with_0_on_sigterm() {
 }
 
 #[tokio::test]
-async fn session_can_be_updated_rotated_listed_and_revoked_by_subject() {
+async fn session_with_a_subject_can_be_updated_rotated_listed_and_revoked() {
     let redis = RedisProcess::start().await;
     let flags = [
         "--redis-url",
@@ -153,7 +153,7 @@ async fn session_stays_available_after_the_instance_that_created_it_is_killed() 
 }
 
 #[tokio::test]
-async fn service_without_redis_is_ready_at_once_and_logs_that_sessions_are_not_durable() {
+async fn service_with_in_memory_store_is_ready_at_once_and_logs_that_sessions_are_not_durable() {
     let started = Instant::now();
     let mut service = service::start(&[]).await;
     service.until_ready(Duration::from_secs(2)).await;
@@ -233,7 +233,7 @@ async fn sighup_without_a_terminal_does_not_stop_the_service() {
 }
 
 #[tokio::test]
-async fn session_operations_are_logged_with_level_token_prefix_and_request_id() {
+async fn session_operations_are_logged_with_a_level_a_token_prefix_and_a_request_id() {
     let redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url(), "--log-level", "DEBUG"]).await;
     service.until_ready(RECOVERED_WITHIN).await;

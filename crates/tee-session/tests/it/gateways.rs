@@ -77,7 +77,7 @@ fn challenge_in(response: &Response) -> Option<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn app_receives_the_request_with_session_headers_but_without_the_token(
+async fn app_behind_a_gateway_receives_requests_with_session_headers_but_without_the_token(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     const BODY_BYTES: usize = 300_000;
@@ -117,7 +117,7 @@ async fn app_receives_the_request_with_session_headers_but_without_the_token(
 
 #[rstest]
 #[tokio::test]
-async fn session_headers_forged_by_the_client_do_not_reach_the_app(
+async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_gateway(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let scenario = Scenario::start(gateway, &[]).await;
@@ -147,7 +147,7 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app(
 /// special meaning in gateways and apps.
 #[rstest]
 #[tokio::test]
-async fn app_receives_a_session_subject_with_special_characters_unchanged(
+async fn app_behind_a_gateway_receives_a_session_subject_with_special_characters_unchanged(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let scenario = Scenario::start(gateway, &[]).await;
@@ -173,7 +173,7 @@ async fn app_receives_a_session_subject_with_special_characters_unchanged(
 
 #[rstest]
 #[tokio::test]
-async fn request_without_a_valid_token_gets_401_with_a_challenge_and_does_not_reach_the_app(
+async fn request_without_valid_token_gets_401_with_www_authenticate_and_does_not_reach_the_app(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let scenario = Scenario::start(gateway, &[]).await;
@@ -204,7 +204,7 @@ async fn request_without_a_valid_token_gets_401_with_a_challenge_and_does_not_re
 /// origin.
 #[rstest]
 #[tokio::test]
-async fn cors_preflight_without_a_token_gets_401_and_does_not_reach_the_app(
+async fn cors_preflight_without_a_token_gets_401_from_the_gateway_and_does_not_reach_the_app(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     const PAGE: &str = "https://app.golf.example";
@@ -220,7 +220,7 @@ async fn cors_preflight_without_a_token_gets_401_and_does_not_reach_the_app(
 
 #[rstest]
 #[tokio::test]
-async fn gateway_passes_on_status_400_for_a_malformed_authorization_header(
+async fn gateway_returns_status_400_for_a_malformed_authorization_header(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let scenario = Scenario::start(gateway, &[]).await;
@@ -233,7 +233,7 @@ async fn gateway_passes_on_status_400_for_a_malformed_authorization_header(
 
 #[rstest]
 #[tokio::test]
-async fn gateway_passes_on_status_503_until_redis_recovers(
+async fn gateway_returns_status_503_during_a_redis_outage_and_serves_requests_after_recovery(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let mut redis =
@@ -273,7 +273,7 @@ async fn gateway_rejects_requests_if_no_tee_session_instance_runs(
 /// percent-encoded as six characters (`%C3%A4`).
 #[rstest]
 #[tokio::test]
-async fn long_base_url_reaches_the_app_percent_encoded(
+async fn long_non_ascii_base_url_reaches_the_app_behind_the_gateway_percent_encoded(
     #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
 ) {
     let scenario = Scenario::start(gateway, &[]).await;

@@ -32,7 +32,7 @@ async fn generate(service: &Service, directory: &TempDir) {
 }
 
 #[tokio::test]
-async fn generated_python_client_makes_every_call_and_parses_every_response() {
+async fn python_client_generated_from_openapi_makes_every_call_and_parses_every_response() {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
     let directory = TempDir::new().unwrap();
     generate(&service, &directory).await;

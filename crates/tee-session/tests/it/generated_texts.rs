@@ -66,7 +66,7 @@ async fn bash_completion_offers_commands_and_flags() {
     "Register-ArgumentCompleter -Native -CommandName 'tee-session'"
 )]
 #[tokio::test]
-async fn completions_command_prints_a_script_for_zsh_fish_elvish_and_powershell(
+async fn completions_command_prints_a_completion_script_for_zsh_fish_elvish_and_powershell(
     #[case] shell: &str,
     #[case] expected: &str,
 ) {
@@ -119,7 +119,7 @@ async fn each_command_has_a_manual_page() {
 }
 
 #[tokio::test]
-async fn man_command_prints_the_page_of_the_root_command() {
+async fn man_command_prints_the_manual_page_of_the_main_command() {
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("tee-session.1");
     std::fs::write(&page, run_tee_session(&["man"]).await).unwrap();

@@ -89,7 +89,7 @@ fn workspace_packages_depend_only_on_packages_of_lower_layers(
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "opentelemetry_sdk", "reqwest", "testcontainers"])]
 #[case("tee-session", &["testcontainers", "tempfile", "rstest"])]
-fn packages_do_not_depend_on_libraries_of_other_layers(
+fn workspace_packages_do_not_depend_on_libraries_reserved_for_other_layers(
     #[case] package: &str,
     #[case] forbidden: &[&str],
 ) {
@@ -102,7 +102,10 @@ fn packages_do_not_depend_on_libraries_of_other_layers(
 
 /// Returns the names of the published packages of this workspace that depend directly on `library`.
 /// Dependencies of tests and build scripts do not count.
-fn published_packages_that_depend_on(metadata: &Metadata, library: &str) -> BTreeSet<String> {
+fn list_published_packages_that_use_library(
+    metadata: &Metadata,
+    library: &str,
+) -> BTreeSet<String> {
     let uses = |package: &&cargo_metadata::Package| {
         let mut dependencies = package.dependencies.iter();
         dependencies.any(|used| used.name == library && used.kind == DependencyKind::Normal)
@@ -121,7 +124,7 @@ fn libraries_fred_and_tracing_actix_web_are_each_used_by_a_single_package(
     #[case] layers: &[&str],
 ) {
     let layers = layers.iter().map(|&layer| layer.to_owned()).collect();
-    let users = published_packages_that_depend_on(&load_cargo_metadata(), library);
+    let users = list_published_packages_that_use_library(&load_cargo_metadata(), library);
     assert_eq!(users, layers);
 }
 

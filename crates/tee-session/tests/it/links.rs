@@ -142,7 +142,7 @@ fn links_and_file_paths_in_the_documentation_have_existing_targets() {
 /// Checks the references to Markdown pages in YAML files, TOML files and scripts. For example, the
 /// alert rules refer to the runbook.
 #[test]
-fn markdown_pages_that_yaml_toml_and_scripts_refer_to_exist() {
+fn markdown_pages_named_in_yaml_files_toml_files_and_scripts_exist() {
     let tree = Tree::of_the_repository();
     let named_in = |file: &String| {
         [".yaml", ".toml"].iter().any(|end| file.ends_with(end)) || file.starts_with("scripts/")
@@ -181,7 +181,7 @@ fn named_items(text: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn items_listed_after_a_source_file_in_the_documentation_occur_in_that_file() {
+fn code_items_that_the_documentation_lists_for_a_source_file_occur_in_that_file() {
     let tree = Tree::of_the_repository();
     let mut count = 0;
     for page in tree.pages.keys() {
@@ -198,7 +198,7 @@ fn items_listed_after_a_source_file_in_the_documentation_occur_in_that_file() {
 }
 
 #[test]
-fn items_in_parentheses_after_a_source_file_name_are_parsed_from_markdown() {
+fn code_items_in_parentheses_after_a_source_file_name_are_parsed_from_markdown() {
     let text = "`a/b.rs` (`one`, `two`), `c.rs`, `d` (`e`), `f.rs` (name, `in words`)";
     assert_eq!(named_items(text), [("a/b.rs", "one"), ("a/b.rs", "two")]);
 }

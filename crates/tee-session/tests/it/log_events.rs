@@ -142,7 +142,7 @@ fn documented() -> Events {
 }
 
 #[test]
-fn logged_events_have_the_documented_messages_levels_and_fields() {
+fn log_events_in_the_source_have_exactly_the_documented_messages_levels_and_fields() {
     let logged = logged();
     assert!(logged.len() > 30, "the sources were read");
     assert_eq!(

@@ -116,7 +116,7 @@ async fn log_lines_of_requests_from_a_service_client_contain_the_client_id() {
 #[case::known_id(CLIENT_ID, json!(CLIENT_ID))]
 #[case::unknown_id("s3cret-in-the-wrong-place", json!(null))]
 #[tokio::test]
-async fn wrong_credentials_of_a_service_client_are_logged_once_per_second_without_the_secret(
+async fn wrong_service_client_credentials_are_logged_at_most_once_per_second_without_the_secret(
     #[case] id: &str,
     #[case] logged_id: serde_json::Value,
 ) {

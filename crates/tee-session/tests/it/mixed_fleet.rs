@@ -50,7 +50,7 @@ async fn uuid_and_opaque_tokens_are_accepted_regardless_of_the_token_format_sett
 #[case::sealed("sealed")]
 #[case::plain("plain")]
 #[tokio::test]
-async fn absolute_lifetime_also_ends_sessions_created_by_instances_without_this_setting(
+async fn instance_with_absolute_lifetime_also_ends_sessions_of_instances_without_this_setting(
     #[case] format: &str,
 ) {
     let redis = RedisProcess::start().await;
@@ -88,7 +88,7 @@ async fn session_created_with_an_absolute_lifetime_expires_on_instances_without_
 }
 
 #[tokio::test]
-async fn access_by_an_instance_that_renews_the_ttl_on_every_access_sets_it_to_the_idle_timeout() {
+async fn instance_that_renews_the_ttl_on_every_access_sets_the_ttl_to_the_idle_timeout() {
     let redis = RedisProcess::start().await;
     let touching = start_instance(&redis, &["--session-touch-interval", "60"]).await;
     let sliding = start_instance(&redis, &[]).await;

@@ -94,7 +94,7 @@ async fn service_with_near_cache_and_incompatible_settings_exits_with_2(
 }
 
 #[tokio::test]
-async fn service_with_near_cache_exits_with_1_if_redis_denies_client_tracking() {
+async fn service_with_near_cache_exits_with_1_if_redis_denies_the_command_client_tracking() {
     let redis = RedisProcess::start().await;
     let user = [
         "ACL",

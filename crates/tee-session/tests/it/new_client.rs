@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn service_accepts_a_client_created_by_the_client_new_command() {
+async fn service_accepts_the_service_client_that_the_client_new_command_created() {
     let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
     assert_eq!(made.status.code(), Some(0), "{}", to_text(&made.stderr));
     let shown = to_text(&made.stdout);
@@ -35,7 +35,7 @@ async fn service_accepts_a_client_created_by_the_client_new_command() {
 }
 
 #[tokio::test]
-async fn json_output_of_the_client_new_command_contains_the_secret_and_the_setting() {
+async fn json_output_of_the_client_new_command_contains_a_usable_secret_and_settings_entry() {
     let new = [
         "client", "new", "--id", "ci", "--scope", "create", "--scope", "admin", "--json",
     ];

@@ -32,7 +32,7 @@ async fn run_oauth_client(
 
 #[rstest]
 #[tokio::test]
-async fn introspected_token_is_active_until_it_is_revoked(
+async fn oauth_introspection_reports_a_token_as_active_until_it_is_revoked(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
@@ -57,7 +57,7 @@ async fn introspected_token_is_active_until_it_is_revoked(
 
 #[rstest]
 #[tokio::test]
-async fn wrong_client_secret_returns_401_invalid_client(
+async fn introspection_and_revocation_with_a_wrong_client_secret_return_401_invalid_client(
     #[values("authlib", "requests-oauthlib")] client: &str,
 ) {
     let service = service::start(&["--service-clients", service::CLIENTS]).await;

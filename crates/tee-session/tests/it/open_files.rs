@@ -36,7 +36,7 @@ async fn soft_limit_of_open_files_is_raised_to_the_hard_limit_at_start() {
 #[case::very_low("ulimit -n 20", "2", "is 20, and 2 workers need at least 148")]
 #[case::many_workers("ulimit -n 256", "64", "is 256, and 64 workers need at least 768")]
 #[tokio::test]
-async fn too_low_limit_of_open_files_exits_with_1_and_names_the_required_limit(
+async fn service_exits_with_1_and_names_the_required_limit_if_the_limit_of_open_files_is_too_low(
     #[case] limits: &str,
     #[case] workers: &str,
     #[case] expected: &str,

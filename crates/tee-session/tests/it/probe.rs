@@ -30,7 +30,7 @@ fn printed_line(output: &Output) -> String {
 #[case::alive(&[], "/health/live answered 200")]
 #[case::ready(&["--ready"], "/health/ready answered 200")]
 #[tokio::test]
-async fn probe_of_a_running_instance_by_its_url_exits_with_0(
+async fn probe_command_with_the_url_of_a_running_instance_exits_with_0(
     #[case] flags: &[&str],
     #[case] expected: &str,
 ) {
@@ -45,7 +45,7 @@ async fn probe_of_a_running_instance_by_its_url_exits_with_0(
 }
 
 #[tokio::test]
-async fn probe_of_a_running_instance_by_its_settings_exits_with_0() {
+async fn probe_command_with_the_settings_of_a_running_instance_exits_with_0() {
     let service = service::start(&["--api-host", "0.0.0.0", "--service-clients", CLIENTS]).await;
     let port = service.base().rsplit_once(':').unwrap().1;
     let environment = [("TSA_API_HOST", "0.0.0.0"), ("TSA_API_PORT", port)];
@@ -61,7 +61,7 @@ async fn probe_of_a_running_instance_by_its_settings_exits_with_0() {
 }
 
 #[tokio::test]
-async fn probe_reports_an_instance_without_redis_as_alive_but_not_ready() {
+async fn probe_command_reports_an_instance_without_redis_as_alive_but_not_ready() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
     drop(redis);
@@ -74,7 +74,7 @@ async fn probe_reports_an_instance_without_redis_as_alive_but_not_ready() {
 }
 
 #[tokio::test]
-async fn probe_of_a_stopped_instance_exits_with_1() {
+async fn probe_command_for_a_stopped_instance_exits_with_1() {
     let port = find_free_port().await;
     let output = probe(&["--api-port", &port.to_string()]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -87,7 +87,7 @@ async fn probe_of_a_stopped_instance_exits_with_1() {
 }
 
 #[tokio::test]
-async fn probe_of_an_unresponsive_instance_exits_with_1_after_the_timeout() {
+async fn probe_command_for_an_unresponsive_instance_exits_with_1_after_the_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let started = Instant::now();
@@ -103,7 +103,7 @@ async fn probe_of_an_unresponsive_instance_exits_with_1_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn probe_of_a_server_that_does_not_speak_http_exits_with_1() {
+async fn probe_command_for_a_server_that_does_not_speak_http_exits_with_1() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", other.local_addr().unwrap());
     let greeting = tokio::spawn(async move {
@@ -126,7 +126,7 @@ async fn probe_of_a_server_that_does_not_speak_http_exits_with_1() {
 #[case::zero_timeout(&["--timeout", "0"], "0 is not in 1..=60")]
 #[case::port_zero(&["--api-port", "0"], "api_port (flag --api-port): is 0")]
 #[tokio::test]
-async fn probe_with_an_invalid_target_or_timeout_exits_with_2(
+async fn probe_command_with_an_invalid_url_port_or_timeout_exits_with_2(
     #[case] flags: &[&str],
     #[case] expected: &str,
 ) {
@@ -155,7 +155,7 @@ async fn probe_over_https(presented: &IssuedCertificate, configured: &IssuedCert
 }
 
 #[tokio::test]
-async fn probe_without_a_url_accepts_a_certificate_of_any_issuer() {
+async fn probe_command_without_a_url_accepts_a_certificate_of_any_issuer() {
     let authority = TestAuthority::new();
     let certificate = authority.issue("server");
     let output = probe_over_https(&certificate, &certificate).await;
@@ -164,7 +164,7 @@ async fn probe_without_a_url_accepts_a_certificate_of_any_issuer() {
 }
 
 #[tokio::test]
-async fn probe_without_a_url_accepts_a_certificate_that_differs_from_the_configured_file() {
+async fn probe_command_without_a_url_accepts_another_certificate_than_the_configured_file() {
     let authority = TestAuthority::new();
     let (presented, renewed) = (authority.issue("presented"), authority.issue("renewed"));
     let output = probe_over_https(&presented, &renewed).await;
@@ -172,7 +172,7 @@ async fn probe_without_a_url_accepts_a_certificate_that_differs_from_the_configu
 }
 
 #[tokio::test]
-async fn probe_ignores_problems_with_settings_that_it_does_not_use() {
+async fn probe_command_ignores_invalid_settings_that_it_does_not_use() {
     let service = service::start(&[]).await;
     let port = service.base().rsplit_once(':').unwrap().1;
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ async fn probe_ignores_problems_with_settings_that_it_does_not_use() {
 #[case::trusted(true, 0)]
 #[case::not_trusted(false, 1)]
 #[tokio::test]
-async fn probe_with_an_https_url_requires_a_trusted_certificate(
+async fn probe_command_with_an_https_url_requires_a_trusted_certificate(
     #[case] is_trusted: bool,
     #[case] code: i32,
 ) {

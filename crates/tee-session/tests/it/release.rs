@@ -113,7 +113,7 @@ const UNRELEASED: &str =
     "# Changelog\n\n## [Unreleased]\n\n### Fixed\n\n- A clock that was late.\n";
 
 #[test]
-fn release_with_invalid_arguments_or_an_older_version_is_rejected() {
+fn release_script_rejects_invalid_arguments_and_an_older_version() {
     let repository = Repository::new();
     let cases = [
         (&["--dry-run"][..], "which version?"),
@@ -133,7 +133,7 @@ fn release_with_invalid_arguments_or_an_older_version_is_rejected() {
 }
 
 #[rstest]
-fn release_with_uncommitted_files_is_rejected_and_changes_nothing(
+fn release_script_rejects_uncommitted_files_and_changes_nothing(
     #[values("README.md", "new.txt")] file: &str,
     #[values(&["patch"], &["--dry-run", "patch"])] arguments: &[&str],
 ) {
@@ -145,7 +145,7 @@ fn release_with_uncommitted_files_is_rejected_and_changes_nothing(
 }
 
 #[test]
-fn release_of_a_version_that_already_has_a_tag_is_rejected() {
+fn release_script_rejects_a_version_that_already_has_a_tag() {
     let repository = Repository::new();
     repository.git(&["tag", &format!("v{NEXT}")]);
     let message = repository.run_rejected_release(&["--dry-run", NEXT]);
@@ -153,7 +153,7 @@ fn release_of_a_version_that_already_has_a_tag_is_rejected() {
 }
 
 #[test]
-fn release_from_another_branch_than_main_is_rejected() {
+fn release_script_rejects_a_release_from_another_branch_than_main() {
     let repository = Repository::new();
     repository.git(&["switch", "--quiet", "--create", "feature"]);
     let message = repository.run_rejected_release(&["patch"]);
@@ -161,7 +161,7 @@ fn release_from_another_branch_than_main_is_rejected() {
 }
 
 #[test]
-fn release_without_unreleased_changelog_entries_is_rejected() {
+fn release_script_rejects_a_changelog_without_unreleased_entries() {
     let repository = Repository::new();
     repository.set_changelog(
         "# Changelog\n\n## [Unreleased]\n\n## [0.0.1] - 2026-01-31\n\n### Added\n\n- Old.\n",
@@ -187,7 +187,7 @@ fn release_without_unreleased_changelog_entries_is_rejected() {
 )]
 #[case::unknown_kind("## [Unreleased]\n### Improved\n", "line 2: not one of Added")]
 #[case::entry_without_kind("## [Unreleased]\n- Faster.\n", "line 2: an entry must be under")]
-fn release_with_a_malformed_changelog_is_rejected(#[case] text: &str, #[case] reason: &str) {
+fn release_script_rejects_a_malformed_changelog(#[case] text: &str, #[case] reason: &str) {
     let repository = Repository::new();
     repository.set_changelog(text);
     let message = repository.run_rejected_release(&["--dry-run", "patch"]);

@@ -40,7 +40,7 @@ fn replace(file: &Path, text: &str) {
 }
 
 #[tokio::test]
-async fn changed_secret_of_a_service_client_is_used_without_a_restart() {
+async fn changed_secret_in_the_service_clients_file_is_used_without_a_restart() {
     let (service, folder) = start().await;
     assert_eq!(create(&service, CLIENT_SECRET).await, StatusCode::CREATED);
     let clients = json!([{"id": CLIENT_ID, "secret_sha256": ANOTHER, "scopes": ["create"]}]);
@@ -69,7 +69,7 @@ async fn changed_secret_of_a_service_client_is_used_without_a_restart() {
 )]
 #[case::missing(None, "No such file")]
 #[tokio::test]
-async fn invalid_or_missing_clients_file_keeps_the_previous_clients_and_is_logged_once(
+async fn invalid_or_missing_service_clients_file_is_logged_once_and_previous_clients_stay_valid(
     #[case] text: Option<&str>,
     #[case] reason: &str,
 ) {

@@ -160,7 +160,7 @@ async fn list_and_end_sessions_of_a_subject(client: &Client) {
 }
 
 #[tokio::test]
-async fn example_program_of_the_client_library_completes() {
+async fn example_program_of_the_rust_client_library_runs_to_completion() {
     let service = service::start(&[]).await;
     let mut output = Vec::new();
     let walked = example::walk_through(&client_of(&service), &mut output).await;
@@ -174,7 +174,7 @@ async fn example_program_of_the_client_library_completes() {
 }
 
 #[tokio::test]
-async fn every_client_call_succeeds_with_redis_and_client_credentials() {
+async fn every_call_of_the_rust_client_succeeds_with_redis_and_service_client_credentials() {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--service-clients", CLIENTS];
     let service = service::start(&flags).await;
@@ -183,7 +183,7 @@ async fn every_client_call_succeeds_with_redis_and_client_credentials() {
 }
 
 #[tokio::test]
-async fn every_client_call_succeeds_over_tls_with_a_trusted_certificate_authority() {
+async fn every_call_of_the_rust_client_succeeds_over_tls_with_a_trusted_certificate_authority() {
     let authority = TestAuthority::new();
     let service = service::start_https(&authority.issue("service")).await;
     let trusting = Client::builder(service.base())
@@ -219,7 +219,7 @@ async fn wrong_credentials_return_invalid_client_and_a_missing_scope_returns_ins
 }
 
 #[tokio::test]
-async fn validation_error_names_the_invalid_member_of_the_request() {
+async fn validation_error_in_the_rust_client_names_the_invalid_member_of_the_request_body() {
     let service = service::start(&["--allowed-base-hosts", "golf.example"]).await;
     let client = client_of(&service);
     let (cookies, _) = session_input();
@@ -232,7 +232,7 @@ async fn validation_error_names_the_invalid_member_of_the_request() {
 }
 
 #[tokio::test]
-async fn store_outage_returns_store_unavailable_and_not_invalid_token() {
+async fn rust_client_returns_store_unavailable_and_not_invalid_token_during_a_redis_outage() {
     let mut redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url()]).await;
     service.until_ready(Duration::from_secs(5)).await;
@@ -252,7 +252,7 @@ async fn store_outage_returns_store_unavailable_and_not_invalid_token() {
 }
 
 #[tokio::test]
-async fn call_to_a_stopped_service_returns_a_connect_error() {
+async fn rust_client_call_to_a_stopped_service_returns_a_connect_error() {
     let mut service = service::start(&[]).await;
     let client = client_of(&service);
     client.health().await.unwrap();
@@ -264,7 +264,7 @@ async fn call_to_a_stopped_service_returns_a_connect_error() {
 }
 
 #[test]
-fn client_knows_every_problem_code_of_the_openapi_description() {
+fn rust_client_knows_every_problem_code_of_the_openapi_description() {
     let description = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let description: Value = serde_json::from_slice(&fs::read(description).unwrap()).unwrap();
     let problem = &description["components"]["schemas"]["Problem"];

@@ -19,7 +19,7 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 #[case::json_at_trace_level("TRACE", false)]
 #[case::text_at_trace_level("TRACE", true)]
 #[tokio::test]
-async fn secrets_of_valid_and_invalid_requests_are_not_logged(
+async fn secrets_in_valid_and_invalid_requests_are_not_logged(
     #[case] level: &str,
     #[case] is_text: bool,
 ) {
@@ -153,7 +153,7 @@ async fn changed_redis_password_needs_no_restart_and_is_not_logged() {
 /// Checks that the service logs no error for a malformed request. Otherwise, any client could fill
 /// the log with errors.
 #[tokio::test]
-async fn malformed_requests_cause_no_logged_error_and_are_not_quoted_in_the_log() {
+async fn malformed_http_requests_log_no_error_and_are_not_quoted_in_the_log() {
     let mut service = service::start(&["--log-level", "DEBUG"]).await;
     let requests = [
         "nonsense\r\n\r\n",

@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn session_commands_read_input_from_pipes_and_print_text() {
+async fn session_commands_read_tokens_and_cookies_from_pipes_and_print_text() {
     let operator = Operator::of_service_without_clients().await;
     let token = operator.run_successfully(CREATE, COOKIES).await;
     assert_eq!(token.lines().count(), 1, "the token alone: {token}");
@@ -110,7 +110,7 @@ async fn session_create_command_writes_the_token_to_a_new_file_that_only_its_own
 }
 
 #[tokio::test]
-async fn service_client_can_list_and_end_the_sessions_of_a_subject() {
+async fn session_commands_with_client_credentials_list_and_end_the_sessions_of_a_subject() {
     let operator = Operator::of_service_with_clients().await;
     let by_client = format!("--client-id {CLIENT_ID} --client-secret-file secret");
     let create = format!("{CREATE} --subject member-4711 {by_client}");
@@ -176,7 +176,7 @@ async fn service_client_can_list_and_end_the_sessions_of_a_subject() {
 }
 
 #[tokio::test]
-async fn ca_file_flag_makes_a_private_certificate_authority_trusted() {
+async fn ca_file_flag_makes_session_commands_trust_a_private_certificate_authority() {
     let authority = TestAuthority::new();
     let service = service::start_https(&authority.issue("service")).await;
     let operator = Operator::of(service);

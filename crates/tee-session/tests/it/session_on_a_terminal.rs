@@ -102,7 +102,7 @@ async fn create_session_of_subject(service: &Service) {
 }
 
 #[tokio::test]
-async fn token_prompt_does_not_echo_the_token() {
+async fn session_show_command_prompts_for_the_token_without_echoing_it() {
     let service = service::start(&[]).await;
     let token = service.log_in("s3cret-cookie").await;
     let mut terminal = Terminal::run(&service, "show");
@@ -123,7 +123,7 @@ async fn token_prompt_does_not_echo_the_token() {
 }
 
 #[tokio::test]
-async fn ending_all_sessions_of_a_subject_requires_confirmation() {
+async fn session_revoke_command_asks_for_confirmation_before_ending_all_sessions_of_a_subject() {
     let service = service::start(&[]).await;
     create_session_of_subject(&service).await;
     for (answer, code, expected) in [
@@ -143,7 +143,7 @@ async fn ending_all_sessions_of_a_subject_requires_confirmation() {
 }
 
 #[tokio::test]
-async fn no_color_environment_variable_disables_coloured_output() {
+async fn environment_variable_no_color_disables_coloured_output() {
     let service = service::start(&[]).await;
     create_session_of_subject(&service).await;
     let command = "list --subject member-4711";

@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn session_command_without_client_credentials_exits_with_1_and_prints_advice() {
+async fn session_command_without_required_client_credentials_exits_with_1_and_prints_advice() {
     let operator = Operator::of_service_with_clients().await;
     let refused = operator.run_failing(1, CREATE, COOKIES).await;
     assert!(refused.contains("401 invalid_client"), "{refused}");
@@ -113,7 +113,7 @@ async fn session_command_exits_with_1_and_prints_advice_if_the_service_is_unreac
 }
 
 #[tokio::test]
-async fn session_command_exits_with_1_and_advises_to_check_redis_during_a_store_outage() {
+async fn session_command_exits_with_1_and_advises_to_check_redis_during_a_redis_outage() {
     let mut redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url()]).await;
     service.until_ready(Duration::from_secs(5)).await;

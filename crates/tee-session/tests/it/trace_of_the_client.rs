@@ -25,7 +25,7 @@ impl Injector for Headers<'_> {
 }
 
 #[tokio::test]
-async fn request_span_is_a_child_of_the_span_that_the_rust_client_sends() {
+async fn trace_span_of_a_request_is_a_child_of_the_span_that_the_rust_client_sends() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let service = start_with_collector(&receiver, &["--traces-sample-ratio", "0"]).await;
     let (trace_id, span_id) = (TraceId::from_bytes([7; 16]), SpanId::from_bytes([9; 8]));

@@ -47,7 +47,7 @@ fn to_hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn trace_of_a_request_contains_spans_of_session_resolution_and_redis_command() {
+async fn trace_of_a_request_contains_spans_for_the_session_look_up_and_the_redis_command() {
     let (receiver, redis) = (
         TraceReceiver::start(Behaviour::Accepts),
         RedisProcess::start().await,
@@ -110,7 +110,7 @@ async fn trace_of_a_request_contains_spans_of_session_resolution_and_redis_comma
 }
 
 #[tokio::test]
-async fn exported_spans_contain_no_secret_subject_or_url() {
+async fn exported_trace_spans_contain_neither_secrets_nor_subjects_nor_urls() {
     let (receiver, redis) = (
         TraceReceiver::start(Behaviour::Accepts),
         RedisProcess::start().await,
@@ -178,7 +178,7 @@ async fn sampled_flag_of_the_traceparent_header_overrides_the_sample_ratio(
 }
 
 #[tokio::test]
-async fn malformed_traceparent_is_ignored() {
+async fn malformed_traceparent_header_is_ignored_and_a_new_trace_begins() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let service = start_with_collector(&receiver, &[]).await;
     let request = service.request(Method::GET, "/v1/session");
@@ -223,7 +223,7 @@ async fn maximum_of_traced_requests_per_second_also_limits_requests_sampled_by_t
 }
 
 #[tokio::test]
-async fn spans_of_health_probes_are_not_exported() {
+async fn trace_spans_of_health_checks_are_not_exported() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let mut service = start_with_collector(&receiver, &["--log-level", "DEBUG"]).await;
     for path in ["/health", "/health/live", "/health/ready"] {
@@ -243,7 +243,7 @@ async fn spans_of_health_probes_are_not_exported() {
 }
 
 #[tokio::test]
-async fn store_outage_marks_the_spans_of_the_redis_command_and_the_request_as_errors() {
+async fn redis_outage_marks_the_trace_spans_of_the_redis_command_and_the_request_as_errors() {
     let (receiver, mut redis) = (
         TraceReceiver::start(Behaviour::Accepts),
         RedisProcess::start().await,
@@ -270,7 +270,7 @@ async fn store_outage_marks_the_spans_of_the_redis_command_and_the_request_as_er
 }
 
 #[tokio::test]
-async fn missing_token_does_not_mark_the_request_span_as_an_error() {
+async fn missing_token_does_not_mark_the_trace_span_of_the_request_as_an_error() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let service = start_with_collector(&receiver, &[]).await;
     service
@@ -289,7 +289,7 @@ async fn missing_token_does_not_mark_the_request_span_as_an_error() {
 }
 
 #[tokio::test]
-async fn resource_attributes_from_the_environment_are_exported_with_the_spans() {
+async fn resource_attributes_from_an_environment_variable_are_exported_with_the_trace_spans() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let mut command = service::binary();
     command.env("OTEL_BSP_SCHEDULE_DELAY", "50");
@@ -306,7 +306,7 @@ async fn resource_attributes_from_the_environment_are_exported_with_the_spans() 
 }
 
 #[tokio::test]
-async fn log_lines_of_a_recorded_request_contain_its_trace_id() {
+async fn log_lines_of_a_traced_request_contain_its_trace_id() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let service = start_with_collector(&receiver, &["--log-level", "DEBUG"]).await;
     let token = service.log_in("a1b2c3").await;
@@ -325,7 +325,7 @@ async fn log_lines_of_a_recorded_request_contain_its_trace_id() {
 }
 
 #[tokio::test]
-async fn api_key_of_the_collector_is_sent_and_not_logged() {
+async fn api_key_for_the_trace_collector_is_sent_and_not_logged() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("headers");
@@ -350,7 +350,7 @@ async fn api_key_of_the_collector_is_sent_and_not_logged() {
 #[case::refuses(Behaviour::Refuses)]
 #[case::hangs(Behaviour::Hangs)]
 #[tokio::test]
-async fn refusing_or_hanging_collector_delays_neither_requests_nor_shutdown(
+async fn refusing_or_hanging_trace_collector_delays_neither_requests_nor_shutdown(
     #[case] behaviour: Behaviour,
 ) {
     let receiver = TraceReceiver::start(behaviour);
@@ -383,7 +383,7 @@ async fn refusing_or_hanging_collector_delays_neither_requests_nor_shutdown(
 }
 
 #[tokio::test]
-async fn spans_are_exported_as_soon_as_the_collector_becomes_available() {
+async fn trace_spans_are_exported_as_soon_as_the_collector_becomes_available() {
     let port = free_port();
     let service = start_with_endpoint(&format!("http://127.0.0.1:{port}"), &[]).await;
     let send_request = async || {

@@ -103,7 +103,7 @@ fn proxied_request_is_rejected_if_no_service_client_is_configured(
 /// A request with HTTP/1.0 may come from nginx, which sends HTTP/1.0 to upstream servers by
 /// default.
 #[test]
-fn http_1_0_request_may_come_from_a_proxy_and_is_rejected_if_no_service_client_is_configured() {
+fn http_1_0_request_is_treated_as_proxied_and_rejected_if_no_service_client_is_configured() {
     let mut request = request(&[("host", "127.0.0.1:8000")]);
     request.version = Version::HTTP_10;
     let rejected = ServiceClients::default().authorize(&request, Scope::Create);
@@ -118,7 +118,7 @@ fn http_1_0_request_may_come_from_a_proxy_and_is_rejected_if_no_service_client_i
 #[case::empty_line("\n")]
 #[case::name_of_a_variable("$SECRET")]
 #[case::placeholder("changeme\n")]
-fn service_client_with_a_well_known_secret_is_rejected(#[case] secret: &str) {
+fn service_client_with_an_empty_or_placeholder_secret_is_rejected(#[case] secret: &str) {
     let hash = hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()));
     let rejected = ServiceClient::new("ci", &[hash], vec![Scope::Create]);
     assert_eq!(rejected.unwrap_err(), InvalidServiceClient::WellKnownSecret);

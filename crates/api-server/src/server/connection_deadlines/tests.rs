@@ -54,7 +54,7 @@ async fn slow_request_head_closes_the_connection_after_the_head_timeout() {
 #[case::request_head(false)]
 #[case::rest_of_an_answered_request(true)]
 #[tokio::test]
-async fn endless_request_without_pauses_closes_the_connection_after_the_head_timeout(
+async fn connection_is_closed_after_the_head_timeout_even_if_the_client_never_stops_sending(
     #[case] is_answered: bool,
 ) {
     pause();
@@ -140,7 +140,7 @@ async fn connection_stays_open_while_a_request_is_handled() {
 }
 
 #[tokio::test]
-async fn head_timeout_closes_the_connection_of_an_answered_request_with_an_incomplete_body() {
+async fn connection_is_closed_after_the_head_timeout_if_an_answered_request_stays_incomplete() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;
@@ -150,7 +150,7 @@ async fn head_timeout_closes_the_connection_of_an_answered_request_with_an_incom
 }
 
 #[tokio::test]
-async fn idle_timeout_applies_after_a_request_whose_body_was_read_completely() {
+async fn connection_is_closed_after_the_idle_timeout_if_the_last_request_was_read_completely() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head and body").await;
@@ -171,7 +171,7 @@ async fn response_that_the_client_does_not_read_fails_after_the_write_timeout() 
 }
 
 #[tokio::test]
-async fn connection_with_too_many_blocked_writes_fails_before_the_write_timeout() {
+async fn connection_fails_before_the_write_timeout_after_too_many_blocked_write_attempts() {
     let (_client, mut stream) = connect();
     let started = std::time::Instant::now();
     let mut task = Context::from_waker(std::task::Waker::noop());
@@ -187,7 +187,7 @@ async fn connection_with_too_many_blocked_writes_fails_before_the_write_timeout(
 /// Simulates the state in which a request body waits in the buffer of the framework. In this state,
 /// the framework flushes the connection but does not read from it.
 #[tokio::test]
-async fn flush_without_read_wakes_the_connection_task_at_the_deadline() {
+async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection_deadline() {
     pause();
     let (_client, mut stream) = connect();
     let started = Instant::now();

@@ -179,7 +179,7 @@ mod tests {
     )]
     #[case::stale_report_is_ignored(&[stale_report_of(2, 9), report_of(1, 0)], primary_at(1))]
     #[case::only_stale_reports_means_unknown(&[stale_report_of(1, 0)], Consensus::Unknown)]
-    fn sentinel_consensus_prefers_failover_then_highest_epoch_then_majority(
+    fn failover_report_of_any_sentinel_wins_then_the_highest_epoch_then_the_majority(
         #[case] reports: &[Option<SentinelReport>],
         #[case] expected: Consensus,
     ) {

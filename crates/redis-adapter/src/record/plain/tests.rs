@@ -34,7 +34,7 @@ fn session(cookies: &[(&str, &str)], base_url: &str, micros: i64) -> Session {
     session(&[("a", "grün ⛳ 😀 \\ \" / ; ~")], "https://bücher.example", 1),
     r#"{"cookies": {"a": "gr\u00fcn \u26f3 \ud83d\ude00 \\ \" / ; ~"}, "base_url": "https://b\u00fccher.example", "created_at": "2026-01-15T10:30:00.000001+00:00"}"#
 )]
-fn plain_record_equals_the_output_of_python_and_is_decoded_unchanged(
+fn unencrypted_record_is_byte_identical_to_python_json_and_decodes_to_the_same_session(
     #[case] session: Session,
     #[case] record: &str,
 ) {
@@ -43,7 +43,7 @@ fn plain_record_equals_the_output_of_python_and_is_decoded_unchanged(
 }
 
 #[test]
-fn plain_record_has_subject_and_label_members_if_the_session_has_them() {
+fn unencrypted_record_contains_the_subject_and_label_of_the_session() {
     let named = Session {
         attributes: SessionAttributes {
             subject: Some("member-4711".parse().unwrap()),
@@ -60,14 +60,16 @@ fn plain_record_has_subject_and_label_members_if_the_session_has_them() {
 #[case::other_types(r#""subject": 7, "label": {"a": [1]}"#)]
 #[case::null(r#""subject": null, "label": null"#)]
 #[case::invalid_texts(r#""subject": "a b", "label": """#)]
-fn plain_record_with_invalid_subject_and_label_is_decoded_without_them(#[case] members: &str) {
+fn unencrypted_record_with_invalid_subject_and_label_is_decoded_without_them(
+    #[case] members: &str,
+) {
     let record = format!(r#"{{"cookies":{{}},"base_url":"x","created_at":"{TIME}",{members}}}"#);
     let session = decode(record.as_bytes()).unwrap();
     assert_eq!(session.attributes, SessionAttributes::default());
 }
 
 #[test]
-fn redis_key_of_a_plain_record_is_the_prefix_and_the_token() {
+fn redis_key_of_an_unencrypted_record_consists_of_a_prefix_and_the_token() {
     let token: SessionToken = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
     let key = key(&token);
     assert_eq!(
@@ -81,14 +83,16 @@ fn redis_key_of_a_plain_record_is_the_prefix_and_the_token() {
 #[case::utc_designator("2026-01-15T10:30:00.000Z")]
 #[case::another_offset("2026-01-15T12:30:00+02:00")]
 #[case::nanoseconds("2026-01-15T10:30:00.000000000+00:00")]
-fn plain_record_with_any_rfc_3339_time_as_created_at_is_decoded(#[case] created_at: &str) {
+fn unencrypted_record_with_any_rfc_3339_form_of_the_creation_time_is_decoded(
+    #[case] created_at: &str,
+) {
     let record = format!(r#"{{"created_at":"{created_at}","base_url":"x","cookies":{{}}}}"#);
     let expected = OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_768_473_000);
     assert_eq!(decode(record.as_bytes()).unwrap().created_at, expected);
 }
 
 #[test]
-fn plain_record_with_unknown_members_and_oversized_or_invalid_values_is_decoded() {
+fn unencrypted_record_with_unknown_members_and_oversized_or_invalid_values_is_decoded() {
     let record = format!(
         r#"{{"cookies":{{"not a token":"1","a":"{}"}},"base_url":"ftp://x","created_at":"2026-01-15T10:30:00Z","more":[1]}}"#,
         "v".repeat(100_000)
@@ -163,7 +167,7 @@ const TIME: &str = "2026-01-15T10:30:00Z";
     r#"{"cookies":{},"base_url":"x","created_at":"TIME","label":"a\u0000"}"#,
     CorruptRecord::ControlCharacter
 )]
-fn decoding_an_invalid_plain_record_returns_a_corrupt_record_error(
+fn decoding_an_invalid_unencrypted_record_returns_a_corrupt_record_error(
     #[case] record: &str,
     #[case] error: CorruptRecord,
 ) {
@@ -172,7 +176,7 @@ fn decoding_an_invalid_plain_record_returns_a_corrupt_record_error(
 }
 
 #[test]
-fn plain_record_with_invalid_utf_8_or_more_than_1_mib_is_corrupt() {
+fn unencrypted_record_with_invalid_utf_8_or_more_than_1_mib_is_rejected_as_corrupt() {
     assert_eq!(
         decode(b"{\"cookies\":{\"a\":\"\xff\"}}"),
         Err(CorruptRecord::NotASession)

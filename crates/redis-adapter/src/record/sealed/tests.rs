@@ -35,12 +35,12 @@ fn test_vector() -> Vec<u8> {
 }
 
 #[test]
-fn sealed_record_in_the_readme_is_decrypted_to_the_expected_session() {
+fn encrypted_example_record_in_the_readme_is_decrypted_to_the_expected_session() {
     assert_eq!(sealer().open(&mut test_vector()), Ok(session()));
 }
 
 #[test]
-fn redis_key_of_a_sealed_record_is_the_prefix_and_the_session_id() {
+fn redis_key_of_an_encrypted_record_consists_of_a_prefix_and_the_session_id() {
     assert_eq!(sealer().key().as_bytes(), b"session:j_2qi1vxH8YfgWR4eH1LDg");
 }
 
@@ -78,7 +78,7 @@ fn subject_and_label_are_unchanged_after_encryption_and_decryption(
 /// A record of a session with neither subject nor label must have the same bytes as before subjects
 /// and labels were introduced, so that older releases can read it unchanged.
 #[test]
-fn sealed_record_of_a_session_without_subject_and_label_has_no_bytes_after_the_cookies() {
+fn encrypted_record_without_subject_and_label_has_no_bytes_after_the_cookies() {
     let both = with(Some("s"), Some("l"));
     let appended = [1, 1, b's', 1, 1, b'l'];
     assert_eq!(
@@ -89,7 +89,7 @@ fn sealed_record_of_a_session_without_subject_and_label_has_no_bytes_after_the_c
 }
 
 #[test]
-fn invalid_subject_or_label_in_a_sealed_record_is_dropped_but_a_control_character_is_an_error() {
+fn decryption_drops_an_invalid_subject_or_label_but_fails_on_a_control_character_in_them() {
     let opened =
         |appended: &[u8]| sealer().open(&mut seal_bytes(&[&encode(&session()), appended].concat()));
     assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
@@ -109,7 +109,7 @@ fn encrypting_a_session_twice_gives_different_nonces_and_bytes() {
 }
 
 #[test]
-fn sealed_record_with_any_flipped_bit_is_rejected() {
+fn encrypted_record_with_any_single_flipped_bit_is_rejected() {
     let value = test_vector();
     for position in 0..value.len() * 8 {
         let mut changed = value.clone();
@@ -125,7 +125,7 @@ fn sealed_record_with_any_flipped_bit_is_rejected() {
 }
 
 #[test]
-fn truncated_sealed_record_is_corrupt() {
+fn truncated_encrypted_record_is_rejected_as_corrupt() {
     let value = test_vector();
     for len in 0..value.len() {
         let opened = sealer().open(&mut value[..len].to_vec());
@@ -137,7 +137,7 @@ fn truncated_sealed_record_is_corrupt() {
 }
 
 #[test]
-fn sealed_record_of_another_token_cannot_be_decrypted() {
+fn encrypted_record_cannot_be_decrypted_with_another_token() {
     let other = Sealer::new(&SessionToken::generate());
     let does_not_open = CallError::Corrupt(CorruptRecord::DoesNotOpen);
     assert_eq!(other.open(&mut test_vector()), Err(does_not_open));
@@ -149,7 +149,7 @@ fn sealed_record_of_another_token_cannot_be_decrypted() {
 #[case::last_newer_version(16, true)]
 #[case::first_version_too_high(17, false)]
 #[case::highest_version(255, false)]
-fn record_version_2_to_16_is_newer_and_any_other_unknown_version_is_corrupt(
+fn record_version_2_to_16_is_reported_as_newer_and_any_other_unknown_version_as_corrupt(
     #[case] version: u8,
     #[case] is_newer: bool,
 ) {
@@ -168,7 +168,7 @@ fn record_version_2_to_16_is_newer_and_any_other_unknown_version_is_corrupt(
 #[case::empty(b"", CorruptRecord::NotSealed)]
 #[case::header_only(b"TS\x01", CorruptRecord::NotSealed)]
 #[case::no_tag(b"TS\x01............", CorruptRecord::DoesNotOpen)]
-fn value_that_is_not_a_sealed_record_is_corrupt(
+fn decrypting_a_value_that_is_not_an_encrypted_record_returns_a_corrupt_record_error(
     #[case] value: &[u8],
     #[case] error: CorruptRecord,
 ) {
@@ -179,7 +179,7 @@ fn value_that_is_not_a_sealed_record_is_corrupt(
 }
 
 #[test]
-fn sealed_record_of_more_than_1_mib_is_rejected_before_decryption() {
+fn encrypted_record_of_more_than_1_mib_is_rejected_before_decryption() {
     let mut excess = vec![0; MAX_RECORD_LEN + 1];
     let too_long = CorruptRecord::TooLong {
         limit: MAX_RECORD_LEN,
@@ -196,7 +196,7 @@ fn seal_bytes(content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_appended_to_a_record_by_a_later_release_are_ignored() {
+fn bytes_that_a_later_release_has_appended_to_a_record_are_ignored() {
     let unnamed = [&encode(&session()), [0, 0].as_slice(), b"more"].concat();
     assert_eq!(sealer().open(&mut seal_bytes(&unnamed)), Ok(session()));
     let labelled = with(None, Some("telephone"));
@@ -205,7 +205,7 @@ fn bytes_appended_to_a_record_by_a_later_release_are_ignored() {
 }
 
 #[test]
-fn sealed_record_whose_decrypted_content_is_not_a_session_is_corrupt() {
+fn encrypted_record_whose_decrypted_content_is_not_a_session_is_rejected_as_corrupt() {
     for content in [b"".as_slice(), b"\x00", b"\x00\x00\xff\xff\xff\xff\xff"] {
         let opened = sealer().open(&mut seal_bytes(content));
         assert_eq!(opened, Err(CallError::Corrupt(CorruptRecord::NotASession)));
@@ -228,7 +228,7 @@ fn sealed_record_whose_decrypted_content_is_not_a_session_is_corrupt() {
 }
 
 #[test]
-fn sealed_record_is_31_bytes_longer_than_its_plaintext() {
+fn encrypted_record_is_31_bytes_longer_than_its_plaintext() {
     let overhead = sealer().seal(&session()).len() - encode(&session()).len();
     assert_eq!(overhead, 2 + 1 + 12 + 16);
 }

@@ -30,7 +30,9 @@ use crate::{
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn batch_timeout_counts_as_one_timeout_for_the_circuit_breaker(#[case] look_up: LookUp) {
+async fn timeout_of_a_batch_of_look_ups_counts_as_one_timeout_for_the_circuit_breaker(
+    #[case] look_up: LookUp,
+) {
     let redis = RedisProcess::start().await;
     let tokens = store_many(&connect(&redis.url()).await, 60).await;
     let settings = settings(&redis.url()).with_command_timeout(Duration::from_secs(1));
@@ -66,7 +68,7 @@ fn timed_out() -> RedisFault {
 #[case::look_ups_without_ttl_renewal(LookUp::Read, LookUp::Touch)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch, LookUp::Read)]
 #[tokio::test]
-async fn batch_that_times_out_fails_only_its_own_look_ups(
+async fn timeout_of_a_batch_of_look_ups_fails_only_the_look_ups_in_that_batch(
     #[case] first_group: LookUp,
     #[case] second_group: LookUp,
 ) {
@@ -115,7 +117,7 @@ fn fault_of<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> RedisFaul
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]
 #[tokio::test]
-async fn broken_connection_fails_the_pending_batch_before_the_command_timeout(
+async fn broken_connection_fails_pending_look_ups_without_waiting_for_the_command_timeout(
     #[case] look_up: LookUp,
 ) {
     let redis = RedisProcess::start().await;
@@ -172,7 +174,7 @@ async fn batched_look_ups_find_all_sessions_when_redis_is_out_of_memory() {
 /// Makes the server a replica, which rejects the whole batch with READONLY. All look-ups of the
 /// batch fail, and the client closes the connection.
 #[tokio::test]
-async fn batched_look_ups_return_unavailable_on_a_server_that_has_become_a_replica() {
+async fn batched_look_ups_return_an_unavailable_error_after_the_server_became_a_replica() {
     let (primary, redis) = (RedisProcess::start().await, RedisProcess::start().await);
     let logs = CapturedLogs::start();
     let repository = connect(&redis.url()).await;
@@ -277,7 +279,7 @@ fn reply_to_batch(head: &str, items: usize) -> Vec<u8> {
 #[case::status_reply(LookUp::Read, b"+OK\r\n".to_vec())]
 #[case::integer_reply(LookUp::Read, b":1\r\n".to_vec())]
 #[tokio::test]
-async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
+async fn reply_that_does_not_match_the_batch_fails_all_its_look_ups_and_closes_the_connection(
     #[case] look_up: LookUp,
     #[case] reply: Vec<u8>,
 ) {
@@ -310,7 +312,7 @@ async fn mismatched_batch_reply_fails_all_look_ups_and_closes_the_connection(
 #[case::empty_list(b"*0\r\n")]
 #[case::list_of_one(b"*1\r\n$1\r\na\r\n")]
 #[tokio::test]
-async fn look_up_reply_of_the_wrong_type_is_an_error_and_closes_the_connection(
+async fn reply_of_the_wrong_type_to_a_look_up_is_an_error_and_closes_the_connection(
     #[case] reply: &'static [u8],
 ) {
     let is_armed = Arc::new(AtomicBool::new(false));
@@ -343,7 +345,7 @@ async fn look_up_reply_of_the_wrong_type_is_an_error_and_closes_the_connection(
 /// commands that timed out in the queue. Redis may still receive commands that had already left the
 /// queue.
 #[tokio::test]
-async fn command_that_times_out_in_the_queue_is_never_sent() {
+async fn command_that_times_out_in_the_send_queue_is_never_sent_to_redis() {
     const INSERTS: usize = 4_000;
     let redis = RedisProcess::start().await;
     let settings = settings(&redis.url()).with_command_timeout(Duration::from_millis(200));

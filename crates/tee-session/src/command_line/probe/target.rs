@@ -132,7 +132,7 @@ mod tests {
     #[case::any_ipv4_address("0.0.0.0:8000", "http://127.0.0.1:8000")]
     #[case::any_ipv6_address("[::]:8000", "http://[::1]:8000")]
     #[case::specific_address("192.0.2.7:8000", "http://192.0.2.7:8000")]
-    fn probe_connects_to_the_listen_address_or_to_loopback_if_unspecified(
+    fn probe_connects_to_the_listen_address_or_to_loopback_if_the_address_is_unspecified(
         #[case] address: &str,
         #[case] target: &str,
     ) {

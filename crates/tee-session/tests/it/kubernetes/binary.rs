@@ -35,7 +35,7 @@ async fn send_probe(service: &Service, container: &Value, probe: &str) -> Status
 
 #[rstest]
 #[tokio::test]
-async fn every_environment_variable_of_the_pod_is_a_setting(
+async fn every_environment_variable_of_the_kubernetes_pod_is_a_known_setting(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -52,7 +52,9 @@ async fn every_environment_variable_of_the_pod_is_a_setting(
 
 #[rstest]
 #[tokio::test]
-async fn container_ports_match_the_settings(#[values("base", "production")] overlay: &str) {
+async fn container_ports_in_the_kubernetes_manifests_match_the_port_settings(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
     let http = manifests.container_port(&json!("http"));
@@ -67,7 +69,9 @@ async fn container_ports_match_the_settings(#[values("base", "production")] over
 
 #[rstest]
 #[tokio::test]
-async fn every_probe_passes_when_redis_is_available(#[values("base", "production")] overlay: &str) {
+async fn every_kubernetes_probe_passes_when_redis_is_available(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let redis = RedisProcess::start().await;
     let pod = Pod::new(&manifests, &redis.url());
@@ -82,7 +86,9 @@ async fn every_probe_passes_when_redis_is_available(#[values("base", "production
 
 #[rstest]
 #[tokio::test]
-async fn pod_without_redis_is_alive_but_not_ready(#[values("base", "production")] overlay: &str) {
+async fn kubernetes_probes_report_a_pod_without_redis_as_alive_but_not_ready(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let pod = Pod::new(&manifests, &format!("redis://127.0.0.1:{}", free_port()));
     let service = start_service(&pod).await;
@@ -94,7 +100,7 @@ async fn pod_without_redis_is_alive_but_not_ready(#[values("base", "production")
 }
 
 #[tokio::test]
-async fn metrics_are_served_at_the_path_in_the_service_monitor() {
+async fn metrics_are_served_at_the_path_that_the_kubernetes_service_monitor_names() {
     let manifests = Manifests::render("production");
     let redis = RedisProcess::start().await;
     let pod = Pod::new(&manifests, &redis.url());
@@ -113,7 +119,7 @@ async fn metrics_are_served_at_the_path_in_the_service_monitor() {
 }
 
 #[test]
-fn image_and_user_in_the_base_manifests_match_the_image_build() {
+fn image_and_user_in_the_base_kubernetes_manifests_match_the_image_build() {
     let base = Manifests::render("base");
     let image = base.container()["image"].as_str().unwrap();
     let built = read_repository_file("scripts/image");
@@ -125,7 +131,7 @@ fn image_and_user_in_the_base_manifests_match_the_image_build() {
 }
 
 #[test]
-fn production_image_has_the_version_of_the_package() {
+fn image_tag_in_the_production_manifests_equals_the_package_version() {
     let production = Manifests::render("production");
     let image = production.container()["image"].as_str().unwrap();
     let version = concat!("/tee-session:", env!("CARGO_PKG_VERSION"));
@@ -135,7 +141,7 @@ fn production_image_has_the_version_of_the_package() {
 /// Checks that `deploy/kubernetes/README.md` contains commands that create each file of the
 /// Kubernetes Secret.
 #[test]
-fn readme_commands_create_each_file_of_the_kubernetes_secret() {
+fn commands_in_the_readme_create_each_file_of_the_kubernetes_secret() {
     let readme = read_repository_file("deploy/kubernetes/README.md");
     let production = Manifests::render("production");
     let files = production.only_object("Secret")["data"]

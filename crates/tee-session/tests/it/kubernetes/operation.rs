@@ -21,7 +21,7 @@ fn seconds_until_failure(probe: &Value) -> u64 {
 
 #[rstest]
 #[tokio::test]
-async fn termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeout(
+async fn pod_termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeout(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -37,7 +37,7 @@ async fn termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeout(
 }
 
 #[rstest]
-fn startup_and_liveness_probes_tolerate_30_s_of_failures_and_do_not_check_readiness(
+fn kubernetes_startup_and_liveness_probes_tolerate_30_s_of_failures_and_ignore_readiness(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -86,7 +86,7 @@ fn pod_runs_as_non_root_without_capabilities_or_kubernetes_api_credentials(
 }
 
 #[test]
-fn namespace_enforces_the_restricted_pod_security_profile() {
+fn kubernetes_namespace_enforces_the_restricted_pod_security_profile() {
     let manifests = Manifests::render("production");
     let labels = &manifests.only_object("Namespace")["metadata"]["labels"];
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
@@ -94,7 +94,7 @@ fn namespace_enforces_the_restricted_pod_security_profile() {
 
 #[rstest]
 #[tokio::test]
-async fn pod_memory_limit_covers_the_largest_bodies_of_all_requests_in_flight(
+async fn pod_memory_limit_covers_bodies_of_maximum_size_for_all_requests_in_flight(
     #[values("base", "production")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -124,7 +124,7 @@ fn at_least_two_instances_remain_during_a_roll_out_or_a_node_drain() {
 }
 
 #[rstest]
-fn instances_are_spread_over_hosts_and_zones(#[values("base", "production")] overlay: &str) {
+fn kubernetes_pods_are_spread_over_hosts_and_zones(#[values("base", "production")] overlay: &str) {
     let manifests = Manifests::render(overlay);
     let spread = manifests.pod()["topologySpreadConstraints"]
         .as_array()

@@ -13,7 +13,9 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 }
 
 #[rstest]
-fn selectors_match_the_labels_of_the_pods(#[values("base", "production")] overlay: &str) {
+fn kubernetes_selectors_match_the_labels_of_the_pods(
+    #[values("base", "production")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let deployment = &manifests.only_object("Deployment")["spec"];
     let labels = &deployment["template"]["metadata"]["labels"];
@@ -58,7 +60,7 @@ fn pod_references_an_existing_service_account_and_secret(
 }
 
 #[test]
-fn manifests_refer_only_to_existing_ports() {
+fn kubernetes_manifests_refer_only_to_existing_ports() {
     let manifests = Manifests::render("production");
     let service = manifests.only_object("Service");
     let ports = service["spec"]["ports"].as_array().unwrap();
@@ -99,7 +101,7 @@ fn only_the_autoscaler_sets_the_number_of_replicas() {
 }
 
 #[test]
-fn all_production_objects_are_in_the_declared_namespace() {
+fn all_kubernetes_objects_for_production_are_in_the_declared_namespace() {
     let manifests = Manifests::render("production");
     let namespace = &manifests.only_object("Namespace")["metadata"]["name"];
     for object in manifests.all() {

@@ -80,7 +80,7 @@ fn rendered_manifests_have_only_fields_known_to_kubernetes(
 #[case::field_of_another_object("Deployment", "/spec", "terminationGracePeriodSeconds", json!(30))]
 #[case::wrong_type("Deployment", "/spec/template/spec", "hostNetwork", json!("no"))]
 #[case::unknown_to_the_operator("ServiceMonitor", "/spec/endpoints/0", "ports", json!("metrics"))]
-fn unknown_or_mistyped_manifest_field_is_detected(
+fn unknown_or_wrongly_typed_field_in_a_kubernetes_manifest_is_detected(
     #[case] kind: &str,
     #[case] pointer: &str,
     #[case] name: &str,
