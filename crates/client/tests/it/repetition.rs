@@ -47,10 +47,7 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
         AnyCall::EndOne,
         AnyCall::Introspect,
         AnyCall::Revoke,
-        AnyCall::Health,
-        // These two requests carry an `Idempotency-Key`.
-        AnyCall::Create,
-        AnyCall::Rotate
+        AnyCall::Health
     )]
     call: AnyCall,
     #[values(
@@ -75,8 +72,14 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
 
 #[rstest]
 #[tokio::test]
-async fn unauthenticated_create_and_any_update_are_not_retried_after_the_request_was_sent(
-    #[values(AnyCall::Create, AnyCall::Update, AnyCall::UpdateIfMatch)] call: AnyCall,
+async fn create_update_and_rotate_are_not_retried_after_the_request_was_sent(
+    #[values(
+        AnyCall::Create,
+        AnyCall::Update,
+        AnyCall::UpdateIfMatch,
+        AnyCall::Rotate
+    )]
+    call: AnyCall,
     #[values(
         (Step::HangUp, true),
         (respond_truncated(), true),
@@ -92,35 +95,11 @@ async fn unauthenticated_create_and_any_update_are_not_retried_after_the_request
 ) {
     let (failure, outcome_is_unknown) = failure_and_unknown_outcome;
     let server = ScriptedServer::start([failure, call.success()]).await;
-    let builder = Client::builder(server.url()).timeout(Duration::from_secs(1));
-    let error = call.make(&builder.build().unwrap()).await.unwrap_err();
+    let client = create_builder(&server).build().unwrap();
+    let error = call.make(&client).await.unwrap_err();
     assert_eq!(server.received().len(), 1);
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(error.outcome_is_unknown(), outcome_is_unknown, "{error:?}");
-}
-
-/// The service recognizes a repetition by its `Idempotency-Key`. A further call has another key.
-#[rstest]
-#[case::create(AnyCall::Create)]
-#[case::rotate(AnyCall::Rotate)]
-#[tokio::test]
-async fn retries_of_a_call_repeat_its_idempotency_key_but_a_new_call_has_a_new_key(
-    #[case] call: AnyCall,
-    #[values(Step::HangUp, Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")]))]
-    failure: Step,
-) {
-    let server = ScriptedServer::start([failure, call.success(), call.success()]).await;
-    let client = create_builder(&server).build().unwrap();
-    call.make(&client).await.unwrap();
-    call.make(&client).await.unwrap();
-    let keys: Vec<_> = server
-        .received()
-        .iter()
-        .map(|request| request.header("idempotency-key").unwrap().to_owned())
-        .collect();
-    assert_eq!(keys.len(), 3);
-    assert_eq!(keys[0], keys[1]);
-    assert_ne!(keys[1], keys[2]);
 }
 
 #[rstest]
