@@ -24,9 +24,6 @@ pub(crate) enum RetryPolicy {
     /// Allows retries, because a second request cannot end another session. If an earlier attempt
     /// may have ended the session, a retry that finds no session counts as success.
     IdempotentDelete,
-    /// Allows retries, because the request has an `Idempotency-Key`. The service carries out the
-    /// operation at most once.
-    WithKey,
     /// Forbids retries of a request that was sent. A second request would create another session or
     /// token, or could undo changes that other clients made between the two requests.
     Never,

@@ -4,15 +4,14 @@ use reqwest::{
     Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
-use serde::Serialize;
 use tee_session_domain::SessionToken;
 use zeroize::Zeroizing;
 
 use crate::{Client, ClientError, attempts::RetryPolicy, response::SuccessResponse};
+use serde::Serialize;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(crate) struct Call<'a> {
@@ -57,19 +56,6 @@ impl<'a> Call<'a> {
     pub(crate) fn with_bearer_token(self, token: &SessionToken) -> Self {
         let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
         self.with_authorization(&bearer)
-    }
-
-    /// Adds a new `Idempotency-Key`, so that the request may be retried. Must be called after the
-    /// credentials were added. Adds nothing if there are none, because the service then rejects the
-    /// key.
-    pub(crate) fn with_idempotency_key(mut self) -> Self {
-        if self.request.headers().contains_key(AUTHORIZATION) {
-            self.retry_policy = RetryPolicy::WithKey;
-            // Only the uniqueness of the random token matters here.
-            let key = SessionToken::generate();
-            return self.with_header(IDEMPOTENCY_KEY, key.expose_secret(), true);
-        }
-        self
     }
 
     fn with_authorization(self, credentials: &str) -> Self {

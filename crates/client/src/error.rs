@@ -76,10 +76,7 @@ impl ClientError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Problem(problem) => {
-                problem.code == ProblemCode::IdempotencyInProgress
-                    || matches!(problem.status, 408 | 429 | 502..=504)
-            }
+            Self::Problem(problem) => matches!(problem.status, 408 | 429 | 502..=504),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Transport { .. } => true,
             Self::Decode(_) => false,
         }

@@ -20,7 +20,6 @@
 mod concurrency;
 mod deletion;
 mod expiry;
-mod idempotency;
 mod logins;
 mod rotation;
 mod storage;
@@ -30,8 +29,8 @@ mod updates;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    concurrency::*, deletion::*, expiry::*, idempotency::*, logins::*, rotation::*, storage::*,
-    subjects::*, updates::*,
+    concurrency::*, deletion::*, expiry::*, logins::*, rotation::*, storage::*, subjects::*,
+    updates::*,
 };
 use crate::{
     BaseUrl, Cookies, Login, NewSession, SessionAttributes, SessionManager, SessionPolicy,
@@ -110,16 +109,6 @@ macro_rules! contract_suite {
             session_rotated_during_a_revocation_is_revoked
             oldest_session_is_evicted_at_the_session_limit_of_a_subject
             new_session_is_rejected_at_the_session_limit_of_a_subject
-            first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
-            idempotency_record_expires_after_its_lifetime
-            repeated_creation_returns_the_same_session
-            repeated_rotation_returns_the_same_new_token
-            idempotency_key_of_another_request_is_rejected
-            rotation_of_an_unknown_token_stores_no_idempotency_record
-            concurrent_creations_with_one_key_create_one_session
-            abandoned_creation_is_finished_with_the_same_token
-            abandoned_rotation_is_finished_with_the_same_token
-            failed_creation_leaves_no_idempotency_record
         }
     };
     (@cases #[$test:meta], $harness:expr; $($case:ident)+) => {

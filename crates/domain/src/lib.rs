@@ -8,8 +8,6 @@ mod derivation;
 mod entity_tag;
 mod error;
 mod hkdf;
-mod idempotency;
-mod idempotency_store;
 mod invalidation;
 mod log_limit;
 mod manager;
@@ -40,16 +38,11 @@ pub use self::{
     derivation::{DerivedKey, TokenDerivation},
     entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
-    idempotency::{
-        Fingerprint, IdempotencyId, IdempotencyKey, IdempotencyRecord, IdempotencyState,
-        IdempotentRequest, IdempotentResult,
-    },
-    idempotency_store::IdempotencyStore,
     invalidation::{InvalidationListener, StoreInstance, StoreKey},
     log_limit::LogLimit,
     manager::{
-        ActiveSession, IdempotentSession, ListedSession, LoadedForUpdate, NewSession,
-        SessionManager, SessionPage, SessionTtl, UpdateError,
+        ActiveSession, ListedSession, LoadedForUpdate, NewSession, SessionManager, SessionPage,
+        SessionTtl, UpdateError,
     },
     policy::{AtLimit, PolicyError, SessionPolicy, SubjectLimit},
     recent_renewals::RecentRenewals,

@@ -1,7 +1,6 @@
 //! Session manager: creates, loads, updates, rotates, deletes, lists and revokes sessions.
 
 mod creation;
-mod idempotent;
 mod rotation;
 mod subjects;
 mod update;
@@ -16,9 +15,9 @@ pub use self::{
     update::{LoadedForUpdate, UpdateError},
 };
 use crate::{
-    EndReason, EntityTag, ErrorChain, IdempotentResult, RecentRenewals, RecentTouches,
-    RepositoryError, Session, SessionError, SessionEvent, SessionPolicy, SessionRepository,
-    SessionToken, TokenFormat, clock::to_signed, log_limit::LogLimit,
+    EndReason, ErrorChain, RecentRenewals, RecentTouches, RepositoryError, Session, SessionError,
+    SessionEvent, SessionPolicy, SessionRepository, SessionToken, TokenFormat, clock::to_signed,
+    log_limit::LogLimit,
 };
 
 /// Maximum number of attempts to update or rotate a session that other requests change at the same
@@ -361,31 +360,6 @@ pub struct NewSession {
     pub ttl: Duration,
     /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
-}
-
-/// Result of a request that the client may repeat with an `Idempotency-Key`.
-#[derive(Debug, Clone)]
-pub struct IdempotentSession {
-    /// Bearer token of the session. Give the token to the client and do not store it.
-    pub token: SessionToken,
-    /// Lifetime and entity tag of the session when the first request ended.
-    pub result: IdempotentResult,
-    /// `true` if an earlier request has begun the operation.
-    pub is_replay: bool,
-}
-
-impl From<NewSession> for IdempotentSession {
-    fn from(new: NewSession) -> Self {
-        Self {
-            result: IdempotentResult {
-                ttl: new.ttl,
-                expires_at: new.expires_at,
-                tag: EntityTag::of(&new.token, &new.session),
-            },
-            token: new.token,
-            is_replay: false,
-        }
-    }
 }
 
 /// A live session with the time at which it ends.

@@ -6,9 +6,7 @@ use time::OffsetDateTime;
 
 use zeroize::Zeroizing;
 
-use crate::{
-    IdempotencyStore, RepositoryError, Session, SessionToken, StoreInstance, StoreKey, SubjectIndex,
-};
+use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey, SubjectIndex};
 
 /// Stores sessions by token, for a limited time.
 ///
@@ -37,9 +35,6 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// Type of the repository's subject index. [`NoSubjects`](crate::NoSubjects) if the repository
     /// does not support subjects.
     type Subjects: SubjectIndex;
-
-    /// Type of the repository's store for the records of requests that clients may repeat.
-    type Idempotency: IdempotencyStore;
 
     /// Stores `session` under `token` with the TTL `ttl` (whole seconds). If `token` already has a
     /// record, that record MUST stay unchanged.
@@ -153,9 +148,6 @@ pub trait SessionRepository: Send + Sync + 'static {
 
     /// Returns the subject index of the repository.
     fn subjects(&self) -> &Self::Subjects;
-
-    /// Returns the store for the records of requests that clients may repeat.
-    fn idempotency(&self) -> &Self::Idempotency;
 
     /// Checks whether the store serves requests now.
     ///

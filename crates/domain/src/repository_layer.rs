@@ -77,18 +77,11 @@ macro_rules! forward {
 
         impl<L: RepositoryLayer> SessionRepository for L {
             type Subjects = <L::Inner as SessionRepository>::Subjects;
-            type Idempotency = <L::Inner as SessionRepository>::Idempotency;
 
             /// Returns the subject index of the inner repository. A layer cannot replace this
             /// index.
             fn subjects(&self) -> &Self::Subjects {
                 self.inner().subjects()
-            }
-
-            /// Returns the idempotency store of the inner repository. A layer cannot replace this
-            /// store.
-            fn idempotency(&self) -> &Self::Idempotency {
-                self.inner().idempotency()
             }
 
             $(

@@ -1,6 +1,5 @@
 //! In-memory session repository: sharded sessions, a capacity limit and a clock.
 
-mod idempotency;
 mod subjects;
 
 use std::{
@@ -19,7 +18,6 @@ use tee_session_domain::{
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use self::idempotency::IdempotencyRecords;
 use crate::{
     shard::{Removed, Shard, Swept},
     subject_entries::SubjectEntries,
@@ -55,7 +53,6 @@ struct Store {
     /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
     /// locked. A shard must not be locked while this mutex is locked.
     subjects: Mutex<SubjectEntries>,
-    idempotency: Mutex<IdempotencyRecords>,
 }
 
 impl MemoryRepository {
@@ -76,7 +73,6 @@ impl MemoryRepository {
             capacity,
             sessions: AtomicUsize::new(0),
             subjects: Mutex::default(),
-            idempotency: Mutex::default(),
         }))
     }
 
@@ -206,7 +202,6 @@ fn parse_revision(revision: &Revision) -> Option<u64> {
 
 impl SessionRepository for MemoryRepository {
     type Subjects = Self;
-    type Idempotency = Self;
 
     async fn insert(
         &self,
@@ -304,10 +299,6 @@ impl SessionRepository for MemoryRepository {
     }
 
     fn subjects(&self) -> &Self {
-        self
-    }
-
-    fn idempotency(&self) -> &Self {
         self
     }
 

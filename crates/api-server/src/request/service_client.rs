@@ -202,11 +202,6 @@ pub(crate) struct ClientId(Arc<str>);
 impl ClientId {
     /// The id of every caller if there are no service clients. No service client can have this id,
     /// because the id of a service client is not empty.
-    /// Returns `true` if no service clients are configured, so that the request has no credentials.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        *self == Self::anonymous()
-    }
-
     fn anonymous() -> Self {
         Self::from("")
     }

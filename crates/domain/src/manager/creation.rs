@@ -61,26 +61,9 @@ impl<R: SessionRepository> SessionManager<R> {
         login: Login,
         is_wanted: impl Fn() -> bool,
     ) -> Result<NewSession, SessionError> {
-        let session = self.session_of(login);
-        let (token, last_revocation) = self.insert(&session).await?;
-        self.complete_creation(token, session, last_revocation, is_wanted)
-            .await
-    }
-
-    pub(super) fn session_of(&self, login: Login) -> Session {
         let created_at = self.repository.now();
-        Session::new(login, created_at, self.policy.absolute_end(created_at))
-    }
-
-    /// Completes the creation of a session whose record is stored. If the session cannot be
-    /// admitted, removes the record.
-    pub(super) async fn complete_creation(
-        &self,
-        token: SessionToken,
-        session: Session,
-        last_revocation: Option<LastRevocation>,
-        is_wanted: impl Fn() -> bool,
-    ) -> Result<NewSession, SessionError> {
+        let session = Session::new(login, created_at, self.policy.absolute_end(created_at));
+        let (token, last_revocation) = self.insert(&session).await?;
         let result = Box::pin(self.admit(&token, &session, last_revocation, is_wanted)).await;
         if result.is_err() {
             self.discard(&token, &session).await;
@@ -93,7 +76,7 @@ impl<R: SessionRepository> SessionManager<R> {
             "Session created"
         );
         let ttl = self.policy.initial_ttl();
-        let expires_at = session.created_at.saturating_add(to_signed(ttl));
+        let expires_at = created_at.saturating_add(to_signed(ttl));
         Ok(NewSession {
             token,
             session,

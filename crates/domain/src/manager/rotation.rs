@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
 use crate::{
-    EndReason, LastRevocation, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
-    SessionRepository, SessionToken, SessionTtl, VersionedSession, clock::to_signed,
+    EndReason, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
+    SessionRepository, SessionToken, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -60,14 +60,63 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<NewSession, SessionError> {
         let mut draws = 0;
         for _ in 0..MAX_TRIES {
+            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let Some(VersionedSession { session, revision }) = found else {
+                return Err(not_found(token));
+            };
+            let now = self.repository.now();
+            let idle_timeout = self.policy.idle_timeout();
+            let Some(ttl) = self.policy.remaining(idle_timeout, &session, now) else {
+                self.remove_expired(token, &session).await;
+                return Err(not_found(token));
+            };
             let successor = SessionToken::generate_as(self.token_format);
-            match self
-                .try_to_move(token, &successor, &may_move, false)
-                .await?
-            {
-                Attempt::Moved(new) => return Ok(*new),
-                Attempt::Changed => {}
-                Attempt::TokenTaken | Attempt::PartitionUnavailable => {
+            let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
+            if !may_move() {
+                self.remove_from_index(&successor, &session);
+                let reason = "not enough time is left for a rotation; the session was not changed";
+                return Err(RepositoryError::unavailable(reason).into());
+            }
+            let record_ttl = self.policy.record_ttl();
+            let moved = self
+                .repository
+                .move_to_new_token(token, &revision, &successor, &session, record_ttl);
+            let outcome = match moved.await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.remove_from_index(&successor, &session);
+                    return Err(error.into());
+                }
+            };
+            match outcome {
+                MoveOutcome::Moved => {
+                    self.remove_from_index(token, &session);
+                    // All sessions of the subject may have been revoked while the record was moved.
+                    // In that case, the new record is removed.
+                    match self
+                        .is_in_index(&successor, &session, last_revocation)
+                        .await
+                    {
+                        Ok(true) => return Ok(self.rotated(token, successor, session, ttl, now)),
+                        Ok(false) => {
+                            if self.discard(&successor, &session).await {
+                                (self.observer)(SessionEvent::Ended(EndReason::Revoked), 1);
+                            }
+                            return Err(not_found(token));
+                        }
+                        Err(error) => {
+                            self.discard(&successor, &session).await;
+                            return Err(error.into());
+                        }
+                    }
+                }
+                MoveOutcome::Gone => {
+                    self.remove_from_index(&successor, &session);
+                    return Err(not_found(token));
+                }
+                MoveOutcome::Changed => self.remove_from_index(&successor, &session),
+                MoveOutcome::TokenTaken | MoveOutcome::PartitionUnavailable => {
+                    self.remove_from_index(&successor, &session);
                     draws += 1;
                     if draws == MAX_TOKEN_DRAWS {
                         let reason = "no partition that was tried accepted the new record";
@@ -77,133 +126,6 @@ impl<R: SessionRepository> SessionManager<R> {
             }
         }
         Err(SessionError::Contended)
-    }
-
-    /// Moves the session to the token `successor`, or finds the session that an earlier attempt has
-    /// moved there. Returns `None` if the partition for `successor` is unavailable. Nothing was
-    /// changed then.
-    pub(super) async fn rotate_to(
-        &self,
-        token: &SessionToken,
-        successor: &SessionToken,
-        may_move: impl Fn() -> bool,
-    ) -> Result<Option<NewSession>, SessionError> {
-        for _ in 0..MAX_TRIES {
-            match self.try_to_move(token, successor, &may_move, true).await {
-                Ok(Attempt::Moved(new)) => return Ok(Some(*new)),
-                Ok(Attempt::Changed) => {}
-                // An earlier attempt stored the new record and did not remove the old one. No
-                // client has the new token yet.
-                Ok(Attempt::TokenTaken) => {
-                    self.repository.remove(successor).await?;
-                }
-                Ok(Attempt::PartitionUnavailable) => return Ok(None),
-                Err(SessionError::NotFound) => return self.moved_earlier(token, successor).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(SessionError::Contended)
-    }
-
-    /// Returns the session that an earlier attempt has moved to the token `successor`.
-    async fn moved_earlier(
-        &self,
-        token: &SessionToken,
-        successor: &SessionToken,
-    ) -> Result<Option<NewSession>, SessionError> {
-        let Some((session, SessionTtl { ttl, .. })) = self.load_live(successor).await? else {
-            return Err(SessionError::NotFound);
-        };
-        let last_revocation = self.add_to_index(successor, &session, Some(token)).await?;
-        let now = self.repository.now();
-        self.confirm_move(token, successor, &session, last_revocation)
-            .await?;
-        Ok(Some(self.rotated(
-            token,
-            successor.clone(),
-            session,
-            ttl,
-            now,
-        )))
-    }
-
-    /// Tries once to move the session to the token `successor`. If `is_repeatable` is `true`, a
-    /// moved session is kept although its index entry could not be checked, because a repetition
-    /// of the request checks the entry.
-    async fn try_to_move(
-        &self,
-        token: &SessionToken,
-        successor: &SessionToken,
-        may_move: impl Fn() -> bool,
-        is_repeatable: bool,
-    ) -> Result<Attempt, SessionError> {
-        let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
-        let Some(VersionedSession { session, revision }) = found else {
-            return Err(not_found(token));
-        };
-        let now = self.repository.now();
-        let idle_timeout = self.policy.idle_timeout();
-        let Some(ttl) = self.policy.remaining(idle_timeout, &session, now) else {
-            self.remove_expired(token, &session).await;
-            return Err(not_found(token));
-        };
-        let last_revocation = self.add_to_index(successor, &session, Some(token)).await?;
-        if !may_move() {
-            self.remove_from_index(successor, &session);
-            let reason = "not enough time is left for a rotation; the session was not changed";
-            return Err(RepositoryError::unavailable(reason).into());
-        }
-        let record_ttl = self.policy.record_ttl();
-        let moved = self
-            .repository
-            .move_to_new_token(token, &revision, successor, &session, record_ttl)
-            .await;
-        if !matches!(moved, Ok(MoveOutcome::Moved)) {
-            self.remove_from_index(successor, &session);
-        }
-        match moved? {
-            MoveOutcome::Moved => {
-                let confirmed = self.confirm_move(token, successor, &session, last_revocation);
-                match confirmed.await {
-                    Ok(()) => {}
-                    Err(error) if is_repeatable => return Err(error),
-                    Err(error) => {
-                        self.discard(successor, &session).await;
-                        return Err(error);
-                    }
-                }
-                let successor = successor.clone();
-                let new = self.rotated(token, successor, session, ttl, now);
-                Ok(Attempt::Moved(Box::new(new)))
-            }
-            MoveOutcome::Gone => Err(not_found(token)),
-            MoveOutcome::Changed => Ok(Attempt::Changed),
-            MoveOutcome::TokenTaken => Ok(Attempt::TokenTaken),
-            MoveOutcome::PartitionUnavailable => Ok(Attempt::PartitionUnavailable),
-        }
-    }
-
-    /// Removes the index entry of the old token, and checks that of the new token. All sessions of
-    /// the subject may have been revoked while the record was moved. In that case, removes the new
-    /// record.
-    async fn confirm_move(
-        &self,
-        token: &SessionToken,
-        successor: &SessionToken,
-        session: &Session,
-        last_revocation: Option<LastRevocation>,
-    ) -> Result<(), SessionError> {
-        self.remove_from_index(token, session);
-        if self
-            .is_in_index(successor, session, last_revocation)
-            .await?
-        {
-            return Ok(());
-        }
-        if self.discard(successor, session).await {
-            (self.observer)(SessionEvent::Ended(EndReason::Revoked), 1);
-        }
-        Err(not_found(token))
     }
 
     fn rotated(
@@ -228,15 +150,4 @@ impl<R: SessionRepository> SessionManager<R> {
             expires_at: now.saturating_add(to_signed(ttl)),
         }
     }
-}
-
-/// Outcome of one attempt to move a session to a new token.
-enum Attempt {
-    Moved(Box<NewSession>),
-    /// The session has changed since it was read. Nothing was changed.
-    Changed,
-    /// The new token already has a record. Nothing was changed.
-    TokenTaken,
-    /// The partition for the new token is unavailable. Nothing was changed.
-    PartitionUnavailable,
 }

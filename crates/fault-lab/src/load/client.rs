@@ -11,9 +11,6 @@ use super::shared::{COOKIE, Shared};
 /// instead of creating one.
 const MAX_SESSIONS: usize = 40;
 
-/// Maximum number of requests with one `Idempotency-Key` for one rotation.
-const ROTATION_ATTEMPTS: usize = 3;
-
 /// Name of the cookie that contains the version of a session. The version is the number of updates
 /// of the session.
 const VERSION: &str = "version";
@@ -166,31 +163,22 @@ async fn update(shared: &Shared, own: &mut Own) {
     }
 }
 
-/// Rotates the token of a session. If a request fails, repeats it with the same `Idempotency-Key`,
-/// possibly at another instance. Returns the session with the new token, or `None` if no response
-/// contains a new token.
+/// Rotates the token of a session. Returns the session with the new token, or `None` if the
+/// response contains no new token.
 async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     shared.history.delete_asked(&own.token);
-    let key = format!("{:032x}", fastrand::u128(..));
-    for _ in 0..ROTATION_ATTEMPTS {
-        let request = shared
-            .request(Method::POST, "/v1/session/rotate")
-            .bearer_auth(&own.token)
-            .header("Idempotency-Key", &key);
-        match shared.send(request, StatusCode::OK).await {
-            Some((StatusCode::OK, body)) => {
-                let token = body["access_token"].as_str()?.to_owned();
-                shared.history.rotated(&own.token, &token);
-                return Some(Own {
-                    token,
-                    ..own.clone()
-                });
-            }
-            Some((StatusCode::UNAUTHORIZED, _)) => return None,
-            _ => sleep(shared.habits.pause).await,
-        }
+    let request = shared.request(Method::POST, "/v1/session/rotate");
+    let request = request.bearer_auth(&own.token);
+    let (status, body) = shared.send(request, StatusCode::OK).await?;
+    let token = body["access_token"].as_str()?.to_owned();
+    if status != StatusCode::OK {
+        return None;
     }
-    None
+    shared.history.rotated(&own.token, &token);
+    Some(Own {
+        token,
+        ..own.clone()
+    })
 }
 
 /// Deletes a session, and records the result in the history of the session.

@@ -26,7 +26,6 @@ use crate::{
 // every call.
 impl SessionRepository for RedisRepository {
     type Subjects = Self;
-    type Idempotency = Self;
 
     async fn insert(
         &self,
@@ -178,10 +177,6 @@ impl SessionRepository for RedisRepository {
     }
 
     fn subjects(&self) -> &Self {
-        self
-    }
-
-    fn idempotency(&self) -> &Self {
         self
     }
 
