@@ -202,28 +202,28 @@ pub struct CookieProblem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CookieRule {
-    /// Number of cookies: 1 to [`Cookies::MAX_COUNT`].
+    /// Rule: there are 1 to [`Cookies::MAX_COUNT`] cookies.
     #[error("must contain 1 to {} cookies", Cookies::MAX_COUNT)]
     Count,
-    /// Length of all names and values together: at most [`Cookies::MAX_TOTAL_LEN`] bytes.
+    /// Rule: all names and values together have at most [`Cookies::MAX_TOTAL_LEN`] bytes.
     #[error(
         "names and values together must not exceed {} bytes",
         Cookies::MAX_TOTAL_LEN
     )]
     TotalLength,
-    /// Length of a cookie name: 1 to [`Cookies::MAX_NAME_LEN`] bytes.
+    /// Rule: a cookie name has 1 to [`Cookies::MAX_NAME_LEN`] bytes.
     #[error("a cookie name must be 1 to {} bytes long", Cookies::MAX_NAME_LEN)]
     NameLength,
-    /// Characters of a cookie name: only those of an RFC 6265 token.
+    /// Rule: a cookie name contains only the characters of an RFC 6265 token.
     #[error("a cookie name must be a token of RFC 6265: visible ASCII without separators")]
     NameCharacters,
-    /// Length of a cookie value: at most [`Cookies::MAX_VALUE_LEN`] bytes.
+    /// Rule: a cookie value has at most [`Cookies::MAX_VALUE_LEN`] bytes.
     #[error("a cookie value must be at most {} bytes long", Cookies::MAX_VALUE_LEN)]
     ValueLength,
-    /// Characters of a cookie value: no control characters.
+    /// Rule: a cookie value contains no control characters.
     #[error("a cookie value must not contain control characters")]
     ValueCharacters,
-    /// Uniqueness of cookie names: no name is repeated.
+    /// Rule: no cookie name is repeated.
     #[error("a cookie name must not be repeated")]
     Unique,
 }

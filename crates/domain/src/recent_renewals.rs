@@ -46,7 +46,7 @@ impl RecentRenewals {
         true
     }
 
-    /// Records that the index entry of `token` was renewed at `now` or later.
+    /// Records that the index entry of `token` was renewed. `now` is a time before the renewal.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
         self.renewals().note(token, now);
     }

@@ -80,7 +80,8 @@ impl RecentTouches {
             .is_some_and(|elapsed| Duration::from_micros(elapsed) < self.interval)
     }
 
-    /// Records that the session of `token` was touched (had its TTL renewed) at `now` or later.
+    /// Records that the session of `token` was touched (had its TTL renewed). `now` is a time
+    /// before the touch.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
         let hash = TokenHash::of(token);
         let (low, now) = (hash.low(), micros(now));

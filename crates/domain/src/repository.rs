@@ -268,7 +268,8 @@ pub enum MoveOutcome {
     Moved,
     /// The session has changed since the revision was read, and stays under the token `from`.
     Changed,
-    /// There is no session under the token `from`. No record was left under the token `to`.
+    /// Nothing was moved, because there is no session under the token `from`. After the call, there
+    /// is no record under the token `to` either.
     Gone,
     /// The token `to` already has a record. Nothing was changed.
     TokenTaken,

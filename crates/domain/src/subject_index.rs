@@ -94,9 +94,9 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<IndexPage, RepositoryError>> + Send;
 
-    /// Marks the revocation of every session that the index contains for the subject at the time of
-    /// the call. Returns the position of the revocation, which is higher than the positions of
-    /// these sessions.
+    /// Records in the index that all sessions that it now contains for the subject are revoked. The
+    /// records of the sessions are removed later, by [`remove_older`](Self::remove_older). Returns
+    /// the position of the revocation, which is higher than the positions of these sessions.
     ///
     /// # Errors
     /// - `Unavailable`: it is unknown whether the revocation was marked.

@@ -74,7 +74,8 @@ impl Problem {
     }
 }
 
-/// Creates a problem whose example is named after the problem code.
+/// Describes an error of the API as an error response with one example. The example has the problem
+/// code as its name.
 impl<E: Into<ApiError>> From<E> for Problem {
     fn from(error: E) -> Self {
         let error = error.into();

@@ -10,7 +10,12 @@ use tokio::time::sleep;
 
 use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, get_etag};
 
-async fn get_with(app: &TestApp, method: Method, token: &str, fields: &[(&str, &str)]) -> Response {
+async fn send_session_request_with_headers(
+    app: &TestApp,
+    method: Method,
+    token: &str,
+    fields: &[(&str, &str)],
+) -> Response {
     let mut request = app.request(method, "/v1/session").bearer_auth(token);
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -40,7 +45,7 @@ async fn create_get_head_and_patch_return_the_etag_of_the_session() {
     let created: Value = created.json().await.unwrap();
     let token = created["access_token"].as_str().unwrap();
     assert_eq!(get_etag(&app.get_session(token).await), tag);
-    let head = get_with(&app, Method::HEAD, token, &[]).await;
+    let head = send_session_request_with_headers(&app, Method::HEAD, token, &[]).await;
     assert_eq!(get_etag(&head), tag);
     let changed = patch_with(&app, token, &[]).await;
     assert_ne!(get_etag(&changed), tag);
@@ -73,7 +78,8 @@ async fn get_or_head_request_with_a_matching_if_none_match_returns_304(
     let token = app.log_in().await;
     let tag = get_etag(&app.get_session(&token).await);
     let field = if_none_match.replace('@', &tag);
-    let response = get_with(&app, method, &token, &[("if-none-match", &field)]).await;
+    let response =
+        send_session_request_with_headers(&app, method, &token, &[("if-none-match", &field)]).await;
     assert_eq!(response.status().as_u16(), expected);
     assert_eq!(get_etag(&response), tag);
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -93,7 +99,8 @@ async fn get_request_answered_with_304_or_412_renews_the_idle_timeout_of_the_ses
     for fields in [("if-none-match", "*"), ("if-match", r#""x""#)] {
         for _ in 0..2 {
             sleep(Duration::from_millis(1_200)).await;
-            let response = get_with(&app, Method::GET, &token, &[fields]).await;
+            let response =
+                send_session_request_with_headers(&app, Method::GET, &token, &[fields]).await;
             assert!([304, 412].contains(&response.status().as_u16()));
         }
     }
@@ -116,7 +123,7 @@ async fn request_whose_if_match_does_not_match_returns_412_and_changes_nothing(
     let tag = get_etag(&app.get_session(&token).await);
     let field = if_match.replace('@', &tag);
     let fields = [("if-match", field.as_str())];
-    let shown = get_with(&app, Method::GET, &token, &fields).await;
+    let shown = send_session_request_with_headers(&app, Method::GET, &token, &fields).await;
     let changed = patch_with(&app, &token, &fields).await;
     if holds {
         assert_eq!(shown.status(), StatusCode::OK);
@@ -134,7 +141,11 @@ async fn if_match_is_evaluated_before_if_none_match() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let tag = get_etag(&app.get_session(&token).await);
-    let get = async |fields: &[_]| get_with(&app, Method::GET, &token, fields).await.status();
+    let get = async |fields: &[_]| {
+        send_session_request_with_headers(&app, Method::GET, &token, fields)
+            .await
+            .status()
+    };
     let (known, other) = (tag.as_str(), r#""x""#);
     assert_eq!(
         get(&[("if-match", known), ("if-none-match", known)]).await,
@@ -168,7 +179,7 @@ async fn malformed_if_match_or_if_none_match_returns_400_and_changes_nothing(
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     for response in [
-        get_with(&app, Method::GET, &token, &[(name, value)]).await,
+        send_session_request_with_headers(&app, Method::GET, &token, &[(name, value)]).await,
         patch_with(&app, &token, &[(name, value)]).await,
     ] {
         assert!(!response.headers().contains_key("www-authenticate"));
@@ -186,7 +197,8 @@ async fn request_with_an_invalid_token_returns_401_regardless_of_if_match_and_if
     let token = app.log_in().await;
     app.log_out(&token).await;
     for (name, value) in [("if-match", "*"), ("if-none-match", "*"), ("if-match", "x")] {
-        let response = get_with(&app, Method::GET, &token, &[(name, value)]).await;
+        let response =
+            send_session_request_with_headers(&app, Method::GET, &token, &[(name, value)]).await;
         assert_problem(response, 401, "invalid_token").await;
     }
     let response = patch_with(&app, &token, &[("if-match", "*")]).await;

@@ -15,7 +15,7 @@ const MALFORMED: &str = "x";
 
 /// Creates a limit that allows `burst` invalid tokens at once, and one more per hour. No test runs
 /// for an hour, so each test may send exactly `burst` invalid tokens.
-fn create_invalid_token_limit(burst: u32) -> Option<InvalidTokenLimit> {
+fn limit_of_invalid_tokens(burst: u32) -> Option<InvalidTokenLimit> {
     Some(InvalidTokenLimit {
         burst: NonZeroU32::new(burst).unwrap(),
         interval: Duration::from_secs(3_600),
@@ -24,7 +24,7 @@ fn create_invalid_token_limit(burst: u32) -> Option<InvalidTokenLimit> {
 
 async fn start_app(burst: u32, store: Store) -> TestApp {
     TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(burst))
+        .with(|settings| settings.invalid_token_limit = limit_of_invalid_tokens(burst))
         .spawn(store)
         .await
 }
@@ -96,7 +96,7 @@ async fn valid_token_renews_the_idle_timeout_although_its_address_has_sent_too_m
 {
     let app = TestApp::builder()
         .policy(3, None)
-        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(1))
+        .with(|settings| settings.invalid_token_limit = limit_of_invalid_tokens(1))
         .spawn(Store::Redis)
         .await;
     let token = app.log_in().await;
@@ -183,7 +183,7 @@ async fn x_forwarded_for_from_an_untrusted_peer_is_ignored() {
 async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens() {
     let app = TestApp::builder()
         .with(|settings| {
-            settings.invalid_token_limit = create_invalid_token_limit(1);
+            settings.invalid_token_limit = limit_of_invalid_tokens(1);
             settings.trusted_proxies = "127.0.0.0/8".parse().unwrap();
         })
         .spawn(Store::Memory)
@@ -204,7 +204,7 @@ async fn each_client_behind_a_trusted_proxy_has_its_own_limit_of_invalid_tokens(
 async fn well_formed_token_after_too_many_invalid_tokens_returns_503_not_429_if_redis_is_down() {
     let mut redis = tee_session_test_support::RedisProcess::start().await;
     let app = TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = create_invalid_token_limit(1))
+        .with(|settings| settings.invalid_token_limit = limit_of_invalid_tokens(1))
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in().await;
@@ -226,7 +226,7 @@ async fn many_invalid_tokens_over_the_limit_from_one_address_write_only_one_log_
     use tee_session_domain::{SessionManager, SessionPolicy};
     use tee_session_memory_adapter::MemoryRepository;
 
-    let limiter = InvalidTokenLimiter::new(create_invalid_token_limit(2).unwrap(), <_>::default());
+    let limiter = InvalidTokenLimiter::new(limit_of_invalid_tokens(2).unwrap(), <_>::default());
     let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
     let sessions = web::Data::new(sessions);
     let members = web::resource("/")

@@ -1,4 +1,5 @@
-//! Entity tag of a session that is cached with the cookies of the session.
+//! Cache for the entity tag of a session. The tag is stored with the cookies of the session, so
+//! that it is computed only once.
 
 use time::OffsetDateTime;
 

@@ -44,9 +44,10 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Creates a session like [`store_login`](Self::store_login). If older sessions of the subject
-    /// must end because of the session limit, first calls `is_wanted`. If `is_wanted` returns
-    /// `false`, removes the new session and keeps the older sessions. A caller returns `false`, for
-    /// example, if the client no longer waits for the new session.
+    /// must end because of the session limit, calls `is_wanted` after the new session was stored
+    /// and before the older sessions end. If `is_wanted` returns `false`, removes the new session
+    /// again and keeps the older sessions. A caller returns `false`, for example, if the client no
+    /// longer waits for the new session.
     ///
     /// If the returned session cannot be delivered, call
     /// [`discard_undelivered`](Self::discard_undelivered). Do not drop the future before it
@@ -179,6 +180,6 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Result of the check that the index of a subject contains a new session.
 enum Indexed {
     Already,
-    /// The index did not contain the session, so the session was added again.
+    /// The index had lost the entry of the new session, so the entry was added a second time.
     Again,
 }

@@ -246,7 +246,8 @@ impl<R: SessionRepository> SessionManager<R> {
 pub struct SessionPage {
     /// Sessions of the page, oldest first.
     pub sessions: Vec<ListedSession>,
-    /// Cursor of the next page, which may be empty. `None` if this page is the last one.
+    /// Cursor of the next page. `None` if this page is the last one. If there is a cursor, the next
+    /// page may still contain no sessions.
     pub next: Option<IndexCursor>,
 }
 

@@ -26,16 +26,17 @@ const NAME_LEN: usize = 16;
 /// The Redis keys of the index of the sessions of a subject. All three keys belong to the same hash
 /// slot.
 pub(crate) struct IndexKeys {
-    /// Key of a sorted set of session ids. The score of each session id is the position of the
-    /// session in the index, in microseconds on the clock of Redis.
+    /// Key of a sorted set of session ids. The score of a session id is the position of the session
+    /// in the index. A new session gets the current time as its position, in microseconds on the
+    /// clock of Redis.
     pub(crate) order: Key,
     /// Key of a sorted set of session ids. The score of each session id is the time at which the
     /// index entry of the session expires, in milliseconds since the epoch.
     pub(crate) ends: Key,
-    /// Key of a hash with one field for each session. The field is named by the session id and
-    /// contains the [`IndexDetails`]. An additional field, `revoked`, contains the position of the
-    /// last revocation. Sessions and revocations share one order, and a revocation ended all
-    /// sessions with a lower position.
+    /// Key of a hash with the details of the index of one subject. For each session of the subject,
+    /// the field named by the session id contains the [`IndexDetails`]. The field `revoked`
+    /// contains the position of the last revocation. Positions of sessions and of revocations form
+    /// one sequence, so a revocation ended all sessions with a lower position.
     pub(crate) details: Key,
 }
 

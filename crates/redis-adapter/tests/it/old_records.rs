@@ -215,7 +215,7 @@ async fn session_records_of_an_older_release_can_be_updated(
 
 #[rstest]
 #[tokio::test]
-async fn rotated_sessions_of_an_older_release_keep_their_positions_in_the_subject_index(
+async fn session_of_an_older_release_keeps_its_position_in_the_subject_index_after_a_rotation(
     #[values(Mode::Sealed, Mode::Plain, Mode::SealOnAccess, Mode::RolledBack)] mode: Mode,
 ) {
     let mut restored = RestoredRedis::start(mode).await;

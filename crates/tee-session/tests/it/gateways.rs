@@ -47,7 +47,7 @@ impl Scenario {
     }
 
     /// Returns the number of requests that the app has received since the start of the test.
-    fn count_requests_to_app(&self) -> usize {
+    fn number_of_requests_that_reached_the_app(&self) -> usize {
         self.app.served() - self.served_before
     }
 }
@@ -197,7 +197,7 @@ async fn request_without_valid_token_gets_401_with_www_authenticate_and_does_not
         challenge.contains(r#"error="invalid_token""#),
         "{challenge}"
     );
-    assert_eq!(scenario.count_requests_to_app(), 0);
+    assert_eq!(scenario.number_of_requests_that_reached_the_app(), 0);
 }
 
 /// Sends the CORS preflight request that a browser sends before a request from a page of another
@@ -215,7 +215,7 @@ async fn cors_preflight_without_a_token_gets_401_from_the_gateway_and_does_not_r
         .header("access-control-request-method", "GET");
     let refused = preflight.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(scenario.count_requests_to_app(), 0);
+    assert_eq!(scenario.number_of_requests_that_reached_the_app(), 0);
 }
 
 #[rstest]
@@ -228,7 +228,7 @@ async fn gateway_returns_status_400_for_a_malformed_authorization_header(
     let malformed = request.header("authorization", "Bearer two words");
     let refused = malformed.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(scenario.count_requests_to_app(), 0);
+    assert_eq!(scenario.number_of_requests_that_reached_the_app(), 0);
 }
 
 #[rstest]
@@ -244,7 +244,7 @@ async fn gateway_returns_status_503_during_a_redis_outage_and_serves_requests_af
     let refused = scenario.get(&token).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(challenge_in(&refused), None);
-    assert_eq!(scenario.count_requests_to_app(), 0);
+    assert_eq!(scenario.number_of_requests_that_reached_the_app(), 0);
     redis.start_again().await;
     scenario.service.until_ready(READY_WITHIN).await;
     send_expecting_200(scenario.get(&token)).await;
@@ -266,7 +266,7 @@ async fn gateway_rejects_requests_if_no_tee_session_instance_runs(
     let refused = scenario.get(&token).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), expected);
     assert_eq!(challenge_in(&refused), None);
-    assert_eq!(scenario.count_requests_to_app(), 0);
+    assert_eq!(scenario.number_of_requests_that_reached_the_app(), 0);
 }
 
 /// Uses a base URL with 1000 non-ASCII characters. In the header, each of these characters is
