@@ -44,7 +44,7 @@ pub struct ProblemDetails {
 pub struct InvalidMember {
     /// JSON Pointer (RFC 6901) to the invalid member in the JSON of the request.
     pub pointer: String,
-    /// Description of the values that the invalid member may have.
+    /// Text that says which values are allowed for the invalid member of the request.
     pub detail: String,
 }
 

@@ -362,10 +362,10 @@ pub struct NewSession {
     pub expires_at: OffsetDateTime,
 }
 
-/// A live session with the time at which it ends.
+/// A session that was found and has not ended, with the time at which it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSession {
-    /// Data of the live session.
+    /// Data of the session.
     pub session: Session,
     /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,

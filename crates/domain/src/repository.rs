@@ -266,7 +266,8 @@ pub enum SwapOutcome {
 pub enum MoveOutcome {
     /// The session is stored under the token `to`. There is no record under the token `from`.
     Moved,
-    /// The session has changed since the revision was read, and stays under the token `from`.
+    /// Nothing was moved, because the session has changed since the revision was read. The session
+    /// is still stored under the token `from`.
     Changed,
     /// Nothing was moved, because there is no session under the token `from`. After the call, there
     /// is no record under the token `to` either.

@@ -224,8 +224,8 @@ impl Stage {
         self.outcome.impossible = Some(reason);
     }
 
-    /// Checks that two of the three partitions of the cluster (each is a primary with its hash slots)
-    /// work while the third is unavailable. Requests for sessions in the two partitions must
+    /// Checks that two of the three partitions of the cluster (each is a primary with its hash
+    /// slots) work while the third is unavailable. Requests for sessions in the two partitions must
     /// succeed, and new sessions must be created there.
     pub(crate) fn check_that_other_partitions_work(&mut self) {
         let tally = self.shared().tally().clone();
@@ -261,8 +261,8 @@ impl Stage {
         self.allows_replication_loss = false;
     }
 
-    /// Moves the numbers of lost writes from the violations to the remark: lost sessions, lost
-    /// updates and undone deletions. Does nothing if the scenario does not allow lost writes.
+    /// If the scenario allows lost writes, reports them in the remark of the result instead of as
+    /// violations. Lost writes are lost sessions, lost updates and undone deletions.
     fn move_replication_loss_to_remark(&mut self) {
         if !self.allows_replication_loss {
             return;

@@ -80,8 +80,8 @@ impl SubjectEntries {
         }
     }
 
-    /// Returns up to `limit` entries of the subject, beginning after the cursor `after`. Each entry
-    /// is returned with its cursor. The page that follows this cursor begins after the entry.
+    /// Returns up to `limit` entries of the subject that come after the cursor `after`. Each entry
+    /// is returned with its own cursor, with which a later call continues after the entry.
     pub(crate) fn page(
         &self,
         subject: &Subject,

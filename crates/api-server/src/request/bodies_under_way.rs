@@ -10,8 +10,8 @@ use tee_session_domain::SessionId;
 
 use crate::request::service_client::ClientId;
 
-/// Divisor that gives the share of one credential. Each credential may use at most one eighth of
-/// each limit.
+/// The requests of one credential may use at most one eighth of each limit for request bodies that
+/// are still arriving. Each limit is divided by this number.
 const SHARE_OF_ONE_CREDENTIAL: usize = 8;
 
 /// The valid credential of a request whose body is still arriving. If there are no service clients,

@@ -145,14 +145,13 @@ fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiErro
 }
 
 /// Collects the chunks of a request body until the body ends or `content_length` bytes have
-/// arrived. Fails if the body is longer than `limit` bytes.
+/// arrived. Fails if the body is longer than `limit` bytes. The check of `content_length` is needed
+/// for upgrade requests, for which the framework passes on everything that arrives on the
+/// connection.
 ///
-/// If the body has not arrived completely, calls `count` with the number of bytes that have
-/// arrived. `count` adds the body to the count of arriving bodies. If a limit is exceeded, `count`
-/// returns an error, and `collect` fails with the same error.
-///
-/// For an upgrade request, the framework passes on everything that arrives on the connection.
-/// `content_length` must therefore be checked here.
+/// Before it first waits for more bytes, calls `count` with the number of bytes that have arrived.
+/// `count` registers the body as still arriving, or returns an error if there are too many such
+/// bodies. In that case, `collect` fails with the same error.
 async fn collect(
     mut payload: Payload,
     content_length: Option<u64>,

@@ -266,11 +266,11 @@ impl Connection {
         self.0.has_unread_body.get()
     }
 
-    /// Returns `true` if a request head, or the rest of an answered request, is still arriving
-    /// after its deadline.
+    /// Returns `true` if the deadline has passed while a request head is still arriving, or while
+    /// the body of an already answered request is still arriving.
     ///
-    /// Returns `false` for an idle connection even after its deadline, because bytes that are read
-    /// then may have arrived in time.
+    /// Returns `false` for an idle connection even after its deadline. The next request may have
+    /// reached the socket buffer before the deadline, and may only be read after it.
     fn is_cut_off(&self) -> bool {
         match self.0.phase.get() {
             Phase::HeadArriving { since } | Phase::Answered { since } => {

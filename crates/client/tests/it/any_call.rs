@@ -91,7 +91,7 @@ impl AnyCall {
         }
     }
 
-    /// Returns the server's response to a successful call.
+    /// Returns the step with which the test server answers this call successfully.
     pub(crate) fn success(self) -> Step {
         match self {
             Self::Create => Step::json(201, &build_new_session()),

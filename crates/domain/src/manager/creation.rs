@@ -19,8 +19,8 @@ const MAX_TAKEN_TOKENS: usize = 3;
 pub(super) const MAX_TOKEN_DRAWS: usize = 16;
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Creates a session without a subject from `cookies` and `base_url`, and stores it under a new
-    /// token. Logs `Session created`.
+    /// Creates a session from `cookies` and `base_url`, and stores it under a new token. The
+    /// session has no subject. Logs `Session created`.
     ///
     /// # Errors
     /// Returns the same errors as [`store_login`](Self::store_login).

@@ -186,16 +186,16 @@ async fn session_changes_reach_other_instances_within_the_maximum_staleness_unde
         let (test, one) = (Arc::clone(&test), Arc::clone(&one));
         load.spawn(async move { test.end_and_create_sessions(&one).await });
     }
-    test.run_phase().await;
+    test.run_load_phase().await;
     for _ in 0..2 {
         match disturbance {
             Disturbance::None => {}
             Disturbance::Network(fault) => proxy.set(fault),
             Disturbance::Flood => write_many_keys(&redis).await,
         }
-        test.run_phase().await;
+        test.run_load_phase().await;
         proxy.set(Fault::None);
-        test.run_phase().await;
+        test.run_load_phase().await;
     }
     let serves_again = async || other.cache.is_serving() && !other.cache.is_empty();
     eventually(SOON, serves_again).await;
@@ -261,9 +261,10 @@ impl LoadTest {
         });
     }
 
-    /// Starts a phase of the load test, and waits until [`overdue`](Self::overdue) exceeds 100. The
-    /// phase then has enough reads that the instance must reject.
-    async fn run_phase(&self) {
+    /// Starts a phase of the load test, and waits until more than 100 reads of the phase were sent
+    /// so late after the revocation that the instance must reject them
+    /// ([`overdue`](Self::overdue)).
+    async fn run_load_phase(&self) {
         *self.phase_started.write().await = Some(Instant::now());
         self.overdue.store(0, Ordering::Relaxed);
         let overdue = async || self.overdue.load(Ordering::Relaxed) > 100;

@@ -45,8 +45,9 @@ pub(super) struct QueueState {
     pub(super) ttl: Option<i64>,
     pub(super) is_scheduled: bool,
     pub(super) in_flight: usize,
-    /// `true` if the latest batch had several look-ups. The next look-up then waits for a batch
-    /// even if no command is in flight.
+    /// `true` if the latest batch had several look-ups. If `false`, a look-up is sent at once when
+    /// no command is in flight. If `true`, a look-up always waits for the next turn of the event
+    /// loop, so that further look-ups are sent with it as a batch.
     pub(super) is_busy: bool,
 }
 

@@ -50,12 +50,13 @@ use crate::{
 /// After the feed has ended, the canary expires.
 const CANARY_TTL: &[u8] = b"60";
 
-/// Lua script that writes the canary, which is the key that the invalidation feed writes as a
-/// check. `KEYS[1]` is the canary, `ARGV[1]` the value, and `ARGV[2]` the TTL in seconds. The
-/// script returns the previous value.
+/// Lua script that writes the canary: a key that the invalidation feed writes regularly, to check
+/// that it still receives invalidations. `KEYS[1]` is the canary, `ARGV[1]` the value, and
+/// `ARGV[2]` the TTL in seconds. The script returns the previous value.
 ///
 /// With the flag `allow-oom`, the script may write while the memory of Redis is full. A plain `SET`
-/// would fail then. The feed would be lost, and every session would have to be loaded from Redis.
+/// would fail then. The feed would treat the failure as a lost connection, and every session would
+/// have to be loaded from Redis.
 const WRITE_CANARY: Script =
     Script::freeing("return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'GET')");
 

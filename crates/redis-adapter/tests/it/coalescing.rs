@@ -348,9 +348,9 @@ async fn look_ups_that_try_both_the_encrypted_and_the_unencrypted_record_are_not
     }
 }
 
-/// Stores a value such as `message` under a session key. Messages of Redis pub/sub begin with the
-/// same word. The client must not treat the reply to a batch as a pub/sub message, so every other
-/// look-up of the batch gets its own session.
+/// Stores a value such as `message`, the first word of a Redis pub/sub message, under a session
+/// key, and looks the key up in a batch. The client must not treat the reply as a pub/sub message.
+/// The remaining look-ups of the batch must get their own sessions.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]

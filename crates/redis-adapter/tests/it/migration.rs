@@ -220,7 +220,7 @@ async fn session_is_found_while_its_record_is_being_encrypted_and_not_after_its_
 }
 
 #[tokio::test]
-async fn accepting_unencrypted_records_has_no_effect_on_an_instance_that_stores_such_records() {
+async fn accept_plain_setting_changes_nothing_for_an_instance_that_stores_unencrypted_records() {
     let server = TestRedis::start().await;
     let both = sessions_with(&plain_settings(server.url()).accepting_plain().unwrap()).await;
     let redis = server.client().await;

@@ -255,7 +255,7 @@ async fn session_list_of_several_pages_contains_each_live_session_once(
 }
 
 #[tokio::test]
-async fn subject_index_positions_increase_and_a_rotated_session_keeps_its_position() {
+async fn each_new_session_gets_a_higher_position_in_the_subject_index_and_rotation_keeps_it() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let first = store_session_of(&sessions, MEMBER).await;

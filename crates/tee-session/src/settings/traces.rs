@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Reader;
 
-/// Collector that receives the spans of sampled requests.
+/// Settings for the export of traces: the collector that receives the spans of sampled requests.
 #[derive(Debug)]
 pub(crate) struct TraceSettings {
     /// URL to which the spans are sent.

@@ -100,8 +100,9 @@ impl Tree {
         of_the_repository && code.chars().all(is_path) && !self.has(code.trim_end_matches('/'))
     }
 
-    /// Returns the broken links, the missing paths and the undefined link labels of all pages. Each
-    /// result has the form `page: text`.
+    /// Returns all faults of all pages: links without an existing target, mentions of files that do
+    /// not exist, and link labels without a definition. Each result has the form `page: text`,
+    /// where `text` is the link, the mentioned file or the label.
     fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (file, page) in &self.pages {

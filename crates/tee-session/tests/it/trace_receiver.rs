@@ -37,7 +37,8 @@ struct Received {
     api_key: Option<String>,
 }
 
-/// A running test collector. Dropping the value stops the collector.
+/// A running trace collector for tests, which receives the spans that the service exports. Dropping
+/// the value stops the collector.
 pub(crate) struct TraceReceiver {
     address: SocketAddr,
     received: Arc<Mutex<Received>>,

@@ -140,7 +140,7 @@ async fn connection_stays_open_while_a_request_is_handled() {
 }
 
 #[tokio::test]
-async fn connection_is_closed_after_the_head_timeout_if_an_answered_request_stays_incomplete() {
+async fn connection_is_closed_after_the_head_timeout_if_the_body_of_an_answered_request_stalls() {
     pause();
     let (mut client, mut stream) = connect();
     send(&mut client, &mut stream, "head").await;
