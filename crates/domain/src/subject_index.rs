@@ -121,8 +121,10 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Removal, RepositoryError>> + Send;
 
     /// Removes the session with the id `id`. Returns `true` if this call removed the session, and
-    /// `false` if it found no such session. If the store keeps records under keys that contain the
-    /// token, only sessions with an index entry are found.
+    /// `false` if it found no such session.
+    ///
+    /// If the keys of a store contain the token, the store cannot find a record by the id alone. It
+    /// reads the key from the index entry, and does not find sessions without an index entry.
     ///
     /// # Errors
     /// `Unavailable`: it is unknown whether the session was removed.

@@ -259,8 +259,9 @@ impl<'a> Soak<'a> {
     }
 
     /// Ends the soak test: stops the clients, reads every session and stops the instances. Returns
-    /// the result table, and `true` if no expectation was violated. `resident` is the memory of the
-    /// instance `lasting` at the start of the test, in kilobytes.
+    /// the result table, and `true` if no expectation was violated. `began` is the start of the
+    /// test. `resident` is the memory, at that time, of the instance that runs during the whole
+    /// test, in kilobytes.
     async fn finish(mut self, began: Instant, resident: u64) -> anyhow::Result<(String, bool)> {
         self.load.stop().await;
         self.collect_tally();

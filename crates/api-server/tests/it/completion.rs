@@ -145,7 +145,7 @@ fn bearer_request(request_line: &str, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn logins_with_a_slow_redis_succeed_and_evict_only_the_oldest_session_over_the_limit() {
+async fn with_a_slow_redis_a_login_at_the_session_limit_of_a_subject_ends_its_oldest_session() {
     let slow = SlowRedis::start(2, AtLimit::EvictOldest).await;
     slow.proxy.set(Fault::Delay(DELAY));
     let tokens = [

@@ -79,7 +79,7 @@ impl RedisRepository {
         self.deadline().min(deadline)
     }
 
-    /// Returns `true` if Redis may contain plain records of this service.
+    /// Returns `true` if Redis may contain plain (unencrypted) session records of this service.
     fn may_hold_plain(&self) -> bool {
         self.format == StorageFormat::Plain || self.accept_plain
     }

@@ -151,7 +151,7 @@ async fn corrupt_unencrypted_record_returns_an_error_and_is_not_encrypted() {
 }
 
 #[tokio::test]
-async fn absolute_lifetime_of_a_record_encrypted_on_access_starts_at_the_session_creation() {
+async fn encrypting_an_old_record_on_access_does_not_restart_its_absolute_lifetime() {
     let server = TestRedis::start().await;
     let token = SessionToken::generate();
     let created_at = StoreClock::from_system().now() - Duration::from_secs(50);
