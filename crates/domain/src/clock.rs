@@ -65,8 +65,8 @@ impl StoreClock {
         self.correct(now, Duration::ZERO);
     }
 
-    /// Corrects this copy of the store's clock with a time from a reply of the store. The store read
-    /// the time `reported` from its clock at most `age` ago.
+    /// Corrects this copy of the store's clock with a time from a reply of the store. The store
+    /// read the time `reported` from its clock at most `age` ago.
     ///
     /// The current time is therefore between `reported` and `reported + age`. If the local copy
     /// already shows a time in this range, it does not change. Otherwise, the copy moves to the

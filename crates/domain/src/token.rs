@@ -197,7 +197,7 @@ pub enum TokenFormat {
 }
 
 impl TokenFormat {
-    /// Returns the name of the format that settings use.
+    /// Returns the name that stands for this token format in the settings, such as `uuid`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

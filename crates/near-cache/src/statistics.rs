@@ -13,8 +13,8 @@ pub(crate) struct Statistics {
     /// single-flight read.
     pub(crate) joined: Counter,
     /// Look-ups that read the session from the store without caching or sharing the result. Either
-    /// the invalidation feed did not cover the store server, or the session had no usable store
-    /// keys.
+    /// it was not certain that invalidations from the store server arrive, or the store named no
+    /// keys, or too many keys, under which the session may be stored.
     pub(crate) bypassed: Counter,
     /// Invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,

@@ -34,7 +34,7 @@ pub enum StorageFormat {
 }
 
 impl StorageFormat {
-    /// Returns the name of the storage format in settings: `sealed` or `plain`.
+    /// Returns the name that stands for this storage format in the settings: `sealed` or `plain`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -70,8 +70,9 @@ impl ServiceProcess {
         Self::start_at_any_level(command, &[flags, &["--log-format", "text"]].concat()).await
     }
 
-    /// Starts the service on a port that was free before the start, and waits until the service
-    /// responds. The log is not read, so any log level and log format can be set in `flags`.
+    /// Starts the service on a free port that this function chooses, and waits until the service
+    /// responds. The function does not read the port from the log, so `flags` may set any log level
+    /// and log format.
     pub async fn start_at_any_level(command: Command, flags: &[&str]) -> Self {
         let port = free_port();
         let mut service = Self::spawn(

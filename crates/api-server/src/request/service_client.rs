@@ -241,7 +241,7 @@ impl Scope {
     /// All scopes that a service client can have.
     pub const ALL: [Self; 4] = [Self::Create, Self::Introspect, Self::Revoke, Self::Admin];
 
-    /// Returns the name of the scope in settings.
+    /// Returns the name that stands for this scope in the settings, such as `create`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

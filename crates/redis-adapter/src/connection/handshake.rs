@@ -42,8 +42,8 @@ pub(super) struct Connected {
     pub(super) identity: Identity,
 }
 
-/// Connects to the server in `settings`, runs `send` with a call on the connection, and closes the
-/// connection. Returns the result of `send`.
+/// Connects to the server in `settings`, and passes a handle for sending commands on the connection
+/// to the closure `send`. Closes the connection when `send` has finished, and returns its result.
 pub(crate) async fn call_once<T>(
     settings: &RedisSettings,
     send: impl AsyncFnOnce(Call) -> Result<T, RedisFault>,

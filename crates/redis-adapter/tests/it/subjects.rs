@@ -119,9 +119,10 @@ async fn subject_index_keys_live_as_long_as_the_entry_with_the_longest_lifetime(
     }
 }
 
-/// Searches the database file and the commands that Redis received. With sealed (encrypted)
-/// sessions, the search finds the label, but neither the subject nor the token. With plain
-/// sessions, the search finds all three.
+/// Searches the database file and the commands that Redis received for the texts of a session. If
+/// the session is sealed (encrypted), the search finds only its label, which the subject index
+/// stores unencrypted, and neither its subject nor its token. If the session is plain
+/// (unencrypted), the search finds all three, which shows that the search works.
 #[tokio::test]
 async fn redis_database_file_and_commands_contain_no_subject_or_token_of_encrypted_sessions() {
     const UNCOMPRESSED_DUMP: [&str; 4] = ["--save", "", "--rdbcompression", "no"];

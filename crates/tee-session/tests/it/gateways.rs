@@ -52,8 +52,9 @@ impl Scenario {
     }
 }
 
-/// Sends `request`, asserts that the response status is 200, and returns the JSON body. If the app
-/// sent the response, the body describes the request that the app received.
+/// Sends `request` to the gateway, asserts that the response status is 200, and returns the JSON
+/// body. If the gateway passed the request on to the test app behind it, the body describes the
+/// request as the app received it.
 async fn send_expecting_200(request: RequestBuilder) -> Value {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

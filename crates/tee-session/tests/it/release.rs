@@ -1,7 +1,7 @@
 //! Tests of the release scripts in a copy of this repository. `scripts/release` must reject invalid
 //! releases. `scripts/changelog` and `scripts/set-version` must change only the expected texts.
 //!
-//! These tests contain no successful release, because `.ci/run` runs `scripts/release --dry-run`.
+//! A successful release is not tested here: `.ci/run` tests it with `scripts/release --dry-run`.
 
 use std::{
     fs,

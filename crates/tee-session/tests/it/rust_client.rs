@@ -174,7 +174,7 @@ async fn example_program_of_the_rust_client_library_runs_to_completion() {
 }
 
 #[tokio::test]
-async fn every_call_of_the_rust_client_succeeds_with_redis_and_service_client_credentials() {
+async fn every_rust_client_call_succeeds_with_service_client_credentials_and_sessions_in_redis() {
     let redis = RedisProcess::start().await;
     let flags = ["--redis-url", &redis.url(), "--service-clients", CLIENTS];
     let service = service::start(&flags).await;
