@@ -69,7 +69,8 @@ impl Route {
 ///
 /// - `ROUTES`, the list of all routes with their credentials and error formats
 /// - `Operations`, the OpenAPI description of all handlers
-/// - `mount`, which configures the resources of the framework with their `Allow` header
+/// - `mount`, which registers each path as an Actix resource; for a method without a handler, the
+///   resource answers 405 with an `Allow` header
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
 /// with their handlers. The path is a constant in the file of a handler, because the

@@ -60,8 +60,8 @@ impl Lifecycle {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request as waiting for an operation that runs in a task of its own, until the
-    /// returned guard is dropped.
+    /// Counts one request as waiting for an operation. The operation runs in a task of its own. The
+    /// request is counted until the returned guard is dropped.
     pub(crate) fn awaiting_operation(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_operations)
     }

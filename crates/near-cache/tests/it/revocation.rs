@@ -191,7 +191,7 @@ async fn session_changes_reach_other_instances_within_the_maximum_staleness_unde
         match disturbance {
             Disturbance::None => {}
             Disturbance::Network(fault) => proxy.set(fault),
-            Disturbance::Flood => write_many_keys(&redis).await,
+            Disturbance::Flood => flood_the_invalidation_feed(&redis).await,
         }
         test.run_load_phase().await;
         proxy.set(Fault::None);
@@ -209,7 +209,7 @@ async fn session_changes_reach_other_instances_within_the_maximum_staleness_unde
 
 /// Writes 200 000 Redis keys with the same prefix as session records, so that the invalidation feed
 /// must report all of them.
-async fn write_many_keys(redis: &RedisProcess) {
+async fn flood_the_invalidation_feed(redis: &RedisProcess) {
     let script = "for n = 1, 200000 do redis.call('SET', 'session:flood-' .. n, 'x', 'EX', 5) end";
     redis.command(&["EVAL", script, "0"]).await;
 }

@@ -326,7 +326,8 @@ async fn several_threads_can_store_read_and_delete_sessions_through_one_connecti
     }
 }
 
-/// Maximum accepted difference between two clocks. The system clock may be corrected during a test.
+/// Tolerance for a time that is compared with a time of the system clock, because the system clock
+/// may be corrected during a test.
 const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
 #[tokio::test]

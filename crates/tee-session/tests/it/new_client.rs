@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn service_accepts_the_service_client_that_the_client_new_command_created() {
+async fn service_client_created_by_the_command_client_new_is_accepted_by_the_service() {
     let made = run(&["client", "new", "--id", "ci", "--scope", "create"], &[]).await;
     assert_eq!(made.status.code(), Some(0), "{}", to_text(&made.stderr));
     let shown = to_text(&made.stdout);
