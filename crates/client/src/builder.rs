@@ -223,10 +223,10 @@ fn certificates(source: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildErro
 #[non_exhaustive]
 pub enum BuildError {
     /// The URL of the service is invalid.
-    #[error("the URL of the service: {0}")]
+    #[error("the URL of the service {0}")]
     Url(#[from] BaseUrlError),
     /// The URL of the service contains a query (`?...`), which is not allowed.
-    #[error("the URL of the service: must not have a query")]
+    #[error("the URL of the service must not have a query")]
     Query,
     /// The certificate authorities are not valid PEM certificates.
     #[error("the certificate authorities cannot be read")]
