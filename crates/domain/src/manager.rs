@@ -223,8 +223,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(self.ttl(token).await?.is_some())
     }
 
-    /// Returns how long the session will still live, assuming that it is not accessed again. Returns
-    /// `None` if there is no live session. The call itself does not renew the idle timeout.
+    /// Returns how long the session will still live, assuming that it is not accessed again.
+    /// Returns `None` if there is no live session. The call itself does not renew the idle timeout.
     ///
     /// # Errors
     /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.

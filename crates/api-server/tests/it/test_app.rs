@@ -28,8 +28,8 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 /// may take longer than the default of 500 ms.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Kind of session store: in memory (embedded) or Redis. Behaviour that depends on the store is tested
-/// with both kinds.
+/// Kind of session store: in memory (embedded) or Redis. Behaviour that depends on the store is
+/// tested with both kinds.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
     Memory,

@@ -101,8 +101,8 @@ impl Shared {
         self.check_all().await;
     }
 
-    /// Pauses the clients, and waits until all requests in flight are complete. The clients continue
-    /// when the returned guard is dropped.
+    /// Pauses the clients, and waits until all requests in flight are complete. The clients
+    /// continue when the returned guard is dropped.
     pub(crate) async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         self.steps.write().await
     }

@@ -167,6 +167,16 @@ async fn encrypting_an_old_record_on_access_does_not_restart_its_absolute_lifeti
     new.get(&token).await.unwrap();
     let remaining = new.ttl(&token).await.unwrap().unwrap().ttl;
     assert!(remaining <= Duration::from_secs(10), "{remaining:?}");
+
+    let old = SessionToken::generate();
+    let session = Session {
+        created_at: created_at - Duration::from_secs(11),
+        ..session
+    };
+    let inserted = plain.insert(&old, &session, minute).await.unwrap();
+    assert_eq!(inserted, InsertOutcome::Inserted);
+    assert!(matches!(new.get(&old).await, Err(SessionError::NotFound)));
+    assert_eq!(new.repository().load_with_ttl(&old).await.unwrap(), None);
 }
 
 /// Reads one session continuously on instances with the storage formats `plain` and `sealed` while
