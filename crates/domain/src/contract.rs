@@ -15,32 +15,71 @@
 //! }
 //! ```
 //!
+//! For an adapter that does not support subjects ([`NoSubjects`](crate::NoSubjects)), add
+//! `subjects = none`. The macro then leaves out the rules for the sessions of a subject. Instead,
+//! it generates a test that sessions with a subject are rejected:
+//!
+//! ```text
+//! tee_session_domain::contract_suite! {
+//!     test = #[tokio::test],
+//!     harness = MyHarness::start().await,
+//!     subjects = none,
+//! }
+//! ```
+//!
+//! Each rule runs with [`Supervised`], which varies the order of concurrent calls, limits their
+//! time, and checks that errors contain no secrets. If a rule fails because the machine was too
+//! slow, [`repeat_if_late`] repeats the rule with longer times.
+//!
 //! The tests need no specific async runtime. Any runtime that the adapter supports can run them.
 
 mod concurrency;
 mod deletion;
 mod expiry;
+mod failures;
 mod logins;
+mod pace;
 mod rotation;
+mod secrets;
 mod storage;
+mod subject_index;
 mod subjects;
+mod supervised;
+mod supervisor;
 mod updates;
+mod without_subjects;
 
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    concurrency::*, deletion::*, expiry::*, logins::*, rotation::*, storage::*, subjects::*,
+    concurrency::*,
+    deletion::*,
+    expiry::*,
+    failures::*,
+    logins::*,
+    pace::{Pace, repeat_if_late},
+    rotation::*,
+    storage::*,
+    subject_index::*,
+    subjects::*,
+    supervised::{Supervised, SupervisedIndex, SupervisedRepository},
     updates::*,
+    without_subjects::*,
 };
 use crate::{
     BaseUrl, Cookies, Login, NewSession, SessionAttributes, SessionManager, SessionPolicy,
-    SessionRepository,
+    SessionRepository, SessionToken,
 };
 
 /// Test harness: gives the contract suite access to the adapter under test.
 pub trait Harness {
     /// Type of the repository under test. All clones of a repository use the same store.
     type Repository: SessionRepository + Clone;
+
+    /// Maximum duration of one call of the repository, with a tolerance for a busy machine. A rule
+    /// fails if a call takes longer, even if the call never returns. The limit must be longer than
+    /// the time limit that the adapter sets for its calls.
+    const CALL_LIMIT: Duration = Duration::from_secs(60);
 
     /// Returns the repository under test.
     fn repository(&self) -> Self::Repository;
@@ -52,12 +91,35 @@ pub trait Harness {
     /// the test process and cannot become unreachable. In that case, the suite checks that the
     /// store still serves requests.
     fn lose_store(&self) -> impl Future<Output = bool>;
+
+    /// Makes the store hang for the rest of the test: the store accepts calls, but does not reply.
+    /// Returns `false` if the store runs in the test process and cannot hang. In that case, the
+    /// suite checks that the store still serves requests.
+    fn hang_store(&self) -> impl Future<Output = bool>;
+
+    /// Overwrites the stored record of the session with data that is not a session, and keeps the
+    /// TTL of the record. Returns when every read of the record finds the new data. Returns `false`
+    /// if the store keeps sessions as values of the test process, which cannot be overwritten. In
+    /// that case, the suite checks that the session is still served.
+    fn damage(&self, token: &SessionToken) -> impl Future<Output = bool>;
 }
 
-/// Generates one test per rule of the repository contract. Each test creates its own harness.
+/// Generates one test per rule of the repository contract. Each test creates its own harness, and
+/// supervises the calls of its repository ([`Supervised`](crate::contract::Supervised)).
 #[macro_export]
 macro_rules! contract_suite {
     (test = #[$test:meta], harness = $harness:expr $(,)?) => {
+        $crate::contract_suite! { @rules_without_subjects #[$test], $harness }
+        $crate::contract_suite! { @rules_with_subjects #[$test], $harness }
+    };
+    (test = #[$test:meta], harness = $harness:expr, subjects = none $(,)?) => {
+        $crate::contract_suite! { @rules_without_subjects #[$test], $harness }
+        $crate::contract_suite! {
+            @cases #[$test], $harness;
+            session_with_a_subject_is_rejected_without_a_subject_index
+        }
+    };
+    (@rules_without_subjects #[$test:meta], $harness:expr) => {
         $crate::contract_suite! {
             @cases #[$test], $harness;
             stored_session_is_read_back_unchanged
@@ -78,17 +140,22 @@ macro_rules! contract_suite {
             deleted_session_is_not_found
             second_delete_returns_false
             deleting_an_unknown_session_returns_false
+            removing_an_expired_session_returns_false
             touch_does_not_restore_a_deleted_session
             exactly_one_of_many_concurrent_deletes_succeeds
             concurrent_reads_do_not_restore_a_deleted_session
             concurrently_used_tokens_return_only_their_own_sessions
             unavailable_store_is_not_reported_as_a_missing_session
+            call_to_a_hanging_store_fails_within_the_time_limit
+            damaged_record_is_reported_as_corrupt_and_kept
+            errors_contain_no_token_and_no_cookie
             updated_cookies_are_read_back
             update_renews_the_idle_timeout
             update_does_not_extend_the_absolute_lifetime
             concurrent_updates_are_not_lost
             exactly_one_of_many_updates_with_the_same_precondition_succeeds
             concurrent_updates_do_not_restore_a_deleted_session
+            expired_session_is_neither_replaced_nor_moved
             updating_an_unknown_session_returns_not_found
             compare_and_swap_fails_after_a_change_but_not_after_a_touch
             rotated_session_is_found_only_under_its_new_token
@@ -98,6 +165,11 @@ macro_rules! contract_suite {
             rotation_keeps_concurrent_updates
             rotating_an_unknown_session_returns_not_found
             failed_move_to_a_new_token_changes_no_record
+        }
+    };
+    (@rules_with_subjects #[$test:meta], $harness:expr) => {
+        $crate::contract_suite! {
+            @cases #[$test], $harness;
             sessions_of_a_subject_are_listed_oldest_first
             each_session_is_on_exactly_one_page_of_a_list
             deleted_or_expired_session_is_not_listed
@@ -109,13 +181,17 @@ macro_rules! contract_suite {
             session_rotated_during_a_revocation_is_revoked
             oldest_session_is_evicted_at_the_session_limit_of_a_subject
             new_session_is_rejected_at_the_session_limit_of_a_subject
+            session_keeps_its_subject_through_updates_and_rotations
+            removing_older_sessions_keeps_newer_sessions
+            index_contains_no_session_from_before_a_revocation
+            position_of_a_revocation_is_its_time_on_the_store_clock
         }
     };
     (@cases #[$test:meta], $harness:expr; $($case:ident)+) => {
         $(
             #[$test]
             async fn $case() {
-                $crate::contract::$case(&$harness).await;
+                $crate::contract::$case(&$crate::contract::Supervised::new($harness)).await;
             }
         )+
     };
@@ -150,6 +226,11 @@ fn manager_with_touch_interval<H: Harness>(
     SessionManager::new(harness.repository(), policy.expect("a valid policy"))
 }
 
+/// Lets `duration` pass for the store, multiplied by the factor of the attempt.
+async fn pass<H: Harness>(pace: &Pace, harness: &H, duration: Duration) {
+    pace.wait(duration, |duration| harness.pass(duration)).await;
+}
+
 fn cookies<const N: usize>(cookies: [(&str, &str); N]) -> Cookies {
     Cookies::new(cookies.map(|(name, value)| (name.to_owned(), value.to_owned())))
         .expect("valid cookies")
@@ -176,7 +257,23 @@ async fn store_session_of<R: SessionRepository>(
     new.expect("the store accepts a session")
 }
 
-/// Creates a session without a subject, and stores it.
+/// Creates a session with a label and without a subject, and stores it.
+async fn store_session_with_label<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    label: &str,
+) -> NewSession {
+    let login = Login {
+        attributes: SessionAttributes {
+            subject: None,
+            label: Some(label.parse().expect("a valid label")),
+        },
+        ..Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
+    };
+    let new = sessions.store_login(login).await;
+    new.expect("the store accepts a session")
+}
+
+/// Creates a session without attributes, and stores it.
 async fn store_session<R: SessionRepository>(sessions: &SessionManager<R>) -> NewSession {
     sessions
         .store(cookies([("SESSIONID", "a1b2c3")]), base_url())

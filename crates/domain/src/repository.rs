@@ -17,8 +17,8 @@ use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey, Sub
 /// An adapter implements this trait. A decorator of another repository implements
 /// [`RepositoryLayer`](crate::RepositoryLayer) instead.
 ///
-/// Every implementation MUST pass the contract suite (feature `contract-suite`), which tests these
-/// rules:
+/// Every implementation MUST pass the contract suite (feature `contract-suite`). The suite tests
+/// these rules, except what an adapter logs:
 ///
 /// - If the TTL of a session has passed without a touch (TTL renewal), no call finds the session. A
 ///   missing session is reported as `Ok(None)` or `Ok(false)`, never as an error.

@@ -11,9 +11,10 @@ use crate::{RepositoryError, Session, SessionAttributes, SessionId, SessionToken
 /// Index of the sessions of each subject. A store keeps the index in addition to the records of the
 /// sessions.
 ///
-/// The index orders the sessions of a subject by *position in the index*: a number of microseconds
-/// that follows the store's clock. A *revocation* also has a position. A revocation ends every
-/// session with a lower position.
+/// The index orders the sessions of a subject by *position in the index*: a time on the store's
+/// clock, in microseconds since the Unix epoch. If another session or revocation of the subject
+/// already has this position or a later one, the next free position is used. A *revocation* also
+/// has a position. A revocation ends every session with a lower position.
 ///
 /// The [`SessionManager`](crate::SessionManager) follows this protocol, so that a revocation also
 /// works if sessions of the subject are created or rotated at the same time:

@@ -2,7 +2,11 @@
 
 use std::{env, time::Duration};
 
-use fred::clients::Client;
+use fred::{
+    clients::Client,
+    interfaces::KeysInterface,
+    types::{Expiration, SetOptions},
+};
 use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
     core::{IntoContainerPort, WaitFor},
@@ -10,7 +14,7 @@ use testcontainers::{
 };
 use url::Url;
 
-use crate::{FaultProxy, RedisProcess, redis_process::connected_client};
+use crate::{Fault, FaultProxy, RedisProcess, redis_process::connected_client};
 
 const CONTAINER_START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -72,6 +76,31 @@ impl TestRedis {
             Server::Process(process) => process.kill().await,
             Server::Container(container) => container.stop().await.expect("the container stops"),
         }
+    }
+
+    /// Makes the Redis server hang: connections stay open, but commands get no reply.
+    pub async fn hang(&self) {
+        match &self.server {
+            Server::Running(proxy) => proxy.set(Fault::Stall),
+            Server::Process(process) => process.pause(),
+            Server::Container(container) => {
+                container
+                    .pause()
+                    .await
+                    .expect("the container can be paused");
+            }
+        }
+    }
+
+    /// Overwrites the value of the key with `value` and keeps the TTL of the key. Does nothing if
+    /// there is no such key.
+    pub async fn overwrite(&self, key: &str, value: &str) {
+        let client = self.client().await;
+        let (keep, exists) = (Some(Expiration::KEEPTTL), Some(SetOptions::XX));
+        let written = client
+            .set::<(), _, _>(key, value, keep, exists, false)
+            .await;
+        written.expect("Redis accepts the command");
     }
 
     async fn running(url: &str) -> Self {

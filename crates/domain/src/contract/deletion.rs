@@ -78,6 +78,15 @@ pub async fn deleting_an_unknown_session_returns_false<H: Harness>(harness: &H) 
     );
 }
 
+/// If the TTL of a session has passed, removing the session returns `false`.
+pub async fn removing_an_expired_session_returns_false<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 1);
+    let new = store_session(&sessions).await;
+    harness.pass(Duration::from_millis(1_250)).await;
+    let removed = harness.repository().remove(&new.token).await;
+    assert!(!removed.expect("the store answers"));
+}
+
 /// A touch (TTL renewal) of a deleted session does not create the session again.
 pub async fn touch_does_not_restore_a_deleted_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);

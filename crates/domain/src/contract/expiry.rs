@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Harness, manager, manager_with_lifetime, manager_with_touch_interval, store_session};
+use super::{
+    Harness, manager, manager_with_lifetime, manager_with_touch_interval, pass, repeat_if_late,
+    store_session,
+};
 use crate::{SessionError, SessionRepository};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -13,129 +16,145 @@ const CLOCK_CORRECTION: Duration = Duration::from_millis(100);
 
 /// A new session that is never accessed expires after its TTL.
 pub async fn new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 1);
-    let new = store_session(&sessions).await;
-    assert!(
-        sessions
-            .exists(&new.token)
-            .await
-            .expect("the store answers")
-    );
-    harness.pass(SECOND * 5 / 4).await;
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
-    assert!(
-        !sessions
-            .exists(&new.token)
-            .await
-            .expect("the store answers")
-    );
-    assert_eq!(
-        sessions.ttl(&new.token).await.expect("the store answers"),
-        None
-    );
-    assert!(
-        !sessions
-            .delete(&new.token)
-            .await
-            .expect("the store answers")
-    );
+    repeat_if_late(SECOND, async |pace| {
+        let sessions = manager(harness, pace.seconds(1));
+        let new = store_session(&sessions).await;
+        assert!(
+            sessions
+                .exists(&new.token)
+                .await
+                .expect("the store answers")
+        );
+        pass(pace, harness, SECOND * 5 / 4).await;
+        assert!(matches!(
+            sessions.get(&new.token).await,
+            Err(SessionError::NotFound)
+        ));
+        assert!(
+            !sessions
+                .exists(&new.token)
+                .await
+                .expect("the store answers")
+        );
+        assert_eq!(
+            sessions.ttl(&new.token).await.expect("the store answers"),
+            None
+        );
+        assert!(
+            !sessions
+                .delete(&new.token)
+                .await
+                .expect("the store answers")
+        );
+    })
+    .await;
 }
 
 /// Each access restarts the idle timeout. Without a further access, the session expires when the
 /// idle timeout has passed.
 pub async fn access_renews_the_idle_timeout<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 2);
-    let new = store_session(&sessions).await;
-    for _ in 0..3 {
-        harness.pass(SECOND * 5 / 4).await;
-        sessions
-            .get(&new.token)
-            .await
-            .expect("an accessed session lives on");
-    }
-    harness.pass(SECOND * 9 / 4).await;
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        for _ in 0..3 {
+            pass(pace, harness, SECOND * 5 / 4).await;
+            sessions
+                .get(&new.token)
+                .await
+                .expect("an accessed session lives on");
+        }
+        pass(pace, harness, SECOND * 9 / 4).await;
+        assert!(matches!(
+            sessions.get(&new.token).await,
+            Err(SessionError::NotFound)
+        ));
+    })
+    .await;
 }
 
 /// `exists` and `ttl` do not renew the idle timeout, because they do not count as accesses.
 pub async fn exists_and_ttl_do_not_renew_the_idle_timeout<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 2);
-    let new = store_session(&sessions).await;
-    harness.pass(SECOND * 5 / 4).await;
-    assert!(
-        sessions
-            .exists(&new.token)
-            .await
-            .expect("the store answers")
-    );
-    assert!(
-        sessions
-            .ttl(&new.token)
-            .await
-            .expect("the store answers")
-            .is_some()
-    );
-    harness.pass(SECOND).await;
-    assert!(
-        !sessions
-            .exists(&new.token)
-            .await
-            .expect("the store answers")
-    );
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        pass(pace, harness, SECOND * 5 / 4).await;
+        assert!(
+            sessions
+                .exists(&new.token)
+                .await
+                .expect("the store answers")
+        );
+        assert!(
+            sessions
+                .ttl(&new.token)
+                .await
+                .expect("the store answers")
+                .is_some()
+        );
+        pass(pace, harness, SECOND).await;
+        assert!(
+            !sessions
+                .exists(&new.token)
+                .await
+                .expect("the store answers")
+        );
+    })
+    .await;
 }
 
 /// `load` does not touch the session (renew its TTL). The session expires as if `load` had not been
 /// called.
 pub async fn load_does_not_renew_the_ttl<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 2);
-    let new = store_session(&sessions).await;
-    let repository = harness.repository();
-    harness.pass(SECOND * 5 / 4).await;
-    let found = repository.load(&new.token).await;
-    assert_eq!(found.expect("the store answers"), Some(new.session));
-    harness.pass(SECOND).await;
-    let found = repository.load(&new.token).await;
-    assert_eq!(found.expect("the store answers"), None);
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        let repository = harness.repository();
+        pass(pace, harness, SECOND * 5 / 4).await;
+        let found = repository.load(&new.token).await;
+        assert_eq!(found.expect("the store answers"), Some(new.session));
+        pass(pace, harness, SECOND).await;
+        let found = repository.load(&new.token).await;
+        assert_eq!(found.expect("the store answers"), None);
+    })
+    .await;
 }
 
 /// If the touch interval (minimum time between two TTL renewals) has not passed since the last TTL
 /// renewal, an access does not renew the TTL.
 pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
-    let sessions = manager_with_touch_interval(harness, 60, 30);
-    let new = store_session(&sessions).await;
-    let remaining = async || {
-        let loaded = harness.repository().load_with_ttl(&new.token).await;
-        let loaded = loaded.expect("the store answers").expect("it lives");
-        loaded.remaining.expect("it has an end")
-    };
-    sessions.get(&new.token).await.expect("it lives");
-    let renewed = remaining().await;
-    assert!(renewed >= SECOND * 60, "{renewed:?}");
-    harness.pass(SECOND).await;
-    let active = sessions.get(&new.token).await.expect("it lives");
-    assert_eq!(active.session, new.session);
-    assert!(
-        remaining().await <= renewed - SECOND * 9 / 10,
-        "the TTL was renewed again"
-    );
-    let ttl = sessions.ttl(&new.token).await.expect("the store answers");
-    assert!(ttl.is_some_and(|ttl| ttl.ttl <= SECOND * 60), "{ttl:?}");
-    assert!(
-        sessions
-            .delete(&new.token)
-            .await
-            .expect("the store answers")
-    );
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
+    repeat_if_late(SECOND * 29, async |pace| {
+        let sessions = manager_with_touch_interval(harness, pace.seconds(60), pace.seconds(30));
+        let new = store_session(&sessions).await;
+        let remaining = async || {
+            let loaded = harness.repository().load_with_ttl(&new.token).await;
+            let loaded = loaded.expect("the store answers").expect("it lives");
+            loaded.remaining.expect("it has an end")
+        };
+        sessions.get(&new.token).await.expect("it lives");
+        let renewed = remaining().await;
+        assert!(renewed >= pace.stretch(SECOND * 60), "{renewed:?}");
+        pass(pace, harness, SECOND).await;
+        let active = sessions.get(&new.token).await.expect("it lives");
+        assert_eq!(active.session, new.session);
+        assert!(
+            remaining().await <= renewed - SECOND * 9 / 10,
+            "the TTL was renewed again"
+        );
+        let ttl = sessions.ttl(&new.token).await.expect("the store answers");
+        let idle_timeout = pace.stretch(SECOND * 60);
+        assert!(ttl.is_some_and(|ttl| ttl.ttl <= idle_timeout), "{ttl:?}");
+        assert!(
+            sessions
+                .delete(&new.token)
+                .await
+                .expect("the store answers")
+        );
+        assert!(matches!(
+            sessions.get(&new.token).await,
+            Err(SessionError::NotFound)
+        ));
+    })
+    .await;
 }
 
 /// The idle timeout counts from the last access, even if that access did not renew the TTL because
@@ -143,76 +162,87 @@ pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>
 pub async fn session_lives_for_its_idle_timeout_after_an_access_without_ttl_renewal<H: Harness>(
     harness: &H,
 ) {
-    let sessions = manager_with_touch_interval(harness, 2, 1);
-    let new = store_session(&sessions).await;
-    sessions.get(&new.token).await.expect("it lives");
-    harness.pass(SECOND * 3 / 4).await;
-    sessions.get(&new.token).await.expect("it lives");
-    // After this wait, 2.5 s have passed since the last TTL renewal, but less than 2 s since the
-    // last access.
-    harness.pass(SECOND * 7 / 4).await;
-    sessions.get(&new.token).await.expect("it still lives");
-    harness.pass(SECOND * 17 / 4).await;
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
+    repeat_if_late(SECOND / 4, async |pace| {
+        let sessions = manager_with_touch_interval(harness, pace.seconds(2), pace.seconds(1));
+        let new = store_session(&sessions).await;
+        sessions.get(&new.token).await.expect("it lives");
+        pass(pace, harness, SECOND * 3 / 4).await;
+        sessions.get(&new.token).await.expect("it lives");
+        // After this wait, 2.5 s have passed since the last TTL renewal, but less than 2 s since
+        // the last access.
+        pass(pace, harness, SECOND * 7 / 4).await;
+        sessions.get(&new.token).await.expect("it still lives");
+        pass(pace, harness, SECOND * 17 / 4).await;
+        assert!(matches!(
+            sessions.get(&new.token).await,
+            Err(SessionError::NotFound)
+        ));
+    })
+    .await;
 }
 
 /// The remaining lifetime that `ttl` returns decreases as the clock advances, and increases with an
 /// access.
 pub async fn ttl_returns_the_remaining_lifetime<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 60);
-    let new = store_session(&sessions).await;
-    assert_eq!(new.ttl, Duration::from_secs(60));
-    harness.pass(SECOND).await;
-    let before = sessions
-        .ttl(&new.token)
-        .await
-        .expect("the store answers")
-        .expect("it lives");
-    assert!(before.ttl <= SECOND * 59 + CLOCK_CORRECTION, "{before:?}");
-    assert!(before.ttl > Duration::from_secs(45), "{before:?}");
-    sessions.get(&new.token).await.expect("it lives");
-    let after = sessions
-        .ttl(&new.token)
-        .await
-        .expect("the store answers")
-        .expect("it lives");
-    assert!(after.ttl > SECOND * 59 + CLOCK_CORRECTION, "{after:?}");
-    assert!(after.expires_at > before.expires_at);
+    repeat_if_late(SECOND * 9 / 10, async |pace| {
+        let sessions = manager(harness, pace.seconds(60));
+        let after_a_second = pace.stretch(SECOND * 59) + CLOCK_CORRECTION;
+        let new = store_session(&sessions).await;
+        assert_eq!(new.ttl, pace.stretch(SECOND * 60));
+        pass(pace, harness, SECOND).await;
+        let before = sessions
+            .ttl(&new.token)
+            .await
+            .expect("the store answers")
+            .expect("it lives");
+        assert!(before.ttl <= after_a_second, "{before:?}");
+        assert!(before.ttl > pace.stretch(SECOND * 45), "{before:?}");
+        sessions.get(&new.token).await.expect("it lives");
+        let after = sessions
+            .ttl(&new.token)
+            .await
+            .expect("the store answers")
+            .expect("it lives");
+        assert!(after.ttl > after_a_second, "{after:?}");
+        assert!(after.expires_at > before.expires_at);
+    })
+    .await;
 }
 
 /// A session in constant use ends when its absolute lifetime is over. No access returns an end time
 /// after the end of the absolute lifetime.
 pub async fn absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harness: &H) {
-    let sessions = manager_with_lifetime(harness, 60, Some(3));
-    let new = store_session(&sessions).await;
-    assert_eq!(new.ttl, SECOND * 3);
-    let end = new.session.created_at + SECOND * 3;
-    for _ in 0..6 {
-        harness.pass(SECOND / 4).await;
-        let active = sessions
-            .get(&new.token)
+    repeat_if_late(SECOND * 3 / 2, async |pace| {
+        let sessions = manager_with_lifetime(harness, 60, Some(pace.seconds(3)));
+        let new = store_session(&sessions).await;
+        let lifetime = pace.stretch(SECOND * 3);
+        assert_eq!(new.ttl, lifetime);
+        let end = new.session.created_at + lifetime;
+        for _ in 0..6 {
+            pass(pace, harness, SECOND / 4).await;
+            let active = sessions
+                .get(&new.token)
+                .await
+                .expect("it lives until its end");
+            assert!(
+                active.expires_at <= end,
+                "{} is after {end}",
+                active.expires_at
+            );
+        }
+        pass(pace, harness, SECOND * 7 / 4).await;
+        assert!(matches!(
+            sessions.get(&new.token).await,
+            Err(SessionError::NotFound)
+        ));
+        let record = harness
+            .repository()
+            .load_with_ttl(&new.token)
             .await
-            .expect("it lives until its end");
-        assert!(
-            active.expires_at <= end,
-            "{} is after {end}",
-            active.expires_at
-        );
-    }
-    harness.pass(SECOND * 7 / 4).await;
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
-    let record = harness
-        .repository()
-        .load_with_ttl(&new.token)
-        .await
-        .expect("the store answers");
-    assert_eq!(record, None, "a session found past its end is removed");
+            .expect("the store answers");
+        assert_eq!(record, None, "a session found past its end is removed");
+    })
+    .await;
 }
 
 /// `exists`, `ttl` and `delete` do not find a session past its absolute lifetime.
@@ -252,14 +282,18 @@ pub async fn exists_ttl_and_delete_find_no_session_past_its_absolute_lifetime<H:
 
 /// The time that the repository's `now` returns advances as fast as the store's clock.
 pub async fn repository_clock_advances_as_fast_as_the_store_clock<H: Harness>(harness: &H) {
-    let repository = harness.repository();
-    let (started, before) = (Instant::now(), repository.now());
-    harness.pass(SECOND).await;
-    let passed = repository.now() - before;
-    // A harness may advance the store's clock without waiting, so at least one second is allowed.
-    let at_most = started.elapsed().max(SECOND) + CLOCK_CORRECTION;
-    assert!(
-        passed >= SECOND - CLOCK_CORRECTION && passed <= at_most,
-        "{passed} of at most {at_most:?}"
-    );
+    repeat_if_late(CLOCK_CORRECTION, async |pace| {
+        let repository = harness.repository();
+        let (started, before) = (Instant::now(), repository.now());
+        pass(pace, harness, SECOND).await;
+        let passed = repository.now() - before;
+        let (requested, tolerance) = (pace.stretch(SECOND), pace.stretch(CLOCK_CORRECTION));
+        // A harness may advance the store's clock without waiting, so the requested time is allowed.
+        let at_most = started.elapsed().max(requested) + tolerance;
+        assert!(
+            passed >= requested - tolerance && passed <= at_most,
+            "{passed} of at most {at_most:?}"
+        );
+    })
+    .await;
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Harness, base_url, cookies, manager, store_session};
+use super::{Harness, base_url, cookies, manager, store_session_with_label};
 use crate::{
-    InsertOutcome, RepositoryError, Session, SessionAttributes, SessionError, SessionId,
-    SessionPatch, SessionRepository, SessionToken, UpdateError,
+    InsertOutcome, Session, SessionAttributes, SessionError, SessionRepository, SessionToken,
 };
 
 /// Every operation that returns a session returns the stored session unchanged.
 pub async fn stored_session_is_read_back_unchanged<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = store_session(&sessions).await;
+    let new = store_session_with_label(&sessions, "telephone").await;
     let active = sessions
         .get(&new.token)
         .await
@@ -95,75 +94,4 @@ pub async fn second_insert_under_the_same_token_is_rejected<H: Harness>(harness:
         .await
         .expect("the store answers");
     assert_eq!(found, Some(first));
-}
-
-/// If the store is unreachable, every operation returns `Unavailable`. No operation reports the
-/// session as missing.
-pub async fn unavailable_store_is_not_reported_as_a_missing_session<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 60);
-    let new = store_session(&sessions).await;
-    if !harness.lose_store().await {
-        harness
-            .repository()
-            .ping()
-            .await
-            .expect("an embedded store always serves");
-        sessions
-            .get(&new.token)
-            .await
-            .expect("an embedded store keeps its sessions");
-        return;
-    }
-    let unavailable = |error: &SessionError| {
-        matches!(
-            error,
-            SessionError::Repository(RepositoryError::Unavailable { .. })
-        )
-    };
-    let token = &new.token;
-    assert!(
-        sessions
-            .get(token)
-            .await
-            .is_err_and(|error| unavailable(&error))
-    );
-    assert!(
-        sessions
-            .exists(token)
-            .await
-            .is_err_and(|error| unavailable(&error))
-    );
-    assert!(
-        sessions
-            .ttl(token)
-            .await
-            .is_err_and(|error| unavailable(&error))
-    );
-    assert!(
-        sessions
-            .delete(token)
-            .await
-            .is_err_and(|error| unavailable(&error))
-    );
-    assert!(
-        sessions
-            .rotate(token)
-            .await
-            .is_err_and(|error| unavailable(&error))
-    );
-    let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(token, &patch, |_| true).await;
-    assert!(
-        updated.is_err_and(|error| matches!(error, UpdateError::Session(e) if unavailable(&e)))
-    );
-    let subject = "member".parse().expect("a valid subject");
-    let listed = sessions.list(&subject, None, 10).await;
-    assert!(listed.is_err_and(|error| unavailable(&error)));
-    let revoked = sessions.revoke_all(&subject).await;
-    assert!(revoked.is_err_and(|error| unavailable(&error)));
-    let revoked = sessions.revoke(SessionId::of(token)).await;
-    assert!(revoked.is_err_and(|error| unavailable(&error)));
-    let store = sessions.store(cookies([("a", "1")]), base_url()).await;
-    assert!(store.is_err_and(|error| unavailable(&error)));
-    assert!(harness.repository().ping().await.is_err());
 }

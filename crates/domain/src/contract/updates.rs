@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use super::{Harness, cookies, manager, manager_with_lifetime, store_session, store_session_of};
+use super::{
+    Harness, cookies, manager, manager_with_lifetime, pass, repeat_if_late, store_session,
+    store_session_with_label,
+};
 use crate::{
-    EntityTag, SessionError, SessionPatch, SessionRepository, SessionToken, SwapOutcome,
-    UpdateError,
+    EntityTag, MoveOutcome, SessionError, SessionPatch, SessionRepository, SessionToken,
+    SwapOutcome, UpdateError,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +27,7 @@ fn is_not_found(error: &UpdateError) -> bool {
 /// stay unchanged.
 pub async fn updated_cookies_are_read_back<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
-    let new = store_session_of(&sessions, "member", "telephone").await;
+    let new = store_session_with_label(&sessions, "telephone").await;
     let patch = SessionPatch::default()
         .remove_cookie("SESSIONID")
         .set_cookie("member", "7")
@@ -42,32 +45,38 @@ pub async fn updated_cookies_are_read_back<H: Harness>(harness: &H) {
 
 /// An update renews the idle timeout.
 pub async fn update_renews_the_idle_timeout<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 2);
-    let new = store_session(&sessions).await;
-    harness.pass(SECOND * 5 / 4).await;
-    let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
-    updated.expect("it lives");
-    harness.pass(SECOND * 5 / 4).await;
-    sessions.get(&new.token).await.expect("it lives on");
-    harness.pass(SECOND * 9 / 4).await;
-    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
-    assert!(updated.is_err_and(|error| is_not_found(&error)));
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        pass(pace, harness, SECOND * 5 / 4).await;
+        let patch = SessionPatch::default().set_cookie("a", "1");
+        let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
+        updated.expect("it lives");
+        pass(pace, harness, SECOND * 5 / 4).await;
+        sessions.get(&new.token).await.expect("it lives on");
+        pass(pace, harness, SECOND * 9 / 4).await;
+        let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
+        assert!(updated.is_err_and(|error| is_not_found(&error)));
+    })
+    .await;
 }
 
 /// An update does not extend the absolute lifetime.
 pub async fn update_does_not_extend_the_absolute_lifetime<H: Harness>(harness: &H) {
-    let sessions = manager_with_lifetime(harness, 60, Some(2));
-    let new = store_session(&sessions).await;
-    harness.pass(SECOND).await;
-    let patch = SessionPatch::default().set_cookie("a", "1");
-    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
-    updated.expect("it lives");
-    harness.pass(SECOND * 3 / 2).await;
-    let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
-    assert!(updated.is_err_and(|error| is_not_found(&error)));
-    let got = sessions.get(&new.token).await;
-    assert!(matches!(got, Err(SessionError::NotFound)));
+    repeat_if_late(SECOND, async |pace| {
+        let sessions = manager_with_lifetime(harness, 60, Some(pace.seconds(2)));
+        let new = store_session(&sessions).await;
+        pass(pace, harness, SECOND).await;
+        let patch = SessionPatch::default().set_cookie("a", "1");
+        let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
+        updated.expect("it lives");
+        pass(pace, harness, SECOND * 3 / 2).await;
+        let updated = sessions.update(&new.token, &patch, accept_any_tag).await;
+        assert!(updated.is_err_and(|error| is_not_found(&error)));
+        let got = sessions.get(&new.token).await;
+        assert!(matches!(got, Err(SessionError::NotFound)));
+    })
+    .await;
 }
 
 /// After many concurrent updates of different cookies, the session contains the changes of all
@@ -145,6 +154,36 @@ pub async fn concurrent_updates_do_not_restore_a_deleted_session<H: Harness>(har
                 .expect("the store answers")
         );
     }
+}
+
+/// A session that has expired since it was loaded is neither replaced nor moved to a new token. Both
+/// calls return `Gone`, and nothing is stored.
+pub async fn expired_session_is_neither_replaced_nor_moved<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND, async |pace| {
+        let sessions = manager(harness, pace.seconds(1));
+        let repository = harness.repository();
+        let minute = Duration::from_secs(60);
+        let new = store_session(&sessions).await;
+        let seen = repository.load_for_update(&new.token).await;
+        let seen = seen.expect("the store answers").expect("it lives");
+        pass(pace, harness, SECOND * 5 / 4).await;
+        let swap = repository.compare_and_swap(&new.token, &seen.revision, &seen.session, minute);
+        assert_eq!(swap.await.expect("the store answers"), SwapOutcome::Gone);
+        let successor = SessionToken::generate();
+        let moved = repository.move_to_new_token(
+            &new.token,
+            &seen.revision,
+            &successor,
+            &seen.session,
+            minute,
+        );
+        assert_eq!(moved.await.expect("the store answers"), MoveOutcome::Gone);
+        for token in [&new.token, &successor] {
+            let record = repository.load_with_ttl(token).await;
+            assert_eq!(record.expect("the store answers"), None);
+        }
+    })
+    .await;
 }
 
 /// Updating a session that never existed returns `NotFound` and does not create the session.

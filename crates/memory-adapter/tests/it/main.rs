@@ -1,16 +1,20 @@
-//! Tests of the memory adapter: session lifecycle events, and the tests that every session
-//! repository must pass (contract suite).
+//! Tests of the memory adapter: the tests that every session repository must pass (contract suite).
+//! Tests of the session manager with a store in memory. Also tests of the contract suite itself, with adapters
+//! that have a fault or no subject index.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
 
+mod mutants;
 mod session_events;
+mod with_index;
+mod without_subjects;
 
 use std::time::Duration;
 
-use tee_session_domain::{SessionRepository, contract::Harness};
+use tee_session_domain::{SessionRepository, SessionToken, contract::Harness};
 use tee_session_memory_adapter::MemoryRepository;
 
 struct Embedded(MemoryRepository);
@@ -27,6 +31,14 @@ impl Harness for Embedded {
     }
 
     async fn lose_store(&self) -> bool {
+        false
+    }
+
+    async fn hang_store(&self) -> bool {
+        false
+    }
+
+    async fn damage(&self, _token: &SessionToken) -> bool {
         false
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tee_session_domain::contract::Harness;
+use tee_session_domain::{SessionRepository, SessionToken, contract::Harness};
 use tee_session_near_cache::{NearCache, NearCacheSettings, NearCachedRepository};
 use tee_session_redis_adapter::{
     RedisInvalidationFeed, RedisRepository, RedisSettings, StorageFormat,
@@ -69,6 +69,22 @@ impl Harness for NearRedis {
 
     async fn lose_store(&self) -> bool {
         self.server.lock().await.lose().await;
+        true
+    }
+
+    async fn hang_store(&self) -> bool {
+        self.server.lock().await.hang().await;
+        true
+    }
+
+    async fn damage(&self, token: &SessionToken) -> bool {
+        let server = self.server.lock().await;
+        for key in self.repository.store_keys(token) {
+            let key = std::str::from_utf8(key.expose_secret()).unwrap();
+            server.overwrite(key, "not a session").await;
+        }
+        // Until the invalidation arrives, the near cache may serve its copy of the session.
+        eventually(SOON, async || self.repository.load(token).await.is_err()).await;
         true
     }
 }

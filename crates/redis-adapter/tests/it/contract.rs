@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tee_session_domain::contract::Harness;
+use tee_session_domain::{SessionRepository, SessionToken, contract::Harness};
 use tee_session_redis_adapter::{RedisRepository, RedisSettings, StorageFormat};
 use tee_session_test_support::{RedisCluster, TestRedis};
 use tokio::sync::Mutex;
@@ -92,6 +92,24 @@ impl Harness for RealCluster {
         }
         true
     }
+
+    async fn hang_store(&self) -> bool {
+        let cluster = self.cluster.lock().await;
+        for n in 0..2 {
+            cluster.node(n).pause();
+        }
+        true
+    }
+
+    async fn damage(&self, token: &SessionToken) -> bool {
+        let cluster = self.cluster.lock().await;
+        for key in keys_of(&self.repository, token) {
+            let primary = cluster.node(cluster.primary_of(&key));
+            let command = ["SET", &key, "not a session", "XX", "KEEPTTL"];
+            primary.command(&command).await;
+        }
+        true
+    }
 }
 
 struct RealRedis {
@@ -127,4 +145,24 @@ impl Harness for RealRedis {
         self.server.lock().await.lose().await;
         true
     }
+
+    async fn hang_store(&self) -> bool {
+        self.server.lock().await.hang().await;
+        true
+    }
+
+    async fn damage(&self, token: &SessionToken) -> bool {
+        let server = self.server.lock().await;
+        for key in keys_of(&self.repository, token) {
+            server.overwrite(&key, "not a session").await;
+        }
+        true
+    }
+}
+
+/// Returns all keys under which the record of the session can be stored.
+fn keys_of(repository: &RedisRepository, token: &SessionToken) -> Vec<String> {
+    let keys = repository.store_keys(token);
+    let keys = keys.iter().map(|key| key.expose_secret().to_vec());
+    keys.map(|key| String::from_utf8(key).unwrap()).collect()
 }

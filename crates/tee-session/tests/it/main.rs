@@ -28,6 +28,7 @@ mod log_events;
 mod log_lines;
 mod metrics;
 mod mixed_fleet;
+mod mutation_tests;
 mod near_cache;
 mod new_client;
 mod oauth_clients;

@@ -1,0 +1,218 @@
+//! Contract tests of failures: an unreachable store, a hanging store, and a damaged record.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{LocalBoxFuture, join_all},
+};
+
+use super::{
+    Harness, base_url, cookies, manager, secrets::assert_contains_no_secret, store_session,
+};
+use crate::{
+    IndexEntry, InsertOutcome, LastRevocation, RepositoryError, SessionAttributes, SessionError,
+    SessionId, SessionPatch, SessionRepository, SessionToken, Subject, SubjectIndex, UpdateError,
+};
+
+fn subject() -> Subject {
+    "member".parse().expect("a valid subject")
+}
+
+/// If the store is unreachable, every operation returns `Unavailable`. No operation reports the
+/// session as missing.
+pub async fn unavailable_store_is_not_reported_as_a_missing_session<H: Harness>(harness: &H) {
+    let new = store_session(&manager(harness, 60)).await;
+    if harness.lose_store().await {
+        assert_every_call_is_unavailable(harness, &new.token).await;
+    } else {
+        assert_is_served(harness, &new.token).await;
+    }
+}
+
+/// If the store accepts calls but does not reply, every operation returns `Unavailable` within the
+/// time limit [`Harness::CALL_LIMIT`].
+pub async fn call_to_a_hanging_store_fails_within_the_time_limit<H: Harness>(harness: &H) {
+    let new = store_session(&manager(harness, 60)).await;
+    if harness.hang_store().await {
+        assert_every_call_is_unavailable(harness, &new.token).await;
+    } else {
+        assert_is_served(harness, &new.token).await;
+    }
+}
+
+/// If the record of a session cannot be read, every operation that reads the record returns
+/// `Corrupt`, and the record stays in the store: the operations fail in the same way again, and no
+/// other session can be stored under the token.
+pub async fn damaged_record_is_reported_as_corrupt_and_kept<H: Harness>(harness: &H) {
+    let (sessions, repository) = (manager(harness, 60), harness.repository());
+    let minute = Duration::from_secs(60);
+    let new = store_session(&sessions).await;
+    let token = &new.token;
+    if !harness.damage(token).await {
+        assert_is_served(harness, token).await;
+        return;
+    }
+    for _ in 0..2 {
+        assert_is_corrupt(sessions.get(token).await);
+        assert_is_corrupt(sessions.exists(token).await);
+        assert_is_corrupt(sessions.ttl(token).await);
+        assert_is_corrupt(sessions.delete(token).await);
+        assert_is_corrupt(sessions.rotate(token).await);
+        let patch = SessionPatch::default().set_cookie("a", "1");
+        let updated = sessions.update(token, &patch, |_| true).await;
+        assert_is_corrupt(updated.map_err(session_error));
+        let loaded = repository.load_with_ttl(token).await;
+        assert_is_corrupt(loaded.map_err(SessionError::from));
+        let inserted = repository.insert(token, &new.session, minute).await;
+        assert_eq!(
+            inserted.expect("the store answers"),
+            InsertOutcome::TokenTaken
+        );
+    }
+}
+
+/// No text of an error, `Display` or `Debug`, contains a token or a cookie. The rule collects the
+/// errors of all operations, for a damaged record and for an unreachable store.
+pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
+    const COOKIE: &str = "a-cookie-value-that-no-error-contains";
+    let (sessions, repository) = (manager(harness, 60), harness.repository());
+    let given = cookies([("SESSIONID", COOKIE)]);
+    let new = sessions.store(given, base_url()).await;
+    let new = new.expect("the store accepts a session");
+    let seen = repository.load_for_update(&new.token).await;
+    let seen = seen.expect("the store answers").expect("it lives");
+    let (successor, minute) = (SessionToken::generate(), Duration::from_secs(60));
+    let secrets = [new.token.expose_secret(), successor.expose_secret(), COOKIE];
+    let index = repository.subjects();
+    let (subject, revocation) = (subject(), LastRevocation(1));
+    let mut session = new.session.clone();
+    session.attributes = SessionAttributes::of_subject(subject.clone());
+    let entry = IndexEntry {
+        subject: subject.clone(),
+        token: new.token.clone(),
+        session,
+        succeeds: None,
+        kept_for: minute,
+    };
+    let token = &new.token;
+    let revision = &seen.revision;
+    let assert_all = async || {
+        let calls = [
+            failure("insert", repository.insert(token, &new.session, minute)),
+            failure("load_and_touch", repository.load_and_touch(token, minute)),
+            failure("load", repository.load(token)),
+            failure("load_with_ttl", repository.load_with_ttl(token)),
+            failure("load_for_update", repository.load_for_update(token)),
+            failure(
+                "compare_and_swap",
+                repository.compare_and_swap(token, revision, &new.session, minute),
+            ),
+            failure(
+                "move_to_new_token",
+                repository.move_to_new_token(token, revision, &successor, &new.session, minute),
+            ),
+            failure("add", index.add(&entry)),
+            failure("contains", index.contains(&subject, token, revocation)),
+            failure("list", index.list(&subject, None, 10)),
+            failure("mark_revocation", index.mark_revocation(&subject)),
+            failure("remove_older", index.remove_older(&subject, revocation)),
+            failure("remove_by_id", index.remove_by_id(SessionId::of(token))),
+            failure("remove", repository.remove(token)),
+        ];
+        for (operation, error) in join_all(calls).await.into_iter().flatten() {
+            assert_contains_no_secret(operation, &error, secrets);
+        }
+    };
+    if harness.damage(token).await {
+        assert_all().await;
+    }
+    if harness.lose_store().await {
+        assert_all().await;
+    }
+}
+
+type Failure = Option<(&'static str, RepositoryError)>;
+
+/// Runs a call and returns its error, if it fails.
+fn failure<'a, T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, RepositoryError>> + 'a,
+) -> LocalBoxFuture<'a, Failure> {
+    call.map(move |result| Some((operation, result.err()?)))
+        .boxed_local()
+}
+
+async fn assert_is_served<H: Harness>(harness: &H, token: &SessionToken) {
+    let served = harness.repository().ping().await;
+    served.expect("an embedded store always serves");
+    let active = manager(harness, 60).get(token).await;
+    active.expect("an embedded store keeps its sessions");
+}
+
+fn assert_is_corrupt<T: Debug>(result: Result<T, SessionError>) {
+    let is_corrupt = matches!(
+        result,
+        Err(SessionError::Repository(RepositoryError::Corrupt { .. }))
+    );
+    assert!(is_corrupt, "{result:?}");
+}
+
+fn session_error(error: UpdateError) -> SessionError {
+    match error {
+        UpdateError::Session(error) => error,
+        UpdateError::PreconditionFailed | UpdateError::Cookies(_) => panic!("{error}"),
+    }
+}
+
+/// Runs every operation of the session manager, at the same time, and asserts that each returns
+/// `Unavailable`.
+async fn assert_every_call_is_unavailable<H: Harness>(harness: &H, token: &SessionToken) {
+    type Call<'a> = LocalBoxFuture<'a, Result<(), SessionError>>;
+    let (sessions, repository) = (manager(harness, 60), harness.repository());
+    let patch = SessionPatch::default().set_cookie("a", "1");
+    let updated = sessions.update(token, &patch, |_| true);
+    let subject = subject();
+    let store = sessions.store(cookies([("a", "1")]), base_url());
+    let calls: [(&str, Call<'_>); 11] = [
+        ("get", sessions.get(token).map_ok(drop).boxed_local()),
+        ("exists", sessions.exists(token).map_ok(drop).boxed_local()),
+        ("ttl", sessions.ttl(token).map_ok(drop).boxed_local()),
+        ("delete", sessions.delete(token).map_ok(drop).boxed_local()),
+        ("rotate", sessions.rotate(token).map_ok(drop).boxed_local()),
+        (
+            "update",
+            updated.map_ok(drop).map_err(session_error).boxed_local(),
+        ),
+        (
+            "list",
+            sessions.list(&subject, None, 10).map_ok(drop).boxed_local(),
+        ),
+        (
+            "revoke_all",
+            sessions.revoke_all(&subject).map_ok(drop).boxed_local(),
+        ),
+        (
+            "revoke",
+            sessions
+                .revoke(SessionId::of(token))
+                .map_ok(drop)
+                .boxed_local(),
+        ),
+        ("store", store.map_ok(drop).boxed_local()),
+        (
+            "ping",
+            repository.ping().map_err(SessionError::from).boxed_local(),
+        ),
+    ];
+    let calls = calls.map(|(operation, call)| call.map(move |result| (operation, result)));
+    for (operation, result) in join_all(calls).await {
+        let is_unavailable = matches!(
+            result,
+            Err(SessionError::Repository(
+                RepositoryError::Unavailable { .. }
+            ))
+        );
+        assert!(is_unavailable, "{operation}: {result:?}");
+    }
+}
