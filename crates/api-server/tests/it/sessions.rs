@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tee_session_domain::contract::repeat_if_late;
 use tokio::time::sleep;
 
 use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, parse_time};
@@ -103,11 +104,17 @@ async fn cookies_are_returned_in_the_order_in_which_they_were_sent() {
 #[case::redis(Store::Redis)]
 #[tokio::test]
 async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Store) {
-    let app = TestApp::builder().policy(1, None).spawn(store).await;
-    let token = app.log_in().await;
-    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
-    sleep(Duration::from_millis(1_200)).await;
-    assert_problem(app.get_session(&token).await, 401, "invalid_token").await;
+    repeat_if_late(Duration::from_millis(1_000), async |pace| {
+        let app = TestApp::builder()
+            .policy(pace.seconds(1), None)
+            .spawn(store)
+            .await;
+        let token = app.log_in().await;
+        assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+        pace.wait(Duration::from_millis(1_200), sleep).await;
+        assert_problem(app.get_session(&token).await, 401, "invalid_token").await;
+    })
+    .await;
 }
 
 #[rstest]
@@ -117,17 +124,23 @@ async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Stor
 async fn sliding_window_ttl_is_refreshed_by_get_session_but_not_by_get_session_ttl(
     #[case] store: Store,
 ) {
-    let app = TestApp::builder().policy(2, None).spawn(store).await;
-    let token = app.log_in().await;
-    for _ in 0..3 {
-        sleep(Duration::from_millis(1_200)).await;
-        assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
-    }
-    // A request for the remaining lifetime does not renew the idle timeout.
-    sleep(Duration::from_millis(1_200)).await;
-    assert_eq!(app.get_ttl(&token).await.status(), StatusCode::OK);
-    sleep(Duration::from_millis(1_200)).await;
-    assert_problem(app.get_ttl(&token).await, 401, "invalid_token").await;
+    repeat_if_late(Duration::from_millis(800), async |pace| {
+        let app = TestApp::builder()
+            .policy(pace.seconds(2), None)
+            .spawn(store)
+            .await;
+        let token = app.log_in().await;
+        for _ in 0..3 {
+            pace.wait(Duration::from_millis(1_200), sleep).await;
+            assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+        }
+        // A request for the remaining lifetime does not renew the idle timeout.
+        pace.wait(Duration::from_millis(1_200), sleep).await;
+        assert_eq!(app.get_ttl(&token).await.status(), StatusCode::OK);
+        pace.wait(Duration::from_millis(1_200), sleep).await;
+        assert_problem(app.get_ttl(&token).await, 401, "invalid_token").await;
+    })
+    .await;
 }
 
 #[rstest]
@@ -160,23 +173,29 @@ async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Stor
 async fn session_in_use_ends_at_its_absolute_lifetime_which_is_returned_as_expires_at(
     #[case] store: Store,
 ) {
-    let app = TestApp::builder().policy(60, Some(2)).spawn(store).await;
-    let created: Value = app
-        .post_session(&build_valid_body())
-        .await
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(created["expires_in"], 2);
-    let token = created["access_token"].as_str().unwrap();
-    let session: Value = app.get_session(token).await.json().await.unwrap();
-    assert_eq!(session["expires_at"], created["expires_at"]);
-    for _ in 0..3 {
-        sleep(Duration::from_millis(500)).await;
-        assert_eq!(app.get_session(token).await.status(), StatusCode::OK);
-    }
-    sleep(Duration::from_millis(600)).await;
-    assert_problem(app.get_session(token).await, 401, "invalid_token").await;
+    repeat_if_late(Duration::from_millis(500), async |pace| {
+        let app = TestApp::builder()
+            .policy(60, Some(pace.seconds(2)))
+            .spawn(store)
+            .await;
+        let created: Value = app
+            .post_session(&build_valid_body())
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(created["expires_in"], pace.seconds(2));
+        let token = created["access_token"].as_str().unwrap();
+        let session: Value = app.get_session(token).await.json().await.unwrap();
+        assert_eq!(session["expires_at"], created["expires_at"]);
+        for _ in 0..3 {
+            pace.wait(Duration::from_millis(500), sleep).await;
+            assert_eq!(app.get_session(token).await.status(), StatusCode::OK);
+        }
+        pace.wait(Duration::from_millis(600), sleep).await;
+        assert_problem(app.get_session(token).await, 401, "invalid_token").await;
+    })
+    .await;
 }
 
 /// Checks `expires_at` before and after an access. Before the access, the idle timeout ends earlier
@@ -186,25 +205,45 @@ async fn session_in_use_ends_at_its_absolute_lifetime_which_is_returned_as_expir
 #[case::redis(Store::Redis)]
 #[tokio::test]
 async fn expires_at_is_the_earlier_of_idle_timeout_and_absolute_lifetime(#[case] store: Store) {
-    let app = TestApp::builder().policy(4, Some(6)).spawn(store).await;
-    let seconds_after =
-        |earlier: &Value, later: &Value| (parse_time(later) - parse_time(earlier)).as_seconds_f64();
-    let created: Value = app
-        .post_session(&build_valid_body())
-        .await
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(created["expires_in"], 4);
-    let token = created["access_token"].as_str().unwrap();
-    sleep(Duration::from_millis(2_500)).await;
-    let session: Value = app.get_session(token).await.json().await.unwrap();
-    let created_at = &session["created_at"];
-    assert_eq!(seconds_after(created_at, &created["expires_at"]), 4.0);
-    assert_eq!(seconds_after(created_at, &session["expires_at"]), 6.0);
-    let ttl: Value = app.get_ttl(token).await.json().await.unwrap();
-    assert_eq!(seconds_after(created_at, &ttl["expires_at"]), 6.0);
-    assert!((1..=3).contains(&ttl["ttl"].as_i64().unwrap()), "{ttl}");
+    repeat_if_late(Duration::from_millis(1_500), async |pace| {
+        let (idle_timeout, lifetime) = (pace.seconds(4), pace.seconds(6));
+        let app = TestApp::builder()
+            .policy(idle_timeout, Some(lifetime))
+            .spawn(store)
+            .await;
+        let seconds_after = |earlier: &Value, later: &Value| {
+            (parse_time(later) - parse_time(earlier)).as_seconds_f64()
+        };
+        let created: Value = app
+            .post_session(&build_valid_body())
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(created["expires_in"], idle_timeout);
+        let token = created["access_token"].as_str().unwrap();
+        pace.wait(Duration::from_millis(2_500), sleep).await;
+        let session: Value = app.get_session(token).await.json().await.unwrap();
+        let created_at = &session["created_at"];
+        assert_eq!(
+            seconds_after(created_at, &created["expires_at"]),
+            idle_timeout as f64
+        );
+        assert_eq!(
+            seconds_after(created_at, &session["expires_at"]),
+            lifetime as f64
+        );
+        let ttl: Value = app.get_ttl(token).await.json().await.unwrap();
+        assert_eq!(
+            seconds_after(created_at, &ttl["expires_at"]),
+            lifetime as f64
+        );
+        assert!(
+            (1..=pace.seconds(7) / 2).contains(&ttl["ttl"].as_u64().unwrap()),
+            "{ttl}"
+        );
+    })
+    .await;
 }
 
 #[tokio::test]

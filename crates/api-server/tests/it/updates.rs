@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Map, Value, json};
-use tee_session_domain::SessionToken;
+use tee_session_domain::{SessionToken, contract::repeat_if_late};
 use tee_session_test_support::RedisProcess;
 use tokio::time::sleep;
 
@@ -62,39 +62,45 @@ async fn patch_changes_only_the_members_that_it_contains_and_returns_the_changed
 
 #[tokio::test]
 async fn empty_patch_changes_nothing_and_renews_the_idle_timeout() {
-    let app = TestApp::builder()
-        .policy(2, None)
-        .spawn(Store::Memory)
-        .await;
-    let token = app.log_in().await;
-    let tag = get_etag(&app.get_session(&token).await);
-    for patch in [
-        json!({}),
-        json!({"cookies": {}}),
-        json!({"cookies": {"none": null}}),
-    ] {
-        sleep(Duration::from_millis(1_200)).await;
-        let response = app.patch(&token, &patch).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK, "{patch}");
-        assert_eq!(get_etag(&response), tag);
-        let body: Value = response.json().await.unwrap();
-        assert_eq!(body["cookies"], build_valid_body()["cookies"]);
-    }
+    repeat_if_late(Duration::from_millis(800), async |pace| {
+        let app = TestApp::builder()
+            .policy(pace.seconds(2), None)
+            .spawn(Store::Memory)
+            .await;
+        let token = app.log_in().await;
+        let tag = get_etag(&app.get_session(&token).await);
+        for patch in [
+            json!({}),
+            json!({"cookies": {}}),
+            json!({"cookies": {"none": null}}),
+        ] {
+            pace.wait(Duration::from_millis(1_200), sleep).await;
+            let response = app.patch(&token, &patch).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{patch}");
+            assert_eq!(get_etag(&response), tag);
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["cookies"], build_valid_body()["cookies"]);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn patch_does_not_extend_the_absolute_lifetime() {
-    let app = TestApp::builder()
-        .policy(60, Some(2))
-        .spawn(Store::Memory)
-        .await;
-    let token = app.log_in().await;
-    let before = get_session_body(&app, &token).await;
-    let after = patch_session(&app, &token, json!({"cookies": {"a": "1"}})).await;
-    assert_eq!(after["expires_at"], before["expires_at"]);
-    sleep(Duration::from_millis(2_100)).await;
-    let response = app.patch(&token, &json!({})).send().await.unwrap();
-    assert_problem(response, 401, "invalid_token").await;
+    repeat_if_late(Duration::from_millis(2_000), async |pace| {
+        let app = TestApp::builder()
+            .policy(60, Some(pace.seconds(2)))
+            .spawn(Store::Memory)
+            .await;
+        let token = app.log_in().await;
+        let before = get_session_body(&app, &token).await;
+        let after = patch_session(&app, &token, json!({"cookies": {"a": "1"}})).await;
+        assert_eq!(after["expires_at"], before["expires_at"]);
+        pace.wait(Duration::from_millis(2_100), sleep).await;
+        let response = app.patch(&token, &json!({})).send().await.unwrap();
+        assert_problem(response, 401, "invalid_token").await;
+    })
+    .await;
 }
 
 #[tokio::test]
