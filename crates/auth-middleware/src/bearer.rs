@@ -114,12 +114,60 @@ impl FromRequest for BearerToken {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
     use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
 
     const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
+    fn parse_request(header: Option<&str>, query: &str) -> Result<BearerToken, AuthError> {
+        let request = TestRequest::with_uri(&format!("/v1/session{query}"));
+        let request = match header {
+            Some(header) => request.insert_header((AUTHORIZATION, header)),
+            None => request,
+        };
+        BearerToken::of(&request.to_http_request())
+    }
+
+    #[rstest]
+    #[case::no_query("")]
+    #[case::empty_query("?")]
+    #[case::another_parameter("?verbose=true")]
+    #[case::longer_name("?access_tokens=1")]
+    fn token_in_the_header_is_accepted_with_any_query_without_a_token(#[case] query: &str) {
+        let token = parse_request(Some(&format!("Bearer {TOKEN}")), query).unwrap();
+        assert_eq!(token.0.expose_secret(), TOKEN);
+    }
+
+    #[rstest]
+    #[case::valid_token("Bearer 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")]
+    #[case::invalid_token("Bearer x")]
+    #[case::malformed("Bearer a b")]
+    fn token_in_the_header_and_in_the_query_is_an_invalid_request_error(#[case] header: &str) {
+        for query in ["?access_token=x", "?a=1&access_token=", "?%61ccess_token=x"] {
+            let parsed = parse_request(Some(header), query);
+            assert!(matches!(parsed, Err(AuthError::InvalidRequest(_))));
+        }
+    }
+
+    #[rstest]
+    #[case::no_header(None)]
+    #[case::another_scheme(Some("Basic dXNlcjpwYXNz"))]
+    fn token_only_in_the_query_is_a_missing_token_error(#[case] header: Option<&str>) {
+        let parsed = parse_request(header, &format!("?access_token={TOKEN}"));
+        assert!(matches!(parsed, Err(AuthError::MissingToken)));
+    }
+
+    #[test]
+    fn repeated_authorization_header_is_an_invalid_request_error() {
+        let field = (AUTHORIZATION, format!("Bearer {TOKEN}"));
+        let request = TestRequest::default().append_header(field.clone());
+        let request = request.append_header(field).to_http_request();
+        let parsed = BearerToken::of(&request);
+        assert!(matches!(parsed, Err(AuthError::InvalidRequest(_))));
+    }
 
     fn parse_bytes(field: &[u8]) -> Result<BearerToken, AuthError> {
         parse(&HeaderValue::from_bytes(field).unwrap())

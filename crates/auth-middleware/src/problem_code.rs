@@ -101,3 +101,19 @@ problem_codes! {
         "Retry after `Retry-After`, or at another instance. The same code means that other clients \
          kept changing the session; then nothing was changed.";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_problem_code_has_its_own_name_and_advice() {
+        let names: HashSet<_> = ProblemCode::ALL.iter().map(|code| code.name()).collect();
+        let advice: HashSet<_> = ProblemCode::ALL.iter().map(|code| code.advice()).collect();
+        assert_eq!(names.len(), ProblemCode::ALL.len());
+        assert_eq!(advice.len(), ProblemCode::ALL.len());
+        assert!(!advice.contains(""));
+    }
+}

@@ -193,3 +193,55 @@ impl ControlCharacter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn corrupt() -> RepositoryError {
+        RepositoryError::Corrupt {
+            source: "not a session".into(),
+        }
+    }
+
+    #[rstest]
+    #[case::unavailable(RepositoryError::unavailable("timed out"), "unavailable", true)]
+    #[case::full(RepositoryError::full("at capacity"), "full", false)]
+    #[case::corrupt(corrupt(), "corrupt", false)]
+    #[case::corrupt_index(RepositoryError::corrupt_index("a text"), "corrupt_index", false)]
+    #[case::newer_record(RepositoryError::newer_record("version 9"), "newer_record", false)]
+    fn only_an_unavailable_store_is_an_outage(
+        #[case] error: RepositoryError,
+        #[case] class: &str,
+        #[case] is_outage: bool,
+    ) {
+        assert_eq!(error.class(), class);
+        assert_eq!(error.is_outage(), is_outage);
+    }
+
+    #[rstest]
+    #[case::not_found(SessionError::NotFound, true)]
+    #[case::corrupt(corrupt().into(), true)]
+    #[case::contended(SessionError::Contended, false)]
+    #[case::too_many_sessions(SessionError::TooManySessions, false)]
+    #[case::unavailable(RepositoryError::unavailable("timed out").into(), false)]
+    #[case::newer_record(RepositoryError::newer_record("version 9").into(), false)]
+    fn only_a_missing_or_corrupt_session_proves_an_invalid_token(
+        #[case] error: SessionError,
+        #[case] proves: bool,
+    ) {
+        assert_eq!(error.proves_invalid_token(), proves);
+    }
+
+    #[test]
+    fn error_chain_shows_the_error_and_its_causes_on_one_line() {
+        let cause = RepositoryError::unavailable("connection refused");
+        let error = RepositoryError::full(cause);
+        assert_eq!(
+            ErrorChain(&error).to_string(),
+            "the session store is full: the session store is unavailable: connection refused"
+        );
+    }
+}

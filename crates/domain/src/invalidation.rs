@@ -55,3 +55,15 @@ pub trait InvalidationListener: Send + Sync + 'static {
     /// reported.
     fn feed_confirmed(&self, instance: StoreInstance, requested: Instant);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_key_returns_its_bytes_but_debug_output_is_redacted() {
+        let key = StoreKey::new(b"session:s3cret");
+        assert_eq!(key.expose_secret(), b"session:s3cret");
+        assert_eq!(format!("{key:?}"), "StoreKey([redacted])");
+    }
+}

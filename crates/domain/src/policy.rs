@@ -297,6 +297,47 @@ mod tests {
     }
 
     #[rstest]
+    #[case::none(seconds(0), Ok(seconds(30)))]
+    #[case::longest(seconds(29), Ok(seconds(60)))]
+    #[case::as_long_as_the_idle_timeout(seconds(30), Err(PolicyError::TouchInterval))]
+    #[case::fraction_of_a_second(Duration::from_millis(1_500), Err(PolicyError::TouchInterval))]
+    fn touch_interval_must_be_shorter_than_the_idle_timeout_and_makes_the_record_live_longer(
+        #[case] interval: Duration,
+        #[case] record_ttl: Result<Duration, PolicyError>,
+    ) {
+        let policy = SessionPolicy::new(seconds(30), None).unwrap();
+        let policy = policy.with_touch_interval(interval);
+        assert_eq!(policy.map(|policy| policy.record_ttl()), record_ttl);
+        assert_eq!(
+            policy.map(|policy| policy.recent_touches().is_some()),
+            record_ttl.map(|_| !interval.is_zero())
+        );
+        if let Ok(policy) = policy {
+            assert_eq!(policy.touch_interval(), interval);
+        }
+    }
+
+    #[test]
+    fn policy_returns_its_limits() {
+        let limit = SubjectLimit {
+            max: NonZeroUsize::MIN,
+            when_reached: AtLimit::Refuse,
+        };
+        let policy = SessionPolicy::new(seconds(30), Some(seconds(100))).unwrap();
+        assert_eq!(policy.subject_limit(), None);
+        let policy = policy.with_subject_limit(Some(limit));
+        assert_eq!(policy.subject_limit(), Some(limit));
+        assert_eq!(policy.idle_timeout(), seconds(30));
+        assert_eq!(policy.absolute_lifetime(), Some(seconds(100)));
+    }
+
+    #[test]
+    fn index_entry_lives_three_times_as_long_as_the_record() {
+        let policy = SessionPolicy::new(seconds(30), None).unwrap();
+        assert_eq!(policy.index_entry_ttl(), seconds(90));
+    }
+
+    #[rstest]
     #[case::idle_ends_first(10, 30, Some(30))]
     #[case::absolute_ends_first(95, 30, Some(5))]
     #[case::last_second(99, 30, Some(1))]

@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn failed_renewal_with_a_short_interval_is_due_again_after_an_eighth_of_it() {
+        let renewals = RecentRenewals::within(Duration::from_secs(16));
+        let token = SessionToken::generate();
+        assert!(renewals.is_due(&token, at(0)));
+        assert!(!renewals.is_due(&token, at(1)));
+        assert!(renewals.is_due(&token, at(2)));
+    }
+
+    #[test]
     fn renewal_table_is_not_allocated_before_the_first_session_with_a_subject() {
         let renewals = RecentRenewals::within(Duration::from_secs(900));
         assert!(renewals.renewals.get().is_none());

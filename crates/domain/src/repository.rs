@@ -277,3 +277,15 @@ pub enum MoveOutcome {
     /// The partition for the token `to` is unavailable. Nothing was changed.
     PartitionUnavailable,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revision_returns_its_bytes_but_debug_output_is_redacted() {
+        let revision = Revision::new(b"s3cret".to_vec());
+        assert_eq!(revision.expose_secret(), b"s3cret");
+        assert_eq!(format!("{revision:?}"), "Revision([redacted])");
+    }
+}

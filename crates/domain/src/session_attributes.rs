@@ -158,7 +158,19 @@ mod tests {
         #[case] text: &str,
         #[case] is_valid: bool,
     ) {
-        assert_eq!(text.parse::<Subject>().is_ok(), is_valid);
+        let subject = text.parse::<Subject>();
+        let expected = if is_valid {
+            Ok(text)
+        } else {
+            Err(InvalidSubject)
+        };
+        assert_eq!(
+            subject
+                .as_ref()
+                .map(Subject::as_str)
+                .map_err(|error| *error),
+            expected
+        );
     }
 
     #[rstest]
@@ -171,7 +183,33 @@ mod tests {
         #[case] text: &str,
         #[case] is_valid: bool,
     ) {
-        assert_eq!(text.parse::<Label>().is_ok(), is_valid);
+        let label = text.parse::<Label>();
+        let expected = if is_valid {
+            Ok(text)
+        } else {
+            Err(InvalidLabel)
+        };
+        assert_eq!(
+            label.as_ref().map(Label::as_str).map_err(|error| *error),
+            expected
+        );
+    }
+
+    #[test]
+    fn text_length_of_attributes_is_the_sum_of_both_texts_in_bytes() {
+        let subject: Subject = "alice".parse().unwrap();
+        let attributes = SessionAttributes::of_subject(subject);
+        assert_eq!(attributes.text_len(), 5);
+        let label = Some("ö".parse().unwrap());
+        assert_eq!(
+            SessionAttributes {
+                label,
+                ..attributes
+            }
+            .text_len(),
+            7
+        );
+        assert_eq!(SessionAttributes::default().text_len(), 0);
     }
 
     #[test]

@@ -45,3 +45,21 @@ impl EndReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_of_an_end_reason_is_its_name_in_lower_case() {
+        for reason in [
+            EndReason::Deleted,
+            EndReason::Revoked,
+            EndReason::Evicted,
+            EndReason::Expired,
+            EndReason::Undelivered,
+        ] {
+            assert_eq!(reason.as_str(), format!("{reason:?}").to_lowercase());
+        }
+    }
+}

@@ -277,7 +277,7 @@ pub struct ParseTokenError;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, hash::BuildHasher};
 
     use proptest::prelude::*;
     use rstest::rstest;
@@ -285,6 +285,31 @@ mod tests {
     use super::*;
 
     const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+
+    #[test]
+    fn hash_of_a_token_depends_on_its_text() {
+        let hasher = std::hash::RandomState::new();
+        let (token, other) = (SessionToken::generate(), SessionToken::generate());
+        assert_eq!(hasher.hash_one(&token), hasher.hash_one(token.clone()));
+        assert_ne!(hasher.hash_one(&token), hasher.hash_one(&other));
+    }
+
+    #[rstest]
+    #[case::uuid("uuid", Ok(TokenFormat::Uuid))]
+    #[case::opaque("opaque", Ok(TokenFormat::Opaque))]
+    #[case::upper_case("UUID", Err(UnknownTokenFormat))]
+    #[case::empty("", Err(UnknownTokenFormat))]
+    fn token_format_is_parsed_from_its_name(
+        #[case] name: &str,
+        #[case] expected: Result<TokenFormat, UnknownTokenFormat>,
+    ) {
+        let format = name.parse::<TokenFormat>();
+        assert_eq!(format, expected);
+        assert_eq!(
+            format.map_or("", TokenFormat::as_str),
+            expected.map_or("", |_| name)
+        );
+    }
 
     #[rstest]
     #[case::uuid(TokenFormat::Uuid, UUID_LEN)]

@@ -42,3 +42,18 @@ impl TokenHash {
         (self.0 >> 64) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{SessionToken, TokenHash};
+
+    #[test]
+    fn both_halves_of_a_hash_depend_on_the_token_and_differ_from_each_other() {
+        let (token, other) = (SessionToken::generate(), SessionToken::generate());
+        let (hash, other_hash) = (TokenHash::of(&token), TokenHash::of(&other));
+        assert_eq!(TokenHash::of(&token), hash);
+        assert_ne!(hash.low(), other_hash.low());
+        assert_ne!(hash.high(), other_hash.high());
+        assert_ne!(hash.low(), hash.high());
+    }
+}

@@ -136,3 +136,64 @@ impl Weighter<TokenHash, Entry> for Weigher {
         (bytes as u64).max(self.min_weight)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+    use tee_session_domain::{Login, SessionAttributes, SessionToken, StoreClock, StoreKey};
+
+    use super::*;
+    use crate::{change_counters::ChangeCounters, invalidation_channel::InvalidationChannel};
+
+    fn entry(attributes: SessionAttributes) -> (TokenHash, Entry) {
+        let cookies = [("name", "value"), ("a", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let login = Login {
+            attributes,
+            ..Login::new(
+                Cookies::new(cookies).unwrap(),
+                BaseUrl::new("https://golf.example").unwrap(),
+            )
+        };
+        let token = SessionToken::generate();
+        let snapshot = ChangeCounters::for_entries(1).snapshot(&[StoreKey::new(b"key")]);
+        let entry = Entry {
+            session: Session::new(login, StoreClock::from_system().now(), None),
+            id: SessionId::of(&token),
+            instance: StoreInstance(1),
+            epoch: 0,
+            snapshot: snapshot.unwrap(),
+            expires_at: InvalidationChannel::new(Duration::ZERO).now(),
+        };
+        (TokenHash::of(&token), entry)
+    }
+
+    #[test]
+    fn weight_of_an_entry_is_the_length_of_its_texts_and_a_fixed_overhead() {
+        // Each cookie is stored with two separators.
+        let cookies = "name".len() + "value".len() + 2 + "a".len() + 2;
+        let texts = cookies + "https://golf.example".len();
+        let weigher = Weigher { min_weight: 0 };
+        let (hash, plain) = entry(SessionAttributes::default());
+        assert_eq!(weigher.weight(&hash, &plain), (ENTRY_BYTES + texts) as u64);
+        let of_alice = SessionAttributes::of_subject("alice".parse().unwrap());
+        let (hash, named) = entry(of_alice);
+        let texts = texts + "alice".len();
+        assert_eq!(weigher.weight(&hash, &named), (ENTRY_BYTES + texts) as u64);
+        let weigher = Weigher { min_weight: 10_000 };
+        assert_eq!(weigher.weight(&hash, &named), 10_000);
+    }
+
+    #[rstest]
+    #[case::too_small_for_two_shards(2 * 8 * 18_880 - 1, 1)]
+    #[case::two_shards(2 * 8 * 18_880, 2)]
+    #[case::no_memory(0, 1)]
+    #[case::most(1 << 40, 64)]
+    fn each_shard_has_room_for_eight_sessions_of_the_maximum_size(
+        #[case] max_bytes: usize,
+        #[case] expected: usize,
+    ) {
+        assert_eq!(shards(max_bytes), expected);
+    }
+}

@@ -23,3 +23,27 @@ impl Hasher for TokenHasher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_of_a_token_hash_is_its_low_half() {
+        let mut hasher = TokenHasher::default();
+        hasher.write_u128(7 << 64 | 42);
+        assert_eq!(hasher.finish(), 42);
+    }
+
+    #[test]
+    fn hash_of_other_bytes_depends_on_each_byte_and_on_their_order() {
+        let hash = |bytes: &[u8]| {
+            let mut hasher = TokenHasher::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        assert_eq!(hash(&[1, 2]), 0x0102);
+        // The first byte was rotated by 64 bits, back to the position of the last: 3 XOR 1 is 2.
+        assert_eq!(hash(&[3, 0, 0, 0, 0, 0, 0, 0, 1]), 2);
+    }
+}

@@ -115,6 +115,7 @@ impl RecordLocation {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::hash_map, option, prelude::*};
+    use rstest::rstest;
     use tee_session_domain::{BaseUrl, Cookies, SessionAttributes};
     use time::{Duration, OffsetDateTime};
 
@@ -137,6 +138,40 @@ mod tests {
                 },
             },
         )
+    }
+
+    #[rstest]
+    #[case::sealed("sealed", Ok(StorageFormat::Sealed))]
+    #[case::plain("plain", Ok(StorageFormat::Plain))]
+    #[case::upper_case("Sealed", Err(UnknownStorageFormat))]
+    #[case::empty("", Err(UnknownStorageFormat))]
+    fn storage_format_is_parsed_from_its_name(
+        #[case] name: &str,
+        #[case] expected: Result<StorageFormat, UnknownStorageFormat>,
+    ) {
+        let format = name.parse::<StorageFormat>();
+        assert_eq!(format, expected);
+        assert_eq!(
+            format.map_or("", StorageFormat::as_str),
+            expected.map_or("", |_| name)
+        );
+    }
+
+    #[test]
+    fn record_location_has_its_format_and_the_key_of_the_format() {
+        let token = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
+        for (format, key) in [
+            (StorageFormat::Sealed, "session:j_2qi1vxH8YfgWR4eH1LDg"),
+            (
+                StorageFormat::Plain,
+                "session:1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
+            ),
+        ] {
+            let location = RecordLocation::new(format, &token);
+            assert_eq!(location.format(), format);
+            assert_eq!(location.key().text(), key);
+            assert_eq!(format!("{:?}", location.key()), "Key");
+        }
     }
 
     fn locations() -> [RecordLocation; 2] {

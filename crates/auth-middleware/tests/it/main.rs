@@ -8,3 +8,5 @@
 
 mod current_session;
 mod example;
+mod failure_log;
+mod invalid_token_limit;

@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod attempts;
+mod index_renewals;
+mod manager;
 mod mutants;
 mod session_events;
 mod with_index;

@@ -149,6 +149,8 @@ impl IndexDetails {
 
 #[cfg(test)]
 mod tests {
+    use tee_session_domain::{BaseUrl, Cookies};
+
     use super::*;
 
     /// The expected name of the subject was computed with `hmac` and `hashlib` of Python, not with
@@ -163,6 +165,54 @@ mod tests {
             ["order", "ends", "details"]
                 .map(|part| format!("subject:{{3dc67af763f1e8180163a3799aa3149c}}:{part}"))
         );
+    }
+
+    #[test]
+    fn pattern_of_an_index_matches_all_its_keys() {
+        let keys = IndexKeys::of(&"member-4711".parse().unwrap());
+        let pattern = keys.pattern();
+        assert_eq!(pattern, "subject:{3dc67af763f1e8180163a3799aa3149c}:*");
+        let prefix = pattern.trim_end_matches('*').as_bytes();
+        let all = keys.all();
+        assert!(all.iter().all(|key| key.starts_with(prefix)));
+        let parts = all.map(|key| key[prefix.len()..].to_vec());
+        assert_eq!(
+            parts,
+            ["order", "ends", "details"].map(|part| part.as_bytes().to_vec())
+        );
+    }
+
+    #[test]
+    fn pointer_key_contains_the_session_id() {
+        let id: SessionId = "j_2qi1vxH8YfgWR4eH1LDg".parse().unwrap();
+        assert_eq!(pointer_key(id).text(), "session-id:j_2qi1vxH8YfgWR4eH1LDg");
+    }
+
+    #[test]
+    fn details_of_a_session_are_read_back_from_their_text() {
+        let subject: Subject = "member-4711".parse().unwrap();
+        let cookies = [("a".to_owned(), "1".to_owned())];
+        let created_at = OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(1_234_567);
+        let session = Session {
+            cookies: Cookies::new(cookies).unwrap(),
+            base_url: BaseUrl::new("https://golf.example").unwrap(),
+            created_at,
+            absolute_end: Some(created_at + time::Duration::DAY),
+            attributes: SessionAttributes {
+                subject: Some(subject.clone()),
+                label: Some("Jörgs Telefon".parse().unwrap()),
+            },
+        };
+        let plain = Key::named("x");
+        for key in [None, Some(plain)] {
+            let text = IndexDetails::of(&session, key.as_ref()).encode();
+            let read = IndexDetails::decode(str::from_utf8(&text).unwrap()).unwrap();
+            assert_eq!(read.created_at(), Some(session.created_at));
+            assert_eq!(read.absolute_end(), session.absolute_end);
+            assert_eq!(read.attributes(&subject), session.attributes);
+            assert_eq!(read.plain_key(), key);
+        }
+        assert!(IndexDetails::decode("not JSON").is_none());
     }
 
     #[test]

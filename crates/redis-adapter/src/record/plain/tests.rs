@@ -181,6 +181,8 @@ fn unencrypted_record_with_invalid_utf_8_or_more_than_1_mib_is_rejected_as_corru
         decode(b"{\"cookies\":{\"a\":\"\xff\"}}"),
         Err(CorruptRecord::NotASession)
     );
+    let longest = vec![b' '; MAX_RECORD_LEN];
+    assert_eq!(decode(&longest), Err(CorruptRecord::NotASession));
     let excess = vec![b' '; MAX_RECORD_LEN + 1];
     assert_eq!(
         decode(&excess),

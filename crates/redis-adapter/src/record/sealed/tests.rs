@@ -175,6 +175,8 @@ fn decrypting_a_value_that_is_not_an_encrypted_record_returns_a_corrupt_record_e
 
 #[test]
 fn encrypted_record_of_more_than_1_mib_is_rejected_before_decryption() {
+    let not_sealed = Err(CallError::Corrupt(CorruptRecord::NotSealed));
+    assert_eq!(sealer().open(&mut vec![0; MAX_RECORD_LEN]), not_sealed);
     let mut excess = vec![0; MAX_RECORD_LEN + 1];
     let too_long = CorruptRecord::TooLong {
         limit: MAX_RECORD_LEN,
