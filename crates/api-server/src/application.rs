@@ -15,7 +15,7 @@ use actix_web::{
     rt,
     web::Data,
 };
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentRenewals, RecentTouches, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
@@ -25,10 +25,10 @@ use tracing_actix_web::TracingLogger;
 use crate::{
     metrics::catalogue, metrics::gauges::StateGauges, metrics::listener, metrics::session_events,
     request::bodies_under_way::BodiesUnderWay, request::caller::WrongSecrets, request::middleware,
-    routes, server::drain::Lifecycle, server::http, server::tls::ReloadedCertificate,
-    settings::ApiSettings, store::health_monitor::HealthMonitor,
-    store::observed_repository::ObservedRepository, store::sessions::Sessions,
-    telemetry::root_span::RequestSpan,
+    routes, server::bind, server::connection_limits::ConnectionLimits, server::drain::Lifecycle,
+    server::http, server::tls::ReloadedCertificate, settings::ApiSettings,
+    store::health_monitor::HealthMonitor, store::observed_repository::ObservedRepository,
+    store::sessions::Sessions, telemetry::root_span::RequestSpan,
 };
 
 /// Maximum time at shutdown until all workers have closed their connections to the store.
@@ -42,13 +42,13 @@ const CLOSE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// shutdown.
 const PAUSE_DELAY: Duration = Duration::from_millis(50);
 
-/// Maximum number of new connections that wait until the server accepts them. The kernel does not
-/// complete the TCP handshakes of further connections.
-const LISTEN_BACKLOG: i32 = 1_024;
-
 /// Limit, in bytes, for all request bodies together that are still arriving. If eight times the
 /// maximum size of one body is larger, that value is the limit instead.
 const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
+
+/// Number of connections above [`ApiSettings::max_connections`] that the API accepts for health
+/// probes. In addition, up to as many connections may be open that are just being closed.
+pub const RESERVED_CONNECTIONS: usize = 32;
 
 /// The HTTP API on top of a session repository. Its listeners are already bound. Call
 /// [`run`](Self::run) to serve requests.
@@ -105,7 +105,7 @@ impl Application {
         let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
         let tls = tls.transpose()?;
-        let listener = listen(settings.address)?;
+        let listener = bind::listen(settings.address)?;
         // The metrics recorder is installed before any metric is registered, because a metric that
         // is registered without a recorder records nothing.
         let metrics_address = settings.metrics_address;
@@ -143,19 +143,33 @@ impl Application {
         let address = listener.local_addr()?;
         let workers = settings.workers;
         let counted = Arc::clone(&lifecycle);
-        let server = http::serve(listener.try_clone()?, workers, tls, counted, move || {
-            let sessions = worker.start(connect());
-            let origins = &worker.settings.cors_allowed_origins;
-            App::new()
-                .app_data(Data::new(worker.settings.clone()))
-                .app_data(Data::new(Arc::clone(&worker.monitor)))
-                .app_data(Data::new(Arc::clone(&worker.lifecycle)))
-                .app_data(Data::new(Arc::clone(&bodies)))
-                .app_data(Data::new(Arc::clone(&wrong_secrets)))
-                .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
-                .wrap(from_fn(middleware::observe))
-                .wrap(TracingLogger::<RequestSpan>::new())
-        })?;
+        let limits = Arc::new(ConnectionLimits::new(
+            settings.max_connections,
+            settings.max_connections_per_address,
+            RESERVED_CONNECTIONS,
+            settings.trusted_proxies.clone(),
+        ));
+        let listener_of_workers = listener.try_clone()?;
+        let server = http::serve(
+            listener_of_workers,
+            workers,
+            tls,
+            counted,
+            limits,
+            move || {
+                let sessions = worker.start(connect());
+                let origins = &worker.settings.cors_allowed_origins;
+                App::new()
+                    .app_data(Data::new(worker.settings.clone()))
+                    .app_data(Data::new(Arc::clone(&worker.monitor)))
+                    .app_data(Data::new(Arc::clone(&worker.lifecycle)))
+                    .app_data(Data::new(Arc::clone(&bodies)))
+                    .app_data(Data::new(Arc::clone(&wrong_secrets)))
+                    .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
+                    .wrap(from_fn(middleware::observe))
+                    .wrap(TracingLogger::<RequestSpan>::new())
+            },
+        )?;
         Ok(Self {
             server,
             listener,
@@ -276,21 +290,6 @@ async fn drain(
     // A graceful stop waits for requests in flight and cannot be interrupted. A graceful stop is
     // therefore requested only if no request is in flight.
     handle.stop(is_drained).await;
-}
-
-/// Binds a non-blocking listener to `address`, with a backlog of [`LISTEN_BACKLOG`] connections.
-/// `SO_REUSEADDR` lets a restarted process bind the same address at once.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
 }
 
 /// State from which each worker thread creates its session manager.

@@ -28,7 +28,8 @@ pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 pub use tee_session_near_cache::{NearCache, NearCacheSettings};
 
 pub use self::{
-    application::Application,
+    application::{Application, RESERVED_CONNECTIONS},
+    metrics::listener::MAX_METRICS_CONNECTIONS,
     request::{
         client_secret::ClientSecret,
         cors::{AllowedOrigins, InvalidOrigin},

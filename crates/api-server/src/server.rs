@@ -1,7 +1,12 @@
-//! HTTP server: connections and their deadlines, TLS, and graceful shutdown.
+//! HTTP server: connections, their deadlines and limits, TLS, and graceful shutdown.
 
+pub(crate) mod bind;
 mod certificate_expiry;
-pub(crate) mod connection_deadlines;
+mod client_stream;
+pub(crate) mod connection;
+pub(crate) mod connection_limits;
 pub(crate) mod drain;
+mod empty_lines;
 pub(crate) mod http;
+mod linger;
 pub(crate) mod tls;

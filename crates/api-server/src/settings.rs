@@ -54,6 +54,17 @@ pub struct ApiSettings {
     /// still arriving. Further requests are answered with 503 `overloaded` at once. Requests to
     /// `/health` and to paths below `/health` are always served.
     pub max_in_flight: usize,
+    /// Maximum number of open client connections. At the limit, a new connection takes the place of
+    /// the connections that have been idle for longest. A connection whose request is being handled
+    /// is never closed for another one. If no connection is idle, up to
+    /// [`RESERVED_CONNECTIONS`](crate::RESERVED_CONNECTIONS) further connections are accepted, on
+    /// which only health probes are answered.
+    pub max_connections: usize,
+    /// Maximum number of open connections from one client address. The addresses of one IPv6 /64
+    /// network count as one address. At the limit, the longest-idle connections of the address make
+    /// room. The connections of `trusted_proxies` are not counted. With `None`, there is no such
+    /// limit.
+    pub max_connections_per_address: Option<usize>,
     /// Maximum time to answer a request that requires several repository calls. After this time,
     /// the request is answered with 503 `store_unavailable`. An operation that ends sessions
     /// continues after the response.
@@ -117,6 +128,8 @@ impl Default for ApiSettings {
             store: StoreKind::Memory,
             max_body_bytes: 65_536,
             max_in_flight: 4_096,
+            max_connections: 10_000,
+            max_connections_per_address: Some(5_000),
             answer_timeout: Duration::from_secs(1),
             call_timeout: Duration::from_millis(500),
             invalid_token_limit: Some(DEFAULT_INVALID_TOKEN_LIMIT),

@@ -68,6 +68,15 @@ impl TrustedProxies {
         self.client_address(peer, request.headers()).map(network_of)
     }
 
+    /// Returns the network of the peer of a connection, as [`client_network`](Self::client_network)
+    /// does. Returns `None` if the peer is a trusted proxy, whose connections carry the requests of
+    /// many clients.
+    #[must_use]
+    pub fn untrusted_network(&self, peer: IpAddr) -> Option<IpAddr> {
+        let peer = peer.to_canonical();
+        (!self.trusts(peer)).then(|| network_of(peer))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -205,6 +214,21 @@ mod tests {
         let trusted: TrustedProxies = text.parse().unwrap();
         assert!(trusted.trusts(peer.parse().unwrap()));
         assert!(!trusted.trusts("203.0.113.9".parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case::client("203.0.113.9", Some("203.0.113.9"))]
+    #[case::ipv6_client("2001:db8:1:2:3:4:5:6", Some("2001:db8:1:2::"))]
+    #[case::proxy("10.1.2.3", None)]
+    #[case::proxy_as_ipv6("::ffff:10.1.2.3", None)]
+    #[case::ipv6_proxy("fd00::1", None)]
+    fn peer_that_is_a_trusted_proxy_has_no_untrusted_network(
+        #[case] peer: IpAddr,
+        #[case] expected: Option<&str>,
+    ) {
+        let trusted: TrustedProxies = TRUSTED.parse().unwrap();
+        let network = trusted.untrusted_network(peer);
+        assert_eq!(network, expected.map(|network| network.parse().unwrap()));
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //!
 //! - `matrix` runs all fault scenarios.
 //! - `soak` injects a random fault every few seconds.
+//! - `attacks` measures how other clients are served during attacks.
 //! - `upgrade` tests a rolling upgrade from an old binary to a new binary, and the rollback.
 //! - `record` writes the Redis records of a binary to a test fixture.
 //! - `compose` restarts the containers of a Docker Compose project.
 
+mod attacks;
 mod compose;
 mod load;
 mod machine_delay;
@@ -57,6 +59,13 @@ fn command() -> Command {
                 .args([&binary, &report])
                 .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("Duration in minutes")),
         )
+        .subcommand(
+            Command::new("attacks")
+                .about("Attacks the service, and measures how other clients are served; exit code 1 if an attack affected them")
+                .args([&binary, &report])
+                .arg(Arg::new("seconds").long("seconds").default_value("20").value_parser(value_parser!(u64)).help("Duration of each attack in seconds"))
+                .arg(Arg::new("connections").long("connections").default_value("5000").value_parser(value_parser!(usize)).help("Number of connections of each attack")),
+        )
         .subcommand(compose::command())
         .subcommand(upgrade::command())
         .subcommand(upgrade::record::command())
@@ -89,6 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
 async fn run(matches: &ArgMatches) -> anyhow::Result<bool> {
     match matches.subcommand() {
         Some(("soak", arguments)) => soak(arguments).await,
+        Some(("attacks", arguments)) => attacks(arguments).await,
         Some(("compose", arguments)) => compose::run(arguments).await,
         Some(("upgrade", arguments)) => upgrade::run(arguments).await,
         Some(("record", arguments)) => upgrade::record::run(arguments).await,
@@ -166,6 +176,25 @@ async fn soak(arguments: &ArgMatches) -> anyhow::Result<bool> {
     say(&format!("\n{table}"));
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "soak", &table)?;
+    }
+    Ok(passed)
+}
+
+/// Runs all attacks. Returns `true` if other clients were served as well as the expectations
+/// require.
+async fn attacks(arguments: &ArgMatches) -> anyhow::Result<bool> {
+    let lab = Lab::of(arguments, "binary", false)?;
+    let seconds = arguments.get_one::<u64>("seconds").copied().unwrap_or(20);
+    let connections = arguments.get_one::<usize>("connections").copied();
+    let (table, passed) = attacks::run(
+        &lab,
+        Duration::from_secs(seconds),
+        connections.unwrap_or(5_000),
+    )
+    .await?;
+    say(&format!("\n{table}"));
+    if let Some(file) = arguments.get_one::<PathBuf>("report") {
+        report::put(file, "attacks", &table)?;
     }
     Ok(passed)
 }

@@ -97,6 +97,8 @@ impl Reader<'_> {
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
             max_in_flight: self.number("max_in_flight"),
+            max_connections: self.number("max_connections"),
+            max_connections_per_address: self.max_connections_per_address(),
             answer_timeout: 2 * self.command_timeout(),
             call_timeout: self.command_timeout(),
             max_body_bytes: self.number("max_body_bytes"),
@@ -159,6 +161,14 @@ impl Reader<'_> {
             max: max?,
             when_reached,
         })
+    }
+
+    fn max_connections_per_address(&mut self) -> Option<usize> {
+        if !self.sources.is_set("max_connections_per_address") {
+            let max: usize = self.number("max_connections");
+            return Some((max / 2).max(1));
+        }
+        Some(self.number("max_connections_per_address")).filter(|limit| *limit > 0)
     }
 
     fn near_cache(&mut self) -> Option<NearCacheSettings> {

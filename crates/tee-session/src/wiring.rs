@@ -42,7 +42,7 @@ pub(crate) fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let layers = traces.iter().map(Traces::layer).collect();
     let _log = start_logging(settings.log_level, settings.log_format, layers)
         .context("logging cannot be started")?;
-    open_files::raise_limit(settings.api.workers)?;
+    open_files::raise_limit(&mut settings.api)?;
     // A part of the shutdown timeout is reserved for exporting the remaining trace spans.
     let shutdown_timeout = settings.api.shutdown_timeout;
     let export_timeout = LAST_EXPORT_TIMEOUT.min(shutdown_timeout / 4);

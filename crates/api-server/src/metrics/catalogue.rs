@@ -6,7 +6,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tee_session_domain::{EndReason, SessionEvent};
 
-use crate::metrics::session_events;
+use crate::{
+    metrics::session_events,
+    server::connection_limits::{Limit, Outcome, SHED_CONNECTIONS},
+};
 
 /// Upper bounds of the buckets of all duration histograms, in seconds.
 const BUCKETS: [f64; 13] = [
@@ -48,6 +51,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "tee_session_connection_failures_total",
         "Failed client connections, by kind: tls_handshake (for example because of a broken \
          certificate chain), unreadable_request, broken",
+    ),
+    (
+        Kind::Counter,
+        SHED_CONNECTIONS,
+        "Client connections affected by a limit, by limit (the setting) and outcome: idle_closed \
+         (idle connections made room for a new one), health_only (no connection was idle, and the \
+         new one gets answers to health probes only), refused (the new connection was closed)",
     ),
     (
         Kind::CounterFromZero,
@@ -232,6 +242,11 @@ fn start_at_zero() {
         EndReason::Undelivered,
     ] {
         let _ = session_events::counter_of(SessionEvent::Ended(reason));
+    }
+    for limit in Limit::LABELS {
+        for outcome in Outcome::ALL {
+            let _ = counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label());
+        }
     }
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);

@@ -3,20 +3,34 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
+    App, HttpRequest, HttpResponse,
     dev::Server,
     http::header,
     web::{self, Data},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::{metrics::gauges::StateGauges, request::proxy_signs::names_loopback};
+use tee_session_auth_middleware::TrustedProxies;
+
+use crate::{
+    metrics::gauges::StateGauges,
+    request::proxy_signs::names_loopback,
+    server::{bind, connection_limits::ConnectionLimits, drain::Lifecycle, http},
+};
 
 /// Interval at which recorded durations are added to the buckets of their histograms.
 ///
 /// A recorded duration takes 16 bytes of memory until it is added to a bucket. The interval limits
 /// this memory even if `/metrics` is never requested.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum number of open connections to the metrics listener. At the limit, the longest-idle
+/// connections make room for new ones.
+pub const MAX_METRICS_CONNECTIONS: usize = 16;
+
+/// Number of connections to the metrics listener that are accepted above the limit if no connection
+/// is idle.
+const RESERVED_CONNECTIONS: usize = 4;
 
 /// Body of the 403 response if the listener has a loopback address, but the `Host` header of a
 /// request names another host.
@@ -40,19 +54,24 @@ pub(crate) fn listen(
         }
     });
     let state = Arc::new(state);
-    let server = HttpServer::new(move || {
+    let limits = ConnectionLimits::new(
+        MAX_METRICS_CONNECTIONS,
+        None,
+        RESERVED_CONNECTIONS,
+        TrustedProxies::default(),
+    );
+    let listener = bind::listen(address)?;
+    let bound = listener.local_addr()?;
+    // Connections to this listener do not count as connections to the API.
+    let lifecycle = Arc::new(Lifecycle::new());
+    let server = http::serve(listener, 1, None, lifecycle, Arc::new(limits), move || {
         App::new()
             .app_data(Data::new(recorded.clone()))
             .app_data(Data::from(Arc::clone(&state)))
             .app_data(Data::new(IsLocal(address.ip().is_loopback())))
             .service(web::resource("/metrics").route(web::get().to(render)))
-    })
-    .workers(1)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .bind(address)?;
-    let address = server.addrs().first().copied().unwrap_or(address);
-    Ok((server.run(), address))
+    })?;
+    Ok((server, bound))
 }
 
 async fn render(

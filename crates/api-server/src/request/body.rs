@@ -19,7 +19,7 @@ use crate::{
     problem::ApiError,
     request::bodies_under_way::{BodiesUnderWay, Body, Credential},
     request::deadline::Deadline,
-    server::connection_deadlines::Connection,
+    server::connection::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,
 };
@@ -110,14 +110,16 @@ async fn read(
         Some(bodies) => bodies.begin(caller, bytes).map(Some).ok_or_else(overloaded),
         None => Ok(None),
     };
-    let body = timeout(BODY_TIMEOUT, collect(payload, content_length, limit, count))
+    let connection = request.conn_data::<Connection>();
+    let body = collect(payload, content_length, limit, connection, count);
+    let body = timeout(BODY_TIMEOUT, body)
         .await
         .map_err(|_| ApiError::RequestTimeout)??;
     drop(awaiting);
     // The framework ends the body of an upgrade request only when the connection ends. Such a body
     // is therefore never marked as read.
     if !request.head().upgrade()
-        && let Some(connection) = request.conn_data::<Connection>()
+        && let Some(connection) = connection
     {
         connection.set_body_read();
     }
@@ -156,16 +158,24 @@ async fn collect(
     mut payload: Payload,
     content_length: Option<u64>,
     limit: usize,
+    connection: Option<&Connection>,
     count: impl FnOnce(usize) -> Result<Option<Body>, ApiError>,
 ) -> Result<Bytes, ApiError> {
     let (mut body, mut count, mut under_way) = (BytesMut::new(), Some(count), None::<Body>);
     while content_length.is_none_or(|length| (body.len() as u64) < length) {
+        if let Some(connection) = connection {
+            connection.await_body();
+        }
         let mut next = payload.next();
         let mut chunk = poll_immediate(&mut next).await;
         if chunk.is_none() && count.is_some() {
             // The framework calls a handler before it decodes the body, even if the body has
-            // arrived together with the head. It decodes the body before this task runs again.
+            // arrived together with the head. It decodes the body before this task runs again. It
+            // polls the handler twice before it reads what was withheld.
             yield_now().await;
+            if connection.is_some_and(Connection::is_withholding) {
+                yield_now().await;
+            }
             chunk = poll_immediate(&mut next).await;
         }
         let chunk = match chunk {

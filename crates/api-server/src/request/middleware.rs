@@ -26,7 +26,7 @@ use crate::{
     request::limits,
     request::request_id::REQUEST_ID_HEADER,
     routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError},
-    server::connection_deadlines::Connection,
+    server::connection::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,
     telemetry::trace_context::{self, TRACERESPONSE},
@@ -42,8 +42,6 @@ pub(crate) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let _in_flight = lifecycle.request();
-    let connection = request.conn_data::<Connection>().cloned();
-    let _served = connection.as_ref().map(|c| c.serve(request.head()));
     let started = Instant::now();
     let context = RequestContext::take(&request);
     let RequestContext { method, route, .. } = context;
@@ -54,8 +52,10 @@ pub(crate) async fn observe(
     // Requests whose body is still arriving have limits of their own. They must not take the places
     // of requests whose body has arrived, or that have none.
     let being_served = lifecycle.being_served();
-    let admitted = admit(request.path(), being_served, settings.max_in_flight)
-        .and_then(|()| limits::check(request.request()));
+    let is_full = being_served > settings.max_in_flight
+        // The connection has a place for health probes only.
+        || request.conn_data::<Connection>().is_some_and(|c| c.place().is_reserved());
+    let admitted = admit(request.path(), is_full).and_then(|()| limits::check(request.request()));
     let response = match admitted {
         Ok(()) => {
             // A panic must lead to a 500 response. Without `catch_unwind`, a panic would close the
@@ -82,25 +82,16 @@ pub(crate) async fn observe(
     if let Some(field) = span_context.and_then(trace_context::response_field) {
         response.headers_mut().insert(TRACERESPONSE, field);
     }
-    // A connection with an unread request body is closed. The next request begins only after the
-    // end of that body, and the rest of the body may never arrive.
-    let has_unread_body = connection.is_some_and(|connection| connection.has_unread_body());
-    if has_unread_body || lifecycle.is_closing_connections() {
-        response
-            .response_mut()
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
     let status = response.status();
     let problem = problem_of(&response);
     count(status, problem, method, route, started);
     Ok(response)
 }
 
-/// Rejects a request with [`ApiError::Overloaded`] if more than `max_in_flight` requests are being
-/// served. Health probes are always admitted.
-fn admit(path: &str, being_served: usize, max_in_flight: usize) -> Result<(), ApiError> {
-    if being_served <= max_in_flight || path.starts_with("/health") {
+/// Rejects a request with [`ApiError::Overloaded`] if the service is full. Health probes are always
+/// admitted.
+fn admit(path: &str, is_full: bool) -> Result<(), ApiError> {
+    if !is_full || path.starts_with("/health") {
         return Ok(());
     }
     Err(overloaded())

@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use reqwest::{Certificate, Client, StatusCode};
-use tee_session_api_server::TlsFiles;
+use tee_session_api_server::{ApiSettings, TlsFiles};
 use tee_session_test_support::{IssuedCertificate, TestAuthority, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,14 +26,19 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-struct TlsApp {
-    app: TestApp,
+pub(crate) struct TlsApp {
+    pub(crate) app: TestApp,
     authority: TestAuthority,
     files: IssuedCertificate,
 }
 
 impl TlsApp {
     async fn spawn() -> Self {
+        Self::spawn_with(|_| {}).await
+    }
+
+    /// Starts the application with TLS, and with the settings that `change` has changed.
+    pub(crate) async fn spawn_with(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let authority = TestAuthority::new();
         let files = authority.issue("first");
         let tls = TlsFiles {
@@ -42,6 +47,7 @@ impl TlsApp {
         };
         let mut app = TestApp::builder()
             .with(|settings| settings.tls = Some(tls))
+            .with(change)
             .start(Store::Memory)
             .await;
         let root = fs::read(authority.ca_file()).unwrap();

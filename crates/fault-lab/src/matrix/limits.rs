@@ -4,6 +4,7 @@
 
 use std::{
     fs::OpenOptions,
+    io::ErrorKind,
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,10 +15,10 @@ use reqwest::{Client, StatusCode};
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, ServiceProcess};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     process::Command,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{
@@ -29,6 +30,10 @@ use crate::stage::{Lab, Outcome, Stage, service_flags};
 /// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
+/// Source of the additional connections. The regular clients have the address 127.0.0.1, so that
+/// the limit of connections per address does not apply to both together.
+const HOLDER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
+
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row!(
@@ -38,10 +43,16 @@ pub(super) fn rows() -> Vec<Row> {
             many_connections
         ),
         row!(
-            "no file descriptors are left for new connections",
-            "open connections are served; new ones are accepted when descriptors are free again",
+            "one address opens 5000 connections, each used once and then idle, and may have 1000",
+            "the longest-idle ones are closed; other clients see no failures",
             Expect::NoFailures,
-            no_descriptors
+            more_connections_than_allowed
+        ),
+        row!(
+            "400 additional connections with a limit of 256 open files",
+            "the longest-idle ones are closed; other clients see no failures",
+            Expect::NoFailures,
+            few_descriptors
         ),
         row!(
             "500 clients that send headers slowly (slowhttptest -H)",
@@ -119,20 +130,14 @@ pub(super) fn rows() -> Vec<Row> {
 async fn many_connections(lab: &Lab) -> Outcome {
     const CONNECTIONS: usize = 10_000;
     let redis = RedisProcess::start().await;
-    let mut stage = lab.stage(&redis.url()).await;
-    let address = stage
-        .service
-        .base()
-        .trim_start_matches("http://")
-        .to_owned();
-    let mut open = Vec::with_capacity(CONNECTIONS);
-    for _ in 0..CONNECTIONS / 100 {
-        let opened = join_all((0..100).map(|_| used_connection(&address))).await;
-        open.extend(opened.into_iter().flatten());
-    }
-    if open.len() < CONNECTIONS {
-        stage.add_violation("a connection was not served");
-    }
+    let flags = [
+        "--max-connections",
+        "20000",
+        "--max-connections-per-address",
+        "0",
+    ];
+    let mut stage = ready(lab, lab.start(&redis.url(), &flags).await).await;
+    let open = open_used_connections(&mut stage, CONNECTIONS).await;
     stage.hold().await;
     let each = (stage.service.resident() - stage.resident_before()) / CONNECTIONS as u64;
     stage.remark(format!("{each} kB of memory per connection"));
@@ -141,10 +146,78 @@ async fn many_connections(lab: &Lab) -> Outcome {
     stage.end().await
 }
 
-/// Opens a connection to `address` and sends one request. Returns the open connection if the
-/// response is 200, and `None` otherwise.
+async fn more_connections_than_allowed(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let flags = [
+        "--max-connections",
+        "2000",
+        "--max-connections-per-address",
+        "1000",
+    ];
+    let mut stage = ready(lab, lab.start(&redis.url(), &flags).await).await;
+    let open = open_used_connections(&mut stage, 5_000).await;
+    stage.hold().await;
+    let closed = open.iter().filter(|stream| is_closed(stream)).count();
+    stage.remark(format!("{closed} of 5000 were closed"));
+    if closed < 4_000 {
+        stage.add_violation("one address held more connections than allowed");
+    }
+    drop(open);
+    stage.wait_until_recovered().await;
+    stage.end().await
+}
+
+async fn few_descriptors(lab: &Lab) -> Outcome {
+    let redis = RedisProcess::start().await;
+    let service = in_shell(lab, "ulimit -n 256; exec \"$0\" \"$@\"");
+    let service = ServiceProcess::start(service, &service_flags(&redis.url())).await;
+    let mut stage = ready(lab, service).await;
+    let open = open_used_connections(&mut stage, 400).await;
+    stage.hold().await;
+    let closed = open.iter().filter(|stream| is_closed(stream)).count();
+    stage.remark(format!("{closed} of 400 were closed"));
+    let address = address_of(&stage);
+    let one_more = timeout(Duration::from_secs(1), used_connection(&address)).await;
+    if !matches!(one_more, Ok(Some(_))) {
+        stage.add_violation("a further connection was not served");
+    }
+    drop(open);
+    stage.wait_until_recovered().await;
+    stage.end().await
+}
+
+/// Opens `number` connections to the service, and sends one request on each. Returns the open
+/// connections.
+async fn open_used_connections(stage: &mut Stage, number: usize) -> Vec<TcpStream> {
+    // The batches are smaller than the limits of all scenarios. The service never closes the newest
+    // connections, so each of them is served.
+    const BATCH: usize = 20;
+    let address = address_of(stage);
+    let mut open = Vec::with_capacity(number);
+    for _ in 0..number / BATCH {
+        let opened = join_all((0..BATCH).map(|_| used_connection(&address))).await;
+        open.extend(opened.into_iter().flatten());
+    }
+    if open.len() < number {
+        stage.add_violation("a connection was not served");
+    }
+    open
+}
+
+fn address_of(stage: &Stage) -> String {
+    stage
+        .service
+        .base()
+        .trim_start_matches("http://")
+        .to_owned()
+}
+
+/// Opens a connection from [`HOLDER`] to `address` and sends one request. Returns the open
+/// connection if the response is 200, and `None` otherwise.
 async fn used_connection(address: &str) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind(HOLDER.into()).ok()?;
+    let mut stream = socket.connect(address.parse().ok()?).await.ok()?;
     let request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request).await.ok()?;
     let mut response = [0; 1_024];
@@ -154,39 +227,9 @@ async fn used_connection(address: &str) -> Option<TcpStream> {
         .then_some(stream)
 }
 
-async fn no_descriptors(lab: &Lab) -> Outcome {
-    let redis = RedisProcess::start().await;
-    let service = in_shell(lab, "ulimit -n 150; exec \"$0\" \"$@\"");
-    let service = ServiceProcess::start(service, &service_flags(&redis.url())).await;
-    let mut stage = ready(lab, service).await;
-    let address = stage
-        .service
-        .base()
-        .trim_start_matches("http://")
-        .to_owned();
-    let open = join_all((0..400).map(|_| TcpStream::connect(&address))).await;
-    stage.hold().await;
-    let one_more = timeout(Duration::from_millis(300), used_connection(&address)).await;
-    if matches!(one_more, Ok(Some(_))) {
-        stage.add_violation("there were still free descriptors");
-    }
-    drop(open);
-    let began = Instant::now();
-    while timeout(Duration::from_secs(1), used_connection(&address))
-        .await
-        .ok()
-        .flatten()
-        .is_none()
-        && began.elapsed() < READY_WITHIN
-    {
-        sleep(Duration::from_millis(20)).await;
-    }
-    stage.remark(format!(
-        "new connections accepted after {:.1} s",
-        began.elapsed().as_secs_f64()
-    ));
-    stage.wait_until_recovered().await;
-    stage.end().await
+/// Returns `true` if the service has closed the connection.
+fn is_closed(stream: &TcpStream) -> bool {
+    !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Runs a scenario with 500 slow clients, simulated by the program slowhttptest. `options` are the

@@ -205,6 +205,15 @@ pub(crate) const KEYS: &[Key] = &[
         .within(1..=1_000_000)
         .details("The code of these responses is overloaded. The limit keeps the other requests fast. Health \
             probes are always answered."),
+    Key::new("max_connections", "10000", "N", "Maximum number of open client connections; at the limit, the longest-idle connections make room for new ones")
+        .within(1..=1_000_000)
+        .details("A connection whose request is being handled is never closed for another one. If no \
+            connection is idle, new connections get answers to health probes only. If the process may not \
+            open as many files, a lower limit applies, and a warning is logged at start."),
+    Key::unset("max_connections_per_address", "5000", "N", "Maximum number of open connections from one address; 0: no limit; not set: half of max_connections")
+        .within(0..=1_000_000)
+        .details("At the limit, the longest-idle connections of the address make room for its new ones. The \
+            addresses of one IPv6 network (/64) count as one address. trusted_proxies have no such limit."),
     Key::new("invalid_token_limit", "100", "N", "Invalid tokens per second from one address that are answered with 401; further ones with 429; 0: no limit")
         .within(0..=1_000_000)
         .details("The addresses of one IPv6 network (/64) count as one address. Valid tokens are always \

@@ -32,9 +32,40 @@ async fn soft_limit_of_open_files_is_raised_to_the_hard_limit_at_start() {
     );
 }
 
+/// 1000 open files are too few for the default of 10 000 connections.
+#[tokio::test]
+async fn limit_of_connections_is_lowered_at_start_if_the_limit_of_open_files_is_too_low() {
+    let command = limited("ulimit -n 1000");
+    let service = ServiceProcess::start(command, &["--workers", "2"]).await;
+    let warning = "The limit of open files is too low for max_connections: a lower limit of \
+                   connections applies";
+    let event = &service.events(warning)[0];
+    assert_eq!(
+        (&event["max_connections"], &event["possible"]),
+        (&10_000.into(), &844.into())
+    );
+}
+
+/// One client opens more connections than the process may open files. Further clients must still be
+/// served.
+#[tokio::test]
+async fn clients_are_served_while_another_client_opens_more_connections_than_files_are_allowed() {
+    let command = limited("ulimit -n 256");
+    let service = ServiceProcess::start(command, &["--workers", "2"]).await;
+    let mut connections = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..100 {
+            connections.push(service.connect().await);
+        }
+        let live = reqwest::get(format!("{}/health/live", service.base())).await;
+        assert_eq!(live.unwrap().status(), 200);
+        service.log_in("a1b2c3").await;
+    }
+}
+
 #[rstest]
-#[case::very_low("ulimit -n 20", "2", "is 20, and 2 workers need at least 148")]
-#[case::many_workers("ulimit -n 256", "64", "is 256, and 64 workers need at least 768")]
+#[case::very_low("ulimit -n 20", "2", "is 20, and 2 workers need at least 172")]
+#[case::many_workers("ulimit -n 256", "64", "is 256, and 64 workers need at least 792")]
 #[tokio::test]
 async fn service_exits_with_1_and_names_the_required_limit_if_the_limit_of_open_files_is_too_low(
     #[case] limits: &str,

@@ -103,8 +103,8 @@ async fn pod_memory_limit_covers_bodies_of_maximum_size_for_all_requests_in_flig
     let limit = resources["limits"]["memory"].as_str().unwrap();
     let limit: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
     let bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
-    // Memory after a load test, and memory of 10 000 connections, as measured in docs/performance.
-    let (after_load, connections) = (22 * MIB, 10_000 * 14_576);
+    // Memory after a load test, and memory of each connection, as measured in docs/performance.
+    let (after_load, connections) = (22 * MIB, settings.number("max_connections") * 14_576);
     assert!(limit * MIB > after_load + connections + bodies);
     // The autoscaler needs these values, because its target is a percentage of the requested
     // resources.

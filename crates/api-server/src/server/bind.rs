@@ -1,0 +1,27 @@
+//! Binds a listener to an address.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Maximum number of new connections that wait until the server accepts them. The kernel does not
+/// complete the TCP handshakes of further connections.
+const LISTEN_BACKLOG: i32 = 1_024;
+
+/// Binds a non-blocking listener to `address`, with a backlog of [`LISTEN_BACKLOG`] connections.
+/// `SO_REUSEADDR` lets a restarted process bind the same address at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

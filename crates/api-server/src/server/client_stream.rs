@@ -1,0 +1,329 @@
+//! Stream of a client connection. It delays and ends what the HTTP framework reads, so that clients
+//! cannot hold connections open by sending or reading very slowly, and so that requests that follow
+//! each other on a connection do not affect each other.
+
+use std::{
+    cell::RefCell,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::web::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+
+use crate::server::{
+    connection::{Connection, Delivery, HEAD_TIMEOUT},
+    connection_limits::Place,
+    drain::CountGuard,
+    empty_lines::EmptyLines,
+};
+
+/// Interval at which the task of a connection is woken after a missed deadline. A missed deadline
+/// takes effect only when the framework reads from the connection, so the task is woken again and
+/// again until then.
+const OVERDUE_RECHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Maximum time for which a client may read nothing of a response. After this time, the connection
+/// is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum number of bytes of later requests that are read from the connection while a request is
+/// being handled. Reading them shows whether the client is still there. The other bytes wait in the
+/// kernel.
+const MAX_WITHHELD: usize = 8 * 1_024;
+
+/// A client connection with what the framework lacks.
+///
+/// The framework limits only the time for the first request head of a connection. `ClientStream`
+/// also limits the time for later request heads, the time that a connection is idle, and the time
+/// for writing a response.
+///
+/// If requests are pipelined, the framework parses the next ones while it handles the first. It
+/// then takes properties of the last parsed request, such as `HEAD` or `Connection: close`, for
+/// those of the request that it answers. `ClientStream` therefore does not deliver any byte of a
+/// request until the previous request is answered, and none at all after the last response of the
+/// connection (RFC 9112, sections 9.3.2 and 9.6). It delays bytes, but neither changes nor parses
+/// them.
+#[derive(Debug)]
+pub(crate) struct ClientStream<T> {
+    /// The stream below. The service that lets the connection linger has the other reference.
+    io: Rc<RefCell<T>>,
+    connection: Connection,
+    /// Received bytes that have not been delivered to the framework yet.
+    withheld: BytesMut,
+    empty_lines: EmptyLines,
+    /// Set if the client has closed its side of the connection.
+    has_ended: bool,
+    /// Set if the last delivered byte ended an empty line. The framework must parse what it has
+    /// got before it gets more: it may be a whole request.
+    is_at_boundary: bool,
+    /// Timer that wakes the task of the connection to check the read deadline. The timer keeps
+    /// running from one request to the next, so that a busy connection does not set a timer for
+    /// each request.
+    read_timer: Option<Pin<Box<Sleep>>>,
+    /// Timer for [`WRITE_TIMEOUT`]. Runs while writes are blocked because the client does not read.
+    write_timer: Option<Pin<Box<Sleep>>>,
+    _counted: CountGuard,
+}
+
+impl<T> ClientStream<T> {
+    /// Wraps the connection `io`. The guard `counted` counts the connection as open, and `place` is
+    /// its place within the limits of the listener, until the `ClientStream` is dropped.
+    pub(crate) fn new(io: T, place: Place, counted: CountGuard) -> Self {
+        Self {
+            io: Rc::new(RefCell::new(io)),
+            connection: Connection::new(place),
+            withheld: BytesMut::new(),
+            empty_lines: EmptyLines::default(),
+            has_ended: false,
+            is_at_boundary: false,
+            read_timer: None,
+            write_timer: None,
+            _counted: counted,
+        }
+    }
+
+    /// Returns a shared handle to the state of the connection. Requests of the connection get the
+    /// handle with `conn_data`.
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Returns a shared reference to the stream below, which must not be used while this
+    /// `ClientStream` exists.
+    pub(crate) fn io(&self) -> Rc<RefCell<T>> {
+        Rc::clone(&self.io)
+    }
+
+    /// Returns `Ready` if the deadline of the connection has passed. Otherwise returns `Pending`
+    /// and arranges that the task is woken to check again.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The timer never runs for longer than `HEAD_TIMEOUT`, the shortest timeout of all phases.
+        // A phase that begins while the timer runs is therefore checked no later than at its own
+        // deadline.
+        if self.read_timer.as_ref().is_some_and(|t| !t.is_elapsed()) {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        let mut next_check = now + HEAD_TIMEOUT;
+        if let Some(deadline) = self.connection.deadline() {
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+            next_check = next_check.min(deadline);
+        }
+        self.wake_at(next_check, cx)
+    }
+
+    fn wake_at(&mut self, time: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .read_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(time)));
+        timer.as_mut().reset(time);
+        // Polling the timer registers this task to be woken.
+        timer.as_mut().poll(cx)
+    }
+
+    /// Waits until the client reads again. Fails with `TimedOut` if the client has read nothing for
+    /// [`WRITE_TIMEOUT`], or if the connection must make room for another one.
+    fn poll_write_timeout<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        self.connection.note_write_blocked();
+        if self.connection.makes_room() {
+            return timed_out();
+        }
+        let timer = self
+            .write_timer
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => timed_out(),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn bounded_write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        match written {
+            Poll::Ready(result) => {
+                if self.write_timer.take().is_some() {
+                    self.connection.note_write_unblocked();
+                    // Requests that were withheld meanwhile may be delivered.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_write_timeout(cx),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> ClientStream<T> {
+    fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, buffer)
+    }
+
+    /// Delivers received bytes to the framework: up to the next empty line, or at most `limit`
+    /// bytes. Withholds the others.
+    fn poll_deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        limit: Option<u64>,
+    ) -> Poll<io::Result<()>> {
+        if self.connection.is_head_overdue() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        if self.withheld.is_empty() && !self.has_ended {
+            match self.poll_receive(cx, buffer) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_idle(cx),
+            }
+        }
+        if self.is_at_boundary {
+            if self.withheld.is_empty() && buffer.filled().len() == before {
+                self.has_ended = true;
+            }
+            self.withheld.extend_from_slice(&buffer.filled()[before..]);
+            buffer.set_filled(before);
+            self.note_withheld();
+            self.is_at_boundary = false;
+            // The framework parses what it has got as soon as a read is pending.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.withheld.is_empty() {
+            let received = &buffer.filled()[before..];
+            let length = self.pass(received, limit);
+            self.withheld.extend_from_slice(&received[length..]);
+            buffer.set_filled(before + length);
+        } else {
+            let available = self.withheld.len().min(buffer.remaining());
+            let received = self.withheld.split_to(available);
+            let length = self.pass(&received, limit);
+            buffer.put_slice(&received[..length]);
+            // Both parts are adjacent in memory, so that nothing is copied.
+            let mut rest = received;
+            rest.advance(length);
+            rest.unsplit(self.withheld.split());
+            self.withheld = rest;
+        }
+        self.note_withheld();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns the number of bytes at the beginning of `received` that may be delivered, and counts
+    /// them as delivered.
+    fn pass(&mut self, received: &[u8], limit: Option<u64>) -> usize {
+        let (length, ends_with_empty_line) = match limit {
+            Some(limit) => (usize::try_from(limit).unwrap_or(usize::MAX), false),
+            None => match self.empty_lines.next(received) {
+                Some(length) => (length, true),
+                None => (received.len(), false),
+            },
+        };
+        let length = length.min(received.len());
+        self.is_at_boundary = ends_with_empty_line;
+        self.connection
+            .note_delivered(&received[..length], ends_with_empty_line);
+        length
+    }
+
+    fn note_withheld(&self) {
+        let is_withholding = self.has_ended || !self.withheld.is_empty();
+        self.connection.set_withholding(is_withholding);
+    }
+
+    /// Receives bytes without delivering them, to learn whether the client has disconnected.
+    ///
+    /// A client that has closed its side may still wait for the response, or may be gone. In doubt,
+    /// a request that changes nothing is answered. Any other request is aborted: a login, for
+    /// example, must not leave a session that no one knows.
+    fn poll_withhold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_at_boundary = false;
+        while !self.has_ended && self.withheld.len() < MAX_WITHHELD {
+            let mut piece = [MaybeUninit::uninit(); 1_024];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match self.poll_receive(cx, &mut piece) {
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => self.has_ended = true,
+                Poll::Ready(Ok(())) => self.withheld.extend_from_slice(piece.filled()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if self.has_ended && !self.connection.is_serving_safe_request() {
+            return Poll::Ready(Ok(()));
+        }
+        self.note_withheld();
+        self.poll_idle(cx)
+    }
+
+    /// Waits until more can be delivered. If the deadline has passed or the connection must make
+    /// room for another one, the stream reports its end, as if the client had disconnected.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_at_boundary = false;
+        if self.connection.place().poll_closing(cx).is_ready() && self.connection.makes_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_overdue(cx).map(Ok)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ClientStream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.connection.delivery() {
+            Delivery::End => Poll::Ready(Ok(())),
+            Delivery::Nothing => self.poll_withhold(cx),
+            // A client that does not read its responses must not cause more of them, which would
+            // take more and more memory.
+            Delivery::UntilEmptyLine if self.write_timer.is_some() => self.poll_withhold(cx),
+            Delivery::UntilEmptyLine => self.poll_deliver(cx, buffer, None),
+            Delivery::AtMost(limit) => self.poll_deliver(cx, buffer, Some(limit)),
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ClientStream<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, bytes);
+        self.bounded_write(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The framework flushes at every poll of a connection, but does not read while a request
+        // body waits in its buffer. Without a timer set here, nothing would wake the task in that
+        // state.
+        if self.poll_overdue(cx).is_ready() {
+            let _ = self.wake_at(Instant::now() + OVERDUE_RECHECK_INTERVAL, cx);
+        }
+        let flushed = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
+        self.bounded_write(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut_down = Pin::new(&mut *self.io.borrow_mut()).poll_shutdown(cx);
+        self.bounded_write(cx, shut_down)
+    }
+}
+
+#[cfg(test)]
+mod tests;

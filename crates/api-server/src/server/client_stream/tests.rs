@@ -1,0 +1,345 @@
+use std::sync::Arc;
+
+use actix_web::{
+    dev::RequestHead,
+    http::Method,
+    http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING},
+};
+use rstest::rstest;
+use tee_session_auth_middleware::TrustedProxies;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    time::{advance, pause, timeout},
+};
+
+use super::*;
+use crate::server::{
+    connection::IDLE_TIMEOUT, connection_limits::ConnectionLimits, drain::Lifecycle,
+};
+
+const LONG: Duration = Duration::from_secs(200);
+
+fn connect() -> (DuplexStream, ClientStream<DuplexStream>) {
+    let (client, io) = duplex(64);
+    (client, wrap(io))
+}
+
+fn wrap<T>(io: T) -> ClientStream<T> {
+    let limits = ConnectionLimits::new(1, None, 0, TrustedProxies::default());
+    let place = Arc::new(limits).admit(None).unwrap();
+    ClientStream::new(io, place, Arc::new(Lifecycle::new()).connection())
+}
+
+/// Reads from `stream` until the stream ends, and returns the elapsed time in seconds. Returns
+/// `None` if the stream has not ended after [`LONG`].
+async fn read_to_end(stream: &mut ClientStream<DuplexStream>) -> Option<u64> {
+    let (started, mut chunk) = (Instant::now(), [0; 16]);
+    timeout(LONG, async {
+        while stream.read(&mut chunk).await.unwrap() > 0 {}
+        started.elapsed().as_secs()
+    })
+    .await
+    .ok()
+}
+
+#[tokio::test]
+async fn slow_request_head_closes_the_connection_after_the_head_timeout() {
+    pause();
+    let (mut client, mut stream) = connect();
+    let slow_sending = async {
+        loop {
+            if client.write_all(b"x").await.is_err() {
+                break;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = read_to_end(&mut stream) => ended,
+        () = slow_sending => unreachable!("the stream is open"),
+    };
+    assert_eq!(ended, Some(HEAD_TIMEOUT.as_secs()));
+}
+
+/// Simulates a client that sends faster than the server reads, so that no read is ever pending.
+#[tokio::test]
+async fn connection_is_closed_after_the_head_timeout_even_if_the_client_never_stops_sending() {
+    pause();
+    let mut stream = wrap(tokio::io::repeat(b'0'));
+    let (started, mut chunk) = (Instant::now(), [0; 16]);
+    while stream.read(&mut chunk).await.unwrap() > 0 {
+        assert!(started.elapsed() < LONG);
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(started.elapsed(), HEAD_TIMEOUT);
+}
+
+fn head_without_body() -> RequestHead {
+    RequestHead::default()
+}
+
+fn head_with_chunked_body() -> RequestHead {
+    let mut head = RequestHead::default();
+    let chunked = HeaderValue::from_static("chunked");
+    head.headers.insert(TRANSFER_ENCODING, chunked);
+    head
+}
+
+fn head_with_length(length: u64) -> RequestHead {
+    let mut head = RequestHead::default();
+    head.headers.insert(CONTENT_LENGTH, length.into());
+    head
+}
+
+#[tokio::test]
+async fn head_timeout_starts_again_for_each_request_on_a_connection() {
+    pause();
+    let (mut client, mut stream) = connect();
+    let mut chunk = [0; 16];
+    for _ in 0..5 {
+        client.write_all(b"first half").await.unwrap();
+        let _ = stream.read(&mut chunk).await.unwrap();
+        // For 4 s, less than the head timeout, the rest of the head does not arrive. The stream
+        // must stay open.
+        let rest = timeout(Duration::from_secs(4), stream.read(&mut chunk)).await;
+        assert!(rest.is_err(), "ended early");
+        drop(stream.connection().serve(&head_without_body()));
+    }
+}
+
+async fn send(client: &mut DuplexStream, stream: &mut ClientStream<DuplexStream>, text: &str) {
+    client.write_all(text.as_bytes()).await.unwrap();
+    let _ = stream.read(&mut [0; 64]).await.unwrap();
+}
+
+#[tokio::test]
+async fn idle_connection_is_closed_after_the_idle_timeout() {
+    pause();
+    let (mut client, mut stream) = connect();
+    assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+    let (mut another, mut stream_2) = connect();
+    send(&mut another, &mut stream_2, "head").await;
+    drop(stream_2.connection().serve(&head_without_body()));
+    assert_eq!(
+        read_to_end(&mut stream_2).await,
+        Some(IDLE_TIMEOUT.as_secs())
+    );
+    let _ = client.shutdown().await;
+}
+
+#[tokio::test]
+async fn empty_lines_before_a_request_head_do_not_start_the_head_timeout() {
+    pause();
+    let (mut client, mut stream) = connect();
+    send(&mut client, &mut stream, "\r\n").await;
+    assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+}
+
+/// Reads once. Returns `None` if nothing is delivered within a second.
+async fn read_text(stream: &mut ClientStream<DuplexStream>) -> Option<String> {
+    let mut bytes = [0; 64];
+    let read = timeout(Duration::from_secs(1), stream.read(&mut bytes)).await;
+    let length = read.ok()?.unwrap();
+    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+#[tokio::test]
+async fn connection_stays_open_while_a_request_is_handled() {
+    pause();
+    let (mut client, mut stream) = connect();
+    send(&mut client, &mut stream, "head").await;
+    let served = stream.connection().serve(&head_without_body());
+    assert_eq!(read_to_end(&mut stream).await, None);
+    drop(served);
+    assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+    drop(client);
+}
+
+#[tokio::test]
+async fn next_request_is_delivered_only_after_the_response_to_the_previous_one() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"GET 1\r\n\r\nGET 2\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+    let served = stream.connection().serve(&head_without_body());
+    assert_eq!(read_text(&mut stream).await, None);
+    client.write_all(b"GET 3\r\n\r\n").await.unwrap();
+    assert_eq!(read_text(&mut stream).await, None);
+    drop(served);
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 2\r\n\r\n");
+    drop(stream.connection().serve(&head_without_body()));
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 3\r\n\r\n");
+}
+
+#[tokio::test]
+async fn body_is_delivered_up_to_its_length() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"PUT 1\r\n\r\n{\n\n}GET 2\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "PUT 1\r\n\r\n");
+    let served = stream.connection().serve(&head_with_length(4));
+    assert_eq!(read_text(&mut stream).await.unwrap(), "{\n\n}");
+    assert_eq!(read_text(&mut stream).await, None);
+    drop(served);
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 2\r\n\r\n");
+}
+
+#[tokio::test]
+async fn chunked_body_is_delivered_while_the_handler_waits_for_it() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"PUT 1\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET 2\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "PUT 1\r\n\r\n");
+    let connection = stream.connection();
+    let served = connection.serve(&head_with_chunked_body());
+    assert_eq!(read_text(&mut stream).await, None);
+    connection.await_body();
+    let body = read_text(&mut stream).await.unwrap();
+    assert_eq!(body, "2\r\n{}\r\n0\r\n\r\n");
+    assert_eq!(read_text(&mut stream).await, None);
+    connection.set_body_read();
+    drop(served);
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 2\r\n\r\n");
+}
+
+#[rstest]
+#[case::chunked_body(head_with_chunked_body())]
+#[case::body_of_known_length(head_with_length(2))]
+#[tokio::test]
+async fn nothing_is_delivered_after_the_response_if_the_request_body_was_not_read(
+    #[case] head: RequestHead,
+) {
+    pause();
+    let (mut client, mut stream) = connect();
+    client.write_all(b"PUT 1\r\n\r\n{}").await.unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "PUT 1\r\n\r\n");
+    drop(stream.connection().serve(&head));
+    assert_eq!(read_text(&mut stream).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn nothing_is_delivered_after_the_last_response() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"GET 1\r\n\r\nGET 2\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+    let served = stream.connection().serve(&head_without_body());
+    stream.connection().close_after_response();
+    drop(served);
+    assert_eq!(read_text(&mut stream).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn end_of_the_connection_is_reported_while_a_request_that_changes_something_is_handled() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"GET 1\r\n\r\nGET 2\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+    let mut head = head_without_body();
+    head.method = Method::POST;
+    let _served = stream.connection().serve(&head);
+    assert_eq!(read_text(&mut stream).await, None);
+    drop(client);
+    assert_eq!(read_text(&mut stream).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn end_of_the_connection_is_reported_after_the_response_to_a_safe_request() {
+    pause();
+    let (mut client, mut stream) = connect();
+    client
+        .write_all(b"GET 1\r\n\r\nGET 2\r\n\r\n")
+        .await
+        .unwrap();
+    drop(client);
+    for request in ["GET 1\r\n\r\n", "GET 2\r\n\r\n"] {
+        assert_eq!(read_text(&mut stream).await.unwrap(), request);
+        let served = stream.connection().serve(&head_without_body());
+        assert_eq!(read_text(&mut stream).await, None);
+        drop(served);
+    }
+    assert_eq!(read_text(&mut stream).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn connection_is_closed_after_the_idle_timeout_if_the_last_request_was_read_completely() {
+    pause();
+    let (mut client, mut stream) = connect();
+    send(&mut client, &mut stream, "head and body").await;
+    let served = stream.connection().serve(&head_with_chunked_body());
+    stream.connection().set_body_read();
+    drop(served);
+    assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
+}
+
+#[tokio::test]
+async fn response_that_the_client_does_not_read_fails_after_the_write_timeout() {
+    pause();
+    let (_client, mut stream) = connect();
+    let started = Instant::now();
+    let written = timeout(LONG, stream.write_all(&[0; 1_000])).await.unwrap();
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(started.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+}
+
+#[tokio::test]
+async fn no_request_is_delivered_while_a_response_cannot_be_written() {
+    pause();
+    let (mut client, mut stream) = connect();
+    let blocked = timeout(Duration::from_secs(1), stream.write_all(&[0; 100])).await;
+    assert!(blocked.is_err(), "the client does not read");
+    client.write_all(b"GET 1\r\n\r\n").await.unwrap();
+    assert_eq!(read_text(&mut stream).await, None);
+    client.read_exact(&mut [0; 64]).await.unwrap();
+    stream.write_all(&[0; 36]).await.unwrap();
+    assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+}
+
+/// Simulates the state in which a request body waits in the buffer of the framework. In this state,
+/// the framework flushes the connection but does not read from it.
+#[tokio::test]
+async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection_deadline() {
+    pause();
+    let (_client, mut stream) = connect();
+    let started = Instant::now();
+    let woken = std::future::poll_fn(|cx| {
+        if started.elapsed() >= HEAD_TIMEOUT {
+            return Poll::Ready(());
+        }
+        let _ = Pin::new(&mut stream).poll_flush(cx);
+        Poll::Pending
+    });
+    timeout(HEAD_TIMEOUT * 2, woken)
+        .await
+        .expect("the task is woken");
+}
+
+#[tokio::test]
+async fn response_that_the_client_reads_slowly_is_written_completely() {
+    pause();
+    let (mut client, mut stream) = connect();
+    let reading = async {
+        let mut read = 0;
+        while read < 1_000 {
+            sleep(WRITE_TIMEOUT * 9 / 10).await;
+            read += client.read(&mut [0; 32]).await.unwrap();
+        }
+    };
+    let (written, ()) = tokio::join!(stream.write_all(&[0; 1_000]), reading);
+    written.unwrap();
+}

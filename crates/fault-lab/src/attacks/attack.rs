@@ -1,0 +1,213 @@
+//! The attacks: what an attacker sends on each of its connections.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// Source of the attackers' connections. Other clients have the address 127.0.0.1.
+const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
+
+/// Minimum time between two connections of one attacker. A body that never arrives is given up by
+/// the service after the same time.
+const RECONNECT_AFTER: Duration = Duration::from_secs(5);
+
+/// Pause before the first connections, so that they are not opened all at once.
+const STAGGER: Duration = Duration::from_micros(400);
+
+/// HTTP Basic credentials of the service client with the right and with a wrong secret.
+const RIGHT: &str = "Basic bGFiOnMzY3JldA==";
+const WRONG: &str = "Basic bGFiOndyb25n";
+
+const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
+
+/// A kind of attack.
+pub(super) struct Attack {
+    pub(super) name: &'static str,
+    request: Request,
+}
+
+/// What an attacker sends on a connection.
+enum Request {
+    /// The head of a request and the first byte of its body.
+    StalledBody {
+        request_line: &'static str,
+        authorization: Authorization,
+        media_type: &'static str,
+        is_chunked: bool,
+    },
+    /// Fixed bytes, and then nothing more.
+    Bytes(&'static str),
+    /// A chunk size that never ends, sent as fast as possible on three connections.
+    EndlessChunkSize,
+}
+
+enum Authorization {
+    None,
+    Fixed(&'static str),
+    /// The token of a session.
+    ValidToken,
+}
+
+const PATCH: (&str, &str) = ("PATCH /v1/session", "application/merge-patch+json");
+const CREATE: (&str, &str) = ("POST /v1/sessions", "application/json");
+const FORM: (&str, &str) = ("POST /v1/introspect", "application/x-www-form-urlencoded");
+
+pub(super) fn attacks() -> Vec<Attack> {
+    use Authorization::{Fixed, None, ValidToken};
+    let stalled = |name, (request_line, media_type), authorization, is_chunked| Attack {
+        name,
+        request: Request::StalledBody {
+            request_line,
+            authorization,
+            media_type,
+            is_chunked,
+        },
+    };
+    let bytes = |name, bytes| Attack {
+        name,
+        request: Request::Bytes(bytes),
+    };
+    vec![
+        stalled("stalled bodies, no token", PATCH, None, false),
+        stalled(
+            "stalled bodies, unknown token",
+            PATCH,
+            Fixed(UNKNOWN_TOKEN),
+            false,
+        ),
+        stalled("stalled bodies, valid token", PATCH, ValidToken, false),
+        stalled(
+            "stalled chunked bodies, valid token",
+            PATCH,
+            ValidToken,
+            true,
+        ),
+        stalled(
+            "stalled bodies, wrong client secret",
+            CREATE,
+            Fixed(WRONG),
+            false,
+        ),
+        stalled(
+            "stalled bodies, right client secret",
+            CREATE,
+            Fixed(RIGHT),
+            false,
+        ),
+        stalled(
+            "stalled forms, wrong client secret",
+            FORM,
+            Fixed(WRONG),
+            false,
+        ),
+        stalled(
+            "stalled forms, right client secret",
+            FORM,
+            Fixed(RIGHT),
+            false,
+        ),
+        bytes("connections without a request", ""),
+        bytes(
+            "heads that stall",
+            "GET /v1/session HTTP/1.1\r\nHost: a\r\n",
+        ),
+        bytes(
+            "idle connections after one request",
+            "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ),
+        Attack {
+            name: "three endless chunk sizes, as fast as possible",
+            request: Request::EndlessChunkSize,
+        },
+    ]
+}
+
+impl Request {
+    fn bytes(&self, token: &str) -> Vec<u8> {
+        match self {
+            Self::StalledBody {
+                request_line,
+                authorization,
+                media_type,
+                is_chunked,
+            } => {
+                let authorization = match authorization {
+                    Authorization::None => String::new(),
+                    Authorization::Fixed(value) => format!("Authorization: {value}\r\n"),
+                    Authorization::ValidToken => format!("Authorization: Bearer {token}\r\n"),
+                };
+                let (framing, begin) = if *is_chunked {
+                    ("Transfer-Encoding: chunked", "32\r\n{")
+                } else {
+                    ("Content-Length: 50", "{")
+                };
+                format!(
+                    "{request_line} HTTP/1.1\r\nHost: localhost\r\n{authorization}\
+                     Content-Type: {media_type}\r\n{framing}\r\n\r\n{begin}"
+                )
+                .into_bytes()
+            }
+            Self::Bytes(bytes) => bytes.as_bytes().to_vec(),
+            Self::EndlessChunkSize => b"GET /health HTTP/1.1\r\nHost: localhost\r\n\
+                Transfer-Encoding: chunked\r\n\r\n"
+                .to_vec(),
+        }
+    }
+}
+
+/// The connections of an attacker. The attack ends when this value is dropped.
+pub(super) struct Held {
+    _tasks: JoinSet<()>,
+}
+
+impl Held {
+    /// Begins an attack with `connections` connections to `address`. A connection that the service
+    /// closes is replaced. `token` is the token of a session.
+    pub(super) fn start(
+        attack: &Attack,
+        address: SocketAddr,
+        token: &str,
+        connections: usize,
+    ) -> Self {
+        let bytes: Arc<[u8]> = attack.request.bytes(token).into();
+        let is_flood = matches!(attack.request, Request::EndlessChunkSize);
+        let connections = if is_flood { 3 } else { connections };
+        let mut tasks = JoinSet::new();
+        for number in 0..connections {
+            let bytes = Arc::clone(&bytes);
+            let delay = STAGGER * u32::try_from(number).unwrap_or(u32::MAX);
+            tasks.spawn(async move {
+                sleep(delay).await;
+                loop {
+                    let next = Instant::now() + RECONNECT_AFTER;
+                    // A failed connection is replaced like one that the service has closed.
+                    let _ = hold(address, &bytes, is_flood).await;
+                    sleep_until(next).await;
+                }
+            });
+        }
+        Self { _tasks: tasks }
+    }
+}
+
+/// Opens a connection, sends `bytes`, and waits until the service closes the connection. If
+/// `is_flood`, then sends zeros without end.
+async fn hold(address: SocketAddr, bytes: &[u8], is_flood: bool) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(ATTACKER.into())?;
+    let mut stream = socket.connect(address).await?;
+    stream.write_all(bytes).await?;
+    if is_flood {
+        loop {
+            stream.write_all(&[b'0'; 65_536]).await?;
+        }
+    }
+    let mut discarded = [0; 1_024];
+    while stream.read(&mut discarded).await? > 0 {}
+    Ok(())
+}
