@@ -120,6 +120,16 @@ fn problem_of_session(error: &SessionError) -> ProblemDetails {
             ProblemCode::SESSION_LIMIT_REACHED,
             "The subject has reached its session limit; end one of its sessions first",
         ),
+        SessionError::OperationInProgress => ProblemDetails::new(
+            ProblemCode::IDEMPOTENCY_IN_PROGRESS,
+            "A request with the same Idempotency-Key is still running; repeat the request",
+        )
+        .with_retry_after(RETRY_AFTER),
+        SessionError::IdempotencyKeyReused => ProblemDetails::new(
+            ProblemCode::IDEMPOTENCY_KEY_REUSED,
+            "The Idempotency-Key was used for a request with another body. Nothing was changed; use \
+             a new key for each request",
+        ),
         SessionError::Contended => ProblemDetails::new(
             ProblemCode::OVERLOADED,
             "Other requests kept changing the session. Nothing was changed; retry the request",

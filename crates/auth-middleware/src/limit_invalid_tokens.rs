@@ -12,6 +12,7 @@ use actix_web::{
     Error, ResponseError,
     body::{EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::Method,
     web::Data,
 };
 use futures_util::future::LocalBoxFuture;
@@ -129,6 +130,7 @@ where
                 return Ok(response.map_into_left_body());
             };
             if limiter.is_exhausted(client)
+                && !may_be_repetition(&request)
                 // The future of `is_invalid` is boxed, because it is large and would enlarge the
                 // future of every request.
                 && Box::pin(is_invalid(&sessions, &request)).await
@@ -146,6 +148,12 @@ where
             Ok(response.map_into_left_body())
         })
     }
+}
+
+/// Returns `true` if the request may repeat a rotation that has invalidated its token. The inner
+/// service then decides whether the token is invalid.
+fn may_be_repetition(request: &ServiceRequest) -> bool {
+    request.method() == Method::POST && request.headers().contains_key("idempotency-key")
 }
 
 /// Returns `true` if the request's token has no valid session.

@@ -77,6 +77,8 @@ problem_codes! {
         "Send the whole body in time. The request was not carried out.";
     SESSION_LIMIT_REACHED = "session_limit_reached", CONFLICT,
         "End one of the subject's sessions first (`max_sessions_per_subject`).";
+    IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress", CONFLICT,
+        "Repeat the request after `Retry-After`, with the same `Idempotency-Key`.";
     LENGTH_REQUIRED = "length_required", LENGTH_REQUIRED, "Send `Content-Length`.";
     PRECONDITION_FAILED = "precondition_failed", PRECONDITION_FAILED,
         "Read the session again: it is not in the state that `If-Match` names.";
@@ -86,6 +88,8 @@ problem_codes! {
         "Send the media type that `detail` names, uncompressed.";
     INVALID_SESSION = "invalid_session", UNPROCESSABLE_ENTITY,
         "Fix the members that `errors` points to (JSON Pointers).";
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", UNPROCESSABLE_ENTITY,
+        "Use a new `Idempotency-Key` for each request; repeat a request with the same body.";
     TOO_MANY_REQUESTS = "too_many_requests", TOO_MANY_REQUESTS,
         "Too many invalid tokens, or wrong secrets of service clients, came from your address. Retry after \
          `Retry-After`. Valid tokens and right secrets are still accepted.";

@@ -24,6 +24,9 @@ pub(crate) enum RetryPolicy {
     /// Allows retries, because a second request cannot end another session. If an earlier attempt
     /// may have ended the session, a retry that finds no session counts as success.
     IdempotentDelete,
+    /// Allows retries, because the request has an `Idempotency-Key`. The service carries out the
+    /// operation at most once.
+    WithKey,
     /// Forbids retries of a request that was sent. A second request would create another session or
     /// token, or could undo changes that other clients made between the two requests.
     Never,
@@ -57,7 +60,8 @@ impl Limits {
         retry_policy: RetryPolicy,
     ) -> Result<SuccessResponse, ClientError> {
         let started = Instant::now();
-        let mut may_be_done = false;
+        // The last error of an attempt that the service may have carried out.
+        let mut unknown = None;
         let mut attempt = 1;
         loop {
             let left = self.deadline.saturating_sub(started.elapsed());
@@ -68,24 +72,34 @@ impl Limits {
             };
             // If an earlier attempt may have ended the session, a response that reports a missing
             // session means success.
-            if retry_policy == RetryPolicy::IdempotentDelete && may_be_done && error.is_gone() {
+            if retry_policy == RetryPolicy::IdempotentDelete && unknown.is_some() && error.is_gone()
+            {
                 return Ok(SuccessResponse::empty());
             }
-            may_be_done |= error.outcome_is_unknown();
             let may_retry = match &error {
                 ClientError::Connect { .. } => true,
                 error => retry_policy != RetryPolicy::Never && error.is_retryable(),
             };
+            // The service still works on an earlier attempt, so this attempt has not failed.
+            let has_failed = !error.is_in_progress();
             // The wait is never shorter than `Retry-After`. If the wait would exceed the deadline,
             // the call fails at once, and the application can wait and retry.
             let retry_after = error.retry_after().unwrap_or_default();
             let wait = retry_after.saturating_add(jitter(attempt));
             let too_late = started.elapsed().saturating_add(wait) >= self.deadline;
-            if !may_retry || attempt >= self.attempts || too_late {
-                return Err(error);
+            let is_last = !may_retry || (has_failed && attempt >= self.attempts) || too_late;
+            if error.outcome_is_unknown() {
+                if is_last {
+                    return Err(error);
+                }
+                unknown = Some(error);
+            } else if is_last {
+                // A final attempt that was only turned away proves nothing about earlier attempts.
+                let keeps_unknown = may_retry && retry_policy != RetryPolicy::Idempotent;
+                return Err(unknown.filter(|_| keeps_unknown).unwrap_or(error));
             }
             sleep(wait).await;
-            attempt += 1;
+            attempt += u32::from(has_failed);
         }
     }
 }

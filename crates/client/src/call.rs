@@ -4,14 +4,15 @@ use reqwest::{
     Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
+use serde::Serialize;
 use tee_session_domain::SessionToken;
 use zeroize::Zeroizing;
 
 use crate::{Client, ClientError, attempts::RetryPolicy, response::SuccessResponse};
-use serde::Serialize;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(crate) struct Call<'a> {
@@ -56,6 +57,19 @@ impl<'a> Call<'a> {
     pub(crate) fn with_bearer_token(self, token: &SessionToken) -> Self {
         let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
         self.with_authorization(&bearer)
+    }
+
+    /// Adds a new `Idempotency-Key`, so that the request may be retried. Must be called after the
+    /// credentials were added. Adds nothing if there are none, because the service then rejects the
+    /// key.
+    pub(crate) fn with_idempotency_key(mut self) -> Self {
+        if self.request.headers().contains_key(AUTHORIZATION) {
+            self.retry_policy = RetryPolicy::WithKey;
+            // Any unguessable text is a key. A new token is one, and gives access to no session.
+            let key = SessionToken::generate();
+            return self.with_header(IDEMPOTENCY_KEY, key.expose_secret(), true);
+        }
+        self
     }
 
     fn with_authorization(self, credentials: &str) -> Self {

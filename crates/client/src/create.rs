@@ -61,7 +61,10 @@ impl<'a> CreateSession<'a> {
         self
     }
 
-    /// Sends the request. A request that was sent is never retried. If the response is lost, the
+    /// Sends the request. If the client has credentials, the request has an `Idempotency-Key`, and
+    /// the call is retried after a transient failure. The service creates at most one session.
+    ///
+    /// Without credentials, a request that was sent is never retried. If the response is lost, the
     /// service may have created a session whose token no client knows. Such a session expires after
     /// the idle timeout.
     ///
@@ -75,7 +78,7 @@ impl<'a> CreateSession<'a> {
             "/v1/sessions",
             RetryPolicy::Never,
         );
-        let call = call.with_client_credentials();
+        let call = call.with_client_credentials().with_idempotency_key();
         NewSession::from_response_to(call.with_json(JSON, &self.body)?).await
     }
 }

@@ -76,7 +76,9 @@ impl ClientError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Problem(problem) => matches!(problem.status, 408 | 429 | 502..=504),
+            Self::Problem(problem) => {
+                self.is_in_progress() || matches!(problem.status, 408 | 429 | 502..=504)
+            }
             Self::Connect { .. } | Self::Timeout { .. } | Self::Transport { .. } => true,
             Self::Decode(_) => false,
         }
@@ -88,7 +90,7 @@ impl ClientError {
         match self {
             Self::Problem(problem) => {
                 let refused = [ProblemCode::Overloaded, ProblemCode::StoreFull];
-                problem.status >= 500 && !refused.contains(&problem.code)
+                self.is_in_progress() || problem.status >= 500 && !refused.contains(&problem.code)
             }
             Self::Connect { .. } => false,
             Self::Timeout { .. } | Self::Transport { .. } | Self::Decode(_) => true,
@@ -100,6 +102,12 @@ impl ClientError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.problem()?.retry_after
+    }
+
+    /// Returns `true` if an earlier attempt with the same `Idempotency-Key` is still running.
+    pub(crate) fn is_in_progress(&self) -> bool {
+        self.problem()
+            .is_some_and(|problem| problem.code == ProblemCode::IdempotencyInProgress)
     }
 
     /// Creates the error for a request that could not be built and was not sent.

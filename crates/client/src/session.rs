@@ -89,15 +89,16 @@ impl<'a> SessionClient<'a> {
     /// Replaces the session's token with a new token (`POST /v1/session/rotate`). The old token
     /// becomes invalid.
     ///
-    /// A request that was sent is never retried. If the outcome of the call is unknown, the service
-    /// may have replaced the token, and the client does not know the new token. In this case, try
-    /// the old token. If the old token is invalid, log in again.
+    /// The request has an `Idempotency-Key`, and the call is retried after a transient failure. The
+    /// service replaces the token at most once. If the outcome of the call is unknown nevertheless,
+    /// the client does not know the new token. In this case, try the old token. If the old token is
+    /// invalid, log in again.
     ///
     /// # Errors
     /// Returns a [`ClientError`] if the call fails.
     pub async fn rotate(self) -> Result<NewSession, ClientError> {
         let call = self.call(Method::POST, "/v1/session/rotate", RetryPolicy::Never);
-        NewSession::from_response_to(call).await
+        NewSession::from_response_to(call.with_idempotency_key()).await
     }
 
     /// Ends the session (`DELETE /v1/session`), which invalidates its token.

@@ -55,7 +55,7 @@ impl<'a> TokenDerivation<'a> {
     /// needs its own label.
     #[must_use]
     pub fn key(&self, label: &[u8]) -> DerivedKey {
-        DerivedKey(Zeroizing::new(expand(self.key, label)))
+        DerivedKey::new(expand(self.key, label))
     }
 }
 
@@ -70,6 +70,10 @@ impl fmt::Debug for TokenDerivation<'_> {
 pub struct DerivedKey(Zeroizing<[u8; 32]>);
 
 impl DerivedKey {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
     /// Returns the 32 bytes of the derived key.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8; 32] {

@@ -42,8 +42,16 @@ impl EntityTag {
         short_text::encode(&self.0, buffer)
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; TAG_LEN]) -> Self {
+    /// Returns the tag that consists of these sixteen bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+
+    /// Returns the sixteen bytes of the tag.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 }
 

@@ -134,6 +134,13 @@ pub enum SessionError {
     /// the subject's sessions first.
     #[error("the subject has reached its limit of live sessions")]
     TooManySessions,
+    /// A request with the same `Idempotency-Key` is still running. Repeat the request in a moment.
+    #[error("a request with the same idempotency key is still running")]
+    OperationInProgress,
+    /// The same `Idempotency-Key` was used for another request. Nothing was changed. Use a new key
+    /// for each request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
     /// The repository failed for the reason in the [`RepositoryError`].
     #[error(transparent)]
     Repository(#[from] RepositoryError),

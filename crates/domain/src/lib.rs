@@ -8,6 +8,8 @@ mod derivation;
 mod entity_tag;
 mod error;
 mod hkdf;
+mod idempotency;
+mod idempotency_store;
 mod invalidation;
 mod log_limit;
 mod manager;
@@ -16,6 +18,7 @@ mod recent_renewals;
 mod recent_touches;
 mod repository;
 mod repository_layer;
+mod revision;
 mod session;
 mod session_attributes;
 mod session_entity_tag;
@@ -38,20 +41,26 @@ pub use self::{
     derivation::{DerivedKey, TokenDerivation},
     entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
+    idempotency::{
+        Fingerprint, IdempotencyId, IdempotencyKey, IdempotencyRecord, IdempotencyState,
+        IdempotentRequest, IdempotentResult,
+    },
+    idempotency_store::{BeginOutcome, IdempotencyStore, VersionedRecord},
     invalidation::{InvalidationListener, StoreInstance, StoreKey},
     log_limit::LogLimit,
     manager::{
-        ActiveSession, ListedSession, LoadedForUpdate, NewSession, SessionManager, SessionPage,
-        SessionTtl, UpdateError,
+        ActiveSession, IdempotentSession, ListedSession, LoadedForUpdate, NewSession,
+        SessionManager, SessionPage, SessionTtl, UpdateError,
     },
     policy::{AtLimit, PolicyError, SessionPolicy, SubjectLimit},
     recent_renewals::RecentRenewals,
     recent_touches::RecentTouches,
     repository::{
-        InsertOutcome, MoveOutcome, Revision, SessionRepository, SessionWithTtl, SwapOutcome,
+        InsertOutcome, MoveOutcome, SessionRepository, SessionWithTtl, SwapOutcome,
         VersionedSession,
     },
     repository_layer::RepositoryLayer,
+    revision::Revision,
     session::{Login, Session},
     session_attributes::{InvalidLabel, InvalidSubject, Label, SessionAttributes, Subject},
     session_event::{EndReason, SessionEvent},

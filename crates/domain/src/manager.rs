@@ -1,6 +1,9 @@
 //! Session manager: creates, loads, updates, rotates, deletes, lists and revokes sessions.
 
+mod claims;
 mod creation;
+mod idempotent_creation;
+mod idempotent_rotation;
 mod rotation;
 mod subjects;
 mod update;
@@ -11,6 +14,7 @@ use time::OffsetDateTime;
 use tracing::Instrument;
 
 pub use self::{
+    claims::IdempotentSession,
     subjects::{ListedSession, SessionPage},
     update::{LoadedForUpdate, UpdateError},
 };

@@ -1,12 +1,13 @@
 //! Repository port (interface): the operations that the session manager needs from a session store.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use time::OffsetDateTime;
 
-use zeroize::Zeroizing;
-
-use crate::{RepositoryError, Session, SessionToken, StoreInstance, StoreKey, SubjectIndex};
+use crate::{
+    IdempotencyStore, RepositoryError, Revision, Session, SessionToken, StoreInstance, StoreKey,
+    SubjectIndex,
+};
 
 /// Stores sessions by token, for a limited time.
 ///
@@ -35,6 +36,9 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// Type of the repository's subject index. [`NoSubjects`](crate::NoSubjects) if the repository
     /// does not support subjects.
     type Subjects: SubjectIndex;
+
+    /// Type of the repository's store for the records of requests that clients may repeat.
+    type Idempotency: IdempotencyStore;
 
     /// Stores `session` under `token` with the TTL `ttl` (whole seconds). If `token` already has a
     /// record, that record MUST stay unchanged.
@@ -146,8 +150,56 @@ pub trait SessionRepository: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
 
+    /// Moves the session like [`move_to_new_token`](Self::move_to_new_token), as one of several
+    /// attempts to move it to the same token `to`. An attempt with an unknown outcome can be
+    /// repeated, with the revision that the session has then.
+    ///
+    /// No attempt removes what an earlier attempt has stored under `to`, as long as the session is
+    /// stored under `from`. If the outcome is [`Gone`](MoveOutcome::Gone), call
+    /// [`was_moved`](Self::was_moved) to learn whether an earlier attempt has moved the session.
+    ///
+    /// The default implementation is for stores that move a session in one atomic step.
+    ///
+    /// # Errors
+    /// - `Unavailable`: it is unknown whether the session was moved. The session is stored under
+    ///   `from`, under `to` or under both.
+    /// - `Full`: the session was not moved.
+    fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send {
+        self.move_to_new_token(from, seen, to, session, ttl)
+    }
+
+    /// Returns `true` if an earlier call of [`move_repeatably`](Self::move_repeatably) has moved a
+    /// session from the token `from` to the token `to`, although the session may have ended since
+    /// then. Returns `false` if the session under `from` ended in another way. After that, there is
+    /// no record under `to`.
+    ///
+    /// Must be called only if there is no record under `from`, and within a minute after the move.
+    ///
+    /// The default implementation returns `true`. It is for stores that move a session in one
+    /// atomic step: a record under `to` then proves that the session was moved.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is unknown whether the session was moved.
+    fn was_moved(
+        &self,
+        _from: &SessionToken,
+        _to: &SessionToken,
+    ) -> impl Future<Output = Result<bool, RepositoryError>> + Send {
+        async { Ok(true) }
+    }
+
     /// Returns the subject index of the repository.
     fn subjects(&self) -> &Self::Subjects;
+
+    /// Returns the store for the records of requests that clients may repeat.
+    fn idempotency(&self) -> &Self::Idempotency;
 
     /// Checks whether the store serves requests now.
     ///
@@ -209,34 +261,6 @@ pub struct SessionWithTtl {
     /// Remaining TTL of the record in the store. `None` if another program removed the expiry of
     /// the record. The next touch (TTL renewal) sets an expiry again.
     pub remaining: Option<Duration>,
-}
-
-/// Identifier of one state of a stored session. No other state of the session, before or after, has
-/// the same revision. Only the repository that created a revision can interpret its bytes.
-///
-/// A revision may contain cookies, so it is treated as a secret: `Debug` does not show its bytes,
-/// and its memory is wiped on drop.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Revision(Zeroizing<Vec<u8>>);
-
-impl Revision {
-    /// Creates a revision from bytes that identify the state of a session.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// Returns the bytes of the revision.
-    #[must_use]
-    pub fn expose_secret(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Revision([redacted])")
-    }
 }
 
 /// Session and revision that [`SessionRepository::load_for_update`] returns.

@@ -77,11 +77,18 @@ macro_rules! forward {
 
         impl<L: RepositoryLayer> SessionRepository for L {
             type Subjects = <L::Inner as SessionRepository>::Subjects;
+            type Idempotency = <L::Inner as SessionRepository>::Idempotency;
 
             /// Returns the subject index of the inner repository. A layer cannot replace this
             /// index.
             fn subjects(&self) -> &Self::Subjects {
                 self.inner().subjects()
+            }
+
+            /// Returns the idempotency store of the inner repository. A layer cannot replace this
+            /// store.
+            fn idempotency(&self) -> &Self::Idempotency {
+                self.inner().idempotency()
             }
 
             $(
@@ -113,6 +120,12 @@ forward! {
         &self, from: &SessionToken, seen: &Revision, to: &SessionToken, session: &Session,
         ttl: Duration
     ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
+    fn move_repeatably(
+        &self, from: &SessionToken, seen: &Revision, to: &SessionToken, session: &Session,
+        ttl: Duration
+    ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
+    fn was_moved(&self, from: &SessionToken, to: &SessionToken)
+        -> impl Future<Output = Result<bool, RepositoryError>> + Send;
     fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
     fn now(&self) -> OffsetDateTime;
     fn is_partitioned(&self) -> bool;

@@ -151,6 +151,7 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
         pause: PAUSE,
         check_pause: CHECK_PAUSE,
         credentials: Some((text("client").context("no client")?, secret)),
+        ..Habits::default()
     };
     let mut load = Load::start_with(habits, CLIENTS, vec![url.clone()]);
     let mut table = String::from(

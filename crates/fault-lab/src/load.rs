@@ -3,6 +3,7 @@
 
 mod client;
 mod habits;
+mod repetitions;
 mod shared;
 mod time_limits;
 

@@ -262,7 +262,8 @@ impl Stage {
     }
 
     /// If the scenario allows lost writes, reports them in the remark of the result instead of as
-    /// violations. Lost writes are lost sessions, lost updates and undone deletions.
+    /// violations. Lost writes are lost sessions, lost updates, undone deletions and lost
+    /// idempotency records.
     fn move_replication_loss_to_remark(&mut self) {
         if !self.allows_replication_loss {
             return;
@@ -271,10 +272,12 @@ impl Stage {
         let mut take = |what: Contradiction| violations.remove(&what.to_string()).unwrap_or(0);
         let (lost, came_back) = (take(Contradiction::Lost), take(Contradiction::CameBack));
         let undone = take(Contradiction::UpdateLost);
+        let records = take(Contradiction::ReplayDiffers);
         let remark = &mut self.outcome.remark;
         let _ = write!(
             remark,
-            "; replication lost {lost} sessions, {undone} updates and {came_back} logouts"
+            "; replication lost {lost} sessions, {undone} updates, {came_back} logouts and {records} \
+             idempotency records"
         );
     }
 

@@ -1,5 +1,6 @@
 //! In-memory session repository: sharded sessions, a capacity limit and a clock.
 
+mod idempotency;
 mod subjects;
 
 use std::{
@@ -18,6 +19,7 @@ use tee_session_domain::{
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use self::idempotency::IdempotencyRecords;
 use crate::{
     shard::{Removed, Shard, Swept},
     subject_entries::SubjectEntries,
@@ -53,6 +55,9 @@ struct Store {
     /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
     /// locked. A shard must not be locked while this mutex is locked.
     subjects: Mutex<SubjectEntries>,
+    /// Records of requests with an `Idempotency-Key`. At most as many records as sessions are
+    /// stored.
+    idempotency: Mutex<IdempotencyRecords>,
 }
 
 impl MemoryRepository {
@@ -73,6 +78,7 @@ impl MemoryRepository {
             capacity,
             sessions: AtomicUsize::new(0),
             subjects: Mutex::default(),
+            idempotency: Mutex::default(),
         }))
     }
 
@@ -202,6 +208,7 @@ fn parse_revision(revision: &Revision) -> Option<u64> {
 
 impl SessionRepository for MemoryRepository {
     type Subjects = Self;
+    type Idempotency = Self;
 
     async fn insert(
         &self,
@@ -302,11 +309,17 @@ impl SessionRepository for MemoryRepository {
         self
     }
 
-    /// Always succeeds. The call also removes ended sessions from all shards. A service with
-    /// regular health checks therefore frees the memory of ended sessions even if there are no
-    /// other requests.
+    fn idempotency(&self) -> &Self {
+        self
+    }
+
+    /// Always succeeds. The call also removes ended sessions from all shards, and expired
+    /// idempotency records. A service with regular health checks therefore frees their memory even
+    /// if there are no other requests.
     async fn ping(&self) -> Result<(), RepositoryError> {
-        self.0.sweep(self.0.clock.now());
+        let now = self.0.clock.now();
+        self.0.sweep(now);
+        lock(&self.0.idempotency).remove_expired(now);
         Ok(())
     }
 
@@ -315,9 +328,10 @@ impl SessionRepository for MemoryRepository {
     }
 }
 
-/// Error for a new session when the repository already holds its maximum number of live sessions.
+/// Error for a new session when the repository already holds its maximum number of live sessions,
+/// or as many idempotency records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the store is at its capacity of {capacity} live sessions")]
+#[error("the store is at its capacity of {capacity} live sessions or idempotency records")]
 pub struct CapacityReached {
     /// Maximum number of live sessions.
     pub capacity: usize,

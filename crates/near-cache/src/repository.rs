@@ -225,4 +225,24 @@ impl<R: SessionRepository> RepositoryLayer for NearCachedRepository<R> {
         let move_to_new_token = self.inner.move_to_new_token(from, seen, to, session, ttl);
         Box::pin(self.change(from, self.change(to, move_to_new_token))).await
     }
+
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        let move_repeatably = self.inner.move_repeatably(from, seen, to, session, ttl);
+        Box::pin(self.change(from, self.change(to, move_repeatably))).await
+    }
+
+    async fn was_moved(
+        &self,
+        from: &SessionToken,
+        to: &SessionToken,
+    ) -> Result<bool, RepositoryError> {
+        Box::pin(self.change(to, self.inner.was_moved(from, to))).await
+    }
 }

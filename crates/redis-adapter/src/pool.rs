@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tee_session_domain::{StoreClock, StoreInstance};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     RedisFault, RedisSettings,
@@ -14,6 +14,11 @@ use crate::{
     error::CallError,
     record::Key,
 };
+
+/// Pause before a command is repeated after the error TRYAGAIN. A cluster returns TRYAGAIN while a
+/// hash slot moves: some keys of the command are already on the new server, and the other keys are
+/// still on the old server.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections to one Redis server or to the primaries of a cluster. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -57,6 +62,31 @@ impl Pool {
                 outcome
             }
             Self::Cluster(cluster) => Box::pin(cluster.call(key, command, deadline, send)).await,
+        }
+    }
+
+    /// Runs `send` like [`call`](Self::call), for commands with several keys that have one hash
+    /// slot. If the hash slot is moving to another server, runs `send` again until `deadline`.
+    pub(crate) async fn call_with_keys<T, F>(
+        &self,
+        key: &Key,
+        command: &'static str,
+        deadline: Instant,
+        send: impl Fn(Call) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        loop {
+            let outcome = self.call(key, command, deadline, &send).await;
+            let is_slot_moving = outcome
+                .as_ref()
+                .is_err_and(|error| error.has_code("TRYAGAIN"));
+            if is_slot_moving && Instant::now() + RETRY_PAUSE < deadline {
+                sleep(RETRY_PAUSE).await;
+            } else {
+                return outcome;
+            }
         }
     }
 

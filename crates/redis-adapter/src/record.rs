@@ -2,6 +2,7 @@
 //! plain.
 
 mod attributes;
+mod envelope;
 mod index_entry;
 mod key;
 pub(crate) mod plain;
@@ -14,8 +15,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub(crate) use self::{
+    envelope::Envelope,
     index_entry::{IndexDetails, IndexKeys, pointer_key},
     key::{KEY_PREFIX, Key},
+    sealed::{from_micros, to_micros},
 };
 use crate::error::CallError;
 

@@ -1,9 +1,10 @@
 //! A session repository that stores each session as a record in Redis.
 
 pub(crate) mod commands;
-mod compare_and_swap;
+pub(crate) mod compare_and_swap;
 mod locations;
 mod migration;
+mod repeatable_move;
 mod rotate;
 mod session_repository;
 

@@ -40,6 +40,9 @@ pub enum Contradiction {
     /// The service returned a session with a version that no client has requested.
     #[error("an update that no client requested")]
     NeverRequested,
+    /// The service returned another token for a repetition of a request with an `Idempotency-Key`.
+    #[error("a repetition returned another token")]
+    ReplayDiffers,
 }
 
 /// State and versions of one session in the history. A version is a number that the client
@@ -177,6 +180,21 @@ impl History {
             };
             entry.known = Known::Gone;
             sessions.insert(successor.to_owned(), moved);
+        }
+    }
+
+    /// Records that the repetition of a request with an `Idempotency-Key` has returned `repeated`.
+    /// The request has created the session with this token before, or has moved a session to this
+    /// token.
+    ///
+    /// # Errors
+    /// [`Contradiction::ReplayDiffers`] if the tokens differ. A store that may have lost data may
+    /// have lost the record of the request, so that the tokens may differ.
+    pub fn replayed(&self, token: &str, repeated: &str) -> Result<(), Contradiction> {
+        if token == repeated || self.known(token) != Known::Lives {
+            Ok(())
+        } else {
+            Err(Contradiction::ReplayDiffers)
         }
     }
 

@@ -106,9 +106,10 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_store_commands_total",
-        "Calls of the session repository, except calls of the index of subjects, by operation and \
-         outcome: ok, not_found, unavailable, full, corrupt, newer_record, changed, token_taken, \
-         out_of_reach (the primary for a new token is unavailable; another token is tried)",
+        "Calls of the session repository, except calls of the index of subjects and of the records \
+         of requests with an `Idempotency-Key`, by operation and outcome: ok, not_found, \
+         unavailable, full, corrupt, newer_record, changed, token_taken, out_of_reach (the primary \
+         for a new token is unavailable; another token is tried)",
     ),
     (
         Kind::Duration,

@@ -94,6 +94,15 @@ fn described(name: &str, description: Option<&str>) -> Option<Header> {
             true,
         ),
         (
+            "Idempotency-Replayed",
+            text(
+                "`true` if an earlier request with the same `Idempotency-Key` has begun the \
+                 operation.",
+            ),
+            Some("true"),
+            false,
+        ),
+        (
             "Location",
             text("Path of the session with its public id."),
             Some(LOCATION),

@@ -176,6 +176,15 @@ problem_sets! {
     NotFound = vec![ApiError::NotFound.into()];
     /// Error if the subject already has the maximum number of sessions.
     SessionLimit = vec![store_problem(SessionError::TooManySessions)];
+    /// Errors of operations that accept an `Idempotency-Key`.
+    Idempotency = vec![
+        malformed(
+            "malformed_idempotency_key",
+            "Idempotency-Key must be sent once, with 16 to 255 visible ASCII characters",
+        ),
+        store_problem(SessionError::OperationInProgress),
+        store_problem(SessionError::IdempotencyKeyReused),
+    ];
     /// Error of operations that access the session store, if the store is unavailable.
     StoreUnavailable =
         vec![store_problem(RepositoryError::unavailable("unavailable"))];
@@ -232,6 +241,7 @@ tuple_of_problem_sets!(A B C);
 tuple_of_problem_sets!(A B C D);
 tuple_of_problem_sets!(A B C D E);
 tuple_of_problem_sets!(A B C D E F);
+tuple_of_problem_sets!(A B C D E F G);
 
 /// Error responses of an operation, for `responses(...)` in `#[utoipa::path]`. Contains the error
 /// responses that every operation has, and those of the sets in the tuple `S`.

@@ -32,6 +32,7 @@ macro_rules! parameters {
 
 parameters! {
     EntityTags = entity_tags();
+    IdempotencyKeyField = idempotency_key();
     Limit = limit();
     ListCursor = cursor();
     SessionIdOfACall = session_id_of_a_call();
@@ -148,6 +149,15 @@ fn entity_tags() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .format(Some(SchemaFormat::Custom("entity-tags".to_owned())))
+        .build()
+}
+
+fn idempotency_key() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(16))
+        .max_length(Some(255))
+        .pattern(Some("^[!-~]+$"))
         .build()
 }
 

@@ -9,7 +9,9 @@
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, rt, rt::task::JoinHandle, web::Data};
-use tee_session_domain::{NewSession, RepositoryError, SessionError, SessionRepository};
+use tee_session_domain::{
+    IdempotentSession, NewSession, RepositoryError, SessionError, SessionRepository,
+};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -34,13 +36,13 @@ const CALLS_FROM_MOVE: u32 = 2;
 
 /// The request that waits for the result of an operation. Through its `Requester`, an operation can
 /// check if the client still waits and if enough time is left.
-pub(crate) struct Requester {
-    result: oneshot::Sender<Result<NewSession, SessionError>>,
+pub(crate) struct Requester<T = NewSession> {
+    result: oneshot::Sender<Result<T, SessionError>>,
     respond_by: Instant,
     call_timeout: Duration,
 }
 
-impl Requester {
+impl<T> Requester<T> {
     /// Returns `true` if the client still waits for the response and enough time is left to evict
     /// older sessions.
     pub(crate) fn has_time_to_evict(&self) -> bool {
@@ -51,6 +53,13 @@ impl Requester {
     /// remaining repository calls of a rotation.
     pub(crate) fn has_time_to_rotate(&self) -> bool {
         self.has_time_for(CALLS_FROM_MOVE)
+    }
+
+    /// Returns `true` if the client still waits for the response to a rotation with an
+    /// `Idempotency-Key`. The remaining repository calls may take longer than the client waits,
+    /// because a repetition gets their result.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.has_time_for(0)
     }
 
     fn has_time_for(&self, calls: u32) -> bool {
@@ -71,6 +80,35 @@ pub(crate) async fn deliver<R: SessionRepository>(
     settings: &ApiSettings,
     operation: impl AsyncFnOnce(&Sessions<R>, &Requester) -> Result<NewSession, SessionError> + 'static,
 ) -> Result<NewSession, SessionError> {
+    let discard = async |sessions: &Sessions<R>, new: &NewSession| {
+        sessions.discard_undelivered(new).await;
+    };
+    run(request, sessions, settings, operation, discard).await
+}
+
+/// Runs `operation` like [`deliver`], but keeps the session if the result cannot be delivered. The
+/// client can repeat the request, because it has an `Idempotency-Key`.
+pub(crate) async fn deliver_or_keep<R: SessionRepository>(
+    request: &HttpRequest,
+    sessions: &Sessions<R>,
+    settings: &ApiSettings,
+    operation: impl AsyncFnOnce(
+        &Sessions<R>,
+        &Requester<IdempotentSession>,
+    ) -> Result<IdempotentSession, SessionError>
+    + 'static,
+) -> Result<IdempotentSession, SessionError> {
+    let keep = async |_: &Sessions<R>, _: &IdempotentSession| {};
+    run(request, sessions, settings, operation, keep).await
+}
+
+async fn run<R: SessionRepository, T: Clone + 'static>(
+    request: &HttpRequest,
+    sessions: &Sessions<R>,
+    settings: &ApiSettings,
+    operation: impl AsyncFnOnce(&Sessions<R>, &Requester<T>) -> Result<T, SessionError> + 'static,
+    undelivered: impl AsyncFnOnce(&Sessions<R>, &T) + 'static,
+) -> Result<T, SessionError> {
     let call_timeout = settings.call_timeout;
     let received_at = Deadline::of(request).map(|deadline| deadline - settings.answer_timeout);
     let respond_by = received_at.unwrap_or_else(Instant::now) + call_timeout * NEW_SESSION_CALLS;
@@ -89,7 +127,7 @@ pub(crate) async fn deliver<R: SessionRepository>(
                 let copy = new.clone();
                 let is_sent = requester.result.send(Ok(new)).is_ok();
                 if !is_sent || acknowledged.await.is_err() {
-                    sessions.discard_undelivered(&copy).await;
+                    undelivered(&sessions, &copy).await;
                 }
             }
             Err(error) => drop(requester.result.send(Err(error))),

@@ -51,9 +51,9 @@ impl AllowedOrigins {
                 Method::DELETE,
             ])
             .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
-            .allowed_header("x-request-id")
+            .allowed_headers(["idempotency-key", "x-request-id"])
             .expose_headers([ETAG, RETRY_AFTER, WWW_AUTHENTICATE])
-            .expose_headers(["traceresponse", "x-request-id"])
+            .expose_headers(["idempotency-replayed", "traceresponse", "x-request-id"])
             .max_age(PREFLIGHT_MAX_AGE_SECONDS);
         self.0
             .iter()

@@ -14,17 +14,21 @@ use crate::{
     body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
     openapi::{
         problems::{
-            BearerToken as BearerTokenProblems, InvalidSession, MergePatchBody,
+            BearerToken as BearerTokenProblems, Idempotency, InvalidSession, MergePatchBody,
             Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
             TooManyInvalidTokens,
         },
-        schemas::{self, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags, LABEL, SESSION_ID, SUBJECT},
+        schemas::{
+            self, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags, IdempotencyKeyField, LABEL,
+            SESSION_ID, SUBJECT,
+        },
     },
     problem::ApiError,
     request::bodies_under_way::Credential,
     request::body::read_merge_patch,
-    request::completion::{Requester, deliver, finish},
+    request::completion::{Requester, deliver, deliver_or_keep, finish},
     request::deadline::Deadline,
+    request::idempotency::{self, IDEMPOTENCY_KEY_USE, idempotent_request, mark_replay},
     request::precondition::{Preconditions, with_etag},
     routes::sessions::CreatedSession,
     settings::ApiSettings,
@@ -175,16 +179,22 @@ pub(super) async fn update<R: SessionRepository>(
     description = "The session continues under a new token. After the response, the old token is \
                    invalid on every instance. The access restarts the idle timeout; the absolute \
                    lifetime, subject and label are kept. A client that does not receive the \
-                   response must log in again.",
+                   response must log in again, unless it sent an `Idempotency-Key`.",
+    params((
+        "Idempotency-Key" = inline(Option<IdempotencyKeyField>),
+        Header,
+        nullable = false,
+        description = IDEMPOTENCY_KEY_USE,
+    )),
     responses(
         (
             status = 200,
             description = "The session and its new token. The token cannot be retrieved again.",
-            headers(("ETag")),
+            headers(("ETag"), ("Idempotency-Replayed")),
             body = CreatedSession<'_>,
             example = CreatedSession::example,
         ),
-        Problems<(Bearer, StoreFull)>,
+        Problems<(Bearer, Idempotency, StoreFull)>,
     ),
     security(("session_token" = [])),
 )]
@@ -194,13 +204,33 @@ pub(super) async fn rotate<R: SessionRepository>(
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    let rotate = async move |sessions: &Sessions<R>, requester: &Requester| {
-        let may_move = || requester.has_time_to_rotate();
-        sessions.rotate_while(&token.0, may_move).await
+    let BearerToken(token) = token;
+    let credential = Some(token.expose_secret().as_bytes());
+    let rotated = match idempotency::key_of(request.headers(), "rotate", credential)? {
+        Some(key) => {
+            let once = idempotent_request(key, &[], &settings);
+            let rotate = async move |sessions: &Sessions<R>, requester: &Requester<_>| {
+                let may_move = || requester.is_waiting();
+                sessions.rotate_once(&token, &once, may_move).await
+            };
+            deliver_or_keep(&request, &sessions, &settings, rotate).await?
+        }
+        None => {
+            let rotate = async move |sessions: &Sessions<R>, requester: &Requester| {
+                let may_move = || requester.has_time_to_rotate();
+                sessions.rotate_while(&token, may_move).await
+            };
+            deliver(&request, &sessions, &settings, rotate)
+                .await?
+                .into()
+        }
     };
-    let new = deliver(&request, &sessions, &settings, rotate).await?;
-    let response = body::ok(&CreatedSession::new(&new, SessionId::of(&new.token)));
-    Ok(with_etag(response, EntityTag::of(&new.token, &new.session)))
+    let mut response = body::ok(&CreatedSession::new(
+        &rotated,
+        SessionId::of(&rotated.token),
+    ));
+    mark_replay(&mut response, rotated.is_replay);
+    Ok(with_etag(response, rotated.result.tag))
 }
 
 /// Answers `DELETE /v1/session`: ends the session of the bearer token (logout).

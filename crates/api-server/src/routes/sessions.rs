@@ -2,28 +2,31 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, LOCATION},
+    http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION},
     web::{Data, Payload},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tee_session_domain::{EntityTag, NewSession, SessionId, SessionRepository};
+use tee_session_domain::{IdempotentSession, SessionId, SessionRepository};
 use utoipa::ToSchema;
 
 use crate::{
     body::{CreateSession, Timestamp},
     openapi::{
         problems::{
-            InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit, StoreFull,
-            StoreUnavailable,
+            Idempotency, InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit,
+            StoreFull, StoreUnavailable,
         },
-        schemas::{self, BASE_URL, EXPIRES_AT, LABEL, SESSION_ID, SUBJECT, TOKEN},
+        schemas::{
+            self, BASE_URL, EXPIRES_AT, IdempotencyKeyField, LABEL, SESSION_ID, SUBJECT, TOKEN,
+        },
     },
     problem::ApiError,
     request::bodies_under_way::Credential,
     request::body::read_json,
     request::caller::authenticate,
-    request::completion::{Requester, deliver},
+    request::completion::{Requester, deliver, deliver_or_keep},
+    request::idempotency::{self, IDEMPOTENCY_KEY_USE, idempotent_request, mark_replay},
     request::precondition::with_etag,
     request::service_client::Scope,
     settings::ApiSettings,
@@ -41,6 +44,12 @@ pub(super) const SESSIONS: &str = "/v1/sessions";
     operation_id = "createSession",
     summary = "Create a session",
     description = "Stores an upstream login as a session, and returns a new token for it.",
+    params((
+        "Idempotency-Key" = inline(Option<IdempotencyKeyField>),
+        Header,
+        nullable = false,
+        description = IDEMPOTENCY_KEY_USE,
+    )),
     request_body(
         content = CreateSession,
         example = json!({
@@ -54,12 +63,18 @@ pub(super) const SESSIONS: &str = "/v1/sessions";
         (
             status = 201,
             description = "The session and its token. The token cannot be retrieved again.",
-            headers(("ETag"), ("Location")),
+            headers(("ETag"), ("Location"), ("Idempotency-Replayed")),
             body = CreatedSession<'_>,
             example = CreatedSession::example,
         ),
         Problems<(
-            ServiceClient, JsonBody, InvalidSession, SessionLimit, StoreUnavailable, StoreFull
+            ServiceClient,
+            JsonBody,
+            InvalidSession,
+            SessionLimit,
+            Idempotency,
+            StoreUnavailable,
+            StoreFull,
         )>,
     ),
     security(("service_client" = [Scope::Create.as_str()])),
@@ -70,20 +85,39 @@ pub(super) async fn create<R: SessionRepository>(
     settings: Data<ApiSettings>,
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    let caller = Credential::ServiceClient(authenticate(&request, &settings, Scope::Create)?);
+    let client = authenticate(&request, &settings, Scope::Create)?;
+    let headers = request.headers();
+    let credential = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let key = idempotency::key_of(headers, "create", credential)?;
+    let caller = Credential::ServiceClient(client);
     let body = read_json(&request, payload, &settings, caller).await?;
     let login = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
-    let create = async move |sessions: &Sessions<R>, requester: &Requester| {
-        let is_wanted = || requester.has_time_to_evict();
-        sessions.store_login_while(login, is_wanted).await
+    let created = match key {
+        Some(key) => {
+            let once = idempotent_request(key, &body, &settings);
+            let create = async move |sessions: &Sessions<R>, requester: &Requester<_>| {
+                let is_wanted = || requester.has_time_to_evict();
+                sessions.store_login_once(&once, login, is_wanted).await
+            };
+            deliver_or_keep(&request, &sessions, &settings, create).await?
+        }
+        None => {
+            let create = async move |sessions: &Sessions<R>, requester: &Requester| {
+                let is_wanted = || requester.has_time_to_evict();
+                sessions.store_login_while(login, is_wanted).await
+            };
+            deliver(&request, &sessions, &settings, create)
+                .await?
+                .into()
+        }
     };
-    let new = deliver(&request, &sessions, &settings, create).await?;
-    let id = SessionId::of(&new.token);
-    let response = HttpResponse::Created()
+    let id = SessionId::of(&created.token);
+    let mut response = HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/sessions/{id}")))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(CreatedSession::new(&new, id));
-    Ok(with_etag(response, EntityTag::of(&new.token, &new.session)))
+        .json(CreatedSession::new(&created, id));
+    mark_replay(&mut response, created.is_replay);
+    Ok(with_etag(response, created.result.tag))
 }
 
 /// Response to `POST /v1/sessions` and `POST /v1/session/rotate`, with the member names of
@@ -103,12 +137,12 @@ pub(super) struct CreatedSession<'a> {
 }
 
 impl<'a> CreatedSession<'a> {
-    pub(super) fn new(new: &'a NewSession, id: SessionId) -> Self {
+    pub(super) fn new(created: &'a IdempotentSession, id: SessionId) -> Self {
         Self {
-            access_token: new.token.expose_secret(),
+            access_token: created.token.expose_secret(),
             token_type: "Bearer",
-            expires_in: new.ttl.as_secs(),
-            expires_at: Timestamp(new.expires_at),
+            expires_in: created.result.ttl.as_secs(),
+            expires_at: Timestamp(created.result.expires_at),
             session_id: id.to_string(),
         }
     }

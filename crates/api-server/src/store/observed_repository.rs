@@ -36,8 +36,8 @@ thread_local! {
 
 /// Layer that counts calls of the repository `inner` by operation and outcome. Pings are not
 /// counted, because the health monitor sends them continuously. Calls of the subject index (the
-/// list of the sessions of each subject) are not counted, because they are few and the requests
-/// that cause them are counted.
+/// list of the sessions of each subject) and of the idempotency store are not counted, because they
+/// are few and the requests that cause them are counted.
 pub(crate) struct ObservedRepository<R> {
     inner: R,
     store: StoreKind,
@@ -219,5 +219,26 @@ impl<R: SessionRepository> RepositoryLayer for ObservedRepository<R> {
     ) -> Result<MoveOutcome, RepositoryError> {
         let call = pin!(self.inner.move_to_new_token(from, seen, to, session, ttl));
         self.observed("move_to_new_token", call).await
+    }
+
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        let call = pin!(self.inner.move_repeatably(from, seen, to, session, ttl));
+        self.observed("move_repeatably", call).await
+    }
+
+    async fn was_moved(
+        &self,
+        from: &SessionToken,
+        to: &SessionToken,
+    ) -> Result<bool, RepositoryError> {
+        let call = pin!(self.inner.was_moved(from, to));
+        self.observed("was_moved", call).await
     }
 }

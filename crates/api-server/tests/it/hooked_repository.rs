@@ -114,4 +114,15 @@ impl RepositoryLayer for HookedRepository {
             .move_to_new_token(from, seen, to, session, ttl)
             .await
     }
+
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        SessionRepository::move_to_new_token(self, from, seen, to, session, ttl).await
+    }
 }

@@ -17,6 +17,7 @@ mod description;
 mod documented_problems;
 mod health;
 mod hooked_repository;
+mod idempotency;
 mod introspection;
 mod invalid_tokens;
 mod metrics;

@@ -68,6 +68,8 @@ problem_codes! {
     RequestTimeout = "request_timeout",
     /// HTTP status 409. End one of the subject's sessions first (`max_sessions_per_subject`).
     SessionLimitReached = "session_limit_reached",
+    /// HTTP status 409. Repeat the request after `Retry-After`, with the same `Idempotency-Key`.
+    IdempotencyInProgress = "idempotency_in_progress",
     /// HTTP status 411. Send `Content-Length`.
     LengthRequired = "length_required",
     /// HTTP status 412. Read the session again: it is not in the state that `If-Match` names.
@@ -80,6 +82,9 @@ problem_codes! {
     UnsupportedMediaType = "unsupported_media_type",
     /// HTTP status 422. Fix the members that `errors` points to (JSON Pointers).
     InvalidSession = "invalid_session",
+    /// HTTP status 422. Use a new `Idempotency-Key` for each request; repeat a request with the
+    /// same body.
+    IdempotencyKeyReused = "idempotency_key_reused",
     /// HTTP status 429. Too many invalid tokens, or wrong secrets of service clients, came from
     /// your address. Retry after `Retry-After`. Valid tokens and right secrets are still accepted.
     TooManyRequests = "too_many_requests",

@@ -47,7 +47,10 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
         AnyCall::EndOne,
         AnyCall::Introspect,
         AnyCall::Revoke,
-        AnyCall::Health
+        AnyCall::Health,
+        // These two requests carry an `Idempotency-Key`.
+        AnyCall::Create,
+        AnyCall::Rotate
     )]
     call: AnyCall,
     #[values(
@@ -72,14 +75,8 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
 
 #[rstest]
 #[tokio::test]
-async fn create_update_and_rotate_are_not_retried_after_the_request_was_sent(
-    #[values(
-        AnyCall::Create,
-        AnyCall::Update,
-        AnyCall::UpdateIfMatch,
-        AnyCall::Rotate
-    )]
-    call: AnyCall,
+async fn update_and_create_without_credentials_are_not_retried_after_the_request_was_sent(
+    #[values(AnyCall::Create, AnyCall::Update, AnyCall::UpdateIfMatch)] call: AnyCall,
     #[values(
         (Step::HangUp, true),
         (respond_truncated(), true),
@@ -95,11 +92,115 @@ async fn create_update_and_rotate_are_not_retried_after_the_request_was_sent(
 ) {
     let (failure, outcome_is_unknown) = failure_and_unknown_outcome;
     let server = ScriptedServer::start([failure, call.success()]).await;
-    let client = create_builder(&server).build().unwrap();
-    let error = call.make(&client).await.unwrap_err();
+    let builder = Client::builder(server.url()).timeout(Duration::from_secs(1));
+    let error = call.make(&builder.build().unwrap()).await.unwrap_err();
     assert_eq!(server.received().len(), 1);
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(error.outcome_is_unknown(), outcome_is_unknown, "{error:?}");
+}
+
+/// The service recognizes a repetition by its `Idempotency-Key`. A further call has another key.
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[tokio::test]
+async fn retries_of_a_call_have_the_same_idempotency_key_and_another_call_has_another_key(
+    #[case] call: AnyCall,
+    #[values(Step::HangUp, respond_in_progress())] failure: Step,
+) {
+    let server = ScriptedServer::start([failure, call.success(), call.success()]).await;
+    let client = create_builder(&server).build().unwrap();
+    call.make(&client).await.unwrap();
+    call.make(&client).await.unwrap();
+    let keys: Vec<_> = server
+        .received()
+        .iter()
+        .map(|request| request.header("idempotency-key").unwrap().to_owned())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[1], keys[2]);
+}
+
+fn respond_in_progress() -> Step {
+    Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")])
+}
+
+/// The service still works on the first request. The responses that say so do not count as
+/// attempts.
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[tokio::test]
+async fn call_whose_first_request_is_still_running_is_repeated_beyond_the_number_of_attempts(
+    #[case] call: AnyCall,
+) {
+    let running = std::iter::repeat_with(respond_in_progress).take(5);
+    let steps: Vec<_> = std::iter::once(Step::HangUp)
+        .chain(running)
+        .chain([call.success()])
+        .collect();
+    let server = ScriptedServer::start(steps).await;
+    let client = create_builder(&server).attempts(2).build().unwrap();
+    call.make(&client).await.unwrap();
+    assert_eq!(server.received().len(), 7);
+}
+
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[tokio::test]
+async fn call_whose_request_is_still_running_at_the_deadline_has_an_unknown_outcome(
+    #[case] call: AnyCall,
+) {
+    let running = Step::problem(409, "idempotency_in_progress", &[("Retry-After", "3600")]);
+    let server = ScriptedServer::start([running]).await;
+    let builder = create_builder(&server);
+    let error = call.make(&builder.build().unwrap()).await.unwrap_err();
+    assert_eq!(error.problem().unwrap().status, 409);
+    assert!(error.is_retryable() && error.outcome_is_unknown());
+}
+
+/// The first attempt may have been carried out. A last attempt that was only turned away does not
+/// change that.
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[case::delete(AnyCall::Delete)]
+#[tokio::test]
+async fn outcome_stays_unknown_if_a_later_attempt_is_only_turned_away(
+    #[case] call: AnyCall,
+    #[values(respond_overloaded(), respond_too_many_requests(), Step::status(408))] refusal: Step,
+    #[values(Step::HangUp, respond_store_unavailable(), respond_truncated())] lost: Step,
+) {
+    let server = ScriptedServer::start([lost, refusal]).await;
+    let client = create_builder(&server).attempts(2).build().unwrap();
+    let error = call.make(&client).await.unwrap_err();
+    assert_eq!(server.received().len(), 2);
+    assert!(
+        error.is_retryable() && error.outcome_is_unknown(),
+        "{error:?}"
+    );
+}
+
+#[rstest]
+#[case::create(AnyCall::Create)]
+#[case::rotate(AnyCall::Rotate)]
+#[tokio::test]
+async fn repetition_that_the_service_rejects_for_good_returns_this_error(#[case] call: AnyCall) {
+    let gone = Step::problem(401, "invalid_token", &[]);
+    let server = ScriptedServer::start([Step::HangUp, gone]).await;
+    let error = call.make(&create_client(&server)).await.unwrap_err();
+    assert!(error.is_invalid_token(), "{error:?}");
+    assert!(!error.outcome_is_unknown());
+}
+
+#[tokio::test]
+async fn create_without_credentials_has_no_idempotency_key() {
+    let server = ScriptedServer::start([AnyCall::Create.success()]).await;
+    let client = Client::builder(server.url()).build().unwrap();
+    AnyCall::Create.make(&client).await.unwrap();
+    assert!(server.received()[0].header("idempotency-key").is_none());
 }
 
 #[rstest]

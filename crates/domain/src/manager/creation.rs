@@ -5,7 +5,7 @@ use futures_util::future::join;
 use super::{NewSession, SessionManager};
 use crate::{
     BaseUrl, Cookies, InsertOutcome, LastRevocation, Login, RepositoryError, Session, SessionError,
-    SessionEvent, SessionRepository, SessionToken, clock::to_signed,
+    SessionEvent, SessionId, SessionRepository, SessionToken, clock::to_signed,
 };
 
 /// Maximum number of tokens to generate for one session if the repository reports each of them as
@@ -62,14 +62,23 @@ impl<R: SessionRepository> SessionManager<R> {
         login: Login,
         is_wanted: impl Fn() -> bool,
     ) -> Result<NewSession, SessionError> {
-        let created_at = self.repository.now();
-        let session = Session::new(login, created_at, self.policy.absolute_end(created_at));
+        let session = self.session_of(login);
         let (token, last_revocation) = self.insert(&session).await?;
-        let result = Box::pin(self.admit(&token, &session, last_revocation, is_wanted)).await;
-        if result.is_err() {
+        let admitted = Box::pin(self.admit(&token, &session, last_revocation, is_wanted)).await;
+        if admitted.is_err() {
             self.discard(&token, &session).await;
         }
-        result?;
+        admitted?;
+        Ok(self.created(token, session))
+    }
+
+    pub(super) fn session_of(&self, login: Login) -> Session {
+        let created_at = self.repository.now();
+        Session::new(login, created_at, self.policy.absolute_end(created_at))
+    }
+
+    /// Reports a completed creation.
+    pub(super) fn created(&self, token: SessionToken, session: Session) -> NewSession {
         (self.observer)(SessionEvent::Created, 1);
         tracing::info!(
             token_prefix = %token.prefix(),
@@ -77,13 +86,13 @@ impl<R: SessionRepository> SessionManager<R> {
             "Session created"
         );
         let ttl = self.policy.initial_ttl();
-        let expires_at = created_at.saturating_add(to_signed(ttl));
-        Ok(NewSession {
+        let expires_at = session.created_at.saturating_add(to_signed(ttl));
+        NewSession {
             token,
             session,
             ttl,
             expires_at,
-        })
+        }
     }
 
     /// Ensures that the subject's index contains the new session, and enforces the session limit of
@@ -95,11 +104,24 @@ impl<R: SessionRepository> SessionManager<R> {
         last_revocation: Option<LastRevocation>,
         is_wanted: impl Fn() -> bool,
     ) -> Result<(), SessionError> {
+        let excess = self.excess_of_new(token, session, last_revocation, is_wanted);
+        self.evict(excess.await?).await
+    }
+
+    /// Ensures that the subject's index contains the new session. Returns the older sessions that
+    /// must end because of the session limit of the subject.
+    pub(super) async fn excess_of_new(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        last_revocation: Option<LastRevocation>,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Vec<SessionId>, SessionError> {
         let indexed = self.ensure_indexed(token, session, last_revocation);
         let subject = session.attributes.subject.as_ref();
         let (Some(subject), Some(limit)) = (subject, self.policy.subject_limit()) else {
             indexed.await?;
-            return Ok(());
+            return Ok(Vec::new());
         };
         // Usually both calls only read. They run concurrently, which saves a login one round trip.
         let (indexed, excess) = join(indexed, self.excess(subject, limit, token)).await;
@@ -114,7 +136,7 @@ impl<R: SessionRepository> SessionManager<R> {
             )
             .into());
         }
-        self.evict(excess).await
+        Ok(excess)
     }
 
     /// Stores the session under a newly generated token. Returns the token and, if the session has
@@ -134,10 +156,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 Ok(InsertOutcome::Inserted) => return Ok((token, last_revocation)),
                 Ok(InsertOutcome::PartitionUnavailable) => {}
                 Ok(InsertOutcome::TokenTaken) => {
-                    tracing::warn!(
-                        token_prefix = %token.prefix(),
-                        "New session token is already in use; generating another"
-                    );
+                    warn_token_taken(&token);
                     taken += 1;
                 }
                 Err(error) => {
@@ -175,6 +194,13 @@ impl<R: SessionRepository> SessionManager<R> {
         }
         Ok(Indexed::Again)
     }
+}
+
+pub(super) fn warn_token_taken(token: &SessionToken) {
+    tracing::warn!(
+        token_prefix = %token.prefix(),
+        "New session token is already in use; generating another"
+    );
 }
 
 /// Result of the check that the index of a subject contains a new session.

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{MAX_TRIES, NewSession, SessionManager, creation::MAX_TOKEN_DRAWS, not_found};
 use crate::{
-    EndReason, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
+    EndReason, LastRevocation, MoveOutcome, RepositoryError, Session, SessionError, SessionEvent,
     SessionRepository, SessionToken, VersionedSession, clock::to_signed,
 };
 
@@ -65,8 +65,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 return Err(not_found(token));
             };
             let now = self.repository.now();
-            let idle_timeout = self.policy.idle_timeout();
-            let Some(ttl) = self.policy.remaining(idle_timeout, &session, now) else {
+            let Some(ttl) = self.remaining_after_touch(&session, now) else {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
@@ -90,23 +89,16 @@ impl<R: SessionRepository> SessionManager<R> {
             };
             match outcome {
                 MoveOutcome::Moved => {
-                    self.remove_from_index(token, &session);
-                    // All sessions of the subject may have been revoked while the record was moved.
-                    // In that case, the new record is removed.
-                    match self
-                        .is_in_index(&successor, &session, last_revocation)
-                        .await
-                    {
-                        Ok(true) => return Ok(self.rotated(token, successor, session, ttl, now)),
-                        Ok(false) => {
-                            if self.discard(&successor, &session).await {
-                                (self.observer)(SessionEvent::Ended(EndReason::Revoked), 1);
-                            }
-                            return Err(not_found(token));
+                    let confirmed = self.confirm_move(token, &successor, &session, last_revocation);
+                    match confirmed.await {
+                        Ok(()) => {
+                            self.note_touch(&successor, now);
+                            return Ok(self.rotated(token, successor, session, (ttl, now)));
                         }
+                        Err(SessionError::NotFound) => return Err(SessionError::NotFound),
                         Err(error) => {
                             self.discard(&successor, &session).await;
-                            return Err(error.into());
+                            return Err(error);
                         }
                     }
                 }
@@ -128,15 +120,49 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(SessionError::Contended)
     }
 
-    fn rotated(
+    /// Removes the index entry of the old token, and checks that of the new token. All sessions of
+    /// the subject may have been revoked while the record was moved. In that case, removes the new
+    /// record.
+    pub(super) async fn confirm_move(
+        &self,
+        token: &SessionToken,
+        successor: &SessionToken,
+        session: &Session,
+        last_revocation: Option<LastRevocation>,
+    ) -> Result<(), SessionError> {
+        self.remove_from_index(token, session);
+        if self
+            .is_in_index(successor, session, last_revocation)
+            .await?
+        {
+            return Ok(());
+        }
+        if self.discard(successor, session).await {
+            (self.observer)(SessionEvent::Ended(EndReason::Revoked), 1);
+        }
+        Err(not_found(token))
+    }
+
+    /// Returns the remaining lifetime of a session that is touched at the time `now`. Returns
+    /// `None` if the session is past its absolute lifetime.
+    pub(super) fn remaining_after_touch(
+        &self,
+        session: &Session,
+        now: OffsetDateTime,
+    ) -> Option<Duration> {
+        let idle_timeout = self.policy.idle_timeout();
+        self.policy.remaining(idle_timeout, session, now)
+    }
+
+    /// Reports a completed rotation. `ttl` is the remaining lifetime of the session at the time
+    /// `now`.
+    pub(super) fn rotated(
         &self,
         token: &SessionToken,
         successor: SessionToken,
         session: Session,
-        ttl: Duration,
-        now: OffsetDateTime,
+        (ttl, now): (Duration, OffsetDateTime),
     ) -> NewSession {
-        self.note_touch(&successor, now);
         (self.observer)(SessionEvent::Rotated, 1);
         tracing::info!(
             token_prefix = %token.prefix(),

@@ -5,7 +5,10 @@ use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::shared::{COOKIE, Shared};
+use super::{
+    repetitions::{self, Repeated},
+    shared::{COOKIE, Shared},
+};
 
 /// Maximum number of sessions of a client. A client with this number of sessions deletes a session
 /// instead of creating one.
@@ -73,8 +76,9 @@ impl Shared {
     }
 }
 
-/// Creates a session with the subject `subject`, or without a subject if `subject` is `None`.
-/// Returns `None` if the session was not created.
+/// Creates a session with the subject `subject`, or without a subject if `subject` is `None`. Half
+/// of the requests have an `Idempotency-Key`, and are repeated until they succeed. Returns `None`
+/// if the session was not created.
 async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
     let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
     let mut body = json!({
@@ -84,21 +88,30 @@ async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
     if let Some(subject) = subject {
         body["subject"] = subject.into();
     }
-    let request = shared
-        .service_request(Method::POST, "/v1/sessions")
-        .json(&body);
-    let (status, body) = shared.send(request, StatusCode::CREATED).await?;
-    if status != StatusCode::CREATED {
+    let request = || {
+        let request = shared.service_request(Method::POST, "/v1/sessions");
+        request.json(&body)
+    };
+    let response = if shared.habits.uses_idempotency_keys && fastrand::bool() {
+        let request = || shared.with_any_credentials(request());
+        repetitions::send(shared, request, StatusCode::CREATED).await?
+    } else {
+        let (status, body) = shared.send(request(), StatusCode::CREATED).await?;
         // Counts only failures to create a session without a subject. A session with a subject
         // cannot be created while the cluster partition with the index of the subject is
-        // unavailable, so such a failure proves nothing about the other partitions.
-        if subject.is_none() {
+        // unavailable, so such a failure proves nothing about the other partitions. The same is
+        // true for a request with an `Idempotency-Key` and the partition of its record.
+        if status != StatusCode::CREATED && subject.is_none() {
             shared.tally().failed_logins += 1;
         }
+        Repeated::once((status, body))
+    };
+    if response.status != StatusCode::CREATED {
         return None;
     }
-    let token = body["access_token"].as_str()?.to_owned();
+    let token = response.body["access_token"].as_str()?.to_owned();
     shared.history.created(&token);
+    check_replay(shared, &token, &response);
     Some(Own {
         token,
         cookie,
@@ -163,22 +176,49 @@ async fn update(shared: &Shared, own: &mut Own) {
     }
 }
 
-/// Rotates the token of a session. Returns the session with the new token, or `None` if the
-/// response contains no new token.
+/// Rotates the token of a session. A request with an `Idempotency-Key` is repeated until it
+/// succeeds. Returns the session with the new token, or `None` if no response contains a new token.
 async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
-    shared.history.delete_asked(&own.token);
-    let request = shared.request(Method::POST, "/v1/session/rotate");
-    let request = request.bearer_auth(&own.token);
-    let (status, body) = shared.send(request, StatusCode::OK).await?;
-    let token = body["access_token"].as_str()?.to_owned();
-    if status != StatusCode::OK {
-        return None;
+    let before = shared.history.known(&own.token);
+    let request = || {
+        let request = shared.request(Method::POST, "/v1/session/rotate");
+        request.bearer_auth(&own.token)
+    };
+    let response = if shared.habits.uses_idempotency_keys {
+        repetitions::send(shared, request, StatusCode::OK).await
+    } else {
+        // If the response is lost, the session is lost as well.
+        shared.history.delete_asked(&own.token);
+        let response = shared.send(request(), StatusCode::OK).await;
+        response.map(Repeated::once)
+    };
+    match response {
+        Some(response) if response.status == StatusCode::OK => {
+            let token = response.body["access_token"].as_str()?.to_owned();
+            shared.history.rotated(&own.token, &token);
+            check_replay(shared, &token, &response);
+            Some(Own {
+                token,
+                ..own.clone()
+            })
+        }
+        // A lost response of a request with a key must not end the session.
+        Some(response) if response.status == StatusCode::UNAUTHORIZED => {
+            shared.check(shared.history.read(&own.token, before, false));
+            None
+        }
+        _ => {
+            shared.history.delete_asked(&own.token);
+            None
+        }
     }
-    shared.history.rotated(&own.token, &token);
-    Some(Own {
-        token,
-        ..own.clone()
-    })
+}
+
+/// Checks that a repetition after the successful request has returned the same token.
+fn check_replay(shared: &Shared, token: &str, response: &Repeated) {
+    if let Some(replayed) = &response.replayed {
+        shared.check(shared.history.replayed(token, replayed));
+    }
 }
 
 /// Deletes a session, and records the result in the history of the session.

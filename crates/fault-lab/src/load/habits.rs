@@ -15,6 +15,9 @@ pub(crate) struct Habits {
     /// Id and secret of the service client that creates and revokes sessions. `None` if the service
     /// accepts such requests without credentials.
     pub(crate) credentials: Option<(String, String)>,
+    /// `true` if requests that create or rotate a session have an `Idempotency-Key`. `false` if one
+    /// of the instances is an older binary, which ignores the key.
+    pub(crate) uses_idempotency_keys: bool,
 }
 
 impl Default for Habits {
@@ -23,6 +26,7 @@ impl Default for Habits {
             pause: PAUSE,
             check_pause: Duration::ZERO,
             credentials: None,
+            uses_idempotency_keys: true,
         }
     }
 }

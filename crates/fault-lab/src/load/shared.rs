@@ -209,6 +209,15 @@ impl Shared {
         }
     }
 
+    /// Adds credentials to a request without credentials. A request with an `Idempotency-Key` must
+    /// have some, even if the service accepts any.
+    pub(super) fn with_any_credentials(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.habits.credentials {
+            Some(_) => request,
+            None => request.basic_auth("fault-lab", Some("any")),
+        }
+    }
+
     /// Sends a request and counts the response. `expected` is the status of a successful response.
     /// Checks the rules for every response: maximum duration, allowed status and required headers.
     /// Returns status and JSON body, or `None` if there was no response. If a killed instance sends
@@ -223,6 +232,9 @@ impl Shared {
         let creates = request
             .as_ref()
             .is_ok_and(|request| request.method() == Method::POST);
+        let has_key = request
+            .as_ref()
+            .is_ok_and(|request| request.headers().contains_key("idempotency-key"));
         let limit = if creates {
             CREATED_WITHIN
         } else {
@@ -259,7 +271,9 @@ impl Shared {
         let code = body["code"].as_str().unwrap_or_default();
         let name = format!("{} {code}", status.as_str());
         let is_gone = status == StatusCode::UNAUTHORIZED && expected != StatusCode::CREATED;
-        let is_served = status == expected || is_gone;
+        // While another request with the same key is running, a repetition is turned away.
+        let is_in_progress = has_key && code == "idempotency_in_progress";
+        let is_served = status == expected || is_gone || is_in_progress;
         tally.count_response(name.trim_end(), is_served, took, by_machine);
         let is_allowed = is_served || status == StatusCode::SERVICE_UNAVAILABLE;
         if !is_allowed {

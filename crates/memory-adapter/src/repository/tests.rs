@@ -1,6 +1,7 @@
 use tee_session_domain::{
-    BaseUrl, Cookies, Login, SessionAttributes, SessionError, SessionManager, SessionPatch,
-    SessionPolicy, Subject, UpdateError,
+    BaseUrl, BeginOutcome, Cookies, Fingerprint, IdempotencyKey, IdempotencyRecord,
+    IdempotencyState, IdempotencyStore, Login, SessionAttributes, SessionError, SessionManager,
+    SessionPatch, SessionPolicy, Subject, UpdateError,
 };
 
 use super::*;
@@ -295,4 +296,75 @@ async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     assert_eq!(repository.session_count(), 0);
     insert_session(&repository).await.unwrap();
     assert_eq!(repository.session_count(), 1);
+}
+
+fn idempotency_key(number: usize) -> IdempotencyKey {
+    IdempotencyKey::derive("test", b"credential", &number.to_be_bytes())
+}
+
+async fn begin_operation(
+    repository: &MemoryRepository,
+    number: usize,
+) -> Result<Revision, RepositoryError> {
+    let record = running_record(repository);
+    match repository
+        .begin(&idempotency_key(number), &record, TTL)
+        .await?
+    {
+        BeginOutcome::Begun(revision) => Ok(revision),
+        BeginOutcome::Exists(_) => panic!("the key is new"),
+    }
+}
+
+fn running_record(repository: &MemoryRepository) -> IdempotencyRecord {
+    IdempotencyRecord {
+        fingerprint: Fingerprint([0; 16]),
+        token: SessionToken::generate(),
+        state: IdempotencyState::Running {
+            until: repository.now(),
+        },
+    }
+}
+
+fn count_records(repository: &MemoryRepository) -> (usize, usize) {
+    lock(&repository.0.idempotency).sizes()
+}
+
+#[tokio::test]
+async fn full_store_rejects_further_idempotency_records_until_one_is_removed_or_expires() {
+    let repository = MemoryRepository::with_capacity(2);
+    let first = begin_operation(&repository, 1).await.unwrap();
+    let second = begin_operation(&repository, 2).await.unwrap();
+    let error = begin_operation(&repository, 3).await.unwrap_err();
+    assert!(matches!(error, RepositoryError::Full { .. }), "{error:?}");
+    // A record that is replaced many times counts once.
+    let (key, mut seen) = (idempotency_key(2), second);
+    for _ in 0..10 {
+        let record = running_record(&repository);
+        let replaced = repository.replace(&key, &seen, &record, TTL).await;
+        seen = replaced.unwrap().unwrap();
+    }
+    assert!(
+        repository
+            .forget(&idempotency_key(1), &first)
+            .await
+            .unwrap()
+    );
+    begin_operation(&repository, 3).await.unwrap();
+    begin_operation(&repository, 4).await.unwrap_err();
+    advance_clock(&repository, TTL);
+    begin_operation(&repository, 4).await.unwrap();
+    assert_eq!(count_records(&repository), (1, 1));
+}
+
+#[tokio::test]
+async fn store_ping_removes_expired_idempotency_records() {
+    let repository = MemoryRepository::with_capacity(100);
+    for number in 0..100 {
+        begin_operation(&repository, number).await.unwrap();
+    }
+    assert_eq!(count_records(&repository), (100, 100));
+    advance_clock(&repository, TTL);
+    repository.ping().await.unwrap();
+    assert_eq!(count_records(&repository), (0, 0));
 }

@@ -12,7 +12,7 @@ use crate::{
     RedisFault, StorageFormat,
     connection::{Call, Command, Script},
     error::CallError,
-    record::RecordLocation,
+    record::{Key, RecordLocation},
 };
 
 /// Script reply: the stored value was still the expected one, and the script replaced or deleted
@@ -25,14 +25,12 @@ const GONE: i64 = -1;
 
 /// Replaces the value of `KEYS[1]` by `ARGV[2]`, with a TTL of `ARGV[3]` seconds, if the value is
 /// still `ARGV[1]`.
-const SWAP: Script = Script::writing(
-    "\
+const SWAP: &str = "\
 local value = redis.call('GET', KEYS[1])
 if not value then return -1 end
 if value ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-return 1",
-);
+return 1";
 
 /// Deletes `KEYS[1]` if the value of this key is still `ARGV[1]`.
 const REMOVE_UNCHANGED: Script = Script::freeing(
@@ -60,6 +58,11 @@ impl<'a> Seen<'a> {
         let format = formats.into_iter().find(|format| tag_of(*format) == *tag)?;
         let location = RecordLocation::new(format, token);
         Some(Self { location, value })
+    }
+
+    /// Returns the stored value in a revision.
+    pub(super) fn value_of(revision: &'a Revision) -> &'a [u8] {
+        revision.expose_secret().get(1..).unwrap_or_default()
     }
 }
 
@@ -106,7 +109,22 @@ pub(super) async fn swap(
     let (next, ttl) = (seen.location.encode(session), seconds(ttl));
     let key = seen.location.key().as_bytes();
     let arguments = [seen.value, &next, ttl.as_bytes()];
-    let reply = SWAP.run(call, &[key], &arguments).await?;
+    let reply = Script::writing(SWAP).run(call, &[key], &arguments).await?;
+    Ok(outcome(reply.integer("EVAL")?)?)
+}
+
+/// Replaces the value `seen` of a key by `next`, a value of about the same length. The replacement
+/// also works while the memory of Redis is full.
+pub(crate) async fn swap_value(
+    call: &Call,
+    key: &Key,
+    (seen, next): (&[u8], &[u8]),
+    ttl: Duration,
+) -> Result<SwapOutcome, CallError> {
+    let ttl = seconds(ttl);
+    let arguments = [seen, next, ttl.as_bytes()];
+    let script = Script::freeing(SWAP);
+    let reply = script.run(call, &[key.as_bytes()], &arguments).await?;
     Ok(outcome(reply.integer("EVAL")?)?)
 }
 
@@ -116,8 +134,18 @@ pub(super) async fn remove_unchanged(
     call: &Call,
     seen: &Seen<'_>,
 ) -> Result<SwapOutcome, CallError> {
-    let key = seen.location.key().as_bytes();
-    let reply = REMOVE_UNCHANGED.run(call, &[key], &[seen.value]).await?;
+    remove_value(call, seen.location.key(), seen.value).await
+}
+
+/// Deletes a key if its value is still `seen`.
+pub(crate) async fn remove_value(
+    call: &Call,
+    key: &Key,
+    seen: &[u8],
+) -> Result<SwapOutcome, CallError> {
+    let reply = REMOVE_UNCHANGED
+        .run(call, &[key.as_bytes()], &[seen])
+        .await?;
     Ok(outcome(reply.integer("EVAL")?)?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tee_session_domain::{InsertOutcome, MoveOutcome, Session, SwapOutcome};
+use tee_session_domain::{InsertOutcome, MoveOutcome, Session, SessionId, SwapOutcome};
 use tokio::time::Instant;
 
 use super::{
@@ -38,19 +38,19 @@ pub(super) struct Rotation<'a> {
     /// format; `None` if this instance uses only one format.
     pub(super) other_location: Option<&'a RecordLocation>,
     pub(super) to: RecordLocation,
+    /// Session id of the new token.
+    pub(super) to_id: SessionId,
     pub(super) session: &'a Session,
     pub(super) ttl: Duration,
 }
 
 impl RedisRepository {
-    pub(super) async fn rotate_record(
+    /// Moves the record in one atomic step, outside a cluster.
+    pub(super) async fn rotate_on_one_server(
         &self,
         rotation: &Rotation<'_>,
         deadline: Instant,
     ) -> Result<MoveOutcome, CallError> {
-        if self.pool.is_clustered() {
-            return self.rotate_across_servers(rotation, deadline).await;
-        }
         let run = |call: Call| async move { in_one_step(&call, rotation).await };
         let key = rotation.to.key();
         self.pool.call(key, "EVAL", deadline, run).await
@@ -64,7 +64,7 @@ impl RedisRepository {
     /// Deletes the old record under one key only, because a cluster does not convert records
     /// between the storage formats. Outside a cluster, a conversion may have moved the old record
     /// to another key.
-    async fn rotate_across_servers(
+    pub(super) async fn rotate_across_servers(
         &self,
         rotation: &Rotation<'_>,
         deadline: Instant,
@@ -109,6 +109,7 @@ async fn in_one_step(call: &Call, rotation: &Rotation<'_>) -> Result<MoveOutcome
         to,
         session,
         ttl,
+        ..
     } = rotation;
     let from = seen.location.key();
     let other_location = other_location.map_or(from, RecordLocation::key);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tee_session_domain::{
-    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionRepository,
+    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionId, SessionRepository,
     SessionToken, SessionWithTtl, StoreInstance, StoreKey, SwapOutcome, VersionedSession,
 };
 use time::OffsetDateTime;
@@ -22,10 +22,20 @@ use crate::{
     record::{Key, RecordLocation},
 };
 
+/// Way to move a record in a cluster, where the old and the new key may be on different servers.
+#[derive(Clone, Copy)]
+enum Repeat {
+    /// The move is attempted once. If it fails, it is undone.
+    Never,
+    /// The move may be attempted again, with the same new token.
+    WithMarker,
+}
+
 // Futures of rare code paths are boxed, so that they do not increase the size of the future of
 // every call.
 impl SessionRepository for RedisRepository {
     type Subjects = Self;
+    type Idempotency = Self;
 
     async fn insert(
         &self,
@@ -148,35 +158,42 @@ impl SessionRepository for RedisRepository {
         session: &Session,
         ttl: Duration,
     ) -> Result<MoveOutcome, RepositoryError> {
-        let Some(seen) = Seen::of(seen, from) else {
-            return Ok(MoveOutcome::Changed);
-        };
-        let candidates = self.candidates(from);
-        let other_location = candidates
-            .all()
-            .into_iter()
-            .find(|location| location.format() != seen.location.format());
-        // The new record has the storage format of the old one. A plain record has no field for the
-        // end of the absolute lifetime, so a conversion from sealed (encrypted) to plain would drop
-        // that end.
-        let to = RecordLocation::new(seen.location.format(), to);
-        let rotation = Rotation {
-            seen,
-            other_location,
-            to,
-            session,
-            ttl,
-        };
-        let deadline = self.deadline();
-        match Box::pin(self.rotate_record(&rotation, deadline)).await? {
-            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from, deadline).await? => {
-                Ok(MoveOutcome::Changed)
-            }
-            outcome => Ok(outcome),
+        self.move_record((from, seen), to, session, ttl, Repeat::Never)
+            .await
+    }
+
+    /// Moves the session like `move_to_new_token`. In a cluster, keeps the new record if the move
+    /// is not complete, and stores a marker that proves a complete move.
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        self.move_record((from, seen), to, session, ttl, Repeat::WithMarker)
+            .await
+    }
+
+    /// Returns `true` outside a cluster, where a session is moved in one atomic step. In a cluster,
+    /// looks for the marker of the move.
+    async fn was_moved(
+        &self,
+        from: &SessionToken,
+        to: &SessionToken,
+    ) -> Result<bool, RepositoryError> {
+        if !self.pool.is_clustered() {
+            return Ok(true);
         }
+        Ok(Box::pin(self.has_move_marker(from, to)).await?)
     }
 
     fn subjects(&self) -> &Self {
+        self
+    }
+
+    fn idempotency(&self) -> &Self {
         self
     }
 
@@ -218,6 +235,51 @@ impl SessionRepository for RedisRepository {
 }
 
 impl RedisRepository {
+    async fn move_record(
+        &self,
+        (from, seen): (&SessionToken, &Revision),
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+        repeat: Repeat,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        let Some(seen) = Seen::of(seen, from) else {
+            return Ok(MoveOutcome::Changed);
+        };
+        let candidates = self.candidates(from);
+        let other_location = candidates
+            .all()
+            .into_iter()
+            .find(|location| location.format() != seen.location.format());
+        // The new record has the storage format of the old one. A plain record has no field for the
+        // end of the absolute lifetime, so a conversion from sealed (encrypted) to plain would drop
+        // that end.
+        let rotation = Rotation {
+            to: RecordLocation::new(seen.location.format(), to),
+            to_id: SessionId::of(to),
+            seen,
+            other_location,
+            session,
+            ttl,
+        };
+        let deadline = self.deadline();
+        let moved = match (self.pool.is_clustered(), repeat) {
+            (false, _) => Box::pin(self.rotate_on_one_server(&rotation, deadline)).await?,
+            (true, Repeat::Never) => {
+                Box::pin(self.rotate_across_servers(&rotation, deadline)).await?
+            }
+            (true, Repeat::WithMarker) => {
+                Box::pin(self.move_with_marker(&rotation, deadline)).await?
+            }
+        };
+        match moved {
+            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from, deadline).await? => {
+                Ok(MoveOutcome::Changed)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
     /// Returns `true` if another instance has converted the plain record `seen` to a sealed
     /// (encrypted) record since the plain record was read. Returns `false` if `seen` is already a
     /// sealed record.

@@ -13,7 +13,7 @@ use tee_session_domain::{
     RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
 };
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::scripts::{self, FoundEntry, NewEntry, Range};
 use crate::{
@@ -41,11 +41,6 @@ const PAGE_SIZE: usize = 64;
 /// from the clock of Redis.
 const CLOCK_MARGIN: time::Duration = time::Duration::seconds(2);
 
-/// Pause before a command is repeated after the error TRYAGAIN. A cluster returns TRYAGAIN while a
-/// hash slot moves: some keys of an index are already on the new server, and the other keys are
-/// still on the old server.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
-
 impl RedisRepository {
     /// Sends commands about the index of a subject by running `send`. If the hash slot of the index
     /// is moving to another server, runs `send` again until `deadline`.
@@ -59,17 +54,11 @@ impl RedisRepository {
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        loop {
-            let outcome = self.pool.call(&keys.order, command, deadline, &send).await;
-            let is_slot_moving = outcome
-                .as_ref()
-                .is_err_and(|error| error.has_code("TRYAGAIN"));
-            if is_slot_moving && Instant::now() + RETRY_PAUSE < deadline {
-                sleep(RETRY_PAUSE).await;
-            } else {
-                return outcome.map_err(|error| index_error(error, || keys.pattern()));
-            }
-        }
+        let outcome = self
+            .pool
+            .call_with_keys(&keys.order, command, deadline, send)
+            .await;
+        outcome.map_err(|error| index_error(error, || keys.pattern()))
     }
 
     /// Returns the deadline of a command that is sent now as a part of a longer call: the current

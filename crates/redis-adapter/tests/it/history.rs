@@ -7,11 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tee_session_domain::{
-    Login, Session, SessionError, SessionPatch, SessionToken, Subject, UpdateError,
+    IdempotencyKey, IdempotentRequest, IdempotentSession, Login, Session, SessionError,
+    SessionPatch, SessionToken, Subject, UpdateError,
 };
 use tee_session_test_support::{Fault, FaultProxy, History, Known, RedisProcess, eventually};
 use tokio::{task::JoinSet, time::sleep};
@@ -22,6 +23,13 @@ const CLIENTS: usize = 8;
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Duration of the lease of an operation with an `Idempotency-Key`. It is longer than the operation
+/// can take: about ten command timeouts.
+const LEASE: Duration = Duration::from_secs(3);
+
+/// Time for which a client repeats a call with an `Idempotency-Key`.
+const REPEATED_FOR: Duration = Duration::from_secs(8);
+
 /// Server options that make Redis write each change to disk before Redis acknowledges the change. A
 /// killed server then loses no acknowledged change.
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -30,14 +38,29 @@ const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// with each update request.
 const VERSION: &str = "version";
 
+/// Returns a request with a new `Idempotency-Key`.
+fn idempotent_request(operation: &str) -> IdempotentRequest {
+    let header = SessionToken::generate();
+    let key = IdempotencyKey::derive(operation, b"credential", header.expose_secret().as_bytes());
+    IdempotentRequest {
+        fingerprint: key.fingerprint(b""),
+        key,
+        lease: LEASE,
+    }
+}
+
 /// An operation that a client sends to the session manager. If the session manager gets a new
 /// operation, the operation must be added to this enum.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Create,
+    /// Creates a session with an `Idempotency-Key`, and repeats the call until it succeeds.
+    CreateOnce,
     Read,
     Update,
     Rotate,
+    /// Rotates a session with an `Idempotency-Key`, and repeats the call until it succeeds.
+    RotateOnce,
     Delete,
     RevokeAll,
 }
@@ -84,14 +107,24 @@ impl Clients {
         while !self.stop.load(Ordering::Relaxed) {
             let sessions = &instances[fastrand::usize(..instances.len())];
             let operation = match fastrand::u8(..40) {
-                0..12 => Operation::Create,
+                0..6 => Operation::Create,
+                6..12 => Operation::CreateOnce,
                 12..26 => Operation::Read,
                 26..32 => Operation::Update,
-                32..36 => Operation::Rotate,
+                32..34 => Operation::Rotate,
+                34..36 => Operation::RotateOnce,
                 36..39 => Operation::Delete,
                 _ => Operation::RevokeAll,
             };
-            self.step(sessions, operation, &subject, &mut own).await;
+            match operation {
+                Operation::CreateOnce => self.create_once(instances, &subject, &mut own).await,
+                Operation::RotateOnce if !own.is_empty() => {
+                    let index = fastrand::usize(..own.len());
+                    let successor = self.rotate_once(instances, &own[index]).await;
+                    own.extend(successor);
+                }
+                operation => self.step(sessions, operation, &subject, &mut own).await,
+            }
             // In an outage, calls fail at once. The pause of 1 ms avoids millions of failed calls.
             sleep(Duration::from_millis(1)).await;
         }
@@ -109,10 +142,12 @@ impl Clients {
         }
         let index = fastrand::usize(..own.len());
         match operation {
-            Operation::Create => self.create(sessions, subject, own).await,
+            Operation::Create | Operation::CreateOnce => {
+                self.create(sessions, subject, own).await;
+            }
             Operation::Read => self.read(sessions, &own[index]).await,
             Operation::Update => self.update(sessions, &mut own[index]).await,
-            Operation::Rotate => {
+            Operation::Rotate | Operation::RotateOnce => {
                 if let Some(successor) = self.rotate(sessions, &own[index]).await {
                     own.push(successor);
                 }
@@ -138,6 +173,99 @@ impl Clients {
                 has_subject,
             });
         }
+    }
+
+    /// Creates a session with an `Idempotency-Key`. Repeats the call at any instance until it
+    /// succeeds. A further repetition must return the same token.
+    async fn create_once(
+        &self,
+        instances: &[Sessions],
+        subject: &Subject,
+        own: &mut Vec<OwnSession>,
+    ) {
+        let has_subject = fastrand::bool();
+        let mut login = Login::new(cookies(), base_url());
+        login.attributes.subject = has_subject.then(|| subject.clone());
+        let request = &idempotent_request("create");
+        let create = || {
+            let sessions = &instances[fastrand::usize(..instances.len())];
+            sessions.store_login_once(request, login.clone(), || true)
+        };
+        let Some(created) = self.repeat(create).await.unwrap() else {
+            return;
+        };
+        let token = created.token;
+        self.history.created(token.expose_secret());
+        own.push(OwnSession {
+            token: token.clone(),
+            version: 0,
+            has_subject,
+        });
+        if let Ok(repeated) = create().await {
+            assert_eq!(
+                repeated.token, token,
+                "a repetition created another session"
+            );
+        }
+    }
+
+    /// Rotates a session with an `Idempotency-Key`. Repeats the call at any instance until it
+    /// succeeds. Lost replies must not end the session.
+    async fn rotate_once(&self, instances: &[Sessions], own: &OwnSession) -> Option<OwnSession> {
+        let before = self.history.known(own.token_text());
+        self.history.delete_asked(own.token_text());
+        let request = &idempotent_request("rotate");
+        let rotate = || {
+            let sessions = &instances[fastrand::usize(..instances.len())];
+            sessions.rotate_once(&own.token, request, || true)
+        };
+        match self.repeat(rotate).await {
+            Ok(Some(rotated)) => {
+                assert!(before != Known::Gone, "a deleted session was rotated");
+                let token = rotated.token;
+                self.history
+                    .rotated(own.token_text(), token.expose_secret());
+                if let Ok(repeated) = rotate().await {
+                    assert_eq!(repeated.token, token, "a repetition returned another token");
+                }
+                Some(OwnSession {
+                    token,
+                    ..own.clone()
+                })
+            }
+            Ok(None) => None,
+            Err(_) => {
+                assert!(before != Known::Lives, "a session was lost");
+                self.history.deleted(own.token_text());
+                None
+            }
+        }
+    }
+
+    /// Repeats a call with an `Idempotency-Key` until it succeeds. Returns `None` if it has not
+    /// succeeded within [`REPEATED_FOR`].
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`] if the call returned this error.
+    async fn repeat<F>(
+        &self,
+        call: impl Fn() -> F,
+    ) -> Result<Option<IdempotentSession>, SessionError>
+    where
+        F: Future<Output = Result<IdempotentSession, SessionError>>,
+    {
+        let started = Instant::now();
+        while started.elapsed() < REPEATED_FOR && !self.stop.load(Ordering::Relaxed) {
+            let result = call().await;
+            self.count(&result);
+            match result {
+                Ok(session) => return Ok(Some(session)),
+                Err(SessionError::NotFound) => return Err(SessionError::NotFound),
+                Err(SessionError::IdempotencyKeyReused) => panic!("the request is the same"),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+        Ok(None)
     }
 
     async fn read(&self, sessions: &Sessions, own: &OwnSession) {

@@ -18,6 +18,7 @@ mod diagnosis_of_many;
 mod faults;
 mod fleets;
 mod history;
+mod idempotency;
 mod invalidation_feed;
 mod lifecycle;
 mod migration;

@@ -1,8 +1,13 @@
+use aws_lc_rs::aead::NONCE_LEN;
 use rstest::rstest;
 use tee_session_domain::SessionAttributes;
 use time::Duration;
 
 use super::*;
+use crate::{
+    CorruptRecord,
+    record::envelope::{HEADER_LEN, MAX_RECORD_LEN},
+};
 
 const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 

@@ -5,6 +5,8 @@ Environment: BASE_URL, CLIENT_ID, CLIENT_SECRET
 """
 
 import os
+import re
+import uuid
 
 import requests
 import schemathesis
@@ -117,3 +119,15 @@ base_urls = st.tuples(schemes, hosts, ports, paths).map(
     lambda parts: f"{parts[0]}://{parts[1]}{parts[2]}{parts[3]}"
 )
 schemathesis.openapi.format("base-url", base_urls)
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    """Gives each request with a valid Idempotency-Key a key of its own.
+
+    Schemathesis sends the same key with different requests, which the service rejects on purpose.
+    """
+    headers = case.headers or {}
+    key = headers.get("Idempotency-Key")
+    if isinstance(key, str) and re.fullmatch("[!-~]{16,255}", key):
+        headers["Idempotency-Key"] = str(uuid.uuid4())

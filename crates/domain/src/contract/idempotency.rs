@@ -1,0 +1,183 @@
+//! Contract tests of the idempotency store: the records of requests that clients may repeat.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use time::OffsetDateTime;
+
+use super::{Harness, base_url, cookies};
+use crate::{
+    BeginOutcome, EntityTag, IdempotencyKey, IdempotencyRecord, IdempotencyState, IdempotencyStore,
+    IdempotentRequest, IdempotentResult, Login, Revision, Session, SessionRepository, SessionToken,
+    VersionedRecord,
+};
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// Returns a request with a new random key, and with `body`.
+pub(super) fn request(body: &str) -> IdempotentRequest {
+    let random = SessionToken::generate();
+    request_with_key(random.expose_secret(), body)
+}
+
+pub(super) fn request_with_key(key: &str, body: &str) -> IdempotentRequest {
+    let key = IdempotencyKey::derive("contract suite", b"credential", key.as_bytes());
+    IdempotentRequest {
+        fingerprint: key.fingerprint(body.as_bytes()),
+        key,
+        lease: MINUTE,
+    }
+}
+
+/// Returns the record of a running operation whose lease ends at `until`.
+pub(super) fn running(
+    request: &IdempotentRequest,
+    token: &SessionToken,
+    until: OffsetDateTime,
+) -> IdempotencyRecord {
+    IdempotencyRecord {
+        fingerprint: request.fingerprint,
+        token: token.clone(),
+        state: IdempotencyState::Running { until },
+    }
+}
+
+/// Stores `record` as the first record of the request, and returns its revision.
+pub(super) async fn begin<R: SessionRepository>(
+    repository: &R,
+    request: &IdempotentRequest,
+    record: &IdempotencyRecord,
+) -> Revision {
+    let store = repository.idempotency();
+    let begun = store.begin(&request.key, record, MINUTE).await;
+    match begun.expect("a reply") {
+        BeginOutcome::Begun(revision) => revision,
+        BeginOutcome::Exists(_) => panic!("another request has the same key"),
+    }
+}
+
+/// Returns the stored record of the request.
+pub(super) async fn find<R: SessionRepository>(
+    repository: &R,
+    request: &IdempotentRequest,
+) -> Option<VersionedRecord> {
+    let found = repository.idempotency().find(&request.key).await;
+    found.expect("a reply")
+}
+
+/// The store keeps the first record with a key, and returns it unchanged.
+pub async fn first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged<H: Harness>(
+    harness: &H,
+) {
+    let repository = harness.repository();
+    let request = request("body");
+    // Stored times have a resolution of microseconds.
+    let now = OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(1_700_000_000_123_456);
+    let record = running(&request, &SessionToken::generate(), now);
+    assert_eq!(find(&repository, &request).await, None);
+    let revision = begin(&repository, &request, &record).await;
+    let first = VersionedRecord { record, revision };
+    assert_eq!(find(&repository, &request).await, Some(first.clone()));
+
+    let second = running(&request, &SessionToken::generate(), now);
+    let store = repository.idempotency();
+    let begun = store.begin(&request.key, &second, MINUTE).await;
+    assert_eq!(
+        begun.expect("a reply"),
+        BeginOutcome::Exists(Box::new(first.clone()))
+    );
+    assert_eq!(find(&repository, &request).await, Some(first.clone()));
+
+    let login = Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url());
+    let session = Session::new(login, now, None);
+    let done = IdempotencyRecord {
+        state: IdempotencyState::Done(IdempotentResult {
+            ttl: MINUTE,
+            expires_at: now + MINUTE,
+            tag: EntityTag::of(&first.record.token, &session),
+        }),
+        ..first.record
+    };
+    let replaced = store.replace(&request.key, &first.revision, &done, MINUTE);
+    let revision = replaced.await.expect("a reply").expect("it is unchanged");
+    let record = done;
+    let expected = VersionedRecord { record, revision };
+    assert_eq!(find(&repository, &request).await, Some(expected));
+}
+
+/// A record is replaced and removed only by a caller that knows its current revision, even if the
+/// content of the record is the same.
+pub async fn idempotency_record_is_changed_only_with_its_current_revision<H: Harness>(harness: &H) {
+    let repository = harness.repository();
+    let (store, request) = (repository.idempotency(), request("body"));
+    let record = running(&request, &SessionToken::generate(), repository.now());
+    let first = begin(&repository, &request, &record).await;
+    let second = store.replace(&request.key, &first, &record, MINUTE).await;
+    let second = second.expect("a reply").expect("it is unchanged");
+    assert_ne!(first, second);
+
+    let late = store.replace(&request.key, &first, &record, MINUTE).await;
+    assert_eq!(late.expect("a reply"), None);
+    let late = store.forget(&request.key, &first).await;
+    assert!(!late.expect("a reply"));
+    let found = find(&repository, &request).await.expect("it is stored");
+    assert_eq!(found.revision, second);
+
+    let forgotten = store.forget(&request.key, &second).await;
+    assert!(forgotten.expect("a reply"));
+    assert_eq!(find(&repository, &request).await, None);
+    let late = store.replace(&request.key, &second, &record, MINUTE).await;
+    assert_eq!(late.expect("a reply"), None);
+    let late = store.forget(&request.key, &second).await;
+    assert!(!late.expect("a reply"));
+    assert_eq!(find(&repository, &request).await, None);
+}
+
+/// If several callers replace a record at the same time, exactly one of them succeeds.
+pub async fn exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds<
+    H: Harness,
+>(
+    harness: &H,
+) {
+    let repository = harness.repository();
+    let store = repository.idempotency();
+    for _ in 0..20 {
+        let request = request("body");
+        let record = running(&request, &SessionToken::generate(), repository.now());
+        let seen = begin(&repository, &request, &record).await;
+        let changes = (0..8).map(|number| {
+            let (key, seen, record) = (&request.key, &seen, &record);
+            async move {
+                if number % 2 == 0 {
+                    let replaced = store.replace(key, seen, record, MINUTE).await;
+                    replaced.expect("a reply").is_some()
+                } else {
+                    store.forget(key, seen).await.expect("a reply")
+                }
+            }
+        });
+        let changed = join_all(changes).await;
+        assert_eq!(changed.iter().filter(|changed| **changed).count(), 1);
+    }
+}
+
+/// An idempotency record expires after its lifetime. A replacement begins a new lifetime.
+pub async fn idempotency_record_expires_after_its_lifetime<H: Harness>(harness: &H) {
+    let repository = harness.repository();
+    let (store, request) = (repository.idempotency(), request("body"));
+    let record = running(&request, &SessionToken::generate(), repository.now());
+    let ttl = Duration::from_secs(2);
+    let begun = store.begin(&request.key, &record, ttl).await;
+    let BeginOutcome::Begun(seen) = begun.expect("a reply") else {
+        panic!("another request has the same key");
+    };
+    harness.pass(Duration::from_secs(1)).await;
+    let replaced = store.replace(&request.key, &seen, &record, ttl).await;
+    let seen = replaced.expect("a reply").expect("it is unchanged");
+    harness.pass(Duration::from_millis(1_250)).await;
+    assert!(find(&repository, &request).await.is_some());
+    harness.pass(Duration::from_secs(1)).await;
+    assert_eq!(find(&repository, &request).await, None);
+    let late = store.replace(&request.key, &seen, &record, ttl).await;
+    assert_eq!(late.expect("a reply"), None);
+}

@@ -1,0 +1,85 @@
+//! Port (interface) for the records of requests that clients may repeat.
+
+use std::{future::Future, time::Duration};
+
+use crate::{IdempotencyKey, IdempotencyRecord, RepositoryError, Revision};
+
+/// Stores the records of requests with an `Idempotency-Key`, for a limited time.
+///
+/// Several requests with one key can run at the same time, on different instances. A record is
+/// therefore changed and removed only by a caller that names the revision that it has read or
+/// written. No two records that were ever stored have the same revision.
+///
+/// A store must encrypt the records with [`IdempotencyKey::sealing_key`] unless they stay in the
+/// memory of this process, because a record contains a session token.
+pub trait IdempotencyStore: Clone + Send + Sync + 'static {
+    /// Stores `record` with the lifetime `ttl` (whole seconds) if there is no record with this key.
+    /// Returns the existing record otherwise, and leaves it unchanged.
+    ///
+    /// # Errors
+    /// - `Unavailable`: it is unknown whether the record was stored, or the existing record cannot
+    ///   be read. If the record was stored, the store removes it again as soon as it can, unless
+    ///   another request has changed it.
+    /// - `Full`: the store has no room for the record.
+    /// - `NewerRecord`: a newer release wrote the existing record.
+    fn begin(
+        &self,
+        key: &IdempotencyKey,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<BeginOutcome, RepositoryError>> + Send;
+
+    /// Loads the record. Returns `None` if there is no record with this key.
+    ///
+    /// # Errors
+    /// `Unavailable` or `NewerRecord`.
+    fn find(
+        &self,
+        key: &IdempotencyKey,
+    ) -> impl Future<Output = Result<Option<VersionedRecord>, RepositoryError>> + Send;
+
+    /// Replaces the record, and sets its lifetime to `ttl` (whole seconds), if the stored record
+    /// has not changed since the revision `seen`. Returns the new revision. Returns `None` if the
+    /// record has changed or is gone; nothing is changed then. Comparison and replacement are one
+    /// atomic step of the store (compare-and-swap).
+    ///
+    /// # Errors
+    /// `Unavailable`: it is unknown whether the record was replaced.
+    fn replace(
+        &self,
+        key: &IdempotencyKey,
+        seen: &Revision,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Option<Revision>, RepositoryError>> + Send;
+
+    /// Removes the record if it has not changed since the revision `seen`. Returns `true` if this
+    /// call removed the record. Comparison and removal are one atomic step of the store.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is unknown whether the record was removed.
+    fn forget(
+        &self,
+        key: &IdempotencyKey,
+        seen: &Revision,
+    ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
+}
+
+/// Outcome of [`IdempotencyStore::begin`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum BeginOutcome {
+    /// The record was stored, and has this revision.
+    Begun(Revision),
+    /// There is a record with this key already. Nothing was changed.
+    Exists(Box<VersionedRecord>),
+}
+
+/// An idempotency record as it is stored, and its revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionedRecord {
+    /// Record as it is stored.
+    pub record: IdempotencyRecord,
+    /// Revision that identifies the current state of the record.
+    pub revision: Revision,
+}

@@ -1,0 +1,68 @@
+//! Requests with an `Idempotency-Key`, which a test client repeats until they succeed.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::shared::Shared;
+
+/// Time for which a client repeats a request. The time is longer than the lease of an abandoned
+/// operation, which is 9 s with the default command timeout.
+const REPEATED_FOR: Duration = Duration::from_secs(12);
+
+/// Pause before a repetition.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The response to a request, and the token in the response to a further repetition.
+pub(super) struct Repeated {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+    /// Token that a repetition after the success has returned. `None` if there was no such
+    /// repetition, or if it failed.
+    pub(super) replayed: Option<String>,
+}
+
+impl Repeated {
+    /// Returns a response to which there was no further repetition.
+    pub(super) fn once((status, body): (StatusCode, Value)) -> Self {
+        Self {
+            status,
+            body,
+            replayed: None,
+        }
+    }
+}
+
+/// Sends the request that `request` builds, with a new `Idempotency-Key`. Repeats it with the same
+/// key, possibly at another instance, until the response has the status `expected` or 401, or until
+/// [`REPEATED_FOR`] has passed. One successful request in four is repeated once more. Returns the
+/// last response, or `None` if there was none.
+pub(super) async fn send(
+    shared: &Shared,
+    request: impl Fn() -> RequestBuilder,
+    expected: StatusCode,
+) -> Option<Repeated> {
+    let key = format!("{:032x}", fastrand::u128(..));
+    let send = || shared.send(request().header("Idempotency-Key", &key), expected);
+    let started = Instant::now();
+    loop {
+        let response = send().await;
+        let status = response.as_ref().map(|(status, _)| *status);
+        if status == Some(expected) {
+            let mut repeated = response.map(Repeated::once)?;
+            if fastrand::u8(..4) == 0 {
+                let replay = send().await.filter(|(status, _)| *status == expected);
+                let token = |(_, body): (_, Value)| Some(body["access_token"].as_str()?.to_owned());
+                repeated.replayed = replay.and_then(token);
+            }
+            return Some(repeated);
+        }
+        let is_late = started.elapsed() >= REPEATED_FOR || shared.is_stopped();
+        if is_late || status == Some(StatusCode::UNAUTHORIZED) {
+            return response.map(Repeated::once);
+        }
+        sleep(PAUSE).await;
+    }
+}
