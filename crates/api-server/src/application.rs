@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     io,
-    net::{Shutdown, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -224,6 +224,8 @@ impl Application {
             store = self.settings.store.as_str(),
             "Starting up"
         );
+        let url = url_of(self.address, self.certificate.is_some());
+        tracing::info!("Listening on {url}, try {url}/docs");
         let watch = self
             .certificate
             .map(|certificate| rt::spawn(certificate.watch()));
@@ -290,6 +292,18 @@ async fn drain(
     // A graceful stop waits for requests in flight and cannot be interrupted. A graceful stop is
     // therefore requested only if no request is in flight.
     handle.stop(is_drained).await;
+}
+
+/// Returns the URL at which a program on this machine reaches a listener on `address`. An
+/// unspecified address, such as `0.0.0.0`, becomes the loopback address.
+fn url_of(mut address: SocketAddr, uses_tls: bool) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let scheme = if uses_tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 /// State from which each worker thread creates its session manager.

@@ -26,6 +26,8 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 pub(crate) enum ApiError {
     #[error("no such resource")]
     NotFound,
+    #[error("there is no resource at the root")]
+    NothingAtRoot,
     #[error("the resource does not support the method")]
     MethodNotAllowed { allow: &'static str },
     #[error("too many requests are in flight")]
@@ -50,6 +52,8 @@ pub(crate) enum ApiError {
     InvalidSession(Vec<InvalidMember>),
     #[error("the request has no credentials of a known service client")]
     InvalidClient,
+    #[error("the credentials of the request match no service client")]
+    WrongClientCredentials,
     #[error("too many wrong secrets of service clients came from this address")]
     TooManyWrongSecrets,
     #[error("the service client lacks the required scope")]
@@ -86,6 +90,10 @@ impl ApiError {
     pub(crate) fn problem(&self) -> ProblemDetails {
         match self {
             Self::NotFound => ProblemDetails::new(ProblemCode::NOT_FOUND, "No such resource"),
+            Self::NothingAtRoot => ProblemDetails::new(
+                ProblemCode::NOT_FOUND,
+                "No such resource; /docs is a page to try the API, and /openapi.json describes it",
+            ),
             Self::MethodNotAllowed { allow } => ProblemDetails::new(
                 ProblemCode::METHOD_NOT_ALLOWED,
                 format!("The method is not allowed; allowed methods: {allow}"),
@@ -126,6 +134,12 @@ impl ApiError {
             Self::InvalidClient => ProblemDetails::new(
                 ProblemCode::INVALID_CLIENT,
                 "The id and secret of a service client are required (HTTP Basic)",
+            )
+            .with_challenge(Challenge::Basic),
+            // The detail does not reveal whether the id or the secret is wrong.
+            Self::WrongClientCredentials => ProblemDetails::new(
+                ProblemCode::INVALID_CLIENT,
+                "Authorization does not contain the id and secret of a known service client (HTTP Basic)",
             )
             .with_challenge(Challenge::Basic),
             Self::TooManyWrongSecrets => ProblemDetails::new(

@@ -1,6 +1,7 @@
 //! Steps between the receipt of a request and its handler: middleware, limits, request body,
 //! deadline, credentials, preconditions, CORS and request id.
 
+pub(crate) mod access_log;
 pub(crate) mod bodies_under_way;
 pub(crate) mod body;
 pub(crate) mod caller;

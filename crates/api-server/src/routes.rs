@@ -19,7 +19,11 @@ mod token_request;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::{
-    Error, HttpResponse, guard,
+    Error, HttpRequest, HttpResponse, guard,
+    http::{
+        Method,
+        header::{ACCEPT, HeaderValue, LOCATION},
+    },
     web::{self, Data, ServiceConfig},
 };
 use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidTokens};
@@ -175,8 +179,24 @@ const fn without_last_comma(list: &str) -> &str {
     list.split_at(list.len() - ", ".len()).0
 }
 
-async fn not_found() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound)
+/// Answers requests for paths that are not part of the API. A browser that opens `/` is redirected
+/// to the page `/docs`.
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    if request.path() != "/" {
+        return Err(ApiError::NotFound);
+    }
+    let is_get = [Method::GET, Method::HEAD].contains(request.method());
+    let mut accepted = request.headers().get_all(ACCEPT);
+    let is_browser = accepted.any(|field| {
+        let field = field.to_str().unwrap_or_default();
+        field.to_ascii_lowercase().contains("text/html")
+    });
+    if is_get && is_browser {
+        // The target is relative, so that the redirection also works behind a path prefix.
+        let redirection = (LOCATION, HeaderValue::from_static("docs"));
+        return Ok(HttpResponse::Found().insert_header(redirection).finish());
+    }
+    Err(ApiError::NothingAtRoot)
 }
 
 #[cfg(test)]

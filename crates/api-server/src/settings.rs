@@ -112,6 +112,9 @@ pub struct ApiSettings {
     /// `address` must still be a loopback address, and requests with a sign of a proxy are still
     /// rejected.
     pub allow_anonymous_clients: bool,
+    /// If `true`, one line is logged for each request, at every log level. The line contains
+    /// neither the path nor the query of the request.
+    pub access_log: bool,
 }
 
 impl Default for ApiSettings {
@@ -141,6 +144,7 @@ impl Default for ApiSettings {
             trace_sampling: None,
             service_clients: ServiceClients::default(),
             allow_anonymous_clients: false,
+            access_log: false,
         }
     }
 }
@@ -162,7 +166,11 @@ impl ApiSettings {
         let open = is_open.then_some(SettingsConflict::OpenToAll);
         let unintended = is_unintended.then_some(SettingsConflict::AnonymousWithRedis);
         let useless = is_cache_useless.then_some(SettingsConflict::CacheWithoutTouchInterval);
-        [open, unintended, useless].into_iter().flatten().collect()
+        // Port 0 picks a free port for each listener.
+        let is_one_address = self.metrics_address == Some(self.address) && self.address.port() != 0;
+        let one_address = is_one_address.then_some(SettingsConflict::OneAddress);
+        let conflicts = [open, unintended, useless, one_address];
+        conflicts.into_iter().flatten().collect()
     }
 }
 
@@ -173,7 +181,8 @@ pub enum SettingsConflict {
     /// The address is not a loopback address, and there are no service clients.
     #[error(
         "service_clients must name at least one client when api_host is not a loopback address, \
-         because anyone could create sessions otherwise: add a client, or listen on 127.0.0.1"
+         because anyone could create sessions otherwise: add a client with `tee-session client new \
+         --id ID --scope create`, or listen on 127.0.0.1"
     )]
     OpenToAll,
     /// There are no service clients, the store is Redis, and `allow_anonymous_clients` is not set.
@@ -185,11 +194,17 @@ pub enum SettingsConflict {
     AnonymousWithRedis,
     /// A near cache is configured, but the touch interval is zero.
     #[error(
-        "near_cache needs a session_touch_interval above 0: with 0, every access changes the \
+        "near_cache requires a session_touch_interval above 0: with 0, every access changes the \
          session in Redis, which invalidates each cached copy before it can be used; set the \
          interval to 60, for example"
     )]
     CacheWithoutTouchInterval,
+    /// The API and the metrics have the same address and port.
+    #[error(
+        "metrics_port and api_port name the same port on the same address: choose another port for one \
+         of them"
+    )]
+    OneAddress,
 }
 
 /// Kind of the store behind a repository.

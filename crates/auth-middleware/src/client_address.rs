@@ -77,6 +77,13 @@ impl TrustedProxies {
         (!self.trusts(peer)).then(|| network_of(peer))
     }
 
+    /// Returns `true` if the list contains every IPv4 address or every IPv6 address, so that any
+    /// caller can claim any address.
+    #[must_use]
+    pub fn trusts_everyone(&self) -> bool {
+        self.0.iter().any(|network| network.prefix_len() == 0)
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -105,9 +112,13 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// Parse error for [`TrustedProxies`]: an entry of the list is neither an IP address nor a network.
+/// Parse error for [`TrustedProxies`]: an entry of the list is neither an IP address nor a network,
+/// or no connection can come from its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("must be IP addresses or networks such as 10.0.0.0/8, separated by commas")]
+#[error(
+    "the proxies must be IP addresses or networks such as 10.0.0.0/8, separated by commas, from which \
+     connections can come"
+)]
 pub struct InvalidNetwork;
 
 fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
@@ -121,8 +132,25 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
         (address @ IpAddr::V4(_), 96..) if network.max_prefix_len() == 128 => {
             IpNet::new(address, network.prefix_len() - 96).map_err(|_| InvalidNetwork)
         }
+        // An IPv4 address never matches an IPv6 network, and no IPv6 address is IPv4-mapped.
+        (IpAddr::V4(_), _) if network.max_prefix_len() == 128 => Err(InvalidNetwork),
         _ => Ok(network),
     }
+    .and_then(refuse_unusable)
+}
+
+/// Returns an error for a network that contains only addresses from which no connection can come,
+/// so that the entry would never match: the unspecified address and multicast networks.
+fn refuse_unusable(network: IpNet) -> Result<IpNet, InvalidNetwork> {
+    let is_single = network.prefix_len() == network.max_prefix_len();
+    let first = network.network();
+    let multicast_prefix_len = if first.is_ipv4() { 4 } else { 8 };
+    let is_multicast = first.is_multicast() && network.prefix_len() >= multicast_prefix_len;
+    let is_broadcast = first == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if is_multicast || (is_single && (first.is_unspecified() || is_broadcast)) {
+        return Err(InvalidNetwork);
+    }
+    Ok(network)
 }
 
 /// Parses one entry of `X-Forwarded-For`. Accepts an address with a port, and an IPv6 address in
@@ -231,6 +259,20 @@ mod tests {
         assert_eq!(network, expected.map(|network| network.parse().unwrap()));
     }
 
+    #[rstest]
+    #[case::every_ipv4_address("0.0.0.0/0", true)]
+    #[case::every_ipv6_address("fd00::1,::/0", true)]
+    #[case::every_ipv4_mapped_address("::ffff:0.0.0.0/96", true)]
+    #[case::half_of_all("128.0.0.0/1", false)]
+    #[case::none("", false)]
+    fn list_with_a_network_of_all_addresses_trusts_everyone(
+        #[case] text: &str,
+        #[case] expected: bool,
+    ) {
+        let trusted: TrustedProxies = text.parse().unwrap();
+        assert_eq!(trusted.trusts_everyone(), expected);
+    }
+
     #[test]
     fn client_is_unknown_without_a_peer_address() {
         let trusted = TrustedProxies::default();
@@ -241,6 +283,12 @@ mod tests {
     #[case::name("proxy.example")]
     #[case::prefix_too_long("10.0.0.0/33")]
     #[case::star("10.*")]
+    #[case::unspecified_address("0.0.0.0")]
+    #[case::unspecified_ipv6_address("::")]
+    #[case::broadcast("255.255.255.255")]
+    #[case::multicast("224.0.0.0/4")]
+    #[case::multicast_ipv6("ff02::/16")]
+    #[case::more_than_the_ipv4_mapped_addresses("::ffff:0.0.0.0/90")]
     #[case::one_of_several("10.0.0.0/8,x")]
     fn invalid_trusted_proxy_network_returns_a_parse_error(#[case] text: &str) {
         assert_eq!(text.parse::<TrustedProxies>().unwrap_err(), InvalidNetwork);

@@ -13,6 +13,7 @@ use crate::{Challenge, ProblemCode, ProblemDetails};
 const RETRY_AFTER: u32 = 1;
 
 static UNAVAILABLE: LogLimit = LogLimit::per_second(1);
+static MISCONFIGURED: LogLimit = LogLimit::per_second(1);
 static FULL: LogLimit = LogLimit::per_second(1);
 static CORRUPT_INDEX: LogLimit = LogLimit::per_second(1);
 
@@ -78,8 +79,8 @@ impl AuthError {
     }
 
     /// Logs the error if the session store failed. Other errors are not logged. At most one line
-    /// per second is logged for each of these faults: an unavailable store, a full store, and a
-    /// corrupt index of a subject.
+    /// per second is logged for each of these faults: an unavailable store, a store that refuses an
+    /// operation, a full store, and a corrupt index of a subject.
     ///
     /// Call this method if you send the response of [`problem`](Self::problem) yourself.
     /// `error_response` calls this method automatically.
@@ -87,6 +88,7 @@ impl AuthError {
         let Self::Session(error) = self else { return };
         let code = problem_of_session(error).code();
         let failures = match code {
+            ProblemCode::STORE_MISCONFIGURED => &MISCONFIGURED,
             ProblemCode::STORE_FULL => &FULL,
             ProblemCode::INTERNAL_ERROR => &CORRUPT_INDEX,
             // The client caused the problem, or only has to try again.
@@ -99,6 +101,9 @@ impl AuthError {
         };
         let error = ErrorChain(error);
         match code {
+            ProblemCode::STORE_MISCONFIGURED => {
+                tracing::error!(%error, unlogged, "Request failed: session store misconfigured");
+            }
             ProblemCode::STORE_FULL => {
                 tracing::error!(%error, unlogged, "Request failed: session store full");
             }
@@ -140,6 +145,12 @@ fn problem_of_session(error: &SessionError) -> ProblemDetails {
             "The session store is full; try again later",
         )
         .with_retry_after(RETRY_AFTER),
+        // A retry does not help, so there is no `Retry-After`.
+        SessionError::Repository(RepositoryError::Misconfigured { .. }) => ProblemDetails::new(
+            ProblemCode::STORE_MISCONFIGURED,
+            "The session store refuses an operation that this request needs. Retrying does not help; an \
+             operator must grant the missing permission or command",
+        ),
         SessionError::Repository(RepositoryError::CorruptIndex { .. }) => ProblemDetails::new(
             ProblemCode::INTERNAL_ERROR,
             "The index of the subject's sessions is corrupt. Retrying does not help; an operator \

@@ -100,6 +100,9 @@ problem_codes! {
          program damaged (`detail` says which). Report the `X-Request-Id`.";
     STORE_UNAVAILABLE = "store_unavailable", SERVICE_UNAVAILABLE,
         "Retry after `Retry-After`. The session may still be alive.";
+    STORE_MISCONFIGURED = "store_misconfigured", SERVICE_UNAVAILABLE,
+        "Do not retry: an operator must give the service a permission or a command of Redis that this request \
+         needs. The session may still be alive, and other requests may work.";
     STORE_FULL = "store_full", SERVICE_UNAVAILABLE, "Retry later. Existing sessions still work.";
     OVERLOADED = "overloaded", SERVICE_UNAVAILABLE,
         "Retry after `Retry-After`, or at another instance. The same code means that other clients \

@@ -76,6 +76,8 @@ impl ClientError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
+            // An operator has to change the configuration of the store first.
+            Self::Problem(problem) if problem.code == ProblemCode::StoreMisconfigured => false,
             Self::Problem(problem) => {
                 self.is_in_progress() || matches!(problem.status, 408 | 429 | 502..=504)
             }

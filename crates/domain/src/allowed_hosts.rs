@@ -5,7 +5,10 @@ use std::str::FromStr;
 use thiserror::Error;
 use url::Host;
 
-use crate::{BaseUrl, base_url::is_dns_name};
+use crate::{
+    BaseUrl,
+    base_url::{MAX_DNS_NAME_LEN, is_dns_name},
+};
 
 /// Hosts that a base URL may contain. An empty list allows every host.
 ///
@@ -73,6 +76,8 @@ fn parse_entry(entry: &str) -> Result<Entry, InvalidAllowedHost> {
     match entry.strip_prefix('.') {
         None => Ok(Entry::Exactly(ascii(entry)?.to_string())),
         Some(name) => match ascii(name)? {
+            // If the name leaves no room for a label, no host can ever match.
+            Host::Domain(name) if name.len() + 2 > MAX_DNS_NAME_LEN => Err(InvalidAllowedHost),
             Host::Domain(name) => Ok(Entry::SubdomainOf(format!(".{name}"))),
             Host::Ipv4(_) | Host::Ipv6(_) => Err(InvalidAllowedHost),
         },
@@ -81,7 +86,7 @@ fn parse_entry(entry: &str) -> Result<Entry, InvalidAllowedHost> {
 
 /// Parse error: an entry of the list is not a host. `Display` states what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("must be hosts such as golf.example, or .golf.example for its subdomains")]
+#[error("the hosts must be names such as golf.example, or .golf.example for its subdomains")]
 pub struct InvalidAllowedHost;
 
 #[cfg(test)]
@@ -149,6 +154,7 @@ mod tests {
     #[case::only_a_dot(".")]
     #[case::subdomain_of_an_address(".127.0.0.1")]
     #[case::space("golf example")]
+    #[case::no_room_for_a_subdomain(&format!(".{}", ["a"; 126].join(".")))]
     fn invalid_host_list_entry_is_rejected(#[case] entry: &str) {
         assert_eq!(entry.parse::<AllowedHosts>(), Err(InvalidAllowedHost));
     }

@@ -139,25 +139,25 @@ impl fmt::Display for LogSafeUrl<'_> {
 #[non_exhaustive]
 pub enum BaseUrlError {
     /// The URL is empty or longer than [`BaseUrl::MAX_LEN`] bytes.
-    #[error("must be 1 to {} bytes long", BaseUrl::MAX_LEN)]
+    #[error("the base URL must be 1 to {} bytes long", BaseUrl::MAX_LEN)]
     Length,
     /// The URL contains white space, a control character or a backslash.
-    #[error("must not contain white space, control characters or backslashes")]
+    #[error("the base URL must not contain white space, control characters or backslashes")]
     Characters,
     /// The URL is not absolute, or its scheme is neither `http` nor `https`.
-    #[error("must be absolute and begin with http:// or https://")]
+    #[error("the base URL must be absolute and begin with http:// or https://")]
     Scheme,
     /// The URL contains credentials (a user name or a password).
-    #[error("must not contain credentials")]
+    #[error("the base URL must not contain credentials")]
     Credentials,
     /// The URL contains a fragment (`#`).
-    #[error("must not contain a fragment")]
+    #[error("the base URL must not contain a fragment")]
     Fragment,
     /// The host is missing, or is neither a valid DNS name nor a valid IP address.
-    #[error("must contain a host that is a valid DNS name or IP address")]
+    #[error("the base URL must contain a host that is a valid DNS name or IP address")]
     Host,
     /// The port is not a number from 1 to 65535.
-    #[error("must have a port from 1 to 65535 or no port")]
+    #[error("the base URL must have a port from 1 to 65535 or no port")]
     Port,
 }
 
@@ -200,10 +200,13 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
     }
 }
 
+/// Maximum length of a DNS name, in bytes (RFC 1035, section 2.3.4, without the root label).
+pub(crate) const MAX_DNS_NAME_LEN: usize = 253;
+
 /// Returns `true` if `name` is an RFC 1123 host name in ASCII form. Underscores are allowed in
 /// addition, because real host names contain underscores.
 pub(crate) fn is_dns_name(name: &str) -> bool {
-    name.len() <= 253
+    name.len() <= MAX_DNS_NAME_LEN
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')

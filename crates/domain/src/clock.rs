@@ -2,16 +2,16 @@
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use time::OffsetDateTime;
 
 /// Local copy of the store's clock. The current time can be read without a request to the store.
 ///
-/// The copy consists of the offset between the store's clock and the machine's monotonic clock. A
-/// wrong or adjusted wall clock of the machine therefore has no effect on the copy after its first
-/// correction.
+/// The copy consists of the offset between the store's clock and [`monotonic_time`]. A wrong or
+/// adjusted wall clock of the machine therefore has no effect on the copy after its first
+/// correction, and the copy stays correct while the machine is suspended.
 ///
 /// An adapter calls [`correct`](Self::correct) with each time that the store reports. Until the
 /// first report, the copy is based on the machine's wall clock. Reading the time costs one reading
@@ -31,10 +31,9 @@ use time::OffsetDateTime;
 /// ```
 #[derive(Debug)]
 pub struct StoreClock {
-    started: Instant,
-    /// Time on the store's clock at the instant in the field `started`, in microseconds since the
-    /// Unix epoch.
-    started_at_micros: AtomicI64,
+    /// Time on the store's clock when [`monotonic_time`] was 0, in microseconds since the Unix
+    /// epoch.
+    zero_at_micros: AtomicI64,
 }
 
 impl StoreClock {
@@ -46,17 +45,17 @@ impl StoreClock {
         let since_epoch = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
+        let zero_at = micros(since_epoch).saturating_sub(micros(monotonic_time()));
         Self {
-            started: Instant::now(),
-            started_at_micros: AtomicI64::new(micros(since_epoch)),
+            zero_at_micros: AtomicI64::new(zero_at),
         }
     }
 
     /// Returns the current time on the store's clock, in UTC and with microsecond resolution.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
-        let started_at = self.started_at_micros.load(Ordering::Relaxed);
-        let now = started_at.saturating_add(micros(self.started.elapsed()));
+        let zero_at = self.zero_at_micros.load(Ordering::Relaxed);
+        let now = zero_at.saturating_add(micros(monotonic_time()));
         OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::microseconds(now))
     }
 
@@ -74,12 +73,27 @@ impl StoreClock {
     pub fn correct(&self, reported: OffsetDateTime, age: Duration) {
         let since_epoch = reported - OffsetDateTime::UNIX_EPOCH;
         let reported = i64::try_from(since_epoch.whole_microseconds()).unwrap_or(i64::MAX);
-        let earliest = reported.saturating_sub(micros(self.started.elapsed()));
+        let earliest = reported.saturating_sub(micros(monotonic_time()));
         let latest = earliest.saturating_add(micros(age));
-        let started_at = self.started_at_micros.load(Ordering::Relaxed);
-        let corrected = started_at.clamp(earliest, latest);
-        self.started_at_micros.store(corrected, Ordering::Relaxed);
+        let zero_at = self.zero_at_micros.load(Ordering::Relaxed);
+        let corrected = zero_at.clamp(earliest, latest);
+        self.zero_at_micros.store(corrected, Ordering::Relaxed);
     }
+}
+
+/// Returns the time since an arbitrary fixed moment. It never runs backwards, and setting the wall
+/// clock has no effect on it. On Linux, the time for which the machine was suspended is included
+/// (`CLOCK_BOOTTIME`).
+#[must_use]
+pub fn monotonic_time() -> Duration {
+    // `Instant` of the standard library stands still while a Linux machine is suspended.
+    #[cfg(target_os = "linux")]
+    if let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) {
+        return time.into();
+    }
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -136,6 +150,24 @@ mod tests {
         assert!(
             now >= reported + age && now < reported + age + SLACK,
             "{now}"
+        );
+    }
+
+    /// The time that the kernel reports in `/proc/uptime` includes the time for which the machine
+    /// was suspended.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn monotonic_time_includes_the_time_for_which_the_machine_was_suspended() {
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            let seconds = text.split(' ').next().unwrap().parse().unwrap();
+            Duration::from_secs_f64(seconds)
+        };
+        let tick = Duration::from_millis(20);
+        let (before, time, after) = (uptime(), monotonic_time(), uptime());
+        assert!(
+            before <= time + tick && time <= after + tick,
+            "{before:?} {time:?} {after:?}"
         );
     }
 

@@ -171,6 +171,21 @@ macro_rules! contract_suite {
             rotation_keeps_concurrent_updates
             rotating_an_unknown_session_returns_not_found
             failed_move_to_a_new_token_changes_no_record
+            first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
+            idempotency_record_is_changed_only_with_its_current_revision
+            exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds
+            idempotency_record_expires_after_its_lifetime
+            repeated_creation_returns_the_same_session
+            repeated_rotation_returns_the_same_new_token
+            idempotency_key_of_another_request_is_rejected
+            rotation_of_an_unknown_token_stores_no_idempotency_record
+            concurrent_rotations_with_one_key_return_one_new_token
+            concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token
+            abandoned_creation_is_finished_by_a_repetition_after_the_lease
+            abandoned_rotation_is_finished_with_the_same_token
+            rotation_with_a_key_keeps_concurrent_updates
+            exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds
+            rotation_without_time_keeps_the_old_token_and_can_be_repeated
         }
     };
     (@rules_with_subjects #[$test:meta], $harness:expr) => {
@@ -191,21 +206,6 @@ macro_rules! contract_suite {
             removing_older_sessions_keeps_newer_sessions
             index_contains_no_session_from_before_a_revocation
             position_of_a_revocation_is_its_time_on_the_store_clock
-            first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
-            idempotency_record_is_changed_only_with_its_current_revision
-            exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds
-            idempotency_record_expires_after_its_lifetime
-            repeated_creation_returns_the_same_session
-            repeated_rotation_returns_the_same_new_token
-            idempotency_key_of_another_request_is_rejected
-            rotation_of_an_unknown_token_stores_no_idempotency_record
-            concurrent_rotations_with_one_key_return_one_new_token
-            concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token
-            abandoned_creation_is_finished_by_a_repetition_after_the_lease
-            abandoned_rotation_is_finished_with_the_same_token
-            rotation_with_a_key_keeps_concurrent_updates
-            exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds
-            rotation_without_time_keeps_the_old_token_and_can_be_repeated
             concurrent_creations_with_one_key_create_one_session
             concurrent_repetitions_of_an_abandoned_creation_create_one_session
             creations_that_take_over_from_each_other_deliver_one_token

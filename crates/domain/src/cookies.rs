@@ -203,7 +203,7 @@ pub struct CookieProblem {
 #[non_exhaustive]
 pub enum CookieRule {
     /// Rule: there are 1 to [`Cookies::MAX_COUNT`] cookies.
-    #[error("must contain 1 to {} cookies", Cookies::MAX_COUNT)]
+    #[error("a session must contain 1 to {} cookies", Cookies::MAX_COUNT)]
     Count,
     /// Rule: all names and values together have at most [`Cookies::MAX_TOTAL_LEN`] bytes.
     #[error(

@@ -20,6 +20,15 @@ pub enum RepositoryError {
         #[source]
         source: Source,
     },
+    /// The store permits the adapter too little for this operation: a permission or a command is
+    /// missing. Nothing was changed. A retry does not help: an operator has to change the store's
+    /// configuration.
+    #[error("the session store refuses an operation that the service needs")]
+    Misconfigured {
+        /// Cause that the adapter reports, without keys and values of records.
+        #[source]
+        source: Source,
+    },
     /// The store has no room for another session. Loading and deleting sessions still work.
     #[error("the session store is full")]
     Full {
@@ -63,6 +72,13 @@ impl RepositoryError {
         }
     }
 
+    /// Creates a [`Misconfigured`](Self::Misconfigured) error caused by `source`.
+    pub fn misconfigured(source: impl Into<Source>) -> Self {
+        Self::Misconfigured {
+            source: source.into(),
+        }
+    }
+
     /// Creates a [`Full`](Self::Full) error caused by `source`.
     pub fn full(source: impl Into<Source>) -> Self {
         Self::Full {
@@ -92,13 +108,14 @@ impl RepositoryError {
     }
 
     /// Returns `true` if the error shows that the store, or the part of it that has the session,
-    /// cannot serve requests now. The other errors concern one session, one subject or only new
-    /// sessions.
+    /// cannot serve requests now. The other errors concern one session, one subject, one kind of
+    /// operation or only new sessions.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Full { .. }
+            Self::Misconfigured { .. }
+            | Self::Full { .. }
             | Self::Corrupt { .. }
             | Self::CorruptIndex { .. }
             | Self::NewerRecord { .. } => false,
@@ -110,6 +127,7 @@ impl RepositoryError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "unavailable",
+            Self::Misconfigured { .. } => "misconfigured",
             Self::Full { .. } => "full",
             Self::Corrupt { .. } => "corrupt",
             Self::CorruptIndex { .. } => "corrupt_index",

@@ -36,7 +36,7 @@ pub mod contract;
 pub use self::{
     allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
-    clock::StoreClock,
+    clock::{StoreClock, monotonic_time},
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},
     entity_tag::EntityTag,

@@ -207,6 +207,17 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// `Unavailable` if the store does not serve requests.
     fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
 
+    /// Checks that the store permits the operations that the service always needs. A service calls
+    /// this method after each successful [`ping`](Self::ping). The default always succeeds, for
+    /// stores without permissions.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Misconfigured`] if a permission or a command is missing. Other errors
+    /// mean that the check could not be made.
+    fn check_permissions(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Returns the current time on the store's clock, without a request to the store.
     fn now(&self) -> OffsetDateTime;
 

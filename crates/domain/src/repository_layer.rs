@@ -127,6 +127,7 @@ forward! {
     fn was_moved(&self, from: &SessionToken, to: &SessionToken)
         -> impl Future<Output = Result<bool, RepositoryError>> + Send;
     fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
+    fn check_permissions(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
     fn now(&self) -> OffsetDateTime;
     fn is_partitioned(&self) -> bool;
     fn instance(&self) -> Option<StoreInstance>;

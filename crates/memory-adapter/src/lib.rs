@@ -10,5 +10,6 @@
 mod repository;
 mod shard;
 mod subject_entries;
+mod wall_clock;
 
 pub use self::repository::{CapacityReached, MemoryRepository};

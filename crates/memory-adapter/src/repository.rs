@@ -4,6 +4,7 @@ mod idempotency;
 mod subjects;
 
 use std::{
+    borrow::Cow,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -23,6 +24,7 @@ use self::idempotency::IdempotencyRecords;
 use crate::{
     shard::{Removed, Shard, Swept},
     subject_entries::SubjectEntries,
+    wall_clock::WallClock,
 };
 
 /// Number of shards, each with its own lock. The number is well above the usual number of threads,
@@ -49,7 +51,10 @@ pub struct MemoryRepository(Arc<Store>);
 struct Store {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    /// Clock that decides expiry. All times in the store are times of this clock.
     clock: StoreClock,
+    /// Corrections of the wall clock. The times that the repository shows and accepts include them.
+    wall_clock: WallClock,
     capacity: usize,
     sessions: AtomicUsize,
     /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
@@ -75,6 +80,7 @@ impl MemoryRepository {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             clock,
+            wall_clock: WallClock::new(),
             capacity,
             sessions: AtomicUsize::new(0),
             subjects: Mutex::default(),
@@ -158,6 +164,25 @@ impl Store {
         outcome
     }
 
+    /// Returns the session with the times of the store, which do not include corrections of the
+    /// wall clock.
+    // If the wall clock is corrected between the creation of `session` and this call, the creation
+    // time is wrong by the step. The idle timeout is not affected.
+    fn stored<'a>(&self, session: &'a Session) -> Cow<'a, Session> {
+        let correction = self.wall_clock.correction();
+        if correction.is_zero() {
+            Cow::Borrowed(session)
+        } else {
+            Cow::Owned(shifted(session.clone(), -correction))
+        }
+    }
+
+    /// Returns the session with the times that the repository shows, which include corrections of
+    /// the wall clock.
+    fn shown(&self, session: Session) -> Session {
+        shifted(session, self.wall_clock.correction())
+    }
+
     /// Removes every ended session from all shards.
     fn sweep(&self, now: OffsetDateTime) {
         for shard in &self.shards {
@@ -186,6 +211,15 @@ impl Store {
                 subjects.remove(&subject, id);
             }
         }
+    }
+}
+
+/// Moves the times of the session by `step`.
+fn shifted(session: Session, step: time::Duration) -> Session {
+    Session {
+        created_at: session.created_at.saturating_add(step),
+        absolute_end: session.absolute_end.map(|end| end.saturating_add(step)),
+        ..session
     }
 }
 
@@ -227,7 +261,8 @@ impl SessionRepository for MemoryRepository {
             }
         }
         let id = SessionId::of(token);
-        let outcome = store.shard(id, now).insert(id, session, now + ttl);
+        let session = store.stored(session);
+        let outcome = store.shard(id, now).insert(id, &session, now + ttl);
         if outcome == InsertOutcome::TokenTaken {
             store.release(1);
         }
@@ -240,7 +275,8 @@ impl SessionRepository for MemoryRepository {
         ttl: Duration,
     ) -> Result<Option<Session>, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
-        Ok(self.0.shard(id, now).load_and_touch(id, now, now + ttl))
+        let loaded = self.0.shard(id, now).load_and_touch(id, now, now + ttl);
+        Ok(loaded.map(|session| self.0.shown(session)))
     }
 
     async fn load_with_ttl(
@@ -250,7 +286,7 @@ impl SessionRepository for MemoryRepository {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
         let loaded = self.0.shard(id, now).load_with_ttl(id, now);
         Ok(loaded.map(|(session, remaining)| SessionWithTtl {
-            session,
+            session: self.0.shown(session),
             remaining: Some(remaining),
         }))
     }
@@ -266,7 +302,7 @@ impl SessionRepository for MemoryRepository {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
         let found = self.0.shard(id, now).load_for_update(id, now);
         Ok(found.map(|(session, number)| VersionedSession {
-            session,
+            session: self.0.shown(session),
             revision: revision(number),
         }))
     }
@@ -280,7 +316,8 @@ impl SessionRepository for MemoryRepository {
     ) -> Result<SwapOutcome, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
         let mut shard = self.0.shard(id, now);
-        Ok(shard.compare_and_swap(id, parse_revision(seen), session, now, now + ttl))
+        let session = self.0.stored(session);
+        Ok(shard.compare_and_swap(id, parse_revision(seen), &session, now, now + ttl))
     }
 
     /// Moves a session from the shard of its old token to the shard of its new token. The new
@@ -295,7 +332,8 @@ impl SessionRepository for MemoryRepository {
         ttl: Duration,
     ) -> Result<MoveOutcome, RepositoryError> {
         let (old, new, now) = (SessionId::of(from), SessionId::of(to), self.0.clock.now());
-        match self.0.insert_uncounted(new, session, now, now + ttl) {
+        let session = self.0.stored(session);
+        match self.0.insert_uncounted(new, &session, now, now + ttl) {
             InsertOutcome::Inserted => {
                 Ok(self.0.complete_move(old, parse_revision(seen), new, now))
             }
@@ -313,10 +351,11 @@ impl SessionRepository for MemoryRepository {
         self
     }
 
-    /// Always succeeds. The call also removes ended sessions from all shards, and expired
-    /// idempotency records. A service with regular health checks therefore frees their memory even
-    /// if there are no other requests.
+    /// Always succeeds. The call also notices corrections of the wall clock, and removes ended
+    /// sessions from all shards, and expired idempotency records. A service with regular health
+    /// checks therefore frees their memory even if there are no other requests.
     async fn ping(&self) -> Result<(), RepositoryError> {
+        self.0.wall_clock.check();
         let now = self.0.clock.now();
         self.0.sweep(now);
         lock(&self.0.idempotency).remove_expired(now);
@@ -324,7 +363,8 @@ impl SessionRepository for MemoryRepository {
     }
 
     fn now(&self) -> OffsetDateTime {
-        self.0.clock.now()
+        let correction = self.0.wall_clock.correction();
+        self.0.clock.now().saturating_add(correction)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tee_session_domain::{
-    IndexCursor, IndexEntry, LastRevocation, SessionAttributes, SessionId, Subject,
+    IndexCursor, IndexEntry, LastRevocation, Session, SessionAttributes, SessionId, Subject,
 };
 use time::OffsetDateTime;
 
@@ -36,9 +36,14 @@ pub(crate) struct Details {
 }
 
 impl SubjectEntries {
-    pub(crate) fn add(&mut self, entry: &IndexEntry, now: OffsetDateTime) -> LastRevocation {
+    /// Adds `entry`. `session` is the session of the entry with the times of the store.
+    pub(crate) fn add(
+        &mut self,
+        entry: &IndexEntry,
+        session: &Session,
+        now: OffsetDateTime,
+    ) -> LastRevocation {
         let id = SessionId::of(&entry.token);
-        let session = &entry.session;
         let entries = self.0.entry(entry.subject.clone()).or_default();
         let position = match entry.succeeds.as_ref().map(SessionId::of) {
             None => entries.next_position(now),

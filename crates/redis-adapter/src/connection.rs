@@ -10,13 +10,16 @@ mod breaker;
 mod call;
 mod client;
 mod command;
+mod configuration;
 mod configuration_warnings;
 mod connections;
 mod end_reason;
 mod end_request;
 mod ended_flag;
 mod establish;
+mod explanation;
 mod failed_step;
+mod failure_log;
 mod fred_error;
 mod handle;
 mod handshake;
@@ -34,12 +37,14 @@ mod version;
 pub(crate) use self::{
     call::Call,
     command::{Command, PROBE_NAME, Reply},
+    configuration::{Configuration, Eviction, Persistence},
     connections::Connections,
-    failed_step::explain,
+    explanation::{Explanation, Topic},
+    failure_log::FailureLog,
     handshake::{ConnectFault, call_once},
     invalidation_feed::{FeedState, Subscription, maintain_feed},
     script::Script,
     sentinels::{Consensus, SentinelPoll, poll_sentinels},
-    server_settings::{info, parameter},
+    server_settings::info,
     version::{OLDEST_VERSION, Version},
 };

@@ -49,7 +49,8 @@ pub enum RedisFault {
     Refused {
         /// Name of the command.
         command: &'static str,
-        /// Code of the error reply, such as `NOPERM`.
+        /// Code of the error reply, such as `NOPERM`. For a command that Redis does not know, the
+        /// code is `ERR unknown command`.
         code: String,
     },
     /// The server belongs to a Redis Cluster, and redirected the command (MOVED or ASK), because
@@ -93,7 +94,7 @@ impl RedisFault {
             },
             None => Self::Refused {
                 command,
-                code: code_of(text).unwrap_or(NO_CODE).to_owned(),
+                code: refusal_code(text).to_owned(),
             },
         }
     }
@@ -121,6 +122,31 @@ fn redirection(details: &str) -> Option<(String, bool)> {
 /// Text that is used instead of the code if an error reply has no code. The text of such a reply is
 /// dropped, because it may repeat arguments of the command.
 const NO_CODE: &str = "an error without a code";
+
+/// Code of a refusal because the Redis user lacks a permission.
+pub(crate) const NO_PERMISSION: &str = "NOPERM";
+
+/// Code of a refusal because Redis does not know the command: the command was renamed, or the
+/// server is a sentinel or another program.
+pub(crate) const UNKNOWN_COMMAND: &str = "ERR unknown command";
+
+/// Returns the code for an error reply that is no redirection.
+///
+/// Redis 7.0 sends `NOPERM` only for commands outside scripts. If a command in a script is not
+/// permitted or not known, the reply begins with `ERR`, and only its text states the reason.
+fn refusal_code(text: &str) -> &str {
+    let begins_with = |beginning: &str| {
+        let found = text.get(..beginning.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(beginning))
+    };
+    if begins_with("ERR The user executing the script can't ") {
+        NO_PERMISSION
+    } else if begins_with("ERR unknown command") || begins_with("ERR Unknown Redis command") {
+        UNKNOWN_COMMAND
+    } else {
+        code_of(text).unwrap_or(NO_CODE)
+    }
+}
 
 /// Returns the code at the beginning of an error reply: a word of at least three capital letters.
 /// Returns `None` if there is no such word.
@@ -153,6 +179,11 @@ impl CallError {
         }
     }
 
+    /// Returns `true` if Redis refused a command because a permission or the command is missing.
+    pub(crate) fn is_misconfiguration(&self) -> bool {
+        self.has_code(NO_PERMISSION) || self.has_code(UNKNOWN_COMMAND)
+    }
+
     /// Returns `true` if Redis replied with the error code `expected`.
     pub(crate) fn has_code(&self, expected: &str) -> bool {
         matches!(self, Self::Redis(RedisFault::Refused { code, .. }) if code == expected)
@@ -162,11 +193,13 @@ impl CallError {
 impl From<CallError> for RepositoryError {
     fn from(error: CallError) -> Self {
         let (is_corrupt, is_full) = (error.is_corrupt(), error.has_code("OOM"));
+        let is_misconfiguration = error.is_misconfiguration();
         match error {
             CallError::Corrupt(record) => Self::corrupt(record),
             newer @ CallError::Newer { .. } => Self::newer_record(newer),
             CallError::Redis(fault) if is_corrupt => Self::corrupt(fault),
             CallError::Redis(fault) if is_full => Self::full(fault),
+            CallError::Redis(fault) if is_misconfiguration => Self::misconfigured(fault),
             CallError::Redis(fault) => Self::unavailable(fault),
         }
     }
@@ -228,17 +261,39 @@ mod tests {
     #[rstest]
     #[case::readonly("READONLY You can't write against a read only replica.")]
     #[case::loading("LOADING Redis is loading the dataset in memory")]
-    #[case::noperm("NOPERM this user has no permissions")]
     #[case::misconf("MISCONF Redis is configured to save RDB snapshots")]
     #[case::noauth("NOAUTH Authentication required.")]
     #[case::clusterdown("CLUSTERDOWN The cluster is down")]
-    #[case::unknown_command("ERR unknown command")]
+    #[case::syntax("ERR syntax error")]
     #[case::error_without_code("something else")]
     #[case::empty_error("")]
     fn error_reply_other_than_oom_becomes_an_unavailable_error(#[case] text: &str) {
         let error = refused(text);
         assert!(
             matches!(error, RepositoryError::Unavailable { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[rstest]
+    #[case::command("NOPERM this user has no permissions to run the 'get' command")]
+    #[case::key("NOPERM No permissions to access a key")]
+    #[case::command_in_a_script(
+        "ERR The user executing the script can't run this command or subcommand script: 9fa6, on \
+         @user_script:2."
+    )]
+    #[case::key_in_a_script(
+        "ERR The user executing the script can't access at least one of the keys mentioned in the \
+         command arguments script: 2c4b, on @user_script:2."
+    )]
+    #[case::unknown_command("ERR unknown command 'EVAL', with args beginning with: 's3cret'")]
+    #[case::unknown_command_in_a_script(
+        "ERR Unknown Redis command called from script script: 6827, on @user_script:2."
+    )]
+    fn missing_permission_or_command_becomes_a_misconfigured_error(#[case] text: &str) {
+        let error = refused(text);
+        assert!(
+            matches!(error, RepositoryError::Misconfigured { .. }),
             "{error:?}"
         );
     }
@@ -279,8 +334,9 @@ mod tests {
     #[rstest]
     #[case::repeats_arguments(
         "ERR unknown command 'GETX', with args beginning with: 'session:s3cret'",
-        "GET was refused by Redis: ERR"
+        "GET was refused by Redis: ERR unknown command"
     )]
+    #[case::repeats_a_key("ERR invalid key 's3cret'", "GET was refused by Redis: ERR")]
     #[case::no_code("s3cret", "GET was refused by Redis: an error without a code")]
     fn fault_for_an_error_reply_contains_only_the_error_code(
         #[case] text: &str,

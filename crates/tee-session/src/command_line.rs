@@ -25,6 +25,10 @@ const NAME: &str = "tee-session";
 
 const ABOUT: &str = "Session broker that keeps upstream login cookies behind opaque bearer tokens";
 
+const AFTER_SHORT_HELP: &str = "\
+Without a command, tee-session serves. To try it: start tee-session, and open
+http://127.0.0.1:8000/docs in a browser. --help lists all settings, with examples.";
+
 const AFTER_HELP: &str = "\
 Settings are read from the built-in defaults, the file given with --config, the environment
 (TSA_SESSION_TTL for --session-ttl) and flags; a later source overrides an earlier one. Give
@@ -97,7 +101,8 @@ fn command() -> Command {
         .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
-        .after_help(AFTER_HELP)
+        .after_help(AFTER_SHORT_HELP)
+        .after_long_help(AFTER_HELP)
         .subcommands(commands)
         .args(setting_flags::args())
         .max_term_width(100)

@@ -8,10 +8,13 @@ mod listener;
 mod reader;
 mod service_clients;
 mod sources;
+mod suggestion;
 mod tls;
 mod traces;
+mod unknown_variables;
 
 use std::{
+    io::IsTerminal,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
@@ -19,8 +22,8 @@ use std::{
 };
 
 use tee_session_api_server::{
-    ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, ServiceClients, SettingsConflict,
-    StoreKind,
+    ApiSettings, InvalidTokenLimit, LogFormat, NearCacheSettings, ServiceClient, ServiceClients,
+    SettingsConflict, StoreKind,
 };
 use tee_session_domain::{AtLimit, PolicyError, SessionPolicy, SubjectLimit};
 use tee_session_redis_adapter::{RedisSettings, StorageFormat};
@@ -42,12 +45,16 @@ pub(crate) struct Settings {
     /// Redis settings; `None` selects the embedded store, which keeps sessions in memory.
     pub(crate) redis: Option<RedisSettings>,
     pub(crate) memory_max_sessions: usize,
+    /// Service clients at start. The API may replace them when `service_clients_file` changes.
+    pub(crate) service_clients: Vec<ServiceClient>,
     /// File from which the service clients were read; `None` if they were not given as a file.
     pub(crate) service_clients_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
     /// Settings for the export of traces; `None` if no traces are exported.
     pub(crate) traces: Option<TraceSettings>,
+    /// Sentences about valid settings that have no effect or allow more than intended.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Settings {
@@ -58,16 +65,23 @@ impl Settings {
             sources,
             problems: Vec::new(),
         };
-        let api = reader.api_settings();
+        let service_clients = reader.parsed("service_clients", parse_service_clients, Vec::new());
+        let api = reader.api_settings(service_clients.clone());
         let redis = reader.redis_settings(api.near_cache.is_some());
+        let mut warnings = sources.warnings();
+        if api.trusted_proxies.trusts_everyone() {
+            warnings.push(TRUSTS_EVERYONE.to_owned());
+        }
         let settings = Self {
             api,
             redis,
             memory_max_sessions: reader.number("memory_max_sessions"),
+            service_clients,
             service_clients_file: sources.secret_file("service_clients").map(Path::to_owned),
             log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
-            log_format: reader.by_name("log_format"),
+            log_format: reader.parsed("log_format", parse_log_format, LogFormat::Json),
             traces: reader.trace_settings(),
+            warnings,
         };
         if reader.problems.is_empty() {
             Ok(settings)
@@ -78,11 +92,10 @@ impl Settings {
 }
 
 impl Reader<'_> {
-    fn api_settings(&mut self) -> ApiSettings {
+    fn api_settings(&mut self, service_clients: Vec<ServiceClient>) -> ApiSettings {
         let address = self
             .address("api_host", "api_port")
             .unwrap_or(UNKNOWN_ADDRESS);
-        let service_clients = self.parsed("service_clients", parse_service_clients, Vec::new());
         let policy = self.policy();
         let settings = ApiSettings {
             address,
@@ -93,7 +106,7 @@ impl Reader<'_> {
             },
             near_cache: self.near_cache(),
             policy,
-            token_format: self.by_name("token_format"),
+            token_format: self.choice("token_format"),
             allowed_base_hosts: self.by_name("allowed_base_hosts"),
             cors_allowed_origins: self.by_name("cors_allowed_origins"),
             max_in_flight: self.number("max_in_flight"),
@@ -115,6 +128,7 @@ impl Reader<'_> {
             trace_sampling: self.trace_sampling(),
             service_clients: ServiceClients::new(service_clients),
             allow_anonymous_clients: self.switch("allow_anonymous_clients"),
+            access_log: self.switch("access_log"),
             store: if self.sources.is_set("redis_url") {
                 StoreKind::Redis
             } else {
@@ -127,6 +141,7 @@ impl Reader<'_> {
                     "service_clients"
                 }
                 SettingsConflict::CacheWithoutTouchInterval => "near_cache",
+                SettingsConflict::OneAddress => "metrics_port",
             };
             self.problem(key, conflict);
         }
@@ -183,7 +198,7 @@ impl Reader<'_> {
         if !self.sources.is_set("redis_url") {
             self.problem(
                 "near_cache",
-                "needs a redis_url: the embedded store needs no cache",
+                "near_cache requires redis_url: the embedded store needs no cache",
             );
         }
         Some(settings)
@@ -200,14 +215,17 @@ impl Reader<'_> {
     }
 
     fn redis_settings(&mut self, needs_invalidation_feed: bool) -> Option<RedisSettings> {
-        let format: StorageFormat = self.by_name("storage_format");
+        let format: StorageFormat = self.choice("storage_format");
         let accept_plain = self.switch("accept_plain");
         let tls = self.redis_tls();
         if !self.sources.is_set("redis_url") {
             // TLS files for Redis are an error without a Redis URL: the operator wants Redis, so
             // the service must not use the embedded store.
             if tls.is_some() {
-                self.problem("redis_url", "must be set when a redis_tls key is set");
+                self.problem(
+                    "redis_url",
+                    "redis_url must be set if a redis_tls key is set",
+                );
             }
             return None;
         }
@@ -231,27 +249,44 @@ impl Reader<'_> {
     }
 }
 
+/// Warning about a list of trusted proxies that contains every address.
+const TRUSTS_EVERYONE: &str = "trusted_proxies contains every address, so any caller can claim any \
+     client address in X-Forwarded-For: list only the networks of your proxies";
+
 /// Address that replaces an invalid listen address while the other settings are checked. A loopback
 /// address requires no service clients, so missing service clients are not reported as a second
 /// problem.
 const UNKNOWN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn parse_when_reached(text: &str) -> Result<AtLimit, &'static str> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "evict_oldest" => Ok(AtLimit::EvictOldest),
         "refuse" => Ok(AtLimit::Refuse),
-        _ => Err("must be evict_oldest or refuse"),
+        _ => Err("the action must be evict_oldest or refuse"),
     }
 }
 
+/// Parses a log level, in upper or lower case. Also accepts the names of Python's log levels,
+/// because the first service was written in Python.
 fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
     match text.to_ascii_uppercase().as_str() {
-        "ERROR" => Ok(LevelFilter::ERROR),
-        "WARN" => Ok(LevelFilter::WARN),
+        "ERROR" | "CRITICAL" | "FATAL" => Ok(LevelFilter::ERROR),
+        "WARN" | "WARNING" => Ok(LevelFilter::WARN),
         "INFO" => Ok(LevelFilter::INFO),
         "DEBUG" => Ok(LevelFilter::DEBUG),
         "TRACE" => Ok(LevelFilter::TRACE),
-        _ => Err("must be ERROR, WARN, INFO, DEBUG or TRACE"),
+        _ => Err("the log level must be ERROR, WARN, INFO, DEBUG or TRACE"),
+    }
+}
+
+/// Parses a log format. `auto` is text if standard output is a terminal, where a person reads it.
+fn parse_log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" if std::io::stdout().is_terminal() => Ok(LogFormat::Text),
+        "auto" => Ok(LogFormat::Json),
+        name => name
+            .parse()
+            .map_err(|_| "the log format must be auto, json or text"),
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let layers = traces.iter().map(Traces::layer).collect();
     let _log = start_logging(settings.log_level, settings.log_format, layers)
         .context("logging cannot be started")?;
+    for warning in &settings.warnings {
+        tracing::warn!(warning, "Questionable setting");
+    }
     open_files::raise_limit(&mut settings.api)?;
     // A part of the shutdown timeout is reserved for exporting the remaining trace spans.
     let shutdown_timeout = settings.api.shutdown_timeout;

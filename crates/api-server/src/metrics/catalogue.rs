@@ -104,12 +104,18 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "1 while the store is available to every worker, 0 otherwise",
     ),
     (
+        Kind::Gauge,
+        "tee_session_store_misconfigured",
+        "1 if the store lacks a permission or a command that the service needs: at the last health check of \
+         a worker, or for a request within the last minute; 0 otherwise",
+    ),
+    (
         Kind::Counter,
         "tee_session_store_commands_total",
         "Calls of the session repository, except calls of the index of subjects and of the records \
          of requests with an `Idempotency-Key`, by operation and outcome: ok, not_found, \
-         unavailable, full, corrupt, newer_record, changed, token_taken, out_of_reach (the primary \
-         for a new token is unavailable; another token is tried)",
+         unavailable, misconfigured, full, corrupt, newer_record, changed, token_taken, \
+         out_of_reach (the primary for a new token is unavailable; another token is tried)",
     ),
     (
         Kind::Duration,

@@ -8,7 +8,7 @@ use tee_session_near_cache::NearCache;
 
 use crate::{server::drain::Lifecycle, store::health_monitor::HealthMonitor};
 
-/// Gauges for the requests in flight, the open connections, the availability of the store, and the
+/// Gauges for the requests in flight, the open connections, the state of the store, and the
 /// near cache (copies of sessions in this process). The struct also contains the objects from which
 /// the values are read.
 pub(crate) struct StateGauges {
@@ -18,6 +18,7 @@ pub(crate) struct StateGauges {
     in_flight: Gauge,
     connections: Gauge,
     store_up: Gauge,
+    store_misconfigured: Gauge,
 }
 
 impl StateGauges {
@@ -41,6 +42,7 @@ impl StateGauges {
             in_flight: gauge!("tee_session_http_requests_in_flight"),
             connections: gauge!("tee_session_http_connections"),
             store_up: gauge!("tee_session_store_up"),
+            store_misconfigured: gauge!("tee_session_store_misconfigured"),
         }
     }
 
@@ -49,6 +51,8 @@ impl StateGauges {
         self.connections.set(self.lifecycle.connections() as f64);
         self.store_up
             .set(f64::from(u8::from(self.monitor.is_store_up())));
+        self.store_misconfigured
+            .set(f64::from(u8::from(self.monitor.is_misconfigured())));
         if let Some((cache, serving)) = &self.near_cache {
             serving.set(f64::from(u8::from(cache.is_serving())));
         }

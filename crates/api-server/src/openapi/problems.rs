@@ -168,7 +168,7 @@ problem_sets! {
     InvalidSession = vec![
         ApiError::InvalidSession(vec![
             fault("/cookies/SESSIONID", "must be a string"),
-            fault("/base_url", "must not contain credentials"),
+            fault("/base_url", "the base URL must not contain credentials"),
         ])
         .into(),
     ];
@@ -185,9 +185,12 @@ problem_sets! {
         store_problem(SessionError::OperationInProgress),
         store_problem(SessionError::IdempotencyKeyReused),
     ];
-    /// Error of operations that access the session store, if the store is unavailable.
-    StoreUnavailable =
-        vec![store_problem(RepositoryError::unavailable("unavailable"))];
+    /// Errors of operations that access the session store, if the store is unavailable or refuses
+    /// the operation.
+    StoreUnavailable = vec![
+        store_problem(RepositoryError::unavailable("unavailable")),
+        store_problem(RepositoryError::misconfigured("misconfigured")),
+    ];
     /// Error of operations that write to the session store, if the store is full.
     StoreFull = vec![store_problem(RepositoryError::full("full"))];
     /// Errors of requests that match no operation, or that the framework rejects.

@@ -65,6 +65,6 @@ fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiErro
     let is_over_limit = |(limiter, client): (&InvalidTokenLimiter, IpAddr)| !limiter.take(client);
     match limiter.zip(client).is_some_and(is_over_limit) {
         true => ApiError::TooManyWrongSecrets,
-        false => ApiError::InvalidClient,
+        false => ApiError::WrongClientCredentials,
     }
 }

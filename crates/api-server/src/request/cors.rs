@@ -75,7 +75,11 @@ impl FromStr for AllowedOrigins {
 fn origin(entry: &str) -> Result<String, InvalidOrigin> {
     let url = Url::parse(entry).map_err(|_| InvalidOrigin)?;
     let is_web = matches!(url.scheme(), "http" | "https");
-    if is_web && url.origin().ascii_serialization() == entry {
+    // A browser sends a wildcard or an empty label in no origin, so such an entry would never
+    // match.
+    let host = url.host_str().unwrap_or_default();
+    let is_exact = !host.contains('*') && !host.starts_with('.') && !host.contains("..");
+    if is_web && is_exact && url.origin().ascii_serialization() == entry {
         Ok(entry.to_owned())
     } else {
         Err(InvalidOrigin)
@@ -85,7 +89,10 @@ fn origin(entry: &str) -> Result<String, InvalidOrigin> {
 /// Parse error for [`AllowedOrigins`]: an entry of the list is not an origin as browsers send it.
 /// `Display` describes the allowed format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("must be origins as browsers send them, such as https://app.golf.example, without a path")]
+#[error(
+    "the origins must be written as browsers send them, such as https://app.golf.example, without a \
+     path, and without a wildcard in the host"
+)]
 pub struct InvalidOrigin;
 
 #[cfg(test)]
@@ -102,6 +109,9 @@ mod tests {
     #[case::default_port("https://app.golf.example:443")]
     #[case::upper_case("https://App.golf.example")]
     #[case::unicode_host("https://bücher.example")]
+    #[case::wildcard_subdomain("https://*.golf.example")]
+    #[case::all_subdomains("https://.golf.example")]
+    #[case::empty_label("https://app..golf.example")]
     #[case::not_http("ftp://app.golf.example")]
     #[case::valid_and_invalid_origin("https://app.golf.example,x")]
     fn text_that_is_not_a_serialized_http_or_https_origin_is_rejected(#[case] text: &str) {

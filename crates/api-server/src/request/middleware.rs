@@ -17,10 +17,12 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
+use tee_session_auth_middleware::ProblemCode;
 
 use crate::{
     metrics::cached::Meters,
     problem::{ApiError, problem_of_status},
+    request::access_log::AccessLine,
     request::body::overloaded,
     request::deadline::Deadline,
     request::limits,
@@ -29,6 +31,7 @@ use crate::{
     server::connection::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,
+    store::health_monitor::HealthMonitor,
     telemetry::trace_context::{self, TRACERESPONSE},
     telemetry::{request_context::RequestContext, root_span::problem_of},
 };
@@ -38,6 +41,7 @@ const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
     settings: Data<ApiSettings>,
+    monitor: Data<Arc<HealthMonitor>>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -46,6 +50,9 @@ pub(crate) async fn observe(
     let context = RequestContext::take(&request);
     let RequestContext { method, route, .. } = context;
     let header_value = context.request_id.header_value();
+    let access = settings
+        .access_log
+        .then(|| AccessLine::new(&settings.trusted_proxies, &request, started));
     let deadline = Deadline((started + settings.answer_timeout).into());
     request.extensions_mut().insert(deadline);
 
@@ -66,6 +73,9 @@ pub(crate) async fn observe(
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
                     record(method, route, INTERNAL_SERVER_ERROR, started);
+                    if let Some(access) = access {
+                        access.log(INTERNAL_SERVER_ERROR);
+                    }
                     return Err(failure(header_value));
                 }
             }
@@ -84,7 +94,13 @@ pub(crate) async fn observe(
     }
     let status = response.status();
     let problem = problem_of(&response);
+    if problem == Some(ProblemCode::STORE_MISCONFIGURED.name()) {
+        monitor.record_refused_request();
+    }
     count(status, problem, method, route, started);
+    if let Some(access) = access {
+        access.log(status);
+    }
     Ok(response)
 }
 
@@ -201,6 +217,7 @@ mod tests {
         let app = App::new()
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
+            .app_data(Data::new(Arc::new(HealthMonitor::new())))
             .wrap_fn(|request, _| -> Ready<Result<ServiceResponse, Error>> {
                 match request.path() {
                     "/panics" => panic!("a bug"),

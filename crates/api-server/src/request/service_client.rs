@@ -184,6 +184,18 @@ impl ServiceClient {
     pub fn id(&self) -> &str {
         self.id.as_str()
     }
+
+    /// Returns the scopes of the service client.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Returns the number of secrets. It is greater than one while a secret is being replaced.
+    #[must_use]
+    pub fn secret_count(&self) -> usize {
+        self.secrets.len()
+    }
 }
 
 impl fmt::Debug for ServiceClient {

@@ -94,7 +94,14 @@ struct ProbeBody {
 }
 
 fn probe_status() -> Object {
-    schemas::one_of(&["live", "ready", "starting", "draining", "store_unavailable"])
+    schemas::one_of(&[
+        "live",
+        "ready",
+        "starting",
+        "draining",
+        "store_unavailable",
+        STORE_MISCONFIGURED,
+    ])
 }
 
 /// Answers `GET /health/live` with 200. The response shows that the process handles requests.
@@ -118,9 +125,17 @@ pub(super) async fn live() -> HttpResponse {
     probe(HttpResponse::Ok(), "live")
 }
 
+/// Status of an instance whose store lacks a permission or a command that the service needs.
+const STORE_MISCONFIGURED: &str = "store_misconfigured";
+
 /// Answers `GET /health/ready` with 200 if requests should be sent to this instance. Answers with
-/// 503 during shutdown, and before the store has been available for the first time. If
-/// `readiness_requires_store` is set, also answers with 503 while the store is unavailable.
+/// 503 during shutdown, and before the store has been available for the first time with all
+/// permissions that the service always needs. If `readiness_requires_store` is set, also answers
+/// with 503 while the store is unavailable.
+///
+/// If the store refuses some requests later, because a permission or a command is missing, the
+/// status is `store_misconfigured` with 200: the other requests can be served, and no other
+/// instance could serve the refused ones.
 #[utoipa::path(
     get,
     path = HEALTH_READY,
@@ -130,15 +145,18 @@ pub(super) async fn live() -> HttpResponse {
     responses(
         (
             status = 200,
-            description = "The instance is ready.",
+            description = "The instance is ready. If the status is `store_misconfigured`, the store \
+                           has refused a request within the last minute, because a permission or a \
+                           command is missing.",
             body = ProbeBody,
             example = json!({"status": "ready"}),
         ),
         (
             status = 503,
             description = "The instance is not ready: it is starting or shutting down, or the \
-                           store is unavailable. The response has no problem details and no \
-                           `Retry-After`, because it is for probes.",
+                           store is unavailable or lacks a permission that the service needs. The \
+                           response has no problem details and no `Retry-After`, because it is for \
+                           probes.",
             body = ProbeBody,
             example = json!({"status": "starting"}),
         ),
@@ -152,9 +170,21 @@ pub(super) async fn ready(
     if monitor.is_draining() {
         probe(HttpResponse::ServiceUnavailable(), "draining")
     } else if !monitor.was_store_up() {
-        probe(HttpResponse::ServiceUnavailable(), "starting")
+        let status = if monitor.lacks_permissions() {
+            STORE_MISCONFIGURED
+        } else {
+            "starting"
+        };
+        probe(HttpResponse::ServiceUnavailable(), status)
     } else if settings.readiness_requires_store && !monitor.is_store_up() {
-        probe(HttpResponse::ServiceUnavailable(), "store_unavailable")
+        let status = if monitor.lacks_permissions() {
+            STORE_MISCONFIGURED
+        } else {
+            "store_unavailable"
+        };
+        probe(HttpResponse::ServiceUnavailable(), status)
+    } else if monitor.is_misconfigured() {
+        probe(HttpResponse::Ok(), STORE_MISCONFIGURED)
     } else {
         probe(HttpResponse::Ok(), "ready")
     }

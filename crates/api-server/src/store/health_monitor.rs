@@ -30,6 +30,9 @@ const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// logged.
 const CONNECT_GRACE: Duration = Duration::from_secs(1);
 
+/// Time for which the store counts as misconfigured after it has refused a request.
+const MISCONFIGURED_FOR: Duration = Duration::from_secs(60);
+
 /// Health of the process, computed from the observations of all workers. Reading the health does
 /// not access the store.
 #[derive(Debug)]
@@ -39,6 +42,9 @@ pub(crate) struct HealthMonitor {
     was_store_up: AtomicBool,
     draining: AtomicBool,
     last_failure_logged: Mutex<Option<Instant>>,
+    /// Time of the last request that the store refused because a permission or a command is
+    /// missing.
+    last_request_refused: Mutex<Option<Instant>>,
 }
 
 impl HealthMonitor {
@@ -49,13 +55,14 @@ impl HealthMonitor {
             was_store_up: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             last_failure_logged: Mutex::default(),
+            last_request_refused: Mutex::default(),
         }
     }
 
     /// Registers a worker, and returns the `Observation` in which the worker must record the state
     /// of the store. The worker is unregistered when the `Observation` is dropped.
     pub(crate) fn register(&self) -> Arc<Observation> {
-        let observation = Arc::new(Observation(Mutex::new(None)));
+        let observation = Arc::new(Observation::default());
         let mut observations = lock(&self.observations);
         observations.retain(|other| other.strong_count() > 0);
         observations.push(Arc::downgrade(&observation));
@@ -68,6 +75,26 @@ impl HealthMonitor {
         let observations = lock(&self.observations);
         let mut live = observations.iter().filter_map(Weak::upgrade).peekable();
         live.peek().is_some() && live.all(|observation| observation.is_up())
+    }
+
+    /// Returns `true` if the last health check of a worker found that the store lacks a permission
+    /// or a command that the service always needs.
+    pub(crate) fn lacks_permissions(&self) -> bool {
+        let observations = lock(&self.observations);
+        let mut live = observations.iter().filter_map(Weak::upgrade);
+        live.any(|observation| observation.lacks_permissions.load(Ordering::Relaxed))
+    }
+
+    /// Records that the store has refused a request because a permission or a command is missing.
+    pub(crate) fn record_refused_request(&self) {
+        *lock(&self.last_request_refused) = Some(Instant::now());
+    }
+
+    /// Returns `true` if the store lacks a permission or a command: at the last health check of a
+    /// worker, or for a request within [`MISCONFIGURED_FOR`].
+    pub(crate) fn is_misconfigured(&self) -> bool {
+        let refused = *lock(&self.last_request_refused);
+        refused.is_some_and(|at| at.elapsed() < MISCONFIGURED_FOR) || self.lacks_permissions()
     }
 
     /// Returns `true` if the store has been available to all workers at the same time, at least
@@ -91,8 +118,16 @@ impl HealthMonitor {
         observation: Arc<Observation>,
     ) {
         loop {
-            let result = repository.ping().await;
-            observation.record(result.is_ok());
+            let pinged = repository.ping().await;
+            observation.record(pinged.is_ok());
+            let result = match pinged {
+                Ok(()) => repository.check_permissions().await,
+                failed => failed,
+            };
+            let lacks_permissions = matches!(result, Err(RepositoryError::Misconfigured { .. }));
+            observation
+                .lacks_permissions
+                .store(lacks_permissions, Ordering::Relaxed);
             match result {
                 Ok(()) => {
                     self.record_success();
@@ -129,20 +164,26 @@ impl HealthMonitor {
     }
 }
 
-/// Last observation of the store by one worker: whether the store was available, and the time of
-/// the observation. `None` before the first observation.
-#[derive(Debug)]
-pub(crate) struct Observation(Mutex<Option<(bool, Instant)>>);
+/// Last observation of the store by one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Observation {
+    /// Whether the store was available, and the time of the observation. `None` before the first
+    /// observation.
+    availability: Mutex<Option<(bool, Instant)>>,
+    /// `true` if the last health check found that a permission or a command is missing.
+    lacks_permissions: AtomicBool,
+}
 
 impl Observation {
     /// Records whether the store is available. Failed repository calls are recorded as well as
     /// health checks, so that an outage is noticed before the next health check.
     pub(crate) fn record(&self, is_up: bool) {
-        *lock(&self.0) = Some((is_up, Instant::now()));
+        *lock(&self.availability) = Some((is_up, Instant::now()));
     }
 
     fn is_up(&self) -> bool {
-        lock(&self.0).is_some_and(|(is_up, at)| is_up && at.elapsed() < MAX_OBSERVATION_AGE)
+        let availability = *lock(&self.availability);
+        availability.is_some_and(|(is_up, at)| is_up && at.elapsed() < MAX_OBSERVATION_AGE)
     }
 }
 
@@ -167,6 +208,17 @@ mod tests {
         assert!(monitor.is_store_up());
         other.record(false);
         assert!(!monitor.is_store_up());
+    }
+
+    #[test]
+    fn store_is_misconfigured_for_a_minute_after_it_refused_a_request() {
+        let monitor = HealthMonitor::new();
+        assert!(!monitor.is_misconfigured());
+        monitor.record_refused_request();
+        assert!(monitor.is_misconfigured());
+        assert!(!monitor.lacks_permissions(), "no health check was refused");
+        *lock(&monitor.last_request_refused) = Instant::now().checked_sub(MISCONFIGURED_FOR);
+        assert!(!monitor.is_misconfigured());
     }
 
     #[test]

@@ -10,6 +10,10 @@ use tracing_subscriber::{
 
 use crate::telemetry::root_span::{REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN};
 
+/// Target of the access log. The setting `access_log` decides whether its lines are logged, and not
+/// the log level.
+pub(crate) const ACCESS_LOG: &str = "tee_session_access_log";
+
 /// A `tracing` layer that is installed in addition to the log, for example to export spans.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -42,6 +46,7 @@ impl LogFilter {
         let targets = Targets::new()
             .with_default(level.min(LevelFilter::WARN))
             .with_target("tee_session", level)
+            .with_target(ACCESS_LOG, level.max(LevelFilter::INFO))
             // `actix_http` logs an error for each malformed request, so clients could fill the log.
             .with_target("actix_http", LevelFilter::OFF);
         Self(targets)

@@ -92,7 +92,7 @@ impl RootSpanBuilder for RequestSpan {
         if status.is_server_error() {
             span.record("otel.status_code", "ERROR");
         }
-        tracing::debug!(status = status.as_u16(), "Request completed");
+        tracing::debug!(status = status.as_u16(), problem, "Request completed");
     }
 }
 
@@ -156,7 +156,10 @@ mod tests {
     use tracing_subscriber::{Layer, Registry, layer, layer::SubscriberExt};
 
     use super::*;
-    use crate::{request::middleware::observe, server::drain::Lifecycle};
+    use crate::{
+        request::middleware::observe, server::drain::Lifecycle,
+        store::health_monitor::HealthMonitor,
+    };
 
     #[derive(Default)]
     struct Fields(HashMap<&'static str, String>);
@@ -201,6 +204,7 @@ mod tests {
         let app = App::new()
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
+            .app_data(Data::new(Arc::new(HealthMonitor::new())))
             .route("/v1/session", web::get().to(HttpResponse::Ok))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))

@@ -21,6 +21,7 @@ mod idempotency;
 mod introspection;
 mod invalid_tokens;
 mod metrics;
+mod misconfigured_store;
 mod overload;
 mod panics;
 mod pipelining;

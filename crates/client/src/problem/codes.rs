@@ -95,6 +95,10 @@ problem_codes! {
     InternalError = "internal_error",
     /// HTTP status 503. Retry after `Retry-After`. The session may still be alive.
     StoreUnavailable = "store_unavailable",
+    /// HTTP status 503. Do not retry: an operator must give the service a permission or a command
+    /// of Redis that this request needs. The session may still be alive, and other requests may
+    /// work.
+    StoreMisconfigured = "store_misconfigured",
     /// HTTP status 503. Retry later. Existing sessions still work.
     StoreFull = "store_full",
     /// HTTP status 503. Retry after `Retry-After`, or at another instance. The same code means that

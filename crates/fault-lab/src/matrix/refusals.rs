@@ -37,8 +37,8 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         row!(
             "a permission is missing (NOPERM)",
-            "503 until the permission is granted again",
-            Expect::RefusedAtOnce("store_unavailable"),
+            "503 `store_misconfigured` until the permission is granted again",
+            Expect::RefusedAtOnce("store_misconfigured"),
             permission
         ),
         row!(

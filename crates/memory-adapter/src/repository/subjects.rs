@@ -14,7 +14,8 @@ const REMOVED_PER_CALL: usize = 1_000;
 /// entries need no renewal.
 impl SubjectIndex for MemoryRepository {
     async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
-        Ok(lock(&self.0.subjects).add(entry, self.0.clock.now()))
+        let session = self.0.stored(&entry.session);
+        Ok(lock(&self.0.subjects).add(entry, &session, self.0.clock.now()))
     }
 
     async fn contains(
@@ -41,7 +42,7 @@ impl SubjectIndex for MemoryRepository {
         after: Option<IndexCursor>,
         limit: usize,
     ) -> Result<IndexPage, RepositoryError> {
-        let now = self.0.clock.now();
+        let (now, correction) = (self.0.clock.now(), self.0.wall_clock.correction());
         let entries = lock(&self.0.subjects).page(subject, after, limit);
         let is_full = entries.len() == limit;
         let next = entries.last().map(|(cursor, _)| *cursor);
@@ -49,8 +50,10 @@ impl SubjectIndex for MemoryRepository {
             let remaining = self.0.shard(details.id, now).remaining(details.id, now)?;
             Some(IndexedSession {
                 id: details.id,
-                created_at: details.created_at,
-                absolute_end: details.absolute_end,
+                created_at: details.created_at.saturating_add(correction),
+                absolute_end: details
+                    .absolute_end
+                    .map(|end| end.saturating_add(correction)),
                 attributes: details.attributes,
                 remaining: Some(remaining),
             })

@@ -1,7 +1,8 @@
+use rstest::rstest;
 use tee_session_domain::{
     BaseUrl, BeginOutcome, Cookies, Fingerprint, IdempotencyKey, IdempotencyRecord,
-    IdempotencyState, IdempotencyStore, Login, SessionAttributes, SessionError, SessionManager,
-    SessionPatch, SessionPolicy, Subject, UpdateError,
+    IdempotencyState, IdempotencyStore, IndexEntry, Login, SessionAttributes, SessionError,
+    SessionManager, SessionPatch, SessionPolicy, Subject, SubjectIndex, UpdateError,
 };
 
 use super::*;
@@ -28,7 +29,8 @@ async fn insert_session(repository: &MemoryRepository) -> Result<SessionToken, R
 }
 
 fn advance_clock(repository: &MemoryRepository, duration: Duration) {
-    repository.clock().set(repository.now() + duration);
+    let clock = repository.clock();
+    clock.set(clock.now() + duration);
 }
 
 fn count_entries(repository: &MemoryRepository) -> (usize, usize) {
@@ -43,6 +45,71 @@ fn count_entries(repository: &MemoryRepository) -> (usize, usize) {
                 (sessions + more_sessions, queued + more_queued)
             },
         )
+}
+
+/// Corrects the wall clock while a session is live. The shown times follow the correction, and the
+/// session ends when it would have ended anyway.
+#[rstest]
+#[case::forward(time::Duration::hours(2))]
+#[case::back(time::Duration::days(-1))]
+#[tokio::test]
+async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
+    #[case] step: time::Duration,
+) {
+    let repository = MemoryRepository::default();
+    let subject: Subject = "member-4711".parse().unwrap();
+    let mut session = create_session(&repository);
+    session.absolute_end = Some(session.created_at + 10 * TTL);
+    session.attributes.subject = Some(subject.clone());
+    let token = SessionToken::generate();
+    let inserted = repository.insert(&token, &session, TTL).await.unwrap();
+    assert_eq!(inserted, InsertOutcome::Inserted);
+    let entry = IndexEntry {
+        subject: subject.clone(),
+        token: token.clone(),
+        session: session.clone(),
+        succeeds: None,
+        kept_for: TTL,
+    };
+    repository.subjects().add(&entry).await.unwrap();
+    let before = repository.now();
+
+    repository.0.wall_clock.step(step);
+    let moved = repository.now() - before;
+    assert!(
+        (moved - step).abs() < time::Duration::seconds(30),
+        "{moved}"
+    );
+    let expected = Session {
+        created_at: session.created_at + step,
+        absolute_end: session.absolute_end.map(|end| end + step),
+        ..session
+    };
+    let found = repository.load_with_ttl(&token).await.unwrap().unwrap();
+    assert_eq!(found.session, expected);
+    assert!(found.remaining.unwrap() > TTL / 2);
+    let listed = repository
+        .subjects()
+        .list(&subject, None, 10)
+        .await
+        .unwrap();
+    assert_eq!(listed.sessions[0].created_at, expected.created_at);
+    assert_eq!(listed.sessions[0].absolute_end, expected.absolute_end);
+
+    // A change writes the shown times back.
+    let loaded = repository.load_for_update(&token).await.unwrap().unwrap();
+    let swapped = repository.compare_and_swap(&token, &loaded.revision, &loaded.session, TTL);
+    assert_eq!(swapped.await.unwrap(), SwapOutcome::Swapped);
+    let found = repository.load_and_touch(&token, TTL).await.unwrap();
+    assert_eq!(found.unwrap(), expected);
+    advance_clock(&repository, TTL);
+    assert!(
+        repository
+            .load_and_touch(&token, TTL)
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The background task that loads the topology of a cluster and keeps it up to date.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::{
     future::BoxFuture,
@@ -18,7 +21,12 @@ use super::{
     shared_state::Shared,
     topology::Topology,
 };
-use crate::{address::Address, backoff::Backoff};
+use crate::{
+    RedisFault,
+    address::Address,
+    backoff::Backoff,
+    connection::{ConnectFault, FailureLog},
+};
 
 /// Interval between two polls of the topology. Failed or redirected requests cause earlier polls.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,20 +47,28 @@ const FURTHER_REPORTS_TIMEOUT: Duration = Duration::from_millis(100);
 pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut known = None;
     let mut backoff = Backoff::new();
+    let mut failures = FailureLog::default();
     loop {
         let topology = tokio::select! {
             topology = poll_topology(&shared) => topology,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        if let Some(topology) = topology {
-            backoff = Backoff::new();
-            if known.as_ref() != Some(&topology) {
-                shared.nodes.follow(&topology);
-                shared.is_known.send_replace(true);
-                tracing::info!(primaries = %topology.primaries(), "Redis Cluster topology changed");
+        match topology {
+            // After the first topology, each server logs the failures of its own connections.
+            Err(Some((server, fault))) if known.is_none() => {
+                failures.log(&shared.settings.for_cluster_node(&server), fault);
             }
-            shared.nodes.prune(&topology);
-            known = Some(topology);
+            Err(_) => {}
+            Ok(topology) => {
+                backoff = Backoff::new();
+                if known.as_ref() != Some(&topology) {
+                    shared.nodes.follow(&topology);
+                    shared.is_known.send_replace(true);
+                    tracing::info!(primaries = %topology.primaries(), "Redis Cluster topology changed");
+                }
+                shared.nodes.prune(&topology);
+                known = Some(topology);
+            }
         }
         let next = async {
             if known.is_none() {
@@ -71,29 +87,38 @@ pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Rec
 }
 
 /// Requests the topology from servers of the cluster. If their reports differ, reports of an
-/// available cluster are preferred, and then reports with a later epoch. Returns `None` if no
-/// server reports a topology.
+/// available cluster are preferred, and then reports with a later epoch. If no server reports a
+/// topology, returns the address of one of the servers, and the reason.
 ///
 /// Polls the primaries first. If no primary replies, polls all servers to which there are
 /// connections. If none of these servers replies, connects to the seed servers and to all other
 /// known addresses.
-async fn poll_topology(shared: &Shared) -> Option<Topology> {
+async fn poll_topology(shared: &Shared) -> Result<Topology, Option<(Address, ConnectFault)>> {
     let requests = shared.nodes.primaries().into_iter().map(request_from_node);
     if let Some(topology) = best_topology(&collect_reports(requests).await) {
-        return Some(topology);
+        return Ok(topology);
     }
     let requests = shared.nodes.all().into_iter().map(request_from_node);
     if let Some(topology) = best_topology(&collect_reports(requests).await) {
-        return Some(topology);
+        return Ok(topology);
     }
     let mut addresses = seeds(&shared.settings);
     addresses.extend(shared.nodes.known_addresses());
     addresses.sort_unstable();
     addresses.dedup();
-    let requests = addresses
-        .into_iter()
-        .map(|server| request_from_address(shared, server));
-    best_topology(&collect_reports(requests).await)
+    let faults = Mutex::default();
+    let requests = addresses.iter().cloned();
+    let requests = requests.map(|server| request_from_address(shared, server, &faults));
+    let topology = best_topology(&collect_reports(requests).await);
+    topology.ok_or_else(|| {
+        let last = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // A server that is still being contacted after the timeout has no fault yet.
+        last.or_else(|| {
+            let command = "CLUSTER SLOTS";
+            let fault = ConnectFault::Redis(RedisFault::TimedOut { command });
+            Some((addresses.into_iter().next()?, fault))
+        })
+    })
 }
 
 /// Waits for the replies to `requests`, and returns the reports in the replies. Until the first
@@ -128,13 +153,27 @@ fn request_from_node(node: Arc<Node>) -> BoxFuture<'static, Option<ClusterReport
     })
 }
 
-fn request_from_address(shared: &Shared, server: Address) -> BoxFuture<'_, Option<ClusterReport>> {
+/// Connects to `server` and requests its report. If the request fails, stores the fault in
+/// `last_fault`.
+fn request_from_address<'a>(
+    shared: &'a Shared,
+    server: Address,
+    last_fault: &'a Mutex<Option<(Address, ConnectFault)>>,
+) -> BoxFuture<'a, Option<ClusterReport>> {
     Box::pin(async move {
-        match request_report(&shared.settings, &server).await {
+        let fault = match request_report(&shared.settings, &server).await {
             Ok(Some(report)) => return Some(report),
-            Ok(None) => tracing::debug!(%server, "Redis Cluster server returned no topology"),
-            Err(reason) => tracing::debug!(%server, %reason, "Redis Cluster server is unreachable"),
-        }
+            Ok(None) => {
+                tracing::debug!(%server, "Redis Cluster server returned no topology");
+                ConnectFault::NoCluster
+            }
+            Err(reason) => {
+                tracing::debug!(%server, %reason, "Redis Cluster server is unreachable");
+                reason
+            }
+        };
+        let mut last_fault = last_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        *last_fault = Some((server, fault));
         None
     })
 }

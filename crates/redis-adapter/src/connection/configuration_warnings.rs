@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::{
     call::Call,
     client::Client,
-    server_settings::{info, parameter},
+    configuration::{Configuration, Eviction, Persistence},
 };
 
-/// Timeout for each request that reads a Redis setting. The settings are read in the background, so
-/// no session request waits for the replies.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// Timeout for reading the configuration of Redis. It is read in the background, so no session
+/// request waits for the replies.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the settings of the Redis server and logs a warning for each unsuitable setting. Skips a
 /// setting if the Redis user lacks the permission to read it.
@@ -27,10 +27,12 @@ pub(super) async fn check(client: &Arc<Client>, is_cluster_node: bool) {
     static NO_PERSISTENCE_LOGGED: Once = Once::new();
     static FULL_COVERAGE_LOGGED: Once = Once::new();
 
-    let call = || Call::uncounted(Arc::clone(client), Instant::now() + TIMEOUT);
-    if let Some(policy) = info(&call(), "memory", "maxmemory_policy:").await
-        && policy != "noeviction"
-    {
+    let call = Call::uncounted(Arc::clone(client), Instant::now() + TIMEOUT);
+    let configuration = Configuration::read(&call, is_cluster_node).await;
+    if matches!(
+        configuration.eviction,
+        Some(Eviction::On(_) | Eviction::WithoutLimit(_))
+    ) {
         EVICTION_LOGGED.call_once(|| {
             tracing::warn!(
                 "Redis may evict sessions when its memory is full, which logs users out without \
@@ -38,12 +40,7 @@ pub(super) async fn check(client: &Arc<Client>, is_cluster_node: bool) {
             );
         });
     }
-    let is_off = |value: Option<String>| value.is_some_and(|value| value == "0");
-    if is_off(info(&call(), "persistence", "aof_enabled:").await)
-        && parameter(&call(), "save")
-            .await
-            .is_some_and(|saves| saves.is_empty())
-    {
+    if configuration.persistence == Some(Persistence::Off) {
         NO_PERSISTENCE_LOGGED.call_once(|| {
             tracing::warn!(
                 "Redis does not persist sessions, so a restart of Redis logs all users out: set \
@@ -51,12 +48,7 @@ pub(super) async fn check(client: &Arc<Client>, is_cluster_node: bool) {
             );
         });
     }
-    if is_cluster_node
-        && parameter(&call(), "cluster-require-full-coverage")
-            .await
-            .as_deref()
-            == Some("yes")
-    {
+    if configuration.requires_full_coverage == Some(true) {
         FULL_COVERAGE_LOGGED.call_once(|| {
             tracing::warn!(
                 "This Redis Cluster rejects all commands if a part of its hash slots is \

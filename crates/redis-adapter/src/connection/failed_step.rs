@@ -22,7 +22,7 @@ const STEP_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Returns a more exact reason for a failed attempt to connect. If `fault` is a timeout or a
 /// disconnect, tries each step of connecting and returns the fault of the first step that fails. If
 /// no step fails, or for any other `fault`, returns `fault` unchanged.
-pub(crate) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> ConnectFault {
+pub(super) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> ConnectFault {
     match fault {
         ConnectFault::Redis(RedisFault::TimedOut { .. } | RedisFault::Disconnected { .. }) => {
             try_each_step(settings).await.err().unwrap_or(fault)

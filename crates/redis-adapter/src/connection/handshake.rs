@@ -24,6 +24,7 @@ use crate::{
     address::Address,
     credentials::Login,
     deployment::{Deployment, Server},
+    error::{NO_PERMISSION, UNKNOWN_COMMAND},
 };
 
 /// Timeout for an attempt to connect to one server. The timeout covers all addresses of the server.
@@ -183,7 +184,9 @@ async fn shake_hands(
         Ok(info) => Ok(Identity::of(&info)),
         // `INFO` is optional. The service can store sessions even if the Redis user lacks the
         // permission for `INFO` or the server does not know `INFO`.
-        Err(RedisFault::Refused { code, .. }) if code == "NOPERM" || code == "ERR" => {
+        Err(RedisFault::Refused { code, .. })
+            if [NO_PERMISSION, UNKNOWN_COMMAND, "ERR"].contains(&code.as_str()) =>
+        {
             Ok(Identity::default())
         }
         Err(fault) => Err(fault),
@@ -233,6 +236,8 @@ pub(crate) enum ConnectFault {
     UnknownInstance,
     #[error("no sentinel reports the address of the primary: {reason}")]
     NoSentinel { reason: String },
+    #[error("the server belongs to no cluster with assigned hash slots")]
+    NoCluster,
     #[error("the sentinels are replacing the primary")]
     FailingOver,
     #[error("the sentinels know no primary with the name in sentinelServiceName")]

@@ -35,10 +35,11 @@ use super::{
     command::{Command, Reply},
     end_reason::End,
     establish::{Established, establish},
+    failure_log::FailureLog,
     handshake::ConnectFault,
     script::Script,
     sentinels::Sentinels,
-    supervisor::{FailureLog, STABLE_AFTER, close, stop_requested, until_another_primary},
+    supervisor::{STABLE_AFTER, close, stop_requested, until_another_primary},
 };
 use crate::{
     RedisFault, RedisSettings,

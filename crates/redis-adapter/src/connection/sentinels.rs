@@ -31,6 +31,7 @@ use super::{
     breaker::Breaker,
     call::Call,
     client::Client,
+    explanation::Explanation,
     handshake::{ConnectFault, connect},
 };
 use crate::{RedisSettings, address::Address, backoff::Backoff, deployment::Deployment};
@@ -79,7 +80,11 @@ impl Sentinels {
             polling.spawn(async move {
                 let on_report =
                     |report| reports.send_modify(|reports| reports[number] = Some(report));
-                let on_fault = |fault: &ConnectFault| drop(faults.send_replace(fault.to_string()));
+                let on_fault = |fault: ConnectFault| {
+                    let server = settings.server_name();
+                    let explanation = Explanation::of(&settings, &server, fault);
+                    faults.send_replace(explanation.what);
+                };
                 poll_forever(&settings, &service, on_report, on_fault).await;
             });
         }
@@ -157,7 +162,7 @@ async fn poll_forever(
     settings: &RedisSettings,
     service: &str,
     on_report: impl Fn(SentinelReport),
-    on_fault: impl Fn(&ConnectFault),
+    on_fault: impl Fn(ConnectFault),
 ) {
     let mut backoff = Backoff::new();
     loop {
@@ -165,9 +170,9 @@ async fn poll_forever(
             Ok(connected) => {
                 let client = &connected.client;
                 let fault = poll_while_connected(client, service, &mut backoff, &on_report).await;
-                on_fault(&fault);
+                on_fault(fault);
             }
-            Err(fault) => on_fault(&fault),
+            Err(fault) => on_fault(fault),
         }
         sleep(backoff.next_pause()).await;
     }

@@ -15,7 +15,7 @@ pub(crate) async fn info(call: &Call, section: &str, name: &str) -> Option<Strin
 
 /// Returns the value of the configuration parameter `name` (`CONFIG GET`). Returns `None` if the
 /// parameter is unknown or the command fails, for example because of a missing permission.
-pub(crate) async fn parameter(call: &Call, name: &str) -> Option<String> {
+pub(super) async fn parameter(call: &Call, name: &str) -> Option<String> {
     const COMMAND: &str = "CONFIG GET";
     let name = [name.as_bytes()];
     let replied = call.send([Command::new(COMMAND, &name)]);

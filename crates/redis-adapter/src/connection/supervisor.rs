@@ -16,13 +16,12 @@ use super::{
     configuration_warnings,
     end_reason::End,
     establish::{Established, establish},
-    failed_step::explain,
-    handshake::ConnectFault,
+    failure_log::FailureLog,
     sentinels::Sentinels,
     shared_state::{Link, Shared},
     statistics::Statistics,
 };
-use crate::{RedisFault, RedisSettings, address::Address, backoff::Backoff};
+use crate::{RedisFault, address::Address, backoff::Backoff};
 
 /// Interval between heartbeats. A heartbeat checks the connection and reads the time of the Redis
 /// server.
@@ -42,9 +41,6 @@ pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Timeout for closing a connection. A Redis server that hangs must not delay a shutdown.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Minimum interval between two log messages about failed attempts to connect.
-const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Keeps the connection of `shared` established until `stopped` holds `true` or its sender is
 /// dropped.
@@ -222,37 +218,4 @@ pub(super) async fn close(mut established: Established) {
 /// Waits until `stopped` holds `true` or its sender is dropped.
 pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-/// Rate limit for log messages about failed attempts to connect. The first failure is logged at
-/// once, further failures at most every 30 s. Each message contains the number of failed attempts
-/// so far.
-#[derive(Debug, Default)]
-pub(super) struct FailureLog {
-    attempts: u64,
-    last_logged: Option<Instant>,
-}
-
-impl FailureLog {
-    pub(super) fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
-        self.attempts += 1;
-        let is_due = self
-            .last_logged
-            .is_none_or(|last| last.elapsed() >= FAILURE_LOG_INTERVAL);
-        if is_due {
-            self.last_logged = Some(Instant::now());
-            let (settings, attempts) = (settings.clone(), self.attempts);
-            // `explain` takes time. The function runs in a separate task, so that the next
-            // attempt to connect does not wait for the result.
-            tokio::spawn(async move {
-                let reason = explain(&settings, fault).await;
-                tracing::warn!(
-                    server = settings.server_name(),
-                    attempts,
-                    %reason,
-                    "Redis connection attempt failed: trying again"
-                );
-            });
-        }
-    }
 }

@@ -8,7 +8,7 @@ use super::{
     server,
 };
 use crate::{
-    RedisFault, RedisSettings,
+    RedisSettings,
     address::Address,
     cluster::{
         ClusterReport, HASH_SLOTS, Topology, best_topology, probe_key, request_report, seeds,
@@ -33,8 +33,8 @@ pub(super) async fn examine(
     for (seed, answer) in seeds.iter().zip(join_all(requested).await) {
         match answer {
             Ok(Some(report)) => reports.push(report),
-            Ok(None) => missed.push(without_cluster(seed)),
-            Err(fault) => missed.push(unreachable(settings, seed, fault).await),
+            Ok(None) => missed.push(failed(settings, seed, ConnectFault::NoCluster).await),
+            Err(fault) => missed.push(failed(settings, seed, fault).await),
         }
     }
     let Some(topology) = best_topology(&reports) else {
@@ -100,27 +100,6 @@ fn coverage(reports: &[ClusterReport], topology: &Topology, primaries: usize) ->
     finding.of_all()
 }
 
-fn without_cluster(seed: &Address) -> Finding {
-    Finding::error(
-        Check::Cluster,
-        &seed.to_string(),
-        "it belongs to no cluster with assigned hash slots",
-        "fix the addresses in the Redis URL, or create the cluster: redis-cli --cluster create",
-    )
-}
-
-async fn unreachable(settings: &RedisSettings, seed: &Address, fault: ConnectFault) -> Finding {
-    let server = seed.to_string();
-    match fault {
-        ConnectFault::Redis(RedisFault::Refused {
-            command: "CLUSTER SLOTS",
-            code,
-        }) if code == "ERR" => Finding::error(
-            Check::Cluster,
-            &server,
-            "it is not a server of a cluster",
-            "use a Redis URL that begins with redis: instead of redis-cluster:",
-        ),
-        fault => connecting::failed(&settings.for_cluster_node(seed), &server, fault).await,
-    }
+async fn failed(settings: &RedisSettings, seed: &Address, fault: ConnectFault) -> Finding {
+    connecting::failed(&settings.for_cluster_node(seed), &seed.to_string(), fault).await
 }

@@ -1,191 +1,24 @@
-//! Findings about failed attempts to connect: the cause, and advice on how to fix it.
-
-use std::io;
-
-use rustls::CertificateError;
+//! Findings about failed attempts to connect.
 
 use super::finding::{Check, Finding};
 use crate::{
-    RedisFault, RedisSettings,
-    connection::{ConnectFault, explain},
+    RedisSettings,
+    connection::{ConnectFault, Explanation, Topic},
 };
 
 /// Returns the finding about a failed attempt to connect to `server`. `fault` is the error of the
 /// attempt.
 pub(super) async fn failed(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Finding {
-    let (what, advice) = match explain(settings, fault).await {
-        ConnectFault::Redis(RedisFault::Refused { command, code }) => {
-            return refused(settings, server, command, &code);
-        }
-        ConnectFault::Unresolved(fault) => (
-            format!("the host name in {server} cannot be resolved: {fault}"),
-            "fix the host in the Redis URL, or the name resolution of this machine",
-        ),
-        ConnectFault::Unreachable(fault) if fault.kind() == io::ErrorKind::TimedOut => (
-            format!("{server} cannot be reached: the attempt to connect timed out"),
-            "fix the host and port in the Redis URL, or allow connections: a firewall, a network \
-             policy or a security group may drop them",
-        ),
-        ConnectFault::Unreachable(fault) => (
-            format!("{server} cannot be reached: {fault}"),
-            unreachable(&fault),
-        ),
-        ConnectFault::Tls(fault) => (
-            fault.to_string(),
-            "fix the files that the TLS settings for Redis name",
-        ),
-        fault @ ConnectFault::TlsServerName(_) => (
-            fault.to_string(),
-            "use a name or an address in the Redis URL that the server's certificate contains",
-        ),
-        ConnectFault::TlsHandshake(fault) => {
-            let (what, advice) = tls_handshake(&fault, settings);
-            (
-                format!("the TLS handshake with {server} failed: {what}"),
-                advice,
-            )
-        }
-        ConnectFault::Redis(RedisFault::TimedOut { .. }) => (
-            format!("{server} accepts connections, but does not reply"),
-            if settings.tls.is_some() {
-                "check whether this port of Redis uses TLS (tls-port); if not, use a Redis URL \
-                 that begins with redis: instead of rediss:; and check whether Redis hangs"
-            } else {
-                "check whether Redis hangs, and whether the server at this address is Redis"
-            },
-        ),
-        ConnectFault::Redis(RedisFault::Disconnected { reason, .. }) => (
-            format!("the connection to {server} was lost: {reason}"),
-            disconnected(settings, &reason),
-        ),
-        other => (
-            format!("{server} cannot be used: {other}"),
-            "check whether the server at this address is Redis",
-        ),
+    let Explanation {
+        topic,
+        what,
+        advice,
+    } = Explanation::find(settings, server, fault).await;
+    let check = match topic {
+        Topic::Connection => Check::Connection,
+        Topic::Login => Check::Login,
+        Topic::Permissions => Check::Permissions,
+        Topic::Cluster => Check::Cluster,
     };
-    Finding::error(Check::Connection, server, what, advice)
-}
-
-fn unreachable(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "start Redis there, or fix the host and port in the Redis URL; if Redis is running, \
-             check bind and port in its configuration"
-        }
-        io::ErrorKind::NotFound => {
-            "fix the path in the Redis URL, or set unixsocket in the configuration of Redis"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "allow the user that the service runs as to use the socket: unixsocketperm in the \
-             configuration of Redis, and the permissions of the folder"
-        }
-        _ => "fix the host and port in the Redis URL, or the network to this host",
-    }
-}
-
-/// Returns the text of the TLS error that made the handshake fail, and advice on how to fix the
-/// cause.
-fn tls_handshake(error: &io::Error, settings: &RedisSettings) -> (String, &'static str) {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    let advice = match inner {
-        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature
-                if settings.trusts_machine_only() =>
-            {
-                "set redis_tls_ca_file to the authority that issued the certificate of Redis"
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "redis_tls_ca_file must contain the authority that issued the certificate of Redis"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "use a name in the Redis URL that the certificate of Redis contains, or have Redis \
-                 present a certificate for the name in the URL"
-            }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => {
-                "renew the certificate of Redis; if it is new, set the clock of this machine"
-            }
-            _ => "have Redis present a valid certificate",
-        },
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "this port does not use TLS: use the tls-port of Redis, or a Redis URL that begins \
-             with redis: instead of rediss:"
-        }
-        _ => "check whether this port of Redis uses TLS (tls-port)",
-    };
-    let what = inner.map_or_else(|| error.to_string(), ToString::to_string);
-    (what, advice)
-}
-
-fn disconnected(settings: &RedisSettings, reason: &str) -> &'static str {
-    if settings.tls.is_none() {
-        "if this port uses TLS (tls-port), use a Redis URL that begins with rediss:; otherwise \
-         check whether the server is Redis, and whether it accepts more connections (maxclients)"
-    } else if reason.contains("ertificate") {
-        "Redis requires a client certificate (tls-auth-clients): set redis_tls_certificate_file \
-         and redis_tls_private_key_file to a pair that was issued by an authority that Redis trusts"
-    } else {
-        "check whether the server is Redis, and whether it accepts more connections (maxclients)"
-    }
-}
-
-fn refused(settings: &RedisSettings, server: &str, command: &str, code: &str) -> Finding {
-    let user = settings.user();
-    let login = |what: String, advice: String| Finding::error(Check::Login, server, what, advice);
-    match (code, command) {
-        ("WRONGPASS", _) => login(
-            format!("{server} refuses the login of {user}: WRONGPASS"),
-            format!(
-                "fix the user and password in the Redis URL; in Redis, ACL GETUSER {user} shows \
-                 whether the user exists and is on"
-            ),
-        ),
-        ("NOAUTH", _) => login(
-            format!("{server} requires a login: NOAUTH"),
-            "add a user and password to the Redis URL: redis://USER:PASSWORD@HOST, with special \
-             characters percent-encoded"
-                .to_owned(),
-        ),
-        (_, "AUTH") => login(
-            format!("{server} does not accept a password: {code}"),
-            "remove the password from the Redis URL, or give its user one in Redis: ACL SETUSER"
-                .to_owned(),
-        ),
-        ("NOPERM", "SELECT") => Finding::error(
-            Check::Permissions,
-            server,
-            format!("{user} lacks permission to SELECT the database in the Redis URL"),
-            format!("in Redis: ACL SETUSER {user} +select; or remove the database from the URL"),
-        ),
-        ("NOPERM", _) => Finding::error(
-            Check::Permissions,
-            server,
-            format!("{user} lacks permission for {command}"),
-            format!(
-                "in Redis: ACL SETUSER {user} +{}",
-                command.to_ascii_lowercase().replace(' ', "|")
-            ),
-        ),
-        (_, "SELECT") => login(
-            format!("{server} does not have the database in the Redis URL"),
-            "use a smaller number, or raise databases in the configuration of Redis; a server of a \
-             cluster has only database 0 (a URL that begins with redis-cluster:), and a sentinel \
-             has none (redis-sentinel:)"
-                .to_owned(),
-        ),
-        ("DENIED", _) => login(
-            format!("{server} is in protected mode: DENIED"),
-            "set a password in Redis, or create a user for the service (ACL SETUSER), and add it \
-             to the Redis URL"
-                .to_owned(),
-        ),
-        _ => Finding::error(
-            Check::Connection,
-            server,
-            format!("{server} refuses {command}: {code}"),
-            "check the log of Redis",
-        ),
-    }
+    Finding::error(check, server, what, advice)
 }

@@ -151,6 +151,7 @@ fn subjects(are_required: bool, has_plain: bool) -> Feature {
         PermissionCheck::new("hdel", "HDEL", &[DETAILS, b"-"]),
     ];
     let mut checks: Vec<_> = checks.map(|check| check.for_keys(SUBJECT_KEYS)).into();
+    checks.push(PermissionCheck::new("time", "TIME", &[]));
     if has_plain {
         let pointers = [
             PermissionCheck::new("get", "GET", &[POINTER]),

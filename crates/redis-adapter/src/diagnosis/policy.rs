@@ -5,7 +5,7 @@ use super::{
     examination::Examination,
     finding::{Check, Finding},
 };
-use crate::connection::{info, parameter};
+use crate::connection::{Configuration, Eviction, Persistence};
 
 /// Checks the configuration of the server. If the user lacks the permission to read a setting, the
 /// verdict of the check is `Verdict::Unseen`.
@@ -15,35 +15,30 @@ pub(super) async fn check(examination: &Examination<'_>) -> Vec<Finding> {
         call,
         server,
     } = examination;
-    let memory = async |name| info(call, "memory", name).await;
-    let policy = memory("maxmemory_policy:").await;
-    let limit = memory("maxmemory:").await;
-    let appends = info(call, "persistence", "aof_enabled:").await;
-    let saves = parameter(call, "save").await;
+    let configuration = Configuration::read(call, settings.is_cluster_node).await;
     let mut found = vec![
-        eviction(server, policy.as_deref(), limit.as_deref()),
-        persistence(server, appends.as_deref(), saves.as_deref()),
+        eviction(server, configuration.eviction),
+        persistence(server, configuration.persistence),
     ];
     if settings.is_cluster_node {
-        let coverage = parameter(call, "cluster-require-full-coverage").await;
-        found.push(coverage_of(server, coverage.as_deref()));
+        found.push(coverage(server, configuration.requires_full_coverage));
     }
     found
 }
 
-fn eviction(server: &str, policy: Option<&str>, limit: Option<&str>) -> Finding {
+fn eviction(server: &str, eviction: Option<Eviction>) -> Finding {
     const CHECK: Check = Check::Eviction;
     const ADVICE: &str = "set maxmemory-policy to noeviction: redis-cli CONFIG SET \
          maxmemory-policy noeviction, and the same in the configuration of Redis";
-    match policy {
+    match eviction {
         None => Finding::unseen(
             CHECK,
             server,
             "this user may not read maxmemory-policy",
             "check by hand that it is noeviction: redis-cli CONFIG GET maxmemory-policy",
         ),
-        Some("noeviction") => Finding::fine(CHECK, server, "none (maxmemory-policy noeviction)"),
-        Some(policy) if limit == Some("0") => Finding::warning(
+        Some(Eviction::Off) => Finding::fine(CHECK, server, "none (maxmemory-policy noeviction)"),
+        Some(Eviction::WithoutLimit(policy)) => Finding::warning(
             CHECK,
             server,
             format!(
@@ -52,7 +47,7 @@ fn eviction(server: &str, policy: Option<&str>, limit: Option<&str>) -> Finding 
             ),
             ADVICE,
         ),
-        Some(policy) => Finding::error(
+        Some(Eviction::On(policy)) => Finding::error(
             CHECK,
             server,
             format!(
@@ -64,29 +59,29 @@ fn eviction(server: &str, policy: Option<&str>, limit: Option<&str>) -> Finding 
     }
 }
 
-fn persistence(server: &str, appends: Option<&str>, saves: Option<&str>) -> Finding {
+fn persistence(server: &str, persistence: Option<Persistence>) -> Finding {
     const CHECK: Check = Check::Persistence;
     const BY_HAND: &str = "check by hand: redis-cli CONFIG GET appendonly, and CONFIG GET save";
-    match (appends, saves) {
-        (Some("1"), _) => Finding::fine(CHECK, server, "appendonly yes"),
-        (Some(_), Some("")) => Finding::warning(
+    match persistence {
+        Some(Persistence::AppendOnly) => Finding::fine(CHECK, server, "appendonly yes"),
+        Some(Persistence::Off) => Finding::warning(
             CHECK,
             server,
             "nothing is persisted: a restart of Redis logs all users out",
             "set appendonly to yes, with redis-cli CONFIG SET and in the configuration of Redis",
         ),
-        (Some(_), Some(saves)) => Finding::fine(
+        Some(Persistence::Snapshots(saves)) => Finding::fine(
             CHECK,
             server,
             format!("snapshots (save {saves}): a crash loses all changes since the last one"),
         ),
-        (Some(_), None) => Finding::unseen(
+        Some(Persistence::NoAppendOnly) => Finding::unseen(
             CHECK,
             server,
             "appendonly is off, and this user may not read whether there are snapshots",
             BY_HAND,
         ),
-        (None, _) => Finding::unseen(
+        None => Finding::unseen(
             CHECK,
             server,
             "this user may not read whether sessions survive a restart of Redis",
@@ -95,15 +90,15 @@ fn persistence(server: &str, appends: Option<&str>, saves: Option<&str>) -> Find
     }
 }
 
-fn coverage_of(server: &str, coverage: Option<&str>) -> Finding {
+fn coverage(server: &str, is_required: Option<bool>) -> Finding {
     const CHECK: Check = Check::Cluster;
-    match coverage {
-        Some("no") => Finding::fine(
+    match is_required {
+        Some(false) => Finding::fine(
             CHECK,
             server,
             "the loss of one partition does not stop the others (cluster-require-full-coverage no)",
         ),
-        Some(_) => Finding::warning(
+        Some(true) => Finding::warning(
             CHECK,
             server,
             "the loss of one partition stops the whole cluster (cluster-require-full-coverage yes)",
@@ -120,35 +115,28 @@ fn coverage_of(server: &str, coverage: Option<&str>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
     use crate::diagnosis::Verdict;
 
-    #[rstest]
-    #[case::no_eviction(Some("noeviction"), Some("0"), Verdict::Fine)]
-    #[case::eviction_with_limit(Some("allkeys-lru"), Some("1048576"), Verdict::Error)]
-    #[case::eviction_without_limit(Some("allkeys-lru"), Some("0"), Verdict::Warning)]
-    #[case::not_readable(None, None, Verdict::Unseen)]
-    fn redis_policy_that_evicts_keys_is_an_error_if_maxmemory_is_set_and_otherwise_a_warning(
-        #[case] policy: Option<&str>,
-        #[case] limit: Option<&str>,
-        #[case] verdict: Verdict,
-    ) {
-        assert_eq!(eviction("redis", policy, limit).verdict, verdict);
+    #[test]
+    fn redis_that_evicts_keys_is_an_error_if_maxmemory_is_set_and_otherwise_a_warning() {
+        let policy = || "allkeys-lru".to_owned();
+        let verdict = |found| eviction("redis", found).verdict;
+        assert_eq!(verdict(Some(Eviction::On(policy()))), Verdict::Error);
+        let without_limit = Eviction::WithoutLimit(policy());
+        assert_eq!(verdict(Some(without_limit)), Verdict::Warning);
+        assert_eq!(verdict(Some(Eviction::Off)), Verdict::Fine);
+        assert_eq!(verdict(None), Verdict::Unseen);
     }
 
-    #[rstest]
-    #[case::append_only(Some("1"), None, Verdict::Fine)]
-    #[case::snapshots(Some("0"), Some("3600 1"), Verdict::Fine)]
-    #[case::no_persistence(Some("0"), Some(""), Verdict::Warning)]
-    #[case::snapshots_not_readable(Some("0"), None, Verdict::Unseen)]
-    #[case::not_readable(None, None, Verdict::Unseen)]
-    fn redis_that_persists_nothing_is_reported_as_a_warning(
-        #[case] appends: Option<&str>,
-        #[case] saves: Option<&str>,
-        #[case] verdict: Verdict,
-    ) {
-        assert_eq!(persistence("redis", appends, saves).verdict, verdict);
+    #[test]
+    fn redis_that_persists_nothing_is_a_warning() {
+        let verdict = |found| persistence("redis", found).verdict;
+        assert_eq!(verdict(Some(Persistence::Off)), Verdict::Warning);
+        assert_eq!(verdict(Some(Persistence::AppendOnly)), Verdict::Fine);
+        let snapshots = Persistence::Snapshots("3600 1".to_owned());
+        assert_eq!(verdict(Some(snapshots)), Verdict::Fine);
+        assert_eq!(verdict(Some(Persistence::NoAppendOnly)), Verdict::Unseen);
+        assert_eq!(verdict(None), Verdict::Unseen);
     }
 }

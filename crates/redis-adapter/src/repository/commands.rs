@@ -167,6 +167,17 @@ pub(crate) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     Ok(())
 }
 
+/// A script that reads and writes nothing.
+const PERMISSION_SCRIPT: &[u8] = b"#!lua\nreturn 0";
+
+/// Checks that Redis permits scripts. No session may be stored under `key`.
+pub(crate) async fn check_permissions(call: &Call, key: &Key) -> Result<(), CallError> {
+    let arguments: [&[u8]; 3] = [PERMISSION_SCRIPT, b"1", key.as_bytes()];
+    let [reply] = call.send([Command::new("EVAL", &arguments)]).await?;
+    reply.any("EVAL")?;
+    Ok(())
+}
+
 /// Deletes keys (`DEL key...`). Returns `true` if at least one key existed.
 pub(crate) async fn delete(call: &Call, keys: &[&[u8]]) -> Result<bool, CallError> {
     let [reply] = call.send([Command::new("DEL", keys)]).await?;

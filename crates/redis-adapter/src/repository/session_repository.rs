@@ -205,6 +205,15 @@ impl SessionRepository for RedisRepository {
         Ok(self.pool.probe("GET", self.deadline(), probe).await?)
     }
 
+    /// Checks that Redis permits scripts, which updates and rotations need. The permissions for
+    /// reads and writes are checked by [`ping`](Self::ping). The permissions for subjects are not
+    /// checked, because not every service has sessions with a subject.
+    async fn check_permissions(&self) -> Result<(), RepositoryError> {
+        let check =
+            |call: Call, key: Key| async move { commands::check_permissions(&call, &key).await };
+        Ok(self.pool.probe("EVAL", self.deadline(), check).await?)
+    }
+
     /// Returns the time on the clock of Redis, without a request to Redis. The time is calculated
     /// from the clock of this machine and its difference to the clock of Redis. Each heartbeat
     /// corrects this difference.

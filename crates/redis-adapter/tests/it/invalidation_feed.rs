@@ -96,6 +96,24 @@ async fn flushall_or_flushdb_is_reported_as_a_loss_of_the_invalidation_feed(
     assert!(found < MAX_SILENCE / 4 + reserve, "{found:?}");
 }
 
+/// Another program that shares the Redis server may flush its own database. Redis announces that
+/// like a flush of the database of the sessions, but the canary key of the feed is still there.
+#[tokio::test]
+async fn flush_of_another_database_is_no_loss_of_the_invalidation_feed() {
+    let redis = RedisProcess::start().await;
+    let (listener, _feed) = start_feed(&redis, Duration::from_secs(1)).await;
+    let other = redis.admin().await;
+    other.send(&["SELECT", "1"]).await;
+    other.send(&["SET", "a", "1"]).await;
+    other.send(&["FLUSHDB"]).await;
+    let before = listener.confirmations.load(Ordering::SeqCst);
+    eventually(SOON, async || {
+        listener.confirmations.load(Ordering::SeqCst) > before + 5
+    })
+    .await;
+    assert_eq!(listener.losses.load(Ordering::SeqCst), 0);
+}
+
 /// Blocks the listener while Redis sends 1200 invalidation messages. The feed buffers at most 1024
 /// messages, so it misses invalidations. The feed must report a loss and restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -10,12 +10,13 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
+use tee_session_api_server::ServiceClient;
 use time::format_description::well_known::Rfc3339;
 
 use self::connection::Store;
 use super::{
     Failure,
-    output::{DIMMED, DOUBTFUL, NAME as BOLD, PLAIN, Table, print_json, stdout},
+    output::{DIMMED, DOUBTFUL, NAME as BOLD, PLAIN, Table, print_json, printable, stdout},
     setting_flags,
 };
 use crate::settings::{Settings, Sources};
@@ -32,7 +33,9 @@ permissions (each command is sent for a key that does not exist), eviction, pers
 No key is written. If the Redis user has no permission for a check, the check is reported as unseen,
 with the command to run by hand.
 
-A TLS certificate of the listener that has expired or expires within 14 days is a warning.
+Warnings are printed for settings that have no effect, such as an environment variable with a
+misspelled name, and for a TLS certificate that has expired or expires within 14 days. Of each service
+client, the id, the scopes and the number of secrets are printed.
 
 Examples:
   tee-session check-config --config /etc/tee-session.toml
@@ -59,6 +62,7 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     let warnings = warnings(&settings);
     if !is_json {
         write_settings(&sources)?;
+        write_clients(&settings.service_clients)?;
         write_warnings(&warnings)?;
     }
     let store = if is_given(CONNECT) {
@@ -67,7 +71,11 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
         None
     };
     if is_json {
-        let mut output = json!({"settings": settings_as_json(&sources), "warnings": warnings});
+        let mut output = json!({
+            "settings": settings_as_json(&sources),
+            "service_clients": clients_as_json(&settings.service_clients),
+            "warnings": warnings,
+        });
         if let Some(store) = &store {
             output["store"] = json!(store.name());
             output["redis"] = store.as_json();
@@ -84,8 +92,8 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Returns warnings about valid settings. The only warning is about a TLS certificate that has
-/// expired or expires within 14 days.
+/// Returns warnings about valid settings, and about a TLS certificate that has expired or expires
+/// within 14 days.
 fn warnings(settings: &Settings) -> Vec<String> {
     let tls = settings.api.tls.as_ref();
     let expires_at = tls.and_then(|files| files.expires_soon().ok()?);
@@ -96,12 +104,51 @@ fn warnings(settings: &Settings) -> Vec<String> {
              14 days are left, or it has expired)"
         )
     });
-    sentence.into_iter().collect()
+    settings.warnings.iter().cloned().chain(sentence).collect()
+}
+
+fn write_clients(clients: &[ServiceClient]) -> io::Result<()> {
+    let mut out = stdout();
+    let mut table = Table::default();
+    for client in clients {
+        let secrets = match client.secret_count() {
+            1 => "1 secret".to_owned(),
+            count => format!("{count} secrets"),
+        };
+        table.line([
+            (PLAIN, "service client"),
+            (BOLD, client.id()),
+            (PLAIN, &scopes(client).join(", ")),
+            (DIMMED, &secrets),
+        ]);
+    }
+    if !clients.is_empty() {
+        writeln!(out)?;
+    }
+    table.write(&mut out)?;
+    out.flush()
+}
+
+/// Returns all service clients as JSON, without their secrets.
+fn clients_as_json(clients: &[ServiceClient]) -> Vec<Value> {
+    let clients = clients.iter().map(|client| {
+        json!({
+            "id": client.id(),
+            "scopes": scopes(client),
+            "secrets": client.secret_count(),
+        })
+    });
+    clients.collect()
+}
+
+fn scopes(client: &ServiceClient) -> Vec<&'static str> {
+    client.scopes().iter().map(|scope| scope.as_str()).collect()
 }
 
 fn write_warnings(warnings: &[String]) -> io::Result<()> {
     let mut out = stdout();
     for warning in warnings {
+        let warning = printable(warning);
         writeln!(out, "\n{DOUBTFUL}warning{DOUBTFUL:#} {warning}")?;
     }
     out.flush()

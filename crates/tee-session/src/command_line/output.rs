@@ -78,9 +78,15 @@ impl Table {
 }
 
 /// Replaces each control character by U+FFFD, so that text from other sources, such as the label of
-/// a session, cannot send control sequences to the terminal.
+/// a session, cannot send control sequences to the terminal. Also replaces the characters that
+/// change the direction of writing (Unicode Bidi_Control), which could make a line read
+/// differently.
 pub(super) fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let is_bidi_control = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| match c {
+        c if c.is_control() || is_bidi_control(c) => '\u{fffd}',
+        c => c,
+    };
     text.chars().map(shown).collect()
 }
 
@@ -112,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_table_cells_are_replaced() {
+    fn control_and_bidirectional_characters_in_table_cells_are_replaced() {
         let mut table = Table::default();
-        table.line([(PLAIN, "\u{1b}[2Jx\ny")]);
-        assert_eq!(written(&table), "\u{fffd}[2Jx\u{fffd}y\n");
+        table.line([(PLAIN, "\u{1b}[2Jx\ny\u{202e}z")]);
+        assert_eq!(written(&table), "\u{fffd}[2Jx\u{fffd}y\u{fffd}z\n");
     }
 }

@@ -28,10 +28,16 @@ fn args_for(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Arg> {
     let settings = keys.flat_map(|key| {
         key.names().map(|name| {
             let is_file = name != key.name;
+            let alias = key.flag_alias.filter(|_| !is_file);
             Arg::new(name.clone())
                 .long(as_flag(&name))
                 .value_name(if is_file { "FILE" } else { key.value_name })
                 .help(if is_file {
+                    key.file_help()
+                } else {
+                    key.short_help().to_owned()
+                })
+                .long_help(if is_file {
                     key.file_help()
                 } else {
                     key.full_help()
@@ -39,6 +45,8 @@ fn args_for(is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Arg> {
                 .help_heading("Settings")
                 .action(ArgAction::Set)
                 .allow_hyphen_values(true)
+                .visible_aliases(alias)
+                .hide_short_help(!key.is_in_short_help)
                 .hide(is_file)
         })
     });

@@ -36,12 +36,9 @@ A test compares this page with the table in `crates/tee-session/src/settings/key
 /// setting is not a whole number.
 fn allowed_numbers(key: &Key) -> Option<String> {
     let range = key.range.as_ref()?;
-    let unit = match key.value_name {
-        "SECONDS" => " seconds",
-        "MS" | "MILLISECONDS" => " milliseconds",
-        "BYTES" => " bytes",
-        _ => "",
-    };
+    let unit = key
+        .unit()
+        .map_or_else(String::new, |unit| format!(" {unit}"));
     Some(format!("{} to {}{unit}", range.start(), range.end()))
 }
 

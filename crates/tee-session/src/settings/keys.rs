@@ -28,6 +28,10 @@ pub(crate) struct Key {
     /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
     /// secret can also be read from a file, whose path is given as the setting `<name>_file`.
     pub(crate) is_secret: bool,
+    /// Other name of the flag, such as `port` for `--port` in place of `--api-port`.
+    pub(crate) flag_alias: Option<&'static str>,
+    /// `true` if the short help (`-h`) lists the setting.
+    pub(crate) is_in_short_help: bool,
 }
 
 impl Key {
@@ -46,6 +50,8 @@ impl Key {
             help,
             details: "",
             is_secret: false,
+            flag_alias: None,
+            is_in_short_help: false,
         }
     }
 
@@ -73,10 +79,36 @@ impl Key {
         Self { details, ..self }
     }
 
+    const fn alias(self, alias: &'static str) -> Self {
+        Self {
+            flag_alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// Lists the setting in the short help.
+    const fn in_short_help(self) -> Self {
+        Self {
+            is_in_short_help: true,
+            ..self
+        }
+    }
+
     const fn secret(self) -> Self {
         Self {
             is_secret: true,
             ..self
+        }
+    }
+
+    /// Returns the unit of a setting that is a number, such as `seconds`. Returns `None` if the
+    /// number has no unit.
+    pub(crate) fn unit(&self) -> Option<&'static str> {
+        match self.value_name {
+            "SECONDS" => Some("seconds"),
+            "MS" | "MILLISECONDS" => Some("milliseconds"),
+            "BYTES" => Some("bytes"),
+            _ => None,
         }
     }
 
@@ -90,6 +122,11 @@ impl Key {
     pub(crate) fn names(&self) -> impl Iterator<Item = String> + use<> {
         let file = self.is_secret.then(|| format!("{}_file", self.name));
         [Some(self.name.to_owned()), file].into_iter().flatten()
+    }
+
+    /// Returns the first clause of the help text.
+    pub(crate) fn short_help(&self) -> &'static str {
+        self.help.split([';', ':']).next().unwrap_or_default()
     }
 
     pub(crate) fn full_help(&self) -> String {
@@ -129,8 +166,13 @@ const MAX_TTL: u64 = SessionPolicy::MAX.as_secs();
 /// settings.
 pub(crate) const KEYS: &[Key] = &[
     Key::new("api_host", "127.0.0.1", "HOST", "Address to listen on")
+        .alias("host")
+        .in_short_help()
         .details("If it is not a loopback address, service_clients is required."),
-    Key::new("api_port", "8000", "PORT", "Port to listen on; 0 picks a free port").within(0..=65_535),
+    Key::new("api_port", "8000", "PORT", "Port to listen on; 0 picks a free port")
+        .within(0..=65_535)
+        .alias("port")
+        .in_short_help(),
     Key::unset("tls_certificate_file", r#""/etc/tee-session/tls/tls.crt""#, "FILE", "Certificate chain (PEM) for HTTPS, reloaded when it changes; not set: plain HTTP")
         .details("A renewed certificate is used from the next handshake on. Plain HTTP is for use behind \
             a gateway that terminates TLS."),
@@ -142,6 +184,7 @@ pub(crate) const KEYS: &[Key] = &[
             also has a connection to each sentinel."),
     Key::unset("redis_url", r#""redis://127.0.0.1:6379/0""#, "URL", "URL of the Redis that stores sessions; not set: sessions are kept in the memory of this process and are lost when the process ends")
         .secret()
+        .in_short_help()
         .details("Schemes: redis:// for one server, rediss:// for one server over TLS, redis-sentinel://, \
             redis-cluster://, and redis+unix:// for a Unix socket. A part of the URL that has no effect is \
             an error, and so is a user without a password. Percent-encode #, /, ? and % in a password (%23, \
@@ -228,8 +271,14 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after shutdown_delay").within(1..=3_600),
     Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on"),
     Key::unset("metrics_port", "9000", "PORT", "Port to serve /metrics on; not set: no metrics").within(0..=65_535),
-    Key::new("log_level", "INFO", "LEVEL", "Minimum severity of logged events: ERROR, WARN, INFO, DEBUG or TRACE"),
-    Key::new("log_format", "json", "FORMAT", "Log format: json or text"),
+    Key::new("log_level", "INFO", "LEVEL", "Minimum severity of logged events: ERROR, WARN, INFO, DEBUG or TRACE")
+        .in_short_help()
+        .details("WARNING is accepted for WARN, and CRITICAL for ERROR."),
+    Key::new("log_format", "auto", "FORMAT", "Log format: json, text, or auto (text on a terminal, otherwise json)"),
+    Key::new("access_log", "false", "BOOL", "Log one line for each request")
+        .details("The line has the method, the route, the status, the duration, the address of the client, \
+            the request id and the service client, but neither the path nor the query. It is logged at every \
+            log_level."),
     Key::unset("traces_otlp_endpoint", r#""http://127.0.0.1:4318""#, "URL", "OpenTelemetry collector (OTLP over HTTP) that receives traces, such as http://127.0.0.1:4318; not set: no traces")
         .details("Spans are sent as protobuf."),
     Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key")
@@ -241,6 +290,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("traces_max_per_second", "100", "N", "Maximum number of requests per second that are recorded, including those that callers ask to record").within(1..=1_000_000),
     Key::unset("service_clients", r#"[{ id = "booking-api", secret_sha256 = "<64 hexadecimal digits>", scopes = ["create"] }]"#, "JSON", "Programs that may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required with redis_url unless allow_anonymous_clients is true, and always if api_host is not a loopback address")
         .secret()
+        .in_short_help()
         .details("The scopes are create, introspect, revoke, and admin, which lists and ends the sessions of \
             a subject. The programs authenticate with HTTP Basic. secret_sha256 is the output of \
             `printf %s \"$SECRET\" | sha256sum`, or a list of such hashes, so that a secret can be replaced \

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Problems, Reader, Sources};
 
 const UNKNOWN_PORT: &str =
-    "is 0, which picks a free port: pass the address to the probe with --url";
+    "api_port is 0, which picks a free port: pass the address to the probe with --url";
 
 /// Names of the settings that determine on which address the API listens, and whether it serves
 /// HTTPS.

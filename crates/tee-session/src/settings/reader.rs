@@ -12,6 +12,19 @@ use super::{
     sources::{Problem, Sources},
 };
 
+/// Addition to the error text for a number that is a URL. Kubernetes sets variables such as
+/// `TSA_API_PORT=tcp://10.0.0.1:8000` in each pod of a namespace with a Service `tsa-api`.
+const SERVICE_LINK: &str = "; if Kubernetes has set this variable for a Service, set \
+     enableServiceLinks to false in the pod";
+
+/// Removes the brackets around an IPv6 address, as in `[::1]`.
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.filter(|inner| inner.contains(':')).unwrap_or(host)
+}
+
 /// Parses settings from `sources`, and collects the problems of invalid settings in `problems`.
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a Sources,
@@ -31,9 +44,12 @@ impl Reader<'_> {
         let port: u16 = self.number(port);
         self.parsed(
             host,
-            |name| match (name, port).to_socket_addrs().map(|mut found| found.next()) {
+            |name| match (without_brackets(name), port)
+                .to_socket_addrs()
+                .map(|mut found| found.next())
+            {
                 Ok(Some(address)) => Ok(Some(address)),
-                _ => Err("must be an IP address, or a name that resolves to one"),
+                _ => Err("the host must be an IP address, or a name that resolves to one"),
             },
             None,
         )
@@ -42,7 +58,10 @@ impl Reader<'_> {
     /// Parses the setting `key` as a whole number. If the text is not a number in the range that
     /// [`KEYS`](super::KEYS) allows, records a problem and returns the lowest number of the range.
     pub(super) fn number<T: TryFrom<u64> + Default>(&mut self, key: &'static str) -> T {
-        let range = Key::find(key).and_then(|key| key.range.clone());
+        let found = Key::find(key);
+        let unit = found.and_then(Key::unit);
+        let unit = unit.map_or_else(String::new, |unit| format!(" of {unit}"));
+        let range = found.and_then(|key| key.range.clone());
         let range = range.unwrap_or(0..=u64::MAX);
         let (lowest, highest) = (*range.start(), *range.end());
         self.parsed(
@@ -51,18 +70,42 @@ impl Reader<'_> {
                 let number = text.parse().ok().filter(|number| range.contains(number));
                 number
                     .and_then(|number| T::try_from(number).ok())
-                    .ok_or_else(|| format!("must be a whole number from {lowest} to {highest}"))
+                    .ok_or_else(|| {
+                        let hint = if text.contains("://") {
+                            SERVICE_LINK
+                        } else {
+                            ""
+                        };
+                        format!(
+                            "the value must be a whole number{unit} from {lowest} to \
+                             {highest}{hint}"
+                        )
+                    })
             },
             T::try_from(lowest).unwrap_or_default(),
         )
     }
 
+    /// Parses the setting `key` as a switch. Also accepts the spellings of Python and YAML, such as
+    /// `True`, `yes` and `on`.
     pub(super) fn switch(&mut self, key: &'static str) -> bool {
         self.parsed(
             key,
-            |text| text.parse().map_err(|_| "must be true or false"),
+            |text| match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok(true),
+                "false" | "no" | "off" | "0" => Ok(false),
+                _ => Err("the value must be true or false"),
+            },
             false,
         )
+    }
+
+    /// Parses the setting `key` as one of several names, in upper or lower case.
+    pub(super) fn choice<T>(&mut self, key: &'static str) -> T
+    where
+        T: FromStr<Err: Display> + Default,
+    {
+        self.parsed(key, |text| text.to_ascii_lowercase().parse(), T::default())
     }
 
     pub(super) fn by_name<T>(&mut self, key: &'static str) -> T

@@ -28,7 +28,7 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     // The error message of the JSON parser is not used, because it may quote the input, which may
     // contain a secret.
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|_| {
-        "must be a list of clients, each with id, secret_sha256 (one or a list) and scopes (a list)"
+        "the value must be a list of clients, each with id, secret_sha256 (one or a list) and scopes (a list)"
             .to_owned()
     })?;
     let mut clients: Vec<ServiceClient> = Vec::new();

@@ -10,12 +10,20 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::keys::{KEYS, Key, environment_name};
+use super::{
+    keys::{KEYS, Key, environment_name},
+    suggestion::similar,
+    unknown_variables::{CONFIG_VARIABLE, describe_unknown_variable, unknown_variables},
+};
 
 /// Text and source of every setting that is given in the settings file, in the environment or as a
 /// flag. A setting that is not given has its default.
 #[derive(Debug)]
-pub(crate) struct Sources(HashMap<&'static str, Given>);
+pub(crate) struct Sources {
+    given: HashMap<&'static str, Given>,
+    /// Environment variables that begin with `TSA_` and are no setting.
+    unknown_variables: Vec<String>,
+}
 
 struct Given {
     /// Text of the setting. The text may be a secret, so it is erased from memory when the value is
@@ -91,7 +99,7 @@ impl Sources {
         file: Option<PathBuf>,
         flags: Vec<(String, String)>,
     ) -> Result<Self, Problems> {
-        let file = file.or_else(|| env::var_os("TSA_CONFIG").map(PathBuf::from));
+        let file = file.or_else(|| env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
         let mut problems = Vec::new();
         let environment = read_environment(&mut problems);
         let flags = flags.into_iter().map(|(name, text)| {
@@ -100,7 +108,10 @@ impl Sources {
         });
         let file = file.map_or_else(Vec::new, |path| read_file(path, &mut problems));
         problems.retain(|problem| problem.key == "config" || is_wanted(&problem.key));
-        let mut sources = Self(HashMap::new());
+        let mut sources = Self {
+            given: HashMap::new(),
+            unknown_variables: unknown_variables(),
+        };
         for mut layer in [file, environment, flags.collect()] {
             layer.retain(|(name, ..)| is_wanted(name));
             sources.merge(layer, &mut problems);
@@ -115,14 +126,14 @@ impl Sources {
     /// Returns the text of the setting `name` from the source with the highest precedence. If no
     /// source contains the setting, returns its default.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.0
+        self.given
             .get(name)
             .map_or_else(|| default_of(name), |given| &given.text)
     }
 
     /// Returns the source of the text of the setting `name`.
     pub(crate) fn source(&self, name: &str) -> &Source {
-        self.0
+        self.given
             .get(name)
             .map_or(&Source::Default, |given| &given.source)
     }
@@ -164,7 +175,7 @@ impl Sources {
                 .iter()
                 .find(|key| key.names().any(|known| known == name))
             else {
-                let message = "unknown setting; tee-session --help lists all settings".to_owned();
+                let message = unknown_setting(&name);
                 problems.push(Problem {
                     key: name,
                     source: source.to_string(),
@@ -188,12 +199,73 @@ impl Sources {
             } else {
                 read_secret(&name, text, source)
             };
-            match given {
-                Ok(given) => drop(self.0.insert(key.name, given)),
-                Err(problem) => problems.push(problem),
+            let former = self.given.get(key.name);
+            let discarded = former.filter(|former| !former.is_blank());
+            let discarded = discarded.map(|former| former.source.to_string());
+            match (given, discarded) {
+                (Ok(given), Some(discarded)) if key.default.is_empty() && given.is_blank() => {
+                    problems.push(Problem {
+                        key: name,
+                        source: given.source.to_string(),
+                        message: format!(
+                            "the value is empty, but {discarded} sets {}: set a value, or remove \
+                             one of the two",
+                            key.name
+                        ),
+                    });
+                }
+                (Ok(given), _) => drop(self.given.insert(key.name, given.normalised(key))),
+                (Err(problem), _) => problems.push(problem),
             }
         }
     }
+
+    /// Returns a sentence about each setting that has no effect: an environment variable that is no
+    /// setting, and an optional setting whose value is empty.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let unknown = self.unknown_variables.iter();
+        let unknown = unknown.map(|variable| describe_unknown_variable(variable));
+        let empty = KEYS.iter().filter_map(|key| {
+            let given = self.given.get(key.name)?;
+            let is_empty = key.default.is_empty() && given.text.is_empty();
+            is_empty.then(|| {
+                format!(
+                    "{} has no effect: its value is empty ({})",
+                    key.name, given.source
+                )
+            })
+        });
+        unknown.chain(empty).collect()
+    }
+}
+
+impl Given {
+    /// Returns `true` if the text contains no value: it is empty, an empty list, or it consists of
+    /// spaces and commas.
+    fn is_blank(&self) -> bool {
+        let text = self.text.trim();
+        text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace())
+    }
+
+    /// Replaces a text without a value by the empty text, which means "not set", if the setting
+    /// `key` is optional.
+    fn normalised(self, key: &Key) -> Self {
+        if key.default.is_empty() && self.is_blank() {
+            return Self {
+                text: Zeroizing::default(),
+                ..self
+            };
+        }
+        self
+    }
+}
+
+fn unknown_setting(name: &str) -> String {
+    let suggestion = similar(name).map(|name| format!("did you mean {name}? "));
+    format!(
+        "there is no such setting; {}tee-session --help lists all settings",
+        suggestion.unwrap_or_default()
+    )
 }
 
 fn default_of(name: &str) -> &'static str {
@@ -211,7 +283,7 @@ fn read_environment(problems: &mut Vec<Problem>) -> Vec<(String, String, Source)
             Err(VarError::NotUnicode(_)) => problems.push(Problem {
                 key: name,
                 source: source.to_string(),
-                message: "must be UTF-8".to_owned(),
+                message: "the value must be UTF-8".to_owned(),
             }),
         }
     }

@@ -29,6 +29,8 @@ fn read_config_file(name: &str) -> String {
 
 const CLIENT: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
 
+const CLIENT_IN_TOML: &str = r#"[{id = "ci", secret_sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", scopes = ["create"]}]"#;
+
 #[test]
 fn default_settings_apply_if_no_setting_is_given() {
     let settings = read_settings(None, &[]).unwrap();
@@ -41,7 +43,7 @@ fn default_settings_apply_if_no_setting_is_given() {
     assert_eq!(settings.api.metrics_address, None);
     assert_eq!(settings.memory_max_sessions, 100_000);
     assert_eq!(settings.log_level, LevelFilter::INFO);
-    assert_eq!(settings.log_format, LogFormat::Json);
+    assert!(!settings.api.access_log);
     assert!(settings.redis.is_none());
     assert!(settings.api.workers >= 1);
 }
@@ -72,8 +74,11 @@ fn defaults_of_the_library_crates_equal_the_defaults_of_the_service() {
 fn numeric_setting_is_accepted_at_the_limits_of_its_range_and_rejected_outside() {
     for key in KEYS {
         let Some(range) = &key.range else { continue };
+        let unit = key
+            .unit()
+            .map_or_else(String::new, |unit| format!(" of {unit}"));
         let expected = format!(
-            "{} (flag --{}): must be a whole number from {} to {}",
+            "{} (flag --{}): the value must be a whole number{unit} from {} to {}",
             key.name,
             key.name.replace('_', "-"),
             range.start(),
@@ -214,26 +219,75 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
 
 #[rstest]
 #[case::unknown_key("sesion_ttl = 1", "sesion_ttl (file ")]
-#[case::ttl_zero("session_ttl = 0", "must be a whole number from 1 to 31536000")]
-#[case::ttl_too_large("session_ttl = 31536001", "must be a whole number from 1 to 31536000")]
-#[case::ttl_negative("session_ttl = -1", "must be a whole number from 1 to 31536000")]
-#[case::ttl_fraction("session_ttl = 1.5", "must be a whole number from 1 to 31536000")]
-#[case::ttl_not_a_number("session_ttl = \"soon\"", "must be a whole number from 1 to 31536000")]
+#[case::ttl_zero(
+    "session_ttl = 0",
+    "the value must be a whole number of seconds from 1 to 31536000"
+)]
+#[case::ttl_too_large(
+    "session_ttl = 31536001",
+    "the value must be a whole number of seconds from 1 to 31536000"
+)]
+#[case::ttl_negative(
+    "session_ttl = -1",
+    "the value must be a whole number of seconds from 1 to 31536000"
+)]
+#[case::ttl_fraction(
+    "session_ttl = 1.5",
+    "the value must be a whole number of seconds from 1 to 31536000"
+)]
+#[case::ttl_not_a_number(
+    "session_ttl = \"soon\"",
+    "the value must be a whole number of seconds from 1 to 31536000"
+)]
 #[case::port_too_large("api_port = 65536", "must be a whole number from 0 to 65535")]
 #[case::unresolvable_host(
     "api_host = \"no such host\"",
-    "must be an IP address, or a name that resolves"
+    "the host must be an IP address, or a name that resolves"
 )]
-#[case::not_a_boolean("readiness_requires_store = \"maybe\"", "must be true or false")]
-#[case::unknown_log_level("log_level = \"LOUD\"", "must be ERROR, WARN, INFO, DEBUG or TRACE")]
-#[case::unknown_log_format("log_format = \"xml\"", "the log format must be json or text")]
+#[case::ttl_with_a_unit(
+    "session_ttl = \"30m\"",
+    "the value must be a whole number of seconds from 1"
+)]
+#[case::timeout_with_a_unit(
+    "redis_command_timeout_ms = \"1s\"",
+    "the value must be a whole number of milliseconds from 10"
+)]
+#[case::service_link_of_kubernetes(
+    "api_port = \"tcp://10.0.0.1:8000\"",
+    "if Kubernetes has set this variable for a Service, set enableServiceLinks to false in the pod"
+)]
+#[case::not_a_boolean(
+    "readiness_requires_store = \"maybe\"",
+    "the value must be true or false"
+)]
+#[case::unknown_log_level(
+    "log_level = \"LOUD\"",
+    "the log level must be ERROR, WARN, INFO, DEBUG or TRACE"
+)]
+#[case::unknown_log_format("log_format = \"xml\"", "the log format must be auto, json or text")]
+#[case::metrics_and_api_on_one_port(
+    "metrics_port = 8000",
+    "metrics_port and api_port name the same port on the same address"
+)]
+#[case::misspelled_key(
+    "session_tll = 1",
+    "there is no such setting; did you mean session_ttl?"
+)]
+#[case::wildcard_in_an_origin(
+    "cors_allowed_origins = [\"https://*.golf.example\"]",
+    "the origins must be written as browsers send them"
+)]
+#[case::proxy_from_which_no_connection_comes(
+    "trusted_proxies = [\"0.0.0.0\"]",
+    "the proxies must be IP addresses or networks"
+)]
 #[case::session_limit_too_large(
     "max_sessions_per_subject = 1001",
     "must be a whole number from 0 to 1000"
 )]
 #[case::unknown_session_limit_action(
     "max_sessions_per_subject_action = \"evict\"",
-    "must be evict_oldest or refuse"
+    "the action must be evict_oldest or refuse"
 )]
 #[case::unknown_storage_format(
     "storage_format = \"open\"",
@@ -242,7 +296,7 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
 #[case::unknown_token_format("token_format = \"jwt\"", "the token format must be uuid or opaque")]
 #[case::url_as_base_host(
     "allowed_base_hosts = [\"https://golf.example\"]",
-    "must be hosts such as golf.example"
+    "the hosts must be names such as golf.example"
 )]
 #[case::accept_plain_in_cluster(
     "accept_plain = true\nallow_anonymous_clients = true\n\
@@ -253,7 +307,10 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "allow_anonymous_clients = true\nredis_url = \"http://:s3cret@x\"",
     "the Redis URL must begin with one of"
 )]
-#[case::clients_are_not_a_list("service_clients = \"s3cret\"", "must be a list of clients")]
+#[case::clients_are_not_a_list(
+    "service_clients = \"s3cret\"",
+    "the value must be a list of clients"
+)]
 #[case::unknown_client_scope(
     "service_clients = [{id = \"a\", secret_sha256 = \"s3cret\", scopes = [\"fly\"]}]",
     "client 1: scopes must be one or more of: create, introspect, revoke, admin"
@@ -285,6 +342,97 @@ fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
     assert!(problems.contains(expected), "{problems}");
     assert!(!problems.contains("s3cret"), "{problems}");
     assert_eq!(problems.lines().count(), 1, "{problems}");
+}
+
+#[rstest]
+#[case("WARNING", LevelFilter::WARN)]
+#[case("warning", LevelFilter::WARN)]
+#[case("CRITICAL", LevelFilter::ERROR)]
+#[case("FATAL", LevelFilter::ERROR)]
+#[case("debug", LevelFilter::DEBUG)]
+fn log_level_is_accepted_as_python_spells_it(#[case] text: &str, #[case] expected: LevelFilter) {
+    let settings = read_settings(None, &[("log_level", text)]).unwrap();
+    assert_eq!(settings.log_level, expected);
+}
+
+#[rstest]
+#[case(&["true", "True", "TRUE", "yes", "on", "1"], true)]
+#[case(&["false", "False", "FALSE", "no", "off", "0"], false)]
+fn switch_is_accepted_as_python_and_yaml_spell_it(#[case] texts: &[&str], #[case] expected: bool) {
+    for text in texts {
+        let settings = read_settings(None, &[("access_log", text)]).unwrap();
+        assert_eq!(settings.api.access_log, expected, "{text}");
+    }
+}
+
+#[test]
+fn named_value_of_a_setting_is_accepted_in_upper_case() {
+    let flags = [
+        ("log_format", "JSON"),
+        ("token_format", "Opaque"),
+        ("storage_format", "PLAIN"),
+        ("max_sessions_per_subject_action", "Refuse"),
+    ];
+    let settings = read_settings(None, &flags).unwrap();
+    assert_eq!(settings.log_format, LogFormat::Json);
+}
+
+#[rstest]
+#[case::all_ipv6_addresses("[::]", "[::]:8000")]
+#[case::ipv6_loopback("[::1]", "[::1]:8000")]
+#[case::without_brackets("::1", "[::1]:8000")]
+fn ipv6_address_is_accepted_in_brackets(#[case] host: &str, #[case] address: &str) {
+    let flags = [("api_host", host), ("service_clients", CLIENT)];
+    let settings = read_settings(None, &flags).unwrap();
+    assert_eq!(settings.api.address.to_string(), address);
+}
+
+#[rstest]
+#[case::redis_url("redis_url", "'redis://127.0.0.1'", "")]
+#[case::service_clients("service_clients", CLIENT_IN_TOML, "[]")]
+#[case::base_hosts("allowed_base_hosts", "['golf.example']", " , ")]
+#[case::proxies("trusted_proxies", "['10.0.0.1']", " ")]
+#[case::certificate("tls_certificate_file", "'/etc/tls.crt'", "")]
+#[case::metrics_port("metrics_port", "9000", "")]
+fn empty_value_that_would_discard_a_value_of_the_settings_file_is_rejected(
+    #[case] key: &str,
+    #[case] in_file: &str,
+    #[case] empty: &str,
+) {
+    let file = format!("allow_anonymous_clients = true\n{key} = {in_file}");
+    let problems = read_settings(Some(&file), &[(key, empty)]).unwrap_err();
+    assert!(
+        problems.contains(": the value is empty, but file /"),
+        "{problems}"
+    );
+    assert_eq!(problems.lines().count(), 1, "{problems}");
+}
+
+#[rstest]
+#[case::redis_url("redis_url", "")]
+#[case::service_clients("service_clients", "")]
+#[case::empty_list_of_service_clients("service_clients", "[]")]
+#[case::base_hosts("allowed_base_hosts", " ")]
+fn empty_value_that_discards_nothing_is_a_warning(#[case] key: &str, #[case] empty: &str) {
+    let settings = read_settings(None, &[(key, empty)]).unwrap();
+    let flag = key.replace('_', "-");
+    let warning = format!("{key} has no effect: its value is empty (flag --{flag})");
+    assert_eq!(settings.warnings, [warning]);
+}
+
+#[test]
+fn empty_value_in_the_settings_file_may_be_overridden_without_a_warning() {
+    let settings = read_settings(Some("service_clients = []"), &[("service_clients", CLIENT)]);
+    let settings = settings.unwrap();
+    assert_eq!(settings.service_clients.len(), 1);
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+}
+
+#[test]
+fn trusted_proxies_with_every_address_are_a_warning() {
+    let settings = read_settings(None, &[("trusted_proxies", "0.0.0.0/0")]).unwrap();
+    assert_eq!(settings.warnings.len(), 1);
+    assert!(settings.warnings[0].starts_with("trusted_proxies contains every address"));
 }
 
 #[test]

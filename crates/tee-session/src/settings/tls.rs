@@ -32,11 +32,11 @@ impl Reader<'_> {
             (Some(one), Some(other)) => Some((one, other)),
             (None, None) => None,
             (Some(_), None) => {
-                self.problem(other, format!("must be set when {one} is set"));
+                self.problem(other, format!("{other} must be set if {one} is set"));
                 None
             }
             (None, Some(_)) => {
-                self.problem(one, format!("must be set when {other} is set"));
+                self.problem(one, format!("{one} must be set if {other} is set"));
                 None
             }
         }

@@ -64,7 +64,7 @@ impl Reader<'_> {
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) are both accepted. Returns an error message if the URL is
 /// invalid or contains a secret.
 fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
-    const ALLOWED: &str = "must be an http or https URL without user, password, query or fragment, \
+    const ALLOWED: &str = "the endpoint must be an http or https URL without user, password, query or fragment, \
          such as http://127.0.0.1:4318; put an API key into traces_otlp_headers";
     let mut url = Url::parse(text).map_err(|_| ALLOWED)?;
     let is_plain = url.username().is_empty()
@@ -84,14 +84,14 @@ fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
 fn parse_ratio(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-        _ => Err("must be a number from 0 to 1"),
+        _ => Err("the ratio must be a number from 0 to 1"),
     }
 }
 
 /// Parses HTTP headers from `name=value` pairs that are separated by commas. Returns an error
 /// message if a pair is malformed.
 fn parse_headers(text: &str) -> Result<Headers, &'static str> {
-    const ALLOWED: &str = "must be headers as name=value pairs, separated by commas";
+    const ALLOWED: &str = "the headers must be name=value pairs, separated by commas";
     let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
     let headers = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').ok_or(ALLOWED)?;

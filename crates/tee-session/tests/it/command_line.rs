@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::service::binary;
+use crate::service::{Service, binary};
 
 pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let output = binary()
@@ -187,16 +187,17 @@ async fn check_config_command_hides_secrets_that_flags_or_files_set() {
 }
 
 #[rstest]
-#[case::certificate_missing(&["--tls-private-key-file", "x"], "tls_certificate_file (default): must be set when")]
+#[case::certificate_missing(&["--tls-private-key-file", "x"], "tls_certificate_file must be set if tls_private_key_file is set")]
 #[case::certificate_unreadable(&["--tls-certificate-file", "/none.crt", "--tls-private-key-file", "/none.key"], "/none.crt cannot be read")]
 #[case::redis_ca_unreadable(&["--redis-url", "rediss://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_tls_ca_file (flag --redis-tls-ca-file): ")]
 #[case::redis_ca_without_tls(&["--redis-url", "redis://:s3cret@x", "--redis-tls-ca-file", "/none.crt"], "redis_url (flag --redis-url): TLS settings require a Redis URL")]
-#[case::redis_ca_without_redis(&["--redis-tls-ca-file", "/none.crt"], "redis_url (default): must be set when a redis_tls key is set")]
-#[case::invalid_proxy_network(&["--trusted-proxies", "10.*"], "trusted_proxies (flag --trusted-proxies): must be IP addresses or networks")]
-#[case::invalid_cors_origin(&["--cors-allowed-origins", "*"], "cors_allowed_origins (flag --cors-allowed-origins): must be origins")]
-#[case::zero_burst(&["--invalid-token-burst", "0"], "invalid_token_burst (flag --invalid-token-burst): must be")]
-#[case::session_ttl_out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): must be")]
-#[case::no_service_clients_on_a_non_loopback_address(&["--api-host", "0.0.0.0"], "service_clients must name at least one client")]
+#[case::redis_ca_without_redis(&["--redis-tls-ca-file", "/none.crt"], "redis_url must be set if a redis_tls key is set")]
+#[case::invalid_proxy_network(&["--trusted-proxies", "10.*"], "trusted_proxies (flag --trusted-proxies): the proxies must be IP addresses or networks")]
+#[case::invalid_cors_origin(&["--cors-allowed-origins", "*"], "cors_allowed_origins (flag --cors-allowed-origins): the origins must be")]
+#[case::zero_burst(&["--invalid-token-burst", "0"], "invalid_token_burst (flag --invalid-token-burst): the value must be")]
+#[case::session_ttl_out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): the value must be")]
+#[case::no_service_clients_on_a_non_loopback_address(&["--api-host", "0.0.0.0"], "add a client with `tee-session client new --id ID --scope create`")]
+#[case::metrics_and_api_on_one_port(&["--metrics-port", "8000"], "metrics_port and api_port name the same port")]
 #[case::missing_settings_file(&["--config", "/nowhere.toml"], "config (file /nowhere.toml): the file cannot be read")]
 #[case::redis_user_without_password(&["--redis-url", "redis://s3cret@x"], "redis_url (flag --redis-url): the Redis URL cannot be used: its user has no password")]
 #[case::redis_part_without_effect(&["--redis-url", "redis://:s3cret@x?db=3"], "redis_url (flag --redis-url): the Redis URL cannot be used: the query parameter db has no effect")]
@@ -242,17 +243,133 @@ async fn environment_variable_that_is_not_utf8_is_rejected() {
     assert_eq!(output.status.code(), Some(2));
     let problems = to_text(&output.stderr);
     assert!(
-        problems.contains("TSA_REDIS_URL): must be UTF-8"),
+        problems.contains("TSA_REDIS_URL): the value must be UTF-8"),
         "{problems}"
     );
 }
 
-/// Checks that an environment variable of a newer release has no effect. An operator may set such a
-/// variable before an upgrade, and keep it during a rollback.
+/// Checks that an environment variable of a newer release has no effect, but a warning. An operator
+/// may set such a variable before an upgrade, and keep it during a rollback.
+#[rstest]
+#[case::newer_release(
+    "TSA_OF_ANOTHER_VERSION",
+    "The environment variable TSA_OF_ANOTHER_VERSION has no effect: there is no such setting"
+)]
+#[case::misspelled(
+    "TSA_SESION_TTL",
+    "The environment variable TSA_SESION_TTL has no effect: there is no such setting. Did you mean \
+     TSA_SESSION_TTL?"
+)]
 #[tokio::test]
-async fn unknown_environment_variable_is_ignored() {
-    let output = run(&["check-config"], &[("TSA_OF_ANOTHER_VERSION", "1")]).await;
+async fn unknown_environment_variable_is_reported_and_ignored(
+    #[case] name: &str,
+    #[case] warning: &str,
+) {
+    let environment = [(name, "s3cret"), ("TSA_URL", "x"), ("TSA_CA_FILE", "x")];
+    let output = run(&["check-config"], &environment).await;
     assert_eq!(output.status.code(), Some(0));
+    let shown = to_text(&output.stdout);
+    assert!(shown.ends_with(&format!("warning {warning}\n")), "{shown}");
+    assert_eq!(shown.matches("warning").count(), 1, "{shown}");
+    let output = run(&["check-config", "--json"], &environment).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"], serde_json::json!([warning]));
+
+    let mut command = binary();
+    command.env(name, "s3cret");
+    let service = Service::start(command, &[]).await;
+    let events = service.events("Questionable setting");
+    assert_eq!(events[0]["warning"], warning);
+    assert!(!service.output().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn empty_environment_variable_is_an_error_only_if_the_settings_file_has_a_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.toml");
+    std::fs::write(&config, "redis_url = \"redis://:s3cret@127.0.0.1\"\n").unwrap();
+    let flags = ["check-config", "--config", config.to_str().unwrap()];
+    let empty = [("TSA_REDIS_URL", "")];
+    let output = run(&flags, &empty).await;
+    assert_eq!(output.status.code(), Some(2));
+    let problems = to_text(&output.stderr);
+    let expected = format!(
+        "tee-session: redis_url (environment variable TSA_REDIS_URL): the value is empty, but file \
+         {} sets redis_url: set a value, or remove one of the two\n",
+        config.display()
+    );
+    assert_eq!(problems, expected);
+
+    let output = run(&["check-config"], &empty).await;
+    assert_eq!(output.status.code(), Some(0));
+    let shown = to_text(&output.stdout);
+    let warning =
+        "redis_url has no effect: its value is empty (environment variable TSA_REDIS_URL)";
+    assert!(shown.contains(warning), "{shown}");
+}
+
+#[tokio::test]
+async fn check_config_command_shows_ids_scopes_and_number_of_secrets_of_service_clients() {
+    const CLIENTS: &str = r#"[
+        {"id": "booking", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]},
+        {"id": "support", "secret_sha256": ["1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "2ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"], "scopes": ["admin", "revoke"]}
+    ]"#;
+    let environment = [("TSA_SERVICE_CLIENTS", CLIENTS)];
+    let shown = run(&["check-config"], &environment).await;
+    let shown = to_text(&shown.stdout);
+    for line in [
+        "service client  booking  create         1 secret",
+        "service client  support  admin, revoke  2 secrets",
+    ] {
+        assert!(shown.contains(line), "{line} is missing in {shown}");
+    }
+    let report = run(&["check-config", "--json"], &environment).await;
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let expected = serde_json::json!([
+        {"id": "booking", "scopes": ["create"], "secrets": 1},
+        {"id": "support", "scopes": ["admin", "revoke"], "secrets": 2},
+    ]);
+    assert_eq!(report["service_clients"], expected);
+    assert!(
+        !format!("{shown}{report}").contains("ec1c26b"),
+        "{shown} {report}"
+    );
+}
+
+#[tokio::test]
+async fn short_help_fits_on_a_screen_and_names_the_long_help() {
+    let short = run(&["-h"], &[]).await;
+    assert_eq!(short.status.code(), Some(0));
+    let short = to_text(&short.stdout);
+    assert!(short.lines().count() <= 40, "{short}");
+    for word in [
+        "check-config",
+        "session",
+        "--config",
+        "--api-port",
+        "--redis-url",
+        "--service-clients",
+        "--help lists all settings",
+        "/docs",
+    ] {
+        assert!(short.contains(word), "{word} is missing in {short}");
+    }
+    assert!(!short.contains("--session-ttl"), "{short}");
+}
+
+#[tokio::test]
+async fn flags_host_and_port_are_aliases_of_api_host_and_api_port() {
+    let shown = run(
+        &["check-config", "--host", "127.0.0.2", "--port", "8080"],
+        &[],
+    )
+    .await;
+    assert_eq!(shown.status.code(), Some(0), "{}", to_text(&shown.stderr));
+    let shown = to_text(&shown.stdout);
+    for (name, value) in [("api_host", "127.0.0.2"), ("api_port", "8080")] {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(value), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ type Event = (String, String);
 type Events = BTreeMap<String, Event>;
 
 /// Collects the log events in `tokens`, including nested token groups. Skips items that are
-/// compiled for tests only. Panics if the message of a log event is not a fixed text, because the
-/// documentation contains the exact messages.
+/// compiled for tests only. Panics if the message of a log event is not a fixed text, apart from
+/// variables in braces, because the documentation contains the exact messages.
 fn collect_events(tokens: TokenStream, events: &mut Events) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     let mut rest = tokens.as_slice();
@@ -79,10 +79,20 @@ fn parse_arguments(arguments: TokenStream) -> (String, String) {
     // A line break in a text is escaped, and the indentation of the next line does not count.
     let lines: Vec<_> = message.split("\\\n").map(str::trim_start).collect();
     let message = lines.concat();
+    let mut placeholders = message.split('{').skip(1);
+    let are_variables = placeholders.all(|placeholder| {
+        let name = placeholder.split_once('}').map(|(name, _)| name);
+        name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    });
     assert!(
-        !message.contains(['{', '\\']),
+        are_variables && !message.contains('\\'),
         "{message} is not a plain text"
     );
+    let is_target = |tokens: &&[TokenTree]| {
+        matches!(tokens, [TokenTree::Ident(name), TokenTree::Punct(colon), ..]
+            if name == "target" && colon.as_char() == ':')
+    };
+    arguments.retain(|tokens| !is_target(tokens));
     let names = arguments.iter().map(|tokens| {
         let mut names = tokens.iter().filter_map(|token| match token {
             TokenTree::Ident(name) => Some(format!("`{name}`")),

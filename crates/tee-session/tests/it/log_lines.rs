@@ -84,14 +84,15 @@ async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
         events.next()
     };
     eventually(WITHIN, async || completed("session").is_some()).await;
-    for (id, route, status) in [
-        ("probe", "/health/live", 200),
-        ("unmatched", "unmatched", 404),
-        ("session", "/v1/session", 401),
+    for (id, route, status, problem) in [
+        ("probe", "/health/live", 200, json!(null)),
+        ("unmatched", "unmatched", 404, json!("not_found")),
+        ("session", "/v1/session", 401, json!("missing_token")),
     ] {
         let event = completed(id).unwrap();
         assert_eq!(event["span"], span(id, route));
         assert_eq!(event["status"], status);
+        assert_eq!(event["problem"], problem);
     }
     assert!(service.events("Starting up")[0].get("span").is_none());
     assert!(!service.output().contains("s3cret"));
@@ -125,7 +126,14 @@ async fn wrong_service_client_credentials_are_logged_at_most_once_per_second_wit
     for _ in 0..20 {
         let request = service.request(Method::GET, "/v1/sessions?subject=a");
         let request = request.basic_auth(id, Some("wr0ng-s3cret"));
-        assert_eq!(request.send().await.unwrap().status(), 401);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401);
+        let problem: serde_json::Value = response.json().await.unwrap();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("Authorization does not contain"),
+            "{detail}"
+        );
     }
     eventually(WITHIN, async || !service.events(EVENT).is_empty()).await;
     let events = service.events(EVENT);

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod access_log;
 mod alerts;
 mod certificate_expiry;
 mod check_connection;
@@ -16,6 +17,7 @@ mod docs_page;
 mod documented_metrics;
 mod drain;
 mod end_to_end;
+mod first_contact;
 mod gateway;
 mod gateways;
 mod generated_client;
@@ -37,6 +39,7 @@ mod operator;
 mod probe;
 mod promtool;
 mod python_packages;
+mod redis_reasons;
 mod release;
 mod reload;
 mod rust_client;
@@ -45,6 +48,7 @@ mod service;
 mod session_commands;
 mod session_on_a_terminal;
 mod session_refusals;
+mod systemd;
 mod trace_of_the_client;
 mod trace_receiver;
 mod traces;

@@ -11,7 +11,7 @@ use rustls::{ClientConnection, pki_types::ServerName};
 use super::tls::Trust;
 use crate::settings::Listener;
 
-const ALLOWED: &str = "must be http:// or https:// with a host and optionally a port";
+const ALLOWED: &str = "the URL must be http:// or https:// with a host and optionally a port";
 
 /// Address of an instance of the service, and the rule for accepting the certificate of this
 /// instance.

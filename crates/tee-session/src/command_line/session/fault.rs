@@ -186,6 +186,9 @@ fn of_problem(problem: &Problem) -> Option<String> {
              wrong with Redis",
             again()
         ),
+        ProblemCode::StoreMisconfigured => "on the host of the service, tee-session check-config \
+             --connect reports what is wrong with Redis and how to fix it"
+            .to_owned(),
         ProblemCode::StoreFull | ProblemCode::Overloaded | ProblemCode::TooManyRequests => again(),
         ProblemCode::InvalidSession | ProblemCode::InvalidRequest => {
             "correct what the error names, and try again".to_owned()

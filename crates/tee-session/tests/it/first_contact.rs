@@ -1,0 +1,178 @@
+//! Tests of the first contact with the service: the start on a terminal, the start page, and the
+//! commands in the documentation.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use reqwest::{Client, Method, StatusCode, redirect::Policy};
+use rstest::rstest;
+use tee_session_test_support::{eventually, free_port};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use crate::service;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs `tee-session ARGUMENTS` on a pseudo-terminal until a line contains `expected`, and returns
+/// this line.
+async fn line_on_a_terminal(arguments: &str, expected: &str) -> String {
+    let command = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_tee-session"));
+    let mut process = Command::new("script")
+        .args(["--quiet", "--command", &command, "/dev/null"])
+        .env_remove("TSA_LOG_FORMAT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script is installed (util-linux)");
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let found = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the service runs");
+            if line.contains(expected) {
+                return line;
+            }
+        }
+    };
+    timeout(WITHIN, found).await.unwrap()
+}
+
+#[tokio::test]
+async fn log_on_a_terminal_is_text_and_names_the_url_of_the_docs() {
+    let port = free_port();
+    let expected =
+        format!("Listening on http://127.0.0.1:{port}, try http://127.0.0.1:{port}/docs");
+    let line = line_on_a_terminal(&format!("--port {port}"), &expected).await;
+    assert!(!line.contains('{'), "{line}");
+}
+
+#[tokio::test]
+async fn log_on_a_terminal_is_json_if_the_log_format_is_json() {
+    let arguments = format!("--port {} --log-format json", free_port());
+    let line = line_on_a_terminal(&arguments, "Listening on").await;
+    assert!(line.trim_end().starts_with('{'), "{line}");
+}
+
+/// The address that a person can open differs from the address on which the service listens.
+#[rstest]
+#[case::all_ipv4_addresses("0.0.0.0", "http://127.0.0.1:")]
+#[case::all_ipv6_addresses("[::]", "http://[::1]:")]
+#[tokio::test]
+async fn listening_on_all_addresses_is_logged_with_the_loopback_address(
+    #[case] host: &str,
+    #[case] url: &str,
+) {
+    let flags = ["--host", host, "--service-clients", service::CLIENTS];
+    let service = service::start(&flags).await;
+    let expected = format!("Listening on {url}");
+    eventually(WITHIN, async || service.output().contains(&expected)).await;
+}
+
+#[rstest]
+#[case::browser("text/html,application/xhtml+xml,*/*;q=0.8", true)]
+#[case::upper_case("TEXT/HTML", true)]
+#[case::any_type("*/*", false)]
+#[case::json("application/json", false)]
+#[tokio::test]
+async fn root_redirects_browsers_to_the_docs_and_names_them_to_programs(
+    #[case] accept: &str,
+    #[case] is_redirected: bool,
+) {
+    let service = service::start(&[]).await;
+    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    for method in [Method::GET, Method::HEAD] {
+        let is_head = method == Method::HEAD;
+        let request = client.request(method, format!("{}/", service.base()));
+        let response = request.header("accept", accept).send().await.unwrap();
+        if is_redirected {
+            assert_eq!(response.status(), StatusCode::FOUND);
+            let target = response
+                .url()
+                .join(response.headers()["location"].to_str().unwrap());
+            assert_eq!(target.unwrap().path(), "/docs");
+        } else {
+            assert_eq!(response.status(), StatusCode::NOT_FOUND);
+            let body = response.text().await.unwrap();
+            assert!(
+                is_head || body.contains("/docs is a page to try the API"),
+                "{body}"
+            );
+        }
+    }
+    let posted = service.request(Method::POST, "/").header("accept", accept);
+    assert_eq!(posted.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn percent_encoded_letters_and_digits_of_a_path_are_decoded() {
+    let service = service::start(&[]).await;
+    let request = service.request(Method::GET, "/%76%31/%73ession");
+    assert_eq!(
+        request.send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+/// Returns the first block of shell commands after the line `heading` of a page of the repository.
+fn commands_after(page: &str, heading: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join(page)).unwrap();
+    let (_, section) = text.split_once(&format!("\n{heading}\n")).unwrap();
+    let (_, block) = section.split_once("\n```sh\n").unwrap();
+    block.split_once("\n```\n").unwrap().0.to_owned()
+}
+
+/// Pastes commands from the documentation into a shell, with the address of a new service in place
+/// of the default address.
+async fn paste(commands: &str) -> String {
+    let service = service::start(&[]).await;
+    let commands = commands.replace("http://127.0.0.1:8000", service.base());
+    let output = Command::new("bash")
+        .args(["-c", &commands])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn commands_of_the_first_session_in_the_readme_can_be_pasted() {
+    let shown = paste(&commands_after("README.md", "## First session")).await;
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 5, "{shown}");
+    for (line, expected) in lines.iter().zip([
+        r#"{"access_token":""#,
+        r#""cookies":{"SESSIONID":"a1b2c3"}"#,
+        r#"{"ttl":"#,
+        "204",
+        r#""code":"invalid_token""#,
+    ]) {
+        assert!(line.contains(expected), "{expected} is missing in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn commands_that_change_rotate_and_revoke_sessions_can_be_pasted() {
+    let shown = paste(&commands_after(
+        "docs/http-api.md",
+        "## Change, rotate, revoke",
+    ))
+    .await;
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 7, "{shown}");
+    for (line, expected) in lines.iter().zip([
+        r#"{"access_token":""#,
+        r#""cookies":{"SESSIONID":"d4e5f6"}"#,
+        r#""lang":"en""#,
+        r#"{"access_token":""#,
+        r#"{"sessions":[{"session_id":""#,
+        "204",
+        r#"{"revoked":0}"#,
+    ]) {
+        assert!(line.contains(expected), "{expected} is missing in {shown}");
+    }
+}

@@ -1,0 +1,107 @@
+//! Tests that the log names why Redis cannot be used, with the same words as `check-config
+//! --connect`.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::Value;
+use tee_session_test_support::{RedisProcess, eventually, free_port};
+
+use crate::service::{self, binary};
+
+const WITHIN: Duration = Duration::from_secs(15);
+const FAILED: &str = "Redis connection attempt failed: trying again";
+
+/// Returns the findings with the verdict `error` of `check-config --connect`.
+async fn errors_of_the_check(url: &str) -> Vec<(String, String)> {
+    let arguments = ["check-config", "--connect", "--json", "--redis-url", url];
+    let output = binary().args(arguments).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["redis"]["findings"].as_array().unwrap();
+    let errors = findings
+        .iter()
+        .filter(|finding| finding["verdict"] == "error");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    errors
+        .map(|finding| (text(&finding["what"]), text(&finding["advice"])))
+        .collect()
+}
+
+#[rstest]
+#[case::cluster_url_for_a_single_server(
+    "redis-cluster://127.0.0.1:PORT",
+    "127.0.0.1:PORT is not a server of a cluster"
+)]
+#[case::sentinel_url_for_a_single_server(
+    "redis-sentinel://127.0.0.1:PORT?sentinelServiceName=x",
+    "127.0.0.1:PORT is not a sentinel"
+)]
+#[case::database_out_of_range(
+    "redis://127.0.0.1:PORT/16",
+    "127.0.0.1:PORT does not have the database in the Redis URL"
+)]
+#[case::unknown_host(
+    "redis://no-such-host.invalid:PORT",
+    "the host name in no-such-host.invalid:PORT cannot be resolved: "
+)]
+#[case::unexpected_password(
+    "redis://user:s3cret@127.0.0.1:PORT",
+    "127.0.0.1:PORT refuses the login of user: WRONGPASS"
+)]
+#[tokio::test]
+async fn log_names_the_reason_that_the_connection_check_names(
+    #[case] url: &str,
+    #[case] expected: &str,
+) {
+    let redis = RedisProcess::start().await;
+    let port = redis.port().to_string();
+    let (url, expected) = (url.replace("PORT", &port), expected.replace("PORT", &port));
+    let service = service::start(&["--redis-url", &url]).await;
+    eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;
+    let event = &service.events(FAILED)[0];
+    let reason = event["reason"].as_str().unwrap();
+    assert!(reason.contains(&expected), "{event}");
+    let errors = errors_of_the_check(&url).await;
+    let same = errors
+        .iter()
+        .find(|(what, _)| reason.ends_with(what.as_str()));
+    assert!(same.is_some(), "{reason} is not in {errors:?}");
+    if reason == same.unwrap().0 {
+        assert_eq!(event["advice"], same.unwrap().1.as_str());
+    }
+    assert!(!service.output().contains("s3cret"), "{}", service.output());
+}
+
+/// A server that accepts connections and never replies.
+#[tokio::test]
+async fn log_names_the_step_of_connecting_that_timed_out() {
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let service = service::start(&["--redis-url", &url]).await;
+    eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;
+    let reason = service.events(FAILED)[0]["reason"].to_string();
+    assert!(
+        reason.contains("accepts connections, but does not reply"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn log_names_a_refused_connection() {
+    let url = format!("redis-cluster://127.0.0.1:{}", free_port());
+    let service = service::start(&["--redis-url", &url]).await;
+    eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;
+    let event = &service.events(FAILED)[0];
+    let reason = event["reason"].as_str().unwrap();
+    assert!(reason.contains("cannot be reached: "), "{event}");
+    assert!(
+        event["advice"]
+            .as_str()
+            .unwrap()
+            .starts_with("start Redis there"),
+        "{event}"
+    );
+}

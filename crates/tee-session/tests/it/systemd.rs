@@ -1,0 +1,55 @@
+//! Tests of the systemd unit `deploy/systemd/tee-session.service`. `.ci/run` also checks the unit
+//! with `systemd-analyze`, if it is installed.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+fn read_repository_file(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// Returns the directives of the unit. If a directive is repeated, the last value is used.
+fn directives() -> BTreeMap<String, String> {
+    let unit = read_repository_file("deploy/systemd/tee-session.service");
+    let lines = unit.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn systemd_waits_longer_for_the_stop_than_the_service_takes() {
+    let settings: toml::Table = read_repository_file("config/production.toml")
+        .parse()
+        .unwrap();
+    let seconds = |name: &str, default| {
+        settings
+            .get(name)
+            .map_or(default, |value| value.as_integer().unwrap())
+    };
+    let stop = seconds("shutdown_delay", 0) + seconds("shutdown_timeout", 15);
+    let wait: i64 = directives()["TimeoutStopSec"].parse().unwrap();
+    assert!(wait > stop, "{wait} s is not more than {stop} s");
+}
+
+#[test]
+fn systemd_does_not_restart_a_service_with_invalid_settings() {
+    let directives = directives();
+    assert_eq!(directives["Restart"], "always");
+    assert_eq!(directives["RestartPreventExitStatus"], "2");
+}
+
+#[test]
+fn readme_installs_the_binary_and_the_files_that_the_unit_names() {
+    let readme = read_repository_file("deploy/README.md");
+    let unit = read_repository_file("deploy/systemd/tee-session.service");
+    let words = unit.lines().filter(|line| !line.starts_with('#'));
+    let words = words.flat_map(|line| line.split([' ', '=']));
+    let paths: Vec<_> = words.filter(|word| word.starts_with('/')).collect();
+    assert_eq!(paths.len(), 4, "{paths:?}");
+    for path in paths {
+        let (folder, file) = path.rsplit_once('/').unwrap();
+        assert!(readme.contains(folder) && readme.contains(file), "{path}");
+    }
+}
