@@ -130,6 +130,8 @@ macro_rules! contract_suite {
             @cases #[$test], $harness;
             stored_session_is_read_back_unchanged
             cookie_values_with_unicode_and_separators_are_kept
+            cookies_that_jars_hold_are_kept
+            session_without_cookies_is_kept
             random_valid_cookies_and_base_urls_are_read_back_unchanged
             unknown_token_finds_no_session
             second_insert_under_the_same_token_is_rejected
@@ -192,6 +194,7 @@ macro_rules! contract_suite {
         $crate::contract_suite! {
             @cases #[$test], $harness;
             sessions_of_a_subject_are_listed_oldest_first
+            subjects_may_contain_any_characters
             each_session_is_on_exactly_one_page_of_a_list
             deleted_or_expired_session_is_not_listed
             regularly_accessed_session_stays_listed

@@ -17,7 +17,7 @@ use crate::{
     CorruptRecord, RedisRepository,
     connection::{Call, Command},
     error::CallError,
-    record::{Envelope, Key, from_micros, to_micros},
+    record::{Envelope, Key, VERSION_1, from_micros, to_micros},
     repository::{commands::seconds, compare_and_swap},
 };
 
@@ -85,7 +85,7 @@ impl Location {
             state,
         };
         let content = postcard::to_allocvec(&content).expect("a record can be encoded");
-        self.envelope.seal(content)
+        self.envelope.seal(VERSION_1, content)
     }
 
     fn open(&self, value: Bytes) -> Result<VersionedRecord, CallError> {
@@ -97,7 +97,7 @@ impl Location {
     }
 
     fn decode(&self, value: &mut [u8]) -> Result<IdempotencyRecord, CallError> {
-        let content = self.envelope.open(value)?;
+        let (_version, content) = self.envelope.open(value, VERSION_1)?;
         let no_record = || CallError::Corrupt(CorruptRecord::NotASession);
         let content: Content<'_> = postcard::from_bytes(content).map_err(|_| no_record())?;
         let time = |micros| from_micros(micros).map_err(CallError::Corrupt);

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tee_session_domain::{EndReason, SessionEvent};
 
 use crate::{
-    metrics::session_events,
+    metrics::{ignored_cookies, session_events},
     server::connection_limits::{Limit, Outcome, SHED_CONNECTIONS},
 };
 
@@ -92,6 +92,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
          revoked (by a client with the scope admin), evicted (the subject was at its session \
          limit), expired (an access found the session past session_max_lifetime), undelivered \
          (just created or rotated, and the client did not get the token)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_cookies_ignored_total",
+        "Cookies of new sessions that were left out, by reason: syntax (the name or the value has a \
+         character that browsers refuse), prefix (a cookie without a name begins with __Host- or \
+         __Secure-), too_large (name and value are too long), full (the session has no room left)",
     ),
     (
         Kind::CounterFromZero,
@@ -254,6 +261,9 @@ fn start_at_zero() {
         for outcome in Outcome::ALL {
             let _ = counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label());
         }
+    }
+    for reason in ignored_cookies::REASONS {
+        let _ = ignored_cookies::counter_of(reason);
     }
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);

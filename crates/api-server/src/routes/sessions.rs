@@ -11,7 +11,8 @@ use tee_session_domain::{IdempotentSession, SessionId, SessionRepository};
 use utoipa::ToSchema;
 
 use crate::{
-    body::{CreateSession, Timestamp},
+    body::{CreateSession, IgnoredCookie, Timestamp},
+    metrics::ignored_cookies,
     openapi::{
         problems::{
             Idempotency, InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit,
@@ -43,7 +44,8 @@ pub(super) const SESSIONS: &str = "/v1/sessions";
     tag = "Sessions",
     operation_id = "createSession",
     summary = "Create a session",
-    description = "Stores an upstream login as a session, and returns a new token for it.",
+    description = "Stores an upstream login as a session, and returns a new token for it. Cookies \
+                   that a session cannot hold are left out, and listed in `ignored`.",
     params((
         "Idempotency-Key" = inline(Option<IdempotencyKeyField>),
         Header,
@@ -91,7 +93,8 @@ pub(super) async fn create<R: SessionRepository>(
     let key = idempotency::key_of(headers, "create", credential)?;
     let caller = Credential::ServiceClient(client);
     let body = read_json(&request, payload, &settings, caller).await?;
-    let login = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
+    let parsed = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
+    let (login, ignored) = (parsed.login, parsed.ignored);
     let created = match key {
         Some(key) => {
             let once = idempotent_request(key, &body, &settings);
@@ -111,11 +114,15 @@ pub(super) async fn create<R: SessionRepository>(
                 .into()
         }
     };
+    ignored_cookies::count(&ignored);
     let id = SessionId::of(&created.token);
     let mut response = HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/sessions/{id}")))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(CreatedSession::new(&created, id));
+        .json(CreatedSession {
+            ignored: IgnoredCookie::all(&ignored),
+            ..CreatedSession::new(&created, id)
+        });
     mark_replay(&mut response, created.is_replay);
     Ok(with_etag(response, created.result.tag))
 }
@@ -134,6 +141,10 @@ pub(super) struct CreatedSession<'a> {
     expires_at: Timestamp,
     #[schema(schema_with = schemas::session_id)]
     session_id: String,
+    /// Cookies of the request that were not stored. Absent if all cookies were stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<IgnoredCookie>,
 }
 
 impl<'a> CreatedSession<'a> {
@@ -144,6 +155,7 @@ impl<'a> CreatedSession<'a> {
             expires_in: created.result.ttl.as_secs(),
             expires_at: Timestamp(created.result.expires_at),
             session_id: id.to_string(),
+            ignored: Vec::new(),
         }
     }
 

@@ -12,11 +12,11 @@ use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
 
-/// Version of the sealed (encrypted) records that this release writes.
-const VERSION: u8 = 1;
+/// First version of each kind of value.
+pub(crate) const VERSION_1: u8 = 1;
 
-/// Number of versions above [`VERSION`] that are treated as written by a newer release. A record
-/// with a still higher version is treated as corrupt.
+/// Number of versions above the newest known one that are treated as written by a newer release. A
+/// value with a still higher version is treated as corrupt.
 const NEWER_VERSIONS: u8 = 15;
 
 pub(super) const HEADER_LEN: usize = MAGIC.len() + 1;
@@ -44,30 +44,36 @@ impl Envelope {
         }
     }
 
-    /// Encrypts `content` with a new random nonce. Returns the complete value.
+    /// Encrypts `content` with a new random nonce. Returns the complete value, which contains the
+    /// version of the content.
     #[expect(
         clippy::expect_used,
         reason = "a value is far below the maximum length for one nonce"
     )]
-    pub(crate) fn seal(&self, mut content: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn seal(&self, version: u8, mut content: Vec<u8>) -> Vec<u8> {
         let nonce = self
             .sealing_key
-            .seal_in_place_append_tag(Aad::from(self.associated_data()), &mut content)
+            .seal_in_place_append_tag(Aad::from(self.associated_data(version)), &mut content)
             .expect("a value can be sealed");
         let mut value = Vec::with_capacity(HEADER_LEN + NONCE_LEN + content.len());
         value.extend_from_slice(&MAGIC);
-        value.push(VERSION);
+        value.push(version);
         value.extend_from_slice(nonce.as_ref());
         value.extend_from_slice(&content);
         value
     }
 
-    /// Decrypts a value in place, and returns its content.
+    /// Decrypts a value in place, and returns its version and content. `newest` is the newest
+    /// version that the caller can read.
     ///
     /// # Errors
     /// - [`CallError::Newer`] if a newer release wrote the value.
     /// - [`CallError::Corrupt`] if `value` is not a valid value with this id.
-    pub(crate) fn open<'a>(&self, value: &'a mut [u8]) -> Result<&'a mut [u8], CallError> {
+    pub(crate) fn open<'a>(
+        &self,
+        value: &'a mut [u8],
+        newest: u8,
+    ) -> Result<(u8, &'a mut [u8]), CallError> {
         use CorruptRecord::{NotSealed, TooLong};
         let corrupt = CallError::Corrupt;
 
@@ -79,29 +85,31 @@ impl Envelope {
         let Some((header, rest)) = value.split_at_mut_checked(HEADER_LEN) else {
             return Err(corrupt(NotSealed));
         };
-        match header.strip_prefix(&MAGIC) {
-            Some([VERSION]) => {}
-            Some(&[version]) if (VERSION + 1..=VERSION + NEWER_VERSIONS).contains(&version) => {
+        let version = match header.strip_prefix(&MAGIC) {
+            Some(&[version]) if (VERSION_1..=newest).contains(&version) => version,
+            Some(&[version]) if (newest + 1..=newest + NEWER_VERSIONS).contains(&version) => {
                 return Err(CallError::Newer { version });
             }
             _ => return Err(corrupt(NotSealed)),
-        }
+        };
         let Some((nonce, sealed)) = rest.split_first_chunk_mut::<NONCE_LEN>() else {
             return Err(corrupt(NotSealed));
         };
-        self.sealing_key
+        let content = self
+            .sealing_key
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(self.associated_data()),
+                Aad::from(self.associated_data(version)),
                 sealed,
             )
-            .map_err(|_| corrupt(CorruptRecord::DoesNotOpen))
+            .map_err(|_| corrupt(CorruptRecord::DoesNotOpen))?;
+        Ok((version, content))
     }
 
-    fn associated_data(&self) -> [u8; HEADER_LEN + 16] {
+    fn associated_data(&self, version: u8) -> [u8; HEADER_LEN + 16] {
         let mut data = [0; HEADER_LEN + 16];
         data[..MAGIC.len()].copy_from_slice(&MAGIC);
-        data[MAGIC.len()] = VERSION;
+        data[MAGIC.len()] = version;
         data[HEADER_LEN..].copy_from_slice(&self.id);
         data
     }

@@ -10,8 +10,17 @@ use tee_session_domain::{
 };
 use time::OffsetDateTime;
 
-use super::{attributes::AttributeTexts, envelope::Envelope, key::Key};
+use super::{
+    attributes::AttributeTexts,
+    envelope::{Envelope, VERSION_1},
+    key::Key,
+};
 use crate::{CorruptRecord, error::CallError};
+
+/// Version of the records that a release without version 2 would misread: see
+/// [`is_misread_by_older_releases`]. All other records have [`VERSION_1`], which every release can
+/// read.
+const VERSION_2: u8 = 2;
 
 /// HKDF info for the encryption key.
 const SEALING_KEY_LABEL: &[u8] = b"record key";
@@ -22,19 +31,20 @@ pub(crate) struct Sealer {
     envelope: Envelope,
 }
 
-/// First part of the plaintext of a sealed (encrypted) record of version 1, encoded with postcard.
+/// First part of the plaintext of a sealed (encrypted) record, encoded with postcard. The value `V`
+/// of a cookie is a `&str` in version 1, and an `Option<&str>` in version 2.
 ///
 /// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
 /// nothing follows, so older releases can read the record. Any bytes after [`AttributeTexts`] are
 /// ignored, so a later release may append more data. That data is dropped when an older release
 /// changes the record.
 #[derive(Serialize, Deserialize)]
-struct Content<'a> {
+struct Content<'a, V> {
     created_at_micros: i64,
     absolute_end_micros: Option<i64>,
     base_url: &'a str,
     #[serde(borrow)]
-    cookies: Vec<(&'a str, &'a str)>,
+    cookies: Vec<(&'a str, V)>,
 }
 
 impl Sealer {
@@ -54,11 +64,12 @@ impl Sealer {
     /// Encodes and encrypts a session with a new random nonce. Returns the complete value of the
     /// record.
     pub(crate) fn seal(&self, session: &Session) -> Vec<u8> {
-        self.seal_content(encode(session))
+        let (version, content) = encode(session);
+        self.seal_content(version, content)
     }
 
-    pub(crate) fn seal_content(&self, content: Vec<u8>) -> Vec<u8> {
-        self.envelope.seal(content)
+    pub(crate) fn seal_content(&self, version: u8, content: Vec<u8>) -> Vec<u8> {
+        self.envelope.seal(version, content)
     }
 
     /// Decrypts and decodes a sealed record. The record is decrypted in place: afterwards, `value`
@@ -68,21 +79,52 @@ impl Sealer {
     /// - [`CallError::Newer`] if a newer release wrote the record.
     /// - [`CallError::Corrupt`] if `value` is not a valid record of this session.
     pub(crate) fn open(&self, value: &mut [u8]) -> Result<Session, CallError> {
-        let content = self.envelope.open(value)?;
-        decode(content).map_err(CallError::Corrupt)
+        let (version, content) = self.envelope.open(value, VERSION_2)?;
+        let decoded = match version {
+            VERSION_2 => decode(content, |value| value),
+            _ => decode(content, Some),
+        };
+        decoded.map_err(CallError::Corrupt)
     }
+}
+
+/// Returns the version and the plaintext of the record of `session`.
+fn encode(session: &Session) -> (u8, Vec<u8>) {
+    if is_misread_by_older_releases(session) {
+        return (VERSION_2, encode_with(session, |value| value));
+    }
+    (VERSION_1, encode_with(session, Option::unwrap_or_default))
+}
+
+/// Returns `true` if a release without version 2 would misread a record of version 1 of this
+/// session. Such a release treats TAB and U+0080 to U+009F in cookies as corrupt, which would log
+/// the user out, and knows no cookie without a value. It would drop a subject that is not visible
+/// ASCII, and remove it from the record with the next update. For a record of version 2, it answers
+/// with 503 instead, and does not change the record.
+fn is_misread_by_older_releases(session: &Session) -> bool {
+    let is_control = |text: &str| text.chars().any(char::is_control);
+    let mut cookies = session.cookies.iter();
+    let subject = session.attributes.subject.as_ref();
+    cookies.any(|(name, value)| is_control(name) || value.is_none_or(is_control))
+        || subject.is_some_and(|subject| !subject.is_visible_ascii())
 }
 
 #[expect(
     clippy::expect_used,
     reason = "strings and numbers into a Vec cannot fail"
 )]
-fn encode(session: &Session) -> Vec<u8> {
+fn encode_with<'a, V: Serialize>(
+    session: &'a Session,
+    value_of: impl Fn(Option<&'a str>) -> V,
+) -> Vec<u8> {
+    let cookies = session.cookies.iter();
     let content = Content {
         created_at_micros: to_micros(session.created_at),
         absolute_end_micros: session.absolute_end.map(to_micros),
         base_url: session.base_url.as_str(),
-        cookies: session.cookies.iter().collect(),
+        cookies: cookies
+            .map(|(name, value)| (name, value_of(value)))
+            .collect(),
     };
     let encoded = postcard::to_allocvec(&content).expect("a session can be encoded");
     let attributes = AttributeTexts::of(&session.attributes);
@@ -92,16 +134,22 @@ fn encode(session: &Session) -> Vec<u8> {
     postcard::to_extend(&attributes, encoded).expect("a session can be encoded")
 }
 
-fn decode(content: &[u8]) -> Result<Session, CorruptRecord> {
+fn decode<'a, V: Deserialize<'a> + Copy>(
+    content: &'a [u8],
+    value_of: impl Fn(V) -> Option<&'a str>,
+) -> Result<Session, CorruptRecord> {
     let no_session = |_| CorruptRecord::NotASession;
-    let (content, rest) = postcard::take_from_bytes::<Content<'_>>(content).map_err(no_session)?;
+    let (content, rest) =
+        postcard::take_from_bytes::<Content<'a, V>>(content).map_err(no_session)?;
     let attributes = match rest {
         [] => AttributeTexts::default(),
         rest => postcard::take_from_bytes(rest).map_err(no_session)?.0,
     };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
+    let cookies = content.cookies.iter();
+    let cookies = cookies.map(|&(name, value)| (name, value_of(value)));
     Ok(Session {
-        cookies: Cookies::from_stored(&content.cookies).map_err(control)?,
+        cookies: Cookies::from_stored(cookies).map_err(control)?,
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
