@@ -21,6 +21,11 @@ const RETRY_AFTER: u32 = 1;
 /// 3.1).
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
+/// Marks an error response that has a body of its own instead of problem details, such as the
+/// response to a probe. The mark is part of the extensions of the response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HasOwnBody;
+
 /// Error of a request, converted to an error response with problem details.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
@@ -36,6 +41,8 @@ pub(crate) enum ApiError {
     UriTooLong,
     #[error("the header fields are too large")]
     HeaderFieldsTooLarge,
+    #[error("the header Host is invalid")]
+    InvalidHost,
     #[error("the request body did not arrive in time")]
     RequestTimeout,
     #[error("the request body is longer than {limit} bytes")]
@@ -84,8 +91,10 @@ impl From<UpdateError> for ApiError {
 }
 
 impl ApiError {
-    /// The only media type that `PATCH` requests may have (RFC 7396).
-    pub(crate) const PATCH_TYPE: &'static str = "application/merge-patch+json";
+    /// Value of the header that lists the supported media types of `PATCH` requests. Both stand
+    /// for a JSON Merge Patch (RFC 7396).
+    const PATCH_TYPES: HeaderValue =
+        HeaderValue::from_static("application/merge-patch+json, application/json");
 
     pub(crate) fn problem(&self) -> ProblemDetails {
         match self {
@@ -108,6 +117,10 @@ impl ApiError {
             Self::HeaderFieldsTooLarge => {
                 problem_of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
             }
+            Self::InvalidHost => ProblemDetails::new(
+                ProblemCode::INVALID_REQUEST,
+                "The header Host must be a host name or an IP address, optionally with a port",
+            ),
             Self::RequestTimeout => ProblemDetails::new(
                 ProblemCode::REQUEST_TIMEOUT,
                 "The request body did not arrive in time",
@@ -121,7 +134,7 @@ impl ApiError {
             }
             Self::UnsupportedPatch(detail) => Self::UnsupportedMediaType(detail)
                 .problem()
-                .with_header(ACCEPT_PATCH, HeaderValue::from_static(Self::PATCH_TYPE)),
+                .with_header(ACCEPT_PATCH, Self::PATCH_TYPES),
             Self::PreconditionFailed => problem_of_status(StatusCode::PRECONDITION_FAILED),
             Self::InvalidRequest(detail) => {
                 ProblemDetails::new(ProblemCode::INVALID_REQUEST, detail.clone())

@@ -9,6 +9,7 @@ pub(crate) mod client_secret;
 pub(crate) mod completion;
 pub(crate) mod cors;
 pub(crate) mod deadline;
+pub(crate) mod host;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
 pub(crate) mod middleware;

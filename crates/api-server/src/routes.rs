@@ -88,21 +88,22 @@ routes! {
         Post => revoke::revoke<R>,
     }
     health::HEALTH, None, ProblemDetails {
-        Get => health::health,
+        Probe => health::health,
     }
     health::HEALTH_LIVE, None, ProblemDetails {
-        Get => health::live,
+        Probe => health::live,
     }
     health::HEALTH_READY, None, ProblemDetails {
-        Get => health::ready,
+        Probe => health::ready,
     }
     docs::OPENAPI, None, ProblemDetails {
         Get => docs::description,
     }
     admin::SESSION_BY_ID, ServiceClient, ProblemDetails {
+        Get => admin::show<R>,
         Delete => admin::revoke<R>,
     }
-    docs::DOCS (below: "/docs/{name}" => docs::file), None, ProblemDetails {
+    docs::DOCS (below: "/docs/{name:[^/]*}" => docs::file), None, ProblemDetails {
         Get => docs::page,
     }
 }
@@ -139,7 +140,7 @@ pub(crate) fn configure<R: SessionRepository>(
             // expression.
             web::scope(authorize::AUTHORIZE)
                 .default_service(web::to(authorize::authorize))
-                .wrap(BearerAuth::new(sessions.clone())),
+                .wrap(BearerAuth::new(sessions.clone()).ignoring_query()),
         );
         if origins.is_empty() {
             api.configure(all_but_authorize(sessions, limiter));

@@ -8,5 +8,7 @@ pub(crate) mod connection_limits;
 pub(crate) mod drain;
 mod empty_lines;
 pub(crate) mod http;
+mod interim_response;
 mod linger;
 pub(crate) mod tls;
+mod upgrade_offer;

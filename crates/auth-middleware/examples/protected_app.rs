@@ -4,26 +4,34 @@
 //! cargo run -p tee-session-auth-middleware --example protected_app -- 8080
 //! TOKEN=$(curl -s -X POST localhost:8080/login)
 //! curl -H "Authorization: Bearer $TOKEN" localhost:8080/members
+//! curl -X POST -H "Authorization: Bearer $TOKEN" localhost:8080/logout
 //! ```
 
-use std::{env, io};
+use std::{env, error::Error};
 
-use actix_web::{App, HttpResponse, HttpServer, error, web};
-use tee_session_auth_middleware::{BearerAuth, CurrentSession};
-use tee_session_domain::{BaseUrl, Cookies, SessionManager, SessionPolicy};
+use actix_web::{App, HttpResponse, HttpServer, web};
+use tee_session_auth_middleware::{AuthError, BearerAuth, BearerToken, CurrentSession};
+use tee_session_domain::{Cookies, Login, SessionManager, SessionPolicy};
 use tee_session_memory_adapter::MemoryRepository;
 
 type Sessions = SessionManager<MemoryRepository>;
 
-/// Simulates a login at the upstream site: stores the cookies of the upstream site and returns a
-/// session token.
-async fn login(sessions: web::Data<Sessions>) -> actix_web::Result<String> {
-    let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]);
-    let base_url = BaseUrl::new("https://golf.example").map_err(error::ErrorBadRequest)?;
-    let cookies = cookies.map_err(error::ErrorBadRequest)?;
-    let new = sessions.store(cookies, base_url).await;
-    let new = new.map_err(error::ErrorServiceUnavailable)?;
+/// Stores the upstream login as a session, and returns a token. While the store is unavailable, `?`
+/// makes the response a 503 with `Retry-After`.
+async fn log_in(
+    sessions: web::Data<Sessions>,
+    upstream: web::Data<Login>,
+) -> Result<String, AuthError> {
+    let new = sessions.store_login(Login::clone(&upstream)).await?;
     Ok(new.token.expose_secret().to_owned())
+}
+
+async fn log_out(
+    sessions: web::Data<Sessions>,
+    token: BearerToken,
+) -> Result<HttpResponse, AuthError> {
+    sessions.delete(&token).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn members(session: CurrentSession) -> HttpResponse {
@@ -35,22 +43,28 @@ async fn members(session: CurrentSession) -> HttpResponse {
 }
 
 #[actix_web::main]
-async fn main() -> io::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::args()
         .nth(1)
         .and_then(|port| port.parse().ok())
         .unwrap_or(8080);
     let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
     let sessions = web::Data::new(sessions);
+    // A real application logs in at the upstream site for each of its users.
+    let cookies = Cookies::from_pairs([("SESSIONID", "a1b2c3")])?;
+    let upstream = web::Data::new(Login::new(cookies, "https://golf.example".parse()?));
     HttpServer::new(move || {
         let auth = BearerAuth::new(sessions.clone());
         App::new()
             .app_data(sessions.clone())
-            .route("/login", web::post().to(login))
+            .app_data(upstream.clone())
+            .route("/login", web::post().to(log_in))
+            .route("/logout", web::post().to(log_out))
             .route("/members", web::get().to(members).wrap(auth))
     })
     .workers(1)
     .bind(("127.0.0.1", port))?
     .run()
-    .await
+    .await?;
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! Parser for the bearer token in the `Authorization` header field (RFC 6750, section 2.1).
 
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    ops::Deref,
+};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -17,7 +20,21 @@ const SCHEME: &[u8] = b"Bearer";
 ///
 /// `BearerToken` is an extractor for handlers that call the
 /// [`SessionManager`](tee_session_domain::SessionManager) themselves, for example to delete a
-/// session or to return its remaining lifetime.
+/// session or to return its remaining lifetime. It dereferences to the [`SessionToken`]:
+///
+/// ```
+/// # use tee_session_domain::{SessionManager, SessionRepository};
+/// use actix_web::{HttpResponse, web::Data};
+/// use tee_session_auth_middleware::{AuthError, BearerToken};
+///
+/// async fn log_out<R: SessionRepository>(
+///     token: BearerToken,
+///     sessions: Data<SessionManager<R>>,
+/// ) -> Result<HttpResponse, AuthError> {
+///     sessions.delete(&token).await?;
+///     Ok(HttpResponse::NoContent().finish())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BearerToken(pub SessionToken);
 
@@ -60,6 +77,14 @@ impl BearerToken {
                 "The Authorization header field is repeated; send it once",
             )),
         }
+    }
+}
+
+impl Deref for BearerToken {
+    type Target = SessionToken;
+
+    fn deref(&self) -> &SessionToken {
+        &self.0
     }
 }
 

@@ -9,13 +9,22 @@ use std::{
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, dev::Payload, error};
 use tee_session_domain::{ActiveSession, SessionId, SessionToken};
 
+use crate::AuthError;
+
 /// The session of the request's bearer token, as an extractor for handlers behind
 /// [`BearerAuth`](crate::BearerAuth).
+///
+/// Behind [`BearerAuth::optional`](crate::BearerAuth::optional), use `Option<CurrentSession>`.
 ///
 /// `CurrentSession` dereferences to [`ActiveSession`], so a handler can read
 /// `current.session.cookies` and `current.expires_at`.
 #[derive(Debug, Clone)]
 pub struct CurrentSession(Rc<Inner>);
+
+/// Marks a request without a token that `BearerAuth::optional` let through. The mark is part of the
+/// extensions of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Anonymous;
 
 #[derive(Debug)]
 struct Inner {
@@ -54,7 +63,11 @@ impl FromRequest for CurrentSession {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let current = request.extensions().get::<Self>().cloned();
+        let extensions = request.extensions();
+        if extensions.contains::<Anonymous>() {
+            return ready(Err(AuthError::MissingToken.into()));
+        }
+        let current = extensions.get::<Self>().cloned();
         ready(current.ok_or_else(|| {
             tracing::error!("CurrentSession is used on a route that BearerAuth does not wrap");
             error::ErrorInternalServerError("Internal error")

@@ -14,7 +14,7 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 use tee_session_domain::{SessionManager, SessionRepository};
 
-use crate::{AuthError, BearerToken, CurrentSession};
+use crate::{AuthError, BearerToken, CurrentSession, extractor::Anonymous};
 
 /// Middleware that lets a request through only if its bearer token has a valid session, and renews
 /// the idle timeout of the session. Handlers behind the middleware can take [`CurrentSession`].
@@ -35,12 +35,57 @@ use crate::{AuthError, BearerToken, CurrentSession};
 /// ```
 pub struct BearerAuth<R> {
     sessions: Data<SessionManager<R>>,
+    options: Options,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Options {
+    /// If `true`, requests without a token are let through.
+    is_optional: bool,
+    /// If `true`, the query of the request is not checked for a token.
+    ignores_query: bool,
 }
 
 impl<R: SessionRepository> BearerAuth<R> {
-    /// Creates the middleware. `sessions` is used to look up tokens.
-    pub fn new(sessions: Data<SessionManager<R>>) -> Self {
-        Self { sessions }
+    /// Creates the middleware. `sessions` is used to look up tokens: a `Data` that the application
+    /// also registers, or an `Arc`.
+    pub fn new(sessions: impl Into<Data<SessionManager<R>>>) -> Self {
+        Self {
+            sessions: sessions.into(),
+            options: Options::default(),
+        }
+    }
+
+    /// Also lets requests without a bearer token through. Their handlers get `None` as
+    /// `Option<CurrentSession>`. Requests with a token are treated as usual: if the token is
+    /// invalid, they are rejected.
+    ///
+    /// ```
+    /// # use actix_web::{App, web};
+    /// # use tee_session_auth_middleware::{BearerAuth, CurrentSession};
+    /// # use tee_session_domain::{SessionManager, SessionPolicy};
+    /// # use tee_session_memory_adapter::MemoryRepository;
+    /// # let sessions = SessionManager::new(MemoryRepository::default(), SessionPolicy::default());
+    /// async fn start_page(session: Option<CurrentSession>) -> &'static str {
+    ///     if session.is_some() { "welcome back" } else { "log in" }
+    /// }
+    ///
+    /// let auth = BearerAuth::new(web::Data::new(sessions)).optional();
+    /// let app = App::new().route("/", web::get().to(start_page).wrap(auth));
+    /// ```
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.options.is_optional = true;
+        self
+    }
+
+    /// Ignores the query of the request. Otherwise, a request with a token in its `Authorization`
+    /// header field and another in its query (`access_token`) is rejected. A service that checks
+    /// requests for a gateway needs this option, because the query belongs to another application.
+    #[must_use]
+    pub fn ignoring_query(mut self) -> Self {
+        self.options.ignores_query = true;
+        self
     }
 }
 
@@ -48,6 +93,7 @@ impl<R> Clone for BearerAuth<R> {
     fn clone(&self) -> Self {
         Self {
             sessions: self.sessions.clone(),
+            options: self.options,
         }
     }
 }
@@ -68,6 +114,7 @@ where
         ready(Ok(BearerAuthService {
             next: Rc::new(next),
             sessions: self.sessions.clone(),
+            options: self.options,
         }))
     }
 }
@@ -76,6 +123,7 @@ where
 pub struct BearerAuthService<S, R> {
     next: Rc<S>,
     sessions: Data<SessionManager<R>>,
+    options: Options,
 }
 
 impl<S, B, R> Service<ServiceRequest> for BearerAuthService<S, R>
@@ -92,10 +140,17 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let (next, sessions) = (Rc::clone(&self.next), self.sessions.clone());
+        let options = self.options;
         Box::pin(async move {
-            match resolve(&sessions, &request).await {
+            match resolve(&sessions, &request, options).await {
                 Ok(session) => {
                     request.extensions_mut().insert(session);
+                    next.call(request)
+                        .await
+                        .map(ServiceResponse::map_into_left_body)
+                }
+                Err(AuthError::MissingToken) if options.is_optional => {
+                    request.extensions_mut().insert(Anonymous);
                     next.call(request)
                         .await
                         .map(ServiceResponse::map_into_left_body)
@@ -114,8 +169,13 @@ where
 async fn resolve<R: SessionRepository>(
     sessions: &SessionManager<R>,
     request: &ServiceRequest,
+    options: Options,
 ) -> Result<CurrentSession, AuthError> {
-    let BearerToken(token) = BearerToken::of(request.request())?;
+    let BearerToken(token) = if options.ignores_query {
+        BearerToken::from_headers(request.headers())?
+    } else {
+        BearerToken::of(request.request())?
+    };
     let active = sessions.get(&token).await?;
     Ok(CurrentSession::new(token, active))
 }

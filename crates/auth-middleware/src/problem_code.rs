@@ -60,8 +60,8 @@ macro_rules! problem_codes {
 
 problem_codes! {
     INVALID_REQUEST = "invalid_request", BAD_REQUEST,
-        "Fix the request. It has malformed JSON, a malformed `Authorization`, query or `If-Match`, \
-         or a repeated or unknown member.";
+        "Fix the request. It has malformed JSON, a malformed `Authorization`, `Host`, query or \
+         `If-Match`, a repeated parameter, or a repeated or unknown member.";
     MISSING_TOKEN = "missing_token", UNAUTHORIZED, "Send `Authorization: Bearer <token>`.";
     INVALID_TOKEN = "invalid_token", UNAUTHORIZED,
         "Log in again. Unknown, expired, logged-out and malformed tokens get the same response.";

@@ -4,8 +4,8 @@ use reqwest::Method;
 use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
 
 use crate::{
-    Client, ClientError, CreateSession, Health, Introspection, ListSessions, SessionClient,
-    attempts::RetryPolicy, call::Call, introspection, listing,
+    Client, ClientError, CreateSession, FoundSession, Health, Introspection, ListSessions,
+    SessionClient, attempts::RetryPolicy, call::Call, introspection, listing,
 };
 
 impl Client {
@@ -25,6 +25,27 @@ impl Client {
     /// `admin`). [`ListSessions::send`] sends the request.
     pub fn list_sessions<'a>(&'a self, subject: &'a str) -> ListSessions<'a> {
         ListSessions::new(self, subject)
+    }
+
+    /// Finds the session with the id `id` (`GET /v1/sessions/<id>`, scope `admin`). Does not renew
+    /// the idle timeout of the session. If `subject` is given, the session must belong to the
+    /// subject, and the result contains its details.
+    ///
+    /// # Errors
+    /// Returns a [`ClientError`]. If no session has the id `id`, the error is a
+    /// [`Problem`](crate::Problem) with status 404.
+    pub async fn find_session(
+        &self,
+        id: &SessionId,
+        subject: Option<&str>,
+    ) -> Result<FoundSession, ClientError> {
+        let path = format!("/v1/sessions/{id}");
+        let mut call =
+            Call::new(self, Method::GET, &path, RetryPolicy::Idempotent).with_client_credentials();
+        if let Some(subject) = subject {
+            call = call.with_query("subject", subject);
+        }
+        call.send().await?.decode("a session")
     }
 
     /// Ends all sessions of `subject` (`DELETE /v1/sessions?subject=`, scope `admin`) and returns

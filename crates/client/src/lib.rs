@@ -39,7 +39,7 @@ pub use self::{
     etag::{ETag, ParseETagError},
     health::{Health, HealthStatus},
     introspection::Introspection,
-    listing::{ListSessions, ListedSession, SessionsPage},
+    listing::{FoundSession, ListSessions, ListedSession, SessionsPage},
     patch::SessionPatch,
     problem::{InvalidMember, Problem, ProblemCode},
     session::{Session, SessionClient, TimeToLive},

@@ -99,6 +99,29 @@ pub struct ListedSession {
     pub attributes: SessionAttributes,
 }
 
+/// A session that [`Client::find_session`](crate::Client::find_session) found by its id. The
+/// optional fields are set if the call named the subject of the session.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct FoundSession {
+    /// Public id of the session.
+    #[serde(deserialize_with = "wire::parsed")]
+    pub session_id: SessionId,
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time. If the call did not name the subject, the absolute lifetime of the session may
+    /// end earlier.
+    #[serde(deserialize_with = "wire::time")]
+    pub expires_at: OffsetDateTime,
+    /// Creation time of the session.
+    #[serde(default, deserialize_with = "wire::optional_time")]
+    pub created_at: Option<OffsetDateTime>,
+    /// Approximate time of the last request that used the session.
+    #[serde(default, deserialize_with = "wire::optional_time")]
+    pub last_seen: Option<OffsetDateTime>,
+    /// Display name of the session in lists.
+    pub label: Option<String>,
+}
+
 /// Response body of [`Client::end_sessions`](crate::Client::end_sessions).
 #[derive(Deserialize)]
 pub(crate) struct Ended {

@@ -15,6 +15,14 @@ pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime,
     OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| D::Error::custom("not an RFC 3339 time"))
 }
 
+/// Parses a time of a member that may be absent. A field with this parser also needs
+/// `#[serde(default)]`.
+pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<OffsetDateTime>, D::Error> {
+    time(from).map(Some)
+}
+
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_secs)
 }

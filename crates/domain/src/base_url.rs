@@ -1,6 +1,6 @@
 //! Base URL of the upstream site.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::{Host, Url};
@@ -16,7 +16,7 @@ use crate::error::ControlCharacter;
 /// ```
 /// use tee_session_domain::BaseUrl;
 ///
-/// let url = BaseUrl::new("https://golf.example/members?club=7")?;
+/// let url: BaseUrl = "https://golf.example/members?club=7".parse()?;
 /// assert_eq!(url.as_str(), "https://golf.example/members?club=7");
 /// assert_eq!(url.for_log().to_string(), "https://golf.example/members");
 /// # Ok::<(), tee_session_domain::BaseUrlError>(())
@@ -109,6 +109,15 @@ impl BaseUrl {
     #[must_use]
     pub fn for_log(&self) -> LogSafeUrl<'_> {
         LogSafeUrl(&self.0)
+    }
+}
+
+/// Validates a base URL like [`BaseUrl::new`].
+impl FromStr for BaseUrl {
+    type Err = BaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
     }
 }
 

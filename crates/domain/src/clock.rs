@@ -96,6 +96,13 @@ pub fn monotonic_time() -> Duration {
     START.elapsed()
 }
 
+/// The same as [`StoreClock::from_system`].
+impl Default for StoreClock {
+    fn default() -> Self {
+        Self::from_system()
+    }
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -200,6 +200,7 @@ macro_rules! contract_suite {
             regularly_accessed_session_stays_listed
             rotated_session_is_listed_under_its_new_id
             session_is_revoked_by_its_id
+            session_is_found_by_its_id
             all_sessions_of_a_subject_are_revoked
             session_created_during_a_revocation_is_either_revoked_or_listed
             session_rotated_during_a_revocation_is_revoked

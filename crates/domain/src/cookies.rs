@@ -1,6 +1,7 @@
 //! Cookies of the upstream site, which give access to the accounts of its users.
 
 mod cached_tag;
+mod from_pairs;
 mod jar;
 mod rules;
 

@@ -5,6 +5,7 @@ mod base_url;
 mod clock;
 mod cookies;
 mod derivation;
+mod either;
 mod entity_tag;
 mod error;
 mod hkdf;
@@ -21,6 +22,7 @@ mod repository_layer;
 mod revision;
 mod session;
 mod session_attributes;
+mod session_bytes;
 mod session_entity_tag;
 mod session_event;
 mod session_id;
@@ -33,12 +35,16 @@ mod token_hash;
 #[cfg(feature = "contract-suite")]
 pub mod contract;
 
+/// The crate [`time`](https://docs.rs/time), whose types the API of this crate uses.
+pub use time;
+
 pub use self::{
     allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
     clock::{StoreClock, monotonic_time},
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},
+    either::{Either, EitherIndex},
     entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     idempotency::{
@@ -49,7 +55,7 @@ pub use self::{
     invalidation::{InvalidationListener, StoreInstance, StoreKey},
     log_limit::LogLimit,
     manager::{
-        ActiveSession, IdempotentSession, ListedSession, LoadedForUpdate, NewSession,
+        ActiveSession, FoundSession, IdempotentSession, ListedSession, LoadedForUpdate, NewSession,
         SessionManager, SessionPage, SessionTtl, UpdateError,
     },
     policy::{AtLimit, PolicyError, SessionPolicy, SubjectLimit},
@@ -63,12 +69,13 @@ pub use self::{
     revision::Revision,
     session::{Login, Session},
     session_attributes::{InvalidLabel, InvalidSubject, Label, SessionAttributes, Subject},
+    session_bytes::SessionBytesError,
     session_event::{EndReason, SessionEvent},
     session_id::{ParseSessionIdError, SessionId},
     session_patch::SessionPatch,
     subject_index::{
-        IndexCursor, IndexEntry, IndexPage, IndexedSession, InvalidCursor, LastRevocation,
-        NoSubjects, Removal, SubjectIndex, SubjectsNotKept,
+        FoundRecord, IndexCursor, IndexEntry, IndexPage, IndexedSession, InvalidCursor,
+        LastRevocation, NoSubjects, Removal, SubjectIndex, SubjectsNotKept,
     },
     token::{ParseTokenError, SessionToken, TokenFormat, TokenPrefix, UnknownTokenFormat},
     token_hash::TokenHash,

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 pub use self::{
     claims::IdempotentSession,
-    subjects::{ListedSession, SessionPage},
+    subjects::{FoundSession, ListedSession, SessionPage},
     update::{LoadedForUpdate, UpdateError},
 };
 use crate::{
@@ -135,7 +135,9 @@ impl<R: SessionRepository> SessionManager<R> {
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
         // The attribute `tracing::instrument`, which other methods use, would store the future of
         // this method three times and make it larger.
-        let span = tracing::info_span!("resolve session");
+        // Most requests of a service resolve a session, so at the level INFO the span would be one
+        // line per request in some log formats.
+        let span = tracing::debug_span!("resolve session");
         self.resolve(token).instrument(span).await
     }
 
@@ -234,7 +236,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
     /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
     /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
-    #[tracing::instrument(name = "session ttl", skip_all)]
+    #[tracing::instrument(name = "session ttl", level = "debug", skip_all)]
     pub async fn ttl(&self, token: &SessionToken) -> Result<Option<SessionTtl>, SessionError> {
         Ok(self.load_live(token).await?.map(|(_, ttl)| ttl))
     }
@@ -246,7 +248,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
     /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
     /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
-    #[tracing::instrument(name = "get session without touch", skip_all)]
+    #[tracing::instrument(name = "get session without touch", level = "debug", skip_all)]
     pub async fn get_without_touch(
         &self,
         token: &SessionToken,

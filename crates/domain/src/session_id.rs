@@ -25,7 +25,7 @@ const SESSION_ID_LEN: usize = 16;
 /// assert_eq!(SessionId::of(&token).to_string().len(), 22);
 /// # Ok::<(), tee_session_domain::ParseTokenError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; SESSION_ID_LEN]);
 
 impl SessionId {
@@ -39,7 +39,10 @@ impl SessionId {
         short_text::encode(&self.0, buffer)
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; SESSION_ID_LEN]) -> Self {
+    /// Creates the session id with these sixteen bytes, for example the bytes of
+    /// [`as_bytes`](Self::as_bytes) that a store has kept.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; SESSION_ID_LEN]) -> Self {
         Self(bytes)
     }
 
@@ -74,6 +77,13 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// Shows the text form.
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -84,6 +94,13 @@ mod tests {
     fn session_id_is_parsed_back_from_its_text_form() {
         let id = SessionId([7; SESSION_ID_LEN]);
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(SessionId::from_bytes(*id.as_bytes()), id);
+    }
+
+    #[test]
+    fn debug_output_of_a_session_id_shows_its_text_form() {
+        let id = SessionId([7; SESSION_ID_LEN]);
+        assert_eq!(format!("{id:?}"), "SessionId(BwcHBwcHBwcHBwcHBwcHBw)");
     }
 
     #[rstest]

@@ -133,6 +133,25 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         &self,
         id: SessionId,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
+
+    /// Finds the record of the session with the id `id`, without reading the record and without
+    /// renewing its TTL. Finds the same sessions as [`remove_by_id`](Self::remove_by_id). Returns
+    /// `None` if there is no such session.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn find_by_id(
+        &self,
+        id: SessionId,
+    ) -> impl Future<Output = Result<Option<FoundRecord>, RepositoryError>> + Send;
+}
+
+/// Record of a session that [`SubjectIndex::find_by_id`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Remaining TTL of the record in the store. `None` if another program removed the expiry of
+    /// the record.
+    pub remaining: Option<Duration>,
 }
 
 /// An entry to be added to the subject index: a session with its subject and its token.
@@ -293,6 +312,10 @@ impl SubjectIndex for NoSubjects {
     }
 
     async fn remove_by_id(&self, _id: SessionId) -> Result<bool, RepositoryError> {
+        Err(RepositoryError::unavailable(SubjectsNotKept))
+    }
+
+    async fn find_by_id(&self, _id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
         Err(RepositoryError::unavailable(SubjectsNotKept))
     }
 }

@@ -17,12 +17,13 @@ mod line_start;
 mod patch_body;
 mod plain_record;
 mod sealed_record;
+mod session_bytes;
 mod token_form;
 
 pub use self::{
     authorization::authorization, base_url::base_url, create_body::create_body, if_match::if_match,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
-    token_form::token_form,
+    session_bytes::session_bytes, token_form::token_form,
 };
 
 /// A fuzz target: a function that accepts any bytes, and panics if an invariant is violated.
@@ -30,7 +31,7 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("authorization", authorization),
     ("base_url", base_url),
     ("create_body", create_body),
@@ -38,5 +39,6 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("patch_body", patch_body),
     ("plain_record", plain_record),
     ("sealed_record", sealed_record),
+    ("session_bytes", session_bytes),
     ("token_form", token_form),
 ];

@@ -50,6 +50,11 @@ fn stored_fuzz_inputs_for_authorization_header_cause_no_panic() {
 }
 
 #[test]
+fn stored_fuzz_inputs_for_binary_form_of_sessions_cause_no_panic() {
+    replay("session_bytes");
+}
+
+#[test]
 fn stored_fuzz_inputs_for_base_url_cause_no_panic() {
     replay("base_url");
 }

@@ -85,7 +85,7 @@ fn exported_spans() -> impl Filter<Registry> {
         true => Interest::sometimes(),
         false => Interest::never(),
     })
-    .with_max_level_hint(LevelFilter::INFO)
+    .with_max_level_hint(LevelFilter::DEBUG)
 }
 
 /// Returns the OpenTelemetry resource: the attributes that describe the service to the collector.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     json_response::{USUAL_LEN, ok_json},
-    timestamp::{MAX_TIMESTAMP_LEN, Timestamp},
+    timestamp::{TIMESTAMP_LEN, Timestamp},
 };
 use crate::openapi::schemas;
 
@@ -92,7 +92,7 @@ impl<'a> SessionBody<'a> {
 }
 
 fn push_time(json: &mut Vec<u8>, time: &Timestamp) -> serde_json::Result<()> {
-    let mut text = [0; MAX_TIMESTAMP_LEN];
+    let mut text = [0; TIMESTAMP_LEN];
     match time.write(&mut text) {
         Some(text) => push_string(json, text),
         // RFC 3339 cannot express the year of `time`. The serializer of `Timestamp` returns the

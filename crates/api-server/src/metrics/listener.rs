@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{
     App, HttpRequest, HttpResponse,
     dev::Server,
+    guard,
     http::header,
     web::{self, Data},
 };
@@ -65,11 +66,12 @@ pub(crate) fn listen(
     // Connections to this listener do not count as connections to the API.
     let lifecycle = Arc::new(Lifecycle::new());
     let server = http::serve(listener, 1, None, lifecycle, Arc::new(limits), move || {
+        let read = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
         App::new()
             .app_data(Data::new(recorded.clone()))
             .app_data(Data::from(Arc::clone(&state)))
             .app_data(Data::new(IsLocal(address.ip().is_loopback())))
-            .service(web::resource("/metrics").route(web::get().to(render)))
+            .service(web::resource("/metrics").route(read.to(render)))
     })?;
     Ok((server, bound))
 }

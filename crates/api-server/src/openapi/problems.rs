@@ -105,6 +105,7 @@ macro_rules! problem_sets {
 problem_sets! {
     /// Errors that every operation may return.
     Always = vec![
+        Problem::named("invalid_host", ApiError::InvalidHost),
         ApiError::UriTooLong.into(),
         ApiError::HeaderFieldsTooLarge.into(),
         Problem {
@@ -364,7 +365,7 @@ fn fields(headers: &[HeaderMap]) -> Vec<(String, RefOr<Header>)> {
     }
     let special = fields.into_iter().filter_map(|(name, values)| {
         let (name, description) = match name {
-            "accept-patch" => ("Accept-Patch", "The supported media type of patches."),
+            "accept-patch" => ("Accept-Patch", "The supported media types of patches."),
             "allow" => ("Allow", "The methods that this path supports."),
             "retry-after" => ("Retry-After", "Seconds to wait before the next attempt."),
             "www-authenticate" => ("WWW-Authenticate", "The required credentials."),

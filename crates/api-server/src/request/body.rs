@@ -28,24 +28,25 @@ use crate::{
 /// request head.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Required media type of a request body, and the error detail for a body of another media type.
+/// Accepted media types of a request body, and the error detail for a body of another media type.
 pub(crate) struct BodyType {
-    pub(crate) media_type: &'static str,
+    media_types: &'static [&'static str],
     pub(crate) rejection: &'static str,
 }
 
 pub(crate) const JSON: BodyType = BodyType {
-    media_type: "application/json",
+    media_types: &["application/json"],
     rejection: "The request body must be application/json in UTF-8",
 };
 
 pub(crate) const MERGE_PATCH: BodyType = BodyType {
-    media_type: ApiError::PATCH_TYPE,
-    rejection: "The request body must be application/merge-patch+json in UTF-8",
+    // Many HTTP clients send every JSON body as `application/json`.
+    media_types: &["application/merge-patch+json", "application/json"],
+    rejection: "The request body must be application/merge-patch+json or application/json, in UTF-8",
 };
 
 pub(crate) const FORM: BodyType = BodyType {
-    media_type: "application/x-www-form-urlencoded",
+    media_types: &["application/x-www-form-urlencoded"],
     rejection: "The request body must be application/x-www-form-urlencoded in UTF-8",
 };
 
@@ -111,6 +112,9 @@ async fn read(
         None => Ok(None),
     };
     let connection = request.conn_data::<Connection>();
+    if let Some(connection) = connection {
+        connection.expect_body();
+    }
     let body = collect(payload, content_length, limit, connection, count);
     let body = timeout(BODY_TIMEOUT, body)
         .await
@@ -131,7 +135,7 @@ fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiErro
     let mime = request.mime_type().ok().flatten();
     let is_supported = mime.is_some_and(|mime| {
         let charset = mime.get_param(mime::CHARSET);
-        mime.essence_str() == body_type.media_type
+        body_type.media_types.contains(&mime.essence_str())
             && charset.is_none_or(|charset| charset == mime::UTF_8)
     });
     if !is_supported {

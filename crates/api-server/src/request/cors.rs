@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
-use actix_cors::Cors;
+use actix_cors::{Cors, CorsError};
 use actix_web::http::{
     Method,
     header::{
-        AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+        ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+        IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
     },
 };
 use thiserror::Error;
@@ -15,6 +17,31 @@ use url::Url;
 /// Time, in seconds, for which browsers may cache the response to a CORS preflight. This is the
 /// longest time that all browsers support.
 const PREFLIGHT_MAX_AGE_SECONDS: usize = 600;
+
+/// Request headers that pages may set, in addition to those that browsers always allow.
+const ALLOWED_HEADERS: [HeaderName; 8] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Response headers that pages may read, in addition to those that browsers always expose.
+const EXPOSED_HEADERS: [HeaderName; 9] = [
+    HeaderName::from_static("accept-patch"),
+    ALLOW,
+    ETAG,
+    HeaderName::from_static("idempotency-replayed"),
+    LOCATION,
+    RETRY_AFTER,
+    HeaderName::from_static("traceresponse"),
+    WWW_AUTHENTICATE,
+    HeaderName::from_static("x-request-id"),
+];
 
 /// Origins whose pages may call the API from a browser. The default is no origin.
 ///
@@ -50,14 +77,61 @@ impl AllowedOrigins {
                 Method::PATCH,
                 Method::DELETE,
             ])
-            .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
-            .allowed_headers(["idempotency-key", "x-request-id"])
-            .expose_headers([ETAG, RETRY_AFTER, WWW_AUTHENTICATE])
-            .expose_headers(["idempotency-replayed", "traceresponse", "x-request-id"])
+            .allowed_headers(ALLOWED_HEADERS)
+            .expose_headers(EXPOSED_HEADERS)
             .max_age(PREFLIGHT_MAX_AGE_SECONDS);
         self.0
             .iter()
             .fold(cors, |cors, origin| cors.allowed_origin(origin))
+    }
+
+    /// Returns the origin of a request, if it is one of the allowed origins.
+    pub(crate) fn allowed_origin_of(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        let origin = request.get(ORIGIN)?;
+        let is_allowed = self
+            .0
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        is_allowed.then(|| origin.clone())
+    }
+}
+
+/// Returns `true` if a request is a CORS preflight: the question of a browser whether a page may
+/// send a request.
+pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Lets pages of the allowed origin `origin` read an error response that did not pass through the
+/// middleware of [`AllowedOrigins`].
+pub(crate) fn allow_reading(headers: &mut HeaderMap, origin: HeaderValue) {
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    for name in EXPOSED_HEADERS {
+        headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(name));
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+}
+
+/// Returns the error detail for a preflight that the middleware of [`AllowedOrigins`] refused for
+/// the reason `error`.
+pub(crate) fn rejection(error: &CorsError) -> &'static str {
+    match error {
+        CorsError::OriginNotAllowed | CorsError::MissingOrigin => {
+            "The origin of the page is not one of cors_allowed_origins"
+        }
+        CorsError::MethodNotAllowed | CorsError::BadRequestMethod => {
+            "Pages of other origins may use the methods GET, HEAD, POST, PATCH and DELETE only"
+        }
+        CorsError::HeadersNotAllowed | CorsError::BadRequestHeaders => {
+            "Pages of other origins may set the headers Authorization, Content-Type, If-Match, \
+             If-None-Match, Idempotency-Key, traceparent, tracestate and X-Request-Id only"
+        }
+        _ => "The CORS preflight is malformed",
     }
 }
 

@@ -10,7 +10,7 @@ use actix_web::{
     error::InternalError,
     http::{
         ConnectionType, StatusCode,
-        header::{HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+        header::{ALLOW, HeaderMap, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
     web::Data,
@@ -21,10 +21,12 @@ use tee_session_auth_middleware::ProblemCode;
 
 use crate::{
     metrics::cached::Meters,
-    problem::{ApiError, problem_of_status},
+    problem::{ApiError, HasOwnBody, problem_of_status},
     request::access_log::AccessLine,
     request::body::overloaded,
+    request::cors::{self, is_preflight},
     request::deadline::Deadline,
+    request::host,
     request::limits,
     request::request_id::REQUEST_ID_HEADER,
     routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError},
@@ -62,7 +64,26 @@ pub(crate) async fn observe(
     let is_full = being_served > settings.max_in_flight
         // The connection has a place for health probes only.
         || request.conn_data::<Connection>().is_some_and(|c| c.place().is_reserved());
-    let admitted = admit(request.path(), is_full).and_then(|()| limits::check(request.request()));
+    let is_of_gateway = route.path == AUTHORIZE;
+    // Only gateways call `/v1/authorize`, so it has no CORS.
+    let origins = Some(&settings.cors_allowed_origins);
+    let origins = origins.filter(|origins| !is_of_gateway && !origins.is_empty());
+    let origin = origins.and_then(|origins| origins.allowed_origin_of(request.headers()));
+    // A browser takes any error response to a preflight for a refusal, and hides it from the page.
+    // Preflights are therefore always answered. They cost little.
+    let is_exempt = origins.is_some() && is_preflight(request.method(), request.headers());
+    let admitted = if !host::is_valid(request.headers()) {
+        Err(ApiError::InvalidHost)
+    } else if is_exempt {
+        Ok(())
+    } else {
+        admit(request.path(), is_full).and_then(|()| {
+            if is_of_gateway {
+                return Ok(());
+            }
+            limits::check(request.request())
+        })
+    };
     let response = match admitted {
         Ok(()) => {
             // A panic must lead to a 500 response. Without `catch_unwind`, a panic would close the
@@ -76,7 +97,7 @@ pub(crate) async fn observe(
                     if let Some(access) = access {
                         access.log(INTERNAL_SERVER_ERROR);
                     }
-                    return Err(failure(header_value));
+                    return Err(failure(header_value, origin));
                 }
             }
         }
@@ -88,6 +109,9 @@ pub(crate) async fn observe(
 
     let mut response = with_problem(response);
     add_headers(response.headers_mut(), header_value);
+    if let Some(origin) = origin {
+        cors::allow_reading(response.headers_mut(), origin);
+    }
     let span_context = context.span_context.as_ref();
     if let Some(field) = span_context.and_then(trace_context::response_field) {
         response.headers_mut().insert(TRACERESPONSE, field);
@@ -124,9 +148,12 @@ fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
 /// The response is returned as an error of the framework. A `ServiceResponse` cannot be built,
 /// because it requires the request, and the panic has consumed the request. The response closes the
 /// connection, because the state of the connection is unknown.
-fn failure(request_id: HeaderValue) -> Error {
+fn failure(request_id: HeaderValue, origin: Option<HeaderValue>) -> Error {
     let mut response = problem_of_status(INTERNAL_SERVER_ERROR).response();
     add_headers(response.headers_mut(), request_id);
+    if let Some(origin) = origin {
+        cors::allow_reading(response.headers_mut(), origin);
+    }
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
@@ -138,13 +165,18 @@ fn failure(request_id: HeaderValue) -> Error {
 fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || problem_of(&response).is_some() {
+    let has_own_body = response.response().extensions().contains::<HasOwnBody>();
+    if !is_error || has_own_body || problem_of(&response).is_some() {
         return response;
     }
     let (request, framework_response) = response.into_parts();
-    let mut problem = problem_of_status(status);
+    let refusal = framework_response.error();
+    let mut problem = match refusal.and_then(|error| error.as_error()) {
+        Some(error) => ApiError::InvalidRequest(cors::rejection(error).to_owned()).problem(),
+        None => problem_of_status(status),
+    };
     for (name, value) in framework_response.headers() {
-        if name == actix_web::http::header::ALLOW {
+        if [ALLOW, VARY].contains(name) {
             problem = problem.with_header(name.clone(), value.clone());
         }
     }

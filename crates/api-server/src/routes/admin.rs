@@ -1,11 +1,13 @@
-//! `/v1/sessions` and `/v1/sessions/{session_id}`: list and end the sessions of a subject, for
-//! service clients with the scope `admin`.
+//! `/v1/sessions` and `/v1/sessions/{session_id}`: list, find and end sessions, for service clients
+//! with the scope `admin`.
 
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
-use tee_session_domain::{Label, ListedSession, SessionId, SessionPage, SessionRepository};
+use tee_session_domain::{
+    FoundSession, Label, ListedSession, SessionId, SessionPage, SessionRepository,
+};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -145,6 +147,64 @@ pub(super) async fn revoke_all<R: SessionRepository>(
     Ok(body::ok(&RevokedSessions { revoked }))
 }
 
+/// Answers `GET /v1/sessions/{session_id}`: returns when the session ends, or 404 if no session with
+/// this id is found. Does not touch the session (does not renew its TTL).
+#[utoipa::path(
+    get,
+    path = SESSION_BY_ID,
+    tag = "Sessions",
+    operation_id = "getSessionById",
+    summary = "Get the end of a session",
+    description = "Finds the same sessions as `DELETE`: if records are stored in plain format, only \
+                   sessions that have a subject. The request does not restart the idle timeout. If \
+                   `subject` is given, the session must belong to the subject, and the response \
+                   contains its details. Without `subject`, the service does not know when the \
+                   session was created: if it has an absolute lifetime, it may end before \
+                   `expires_at`.",
+    params(
+        (
+            "session_id" = inline(SessionIdOfACall),
+            Path,
+            description = "Public id of the session.",
+            example = json!(SESSION_ID),
+        ),
+        (
+            "subject" = inline(Option<SubjectText>),
+            Query,
+            description = "Owner of the session.",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The session lives.",
+            body = SessionById<'_>,
+            example = json!({
+                "session_id": SESSION_ID,
+                "expires_at": EXPIRES_AT,
+                "created_at": CREATED_AT,
+                "last_seen": LAST_SEEN,
+                "label": LABEL,
+            }),
+        ),
+        Problems<(ServiceClient, MalformedQuery, NotFound, StoreUnavailable)>,
+    ),
+    security(("service_client" = [Scope::Admin.as_str()])),
+)]
+pub(super) async fn show<R: SessionRepository>(
+    request: HttpRequest,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    authenticate(&request, &settings, Scope::Admin)?;
+    let id = requested_id(&request)?;
+    let subject = SessionsQuery::parse_show(request.query_string())?;
+    let find = sessions.find(id, subject.as_ref());
+    let found = abort_at(subject_deadline(), find).await?;
+    let found = found.ok_or(ApiError::NotFound)?;
+    Ok(body::ok(&SessionById::new(id, &found)))
+}
+
 /// Answers `DELETE /v1/sessions/{session_id}`: ends one session, or returns 404 if no session with
 /// this id is found.
 #[utoipa::path(
@@ -173,8 +233,7 @@ pub(super) async fn revoke<R: SessionRepository>(
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
     authenticate(&request, &settings, Scope::Admin)?;
-    let id = request.match_info().get("session_id").unwrap_or_default();
-    let id = id.parse().map_err(|_| ApiError::NotFound)?;
+    let id = requested_id(&request)?;
     let revoke = async move { sessions.revoke(id).await };
     if finish(&request, Some(subject_deadline()), revoke).await? {
         Ok(HttpResponse::NoContent()
@@ -182,6 +241,48 @@ pub(super) async fn revoke<R: SessionRepository>(
             .finish())
     } else {
         Err(ApiError::NotFound)
+    }
+}
+
+/// Returns the session id in the path of the request. A text that is not a session id names no
+/// session.
+fn requested_id(request: &HttpRequest) -> Result<SessionId, ApiError> {
+    let id = request.match_info().get("session_id").unwrap_or_default();
+    id.parse().map_err(|_| ApiError::NotFound)
+}
+
+/// Response to `GET /v1/sessions/{session_id}`. The members after `expires_at` are present if the
+/// request names the subject.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionById)]
+struct SessionById<'a> {
+    #[serde(serialize_with = "as_text")]
+    #[schema(schema_with = schemas::session_id)]
+    session_id: SessionId,
+    #[schema(schema_with = schemas::expires_at)]
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::created_at, required = false)]
+    created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::last_seen, required = false)]
+    last_seen: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::label, required = false)]
+    label: Option<&'a str>,
+}
+
+impl<'a> SessionById<'a> {
+    fn new(session_id: SessionId, found: &'a FoundSession) -> Self {
+        let details = found.details.as_ref();
+        let label = details.and_then(|details| details.attributes.label.as_ref());
+        Self {
+            session_id,
+            expires_at: Timestamp(found.expires_at),
+            created_at: details.map(|details| Timestamp(details.created_at)),
+            last_seen: details.map(|details| Timestamp(details.last_seen)),
+            label: label.map(Label::as_str),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY},
+    http::header::{CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, REFERRER_POLICY},
     web::{Data, Path},
 };
 
@@ -136,12 +136,17 @@ pub(super) async fn page(request: HttpRequest) -> HttpResponse {
 }
 
 /// Answers `GET /docs/{name}` with a file that the page `/docs` loads, or with 404 if there is no
-/// file with this name.
+/// file with this name. Redirects `/docs/` to the page.
 pub(super) async fn file(
     request: HttpRequest,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let file = match name.as_str() {
+        // The location is relative, so that it is right behind a proxy with a path prefix as well.
+        "" => {
+            let mut redirect = HttpResponse::PermanentRedirect();
+            return Ok(redirect.insert_header((LOCATION, "../docs")).finish());
+        }
         "page.css" => &PAGE_STYLE,
         "page.js" => &START,
         "swagger-ui-bundle.js" => &SWAGGER_UI,

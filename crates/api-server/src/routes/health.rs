@@ -1,9 +1,10 @@
 //! `/health`, `/health/live` and `/health/ready`, for probes. The responses contain the results of
 //! the last health checks of the store. A request to these paths does not access the store.
+//! `OPTIONS` is answered like `GET`, because it is the default method of some probes (HAProxy).
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use actix_web::{HttpResponse, HttpResponseBuilder, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 use tee_session_domain::StoreClock;
 use utoipa::{ToSchema, openapi::Object};
@@ -14,6 +15,7 @@ use crate::{
         problems::ProbeProblems,
         schemas::{self, CREATED_AT},
     },
+    problem::HasOwnBody,
     settings::{ApiSettings, StoreKind},
     store::health_monitor::HealthMonitor,
 };
@@ -190,8 +192,11 @@ pub(super) async fn ready(
     }
 }
 
-fn probe(mut response: actix_web::HttpResponseBuilder, status: &'static str) -> HttpResponse {
-    response
+fn probe(mut response: HttpResponseBuilder, status: &'static str) -> HttpResponse {
+    let mut response = response
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(ProbeBody { status })
+        .json(ProbeBody { status });
+    // Without the mark, a 503 would be replaced by problem details.
+    response.extensions_mut().insert(HasOwnBody);
+    response
 }

@@ -73,7 +73,8 @@ impl Route {
 ///   resource answers 405 with an `Allow` header
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
-/// with their handlers. The path is a constant in the file of a handler, because the
+/// with their handlers. `Get` stands for `GET` and `HEAD`, and `Probe` for `GET`, `HEAD` and
+/// `OPTIONS`. The path is a constant in the file of a handler, because the
 /// `#[utoipa::path]` of the handler also needs it. `<R>` marks a handler that is generic over the
 /// repository. `authenticated` marks a handler that requires `BearerAuth`. A row with
 /// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
@@ -153,9 +154,11 @@ macro_rules! routes {
     (@covers_below $below:literal) => { true };
 
     (@guard Get) => { guard::Any(guard::Get()).or(guard::Head()) };
+    (@guard Probe) => { guard::Any(guard::Get()).or(guard::Head()).or(guard::Options()) };
     (@guard $method:ident) => { guard::$method() };
 
     (@allow Get) => { "GET, HEAD, " };
+    (@allow Probe) => { "GET, HEAD, OPTIONS, " };
     (@allow Post) => { "POST, " };
     (@allow Patch) => { "PATCH, " };
     (@allow Delete) => { "DELETE, " };

@@ -115,18 +115,24 @@ pub(super) async fn show(
     tag = "Session",
     operation_id = "updateSession",
     summary = "Change the session",
-    description = "A JSON Merge Patch (RFC 7396). Members that the patch does not contain are kept, \
-                   and concurrent changes of other clients are not lost. The access restarts the \
-                   idle timeout.",
+    description = "A JSON Merge Patch (RFC 7396), as `application/merge-patch+json` or \
+                   `application/json`. Members that the patch does not contain are kept, and \
+                   concurrent changes of other clients are not lost. The access restarts the idle \
+                   timeout.",
     params(
         ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
         ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
     ),
-    request_body(
-        content = SessionPatchBody,
-        content_type = ApiError::PATCH_TYPE,
-        example = json!({"cookies": {"SESSIONID": "d4e5f6", "lang": null}}),
-    ),
+    request_body(content(
+        (
+            SessionPatchBody = "application/merge-patch+json",
+            example = json!({"cookies": {"SESSIONID": "d4e5f6", "lang": null}}),
+        ),
+        (
+            SessionPatchBody = "application/json",
+            example = json!({"cookies": {"SESSIONID": "d4e5f6", "lang": null}}),
+        ),
+    )),
     responses(
         (
             status = 200,
@@ -240,7 +246,9 @@ pub(super) async fn rotate<R: SessionRepository>(
     tag = "Session",
     operation_id = "deleteSession",
     summary = "End the session",
-    description = "After the response, the token is invalid on every instance.",
+    description = "After the response, the token is invalid on every instance. A second call with \
+                   the same token is answered with 401 `invalid_token`, like any other call with \
+                   a token that is not valid.",
     responses((status = 204, description = "The session has ended."), Problems<Bearer>),
     security(("session_token" = [])),
 )]

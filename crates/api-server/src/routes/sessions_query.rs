@@ -30,6 +30,13 @@ impl SessionsQuery {
         })
     }
 
+    /// Parses the query of `GET /v1/sessions/{session_id}`, in which only `subject` is allowed.
+    /// Returns the subject, or `None` if the query has no parameter.
+    pub(crate) fn parse_show(query: &str) -> Result<Option<Subject>, ApiError> {
+        let [subject] = parameters(query, ["subject"])?;
+        subject.map(|text| parse_subject(Some(text))).transpose()
+    }
+
     /// Parses the query of `DELETE /v1/sessions`, in which only `subject` is allowed. Returns the
     /// subject.
     pub(crate) fn parse_revoke_all(query: &str) -> Result<Subject, ApiError> {
@@ -157,6 +164,16 @@ mod tests {
     fn invalid_list_query_is_an_invalid_request(#[case] query: &str) {
         let error = SessionsQuery::parse_list(query).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    }
+
+    #[test]
+    fn query_to_find_a_session_may_contain_a_subject_only() {
+        assert_eq!(SessionsQuery::parse_show("").unwrap(), None);
+        let subject = SessionsQuery::parse_show("subject=a").unwrap();
+        assert_eq!(subject.unwrap().as_str(), "a");
+        for query in ["subject=", "subject=a&subject=a", "limit=1", "subject=a+b"] {
+            assert!(SessionsQuery::parse_show(query).is_err(), "{query}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -23,6 +23,8 @@ use crate::server::{
     connection_limits::Place,
     drain::CountGuard,
     empty_lines::EmptyLines,
+    interim_response::CONTINUE,
+    upgrade_offer,
 };
 
 /// Interval at which the task of a connection is woken after a missed deadline. A missed deadline
@@ -49,8 +51,8 @@ const MAX_WITHHELD: usize = 8 * 1_024;
 /// then takes properties of the last parsed request, such as `HEAD` or `Connection: close`, for
 /// those of the request that it answers. `ClientStream` therefore does not deliver any byte of a
 /// request until the previous request is answered, and none at all after the last response of the
-/// connection (RFC 9112, sections 9.3.2 and 9.6). It delays bytes, but neither changes nor parses
-/// them.
+/// connection (RFC 9112, sections 9.3.2 and 9.6). It delays bytes, but does not parse them. It changes
+/// them only where [`upgrade_offer`] removes an offer, without changing their number.
 #[derive(Debug)]
 pub(crate) struct ClientStream<T> {
     /// The stream below. The service that lets the connection linger has the other reference.
@@ -167,6 +169,23 @@ impl<T> ClientStream<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> ClientStream<T> {
+    /// Sends `100 Continue` if the client waits for it and a handler reads the request body.
+    fn poll_interim_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let bytes = self.connection.interim_response().to_send();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, bytes);
+            match ready!(self.bounded_write(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                len => self.connection.interim_response().note_sent(len),
+            }
+        }
+    }
+}
+
 impl<T: AsyncRead + Unpin> ClientStream<T> {
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, buffer)
@@ -204,13 +223,19 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
             return Poll::Pending;
         }
         if self.withheld.is_empty() {
-            let received = &buffer.filled()[before..];
+            let received = &mut buffer.filled_mut()[before..];
+            if self.connection.is_idle() {
+                upgrade_offer::ignore(received);
+            }
             let length = self.pass(received, limit);
             self.withheld.extend_from_slice(&received[length..]);
             buffer.set_filled(before + length);
         } else {
             let available = self.withheld.len().min(buffer.remaining());
-            let received = self.withheld.split_to(available);
+            let mut received = self.withheld.split_to(available);
+            if self.connection.is_idle() {
+                upgrade_offer::ignore(&mut received);
+            }
             let length = self.pass(&received, limit);
             buffer.put_slice(&received[..length]);
             // Both parts are adjacent in memory, so that nothing is copied.
@@ -304,6 +329,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientStream<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim_response(cx))?;
+        if self.connection.interim_response().holds_back(bytes) {
+            return Poll::Ready(Ok(CONTINUE.len()));
+        }
         let written = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, bytes);
         self.bounded_write(cx, written)
     }
@@ -315,6 +344,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientStream<T> {
         if self.poll_overdue(cx).is_ready() {
             let _ = self.wake_at(Instant::now() + OVERDUE_RECHECK_INTERVAL, cx);
         }
+        ready!(self.poll_interim_response(cx))?;
         let flushed = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
         self.bounded_write(cx, flushed)
     }

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use tokio::time::Instant;
 
-use crate::server::connection_limits::Place;
+use crate::server::{connection_limits::Place, interim_response::InterimResponse};
 
 /// Timeout for receiving a request head, measured from its first byte.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ struct State {
     is_last_request: Cell<bool>,
     /// Set while received bytes are withheld from the framework.
     is_withholding: Cell<bool>,
+    interim_response: InterimResponse,
     place: Place,
 }
 
@@ -87,6 +88,7 @@ impl Connection {
             is_safe_request: Cell::new(false),
             is_last_request: Cell::new(false),
             is_withholding: Cell::new(false),
+            interim_response: InterimResponse::default(),
             place,
         }))
     }
@@ -110,9 +112,26 @@ impl Connection {
         let is_last = request.connection_type() != ConnectionType::KeepAlive || request.upgrade();
         self.0.is_last_request.set(is_last);
         self.0.is_safe_request.set(request.method.is_safe());
+        self.0.interim_response.begin(request.expect());
         self.0.phase.set(Phase::Serving);
         self.0.place.set_busy();
         Served(self.clone())
+    }
+
+    /// Returns the interim response to the current request.
+    pub(crate) fn interim_response(&self) -> &InterimResponse {
+        &self.0.interim_response
+    }
+
+    /// Records that a handler starts to read the body of the current request. If the client waits
+    /// for `100 Continue`, it is sent now.
+    pub(crate) fn expect_body(&self) {
+        self.0.interim_response.expect_body();
+    }
+
+    /// Returns `true` if the next byte that is delivered begins a request.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.0.phase.get(), Phase::Idle { .. })
     }
 
     /// Records that the handler waits for more of the request body.

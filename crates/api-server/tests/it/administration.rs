@@ -1,4 +1,4 @@
-//! Tests of the access control for requests that list and end sessions (scope `admin`).
+//! Tests of the access control for requests that list, find and end sessions (scope `admin`).
 
 use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
@@ -16,11 +16,12 @@ use crate::{
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 /// Builds one request for each API operation that requires the scope `admin`.
-fn build_admin_requests(app: &TestApp) -> [RequestBuilder; 3] {
+fn build_admin_requests(app: &TestApp) -> [RequestBuilder; 4] {
     let id = SessionId::of(&SessionToken::generate());
     [
         app.request(Method::GET, "/v1/sessions?subject=a"),
         app.request(Method::DELETE, "/v1/sessions?subject=a"),
+        app.request(Method::GET, &format!("{SESSIONS}/{id}")),
         app.request(Method::DELETE, &format!("{SESSIONS}/{id}")),
     ]
 }
@@ -32,7 +33,7 @@ fn build_admin_requests(app: &TestApp) -> [RequestBuilder; 3] {
 #[case::scope_introspect("introspect", "s3cret", 403, "insufficient_scope")]
 #[case::scope_revoke("revoke", "s3cret", 403, "insufficient_scope")]
 #[tokio::test]
-async fn only_clients_with_admin_scope_may_list_and_end_sessions(
+async fn only_clients_with_admin_scope_may_list_find_and_end_sessions(
     #[case] id: &str,
     #[case] secret: &str,
     #[case] status: u16,
@@ -49,7 +50,10 @@ async fn only_clients_with_admin_scope_may_list_and_end_sessions(
         let refused = call.basic_auth(id, Some(secret)).send().await.unwrap();
         assert_problem(refused, status, code).await;
     }
-    for (call, expected) in build_admin_requests(&app).into_iter().zip([200, 200, 404]) {
+    for (call, expected) in build_admin_requests(&app)
+        .into_iter()
+        .zip([200, 200, 404, 404])
+    {
         let served = call.basic_auth("admin", Some("s3cret")).send().await;
         assert_eq!(served.unwrap().status(), expected);
     }

@@ -94,6 +94,26 @@ async fn authorize_returns_the_base_url_as_ascii_in_the_header_and_unchanged_in_
     assert_eq!(body["extra"]["base_url"], given);
 }
 
+/// A gateway passes on the target, the cookies and the query of the request of another application.
+/// Neither their size nor their content may change the response.
+#[tokio::test]
+async fn authorize_ignores_a_long_target_large_cookies_and_a_token_in_the_query() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let path = format!(
+        "{AUTHORIZE}/page?access_token=of-the-app&q={}",
+        "q".repeat(30 * 1_024)
+    );
+    for (token, status) in [(token.as_str(), 200), ("x", 401)] {
+        let request = app.request(Method::GET, &path).bearer_auth(token);
+        let request = request
+            .header("cookie", format!("a={}", "c".repeat(30 * 1_024)))
+            .header("x-forwarded-uri", "u".repeat(30 * 1_024))
+            .header("expect", "100-continue");
+        assert_eq!(request.send().await.unwrap().status(), status);
+    }
+}
+
 #[tokio::test]
 async fn authorize_accepts_all_methods_and_subpaths() {
     let app = TestApp::spawn(Store::Memory).await;

@@ -197,12 +197,17 @@ async fn malformed_expired_deleted_and_unknown_tokens_get_the_same_response() {
 #[case::encoded_slash("GET", "/v1%2fsession", 404, None)]
 #[case::empty_session_id("DELETE", "/v1/sessions/", 404, None)]
 #[case::path_below_session_id("DELETE", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q/x", 404, None)]
-#[case::get_session_id("GET", "/v1/sessions/k88fXCPKK0gU1YooURbm9Q", 405, Some("DELETE"))]
+#[case::patch_session_id(
+    "PATCH",
+    "/v1/sessions/k88fXCPKK0gU1YooURbm9Q",
+    405,
+    Some("GET, HEAD, DELETE")
+)]
 #[case::patch_sessions("PATCH", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]
 #[case::get_rotate("GET", "/v1/session/rotate", 405, Some("POST"))]
 #[case::post_session("POST", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
 #[case::delete_ttl("DELETE", "/v1/session/ttl", 405, Some("GET, HEAD"))]
-#[case::post_health("POST", "/health", 405, Some("GET, HEAD"))]
+#[case::post_health("POST", "/health", 405, Some("GET, HEAD, OPTIONS"))]
 #[case::trace("TRACE", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
 #[case::options("OPTIONS", "/v1/session", 405, Some("GET, HEAD, PATCH, DELETE"))]
 #[case::unknown_method("BREW", "/v1/sessions", 405, Some("GET, HEAD, POST, DELETE"))]

@@ -94,10 +94,72 @@ async fn cors_preflight_from_an_origin_that_is_not_allowed_returns_400(#[case] o
 }
 
 #[rstest]
+#[case::origin("https://evil.example", "GET", "authorization", "cors_allowed_origins")]
+#[case::method(
+    APP,
+    "PUT",
+    "authorization",
+    "methods GET, HEAD, POST, PATCH and DELETE"
+)]
+#[case::header(APP, "GET", "x-api-key", "headers Authorization")]
+#[tokio::test]
+async fn refused_cors_preflight_names_the_reason(
+    #[case] origin: &str,
+    #[case] method: &str,
+    #[case] header: &str,
+    #[case] reason: &str,
+) {
+    let app = start_app_with_allowed_origin().await;
+    let request = app.request(Method::OPTIONS, "/v1/session");
+    let request = request
+        .header("origin", origin)
+        .header("access-control-request-method", method)
+        .header("access-control-request-headers", header);
+    let refused = request.send().await.unwrap();
+    let problem = assert_problem(refused, 400, "invalid_request").await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(reason), "{detail}");
+}
+
+/// Tests responses that are sent before the request reaches its route.
+#[rstest]
+#[case::too_long_target(&format!("/v1/session?{}", "q".repeat(9_000)), "x", 414)]
+#[case::too_large_header_fields("/v1/session", &"y".repeat(33_000), 431)]
+#[case::unknown_path("/nope", "x", 404)]
+#[tokio::test]
+async fn early_error_responses_can_be_read_by_pages_of_an_allowed_origin(
+    #[case] path: &str,
+    #[case] long: &str,
+    #[case] status: u16,
+) {
+    let app = start_app_with_allowed_origin().await;
+    for origin in [APP, "https://evil.example"] {
+        let request = app.request(Method::GET, path).header("x-long", long);
+        let response = request.header("origin", origin).send().await.unwrap();
+        assert_eq!(response.status(), status);
+        let headers = response.headers();
+        let allowed = headers.get("access-control-allow-origin");
+        assert_eq!(allowed.is_some(), origin == APP);
+        if let Some(allowed) = allowed {
+            assert_eq!(allowed, APP);
+            assert!(headers["vary"].to_str().unwrap().contains("Origin"));
+            let exposed = headers.get_all("access-control-expose-headers");
+            assert!(
+                exposed
+                    .iter()
+                    .any(|names| names.to_str().unwrap().contains("x-request-id"))
+            );
+        }
+    }
+}
+
+#[rstest]
 #[case::patch("PATCH", "authorization,content-type,if-match")]
 #[case::get("GET", "authorization,if-none-match")]
+#[case::post("POST", "authorization,content-type,idempotency-key")]
+#[case::trace_context("GET", "traceparent,tracestate,x-request-id")]
 #[tokio::test]
-async fn cors_preflight_from_an_allowed_origin_permits_the_headers_authorization_and_if_match(
+async fn cors_preflight_from_an_allowed_origin_permits_the_headers_that_the_docs_name(
     #[case] method: &str,
     #[case] headers: &str,
 ) {

@@ -11,12 +11,16 @@ fn get_header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 /// Returns the sorted HTTP methods of one path in the API description (OpenAPI path item
-/// `operations`). Adds `HEAD` to `GET`, because the description lists only `GET`.
-fn list_described_methods(operations: &Value) -> Vec<String> {
+/// `operations`). Adds `HEAD` to `GET`, and `OPTIONS` for probes, because the description lists only
+/// `GET`.
+fn list_described_methods(path: &str, operations: &Value) -> Vec<String> {
     let operations = operations.as_object().unwrap();
     let mut methods: Vec<_> = operations.keys().map(|name| name.to_uppercase()).collect();
     if methods.contains(&"GET".to_owned()) {
         methods.push("HEAD".to_owned());
+    }
+    if path.starts_with("/health") {
+        methods.push("OPTIONS".to_owned());
     }
     methods.sort();
     methods.dedup();
@@ -37,7 +41,7 @@ async fn each_path_allows_exactly_the_http_methods_that_the_openapi_description_
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let mut allowed: Vec<_> = get_header(&answer, "allow").split(", ").collect();
         allowed.sort_unstable();
-        assert_eq!(allowed, list_described_methods(operations), "{path}");
+        assert_eq!(allowed, list_described_methods(path, operations), "{path}");
     }
 }
 
@@ -119,8 +123,19 @@ async fn docs_page_forbids_inline_scripts_and_content_from_other_origins(#[case]
     assert_eq!(get_header(&page, "referrer-policy"), "no-referrer");
 }
 
+#[tokio::test]
+async fn docs_path_with_a_trailing_slash_leads_to_the_page() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status(), StatusCode::OK);
+    assert_eq!(page.url().path(), "/docs");
+    assert_eq!(
+        get_header(&page, "content-type"),
+        "text/html; charset=utf-8"
+    );
+}
+
 #[rstest]
-#[case("/docs/")]
 #[case("/docs/index.html")]
 #[case("/docs/a/b")]
 #[case("/docs/..%2Fopenapi.json")]

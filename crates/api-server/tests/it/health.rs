@@ -26,6 +26,25 @@ async fn get_health(app: &TestApp) -> Value {
     response.json().await.unwrap()
 }
 
+/// Sends `GET`, `HEAD` and `OPTIONS` to a probe path, and asserts that each response has the status
+/// `status`, and that each body is that of the API description: `{"status": state}`.
+async fn assert_probe(app: &TestApp, path: &str, status: StatusCode, state: &str) {
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let response = app.request(method.clone(), path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        let headers = response.headers();
+        assert_eq!(headers["content-type"], "application/json", "{method}");
+        assert_eq!(headers["cache-control"], "no-store");
+        assert!(!headers.contains_key("retry-after"));
+        let body = response.text().await.unwrap();
+        let expected = match method {
+            Method::HEAD => String::new(),
+            _ => format!(r#"{{"status":"{state}"}}"#),
+        };
+        assert_eq!(body, expected, "{method}");
+    }
+}
+
 async fn get_readiness(app: &TestApp) -> StatusCode {
     app.get("/health/ready").await.status()
 }
@@ -38,8 +57,41 @@ async fn health_reports_healthy_and_redis_not_connected_with_the_in_memory_store
     assert_eq!(body["redis_connected"], false);
     assert_eq!(body["store"], "memory");
     assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(app.get("/health/live").await.status(), StatusCode::OK);
-    assert_eq!(get_readiness(&app).await, StatusCode::OK);
+    assert_probe(&app, "/health/live", StatusCode::OK, "live").await;
+    assert_probe(&app, "/health/ready", StatusCode::OK, "ready").await;
+    for method in [Method::HEAD, Method::OPTIONS] {
+        let response = app.request(method, "/health").send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+/// Tests the body of each response that says that the instance is not ready.
+#[tokio::test]
+async fn readiness_states_have_the_bodies_of_the_api_description() {
+    const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    let mut redis = RedisProcess::start().await;
+    redis.kill().await;
+    let mut app = TestApp::builder()
+        .with(|settings| settings.shutdown_delay = Duration::from_secs(2))
+        .spawn_on_redis(&redis.url());
+    assert_probe(&app, "/health/ready", NOT_READY, "starting").await;
+    redis.start_again().await;
+    app.until_ready().await;
+    redis.kill().await;
+    eventually(RECOVERY_TIMEOUT, async || {
+        get_readiness(&app).await == NOT_READY
+    })
+    .await;
+    assert_probe(&app, "/health/ready", NOT_READY, "store_unavailable").await;
+    assert_probe(&app, "/health/live", StatusCode::OK, "live").await;
+    redis.start_again().await;
+    app.until_ready().await;
+    app.trigger_shutdown();
+    eventually(RECOVERY_TIMEOUT, async || {
+        get_readiness(&app).await == NOT_READY
+    })
+    .await;
+    assert_probe(&app, "/health/ready", NOT_READY, "draining").await;
 }
 
 #[tokio::test]

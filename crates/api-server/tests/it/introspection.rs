@@ -168,7 +168,7 @@ async fn introspect_and_revoke_ignore_token_type_hint_and_unknown_parameters(
         ("a", "1"),
         ("token_type_hint", hint),
         ("token", &token),
-        ("a", "2"),
+        ("b", "2"),
     ];
     let response = post_form(&app, path, &form).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -184,6 +184,7 @@ async fn introspect_and_revoke_ignore_token_type_hint_and_unknown_parameters(
 #[case::no_token(&[])]
 #[case::empty_token(&[("token", "")])]
 #[case::repeated_token(&[("token", "x"), ("token", "y")])]
+#[case::repeated_unknown_parameter(&[("token", "x"), ("client_id", "a"), ("client_id", "b")])]
 #[case::repeated_hint(&[("token", "x"), ("token_type_hint", "a"), ("token_type_hint", "a")])]
 #[tokio::test]
 async fn introspect_or_revoke_form_without_exactly_one_token_returns_400(

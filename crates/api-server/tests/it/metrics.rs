@@ -65,6 +65,19 @@ async fn metrics_count_ignored_cookies_by_reason() {
 }
 
 #[tokio::test]
+async fn head_request_to_metrics_returns_the_headers_of_the_get_request() {
+    let app = start_app_with_metrics().await;
+    let url = format!("http://{}/metrics", app.metrics_address.unwrap());
+    let response = app.client.head(url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert_eq!(response.text().await.unwrap(), "");
+}
+
+#[tokio::test]
 async fn metrics_count_http_requests_store_commands_and_outcomes_of_token_checks() {
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use tee_session_test_support::eventually;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -11,8 +11,12 @@ use crate::{
     test_app::{TestApp, assert_problem},
 };
 
+/// Origin of a page that may call the API.
+const APP: &str = "https://app.golf.example";
+
 #[tokio::test]
-async fn requests_over_the_in_flight_limit_return_503_but_health_probes_are_served() {
+async fn requests_over_the_in_flight_limit_return_503_but_health_probes_and_preflights_are_served()
+{
     const MAX_IN_FLIGHT: usize = 20;
     // Each store call waits for a permit from `gate`, so the requests stay in flight.
     let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -25,7 +29,10 @@ async fn requests_over_the_in_flight_limit_return_503_but_health_probes_are_serv
         }
     });
     let app = TestApp::builder()
-        .with(|settings| settings.max_in_flight = MAX_IN_FLIGHT)
+        .with(|settings| {
+            settings.max_in_flight = MAX_IN_FLIGHT;
+            settings.cors_allowed_origins = APP.parse().unwrap();
+        })
         .spawn_on(repository);
     app.until_ready().await;
     let token = app.log_in().await;
@@ -45,6 +52,15 @@ async fn requests_over_the_in_flight_limit_return_503_but_health_probes_are_serv
         assert!(!response.headers().contains_key("www-authenticate"));
         assert_problem(response, 503, "overloaded").await;
     }
+    let request = app.request(Method::GET, "/v1/session").bearer_auth(&token);
+    let response = request.header("origin", APP).send().await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], APP);
+    assert_problem(response, 503, "overloaded").await;
+    let preflight = app.request(Method::OPTIONS, "/v1/session");
+    let preflight = preflight
+        .header("origin", APP)
+        .header("access-control-request-method", "GET");
+    assert_eq!(preflight.send().await.unwrap().status(), StatusCode::OK);
     for path in ["/health", "/health/live", "/health/ready"] {
         assert_eq!(app.get(path).await.status(), StatusCode::OK, "{path}");
     }

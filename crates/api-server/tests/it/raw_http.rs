@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use rstest::rstest;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::test_app::{Store, TestApp};
 
@@ -62,6 +67,9 @@ fn parse_status(answer: &str) -> Option<u16> {
 #[case::content_length_and_chunked(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400)]
 #[case::no_host(b"GET /health HTTP/1.1\r\n\r\n", 400)]
 #[case::two_hosts(b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400)]
+#[case::host_with_a_space_and_a_slash(b"GET /health HTTP/1.1\r\nHost: a b/\r\n\r\n", 400)]
+#[case::host_with_a_user(b"GET /v1/authorize HTTP/1.1\r\nHost: user@a\r\n\r\n", 400)]
+#[case::port_of_the_host_is_no_number(b"GET /health HTTP/1.1\r\nHost: a:http\r\n\r\n", 400)]
 #[case::absolute_form(b"GET http://localhost/nope HTTP/1.1\r\nHost: localhost\r\n\r\n", 404)]
 #[case::dot_dot_segment(b"GET /v1/../v1/session HTTP/1.1\r\nHost: x\r\n\r\n", 404)]
 #[case::malformed_chunk(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400)]
@@ -228,6 +236,103 @@ async fn request_with_expect_100_continue_gets_100_before_the_final_response() {
         answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created"),
         "{answer}"
     );
+}
+
+/// Reads from `stream` until `is_complete` returns `true` for everything that was read.
+async fn read_until(stream: &mut TcpStream, is_complete: impl Fn(&str) -> bool) -> String {
+    let mut answer = String::new();
+    let mut chunk = [0; 4_096];
+    while !is_complete(&answer) {
+        let read = timeout(Duration::from_secs(5), stream.read(&mut chunk)).await;
+        let len = read.expect("more bytes arrive").unwrap();
+        assert!(len > 0, "the connection was closed after: {answer}");
+        answer.push_str(str::from_utf8(&chunk[..len]).unwrap());
+    }
+    answer
+}
+
+/// Returns `true` if `answer` is a response with its whole JSON body.
+fn has_body(answer: &str) -> bool {
+    answer.contains("\r\n\r\n{") && answer.ends_with('}')
+}
+
+#[rstest]
+#[case::no_token("PATCH /v1/session", "", 401)]
+#[case::unknown_token(
+    "PATCH /v1/session",
+    "Authorization: Bearer 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed\r\n",
+    401
+)]
+#[case::proxied("POST /v1/sessions", "Via: 1.1 x\r\n", 403)]
+#[case::unknown_path("POST /nope", "", 404)]
+#[case::method_not_allowed("PUT /v1/sessions", "", 405)]
+#[case::too_large_body("POST /v1/sessions", "Content-Type: application/json\r\n", 413)]
+#[case::wrong_media_type("POST /v1/sessions", "Content-Type: text/plain\r\n", 415)]
+#[tokio::test]
+async fn request_that_is_refused_without_its_body_gets_no_100_continue(
+    #[case] request_line: &str,
+    #[case] fields: &str,
+    #[case] expected: u16,
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let request = format!(
+        "{request_line} HTTP/1.1\r\nHost: localhost\r\n{fields}Expect: 100-continue\r\n\
+         Content-Length: 9999999\r\n\r\n"
+    );
+    let answer = app.send_raw(request.as_bytes(), READ_TIMEOUT).await;
+    assert_eq!(parse_status(&answer), Some(expected), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+/// Tests both orders: with the embedded store, the service begins to read the body at once. With
+/// Redis, it first waits for the reply to the look-up of the token.
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn client_that_waits_for_100_continue_gets_it_and_may_then_send_the_body(
+    #[case] store: Store,
+) {
+    let app = TestApp::spawn(store).await;
+    let token = app.log_in().await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    // The second request shows that the connection stays usable.
+    for _ in 0..2 {
+        let head = format!(
+            "PATCH /v1/session HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let interim = read_until(&mut stream, |answer| answer.ends_with("\r\n\r\n")).await;
+        assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"{}").await.unwrap();
+        let answer = read_until(&mut stream, has_body).await;
+        assert_eq!(parse_status(&answer), Some(200), "{answer}");
+    }
+}
+
+#[rstest]
+#[case::h2c("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n")]
+#[case::tls("Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n")]
+#[tokio::test]
+async fn connection_stays_open_after_a_request_that_offers_another_protocol(#[case] offer: &str) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let body = r#"{"cookies": {"a": "1"}, "base_url": "https://golf.example"}"#;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    for _ in 0..3 {
+        let post = format!(
+            "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n{offer}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let get = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{offer}\r\n");
+        for (request, expected) in [(post, 201), (get, 200)] {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = read_until(&mut stream, has_body).await;
+            assert_eq!(parse_status(&answer), Some(expected), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,62 @@ async fn revoke(app: &TestApp, id: &str) -> Response {
     app.request(Method::DELETE, &path).send().await.unwrap()
 }
 
+#[rstest]
+#[case::memory(Store::Memory)]
+#[case::redis(Store::Redis)]
+#[tokio::test]
+async fn location_of_a_new_session_answers_get_without_renewing_the_idle_timeout(
+    #[case] store: Store,
+) {
+    let app = TestApp::builder().policy(60, None).spawn(store).await;
+    let mut login = build_body_with_subject("member-4711");
+    login["label"] = "telephone".into();
+    let response = app.post_session(&login).await;
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let created: Value = response.json().await.unwrap();
+
+    let response = app.get(&location).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let found: Value = response.json().await.unwrap();
+    assert_eq!(found["session_id"], created["session_id"]);
+    let ends = parse_time(&found["expires_at"]);
+    assert!((ends - parse_time(&created["expires_at"])).abs() < time::Duration::SECOND);
+    assert_eq!(found.as_object().unwrap().len(), 2, "{found}");
+
+    let response = app.get(&format!("{location}?subject=member-4711")).await;
+    let found: Value = response.json().await.unwrap();
+    assert_eq!(found["session_id"], created["session_id"]);
+    assert_eq!(found["label"], "telephone");
+    assert!(parse_time(&found["created_at"]) <= parse_time(&found["last_seen"]));
+    assert!(parse_time(&found["expires_at"]) <= ends + time::Duration::milliseconds(100));
+
+    let head = app.request(Method::HEAD, &location).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::OK);
+    for of_another in ["subject=member-4712", "subject=nobody"] {
+        let response = app.get(&format!("{location}?{of_another}")).await;
+        assert_problem(response, 404, "not_found").await;
+    }
+    for malformed in ["subject=", "subject=a&subject=b", "limit=1"] {
+        let response = app.get(&format!("{location}?{malformed}")).await;
+        assert_problem(response, 400, "invalid_request").await;
+    }
+    app.log_out(get_token(&created)).await;
+    assert_problem(app.get(&location).await, 404, "not_found").await;
+}
+
+#[tokio::test]
+async fn session_without_a_subject_is_found_by_its_id() {
+    let app = TestApp::spawn(Store::Redis).await;
+    let created = create_session(&app, &build_valid_body()).await;
+    let path = format!("{SESSIONS}/{}", created["session_id"].as_str().unwrap());
+    assert_eq!(app.get(&path).await.status(), StatusCode::OK);
+    for unknown in ["AAAAAAAAAAAAAAAAAAAAAA", "x"] {
+        let response = app.get(&format!("{SESSIONS}/{unknown}")).await;
+        assert_problem(response, 404, "not_found").await;
+    }
+}
+
 #[tokio::test]
 async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label_only_by_get() {
     let app = TestApp::spawn(Store::Memory).await;

@@ -294,12 +294,12 @@ pub(crate) fn build_valid_body() -> Value {
     })
 }
 
-/// Parses the JSON member `member` as a time.
-///
-/// Tests must not compare times as strings, because the service omits trailing zeros of the
-/// fraction.
+/// Parses the JSON member `member` as a time. Asserts that the time has six digits after the decimal
+/// point.
 pub(crate) fn parse_time(member: &Value) -> OffsetDateTime {
-    OffsetDateTime::parse(member.as_str().unwrap(), &Rfc3339).unwrap()
+    let text = member.as_str().unwrap();
+    assert_eq!(text.len(), "2026-01-15T10:30:00.123456Z".len(), "{text}");
+    OffsetDateTime::parse(text, &Rfc3339).unwrap()
 }
 
 /// Returns the `ETag` header field of a response.

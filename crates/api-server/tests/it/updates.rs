@@ -238,7 +238,6 @@ async fn malformed_patch_returns_400_without_quoting_the_patch(#[case] body: &'s
 
 #[rstest]
 #[case::no_content_type(None)]
-#[case::json(Some("application/json"))]
 #[case::json_patch(Some("application/json-patch+json"))]
 #[case::other_charset(Some("application/merge-patch+json; charset=utf-16"))]
 #[case::not_a_media_type(Some("merge-patch"))]
@@ -254,8 +253,25 @@ async fn patch_with_an_unsupported_content_type_returns_415_with_the_accept_patc
     }
     let response = request.body("{}").send().await.unwrap();
     let accept_patch = response.headers()["accept-patch"].clone();
-    assert_eq!(accept_patch, "application/merge-patch+json");
+    assert_eq!(
+        accept_patch,
+        "application/merge-patch+json, application/json"
+    );
     assert_problem(response, 415, "unsupported_media_type").await;
+}
+
+#[tokio::test]
+async fn patch_as_application_json_is_applied_as_a_merge_patch() {
+    let app = TestApp::spawn(Store::Memory).await;
+    let token = app.log_in().await;
+    let request = app.request(Method::PATCH, "/v1/session");
+    let request = request.bearer_auth(&token);
+    let patch = json!({"cookies": {"SESSIONID": "d4e5f6", "lang": null}});
+    let response = request.json(&patch).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let session: Value = response.json().await.unwrap();
+    assert_eq!(session["cookies"], json!({"SESSIONID": "d4e5f6"}));
+    assert_eq!(session["base_url"], "https://golf.example/members");
 }
 
 #[tokio::test]

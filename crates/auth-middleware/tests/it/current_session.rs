@@ -10,9 +10,10 @@ use std::{
 
 use actix_web::{
     App, HttpResponse,
-    body::to_bytes,
+    body::{MessageBody, to_bytes},
+    dev::ServiceResponse,
     http::{StatusCode, header},
-    test::{TestRequest, call_service, init_service},
+    test::{TestRequest, call_service, init_service, read_body},
     web,
 };
 use rstest::rstest;
@@ -30,14 +31,14 @@ const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token"
 /// A session repository in memory that counts look-ups, deletions and pings. If `fault` is set,
 /// each look-up, deletion or ping fails with the error that `fault` returns.
 #[derive(Clone, Default)]
-struct CountingRepository {
+pub(crate) struct CountingRepository {
     inner: MemoryRepository,
     calls: Arc<AtomicUsize>,
     fault: Option<fn() -> RepositoryError>,
 }
 
 impl CountingRepository {
-    fn failing(fault: fn() -> RepositoryError) -> Self {
+    pub(crate) fn failing(fault: fn() -> RepositoryError) -> Self {
         Self {
             fault: Some(fault),
             ..Self::default()
@@ -89,18 +90,18 @@ impl RepositoryLayer for CountingRepository {
     }
 }
 
-async fn store_session(sessions: &SessionManager<CountingRepository>) -> SessionToken {
+pub(crate) async fn store_session(sessions: &SessionManager<CountingRepository>) -> SessionToken {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).unwrap();
     let base_url = BaseUrl::new("https://golf.example/members").unwrap();
     sessions.store(cookies, base_url).await.unwrap().token
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     challenge: Option<String>,
     retry_after: Option<String>,
     cache_control: Option<String>,
-    body: String,
+    pub(crate) body: String,
 }
 
 /// Sends one request to an application with the middleware `BearerAuth`. The handler returns the
@@ -120,7 +121,10 @@ async fn get(repository: CountingRepository, authorization: &[&[u8]]) -> Answer 
         let field = header::HeaderValue::from_bytes(field).unwrap();
         request = request.append_header((header::AUTHORIZATION, field));
     }
-    let response = call_service(&app, request.to_request()).await;
+    read_answer(call_service(&app, request.to_request()).await).await
+}
+
+pub(crate) async fn read_answer(response: ServiceResponse<impl MessageBody>) -> Answer {
     let field = |name| {
         response
             .headers()
@@ -132,7 +136,7 @@ async fn get(repository: CountingRepository, authorization: &[&[u8]]) -> Answer 
         challenge: field(header::WWW_AUTHENTICATE),
         retry_after: field(header::RETRY_AFTER),
         cache_control: field(header::CACHE_CONTROL),
-        body: String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap(),
+        body: String::from_utf8(read_body(response).await.to_vec()).unwrap(),
     }
 }
 

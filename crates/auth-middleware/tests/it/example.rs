@@ -40,7 +40,7 @@ async fn example_program_returns_401_without_a_token_and_200_with_a_valid_token(
         .unwrap();
     let page = client
         .get(format!("{base}/members"))
-        .bearer_auth(token)
+        .bearer_auth(&token)
         .send()
         .await
         .unwrap();
@@ -50,5 +50,11 @@ async fn example_program_returns_401_without_a_token_and_200_with_a_valid_token(
         page.starts_with("logged in at https://golf.example, session "),
         "{page}"
     );
+    let logged_out = client.post(format!("{base}/logout")).bearer_auth(&token);
+    let logged_out = logged_out.send().await.unwrap();
+    assert_eq!(logged_out.status(), StatusCode::NO_CONTENT);
+    let refused = client.get(format!("{base}/members")).bearer_auth(&token);
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     program.kill().await.unwrap();
 }

@@ -10,3 +10,4 @@ mod current_session;
 mod example;
 mod failure_log;
 mod invalid_token_limit;
+mod options;

@@ -47,8 +47,8 @@ macro_rules! problem_codes {
 }
 
 problem_codes! {
-    /// HTTP status 400. Fix the request. It has malformed JSON, a malformed `Authorization`, query
-    /// or `If-Match`, or a repeated or unknown member.
+    /// HTTP status 400. Fix the request. It has malformed JSON, a malformed `Authorization`,
+    /// `Host`, query or `If-Match`, a repeated parameter, or a repeated or unknown member.
     InvalidRequest = "invalid_request",
     /// HTTP status 401. Send `Authorization: Bearer <token>`.
     MissingToken = "missing_token",

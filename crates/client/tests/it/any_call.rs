@@ -59,6 +59,7 @@ pub(crate) enum AnyCall {
     Rotate,
     Delete,
     List,
+    Find,
     EndAll,
     EndOne,
     Introspect,
@@ -83,6 +84,10 @@ impl AnyCall {
             Self::Rotate => session.rotate().await.map(drop),
             Self::Delete => session.delete().await,
             Self::List => client.list_sessions("member-42").send().await.map(drop),
+            Self::Find => {
+                let id = parse_session_id();
+                client.find_session(&id, Some("member-42")).await.map(drop)
+            }
             Self::EndAll => client.end_sessions("member-42").await.map(drop),
             Self::EndOne => client.end_session(&parse_session_id()).await,
             Self::Introspect => client.introspect(&token).await.map(drop),
@@ -101,6 +106,7 @@ impl AnyCall {
             Self::Authorize => Step::json(200, &build_authorization()),
             Self::Delete | Self::EndOne => Step::status(204),
             Self::List => Step::json(200, &json!({"sessions": []})),
+            Self::Find => Step::json(200, &build_found_session()),
             Self::EndAll => Step::json(200, &json!({"revoked": 2})),
             Self::Introspect => Step::json(200, &json!({"active": false})),
             Self::Revoke => Step::status(200),
@@ -126,6 +132,16 @@ pub(crate) fn build_session() -> Value {
         "base_url": "https://golf.example/members",
         "created_at": CREATED_AT,
         "expires_at": EXPIRES_AT,
+    })
+}
+
+pub(crate) fn build_found_session() -> Value {
+    json!({
+        "session_id": SESSION_ID,
+        "expires_at": EXPIRES_AT,
+        "created_at": CREATED_AT,
+        "last_seen": CREATED_AT,
+        "label": "telephone",
     })
 }
 

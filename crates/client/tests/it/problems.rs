@@ -113,6 +113,7 @@ async fn successful_response_with_unexpected_body_returns_a_decode_error(
         AnyCall::Rotate,
         AnyCall::Create,
         AnyCall::List,
+        AnyCall::Find,
         AnyCall::EndAll,
         AnyCall::Introspect,
         AnyCall::Health

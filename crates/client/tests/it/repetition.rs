@@ -43,6 +43,7 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
         AnyCall::Authorize,
         AnyCall::Delete,
         AnyCall::List,
+        AnyCall::Find,
         AnyCall::EndAll,
         AnyCall::EndOne,
         AnyCall::Introspect,

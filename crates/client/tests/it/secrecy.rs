@@ -73,6 +73,7 @@ async fn error_of_a_failed_call_and_its_causes_contain_no_secret(
         AnyCall::Update,
         AnyCall::Rotate,
         AnyCall::List,
+        AnyCall::Find,
         AnyCall::EndAll,
         AnyCall::Introspect,
         AnyCall::Health

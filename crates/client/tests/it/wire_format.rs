@@ -9,8 +9,8 @@ use tee_session_client::{BaseUrl, Client, Cookies, HealthStatus, SessionPatch};
 use crate::{
     any_call::{
         AnyCall, CREATED_AT, EXPIRES_AT, NEW_TOKEN, SESSION_ID, TOKEN, build_authorization,
-        build_cookies, build_health, build_new_session, build_session, create_client,
-        parse_base_url, parse_etag, parse_session_id, parse_token,
+        build_cookies, build_found_session, build_health, build_new_session, build_session,
+        create_client, parse_base_url, parse_etag, parse_session_id, parse_token,
     },
     scripted_server::{Received, ScriptedServer, Step},
 };
@@ -29,6 +29,11 @@ fn format_bearer() -> String {
 #[case(AnyCall::Create, "POST /v1/sessions", true)]
 #[case(AnyCall::List, "GET /v1/sessions?subject=member-42", true)]
 #[case(AnyCall::EndAll, "DELETE /v1/sessions?subject=member-42", true)]
+#[case(
+    AnyCall::Find,
+    "GET /v1/sessions/j_2qi1vxH8YfgWR4eH1LDg?subject=member-42",
+    true
+)]
 #[case(AnyCall::EndOne, "DELETE /v1/sessions/j_2qi1vxH8YfgWR4eH1LDg", true)]
 #[case(AnyCall::Introspect, "POST /v1/introspect", true)]
 #[case(AnyCall::Revoke, "POST /v1/revoke", true)]
@@ -170,6 +175,26 @@ async fn get_returns_an_old_session_even_if_it_violates_the_rules_for_new_sessio
         123_456_000
     );
     assert_eq!(session.etag, Some(parse_etag()));
+}
+
+#[tokio::test]
+async fn find_session_returns_the_details_that_the_response_contains() {
+    let without = json!({"session_id": SESSION_ID, "expires_at": EXPIRES_AT});
+    let answers = [build_found_session(), without].map(|body| Step::json(200, &body));
+    let server = ScriptedServer::start(answers).await;
+    let client = create_client(&server);
+    let id = parse_session_id();
+    let found = client.find_session(&id, Some("member-42")).await.unwrap();
+    assert_eq!(found.session_id, id);
+    assert_eq!(found.expires_at.unix_timestamp(), 1_768_474_800);
+    assert_eq!(found.created_at, found.last_seen);
+    assert_eq!(found.created_at.unwrap().microsecond(), 123_456);
+    assert_eq!(found.label.as_deref(), Some("telephone"));
+    let found = client.find_session(&id, None).await.unwrap();
+    assert_eq!(
+        (found.created_at, found.last_seen, found.label),
+        (None, None, None)
+    );
 }
 
 #[tokio::test]

@@ -190,6 +190,37 @@ pub async fn session_is_revoked_by_its_id<H: Harness>(harness: &H) {
     assert_eq!(listed.len(), 1);
 }
 
+/// A session is found by its session id as long as it lives, and is not touched. If the subject is
+/// named, only a session of this subject is found, with its details.
+pub async fn session_is_found_by_its_id<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 6);
+    let new = store_session_of(&sessions, "member", "telephone").await;
+    let (id, member) = (SessionId::of(&new.token), subject("member"));
+    let error = time::Duration::seconds(2);
+    for named in [None, Some(&member)] {
+        let found = sessions.find(id, named).await.expect("the store answers");
+        let found = found.expect("it lives");
+        assert!((found.expires_at - new.expires_at).abs() < error);
+        assert_eq!(found.details.is_some(), named.is_some());
+        if let Some(details) = found.details {
+            assert_eq!(
+                (details.id, &details.attributes),
+                (id, &new.session.attributes)
+            );
+        }
+    }
+    let of_another = sessions.find(id, Some(&subject("another"))).await;
+    assert_eq!(of_another.expect("the store answers"), None);
+    harness.pass(SECOND * 3).await;
+    let found = sessions.find(id, None).await;
+    assert!(found.expect("the store answers").is_some());
+    harness.pass(SECOND * 7 / 2).await;
+    for named in [None, Some(&member)] {
+        let found = sessions.find(id, named).await;
+        assert_eq!(found.expect("the store answers"), None);
+    }
+}
+
 /// Revoking all sessions of a subject ends each of these sessions, but no session of another
 /// subject.
 pub async fn all_sessions_of_a_subject_are_revoked<H: Harness>(harness: &H) {

@@ -8,13 +8,13 @@ use time::OffsetDateTime;
 
 use super::SessionManager;
 use crate::{
-    AtLimit, EndReason, IndexCursor, IndexEntry, IndexedSession, LastRevocation, RepositoryError,
-    Session, SessionAttributes, SessionError, SessionEvent, SessionId, SessionRepository,
-    SessionToken, Subject, SubjectIndex, SubjectLimit, clock::to_signed,
+    AtLimit, EndReason, FoundRecord, IndexCursor, IndexEntry, IndexedSession, LastRevocation,
+    RepositoryError, Session, SessionAttributes, SessionError, SessionEvent, SessionId,
+    SessionRepository, SessionToken, Subject, SubjectIndex, SubjectLimit, clock::to_signed,
 };
 
-/// Page size (number of sessions) for listing all sessions of a subject to enforce the session
-/// limit.
+/// Page size (number of sessions) for listing all sessions of a subject, to enforce the session
+/// limit or to find one of them.
 const PAGE: usize = 100;
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -85,6 +85,56 @@ impl<R: SessionRepository> SessionManager<R> {
     #[tracing::instrument(name = "revoke session", skip_all)]
     pub async fn revoke(&self, id: SessionId) -> Result<bool, SessionError> {
         self.remove_by_id(id, EndReason::Revoked).await
+    }
+
+    /// Finds the session with the id `id`, without renewing its idle timeout. Finds the same
+    /// sessions as [`revoke`](Self::revoke). Returns `None` if there is no such session.
+    ///
+    /// If `subject` is given, the session must belong to the subject, and the result contains its
+    /// details. Without the subject, the store knows the end of the record only: if the policy has
+    /// an absolute lifetime, the session may end before [`FoundSession::expires_at`].
+    ///
+    /// # Errors
+    /// [`RepositoryError::Unavailable`].
+    #[tracing::instrument(name = "find session", level = "debug", skip_all)]
+    pub async fn find(
+        &self,
+        id: SessionId,
+        subject: Option<&Subject>,
+    ) -> Result<Option<FoundSession>, SessionError> {
+        if let Some(subject) = subject {
+            let listed = self.find_in_list(id, subject).await?;
+            return Ok(listed.map(|listed| FoundSession {
+                expires_at: listed.expires_at,
+                details: Some(listed),
+            }));
+        }
+        let found = self.repository.subjects().find_by_id(id).await?;
+        let now = self.repository.now();
+        let idle_timeout = self.policy.idle_timeout();
+        Ok(found.map(|FoundRecord { remaining }| {
+            let remaining = remaining.unwrap_or(idle_timeout).min(idle_timeout);
+            FoundSession {
+                expires_at: now.saturating_add(to_signed(remaining)),
+                details: None,
+            }
+        }))
+    }
+
+    async fn find_in_list(
+        &self,
+        id: SessionId,
+        subject: &Subject,
+    ) -> Result<Option<ListedSession>, SessionError> {
+        let mut after = None;
+        loop {
+            let page = self.list(subject, after, PAGE).await?;
+            let found = page.sessions.into_iter().find(|session| session.id == id);
+            after = page.next;
+            if found.is_some() || after.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn remove_by_id(&self, id: SessionId, reason: EndReason) -> Result<bool, SessionError> {
@@ -249,6 +299,15 @@ pub struct SessionPage {
     /// Cursor of the next page. `None` if this page is the last one. If there is a cursor, the next
     /// page may still contain no sessions.
     pub next: Option<IndexCursor>,
+}
+
+/// A session that [`SessionManager::find`] found by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSession {
+    /// End of the session if there is no further access, on the store's clock.
+    pub expires_at: OffsetDateTime,
+    /// Details of the session, if the caller named its subject.
+    pub details: Option<ListedSession>,
 }
 
 /// A session in a list, for clients that manage the sessions of a subject. Token and cookies are

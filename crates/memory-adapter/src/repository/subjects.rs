@@ -1,8 +1,8 @@
 //! Subject index of the in-memory repository: the sessions of each subject.
 
 use tee_session_domain::{
-    IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal, RepositoryError,
-    SessionId, SessionToken, Subject, SubjectIndex,
+    FoundRecord, IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal,
+    RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
 };
 
 use super::{MemoryRepository, lock};
@@ -91,5 +91,13 @@ impl SubjectIndex for MemoryRepository {
 
     async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
         Ok(self.0.remove(id))
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        let now = self.0.clock.now();
+        let remaining = self.0.shard(id, now).remaining(id, now);
+        Ok(remaining.map(|remaining| FoundRecord {
+            remaining: Some(remaining),
+        }))
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use tee_session_domain::{
-    ErrorChain, IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal,
-    RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
+    ErrorChain, FoundRecord, IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation,
+    Removal, RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -163,14 +163,14 @@ impl RedisRepository {
         }
     }
 
-    /// Returns the remaining TTL of the record that belongs to an index entry. Returns `None` if
+    /// Returns the remaining TTL of a record that is stored under one of `keys`. Returns `None` if
     /// the record does not exist.
     async fn remaining(
         &self,
-        entry: &FoundEntry,
+        keys: &[Key],
         deadline: Instant,
     ) -> Result<Option<Remaining>, RepositoryError> {
-        for key in &record_keys(entry) {
+        for key in keys {
             let load = |call: Call| async move { commands::remaining(&call, key).await };
             let deadline = self.deadline_until(deadline);
             if let Some(remaining) = self.pool.call(key, "PTTL", deadline, load).await? {
@@ -275,7 +275,10 @@ impl SubjectIndex for RedisRepository {
         let mut sessions = Vec::new();
         loop {
             let (entries, are_last) = self.page_after(keys, after, deadline).await?;
-            let remaining = entries.iter().map(|entry| self.remaining(entry, deadline));
+            let remaining = entries.iter().map(|entry| {
+                let keys = record_keys(entry);
+                async move { self.remaining(&keys, deadline).await }
+            });
             let remaining = try_join_all(remaining).await?;
             let without = entries.iter().zip(&remaining);
             let without = without.filter(|(_, remaining)| remaining.is_none());
@@ -369,6 +372,19 @@ impl SubjectIndex for RedisRepository {
         }
         let sealed = Key::named(id);
         Ok(self.delete_key(&sealed, delete_deadline()).await? || removed)
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        let deadline = Instant::now() + SCAN_TIMEOUT;
+        let plain = if self.may_hold_plain() {
+            self.record_of_pointer(&pointer_key(id), deadline).await?
+        } else {
+            None
+        };
+        // A record only moves from the plain key to the sealed key.
+        let keys: Vec<_> = plain.into_iter().chain([Key::named(id)]).collect();
+        let found = self.remaining(&keys, deadline).await?;
+        Ok(found.map(|Remaining(remaining)| FoundRecord { remaining }))
     }
 }
 

@@ -322,6 +322,30 @@ async fn long_non_ascii_base_url_reaches_the_app_behind_the_gateway_percent_enco
     assert_eq!(header_values(&seen, "x-session-base-url"), [expected]);
 }
 
+/// Sends a request with a URL of 30 KiB, 30 KiB of cookies and a body of 100 KiB. The query contains a
+/// parameter that is a token for Tee Session, but belongs to the app.
+#[rstest]
+#[tokio::test]
+async fn request_with_a_long_url_and_large_cookies_reaches_the_app_behind_the_gateway(
+    #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
+) {
+    const LEN: usize = 30 * 1_024;
+    let scenario = Scenario::start(gateway, &[]).await;
+    let token = scenario.service.log_in("a1b2c3").await;
+    let target = format!("/members?access_token=of-the-app&q={}", "q".repeat(LEN));
+    let cookies = format!("cart={}", "c".repeat(LEN));
+    let request = scenario.gateway.request(Method::POST, &target);
+    let request = request
+        .bearer_auth(&token)
+        .header("cookie", &cookies)
+        .body("b".repeat(100 * 1_024));
+    let seen = send_expecting_200(request).await;
+    assert_eq!(seen["target"], target.as_str());
+    assert_eq!(header_values(&seen, "cookie"), [cookies]);
+    assert_eq!(seen["body_bytes"], 100 * 1_024);
+    assert_eq!(header_values(&seen, "x-session-id").len(), 1);
+}
+
 #[rstest]
 #[tokio::test]
 async fn gateway_passes_on_an_error_response_of_the_app_unchanged(

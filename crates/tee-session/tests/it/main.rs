@@ -23,6 +23,8 @@ mod gateways;
 mod generated_client;
 mod generated_texts;
 mod guarded_app;
+mod haproxy;
+mod java_client;
 mod kubernetes;
 mod layers;
 mod links;

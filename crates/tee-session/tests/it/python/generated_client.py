@@ -24,6 +24,7 @@ from tee_session.api.session import (
 )
 from tee_session.api.sessions import (
     create_session,
+    get_session_by_id,
     list_sessions,
     revoke_session,
     revoke_sessions,
@@ -45,6 +46,7 @@ from tee_session.models import (
     ProblemCode,
     RevokedSessions,
     SessionBody,
+    SessionById,
     SessionPatch,
     SessionPatchCookies,
     TokenForm,
@@ -219,6 +221,14 @@ class Walk:
         assert (page.sessions, page.next_) == ([], UNSET)
 
         one = {"client": self.client, "session_id": first.session_id}
+        found = call(get_session_by_id, HTTPStatus.OK, SessionById, **one).parsed
+        assert (found.session_id, found.label) == (first.session_id, UNSET)
+        assert is_close(found.expires_at, first.expires_at)
+        one["subject"] = "member-4711"
+        found = call(get_session_by_id, HTTPStatus.OK, SessionById, **one).parsed
+        assert (found.session_id, found.label) == (first.session_id, "telephone")
+        assert found.created_at <= found.last_seen < found.expires_at
+        del one["subject"]
         call(revoke_session, HTTPStatus.NO_CONTENT, type(None), **one)
         self.assert_dead(first.access_token)
         gone = HTTPStatus.NOT_FOUND

@@ -1,0 +1,122 @@
+//! Ignores offers of a client to change to another protocol than WebSocket.
+
+use memchr::memmem;
+
+const OPTION: &[u8] = b"upgrade";
+
+/// Replaces [`OPTION`] in the header `Connection`. The text has the same length, and stands for no
+/// option that the framework knows.
+const REPLACEMENT: &[u8] = b"ignored";
+
+/// If `bytes` begin with a request head that offers a change of the protocol, such as to HTTP/2
+/// (h2c) or TLS, removes the offer. A server may ignore such an offer (RFC 9110, section 7.8). An
+/// offer of WebSocket is kept.
+///
+/// The framework closes the connection after each request with an offer, because it expects the
+/// handler to take over the connection. Some clients, such as that of Java, offer HTTP/2 with every
+/// request, and would need a new connection for each of them.
+///
+/// The function only looks at lines of the head, and only at lines that have arrived completely. An
+/// offer that it does not see is not removed, so the connection is closed after the response.
+pub(super) fn ignore(bytes: &mut [u8]) {
+    // Most requests make no offer. Both spellings that clients use contain this text.
+    if memmem::find(bytes, b"pgrade").is_none() {
+        return;
+    }
+    let end = memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
+    let Some((head, _)) = bytes.split_at_mut_checked(end) else {
+        return;
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let is_request = lines
+        .next()
+        .is_some_and(|line| line.trim_ascii_end().ends_with(b" HTTP/1.1"));
+    let is_websocket = lines.any(|line| {
+        field(line, b"upgrade")
+            .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    });
+    if !is_request || is_websocket {
+        return;
+    }
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        if field(line, b"connection").is_none() {
+            continue;
+        }
+        let (_, options) = line.split_at_mut(b"connection:".len());
+        for option in options.split_mut(|byte| *byte == b',') {
+            let start = option.len() - option.trim_ascii_start().len();
+            let len = option.trim_ascii().len();
+            let option = &mut option[start..start + len];
+            if option.eq_ignore_ascii_case(OPTION) {
+                option.copy_from_slice(REPLACEMENT);
+            }
+        }
+    }
+}
+
+/// Returns the value of the header field in `line`, if the field has the name `name`.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let is_named = start.eq_ignore_ascii_case(name);
+    rest.strip_prefix(b":").filter(|_| is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn ignored(head: &str) -> String {
+        let mut bytes = head.as_bytes().to_vec();
+        ignore(&mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[rstest]
+    #[case::java(
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c",
+        "ignored, HTTP2-Settings"
+    )]
+    #[case::tls("Upgrade: TLS/1.2\r\nconnection:upgrade", "ignored")]
+    #[case::with_keep_alive(
+        "Connection: keep-alive , Upgrade\r\nUpgrade: h2c",
+        "keep-alive , ignored"
+    )]
+    fn offer_of_another_protocol_is_removed_from_the_connection_header(
+        #[case] fields: &str,
+        #[case] options: &str,
+    ) {
+        let head = ignored(&format!("POST / HTTP/1.1\r\n{fields}\r\nHost: a\r\n\r\n"));
+        assert!(head.contains(options), "{head}");
+        let connection = head
+            .lines()
+            .find(|line| line.to_lowercase().starts_with("connection:"));
+        assert!(
+            !connection.unwrap().to_lowercase().contains("upgrade"),
+            "{head}"
+        );
+    }
+
+    #[rstest]
+    #[case::websocket("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")]
+    #[case::another_header("GET / HTTP/1.1\r\nX-Connection: upgrade\r\nUpgrade: h2c\r\n\r\n")]
+    #[case::another_option("GET / HTTP/1.1\r\nConnection: upgraded\r\n\r\n")]
+    #[case::in_the_body("POST / HTTP/1.1\r\nHost: a\r\n\r\nConnection: upgrade\r\n")]
+    #[case::no_head("x\r\nConnection: upgrade\r\n\r\n")]
+    #[case::empty_line_first("\r\nConnection: upgrade\r\n\r\n")]
+    fn all_other_bytes_are_unchanged(#[case] bytes: &str) {
+        assert_eq!(ignored(bytes), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_keep_their_length_and_cause_no_panic(
+            lines in proptest::collection::vec("(Connection:|Upgrade:|GET / HTTP/1.1|[ ,:a-z]{0,3}|upgrade){0,4}", 0..8),
+        ) {
+            let text = lines.join("\r\n");
+            prop_assert_eq!(ignored(&text).len(), text.len());
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One of two repositories, chosen at run time.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::{
+    FoundRecord, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome,
+    Removal, RepositoryError, Revision, Session, SessionId, SessionRepository, SessionToken,
+    SessionWithTtl, StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedSession,
+};
+
+/// A repository that is one of two types, for programs that choose the store at run time.
+///
+/// ```
+/// # async fn example<Embedded, Redis>(use_redis: bool, embedded: Embedded, redis: Redis)
+/// # where
+/// #     Embedded: tee_session_domain::SessionRepository,
+/// #     Redis: tee_session_domain::SessionRepository,
+/// # {
+/// use tee_session_domain::{Either, SessionManager, SessionPolicy};
+///
+/// let repository = if use_redis {
+///     Either::right(redis)
+/// } else {
+///     Either::left(embedded)
+/// };
+/// let sessions = SessionManager::new(repository, SessionPolicy::default());
+/// # let _: SessionManager<Either<Embedded, Redis>> = sessions;
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Either<L: SessionRepository, R: SessionRepository> {
+    repository: Side<L, R>,
+    // `SessionRepository::subjects` returns a reference, so the index is stored here.
+    subjects: EitherIndex<L::Subjects, R::Subjects>,
+}
+
+/// The subject index of [`Either`].
+#[derive(Debug, Clone)]
+pub struct EitherIndex<L, R>(Side<L, R>);
+
+#[derive(Debug, Clone)]
+enum Side<L, R> {
+    Left(L),
+    Right(R),
+}
+
+impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
+    /// Creates a repository that forwards every call to `repository`.
+    pub fn left(repository: L) -> Self {
+        Self {
+            subjects: EitherIndex(Side::Left(repository.subjects().clone())),
+            repository: Side::Left(repository),
+        }
+    }
+
+    /// Creates a repository that forwards every call to `repository`.
+    pub fn right(repository: R) -> Self {
+        Self {
+            subjects: EitherIndex(Side::Right(repository.subjects().clone())),
+            repository: Side::Right(repository),
+        }
+    }
+}
+
+/// Evaluates an expression with the repository or the index of either side.
+macro_rules! forward {
+    ($side:expr, $inner:ident => $call:expr) => {
+        match $side {
+            Side::Left($inner) => $call,
+            Side::Right($inner) => $call,
+        }
+    };
+}
+
+impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L, R> {
+    type Subjects = EitherIndex<L::Subjects, R::Subjects>;
+
+    async fn insert(
+        &self,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<InsertOutcome, RepositoryError> {
+        forward!(&self.repository, inner => inner.insert(token, session, ttl).await)
+    }
+
+    async fn load_and_touch(
+        &self,
+        token: &SessionToken,
+        ttl: Duration,
+    ) -> Result<Option<Session>, RepositoryError> {
+        forward!(&self.repository, inner => inner.load_and_touch(token, ttl).await)
+    }
+
+    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
+        forward!(&self.repository, inner => inner.load(token).await)
+    }
+
+    async fn load_with_ttl(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
+        forward!(&self.repository, inner => inner.load_with_ttl(token).await)
+    }
+
+    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
+        forward!(&self.repository, inner => inner.remove(token).await)
+    }
+
+    async fn load_for_update(
+        &self,
+        token: &SessionToken,
+    ) -> Result<Option<VersionedSession>, RepositoryError> {
+        forward!(&self.repository, inner => inner.load_for_update(token).await)
+    }
+
+    async fn compare_and_swap(
+        &self,
+        token: &SessionToken,
+        seen: &Revision,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<SwapOutcome, RepositoryError> {
+        forward!(&self.repository, inner => {
+            inner.compare_and_swap(token, seen, session, ttl).await
+        })
+    }
+
+    async fn move_to_new_token(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        forward!(&self.repository, inner => {
+            inner.move_to_new_token(from, seen, to, session, ttl).await
+        })
+    }
+
+    fn subjects(&self) -> &Self::Subjects {
+        &self.subjects
+    }
+
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        forward!(&self.repository, inner => inner.ping().await)
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        forward!(&self.repository, inner => inner.now())
+    }
+
+    fn is_partitioned(&self) -> bool {
+        forward!(&self.repository, inner => inner.is_partitioned())
+    }
+
+    fn instance(&self) -> Option<StoreInstance> {
+        forward!(&self.repository, inner => inner.instance())
+    }
+
+    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
+        forward!(&self.repository, inner => inner.store_keys(token))
+    }
+
+    async fn close(&self) {
+        forward!(&self.repository, inner => inner.close().await);
+    }
+}
+
+impl<L: SubjectIndex, R: SubjectIndex> SubjectIndex for EitherIndex<L, R> {
+    async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
+        forward!(&self.0, inner => inner.add(entry).await)
+    }
+
+    async fn contains(
+        &self,
+        subject: &Subject,
+        token: &SessionToken,
+        last: LastRevocation,
+    ) -> Result<bool, RepositoryError> {
+        forward!(&self.0, inner => inner.contains(subject, token, last).await)
+    }
+
+    fn renew(&self, entry: IndexEntry, renewed: Box<dyn FnOnce() + Send>) {
+        forward!(&self.0, inner => inner.renew(entry, renewed));
+    }
+
+    fn remove_entry(&self, subject: &Subject, token: &SessionToken) {
+        forward!(&self.0, inner => inner.remove_entry(subject, token));
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<IndexCursor>,
+        limit: usize,
+    ) -> Result<IndexPage, RepositoryError> {
+        forward!(&self.0, inner => inner.list(subject, after, limit).await)
+    }
+
+    async fn mark_revocation(&self, subject: &Subject) -> Result<LastRevocation, RepositoryError> {
+        forward!(&self.0, inner => inner.mark_revocation(subject).await)
+    }
+
+    async fn remove_older(
+        &self,
+        subject: &Subject,
+        revocation: LastRevocation,
+    ) -> Result<Removal, RepositoryError> {
+        forward!(&self.0, inner => inner.remove_older(subject, revocation).await)
+    }
+
+    async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
+        forward!(&self.0, inner => inner.remove_by_id(id).await)
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        forward!(&self.0, inner => inner.find_by_id(id).await)
+    }
+}

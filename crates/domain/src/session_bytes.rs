@@ -1,0 +1,181 @@
+//! Binary form of a session, for adapters of stores that store bytes.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::{
+    BaseUrl, ControlCharacter, Cookies, Label, RepositoryError, Session, SessionAttributes, Subject,
+};
+
+/// Version of the binary form that this release writes: the first byte.
+const VERSION: u8 = 1;
+
+/// Maximum length of the binary form that is decoded, in bytes. The binary form of a session that a
+/// client may store is shorter than a tenth of the maximum.
+const MAX_LEN: usize = 1024 * 1024;
+
+/// Binary form of version 1, after the version byte, encoded with postcard. Its fields must not
+/// change. A later version has another version byte.
+#[derive(Serialize, Deserialize)]
+struct Content<'a> {
+    created_at_micros: i64,
+    absolute_end_micros: Option<i64>,
+    base_url: &'a str,
+    #[serde(borrow)]
+    cookies: Vec<(&'a str, &'a str)>,
+    #[serde(borrow)]
+    subject: Option<&'a str>,
+    #[serde(borrow)]
+    label: Option<&'a str>,
+}
+
+/// Binary form of a session, for adapters of stores that store bytes.
+///
+/// The first byte is the version of the form. A release decodes the forms of all earlier releases.
+/// Version 1 continues with these fields, encoded with
+/// [postcard](https://postcard.jamesmunns.com/wire-format):
+///
+/// - the creation time, in microseconds since the Unix epoch (`i64`)
+/// - the end of the absolute lifetime, in microseconds since the Unix epoch (optional `i64`)
+/// - the base URL (string)
+/// - the cookies (sequence of pairs of strings: name and value)
+/// - the subject and the label (two optional strings)
+impl Session {
+    /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on
+    /// drop.
+    ///
+    /// ```
+    /// # use tee_session_domain::time::OffsetDateTime;
+    /// use tee_session_domain::{BaseUrl, Cookies, Login, Session};
+    ///
+    /// # let cookies = Cookies::from_pairs([("SESSIONID", "a1b2c3")])?;
+    /// # let login = Login::new(cookies, "https://golf.example".parse()?);
+    /// # let session = Session::new(login, OffsetDateTime::UNIX_EPOCH, None);
+    /// let bytes = session.to_bytes();
+    /// assert_eq!(Session::from_bytes(&bytes)?, session);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "strings and numbers into a Vec cannot fail"
+    )]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let content = Content {
+            created_at_micros: to_micros(self.created_at),
+            absolute_end_micros: self.absolute_end.map(to_micros),
+            base_url: self.base_url.as_str(),
+            cookies: self.cookies.iter().collect(),
+            subject: self.attributes.subject.as_ref().map(Subject::as_str),
+            label: self.attributes.label.as_ref().map(Label::as_str),
+        };
+        let encoded = postcard::to_extend(&content, vec![VERSION]);
+        Zeroizing::new(encoded.expect("a session can be encoded"))
+    }
+
+    /// Decodes the result of [`to_bytes`](Self::to_bytes). The bytes may come from another program,
+    /// so the session need not meet the rules for sessions that clients send. Only control
+    /// characters are rejected.
+    ///
+    /// # Errors
+    /// - [`SessionBytesError::NewerVersion`]: a newer release wrote the bytes.
+    /// - [`SessionBytesError::Malformed`], [`SessionBytesError::ControlCharacter`] or
+    ///   [`SessionBytesError::TooLong`]: the bytes are not a session.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SessionBytesError> {
+        if bytes.len() > MAX_LEN {
+            return Err(SessionBytesError::TooLong);
+        }
+        let content = match bytes {
+            [VERSION, content @ ..] => content,
+            [version, ..] if *version > VERSION => {
+                return Err(SessionBytesError::NewerVersion { version: *version });
+            }
+            _ => return Err(SessionBytesError::Malformed),
+        };
+        let malformed = |_| SessionBytesError::Malformed;
+        let (content, rest) =
+            postcard::take_from_bytes::<Content<'_>>(content).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(SessionBytesError::Malformed);
+        }
+        Ok(Self {
+            cookies: Cookies::from_stored(&content.cookies)?,
+            base_url: BaseUrl::from_stored(content.base_url)?,
+            created_at: from_micros(content.created_at_micros)?,
+            absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
+            attributes: SessionAttributes {
+                subject: attribute(content.subject)?,
+                label: attribute(content.label)?,
+            },
+        })
+    }
+}
+
+/// Error for bytes that are not a session.
+///
+/// An adapter can return this error with `?`: it becomes [`RepositoryError::NewerRecord`] or
+/// [`RepositoryError::Corrupt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SessionBytesError {
+    /// A newer release wrote the bytes.
+    #[error("the record has version {version}, and this release reads versions up to {VERSION}")]
+    NewerVersion {
+        /// Version of the bytes.
+        version: u8,
+    },
+    /// The bytes are not the binary form of a session.
+    #[error("the record is not the binary form of a session")]
+    Malformed,
+    /// A text contains a control character.
+    #[error("a text of the record contains a control character")]
+    ControlCharacter,
+    /// There are more bytes than a session can have.
+    #[error("the record is longer than {MAX_LEN} bytes")]
+    TooLong,
+}
+
+impl From<ControlCharacter> for SessionBytesError {
+    fn from(_: ControlCharacter) -> Self {
+        Self::ControlCharacter
+    }
+}
+
+impl From<SessionBytesError> for RepositoryError {
+    fn from(error: SessionBytesError) -> Self {
+        match error {
+            SessionBytesError::NewerVersion { .. } => Self::newer_record(error),
+            SessionBytesError::Malformed
+            | SessionBytesError::ControlCharacter
+            | SessionBytesError::TooLong => Self::corrupt(error),
+        }
+    }
+}
+
+/// Parses an attribute. Returns `None` if this release does not accept the text, because a later
+/// release may have written it.
+fn attribute<T: FromStr>(text: Option<&str>) -> Result<Option<T>, SessionBytesError> {
+    let Some(text) = text else { return Ok(None) };
+    ControlCharacter::refuse(text)?;
+    Ok(text.parse().ok())
+}
+
+fn to_micros(time: OffsetDateTime) -> i64 {
+    i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
+}
+
+/// Converts microseconds since the Unix epoch to a time between the years 0 and 9999. RFC 3339
+/// cannot express other years.
+fn from_micros(micros: i64) -> Result<OffsetDateTime, SessionBytesError> {
+    let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
+    time.filter(|time| (0..10_000).contains(&time.year()))
+        .ok_or(SessionBytesError::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+use tee_session_domain::Session;
+
+/// Fuzz target for the decoder of the binary form of sessions. If the input can be decoded, encoding
+/// and decoding the session again must return the same session.
+pub fn session_bytes(input: &[u8]) {
+    let Ok(session) = Session::from_bytes(input) else {
+        return;
+    };
+    assert!(!session.base_url.as_str().chars().any(char::is_control));
+    for (name, value) in session.cookies.iter() {
+        assert!(!name.chars().chain(value.chars()).any(char::is_control));
+    }
+    assert_eq!(Session::from_bytes(&session.to_bytes()), Ok(session));
+}
