@@ -27,6 +27,10 @@
 //! }
 //! ```
 //!
+//! For an adapter that keeps no records of requests with an `Idempotency-Key`
+//! ([`NoIdempotency`](crate::NoIdempotency)), add `idempotency = none`, after `subjects = none` if
+//! both apply.
+//!
 //! Each rule runs with [`Supervised`], which varies the order of concurrent calls, limits their
 //! time, and checks that errors contain no secrets. If a rule fails because the machine was too
 //! slow, [`repeat_if_late`] repeats the rule with longer times.
@@ -68,7 +72,7 @@ pub use self::{
     storage::*,
     subject_index::*,
     subjects::*,
-    supervised::{Supervised, SupervisedIndex, SupervisedRepository},
+    supervised::{Supervised, SupervisedIdempotency, SupervisedIndex, SupervisedRepository},
     updates::*,
     without_subjects::*,
 };
@@ -117,8 +121,20 @@ macro_rules! contract_suite {
     (test = #[$test:meta], harness = $harness:expr $(,)?) => {
         $crate::contract_suite! { @rules_without_subjects #[$test], $harness }
         $crate::contract_suite! { @rules_with_subjects #[$test], $harness }
+        $crate::contract_suite! { @rules_of_idempotency #[$test], $harness }
+        $crate::contract_suite! { @rules_of_idempotency_with_subjects #[$test], $harness }
+    };
+    (test = #[$test:meta], harness = $harness:expr, idempotency = none $(,)?) => {
+        $crate::contract_suite! { @rules_without_subjects #[$test], $harness }
+        $crate::contract_suite! { @rules_with_subjects #[$test], $harness }
     };
     (test = #[$test:meta], harness = $harness:expr, subjects = none $(,)?) => {
+        $crate::contract_suite! {
+            test = #[$test], harness = $harness, subjects = none, idempotency = none
+        }
+        $crate::contract_suite! { @rules_of_idempotency #[$test], $harness }
+    };
+    (test = #[$test:meta], harness = $harness:expr, subjects = none, idempotency = none $(,)?) => {
         $crate::contract_suite! { @rules_without_subjects #[$test], $harness }
         $crate::contract_suite! {
             @cases #[$test], $harness;
@@ -173,21 +189,6 @@ macro_rules! contract_suite {
             rotation_keeps_concurrent_updates
             rotating_an_unknown_session_returns_not_found
             failed_move_to_a_new_token_changes_no_record
-            first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
-            idempotency_record_is_changed_only_with_its_current_revision
-            exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds
-            idempotency_record_expires_after_its_lifetime
-            repeated_creation_returns_the_same_session
-            repeated_rotation_returns_the_same_new_token
-            idempotency_key_of_another_request_is_rejected
-            rotation_of_an_unknown_token_stores_no_idempotency_record
-            concurrent_rotations_with_one_key_return_one_new_token
-            concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token
-            abandoned_creation_is_finished_by_a_repetition_after_the_lease
-            abandoned_rotation_is_finished_with_the_same_token
-            rotation_with_a_key_keeps_concurrent_updates
-            exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds
-            rotation_without_time_keeps_the_old_token_and_can_be_repeated
         }
     };
     (@rules_with_subjects #[$test:meta], $harness:expr) => {
@@ -210,12 +211,37 @@ macro_rules! contract_suite {
             removing_older_sessions_keeps_newer_sessions
             index_contains_no_session_from_before_a_revocation
             position_of_a_revocation_is_its_time_on_the_store_clock
+        }
+    };
+    (@rules_of_idempotency #[$test:meta], $harness:expr) => {
+        $crate::contract_suite! {
+            @cases #[$test], $harness;
+            first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
+            idempotency_record_is_changed_only_with_its_current_revision
+            exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds
+            idempotency_record_expires_after_its_lifetime
+            repeated_creation_returns_the_same_session
+            repeated_rotation_returns_the_same_new_token
+            idempotency_key_of_another_request_is_rejected
+            rotation_of_an_unknown_token_stores_no_idempotency_record
+            concurrent_rotations_with_one_key_return_one_new_token
+            concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token
+            abandoned_creation_is_finished_by_a_repetition_after_the_lease
+            abandoned_rotation_is_finished_with_the_same_token
+            rotation_with_a_key_keeps_concurrent_updates
+            exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds
+            rotation_without_time_keeps_the_old_token_and_can_be_repeated
+        }
+    };
+    (@rules_of_idempotency_with_subjects #[$test:meta], $harness:expr) => {
+        $crate::contract_suite! {
+            @cases #[$test], $harness;
             concurrent_creations_with_one_key_create_one_session
             concurrent_repetitions_of_an_abandoned_creation_create_one_session
             creations_that_take_over_from_each_other_deliver_one_token
-            creations_that_take_over_from_each_other_keep_the_delivered_session_at_the_limit
             abandoned_rotation_shortly_after_a_revocation_and_a_login_is_finished
             revoked_session_is_not_returned_by_a_repeated_rotation
+            creations_that_take_over_from_each_other_keep_the_delivered_session_at_the_limit
             failed_creation_leaves_no_session_and_no_idempotency_record
         }
     };

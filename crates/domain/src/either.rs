@@ -5,9 +5,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::{
-    FoundRecord, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome,
+    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome,
     Removal, RepositoryError, Revision, Session, SessionId, SessionRepository, SessionToken,
-    SessionWithTtl, StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedSession,
+    SessionWithTtl, StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord,
+    VersionedSession,
 };
 
 /// A repository that is one of two types, for programs that choose the store at run time.
@@ -34,11 +35,16 @@ pub struct Either<L: SessionRepository, R: SessionRepository> {
     repository: Side<L, R>,
     // `SessionRepository::subjects` returns a reference, so the index is stored here.
     subjects: EitherIndex<L::Subjects, R::Subjects>,
+    idempotency: EitherIdempotency<L::Idempotency, R::Idempotency>,
 }
 
 /// The subject index of [`Either`].
 #[derive(Debug, Clone)]
 pub struct EitherIndex<L, R>(Side<L, R>);
+
+/// The store of idempotency records of [`Either`].
+#[derive(Debug, Clone)]
+pub struct EitherIdempotency<L, R>(Side<L, R>);
 
 #[derive(Debug, Clone)]
 enum Side<L, R> {
@@ -51,6 +57,7 @@ impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
     pub fn left(repository: L) -> Self {
         Self {
             subjects: EitherIndex(Side::Left(repository.subjects().clone())),
+            idempotency: EitherIdempotency(Side::Left(repository.idempotency().clone())),
             repository: Side::Left(repository),
         }
     }
@@ -59,6 +66,7 @@ impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
     pub fn right(repository: R) -> Self {
         Self {
             subjects: EitherIndex(Side::Right(repository.subjects().clone())),
+            idempotency: EitherIdempotency(Side::Right(repository.idempotency().clone())),
             repository: Side::Right(repository),
         }
     }
@@ -76,6 +84,7 @@ macro_rules! forward {
 
 impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L, R> {
     type Subjects = EitherIndex<L::Subjects, R::Subjects>;
+    type Idempotency = EitherIdempotency<L::Idempotency, R::Idempotency>;
 
     async fn insert(
         &self,
@@ -141,12 +150,41 @@ impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L,
         })
     }
 
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        forward!(&self.repository, inner => {
+            inner.move_repeatably(from, seen, to, session, ttl).await
+        })
+    }
+
+    async fn was_moved(
+        &self,
+        from: &SessionToken,
+        to: &SessionToken,
+    ) -> Result<bool, RepositoryError> {
+        forward!(&self.repository, inner => inner.was_moved(from, to).await)
+    }
+
     fn subjects(&self) -> &Self::Subjects {
         &self.subjects
     }
 
+    fn idempotency(&self) -> &Self::Idempotency {
+        &self.idempotency
+    }
+
     async fn ping(&self) -> Result<(), RepositoryError> {
         forward!(&self.repository, inner => inner.ping().await)
+    }
+
+    async fn check_permissions(&self) -> Result<(), RepositoryError> {
+        forward!(&self.repository, inner => inner.check_permissions().await)
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -219,5 +257,34 @@ impl<L: SubjectIndex, R: SubjectIndex> SubjectIndex for EitherIndex<L, R> {
 
     async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
         forward!(&self.0, inner => inner.find_by_id(id).await)
+    }
+}
+
+impl<L: IdempotencyStore, R: IdempotencyStore> IdempotencyStore for EitherIdempotency<L, R> {
+    async fn begin(
+        &self,
+        key: &IdempotencyKey,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> Result<BeginOutcome, RepositoryError> {
+        forward!(&self.0, inner => inner.begin(key, record, ttl).await)
+    }
+
+    async fn find(&self, key: &IdempotencyKey) -> Result<Option<VersionedRecord>, RepositoryError> {
+        forward!(&self.0, inner => inner.find(key).await)
+    }
+
+    async fn replace(
+        &self,
+        key: &IdempotencyKey,
+        seen: &Revision,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> Result<Option<Revision>, RepositoryError> {
+        forward!(&self.0, inner => inner.replace(key, seen, record, ttl).await)
+    }
+
+    async fn forget(&self, key: &IdempotencyKey, seen: &Revision) -> Result<bool, RepositoryError> {
+        forward!(&self.0, inner => inner.forget(key, seen).await)
     }
 }

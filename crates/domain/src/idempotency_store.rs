@@ -83,3 +83,40 @@ pub struct VersionedRecord {
     /// Revision that identifies the current state of the record.
     pub revision: Revision,
 }
+
+/// A store that keeps no idempotency records.
+///
+/// An adapter without such records declares `type Idempotency = NoIdempotency`. A request with an
+/// `Idempotency-Key` is then carried out as if it had none: a repetition of a login creates a
+/// second session, and a repetition of a rotation fails, because the old token is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoIdempotency;
+
+impl IdempotencyStore for NoIdempotency {
+    async fn begin(
+        &self,
+        _: &IdempotencyKey,
+        _: &IdempotencyRecord,
+        _: Duration,
+    ) -> Result<BeginOutcome, RepositoryError> {
+        Ok(BeginOutcome::Begun(Revision::new(Vec::new())))
+    }
+
+    async fn find(&self, _: &IdempotencyKey) -> Result<Option<VersionedRecord>, RepositoryError> {
+        Ok(None)
+    }
+
+    async fn replace(
+        &self,
+        _: &IdempotencyKey,
+        _: &Revision,
+        _: &IdempotencyRecord,
+        _: Duration,
+    ) -> Result<Option<Revision>, RepositoryError> {
+        Ok(Some(Revision::new(Vec::new())))
+    }
+
+    async fn forget(&self, _: &IdempotencyKey, _: &Revision) -> Result<bool, RepositoryError> {
+        Ok(true)
+    }
+}

@@ -44,14 +44,14 @@ pub use self::{
     clock::{StoreClock, monotonic_time},
     cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
     derivation::{DerivedKey, TokenDerivation},
-    either::{Either, EitherIndex},
+    either::{Either, EitherIdempotency, EitherIndex},
     entity_tag::EntityTag,
     error::{ControlCharacter, ErrorChain, RepositoryError, SessionError},
     idempotency::{
         Fingerprint, IdempotencyId, IdempotencyKey, IdempotencyRecord, IdempotencyState,
         IdempotentRequest, IdempotentResult,
     },
-    idempotency_store::{BeginOutcome, IdempotencyStore, VersionedRecord},
+    idempotency_store::{BeginOutcome, IdempotencyStore, NoIdempotency, VersionedRecord},
     invalidation::{InvalidationListener, StoreInstance, StoreKey},
     log_limit::LogLimit,
     manager::{

@@ -38,6 +38,7 @@ pub trait SessionRepository: Send + Sync + 'static {
     type Subjects: SubjectIndex;
 
     /// Type of the repository's store for the records of requests that clients may repeat.
+    /// [`NoIdempotency`](crate::NoIdempotency) if the repository keeps no such records.
     type Idempotency: IdempotencyStore;
 
     /// Stores `session` under `token` with the TTL `ttl` (whole seconds). If `token` already has a

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{collections::HashMap, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, MoveOutcome, NoSubjects, RepositoryError, Revision, Session, SessionId,
+    InsertOutcome, MoveOutcome, NoIdempotency, NoSubjects, RepositoryError, Revision, Session, SessionId,
     SessionRepository, SessionToken as Token, SessionWithTtl, StoreClock, SwapOutcome,
     VersionedSession, time::OffsetDateTime,
 };
@@ -40,6 +40,7 @@ impl MapRepository {
 
 impl SessionRepository for MapRepository {
     type Subjects = NoSubjects;
+    type Idempotency = NoIdempotency;
 
     async fn insert(&self, to: &Token, new: &Session, ttl: Duration) -> Reply<InsertOutcome> {
         let (to, mut records) = (SessionId::of(to), self.live());
@@ -112,6 +113,10 @@ impl SessionRepository for MapRepository {
 
     fn subjects(&self) -> &NoSubjects {
         &NoSubjects
+    }
+
+    fn idempotency(&self) -> &NoIdempotency {
+        &NoIdempotency
     }
 
     async fn ping(&self) -> Reply<()> {

@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 
 use super::{Harness, supervisor::Supervisor};
 use crate::{
-    IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal,
+    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal,
     RepositoryError, Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl,
-    StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedSession,
+    StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
 };
 
 /// Harness around the harness of an adapter, with which [`contract_suite!`](crate::contract_suite)
@@ -49,6 +49,10 @@ impl<H: Harness> Harness for Supervised<H> {
                 inner: repository.subjects().clone(),
                 supervisor: self.supervisor.clone(),
             },
+            idempotency: SupervisedIdempotency {
+                inner: repository.idempotency().clone(),
+                supervisor: self.supervisor.clone(),
+            },
             supervisor: self.supervisor.clone(),
             inner: repository,
         }
@@ -76,11 +80,13 @@ impl<H: Harness> Harness for Supervised<H> {
 pub struct SupervisedRepository<R: SessionRepository> {
     inner: R,
     index: SupervisedIndex<R::Subjects>,
+    idempotency: SupervisedIdempotency<R::Idempotency>,
     supervisor: Supervisor,
 }
 
 impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
     type Subjects = SupervisedIndex<R::Subjects>;
+    type Idempotency = SupervisedIdempotency<R::Idempotency>;
 
     async fn insert(
         &self,
@@ -161,12 +167,45 @@ impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
         self.supervisor.run("move_to_new_token", call).await
     }
 
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        self.supervisor.note_token(from);
+        self.supervisor.note_token(to);
+        self.supervisor.note_cookies(session);
+        let call = self.inner.move_repeatably(from, seen, to, session, ttl);
+        self.supervisor.run("move_repeatably", call).await
+    }
+
+    async fn was_moved(
+        &self,
+        from: &SessionToken,
+        to: &SessionToken,
+    ) -> Result<bool, RepositoryError> {
+        let call = self.inner.was_moved(from, to);
+        self.supervisor.run("was_moved", call).await
+    }
+
     fn subjects(&self) -> &Self::Subjects {
         &self.index
     }
 
+    fn idempotency(&self) -> &Self::Idempotency {
+        &self.idempotency
+    }
+
     async fn ping(&self) -> Result<(), RepositoryError> {
         self.supervisor.run("ping", self.inner.ping()).await
+    }
+
+    async fn check_permissions(&self) -> Result<(), RepositoryError> {
+        let call = self.inner.check_permissions();
+        self.supervisor.run("check_permissions", call).await
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -250,5 +289,51 @@ impl<I: SubjectIndex> SubjectIndex for SupervisedIndex<I> {
     async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
         let call = self.inner.remove_by_id(id);
         self.supervisor.run("remove_by_id", call).await
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        let call = self.inner.find_by_id(id);
+        self.supervisor.run("find_by_id", call).await
+    }
+}
+
+/// Store of idempotency records of [`SupervisedRepository`].
+#[derive(Debug, Clone)]
+pub struct SupervisedIdempotency<S> {
+    inner: S,
+    supervisor: Supervisor,
+}
+
+impl<S: IdempotencyStore> IdempotencyStore for SupervisedIdempotency<S> {
+    async fn begin(
+        &self,
+        key: &IdempotencyKey,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> Result<BeginOutcome, RepositoryError> {
+        self.supervisor.note_token(&record.token);
+        let call = self.inner.begin(key, record, ttl);
+        self.supervisor.run("begin", call).await
+    }
+
+    async fn find(&self, key: &IdempotencyKey) -> Result<Option<VersionedRecord>, RepositoryError> {
+        self.supervisor.run("find", self.inner.find(key)).await
+    }
+
+    async fn replace(
+        &self,
+        key: &IdempotencyKey,
+        seen: &Revision,
+        record: &IdempotencyRecord,
+        ttl: Duration,
+    ) -> Result<Option<Revision>, RepositoryError> {
+        self.supervisor.note_token(&record.token);
+        let call = self.inner.replace(key, seen, record, ttl);
+        self.supervisor.run("replace", call).await
+    }
+
+    async fn forget(&self, key: &IdempotencyKey, seen: &Revision) -> Result<bool, RepositoryError> {
+        let call = self.inner.forget(key, seen);
+        self.supervisor.run("forget", call).await
     }
 }

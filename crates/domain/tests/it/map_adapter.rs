@@ -45,4 +45,5 @@ tee_session_domain::contract_suite! {
     test = #[tokio::test],
     harness = Map(MapRepository::default()),
     subjects = none,
+    idempotency = none,
 }

@@ -24,6 +24,7 @@ impl<I> WithIndex<I> {
 
 impl<I: SubjectIndex> SessionRepository for WithIndex<I> {
     type Subjects = I;
+    type Idempotency = <MemoryRepository as SessionRepository>::Idempotency;
 
     async fn insert(
         &self,
@@ -85,6 +86,10 @@ impl<I: SubjectIndex> SessionRepository for WithIndex<I> {
 
     fn subjects(&self) -> &I {
         &self.index
+    }
+
+    fn idempotency(&self) -> &Self::Idempotency {
+        self.inner.idempotency()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {
