@@ -5,10 +5,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::{
-    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome,
-    Removal, RepositoryError, Revision, Session, SessionId, SessionRepository, SessionToken,
-    SessionWithTtl, StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord,
-    VersionedSession,
+    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor,
+    IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal, RepositoryError,
+    Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl, StoreInstance,
+    StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
 };
 
 /// A repository that is one of two types, for programs that choose the store at run time.

@@ -1,7 +1,5 @@
 //! Binary form of a session, for adapters of stores that store bytes.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -26,7 +24,7 @@ struct Content<'a> {
     absolute_end_micros: Option<i64>,
     base_url: &'a str,
     #[serde(borrow)]
-    cookies: Vec<(&'a str, &'a str)>,
+    cookies: Vec<(&'a str, Option<&'a str>)>,
     #[serde(borrow)]
     subject: Option<&'a str>,
     #[serde(borrow)]
@@ -42,7 +40,7 @@ struct Content<'a> {
 /// - the creation time, in microseconds since the Unix epoch (`i64`)
 /// - the end of the absolute lifetime, in microseconds since the Unix epoch (optional `i64`)
 /// - the base URL (string)
-/// - the cookies (sequence of pairs of strings: name and value)
+/// - the cookies (sequence of pairs: name, a string, and value, an optional string)
 /// - the subject and the label (two optional strings)
 impl Session {
     /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on
@@ -104,13 +102,13 @@ impl Session {
             return Err(SessionBytesError::Malformed);
         }
         Ok(Self {
-            cookies: Cookies::from_stored(&content.cookies)?,
+            cookies: Cookies::from_stored(content.cookies)?,
             base_url: BaseUrl::from_stored(content.base_url)?,
             created_at: from_micros(content.created_at_micros)?,
             absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
             attributes: SessionAttributes {
-                subject: attribute(content.subject)?,
-                label: attribute(content.label)?,
+                subject: attribute(content.subject, |text| text.parse().ok())?,
+                label: attribute(content.label, |text| Label::from_stored(text).ok())?,
             },
         })
     }
@@ -159,10 +157,13 @@ impl From<SessionBytesError> for RepositoryError {
 
 /// Parses an attribute. Returns `None` if this release does not accept the text, because a later
 /// release may have written it.
-fn attribute<T: FromStr>(text: Option<&str>) -> Result<Option<T>, SessionBytesError> {
+fn attribute<T>(
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, SessionBytesError> {
     let Some(text) = text else { return Ok(None) };
     ControlCharacter::refuse(text)?;
-    Ok(text.parse().ok())
+    Ok(parse(text))
 }
 
 fn to_micros(time: OffsetDateTime) -> i64 {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{collections::HashMap, time::Duration};
 
 use tee_session_domain::{
-    InsertOutcome, MoveOutcome, NoIdempotency, NoSubjects, RepositoryError, Revision, Session, SessionId,
-    SessionRepository, SessionToken as Token, SessionWithTtl, StoreClock, SwapOutcome,
+    InsertOutcome, MoveOutcome, NoIdempotency, NoSubjects, RepositoryError, Revision, Session,
+    SessionId, SessionRepository, SessionToken as Token, SessionWithTtl, StoreClock, SwapOutcome,
     VersionedSession, time::OffsetDateTime,
 };
 

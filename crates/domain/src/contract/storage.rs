@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Harness, base_url, cookies, manager, store_session_with_label};
 use crate::{
-    Cookies, InsertOutcome, RepositoryError, Session, SessionAttributes, SessionError, SessionId,
-    SessionPatch, SessionRepository, SessionToken, UpdateError,
+    Cookies, InsertOutcome, Session, SessionAttributes, SessionError, SessionPatch,
+    SessionRepository, SessionToken,
 };
 
 /// Every operation that returns a session returns the stored session unchanged.

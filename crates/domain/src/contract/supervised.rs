@@ -6,9 +6,10 @@ use time::OffsetDateTime;
 
 use super::{Harness, supervisor::Supervisor};
 use crate::{
-    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor, IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal,
-    RepositoryError, Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl,
-    StoreInstance, StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
+    BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor,
+    IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal, RepositoryError,
+    Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl, StoreInstance,
+    StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
 };
 
 /// Harness around the harness of an adapter, with which [`contract_suite!`](crate::contract_suite)

@@ -56,7 +56,7 @@ impl Supervisor {
 
     /// Records the cookie values of the session, which no later error may contain.
     pub(super) fn note_cookies(&self, session: &Session) {
-        for (_, value) in session.cookies.iter() {
+        for value in session.cookies.iter().filter_map(|(_, value)| value) {
             if value.len() >= SECRET_LEN {
                 self.note(value);
             }

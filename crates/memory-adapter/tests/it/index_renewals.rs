@@ -7,9 +7,9 @@ use std::{
 };
 
 use tee_session_domain::{
-    BaseUrl, Cookies, IndexCursor, IndexEntry, IndexPage, LastRevocation, Login, NewSession,
-    Removal, RepositoryError, SessionAttributes, SessionId, SessionManager, SessionPatch,
-    SessionPolicy, SessionToken, Subject, SubjectIndex,
+    BaseUrl, Cookies, FoundRecord, IndexCursor, IndexEntry, IndexPage, LastRevocation, Login,
+    NewSession, Removal, RepositoryError, SessionAttributes, SessionId, SessionManager,
+    SessionPatch, SessionPolicy, SessionToken, Subject, SubjectIndex,
 };
 use tee_session_memory_adapter::MemoryRepository;
 
@@ -72,6 +72,10 @@ impl SubjectIndex for RecordedIndex {
 
     async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
         self.inner.remove_by_id(id).await
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        self.inner.find_by_id(id).await
     }
 }
 

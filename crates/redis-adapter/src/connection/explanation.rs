@@ -85,6 +85,10 @@ impl Explanation {
                 format!("the connection to {server} was lost: {reason}"),
                 disconnected(settings, &reason),
             ),
+            ConnectFault::Redis(RedisFault::Redirected { .. }) => (
+                format!("{server} is a server of a cluster, which stores only part of the keys"),
+                "use a Redis URL that begins with redis-cluster:",
+            ),
             ConnectFault::NoCluster => (
                 format!("{server} belongs to no cluster with assigned hash slots"),
                 "fix the addresses in the Redis URL, or create the cluster: redis-cli --cluster create",
@@ -234,6 +238,22 @@ fn refused(settings: &RedisSettings, server: &str, command: &str, code: &str) ->
             format!("{server} is not a sentinel"),
             "name the sentinels in the Redis URL (their port is usually 26379), or use a Redis URL that \
              begins with redis: instead of redis-sentinel:",
+        ),
+        (UNKNOWN_COMMAND, _) => Explanation::new(
+            Topic::Connection,
+            format!("{server} does not know {command}: it stores no data, or the command was renamed"),
+            "if the server is a sentinel, use a Redis URL that begins with redis-sentinel: and names the \
+             service; otherwise remove rename-command from the configuration of Redis",
+        ),
+        ("READONLY", _) => Explanation::new(
+            Topic::Connection,
+            format!("{server} is a replica, which accepts no writes"),
+            "name the primary in the Redis URL, or the sentinels that monitor it (redis-sentinel:)",
+        ),
+        ("LOADING", _) => Explanation::new(
+            Topic::Connection,
+            format!("{server} is loading its data"),
+            "wait until Redis has loaded its data; redis-cli INFO persistence shows the progress",
         ),
         ("DENIED", _) => login(
             format!("{server} is in protected mode: DENIED"),

@@ -129,7 +129,7 @@ async fn diagnosis_with_minimal_redis_permissions_advises_how_to_grant_optional_
 #[case::pttl("-pttl", Verdict::Error, "+pttl")]
 #[case::del("-del", Verdict::Error, "+del")]
 #[case::eval("-eval", Verdict::Error, "+eval")]
-#[case::time("-time", Verdict::Warning, "+time")]
+#[case::time("-time", Verdict::Error, "+time")]
 #[case::tracking("-client|tracking", Verdict::Error, "+client|tracking")]
 #[case::info("-info", Verdict::Error, "+info")]
 #[case::zadd("-zadd", Verdict::Error, "+zadd")]

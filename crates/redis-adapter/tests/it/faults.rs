@@ -45,7 +45,7 @@ async fn create_returns_a_store_full_error_but_get_and_delete_succeed_if_redis_i
 #[case::get("get", "GET")]
 #[case::expire("expire", "EXPIRE")]
 #[tokio::test]
-async fn missing_redis_permission_returns_an_unavailable_error_that_names_the_command(
+async fn missing_redis_permission_returns_a_misconfigured_error_that_names_the_command(
     #[case] permission: &str,
     #[case] named: &str,
 ) {
@@ -56,7 +56,7 @@ async fn missing_redis_permission_returns_an_unavailable_error_that_names_the_co
         .command(&["ACL", "SETUSER", "default", &format!("-{permission}")])
         .await;
     let error = sessions.get(&new.token).await.unwrap_err();
-    let SessionError::Repository(RepositoryError::Unavailable { source }) = error else {
+    let SessionError::Repository(RepositoryError::Misconfigured { source }) = error else {
         panic!("{error:?}");
     };
     assert_eq!(
@@ -168,6 +168,11 @@ async fn session_operations_succeed_with_minimal_redis_permissions_for_session_k
     let strict = sessions_with(&settings(&url)).await;
     let created = strict.store(cookies(), base_url()).await.unwrap();
     assert!(strict.rotate(&created.token).await.is_err());
+    let refused = strict.repository().check_permissions().await;
+    assert!(
+        matches!(refused, Err(RepositoryError::Misconfigured { .. })),
+        "{refused:?}"
+    );
     redis
         .command(&["ACL", "SETUSER", "tee", "+mget", "+eval"])
         .await;
@@ -178,6 +183,7 @@ async fn session_operations_succeed_with_minimal_redis_permissions_for_session_k
         let updated = sessions.update(&created.token, &patch, |_| true).await;
         updated.unwrap();
         sessions.rotate(&created.token).await.unwrap();
+        sessions.repository().check_permissions().await.unwrap();
     }
     let moved = sessions_with(&plain_settings(&url)).await;
     let moved = moved.store(cookies(), base_url()).await.unwrap();
@@ -203,11 +209,11 @@ async fn documented_redis_permissions_for_sessions_with_subject_are_necessary_an
     let redis = RedisProcess::start().await;
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
-    let unavailable = sessions(&url).await.store_login(login_of("member")).await;
+    let refused = sessions(&url).await.store_login(login_of("member")).await;
     assert!(matches!(
-        unavailable,
+        refused,
         Err(SessionError::Repository(
-            RepositoryError::Unavailable { .. }
+            RepositoryError::Misconfigured { .. }
         ))
     ));
     let permit = ["ACL", "SETUSER", "tee"];

@@ -104,9 +104,9 @@ async fn request_that_needs_a_missing_redis_permission_gets_503_and_the_redis_co
     }
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(response.headers()["retry-after"], "1");
+    assert!(!response.headers().contains_key("retry-after"));
     assert!(!response.headers().contains_key("www-authenticate"));
-    let failed = "Request failed: session store unavailable";
+    let failed = "Request failed: session store misconfigured";
     eventually(READY_WITHIN, async || !service.events(failed).is_empty()).await;
     let error = service.events(failed)[0]["error"].to_string();
     let named = format!("{command} was refused by Redis: NOPERM");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::Value;
-use tee_session_test_support::{RedisProcess, eventually, free_port};
+use tee_session_test_support::{RedisProcess, RedisSentinels, eventually, free_port};
 
 use crate::service::{self, binary};
 
@@ -71,6 +71,34 @@ async fn log_names_the_reason_that_the_connection_check_names(
         assert_eq!(event["advice"], same.unwrap().1.as_str());
     }
     assert!(!service.output().contains("s3cret"), "{}", service.output());
+}
+
+/// Starts the service with the server at `port`, and returns the logged reason why this server
+/// cannot be used.
+async fn reason_for_server_at(port: u16) -> String {
+    let url = format!("redis://127.0.0.1:{port}");
+    let service = service::start(&["--redis-url", &url]).await;
+    eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;
+    service.events(FAILED)[0]["reason"].to_string()
+}
+
+#[tokio::test]
+async fn log_names_a_replica() {
+    let replica = RedisProcess::start().await;
+    let primary = free_port().to_string();
+    replica.command(&["REPLICAOF", "127.0.0.1", &primary]).await;
+    let reason = reason_for_server_at(replica.port()).await;
+    assert!(
+        reason.contains("is a replica, which accepts no writes"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn log_names_a_sentinel_in_the_place_of_a_server() {
+    let redis = RedisSentinels::start().await;
+    let reason = reason_for_server_at(redis.sentinel(0).port()).await;
+    assert!(reason.contains("it stores no data"), "{reason}");
 }
 
 /// A server that accepts connections and never replies.

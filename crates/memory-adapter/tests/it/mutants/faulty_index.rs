@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tee_session_domain::{
-    IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal, RepositoryError,
-    SessionId, SessionToken, Subject, SubjectIndex,
+    FoundRecord, IndexCursor, IndexEntry, IndexPage, IndexedSession, LastRevocation, Removal,
+    RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
 };
 
 use super::{fault::Fault, faulty_repository::FaultyRepository};
@@ -132,5 +132,10 @@ impl SubjectIndex for FaultyRepository {
         }
         self.note_removal(id);
         self.correct.remove_by_id(id).await
+    }
+
+    async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {
+        self.reach_store("").await?;
+        self.correct.find_by_id(id).await
     }
 }

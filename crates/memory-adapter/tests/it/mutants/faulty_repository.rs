@@ -113,7 +113,11 @@ impl FaultyRepository {
         }
         let reason = if self.has(Fault::ErrorShowsCookie) {
             let (session, _) = &self.state().inserted[&id];
-            session.cookies.iter().map(|(_, value)| value).collect()
+            session
+                .cookies
+                .iter()
+                .filter_map(|(_, value)| value)
+                .collect()
         } else {
             "not a session".to_owned()
         };
@@ -146,7 +150,7 @@ impl FaultyRepository {
             }
             Some(Fault::CookiesInOtherOrder) => {
                 let pairs = session.cookies.iter();
-                let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let pairs = pairs.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
                 let pairs: Vec<_> = pairs.collect();
                 written.cookies = Cookies::new(pairs.into_iter().rev()).unwrap();
             }
@@ -165,6 +169,7 @@ impl FaultyRepository {
 
 impl SessionRepository for FaultyRepository {
     type Subjects = Self;
+    type Idempotency = <MemoryRepository as SessionRepository>::Idempotency;
 
     async fn insert(
         &self,
@@ -311,6 +316,10 @@ impl SessionRepository for FaultyRepository {
 
     fn subjects(&self) -> &Self {
         self
+    }
+
+    fn idempotency(&self) -> &Self::Idempotency {
+        self.correct.idempotency()
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

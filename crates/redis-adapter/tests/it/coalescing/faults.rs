@@ -101,10 +101,12 @@ async fn timeout_of_a_batch_of_look_ups_fails_only_the_look_ups_in_that_batch(
     assert!(lost.is_empty(), "{lost:?}");
 }
 
-/// Returns the fault that caused an `Unavailable` error. A timeout of any command is returned as a
-/// timeout of GET, so that tests can compare timeouts.
+/// Returns the fault that caused an `Unavailable` or `Misconfigured` error. A timeout of any
+/// command is returned as a timeout of GET, so that tests can compare timeouts.
 fn fault_of<T: std::fmt::Debug>(result: Result<T, RepositoryError>) -> RedisFault {
-    let RepositoryError::Unavailable { source } = result.unwrap_err() else {
+    let (RepositoryError::Unavailable { source } | RepositoryError::Misconfigured { source }) =
+        result.unwrap_err()
+    else {
         panic!("another error");
     };
     match source.downcast_ref::<RedisFault>().unwrap() {
