@@ -47,7 +47,7 @@ const PAUSE_DELAY: Duration = Duration::from_millis(50);
 const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
 
 /// Number of connections above [`ApiSettings::max_connections`] that the API accepts for health
-/// probes. In addition, up to as many connections may be open that are just being closed.
+/// probes. In addition, up to this number of connections may be open while they are being closed.
 pub const RESERVED_CONNECTIONS: usize = 32;
 
 /// The HTTP API on top of a session repository. Its listeners are already bound. Call

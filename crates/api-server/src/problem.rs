@@ -91,8 +91,8 @@ impl From<UpdateError> for ApiError {
 }
 
 impl ApiError {
-    /// Value of the header that lists the supported media types of `PATCH` requests. Both stand
-    /// for a JSON Merge Patch (RFC 7396).
+    /// Value of the header that lists the supported media types of `PATCH` requests. Both
+    /// types mean a JSON Merge Patch (RFC 7396).
     const PATCH_TYPES: HeaderValue =
         HeaderValue::from_static("application/merge-patch+json, application/json");
 

@@ -132,7 +132,8 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
         (address @ IpAddr::V4(_), 96..) if network.max_prefix_len() == 128 => {
             IpNet::new(address, network.prefix_len() - 96).map_err(|_| InvalidNetwork)
         }
-        // An IPv4 address never matches an IPv6 network, and no IPv6 address is IPv4-mapped.
+        // This network would match no client: IPv4-mapped addresses are converted to IPv4, and an
+        // IPv4 address never matches an IPv6 network.
         (IpAddr::V4(_), _) if network.max_prefix_len() == 128 => Err(InvalidNetwork),
         _ => Ok(network),
     }

@@ -89,7 +89,7 @@ problem_codes! {
     INVALID_SESSION = "invalid_session", UNPROCESSABLE_ENTITY,
         "Fix the members that `errors` points to (JSON Pointers).";
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", UNPROCESSABLE_ENTITY,
-        "Use a new `Idempotency-Key` for each request; repeat a request with the same body.";
+        "Use a new `Idempotency-Key` for each new request. If you repeat a request, send the same body.";
     TOO_MANY_REQUESTS = "too_many_requests", TOO_MANY_REQUESTS,
         "Too many invalid tokens, or wrong secrets of service clients, came from your address. Retry after \
          `Retry-After`. Valid tokens and right secrets are still accepted.";

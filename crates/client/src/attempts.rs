@@ -80,7 +80,7 @@ impl Limits {
                 ClientError::Connect { .. } => true,
                 error => retry_policy != RetryPolicy::Never && error.is_retryable(),
             };
-            // The service still works on an earlier attempt, so this attempt has not failed.
+            // The service is still handling an earlier attempt, so this attempt has not failed.
             let has_failed = !error.is_in_progress();
             // The wait is never shorter than `Retry-After`. If the wait would exceed the deadline,
             // the call fails at once, and the application can wait and retry.
@@ -94,7 +94,8 @@ impl Limits {
                 }
                 unknown = Some(error);
             } else if is_last {
-                // A final attempt that was only turned away proves nothing about earlier attempts.
+                // If the last attempt was rejected with a temporary error, the outcome of earlier
+                // attempts is still unknown.
                 let keeps_unknown = may_retry && retry_policy != RetryPolicy::Idempotent;
                 return Err(unknown.filter(|_| keeps_unknown).unwrap_or(error));
             }

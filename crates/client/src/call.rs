@@ -65,7 +65,8 @@ impl<'a> Call<'a> {
     pub(crate) fn with_idempotency_key(mut self) -> Self {
         if self.request.headers().contains_key(AUTHORIZATION) {
             self.retry_policy = RetryPolicy::WithKey;
-            // Any unguessable text is a key. A new token is one, and gives access to no session.
+            // Any unguessable text can be a key. A new token cannot be guessed, and gives access
+            // to no session.
             let key = SessionToken::generate();
             return self.with_header(IDEMPOTENCY_KEY, key.expose_secret(), true);
         }

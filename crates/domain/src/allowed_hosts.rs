@@ -159,7 +159,7 @@ mod tests {
     #[case::only_a_dot(".")]
     #[case::subdomain_of_an_address(".127.0.0.1")]
     #[case::space("golf example")]
-    #[case::no_room_for_a_subdomain(&format!(".{}", ["a"; 126].join(".")))]
+    #[case::no_room_for_a_subdomain(&format!(".{}", ["a"; 127].join(".")))]
     fn invalid_host_list_entry_is_rejected(#[case] entry: &str) {
         assert_eq!(entry.parse::<AllowedHosts>(), Err(InvalidAllowedHost));
     }

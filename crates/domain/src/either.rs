@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Either<L: SessionRepository, R: SessionRepository> {
     repository: Side<L, R>,
-    // `SessionRepository::subjects` returns a reference, so the index is stored here.
+    // `SessionRepository::subjects` and `idempotency` return references, so both are stored here.
     subjects: EitherIndex<L::Subjects, R::Subjects>,
     idempotency: EitherIdempotency<L::Idempotency, R::Idempotency>,
 }

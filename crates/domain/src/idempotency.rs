@@ -25,8 +25,8 @@ const FINGERPRINT_LABEL: &[u8] = b"idempotency fingerprint";
 /// the `Idempotency-Key` header field.
 ///
 /// The id and the encryption key of the stored record are derived from these three values with
-/// HKDF-SHA-256 (RFC 5869). A reader of the store therefore learns none of them. A client with
-/// another credential cannot find or read the record.
+/// HKDF-SHA-256 (RFC 5869). A reader of the store can therefore recover none of these values. A
+/// client with another credential cannot find or read the record.
 ///
 /// ```
 /// use tee_session_domain::IdempotencyKey;

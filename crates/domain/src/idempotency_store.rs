@@ -39,9 +39,9 @@ pub trait IdempotencyStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<VersionedRecord>, RepositoryError>> + Send;
 
     /// Replaces the record, and sets its lifetime to `ttl` (whole seconds), if the stored record
-    /// has not changed since the revision `seen`. Returns the new revision. Returns `None` if the
-    /// record has changed or is gone; nothing is changed then. Comparison and replacement are one
-    /// atomic step of the store (compare-and-swap).
+    /// has not changed since the revision `seen`. Returns the new revision. If the record
+    /// has changed or does not exist any more, changes nothing and returns `None`. Comparison and
+    /// replacement are one atomic step of the store (compare-and-swap).
     ///
     /// # Errors
     /// `Unavailable`: it is unknown whether the record was replaced.

@@ -204,9 +204,13 @@ pub trait SessionRepository: Send + Sync + 'static {
 
     /// Checks whether the store serves requests now.
     ///
+    /// The default always succeeds. It is for stores in the memory of the process.
+    ///
     /// # Errors
     /// `Unavailable` if the store does not serve requests.
-    fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
+    fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send {
+        async { Ok(()) }
+    }
 
     /// Checks that the store permits the operations that the service always needs. A service calls
     /// this method after each successful [`ping`](Self::ping). The default always succeeds, for

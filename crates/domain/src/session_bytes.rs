@@ -40,7 +40,7 @@ struct Content<'a> {
 /// - the creation time, in microseconds since the Unix epoch (`i64`)
 /// - the end of the absolute lifetime, in microseconds since the Unix epoch (optional `i64`)
 /// - the base URL (string)
-/// - the cookies (sequence of pairs: name, a string, and value, an optional string)
+/// - the cookies (sequence of pairs of a name, a string, and a value, an optional string)
 /// - the subject and the label (two optional strings)
 impl Session {
     /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on

@@ -59,8 +59,9 @@ impl SessionPatch {
     /// Returns a copy of the session with the changes of this patch. Existing cookies keep their
     /// order, and new cookies are added at the end. All cookies may be removed.
     ///
-    /// Only the cookies that the patch sets are judged. A session that another program stored may
-    /// have cookies that break a rule of [`CookieRule`](crate::CookieRule); the patch keeps them.
+    /// Only the cookies that the patch sets are validated. A session that another program stored
+    /// may have cookies that break a rule of [`CookieRule`](crate::CookieRule). The patch keeps
+    /// these cookies.
     ///
     /// # Errors
     /// Fails if a cookie that the patch sets breaks a rule, and names every such cookie. A cookie
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn patch_judges_only_the_cookies_that_it_names() {
+    fn patch_validates_only_the_cookies_that_it_sets() {
         let stored = session_of_another_program();
         let patch = SessionPatch::default()
             .set_cookie("c0", "short")

@@ -5,7 +5,8 @@ use crate::line_start::starts_a_line;
 /// Fuzz target for the decoder of plain (unencrypted) session records.
 ///
 /// The cookies of a decoded session must contain no control characters that browsers refuse, so
-/// that they cannot inject header lines. If the session is encoded and decoded again, the result must be the same session.
+/// that they cannot inject header lines. If the session is encoded and decoded again, the result
+/// must be the same session.
 pub fn plain_record(input: &[u8]) {
     let Some(session) = decode_plain(input) else {
         return;

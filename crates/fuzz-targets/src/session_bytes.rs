@@ -1,7 +1,7 @@
 use tee_session_domain::Session;
 
-/// Fuzz target for the decoder of the binary form of sessions. If the input can be decoded, encoding
-/// and decoding the session again must return the same session.
+/// Fuzz target for the decoder of the binary form of sessions. If the input can be decoded and the
+/// session is encoded and decoded again, the result must be the same session.
 pub fn session_bytes(input: &[u8]) {
     let Ok(session) = Session::from_bytes(input) else {
         return;

@@ -368,8 +368,8 @@ impl SessionRepository for MemoryRepository {
     }
 }
 
-/// Error for a new session when the repository already holds its maximum number of live sessions,
-/// or as many idempotency records.
+/// Error for a new session or idempotency record if the repository already holds its maximum number
+/// of live sessions, or the same number of idempotency records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the store is at its capacity of {capacity} live sessions or idempotency records")]
 pub struct CapacityReached {

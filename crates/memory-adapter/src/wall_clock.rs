@@ -14,8 +14,8 @@ const MIN_STEP: Duration = Duration::from_secs(1);
 /// Sum of the corrections of the wall clock since the start of the process.
 ///
 /// The store decides expiry by a monotonic clock, so that a correction of the wall clock ends no
-/// session. But the times that the store shows must follow the correction: a machine that starts
-/// with a wrong time would otherwise show wrong times for as long as the process runs.
+/// session. The times that the store shows must follow the correction. Otherwise, a machine that
+/// starts with a wrong time would show wrong times until the process ends.
 #[derive(Debug)]
 pub(crate) struct WallClock {
     /// Difference between the wall clock and [`monotonic_time`] at the last check, in microseconds.

@@ -186,8 +186,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::too_small_for_two_shards(2 * 8 * 18_880 - 1, 1)]
-    #[case::two_shards(2 * 8 * 18_880, 2)]
+    #[case::too_small_for_two_shards(2 * 8 * 35_264 - 1, 1)]
+    #[case::two_shards(2 * 8 * 35_264, 2)]
     #[case::no_memory(0, 1)]
     #[case::most(1 << 40, 64)]
     fn each_shard_has_room_for_eight_sessions_of_the_maximum_size(

@@ -186,8 +186,8 @@ impl IdempotencyStore for RedisRepository {
                 Ok(BeginOutcome::Exists(Box::new(existing)))
             }
             Err(error) => {
-                // Redis may have stored the record although its reply was lost. Nothing has been
-                // done under the token of the record, so a repetition need not wait for its lease.
+                // Redis may have stored the record although its reply was lost. The token of the
+                // record has not been used, so a repetition need not wait for the end of the lease.
                 self.forget_in_background(location.key, own);
                 Err(store_error(error))
             }

@@ -47,14 +47,14 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the number of open files that are not client connections within `max_connections`.
+/// Returns the maximum number of open files in addition to the `max_connections` connections.
 fn other_files(workers: usize) -> usize {
     let api = 2 * RESERVED_CONNECTIONS;
     BASE + api + 2 * MAX_METRICS_CONNECTIONS + PER_WORKER * workers
 }
 
-/// Lowers `max_connections` to `possible`, and keeps half of the connections for other addresses if
-/// there is a limit per address.
+/// Lowers `max_connections` to `possible`. If there is a limit per address, lowers it to at most
+/// half of `possible`, so that one address cannot use all connections.
 fn lower(settings: &mut ApiSettings, possible: usize) {
     settings.max_connections = possible;
     let per_address = settings.max_connections_per_address;

@@ -53,7 +53,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Settings for the export of traces; `None` if no traces are exported.
     pub(crate) traces: Option<TraceSettings>,
-    /// Sentences about valid settings that have no effect or allow more than intended.
+    /// Warnings about valid settings that have no effect or allow more than intended.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -267,7 +267,7 @@ fn parse_when_reached(text: &str) -> Result<AtLimit, &'static str> {
 }
 
 /// Parses a log level, in upper or lower case. Also accepts the names of Python's log levels,
-/// because the first service was written in Python.
+/// because Tee Session replaces a service that was written in Python.
 fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
     match text.to_ascii_uppercase().as_str() {
         "ERROR" | "CRITICAL" | "FATAL" => Ok(LevelFilter::ERROR),
@@ -279,7 +279,8 @@ fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
     }
 }
 
-/// Parses a log format. `auto` is text if standard output is a terminal, where a person reads it.
+/// Parses a log format. `auto` means text if standard output is a terminal, because a person then
+/// reads the log. Otherwise, `auto` means JSON.
 fn parse_log_format(text: &str) -> Result<LogFormat, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "auto" if std::io::stdout().is_terminal() => Ok(LogFormat::Text),

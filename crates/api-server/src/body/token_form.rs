@@ -23,8 +23,8 @@ pub(crate) struct TokenForm {
 impl PartialSchema for TokenForm {
     /// Describes the form. The schema of `token` allows every text that is not empty, because a
     /// malformed token is not a parse error. For the custom format `any-token`, the API tests
-    /// generate well-formed tokens and other texts. Other parameters are texts and not lists, because
-    /// a repeated parameter is an error.
+    /// generate well-formed tokens and other texts. Other parameters are texts and not lists,
+    /// because a repeated parameter is an error.
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let token = text()

@@ -113,8 +113,8 @@ pub(crate) fn last_seen() -> Object {
     schema.examples([LAST_SEEN]).build()
 }
 
-/// Characters that neither a subject nor a new label may contain: control characters, and characters
-/// that reverse the order of display.
+/// Regular expression for a subject and for a new label. It rejects control characters, and
+/// characters that reverse the order of display.
 const DISPLAYABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]+$";
 
 /// Describes a text of 1 to 256 bytes. The custom format `short-text` shows that the length is

@@ -174,8 +174,8 @@ async fn collect(
         let mut chunk = poll_immediate(&mut next).await;
         if chunk.is_none() && count.is_some() {
             // The framework calls a handler before it decodes the body, even if the body has
-            // arrived together with the head. It decodes the body before this task runs again. It
-            // polls the handler twice before it reads what was withheld.
+            // arrived together with the head. It decodes the body before this task runs again. If
+            // bytes were withheld, it polls the handler twice before it reads these bytes.
             yield_now().await;
             if connection.is_some_and(Connection::is_withholding) {
                 yield_now().await;

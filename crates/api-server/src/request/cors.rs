@@ -96,8 +96,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Returns `true` if a request is a CORS preflight: the question of a browser whether a page may
-/// send a request.
+/// Returns `true` if a request is a CORS preflight. With a preflight, a browser asks whether a
+/// page may send another request.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(ORIGIN)

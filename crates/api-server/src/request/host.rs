@@ -39,7 +39,8 @@ fn is_authority(text: &[u8]) -> bool {
                 .is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)))
 }
 
-/// Returns `true` if `host` is a `reg-name` of RFC 3986, section 3.2.2. Every IPv4 address is one.
+/// Returns `true` if `host` is a `reg-name` of RFC 3986, section 3.2.2. Every IPv4 address also
+/// has this form.
 fn is_registered_name(host: &[u8]) -> bool {
     let mut bytes = host.iter();
     while let Some(byte) = bytes.next() {

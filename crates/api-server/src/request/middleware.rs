@@ -69,8 +69,8 @@ pub(crate) async fn observe(
     let origins = Some(&settings.cors_allowed_origins);
     let origins = origins.filter(|origins| !is_of_gateway && !origins.is_empty());
     let origin = origins.and_then(|origins| origins.allowed_origin_of(request.headers()));
-    // A browser takes any error response to a preflight for a refusal, and hides it from the page.
-    // Preflights are therefore always answered. They cost little.
+    // A browser treats any error response to a preflight as a refusal, and hides the response from
+    // the page. Preflights are therefore admitted even if the service is full. They cost little.
     let is_exempt = origins.is_some() && is_preflight(request.method(), request.headers());
     let admitted = if !host::is_valid(request.headers()) {
         Err(ApiError::InvalidHost)

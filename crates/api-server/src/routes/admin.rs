@@ -105,6 +105,7 @@ pub(super) async fn list<R: SessionRepository>(
     } = SessionsQuery::parse_list(request.query_string())?;
     let list = sessions.list(&subject, after, limit);
     let page = abort_at(subject_deadline(), list).await?;
+    tracing::info!(listed = page.sessions.len(), "Sessions of a subject listed");
     Ok(body::ok(&ListedSessions::new(&page)))
 }
 
@@ -147,8 +148,8 @@ pub(super) async fn revoke_all<R: SessionRepository>(
     Ok(body::ok(&RevokedSessions { revoked }))
 }
 
-/// Answers `GET /v1/sessions/{session_id}`: returns when the session ends, or 404 if no session with
-/// this id is found. Does not touch the session (does not renew its TTL).
+/// Answers `GET /v1/sessions/{session_id}`: returns the end of the session, or 404 if no session
+/// with this id is found. Does not touch the session (does not renew its TTL).
 #[utoipa::path(
     get,
     path = SESSION_BY_ID,

@@ -104,8 +104,8 @@ pub(super) async fn authorize(current: CurrentSession) -> HttpResponse {
     response
 }
 
-/// Returns the header field with the subject. A subject that is not visible ASCII is sent in another
-/// field, because an app must know whether to decode the value.
+/// Returns the header field with the subject. A subject that is not visible ASCII is sent in a
+/// different field, because an app must know whether to decode the value.
 fn subject_field(subject: &Subject) -> (HeaderName, Option<HeaderValue>) {
     if subject.is_visible_ascii() {
         return (SESSION_SUBJECT, field(subject.as_str().to_owned()));

@@ -14,8 +14,8 @@ use crate::{
     request::precondition::Preconditions,
 };
 
-/// Parses the request body of `POST /v1/sessions`. Returns the cookies to store and the base URL, or
-/// `None` if the body is invalid.
+/// Parses the request body of `POST /v1/sessions`. Returns the cookies to store and the base URL.
+/// Returns `None` if the body is invalid.
 #[must_use]
 pub fn parse_create_body(body: &[u8]) -> Option<(Cookies, BaseUrl)> {
     let parsed = CreateSession::parse(body, &AllowedHosts::default()).ok()?;

@@ -131,13 +131,12 @@ pub(super) async fn live() -> HttpResponse {
 const STORE_MISCONFIGURED: &str = "store_misconfigured";
 
 /// Answers `GET /health/ready` with 200 if requests should be sent to this instance. Answers with
-/// 503 during shutdown, and before the store has been available for the first time with all
-/// permissions that the service always needs. If `readiness_requires_store` is set, also answers
-/// with 503 while the store is unavailable.
+/// 503 during shutdown, and before the store has been available for the first time. If
+/// `readiness_requires_store` is set, also answers with 503 while the store is unavailable.
 ///
-/// If the store refuses some requests later, because a permission or a command is missing, the
-/// status is `store_misconfigured` with 200: the other requests can be served, and no other
-/// instance could serve the refused ones.
+/// If the store refuses some requests, because a permission or a command is missing, the status is
+/// `store_misconfigured` with 200: the other requests can be served, and no other instance could
+/// serve the refused ones.
 #[utoipa::path(
     get,
     path = HEALTH_READY,
@@ -148,17 +147,15 @@ const STORE_MISCONFIGURED: &str = "store_misconfigured";
         (
             status = 200,
             description = "The instance is ready. If the status is `store_misconfigured`, the store \
-                           has refused a request within the last minute, because a permission or a \
-                           command is missing.",
+                           refuses some requests, because a permission or a command is missing.",
             body = ProbeBody,
             example = json!({"status": "ready"}),
         ),
         (
             status = 503,
             description = "The instance is not ready: it is starting or shutting down, or the \
-                           store is unavailable or lacks a permission that the service needs. The \
-                           response has no problem details and no `Retry-After`, because it is for \
-                           probes.",
+                           store is unavailable or refuses every session. The response has no \
+                           problem details and no `Retry-After`, because it is for probes.",
             body = ProbeBody,
             example = json!({"status": "starting"}),
         ),

@@ -73,7 +73,7 @@ impl Route {
 ///   resource answers 405 with an `Allow` header
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
-/// with their handlers. `Get` stands for `GET` and `HEAD`, and `Probe` for `GET`, `HEAD` and
+/// with their handlers. `Get` means `GET` and `HEAD`, and `Probe` means `GET`, `HEAD` and
 /// `OPTIONS`. The path is a constant in the file of a handler, because the
 /// `#[utoipa::path]` of the handler also needs it. `<R>` marks a handler that is generic over the
 /// repository. `authenticated` marks a handler that requires `BearerAuth`. A row with

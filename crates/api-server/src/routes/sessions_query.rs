@@ -171,7 +171,12 @@ mod tests {
         assert_eq!(SessionsQuery::parse_show("").unwrap(), None);
         let subject = SessionsQuery::parse_show("subject=a").unwrap();
         assert_eq!(subject.unwrap().as_str(), "a");
-        for query in ["subject=", "subject=a&subject=a", "limit=1", "subject=a+b"] {
+        for query in [
+            "subject=",
+            "subject=a&subject=a",
+            "limit=1",
+            "subject=a%0Ab",
+        ] {
             assert!(SessionsQuery::parse_show(query).is_err(), "{query}");
         }
     }

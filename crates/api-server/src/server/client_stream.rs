@@ -41,21 +41,22 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// kernel.
 const MAX_WITHHELD: usize = 8 * 1_024;
 
-/// A client connection with what the framework lacks.
+/// A client connection with timeouts and rules for pipelining that the framework lacks.
 ///
 /// The framework limits only the time for the first request head of a connection. `ClientStream`
 /// also limits the time for later request heads, the time that a connection is idle, and the time
 /// for writing a response.
 ///
-/// If requests are pipelined, the framework parses the next ones while it handles the first. It
-/// then takes properties of the last parsed request, such as `HEAD` or `Connection: close`, for
-/// those of the request that it answers. `ClientStream` therefore does not deliver any byte of a
-/// request until the previous request is answered, and none at all after the last response of the
-/// connection (RFC 9112, sections 9.3.2 and 9.6). It delays bytes, but does not parse them. It changes
-/// them only where [`upgrade_offer`] removes an offer, without changing their number.
+/// If requests are pipelined, the framework parses the next requests while it handles the first
+/// one. It then answers a request with properties of the last parsed request, such as `HEAD` or
+/// `Connection: close`. `ClientStream` therefore delivers no byte of a request until the previous
+/// request is answered, and no byte after the last response of the connection (RFC 9112, sections
+/// 9.3.2 and 9.6). `ClientStream` delays bytes, but does not parse them. It changes bytes only if
+/// [`upgrade_offer`] removes an offer. The number of bytes stays the same.
 #[derive(Debug)]
 pub(crate) struct ClientStream<T> {
-    /// The stream below. The service that lets the connection linger has the other reference.
+    /// The wrapped stream. The service that closes the connection in stages has the other
+    /// reference.
     io: Rc<RefCell<T>>,
     connection: Connection,
     /// Received bytes that have not been delivered to the framework yet.
@@ -63,8 +64,8 @@ pub(crate) struct ClientStream<T> {
     empty_lines: EmptyLines,
     /// Set if the client has closed its side of the connection.
     has_ended: bool,
-    /// Set if the last delivered byte ended an empty line. The framework must parse what it has
-    /// got before it gets more: it may be a whole request.
+    /// Set if the last delivered byte ended an empty line. The framework must parse the delivered
+    /// bytes before it gets more, because they may be a whole request.
     is_at_boundary: bool,
     /// Timer that wakes the task of the connection to check the read deadline. The timer keeps
     /// running from one request to the next, so that a busy connection does not set a timer for
@@ -98,7 +99,7 @@ impl<T> ClientStream<T> {
         self.connection.clone()
     }
 
-    /// Returns a shared reference to the stream below, which must not be used while this
+    /// Returns a shared reference to the wrapped stream. The caller must not use it while this
     /// `ClientStream` exists.
     pub(crate) fn io(&self) -> Rc<RefCell<T>> {
         Rc::clone(&self.io)
@@ -218,7 +219,7 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
             buffer.set_filled(before);
             self.note_withheld();
             self.is_at_boundary = false;
-            // The framework parses what it has got as soon as a read is pending.
+            // The framework parses the delivered bytes as soon as a read is pending.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -272,9 +273,9 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
 
     /// Receives bytes without delivering them, to learn whether the client has disconnected.
     ///
-    /// A client that has closed its side may still wait for the response, or may be gone. In doubt,
-    /// a request that changes nothing is answered. Any other request is aborted: a login, for
-    /// example, must not leave a session that no one knows.
+    /// A client that has closed its side may still wait for the response, or may have disconnected.
+    /// In this case, a request that changes nothing is answered, and any other request is aborted.
+    /// For example, a login must not leave a session whose token no client has received.
     fn poll_withhold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_at_boundary = false;
         while !self.has_ended && self.withheld.len() < MAX_WITHHELD {
@@ -314,8 +315,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientStream<T> {
         match self.connection.delivery() {
             Delivery::End => Poll::Ready(Ok(())),
             Delivery::Nothing => self.poll_withhold(cx),
-            // A client that does not read its responses must not cause more of them, which would
-            // take more and more memory.
+            // A client that does not read its responses must not cause further responses, because
+            // they would take more and more memory.
             Delivery::UntilEmptyLine if self.write_timer.is_some() => self.poll_withhold(cx),
             Delivery::UntilEmptyLine => self.poll_deliver(cx, buffer, None),
             Delivery::AtMost(limit) => self.poll_deliver(cx, buffer, Some(limit)),

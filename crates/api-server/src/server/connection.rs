@@ -57,7 +57,7 @@ enum Phase {
 /// Part of a request body that has not been delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// The body ends after so many bytes.
+    /// The body ends after this number of bytes.
     Bytes(u64),
     /// Only the framework knows where the body ends (a chunked body, or an upgrade request).
     /// `is_awaited` is set while the handler waits for more of the body.
@@ -108,7 +108,7 @@ impl Connection {
             None if is_chunked || request.upgrade() => Body::Unknown { is_awaited: false },
             None => Body::Bytes(0),
         });
-        // The framework takes everything after the head of an upgrade request for its body.
+        // The framework treats all bytes after the head of an upgrade request as its body.
         let is_last = request.connection_type() != ConnectionType::KeepAlive || request.upgrade();
         self.0.is_last_request.set(is_last);
         self.0.is_safe_request.set(request.method.is_safe());

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 static IDLE_CLOSED: LogLimit = LogLimit::per_second(1);
 static NONE_IDLE: LogLimit = LogLimit::per_second(1);
 
-/// At a limit, this fraction of the limit is closed at once, but at least one connection. Finding
-/// the longest-idle connections takes a pass over all connections, which would be too slow for each
-/// new connection of a flood.
+/// Divisor for the number of connections that are closed at once at a limit: 1/64 of the limit, but
+/// at least one connection. To find the longest-idle connections, all connections are visited. This
+/// would be too slow for each new connection of a flood.
 const CLOSED_AT_ONCE: usize = 64;
 
 /// Time without progress after which a connection counts as idle although a response is still being
@@ -175,8 +175,8 @@ impl ConnectionLimits {
         }
     }
 
-    /// Gives a new connection from `peer` a place, if necessary that of idle connections. Returns
-    /// `None` if there is no place for it.
+    /// Gives a new connection from `peer` a place. If necessary, closes idle connections to make
+    /// room. Returns `None` if there is no place for the new connection.
     pub(crate) fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Place> {
         let address = peer.and_then(|peer| self.trusted_proxies.untrusted_network(peer));
         let address = address.filter(|_| self.max_per_address.is_some());
@@ -249,13 +249,18 @@ impl ConnectionLimits {
         } else {
             Outcome::HealthOnly
         };
-        report(limit.label(), max, outcome, closed.max(1));
+        if closed > 0 {
+            report(limit.label(), max, Outcome::IdleClosed, closed);
+        }
+        if outcome != Outcome::IdleClosed {
+            report(limit.label(), max, outcome, 1);
+        }
         outcome
     }
 
     fn nanos(&self, time: Instant) -> u64 {
         let elapsed = time.saturating_duration_since(self.started).as_nanos();
-        // 584 years fit into the number.
+        // A `u64` can express 584 years in nanoseconds.
         u64::try_from(elapsed).unwrap_or(BUSY - 1)
     }
 
@@ -296,8 +301,9 @@ impl Open {
         }
     }
 
-    /// Requests up to `number` of the idle connections that `applies` selects to close, those that
-    /// have been idle for longest first. Returns their number.
+    /// Requests up to `number` idle connections to close. Considers only the connections that
+    /// `applies` selects, and chooses those that have been idle for longest. Returns the number of
+    /// connections that were requested to close.
     fn close_longest_idle(
         &mut self,
         now: u64,

@@ -158,9 +158,9 @@ where
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        // A client that no longer waits for its response closes its connection (TCP FIN), as does
-        // one that sends nothing more but still reads. `ClientStream` decides which requests are
-        // answered all the same.
+        // A client that no longer waits for its response closes its connection (TCP FIN). A client
+        // that sends nothing more but still reads does the same. `ClientStream` decides which
+        // requests are answered nevertheless.
         .h1_allow_half_closed(false)
         // The `HttpServer` of the framework notifies its connections of a graceful stop in the same
         // way.
@@ -197,7 +197,7 @@ where
     })
 }
 
-/// Announces the end of the connection in a response if the connection must close after it. The
+/// Adds `Connection: close` to a response if the connection must close after the response. The
 /// request counts as served when the whole response, with its body, was handed to the framework.
 fn finish<B>(
     mut response: Response<B>,
@@ -208,7 +208,7 @@ fn finish<B>(
         let connection = served.connection();
         let head = response.head_mut();
         // The framework reuses the heads of responses with their version. It sets the right version
-        // later. Without this line, a reused HTTP/1.0 head would count as one that closes.
+        // later. Without this line, a reused HTTP/1.0 head would close the connection.
         head.version = Version::HTTP_11;
         let response_closes = head.connection_type() == ConnectionType::Close;
         if response_closes || lifecycle.is_closing_connections() || connection.must_close() {

@@ -1,11 +1,11 @@
-//! Ignores offers of a client to change to another protocol than WebSocket.
+//! Ignores offers of a client to change the protocol, except for offers of WebSocket.
 
 use memchr::memmem;
 
 const OPTION: &[u8] = b"upgrade";
 
-/// Replaces [`OPTION`] in the header `Connection`. The text has the same length, and stands for no
-/// option that the framework knows.
+/// Replaces [`OPTION`] in the header `Connection`. The text has the same length, and the framework
+/// knows no option with this name.
 const REPLACEMENT: &[u8] = b"ignored";
 
 /// If `bytes` begin with a request head that offers a change of the protocol, such as to HTTP/2
@@ -13,11 +13,11 @@ const REPLACEMENT: &[u8] = b"ignored";
 /// offer of WebSocket is kept.
 ///
 /// The framework closes the connection after each request with an offer, because it expects the
-/// handler to take over the connection. Some clients, such as that of Java, offer HTTP/2 with every
-/// request, and would need a new connection for each of them.
+/// handler to take over the connection. Some clients, such as the default client of Java, offer
+/// HTTP/2 with every request. They would need a new connection for each request.
 ///
-/// The function only looks at lines of the head, and only at lines that have arrived completely. An
-/// offer that it does not see is not removed, so the connection is closed after the response.
+/// The function only looks at lines of the head, and only at lines that have arrived completely. If
+/// the function does not see an offer, the connection is closed after the response.
 pub(super) fn ignore(bytes: &mut [u8]) {
     // Most requests make no offer. Both spellings that clients use contain this text.
     if memmem::find(bytes, b"pgrade").is_none() {

@@ -120,6 +120,9 @@ impl HealthMonitor {
         loop {
             let pinged = repository.ping().await;
             observation.record(pinged.is_ok());
+            if self.is_store_up() {
+                self.was_store_up.store(true, Ordering::Relaxed);
+            }
             let result = match pinged {
                 Ok(()) => repository.check_permissions().await,
                 failed => failed,
@@ -130,7 +133,9 @@ impl HealthMonitor {
                 .store(lacks_permissions, Ordering::Relaxed);
             match result {
                 Ok(()) => {
-                    self.record_success();
+                    if self.is_store_up() {
+                        *lock(&self.last_failure_logged) = None;
+                    }
                     sleep(INTERVAL_UP).await;
                 }
                 Err(error) => {
@@ -138,13 +143,6 @@ impl HealthMonitor {
                     sleep(INTERVAL_DOWN).await;
                 }
             }
-        }
-    }
-
-    fn record_success(&self) {
-        if self.is_store_up() {
-            self.was_store_up.store(true, Ordering::Relaxed);
-            *lock(&self.last_failure_logged) = None;
         }
     }
 

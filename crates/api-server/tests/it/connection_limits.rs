@@ -76,8 +76,8 @@ enum Held {
     IdleAfterARequest,
 }
 
-/// One address opens five times as many connections as it may have. All clients must be served all
-/// the time, also further ones of that address.
+/// One address opens five times as many connections as it may have. All clients must be served
+/// during this time, also further clients of that address.
 #[rstest]
 #[case::unused(Held::Unused)]
 #[case::part_of_a_head(Held::PartOfAHead)]
@@ -117,8 +117,8 @@ async fn all_clients_are_served_while_one_address_opens_connections_without_end(
     }
 }
 
-/// Without a limit per address, one address may hold all connections. New clients must be served
-/// all the same.
+/// Without a limit per address, one address may hold all connections. New clients must
+/// nevertheless be served.
 #[tokio::test]
 async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connections() {
     let app = with_limits(MAX, None).spawn(Store::Memory).await;
@@ -175,7 +175,7 @@ async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhil
         assert_eq!(get(&app, "/health/live").await, StatusCode::OK);
         assert_eq!(get(&app, "/health/ready").await, StatusCode::OK);
     }
-    // Other requests are refused, and the response says why.
+    // Other requests are refused with a response that contains the reason.
     let refused = Client::new()
         .get(format!("http://{}/v1/session", app.address))
         .bearer_auth(&token)

@@ -11,8 +11,8 @@ fn get_header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 /// Returns the sorted HTTP methods of one path in the API description (OpenAPI path item
-/// `operations`). Adds `HEAD` to `GET`, and `OPTIONS` for probes, because the description lists only
-/// `GET`.
+/// `operations`). Adds `HEAD` to `GET`, and `OPTIONS` for probes, because the description lists
+/// only `GET`.
 fn list_described_methods(path: &str, operations: &Value) -> Vec<String> {
     let operations = operations.as_object().unwrap();
     let mut methods: Vec<_> = operations.keys().map(|name| name.to_uppercase()).collect();

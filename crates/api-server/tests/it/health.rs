@@ -65,7 +65,7 @@ async fn health_reports_healthy_and_redis_not_connected_with_the_in_memory_store
     }
 }
 
-/// Tests the body of each response that says that the instance is not ready.
+/// Tests the response body for each state in which the instance is not ready.
 #[tokio::test]
 async fn readiness_states_have_the_bodies_of_the_api_description() {
     const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;

@@ -468,7 +468,7 @@ async fn rotation_with_a_key_that_loses_a_race_with_another_rotation_returns_401
 #[tokio::test]
 async fn rejected_create_request_is_not_replayed() {
     let app = start_app(Store::Memory).await;
-    let invalid = json!({"cookies": {}, "base_url": "https://golf.example"});
+    let invalid = json!({"cookies": {}, "base_url": "golf.example"});
     let response = create(&app, "ci", KEY, &invalid).await;
     assert_problem(response, 422, "invalid_session").await;
     let response = create(&app, "ci", KEY, &build_valid_body()).await;

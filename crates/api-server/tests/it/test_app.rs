@@ -294,8 +294,8 @@ pub(crate) fn build_valid_body() -> Value {
     })
 }
 
-/// Parses the JSON member `member` as a time. Asserts that the time has six digits after the decimal
-/// point.
+/// Parses the JSON member `member` as a time. Asserts that the time has six digits after the
+/// decimal point.
 pub(crate) fn parse_time(member: &Value) -> OffsetDateTime {
     let text = member.as_str().unwrap();
     assert_eq!(text.len(), "2026-01-15T10:30:00.123456Z".len(), "{text}");

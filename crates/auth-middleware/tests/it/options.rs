@@ -1,4 +1,5 @@
-//! Tests of the options of `BearerAuth`: optional authentication, and requests whose query is ignored.
+//! Tests of the options of `BearerAuth`: optional authentication, and requests whose query is
+//! ignored.
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use tee_session_test_support::CapturedLogs;
 
 use crate::current_session::{Answer, CountingRepository, read_answer, store_session};
 
-/// Sends one request to an application with `auth`. The handler says whether there is a session.
+/// Sends one request to an application with `auth`. The response states whether there is a
+/// session.
 async fn get_optional(
     auth: BearerAuth<CountingRepository>,
     path: &str,

@@ -127,8 +127,8 @@ fn respond_in_progress() -> Step {
     Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")])
 }
 
-/// The service still works on the first request. The responses that say so do not count as
-/// attempts.
+/// The service is still handling the first request. Attempts that are answered with
+/// `idempotency_in_progress` do not count.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
@@ -162,14 +162,14 @@ async fn call_whose_request_is_still_running_at_the_deadline_has_an_unknown_outc
     assert!(error.is_retryable() && error.outcome_is_unknown());
 }
 
-/// The first attempt may have been carried out. A last attempt that was only turned away does not
-/// change that.
+/// The first attempt may have been carried out. If the last attempt was rejected with a temporary
+/// error, the outcome stays unknown.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[case::delete(AnyCall::Delete)]
 #[tokio::test]
-async fn outcome_stays_unknown_if_a_later_attempt_is_only_turned_away(
+async fn outcome_stays_unknown_if_a_later_attempt_is_rejected_temporarily(
     #[case] call: AnyCall,
     #[values(respond_overloaded(), respond_too_many_requests(), Step::status(408))] refusal: Step,
     #[values(Step::HangUp, respond_store_unavailable(), respond_truncated())] lost: Step,

@@ -31,10 +31,8 @@ impl MapRepository {
 
     fn read<T>(&self, of: &Token, get: impl Fn(Session, &mut Record) -> T) -> Reply<Option<T>> {
         let read = |record: &mut Record| Ok(get(Session::from_bytes(&record.0)?, record));
-        self.live()
-            .get_mut(&SessionId::of(of))
-            .map(read)
-            .transpose()
+        let mut live = self.live();
+        live.get_mut(&SessionId::of(of)).map(read).transpose()
     }
 }
 
@@ -117,10 +115,6 @@ impl SessionRepository for MapRepository {
 
     fn idempotency(&self) -> &NoIdempotency {
         &NoIdempotency
-    }
-
-    async fn ping(&self) -> Reply<()> {
-        Ok(())
     }
 
     fn now(&self) -> OffsetDateTime {

@@ -288,7 +288,8 @@ pub async fn repository_clock_advances_as_fast_as_the_store_clock<H: Harness>(ha
         pass(pace, harness, SECOND).await;
         let passed = repository.now() - before;
         let (requested, tolerance) = (pace.stretch(SECOND), pace.stretch(CLOCK_CORRECTION));
-        // A harness may advance the store's clock without waiting, so the requested time is allowed.
+        // A harness may advance the store's clock without waiting. The requested time is therefore
+        // allowed.
         let at_most = started.elapsed().max(requested) + tolerance;
         assert!(
             passed >= requested - tolerance && passed <= at_most,

@@ -47,7 +47,8 @@ pub async fn repeat_if_late(tolerated_delay: Duration, test: impl AsyncFn(&Pace)
     let [first @ .., last] = FACTORS;
     for factor in first {
         let pace = Pace::with_factor(factor);
-        // The attempt shares no state with the next attempt, so a panic cannot leave a broken state.
+        // The attempt shares no state with the next attempt. A panic therefore cannot leave a
+        // broken state.
         let Err(panic) = AssertUnwindSafe(test(&pace)).catch_unwind().await else {
             return;
         };
@@ -130,8 +131,8 @@ mod tests {
 
     const TOLERATED: Duration = Duration::from_millis(20);
 
-    /// Runs a test whose first waits are late by `late`, and which fails if a wait was late. Returns
-    /// the factors of the attempts, and whether the test passed.
+    /// Runs a test whose first waits are late by `late`. The test fails if a wait was late. Returns
+    /// the factors of the attempts, and `true` if the test passed.
     fn attempts(late: &[Duration]) -> (Vec<u32>, bool) {
         let factors = std::sync::Mutex::new(Vec::new());
         let run = AssertUnwindSafe(|| {

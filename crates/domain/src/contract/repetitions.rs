@@ -126,8 +126,8 @@ pub async fn rotation_of_an_unknown_token_stores_no_idempotency_record<H: Harnes
     assert_eq!(find(sessions.repository(), &request).await, None);
 }
 
-/// Concurrent rotations with one key move the session once, and deliver only its new token. None of
-/// them reports an invalid token.
+/// Concurrent rotations with one key move the session once, and deliver only its new token. No
+/// rotation reports an invalid token.
 pub async fn concurrent_rotations_with_one_key_return_one_new_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {

@@ -139,7 +139,7 @@ pub async fn revoked_session_is_not_returned_by_a_repeated_rotation<H: Harness>(
 }
 
 /// Requests whose lease ends at once take over the operation from each other, at the session limit
-/// of the subject. None of them ends the session of the token that is delivered.
+/// of the subject. No request ends the session of the token that is delivered.
 pub async fn creations_that_take_over_from_each_other_keep_the_delivered_session_at_the_limit<
     H: Harness,
 >(

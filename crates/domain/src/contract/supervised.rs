@@ -16,7 +16,7 @@ use crate::{
 /// runs each rule. The harness supervises each call of the adapter's repository:
 ///
 /// - The call yields to other tasks at random, before it begins and before it returns. Concurrent
-///   calls therefore overlap, even if the repository never waits, as a repository in memory.
+///   calls therefore overlap, even if the repository never waits, for example in memory.
 /// - The call must return within [`Harness::CALL_LIMIT`].
 /// - If the call returns an error, the texts of the error and of its causes must contain no token
 ///   and no cookie value that the rule has given to the repository.

@@ -45,13 +45,15 @@ pub enum CookieRule {
     /// Rule: a session has at most [`Cookies::MAX_COUNT`](crate::Cookies::MAX_COUNT) cookies.
     #[error("A session must not have more than {} cookies.", MAX_COUNT)]
     Count,
-    /// Rule: all names and values together have at most [`Cookies::MAX_TOTAL_LEN`](crate::Cookies::MAX_TOTAL_LEN) bytes.
+    /// Rule: all names and values together have at most
+    /// [`Cookies::MAX_TOTAL_LEN`](crate::Cookies::MAX_TOTAL_LEN) bytes.
     #[error(
         "The names and values of all cookies together must not exceed {} bytes.",
         MAX_TOTAL_LEN
     )]
     TotalLength,
-    /// Rule: the name and the value of a cookie together have at most [`Cookies::MAX_LEN`](crate::Cookies::MAX_LEN) bytes.
+    /// Rule: the name and the value of a cookie together have at most
+    /// [`Cookies::MAX_LEN`](crate::Cookies::MAX_LEN) bytes.
     #[error(
         "The name and the value of a cookie together must not exceed {} bytes.",
         MAX_LEN
@@ -173,9 +175,9 @@ impl Usage {
         usage
     }
 
-    /// Adds a cookie if a session has room for it. `before` is the usage of a session that is
-    /// changed: a session that another program stored may exceed the limits, and may then keep its
-    /// size.
+    /// Adds a cookie if a session has room for it. `before` is the usage of the session before the
+    /// change. If that session already exceeds a limit, because another program stored it, it may
+    /// keep its size.
     pub(crate) fn add(
         &mut self,
         name: &str,

@@ -203,8 +203,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(())
     }
 
-    /// Returns `true` if another request has taken over the claim and uses another token. No
-    /// request will ever deliver the token of the claim then.
+    /// Returns `true` if another request has taken over the claim and uses another token. In this
+    /// case, no request will ever deliver the token of the claim.
     pub(super) async fn is_superseded(&self, request: &IdempotentRequest, claim: &Claim) -> bool {
         let found = self.repository.idempotency().find(&request.key).await;
         matches!(found, Ok(Some(found)) if found.record.token != claim.token)
@@ -244,8 +244,9 @@ impl<R: SessionRepository> SessionManager<R> {
                 return Err(error.into());
             }
         }
-        // Another request has taken over, or the record is gone: the store has lost it, or a
-        // request that took over has failed for good and has ended the session.
+        // Another request has taken over, or the record does not exist any more. In the second
+        // case, the store has lost it, or a request that took over has failed for good and has
+        // ended the session.
         if self.load_live(&session.token).await?.is_none() {
             return Ok(Completion::Superseded);
         }
@@ -309,8 +310,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
-/// Returns `true` if `error` leaves open whether the operation has succeeded, or whether another
-/// instance can complete it. Its record is kept then.
+/// Returns `true` if the operation may have succeeded despite `error`, or if another instance may
+/// be able to complete it. In this case, its record is kept.
 pub(super) fn may_be_completed(error: &SessionError) -> bool {
     use RepositoryError::{NewerRecord, Unavailable};
     matches!(

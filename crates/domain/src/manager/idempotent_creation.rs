@@ -24,8 +24,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Returns the same errors as [`store_login_while`](Self::store_login_while), and:
     /// - [`SessionError::OperationInProgress`]: an equal request is still running.
     /// - [`SessionError::IdempotencyKeyReused`]: another request had the same key.
-    /// - [`RepositoryError::Unavailable`]: the session may have been stored. A repetition finds
-    ///   out.
+    /// - [`RepositoryError::Unavailable`]: the session may have been stored. A repetition finishes
+    ///   the creation.
     #[tracing::instrument(name = "create session once", skip_all)]
     pub async fn store_login_once(
         &self,
@@ -64,7 +64,7 @@ impl<R: SessionRepository> SessionManager<R> {
                     Err(error) => (error, true),
                 }
             };
-        // A request that was slow may have been replaced by another one, with another token.
+        // If this request was slow, another request may have taken over with another token.
         let is_lost = !may_be_delivered || self.is_superseded(request, &claim).await;
         if is_lost {
             self.discard(&claim.token, &session).await;
@@ -97,13 +97,15 @@ impl<R: SessionRepository> SessionManager<R> {
         };
         let claim = self.take_over(request, abandoned, token).await?;
         if stored.is_none() {
-            // If the session is still stored later, it must not count towards the session limit.
+            // If a late command stores the session nevertheless, the session must not count towards
+            // the session limit.
             self.remove_from_index(&old, new);
         }
         Ok((claim, stored))
     }
 
-    /// Stores `session` under the token of the claim, unless `is_stored` is `true`, and admits it.
+    /// Stores `session` under the token of the claim, unless `is_stored` is `true`. Then applies
+    /// the session limit of the subject.
     async fn create_claimed(
         &self,
         request: &IdempotentRequest,

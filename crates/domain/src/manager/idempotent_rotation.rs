@@ -24,8 +24,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Returns the same errors as [`rotate_while`](Self::rotate_while), and:
     /// - [`SessionError::OperationInProgress`]: an equal request is still running.
     /// - [`SessionError::IdempotencyKeyReused`]: another request had the same key.
-    /// - [`RepositoryError::Unavailable`]: the session may have a new token. A repetition finds
-    ///   out.
+    /// - [`RepositoryError::Unavailable`]: the session may have a new token. A repetition finishes
+    ///   the rotation.
     #[tracing::instrument(name = "rotate session once", skip_all)]
     pub async fn rotate_once(
         &self,
@@ -77,8 +77,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(error)
     }
 
-    /// Begins the rotation if the session lives. Otherwise, finds out whether another request has
-    /// begun it.
+    /// Begins the rotation if the session is live. Otherwise, checks whether another request has
+    /// begun the rotation.
     ///
     /// The record of the request is looked up although the token may be invalid, because a
     /// completed rotation has invalidated the token. A new record is stored only for a valid token.
@@ -123,8 +123,9 @@ impl<R: SessionRepository> SessionManager<R> {
                 return Err(not_found(token));
             };
             let successor = claim.token.clone();
-            // The index entry of the new token stays whatever happens, because the token will be
-            // tried again: a removal in the background could arrive after the next attempt.
+            // If the move fails, the index entry of the new token is kept unless the token is
+            // replaced. The next attempt uses the same token, and a removal in the background could
+            // arrive after that attempt.
             let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
             if !may_move(claim) {
                 let reason = "not enough time is left for a rotation; the session was not changed";
@@ -172,8 +173,8 @@ impl<R: SessionRepository> SessionManager<R> {
         let Some((session, remaining)) = self.load_live(successor).await? else {
             return Err(not_found(token));
         };
-        // The session is its own predecessor: its index entry has taken over the position of the
-        // old token, whose entry may be gone.
+        // The session is its own predecessor, because its index entry already has the position of
+        // the old token, whose entry may have been removed.
         let last_revocation = self
             .add_to_index(successor, &session, Some(successor))
             .await?;
@@ -183,8 +184,9 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(self.rotated(token, successor.clone(), session, (remaining.ttl, now)))
     }
 
-    /// Removes what a failed rotation has stored under the new token. In a partitioned store, the
-    /// session may be stored under both tokens. If it is stored under the new one only, it is kept.
+    /// Removes the record that a failed rotation has stored under the new token. In a partitioned
+    /// store, the session may be stored under both tokens. A session that is stored only under the
+    /// new token is kept.
     async fn remove_successor(&self, token: &SessionToken, successor: &SessionToken) {
         if let Ok(Some((session, _))) = self.load_live(token).await {
             self.discard(successor, &session).await;

@@ -91,8 +91,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// sessions as [`revoke`](Self::revoke). Returns `None` if there is no such session.
     ///
     /// If `subject` is given, the session must belong to the subject, and the result contains its
-    /// details. Without the subject, the store knows the end of the record only: if the policy has
-    /// an absolute lifetime, the session may end before [`FoundSession::expires_at`].
+    /// details. Without the subject, the store knows only when the record expires. If the policy
+    /// has an absolute lifetime, the session may end before [`FoundSession::expires_at`].
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`].

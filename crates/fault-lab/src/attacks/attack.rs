@@ -12,8 +12,8 @@ use tokio::{
 /// Source of the attackers' connections. Other clients have the address 127.0.0.1.
 const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
-/// Minimum time between two connections of one attacker. A body that never arrives is given up by
-/// the service after the same time.
+/// Minimum time between two connections of one attacker. The service stops waiting for a body that
+/// never arrives after the same time.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
 /// Pause before the first connections, so that they are not opened all at once.
@@ -31,7 +31,7 @@ pub(super) struct Attack {
     request: Request,
 }
 
-/// What an attacker sends on a connection.
+/// The bytes that an attacker sends on a connection.
 enum Request {
     /// The head of a request and the first byte of its body.
     StalledBody {
@@ -40,7 +40,7 @@ enum Request {
         media_type: &'static str,
         is_chunked: bool,
     },
-    /// Fixed bytes, and then nothing more.
+    /// Fixed bytes. The attacker then sends nothing more.
     Bytes(&'static str),
     /// A chunk size that never ends, sent as fast as possible on three connections.
     EndlessChunkSize,

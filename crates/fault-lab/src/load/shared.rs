@@ -271,7 +271,7 @@ impl Shared {
         let code = body["code"].as_str().unwrap_or_default();
         let name = format!("{} {code}", status.as_str());
         let is_gone = status == StatusCode::UNAUTHORIZED && expected != StatusCode::CREATED;
-        // While another request with the same key is running, a repetition is turned away.
+        // While another request with the same key is running, a repetition is answered with 409.
         let is_in_progress = has_key && code == "idempotency_in_progress";
         let is_served = status == expected || is_gone || is_in_progress;
         tally.count_response(name.trim_end(), is_served, took, by_machine);

@@ -65,7 +65,7 @@ pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<Strin
         let created: Value = created.send().await?.json().await?;
         let token = created["access_token"].as_str().context(sample.name)?;
         let before = shown(&new, token).await?;
-        // The old binary judges all cookies of a changed session by its own rules.
+        // The old binary validates all cookies of a changed session by its own rules.
         let expected: &[StatusCode] = if sample.is_read_by_old {
             &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY]
         } else {

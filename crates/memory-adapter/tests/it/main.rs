@@ -1,6 +1,6 @@
-//! Tests of the memory adapter: the tests that every session repository must pass (contract suite).
-//! Tests of the session manager with a store in memory. Also tests of the contract suite itself, with adapters
-//! that have a fault or no subject index.
+//! Tests of the memory adapter (contract suite), tests of the session manager with a store in
+//! memory, and tests of the contract suite itself with adapters that have a fault or no subject
+//! index.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

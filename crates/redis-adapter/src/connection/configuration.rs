@@ -1,5 +1,5 @@
-//! The configuration of a Redis server, as far as it decides whether sessions are safe there:
-//! eviction, persistence and, in a cluster, full coverage.
+//! The settings of a Redis server that decide whether sessions are safe there: eviction,
+//! persistence and, in a cluster, full coverage.
 
 use super::{
     call::Call,
@@ -42,7 +42,7 @@ pub(crate) enum Persistence {
 }
 
 impl Configuration {
-    /// Reads the configuration of the server at the other end of `call`.
+    /// Reads the configuration of the server to which `call` sends commands.
     pub(crate) async fn read(call: &Call, is_cluster_node: bool) -> Self {
         let policy = info(call, "memory", "maxmemory_policy:").await;
         let limit = info(call, "memory", "maxmemory:").await;

@@ -12,9 +12,9 @@ use crate::{RedisFault, RedisSettings, error::UNKNOWN_COMMAND};
 #[derive(Debug)]
 pub(crate) struct Explanation {
     pub(crate) topic: Topic,
-    /// What is wrong, as a clause that names the server.
+    /// The cause, as a clause that names the server.
     pub(crate) what: String,
-    /// What an operator should do.
+    /// Instruction for the operator.
     pub(crate) advice: String,
 }
 

@@ -1,10 +1,11 @@
 //! Moves a session's record in a cluster, for a rotation that the client may repeat with the same
 //! new token.
 //!
-//! The old and the new record may be on different servers, so the move has two steps: it stores the
-//! new record, and then deletes the old one. The reply to each step can be lost. A repetition must
-//! therefore tell a move that was completed from a session that was ended in between, for example
-//! by a logout. For that, the second step also stores a marker in the hash slot of the old record.
+//! The old and the new record may be on different servers, so the move has two steps. The first
+//! step stores the new record, and the second step deletes the old record. The reply to each step
+//! can be lost. A repetition must therefore distinguish a completed move from a session that was
+//! ended between the steps, for example by a logout. For that purpose, the second step also stores
+//! a marker in the hash slot of the old record.
 
 use std::time::Duration;
 

@@ -22,7 +22,8 @@ use crate::{
     record::{Key, RecordLocation},
 };
 
-/// Way to move a record in a cluster, where the old and the new key may be on different servers.
+/// Handling of a failed move of a record in a cluster, where the old and the new key may be on
+/// different servers.
 #[derive(Clone, Copy)]
 enum Repeat {
     /// The move is attempted once. If it fails, it is undone.

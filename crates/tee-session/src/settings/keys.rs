@@ -28,7 +28,7 @@ pub(crate) struct Key {
     /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
     /// secret can also be read from a file, whose path is given as the setting `<name>_file`.
     pub(crate) is_secret: bool,
-    /// Other name of the flag, such as `port` for `--port` in place of `--api-port`.
+    /// Alias of the flag: `port` lets the user write `--port` instead of `--api-port`.
     pub(crate) flag_alias: Option<&'static str>,
     /// `true` if the short help (`-h`) lists the setting.
     pub(crate) is_in_short_help: bool,

@@ -12,8 +12,9 @@ use super::{
     sources::{Problem, Sources},
 };
 
-/// Addition to the error text for a number that is a URL. Kubernetes sets variables such as
-/// `TSA_API_PORT=tcp://10.0.0.1:8000` in each pod of a namespace with a Service `tsa-api`.
+/// Advice that is added to the error text if the value of a number is a URL. Kubernetes sets
+/// variables such as `TSA_API_PORT=tcp://10.0.0.1:8000` in each pod of a namespace with a Service
+/// `tsa-api`.
 const SERVICE_LINK: &str = "; if Kubernetes has set this variable for a Service, set \
      enableServiceLinks to false in the pod";
 
@@ -133,11 +134,14 @@ impl Reader<'_> {
     }
 
     pub(super) fn problem(&mut self, key: &'static str, message: impl Display) {
-        let source = self.sources.source(key).to_string();
-        self.problems.push(Problem {
+        let problem = Problem {
             key: key.to_owned(),
-            source,
+            source: self.sources.source(key).to_string(),
             message: message.to_string(),
-        });
+        };
+        // A setting that several structs contain is read several times.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Sources {
     given: HashMap<&'static str, Given>,
-    /// Environment variables that begin with `TSA_` and are no setting.
+    /// Environment variables that begin with `TSA_` and are not settings.
     unknown_variables: Vec<String>,
 }
 
@@ -220,8 +220,8 @@ impl Sources {
         }
     }
 
-    /// Returns a sentence about each setting that has no effect: an environment variable that is no
-    /// setting, and an optional setting whose value is empty.
+    /// Returns a warning for each setting that has no effect: an environment variable that is not a
+    /// setting, or an optional setting whose value is empty.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unknown = self.unknown_variables.iter();
         let unknown = unknown.map(|variable| describe_unknown_variable(variable));
@@ -370,7 +370,7 @@ pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 /// A problem with one setting. The message does not contain the value of the setting, because the
 /// value may be a secret.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) key: String,
     pub(crate) source: String,

@@ -429,7 +429,7 @@ fn empty_value_in_the_settings_file_may_be_overridden_without_a_warning() {
 }
 
 #[test]
-fn trusted_proxies_with_every_address_are_a_warning() {
+fn trusted_proxies_with_every_address_cause_a_warning() {
     let settings = read_settings(None, &[("trusted_proxies", "0.0.0.0/0")]).unwrap();
     assert_eq!(settings.warnings.len(), 1);
     assert!(settings.warnings[0].starts_with("trusted_proxies contains every address"));

@@ -1,4 +1,4 @@
-//! Environment variables that begin with `TSA_` and are no setting.
+//! Environment variables that begin with `TSA_` and are not settings.
 
 use std::env;
 
@@ -13,12 +13,12 @@ pub(super) const CONFIG_VARIABLE: &str = "TSA_CONFIG";
 /// Prefix of all environment variables of this program.
 const PREFIX: &str = "TSA_";
 
-/// Environment variables of the command `tee-session session`, which are no settings of the
+/// Environment variables of the command `tee-session session`, which are not settings of the
 /// service.
 const SESSION_VARIABLES: [&str; 2] = ["TSA_URL", "TSA_CA_FILE"];
 
 /// Returns the environment variables that begin with `TSA_` and have no meaning for this program.
-/// They are no error, so that a variable of a newer release does not prevent a rollback.
+/// They are not errors, so that a variable of a newer release does not prevent a rollback.
 pub(super) fn unknown_variables() -> Vec<String> {
     let known: Vec<_> = KEYS
         .iter()
@@ -38,7 +38,7 @@ pub(super) fn unknown_variables() -> Vec<String> {
     unknown
 }
 
-/// Returns a sentence about an unknown environment variable, with the most similar setting.
+/// Returns the warning about an unknown environment variable, with the most similar setting.
 pub(super) fn describe_unknown_variable(variable: &str) -> String {
     let name = variable.trim_start_matches(PREFIX).to_ascii_lowercase();
     let suggestion = similar(&name)

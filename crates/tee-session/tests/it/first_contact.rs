@@ -77,7 +77,7 @@ async fn listening_on_all_addresses_is_logged_with_the_loopback_address(
 #[case::any_type("*/*", false)]
 #[case::json("application/json", false)]
 #[tokio::test]
-async fn root_redirects_browsers_to_the_docs_and_names_them_to_programs(
+async fn root_redirects_browsers_to_the_docs_and_returns_404_to_other_clients(
     #[case] accept: &str,
     #[case] is_redirected: bool,
 ) {

@@ -322,8 +322,9 @@ async fn long_non_ascii_base_url_reaches_the_app_behind_the_gateway_percent_enco
     assert_eq!(header_values(&seen, "x-session-base-url"), [expected]);
 }
 
-/// Sends a request with a URL of 30 KiB, 30 KiB of cookies and a body of 100 KiB. The query contains a
-/// parameter that is a token for Tee Session, but belongs to the app.
+/// Sends a request with a URL of 30 KiB, 30 KiB of cookies and a body of 100 KiB. The query
+/// contains the parameter `access_token`, which belongs to the app and is not a token of Tee
+/// Session.
 #[rstest]
 #[tokio::test]
 async fn request_with_a_long_url_and_large_cookies_reaches_the_app_behind_the_gateway(

@@ -111,6 +111,14 @@ async fn log_lines_of_requests_from_a_service_client_contain_the_client_id() {
     .await;
     let created = service.events("Session created");
     assert_eq!(created[0]["span"]["service_client"], CLIENT_ID);
+    let list = service.request(Method::GET, "/v1/sessions?subject=member-4711");
+    let list = list.basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
+    assert_eq!(list.send().await.unwrap().status(), 200);
+    const LISTED: &str = "Sessions of a subject listed";
+    eventually(WITHIN, async || !service.events(LISTED).is_empty()).await;
+    let listed = service.events(LISTED);
+    assert_eq!(listed[0]["span"]["service_client"], CLIENT_ID);
+    assert!(!service.output().contains("member-4711"));
 }
 
 #[rstest]

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 #[test]
-fn documented_faults_are_the_tested_faults() {
+fn mutation_tests_page_lists_exactly_the_tested_faults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/mutation-tests.md")).unwrap();
     let (_, rows) = page

@@ -76,9 +76,9 @@ async fn run_until_exit(flags: &[&str]) -> (Option<i32>, String) {
 #[rstest]
 #[case::no_touch_interval(
     &["--redis-url", "redis://127.0.0.1:6379/0"],
-    "needs a session_touch_interval above 0"
+    "near_cache requires a session_touch_interval above 0"
 )]
-#[case::embedded_store(&["--session-touch-interval", "60"], "needs a redis_url")]
+#[case::embedded_store(&["--session-touch-interval", "60"], "near_cache requires redis_url")]
 #[case::cluster(
     &["--redis-url", "redis-cluster://127.0.0.1:7000", "--session-touch-interval", "60"],
     "the invalidation feed is not available in a cluster"

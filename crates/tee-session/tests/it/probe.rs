@@ -124,7 +124,7 @@ async fn probe_command_for_a_server_that_does_not_speak_http_exits_with_1() {
 #[rstest]
 #[case::url_without_a_scheme(&["--url", "10.0.0.5:8000"], "the URL must be http:// or https://")]
 #[case::zero_timeout(&["--timeout", "0"], "0 is not in 1..=60")]
-#[case::port_zero(&["--api-port", "0"], "api_port (flag --api-port): is 0")]
+#[case::port_zero(&["--api-port", "0"], "api_port (flag --api-port): api_port is 0")]
 #[tokio::test]
 async fn probe_command_with_an_invalid_url_port_or_timeout_exits_with_2(
     #[case] flags: &[&str],

@@ -1,6 +1,7 @@
 //! Faults of a session repository, as an adapter could have them.
 
-/// A fault: breaks one rule of the contract, and works correctly otherwise.
+/// A fault of an adapter. An adapter with the fault breaks one rule of the contract, and works
+/// correctly otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     CallNeverReturns,

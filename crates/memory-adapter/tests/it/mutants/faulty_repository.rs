@@ -31,7 +31,7 @@ pub(crate) struct FaultyRepository {
 pub(super) struct State {
     pub(super) store: Store,
     damaged: HashSet<SessionId>,
-    /// Sessions that were inserted and not removed, with their last TTL. Expired sessions count.
+    /// Sessions that were inserted and not removed, with their last TTL. Includes expired sessions.
     pub(super) inserted: HashMap<SessionId, (Session, Duration)>,
     removed: HashMap<SessionId, Session>,
     pub(super) last_revocations: HashMap<Subject, u64>,

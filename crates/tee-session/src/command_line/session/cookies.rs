@@ -10,8 +10,8 @@ use serde::{
 use tee_session_client::Cookies;
 
 /// Parses cookies from a JSON object of cookie names and values. A value is a string, or null for a
-/// cookie without a value. The error message does not
-/// repeat any part of `text`, because cookies are secret.
+/// cookie without a value. The error message does not repeat any part of `text`, because cookies
+/// are secret.
 pub(super) fn parse(text: &str) -> Result<Cookies, String> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
         format!(
