@@ -1,7 +1,7 @@
 //! Reads request bodies. The media type, the size and the arrival time of a body are checked before
 //! the body is parsed. The credential of the request must be checked before its body is read.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -167,10 +167,16 @@ async fn collect(
 ) -> Result<Bytes, ApiError> {
     let (mut body, mut count, mut under_way) = (BytesMut::new(), Some(count), None::<Body>);
     while content_length.is_none_or(|length| (body.len() as u64) < length) {
-        if let Some(connection) = connection {
-            connection.await_body();
-        }
-        let mut next = payload.next();
+        let mut next = poll_fn(|cx| {
+            let polled = payload.poll_next_unpin(cx);
+            // Delivered bytes may contain only a part of the chunked framing, and no body.
+            if polled.is_pending()
+                && let Some(connection) = connection
+            {
+                connection.await_body();
+            }
+            polled
+        });
         let mut chunk = poll_immediate(&mut next).await;
         if chunk.is_none() && count.is_some() {
             // The framework calls a handler before it decodes the body, even if the body has

@@ -139,6 +139,8 @@ impl<T> ClientStream<T> {
     fn poll_write_timeout<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         self.connection.note_write_blocked();
+        // The task must be woken if its place is needed while the client does not read.
+        let _ = self.connection.place().poll_closing(cx);
         if self.connection.makes_room() {
             return timed_out();
         }
@@ -224,20 +226,22 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
             return Poll::Pending;
         }
         if self.withheld.is_empty() {
+            let is_idle = self.connection.is_idle();
             let received = &mut buffer.filled_mut()[before..];
-            if self.connection.is_idle() {
-                upgrade_offer::ignore(received);
-            }
             let length = self.pass(received, limit);
+            if is_idle {
+                upgrade_offer::ignore(&mut received[..length]);
+            }
             self.withheld.extend_from_slice(&received[length..]);
             buffer.set_filled(before + length);
         } else {
             let available = self.withheld.len().min(buffer.remaining());
             let mut received = self.withheld.split_to(available);
-            if self.connection.is_idle() {
-                upgrade_offer::ignore(&mut received);
-            }
+            let is_idle = self.connection.is_idle();
             let length = self.pass(&received, limit);
+            if is_idle {
+                upgrade_offer::ignore(&mut received[..length]);
+            }
             buffer.put_slice(&received[..length]);
             // Both parts are adjacent in memory, so that nothing is copied.
             let mut rest = received;
@@ -254,10 +258,19 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
     fn pass(&mut self, received: &[u8], limit: Option<u64>) -> usize {
         let (length, ends_with_empty_line) = match limit {
             Some(limit) => (usize::try_from(limit).unwrap_or(usize::MAX), false),
-            None => match self.empty_lines.next(received) {
-                Some(length) => (length, true),
-                None => (received.len(), false),
-            },
+            None => {
+                // Empty lines before a request line do not end a request head (RFC 9112, section
+                // 2.2).
+                let leading = if self.connection.is_idle() {
+                    upgrade_offer::empty_lines_before_head(received)
+                } else {
+                    0
+                };
+                match self.empty_lines.next(&received[leading..]) {
+                    Some(length) => (leading + length, true),
+                    None => (received.len(), false),
+                }
+            }
         };
         let length = length.min(received.len());
         self.is_at_boundary = ends_with_empty_line;
@@ -288,7 +301,8 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
                 Poll::Pending => break,
             }
         }
-        if self.has_ended && !self.connection.is_serving_safe_request() {
+        let will_deliver = self.connection.is_idle() && !self.withheld.is_empty();
+        if self.has_ended && !will_deliver && !self.connection.is_serving_safe_request() {
             return Poll::Ready(Ok(()));
         }
         self.note_withheld();

@@ -36,6 +36,10 @@ struct State {
     is_safe_request: Cell<bool>,
     /// Set if the connection must close after the response to the current request.
     is_last_request: Cell<bool>,
+    /// Set from the head of the response to the current request to the end of its body.
+    is_answering: Cell<bool>,
+    /// Set while the client does not read what is being written.
+    is_write_blocked: Cell<bool>,
     /// Set while received bytes are withheld from the framework.
     is_withholding: Cell<bool>,
     interim_response: InterimResponse,
@@ -87,6 +91,8 @@ impl Connection {
             body: Cell::new(Body::Bytes(0)),
             is_safe_request: Cell::new(false),
             is_last_request: Cell::new(false),
+            is_answering: Cell::new(false),
+            is_write_blocked: Cell::new(false),
             is_withholding: Cell::new(false),
             interim_response: InterimResponse::default(),
             place,
@@ -112,6 +118,7 @@ impl Connection {
         let is_last = request.connection_type() != ConnectionType::KeepAlive || request.upgrade();
         self.0.is_last_request.set(is_last);
         self.0.is_safe_request.set(request.method.is_safe());
+        self.0.is_answering.set(false);
         self.0.interim_response.begin(request.expect());
         self.0.phase.set(Phase::Serving);
         self.0.place.set_busy();
@@ -136,7 +143,7 @@ impl Connection {
 
     /// Records that the handler waits for more of the request body.
     pub(crate) fn await_body(&self) {
-        if let Body::Unknown { .. } = self.0.body.get() {
+        if let Body::Unknown { is_awaited: false } = self.0.body.get() {
             self.0.body.set(Body::Unknown { is_awaited: true });
             if self.is_withholding() {
                 self.0.place.wake();
@@ -147,6 +154,11 @@ impl Connection {
     /// Records that the body of the current request was read to its end.
     pub(crate) fn set_body_read(&self) {
         self.0.body.set(Body::Bytes(0));
+    }
+
+    /// Records that the handler has returned the response to the current request.
+    pub(crate) fn begin_response(&self) {
+        self.0.is_answering.set(true);
     }
 
     /// Closes the connection after the response to the current request.
@@ -224,19 +236,31 @@ impl Connection {
     }
 
     /// Returns `true` if the connection must end now, because its place is needed for another one
-    /// and it is not handling a request.
+    /// and it is not handling a request. A request whose response the client does not read counts
+    /// as handled.
     pub(crate) fn makes_room(&self) -> bool {
-        self.0.place.is_closing() && !matches!(self.0.phase.get(), Phase::Serving)
+        self.0.place.is_closing()
+            && (!matches!(self.0.phase.get(), Phase::Serving) || self.is_response_blocked())
+    }
+
+    fn is_response_blocked(&self) -> bool {
+        self.0.is_answering.get() && self.0.is_write_blocked.get()
     }
 
     /// Records that a response cannot be written at the moment, because the client does not read.
     pub(crate) fn note_write_blocked(&self) {
+        if !self.0.is_write_blocked.replace(true) && self.is_response_blocked() {
+            self.0.place.set_idle(Instant::now());
+        }
         self.0.place.set_write_blocked(true);
     }
 
     /// Records that the client reads again.
     pub(crate) fn note_write_unblocked(&self) {
-        if !matches!(self.0.phase.get(), Phase::Serving) {
+        self.0.is_write_blocked.set(false);
+        if matches!(self.0.phase.get(), Phase::Serving) {
+            self.0.place.set_busy();
+        } else {
             self.0.place.set_idle(Instant::now());
         }
         self.0.place.set_write_blocked(false);

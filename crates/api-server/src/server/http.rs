@@ -206,6 +206,7 @@ fn finish<B>(
 ) -> Response<ServedBody<B>> {
     if let Some(served) = &served {
         let connection = served.connection();
+        connection.begin_response();
         let head = response.head_mut();
         // The framework reuses the heads of responses with their version. It sets the right version
         // later. Without this line, a reused HTTP/1.0 head would close the connection.

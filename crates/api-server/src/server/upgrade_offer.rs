@@ -16,17 +16,17 @@ const REPLACEMENT: &[u8] = b"ignored";
 /// handler to take over the connection. Some clients, such as the default client of Java, offer
 /// HTTP/2 with every request. They would need a new connection for each request.
 ///
-/// The function only looks at lines of the head, and only at lines that have arrived completely. If
-/// the function does not see an offer, the connection is closed after the response.
+/// The function looks only at the part of the head in `bytes`. An offer in another part is not
+/// removed, so the connection is closed after the response.
 pub(super) fn ignore(bytes: &mut [u8]) {
     // Most requests make no offer. Both spellings that clients use contain this text.
     if memmem::find(bytes, b"pgrade").is_none() {
         return;
     }
+    let begin = empty_lines_before_head(bytes);
+    let bytes = &mut bytes[begin..];
     let end = memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
-    let Some((head, _)) = bytes.split_at_mut_checked(end) else {
-        return;
-    };
+    let (head, _) = bytes.split_at_mut(end);
     let mut lines = head.split(|byte| *byte == b'\n');
     let is_request = lines
         .next()
@@ -52,6 +52,12 @@ pub(super) fn ignore(bytes: &mut [u8]) {
             }
         }
     }
+}
+
+/// Returns the number of bytes of the empty lines at the beginning of `bytes`.
+pub(super) fn empty_lines_before_head(bytes: &[u8]) -> usize {
+    let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    bytes.iter().take_while(is_line_end).count()
 }
 
 /// Returns the value of the header field in `line`, if the field has the name `name`.
@@ -80,6 +86,7 @@ mod tests {
         "ignored, HTTP2-Settings"
     )]
     #[case::tls("Upgrade: TLS/1.2\r\nconnection:upgrade", "ignored")]
+    #[case::after_bare_line_feeds("Upgrade: h2c\nConnection: Upgrade", "ignored")]
     #[case::with_keep_alive(
         "Connection: keep-alive , Upgrade\r\nUpgrade: h2c",
         "keep-alive , ignored"
@@ -88,7 +95,10 @@ mod tests {
         #[case] fields: &str,
         #[case] options: &str,
     ) {
-        let head = ignored(&format!("POST / HTTP/1.1\r\n{fields}\r\nHost: a\r\n\r\n"));
+        // An empty line before the request line is allowed.
+        let head = ignored(&format!(
+            "\r\nPOST / HTTP/1.1\r\n{fields}\r\nHost: a\r\n\r\n"
+        ));
         assert!(head.contains(options), "{head}");
         let connection = head
             .lines()

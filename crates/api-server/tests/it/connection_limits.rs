@@ -117,6 +117,30 @@ async fn all_clients_are_served_while_one_address_opens_connections_without_end(
     }
 }
 
+/// Clients that do not read their responses must not keep others out.
+#[tokio::test]
+async fn all_clients_are_served_while_one_address_does_not_read_its_responses() {
+    const BUNDLE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let app = with_limits(MAX, None).spawn(Store::Memory).await;
+    let mut connections = Vec::new();
+    for _ in 0..MAX {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.bind((HOLDER, 0).into()).unwrap();
+        let mut stream = socket.connect(app.address).await.unwrap();
+        stream
+            .write_all(BUNDLE.repeat(20).as_bytes())
+            .await
+            .unwrap();
+        connections.push(stream);
+    }
+    // Less than the time after which such a connection is closed in any case.
+    eventually(TIMEOUT / 2, async || {
+        get(&app, "/docs").await == StatusCode::OK
+    })
+    .await;
+}
+
 /// Without a limit per address, one address may hold all connections. New clients must
 /// nevertheless be served.
 #[tokio::test]

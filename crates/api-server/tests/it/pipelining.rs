@@ -8,7 +8,7 @@ use tee_session_redis_adapter::RedisSettings;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
@@ -294,6 +294,59 @@ async fn requests_that_change_nothing_are_answered_after_the_client_has_closed_i
     let (answers, rest) = read_answers(&mut stream, &["GET", "HEAD", "GET"], false).await;
     assert_eq!(answers.len(), 3);
     assert_eq!(rest, "");
+}
+
+/// The client does not read the first responses, and the later requests wait at the server while
+/// the client closes its side.
+#[tokio::test]
+async fn pipelined_requests_are_answered_after_the_client_has_closed_its_side_and_reads_late() {
+    const REQUESTS: usize = 100;
+    const BUNDLE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let app = TestApp::spawn(Store::Memory).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(app.address).await.unwrap();
+    let requests = BUNDLE.repeat(REQUESTS);
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    // The pause of the client is the input: the server cannot write the first responses.
+    sleep(Duration::from_millis(1_500)).await;
+    let mut received = Vec::new();
+    timeout(READ_TIMEOUT, stream.read_to_end(&mut received))
+        .await
+        .unwrap()
+        .unwrap();
+    let answers = String::from_utf8_lossy(&received)
+        .matches("HTTP/1.1 200 OK")
+        .count();
+    assert_eq!(answers, REQUESTS);
+}
+
+/// The end of a chunk arrives later than its data, which ends with a line feed.
+#[rstest]
+#[case::after_a_line_feed("\n", &["\r\n0\r\n\r\n"])]
+#[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]
+#[case::without_a_line_feed("", &["\r\n0\r\n", "\r\n"])]
+#[tokio::test]
+async fn chunked_body_that_arrives_in_pieces_is_read_at_once(
+    #[case] end: &str,
+    #[case] pieces: &[&str],
+) {
+    let app = TestApp::spawn(Store::Memory).await;
+    let body = build_valid_body().to_string() + end;
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n\
+                Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let first = format!("{head}{:x}\r\n{body}", body.len());
+    stream.write_all(first.as_bytes()).await.unwrap();
+    for piece in pieces {
+        // The pause is the input: the pieces must arrive one by one.
+        sleep(Duration::from_millis(100)).await;
+        stream.write_all(piece.as_bytes()).await.unwrap();
+    }
+    let (answers, _) = read_answers(&mut stream, &["POST"], true).await;
+    assert_eq!(answers[0].status, 201, "{answers:?}");
 }
 
 /// Sends `request` and, after the response has been sent, more bytes than the server reads. The

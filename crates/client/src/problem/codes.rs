@@ -82,8 +82,8 @@ problem_codes! {
     UnsupportedMediaType = "unsupported_media_type",
     /// HTTP status 422. Fix the members that `errors` points to (JSON Pointers).
     InvalidSession = "invalid_session",
-    /// HTTP status 422. Use a new `Idempotency-Key` for each request; repeat a request with the
-    /// same body.
+    /// HTTP status 422. Use a new `Idempotency-Key` for each new request. If you repeat a request,
+    /// send the same body.
     IdempotencyKeyReused = "idempotency_key_reused",
     /// HTTP status 429. Too many invalid tokens, or wrong secrets of service clients, came from
     /// your address. Retry after `Retry-After`. Valid tokens and right secrets are still accepted.

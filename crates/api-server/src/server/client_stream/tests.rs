@@ -135,6 +135,16 @@ async fn empty_lines_before_a_request_head_do_not_start_the_head_timeout() {
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
 }
 
+/// If each empty line were delivered alone, the framework would search all of them again each time.
+#[tokio::test]
+async fn empty_lines_before_a_request_head_are_delivered_together() {
+    pause();
+    let (mut client, mut stream) = connect();
+    let text = "\r\n\n\r\nGET / HTTP/1.1\r\n\r\n";
+    client.write_all(text.as_bytes()).await.unwrap();
+    assert_eq!(read_text(&mut stream).await.as_deref(), Some(text));
+}
+
 /// Reads once. Returns `None` if nothing is delivered within a second.
 async fn read_text(stream: &mut ClientStream<DuplexStream>) -> Option<String> {
     let mut bytes = [0; 64];
