@@ -5,13 +5,17 @@ use std::str::FromStr;
 use thiserror::Error;
 use url::Host;
 
-use crate::{BaseUrl, base_url::is_dns_name};
+use crate::{
+    BaseUrl,
+    base_url::{is_dns_name, without_trailing_dot},
+};
 
 /// Hosts that a base URL may contain. An empty list allows every host.
 ///
 /// There are two kinds of entries. A host (`golf.example`, `127.0.0.1`, `[::1]`) allows exactly
 /// that host. A dot followed by a name (`.golf.example`) allows every subdomain of the name, but
-/// not the name itself. International host names are compared in their ASCII form.
+/// not the name itself. International host names are compared in their ASCII form. A dot at the end
+/// of the host of a base URL is ignored.
 ///
 /// ```
 /// use tee_session_domain::{AllowedHosts, BaseUrl};
@@ -38,6 +42,7 @@ impl AllowedHosts {
     pub fn allows(&self, base_url: &BaseUrl) -> bool {
         self.0.is_empty()
             || base_url.ascii_host().is_some_and(|host| {
+                let host = without_trailing_dot(&host);
                 self.0.iter().any(|entry| match entry {
                     Entry::Exactly(allowed) => *allowed == host,
                     Entry::SubdomainOf(suffix) => {
@@ -95,6 +100,9 @@ mod tests {
     #[case::upper_case("GOLF.example", "https://Golf.Example", true)]
     #[case::any_port("golf.example", "https://golf.example:8443", true)]
     #[case::second_entry("a.example, golf.example", "https://golf.example", true)]
+    #[case::trailing_dot("golf.example", "https://golf.example./x", true)]
+    #[case::trailing_dot_of_a_subdomain(".golf.example", "https://www.golf.example.", true)]
+    #[case::trailing_dot_of_another_name("golf.example", "https://evil.example.", false)]
     #[case::subdomain_of_exact("golf.example", "https://www.golf.example", false)]
     #[case::longer_name("golf.example", "https://evil-golf.example", false)]
     #[case::name_as_prefix("golf.example", "https://golf.example.evil.example", false)]

@@ -49,11 +49,14 @@ impl BaseUrl {
         if text.contains('#') {
             return Err(BaseUrlError::Fragment);
         }
-        check_authority(authority(&text)?)?;
+        let authority = authority(&text)?;
+        check_authority(authority)?;
         let url = Url::parse(&text).map_err(|_| BaseUrlError::Host)?;
         match url.host() {
-            Some(Host::Domain(name)) if is_dns_name(name) => {}
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) => {}
+            Some(Host::Domain(name)) if is_dns_name(without_trailing_dot(name)) => {}
+            // A URL parser removes a dot after an IPv4 address.
+            Some(Host::Ipv4(_)) if !ends_with_dot(authority) => {}
+            Some(Host::Ipv6(_)) => {}
             _ => return Err(BaseUrlError::Host),
         }
         Ok(Self(text.into()))
@@ -184,9 +187,9 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (host, after_host) = authority.split_at(end_of_host);
-    // A trailing dot is rejected, because a URL parser would remove the dot after an IPv4 address.
-    // IDNA, the standard for international host names, treats these four characters as dots.
-    if host.ends_with(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']) {
+    // IDNA, the standard for international host names, treats these characters as dots. A URL
+    // parser would replace them.
+    if host.ends_with(['\u{3002}', '\u{ff0e}', '\u{ff61}']) {
         return Err(BaseUrlError::Host);
     }
     match after_host.strip_prefix(':') {
@@ -198,6 +201,18 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
         },
         Some(_) => Err(BaseUrlError::Port),
     }
+}
+
+/// Returns `true` if the host in `authority` ends with a dot.
+fn ends_with_dot(authority: &str) -> bool {
+    let (host, _port) = authority.split_once(':').unwrap_or((authority, ""));
+    host.ends_with('.')
+}
+
+/// Removes the dot at the end of a host name, if there is one. With the dot, the name is absolute
+/// (RFC 1034, section 3.1): a resolver does not append a search domain.
+pub(crate) fn without_trailing_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Returns `true` if `name` is an RFC 1123 host name in ASCII form. Underscores are allowed in

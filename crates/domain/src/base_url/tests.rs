@@ -32,6 +32,8 @@ use super::*;
 #[case::ipv4_short("http://127.1/")]
 #[case::longest_name(&format!("https://{}abcde.example", "abcdefg.".repeat(30)))]
 #[case::underscore("http://booking_web.internal")]
+#[case::trailing_dot("https://golf.example.")]
+#[case::trailing_dot_and_port("https://golf.example.:8443/members")]
 #[case::longest_label(&format!("https://{}.example", "a".repeat(63)))]
 #[case::longest(&format!("https://golf.example/{}", "p".repeat(2_048 - 21)))]
 fn valid_base_url_is_kept_exactly_as_given(#[case] text: &str) {
@@ -70,7 +72,8 @@ fn valid_base_url_is_kept_exactly_as_given(#[case] text: &str) {
 #[case::no_host_but_path("https:///path", BaseUrlError::Host)]
 #[case::no_host_but_port("https://:80", BaseUrlError::Host)]
 #[case::empty_label("https://a..b", BaseUrlError::Host)]
-#[case::trailing_dot("https://golf.example.", BaseUrlError::Host)]
+#[case::two_trailing_dots("https://golf.example..", BaseUrlError::Host)]
+#[case::only_a_dot("https://./", BaseUrlError::Host)]
 #[case::trailing_dot_of_ipv4("https://127.0.0.1.", BaseUrlError::Host)]
 #[case::trailing_dot_and_port("https://127.0.0.1.:80/", BaseUrlError::Host)]
 #[case::trailing_dot_of_a_number("https://2130706433.", BaseUrlError::Host)]
