@@ -2,6 +2,7 @@
 //! are separate from the domain types. A body type with few members is defined next to its handler.
 
 mod create_session;
+mod ignored_cookie;
 mod json_response;
 mod patch_session;
 mod session_body;
@@ -14,6 +15,7 @@ use std::fmt::Display;
 
 pub(crate) use self::{
     create_session::CreateSession,
+    ignored_cookie::IgnoredCookie,
     json_response::ok,
     patch_session::{SessionPatchBody, parse_patch},
     session_body::SessionBody,

@@ -4,5 +4,6 @@
 pub(crate) mod cached;
 pub(crate) mod catalogue;
 pub(crate) mod gauges;
+pub(crate) mod ignored_cookies;
 pub(crate) mod listener;
 pub(crate) mod session_events;

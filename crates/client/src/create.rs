@@ -47,8 +47,8 @@ impl<'a> CreateSession<'a> {
     }
 
     /// Sets the subject of the session: the user or account to which the session belongs. A subject
-    /// consists of 1 to 256 visible ASCII characters. All sessions of a subject can be listed and
-    /// ended together.
+    /// is any text of 1 to 256 bytes without control characters. All sessions of a subject can be
+    /// listed and ended together.
     pub fn subject(mut self, subject: &'a str) -> Self {
         self.body.subject = Some(subject);
         self
@@ -98,11 +98,27 @@ pub struct NewSession {
     /// Time at which the session expires, if no request uses the session until then.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
+    /// Cookies of the request that the service did not store, because a session cannot hold them.
+    /// Empty if the session was rotated.
+    #[serde(default)]
+    pub ignored: Vec<IgnoredCookie>,
     /// Entity tag of the session's current state, for
     /// [`SessionPatch::if_match`](crate::SessionPatch::if_match). `None` if the response has no
     /// valid `ETag` header field.
     #[serde(skip)]
     pub etag: Option<ETag>,
+}
+
+/// A cookie of a request that the service did not store. The cookies of [`Cookies::new`] follow the
+/// rules of this client's release, so that only a service of another release ignores one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct IgnoredCookie {
+    /// JSON Pointer (RFC 6901) to the cookie in the request body, such as `/cookies/SESSIONID`.
+    pub pointer: String,
+    /// Reason, for programs: `syntax`, `prefix`, `too_large` or `full`. A later release of the
+    /// service may have more reasons.
+    pub reason: String,
 }
 
 impl NewSession {

@@ -34,7 +34,7 @@ pub use self::{
     authorization::Authorization,
     builder::{BuildError, ClientBuilder},
     client::Client,
-    create::{CreateSession, NewSession},
+    create::{CreateSession, IgnoredCookie, NewSession},
     error::ClientError,
     etag::{ETag, ParseETagError},
     health::{Health, HealthStatus},

@@ -59,7 +59,7 @@ impl SessionPatch {
     }
 
     /// Removes the cookie `name`. If the session has no cookie with this name, the patch does not
-    /// fail. At least one cookie must remain in the session.
+    /// fail.
     #[must_use]
     pub fn remove_cookie(mut self, name: impl Into<String>) -> Self {
         self.body.cookies.insert(name.into(), None);

@@ -44,19 +44,16 @@ impl<'de> Visitor<'de> for CookiesVisitor {
     type Value = Cookies;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of strings")
+        f.write_str("an object of strings and nulls")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cookies, A::Error> {
         let mut cookies = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, String>()? {
-            cookies.push((name, Zeroizing::new(value)));
+        while let Some((name, value)) = map.next_entry::<String, Option<String>>()? {
+            cookies.push((name, value.map(Zeroizing::new)));
         }
-        let cookies: Vec<_> = cookies
-            .iter()
-            .map(|(name, value)| (name, &**value))
-            .collect();
-        Cookies::from_stored(&cookies).map_err(A::Error::custom)
+        let cookies = cookies.iter().map(|(name, value)| (name, value.as_ref()));
+        Cookies::from_stored(cookies).map_err(A::Error::custom)
     }
 }
 

@@ -62,6 +62,8 @@ macro_rules! contract_suite {
             @cases #[$test], $harness;
             stored_session_is_read_back_unchanged
             cookie_values_with_unicode_and_separators_are_kept
+            cookies_that_jars_hold_are_kept
+            session_without_cookies_is_kept
             random_valid_cookies_and_base_urls_are_read_back_unchanged
             unknown_token_finds_no_session
             second_insert_under_the_same_token_is_rejected
@@ -99,6 +101,7 @@ macro_rules! contract_suite {
             rotating_an_unknown_session_returns_not_found
             failed_move_to_a_new_token_changes_no_record
             sessions_of_a_subject_are_listed_oldest_first
+            subjects_may_contain_any_characters
             each_session_is_on_exactly_one_page_of_a_list
             deleted_or_expired_session_is_not_listed
             regularly_accessed_session_stays_listed

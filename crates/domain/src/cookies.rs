@@ -2,147 +2,184 @@
 
 mod cached_tag;
 mod jar;
+mod rules;
 
 use std::{
-    fmt,
+    fmt, iter,
     sync::{Arc, OnceLock},
 };
 
 use indexmap::{IndexMap, map::Entry};
-use thiserror::Error;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-pub(crate) use self::cached_tag::CachedTag;
 use self::jar::Jar;
+pub use self::rules::{CookieProblem, CookieRule, CookiesError};
+pub(crate) use self::{cached_tag::CachedTag, rules::Usage};
 use crate::error::ControlCharacter;
 
 /// Cookies of an authenticated session on the upstream site: names and values, in the order given.
 ///
+/// Names and values are those that a browser stores (RFC 6265bis, section 5), and are kept byte for
+/// byte. A name may be empty, and may contain spaces and brackets. A value may contain any
+/// characters except control characters; TAB is allowed. A cookie may also have no value at all,
+/// which cookie jars distinguish from an empty value. A set may be empty. [`CookieRule`] lists all
+/// rules.
+///
 /// Values are secrets: there is no `Display`, `Debug` shows only the number of cookies, and the
 /// memory is wiped when the last clone is dropped. Clones share the memory.
-///
-/// Names are RFC 6265 tokens. Values contain no control characters. All other characters of a value
-/// are kept exactly as given, including Unicode and `;`.
 ///
 /// ```
 /// use tee_session_domain::Cookies;
 ///
-/// let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())])?;
+/// let cookies = Cookies::new([
+///     ("SESSIONID".to_owned(), Some("a1b2c3".to_owned())),
+///     ("gdpr[allowed]".to_owned(), None),
+/// ])?;
 /// assert_eq!(cookies.get("SESSIONID"), Some("a1b2c3"));
-/// assert_eq!(format!("{cookies:?}"), "Cookies(1 redacted)");
+/// assert_eq!(cookies.iter().nth(1), Some(("gdpr[allowed]", None)));
+/// assert_eq!(format!("{cookies:?}"), "Cookies(2 redacted)");
 /// # Ok::<(), tee_session_domain::CookiesError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookies(Arc<Jar>);
 
 impl Cookies {
-    /// Maximum number of cookies in a session.
-    pub const MAX_COUNT: usize = 50;
-    /// Maximum length of a cookie name in bytes.
-    pub const MAX_NAME_LEN: usize = 256;
-    /// Maximum length of a cookie value in bytes.
-    pub const MAX_VALUE_LEN: usize = 4_096;
-    /// Maximum length of all cookie names and values together, in bytes.
-    pub const MAX_TOTAL_LEN: usize = 16 * 1_024;
+    /// Maximum number of cookies in a session: 180, as many as browsers store for one site.
+    pub const MAX_COUNT: usize = rules::MAX_COUNT;
+    /// Maximum length of the name and the value of one cookie together: 8192 bytes.
+    pub const MAX_LEN: usize = rules::MAX_LEN;
+    /// Maximum length of all cookie names and values together: 32 KiB.
+    pub const MAX_TOTAL_LEN: usize = rules::MAX_TOTAL_LEN;
 
-    /// Validates cookies that a client sends.
+    /// Validates cookies that a client sends. A value is a `String`, or an `Option<String>` that is
+    /// `None` for a cookie without a value.
     ///
     /// # Errors
-    /// Returns all rules that the cookies break. Rules for single cookies come first, in the order
-    /// of the cookies. Rules for all cookies together come last.
-    pub fn new(cookies: impl IntoIterator<Item = (String, String)>) -> Result<Self, CookiesError> {
-        let mut accepted = IndexMap::new();
+    /// Fails if a cookie breaks a rule, and names every such cookie. To leave these cookies out
+    /// instead, use [`keep_valid`](Self::keep_valid).
+    pub fn new<V: Into<Option<String>>>(
+        cookies: impl IntoIterator<Item = (String, V)>,
+    ) -> Result<Self, CookiesError> {
+        match Self::keep_valid(cookies) {
+            (cookies, problems) if problems.is_empty() => Ok(cookies),
+            (_, problems) => Err(CookiesError { problems }),
+        }
+    }
+
+    /// Keeps the cookies that a session can hold, and leaves out each cookie that breaks a rule.
+    /// The cookies are added in their order, so that a cookie is left out if the session has no
+    /// room left for it. Returns the kept cookies, and the other cookies with their rules.
+    ///
+    /// ```
+    /// use tee_session_domain::{CookieRule, Cookies};
+    ///
+    /// let given = [("a", "1"), ("b", "line\nfeed")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    /// let (cookies, ignored) = Cookies::keep_valid(given);
+    /// assert_eq!(cookies.len(), 1);
+    /// assert_eq!(ignored[0].rule, CookieRule::Value);
+    /// ```
+    pub fn keep_valid<V: Into<Option<String>>>(
+        cookies: impl IntoIterator<Item = (String, V)>,
+    ) -> (Self, Vec<CookieProblem>) {
+        let mut kept = IndexMap::new();
         let mut problems = Vec::new();
-        let (mut count, mut total_len) = (0_usize, 0_usize);
+        let mut usage = Usage::default();
         for (name, value) in cookies {
-            count += 1;
-            total_len += name.len() + value.len();
-            if count > Self::MAX_COUNT {
-                continue;
-            }
-            if let Some(rule) = broken_name_rule(&name) {
-                problems.push(CookieProblem { cookie: None, rule });
-                continue;
-            }
-            if let Some(rule) = broken_value_rule(&value) {
-                problems.push(CookieProblem {
-                    cookie: Some(name),
-                    rule,
-                });
-                continue;
-            }
-            match accepted.entry(name) {
+            let value = value.into().map(Zeroizing::new);
+            let text = value.as_deref().map(String::as_str);
+            let checked = Self::check(&name, text);
+            match kept.entry(name) {
                 Entry::Vacant(entry) => {
-                    entry.insert(value);
+                    let added =
+                        checked.and_then(|()| usage.add(entry.key(), text, &Usage::default()));
+                    match added {
+                        Ok(()) => {
+                            entry.insert(value);
+                        }
+                        Err(rule) => problems.push(CookieProblem {
+                            cookie: entry.into_key(),
+                            rule,
+                        }),
+                    }
                 }
                 Entry::Occupied(entry) => problems.push(CookieProblem {
-                    cookie: Some(entry.key().clone()),
+                    cookie: entry.key().clone(),
                     rule: CookieRule::Unique,
                 }),
             }
         }
-        if count == 0 || count > Self::MAX_COUNT {
-            problems.push(CookieProblem {
-                cookie: None,
-                rule: CookieRule::Count,
-            });
-        }
-        if total_len > Self::MAX_TOTAL_LEN {
-            problems.push(CookieProblem {
-                cookie: None,
-                rule: CookieRule::TotalLength,
-            });
-        }
-        let result = if problems.is_empty() {
-            Ok(Self(Arc::new(Jar::new(accepted.iter()))))
-        } else {
-            Err(CookiesError { problems })
-        };
-        accepted.values_mut().for_each(Zeroize::zeroize);
-        result
+        let kept = kept.iter().map(|(name, value)| (name, value.as_ref()));
+        (Self(Arc::new(Jar::new(kept))), problems)
+    }
+
+    /// Checks the rules that concern a single cookie. `value` is `None` for a cookie without a
+    /// value.
+    ///
+    /// # Errors
+    /// Returns the first rule that the cookie breaks.
+    pub fn check(name: &str, value: Option<&str>) -> Result<(), CookieRule> {
+        rules::check(name, value)
     }
 
     /// Accepts the cookies of a stored record. Another program may have written the record, so the
-    /// cookies need not be valid. Only control characters are rejected, because they could start a
-    /// new line in a header. If a name is repeated, its last value is used.
+    /// cookies need not be valid. Only the control characters that browsers refuse are rejected,
+    /// because they could start a new line in a header. If a name is repeated, its last value is
+    /// used. A value is `None` for a cookie without a value.
     ///
     /// # Errors
-    /// Fails if a name or a value contains a control character.
-    pub fn from_stored<N, V>(cookies: &[(N, V)]) -> Result<Self, ControlCharacter>
+    /// Fails if a name or a value contains such a control character.
+    pub fn from_stored<N, V, I>(cookies: I) -> Result<Self, ControlCharacter>
     where
         N: AsRef<str>,
         V: AsRef<str>,
+        I: IntoIterator<Item = (N, Option<V>), IntoIter: ExactSizeIterator + Clone>,
     {
-        let cookies = cookies
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()));
-        for (name, value) in cookies.clone() {
-            ControlCharacter::refuse(name)?;
-            ControlCharacter::refuse(value)?;
+        let cookies = cookies.into_iter();
+        let has_control = |(name, value): (N, Option<V>)| {
+            rules::has_control(name.as_ref())
+                || value.is_some_and(|value| rules::has_control(value.as_ref()))
+        };
+        if cookies.clone().any(has_control) {
+            return Err(ControlCharacter);
         }
-        let names = cookies.clone().map(|(name, _)| name);
-        let jar = if are_distinct(names) {
+        let jar = if are_distinct(cookies.clone().map(|(name, _)| name)) {
             Jar::new(cookies)
         } else {
-            Jar::new(cookies.collect::<IndexMap<_, _>>())
+            let mut last_values = IndexMap::new();
+            for (name, value) in cookies {
+                last_values.insert(name.as_ref().to_owned(), value);
+            }
+            Jar::new(
+                last_values
+                    .iter()
+                    .map(|(name, value)| (name, value.as_ref())),
+            )
         };
         Ok(Self(Arc::new(jar)))
     }
 
-    /// Returns the value of the cookie `name`, or `None` if there is no such cookie. Names are
-    /// case-sensitive.
+    /// Stores cookies that were checked before.
+    pub(crate) fn from_checked(cookies: &IndexMap<&str, Option<&str>>) -> Self {
+        let cookies = cookies.iter().map(|(name, value)| (*name, *value));
+        Self(Arc::new(Jar::new(cookies)))
+    }
+
+    /// Returns the value of the cookie `name`. Returns `None` if there is no such cookie, or if the
+    /// cookie has no value. Names are case-sensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut cookies = self.iter();
-        cookies.find_map(|(known, value)| (known == name).then_some(value))
+        cookies.find_map(|(known, value)| value.filter(|_| known == name))
     }
 
-    /// Returns an iterator over the cookies, as pairs of name and value, in the order given.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    /// Returns an iterator over the cookies, as pairs of name and value, in the order given. The
+    /// value is `None` for a cookie without a value.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> + Clone {
         self.0.iter()
     }
 
-    /// Returns all cookie names and values, each followed by a NUL.
+    /// Returns all cookie names and values, each followed by a NUL. A cookie without a value
+    /// differs from a cookie with an empty value.
     pub(crate) fn nul_terminated(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -164,11 +201,17 @@ impl Cookies {
         self.iter().len()
     }
 
-    /// Returns `true` if there are no cookies. Only a record that another program wrote can have no
-    /// cookies.
+    /// Returns `true` if there are no cookies.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// No cookies.
+impl Default for Cookies {
+    fn default() -> Self {
+        Self(Arc::new(Jar::new(iter::empty::<(&str, Option<&str>)>())))
     }
 }
 
@@ -180,94 +223,18 @@ impl fmt::Debug for Cookies {
     }
 }
 
-/// Error for cookies that break at least one rule of [`CookieRule`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the cookies break {} rule(s); the first: {}", problems.len(), first(problems))]
-pub struct CookiesError {
-    /// All broken rules. There is at least one.
-    pub problems: Vec<CookieProblem>,
-}
+/// Maximum number of names that [`are_distinct`] compares.
+const MAX_COMPARED: usize = 50;
 
-/// A rule that the cookies break, and the cookie that breaks the rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CookieProblem {
-    /// Name of the cookie that breaks the rule. `None` if the name is invalid or the rule concerns
-    /// all cookies together.
-    pub cookie: Option<String>,
-    /// Rule that the cookies break.
-    pub rule: CookieRule,
-}
-
-/// A rule for cookies that a client sends. `Display` states what is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CookieRule {
-    /// Rule: there are 1 to [`Cookies::MAX_COUNT`] cookies.
-    #[error("must contain 1 to {} cookies", Cookies::MAX_COUNT)]
-    Count,
-    /// Rule: all names and values together have at most [`Cookies::MAX_TOTAL_LEN`] bytes.
-    #[error(
-        "names and values together must not exceed {} bytes",
-        Cookies::MAX_TOTAL_LEN
-    )]
-    TotalLength,
-    /// Rule: a cookie name has 1 to [`Cookies::MAX_NAME_LEN`] bytes.
-    #[error("a cookie name must be 1 to {} bytes long", Cookies::MAX_NAME_LEN)]
-    NameLength,
-    /// Rule: a cookie name contains only the characters of an RFC 6265 token.
-    #[error("a cookie name must be a token of RFC 6265: visible ASCII without separators")]
-    NameCharacters,
-    /// Rule: a cookie value has at most [`Cookies::MAX_VALUE_LEN`] bytes.
-    #[error("a cookie value must be at most {} bytes long", Cookies::MAX_VALUE_LEN)]
-    ValueLength,
-    /// Rule: a cookie value contains no control characters.
-    #[error("a cookie value must not contain control characters")]
-    ValueCharacters,
-    /// Rule: no cookie name is repeated.
-    #[error("a cookie name must not be repeated")]
-    Unique,
-}
-
-fn first(problems: &[CookieProblem]) -> String {
-    problems
-        .first()
-        .map(|problem| problem.rule.to_string())
-        .unwrap_or_default()
-}
-
-fn broken_name_rule(name: &str) -> Option<CookieRule> {
-    if name.is_empty() || name.len() > Cookies::MAX_NAME_LEN {
-        Some(CookieRule::NameLength)
-    } else if !name.bytes().all(is_token_byte) {
-        Some(CookieRule::NameCharacters)
-    } else {
-        None
-    }
-}
-
-fn broken_value_rule(value: &str) -> Option<CookieRule> {
-    if value.len() > Cookies::MAX_VALUE_LEN {
-        Some(CookieRule::ValueLength)
-    } else if ControlCharacter::refuse(value).is_err() {
-        Some(CookieRule::ValueCharacters)
-    } else {
-        None
-    }
-}
-
-/// Returns `true` if there are at most [`Cookies::MAX_COUNT`] names and all names differ. The names
-/// are compared pairwise, which would be slow for more names. If the result is `false`, the caller
+/// Returns `true` if there are at most [`MAX_COMPARED`] names and all names differ. The names are
+/// compared pairwise, which would be slow for more names. If the result is `false`, the caller
 /// removes duplicates with a hash table.
-fn are_distinct<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
-    names.len() <= Cookies::MAX_COUNT
-        && (names.clone().enumerate())
-            .all(|(index, name)| names.clone().take(index).all(|earlier| earlier != name))
-}
-
-/// Returns `true` if `byte` may occur in a `token` of RFC 9110, section 5.6.2. RFC 6265 uses this
-/// syntax for cookie names.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn are_distinct(names: impl ExactSizeIterator<Item: AsRef<str>> + Clone) -> bool {
+    names.len() <= MAX_COMPARED
+        && (names.clone().enumerate()).all(|(index, name)| {
+            let mut earlier = names.clone().take(index);
+            earlier.all(|earlier| earlier.as_ref() != name.as_ref())
+        })
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ mod tests {
 
     fn session(absolute_end: Option<OffsetDateTime>) -> Session {
         Session {
-            cookies: Cookies::from_stored::<&str, &str>(&[]).unwrap(),
+            cookies: Cookies::default(),
             base_url: BaseUrl::from_stored("").unwrap(),
             created_at: CREATED,
             absolute_end,

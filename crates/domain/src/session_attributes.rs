@@ -47,28 +47,39 @@ impl SessionAttributes {
 /// Owner of a session: an opaque name, such as a user id, that a service client gives when it
 /// creates the session. All sessions of a subject can be listed and revoked together.
 ///
-/// A subject is 1 to 256 visible ASCII characters long, so it can be used unchanged in a header
-/// field. A subject may identify a person, so `Debug` does not show its text.
+/// A subject is any text of 1 to 256 bytes without control characters. It must also not contain
+/// the characters with which a text can reverse the order of its display (U+202A to U+202E and
+/// U+2066 to U+2069), so that it cannot look like another subject in a list. Subjects are compared
+/// byte for byte, without Unicode normalization. A subject may identify a person, so `Debug` does
+/// not show its text.
 ///
 /// ```
 /// use tee_session_domain::Subject;
 ///
 /// let subject: Subject = "member-4711".parse()?;
 /// assert_eq!(subject.as_str(), "member-4711");
-/// assert!("two words".parse::<Subject>().is_err());
+/// assert!("Jörg Müller".parse::<Subject>().is_ok());
+/// assert!("two\nlines".parse::<Subject>().is_err());
 /// # Ok::<(), tee_session_domain::InvalidSubject>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(Arc<str>);
 
 impl Subject {
-    /// Maximum length of a subject in characters.
-    pub const MAX_LEN: usize = 256;
+    /// Maximum length of a subject in bytes.
+    pub const MAX_LEN: usize = MAX_TEXT_LEN;
 
     /// Returns the text of the subject.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns `true` if the subject consists of visible ASCII characters only. Such a subject can
+    /// be used unchanged in a header field.
+    #[must_use]
+    pub fn is_visible_ascii(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_graphic())
     }
 }
 
@@ -76,8 +87,7 @@ impl FromStr for Subject {
     type Err = InvalidSubject;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_visible = |byte: u8| byte.is_ascii_graphic();
-        if (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(is_visible) {
+        if is_displayable(text) && !reverses_display(text) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidSubject)
@@ -93,18 +103,37 @@ impl fmt::Debug for Subject {
 
 /// Parse error: the text is not a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a subject must be 1 to {} visible ASCII characters", Subject::MAX_LEN)]
+#[error(
+    "a subject must be 1 to {} bytes long, and must not contain control characters or characters \
+     that reverse the order of display (U+202A to U+202E, U+2066 to U+2069)",
+    Subject::MAX_LEN
+)]
 pub struct InvalidSubject;
 
 /// Display name of a session in lists, such as the name of a device. A label is 1 to 256 bytes long
-/// and contains no control characters. A label may contain personal data, so `Debug` does not show
-/// its text.
+/// and contains no control characters. A new label must also not contain the characters with which
+/// a text can reverse the order of its display (U+202A to U+202E and U+2066 to U+2069). A label may
+/// contain personal data, so `Debug` does not show its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Label(Arc<str>);
 
 impl Label {
     /// Maximum length of a label in bytes.
-    pub const MAX_LEN: usize = 256;
+    pub const MAX_LEN: usize = MAX_TEXT_LEN;
+
+    /// Accepts the label of a stored session. Older releases accepted labels with characters
+    /// that reverse the order of display.
+    ///
+    /// # Errors
+    /// Fails if the text is empty, longer than [`MAX_LEN`](Self::MAX_LEN) bytes, or contains a
+    /// control character.
+    pub fn from_stored(text: &str) -> Result<Self, InvalidLabel> {
+        if is_displayable(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidLabel)
+        }
+    }
 
     /// Returns the text of the label.
     #[must_use]
@@ -117,11 +146,10 @@ impl FromStr for Label {
     type Err = InvalidLabel;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if (1..=Self::MAX_LEN).contains(&text.len()) && !text.chars().any(char::is_control) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidLabel)
+        if reverses_display(text) {
+            return Err(InvalidLabel);
         }
+        Self::from_stored(text)
     }
 }
 
@@ -134,10 +162,25 @@ impl fmt::Debug for Label {
 /// Parse error: the text is not a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "a label must be 1 to {} bytes long and must not contain control characters",
+    "a label must be 1 to {} bytes long, and must not contain control characters or characters \
+     that reverse the order of display (U+202A to U+202E, U+2066 to U+2069)",
     Label::MAX_LEN
 )]
 pub struct InvalidLabel;
+
+/// Maximum length of a subject and of a label, in bytes.
+const MAX_TEXT_LEN: usize = 256;
+
+fn is_displayable(text: &str) -> bool {
+    (1..=MAX_TEXT_LEN).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Returns `true` if `text` contains a character of the Unicode Bidirectional Algorithm that opens
+/// or closes an embedding, an override or an isolate. With such characters, a text can be displayed
+/// as another text.
+fn reverses_display(text: &str) -> bool {
+    text.contains(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+}
 
 #[cfg(test)]
 mod tests {
@@ -151,10 +194,16 @@ mod tests {
     #[case::longest(&"a".repeat(256), true)]
     #[case::empty("", false)]
     #[case::too_long(&"a".repeat(257), false)]
-    #[case::space("a b", false)]
+    #[case::space("a b", true)]
+    #[case::unicode("jörg 日本 😀", true)]
+    #[case::longest_unicode(&"ö".repeat(128), true)]
+    #[case::too_long_unicode(&"ö".repeat(129), false)]
     #[case::control("a\r\nb", false)]
-    #[case::unicode("jörg", false)]
-    fn subject_must_be_1_to_256_visible_ascii_characters(
+    #[case::next_line("a\u{85}b", false)]
+    #[case::reversed_display("a\u{202e}b", false)]
+    #[case::isolate("a\u{2067}b", false)]
+    #[case::left_to_right_mark("a\u{200e}b", true)]
+    fn subject_must_be_1_to_256_bytes_without_control_or_display_reversing_characters(
         #[case] text: &str,
         #[case] is_valid: bool,
     ) {
@@ -167,11 +216,23 @@ mod tests {
     #[case::empty("", false)]
     #[case::too_long(&"ö".repeat(129), false)]
     #[case::control("a\u{85}b", false)]
-    fn label_must_be_1_to_256_bytes_without_control_characters(
+    #[case::reversed_display("a\u{202e}b", false)]
+    #[case::isolate("a\u{2069}b", false)]
+    fn label_must_be_1_to_256_bytes_without_control_or_display_reversing_characters(
         #[case] text: &str,
         #[case] is_valid: bool,
     ) {
         assert_eq!(text.parse::<Label>().is_ok(), is_valid);
+    }
+
+    #[test]
+    fn stored_label_with_display_reversing_characters_is_accepted() {
+        assert_eq!(
+            Label::from_stored("a\u{202e}b").unwrap().as_str(),
+            "a\u{202e}b"
+        );
+        assert!(Label::from_stored("a\nb").is_err());
+        assert!(Label::from_stored(&"a".repeat(257)).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use zeroize::Zeroizing;
 
-use crate::{BaseUrl, Cookies, CookiesError, Session};
+use crate::{BaseUrl, CookieProblem, Cookies, CookiesError, Session, cookies::Usage};
 
 /// Changes to some cookies of a session and, optionally, to its base URL. Applying the changes
 /// leaves all other attributes of the session unchanged.
@@ -57,25 +57,54 @@ impl SessionPatch {
     }
 
     /// Returns a copy of the session with the changes of this patch. Existing cookies keep their
-    /// order, and new cookies are added at the end.
+    /// order, and new cookies are added at the end. All cookies may be removed.
+    ///
+    /// Only the cookies that the patch sets are judged. A session that another program stored may
+    /// have cookies that break a rule of [`CookieRule`](crate::CookieRule); the patch keeps them.
     ///
     /// # Errors
-    /// Fails if the changed cookies break a rule, for example because no cookie is left.
+    /// Fails if a cookie that the patch sets breaks a rule, and names every such cookie. A cookie
+    /// also breaks a rule if the patched session would exceed a limit.
     pub fn apply(&self, session: &Session) -> Result<Session, CookiesError> {
-        let mut cookies: IndexMap<&str, &str> = session.cookies.iter().collect();
+        self.check(&session.cookies)?;
+        let mut cookies: IndexMap<&str, Option<&str>> = session.cookies.iter().collect();
         for (name, value) in &self.cookies {
             match value {
-                Some(value) => cookies.insert(name, value),
-                None => cookies.shift_remove(name.as_str()),
-            };
+                Some(value) => {
+                    cookies.insert(name, Some(value));
+                }
+                None => {
+                    cookies.shift_remove(name.as_str());
+                }
+            }
         }
-        let cookies = cookies.into_iter();
-        let cookies = cookies.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Session {
-            cookies: Cookies::new(cookies)?,
+            cookies: Cookies::from_checked(&cookies),
             base_url: self.base_url.as_ref().unwrap_or(&session.base_url).clone(),
             ..session.clone()
         })
+    }
+
+    /// Checks the cookies that the patch sets, one after the other. `stored` are the cookies of the
+    /// session.
+    fn check(&self, stored: &Cookies) -> Result<(), CookiesError> {
+        let before = Usage::of(stored.iter());
+        let is_kept = |(name, _): &(&str, _)| !self.cookies.contains_key(*name);
+        let mut usage = Usage::of(stored.iter().filter(is_kept));
+        let mut problems = Vec::new();
+        for (name, value) in &self.cookies {
+            let Some(value) = value else { continue };
+            let checked = Cookies::check(name, Some(value));
+            if let Err(rule) = checked.and_then(|()| usage.add(name, Some(value), &before)) {
+                let cookie = name.clone();
+                problems.push(CookieProblem { cookie, rule });
+            }
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CookiesError { problems })
+        }
     }
 }
 
@@ -112,6 +141,13 @@ mod tests {
         Session::new(login, created_at, Some(created_at))
     }
 
+    fn texts(cookies: &Cookies) -> Vec<(&str, &str)> {
+        let cookies = cookies.iter();
+        cookies
+            .map(|(name, value)| (name, value.unwrap()))
+            .collect()
+    }
+
     #[rstest]
     #[case::empty_patch(SessionPatch::default(), &[("a", "1"), ("b", "2")])]
     #[case::another_value(SessionPatch::default().set_cookie("a", "3"), &[("a", "3"), ("b", "2")])]
@@ -133,7 +169,7 @@ mod tests {
         #[case] expected: &[(&str, &str)],
     ) {
         let patched = patch.apply(&session()).unwrap();
-        assert_eq!(patched.cookies.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(texts(&patched.cookies), expected);
         let others = Session {
             cookies: session().cookies,
             ..patched
@@ -155,13 +191,71 @@ mod tests {
     }
 
     #[test]
-    fn removing_the_last_cookie_is_rejected() {
+    fn all_cookies_of_a_session_can_be_removed() {
         let patch = SessionPatch::default()
             .remove_cookie("a")
             .remove_cookie("b");
-        let error = patch.apply(&session()).unwrap_err();
+        assert!(patch.apply(&session()).unwrap().cookies.is_empty());
+    }
+
+    /// Returns a session as another program may have stored it: with a name that is not allowed,
+    /// and with more cookies than are allowed.
+    fn session_of_another_program() -> Session {
+        let many = (0..200).map(|n| (format!("c{n}"), Some("v".repeat(200))));
+        let odd = ("a=b;".to_owned(), None);
+        let cookies: Vec<_> = many.chain([odd]).collect();
+        Session {
+            cookies: Cookies::from_stored(cookies.iter().map(|(n, v)| (n, v.as_ref()))).unwrap(),
+            ..session()
+        }
+    }
+
+    #[test]
+    fn patch_judges_only_the_cookies_that_it_names() {
+        let stored = session_of_another_program();
+        let patch = SessionPatch::default()
+            .set_cookie("c0", "short")
+            .remove_cookie("c1")
+            .set_cookie("[new]", "1");
+        let patched = patch.apply(&stored).unwrap();
+        assert_eq!(patched.cookies.len(), stored.cookies.len());
+        assert_eq!(patched.cookies.get("[new]"), Some("1"));
+        let removal = SessionPatch::default().remove_cookie("a=b;");
+        let patched = removal.apply(&stored).unwrap();
+        assert_eq!(patched.cookies.len(), stored.cookies.len() - 1);
+    }
+
+    #[rstest]
+    #[case::more_cookies(SessionPatch::default().set_cookie("new", "1"), CookieRule::Count)]
+    #[case::longer_value(
+        SessionPatch::default().set_cookie("c0", "v".repeat(201)),
+        CookieRule::TotalLength
+    )]
+    #[case::stored_name(SessionPatch::default().set_cookie("a=b;", "1"), CookieRule::Name)]
+    fn patch_must_not_grow_a_session_above_the_limits(
+        #[case] patch: SessionPatch,
+        #[case] rule: CookieRule,
+    ) {
+        let error = patch.apply(&session_of_another_program()).unwrap_err();
         let rules: Vec<_> = error.problems.iter().map(|problem| problem.rule).collect();
-        assert_eq!(rules, [CookieRule::Count]);
+        assert_eq!(rules, [rule]);
+    }
+
+    #[test]
+    fn patch_may_exchange_cookies_of_a_full_session() {
+        let full = (0..Cookies::MAX_COUNT).map(|n| (format!("c{n}"), "1".to_owned()));
+        let full = Session {
+            cookies: Cookies::new(full).unwrap(),
+            ..session()
+        };
+        let exchange = SessionPatch::default()
+            .set_cookie("new", "1")
+            .remove_cookie("c7");
+        let patched = exchange.apply(&full).unwrap();
+        assert_eq!(patched.cookies.len(), Cookies::MAX_COUNT);
+        let excess = exchange.set_cookie("c7", "1").apply(&full).unwrap_err();
+        let named: Vec<_> = excess.problems.iter().map(|p| p.cookie.as_str()).collect();
+        assert_eq!(named, ["c7"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod authorization;
 mod base_url;
 mod create_body;
 mod if_match;
+mod line_start;
 mod patch_body;
 mod plain_record;
 mod sealed_record;

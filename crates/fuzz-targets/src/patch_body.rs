@@ -13,9 +13,8 @@ pub fn patch_body(input: &[u8]) {
     let Ok(patched) = patch.apply(&session()) else {
         return;
     };
-    assert!((1..=Cookies::MAX_COUNT).contains(&patched.cookies.len()));
     let given = patched.cookies.iter();
-    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let given = given.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
     let created = Cookies::new(given).expect("the patched cookies are valid");
     assert_eq!(created, patched.cookies);
     BaseUrl::new(patched.base_url.as_str()).expect("the patched base URL is valid");

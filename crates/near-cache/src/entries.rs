@@ -130,7 +130,7 @@ impl Weighter<TokenHash, Entry> for Weigher {
         } = &entry.session;
         let cookies = cookies
             .iter()
-            .map(|(name, value)| name.len() + value.len() + 2);
+            .map(|(name, value)| name.len() + value.map_or(1, str::len) + 2);
         let texts = cookies.sum::<usize>() + base_url.as_str().len() + attributes.text_len();
         let bytes = ENTRY_BYTES + texts;
         (bytes as u64).max(self.min_weight)

@@ -59,8 +59,9 @@ pub fn seal(token: &SessionToken, session: &Session) -> Vec<u8> {
     Sealer::new(token).seal(session)
 }
 
-/// Encrypts arbitrary bytes as a sealed record. The encryption key is derived from `token`.
+/// Encrypts arbitrary bytes as a sealed record of version `version`. The encryption key is derived
+/// from `token`.
 #[must_use]
-pub fn seal_content(token: &SessionToken, content: &[u8]) -> Vec<u8> {
-    Sealer::new(token).seal_content(content.to_vec())
+pub fn seal_content(token: &SessionToken, version: u8, content: &[u8]) -> Vec<u8> {
+    Sealer::new(token).seal_content(version, content.to_vec())
 }

@@ -2,16 +2,15 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use indexmap::IndexMap;
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{
-    AllowedHosts, BaseUrl, Cookies, Label, Login, SessionAttributes, Subject,
+    AllowedHosts, BaseUrl, CookieProblem, Cookies, Label, Login, SessionAttributes, Subject,
 };
 use utoipa::ToSchema;
 
 use super::{
     session_members::{
-        MAX_ERRORS, cookie_pointer, fault, faults_of, not_an_object, parse_base_url,
+        MAX_ERRORS, cookie_fault, cookie_pointer, fault, not_an_object, parse_base_url,
     },
     unique_json::UniqueJson,
 };
@@ -26,16 +25,29 @@ pub(crate) struct CreateSession {
     cookies: Cookies,
     #[schema(schema_with = schemas::base_url_to_store)]
     base_url: BaseUrl,
-    #[schema(schema_with = schemas::subject, required = false)]
+    #[schema(schema_with = schemas::subject_to_store, required = false)]
     subject: Option<Subject>,
-    #[schema(schema_with = schemas::label, required = false)]
+    #[schema(schema_with = schemas::label_to_store, required = false)]
     label: Option<Label>,
 }
 
+/// Parsed request body of `POST /v1/sessions`.
+#[derive(Debug)]
+pub(crate) struct ParsedLogin {
+    pub(crate) login: Login,
+    /// Cookies of the request that `login` does not contain, because a session cannot hold them.
+    pub(crate) ignored: Vec<CookieProblem>,
+}
+
 impl CreateSession {
-    /// Parses and validates the request body of `POST /v1/sessions`. If several members are
-    /// invalid, the error reports all of them, but at most [`MAX_ERRORS`] errors for cookies.
-    pub(crate) fn parse(body: &[u8], allowed_hosts: &AllowedHosts) -> Result<Login, ApiError> {
+    /// Parses and validates the request body of `POST /v1/sessions`. Leaves out cookies that a
+    /// session cannot hold, because a client that passes on the cookies of a site cannot change
+    /// them. If several members are invalid, the error reports all of them, but at most
+    /// [`MAX_ERRORS`] errors for cookies.
+    pub(crate) fn parse(
+        body: &[u8],
+        allowed_hosts: &AllowedHosts,
+    ) -> Result<ParsedLogin, ApiError> {
         let UniqueJson::Object(mut members) = UniqueJson::parse(body)? else {
             return Err(not_an_object());
         };
@@ -54,11 +66,14 @@ impl CreateSession {
             parse_text("/subject", subject),
             parse_text("/label", label),
         ) {
-            (Ok(cookies), Ok(base_url), Ok(subject), Ok(label)) => Ok(Login {
-                cookies,
-                base_url,
-                attributes: SessionAttributes { subject, label },
-            }),
+            (Ok((cookies, ignored)), Ok(base_url), Ok(subject), Ok(label)) => {
+                let attributes = SessionAttributes { subject, label };
+                let login = Login {
+                    attributes,
+                    ..Login::new(cookies, base_url)
+                };
+                Ok(ParsedLogin { login, ignored })
+            }
             (cookies, base_url, subject, label) => {
                 let mut errors = cookies.err().unwrap_or_default();
                 errors.truncate(MAX_ERRORS);
@@ -71,35 +86,43 @@ impl CreateSession {
     }
 }
 
-fn parse_cookies(member: Option<UniqueJson>) -> Result<Cookies, Vec<InvalidMember>> {
+/// Parses the member `cookies`. Returns the cookies that a session can hold, and the others. Fails
+/// if a value is neither a string nor null, or if there are cookies and a session can hold none of
+/// them.
+fn parse_cookies(
+    member: Option<UniqueJson>,
+) -> Result<(Cookies, Vec<CookieProblem>), Vec<InvalidMember>> {
     let members = match member {
         None => return Err(vec![fault("/cookies", "is required")]),
         Some(UniqueJson::Object(members)) => members,
-        Some(_) => return Err(vec![fault("/cookies", "must be an object of strings")]),
+        Some(_) => {
+            return Err(vec![fault(
+                "/cookies",
+                "must be an object of strings and nulls",
+            )]);
+        }
     };
-    let other_types = members
-        .iter()
-        .filter(|(_, value)| !matches!(value, UniqueJson::String(_)));
-    let mut errors: Vec<_> = other_types
-        .map(|(name, _)| fault(cookie_pointer(name), "must be a string"))
-        .collect();
-    match Cookies::new(texts(members)) {
-        Ok(cookies) if errors.is_empty() => Ok(cookies),
-        Ok(_) => Err(errors),
-        Err(error) => {
-            errors.extend(faults_of(error));
-            Err(errors)
+    let mut given = Vec::with_capacity(members.len());
+    let mut errors = Vec::new();
+    for (name, value) in members {
+        match value {
+            UniqueJson::String(text) => given.push((name, Some(text))),
+            UniqueJson::Null => given.push((name, None)),
+            UniqueJson::Object(_) | UniqueJson::Other => {
+                errors.push(fault(cookie_pointer(&name), "must be a string or null"));
+            }
         }
     }
-}
-
-/// Returns the names and values of the cookies. A value that is not a string is replaced by an
-/// empty string, because `parse_cookies` already reports an error for that value.
-fn texts(members: IndexMap<String, UniqueJson>) -> impl Iterator<Item = (String, String)> {
-    members.into_iter().map(|(name, value)| match value {
-        UniqueJson::String(text) => (name, text),
-        UniqueJson::Object(_) | UniqueJson::Null | UniqueJson::Other => (name, String::new()),
-    })
+    let (cookies, ignored) = Cookies::keep_valid(given);
+    if cookies.is_empty() {
+        let unusable = ignored.iter();
+        errors.extend(unusable.map(|problem| cookie_fault(&problem.cookie, problem.rule)));
+    }
+    if errors.is_empty() {
+        Ok((cookies, ignored))
+    } else {
+        Err(errors)
+    }
 }
 
 fn parse_text<T: FromStr<Err: Display>>(
@@ -107,12 +130,12 @@ fn parse_text<T: FromStr<Err: Display>>(
     member: Option<UniqueJson>,
 ) -> Result<Option<T>, InvalidMember> {
     match member {
-        None => Ok(None),
+        None | Some(UniqueJson::Null) => Ok(None),
         Some(UniqueJson::String(text)) => {
             let value = text.parse().map(Some);
             value.map_err(|error: T::Err| fault(pointer, error.to_string()))
         }
-        Some(_) => Err(fault(pointer, "must be a string")),
+        Some(_) => Err(fault(pointer, "must be a string or null")),
     }
 }
 
@@ -124,7 +147,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &[u8]) -> Result<Login, ApiError> {
-        CreateSession::parse(body, &AllowedHosts::default())
+        CreateSession::parse(body, &AllowedHosts::default()).map(|parsed| parsed.login)
     }
 
     fn faults(body: &str) -> Vec<(String, String)> {
@@ -143,7 +166,7 @@ mod tests {
             r#"{"base_url": "https://golf.example", "cookies": {"z": "1", "a": "x;y\u00fc"}}"#;
         let create = parse(body.as_bytes()).unwrap();
         let cookies: Vec<_> = create.cookies.iter().collect();
-        assert_eq!(cookies, [("z", "1"), ("a", "x;yü")]);
+        assert_eq!(cookies, [("z", Some("1")), ("a", Some("x;yü"))]);
         assert_eq!(create.base_url.as_str(), "https://golf.example");
     }
 
@@ -156,9 +179,35 @@ mod tests {
         assert_eq!(attributes.label, "Jörgs Telefon".parse().ok());
     }
 
+    #[rstest]
+    #[case::absent("")]
+    #[case::null(r#", "subject": null, "label": null"#)]
+    fn absent_or_null_subject_and_label_are_not_set(#[case] members: &str) {
+        let body = format!(r#"{{"cookies": {{}}, "base_url": "https://golf.example"{members}}}"#);
+        let login = parse(body.as_bytes()).unwrap();
+        assert_eq!(login.attributes, SessionAttributes::default());
+        assert!(login.cookies.is_empty());
+    }
+
+    #[test]
+    fn cookies_that_a_session_cannot_hold_are_left_out() {
+        let body = r#"{"cookies": {"a[b]": "1", "x;y": "2", "my cookie": null, "l": "\n", "": "t"},
+            "base_url": "https://golf.example"}"#;
+        let parsed = CreateSession::parse(body.as_bytes(), &AllowedHosts::default()).unwrap();
+        let cookies: Vec<_> = parsed.login.cookies.iter().collect();
+        let expected = [("a[b]", Some("1")), ("my cookie", None), ("", Some("t"))];
+        assert_eq!(cookies, expected);
+        let ignored: Vec<_> = parsed
+            .ignored
+            .iter()
+            .map(|problem| &problem.cookie)
+            .collect();
+        assert_eq!(ignored, ["x;y", "l"]);
+    }
+
     #[test]
     fn errors_of_all_invalid_members_are_reported_together() {
-        let body = r#"{"cookies": {"a/b~c": 1, "bad name": "1", "ok": "x\n"}, "base_url": "x",
+        let body = r#"{"cookies": {"a/b~c": 1, "bad;name": "1", "n": "x\n"}, "base_url": "x",
             "subject": "", "label": 1}"#;
         let pointers: Vec<_> = faults(body)
             .into_iter()
@@ -168,9 +217,8 @@ mod tests {
             pointers,
             [
                 "/cookies/a~1b~0c",
-                "/cookies",
-                "/cookies",
-                "/cookies/ok",
+                "/cookies/bad;name",
+                "/cookies/n",
                 "/base_url",
                 "/subject",
                 "/label"
@@ -189,15 +237,18 @@ mod tests {
         r#"{"cookies": [], "base_url": "https://golf.example"}"#,
         "/cookies"
     )]
-    #[case::cookie_is_null(
-        r#"{"cookies": {"a": null}, "base_url": "https://golf.example"}"#,
-        "/cookies/a"
+    #[case::only_unusable_cookies(
+        r#"{"cookies": {"a b ": "1"}, "base_url": "https://golf.example"}"#,
+        "/cookies/a b "
+    )]
+    #[case::cookie_of_another_type_among_others(
+        r#"{"cookies": {"a": "1", "b": false}, "base_url": "https://golf.example"}"#,
+        "/cookies/b"
     )]
     #[case::cookie_is_an_object(
         r#"{"cookies": {"a": {}}, "base_url": "https://golf.example"}"#,
         "/cookies/a"
     )]
-    #[case::empty_cookies(r#"{"cookies": {}, "base_url": "https://golf.example"}"#, "/cookies")]
     #[case::base_url_is_a_number(r#"{"cookies": {"a": "1"}, "base_url": 1}"#, "/base_url")]
     fn error_pointer_names_the_invalid_member(#[case] body: &str, #[case] pointer: &str) {
         assert_eq!(faults(body)[0].0, pointer);

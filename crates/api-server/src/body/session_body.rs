@@ -65,7 +65,10 @@ impl<'a> SessionBody<'a> {
             }
             push_string(&mut json, name)?;
             json.push(b':');
-            push_string(&mut json, value)?;
+            match value {
+                Some(value) => push_string(&mut json, value)?,
+                None => json.extend_from_slice(b"null"),
+            }
         }
         json.extend_from_slice(br#"},"base_url":"#);
         push_string(&mut json, self.base_url)?;
@@ -121,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn active(cookies: Vec<(String, String)>, names: bool) -> ActiveSession {
+    fn active(cookies: Vec<(String, Option<String>)>, names: bool) -> ActiveSession {
         let login = Login {
             attributes: SessionAttributes {
                 subject: names.then(|| "member-4711".parse().unwrap()),
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     fn json_omits_subject_and_label_if_the_session_has_none() {
-        let active = active(vec![("a".to_owned(), r#"1"2\3"#.to_owned())], false);
+        let active = active(vec![("a".to_owned(), Some(r#"1"2\3"#.to_owned()))], false);
         let id = SessionId::of(&SessionToken::generate());
         let json = SessionBody::new(id, &active).to_json().unwrap();
         let expected = format!(
@@ -153,20 +156,20 @@ mod tests {
     proptest! {
         #[test]
         fn json_contains_all_data_of_the_session(
-            value in "\\PC{0,60}",
+            value in proptest::option::of("(\\PC|[\t\u{80}-\u{9f}]){0,60}"),
             other in "[!-~]{0,40}",
             names: bool,
         ) {
             let cookies = vec![
                 ("first".to_owned(), value.clone()),
-                ("second".to_owned(), other.clone()),
+                ("second [a b]".to_owned(), Some(other.clone())),
             ];
             let active = active(cookies, names);
             let id = SessionId::of(&SessionToken::generate());
             let json = SessionBody::new(id, &active).to_json().unwrap();
             let mut expected = json!({
                 "session_id": id.to_string(),
-                "cookies": {"first": value, "second": other},
+                "cookies": {"first": value, "second [a b]": other},
                 "base_url": active.session.base_url.as_str(),
                 "created_at": Timestamp(active.session.created_at),
                 "expires_at": Timestamp(active.expires_at),

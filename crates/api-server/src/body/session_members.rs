@@ -2,7 +2,7 @@
 //! members.
 
 use tee_session_auth_middleware::InvalidMember;
-use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies, CookiesError};
+use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, CookieRule, CookiesError};
 
 use super::unique_json::UniqueJson;
 use crate::problem::ApiError;
@@ -18,25 +18,26 @@ impl From<CookiesError> for ApiError {
     }
 }
 
-pub(crate) fn faults_of(error: CookiesError) -> Vec<InvalidMember> {
-    error.problems.into_iter().map(of_problem).collect()
+fn faults_of(error: CookiesError) -> Vec<InvalidMember> {
+    let problems = error.problems.into_iter();
+    let faults = problems.map(|CookieProblem { cookie, rule }| cookie_fault(&cookie, rule));
+    faults.collect()
 }
 
-fn of_problem(problem: CookieProblem) -> InvalidMember {
-    let pointer = problem
-        .cookie
-        .as_deref()
-        .map_or_else(|| "/cookies".to_owned(), cookie_pointer);
-    fault(pointer, problem.rule.to_string())
+/// Returns the error for the cookie `name`, which breaks `rule`.
+pub(super) fn cookie_fault(name: &str, rule: CookieRule) -> InvalidMember {
+    fault(cookie_pointer(name), rule.to_string())
 }
+
+/// Maximum length of a cookie name that a response repeats, in bytes.
+const MAX_REPEATED_NAME_LEN: usize = 256;
 
 /// Returns the JSON Pointer (RFC 6901) to the cookie `name` in a request body.
 ///
-/// If `name` is too long or is not visible ASCII, returns the pointer to the member `cookies`,
-/// because unchecked input must not be repeated in a response.
+/// If `name` is longer than [`MAX_REPEATED_NAME_LEN`], returns the pointer to the member `cookies`,
+/// so that a response does not repeat long input.
 pub(super) fn cookie_pointer(name: &str) -> String {
-    let is_safe = name.len() <= Cookies::MAX_NAME_LEN && name.bytes().all(|b| b.is_ascii_graphic());
-    if is_safe {
+    if name.len() <= MAX_REPEATED_NAME_LEN {
         format!("/cookies/{}", name.replace('~', "~0").replace('/', "~1"))
     } else {
         "/cookies".to_owned()

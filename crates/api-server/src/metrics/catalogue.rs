@@ -6,7 +6,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tee_session_domain::{EndReason, SessionEvent};
 
-use crate::metrics::session_events;
+use crate::metrics::{ignored_cookies, session_events};
 
 /// Upper bounds of the buckets of all duration histograms, in seconds.
 const BUCKETS: [f64; 13] = [
@@ -82,6 +82,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
          revoked (by a client with the scope admin), evicted (the subject was at its session \
          limit), expired (an access found the session past session_max_lifetime), undelivered \
          (just created or rotated, and the client did not get the token)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_cookies_ignored_total",
+        "Cookies of new sessions that were left out, by reason: syntax (the name or the value has a \
+         character that browsers refuse), prefix (a cookie without a name begins with __Host- or \
+         __Secure-), too_large (name and value are too long), full (the session has no room left)",
     ),
     (
         Kind::CounterFromZero,
@@ -232,6 +239,9 @@ fn start_at_zero() {
         EndReason::Undelivered,
     ] {
         let _ = session_events::counter_of(SessionEvent::Ended(reason));
+    }
+    for reason in ignored_cookies::REASONS {
+        let _ = ignored_cookies::counter_of(reason);
     }
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);

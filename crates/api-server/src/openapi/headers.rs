@@ -9,7 +9,8 @@ use utoipa::openapi::{
 };
 
 use super::schemas::{
-    self, BASE_URL, ENTITY_TAG, EXPIRES_AT, FILE_TAG, LOCATION, SESSION_ID, SUBJECT, text,
+    self, BASE_URL, ENCODED_SUBJECT, ENTITY_TAG, EXPIRES_AT, FILE_TAG, LOCATION, SESSION_ID,
+    SUBJECT, text,
 };
 
 /// Header fields that every response has: name, description and example.
@@ -128,8 +129,14 @@ fn described(name: &str, description: Option<&str>) -> Option<Header> {
         ),
         (
             "X-Session-Subject",
-            schemas::subject(),
+            schemas::subject_in_a_header(),
             Some(SUBJECT),
+            false,
+        ),
+        (
+            "X-Session-Subject-Encoded",
+            schemas::encoded_subject(),
+            Some(ENCODED_SUBJECT),
             false,
         ),
     ];

@@ -46,6 +46,7 @@ pub(crate) const BASE_URL: &str = "https://golf.example/members";
 pub(crate) const CREATED_AT: &str = "2026-01-15T10:30:00.123456Z";
 pub(crate) const LAST_SEEN: &str = "2026-01-15T10:30:00.123456Z";
 pub(crate) const SUBJECT: &str = "member-4711";
+pub(super) const ENCODED_SUBJECT: &str = "J%C3%B6rg%20M%C3%BCller";
 pub(crate) const LABEL: &str = "telephone";
 pub(crate) const CURSOR: &str = "AAZIRv2B0TuTzx9cI8orSBTVijlRvOb1";
 pub(crate) const ENTITY_TAG: &str = "\"xVrVhIkVhrZwMDhKNlLoJw\"";
@@ -111,25 +112,74 @@ pub(crate) fn last_seen() -> Object {
     schema.examples([LAST_SEEN]).build()
 }
 
-pub(crate) fn subject() -> Object {
-    text("Owner of the session: an opaque name, such as a user id.")
+/// Characters that neither a subject nor a new label may contain: control characters, and characters
+/// that reverse the order of display.
+const DISPLAYABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]+$";
+
+/// Describes a text of 1 to 256 bytes. The custom format `short-text` shows that the length is
+/// limited in bytes, not in characters.
+fn short_text(description: &str, max_len: usize, pattern: &str) -> ObjectBuilder {
+    text(description)
+        .format(Some(SchemaFormat::Custom("short-text".to_owned())))
         .min_length(Some(1))
-        .max_length(Some(Subject::MAX_LEN))
+        .max_length(Some(max_len))
+        .pattern(Some(pattern))
+}
+
+/// Adds null to the types that a schema allows.
+fn or_null(schema: Object) -> Object {
+    ObjectBuilder::from(schema)
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .build()
+}
+
+const ABOUT_SUBJECT: &str = "Owner of the session: an opaque name, such as a user id, of 1 to 256 \
+                             bytes of UTF-8.";
+
+pub(crate) fn subject() -> Object {
+    short_text(ABOUT_SUBJECT, Subject::MAX_LEN, DISPLAYABLE)
+        .examples([SUBJECT])
+        .build()
+}
+
+/// Describes the subject of a session to create. Null means no subject.
+pub(crate) fn subject_to_store() -> Object {
+    or_null(subject())
+}
+
+/// Describes a subject in a header field.
+pub(super) fn subject_in_a_header() -> Object {
+    text("Subject, if it consists of visible ASCII characters only.")
         .pattern(Some("^[!-~]+$"))
         .examples([SUBJECT])
         .build()
 }
 
-/// Describes the label of a session. The custom format `label` shows that the length of a label is
-/// limited in bytes, not in characters.
+/// Describes the percent-encoded form of a subject in a header field.
+pub(super) fn encoded_subject() -> Object {
+    text(
+        "Subject, if it contains other characters than visible ASCII: UTF-8, percent-encoded except \
+         for letters, digits and `-._~`.",
+    )
+    .pattern(Some("^([A-Za-z0-9._~-]|%[0-9A-F]{2})+$"))
+    .examples([ENCODED_SUBJECT])
+    .build()
+}
+
+const ABOUT_LABEL: &str = "Name of the session in lists of sessions: 1 to 256 bytes of UTF-8.";
+
+/// Describes the label of a stored session.
 pub(crate) fn label() -> Object {
-    text("Name of the session in lists of sessions: 1 to 256 bytes of UTF-8.")
-        .format(Some(SchemaFormat::Custom("label".to_owned())))
-        .min_length(Some(1))
-        .max_length(Some(Label::MAX_LEN))
-        .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]+$"))
+    let pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+    short_text(ABOUT_LABEL, Label::MAX_LEN, pattern)
         .examples([LABEL])
         .build()
+}
+
+/// Describes the label of a session to create. Null means no label.
+pub(crate) fn label_to_store() -> Object {
+    let label = short_text(ABOUT_LABEL, Label::MAX_LEN, DISPLAYABLE);
+    or_null(label.examples([LABEL]).build())
 }
 
 /// Describes the maximum number of sessions on a page.
@@ -158,60 +208,69 @@ pub(crate) fn cursor() -> Object {
         .build()
 }
 
+fn string_or_null() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+}
+
+fn custom_format(name: &str) -> Option<SchemaFormat> {
+    Some(SchemaFormat::Custom(name.to_owned()))
+}
+
 /// Describes the cookies of a stored session. The schema has no limits, because cookies that
 /// another program stored may exceed the limits of this service.
 pub(crate) fn cookies() -> Object {
     ObjectBuilder::new()
-        .description(Some("Cookies of the upstream site: values by name."))
-        .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some(
+            "Cookies of the upstream site: values by name; null for a cookie without a value.",
+        ))
+        .additional_properties(Some(string_or_null()))
         .examples([json!({"SESSIONID": "a1b2c3"})])
         .build()
 }
 
-/// Describes the cookies of a session to create, with the limits of this service.
+/// Describes the cookies of a session to create. The limits are only part of the description,
+/// because the service accepts a request with other cookies, and leaves these cookies out. The
+/// custom formats `cookie-name` and `cookie-value` let tools that generate test requests make
+/// cookies that are stored.
 pub(crate) fn cookies_to_store() -> Object {
-    let limits = format!(
-        "Cookies of the upstream site: values by name. At most {} bytes in total, and {} bytes of \
-         UTF-8 in a value.",
+    let description = format!(
+        "Cookies of the upstream site: values by name; null for a cookie without a value. A session \
+         holds at most {} cookies, with {} bytes of UTF-8 in the name and the value of each, and {} \
+         bytes in total. Names must not contain control characters, `;` or `=`, nor begin or end \
+         with a space. Values must not contain control characters other than TAB. Cookies that \
+         break a rule are left out.",
+        Cookies::MAX_COUNT,
+        Cookies::MAX_LEN,
         Cookies::MAX_TOTAL_LEN,
-        Cookies::MAX_VALUE_LEN,
     );
     let name = ObjectBuilder::new()
         .schema_type(Type::String)
-        .max_length(Some(Cookies::MAX_NAME_LEN))
-        .pattern(Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"));
-    let value = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .max_length(Some(Cookies::MAX_VALUE_LEN))
-        .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]*$"));
+        .format(custom_format("cookie-name"));
     ObjectBuilder::new()
-        .description(Some(limits))
+        .description(Some(description))
         .property_names(Some(name))
-        .additional_properties(Some(value))
-        .min_properties(Some(1))
-        .max_properties(Some(Cookies::MAX_COUNT))
-        .examples([json!({"SESSIONID": "a1b2c3"})])
+        .additional_properties(Some(string_or_null().format(custom_format("cookie-value"))))
+        .examples([json!({"SESSIONID": "a1b2c3", "gdpr[allowed]": null})])
         .build()
 }
 
 /// Describes the cookies in a patch of a session. A string sets the cookie, and null removes the
 /// cookie.
 pub(crate) fn cookies_to_change() -> Object {
-    let Object { property_names, .. } = cookies_to_store();
-    let value = ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .max_length(Some(Cookies::MAX_VALUE_LEN))
-        .pattern(Some("^[^\\u0000-\\u001f\\u007f-\\u009f]*$"));
+    let Object {
+        property_names,
+        additional_properties,
+        ..
+    } = cookies_to_store();
     let mut schema = ObjectBuilder::new()
         .description(Some(
-            "New values by name; null removes the cookie. Other cookies are kept. At least one \
-             cookie must remain.",
+            "New values by name; null removes the cookie. Other cookies are kept. New values must \
+             follow the rules for cookies of a new session.",
         ))
-        .additional_properties(Some(value))
-        .max_properties(Some(Cookies::MAX_COUNT))
         .examples([json!({"SESSIONID": "d4e5f6", "lang": null})])
         .build();
     schema.property_names = property_names;
+    schema.additional_properties = additional_properties;
     schema
 }
 

@@ -5,6 +5,7 @@ use actix_web::{
     HttpResponse,
     http::header::{HeaderName, HeaderValue},
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::{SessionId, Subject};
@@ -24,6 +25,15 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_EXPIRES_AT: HeaderName = HeaderName::from_static("x-session-expires-at");
 const SESSION_BASE_URL: HeaderName = HeaderName::from_static("x-session-base-url");
 const SESSION_SUBJECT: HeaderName = HeaderName::from_static("x-session-subject");
+const ENCODED_SUBJECT: HeaderName = HeaderName::from_static("x-session-subject-encoded");
+
+/// Characters that are percent-encoded in [`ENCODED_SUBJECT`]: all but the unreserved characters of
+/// URIs (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Responds with 200 to a request that has a valid bearer token. The response headers contain the
 /// session id, the expiry, the base URL and the subject of the session. A gateway can pass these
@@ -53,6 +63,7 @@ const SESSION_SUBJECT: HeaderName = HeaderName::from_static("x-session-subject")
                 ("X-Session-Expires-At"),
                 ("X-Session-Base-Url"),
                 ("X-Session-Subject"),
+                ("X-Session-Subject-Encoded"),
             ),
             body = AuthorizedBody<'_>,
             example = json!({
@@ -83,17 +94,24 @@ pub(super) async fn authorize(current: CurrentSession) -> HttpResponse {
             Timestamp(current.expires_at).header_value(),
         ),
         (SESSION_BASE_URL, base_url.and_then(field)),
-        (
-            SESSION_SUBJECT,
-            subject.and_then(|subject| field(subject.as_str().to_owned())),
-        ),
     ];
-    for (name, value) in fields {
+    let subject = subject.map(subject_field);
+    for (name, value) in fields.into_iter().chain(subject) {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
         }
     }
     response
+}
+
+/// Returns the header field with the subject. A subject that is not visible ASCII is sent in another
+/// field, because an app must know whether to decode the value.
+fn subject_field(subject: &Subject) -> (HeaderName, Option<HeaderValue>) {
+    if subject.is_visible_ascii() {
+        return (SESSION_SUBJECT, field(subject.as_str().to_owned()));
+    }
+    let encoded = utf8_percent_encode(subject.as_str(), RESERVED);
+    (ENCODED_SUBJECT, field(encoded.to_string()))
 }
 
 fn field(text: String) -> Option<HeaderValue> {

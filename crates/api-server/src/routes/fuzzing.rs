@@ -14,11 +14,12 @@ use crate::{
     request::precondition::Preconditions,
 };
 
-/// Parses the request body of `POST /v1/sessions`. Returns `None` if the body is invalid.
+/// Parses the request body of `POST /v1/sessions`. Returns the cookies to store and the base URL, or
+/// `None` if the body is invalid.
 #[must_use]
 pub fn parse_create_body(body: &[u8]) -> Option<(Cookies, BaseUrl)> {
-    let create = CreateSession::parse(body, &AllowedHosts::default()).ok()?;
-    Some((create.cookies, create.base_url))
+    let parsed = CreateSession::parse(body, &AllowedHosts::default()).ok()?;
+    Some((parsed.login.cookies, parsed.login.base_url))
 }
 
 /// Parses the request body of `PATCH /v1/session`. Returns `None` if the body is invalid.

@@ -11,7 +11,8 @@ use tee_session_domain::{EntityTag, NewSession, SessionId, SessionRepository};
 use utoipa::ToSchema;
 
 use crate::{
-    body::{CreateSession, Timestamp},
+    body::{CreateSession, IgnoredCookie, Timestamp},
+    metrics::ignored_cookies,
     openapi::{
         problems::{
             InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit, StoreFull,
@@ -40,7 +41,8 @@ pub(super) const SESSIONS: &str = "/v1/sessions";
     tag = "Sessions",
     operation_id = "createSession",
     summary = "Create a session",
-    description = "Stores an upstream login as a session, and returns a new token for it.",
+    description = "Stores an upstream login as a session, and returns a new token for it. Cookies \
+                   that a session cannot hold are left out, and listed in `ignored`.",
     request_body(
         content = CreateSession,
         example = json!({
@@ -72,17 +74,22 @@ pub(super) async fn create<R: SessionRepository>(
 ) -> Result<HttpResponse, ApiError> {
     let caller = Credential::ServiceClient(authenticate(&request, &settings, Scope::Create)?);
     let body = read_json(&request, payload, &settings, caller).await?;
-    let login = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
+    let parsed = CreateSession::parse(&body, &settings.allowed_base_hosts)?;
+    let (login, ignored) = (parsed.login, parsed.ignored);
     let create = async move |sessions: &Sessions<R>, requester: &Requester| {
         let is_wanted = || requester.has_time_to_evict();
         sessions.store_login_while(login, is_wanted).await
     };
     let new = deliver(&request, &sessions, &settings, create).await?;
+    ignored_cookies::count(&ignored);
     let id = SessionId::of(&new.token);
     let response = HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/sessions/{id}")))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(CreatedSession::new(&new, id));
+        .json(CreatedSession {
+            ignored: IgnoredCookie::all(&ignored),
+            ..CreatedSession::new(&new, id)
+        });
     Ok(with_etag(response, EntityTag::of(&new.token, &new.session)))
 }
 
@@ -100,6 +107,10 @@ pub(super) struct CreatedSession<'a> {
     expires_at: Timestamp,
     #[schema(schema_with = schemas::session_id)]
     session_id: String,
+    /// Cookies of the request that were not stored. Absent if all cookies were stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    ignored: Vec<IgnoredCookie>,
 }
 
 impl<'a> CreatedSession<'a> {
@@ -110,6 +121,7 @@ impl<'a> CreatedSession<'a> {
             expires_in: new.ttl.as_secs(),
             expires_at: Timestamp(new.expires_at),
             session_id: id.to_string(),
+            ignored: Vec::new(),
         }
     }
 

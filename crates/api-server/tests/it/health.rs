@@ -210,7 +210,7 @@ async fn session_stored_by_a_newer_release_returns_503_and_other_sessions_are_se
     let key = format!("session:{}", SessionId::of(&token.parse().unwrap()));
     let client = redis.client().await;
     let mut record: Vec<u8> = client.get(&key).await.unwrap();
-    record[2] += 1;
+    record[2] = 3;
     let keep = Some(Expiration::KEEPTTL);
     client
         .set::<(), _, _>(&key, record.as_slice(), keep, None, false)

@@ -48,6 +48,23 @@ fn get_metric(scraped: &str, name: &str, labels: &[&str]) -> f64 {
 }
 
 #[tokio::test]
+async fn metrics_count_ignored_cookies_by_reason() {
+    let app = start_app_with_metrics().await;
+    let mut login = build_valid_body();
+    login["cookies"]["a;b"] = "1".into();
+    login["cookies"]["c"] = "\n".into();
+    login["cookies"]["d"] = "v".repeat(8_192).into();
+    app.post_session(&login).await;
+    let scraped = scrape(&app).await;
+    let count = |reason: &str| {
+        let label = format!(r#"reason="{reason}""#);
+        get_metric(&scraped, "tee_session_cookies_ignored_total", &[&label])
+    };
+    let counts = ["syntax", "prefix", "too_large", "full"].map(count);
+    assert_eq!(counts, [2.0, 0.0, 1.0, 0.0]);
+}
+
+#[tokio::test]
 async fn metrics_count_http_requests_store_commands_and_outcomes_of_token_checks() {
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;

@@ -65,6 +65,11 @@ async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label
         .await
         .unwrap();
     let subject = authorized.headers()["x-session-subject"].clone();
+    assert!(
+        !authorized
+            .headers()
+            .contains_key("x-session-subject-encoded")
+    );
     assert_eq!(subject, "auth0|4711@golf.example");
     let text = authorized.text().await.unwrap();
     let body: Value = serde_json::from_str(&text).unwrap();
@@ -99,6 +104,42 @@ async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label
     assert_eq!(shown["label"], "Jörgs Telefon");
 }
 
+/// The percent-encoded form is the expected output of `urllib.parse.quote(subject, safe="")` of
+/// Python.
+#[rstest]
+#[case::unicode("Jörg Müller ⛳", "J%C3%B6rg%20M%C3%BCller%20%E2%9B%B3")]
+#[case::space("a b", "a%20b")]
+#[case::reserved("ü%&=+/-._~", "%C3%BC%25%26%3D%2B%2F-._~")]
+#[tokio::test]
+async fn subject_beyond_visible_ascii_is_percent_encoded_in_a_header_of_its_own(
+    #[case] subject: &str,
+    #[case] encoded: &str,
+) {
+    let app = TestApp::spawn(Store::Redis).await;
+    let created = create_session(&app, &build_body_with_subject(subject)).await;
+    let authorize = app.request(Method::GET, "/v1/authorize");
+    let authorize = authorize.bearer_auth(get_token(&created));
+    let authorized = authorize.send().await.unwrap();
+    assert_eq!(authorized.headers()["x-session-subject-encoded"], encoded);
+    assert!(!authorized.headers().contains_key("x-session-subject"));
+    let body: Value = authorized.json().await.unwrap();
+    assert_eq!(
+        (&body["sub"], &body["subject"]),
+        (&json!(subject), &json!(subject))
+    );
+    let query: String = form_urlencoded::Serializer::new(String::new())
+        .append_pair("subject", subject)
+        .finish();
+    let listed = list_sessions(&app, &query).await;
+    assert_eq!(listed["sessions"][0]["session_id"], created["session_id"]);
+    let ended: Value = send_query(&app, Method::DELETE, &query)
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(ended, json!({"revoked": 1}));
+}
+
 #[tokio::test]
 async fn get_session_omits_subject_and_label_if_the_session_has_neither() {
     let app = TestApp::spawn(Store::Memory).await;
@@ -115,12 +156,12 @@ async fn get_session_omits_subject_and_label_if_the_session_has_neither() {
 }
 
 #[rstest]
-#[case::null(json!(null))]
 #[case::number(json!(4711))]
 #[case::list(json!(["s3cret"]))]
 #[case::empty(json!(""))]
 #[case::too_long(json!("s3cret".repeat(43)))]
 #[case::line_feed(json!("s3cret\n"))]
+#[case::reversed_display(json!("s3cret\u{202e}"))]
 #[tokio::test]
 async fn invalid_subject_or_label_returns_422_without_quoting_the_value(
     #[case] value: Value,
@@ -139,7 +180,7 @@ async fn invalid_subject_or_label_returns_422_without_quoting_the_value(
 #[tokio::test]
 async fn create_request_with_several_invalid_members_returns_422_that_lists_all_of_them() {
     let app = TestApp::spawn(Store::Memory).await;
-    let login = json!({"cookies": {"a": 1}, "base_url": 1, "subject": "jörg", "label": 1});
+    let login = json!({"cookies": {"a": 1}, "base_url": 1, "subject": "jörg\u{202e}", "label": 1});
     let problem = assert_problem(app.post_session(&login).await, 422, "invalid_session").await;
     let errors = problem["errors"].as_array().unwrap().iter();
     let pointers: Vec<_> = errors
@@ -314,7 +355,7 @@ async fn ending_a_session_with_a_malformed_id_returns_404() {
 #[case::empty_subject("subject=")]
 #[case::repeated_subject("subject=s3cret&subject=s3cret")]
 #[case::unknown_parameter("subject=s3cret&s3cret=1")]
-#[case::space("subject=s3cret%20")]
+#[case::reversed_display("subject=s3cret%E2%80%AE")]
 #[case::invalid_encoding("subject=s3cret%z")]
 #[case::token("subject=a&access_token=s3cret")]
 #[tokio::test]

@@ -112,6 +112,29 @@ async fn create_sends_cookies_in_order_and_returns_the_new_session() {
     );
 }
 
+/// The cookies are those that jars of HTTP clients hold.
+#[tokio::test]
+async fn cookies_without_a_value_are_sent_as_null_and_ignored_cookies_are_returned() {
+    let mut new = build_new_session();
+    new["ignored"] = json!([{"pointer": "/cookies/my [flag]", "reason": "full"}]);
+    let server = ScriptedServer::start([Step::json(201, &new)]).await;
+    let cookies = [("my [flag]", None), ("a", Some("1\t".to_owned()))];
+    let cookies = cookies.map(|(name, value)| (name.to_owned(), value));
+    let cookies = Cookies::new(cookies).unwrap();
+    let (client, base_url) = (create_client(&server), parse_base_url());
+    let new = client.create(&cookies, &base_url).send().await.unwrap();
+    let ignored = &new.ignored[0];
+    assert_eq!(
+        (ignored.pointer.as_str(), ignored.reason.as_str()),
+        ("/cookies/my [flag]", "full")
+    );
+    let body = server.only_request().body;
+    assert!(
+        body.starts_with(r#"{"cookies":{"my [flag]":null,"a":"1\t"}"#),
+        "{body}"
+    );
+}
+
 #[tokio::test]
 async fn create_request_omits_unset_subject_and_label() {
     let server = ScriptedServer::start([AnyCall::Create.success()]).await;
@@ -128,7 +151,7 @@ async fn get_returns_an_old_session_even_if_it_violates_the_rules_for_new_sessio
     body["cookies"] = json!("COOKIES");
     body["base_url"] = json!("gopher://old.example");
     body["of_tomorrow"] = json!([1, 2]);
-    let cookies = r#"{"not a token": "x", "b": "grün; ⛳"}"#;
+    let cookies = r#"{"a=b": "x", "b": "grün; ⛳", "flag": null}"#;
     let body = body.to_string().replace("\"COOKIES\"", cookies);
     let answer = Step::answer(200, &[("ETag", r#""v1""#)], &body);
     let server = ScriptedServer::start([answer]).await;
@@ -138,7 +161,8 @@ async fn get_returns_an_old_session_even_if_it_violates_the_rules_for_new_sessio
         .await
         .unwrap();
     let stored: Vec<_> = session.cookies.iter().collect();
-    assert_eq!(stored, [("not a token", "x"), ("b", "grün; ⛳")]);
+    let expected = [("a=b", Some("x")), ("b", Some("grün; ⛳")), ("flag", None)];
+    assert_eq!(stored, expected);
     assert_eq!(session.base_url.as_str(), "gopher://old.example");
     assert_eq!(session.session_id, parse_session_id());
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use proptest::{
     collection::hash_map,
+    option,
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
 };
@@ -38,16 +39,19 @@ pub async fn random_valid_cookies_and_base_urls_are_read_back_unchanged<H: Harne
 }
 
 fn valid_cookies_and_base_urls() -> impl Strategy<Value = (Cookies, BaseUrl)> {
-    let name = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,30}";
-    // The values contain any characters except control characters. Characters that have a special
-    // meaning in JSON, URLs or cookie headers are more frequent.
-    let value = r#"(\PC|["\\%;,=&<{}\[\]$ ]|😀|\x{FEFF}|\x{10FFFF}){0,60}"#;
+    // The names contain any characters except control characters, `;` and `=`.
+    let name = r"[!-:<>-~äß日😀\x{85}]( ?[!-:<>-~äß日😀\x{9f}]){0,30}";
+    // The values contain any characters except the control characters that browsers refuse.
+    // Characters that have a special meaning in JSON, URLs or cookie headers are more frequent. A
+    // cookie may also have no value.
+    let value = r#"(\PC|["\\%;,=&<{}\[\]$ ]|[\t\x{80}-\x{9f}]|😀|\x{FEFF}|\x{10FFFF}){0,60}"#;
     let path = "(/[a-z0-9;,=äöü日本%-]{0,10}){0,4}";
-    (hash_map(name, value, 1..=Cookies::MAX_COUNT), path).prop_filter_map(
-        "more than 16 KiB in all",
-        |(cookies, path)| {
+    (
+        hash_map(name, option::of(value), 0..=Cookies::MAX_COUNT),
+        path,
+    )
+        .prop_filter_map("more than 32 KiB in all", |(cookies, path)| {
             let base_url = BaseUrl::new(format!("https://golf.example{path}"));
             Some((Cookies::new(cookies).ok()?, base_url.ok()?))
-        },
-    )
+        })
 }

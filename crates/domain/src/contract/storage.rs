@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Harness, base_url, cookies, manager, store_session};
 use crate::{
-    InsertOutcome, RepositoryError, Session, SessionAttributes, SessionError, SessionId,
+    Cookies, InsertOutcome, RepositoryError, Session, SessionAttributes, SessionError, SessionId,
     SessionPatch, SessionRepository, SessionToken, UpdateError,
 };
 
@@ -52,6 +52,44 @@ pub async fn cookie_values_with_unicode_and_separators_are_kept<H: Harness>(harn
         .expect("the session is there");
     let kept: Vec<_> = active.session.cookies.iter().collect();
     assert_eq!(kept, given.iter().collect::<Vec<_>>());
+}
+
+/// Names and values that cookie jars hold are stored byte for byte: names with separators, without a
+/// name, without a value, and with control characters that browsers accept.
+pub async fn cookies_that_jars_hold_are_kept<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let given = [
+        ("gdpr[allowed_cookies]", Some("1")),
+        ("my cookie", None),
+        ("user:id/@{(,)}", Some("")),
+        ("", Some("nameless")),
+        ("tab", Some("a\tb\u{80}\u{9f}")),
+        ("gr\u{f6}\u{df}e\u{85}", Some("42")),
+    ];
+    let given = given.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+    let given = Cookies::new(given).expect("valid cookies");
+    let new = sessions.store(given.clone(), base_url()).await;
+    let token = new.expect("the store accepts it").token;
+    let active = sessions.get(&token).await.expect("the session is there");
+    assert_eq!(active.session.cookies, given);
+    let rotated = sessions.rotate(&token).await.expect("it lives");
+    assert_eq!(rotated.session.cookies, given);
+}
+
+/// A session may have no cookies, before and after an update.
+pub async fn session_without_cookies_is_kept<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = sessions.store(Cookies::default(), base_url()).await;
+    let token = new.expect("the store accepts it").token;
+    for patch in [
+        SessionPatch::default().set_cookie("a", "1"),
+        SessionPatch::default().remove_cookie("a"),
+    ] {
+        let updated = sessions.update(&token, &patch, |_| true).await;
+        updated.expect("it lives");
+    }
+    let active = sessions.get(&token).await.expect("the session is there");
+    assert!(active.session.cookies.is_empty());
 }
 
 /// For an unknown token, every operation reports a missing session, not an error of the repository.

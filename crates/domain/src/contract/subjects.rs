@@ -88,6 +88,25 @@ pub async fn sessions_of_a_subject_are_listed_oldest_first<H: Harness>(harness: 
     assert!(others.is_empty());
 }
 
+/// A subject may contain any characters except control characters. Subjects that differ only in
+/// their Unicode normalization are different subjects.
+pub async fn subjects_may_contain_any_characters<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let composed = store_session_of(&sessions, "J\u{f6}rg M. {1}", "\u{1f3cc} Telefon").await;
+    let decomposed = store_session_of(&sessions, "Jo\u{308}rg M. {1}", "laptop").await;
+    for new in [&composed, &decomposed] {
+        let attributes = &new.session.attributes;
+        let name = attributes.subject.as_ref().expect("a subject").as_str();
+        let listed = list_all_pages(&sessions, name, 10).await;
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].attributes, *attributes);
+        let rotated = sessions.rotate(&new.token).await.expect("it lives");
+        assert_eq!(rotated.session.attributes, *attributes);
+        let revoked = sessions.revoke_all(&subject(name)).await;
+        assert_eq!(revoked.expect("the store answers"), 1);
+    }
+}
+
 /// With any page size, each session of the subject is on exactly one page.
 pub async fn each_session_is_on_exactly_one_page_of_a_list<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);

@@ -11,6 +11,10 @@ use super::cached_tag::CachedTag;
 /// names and values.
 const END: char = '\0';
 
+/// Text that is stored in place of the value of a cookie without a value. It is a control
+/// character that cannot occur in values, so that no value equals it.
+const NO_VALUE: &str = "\u{1}";
+
 /// Names and values of cookies, stored one after the other in one text. All cookies of a session
 /// can therefore be loaded, shared and wiped together. The memory of the text is wiped on drop.
 pub(super) struct Jar {
@@ -29,15 +33,18 @@ impl Eq for Jar {}
 
 impl Jar {
     /// Stores the names and values of `cookies` in one text. Names and values must not contain
-    /// control characters.
+    /// control characters other than TAB.
     pub(super) fn new<N, V, I>(cookies: I) -> Self
     where
         N: AsRef<str>,
         V: AsRef<str>,
-        I: IntoIterator<Item = (N, V), IntoIter: Clone>,
+        I: IntoIterator<Item = (N, Option<V>), IntoIter: Clone>,
     {
         let cookies = cookies.into_iter();
-        let len = |(name, value): (N, V)| name.as_ref().len() + value.as_ref().len() + 2;
+        let len = |(name, value): (N, Option<V>)| {
+            let value = value.as_ref().map_or(NO_VALUE, AsRef::as_ref);
+            name.as_ref().len() + value.len() + 2
+        };
         // The full capacity is reserved first. A text that grows would be moved, and its old memory
         // would not be wiped.
         let mut jar = Self {
@@ -46,7 +53,8 @@ impl Jar {
             cached_tag: OnceLock::new(),
         };
         for (name, value) in cookies {
-            for part in [name.as_ref(), value.as_ref()] {
+            let value = value.as_ref().map_or(NO_VALUE, AsRef::as_ref);
+            for part in [name.as_ref(), value] {
                 jar.text.push_str(part);
                 jar.text.push(END);
             }
@@ -64,7 +72,7 @@ impl Jar {
         &self.cached_tag
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> + Clone {
         let mut rest = self.text.as_str();
         let mut part = move || {
             let end = memchr(END as u8, rest.as_bytes()).unwrap_or(rest.len());
@@ -72,7 +80,10 @@ impl Jar {
             rest = after.get(1..).unwrap_or_default();
             part
         };
-        (0..self.cookies).map(move |_| (part(), part()))
+        (0..self.cookies).map(move |_| {
+            let (name, value) = (part(), part());
+            (name, Some(value).filter(|value| *value != NO_VALUE))
+        })
     }
 }
 

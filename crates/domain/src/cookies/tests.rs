@@ -16,6 +16,7 @@ fn broken_rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
         .collect()
 }
 
+/// Names and values that jars of requests, httpx, aiohttp and browsers hold.
 #[rstest]
 #[case::plain("SESSIONID", "a1b2c3")]
 #[case::empty_value("SESSIONID", "")]
@@ -25,42 +26,51 @@ fn broken_rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
 #[case::secure_prefix("__Host-id", "1")]
 #[case::dollar_name("$Version", "1")]
 #[case::reserved_word("Path", "/")]
-#[case::longest_name(&"n".repeat(256), "1")]
-#[case::longest_value("a", &"v".repeat(4_096))]
+#[case::brackets_in_name("gdpr[allowed_cookies]", "1")]
+#[case::colon_in_name("user:id", "1")]
+#[case::slash_in_name("a/b", "1")]
+#[case::at_sign_in_name("ID@x", "1")]
+#[case::space_in_name("my cookie", "1")]
+#[case::comma_in_name("a,b", "1")]
+#[case::parentheses_in_name("a(b)", "1")]
+#[case::braces_in_name("{x}", "1")]
+#[case::quote_in_name("a\"b", "1")]
+#[case::other_separators_in_name("a<b>?\\c", "1")]
+#[case::unicode_name("größe", "1")]
+#[case::latin_1_control_in_name("a\u{85}b", "1")]
+#[case::no_break_space_around_name("\u{a0}a\u{a0}", "1")]
+#[case::tab_in_value("a", "x\ty")]
+#[case::spaces_around_value("a", "  x  ")]
+#[case::latin_1_control_in_value("a", "x\u{80}\u{9f}")]
+#[case::empty_name("", "token")]
+#[case::empty_name_and_prefix_inside("", "x__Host-")]
+#[case::longest_name(&"n".repeat(8_191), "1")]
+#[case::longest_value("a", &"v".repeat(8_191))]
 fn valid_cookie_is_kept_exactly_as_given(#[case] name: &str, #[case] value: &str) {
     let cookies = validate_single_cookie(name, value).unwrap();
-    assert_eq!(cookies.iter().collect::<Vec<_>>(), [(name, value)]);
+    assert_eq!(cookies.iter().collect::<Vec<_>>(), [(name, Some(value))]);
 }
 
 #[rstest]
-#[case::empty_name("", "1", CookieRule::NameLength)]
-#[case::long_name(&"n".repeat(257), "1", CookieRule::NameLength)]
-#[case::space_in_name("a b", "1", CookieRule::NameCharacters)]
-#[case::equals_in_name("a=b", "1", CookieRule::NameCharacters)]
-#[case::semicolon_in_name("a;b", "1", CookieRule::NameCharacters)]
-#[case::comma_in_name("a,b", "1", CookieRule::NameCharacters)]
-#[case::quote_in_name("a\"b", "1", CookieRule::NameCharacters)]
-#[case::parenthesis_in_name("a(b", "1", CookieRule::NameCharacters)]
-#[case::closing_parenthesis_in_name("a)", "1", CookieRule::NameCharacters)]
-#[case::angle_bracket_in_name("a<b", "1", CookieRule::NameCharacters)]
-#[case::at_sign_in_name("a@b", "1", CookieRule::NameCharacters)]
-#[case::colon_in_name("a:b", "1", CookieRule::NameCharacters)]
-#[case::backslash_in_name("a\\b", "1", CookieRule::NameCharacters)]
-#[case::slash_in_name("a/b", "1", CookieRule::NameCharacters)]
-#[case::bracket_in_name("a[b]", "1", CookieRule::NameCharacters)]
-#[case::question_mark_in_name("a?b", "1", CookieRule::NameCharacters)]
-#[case::brace_in_name("a{b}", "1", CookieRule::NameCharacters)]
-#[case::tab_in_name("a\tb", "1", CookieRule::NameCharacters)]
-#[case::delete_in_name("a\u{7f}", "1", CookieRule::NameCharacters)]
-#[case::non_ascii_name("ä", "1", CookieRule::NameCharacters)]
-#[case::control_in_name("a\u{1}", "1", CookieRule::NameCharacters)]
-#[case::long_value("a", &"v".repeat(4_097), CookieRule::ValueLength)]
-#[case::line_feed_in_value("a", "x\ny", CookieRule::ValueCharacters)]
-#[case::carriage_return_in_value("a", "x\ry", CookieRule::ValueCharacters)]
-#[case::nul_in_value("a", "x\0", CookieRule::ValueCharacters)]
-#[case::tab_in_value("a", "x\ty", CookieRule::ValueCharacters)]
-#[case::delete_in_value("a", "x\u{7f}", CookieRule::ValueCharacters)]
-#[case::next_line_in_value("a", "x\u{85}", CookieRule::ValueCharacters)]
+#[case::leading_space_in_name(" a", "1", CookieRule::Name)]
+#[case::trailing_space_in_name("a ", "1", CookieRule::Name)]
+#[case::equals_in_name("a=b", "1", CookieRule::Name)]
+#[case::semicolon_in_name("a;b", "1", CookieRule::Name)]
+#[case::tab_in_name("a\tb", "1", CookieRule::Name)]
+#[case::line_feed_in_name("a\nb", "1", CookieRule::Name)]
+#[case::delete_in_name("a\u{7f}", "1", CookieRule::Name)]
+#[case::control_in_name("a\u{1}", "1", CookieRule::Name)]
+#[case::too_long("a", &"v".repeat(8_192), CookieRule::Length)]
+#[case::name_too_long(&"n".repeat(8_193), "", CookieRule::Length)]
+#[case::line_feed_in_value("a", "x\ny", CookieRule::Value)]
+#[case::carriage_return_in_value("a", "x\ry", CookieRule::Value)]
+#[case::nul_in_value("a", "x\0", CookieRule::Value)]
+#[case::mark_of_a_missing_value("a", "\u{1}", CookieRule::Value)]
+#[case::delete_in_value("a", "x\u{7f}", CookieRule::Value)]
+#[case::nothing("", "", CookieRule::NamelessValue)]
+#[case::pair_in_a_nameless_value("", "SESSIONID=x", CookieRule::NamelessValue)]
+#[case::host_prefix_in_a_nameless_value("", "__Host-id", CookieRule::NamelessPrefix)]
+#[case::prefix_in_another_case("", "__sEcure-id", CookieRule::NamelessPrefix)]
 fn invalid_cookie_is_rejected_with_an_error_that_names_the_broken_rule(
     #[case] name: &str,
     #[case] value: &str,
@@ -70,58 +80,106 @@ fn invalid_cookie_is_rejected_with_an_error_that_names_the_broken_rule(
 }
 
 #[test]
-fn empty_cookie_list_and_more_than_50_cookies_are_rejected() {
-    assert_eq!(broken_rules(Cookies::new([])), [CookieRule::Count]);
-    let many = |count: usize| Cookies::new((0..count).map(|n| (format!("c{n}"), "v".to_owned())));
-    assert_eq!(many(50).unwrap().len(), 50);
-    assert_eq!(broken_rules(many(51)), [CookieRule::Count]);
+fn cookie_without_a_value_differs_from_a_cookie_with_an_empty_value() {
+    let of =
+        |value: Option<&str>| Cookies::new([("a".to_owned(), value.map(str::to_owned))]).unwrap();
+    let (without, empty) = (of(None), of(Some("")));
+    assert_ne!(without, empty);
+    assert_eq!(without.iter().next(), Some(("a", None)));
+    assert_eq!((without.get("a"), empty.get("a")), (None, Some("")));
+    let nameless = Cookies::new([(String::new(), None)]);
+    assert_eq!(broken_rules(nameless), [CookieRule::NamelessValue]);
 }
 
 #[test]
-fn cookies_longer_than_16_kib_in_total_are_rejected() {
+fn set_of_0_to_180_cookies_is_accepted() {
+    let many = |count: usize| Cookies::new((0..count).map(|n| (format!("c{n}"), "v".to_owned())));
+    assert_eq!(many(0).unwrap(), Cookies::default());
+    assert_eq!(many(180).unwrap().len(), 180);
+    let error = many(182).unwrap_err();
+    let named: Vec<_> = error.problems.iter().map(|p| p.cookie.as_str()).collect();
+    assert_eq!(named, ["c180", "c181"]);
+    assert_eq!(error.problems[0].rule, CookieRule::Count);
+}
+
+#[test]
+fn cookies_longer_than_32_kib_in_total_are_rejected() {
     let of_total = |total: usize| {
-        let last = total - 4 * 4_001 - 1;
-        Cookies::new((0..5).map(|n| (n.to_string(), "v".repeat(if n == 4 { last } else { 4_000 }))))
+        let last = total - 4 * 8_001 - 1;
+        Cookies::new((0..5).map(|n| (n.to_string(), "v".repeat(if n == 4 { last } else { 8_000 }))))
     };
-    assert!(of_total(16 * 1_024).is_ok());
+    assert!(of_total(32 * 1_024).is_ok());
     assert_eq!(
-        broken_rules(of_total(16 * 1_024 + 1)),
+        broken_rules(of_total(32 * 1_024 + 1)),
         [CookieRule::TotalLength]
     );
 }
 
 #[test]
-fn cookie_error_contains_the_cookie_name_only_if_the_name_is_valid() {
-    let cookies = [
-        ("good", "x\n"),
-        ("bad name", "1"),
+fn cookies_that_break_a_rule_are_left_out_in_order_and_named() {
+    let large = "v".repeat(8_000);
+    let given = [
+        ("good", "1"),
+        ("bad\nname", "1"),
         ("twice", "1"),
         ("twice", "2"),
+        ("large 1", &large),
+        ("large 2", &large),
+        ("large 3", &large),
+        ("large 4", &large),
+        ("large 5", &large),
+        ("last", "1"),
     ];
-    let error = Cookies::new(cookies.map(|(n, v)| (n.to_owned(), v.to_owned()))).unwrap_err();
-    let named: Vec<_> = error.problems.iter().map(|p| p.cookie.as_deref()).collect();
-    assert_eq!(named, [Some("good"), None, Some("twice")]);
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (kept, problems) = Cookies::keep_valid(given);
+    let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "good", "twice", "large 1", "large 2", "large 3", "large 4", "last"
+        ]
+    );
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.cookie.as_str(), problem.rule, problem.rule.reason()))
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("bad\nname", CookieRule::Name, "syntax"),
+            ("twice", CookieRule::Unique, "syntax"),
+            ("large 5", CookieRule::TotalLength, "full"),
+        ]
+    );
+    assert_eq!(kept.get("twice"), Some("1"));
 }
 
 #[test]
 fn cookie_names_are_case_sensitive() {
-    let cookies = Cookies::new([("a", "1"), ("A", "2")].map(|(n, v)| (n.into(), v.into())));
+    let cookies = Cookies::new([("a", "1"), ("A", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())));
     assert_eq!(cookies.unwrap().len(), 2);
+}
+
+/// Accepts cookies of a stored record, all of which have a value.
+fn stored(cookies: &[(&str, &str)]) -> Result<Cookies, ControlCharacter> {
+    Cookies::from_stored(cookies.iter().map(|(name, value)| (name, Some(value))))
 }
 
 #[test]
 fn stored_cookies_are_checked_only_for_control_characters() {
-    let stored = [
-        ("not a token", "1"),
-        ("a", &"v".repeat(10_000)),
+    let long = "v".repeat(10_000);
+    let found = stored(&[
+        ("a=b", "1"),
+        ("tab\t", "\t"),
+        ("a", &long),
         ("a", "last wins"),
-    ];
-    let stored = Cookies::from_stored(&stored).unwrap();
-    assert_eq!(stored.get("a"), Some("last wins"));
-    assert_eq!(stored.len(), 2);
-    assert!(Cookies::from_stored::<&str, &str>(&[]).unwrap().is_empty());
-    assert!(Cookies::from_stored(&[("a", "x\r\n")]).is_err());
-    assert!(Cookies::from_stored(&[("a\n", "x")]).is_err());
+    ])
+    .unwrap();
+    assert_eq!(found.get("a"), Some("last wins"));
+    assert_eq!(found.len(), 3);
+    assert!(stored(&[]).unwrap().is_empty());
+    assert!(stored(&[("a", "x\r\n")]).is_err());
+    assert!(stored(&[("a\n", "x")]).is_err());
 }
 
 #[rstest]
@@ -132,11 +190,15 @@ fn repeated_cookie_name_in_a_stored_session_keeps_the_first_position_and_last_va
 ) {
     let mut stored: Vec<_> = (0..count).map(|n| (n.to_string(), "old")).collect();
     stored.push(("1".to_owned(), "new"));
-    let stored = Cookies::from_stored(&stored).unwrap();
+    let pairs = stored.iter().map(|(name, value)| (name, Some(value)));
+    let stored = Cookies::from_stored(pairs).unwrap();
     assert_eq!(stored.len(), count);
-    assert_eq!(stored.iter().nth(1), Some(("1", "new")));
+    assert_eq!(stored.iter().nth(1), Some(("1", Some("new"))));
     assert_eq!(
-        stored.iter().filter(|(_, value)| *value == "old").count(),
+        stored
+            .iter()
+            .filter(|(_, value)| *value == Some("old"))
+            .count(),
         count - 1
     );
 }
@@ -149,6 +211,11 @@ fn debug_output_of_cookies_shows_neither_names_nor_values() {
             validate_single_cookie("SESSIONID", "s3cret").unwrap()
         ),
         "Cookies(1 redacted)"
+    );
+    let error = validate_single_cookie("s3cret", "\n").unwrap_err();
+    assert!(
+        !format!("{error:?} {error}").contains("s3cret"),
+        "{error:?}"
     );
 }
 
@@ -165,7 +232,7 @@ proptest! {
     fn cookies_written_to_a_cookie_header_are_parsed_back_unchanged(given in header_cookies()) {
         let cookies = Cookies::new(given.clone()).unwrap();
         let pairs: Vec<_> =
-            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            cookies.iter().map(|(name, value)| format!("{name}={}", value.unwrap())).collect();
         let header = pairs.join("; ");
         prop_assert!(header.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
         let read: Vec<_> = header
@@ -177,12 +244,12 @@ proptest! {
     }
 
     #[test]
-    fn validating_arbitrary_cookies_never_panics(
-        given in proptest::collection::vec((any::<String>(), any::<String>()), 0..60),
+    fn validating_arbitrary_cookies_never_panics_and_loses_none(
+        given in proptest::collection::vec((any::<String>(), any::<Option<String>>()), 0..60),
     ) {
-        if let Ok(cookies) = Cookies::new(given.clone()) {
-            prop_assert!(Cookies::from_stored(&given).is_ok());
-            prop_assert!(!cookies.is_empty() && cookies.len() <= Cookies::MAX_COUNT);
-        }
+        let (kept, problems) = Cookies::keep_valid(given.clone());
+        prop_assert_eq!(kept.len() + problems.len(), given.len());
+        let stored = Cookies::from_stored(kept.iter());
+        prop_assert_eq!(stored, Ok(kept));
     }
 }

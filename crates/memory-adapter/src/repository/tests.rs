@@ -207,7 +207,7 @@ async fn concurrent_updates_from_several_threads_are_not_lost() {
     }
     let read = sessions.get(&token).await.unwrap().session;
     assert_eq!(read.cookies.len(), 9);
-    let is_last = |(_, value): &(&str, &str)| *value == "199";
+    let is_last = |(_, value): &(&str, Option<&str>)| *value == Some("199");
     assert_eq!(read.cookies.iter().filter(is_last).count(), 8);
 }
 

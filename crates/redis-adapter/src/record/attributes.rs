@@ -1,8 +1,6 @@
 //! Attributes of a session (subject and label) in the form in which records and index entries
 //! contain them.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{Label, SessionAttributes, Subject};
 
@@ -29,8 +27,8 @@ impl<'a> AttributeTexts<'a> {
 
     pub(super) fn parse(self) -> Result<SessionAttributes, CorruptRecord> {
         Ok(SessionAttributes {
-            subject: read_leniently(self.subject)?,
-            label: read_leniently(self.label)?,
+            subject: read_leniently(self.subject, |text| text.parse().ok())?,
+            label: read_leniently(self.label, |text| Label::from_stored(text).ok())?,
         })
     }
 }
@@ -38,10 +36,13 @@ impl<'a> AttributeTexts<'a> {
 /// Parses an attribute. Returns `None` if there is no text. Also returns `None` if this release
 /// does not accept the text, because a later release may have written it. Returns an error if the
 /// text contains a control character.
-fn read_leniently<T: FromStr>(text: Option<&str>) -> Result<Option<T>, CorruptRecord> {
+fn read_leniently<T>(
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, CorruptRecord> {
     match text {
         Some(text) if text.chars().any(char::is_control) => Err(CorruptRecord::ControlCharacter),
-        text => Ok(text.and_then(|text| text.parse().ok())),
+        text => Ok(text.and_then(parse)),
     }
 }
 
@@ -64,7 +65,7 @@ impl IndexedAttributes {
     pub(super) fn of_subject(&self, subject: &Subject) -> SessionAttributes {
         SessionAttributes {
             subject: Some(subject.clone()),
-            label: self.label.as_deref().and_then(|text| text.parse().ok()),
+            label: (self.label.as_deref()).and_then(|text| Label::from_stored(text).ok()),
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
     };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     Ok(Session {
-        cookies: Cookies::from_stored(&record.cookies.0).map_err(control)?,
+        cookies: Cookies::from_stored(record.cookies.iter()).map_err(control)?,
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
         absolute_end: None,
@@ -111,8 +111,16 @@ fn cookies_as_map<S: Serializer>(cookies: &Cookies, serializer: S) -> Result<S::
     serializer.collect_map(cookies.iter())
 }
 
-/// Names and values of the cookies, in the order in which they are stored in the record.
-struct CookieMap(Vec<(String, Zeroizing<String>)>);
+/// Names and values of the cookies, in the order in which they are stored in the record. The value
+/// `null` belongs to a cookie without a value.
+struct CookieMap(Vec<(String, Option<Zeroizing<String>>)>);
+
+impl CookieMap {
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> + Clone {
+        let cookies = self.0.iter();
+        cookies.map(|(name, value)| (name.as_str(), value.as_ref().map(|value| value.as_str())))
+    }
+}
 
 impl<'de> Deserialize<'de> for CookieMap {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -122,7 +130,7 @@ impl<'de> Deserialize<'de> for CookieMap {
             type Value = CookieMap;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a map of strings to strings")
+                f.write_str("a map of strings to strings or null")
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(
@@ -130,8 +138,8 @@ impl<'de> Deserialize<'de> for CookieMap {
                 mut map: A,
             ) -> Result<CookieMap, A::Error> {
                 let mut cookies = Vec::new();
-                while let Some((name, value)) = map.next_entry::<_, String>()? {
-                    cookies.push((name, Zeroizing::new(value)));
+                while let Some((name, value)) = map.next_entry::<_, Option<String>>()? {
+                    cookies.push((name, value.map(Zeroizing::new)));
                 }
                 Ok(CookieMap(cookies))
             }

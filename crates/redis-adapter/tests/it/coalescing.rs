@@ -77,7 +77,7 @@ fn session_of(owner: &str) -> Session {
 }
 
 fn owner_of(session: &Session) -> &str {
-    session.cookies.iter().next().unwrap().1
+    session.cookies.iter().next().unwrap().1.unwrap()
 }
 
 /// Stores `count` sessions and returns their tokens. The first cookie of each session contains the

@@ -251,7 +251,12 @@ async fn store_many(sessions: &Sessions) -> Vec<NewSession> {
 /// whatever its name is, because a damaged byte in a cookie name of a plain record can go
 /// undetected.
 fn owner_of(session: &Session) -> &str {
-    session.cookies.iter().next().map_or("", |(_, owner)| owner)
+    session
+        .cookies
+        .iter()
+        .next()
+        .and_then(|(_, owner)| owner)
+        .unwrap_or_default()
 }
 
 /// Returns `true` if `owner` has the length of `expected` and at least half of its characters are

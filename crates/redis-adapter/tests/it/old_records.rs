@@ -39,7 +39,7 @@ impl OldSession {
         let text = |member: &str| recorded[member].as_str().unwrap();
         let cookies = recorded["cookies"].as_array().unwrap().iter();
         let cookies = cookies.map(|pair| [0, 1].map(|n| pair[n].as_str().unwrap().to_owned()));
-        let cookies = Cookies::new(cookies.map(Into::into)).unwrap();
+        let cookies = Cookies::new(cookies.map(|[name, value]| (name, value))).unwrap();
         let created_at = OffsetDateTime::parse(text("created_at"), &Rfc3339).unwrap();
         let lifetime = recorded["max_lifetime"].as_u64().filter(|_| has_stored_end);
         let login = Login {

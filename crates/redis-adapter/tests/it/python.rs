@@ -105,13 +105,19 @@ impl PythonInstance {
 async fn python_service_reads_and_deletes_sessions_that_the_rust_adapter_stored() {
     let server = TestRedis::start().await;
     let sessions = plain_sessions(server.url()).await;
-    let given = [("SESSIONID", "a1b2c3"), ("second", "grün ⛳ 😀; \"x\" \\")];
-    let given = Cookies::new(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let given = [
+        ("SESSIONID", Some("a1b2c3")),
+        ("second", Some("grün ⛳ 😀; \"x\" \\")),
+        ("my [flag]", None),
+    ];
+    let given = given.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+    let given = Cookies::new(given);
     let new = sessions.store(given.unwrap(), base_url()).await.unwrap();
     let token = new.token.expose_secret();
     let printed = run_python_session_manager(server.url(), &["get", token]).await;
     let read: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(read["cookies"]["second"], "grün ⛳ 😀; \"x\" \\");
+    assert_eq!(read["cookies"]["my [flag]"], serde_json::Value::Null);
     assert_eq!(read["base_url"], "https://golf.example/members");
     let ttl = run_python_session_manager(server.url(), &["ttl", token]).await;
     assert!(

@@ -84,7 +84,7 @@ async fn record_of_a_newer_release_returns_a_newer_record_error_and_is_not_chang
     let (sessions, redis) = (sessions(server.url()).await, server.client().await);
     let new = sessions.store(cookies(), base_url()).await.unwrap();
     let mut record = read_record(&redis, &new.token).await;
-    record[2] = 2;
+    record[2] = 3;
     replace_record(&redis, &new.token, record.clone()).await;
     let is_newer = |error: SessionError| {
         matches!(

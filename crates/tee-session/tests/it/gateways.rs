@@ -124,13 +124,14 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_ga
     let scenario = Scenario::start(gateway, &[]).await;
     let token = scenario.service.log_in("a1b2c3").await;
     let mut request = scenario.get(&token);
-    for name in ["Id", "Expires-At", "Base-Url", "Subject"] {
+    for name in ["Id", "Expires-At", "Base-Url", "Subject", "Subject-Encoded"] {
         let spellings = [
             format!("X-Session-{name}"),
             format!("x-session-{name}"),
             format!("X_Session_{name}"),
             format!("X-Session_{name}"),
             format!("X_Session-{name}"),
+            format!("X-Session-{}", name.replace('-', "_")),
         ];
         for spelling in spellings {
             request = request.header(spelling, "forged");
@@ -141,6 +142,36 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_ga
     for name in ["x-session-id", "x-session-expires-at", "x-session-base-url"] {
         assert_eq!(header_values(&seen, name).len(), 1, "{seen}");
     }
+    for name in ["x-session-subject", "x-session-subject-encoded"] {
+        assert_eq!(header_values(&seen, name), [""; 0]);
+    }
+}
+
+/// A client must not be able to add the other of the two subject headers to the one that this
+/// service sends.
+#[rstest]
+#[tokio::test]
+async fn app_behind_a_gateway_receives_a_unicode_subject_percent_encoded(
+    #[values(Gateway::Nginx, Gateway::Caddy, Gateway::Envoy)] gateway: Gateway,
+) {
+    let scenario = Scenario::start(gateway, &[]).await;
+    let login = json!({
+        "cookies": {"SESSIONID": "a1b2c3"},
+        "base_url": "https://golf.example",
+        "subject": "Jörg Müller",
+    });
+    let created = scenario
+        .service
+        .request(Method::POST, "/v1/sessions")
+        .json(&login);
+    let created: Value = created.send().await.unwrap().json().await.unwrap();
+    let mut request = scenario.get(created["access_token"].as_str().unwrap());
+    for name in ["X-Session-Subject", "X-Session-Subject-Encoded"] {
+        request = request.header(name, "forged");
+    }
+    let seen = send_expecting_200(request).await;
+    let encoded = header_values(&seen, "x-session-subject-encoded");
+    assert_eq!(encoded, ["J%C3%B6rg%20M%C3%BCller"]);
     assert_eq!(header_values(&seen, "x-session-subject"), [""; 0]);
 }
 
@@ -167,6 +198,7 @@ async fn app_behind_a_gateway_receives_a_session_subject_with_special_characters
     let request = scenario.get(created["access_token"].as_str().unwrap());
     let seen = send_expecting_200(request.header("X-Session-Subject", "forged")).await;
     assert_eq!(header_values(&seen, "x-session-subject"), [subject]);
+    assert_eq!(header_values(&seen, "x-session-subject-encoded"), [""; 0]);
     let id = created["session_id"].as_str().unwrap();
     assert_eq!(header_values(&seen, "x-session-id"), [id]);
     assert!(!seen.to_string().contains("telephone"), "{seen}");

@@ -10,6 +10,9 @@ const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 /// `cryptography`, not with this code. The nonce is 00 01 .. 0b.
 const TEST_VECTOR: &str = "545301000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f17d1f272bb3ac2bcdbe383b53101a3ddb39c1268b66d4774c0815ad281dcf4d665111190a6a7e";
 
+/// A sealed record of version 2 of [`odd_session`], made in the same way.
+const TEST_VECTOR_2: &str = "545302000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f61a4f747be2fc1ca5b93a3d3e7769fb2d944c740efd627ffe420b7a826e935481099d7559b9";
+
 fn sealer() -> Sealer {
     Sealer::new(&TOKEN.parse().unwrap())
 }
@@ -25,13 +28,60 @@ fn session() -> Session {
     }
 }
 
+fn with_cookies(cookies: &[(&str, Option<&str>)]) -> Session {
+    let cookies = cookies.iter();
+    let cookies = cookies.map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)));
+    Session {
+        cookies: Cookies::new(cookies).unwrap(),
+        ..session()
+    }
+}
+
+/// A session with a cookie without a value, and with a subject that is not ASCII.
+fn odd_session() -> Session {
+    Session {
+        attributes: SessionAttributes::of_subject("Jörg".parse().unwrap()),
+        ..with_cookies(&[("SESSIONID", Some("a1b2c3")), ("flag", None)])
+    }
+}
+
 fn test_vector() -> Vec<u8> {
     hex::decode(TEST_VECTOR).unwrap()
 }
 
+/// Returns the plaintext of the record of `session`.
+fn plaintext(session: &Session) -> Vec<u8> {
+    encode(session).1
+}
+
 #[test]
-fn encrypted_example_record_in_the_readme_is_decrypted_to_the_expected_session() {
+fn encrypted_example_records_in_the_readme_are_decrypted_to_the_expected_sessions() {
     assert_eq!(sealer().open(&mut test_vector()), Ok(session()));
+    let mut version_2 = hex::decode(TEST_VECTOR_2).unwrap();
+    assert_eq!(sealer().open(&mut version_2), Ok(odd_session()));
+}
+
+/// The binary of commit 9cb3a1f reports the record as corrupt (401) if a cookie contains a control
+/// character of Unicode or has no value, and drops a subject that is not visible ASCII.
+#[rstest]
+#[case::usual(session(), 1)]
+#[case::no_cookies(with_cookies(&[]), 1)]
+#[case::odd_names(with_cookies(&[("a[b]", Some("1")), ("my cookie", Some("")), ("", Some("x"))]), 1)]
+#[case::unicode(with_cookies(&[("größe", Some("42 ⛳\u{a0}"))]), 1)]
+#[case::tab_in_value(with_cookies(&[("a", Some("x\ty"))]), 2)]
+#[case::latin_1_control_in_value(with_cookies(&[("a", Some("x\u{85}"))]), 2)]
+#[case::latin_1_control_in_name(with_cookies(&[("a\u{9f}", Some("x"))]), 2)]
+#[case::cookie_without_a_value(with_cookies(&[("a", Some("1")), ("b", None)]), 2)]
+#[case::visible_ascii_subject(with(Some("auth0|4711"), Some("Jörgs Telefon")), 1)]
+#[case::subject_with_a_space(with(Some("Ann Lee"), None), 2)]
+#[case::unicode_subject(with(Some("jörg"), None), 2)]
+fn record_has_version_2_only_if_an_older_release_would_misread_it(
+    #[case] session: Session,
+    #[case] version: u8,
+) {
+    let mut value = sealer().seal(&session);
+    assert_eq!(value[2], version);
+    assert_eq!(sealer().open(&mut value), Ok(session));
 }
 
 #[test]
@@ -77,17 +127,20 @@ fn encrypted_record_without_subject_and_label_has_no_bytes_after_the_cookies() {
     let both = with(Some("s"), Some("l"));
     let appended = [1, 1, b's', 1, 1, b'l'];
     assert_eq!(
-        encode(&both),
-        [encode(&session()), appended.into()].concat()
+        plaintext(&both),
+        [plaintext(&session()), appended.into()].concat()
     );
     assert_eq!(sealer().seal(&session()).len(), test_vector().len());
 }
 
 #[test]
 fn decryption_drops_an_invalid_subject_or_label_but_fails_on_a_control_character_in_them() {
-    let opened =
-        |appended: &[u8]| sealer().open(&mut seal_bytes(&[&encode(&session()), appended].concat()));
-    assert_eq!(opened(b"\x01\x03a b\x01\x00"), Ok(session()));
+    let opened = |appended: &[u8]| {
+        sealer().open(&mut seal_bytes(
+            &[&plaintext(&session()), appended].concat(),
+        ))
+    };
+    assert_eq!(opened("\x01\x03\u{202e}\x01\x00".as_bytes()), Ok(session()));
     let control = || CallError::Corrupt(CorruptRecord::ControlCharacter);
     assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control()));
     assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control()));
@@ -112,6 +165,8 @@ fn encrypted_record_with_any_single_flipped_bit_is_rejected() {
         let opened = sealer().open(&mut changed);
         let is_version = position / 8 == 2;
         match opened {
+            // A record cannot be opened as one of another version, because its tag authenticates
+            // the version.
             Err(CallError::Corrupt(_)) => {}
             Err(CallError::Newer { .. }) if is_version => {}
             other => panic!("bit {position}: {other:?}"),
@@ -140,11 +195,11 @@ fn encrypted_record_cannot_be_decrypted_with_another_token() {
 
 #[rstest]
 #[case::version_0(0, false)]
-#[case::next_version(2, true)]
-#[case::last_newer_version(16, true)]
-#[case::first_version_too_high(17, false)]
+#[case::next_version(3, true)]
+#[case::last_newer_version(17, true)]
+#[case::first_version_too_high(18, false)]
 #[case::highest_version(255, false)]
-fn record_version_2_to_16_is_reported_as_newer_and_any_other_unknown_version_as_corrupt(
+fn record_version_3_to_17_is_reported_as_newer_and_any_other_unknown_version_as_corrupt(
     #[case] version: u8,
     #[case] is_newer: bool,
 ) {
@@ -187,15 +242,15 @@ fn encrypted_record_of_more_than_1_mib_is_rejected_before_decryption() {
 
 /// Encrypts arbitrary bytes as a sealed record, to simulate a record that another release wrote.
 fn seal_bytes(content: &[u8]) -> Vec<u8> {
-    sealer().seal_content(content.to_vec())
+    sealer().seal_content(VERSION_1, content.to_vec())
 }
 
 #[test]
 fn bytes_that_a_later_release_has_appended_to_a_record_are_ignored() {
-    let unnamed = [&encode(&session()), [0, 0].as_slice(), b"more"].concat();
+    let unnamed = [&plaintext(&session()), [0, 0].as_slice(), b"more"].concat();
     assert_eq!(sealer().open(&mut seal_bytes(&unnamed)), Ok(session()));
     let labelled = with(None, Some("telephone"));
-    let appended = [encode(&labelled), b"more".to_vec()].concat();
+    let appended = [plaintext(&labelled), b"more".to_vec()].concat();
     assert_eq!(sealer().open(&mut seal_bytes(&appended)), Ok(labelled));
 }
 
@@ -209,7 +264,7 @@ fn encrypted_record_whose_decrypted_content_is_not_a_session_is_rejected_as_corr
         base_url: BaseUrl::from_stored("x").unwrap(),
         ..session()
     };
-    let mut content = encode(&control);
+    let mut content = plaintext(&control);
     let position = content
         .windows(6)
         .position(|bytes| bytes == b"a1b2c3")
@@ -224,7 +279,7 @@ fn encrypted_record_whose_decrypted_content_is_not_a_session_is_rejected_as_corr
 
 #[test]
 fn encrypted_record_is_31_bytes_longer_than_its_plaintext() {
-    let overhead = sealer().seal(&session()).len() - encode(&session()).len();
+    let overhead = sealer().seal(&session()).len() - plaintext(&session()).len();
     assert_eq!(overhead, 2 + 1 + 12 + 16);
 }
 

@@ -82,10 +82,10 @@ fn print(session: &Session, is_revealed: bool) -> std::io::Result<()> {
         }
     }
     for (name, value) in session.cookies.iter() {
-        let shown = if is_revealed {
-            (PLAIN, value)
-        } else {
-            (DIMMED, "(hidden)")
+        let shown = match value {
+            _ if !is_revealed => (DIMMED, "(hidden)"),
+            Some(value) => (PLAIN, value),
+            None => (DIMMED, "(no value)"),
         };
         table.line([(BOLD, "cookie"), (PLAIN, name), shown]);
     }

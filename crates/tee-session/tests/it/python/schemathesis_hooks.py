@@ -96,12 +96,29 @@ schemathesis.openapi.format(
 )
 
 
-def is_label(text):
-    return len(text.encode()) <= 256 and not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+def is_control(c):
+    return ord(c) < 32 or 127 <= ord(c) < 160
+
+
+def reverses_display(c):
+    return 0x202A <= ord(c) <= 0x202E or 0x2066 <= ord(c) <= 0x2069
+
+
+def is_short_text(text):
+    is_refused = any(is_control(c) or reverses_display(c) for c in text)
+    return len(text.encode()) <= 256 and not is_refused
 
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=80)
-schemathesis.openapi.format("label", texts.filter(is_label))
+schemathesis.openapi.format("short-text", texts.filter(is_short_text))
+
+# Control characters of ASCII; a cookie value may contain TAB.
+refused = {chr(code) for code in [*range(32), 127]}
+names = st.text(st.characters(codec="utf-8", exclude_characters=refused | set(";=")), min_size=1, max_size=20)
+schemathesis.openapi.format("cookie-name", names.filter(lambda name: name == name.strip(" ")))
+schemathesis.openapi.format(
+    "cookie-value", st.text(st.characters(codec="utf-8", exclude_characters=refused - {"\t"}), max_size=40)
+)
 
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 hosts = st.one_of(

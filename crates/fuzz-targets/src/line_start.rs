@@ -1,0 +1,6 @@
+/// Returns `true` if `text` contains a control character of ASCII other than TAB. Browsers refuse a
+/// cookie with such a character, because it could start a new line in a header.
+pub(crate) fn starts_a_line(text: &str) -> bool {
+    text.bytes()
+        .any(|byte| byte.is_ascii_control() && byte != b'\t')
+}
