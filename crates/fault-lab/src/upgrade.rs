@@ -1,7 +1,8 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail.
+//! reverse. No request may fail. After that, a test of sessions that the old binary cannot read.
 
+mod odd_sessions;
 pub(crate) mod record;
 
 use std::{fmt::Write, path::PathBuf};
@@ -132,6 +133,12 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
             );
         }
     }
+    say("\nsessions that the old binary cannot read");
+    let violations = odd_sessions::violations(&old, &new).await?;
+    for violation in &violations {
+        say(&format!("  violation: {violation}"));
+    }
+    passed &= violations.is_empty();
     say(&format!("\n{table}"));
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "upgrade", &table)?;

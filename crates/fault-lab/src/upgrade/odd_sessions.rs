@@ -1,0 +1,109 @@
+//! Test of sessions that an old binary would misread, in a fleet of both binaries.
+
+use anyhow::Context;
+use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use tee_session_test_support::{RedisProcess, ServiceProcess};
+
+use crate::stage::{Lab, READY_WITHIN};
+
+/// A session to store with the new binary.
+struct Sample {
+    name: &'static str,
+    cookies: Value,
+    subject: Option<&'static str>,
+    /// `true` if the old binary can read the session.
+    is_read_by_old: bool,
+}
+
+fn samples() -> [Sample; 7] {
+    let sample = |name, cookies, is_read_by_old| Sample {
+        name,
+        cookies,
+        subject: None,
+        is_read_by_old,
+    };
+    let of_subject = |name, subject, is_read_by_old| Sample {
+        subject: Some(subject),
+        ..sample(name, json!({"SESSIONID": "a1b2c3"}), is_read_by_old)
+    };
+    [
+        sample(
+            "odd names",
+            json!({"gdpr[a]": "1", "my cookie": "2", "": "x"}),
+            true,
+        ),
+        sample("no cookies", json!({}), true),
+        sample(
+            "no value",
+            json!({"flag": null, "SESSIONID": "a1b2c3"}),
+            false,
+        ),
+        sample("TAB", json!({"a": "x\ty"}), false),
+        sample("U+0085", json!({"a": "x\u{85}"}), false),
+        of_subject("visible ASCII subject", "auth0|4711", true),
+        of_subject("Unicode subject", "J\u{f6}rg M\u{fc}ller", false),
+    ]
+}
+
+/// Stores sessions with the new binary, and uses them with the old binary and with the new one.
+/// Returns all violated expectations: the old binary must answer 503 for a session that it cannot
+/// read, and must neither end nor change any session.
+pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
+    let redis = RedisProcess::start().await;
+    let (old, new) = (
+        old.start(&redis.url(), &[]).await,
+        new.start(&redis.url(), &[]).await,
+    );
+    old.until_ready(READY_WITHIN).await;
+    new.until_ready(READY_WITHIN).await;
+    let mut violations = Vec::new();
+    for sample in samples() {
+        let mut login = json!({"cookies": sample.cookies, "base_url": "https://golf.example"});
+        login["subject"] = sample.subject.into();
+        let created = new.request(Method::POST, "/v1/sessions").json(&login);
+        let created: Value = created.send().await?.json().await?;
+        let token = created["access_token"].as_str().context(sample.name)?;
+        let before = shown(&new, token).await?;
+        // The old binary judges all cookies of a changed session by its own rules.
+        let expected: &[StatusCode] = if sample.is_read_by_old {
+            &[StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY]
+        } else {
+            &[StatusCode::SERVICE_UNAVAILABLE]
+        };
+        let read = status(&old, Method::GET, token).await?;
+        let changed = status(&old, Method::PATCH, token).await?;
+        if read != expected[0] || !expected.contains(&changed) {
+            let name = sample.name;
+            violations.push(format!(
+                "{name}: the old binary answered {read} and {changed}"
+            ));
+        }
+        if !sample.is_read_by_old && status(&old, Method::DELETE, token).await? != expected[0] {
+            violations.push(format!("{}: the old binary ended the session", sample.name));
+        }
+        if shown(&new, token).await? != before || before["cookies"] != sample.cookies {
+            violations.push(format!("{}: the session was changed", sample.name));
+        }
+    }
+    Ok(violations)
+}
+
+/// Sends a request that changes nothing, and returns the status of the response.
+async fn status(
+    service: &ServiceProcess,
+    method: Method,
+    token: &str,
+) -> anyhow::Result<StatusCode> {
+    let request = service.request(method, "/v1/session").bearer_auth(token);
+    let request = request.header(CONTENT_TYPE, "application/merge-patch+json");
+    Ok(request.body("{}").send().await?.status())
+}
+
+/// Returns the session without its time of expiry, which each access changes.
+async fn shown(service: &ServiceProcess, token: &str) -> anyhow::Result<Value> {
+    let request = service.request(Method::GET, "/v1/session");
+    let mut session: Value = request.bearer_auth(token).send().await?.json().await?;
+    session["expires_at"] = Value::Null;
+    Ok(session)
+}
