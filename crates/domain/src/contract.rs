@@ -21,6 +21,7 @@ mod concurrency;
 mod deletion;
 mod expiry;
 mod logins;
+mod merges;
 mod rotation;
 mod storage;
 mod subjects;
@@ -29,8 +30,8 @@ mod updates;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    concurrency::*, deletion::*, expiry::*, logins::*, rotation::*, storage::*, subjects::*,
-    updates::*,
+    concurrency::*, deletion::*, expiry::*, logins::*, merges::*, rotation::*, storage::*,
+    subjects::*, updates::*,
 };
 use crate::{
     BaseUrl, Cookies, Login, NewSession, SessionAttributes, SessionManager, SessionPolicy,
@@ -93,6 +94,11 @@ macro_rules! contract_suite {
             concurrent_updates_do_not_restore_a_deleted_session
             updating_an_unknown_session_returns_not_found
             compare_and_swap_fails_after_a_change_but_not_after_a_touch
+            merged_cookies_and_their_attributes_are_read_back
+            merge_renews_the_idle_timeout
+            merge_without_a_change_writes_nothing
+            concurrent_merges_are_not_lost
+            concurrent_merges_do_not_restore_a_deleted_session
             rotated_session_is_found_only_under_its_new_token
             rotation_renews_the_idle_timeout_but_not_the_absolute_lifetime
             exactly_one_of_many_concurrent_rotations_succeeds

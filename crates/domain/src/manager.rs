@@ -1,6 +1,7 @@
 //! Session manager: creates, loads, updates, rotates, deletes, lists and revokes sessions.
 
 mod creation;
+mod merge;
 mod rotation;
 mod subjects;
 mod update;
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use tracing::Instrument;
 
 pub use self::{
+    merge::MergedSession,
     subjects::{ListedSession, SessionPage},
     update::{LoadedForUpdate, UpdateError},
 };

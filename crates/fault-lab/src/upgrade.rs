@@ -14,7 +14,7 @@ use tee_session_test_support::{RedisCluster, RedisProcess, ServiceProcess};
 use tokio::time::sleep;
 
 use crate::{
-    load::Load,
+    load::{Habits, Load},
     progress::say,
     report,
     stage::{CLIENTS, Lab, READY_WITHIN, STOPPED_WITHIN},
@@ -227,13 +227,17 @@ impl<'a> Fleet<'a> {
         let bases = instances
             .each_ref()
             .map(|instance| instance.base().to_owned());
+        let habits = Habits {
+            merges_cookies: false,
+            ..Habits::default()
+        };
         Self {
             labs,
             flags,
             url,
             versions,
             instances,
-            load: Load::start(CLIENTS, bases.to_vec()),
+            load: Load::start_with(habits, CLIENTS, bases.to_vec()),
         }
     }
 

@@ -11,16 +11,19 @@
 
 mod authorization;
 mod base_url;
+mod cookie_date;
 mod create_body;
 mod if_match;
 mod line_start;
+mod merge_cookies;
 mod patch_body;
 mod plain_record;
 mod sealed_record;
 mod token_form;
 
 pub use self::{
-    authorization::authorization, base_url::base_url, create_body::create_body, if_match::if_match,
+    authorization::authorization, base_url::base_url, cookie_date::cookie_date,
+    create_body::create_body, if_match::if_match, merge_cookies::merge_cookies,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
     token_form::token_form,
 };
@@ -30,11 +33,13 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("authorization", authorization),
     ("base_url", base_url),
+    ("cookie_date", cookie_date),
     ("create_body", create_body),
     ("if_match", if_match),
+    ("merge_cookies", merge_cookies),
     ("patch_body", patch_body),
     ("plain_record", plain_record),
     ("sealed_record", sealed_record),

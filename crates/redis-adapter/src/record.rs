@@ -2,8 +2,10 @@
 //! plain.
 
 mod attributes;
+mod cookie_details;
 mod index_entry;
 mod key;
+mod micros;
 pub(crate) mod plain;
 pub(crate) mod sealed;
 

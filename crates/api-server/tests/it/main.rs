@@ -18,6 +18,7 @@ mod health;
 mod hooked_repository;
 mod introspection;
 mod invalid_tokens;
+mod merge_cookies;
 mod metrics;
 mod overload;
 mod panics;

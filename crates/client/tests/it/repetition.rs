@@ -76,6 +76,7 @@ async fn create_update_and_rotate_are_not_retried_after_the_request_was_sent(
     #[values(
         AnyCall::Create,
         AnyCall::Update,
+        AnyCall::MergeCookies,
         AnyCall::UpdateIfMatch,
         AnyCall::Rotate
     )]
@@ -109,6 +110,7 @@ async fn every_call_is_retried_if_no_connection_can_be_established(
         AnyCall::Create,
         AnyCall::Get,
         AnyCall::Update,
+        AnyCall::MergeCookies,
         AnyCall::Rotate,
         AnyCall::Delete,
         AnyCall::EndAll

@@ -15,6 +15,9 @@ pub(crate) struct Habits {
     /// Id and secret of the service client that creates and revokes sessions. `None` if the service
     /// accepts such requests without credentials.
     pub(crate) credentials: Option<(String, String)>,
+    /// `true` if half of the updates are merges of `Set-Cookie` lines. `false` if an instance may
+    /// run a binary that has no such request.
+    pub(crate) merges_cookies: bool,
 }
 
 impl Default for Habits {
@@ -23,6 +26,7 @@ impl Default for Habits {
             pause: PAUSE,
             check_pause: Duration::ZERO,
             credentials: None,
+            merges_cookies: true,
         }
     }
 }

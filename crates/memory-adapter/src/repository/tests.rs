@@ -280,7 +280,11 @@ fn create_login(subject: &str) -> Login {
 async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     let repository = MemoryRepository::with_capacity(10);
     let token = insert_session(&repository).await.unwrap();
-    let seen = repository.load_for_update(&token).await.unwrap().unwrap();
+    let seen = repository
+        .load_for_update(&token, None)
+        .await
+        .unwrap()
+        .unwrap();
     let successor = SessionToken::generate();
     let (old, new) = (SessionId::of(&token), SessionId::of(&successor));
     let (now, store) = (repository.now(), &repository.0);
