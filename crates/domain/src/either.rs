@@ -261,6 +261,10 @@ impl<L: SubjectIndex, R: SubjectIndex> SubjectIndex for EitherIndex<L, R> {
 }
 
 impl<L: IdempotencyStore, R: IdempotencyStore> IdempotencyStore for EitherIdempotency<L, R> {
+    fn keeps_records(&self) -> bool {
+        forward!(&self.0, inner => inner.keeps_records())
+    }
+
     async fn begin(
         &self,
         key: &IdempotencyKey,

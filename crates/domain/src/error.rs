@@ -21,7 +21,8 @@ pub enum RepositoryError {
         source: Source,
     },
     /// The store permits the adapter too little for this operation: a permission or a command is
-    /// missing. Nothing was changed. A retry does not help: an operator has to change the store's
+    /// missing. If the operation consists of several steps, the steps before the refused one may have
+    /// been carried out. A retry does not help: an operator has to change the store's
     /// configuration.
     #[error("the session store refuses an operation that the service needs")]
     Misconfigured {
@@ -233,6 +234,7 @@ mod tests {
 
     #[rstest]
     #[case::unavailable(RepositoryError::unavailable("timed out"), "unavailable", true)]
+    #[case::misconfigured(RepositoryError::misconfigured("refused"), "misconfigured", false)]
     #[case::full(RepositoryError::full("at capacity"), "full", false)]
     #[case::corrupt(corrupt(), "corrupt", false)]
     #[case::corrupt_index(RepositoryError::corrupt_index("a text"), "corrupt_index", false)]
@@ -252,6 +254,7 @@ mod tests {
     #[case::contended(SessionError::Contended, false)]
     #[case::too_many_sessions(SessionError::TooManySessions, false)]
     #[case::unavailable(RepositoryError::unavailable("timed out").into(), false)]
+    #[case::misconfigured(RepositoryError::misconfigured("refused").into(), false)]
     #[case::newer_record(RepositoryError::newer_record("version 9").into(), false)]
     fn only_a_missing_or_corrupt_session_proves_an_invalid_token(
         #[case] error: SessionError,

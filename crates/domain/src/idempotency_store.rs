@@ -13,6 +13,12 @@ use crate::{IdempotencyKey, IdempotencyRecord, RepositoryError, Revision};
 /// A store must encrypt the records with [`IdempotencyKey::sealing_key`] unless they stay in the
 /// memory of this process, because a record contains a session token.
 pub trait IdempotencyStore: Clone + Send + Sync + 'static {
+    /// Returns `true` if the store keeps records. If the result is `false`, a service must carry out
+    /// every request as if it had no key.
+    fn keeps_records(&self) -> bool {
+        true
+    }
+
     /// Stores `record` with the lifetime `ttl` (whole seconds) if there is no record with this key.
     /// Returns the existing record otherwise, and leaves it unchanged.
     ///
@@ -93,6 +99,10 @@ pub struct VersionedRecord {
 pub struct NoIdempotency;
 
 impl IdempotencyStore for NoIdempotency {
+    fn keeps_records(&self) -> bool {
+        false
+    }
+
     async fn begin(
         &self,
         _: &IdempotencyKey,

@@ -181,7 +181,8 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// then. Returns `false` if the session under `from` ended in another way. After that, there is
     /// no record under `to`.
     ///
-    /// Must be called only if there is no record under `from`, and within a minute after the move.
+    /// Must be called only if there is no record under `from`, and within two
+    /// minutes after the move or after the last call.
     ///
     /// The default implementation returns `true`. It is for stores that move a session in one
     /// atomic step: a record under `to` then proves that the session was moved.

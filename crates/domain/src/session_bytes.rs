@@ -72,7 +72,24 @@ impl Session {
             subject: self.attributes.subject.as_ref().map(Subject::as_str),
             label: self.attributes.label.as_ref().map(Label::as_str),
         };
-        let encoded = postcard::to_extend(&content, vec![VERSION]);
+        // The full capacity is reserved first: a growing `Vec` leaves its old memory unwiped. A
+        // length, a number or a mark takes at most ten bytes.
+        let text = |text: &str| text.len() + 10;
+        let cookies = content.cookies.iter();
+        let cookies: usize = cookies
+            .map(|(name, value)| text(name) + value.map_or(0, text) + 1)
+            .sum();
+        let attributes = [content.subject, content.label].into_iter().flatten();
+        let attributes: usize = attributes.map(text).sum();
+        let mut bytes = Vec::with_capacity(64 + text(content.base_url) + cookies + attributes);
+        bytes.push(VERSION);
+        let reserved = bytes.capacity();
+        let encoded = postcard::to_extend(&content, bytes);
+        debug_assert!(
+            encoded
+                .as_ref()
+                .is_ok_and(|bytes| bytes.capacity() == reserved)
+        );
         Zeroizing::new(encoded.expect("a session can be encoded"))
     }
 

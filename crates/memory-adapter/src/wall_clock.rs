@@ -42,9 +42,16 @@ impl WallClock {
     }
 
     fn note_offset(&self, offset: i64) {
-        let step = offset.saturating_sub(self.offset_micros.load(Ordering::Relaxed));
-        if Duration::from_micros(step.unsigned_abs()) >= MIN_STEP {
-            self.offset_micros.store(offset, Ordering::Relaxed);
+        let last = self.offset_micros.load(Ordering::Relaxed);
+        let step = offset.saturating_sub(last);
+        if Duration::from_micros(step.unsigned_abs()) < MIN_STEP {
+            return;
+        }
+        // If several workers notice the same correction, it counts once.
+        let is_first =
+            self.offset_micros
+                .compare_exchange(last, offset, Ordering::Relaxed, Ordering::Relaxed);
+        if is_first.is_ok() {
             self.correction_micros.fetch_add(step, Ordering::Relaxed);
         }
     }

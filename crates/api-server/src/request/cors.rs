@@ -101,7 +101,10 @@ impl AllowedOrigins {
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        // The CORS middleware decides in the same way, and passes every other request on.
+        && headers
+            .get(ACCESS_CONTROL_REQUEST_METHOD)
+            .is_some_and(|requested| Method::from_bytes(requested.as_bytes()).is_ok())
 }
 
 /// Lets pages of the allowed origin `origin` read an error response that did not pass through the

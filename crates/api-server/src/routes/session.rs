@@ -7,7 +7,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
-use tee_session_domain::{EntityTag, SessionId, SessionRepository, SessionTtl};
+use tee_session_domain::{EntityTag, IdempotencyStore, SessionId, SessionRepository, SessionTtl};
 use utoipa::ToSchema;
 
 use crate::{
@@ -212,7 +212,8 @@ pub(super) async fn rotate<R: SessionRepository>(
 ) -> Result<HttpResponse, ApiError> {
     let BearerToken(token) = token;
     let credential = Some(token.expose_secret().as_bytes());
-    let rotated = match idempotency::key_of(request.headers(), "rotate", credential)? {
+    let key = idempotency::key_of(request.headers(), "rotate", credential)?;
+    let rotated = match key.filter(|_| sessions.repository().idempotency().keeps_records()) {
         Some(key) => {
             let once = idempotent_request(key, &[], &settings);
             let rotate = async move |sessions: &Sessions<R>, requester: &Requester<_>| {

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tee_session_domain::{IdempotentSession, SessionId, SessionRepository};
+use tee_session_domain::{IdempotencyStore, IdempotentSession, SessionId, SessionRepository};
 use utoipa::ToSchema;
 
 use crate::{
@@ -91,6 +91,7 @@ pub(super) async fn create<R: SessionRepository>(
     let headers = request.headers();
     let credential = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let key = idempotency::key_of(headers, "create", credential)?;
+    let key = key.filter(|_| sessions.repository().idempotency().keeps_records());
     let caller = Credential::ServiceClient(client);
     let body = read_json(&request, payload, &settings, caller).await?;
     let parsed = CreateSession::parse(&body, &settings.allowed_base_hosts)?;

@@ -119,6 +119,11 @@ impl HealthMonitor {
     ) {
         loop {
             let pinged = repository.ping().await;
+            let interval = if pinged.is_ok() {
+                INTERVAL_UP
+            } else {
+                INTERVAL_DOWN
+            };
             observation.record(pinged.is_ok());
             if self.is_store_up() {
                 self.was_store_up.store(true, Ordering::Relaxed);
@@ -136,13 +141,10 @@ impl HealthMonitor {
                     if self.is_store_up() {
                         *lock(&self.last_failure_logged) = None;
                     }
-                    sleep(INTERVAL_UP).await;
                 }
-                Err(error) => {
-                    self.log_failure(&error);
-                    sleep(INTERVAL_DOWN).await;
-                }
+                Err(error) => self.log_failure(&error),
             }
+            sleep(interval).await;
         }
     }
 

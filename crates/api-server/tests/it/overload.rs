@@ -61,6 +61,12 @@ async fn requests_over_the_in_flight_limit_return_503_but_health_probes_and_pref
         .header("origin", APP)
         .header("access-control-request-method", "GET");
     assert_eq!(preflight.send().await.unwrap().status(), StatusCode::OK);
+    // Such a request is no preflight: the CORS middleware passes it on to the route.
+    let malformed = app.request(Method::OPTIONS, "/v1/session");
+    let malformed = malformed
+        .header("origin", "https://app.golf.example")
+        .header("access-control-request-method", "");
+    assert_problem(malformed.send().await.unwrap(), 503, "overloaded").await;
     for path in ["/health", "/health/live", "/health/ready"] {
         assert_eq!(app.get(path).await.status(), StatusCode::OK, "{path}");
     }

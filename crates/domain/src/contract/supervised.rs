@@ -306,6 +306,10 @@ pub struct SupervisedIdempotency<S> {
 }
 
 impl<S: IdempotencyStore> IdempotencyStore for SupervisedIdempotency<S> {
+    fn keeps_records(&self) -> bool {
+        self.inner.keeps_records()
+    }
+
     async fn begin(
         &self,
         key: &IdempotencyKey,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header::HeaderMap};
 use serde_json::Value;
 use tee_session_test_support::{Contradiction, History};
 use tokio::{
@@ -243,11 +243,11 @@ impl Shared {
         let sent = Instant::now();
         let result = async {
             let response = client.execute(request?).await?;
-            let (status, has_headers) = (response.status(), has_required_headers(&response));
+            let (status, headers) = (response.status(), response.headers().clone());
             // A body that is not JSON is read as `null`, which has no members.
             let body = response.bytes().await?;
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            Ok::<_, reqwest::Error>((status, has_headers, body))
+            Ok::<_, reqwest::Error>((status, headers, body))
         };
         let result = result.await;
         let took = sent.elapsed();
@@ -263,7 +263,7 @@ impl Shared {
         if by_service > limit + TOLERANCE {
             tally.add_violation("a late response");
         }
-        let Ok((status, has_headers, body)) = result else {
+        let Ok((status, headers, body)) = result else {
             tally.count_response("none", false, took, by_machine);
             tally.add_violation("a request without a response");
             return None;
@@ -279,28 +279,32 @@ impl Shared {
         if !is_allowed {
             tally.add_violation(format!("unexpected status {status}"));
         }
-        if !has_headers {
+        if !has_required_headers(status, &headers, code) {
             tally.add_violation(format!("a {} without a required header", status.as_str()));
         }
         Some((status, body))
     }
 }
 
-/// Returns `true` if a response with the status 401 or 503 has all headers that this status
-/// requires. Returns `true` for every other status.
-fn has_required_headers(response: &Response) -> bool {
-    let headers = response.headers();
+/// Returns `true` if a response with the status 401 or 503 has all headers that this status and the
+/// problem code `code` require. Returns `true` for every other status.
+fn has_required_headers(status: StatusCode, headers: &HeaderMap, code: &str) -> bool {
     let has = |name| headers.contains_key(name);
     let is_problem = || {
         let content_type = headers.get("content-type");
         content_type.is_some_and(|value| value == "application/problem+json")
     };
-    match response.status() {
+    match status {
         StatusCode::SERVICE_UNAVAILABLE => {
             let is_cacheable = headers
                 .get("cache-control")
                 .is_none_or(|value| value != "no-store");
-            is_problem() && has("retry-after") && !has("www-authenticate") && !is_cacheable
+            // A repetition does not help if an operator has to change the configuration of Redis.
+            let is_retryable = code != "store_misconfigured";
+            is_problem()
+                && has("retry-after") == is_retryable
+                && !has("www-authenticate")
+                && !is_cacheable
         }
         StatusCode::UNAUTHORIZED => is_problem() && has("www-authenticate"),
         _ => true,

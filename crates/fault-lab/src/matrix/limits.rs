@@ -334,7 +334,15 @@ async fn overloaded(lab: &Lab) -> Outcome {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let url = format!("redis://{}/0", proxy.address());
-    let service = lab.start(&url, &["--max-in-flight", "24"]).await;
+    // On a busy machine, a command could take longer than the default timeout. The response would
+    // be 503 for another reason.
+    let flags = [
+        "--max-in-flight",
+        "24",
+        "--redis-command-timeout-ms",
+        "2000",
+    ];
+    let service = lab.start(&url, &flags).await;
     let mut stage = ready(lab, service).await;
     let Some(token) = stage.shared().log_in().await else {
         stage.add_violation("no session could be created");

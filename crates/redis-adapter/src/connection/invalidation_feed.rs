@@ -44,6 +44,7 @@ use super::{
 use crate::{
     RedisFault, RedisSettings,
     backoff::Backoff,
+    error::UNKNOWN_COMMAND,
     record::{KEY_PREFIX, Key},
 };
 
@@ -308,7 +309,7 @@ fn state_after(fault: &RedisFault) -> FeedState {
         RedisFault::Refused { command, code } => match code.as_str() {
             "NOPERM" | "NOPROTO" => true,
             // The server does not know `CLIENT TRACKING`.
-            "ERR" => *command == TRACKING,
+            "ERR" | UNKNOWN_COMMAND => *command == TRACKING,
             _ => false,
         },
         _ => false,

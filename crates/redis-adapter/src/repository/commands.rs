@@ -167,8 +167,8 @@ pub(crate) async fn probe(call: &Call, key: &Key) -> Result<(), CallError> {
     Ok(())
 }
 
-/// A script that reads and writes nothing.
-const PERMISSION_SCRIPT: &[u8] = b"#!lua\nreturn 0";
+/// A script that reads and writes nothing. Redis runs it also while its memory is full.
+const PERMISSION_SCRIPT: &[u8] = b"#!lua flags=allow-oom\nreturn 0";
 
 /// Checks that Redis permits scripts. No session may be stored under `key`.
 pub(crate) async fn check_permissions(call: &Call, key: &Key) -> Result<(), CallError> {

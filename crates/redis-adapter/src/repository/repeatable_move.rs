@@ -157,17 +157,18 @@ impl Marker {
         }
     }
 
-    /// Loads the session id in the marker. A write that changes nothing is sent as well, so that a
-    /// server that has become a replica returns an error instead of stale data.
+    /// Loads the session id in the marker, and renews the TTL of the marker, because each repetition
+    /// of a request also renews its idempotency record. A server that has become a replica refuses
+    /// the renewal, and does not return stale data.
     async fn load(&self, call: &Call) -> Result<Option<Vec<u8>>, CallError> {
-        let key = self.key.as_bytes();
+        let (key, ttl) = (self.key.as_bytes(), seconds(MARKER_TTL));
         let [value, written] = call
             .send([
                 Command::new("GET", &[key]),
-                Command::new("PEXPIRE", &[key, b"1", b"GT"]),
+                Command::new("EXPIRE", &[key, ttl.as_bytes()]),
             ])
             .await?;
-        written.integer("PEXPIRE")?;
+        written.integer("EXPIRE")?;
         Ok(value.bulk("GET")?.map(Into::into))
     }
 }

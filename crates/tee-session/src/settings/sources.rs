@@ -200,10 +200,10 @@ impl Sources {
                 read_secret(&name, text, source)
             };
             let former = self.given.get(key.name);
-            let discarded = former.filter(|former| !former.is_blank());
+            let discarded = former.filter(|former| !former.is_blank(key));
             let discarded = discarded.map(|former| former.source.to_string());
             match (given, discarded) {
-                (Ok(given), Some(discarded)) if key.default.is_empty() && given.is_blank() => {
+                (Ok(given), Some(discarded)) if key.default.is_empty() && given.is_blank(key) => {
                     problems.push(Problem {
                         key: name,
                         source: given.source.to_string(),
@@ -239,18 +239,23 @@ impl Sources {
     }
 }
 
+/// Names that the help shows for the values of settings that are lists.
+const LISTS: [&str; 4] = ["HOSTS", "ORIGINS", "NETWORKS", "JSON"];
+
 impl Given {
-    /// Returns `true` if the text contains no value: it is empty, an empty list, or it consists of
-    /// spaces and commas.
-    fn is_blank(&self) -> bool {
+    /// Returns `true` if the text contains no value for the setting `key`: it is empty or, if the
+    /// setting is a list, an empty list, or spaces and commas.
+    fn is_blank(&self, key: &Key) -> bool {
         let text = self.text.trim();
-        text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace())
+        let is_list = LISTS.contains(&key.value_name);
+        self.text.is_empty()
+            || is_list && (text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace()))
     }
 
     /// Replaces a text without a value by the empty text, which means "not set", if the setting
     /// `key` is optional.
     fn normalised(self, key: &Key) -> Self {
-        if key.default.is_empty() && self.is_blank() {
+        if key.default.is_empty() && self.is_blank(key) {
             return Self {
                 text: Zeroizing::default(),
                 ..self
@@ -306,11 +311,20 @@ fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Proble
                 source: Source::SecretFile(path, Box::new(source)),
             })
         }
-        Err(error) => Err(Problem {
-            key: name.to_owned(),
-            source: source.to_string(),
-            message: format!("{} cannot be read: {error}", path.display()),
-        }),
+        Err(error) => {
+            let text = path.to_string_lossy();
+            let message = if text.contains("://") || text.contains('=') {
+                // The text may be the secret itself.
+                "the value must be the path of a file, not its content".to_owned()
+            } else {
+                format!("{text} cannot be read: {error}")
+            };
+            Err(Problem {
+                key: name.to_owned(),
+                source: source.to_string(),
+                message,
+            })
+        }
     }
 }
 

@@ -420,6 +420,31 @@ fn empty_value_that_discards_nothing_is_a_warning(#[case] key: &str, #[case] emp
     assert_eq!(settings.warnings, [warning]);
 }
 
+#[rstest]
+#[case::space(" ")]
+#[case::empty_list("[]")]
+#[case::comma(",")]
+fn redis_url_that_is_no_url_does_not_select_the_embedded_store(#[case] value: &str) {
+    let flags = [("redis_url", value), ("allow_anonymous_clients", "true")];
+    let problems = read_settings(None, &flags).unwrap_err();
+    assert!(
+        problems.contains("redis_url (flag --redis-url)"),
+        "{problems}"
+    );
+}
+
+#[rstest]
+#[case::url("redis://user:s3cret@localhost")]
+#[case::header("authorization=s3cret")]
+fn secret_in_place_of_the_path_of_its_file_is_not_shown(#[case] value: &str) {
+    let problems = read_settings(None, &[("redis_url_file", value)]).unwrap_err();
+    assert!(
+        problems.contains("the value must be the path of a file"),
+        "{problems}"
+    );
+    assert!(!problems.contains("s3cret"), "{problems}");
+}
+
 #[test]
 fn empty_value_in_the_settings_file_may_be_overridden_without_a_warning() {
     let settings = read_settings(Some("service_clients = []"), &[("service_clients", CLIENT)]);
