@@ -29,6 +29,10 @@ pub(crate) struct Tally {
     pub(crate) slowest_late_503: Duration,
     /// Number of error responses to requests that create a session without a subject.
     pub(crate) failed_logins: u64,
+    /// Number of requests with an `Idempotency-Key`. Each needs several partitions of a cluster.
+    pub(crate) keyed_requests: u64,
+    /// Number of requests with an `Idempotency-Key` that got 503 `store_unavailable`.
+    pub(crate) keyed_failures: u64,
     /// Number of violated expectations, by description of the violation.
     pub(crate) violations: BTreeMap<String, u64>,
 }

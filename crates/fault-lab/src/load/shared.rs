@@ -275,6 +275,12 @@ impl Shared {
         let is_in_progress = has_key && code == "idempotency_in_progress";
         let is_served = status == expected || is_gone || is_in_progress;
         tally.count_response(name.trim_end(), is_served, took, by_machine);
+        if has_key {
+            tally.keyed_requests += 1;
+            if code == "store_unavailable" {
+                tally.keyed_failures += 1;
+            }
+        }
         let is_allowed = is_served || status == StatusCode::SERVICE_UNAVAILABLE;
         if !is_allowed {
             tally.add_violation(format!("unexpected status {status}"));
