@@ -23,7 +23,7 @@ enum Line {
 
 impl EmptyLines {
     /// Returns the number of bytes up to and including the first empty line in `piece`, or `None`
-    /// if there is none. The bytes up to there, or the whole piece, count as searched.
+    /// if there is none. The next search continues after these bytes, or after the piece.
     pub(super) fn next(&mut self, piece: &[u8]) -> Option<usize> {
         let mut line_begin = 0;
         for line_end in memchr_iter(b'\n', piece) {

@@ -167,7 +167,7 @@ impl HealthMonitor {
 /// Last observation of the store by one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Observation {
-    /// Whether the store was available, and the time of the observation. `None` before the first
+    /// Availability of the store, and the time of the observation. `None` before the first
     /// observation.
     availability: Mutex<Option<(bool, Instant)>>,
     /// `true` if the last health check found that a permission or a command is missing.
