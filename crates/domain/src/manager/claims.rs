@@ -155,10 +155,8 @@ impl<R: SessionRepository> SessionManager<R> {
         token: SessionToken,
     ) -> Result<Claim, SessionError> {
         let is_unused = token != abandoned.token;
-        let (record, until) = self.running(request, token.clone(), request.lease);
-        let store = self.repository.idempotency();
-        let replaced = store.replace(&request.key, &abandoned.revision, &record, RECORD_TTL);
-        let revision = replaced.await?.ok_or(SessionError::OperationInProgress)?;
+        let begun = self.begin_lease(request, &abandoned.revision, &token).await;
+        let (revision, until) = begun?;
         Ok(Claim {
             token,
             is_replay: true,
@@ -176,12 +174,9 @@ impl<R: SessionRepository> SessionManager<R> {
         claim: &mut Claim,
     ) -> Result<(), SessionError> {
         let token = SessionToken::generate_as(self.token_format);
-        let (record, until) = self.running(request, token.clone(), request.lease);
-        let store = self.repository.idempotency();
-        let replaced = store.replace(&request.key, &claim.revision, &record, RECORD_TTL);
-        claim.revision = replaced.await?.ok_or(SessionError::OperationInProgress)?;
+        let begun = self.begin_lease(request, &claim.revision, &token).await;
+        (claim.revision, claim.until) = begun?;
         claim.token = token;
-        claim.until = until;
         claim.is_unused = true;
         Ok(())
     }
@@ -195,12 +190,28 @@ impl<R: SessionRepository> SessionManager<R> {
         request: &IdempotentRequest,
         claim: &mut Claim,
     ) -> Result<(), SessionError> {
-        let (record, until) = self.running(request, claim.token.clone(), request.lease);
-        let store = self.repository.idempotency();
-        let replaced = store.replace(&request.key, &claim.revision, &record, RECORD_TTL);
-        claim.revision = replaced.await?.ok_or(SessionError::OperationInProgress)?;
-        claim.until = until;
+        let begun = self
+            .begin_lease(request, &claim.revision, &claim.token)
+            .await;
+        (claim.revision, claim.until) = begun?;
         Ok(())
+    }
+
+    /// Replaces the record with the revision `seen` by a running one, with the token `token` and a
+    /// new lease. Returns the new revision and the end of the lease.
+    async fn begin_lease(
+        &self,
+        request: &IdempotentRequest,
+        seen: &Revision,
+        token: &SessionToken,
+    ) -> Result<(Revision, OffsetDateTime), SessionError> {
+        let (record, until) = self.running(request, token.clone(), request.lease);
+        let store = self.repository.idempotency();
+        let replaced = store
+            .replace(&request.key, seen, &record, RECORD_TTL)
+            .await?;
+        let revision = replaced.ok_or(SessionError::OperationInProgress)?;
+        Ok((revision, until))
     }
 
     /// Returns `true` if another request has taken over the claim and uses another token. In this

@@ -102,7 +102,11 @@ fn encode(session: &Session) -> (u8, Vec<u8>) {
 /// ASCII, and remove it from the record with the next update. For a record of version 2, it answers
 /// with 503 instead, and does not change the record.
 fn is_misread_by_older_releases(session: &Session) -> bool {
-    let is_control = |text: &str| text.chars().any(char::is_control);
+    // Most cookies are ASCII, and bytes are searched faster than characters.
+    let is_control = |text: &str| {
+        text.bytes().any(|byte| byte.is_ascii_control())
+            || !text.is_ascii() && text.chars().any(char::is_control)
+    };
     let mut cookies = session.cookies.iter();
     let subject = session.attributes.subject.as_ref();
     cookies.any(|(name, value)| is_control(name) || value.is_none_or(is_control))
