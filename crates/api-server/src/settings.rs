@@ -105,8 +105,8 @@ pub struct ApiSettings {
     /// OpenTelemetry's global propagator reads the parent span from the headers of a request.
     pub trace_sampling: Option<TraceSampling>,
     /// Service clients that may create, introspect, revoke, list and end sessions. If there are no
-    /// service clients, anyone who can reach the API may do so. Then `address` must be a loopback
-    /// address. With a Redis store, `allow_anonymous_clients` must also be set.
+    /// service clients, anyone who can reach the API may do so. In that case, `address` must be a
+    /// loopback address, and with a Redis store `allow_anonymous_clients` must also be set.
     pub service_clients: ServiceClients,
     /// If `true`, the API also starts without service clients if sessions are stored in Redis.
     /// `address` must still be a loopback address, and requests with a sign of a proxy are still

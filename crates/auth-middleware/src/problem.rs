@@ -63,7 +63,7 @@ impl ProblemDetails {
         }
     }
 
-    /// Replaces the HTTP status of the code by `status`.
+    /// Uses the HTTP status `status` instead of the usual status of the problem code.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;

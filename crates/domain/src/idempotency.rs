@@ -125,8 +125,8 @@ pub struct IdempotentRequest {
     pub key: IdempotencyKey,
     /// Fingerprint of the request body.
     pub fingerprint: Fingerprint,
-    /// Time within which the operation certainly ends. A repetition that arrives later, although
-    /// the operation has stored no result, finishes the operation itself.
+    /// Time after which the operation is certainly no longer running. If the operation has stored
+    /// no result by then, the next repetition of the request finishes it.
     pub lease: Duration,
 }
 

@@ -80,8 +80,8 @@ impl RecentTouches {
             .is_some_and(|elapsed| Duration::from_micros(elapsed) < self.interval)
     }
 
-    /// Records that the session of `token` was touched (had its TTL renewed). `now` is a time
-    /// before the touch.
+    /// Records that the session of `token` was touched (had its TTL renewed). `now` must be read
+    /// before the touch begins, so that the session never seems to live longer than it does.
     pub fn note(&self, token: &SessionToken, now: OffsetDateTime) {
         let hash = TokenHash::of(token);
         let (low, now) = (hash.low(), micros(now));

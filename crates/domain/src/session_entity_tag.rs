@@ -56,9 +56,9 @@ impl EntityTag {
     }
 }
 
-/// Returns `true` if the cached tag was computed with `token` for the current state of `session`. A
-/// rotated session has the same cookies but another token. An updated session can have the same
-/// cookies but another base URL.
+/// Returns `true` if the cached tag was computed with `token` for the current state of `session`.
+/// The tag is cached with the cookies, but the same cookies are not enough: a rotated session has
+/// another token, and an updated session may have another base URL.
 fn matches(cached: &CachedTag, token: &SessionToken, session: &Session) -> bool {
     cached.created_at == session.created_at
         && cached.base_url == session.base_url

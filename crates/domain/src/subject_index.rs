@@ -164,9 +164,9 @@ pub struct IndexEntry {
     /// Data of the session. When the entry is added, the creation time and the attributes are
     /// copied from this data into the index.
     pub session: Session,
-    /// Token of the predecessor, whose position in the index the session takes over: the old token
-    /// of a rotated session, or the session's own token to renew its entry. `None` if the session
-    /// was newly created.
+    /// Token of the index entry that this entry replaces, at the same position. After a rotation,
+    /// this is the old token. To renew an entry, this is the session's own token. For a new
+    /// session, this is `None`.
     pub succeeds: Option<SessionToken>,
     /// Lifetime of the index entry, which is longer than the TTL of the session's record.
     pub kept_for: Duration,

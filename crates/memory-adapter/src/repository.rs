@@ -53,7 +53,8 @@ struct Store {
     hasher: RandomState,
     /// Clock that decides expiry. All times in the store are times of this clock.
     clock: StoreClock,
-    /// Corrections of the wall clock. The times that the repository shows and accepts include them.
+    /// Detects corrections of the machine's wall clock. Their sum is added to each time that the
+    /// repository returns, and subtracted from each time that it is given.
     wall_clock: WallClock,
     capacity: usize,
     sessions: AtomicUsize,

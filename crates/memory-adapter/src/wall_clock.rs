@@ -1,4 +1,4 @@
-//! Corrections of the machine's wall clock while the process runs.
+//! Detects that the machine's wall clock is set to another time while the process runs.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},

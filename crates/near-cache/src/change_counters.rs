@@ -36,7 +36,8 @@ pub(crate) struct ChangeCounters {
 /// A snapshot of the change counters of one session's records.
 ///
 /// The snapshot only contains the sum of the counters. The counters only grow, so the sum is
-/// unchanged only if each counter is unchanged. A counter wraps around after 2^32 changes.
+/// unchanged only if each counter is unchanged. A counter wraps around after 2^32 changes, but a
+/// snapshot is kept only as long as one read of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangeSnapshot {
     indices: ArrayVec<u32, MAX_KEYS>,

@@ -81,7 +81,8 @@ impl InvalidationChannel {
             .flatten()
     }
 
-    /// Stops trusting the invalidation feed, and begins a new epoch.
+    /// Stops trusting the invalidation feed, and begins a new epoch. Copies from earlier epochs are
+    /// not used any more.
     pub(crate) fn feed_lost(&self) {
         let mut instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
         *instance = None;

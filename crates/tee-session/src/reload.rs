@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use metrics::gauge;
 use tee_session_api_server::{ServiceClient, ServiceClients};
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -20,7 +21,10 @@ pub(crate) async fn watch_service_clients(path: PathBuf, clients: ServiceClients
     loop {
         let now = read(path.clone()).await;
         if last.as_ref() != Some(&now) {
-            match now.as_deref().map_err(Clone::clone).and_then(parse) {
+            let parsed = now.as_deref().map_err(Clone::clone).and_then(parse);
+            gauge!("tee_session_last_reload_successful", "file" => "service_clients_file")
+                .set(f64::from(u8::from(parsed.is_ok())));
+            match parsed {
                 Ok(parsed) => {
                     // The file may have changed since the settings were read, so the first result
                     // is used as well.

@@ -150,8 +150,9 @@ impl History {
     ///
     /// # Errors
     /// - [`Contradiction::NeverRequested`] if `version` is higher than any requested version.
-    /// - [`Contradiction::UpdateLost`] if a higher version is already known. `version` then becomes
-    ///   the known version, so each lost update is reported once.
+    /// - [`Contradiction::UpdateLost`] if a higher version was already known. From then on, the
+    ///   lower `version` counts as the known version, so that each lost update is reported only
+    ///   once.
     pub fn has_version(&self, token: &str, version: u64) -> Result<(), Contradiction> {
         let mut sessions = self.sessions();
         let Some(entry) = sessions.get_mut(token) else {

@@ -86,6 +86,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "Sessions that were rotated to a new token",
     ),
     (
+        Kind::CounterFromZero,
+        "tee_session_wrong_client_credentials_total",
+        "Requests with an Authorization header whose credentials match no service client",
+    ),
+    (
         Kind::Counter,
         "tee_session_sessions_ended_total",
         "Sessions that ended before their idle timeout, by reason: deleted (with their token), \
@@ -155,6 +160,12 @@ const METRICS: &[(Kind, &str, &str)] = &[
         Kind::Gauge,
         "tee_session_tls_certificate_expiry_timestamp_seconds",
         "Unix time at which the TLS certificate of the listener expires",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_last_reload_successful",
+        "1 if the current contents of a file are in use, 0 if they are invalid or cannot be read and \
+         the previous ones stay in use, by file (the setting)",
     ),
     (
         Kind::Gauge,

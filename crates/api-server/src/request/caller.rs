@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{HttpRequest, http::header::AUTHORIZATION, web::Data};
+use metrics::counter;
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::LogLimit;
 use tracing::Span;
@@ -52,6 +53,7 @@ fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiErro
     let limiter = request.app_data::<Data<Arc<WrongSecrets>>>();
     let limiter = limiter.and_then(|limiter| limiter.0.as_ref());
     let client = settings.trusted_proxies.client_network(request);
+    counter!("tee_session_wrong_client_credentials_total").increment(1);
     if let Some(unlogged) = WRONG_SECRETS.next() {
         // An id that does not exist is not logged: it could be a secret in the wrong place.
         let client_id = settings.service_clients.named_in(request.head());

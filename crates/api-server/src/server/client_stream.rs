@@ -253,8 +253,9 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the number of bytes at the beginning of `received` that may be delivered, and counts
-    /// them as delivered.
+    /// Returns the number of bytes at the beginning of `received` that the HTTP framework may get
+    /// now, and counts them as delivered. These are the bytes up to the next empty line, or at most
+    /// `limit` bytes.
     fn pass(&mut self, received: &[u8], limit: Option<u64>) -> usize {
         let (length, ends_with_empty_line) = match limit {
             Some(limit) => (usize::try_from(limit).unwrap_or(usize::MAX), false),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use metrics::gauge;
 use time::OffsetDateTime;
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::rustls::{
@@ -166,6 +167,8 @@ impl ReloadedCertificate {
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.clone()),
         };
+        gauge!("tee_session_last_reload_successful", "file" => "tls_certificate_file")
+            .set(f64::from(u8::from(loaded.is_ok())));
         match loaded {
             Ok(certified_key) => {
                 self.current.store(Arc::new(certified_key));

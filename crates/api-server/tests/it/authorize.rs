@@ -97,7 +97,7 @@ async fn authorize_returns_the_base_url_as_ascii_in_the_header_and_unchanged_in_
 /// A gateway passes on the target, the cookies and the query of the request of another application.
 /// Neither their size nor their content may change the response.
 #[tokio::test]
-async fn authorize_ignores_a_long_target_large_cookies_and_a_token_in_the_query() {
+async fn authorize_ignores_a_token_in_the_query_and_large_cookies_and_a_long_request_target() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = app.log_in().await;
     let path = format!(

@@ -2,15 +2,18 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
-use tee_session_api_server::InvalidTokenLimit;
+use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceClients};
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
 use tokio::net::TcpStream;
 
 use crate::test_app::{Store, TestApp, build_valid_body};
+
+/// SHA-256 hash of the client secret `s3cret` in hexadecimal.
+const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 const UPDATE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,6 +65,30 @@ async fn metrics_count_ignored_cookies_by_reason() {
     };
     let counts = ["syntax", "prefix", "too_large", "full"].map(count);
     assert_eq!(counts, [2.0, 0.0, 1.0, 0.0]);
+}
+
+#[tokio::test]
+async fn metrics_count_wrong_client_credentials_but_not_requests_without_credentials() {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let ci = ServiceClient::new("ci", &[S3CRET], vec![Scope::Create]).unwrap();
+    let app = TestApp::builder()
+        .service_clients(ServiceClients::new(vec![ci]))
+        .with(|settings| settings.metrics_address = Some(free))
+        .spawn(Store::Memory)
+        .await;
+    // All apps of the process share one recorder of metrics.
+    let count = async || {
+        let name = "tee_session_wrong_client_credentials_total";
+        get_metric(&scrape(&app).await, name, &[])
+    };
+    let before = count().await;
+    app.post_session(&build_valid_body()).await;
+    for secret in ["s3cret", "wrong", "also wrong"] {
+        let request = app.request(Method::POST, "/v1/sessions");
+        let request = request.basic_auth("ci", Some(secret));
+        request.json(&build_valid_body()).send().await.unwrap();
+    }
+    assert_eq!(count().await - before, 2.0);
 }
 
 #[tokio::test]

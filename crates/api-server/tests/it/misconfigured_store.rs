@@ -65,7 +65,7 @@ async fn instance_without_permission_for_scripts_is_ready_and_reports_that_redis
     let response = log_in_as_subject(&app).await;
     assert_eq!(response.headers().get("retry-after"), None);
     assert_problem(response, 503, "store_misconfigured").await;
-    // What needs no script still works.
+    // A login without a subject needs no script, and still works.
     app.log_in().await;
     if rule.is_some() {
         let admin = ["ACL", "SETUSER", "default", "+@all"];
@@ -113,7 +113,7 @@ async fn ready_instance_stays_ready_and_reports_that_redis_refuses_logins_with_a
 }
 
 #[tokio::test]
-async fn missing_permission_for_every_session_makes_a_ready_instance_unready() {
+async fn ready_instance_becomes_unready_if_redis_denies_access_to_all_sessions() {
     let redis = RedisProcess::start().await;
     let app = start_with_metrics(&redis);
     app.until_ready().await;

@@ -228,7 +228,8 @@ async fn requests_after_connection_close_are_not_handled(
     assert_eq!(session.status(), 200, "the session was not deleted");
 }
 
-/// The framework reuses memory of earlier requests and responses.
+/// Tests that the decision to close one connection does not close another one. The framework reuses
+/// the memory of earlier requests and responses, which could still contain such a decision.
 #[tokio::test]
 async fn connection_stays_open_after_requests_of_other_connections_that_were_closed() {
     let app = TestApp::builder()
@@ -401,7 +402,7 @@ async fn client_that_sends_a_head_that_is_too_long_can_read_the_response() {
 
 /// A client that does not stop sending after the last response cannot hold the connection.
 #[tokio::test]
-async fn client_that_never_stops_sending_after_the_last_response_is_disconnected() {
+async fn client_that_keeps_sending_after_the_final_response_of_its_connection_is_disconnected() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     let request = LIVE.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");

@@ -103,7 +103,7 @@ async fn cookies_are_returned_in_the_order_in_which_they_were_sent() {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn session_expiry_behavior_expired_session_returns_401(#[case] store: Store) {
+async fn expired_session_returns_401(#[case] store: Store) {
     repeat_if_late(Duration::from_millis(1_000), async |pace| {
         let app = TestApp::builder()
             .policy(pace.seconds(1), None)

@@ -188,7 +188,7 @@ async fn outcome_stays_unknown_if_a_later_attempt_is_rejected_temporarily(
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[tokio::test]
-async fn repetition_that_the_service_rejects_for_good_returns_this_error(#[case] call: AnyCall) {
+async fn repetition_that_gets_a_permanent_error_returns_that_error(#[case] call: AnyCall) {
     let gone = Step::problem(401, "invalid_token", &[]);
     let server = ScriptedServer::start([Step::HangUp, gone]).await;
     let error = call.make(&create_client(&server)).await.unwrap_err();

@@ -97,7 +97,8 @@ impl Pace {
         seconds * u64::from(self.factor)
     }
 
-    /// Returns `duration`, multiplied by the factor of the attempt.
+    /// Returns `duration`, multiplied by the factor of this attempt of the test. A test that the
+    /// machine was too slow for is repeated with longer times.
     #[must_use]
     pub fn stretch(&self, duration: Duration) -> Duration {
         duration * self.factor

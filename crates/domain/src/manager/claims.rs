@@ -197,8 +197,9 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(())
     }
 
-    /// Replaces the record with the revision `seen` by a running one, with the token `token` and a
-    /// new lease. Returns the new revision and the end of the lease.
+    /// Overwrites the record of the request if it still has the revision `seen`. The new record
+    /// says that the operation is running, and contains `token` and a new lease. Returns the new
+    /// revision and the end of the lease.
     async fn begin_lease(
         &self,
         request: &IdempotentRequest,
@@ -221,8 +222,8 @@ impl<R: SessionRepository> SessionManager<R> {
         matches!(found, Ok(Some(found)) if found.record.token != claim.token)
     }
 
-    /// Returns `true` if more than half of the lease is left. A call of the store that begins now
-    /// then ends before another request can take over the claim.
+    /// Returns `true` if more than half of the lease is left. In that time, a call of the store
+    /// that starts now ends before another request can take over the claim.
     pub(super) fn has_lease(&self, request: &IdempotentRequest, claim: &Claim) -> bool {
         self.repository.now() < claim.until.saturating_sub(to_signed(request.lease / 2))
     }

@@ -12,15 +12,16 @@ use tokio::{
 /// Source of the attackers' connections. Other clients have the address 127.0.0.1.
 const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
-/// Minimum time between two connections of one attacker. The service stops waiting for a body that
-/// never arrives after the same time.
+/// Minimum time between two connections of one attacker. It equals the time after which the service
+/// stops waiting for a request body.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
 /// Pause before the first connections, so that they are not opened all at once.
 const STAGGER: Duration = Duration::from_micros(400);
 
-/// HTTP Basic credentials of the service client with the right and with a wrong secret.
+/// HTTP Basic credentials of the service client with the right secret.
 const RIGHT: &str = "Basic bGFiOnMzY3JldA==";
+/// HTTP Basic credentials of the service client with a wrong secret.
 const WRONG: &str = "Basic bGFiOndyb25n";
 
 const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";

@@ -1,5 +1,5 @@
-//! Tests of the number of attempts of the session manager: how often it repeats an operation that
-//! the store does not carry out.
+//! Tests how often the session manager repeats an operation that the store rejects, for example
+//! because the session was changed at the same time.
 
 use std::{
     sync::{

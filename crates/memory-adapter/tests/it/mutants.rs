@@ -65,7 +65,8 @@ mod without_fault {
     }
 }
 
-/// Generates one test per fault: the rule must fail for a repository with the fault.
+/// Generates one test for each fault. The test runs one rule of the contract suite on a repository
+/// with the fault, and passes only if the rule fails.
 macro_rules! detected_faults {
     ($($test:ident: $fault:ident, $description:literal, $rule:ident;)+) => {
         $(

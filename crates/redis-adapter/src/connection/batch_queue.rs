@@ -40,8 +40,8 @@ pub(super) struct BatchQueue {
 #[derive(Default)]
 pub(super) struct QueueState {
     pub(super) waiting: Vec<Waiter>,
-    /// TTL for all waiting look-ups, in seconds. Always `None` in the queue of look-ups that only
-    /// read.
+    /// TTL in seconds that the waiting look-ups give to the records that they read. Always `None`
+    /// in the queue of look-ups that only read.
     pub(super) ttl: Option<i64>,
     pub(super) is_scheduled: bool,
     pub(super) in_flight: usize,

@@ -17,10 +17,15 @@ use crate::{
     record::RecordLocation,
 };
 
-/// Moves a record to the key of a new token. If the value of `KEYS[1]` is still `ARGV[1]`, the
-/// script stores `ARGV[2]` under `KEYS[2]` with a TTL of `ARGV[3]` seconds. It then deletes
-/// `KEYS[1]` and `KEYS[3]`, the two keys under which the old record may be stored. If `KEYS[2]`
-/// already exists, the script changes nothing.
+/// Moves a record to the key of a new token.
+///
+/// - `KEYS[1]`: the key of the old record. Its value must still be `ARGV[1]`.
+/// - `KEYS[2]`: the new key. It must not exist. The script stores `ARGV[2]` under this key, with a
+///   TTL of `ARGV[3]` seconds.
+/// - `KEYS[3]`: the key under which the old record would be stored in the other format. The script
+///   deletes this key and `KEYS[1]`.
+///
+/// If one of the two conditions is not met, the script changes nothing.
 const ROTATE: Script = Script::writing(
     "\
 local value = redis.call('GET', KEYS[1])

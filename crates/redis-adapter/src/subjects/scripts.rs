@@ -160,8 +160,7 @@ pub(super) struct NewEntry {
 }
 
 impl NewEntry {
-    /// Returns `true` if an existing entry is renewed, which means that the session is its own
-    /// predecessor.
+    /// Returns `true` if the entry renews the existing entry of the same session.
     pub(super) fn is_renewal(&self) -> bool {
         self.succeeds.is_some_and(|(id, _)| id == self.id)
     }

@@ -1,5 +1,6 @@
 //! Tests of requests with an `Idempotency-Key` on Redis: lost replies, concurrent changes, and a
-//! cluster, in which the record, the old and the new session may be on three servers.
+//! cluster. In a cluster, the idempotency record, the old session and the new session may be on
+//! three servers.
 
 use std::{num::NonZeroUsize, time::Duration};
 

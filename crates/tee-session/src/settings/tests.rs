@@ -461,7 +461,7 @@ fn trusted_proxies_with_every_address_cause_a_warning() {
 }
 
 #[test]
-fn all_invalid_settings_are_reported_at_once() {
+fn all_invalid_settings_are_reported_together() {
     let problems = read_settings(
         Some("session_ttl = 0\nworkers = -1\nlog_level = \"x\""),
         &[],

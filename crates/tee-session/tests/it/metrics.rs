@@ -75,10 +75,13 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns the metrics that only a service with a TLS certificate serves, by name. Currently, the
-/// only such metric is the expiry time of the certificate.
+/// Returns the metrics that only a service with files that are read again serves, by name: the
+/// expiry time of the certificate, and whether the last reading of the files succeeded.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
-    let name = "tee_session_tls_certificate_expiry_timestamp_seconds";
+    let names = [
+        "tee_session_tls_certificate_expiry_timestamp_seconds",
+        "tee_session_last_reload_successful",
+    ];
     let authority = TestAuthority::new();
     let certificate = authority.issue("localhost");
     let service = service::start(&[
@@ -90,9 +93,13 @@ async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
         certificate.private_key_file.to_str().unwrap(),
     ])
     .await;
-    eventually(WITHIN, async || scrape(&service).await.contains(name)).await;
+    eventually(WITHIN, async || {
+        let scraped = scrape(&service).await;
+        names.iter().all(|name| scraped.contains(name))
+    })
+    .await;
     let mut metrics = metrics_in(&scrape(&service).await);
-    metrics.retain(|found, _| found == name);
+    metrics.retain(|found, _| names.contains(&found.as_str()));
     metrics
 }
 

@@ -2,8 +2,9 @@
 //! memory of an instance. The tests cover a logout on another instance, and settings that cannot be
 //! combined with a near cache.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use tee_session_test_support::{RedisProcess, eventually};
@@ -12,8 +13,8 @@ use crate::service::{self, Service, binary};
 
 const SOON: Duration = Duration::from_secs(5);
 
-async fn start_instance(url: &str) -> Service {
-    let flags = [
+async fn start_instance(url: &str, flags: &[&str]) -> Service {
+    let common = [
         "--redis-url",
         url,
         "--near-cache",
@@ -23,7 +24,7 @@ async fn start_instance(url: &str) -> Service {
         "--metrics-port",
         "0",
     ];
-    let service = service::start(&flags).await;
+    let service = service::start(&[&common, flags].concat()).await;
     service.until_ready(SOON).await;
     service
 }
@@ -44,7 +45,8 @@ async fn count_lookups(service: &Service, outcome: &str) -> u64 {
 async fn logout_removes_the_session_from_the_near_cache_of_another_instance() {
     let redis = RedisProcess::start().await;
     let url = redis.url();
-    let (one, other) = (start_instance(&url).await, start_instance(&url).await);
+    let one = start_instance(&url, &[]).await;
+    let other = start_instance(&url, &[]).await;
     let token = one.log_in("a1b2c3").await;
     eventually(SOON, async || {
         let status = other.status(Method::GET, "/v1/session", &token).await;
@@ -61,6 +63,40 @@ async fn logout_removes_the_session_from_the_near_cache_of_another_instance() {
         status == StatusCode::UNAUTHORIZED
     })
     .await;
+}
+
+/// Requests for a session that the near cache does not contain share one read of Redis. If this read
+/// times out, the requests do not wait for further reads, each with a command timeout of its own.
+#[rstest]
+#[tokio::test]
+async fn requests_that_share_a_read_of_a_stalled_redis_end_within_twice_the_command_timeout(
+    #[values("/v1/session", "/v1/authorize")] path: &str,
+) {
+    const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+    // A reserve for a machine that also runs other tests. Four reads one after another take longer.
+    const LIMIT: Duration = Duration::from_secs(3);
+    let redis = RedisProcess::start().await;
+    let timeout = COMMAND_TIMEOUT.as_millis().to_string();
+    let flags = [
+        "--redis-command-timeout-ms",
+        &timeout,
+        "--near-cache-max-stale-ms",
+        "60000",
+    ];
+    let service = start_instance(&redis.url(), &flags).await;
+    let token = service.log_in("a1b2c3").await;
+    redis.pause();
+    let requests = (0..40).map(async |_| {
+        let began = Instant::now();
+        (
+            service.status(Method::GET, path, &token).await,
+            began.elapsed(),
+        )
+    });
+    for (status, elapsed) in join_all(requests).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(elapsed < LIMIT, "{elapsed:?}");
+    }
 }
 
 /// Runs the binary with `--near-cache true` and `flags` until the process exits. Returns the exit

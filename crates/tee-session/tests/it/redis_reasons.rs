@@ -83,7 +83,7 @@ async fn reason_for_server_at(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn log_names_a_replica() {
+async fn log_states_that_the_redis_server_is_a_replica() {
     let replica = RedisProcess::start().await;
     let primary = free_port().to_string();
     replica.command(&["REPLICAOF", "127.0.0.1", &primary]).await;

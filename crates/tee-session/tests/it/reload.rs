@@ -8,7 +8,10 @@ use serde_json::json;
 use tee_session_test_support::eventually;
 use tempfile::TempDir;
 
-use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service};
+use crate::{
+    metrics::scrape,
+    service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service},
+};
 
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
@@ -22,7 +25,8 @@ async fn start() -> (Service, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clients");
     fs::write(&file, CLIENTS).unwrap();
-    let service = service::start(&["--service-clients-file", file.to_str().unwrap()]).await;
+    let file = file.to_str().unwrap();
+    let service = service::start(&["--service-clients-file", file, "--metrics-port", "0"]).await;
     (service, folder)
 }
 
@@ -90,4 +94,14 @@ async fn invalid_or_missing_service_clients_file_is_logged_once_and_previous_cli
     assert_eq!(events.len(), 1);
     let logged = events[0]["reason"].as_str().unwrap();
     assert!(logged.contains(reason), "{logged}");
+
+    let in_use = async |value: u8| {
+        let line =
+            format!("tee_session_last_reload_successful{{file=\"service_clients_file\"}} {value}");
+        let scraped = scrape(&service).await;
+        scraped.lines().any(|found| found == line)
+    };
+    assert!(in_use(0).await);
+    replace(&file, CLIENTS);
+    eventually(READ_WITHIN, async || in_use(1).await).await;
 }

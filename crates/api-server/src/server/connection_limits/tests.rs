@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use tokio::time::{advance, pause};
 
-use super::*;
+use super::{activity::BLOCKED_WRITE_IS_IDLE_AFTER, *};
 
 const TRUSTED: [u8; 4] = [10, 0, 0, 1];
 

@@ -1,0 +1,148 @@
+//! The open connections of a listener, and how many of them count towards each limit.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use super::activity::{Activity, BUSY};
+
+/// The open connections of a listener, shared by its [`ConnectionLimits`] and the [`Place`] of each
+/// connection.
+///
+/// [`ConnectionLimits`]: super::ConnectionLimits
+/// [`Place`]: super::Place
+#[derive(Debug)]
+pub(super) struct OpenConnections {
+    started: Instant,
+    open: Mutex<Open>,
+}
+
+impl OpenConnections {
+    pub(super) fn none() -> Self {
+        Self {
+            started: Instant::now(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Returns the nanoseconds from the start of the listener to `time`.
+    pub(super) fn nanos(&self, time: Instant) -> u64 {
+        let elapsed = time.saturating_duration_since(self.started).as_nanos();
+        // A `u64` can express 584 years in nanoseconds.
+        u64::try_from(elapsed).unwrap_or(BUSY - 1)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connections by their id, and their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    next_id: u64,
+    pub(super) connections: HashMap<u64, Entry>,
+    /// Number of connections with [`Kind::Regular`].
+    pub(super) regular: usize,
+    /// Number of connections with [`Kind::Regular`] from each address that is limited.
+    pub(super) per_address: HashMap<IpAddr, usize>,
+    /// Number of connections with [`Kind::Reserved`].
+    pub(super) reserved: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    /// Address or IPv6 network of the client; `None` if it is not limited.
+    pub(super) address: Option<IpAddr>,
+    pub(super) activity: Arc<Activity>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Regular,
+    /// The connection has a reserved place, for health probes.
+    Reserved,
+    /// The connection has been requested to close. Its place is free again.
+    Closing,
+}
+
+impl Open {
+    /// Adds a connection, and returns its id.
+    pub(super) fn insert(&mut self, entry: Entry) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.count(entry.kind, entry.address);
+        self.connections.insert(id, entry);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        if let Some(entry) = self.connections.remove(&id) {
+            self.discount(entry.kind, entry.address);
+        }
+    }
+
+    fn count(&mut self, kind: Kind, address: Option<IpAddr>) {
+        match kind {
+            Kind::Regular => {
+                self.regular += 1;
+                if let Some(address) = address {
+                    *self.per_address.entry(address).or_default() += 1;
+                }
+            }
+            Kind::Reserved => self.reserved += 1,
+            Kind::Closing => {}
+        }
+    }
+
+    fn discount(&mut self, kind: Kind, address: Option<IpAddr>) {
+        match kind {
+            Kind::Regular => {
+                self.regular -= 1;
+                if let Some(address) = address
+                    && let Some(number) = self.per_address.get_mut(&address)
+                {
+                    *number -= 1;
+                    if *number == 0 {
+                        self.per_address.remove(&address);
+                    }
+                }
+            }
+            Kind::Reserved => self.reserved -= 1,
+            Kind::Closing => {}
+        }
+    }
+
+    /// Requests up to `number` idle connections to close. Considers only the connections that
+    /// `applies` selects, and chooses those that have been idle for longest. Returns the number of
+    /// connections that were requested to close.
+    pub(super) fn close_longest_idle(
+        &mut self,
+        now: u64,
+        number: usize,
+        applies: impl Fn(&Entry) -> bool,
+    ) -> usize {
+        let idle = self.connections.iter().filter(|(_, entry)| applies(entry));
+        let idle = idle.filter_map(|(id, entry)| Some((entry.activity.idle_since(now)?, *id)));
+        let mut idle: Vec<_> = idle.collect();
+        if idle.len() > number {
+            idle.select_nth_unstable(number);
+            idle.truncate(number);
+        }
+        for (_, id) in &idle {
+            let Some(entry) = self.connections.get_mut(id) else {
+                continue;
+            };
+            let (kind, address) = (entry.kind, entry.address);
+            entry.kind = Kind::Closing;
+            entry.activity.close();
+            self.discount(kind, address);
+        }
+        idle.len()
+    }
+}

@@ -1,0 +1,80 @@
+//! What happens at a reached limit, with its metric and its log lines.
+
+use std::net::IpAddr;
+
+use metrics::counter;
+use tee_session_domain::LogLimit;
+
+static IDLE_CLOSED: LogLimit = LogLimit::per_second(1);
+static NONE_IDLE: LogLimit = LogLimit::per_second(1);
+
+/// Name of the counter in the catalogue of metrics.
+pub(crate) const SHED_CONNECTIONS: &str = "tee_session_connections_shed_total";
+
+/// The limit that a new connection has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Total,
+    PerAddress(IpAddr),
+}
+
+impl Limit {
+    /// All labels of the limits in metrics and logs. A label is the name of the setting.
+    pub(crate) const LABELS: [&str; 2] = ["max_connections", "max_connections_per_address"];
+
+    pub(super) fn label(self) -> &'static str {
+        let [total, per_address] = Self::LABELS;
+        match self {
+            Self::Total => total,
+            Self::PerAddress(_) => per_address,
+        }
+    }
+}
+
+/// Consequence of a reached limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// An idle connection was closed.
+    IdleClosed,
+    /// No connection was idle: the new connection is used for health probes only.
+    HealthOnly,
+    /// No connection was idle and no reserved place was left: the new connection was closed.
+    Refused,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 3] = [Self::IdleClosed, Self::HealthOnly, Self::Refused];
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::IdleClosed => "idle_closed",
+            Self::HealthOnly => "health_only",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Counts and logs `number` connections with the outcome `outcome` at the limit `limit`, which allows
+/// `max` connections.
+pub(super) fn report(limit: &'static str, max: usize, outcome: Outcome, number: usize) {
+    counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label())
+        .increment(number as u64);
+    if outcome == Outcome::IdleClosed {
+        if let Some(unlogged) = IDLE_CLOSED.next() {
+            tracing::warn!(
+                limit,
+                max,
+                unlogged,
+                "Connection limit reached: the longest-idle connections are closed"
+            );
+        }
+    } else if let Some(unlogged) = NONE_IDLE.next() {
+        tracing::warn!(
+            limit,
+            max,
+            unlogged,
+            "Connection limit reached, and no connection is idle: new connections get answers to \
+             health probes only"
+        );
+    }
+}

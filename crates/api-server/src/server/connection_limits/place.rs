@@ -1,0 +1,99 @@
+//! The place that one open connection takes within the limits.
+
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    activity::Activity,
+    open_connections::{Entry, Kind, Open, OpenConnections},
+};
+
+/// Place of one open connection within the limits. The place is free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    all: Arc<OpenConnections>,
+    id: u64,
+    is_reserved: bool,
+    activity: Arc<Activity>,
+}
+
+impl Place {
+    /// Gives a connection from `address` a place of the kind `kind`. `open` are the connections of
+    /// `all`. A connection without an address is not limited by its address.
+    pub(super) fn take(
+        all: &Arc<OpenConnections>,
+        open: &mut Open,
+        kind: Kind,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let activity = Arc::new(Activity::idle(all.nanos(Instant::now())));
+        let id = open.insert(Entry {
+            kind,
+            address,
+            activity: Arc::clone(&activity),
+        });
+        Self {
+            all: Arc::clone(all),
+            id,
+            is_reserved: kind == Kind::Reserved,
+            activity,
+        }
+    }
+
+    /// Returns `true` if the connection may be used for health probes only.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.is_reserved
+    }
+
+    /// Records that a request is being handled. The connection is then not closed.
+    pub(crate) fn set_busy(&self) {
+        self.activity.set_busy();
+    }
+
+    /// Records that the connection has been idle since `since`.
+    pub(crate) fn set_idle(&self, since: Instant) {
+        self.activity.set_idle(self.all.nanos(since));
+    }
+
+    /// Records whether the client currently does not read a response that is being written.
+    pub(crate) fn set_write_blocked(&self, is_blocked: bool) {
+        self.activity.set_write_blocked(is_blocked);
+    }
+
+    /// Wakes the task that called [`poll_closing`](Self::poll_closing) last.
+    pub(crate) fn wake(&self) {
+        self.activity.wake();
+    }
+
+    /// Returns `true` if the connection shall close because its place is needed for another one.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.activity.is_closing()
+    }
+
+    /// Waits until the connection shall close because its place is needed for another one.
+    pub(crate) async fn closing(&self) {
+        poll_fn(|cx| self.poll_closing(cx)).await;
+    }
+
+    /// Returns `Ready` if the connection shall close. Otherwise arranges that the task is woken
+    /// when it shall close.
+    pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
+        self.activity.register(cx);
+        if self.is_closing() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.lock().remove(self.id);
+    }
+}
