@@ -274,7 +274,7 @@ async fn authorize_requests_to_all_subpaths_share_one_route_label_and_count_as_t
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for path in ["/v1/authorize", "/v1/authorize/one-of-endless-paths"] {
-        let request = app.request(reqwest::Method::OPTIONS, path);
+        let request = app.request(Method::OPTIONS, path);
         let served = request.bearer_auth(&token).send().await.unwrap();
         assert_eq!(served.status(), StatusCode::OK);
         assert_eq!(app.get(path).await.status(), StatusCode::UNAUTHORIZED);
