@@ -40,7 +40,7 @@ pub struct InvalidMember {
     /// JSON Pointer (RFC 6901) to the invalid member in the request body, such as
     /// `/cookies/SESSIONID`. An empty pointer refers to the whole body.
     pub pointer: String,
-    /// Description of the values that are allowed for the member.
+    /// Description of the values that are allowed for this member of the request body.
     pub detail: String,
 }
 

@@ -199,8 +199,8 @@ mod tests {
         assert!(patch.apply(&session()).unwrap().cookies.is_empty());
     }
 
-    /// Returns a session as another program may have stored it: with a name that is not allowed,
-    /// and with more cookies than are allowed.
+    /// Returns a session as another program may have stored it: with a cookie name that is not
+    /// allowed, and with more cookies than are allowed.
     fn session_of_another_program() -> Session {
         let many = (0..200).map(|n| (format!("c{n}"), Some("v".repeat(200))));
         let odd = ("a=b;".to_owned(), None);

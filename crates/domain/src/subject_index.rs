@@ -95,8 +95,8 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<IndexPage, RepositoryError>> + Send;
 
-    /// Records in the index that all sessions that it now contains for the subject are revoked. The
-    /// records of the sessions are removed later, by [`remove_older`](Self::remove_older). Returns
+    /// Marks all sessions of the subject that the index contains at this time as revoked. Their
+    /// session records are removed later, by [`remove_older`](Self::remove_older). Returns
     /// the position of the revocation, which is higher than the positions of these sessions.
     ///
     /// # Errors

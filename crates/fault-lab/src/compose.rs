@@ -42,8 +42,8 @@ struct Restart {
     name: &'static str,
     /// Arguments of each `docker compose` command of the restart, in the order of execution.
     steps: &'static [&'static [&'static str]],
-    /// Maximum number of 503 responses from the first step of the restart until the service has
-    /// recovered.
+    /// Maximum number of 503 responses between the first step of the restart and the recovery of
+    /// the service.
     max_refused: u64,
     /// `true` if a short run (`--short`) includes the restart.
     is_in_short_run: bool,

@@ -60,8 +60,8 @@ impl Credentials {
         }
     }
 
-    /// Returns the name of the user at the start of the process, or `default` if the URL names no
-    /// user.
+    /// Returns the Redis user that the URL named when the process started, or `default` if the URL
+    /// named no user.
     pub(crate) fn user(&self) -> &str {
         let username = self
             .login

@@ -20,9 +20,10 @@ pub(crate) use self::{
     place::Place,
 };
 
-/// Divisor for the number of connections that are closed at once at a limit: 1/64 of the limit, but
-/// at least one connection. To find the longest-idle connections, all connections are visited. This
-/// would be too slow for each new connection of a flood.
+/// Divisor for the number of connections that are closed together when a limit is reached: 1/64 of
+/// the limit, but at least one connection. Several are closed together because all connections must
+/// be visited to find the longest-idle ones, which would be too slow for each new connection of a
+/// flood.
 const CLOSED_AT_ONCE: usize = 64;
 
 /// Limits the open client connections of a listener.

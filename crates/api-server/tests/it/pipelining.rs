@@ -300,7 +300,7 @@ async fn requests_that_change_nothing_are_answered_after_the_client_has_closed_i
 /// The client does not read the first responses, and the later requests wait at the server while
 /// the client closes its side.
 #[tokio::test]
-async fn pipelined_requests_are_answered_after_the_client_has_closed_its_side_and_reads_late() {
+async fn pipelined_requests_are_answered_even_if_the_client_closes_its_side_and_reads_late() {
     const REQUESTS: usize = 100;
     const BUNDLE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let app = TestApp::spawn(Store::Memory).await;

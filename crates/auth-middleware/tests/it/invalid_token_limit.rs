@@ -121,7 +121,7 @@ async fn invalid_tokens_over_the_limit_get_429_but_valid_tokens_and_other_client
 /// The first invalid token over the limit may be looked up by the inner service, because the limit
 /// was not reached when the request began.
 #[actix_web::test]
-async fn limit_is_reached_by_the_response_of_the_inner_service() {
+async fn invalid_token_that_the_inner_service_detects_counts_towards_the_limit() {
     let sessions = create_sessions();
     let limiter = create_limiter();
     let app = start!(sessions, limiter.clone());

@@ -190,8 +190,8 @@ pub async fn session_is_revoked_by_its_id<H: Harness>(harness: &H) {
     assert_eq!(listed.len(), 1);
 }
 
-/// A session is found by its session id as long as it lives, and is not touched. If the subject is
-/// named, only a session of this subject is found, with its details.
+/// A live session is found by its session id. This does not renew its idle timeout. If a subject is
+/// given, only a session of this subject is found, and the result contains its details.
 pub async fn session_is_found_by_its_id<H: Harness>(harness: &H) {
     let sessions = manager(harness, 6);
     let new = store_session_of(&sessions, "member", "telephone").await;

@@ -151,7 +151,7 @@ async fn access_to_a_session_without_a_subject_renews_no_index_entry() {
 }
 
 #[tokio::test]
-async fn rotation_removes_the_index_entry_of_the_old_token_and_a_delete_that_of_the_new_one() {
+async fn rotation_and_deletion_each_remove_the_index_entry_of_the_token_that_ends() {
     let sessions = create_manager();
     let new = create_session(&sessions, of_alice()).await;
     let rotated = sessions.rotate(&new.token).await.unwrap();

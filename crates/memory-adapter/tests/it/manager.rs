@@ -204,7 +204,7 @@ async fn list_returns_the_last_access_and_the_end_of_a_session() {
 }
 
 #[test]
-fn store_in_memory_is_not_partitioned_and_its_sessions_are_not_cached() {
+fn memory_store_is_not_split_across_servers_and_its_sessions_are_not_cached() {
     let repository = MemoryRepository::default();
     assert!(!repository.is_partitioned());
     assert_eq!(repository.instance(), None);

@@ -422,8 +422,8 @@ fn position_before(created_at: OffsetDateTime) -> u64 {
 
 /// Converts the error of a call about the index under `keys`. If the content of the index caused
 /// the error, returns [`RepositoryError::CorruptIndex`] with the names of the keys, so that an
-/// operator can find the keys. [`RepositoryError::Corrupt`] is only for corrupt session records,
-/// because it means that a token is invalid.
+/// operator can find the keys. It never returns [`RepositoryError::Corrupt`], which callers treat as
+/// an invalid token: that error is only for corrupt session records.
 fn index_error(error: CallError, keys: impl FnOnce() -> String) -> RepositoryError {
     let defect = if error.has_code("WRONGTYPE") {
         CorruptIndex::KeyType

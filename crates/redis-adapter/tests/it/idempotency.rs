@@ -87,7 +87,7 @@ async fn assert_moved(sessions: &Sessions, old: &SessionToken, new: &SessionToke
 }
 
 /// Redis stores the record, and its reply is lost. The record is removed again, so that a
-/// repetition need not wait for the lease.
+/// repetition need not wait for the end of the lease.
 #[tokio::test]
 async fn record_whose_reply_was_lost_is_removed_so_that_a_repetition_begins_at_once() {
     let redis = RedisProcess::start().await;

@@ -413,7 +413,10 @@ fn empty_value_that_would_discard_a_value_of_the_settings_file_is_rejected(
 #[case::service_clients("service_clients", "")]
 #[case::empty_list_of_service_clients("service_clients", "[]")]
 #[case::base_hosts("allowed_base_hosts", " ")]
-fn empty_value_that_discards_nothing_is_a_warning(#[case] key: &str, #[case] empty: &str) {
+fn empty_setting_that_overrides_no_other_value_causes_only_a_warning(
+    #[case] key: &str,
+    #[case] empty: &str,
+) {
     let settings = read_settings(None, &[(key, empty)]).unwrap();
     let flag = key.replace('_', "-");
     let warning = format!("{key} has no effect: its value is empty (flag --{flag})");

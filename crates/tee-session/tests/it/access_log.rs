@@ -25,7 +25,7 @@ async fn line_of(service: &Service, id: &str, request: reqwest::RequestBuilder) 
 }
 
 #[tokio::test]
-async fn access_log_has_one_line_per_request_without_path_query_and_secrets() {
+async fn access_log_has_one_line_per_request_and_contains_no_path_no_query_and_no_secret() {
     let flags = [
         "--access-log",
         "true",

@@ -75,8 +75,8 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns the metrics that only a service with files that are read again serves, by name: the
-/// expiry time of the certificate, and whether the last reading of the files succeeded.
+/// Returns, by name, the metrics that a service serves only if it has files to read again: the
+/// expiry time of the certificate, and whether the files were last read successfully.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     let names = [
         "tee_session_tls_certificate_expiry_timestamp_seconds",

@@ -225,7 +225,7 @@ async fn chunked_body_is_delivered_while_the_handler_waits_for_it() {
 #[case::chunked_body(head_with_chunked_body())]
 #[case::body_of_known_length(head_with_length(2))]
 #[tokio::test]
-async fn nothing_is_delivered_after_the_response_if_the_request_body_was_not_read(
+async fn no_received_bytes_reach_the_framework_after_the_response_if_the_request_body_was_not_read(
     #[case] head: RequestHead,
 ) {
     pause();
