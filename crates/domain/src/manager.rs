@@ -4,6 +4,7 @@ mod claims;
 mod creation;
 mod idempotent_creation;
 mod idempotent_rotation;
+mod merge;
 mod rotation;
 mod subjects;
 mod update;
@@ -15,6 +16,7 @@ use tracing::Instrument;
 
 pub use self::{
     claims::IdempotentSession,
+    merge::MergedSession,
     subjects::{FoundSession, ListedSession, SessionPage},
     update::{LoadedForUpdate, UpdateError},
 };

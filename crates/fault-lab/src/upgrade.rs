@@ -229,6 +229,7 @@ impl<'a> Fleet<'a> {
             .map(|instance| instance.base().to_owned());
         let habits = Habits {
             uses_idempotency_keys: false,
+            merges_cookies: false,
             ..Habits::default()
         };
         Self {

@@ -11,9 +11,11 @@
 
 mod authorization;
 mod base_url;
+mod cookie_date;
 mod create_body;
 mod if_match;
 mod line_start;
+mod merge_cookies;
 mod patch_body;
 mod plain_record;
 mod sealed_record;
@@ -21,7 +23,8 @@ mod session_bytes;
 mod token_form;
 
 pub use self::{
-    authorization::authorization, base_url::base_url, create_body::create_body, if_match::if_match,
+    authorization::authorization, base_url::base_url, cookie_date::cookie_date,
+    create_body::create_body, if_match::if_match, merge_cookies::merge_cookies,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
     session_bytes::session_bytes, token_form::token_form,
 };
@@ -31,11 +34,13 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("authorization", authorization),
     ("base_url", base_url),
+    ("cookie_date", cookie_date),
     ("create_body", create_body),
     ("if_match", if_match),
+    ("merge_cookies", merge_cookies),
     ("patch_body", patch_body),
     ("plain_record", plain_record),
     ("sealed_record", sealed_record),

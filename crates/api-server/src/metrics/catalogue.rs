@@ -96,9 +96,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_cookies_ignored_total",
-        "Cookies of new sessions that were left out, by reason: syntax (the name or the value has a \
-         character that browsers refuse), prefix (a cookie without a name begins with __Host- or \
-         __Secure-), too_large (name and value are too long), full (the session has no room left)",
+        "Cookies of new sessions and Set-Cookie lines that were ignored, by reason: syntax (a \
+         character that browsers refuse), domain (Domain does not match the URL, or is a public \
+         suffix), insecure (Secure over http, or a Secure cookie would be replaced over http), \
+         prefix (__Host- or __Secure- without what these names require), too_large (name and value \
+         are too long), full (the session has no room left)",
     ),
     (
         Kind::CounterFromZero,
@@ -262,9 +264,7 @@ fn start_at_zero() {
             let _ = counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label());
         }
     }
-    for reason in ignored_cookies::REASONS {
-        let _ = ignored_cookies::counter_of(reason);
-    }
+    ignored_cookies::start_at_zero();
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);
     }

@@ -80,7 +80,7 @@ pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
     let given = cookies([("SESSIONID", COOKIE)]);
     let new = sessions.store(given, base_url()).await;
     let new = new.expect("the store accepts a session");
-    let seen = repository.load_for_update(&new.token).await;
+    let seen = repository.load_for_update(&new.token, None).await;
     let seen = seen.expect("the store answers").expect("it lives");
     let (successor, minute) = (SessionToken::generate(), Duration::from_secs(60));
     let secrets = [new.token.expose_secret(), successor.expose_secret(), COOKIE];
@@ -103,7 +103,7 @@ pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
             failure("load_and_touch", repository.load_and_touch(token, minute)),
             failure("load", repository.load(token)),
             failure("load_with_ttl", repository.load_with_ttl(token)),
-            failure("load_for_update", repository.load_for_update(token)),
+            failure("load_for_update", repository.load_for_update(token, None)),
             failure(
                 "compare_and_swap",
                 repository.compare_and_swap(token, revision, &new.session, minute),

@@ -113,7 +113,8 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<NewSession, SessionError> {
         let record_ttl = self.policy.record_ttl();
         for _ in 0..MAX_TRIES {
-            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let found =
+                self.log_if_corrupt(token, self.repository.load_for_update(token, None).await)?;
             let Some(VersionedSession { session, revision }) = found else {
                 return self.moved_earlier(token, &claim.token).await;
             };

@@ -60,7 +60,8 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<NewSession, SessionError> {
         let mut draws = 0;
         for _ in 0..MAX_TRIES {
-            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let found =
+                self.log_if_corrupt(token, self.repository.load_for_update(token, None).await)?;
             let Some(VersionedSession { session, revision }) = found else {
                 return Err(not_found(token));
             };

@@ -1,5 +1,7 @@
 //! Operation of the session manager that updates a session.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
@@ -47,7 +49,18 @@ impl<R: SessionRepository> SessionManager<R> {
         &self,
         token: &SessionToken,
     ) -> Result<LoadedForUpdate, SessionError> {
-        let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+        self.load_live_for_update(token, None).await
+    }
+
+    /// Loads the session with its revision. Renews the TTL of its record to `touch`, unless `touch`
+    /// is `None`.
+    pub(super) async fn load_live_for_update(
+        &self,
+        token: &SessionToken,
+        touch: Option<Duration>,
+    ) -> Result<LoadedForUpdate, SessionError> {
+        let found = self.repository.load_for_update(token, touch).await;
+        let found = self.log_if_corrupt(token, found)?;
         let Some(VersionedSession { session, revision }) = found else {
             return Err(not_found(token));
         };
@@ -125,7 +138,7 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Loaded state of a session, from which an update begins. [`SessionManager::load_for_update`]
 /// returns this state.
 #[derive(Debug)]
-pub struct LoadedForUpdate(VersionedSession);
+pub struct LoadedForUpdate(pub(super) VersionedSession);
 
 /// Error of [`SessionManager::update`]: the reason why the session was not updated.
 #[derive(Debug, Error)]
@@ -137,6 +150,10 @@ pub enum UpdateError {
     /// The patched session would have cookies that break a rule.
     #[error(transparent)]
     Cookies(#[from] CookiesError),
+    /// The URL of a merge does not have the origin (scheme, host and port) of the session's base
+    /// URL.
+    #[error("the URL does not have the origin of the session's base URL")]
+    ForeignUrl,
     /// There is no live session, concurrent requests kept changing the session, or the repository
     /// failed.
     #[error(transparent)]

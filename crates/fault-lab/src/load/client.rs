@@ -153,17 +153,26 @@ fn check_content(shared: &Shared, own: &Own, body: &Value) {
     }
 }
 
-/// Increments the version cookie of a session, and checks the response.
+/// Increments the version cookie of a session, and checks the response. Sends a patch, or the
+/// `Set-Cookie` line of a site.
 async fn update(shared: &Shared, own: &mut Own) {
     let before = shared.history.known(&own.token);
     own.version += 1;
     shared.history.update_asked(&own.token, own.version);
-    let patch = json!({"cookies": {VERSION: own.version.to_string()}});
-    let request = shared
-        .request(Method::PATCH, "/v1/session")
-        .bearer_auth(&own.token)
-        .header(CONTENT_TYPE, "application/merge-patch+json")
-        .body(patch.to_string());
+    let request = if shared.habits.merges_cookies && fastrand::bool() {
+        let line = format!("{VERSION}={}; Path=/; Secure", own.version);
+        let update = json!({"url": "https://golf.example/members/7", "set_cookie": [line]});
+        shared
+            .request(Method::POST, "/v1/session/cookies")
+            .json(&update)
+    } else {
+        let patch = json!({"cookies": {VERSION: own.version.to_string()}});
+        shared
+            .request(Method::PATCH, "/v1/session")
+            .header(CONTENT_TYPE, "application/merge-patch+json")
+            .body(patch.to_string())
+    };
+    let request = request.bearer_auth(&own.token);
     match shared.send(request, StatusCode::OK).await {
         Some((StatusCode::OK, body)) => {
             shared.check(shared.history.read(&own.token, before, true));

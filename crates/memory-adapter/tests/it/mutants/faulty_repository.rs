@@ -162,7 +162,7 @@ impl FaultyRepository {
 
     /// Returns the revision of the session's current state, instead of `seen`.
     async fn current_revision(&self, token: &SessionToken, seen: &Revision) -> Revision {
-        let loaded = self.correct.load_for_update(token).await.unwrap();
+        let loaded = self.correct.load_for_update(token, None).await.unwrap();
         loaded.map_or_else(|| seen.clone(), |loaded| loaded.revision)
     }
 }
@@ -207,7 +207,7 @@ impl SessionRepository for FaultyRepository {
         }
         let loaded = self.correct.load_and_touch(token, ttl).await?;
         if let (Some(session), true) = (&loaded, self.has(Fault::TouchChangesRevision)) {
-            let current = self.correct.load_for_update(token).await?.unwrap();
+            let current = self.correct.load_for_update(token, None).await?.unwrap();
             let swap = self
                 .correct
                 .compare_and_swap(token, &current.revision, session, ttl);
@@ -249,11 +249,12 @@ impl SessionRepository for FaultyRepository {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         if !self.reach_record(token).await? {
             return Ok(None);
         }
-        self.correct.load_for_update(token).await
+        self.correct.load_for_update(token, touch).await
     }
 
     async fn compare_and_swap(

@@ -1,0 +1,134 @@
+//! Contract tests of merges: no merge is lost, no merge restores a deleted session, and a merge
+//! without a change writes nothing.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use super::{Harness, base_url, manager, store_session};
+use crate::{
+    CookieUrl, Cookies, MergedSession, SessionError, SessionManager, SessionRepository,
+    SessionToken, SetCookieLines, SwapOutcome, UpdateError,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn merge<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    token: &SessionToken,
+    line: &str,
+) -> Result<MergedSession, UpdateError> {
+    let loaded = sessions.load_for_merge(token).await?;
+    let url = CookieUrl::of(&base_url()).expect("a URL");
+    let update = SetCookieLines::new(url, [line.to_owned()]);
+    sessions
+        .merge_loaded(token, loaded, &update, |_| true)
+        .await
+}
+
+fn is_not_found(error: &UpdateError) -> bool {
+    matches!(error, UpdateError::Session(SessionError::NotFound))
+}
+
+/// Merged cookies are loaded with their attributes, also after a rotation. Cookies with the same
+/// name and another path are kept.
+pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    let lines = [
+        "SESSIONID=new; Path=/; Secure",
+        "id=1; Path=/members; Max-Age=3600",
+        "id=2; Path=/admin; Domain=golf.example",
+        "token",
+    ];
+    let mut merged = Cookies::default();
+    for line in lines {
+        let result = merge(&sessions, &new.token, line).await.expect("it lives");
+        assert!(result.ignored.is_empty());
+        merged = result.active.session.cookies;
+    }
+    assert_eq!((merged.len(), merged.others().len()), (3, 1));
+    let rotated = sessions.rotate(&new.token).await.expect("it lives");
+    let read = sessions.get(&rotated.token).await.expect("it lives");
+    for cookies in [rotated.session.cookies, read.session.cookies] {
+        assert_eq!(names_of(&cookies), names_of(&merged));
+        assert_eq!(cookies.others(), merged.others());
+        let seconds = |cookies: &Cookies| -> Vec<Option<i64>> {
+            let all = cookies.with_attributes();
+            all.map(|(_, _, own)| own?.expires.map(|time| time.unix_timestamp()))
+                .collect()
+        };
+        assert_eq!(seconds(&cookies), seconds(&merged));
+    }
+}
+
+fn names_of(cookies: &Cookies) -> Vec<(&str, Option<&str>, Option<&str>)> {
+    let all = cookies.with_attributes();
+    all.map(|(name, value, own)| (name, value, own.map(|own| own.path.as_str())))
+        .collect()
+}
+
+/// A merge renews the idle timeout, whether or not it changes a cookie.
+pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 2);
+    let new = store_session(&sessions).await;
+    for _ in 0..3 {
+        harness.pass(SECOND * 5 / 4).await;
+        merge(&sessions, &new.token, "a=1").await.expect("it lives");
+    }
+    harness.pass(SECOND * 9 / 4).await;
+    let merged = merge(&sessions, &new.token, "a=1").await;
+    assert!(merged.is_err_and(|error| is_not_found(&error)));
+}
+
+/// A merge that changes nothing does not write the record.
+pub async fn merge_without_a_change_writes_nothing<H: Harness>(harness: &H) {
+    let (sessions, repository) = (manager(harness, 60), harness.repository());
+    let new = store_session(&sessions).await;
+    let line = "a=1; Path=/; Max-Age=3600";
+    merge(&sessions, &new.token, line).await.expect("it lives");
+    let seen = repository.load_for_update(&new.token, None).await;
+    let seen = seen.expect("the store answers").expect("it lives");
+    merge(&sessions, &new.token, line).await.expect("it lives");
+    let swapped =
+        repository.compare_and_swap(&new.token, &seen.revision, &seen.session, SECOND * 60);
+    assert_eq!(
+        swapped.await.expect("the store answers"),
+        SwapOutcome::Swapped
+    );
+}
+
+/// After many concurrent merges, the session contains the cookies of all of them.
+pub async fn concurrent_merges_are_not_lost<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    let merges = (0..50).map(|n| {
+        let (sessions, token) = (&sessions, &new.token);
+        async move {
+            let line = format!("c{n}={n}; Path=/");
+            merge(sessions, token, &line)
+                .await
+                .expect("one of all succeeds at a time");
+        }
+    });
+    join_all(merges).await;
+    let read = sessions.get(&new.token).await.expect("it lives").session;
+    assert_eq!(read.cookies.len(), 51);
+}
+
+/// Merges that run concurrently with a delete do not restore the session.
+pub async fn concurrent_merges_do_not_restore_a_deleted_session<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    for round in 0..20 {
+        let new = store_session(&sessions).await;
+        let line = format!("round={round}");
+        let merges = join_all((0..8).map(|_| merge(&sessions, &new.token, &line)));
+        let (merges, deleted) = join(merges, sessions.delete(&new.token)).await;
+        assert!(deleted.expect("the store answers"));
+        for merged in merges {
+            assert!(merged.is_ok() || merged.is_err_and(|error| is_not_found(&error)));
+        }
+        let exists = sessions.exists(&new.token).await;
+        assert!(!exists.expect("the store answers"));
+    }
+}
