@@ -17,7 +17,7 @@ use std::fmt::Display;
 
 pub(crate) use self::{
     create_session::CreateSession,
-    ignored_cookie::{IgnoredCookie, IgnoredLineBody},
+    ignored_cookie::IgnoredCookie,
     json_response::ok,
     merge_cookies::MergeCookies,
     patch_session::{SessionPatchBody, parse_patch},

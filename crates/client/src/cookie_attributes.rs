@@ -32,6 +32,7 @@ struct Other {
     value: Zeroizing<String>,
     #[serde(flatten)]
     attributes: Attributes,
+    position: usize,
 }
 
 impl CookieDetails {
@@ -47,6 +48,7 @@ impl CookieDetails {
             name: other.name,
             value: other.value,
             attributes: other.attributes.parse(),
+            position: other.position,
         });
         let others = others.collect();
         cookies.with_details(attributes, others)

@@ -5,6 +5,7 @@ mod attributes;
 mod cached_tag;
 mod cookie_date;
 mod cookie_url;
+mod details_form;
 mod from_pairs;
 mod header;
 mod ignored_line;
@@ -12,36 +13,34 @@ mod jar;
 mod matching;
 mod merge;
 mod other_cookie;
+mod projection;
 mod rules;
 mod set_cookie;
+mod set_cookie_lines;
+mod site_cookies;
 
 use std::{
-    borrow::Cow,
     fmt, iter,
     sync::{Arc, OnceLock},
 };
 
 use indexmap::{IndexMap, map};
-use time::OffsetDateTime;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use self::jar::Jar;
 pub use self::{
     attributes::CookieAttributes,
     cookie_date::parse_cookie_date,
     cookie_url::CookieUrl,
     header::UnsendableCookie,
     ignored_line::{IgnoreReason, IgnoredLine},
-    merge::SetCookieLines,
     other_cookie::OtherCookie,
     rules::{CookieProblem, CookieRule, CookiesError},
+    set_cookie_lines::SetCookieLines,
+    site_cookies::MergedCookies,
 };
-pub(crate) use self::{cached_tag::CachedTag, rules::Usage};
-use self::{
-    jar::Jar,
-    merge::{Entry, Merge},
-    other_cookie::Details,
-};
-use crate::{BaseUrl, error::ControlCharacter};
+pub(crate) use self::{cached_tag::CachedTag, details_form::DetailsForm, rules::Usage};
+use crate::error::ControlCharacter;
 
 /// Cookies of an authenticated session on the upstream site: names and values, in the order given.
 ///
@@ -184,177 +183,6 @@ impl Cookies {
         Ok(Self(Arc::new(jar)))
     }
 
-    /// Adds the attributes and the other cookies of a stored record. `attributes` has one entry for
-    /// each cookie of the flat map, in its order. If the number of entries differs, or if a text
-    /// contains a control character, returns the cookies without the additional data.
-    #[must_use]
-    pub fn with_details(
-        self,
-        attributes: Vec<Option<CookieAttributes>>,
-        others: Vec<OtherCookie>,
-    ) -> Self {
-        let is_valid = |own: &CookieAttributes| {
-            !rules::has_control(&own.domain) && !rules::has_control(&own.path)
-        };
-        let is_valid_other = |other: &OtherCookie| {
-            !rules::has_control(&other.name)
-                && !rules::has_control(&other.value)
-                && is_valid(&other.attributes)
-        };
-        if attributes.len() != self.len()
-            || !attributes.iter().flatten().all(is_valid)
-            || !others.iter().all(is_valid_other)
-        {
-            return self;
-        }
-        let details = Details { attributes, others };
-        Self(Arc::new(Jar::new(self.iter()).with_details(details)))
-    }
-
-    /// Returns the cookies of the flat map with their attributes. A cookie without attributes was
-    /// not set by a `Set-Cookie` line.
-    pub fn with_attributes(
-        &self,
-    ) -> impl Iterator<Item = (&str, Option<&str>, Option<&CookieAttributes>)> {
-        let attributes = self
-            .0
-            .details()
-            .map(|details| details.attributes.as_slice());
-        let attributes = attributes.unwrap_or_default();
-        let cookies = self.iter().enumerate();
-        cookies.map(|(index, (name, value))| {
-            (name, value, attributes.get(index).and_then(Option::as_ref))
-        })
-    }
-
-    /// Returns the cookies that the flat map does not contain, because it contains another cookie
-    /// of the same name.
-    #[must_use]
-    pub fn others(&self) -> &[OtherCookie] {
-        self.0.details().map_or(&[], |details| &details.others)
-    }
-
-    /// Returns `true` if at least one cookie has attributes.
-    #[must_use]
-    pub fn has_details(&self) -> bool {
-        self.0.details().is_some()
-    }
-
-    /// Returns the value of the header field `Cookie` for a request to `url`, as browsers compute
-    /// it (RFC 6265bis, section 5.8.3), or `None` if the request carries no cookie. `base_url` is
-    /// the base URL of the session, and `now` the current time. A cookie without attributes is sent
-    /// to each path of the host of `base_url`.
-    ///
-    /// # Errors
-    /// Fails if the value of a cookie contains `;`, because the site would read the rest of the
-    /// value as another cookie.
-    pub fn header_for(
-        &self,
-        url: &CookieUrl,
-        base_url: &BaseUrl,
-        now: OffsetDateTime,
-    ) -> Result<Option<Zeroizing<String>>, UnsendableCookie> {
-        let host = base_url.ascii_host();
-        header::cookie_header(&self.entries(), host.as_deref(), url, now)
-    }
-
-    /// Returns all cookies. Those of the flat map come first.
-    fn entries(&self) -> Vec<Entry<'_>> {
-        let flat = self
-            .with_attributes()
-            .map(|(name, value, attributes)| Entry {
-                name,
-                value,
-                attributes: attributes.map(Cow::Borrowed),
-                rank: 1,
-            });
-        let others = self.others().iter().map(|other| Entry {
-            name: &other.name,
-            value: Some(&other.value),
-            attributes: Some(Cow::Borrowed(&other.attributes)),
-            rank: 0,
-        });
-        flat.chain(others).collect()
-    }
-
-    /// Stores cookies that were checked before. `base_url` decides which cookies the flat map
-    /// contains.
-    fn from_entries(entries: Vec<Entry<'_>>, base_url: &BaseUrl) -> Self {
-        let (flat, others) = merge::project(entries, CookieUrl::of(base_url).as_ref());
-        let others = others.into_iter().filter_map(|entry| {
-            Some(OtherCookie {
-                name: entry.name.to_owned(),
-                value: Zeroizing::new(entry.value?.to_owned()),
-                attributes: entry.attributes?.into_owned(),
-            })
-        });
-        let details = Details {
-            attributes: (flat.iter())
-                .map(|entry| entry.attributes.as_deref().cloned())
-                .collect(),
-            others: others.collect(),
-        };
-        let jar = Jar::new(flat.iter().map(|entry| (entry.name, entry.value)));
-        Self(Arc::new(jar.with_details(details)))
-    }
-
-    /// Returns a copy with changes that were checked before. A value sets a cookie without
-    /// attributes, and `None` removes the cookie. Both remove all other cookies of the name.
-    pub(crate) fn changed<'a>(
-        &'a self,
-        changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-        base_url: &BaseUrl,
-    ) -> Self {
-        let mut entries = self.entries();
-        for (name, value) in changes {
-            let position = entries.iter().position(|entry| entry.name == name);
-            let Some(value) = value else {
-                entries.retain(|entry| entry.name != name);
-                continue;
-            };
-            let new = Entry {
-                name,
-                value: Some(value),
-                attributes: None,
-                rank: 1,
-            };
-            match position {
-                Some(position) => {
-                    entries[position] = new;
-                    let mut index = 0;
-                    entries.retain(|entry| {
-                        index += 1;
-                        entry.name != name || index - 1 == position
-                    });
-                }
-                None => entries.push(new),
-            }
-        }
-        Self::from_entries(entries, base_url)
-    }
-
-    /// Merges the cookies that the site has set, as browsers do (RFC 6265bis, section 5.7), one
-    /// after the other. `now` is the current time on the clock of the store.
-    ///
-    /// Differences from browsers: a cookie without attributes is replaced by the next cookie of its
-    /// name, whatever its domain and path. The host-only flag is not part of the identity of a
-    /// cookie. A stored cookie is never removed to make room for another. Name and value may have
-    /// [`MAX_LEN`](Self::MAX_LEN) bytes, which is more than the 4096 bytes of browsers.
-    #[must_use]
-    pub fn merged(
-        &self,
-        update: &SetCookieLines,
-        base_url: &BaseUrl,
-        now: OffsetDateTime,
-    ) -> MergedCookies {
-        let mut merge = Merge::new(self.entries(), now);
-        let ignored = merge.merge(update);
-        let cookies = merge
-            .is_changed()
-            .then(|| Self::from_entries(merge.entries, base_url));
-        MergedCookies { cookies, ignored }
-    }
-
     /// Returns the value of the cookie `name`. Returns `None` if there is no such cookie, or if the
     /// cookie has no value. Names are case-sensitive.
     #[must_use]
@@ -418,15 +246,6 @@ impl Default for Cookies {
     }
 }
 
-/// Result of merging `Set-Cookie` lines.
-#[derive(Debug)]
-pub struct MergedCookies {
-    /// The merged cookies. `None` if nothing changed that is worth a write to the store.
-    pub cookies: Option<Cookies>,
-    /// Lines that were ignored.
-    pub ignored: Vec<IgnoredLine>,
-}
-
 impl ZeroizeOnDrop for Cookies {}
 
 impl fmt::Debug for Cookies {
@@ -454,3 +273,6 @@ mod tests;
 
 #[cfg(test)]
 mod merge_tests;
+
+#[cfg(test)]
+mod model_tests;

@@ -1,7 +1,9 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. After that, a test of sessions that the old binary cannot read.
+//! reverse. No request may fail. After that, tests of sessions that the old binary cannot read, and
+//! of sessions with a cookie jar.
 
+mod jars;
 mod odd_sessions;
 pub(crate) mod record;
 
@@ -135,6 +137,12 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
     }
     say("\nsessions that the old binary cannot read");
     let violations = odd_sessions::violations(&old, &new).await?;
+    for violation in &violations {
+        say(&format!("  violation: {violation}"));
+    }
+    passed &= violations.is_empty();
+    say("\nsessions with the cookie jar of a site");
+    let violations = jars::violations(&old, &new).await?;
     for violation in &violations {
         say(&format!("  violation: {violation}"));
     }

@@ -20,13 +20,14 @@ mod patch_body;
 mod plain_record;
 mod sealed_record;
 mod session_bytes;
+mod set_cookie;
 mod token_form;
 
 pub use self::{
     authorization::authorization, base_url::base_url, cookie_date::cookie_date,
     create_body::create_body, if_match::if_match, merge_cookies::merge_cookies,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
-    session_bytes::session_bytes, token_form::token_form,
+    session_bytes::session_bytes, set_cookie::set_cookie, token_form::token_form,
 };
 
 /// A fuzz target: a function that accepts any bytes, and panics if an invariant is violated.
@@ -34,7 +35,7 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("authorization", authorization),
     ("base_url", base_url),
     ("cookie_date", cookie_date),
@@ -45,5 +46,6 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("plain_record", plain_record),
     ("sealed_record", sealed_record),
     ("session_bytes", session_bytes),
+    ("set_cookie", set_cookie),
     ("token_form", token_form),
 ];

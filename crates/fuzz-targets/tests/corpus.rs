@@ -98,3 +98,8 @@ fn stored_fuzz_inputs_for_cookie_date_cause_no_panic() {
 fn stored_fuzz_inputs_for_merge_cookies_cause_no_panic() {
     replay("merge_cookies");
 }
+
+#[test]
+fn stored_fuzz_inputs_for_set_cookie_cause_no_panic() {
+    replay("set_cookie");
+}

@@ -2,7 +2,6 @@
 //! plain.
 
 mod attributes;
-mod cookie_details;
 mod envelope;
 mod index_entry;
 mod key;

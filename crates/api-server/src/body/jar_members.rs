@@ -46,6 +46,10 @@ pub(crate) struct OtherCookieBody<'a> {
     value: &'a str,
     #[serde(flatten)]
     attributes: AttributesBody<'a>,
+    /// Position in the order in which all cookies of the session came, from 0. The cookies in
+    /// `cookies` have the positions that are left, in their order. Browsers send cookies with paths
+    /// of the same length in this order.
+    position: usize,
 }
 
 /// Response members with the attributes of cookies.
@@ -70,6 +74,7 @@ impl<'a> JarMembers<'a> {
                     name: &other.name,
                     value: &other.value,
                     attributes: (&other.attributes).into(),
+                    position: other.position,
                 })
                 .collect(),
         }

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tee_session_domain::{EndReason, SessionEvent};
 
 use crate::{
-    metrics::{ignored_cookies, session_events},
+    metrics::{cookie_merges, ignored_cookies, session_events},
     server::connection_limits::{Limit, Outcome, SHED_CONNECTIONS},
 };
 
@@ -101,6 +101,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
          suffix), insecure (Secure over http, or a Secure cookie would be replaced over http), \
          prefix (__Host- or __Secure- without what these names require), too_large (name and value \
          are too long), full (the session has no room left)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_cookie_merges_total",
+        "Merges of Set-Cookie lines into a session, by outcome: merged (a cookie changed),          unchanged (nothing was written), refused (a precondition failed, or the URL has another          origin), contended (concurrent requests kept changing the session), gone (the session          ended during the merge), failed (the store failed)",
     ),
     (
         Kind::CounterFromZero,
@@ -264,6 +269,7 @@ fn start_at_zero() {
             let _ = counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label());
         }
     }
+    cookie_merges::start_at_zero();
     ignored_cookies::start_at_zero();
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);

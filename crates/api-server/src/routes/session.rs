@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     body::{self, MergeCookies, SessionBody, SessionPatchBody, Timestamp, parse_patch},
-    metrics::ignored_cookies,
+    metrics::{cookie_merges, ignored_cookies},
     openapi::{
         problems::{
             BearerToken as BearerTokenProblems, Idempotency, InvalidSession, JsonBody,
@@ -120,7 +120,8 @@ pub(super) async fn show(
     if !preconditions.allows(tag) {
         return Err(ApiError::PreconditionFailed);
     }
-    let response = if preconditions.client_has(tag) {
+    // The entity tag does not cover the attributes, so a client that has this tag may have others.
+    let response = if preconditions.client_has(tag) && !has_attributes {
         HttpResponse::NotModified()
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish()
@@ -261,7 +262,9 @@ pub(super) async fn merge_cookies<R: SessionRepository>(
     let merge = sessions.merge_loaded(&token, loaded, &update, |tag| {
         preconditions.allows_change(tag)
     });
-    let merged = Deadline::bound(&request, merge).await?;
+    let merged = Deadline::bound(&request, merge).await;
+    cookie_merges::count(&merged);
+    let merged = merged?;
     ignored_cookies::count_lines(&merged.ignored);
     let body = SessionBody::new(SessionId::of(&token), &merged.active);
     let response = body.with_ignored(&merged.ignored).response();

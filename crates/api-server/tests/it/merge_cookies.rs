@@ -82,6 +82,7 @@ async fn attributes_and_other_cookies_are_returned_on_request_and_survive_a_rota
     let mut other = attributes(true, "/admin", false);
     other["name"] = "sid".into();
     other["value"] = "2".into();
+    other["position"] = 3.into();
     let check = async |token: &str| {
         let shown = get_with_attributes(&app, token).await;
         let expected = json!({

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tee_session_api_server::InvalidTokenLimit;
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
@@ -62,6 +62,43 @@ async fn metrics_count_ignored_cookies_by_reason() {
     };
     let counts = ["syntax", "prefix", "too_large", "full"].map(count);
     assert_eq!(counts, [2.0, 0.0, 1.0, 0.0]);
+}
+
+#[tokio::test]
+async fn metrics_count_merges_by_outcome_and_ignored_lines_by_reason() {
+    let app = start_app_with_metrics().await;
+    let created = app.post_session(&build_valid_body()).await;
+    let created: Value = created.json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let base_url = build_valid_body()["base_url"].clone();
+    for (url, line) in [
+        (&base_url, "a=1; Path=/"),
+        (&base_url, "a=1; Path=/"),
+        (&base_url, "a=2; Domain=com"),
+        (&"https://other.example".into(), "a=3"),
+    ] {
+        let body = json!({"url": url, "set_cookie": [line]});
+        let request = app.request(Method::POST, "/v1/session/cookies");
+        let response = request.bearer_auth(token).json(&body).send().await;
+        response.unwrap();
+    }
+    let scraped = scrape(&app).await;
+    let merges = |outcome: &str| {
+        let label = format!(r#"outcome="{outcome}""#);
+        get_metric(&scraped, "tee_session_cookie_merges_total", &[&label])
+    };
+    let outcomes = [
+        "merged",
+        "unchanged",
+        "refused",
+        "contended",
+        "gone",
+        "failed",
+    ];
+    assert_eq!(outcomes.map(merges), [1.0, 2.0, 1.0, 0.0, 0.0, 0.0]);
+    let label = r#"reason="domain""#;
+    let ignored = get_metric(&scraped, "tee_session_cookies_ignored_total", &[label]);
+    assert_eq!(ignored, 1.0);
 }
 
 #[tokio::test]
@@ -247,7 +284,7 @@ async fn authorize_requests_to_all_subpaths_share_one_route_label_and_count_as_t
     let app = start_app_with_metrics().await;
     let token = app.log_in().await;
     for path in ["/v1/authorize", "/v1/authorize/one-of-endless-paths"] {
-        let request = app.request(reqwest::Method::OPTIONS, path);
+        let request = app.request(Method::OPTIONS, path);
         let served = request.bearer_auth(&token).send().await.unwrap();
         assert_eq!(served.status(), StatusCode::OK);
         assert_eq!(app.get(path).await.status(), StatusCode::UNAUTHORIZED);

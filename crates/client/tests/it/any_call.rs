@@ -166,7 +166,7 @@ pub(crate) fn build_session_with_attributes() -> Value {
     }});
     session["other_cookies"] = json!([{
         "name": "SESSIONID", "value": "x", "domain": "golf.example", "host_only": false,
-        "path": "/admin", "secure": false, "expires": "2999-01-15T11:00:00Z",
+        "path": "/admin", "secure": false, "position": 0, "expires": "2999-01-15T11:00:00Z",
     }]);
     session
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use super::{Harness, base_url, manager, store_session};
+use super::{
+    Harness, base_url, cookies, manager, manager_with_touch_interval, pass, repeat_if_late,
+    store_session,
+};
 use crate::{
-    CookieUrl, Cookies, MergedSession, SessionError, SessionManager, SessionRepository,
-    SessionToken, SetCookieLines, SwapOutcome, UpdateError,
+    CookieUrl, Cookies, MergedSession, SessionError, SessionManager, SessionPatch,
+    SessionRepository, SessionToken, SetCookieLines, SwapOutcome, UpdateError,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,37 +51,93 @@ pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harne
         merged = result.active.session.cookies;
     }
     assert_eq!((merged.len(), merged.others().len()), (3, 1));
+    let read = sessions.get(&new.token).await.expect("it lives");
+    assert_eq!(read.session.cookies, merged);
     let rotated = sessions.rotate(&new.token).await.expect("it lives");
+    assert_eq!(rotated.session.cookies, merged);
     let read = sessions.get(&rotated.token).await.expect("it lives");
-    for cookies in [rotated.session.cookies, read.session.cookies] {
-        assert_eq!(names_of(&cookies), names_of(&merged));
-        assert_eq!(cookies.others(), merged.others());
-        let seconds = |cookies: &Cookies| -> Vec<Option<i64>> {
-            let all = cookies.with_attributes();
-            all.map(|(_, _, own)| own?.expires.map(|time| time.unix_timestamp()))
-                .collect()
-        };
-        assert_eq!(seconds(&cookies), seconds(&merged));
-    }
-}
-
-fn names_of(cookies: &Cookies) -> Vec<(&str, Option<&str>, Option<&str>)> {
-    let all = cookies.with_attributes();
-    all.map(|(name, value, own)| (name, value, own.map(|own| own.path.as_str())))
-        .collect()
+    assert_eq!(read.session.cookies, merged);
 }
 
 /// A merge renews the idle timeout, whether or not it changes a cookie.
 pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 2);
-    let new = store_session(&sessions).await;
-    for _ in 0..3 {
-        harness.pass(SECOND * 5 / 4).await;
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        for _ in 0..3 {
+            pass(pace, harness, SECOND * 5 / 4).await;
+            merge(&sessions, &new.token, "a=1").await.expect("it lives");
+        }
+        pass(pace, harness, SECOND * 9 / 4).await;
+        let merged = merge(&sessions, &new.token, "a=1").await;
+        assert!(merged.is_err_and(|error| is_not_found(&error)));
+    })
+    .await;
+}
+
+/// A merge within the touch interval does not renew the TTL. A merge that changes a cookie sets the
+/// TTL anyway.
+pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND * 29, async |pace| {
+        let sessions = manager_with_touch_interval(harness, pace.seconds(60), pace.seconds(30));
+        let new = store_session(&sessions).await;
+        let remaining = async || {
+            let loaded = harness.repository().load_with_ttl(&new.token).await;
+            let loaded = loaded.expect("the store answers").expect("it lives");
+            loaded.remaining.expect("it has an end")
+        };
+        let removal = "unknown=; Max-Age=0";
+        merge(&sessions, &new.token, removal)
+            .await
+            .expect("it lives");
+        let renewed = remaining().await;
+        pass(pace, harness, SECOND).await;
+        merge(&sessions, &new.token, removal)
+            .await
+            .expect("it lives");
+        assert!(remaining().await <= renewed - SECOND * 9 / 10);
         merge(&sessions, &new.token, "a=1").await.expect("it lives");
+        assert!(remaining().await > renewed - SECOND * 9 / 10);
+    })
+    .await;
+}
+
+/// A cookie that has expired is not returned any more. The session lives on.
+pub async fn expired_cookies_are_left_out<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, 60);
+        let new = store_session(&sessions).await;
+        let line = format!("short=1; Max-Age={}", pace.seconds(2));
+        let merged = merge(&sessions, &new.token, &line).await.expect("it lives");
+        assert_eq!(merged.active.session.cookies.len(), 2);
+        pass(pace, harness, SECOND * 5 / 4).await;
+        let read = sessions.get(&new.token).await.expect("it lives").session;
+        assert_eq!(read.cookies, merged.active.session.cookies);
+        pass(pace, harness, SECOND * 7 / 4).await;
+        let read = sessions.get(&new.token).await.expect("it lives").session;
+        assert_eq!(read.cookies, cookies([("SESSIONID", "a1b2c3")]));
+    })
+    .await;
+}
+
+/// A merge and an update that run at the same time are both applied.
+pub async fn concurrent_merges_and_updates_are_not_lost<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    for round in 0..20 {
+        let line = format!("merged{round}=1; Path=/");
+        let patch = SessionPatch::default().set_cookie(format!("set{round}"), "1");
+        let merged = merge(&sessions, &new.token, &line);
+        let updated = sessions.update(&new.token, &patch, |_| true);
+        let (merged, updated) = join(merged, updated).await;
+        merged.expect("it lives");
+        updated.expect("it lives");
     }
-    harness.pass(SECOND * 9 / 4).await;
-    let merged = merge(&sessions, &new.token, "a=1").await;
-    assert!(merged.is_err_and(|error| is_not_found(&error)));
+    let read = sessions.get(&new.token).await.expect("it lives").session;
+    assert_eq!(read.cookies.len(), 41);
+    let with_attributes = read.cookies.with_attributes();
+    let merged = with_attributes.filter(|(_, _, attributes)| attributes.is_some());
+    assert_eq!(merged.count(), 20);
 }
 
 /// A merge that changes nothing does not write the record.

@@ -89,7 +89,7 @@ fn check_prefix(cookie: &SetCookie<'_>, host_only: bool) -> Result<(), IgnoreRea
     }
 }
 
-/// Returns the time of expiry on the clock of the store.
+/// Returns the time of expiry on the clock of the store, in whole microseconds, as records store it.
 fn expiry(lifetime: Lifetime, answer: &Answer<'_>) -> OffsetDateTime {
     let left = match lifetime {
         Lifetime::MaxAge(age) => age,
@@ -97,5 +97,8 @@ fn expiry(lifetime: Lifetime, answer: &Answer<'_>) -> OffsetDateTime {
     };
     // A cookie that is to be removed has expired already.
     let left = left.clamp(Duration::ZERO, MAX_LIFETIME);
-    answer.now.saturating_add(left)
+    let expiry = answer.now.saturating_add(left);
+    expiry.saturating_sub(Duration::nanoseconds(i64::from(
+        expiry.nanosecond() % 1_000,
+    )))
 }

@@ -21,6 +21,18 @@ pub struct CookieAttributes {
 }
 
 impl CookieAttributes {
+    /// Returns the scope of a cookie that the site has not set with a `Set-Cookie` line, in a
+    /// session with this base URL.
+    pub(super) fn of_login(base_url: Option<&CookieUrl>) -> Self {
+        Self {
+            domain: base_url.map(|url| url.host.clone()).unwrap_or_default(),
+            host_only: true,
+            path: "/".to_owned(),
+            secure: false,
+            expires: None,
+        }
+    }
+
     /// Returns the length of all texts in bytes.
     pub(crate) fn text_len(&self) -> usize {
         self.domain.len() + self.path.len()

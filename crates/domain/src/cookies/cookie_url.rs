@@ -47,6 +47,12 @@ impl CookieUrl {
         Self::parse(base_url.as_str())
     }
 
+    /// Returns the host in ASCII form and in lower case.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     pub(crate) fn has_origin_of(&self, other: &Self) -> bool {
         self.origin == other.origin
     }

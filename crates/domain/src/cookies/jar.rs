@@ -66,10 +66,9 @@ impl Jar {
         jar
     }
 
-    /// Adds attributes and other cookies.
-    pub(super) fn with_details(mut self, details: Details) -> Self {
+    /// Sets the attributes and the other cookies.
+    pub(super) fn set_details(&mut self, details: Details) {
         self.details = (!details.is_empty()).then(|| Box::new(details));
-        self
     }
 
     pub(super) fn details(&self) -> Option<&Details> {

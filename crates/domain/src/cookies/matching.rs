@@ -21,6 +21,8 @@ pub(super) fn is_ip_address(host: &str) -> bool {
 /// Returns `true` if cookies for `domain` would be sent to hosts of different owners, such as `com`
 /// or `github.io` (section 5.5, and the Public Suffix List).
 pub(super) fn is_public_suffix(domain: &str) -> bool {
+    // A trailing dot makes no other domain.
+    let domain = domain.trim_end_matches('.');
     psl::suffix_str(domain) == Some(domain)
 }
 
@@ -74,6 +76,10 @@ mod tests {
     #[case::registrable("golf.example", false)]
     #[case::below_a_private_suffix("tee.github.io", false)]
     #[case::single_label("localhost", true)]
+    #[case::trailing_dot("com.", true)]
+    #[case::registrable_with_a_trailing_dot("golf.example.", false)]
+    #[case::punycode("xn--55qx5d.cn", true)]
+    #[case::registrable_in_punycode("xn--85x722f.xn--55qx5d.cn", false)]
     fn public_suffixes_are_recognized(#[case] domain: &str, #[case] expected: bool) {
         assert_eq!(is_public_suffix(domain), expected);
     }

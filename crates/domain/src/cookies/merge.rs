@@ -1,10 +1,8 @@
 //! Merge of the cookies that a site has set into the cookies of a session.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use indexmap::IndexMap;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::{
     acceptance::{Accepted, Answer, accept},
@@ -13,61 +11,9 @@ use super::{
     ignored_line::{IgnoreReason, IgnoredLine},
     matching::{domain_matches, path_matches},
     rules,
+    set_cookie_lines::SetCookieLines,
 };
-
-/// The `Set-Cookie` lines of one answer of a site, to be merged into the cookies of a session.
-///
-/// Cookies are secrets, so `Debug` shows only the number of lines.
-pub struct SetCookieLines {
-    url: CookieUrl,
-    lines: Vec<Zeroizing<String>>,
-    date: Option<OffsetDateTime>,
-    sent: Option<IndexMap<String, Option<Zeroizing<String>>>>,
-}
-
-impl SetCookieLines {
-    /// Creates an update from the values of the `Set-Cookie` header fields of the answer to a
-    /// request to `url`.
-    #[must_use]
-    pub fn new(url: CookieUrl, lines: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            url,
-            lines: lines.into_iter().map(Zeroizing::new).collect(),
-            date: None,
-            sent: None,
-        }
-    }
-
-    pub(crate) fn url(&self) -> &CookieUrl {
-        &self.url
-    }
-
-    /// Sets the time of the answer on the clock of the site (header field `Date`). Times of expiry
-    /// are then counted from this time, so that a wrong clock makes no difference. Without it, the
-    /// clock of the site is assumed to be right.
-    #[must_use]
-    pub fn answered_at(mut self, date: OffsetDateTime) -> Self {
-        self.date = Some(date);
-        self
-    }
-
-    /// Sets the cookies that the request carried: names and values, `None` for a cookie without a
-    /// value. A removal then counts only if the stored value is the one that was sent. Otherwise,
-    /// the late answer to a request with an old value could remove a newer cookie.
-    #[must_use]
-    pub fn sent(mut self, cookies: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
-        let cookies = cookies.into_iter();
-        let wiped = |(name, value): (String, Option<String>)| (name, value.map(Zeroizing::new));
-        self.sent = Some(cookies.map(wiped).collect());
-        self
-    }
-}
-
-impl fmt::Debug for SetCookieLines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SetCookieLines({} redacted)", self.lines.len())
-    }
-}
+use crate::BaseUrl;
 
 /// A stored cookie with its attributes. A cookie without attributes was not set by a `Set-Cookie`
 /// line, so that its scope is not known.
@@ -80,38 +26,54 @@ pub(super) struct Entry<'a> {
     pub(super) rank: usize,
 }
 
-impl Entry<'_> {
-    fn is_expired(&self, now: OffsetDateTime) -> bool {
+impl<'a> Entry<'a> {
+    pub(super) fn without_attributes(name: &'a str, value: Option<&'a str>) -> Self {
+        Self {
+            name,
+            value,
+            attributes: None,
+            rank: 0,
+        }
+    }
+
+    pub(super) fn is_expired(&self, now: OffsetDateTime) -> bool {
         let attributes = self.attributes.as_ref();
         attributes.is_some_and(|attributes| attributes.is_expired(now))
     }
-
-    /// Returns `true` if a new cookie with `attributes` and the same name replaces this cookie.
-    fn is_replaced_by(&self, attributes: &CookieAttributes) -> bool {
-        let own = self.attributes.as_ref();
-        // A cookie without attributes came from a map of names and values, which has only one
-        // cookie of each name, and does not tell its path. If such a cookie stayed beside the one
-        // that the site sets, the site would continue to get the old value.
-        own.is_none_or(|own| own.has_scope_of(attributes))
-    }
 }
 
-/// All cookies of a session during a merge, in their order.
+/// All cookies of a session during a merge, in the order in which they came.
 pub(super) struct Merge<'a> {
     pub(super) entries: Vec<Entry<'a>>,
     stored: Vec<Entry<'a>>,
+    update: &'a SetCookieLines,
+    base_url: Option<CookieUrl>,
     now: OffsetDateTime,
+    /// Rank of the first cookie that this merge sets.
+    first_rank: usize,
+    next_rank: usize,
 }
 
 impl<'a> Merge<'a> {
     /// Begins with the stored cookies. Removes those that have expired.
-    pub(super) fn new(stored: Vec<Entry<'a>>, now: OffsetDateTime) -> Self {
+    pub(super) fn new(
+        stored: Vec<Entry<'a>>,
+        update: &'a SetCookieLines,
+        base_url: &BaseUrl,
+        now: OffsetDateTime,
+    ) -> Self {
         let mut entries = stored.clone();
         entries.retain(|entry| !entry.is_expired(now));
+        let ranks = stored.iter().map(|entry| entry.rank + 1);
+        let first_rank = ranks.max().unwrap_or_default();
         Self {
             entries,
             stored,
+            update,
+            base_url: CookieUrl::of(base_url),
             now,
+            first_rank,
+            next_rank: first_rank,
         }
     }
 
@@ -125,7 +87,8 @@ impl<'a> Merge<'a> {
     }
 
     /// Merges the lines one after the other. Returns the lines that were ignored.
-    pub(super) fn merge(&mut self, update: &'a SetCookieLines) -> Vec<IgnoredLine> {
+    pub(super) fn run(&mut self) -> Vec<IgnoredLine> {
+        let update = self.update;
         let answer = Answer {
             url: &update.url,
             now: self.now,
@@ -133,7 +96,7 @@ impl<'a> Merge<'a> {
         };
         let mut ignored = Vec::new();
         for (index, line) in update.lines.iter().enumerate() {
-            let merged = accept(line, &answer).and_then(|cookie| self.apply(cookie, update));
+            let merged = accept(line, &answer).and_then(|cookie| self.apply(cookie));
             if let Err(reason) = merged {
                 ignored.push(IgnoredLine { index, reason });
             }
@@ -141,60 +104,78 @@ impl<'a> Merge<'a> {
         ignored
     }
 
-    fn apply(&mut self, cookie: Accepted<'a>, update: &SetCookieLines) -> Result<(), IgnoreReason> {
-        if !update.url.is_https && self.would_replace_secure(&cookie) {
+    fn apply(&mut self, cookie: Accepted<'a>) -> Result<(), IgnoreReason> {
+        if !self.update.url.is_https && self.would_replace_secure(&cookie) {
             return Err(IgnoreReason::Insecure);
         }
-        let position = self.entries.iter().position(|entry| {
-            entry.name == cookie.name && entry.is_replaced_by(&cookie.attributes)
-        });
+        let position = self.position_of(&cookie);
         if cookie.attributes.is_expired(self.now) {
             if let Some(position) = position
-                && self.removal_counts(position, update)
+                && self.removal_counts(position)
             {
                 self.entries.remove(position);
             }
             return Ok(());
         }
         self.check_room(&cookie, position)?;
-        let rank = self.entries.iter().map(|entry| entry.rank + 1).max();
         let new = Entry {
             name: cookie.name,
             value: Some(cookie.value),
             attributes: Some(Cow::Owned(cookie.attributes)),
-            rank: rank.unwrap_or_default(),
+            rank: self.next_rank,
         };
         match position.and_then(|position| self.entries.get_mut(position)) {
+            // The cookie keeps its place in the order (RFC 6265bis, section 5.7, step 23).
             Some(old) => *old = new,
             None => self.entries.push(new),
         }
+        self.next_rank += 1;
         Ok(())
+    }
+
+    /// Returns the position of the cookie that a new cookie replaces or removes: the one with the
+    /// same name, domain and path, or else the one without attributes.
+    fn position_of(&self, cookie: &Accepted<'_>) -> Option<usize> {
+        let position = |matches: &dyn Fn(&Entry<'_>) -> bool| {
+            let mut entries = self.entries.iter();
+            entries.position(|entry| entry.name == cookie.name && matches(entry))
+        };
+        let has_same_scope = |entry: &Entry<'_>| {
+            let own = entry.attributes.as_ref();
+            own.is_some_and(|own| own.has_scope_of(&cookie.attributes))
+        };
+        let is_for_site = cookie.attributes.is_sent_to(&self.update.url)
+            || (self.base_url.as_ref()).is_some_and(|url| cookie.attributes.is_sent_to(url));
+        // A cookie without attributes came from a map of names and values, which does not contain
+        // its path. If it stayed beside the cookie that the site sets for these URLs, the site
+        // would continue to get the old value. A cookie for another part of the site is a cookie
+        // of its own.
+        position(&has_same_scope)
+            .or_else(|| position(&|entry| is_for_site && entry.attributes.is_none()))
     }
 
     /// Returns `true` if the cookie would replace, or be sent before, a `Secure` cookie of the same
     /// name (RFC 6265bis, section 5.7, step 16).
     fn would_replace_secure(&self, cookie: &Accepted<'_>) -> bool {
         let new = &cookie.attributes;
-        let mut namesakes = self
-            .entries
-            .iter()
-            .filter(|entry| entry.name == cookie.name);
-        namesakes.any(|entry| {
-            entry.attributes.as_ref().is_some_and(|old| {
-                old.secure
-                    && (domain_matches(&old.domain, &new.domain)
-                        || domain_matches(&new.domain, &old.domain))
-                    && path_matches(&new.path, &old.path)
-            })
+        let mut entries = self.entries.iter();
+        entries.any(|entry| {
+            entry.name == cookie.name
+                && entry.attributes.as_ref().is_some_and(|old| {
+                    old.secure
+                        && (domain_matches(&old.domain, &new.domain)
+                            || domain_matches(&new.domain, &old.domain))
+                        && path_matches(&new.path, &old.path)
+                })
         })
     }
 
-    fn removal_counts(&self, position: usize, update: &SetCookieLines) -> bool {
-        let (Some(entry), Some(sent)) = (self.entries.get(position), &update.sent) else {
-            return true;
-        };
-        let sent = sent.get(entry.name);
-        sent.is_some_and(|sent| sent.as_ref().map(|value| value.as_str()) == entry.value)
+    /// Returns `true` if the answer may remove the cookie at `position`: a cookie that the request
+    /// carried, or one that an earlier line of the same answer has set.
+    fn removal_counts(&self, position: usize) -> bool {
+        self.entries.get(position).is_some_and(|entry| {
+            entry.rank >= self.first_rank || self.update.may_have_sent(entry.name, entry.value)
+        })
     }
 
     /// Checks that the session has room for the cookie in place of the cookie at `replaced`. A
@@ -276,45 +257,4 @@ fn is_other_lifetime(
         }
         _ => true,
     }
-}
-
-/// Divides cookies into those of the flat map, with one cookie of each name, and all others. The
-/// flat map contains the cookie that a request to `base_url` carries first (RFC 6265bis, section
-/// 5.8.3: the longest path, then the earliest). If such a request carries no cookie of the name, it
-/// contains the newest.
-pub(super) fn project<'a>(
-    entries: Vec<Entry<'a>>,
-    base_url: Option<&CookieUrl>,
-) -> (Vec<Entry<'a>>, Vec<Entry<'a>>) {
-    let mut by_name: IndexMap<&str, Vec<Entry<'a>>> = IndexMap::new();
-    for entry in entries {
-        by_name.entry(entry.name).or_default().push(entry);
-    }
-    let (mut flat, mut others) = (Vec::with_capacity(by_name.len()), Vec::new());
-    for mut namesakes in by_name.into_values() {
-        if let Some(chosen) = choose(&namesakes, base_url) {
-            flat.push(namesakes.remove(chosen));
-        }
-        others.append(&mut namesakes);
-    }
-    (flat, others)
-}
-
-fn choose(namesakes: &[Entry<'_>], base_url: Option<&CookieUrl>) -> Option<usize> {
-    let priority = |(index, entry): &(usize, &Entry<'_>)| {
-        let path_len = match (&entry.attributes, base_url) {
-            (None, _) => Some(1),
-            (Some(attributes), Some(url)) if attributes.is_sent_to(url) => {
-                Some(attributes.path.len())
-            }
-            _ => None,
-        };
-        // A cookie that is sent has a higher priority than one that is not.
-        (
-            path_len,
-            path_len.map_or(entry.rank, |_| usize::MAX - index),
-        )
-    };
-    let entries = namesakes.iter().enumerate();
-    entries.max_by_key(priority).map(|(index, _)| index)
 }

@@ -1,7 +1,9 @@
 use rstest::rstest;
 use time::Duration;
+use time::OffsetDateTime;
 
 use super::*;
+use crate::BaseUrl;
 
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));
 
@@ -73,14 +75,40 @@ fn rotated_session_id_replaces_the_flat_cookie_and_keeps_its_place() {
 
 /// The map of a client's jar does not contain the path of a cookie. The rotated cookie must replace
 /// it, although its path is not `/`.
-#[test]
-fn cookie_without_attributes_is_replaced_by_a_cookie_with_any_path_and_domain() {
-    let merged = merge(
-        &flat(&[("sid", "old")]),
-        &["sid=new; Path=/elsewhere; Domain=golf.example"],
-    );
+#[rstest]
+#[case::root("sid=new; Path=/")]
+#[case::domain("sid=new; Path=/; Domain=golf.example")]
+#[case::folder_of_the_base_url("sid=new; Path=/members")]
+#[case::folder_of_the_request("sid=new; Path=/members/login.php")]
+fn cookie_without_attributes_is_replaced_by_the_cookie_that_the_site_sets(#[case] line: &str) {
+    let merged = merge(&flat(&[("sid", "old")]), &[line]);
     assert_eq!(pairs(&merged), [("sid", "new")]);
     assert!(merged.others().is_empty());
+    let removal = format!("{line}; Max-Age=0");
+    assert!(merge(&flat(&[("sid", "old")]), &[&removal]).is_empty());
+}
+
+#[test]
+fn cookie_without_attributes_is_kept_if_the_site_sets_one_for_another_folder() {
+    let login = flat(&[("sid", "login")]);
+    let merged = merge(&login, &["sid=forum; Path=/forum"]);
+    assert_eq!(pairs(&merged), [("sid", "login")]);
+    assert_eq!(others(&merged), [("sid", "forum", "/forum")]);
+    let url = "https://www.golf.example/forum/7";
+    assert_eq!(header(&merged, url).unwrap(), "sid=forum; sid=login");
+    let removed = merge(&merged, &["sid=; Path=/forum; Max-Age=0"]);
+    assert_eq!(removed, login);
+}
+
+/// A cookie without attributes is one of the host of the base URL, with the path `/`.
+#[test]
+fn cookie_without_attributes_gets_the_path_of_the_root_if_another_one_takes_its_place() {
+    let merged = merge(&flat(&[("sid", "login")]), &["sid=forum; Path=/forum"]);
+    let forum = BaseUrl::new("https://www.golf.example/forum").unwrap();
+    let moved = merged.changed([], &forum);
+    assert_eq!(pairs(&moved), [("sid", "forum")]);
+    assert_eq!(others(&moved), [("sid", "login", "/")]);
+    assert_eq!(moved.others()[0].attributes.domain, "www.golf.example");
 }
 
 #[test]
@@ -138,6 +166,16 @@ fn removal_counts_only_for_the_value_that_the_request_carried(
     assert_eq!(pairs(&merged.unwrap_or(stored)), expected);
 }
 
+/// The request cannot have carried a cookie that its own answer sets.
+#[test]
+fn removal_counts_for_a_cookie_that_the_same_answer_has_set() {
+    let lines = ["sid=new; Path=/members", "sid=; Path=/members; Max-Age=0"];
+    let sent = [("sid".to_owned(), Some("old".to_owned()))];
+    let update = set_cookie(LOGIN_URL, &lines).sent(sent);
+    let merged = flat(&[("sid", "old")]).merged(&update, &base_url(), NOW);
+    assert!(merged.cookies.unwrap().is_empty());
+}
+
 #[test]
 fn new_value_counts_whatever_was_sent() {
     let update = set_cookie(LOGIN_URL, &["sid=3"]).sent([("sid".to_owned(), Some("1".to_owned()))]);
@@ -178,11 +216,13 @@ fn flat_map_has_the_newest_cookie_if_the_base_url_gets_none() {
 #[rstest]
 #[case::control_character("a=1\u{0}", IgnoreReason::Syntax)]
 #[case::nothing("; Path=/", IgnoreReason::Syntax)]
+#[case::tab_in_the_name("a\tb=1", IgnoreReason::Syntax)]
 #[case::nameless_pair("=a=b", IgnoreReason::Syntax)]
 #[case::nameless_prefix("__Host-a", IgnoreReason::Prefix)]
 #[case::other_domain("a=1; Domain=tennis.example", IgnoreReason::Domain)]
 #[case::subdomain("a=1; Domain=x.www.golf.example", IgnoreReason::Domain)]
 #[case::public_suffix("a=1; Domain=example", IgnoreReason::Domain)]
+#[case::trailing_dot("a=1; Domain=golf.example.", IgnoreReason::Domain)]
 #[case::unicode_domain("a=1; Domain=gölf.example", IgnoreReason::Domain)]
 #[case::host_prefix_without_path("__Host-a=1; Secure", IgnoreReason::Prefix)]
 #[case::host_prefix_with_domain(
@@ -319,6 +359,57 @@ fn expired_cookies_make_room_for_new_ones() {
     let later = NOW + Duration::seconds(11);
     let merged = stored.merged(&set_cookie(LOGIN_URL, &["new=1"]), &base_url(), later);
     assert_eq!(pairs(&merged.cookies.unwrap()), [("new", "1")]);
+}
+
+#[test]
+fn expired_cookies_are_left_out_and_their_namesakes_take_their_place() {
+    let lines = ["sid=1; Path=/members; Max-Age=10", "sid=2; Path=/", "b=3"];
+    let stored = merge(&Cookies::default(), &lines);
+    assert_eq!(pairs(&stored), [("sid", "1"), ("b", "3")]);
+    assert!(stored.without_expired(&base_url(), NOW).is_none());
+    let later = NOW + Duration::seconds(10);
+    let left = stored.without_expired(&base_url(), later).unwrap();
+    assert_eq!(pairs(&left), [("sid", "2"), ("b", "3")]);
+    assert!(left.others().is_empty());
+}
+
+/// Both cookies have the same path, so that the order in which they came decides.
+#[test]
+fn order_of_the_cookies_is_kept_whichever_of_them_is_in_the_flat_map() {
+    let lines = [
+        "sid=1; Path=/x; Domain=golf.example",
+        "a=1; Path=/x",
+        "sid=2; Path=/x",
+    ];
+    let stored = merge(&Cookies::default(), &lines);
+    assert_eq!(pairs(&stored), [("a", "1"), ("sid", "2")]);
+    let url = "https://www.golf.example/x";
+    assert_eq!(header(&stored, url).unwrap(), "sid=1; a=1; sid=2");
+    let again = merge(
+        &stored,
+        &["sid=3; Path=/x; Domain=golf.example", "b=2; Path=/x"],
+    );
+    assert_eq!(header(&again, url).unwrap(), "sid=3; a=1; sid=2; b=2");
+    let bytes = again.details_to_bytes();
+    let flat = Cookies::from_stored(again.iter()).unwrap();
+    assert_eq!(flat.with_details_from_bytes(&bytes), again);
+}
+
+#[rstest]
+#[case::other_cookies(&[("a", "1")])]
+#[case::fewer_cookies(&[])]
+#[case::other_name(&[("other", "1"), ("a", "1")])]
+fn details_of_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
+    let lines = ["sid=1; Path=/x", "a=1", "sid=2; Path=/y"];
+    let bytes = merge(&Cookies::default(), &lines).details_to_bytes();
+    let cookies = flat(cookies);
+    assert!(
+        !cookies
+            .clone()
+            .with_details_from_bytes(&bytes)
+            .has_details()
+    );
+    assert!(!cookies.with_details_from_bytes(&bytes[1..]).has_details());
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub struct OtherCookie {
     pub value: Zeroizing<String>,
     /// Scope and lifetime of the cookie.
     pub attributes: CookieAttributes,
+    /// Position of the cookie in the order in which all cookies of the session came, from 0. The
+    /// cookies of the flat map have the positions that are left, in the order of the map. Cookies
+    /// with paths of the same length are sent in this order (RFC 6265bis, section 5.8.3).
+    pub position: usize,
 }
 
 impl fmt::Debug for OtherCookie {

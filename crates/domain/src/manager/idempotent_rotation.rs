@@ -123,6 +123,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
+            let session = session.without_expired_cookies(now);
             let successor = claim.token.clone();
             // If the move fails, the index entry of the new token is kept unless the token is
             // replaced. The next attempt uses the same token, and a removal in the background could

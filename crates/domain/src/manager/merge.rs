@@ -1,9 +1,11 @@
 //! Operation of the session manager that merges cookies which the site has set.
 
+use time::OffsetDateTime;
+
 use super::{ActiveSession, LoadedForUpdate, MAX_TRIES, SessionManager, UpdateError, not_found};
 use crate::{
     CookieUrl, EntityTag, IgnoredLine, Session, SessionError, SessionRepository, SessionToken,
-    SetCookieLines, SwapOutcome, VersionedSession, clock::to_signed,
+    SetCookieLines, SwapOutcome, clock::to_signed,
 };
 
 /// Session after a merge of cookies.
@@ -13,6 +15,8 @@ pub struct MergedSession {
     pub active: ActiveSession,
     /// Lines that were ignored, in their order.
     pub ignored: Vec<IgnoredLine>,
+    /// `true` if the merge has changed the stored session.
+    pub is_changed: bool,
 }
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -36,14 +40,15 @@ impl<R: SessionRepository> SessionManager<R> {
         if touch.is_some() {
             self.note_touch(token, now);
         }
-        self.renew_entry(token, &loaded.0.session, now);
+        self.renew_entry(token, &loaded.session, now);
         Ok(loaded)
     }
 
     /// Merges the cookies of `update` into the session if `precondition` returns `true` for the
     /// entity tag of the session's current state, beginning with the state that
     /// [`load_for_merge`](Self::load_for_merge) has returned for the same token. Writes to the
-    /// store only if a cookie changed. Logs `Session updated` (info) in that case.
+    /// store only if a cookie changed, in one round trip. Logs `Session updated` (info) in that
+    /// case.
     ///
     /// Each cookie is merged into the newest state of the session, so that concurrent merges and
     /// updates are not lost. If the session is deleted during a merge, the merge does not restore
@@ -62,15 +67,17 @@ impl<R: SessionRepository> SessionManager<R> {
         precondition: impl Fn(EntityTag) -> bool + Send,
     ) -> Result<MergedSession, UpdateError> {
         let mut attempt = 0;
+        let touched_at = loaded.loaded_at;
         loop {
             attempt += 1;
-            let LoadedForUpdate(VersionedSession { session, revision }) = loaded;
+            let LoadedForUpdate {
+                session, revision, ..
+            } = loaded;
             let now = self.repository.now();
-            let idle_timeout = self.policy.idle_timeout();
-            let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
+            if self.remaining_after_touch(&session, now).is_none() {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token).into());
-            };
+            }
             if !precondition(EntityTag::of(token, &session)) {
                 return Err(UpdateError::PreconditionFailed);
             }
@@ -79,31 +86,20 @@ impl<R: SessionRepository> SessionManager<R> {
                 return Err(UpdateError::ForeignUrl);
             }
             let merged = session.cookies.merged(update, &session.base_url, now);
-            let is_changed = merged.cookies.is_some();
-            let session = Session {
-                cookies: merged.cookies.unwrap_or_else(|| session.cookies.clone()),
-                ..session
+            let ignored = merged.ignored;
+            let Some(cookies) = merged.cookies else {
+                return Ok(self.merged(session, ignored, touched_at, false));
             };
-            let result = MergedSession {
-                active: ActiveSession {
-                    session,
-                    expires_at: now.saturating_add(to_signed(remaining)),
-                },
-                ignored: merged.ignored,
-            };
-            if !is_changed {
-                return Ok(result);
-            }
-            let session = &result.active.session;
+            let session = Session { cookies, ..session };
             let record_ttl = self.policy.record_ttl();
             let swap = self
                 .repository
-                .compare_and_swap(token, &revision, session, record_ttl);
+                .compare_and_swap(token, &revision, &session, record_ttl);
             match swap.await? {
                 SwapOutcome::Swapped => {
                     self.note_touch(token, now);
                     tracing::info!(token_prefix = %token.prefix(), "Session updated");
-                    return Ok(result);
+                    return Ok(self.merged(session, ignored, now, true));
                 }
                 SwapOutcome::Changed if attempt < MAX_TRIES => {
                     loaded = self.load_for_update(token).await?;
@@ -111,6 +107,26 @@ impl<R: SessionRepository> SessionManager<R> {
                 SwapOutcome::Changed => return Err(SessionError::Contended.into()),
                 SwapOutcome::Gone => return Err(not_found(token).into()),
             }
+        }
+    }
+
+    /// Returns the result of a merge. `touched_at` is the time at which the TTL was renewed.
+    fn merged(
+        &self,
+        session: Session,
+        ignored: Vec<IgnoredLine>,
+        touched_at: OffsetDateTime,
+        is_changed: bool,
+    ) -> MergedSession {
+        let remaining = self.remaining_after_touch(&session, touched_at);
+        let expires_at = touched_at.saturating_add(to_signed(remaining.unwrap_or_default()));
+        MergedSession {
+            active: ActiveSession {
+                session,
+                expires_at,
+            },
+            ignored,
+            is_changed,
         }
     }
 }

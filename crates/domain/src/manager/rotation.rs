@@ -70,6 +70,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
+            let session = session.without_expired_cookies(now);
             let successor = SessionToken::generate_as(self.token_format);
             let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
             if !may_move() {

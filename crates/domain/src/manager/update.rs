@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use time::OffsetDateTime;
 
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
 use crate::{
-    CookiesError, EntityTag, RepositoryError, SessionError, SessionPatch, SessionRepository,
-    SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
+    CookiesError, EntityTag, RepositoryError, Revision, Session, SessionError, SessionPatch,
+    SessionRepository, SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -70,7 +71,11 @@ impl<R: SessionRepository> SessionManager<R> {
             self.remove_expired(token, &session).await;
             return Err(not_found(token));
         }
-        Ok(LoadedForUpdate(VersionedSession { session, revision }))
+        Ok(LoadedForUpdate {
+            session: session.without_expired_cookies(now),
+            revision,
+            loaded_at: now,
+        })
     }
 
     /// Updates the session like [`update`](Self::update), beginning with the state that
@@ -100,7 +105,9 @@ impl<R: SessionRepository> SessionManager<R> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let LoadedForUpdate(VersionedSession { session, revision }) = loaded;
+            let LoadedForUpdate {
+                session, revision, ..
+            } = loaded;
             let now = self.repository.now();
             let idle_timeout = self.policy.idle_timeout();
             let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
@@ -138,7 +145,12 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Loaded state of a session, from which an update begins. [`SessionManager::load_for_update`]
 /// returns this state.
 #[derive(Debug)]
-pub struct LoadedForUpdate(pub(super) VersionedSession);
+pub struct LoadedForUpdate {
+    pub(super) session: Session,
+    pub(super) revision: Revision,
+    /// Time at which the session was loaded, on the store's clock.
+    pub(super) loaded_at: OffsetDateTime,
+}
 
 /// Error of [`SessionManager::update`]: the reason why the session was not updated.
 #[derive(Debug, Error)]

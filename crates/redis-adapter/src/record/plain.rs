@@ -1,5 +1,6 @@
 //! The plain (unencrypted) storage format: JSON, byte for byte as `json.dumps` of Python writes it.
 
+mod cookie_details;
 mod python_json;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -7,8 +8,8 @@ use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionTok
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use self::python_json::PythonFormatter;
-use super::{attributes::AttributeTexts, cookie_details::PlainDetails, key::Key};
+use self::{cookie_details::PlainDetails, python_json::PythonFormatter};
+use super::{attributes::AttributeTexts, key::Key};
 use crate::CorruptRecord;
 
 /// Maximum length of a plain record that is parsed, in bytes. Records that this service writes are
@@ -53,6 +54,8 @@ struct Read {
     cookie_attributes: serde_json::Value,
     #[serde(default)]
     other_cookies: serde_json::Value,
+    #[serde(default)]
+    cookies_digest: serde_json::Value,
 }
 
 impl Read {
@@ -62,6 +65,7 @@ impl Read {
         let members = [
             ("cookie_attributes", self.cookie_attributes.take()),
             ("other_cookies", self.other_cookies.take()),
+            ("cookies_digest", self.cookies_digest.take()),
         ];
         let given = members.into_iter().filter(|(_, value)| !value.is_null());
         let members: serde_json::Map<_, _> = given

@@ -11,7 +11,6 @@ use tee_session_domain::{
 
 use super::{
     attributes::AttributeTexts,
-    cookie_details::SealedDetails,
     envelope::{Envelope, VERSION_1},
     key::Key,
     micros::{from_micros, to_micros},
@@ -36,10 +35,10 @@ pub(crate) struct Sealer {
 /// of a cookie is a `&str` in version 1, and an `Option<&str>` in version 2.
 ///
 /// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
-/// nothing follows, so older releases can read the record. If a cookie has attributes,
-/// [`SealedDetails`] follows after [`AttributeTexts`]. Any bytes after that are ignored, so a later
-/// release may append more data. An older release drops the data that it does not know when it
-/// changes the record.
+/// nothing follows, so older releases can read the record. If a cookie has attributes, the result
+/// of [`Cookies::details_to_bytes`] follows after [`AttributeTexts`]. Any bytes after that are
+/// ignored, so a later release may append more data. An older release drops the data that it does
+/// not know when it changes the record.
 #[derive(Serialize, Deserialize)]
 struct Content<'a, V> {
     created_at_micros: i64,
@@ -134,16 +133,13 @@ fn encode_with<'a, V: Serialize>(
     };
     let encoded = postcard::to_allocvec(&content).expect("a session can be encoded");
     let attributes = AttributeTexts::of(&session.attributes);
-    let has_details = session.cookies.has_details();
-    if attributes == AttributeTexts::default() && !has_details {
+    let details = session.cookies.details_to_bytes();
+    if attributes == AttributeTexts::default() && details.is_empty() {
         return encoded;
     }
-    let encoded = postcard::to_extend(&attributes, encoded).expect("a session can be encoded");
-    if !has_details {
-        return encoded;
-    }
-    let details = SealedDetails::of(&session.cookies);
-    postcard::to_extend(&details, encoded).expect("a session can be encoded")
+    let mut encoded = postcard::to_extend(&attributes, encoded).expect("a session can be encoded");
+    encoded.extend_from_slice(&details);
+    encoded
 }
 
 fn decode<'a, V: Deserialize<'a> + Copy>(
@@ -157,17 +153,13 @@ fn decode<'a, V: Deserialize<'a> + Copy>(
         [] => (AttributeTexts::default(), rest),
         rest => postcard::take_from_bytes(rest).map_err(no_session)?,
     };
-    // Later releases may have appended data of another kind, which this release ignores.
-    let details = postcard::take_from_bytes::<SealedDetails<'_>>(rest).ok();
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     let cookies = content.cookies.iter();
     let cookies = cookies.map(|&(name, value)| (name, value_of(value)));
     let cookies = Cookies::from_stored(cookies).map_err(control)?;
     Ok(Session {
-        cookies: match details {
-            Some((details, _)) => details.add_to(cookies),
-            None => cookies,
-        },
+        // Later releases may append data after the details, which this release ignores.
+        cookies: cookies.with_details_from_bytes(rest),
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,

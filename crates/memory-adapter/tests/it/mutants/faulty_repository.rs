@@ -154,6 +154,9 @@ impl FaultyRepository {
                 let pairs: Vec<_> = pairs.collect();
                 written.cookies = Cookies::new(pairs.into_iter().rev()).unwrap();
             }
+            Some(Fault::CookieAttributesAreLost) => {
+                written.cookies = Cookies::from_stored(session.cookies.iter()).unwrap();
+            }
             Some(Fault::LabelIsLost) => written.attributes.label = None,
             _ => {}
         }
@@ -254,7 +257,24 @@ impl SessionRepository for FaultyRepository {
         if !self.reach_record(token).await? {
             return Ok(None);
         }
-        self.correct.load_for_update(token, touch).await
+        let touch = match self.fault {
+            Some(Fault::LoadForUpdateRenewsNoTtl) => None,
+            Some(Fault::LoadForUpdateAlwaysRenewsTtl) => {
+                let inserted = self.state().inserted.get(&SessionId::of(token)).cloned();
+                touch.or(inserted.map(|(_, ttl)| ttl))
+            }
+            _ => touch,
+        };
+        let loaded = self.correct.load_for_update(token, touch).await?;
+        match (loaded, touch) {
+            (Some(loaded), Some(ttl)) if self.has(Fault::LoadForUpdateChangesRevision) => {
+                let VersionedSession { session, revision } = &loaded;
+                let swap = self.correct.compare_and_swap(token, revision, session, ttl);
+                let _ = swap.await?;
+                self.correct.load_for_update(token, None).await
+            }
+            (loaded, _) => Ok(loaded),
+        }
     }
 
     async fn compare_and_swap(

@@ -73,6 +73,7 @@ fn attributes_of_cookies_are_additional_members_of_an_unencrypted_record() {
         name: "a".to_owned(),
         value: "3".to_owned().into(),
         attributes: attributes("/x", None),
+        position: 1,
     };
     let expires = Some(plain.created_at);
     let jar = Session {
@@ -82,7 +83,7 @@ fn attributes_of_cookies_are_additional_members_of_an_unencrypted_record() {
             .with_details(vec![Some(attributes("/", expires)), None], vec![other]),
         ..plain
     };
-    let record = r#"{"cookies": {"a": "1", "b": "2"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00", "cookie_attributes": {"a": {"domain": "golf.example", "host_only": true, "path": "/", "secure": true, "expires": "2026-01-15T10:30:00Z"}}, "other_cookies": [{"name": "a", "value": "3", "domain": "golf.example", "host_only": true, "path": "/x", "secure": true}]}"#;
+    let record = r#"{"cookies": {"a": "1", "b": "2"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00", "cookie_attributes": {"a": {"domain": "golf.example", "host_only": true, "path": "/", "secure": true, "expires": "2026-01-15T10:30:00Z"}}, "other_cookies": [{"name": "a", "value": "3", "domain": "golf.example", "host_only": true, "path": "/x", "secure": true, "position": 1}], "cookies_digest": "37664b19301f4651"}"#;
     assert_eq!(String::from_utf8(encode(&jar)).unwrap(), record);
     assert_eq!(decode(record.as_bytes()), Ok(jar));
 }
@@ -93,11 +94,28 @@ fn attributes_of_cookies_are_additional_members_of_an_unencrypted_record() {
 #[case::unknown_name(r#""cookie_attributes": {"z": {"domain": "g", "host_only": true, "path": "/", "secure": true}}"#)]
 #[case::control_character(r#""cookie_attributes": {"a": {"domain": "g", "host_only": true, "path": "/\n", "secure": true}}"#)]
 fn unencrypted_record_with_invalid_attributes_is_decoded_without_them(#[case] members: &str) {
-    let record =
-        format!(r#"{{"cookies":{{"a":"1"}},"base_url":"x","created_at":"{TIME}",{members}}}"#);
+    let record = format!(
+        r#"{{"cookies":{{"a":"1"}},"base_url":"x","created_at":"{TIME}","cookies_digest":"8bf19097aa1a235b",{members}}}"#
+    );
     let session = decode(record.as_bytes()).unwrap();
     assert!(!session.cookies.has_details());
     assert_eq!(session.cookies.get("a"), Some("1"));
+}
+
+/// A program that does not know the attributes may keep them when it changes a cookie.
+#[rstest]
+#[case::same_cookies("1", true)]
+#[case::changed_by_another_program("2", false)]
+fn attributes_belong_to_the_value_with_which_they_came(
+    #[case] value: &str,
+    #[case] has_details: bool,
+) {
+    let record = format!(
+        r#"{{"cookies":{{"a":"{value}"}},"base_url":"x","created_at":"{TIME}","cookies_digest":"8bf19097aa1a235b","cookie_attributes": {{"a": {{"domain": "g", "host_only": true, "path": "/", "secure": true}}}}}}"#
+    );
+    let session = decode(record.as_bytes()).unwrap();
+    assert_eq!(session.cookies.has_details(), has_details);
+    assert_eq!(session.cookies.get("a"), Some(value));
 }
 
 #[test]

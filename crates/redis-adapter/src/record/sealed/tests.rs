@@ -165,6 +165,7 @@ fn session_of_a_jar() -> Session {
         name: "lang".to_owned(),
         value: "en".to_owned().into(),
         attributes: attributes("/admin", None),
+        position: 0,
     };
     let cookies = session().cookies;
     Session {

@@ -1,102 +1,28 @@
-//! Attributes of cookies, and cookies that the flat map of a session does not contain, in the form
-//! in which records contain them.
+//! Attributes of cookies, and cookies that the flat map of a session does not contain, as JSON
+//! members of a plain record.
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tee_session_domain::{CookieAttributes, Cookies, OtherCookie};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use super::micros::{from_micros, to_micros};
-
-/// Details of the cookies of a sealed (encrypted) record, encoded with postcard. They follow the
-/// attributes of the session. A release that does not know them ignores them, and drops them when
-/// it changes the record. Each cookie is then one without attributes.
-#[derive(Serialize, Deserialize)]
-pub(super) struct SealedDetails<'a> {
-    /// Attributes of the cookies, in the order of the cookies.
-    #[serde(borrow)]
-    attributes: Vec<Option<SealedAttributes<'a>>>,
-    /// Names, values and attributes of all other cookies.
-    #[serde(borrow)]
-    others: Vec<(&'a str, &'a str, SealedAttributes<'a>)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SealedAttributes<'a> {
-    domain: &'a str,
-    host_only: bool,
-    path: &'a str,
-    secure: bool,
-    expires_micros: Option<i64>,
-}
-
-impl<'a> SealedDetails<'a> {
-    pub(super) fn of(cookies: &'a Cookies) -> Self {
-        let all = cookies.with_attributes();
-        let others = cookies.others().iter();
-        Self {
-            attributes: all
-                .map(|(_, _, attributes)| attributes.map(SealedAttributes::of))
-                .collect(),
-            others: others
-                .map(|other| {
-                    let attributes = SealedAttributes::of(&other.attributes);
-                    (other.name.as_str(), other.value.as_str(), attributes)
-                })
-                .collect(),
-        }
-    }
-
-    /// Adds the details to `cookies`.
-    pub(super) fn add_to(self, cookies: Cookies) -> Cookies {
-        let attributes = self.attributes.into_iter();
-        let attributes = attributes.map(|attributes| attributes.map(SealedAttributes::parse));
-        let others = self
-            .others
-            .into_iter()
-            .map(|(name, value, attributes)| OtherCookie {
-                name: name.to_owned(),
-                value: Zeroizing::new(value.to_owned()),
-                attributes: attributes.parse(),
-            });
-        cookies.with_details(attributes.collect(), others.collect())
-    }
-}
-
-impl<'a> SealedAttributes<'a> {
-    fn of(attributes: &'a CookieAttributes) -> Self {
-        Self {
-            domain: &attributes.domain,
-            host_only: attributes.host_only,
-            path: &attributes.path,
-            secure: attributes.secure,
-            expires_micros: attributes.expires.map(to_micros),
-        }
-    }
-
-    fn parse(self) -> CookieAttributes {
-        CookieAttributes {
-            domain: self.domain.to_owned(),
-            host_only: self.host_only,
-            path: self.path.to_owned(),
-            secure: self.secure,
-            expires: self
-                .expires_micros
-                .and_then(|micros| from_micros(micros).ok()),
-        }
-    }
-}
-
-/// JSON members of a plain record with the details of its cookies. A program that does not know
-/// them drops them when it changes the record.
+/// JSON members of a plain record with the details of its cookies.
+///
+/// A program that does not know these members may drop them when it changes the cookies of the
+/// record, or may keep them. In the second case, the digest shows that they belong to other cookies.
+/// No cookie then has attributes.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PlainDetails {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     cookie_attributes: BTreeMap<String, PlainAttributes>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     other_cookies: Vec<PlainCookie>,
+    /// Digest of the cookies in the member `cookies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cookies_digest: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +43,7 @@ struct PlainCookie {
     value: Zeroizing<String>,
     #[serde(flatten)]
     attributes: PlainAttributes,
+    position: usize,
 }
 
 fn as_text<S: Serializer>(value: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -142,14 +69,19 @@ impl PlainDetails {
                     name: other.name.clone(),
                     value: other.value.clone(),
                     attributes: PlainAttributes::of(&other.attributes),
+                    position: other.position,
                 })
                 .collect(),
+            cookies_digest: cookies.has_details().then(|| digest_of(cookies)),
         }
     }
 
-    /// Adds the details to `cookies`.
+    /// Adds the details to `cookies`, if they belong to these cookies.
     pub(super) fn add_to(mut self, cookies: Cookies) -> Cookies {
-        if self.cookie_attributes.is_empty() && self.other_cookies.is_empty() {
+        let Some(digest) = self.cookies_digest else {
+            return cookies;
+        };
+        if digest != digest_of(&cookies) {
             return cookies;
         }
         let names = cookies.iter().map(|(name, _)| name);
@@ -162,10 +94,25 @@ impl PlainDetails {
             name: other.name,
             value: other.value,
             attributes: other.attributes.parse(),
+            position: other.position,
         });
         let others = others.collect();
         cookies.with_details(attributes, others)
     }
+}
+
+/// Returns the first 64 bits of a SHA-256 digest of all names and values.
+fn digest_of(cookies: &Cookies) -> String {
+    let mut context = Context::new(&SHA256);
+    for (name, value) in cookies.iter() {
+        context.update(name.as_bytes());
+        // These bytes cannot occur in names and values.
+        context.update(if value.is_some() { b"\0" } else { b"\x01" });
+        context.update(value.unwrap_or_default().as_bytes());
+        context.update(b"\0");
+    }
+    let digest = context.finish();
+    hex::encode(digest.as_ref().get(..8).unwrap_or_default())
 }
 
 impl PlainAttributes {
