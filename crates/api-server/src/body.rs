@@ -3,7 +3,9 @@
 
 mod create_session;
 mod ignored_cookie;
+mod jar_members;
 mod json_response;
+mod merge_cookies;
 mod patch_session;
 mod session_body;
 mod session_members;
@@ -17,6 +19,7 @@ pub(crate) use self::{
     create_session::CreateSession,
     ignored_cookie::IgnoredCookie,
     json_response::ok,
+    merge_cookies::MergeCookies,
     patch_session::{SessionPatchBody, parse_patch},
     session_body::SessionBody,
     session_members::fault,

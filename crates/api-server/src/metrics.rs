@@ -3,6 +3,7 @@
 
 pub(crate) mod cached;
 pub(crate) mod catalogue;
+pub(crate) mod cookie_merges;
 pub(crate) mod gauges;
 pub(crate) mod ignored_cookies;
 pub(crate) mod listener;

@@ -82,6 +82,13 @@ impl From<UpdateError> for ApiError {
         match error {
             UpdateError::PreconditionFailed => Self::PreconditionFailed,
             UpdateError::Cookies(error) => error.into(),
+            UpdateError::ForeignUrl => {
+                let detail = "must have the scheme, host and port of the session's base URL";
+                Self::InvalidSession(vec![InvalidMember {
+                    pointer: "/url".to_owned(),
+                    detail: detail.to_owned(),
+                }])
+            }
             UpdateError::Session(error) => error.into(),
             // `UpdateError` is non-exhaustive. An unknown variant is answered with 503, because it
             // may not be the fault of the client.

@@ -75,6 +75,9 @@ routes! {
         Patch => session::update<R>,
         Delete => session::delete<R>,
     }
+    session::SESSION_COOKIES, Bearer, ProblemDetails {
+        Post => session::merge_cookies<R>,
+    }
     session::SESSION_TTL, Bearer, ProblemDetails {
         Get => session::ttl<R>,
     }

@@ -13,6 +13,7 @@ mod builder;
 mod call;
 mod client;
 mod client_calls;
+mod cookie_attributes;
 mod create;
 mod credentials;
 mod error;
@@ -21,6 +22,7 @@ mod header_fields;
 mod health;
 mod introspection;
 mod listing;
+mod merge;
 mod patch;
 mod problem;
 mod response;
@@ -40,7 +42,8 @@ pub use self::{
     health::{Health, HealthStatus},
     introspection::Introspection,
     listing::{FoundSession, ListSessions, ListedSession, SessionsPage},
+    merge::{IgnoredSetCookie, MergeCookies, MergedCookies},
     patch::SessionPatch,
     problem::{InvalidMember, Problem, ProblemCode},
-    session::{Session, SessionClient, TimeToLive},
+    session::{CookieHeaderError, Session, SessionClient, TimeToLive},
 };

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use reqwest::{Method, header::IF_MATCH};
 use serde::Deserialize;
-use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
+use tee_session_domain::{BaseUrl, CookieUrl, Cookies, SessionId, SessionToken, UnsendableCookie};
+use thiserror::Error;
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::{
     Authorization, Client, ClientError, ETag, NewSession, SessionAttributes, SessionPatch,
     attempts::RetryPolicy,
     call::{Call, MERGE_PATCH},
+    cookie_attributes::CookieDetails,
     response::SuccessResponse,
     wire,
 };
@@ -32,7 +35,7 @@ impl<'a> SessionClient<'a> {
         Self { client, token }
     }
 
-    fn call(self, method: Method, path: &str, retry_policy: RetryPolicy) -> Call<'a> {
+    pub(crate) fn call(self, method: Method, path: &str, retry_policy: RetryPolicy) -> Call<'a> {
         Call::new(self.client, method, path, retry_policy).with_bearer_token(self.token)
     }
 
@@ -43,6 +46,21 @@ impl<'a> SessionClient<'a> {
     pub async fn get(self) -> Result<Session, ClientError> {
         let call = self.call(Method::GET, SESSION, RetryPolicy::Idempotent);
         Session::from_response(&call.send().await?)
+    }
+
+    /// Returns the session with the attributes of its cookies (`GET /v1/session?attributes=true`),
+    /// and renews the idle timeout of the session. With the attributes,
+    /// [`jar_for`](Session::jar_for) finds the cookies for a URL.
+    ///
+    /// # Errors
+    /// Returns a [`ClientError`] if the call fails.
+    pub async fn get_with_attributes(self) -> Result<Session, ClientError> {
+        let call = self.call(Method::GET, SESSION, RetryPolicy::Idempotent);
+        let response = call.with_query("attributes", "true").send().await?;
+        let details: CookieDetails = response.decode("a session with cookie attributes")?;
+        let mut session = Session::from_response(&response)?;
+        session.cookies = details.add_to(session.cookies);
+        Ok(session)
     }
 
     /// Returns the remaining lifetime of the session (`GET /v1/session/ttl`). Does not renew the
@@ -145,11 +163,43 @@ pub struct Session {
 }
 
 impl Session {
-    fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
+    /// Returns the value of the header field `Cookie` for a request to `url`, as browsers compute
+    /// it, or `None` if the request carries no cookie. Without attributes, which only
+    /// [`get_with_attributes`](SessionClient::get_with_attributes) returns, all cookies are sent to
+    /// each path of the host of the base URL.
+    ///
+    /// # Errors
+    /// Fails if `url` is not an absolute `http` or `https` URL, or if a cookie has a value with
+    /// `;`, which cannot be sent.
+    pub fn jar_for(&self, url: &str) -> Result<Option<Zeroizing<String>>, CookieHeaderError> {
+        let url = CookieUrl::parse(url).ok_or(CookieHeaderError::NotAUrl)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "like a browser, a client judges the expiry of cookies by its own clock"
+        )]
+        let now = OffsetDateTime::now_utc();
+        let header = self.cookies.header_for(&url, &self.base_url, now);
+        header.map_err(|UnsendableCookie| CookieHeaderError::Unsendable)
+    }
+
+    pub(crate) fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
         let mut session: Self = response.decode("a session")?;
         session.etag = response.etag();
         Ok(session)
     }
+}
+
+/// Error of [`Session::jar_for`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CookieHeaderError {
+    /// The text is not an absolute `http` or `https` URL.
+    #[error("the text is not an absolute http or https URL")]
+    NotAUrl,
+    /// A cookie for the URL has a value with `;`. A site would read the rest of the value as another
+    /// cookie.
+    #[error("a cookie for this URL has a value with a semicolon, which cannot be sent")]
+    Unsendable,
 }
 
 /// Remaining lifetime of a session, returned by [`SessionClient::ttl`].

@@ -34,6 +34,11 @@ pub(crate) fn parsed<'de, D: Deserializer<'de>, T: FromStr>(from: D) -> Result<T
     text.parse().map_err(|_| D::Error::custom("invalid format"))
 }
 
+/// Parses a JSON string that is a secret. The string is wiped from memory on drop.
+pub(crate) fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(from).map(Zeroizing::new)
+}
+
 /// Parses the base URL of a stored session. The rules for new sessions are not applied, because the
 /// store may contain older sessions that violate the rules.
 pub(crate) fn base_url<'de, D: Deserializer<'de>>(from: D) -> Result<BaseUrl, D::Error> {

@@ -43,6 +43,7 @@ mod expiry;
 mod failures;
 mod idempotency;
 mod logins;
+mod merges;
 mod pace;
 mod repetitions;
 mod repetitions_with_subjects;
@@ -65,6 +66,7 @@ pub use self::{
     failures::*,
     idempotency::*,
     logins::*,
+    merges::*,
     pace::{Pace, repeat_if_late},
     repetitions::*,
     repetitions_with_subjects::*,
@@ -182,6 +184,14 @@ macro_rules! contract_suite {
             expired_session_is_neither_replaced_nor_moved
             updating_an_unknown_session_returns_not_found
             compare_and_swap_fails_after_a_change_but_not_after_a_touch
+            merged_cookies_and_their_attributes_are_read_back
+            merge_renews_the_idle_timeout
+            merge_within_the_touch_interval_does_not_renew_the_ttl
+            expired_cookies_are_left_out
+            merge_without_a_change_writes_nothing
+            concurrent_merges_are_not_lost
+            concurrent_merges_and_updates_are_not_lost
+            concurrent_merges_do_not_restore_a_deleted_session
             rotated_session_is_found_only_under_its_new_token
             rotation_renews_the_idle_timeout_but_not_the_absolute_lifetime
             exactly_one_of_many_concurrent_rotations_succeeds

@@ -1,21 +1,45 @@
 //! Cookies of the upstream site, which give access to the accounts of its users.
 
+mod acceptance;
+mod attributes;
 mod cached_tag;
+mod cookie_date;
+mod cookie_url;
+mod details_form;
 mod from_pairs;
+mod header;
+mod ignored_line;
 mod jar;
+mod matching;
+mod merge;
+mod other_cookie;
+mod projection;
 mod rules;
+mod set_cookie;
+mod set_cookie_lines;
+mod site_cookies;
 
 use std::{
     fmt, iter,
     sync::{Arc, OnceLock},
 };
 
-use indexmap::{IndexMap, map::Entry};
+use indexmap::{IndexMap, map};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use self::jar::Jar;
-pub use self::rules::{CookieProblem, CookieRule, CookiesError};
-pub(crate) use self::{cached_tag::CachedTag, rules::Usage};
+pub use self::{
+    attributes::CookieAttributes,
+    cookie_date::parse_cookie_date,
+    cookie_url::CookieUrl,
+    header::UnsendableCookie,
+    ignored_line::{IgnoreReason, IgnoredLine},
+    other_cookie::OtherCookie,
+    rules::{CookieProblem, CookieRule, CookiesError},
+    set_cookie_lines::SetCookieLines,
+    site_cookies::MergedCookies,
+};
+pub(crate) use self::{cached_tag::CachedTag, details_form::DetailsForm, rules::Usage};
 use crate::error::ControlCharacter;
 
 /// Cookies of an authenticated session on the upstream site: names and values, in the order given.
@@ -90,7 +114,7 @@ impl Cookies {
             let text = value.as_deref().map(String::as_str);
             let checked = Self::check(&name, text);
             match kept.entry(name) {
-                Entry::Vacant(entry) => {
+                map::Entry::Vacant(entry) => {
                     let added =
                         checked.and_then(|()| usage.add(entry.key(), text, &Usage::default()));
                     match added {
@@ -103,7 +127,7 @@ impl Cookies {
                         }),
                     }
                 }
-                Entry::Occupied(entry) => problems.push(CookieProblem {
+                map::Entry::Occupied(entry) => problems.push(CookieProblem {
                     cookie: entry.key().clone(),
                     rule: CookieRule::Unique,
                 }),
@@ -159,12 +183,6 @@ impl Cookies {
         Ok(Self(Arc::new(jar)))
     }
 
-    /// Stores cookies that were checked before.
-    pub(crate) fn from_checked(cookies: &IndexMap<&str, Option<&str>>) -> Self {
-        let cookies = cookies.iter().map(|(name, value)| (*name, *value));
-        Self(Arc::new(Jar::new(cookies)))
-    }
-
     /// Returns the value of the cookie `name`. Returns `None` if there is no such cookie, or if the
     /// cookie has no value. Names are case-sensitive.
     #[must_use]
@@ -200,6 +218,18 @@ impl Cookies {
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().len()
+    }
+
+    /// Returns the total length of all names, values and attributes in bytes, with terminators.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        let (others, attributes) = (self.others().iter(), self.with_attributes());
+        let others =
+            others.map(|other| other.name.len() + other.value.len() + other.attributes.text_len());
+        let attributes = attributes.filter_map(|(_, _, attributes)| attributes);
+        self.0.as_bytes().len()
+            + others.sum::<usize>()
+            + attributes.map(CookieAttributes::text_len).sum::<usize>()
     }
 
     /// Returns `true` if there are no cookies.
@@ -240,3 +270,9 @@ fn are_distinct(names: impl ExactSizeIterator<Item: AsRef<str>> + Clone) -> bool
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod merge_tests;
+
+#[cfg(test)]
+mod model_tests;

@@ -121,8 +121,9 @@ impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L,
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
-        forward!(&self.repository, inner => inner.load_for_update(token).await)
+        forward!(&self.repository, inner => inner.load_for_update(token, touch).await)
     }
 
     async fn compare_and_swap(

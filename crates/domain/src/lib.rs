@@ -42,7 +42,11 @@ pub use self::{
     allowed_hosts::{AllowedHosts, InvalidAllowedHost},
     base_url::{BaseUrl, BaseUrlError, LogSafeUrl},
     clock::{StoreClock, monotonic_time},
-    cookies::{CookieProblem, CookieRule, Cookies, CookiesError},
+    cookies::{
+        CookieAttributes, CookieProblem, CookieRule, CookieUrl, Cookies, CookiesError,
+        IgnoreReason, IgnoredLine, MergedCookies, OtherCookie, SetCookieLines, UnsendableCookie,
+        parse_cookie_date,
+    },
     derivation::{DerivedKey, TokenDerivation},
     either::{Either, EitherIdempotency, EitherIndex},
     entity_tag::EntityTag,
@@ -55,8 +59,8 @@ pub use self::{
     invalidation::{InvalidationListener, StoreInstance, StoreKey},
     log_limit::LogLimit,
     manager::{
-        ActiveSession, FoundSession, IdempotentSession, ListedSession, LoadedForUpdate, NewSession,
-        SessionManager, SessionPage, SessionTtl, UpdateError,
+        ActiveSession, FoundSession, IdempotentSession, ListedSession, LoadedForUpdate,
+        MergedSession, NewSession, SessionManager, SessionPage, SessionTtl, UpdateError,
     },
     policy::{AtLimit, PolicyError, SessionPolicy, SubjectLimit},
     recent_renewals::RecentRenewals,

@@ -4,6 +4,7 @@ mod claims;
 mod creation;
 mod idempotent_creation;
 mod idempotent_rotation;
+mod merge;
 mod rotation;
 mod subjects;
 mod update;
@@ -15,6 +16,7 @@ use tracing::Instrument;
 
 pub use self::{
     claims::IdempotentSession,
+    merge::MergedSession,
     subjects::{FoundSession, ListedSession, SessionPage},
     update::{LoadedForUpdate, UpdateError},
 };
@@ -156,7 +158,7 @@ impl<R: SessionRepository> SessionManager<R> {
         self.renew_entry(token, &session, now);
         tracing::debug!(token_prefix = %token.prefix(), "Session accessed");
         Ok(ActiveSession {
-            session,
+            session: session.without_expired_cookies(now),
             expires_at: now.saturating_add(to_signed(remaining)),
         })
     }
@@ -283,7 +285,8 @@ impl<R: SessionRepository> SessionManager<R> {
             return Ok(None);
         };
         let expires_at = now.saturating_add(to_signed(ttl));
-        Ok(Some((loaded.session, SessionTtl { ttl, expires_at })))
+        let session = loaded.session.without_expired_cookies(now);
+        Ok(Some((session, SessionTtl { ttl, expires_at })))
     }
 
     /// Removes a session that is past its absolute lifetime, and reports the end of the session to

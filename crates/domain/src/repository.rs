@@ -106,14 +106,16 @@ pub trait SessionRepository: Send + Sync + 'static {
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Loads the session together with a revision that identifies its current state. Does not renew
-    /// the TTL. Returns `None` if there is no session.
+    /// Loads the session together with a revision that identifies its current state. Sets the TTL of
+    /// the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
+    /// Returns `None` if there is no session.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
     fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> impl Future<Output = Result<Option<VersionedSession>, RepositoryError>> + Send;
 
     /// Replaces the stored session with `session` and sets its TTL to `ttl` (whole seconds), if the

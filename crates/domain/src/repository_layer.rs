@@ -111,7 +111,7 @@ forward! {
         -> impl Future<Output = Result<Option<SessionWithTtl>, RepositoryError>> + Send;
     fn remove(&self, token: &SessionToken)
         -> impl Future<Output = Result<bool, RepositoryError>> + Send;
-    fn load_for_update(&self, token: &SessionToken)
+    fn load_for_update(&self, token: &SessionToken, touch: Option<Duration>)
         -> impl Future<Output = Result<Option<VersionedSession>, RepositoryError>> + Send;
     fn compare_and_swap(
         &self, token: &SessionToken, seen: &Revision, session: &Session, ttl: Duration

@@ -45,6 +45,15 @@ impl Session {
             attributes,
         }
     }
+
+    /// Returns the session without the cookies that have expired at the time `now`. A client would
+    /// otherwise send a cookie that browsers do not send any more.
+    pub(crate) fn without_expired_cookies(self, now: OffsetDateTime) -> Self {
+        match self.cookies.without_expired(&self.base_url, now) {
+            Some(cookies) => Self { cookies, ..self },
+            None => self,
+        }
+    }
 }
 
 /// Input for creating a [`Session`]: the cookies and the base URL of the upstream site, and the

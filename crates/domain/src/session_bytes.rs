@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::{
-    BaseUrl, ControlCharacter, Cookies, Label, RepositoryError, Session, SessionAttributes, Subject,
+    BaseUrl, ControlCharacter, Cookies, Label, RepositoryError, Session, SessionAttributes,
+    Subject, cookies::DetailsForm,
 };
 
 /// Version of the binary form that this release writes: the first byte.
@@ -42,6 +43,10 @@ struct Content<'a> {
 /// - the base URL (string)
 /// - the cookies (sequence of pairs of a name, a string, and a value, an optional string)
 /// - the subject and the label (two optional strings)
+/// - only if a cookie has attributes: for each cookie, its attributes (a sequence of optional
+///   values, each with the domain, a mark for cookies of this host only, the path, a mark for
+///   `Secure`, and the time of expiry as an optional `i64` in microseconds), and a sequence of the
+///   other cookies (each with name, value, attributes and position)
 impl Session {
     /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on
     /// drop.
@@ -81,16 +86,18 @@ impl Session {
             .sum();
         let attributes = [content.subject, content.label].into_iter().flatten();
         let attributes: usize = attributes.map(text).sum();
-        let mut bytes = Vec::with_capacity(64 + text(content.base_url) + cookies + attributes);
+        let details = DetailsForm::of(&self.cookies);
+        let details_len = details.as_ref().map_or(0, DetailsForm::max_len);
+        let len = 64 + text(content.base_url) + cookies + attributes + details_len;
+        let mut bytes = Vec::with_capacity(len);
         bytes.push(VERSION);
         let reserved = bytes.capacity();
-        let encoded = postcard::to_extend(&content, bytes);
-        debug_assert!(
-            encoded
-                .as_ref()
-                .is_ok_and(|bytes| bytes.capacity() == reserved)
-        );
-        Zeroizing::new(encoded.expect("a session can be encoded"))
+        let mut encoded = postcard::to_extend(&content, bytes).expect("a session can be encoded");
+        if let Some(details) = &details {
+            encoded = postcard::to_extend(details, encoded).expect("attributes can be encoded");
+        }
+        debug_assert!(encoded.capacity() == reserved);
+        Zeroizing::new(encoded)
     }
 
     /// Decodes the result of [`to_bytes`](Self::to_bytes). The bytes may come from another program,
@@ -115,11 +122,13 @@ impl Session {
         let malformed = |_| SessionBytesError::Malformed;
         let (content, rest) =
             postcard::take_from_bytes::<Content<'_>>(content).map_err(malformed)?;
-        if !rest.is_empty() {
-            return Err(SessionBytesError::Malformed);
-        }
+        let cookies = Cookies::from_stored(content.cookies)?;
+        let cookies = match rest {
+            [] => cookies,
+            details => add_details(cookies, details)?,
+        };
         Ok(Self {
-            cookies: Cookies::from_stored(content.cookies)?,
+            cookies,
             base_url: BaseUrl::from_stored(content.base_url)?,
             created_at: from_micros(content.created_at_micros)?,
             absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
@@ -169,6 +178,19 @@ impl From<SessionBytesError> for RepositoryError {
             | SessionBytesError::ControlCharacter
             | SessionBytesError::TooLong => Self::corrupt(error),
         }
+    }
+}
+
+/// Adds the attributes and the other cookies of the binary form.
+fn add_details(cookies: Cookies, bytes: &[u8]) -> Result<Cookies, SessionBytesError> {
+    let Ok((details, [])) = postcard::take_from_bytes::<DetailsForm<'_>>(bytes) else {
+        return Err(SessionBytesError::Malformed);
+    };
+    let cookies = details.add_to(cookies);
+    if cookies.has_details() {
+        Ok(cookies)
+    } else {
+        Err(SessionBytesError::Malformed)
     }
 }
 

@@ -68,20 +68,13 @@ impl SessionPatch {
     /// also breaks a rule if the patched session would exceed a limit.
     pub fn apply(&self, session: &Session) -> Result<Session, CookiesError> {
         self.check(&session.cookies)?;
-        let mut cookies: IndexMap<&str, Option<&str>> = session.cookies.iter().collect();
-        for (name, value) in &self.cookies {
-            match value {
-                Some(value) => {
-                    cookies.insert(name, Some(value));
-                }
-                None => {
-                    cookies.shift_remove(name.as_str());
-                }
-            }
-        }
+        let base_url = self.base_url.as_ref().unwrap_or(&session.base_url);
+        let changes = self.cookies.iter();
+        let changes =
+            changes.map(|(name, value)| (name.as_str(), value.as_deref().map(String::as_str)));
         Ok(Session {
-            cookies: Cookies::from_checked(&cookies),
-            base_url: self.base_url.as_ref().unwrap_or(&session.base_url).clone(),
+            cookies: session.cookies.changed(changes, base_url),
+            base_url: base_url.clone(),
             ..session.clone()
         })
     }
@@ -89,9 +82,12 @@ impl SessionPatch {
     /// Checks the cookies that the patch sets, one after the other. `stored` are the cookies of the
     /// session.
     fn check(&self, stored: &Cookies) -> Result<(), CookiesError> {
-        let before = Usage::of(stored.iter());
+        let others = stored.others().iter();
+        let others = others.map(|other| (other.name.as_str(), Some(other.value.as_str())));
+        let all = stored.iter().chain(others);
+        let before = Usage::of(all.clone());
         let is_kept = |(name, _): &(&str, _)| !self.cookies.contains_key(*name);
-        let mut usage = Usage::of(stored.iter().filter(is_kept));
+        let mut usage = Usage::of(all.filter(is_kept));
         let mut problems = Vec::new();
         for (name, value) in &self.cookies {
             let Some(value) = value else { continue };

@@ -72,11 +72,12 @@ pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
         row.expect.check(&mut outcome.tally, lab.immediate_limit);
     }
     say(&format!(
-        "{:<64} {:>5.1} s  slowest {:>4} ms  recovered {:>9}  violations {}",
+        "{:<64} {:>5.1} s  slowest {:>4} ms  recovered {:>9}  merges {:>4}  violations {}",
         row.fault,
         began.elapsed().as_secs_f64(),
         outcome.tally.slowest.as_millis(),
         recovery(outcome.recovered_after),
+        outcome.tally.merges,
         outcome.tally.violations_text(),
     ));
     Result {

@@ -328,6 +328,10 @@ impl<'a> Soak<'a> {
         );
         line("sessions created", sessions.to_string());
         line(
+            "merges of `Set-Cookie` lines",
+            self.total.merges.to_string(),
+        );
+        line(
             "faults, each followed by recovery",
             self.recoveries.len().to_string(),
         );

@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) keyed_requests: u64,
     /// Number of requests with an `Idempotency-Key` that got 503 `store_unavailable`.
     pub(crate) keyed_failures: u64,
+    /// Number of successful merges of `Set-Cookie` lines.
+    pub(crate) merges: u64,
     /// Number of violated expectations, by description of the violation.
     pub(crate) violations: BTreeMap<String, u64>,
 }
@@ -79,6 +81,7 @@ impl Tally {
         self.last_failure = self.last_failure.max(other.last_failure);
         self.slowest_late_503 = self.slowest_late_503.max(other.slowest_late_503);
         self.failed_logins += other.failed_logins;
+        self.merges += other.merges;
         for (what, count) in &other.violations {
             *self.violations.entry(what.clone()).or_default() += count;
         }

@@ -1,7 +1,9 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. After that, a test of sessions that the old binary cannot read.
+//! reverse. No request may fail. After that, tests of sessions that the old binary cannot read, and
+//! of sessions with a cookie jar.
 
+mod jars;
 mod odd_sessions;
 pub(crate) mod record;
 
@@ -139,6 +141,12 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<bool> {
         say(&format!("  violation: {violation}"));
     }
     passed &= violations.is_empty();
+    say("\nsessions with the cookie jar of a site");
+    let violations = jars::violations(&old, &new).await?;
+    for violation in &violations {
+        say(&format!("  violation: {violation}"));
+    }
+    passed &= violations.is_empty();
     say(&format!("\n{table}"));
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "upgrade", &table)?;
@@ -229,6 +237,7 @@ impl<'a> Fleet<'a> {
             .map(|instance| instance.base().to_owned());
         let habits = Habits {
             uses_idempotency_keys: false,
+            merges_cookies: false,
             ..Habits::default()
         };
         Self {

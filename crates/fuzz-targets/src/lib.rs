@@ -11,19 +11,23 @@
 
 mod authorization;
 mod base_url;
+mod cookie_date;
 mod create_body;
 mod if_match;
 mod line_start;
+mod merge_cookies;
 mod patch_body;
 mod plain_record;
 mod sealed_record;
 mod session_bytes;
+mod set_cookie;
 mod token_form;
 
 pub use self::{
-    authorization::authorization, base_url::base_url, create_body::create_body, if_match::if_match,
+    authorization::authorization, base_url::base_url, cookie_date::cookie_date,
+    create_body::create_body, if_match::if_match, merge_cookies::merge_cookies,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
-    session_bytes::session_bytes, token_form::token_form,
+    session_bytes::session_bytes, set_cookie::set_cookie, token_form::token_form,
 };
 
 /// A fuzz target: a function that accepts any bytes, and panics if an invariant is violated.
@@ -31,14 +35,17 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("authorization", authorization),
     ("base_url", base_url),
+    ("cookie_date", cookie_date),
     ("create_body", create_body),
     ("if_match", if_match),
+    ("merge_cookies", merge_cookies),
     ("patch_body", patch_body),
     ("plain_record", plain_record),
     ("sealed_record", sealed_record),
     ("session_bytes", session_bytes),
+    ("set_cookie", set_cookie),
     ("token_form", token_form),
 ];

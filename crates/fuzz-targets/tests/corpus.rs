@@ -88,3 +88,18 @@ fn stored_fuzz_inputs_for_patch_session_body_cause_no_panic() {
 fn stored_fuzz_inputs_for_introspect_and_revoke_form_body_cause_no_panic() {
     replay("token_form");
 }
+
+#[test]
+fn stored_fuzz_inputs_for_cookie_date_cause_no_panic() {
+    replay("cookie_date");
+}
+
+#[test]
+fn stored_fuzz_inputs_for_merge_cookies_cause_no_panic() {
+    replay("merge_cookies");
+}
+
+#[test]
+fn stored_fuzz_inputs_for_set_cookie_cause_no_panic() {
+    replay("set_cookie");
+}

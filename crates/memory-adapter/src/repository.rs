@@ -299,9 +299,11 @@ impl SessionRepository for MemoryRepository {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         let (id, now) = (SessionId::of(token), self.0.clock.now());
-        let found = self.0.shard(id, now).load_for_update(id, now);
+        let deadline = touch.map(|ttl| now + ttl);
+        let found = self.0.shard(id, now).load_for_update(id, now, deadline);
         Ok(found.map(|(session, number)| VersionedSession {
             session: self.0.shown(session),
             revision: revision(number),

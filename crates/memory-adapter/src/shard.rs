@@ -85,12 +85,16 @@ impl Shard {
         Some(self.live(id, now)?.remaining(now))
     }
 
+    /// Loads the session and its revision number. If `deadline` is `Some`, the session then expires
+    /// at that time.
     pub(crate) fn load_for_update(
-        &self,
+        &mut self,
         id: SessionId,
         now: OffsetDateTime,
+        deadline: Option<OffsetDateTime>,
     ) -> Option<(Session, u64)> {
-        let entry = self.live(id, now)?;
+        let entry = self.live_mut(id, now)?;
+        entry.deadline = deadline.unwrap_or(entry.deadline);
         Some((entry.session.clone(), entry.revision))
     }
 

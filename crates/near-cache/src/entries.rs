@@ -128,10 +128,7 @@ impl Weighter<TokenHash, Entry> for Weigher {
             attributes,
             ..
         } = &entry.session;
-        let cookies = cookies
-            .iter()
-            .map(|(name, value)| name.len() + value.map_or(1, str::len) + 2);
-        let texts = cookies.sum::<usize>() + base_url.as_str().len() + attributes.text_len();
+        let texts = cookies.text_len() + base_url.as_str().len() + attributes.text_len();
         let bytes = ENTRY_BYTES + texts;
         (bytes as u64).max(self.min_weight)
     }

@@ -195,8 +195,9 @@ impl<R: SessionRepository> RepositoryLayer for NearCachedRepository<R> {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
-        let found = self.inner.load_for_update(token).await?;
+        let found = self.inner.load_for_update(token, touch).await?;
         if found.is_none() {
             self.forget(token);
         }

@@ -5,6 +5,7 @@ mod attributes;
 mod envelope;
 mod index_entry;
 mod key;
+mod micros;
 pub(crate) mod plain;
 pub(crate) mod sealed;
 
@@ -18,7 +19,7 @@ pub(crate) use self::{
     envelope::{Envelope, VERSION_1},
     index_entry::{IndexDetails, IndexKeys, pointer_key},
     key::{KEY_PREFIX, Key},
-    sealed::{from_micros, to_micros},
+    micros::{from_micros, to_micros},
 };
 use crate::error::CallError;
 

@@ -43,11 +43,14 @@ pub enum Contradiction {
     /// The service returned another token for a repetition of a request with an `Idempotency-Key`.
     #[error("a repetition returned another token")]
     ReplayDiffers,
+    /// The service returned a version of a session with the attributes of another version.
+    #[error("a cookie has the attributes of another update")]
+    AttributesDiffer,
 }
 
 /// State and versions of one session in the history. A version is a number that the client
 /// increments with each update.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Entry {
     known: Known,
     /// Newest version that is known to be stored: that of the last acknowledged update or of the
@@ -55,6 +58,9 @@ struct Entry {
     acknowledged: u64,
     /// Version in the last update request. 0 before the first update request.
     requested: u64,
+    /// Versions that were requested by merges of `Set-Cookie` lines. All other versions were
+    /// requested by patches.
+    merges: Vec<u64>,
 }
 
 /// History of the sessions of many clients.
@@ -145,6 +151,40 @@ impl History {
         }
     }
 
+    /// Records, like [`update_asked`](Self::update_asked), that a client is about to request an
+    /// update to `version`. The request is a merge of `Set-Cookie` lines, so that the cookies of
+    /// this version have attributes.
+    pub fn merge_asked(&self, token: &str, version: u64) {
+        if let Some(entry) = self.sessions().get_mut(token) {
+            entry.requested = version;
+            entry.merges.push(version);
+        }
+    }
+
+    /// Records that a read returned `version` of the session together with the attributes of its
+    /// cookies. `merged` is `true` if these are the attributes that the merge to this version set,
+    /// `false` if there are none, and `None` if there are other attributes.
+    ///
+    /// # Errors
+    /// [`Contradiction::AttributesDiffer`] if a merge has set this version and the attributes are
+    /// missing, or if a patch has set this version and there are attributes.
+    pub fn has_attributes(
+        &self,
+        token: &str,
+        version: u64,
+        merged: Option<bool>,
+    ) -> Result<(), Contradiction> {
+        let sessions = self.sessions();
+        let Some(entry) = sessions.get(token) else {
+            return Ok(());
+        };
+        if merged == Some(entry.merges.contains(&version)) {
+            Ok(())
+        } else {
+            Err(Contradiction::AttributesDiffer)
+        }
+    }
+
     /// Records that a read returned `version` of the session, or that the update to `version` was
     /// acknowledged.
     ///
@@ -177,7 +217,7 @@ impl History {
         if let Some(entry) = sessions.get_mut(token) {
             let moved = Entry {
                 known: self.state_of_new_token(),
-                ..*entry
+                ..entry.clone()
             };
             entry.known = Known::Gone;
             sessions.insert(successor.to_owned(), moved);
@@ -246,6 +286,7 @@ impl History {
             known,
             acknowledged: 0,
             requested: 0,
+            merges: Vec::new(),
         });
         entry.known = known;
     }

@@ -108,7 +108,7 @@ fn parse_cookies(
         match value {
             UniqueJson::String(text) => given.push((name, Some(text))),
             UniqueJson::Null => given.push((name, None)),
-            UniqueJson::Object(_) | UniqueJson::Other => {
+            UniqueJson::Object(_) | UniqueJson::Array(_) | UniqueJson::Other => {
                 errors.push(fault(cookie_pointer(&name), "must be a string or null"));
             }
         }

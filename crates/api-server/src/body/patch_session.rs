@@ -84,7 +84,7 @@ fn parse_cookies(value: UniqueJson) -> Result<SessionPatch, Vec<InvalidMember>> 
                 Err(rule) => errors.push(cookie_fault(&name, rule)),
             },
             UniqueJson::Null => patch = patch.remove_cookie(name),
-            UniqueJson::Object(_) | UniqueJson::Other => {
+            UniqueJson::Object(_) | UniqueJson::Array(_) | UniqueJson::Other => {
                 errors.push(fault(cookie_pointer(&name), "must be a string or null"));
             }
         }

@@ -4,16 +4,18 @@
 //! serializer took a fifth of the CPU instructions of such a request.
 
 use actix_web::HttpResponse;
-use tee_session_domain::{ActiveSession, Cookies, Label, SessionId, Subject};
+use tee_session_domain::{ActiveSession, Cookies, IgnoredLine, Label, SessionId, Subject};
 use utoipa::ToSchema;
 
 use super::{
+    ignored_cookie::IgnoredLineBody,
+    jar_members::{AttributesBody, JarMembers, OtherCookieBody},
     json_response::{USUAL_LEN, ok_json},
     timestamp::{TIMESTAMP_LEN, Timestamp},
 };
 use crate::openapi::schemas;
 
-/// Response to `GET /v1/session` and `PATCH /v1/session`.
+/// Response to `GET /v1/session`, `PATCH /v1/session` and `POST /v1/session/cookies`.
 #[derive(ToSchema)]
 pub(crate) struct SessionBody<'a> {
     #[schema(schema_with = schemas::session_id)]
@@ -30,7 +32,20 @@ pub(crate) struct SessionBody<'a> {
     subject: Option<&'a str>,
     #[schema(schema_with = schemas::label, required = false)]
     label: Option<&'a str>,
+    /// Attributes of the cookies that the site has set, by name. Only with `attributes=true`.
+    #[schema(value_type = std::collections::BTreeMap<String, AttributesBody<'a>>, required = false)]
+    cookie_attributes: Requested,
+    /// Cookies whose name `cookies` already contains, with another domain or path. Only with
+    /// `attributes=true`.
+    #[schema(value_type = Vec<OtherCookieBody<'a>>, required = false)]
+    other_cookies: Requested,
+    /// Lines that were ignored. Only in the response to `POST /v1/session/cookies`.
+    #[schema(value_type = Vec<IgnoredLineBody>, required = false)]
+    ignored: Option<&'a [IgnoredLine]>,
 }
+
+/// `true` if the client has requested a member of the response.
+type Requested = bool;
 
 impl<'a> SessionBody<'a> {
     pub(crate) fn new(session_id: SessionId, active: &'a ActiveSession) -> Self {
@@ -43,7 +58,23 @@ impl<'a> SessionBody<'a> {
             expires_at: Timestamp(active.expires_at),
             subject: session.attributes.subject.as_ref().map(Subject::as_str),
             label: session.attributes.label.as_ref().map(Label::as_str),
+            cookie_attributes: false,
+            other_cookies: false,
+            ignored: None,
         }
+    }
+
+    /// Adds the attributes of the cookies, if `is_requested`.
+    pub(crate) fn with_attributes(mut self, is_requested: bool) -> Self {
+        self.cookie_attributes = is_requested;
+        self.other_cookies = is_requested;
+        self
+    }
+
+    /// Adds the lines of the request that were ignored.
+    pub(crate) fn with_ignored(mut self, ignored: &'a [IgnoredLine]) -> Self {
+        self.ignored = Some(ignored);
+        self
     }
 
     /// Builds a response with status 200 and the session as its JSON body.
@@ -85,6 +116,18 @@ impl<'a> SessionBody<'a> {
                 json.extend_from_slice(name);
                 push_string(&mut json, text)?;
             }
+        }
+        if self.cookie_attributes && self.other_cookies {
+            let jar = JarMembers::of(self.cookies);
+            json.extend_from_slice(br#","cookie_attributes":"#);
+            serde_json::to_writer(&mut json, &jar.cookie_attributes)?;
+            json.extend_from_slice(br#","other_cookies":"#);
+            serde_json::to_writer(&mut json, &jar.other_cookies)?;
+        }
+        if let Some(ignored) = self.ignored {
+            let ignored: Vec<IgnoredLineBody> = ignored.iter().map(Into::into).collect();
+            json.extend_from_slice(br#","ignored":"#);
+            serde_json::to_writer(&mut json, &ignored)?;
         }
         json.push(b'}');
         Ok(json)

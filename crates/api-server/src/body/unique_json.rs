@@ -14,12 +14,13 @@ use serde_json::error::Category;
 
 use crate::problem::ApiError;
 
-/// A parsed JSON value. Every array, number and boolean becomes `Other`, without its value, because
-/// no request body needs it.
+/// A parsed JSON value. Every number and boolean becomes `Other`, without its value, because no
+/// request body needs it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum UniqueJson {
     String(String),
     Object(IndexMap<String, UniqueJson>),
+    Array(Vec<UniqueJson>),
     Null,
     Other,
 }
@@ -70,8 +71,11 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UniqueJson, A::Error> {
-        while items.next_element::<UniqueJson>()?.is_some() {}
-        Ok(UniqueJson::Other)
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(UniqueJson::Array(array))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<UniqueJson, E> {

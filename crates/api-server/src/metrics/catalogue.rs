@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tee_session_domain::{EndReason, SessionEvent};
 
 use crate::{
-    metrics::{ignored_cookies, session_events},
+    metrics::{cookie_merges, ignored_cookies, session_events},
     server::connection_limits::{Limit, Outcome, SHED_CONNECTIONS},
 };
 
@@ -101,9 +101,16 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_cookies_ignored_total",
-        "Cookies of new sessions that were left out, by reason: syntax (the name or the value has a \
-         character that browsers refuse), prefix (a cookie without a name begins with __Host- or \
-         __Secure-), too_large (name and value are too long), full (the session has no room left)",
+        "Cookies of new sessions and Set-Cookie lines that were ignored, by reason: syntax (a \
+         character that browsers refuse), domain (Domain does not match the URL, or is a public \
+         suffix), insecure (Secure over http, or a Secure cookie would be replaced over http), \
+         prefix (__Host- or __Secure- without what these names require), too_large (name and value \
+         are too long), full (the session has no room left)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_cookie_merges_total",
+        "Merges of Set-Cookie lines into a session, by outcome: merged (a cookie changed),          unchanged (nothing was written), refused (a precondition failed, or the URL has another          origin), contended (concurrent requests kept changing the session), gone (the session          ended during the merge), failed (the store failed)",
     ),
     (
         Kind::CounterFromZero,
@@ -273,9 +280,8 @@ fn start_at_zero() {
             let _ = counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label());
         }
     }
-    for reason in ignored_cookies::REASONS {
-        let _ = ignored_cookies::counter_of(reason);
-    }
+    cookie_merges::start_at_zero();
+    ignored_cookies::start_at_zero();
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);
     }

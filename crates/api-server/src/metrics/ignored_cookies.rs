@@ -1,10 +1,7 @@
-//! Counter of the cookies that the service left out of new sessions.
+//! Counter of the cookies that the service ignored.
 
 use metrics::{Counter, counter};
-use tee_session_domain::CookieProblem;
-
-/// All reasons for leaving out a cookie: the values of the label `reason`.
-pub(crate) const REASONS: [&str; 4] = ["syntax", "prefix", "too_large", "full"];
+use tee_session_domain::{CookieProblem, IgnoreReason, IgnoredLine};
 
 /// Counts cookies that were left out of a session.
 pub(crate) fn count(problems: &[CookieProblem]) {
@@ -13,6 +10,20 @@ pub(crate) fn count(problems: &[CookieProblem]) {
     }
 }
 
-pub(crate) fn counter_of(reason: &'static str) -> Counter {
+/// Counts `Set-Cookie` lines that were ignored.
+pub(crate) fn count_lines(lines: &[IgnoredLine]) {
+    for line in lines {
+        counter_of(line.reason.as_str()).increment(1);
+    }
+}
+
+/// Registers the counters of all reasons with the value 0.
+pub(crate) fn start_at_zero() {
+    for reason in IgnoreReason::ALL {
+        let _ = counter_of(reason.as_str());
+    }
+}
+
+fn counter_of(reason: &'static str) -> Counter {
     counter!("tee_session_cookies_ignored_total", "reason" => reason)
 }

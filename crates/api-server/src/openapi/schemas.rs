@@ -8,7 +8,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema, SchemaFormat, Type,
-        schema::{KnownFormat, Object, ObjectBuilder, SchemaType},
+        schema::{Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaType},
     },
 };
 
@@ -31,6 +31,7 @@ macro_rules! parameters {
 }
 
 parameters! {
+    AttributesRequested = attributes_requested();
     EntityTags = entity_tags();
     IdempotencyKeyField = idempotency_key();
     Limit = limit();
@@ -282,6 +283,68 @@ pub(crate) fn cookies_to_change() -> Object {
     schema.property_names = property_names;
     schema.additional_properties = additional_properties;
     schema
+}
+
+/// Describes the URL of the request that the upstream site has answered.
+pub(crate) fn request_url() -> Object {
+    text(
+        "URL of the request that the site has answered: an absolute http or https URL with the \
+         origin (scheme, host and port) of the base URL.",
+    )
+    .format(custom_format("url-of-the-site"))
+    .examples(["https://golf.example/members/login.php"])
+    .build()
+}
+
+/// Describes the `Set-Cookie` lines of an answer.
+pub(crate) fn set_cookie_lines() -> Array {
+    let line = ObjectBuilder::new().schema_type(Type::String);
+    ArrayBuilder::new()
+        .items(line)
+        .max_items(Some(Cookies::MAX_COUNT))
+        .description(Some(
+            "Values of the header fields `Set-Cookie` of the answer, in their order.",
+        ))
+        .examples([json!(["SESSIONID=d4e5f6; Path=/; Secure; HttpOnly"])])
+        .build()
+}
+
+/// Describes the time of an answer.
+pub(crate) fn answer_date() -> Object {
+    string_or_null()
+        .description(Some(
+            "Header field `Date` of the answer. Times of expiry are counted from it, so that a \
+             wrong clock of the site makes no difference.",
+        ))
+        .format(custom_format("http-date"))
+        .examples(["Thu, 15 Jan 2026 10:30:00 GMT"])
+        .build()
+}
+
+/// Describes the cookies that a request to the site carried.
+pub(crate) fn sent_cookies() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some(
+            "Cookies that the request carried: values by name. With this member, a cookie is removed \
+             only if its stored value is the one that was sent.",
+        ))
+        .additional_properties(Some(string_or_null()))
+        .examples([json!({"SESSIONID": "a1b2c3"})])
+        .build()
+}
+
+pub(crate) fn cookie_expires() -> Object {
+    let schema = time("Time at which the cookie expires.");
+    schema.examples([EXPIRES_AT]).build()
+}
+
+/// Describes the query parameter that requests the attributes of cookies.
+fn attributes_requested() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .default(Some(false.into()))
+        .build()
 }
 
 pub(crate) fn base_url() -> Object {

@@ -1,4 +1,4 @@
-//! The session of the bearer token: `/v1/session`, `/v1/session/ttl` and `/v1/session/rotate`.
+//! The session of the bearer token: `/v1/session` and the paths below it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,21 +11,22 @@ use tee_session_domain::{EntityTag, IdempotencyStore, SessionId, SessionReposito
 use utoipa::ToSchema;
 
 use crate::{
-    body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
+    body::{self, MergeCookies, SessionBody, SessionPatchBody, Timestamp, parse_patch},
+    metrics::{cookie_merges, ignored_cookies},
     openapi::{
         problems::{
-            BearerToken as BearerTokenProblems, Idempotency, InvalidSession, MergePatchBody,
-            Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
+            BearerToken as BearerTokenProblems, Idempotency, InvalidSession, JsonBody,
+            MergePatchBody, Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
             TooManyInvalidTokens,
         },
         schemas::{
-            self, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags, IdempotencyKeyField, LABEL,
-            SESSION_ID, SUBJECT,
+            self, AttributesRequested, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags,
+            IdempotencyKeyField, LABEL, SESSION_ID, SUBJECT,
         },
     },
     problem::ApiError,
     request::bodies_under_way::Credential,
-    request::body::read_merge_patch,
+    request::body::{read_json, read_merge_patch},
     request::completion::{Requester, deliver, deliver_or_keep, finish},
     request::deadline::Deadline,
     request::idempotency::{self, IDEMPOTENCY_KEY_USE, idempotent_request, mark_replay},
@@ -36,6 +37,7 @@ use crate::{
 };
 
 pub(super) const SESSION: &str = "/v1/session";
+pub(super) const SESSION_COOKIES: &str = "/v1/session/cookies";
 pub(super) const SESSION_TTL: &str = "/v1/session/ttl";
 pub(super) const SESSION_ROTATE: &str = "/v1/session/rotate";
 
@@ -49,6 +51,25 @@ const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). T
                              carried out only if none of them is the current entity tag of the \
                              session.";
 
+const ATTRIBUTES: &str = "`true`: the response also contains the attributes of the cookies that the \
+                          site has set, and all other cookies of the same names.";
+
+/// Returns `true` if the query of a request contains `attributes=true`. Other parameters are
+/// ignored.
+fn requests_attributes(query: &str) -> Result<bool, ApiError> {
+    let mut values =
+        form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "attributes");
+    let value = values.next().map(|(_, value)| value);
+    match (value.as_deref(), values.next()) {
+        (None | Some("false"), None) => Ok(false),
+        (Some("true"), None) => Ok(true),
+        _ => {
+            let detail = "The parameter attributes must be true or false";
+            Err(ApiError::InvalidRequest(detail.to_owned()))
+        }
+    }
+}
+
 /// Answers `GET /v1/session` with the session. The access touches the session (renews its TTL) even
 /// if a precondition fails.
 #[utoipa::path(
@@ -59,6 +80,7 @@ const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). T
     summary = "Get the session",
     description = "The access restarts the idle timeout.",
     params(
+        ("attributes" = inline(Option<AttributesRequested>), Query, nullable = false, description = ATTRIBUTES),
         ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
         ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
     ),
@@ -91,18 +113,21 @@ pub(super) async fn show(
     request: HttpRequest,
     current: CurrentSession,
 ) -> Result<HttpResponse, ApiError> {
+    let has_attributes = requests_attributes(request.query_string())?;
     let tag = EntityTag::of(current.token(), &current.session);
     // RFC 9110, section 13.2.2 prescribes this order: If-Match before If-None-Match.
     let preconditions = Preconditions::of(request.headers())?;
     if !preconditions.allows(tag) {
         return Err(ApiError::PreconditionFailed);
     }
-    let response = if preconditions.client_has(tag) {
+    // The entity tag does not cover the attributes, so a client that has this tag may have others.
+    let response = if preconditions.client_has(tag) && !has_attributes {
         HttpResponse::NotModified()
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish()
     } else {
-        SessionBody::new(current.session_id(), &current).response()
+        let body = SessionBody::new(current.session_id(), &current);
+        body.with_attributes(has_attributes).response()
     };
     Ok(with_etag(response, tag))
 }
@@ -173,6 +198,78 @@ pub(super) async fn update<R: SessionRepository>(
     let active = Deadline::bound(&request, update).await?;
     let response = SessionBody::new(SessionId::of(&token), &active).response();
     Ok(with_etag(response, EntityTag::of(&token, &active.session)))
+}
+
+/// Answers `POST /v1/session/cookies`: merges the cookies that the site has set into the session.
+/// The access touches the session (renews its TTL).
+#[utoipa::path(
+    post,
+    path = SESSION_COOKIES,
+    tag = "Session",
+    operation_id = "mergeCookies",
+    summary = "Merge cookies that the site has set",
+    description = "Merges the `Set-Cookie` lines of an answer of the site into the session, by the \
+                   rules of browsers (RFC 6265bis). Each cookie is merged into the newest state, so \
+                   concurrent merges are not lost. The access restarts the idle timeout.",
+    params(
+        ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
+        ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
+    ),
+    request_body(
+        content = MergeCookies,
+        example = json!({
+            "url": "https://golf.example/members/login.php",
+            "set_cookie": ["SESSIONID=d4e5f6; Path=/; Secure; HttpOnly"],
+            "date": "Thu, 15 Jan 2026 10:30:00 GMT",
+            "sent": {"SESSIONID": "a1b2c3"},
+        }),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The session after the merge.",
+            headers(("ETag")),
+            body = SessionBody<'_>,
+            example = json!({
+                "session_id": SESSION_ID,
+                "cookies": {"SESSIONID": "d4e5f6"},
+                "base_url": BASE_URL,
+                "created_at": CREATED_AT,
+                "expires_at": EXPIRES_AT,
+                "subject": SUBJECT,
+                "label": LABEL,
+                "ignored": [],
+            }),
+        ),
+        Problems<(Bearer, JsonBody, Preconditioned, InvalidSession, StoreFull)>,
+    ),
+    security(("session_token" = [])),
+)]
+pub(super) async fn merge_cookies<R: SessionRepository>(
+    request: HttpRequest,
+    token: BearerToken,
+    payload: Payload,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let BearerToken(token) = token;
+    // The session is loaded first, so that no body of an unknown client is awaited.
+    let loaded = Deadline::bound(&request, sessions.load_for_merge(&token)).await?;
+    let caller = Credential::Session(SessionId::of(&token));
+    let body = read_json(&request, payload, &settings, caller).await?;
+    let update = MergeCookies::parse(&body)?;
+    let preconditions = Preconditions::of(request.headers())?;
+    let merge = sessions.merge_loaded(&token, loaded, &update, |tag| {
+        preconditions.allows_change(tag)
+    });
+    let merged = Deadline::bound(&request, merge).await;
+    cookie_merges::count(&merged);
+    let merged = merged?;
+    ignored_cookies::count_lines(&merged.ignored);
+    let body = SessionBody::new(SessionId::of(&token), &merged.active);
+    let response = body.with_ignored(&merged.ignored).response();
+    let tag = EntityTag::of(&token, &merged.active.session);
+    Ok(with_etag(response, tag))
 }
 
 /// Answers `POST /v1/session/rotate`: gives the session a new token. A request body is ignored.

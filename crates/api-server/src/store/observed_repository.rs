@@ -193,8 +193,9 @@ impl<R: SessionRepository> RepositoryLayer for ObservedRepository<R> {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
-        let call = pin!(self.inner.load_for_update(token));
+        let call = pin!(self.inner.load_for_update(token, touch));
         self.observed("load_for_update", call).await
     }
 

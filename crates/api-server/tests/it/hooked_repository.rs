@@ -79,9 +79,10 @@ impl RepositoryLayer for HookedRepository {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         (self.hook)(token).await;
-        self.inner.load_for_update(token).await
+        self.inner.load_for_update(token, touch).await
     }
 
     async fn compare_and_swap(

@@ -20,6 +20,7 @@ mod hooked_repository;
 mod idempotency;
 mod introspection;
 mod invalid_tokens;
+mod merge_cookies;
 mod metrics;
 mod misconfigured_store;
 mod overload;

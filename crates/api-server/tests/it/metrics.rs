@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceClients};
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
@@ -89,6 +89,43 @@ async fn metrics_count_wrong_client_credentials_but_not_requests_without_credent
         request.json(&build_valid_body()).send().await.unwrap();
     }
     assert_eq!(count().await - before, 2.0);
+}
+
+#[tokio::test]
+async fn metrics_count_merges_by_outcome_and_ignored_lines_by_reason() {
+    let app = start_app_with_metrics().await;
+    let created = app.post_session(&build_valid_body()).await;
+    let created: Value = created.json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let base_url = build_valid_body()["base_url"].clone();
+    for (url, line) in [
+        (&base_url, "a=1; Path=/"),
+        (&base_url, "a=1; Path=/"),
+        (&base_url, "a=2; Domain=com"),
+        (&"https://other.example".into(), "a=3"),
+    ] {
+        let body = json!({"url": url, "set_cookie": [line]});
+        let request = app.request(Method::POST, "/v1/session/cookies");
+        let response = request.bearer_auth(token).json(&body).send().await;
+        response.unwrap();
+    }
+    let scraped = scrape(&app).await;
+    let merges = |outcome: &str| {
+        let label = format!(r#"outcome="{outcome}""#);
+        get_metric(&scraped, "tee_session_cookie_merges_total", &[&label])
+    };
+    let outcomes = [
+        "merged",
+        "unchanged",
+        "refused",
+        "contended",
+        "gone",
+        "failed",
+    ];
+    assert_eq!(outcomes.map(merges), [1.0, 2.0, 1.0, 0.0, 0.0, 0.0]);
+    let label = r#"reason="domain""#;
+    let ignored = get_metric(&scraped, "tee_session_cookies_ignored_total", &[label]);
+    assert_eq!(ignored, 1.0);
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ pub(crate) enum AnyCall {
     Authorize,
     Update,
     UpdateIfMatch,
+    GetWithAttributes,
+    MergeCookies,
     Rotate,
     Delete,
     List,
@@ -81,6 +83,12 @@ impl AnyCall {
                 let patch = build_patch().if_match(&parse_etag());
                 session.update(&patch).await.map(drop)
             }
+            Self::GetWithAttributes => session.get_with_attributes().await.map(drop),
+            Self::MergeCookies => {
+                let line = format!("SESSIONID={COOKIE_VALUE}; Path=/");
+                let merge = session.merge_cookies("https://golf.example/book", [line]);
+                merge.send().await.map(drop)
+            }
             Self::Rotate => session.rotate().await.map(drop),
             Self::Delete => session.delete().await,
             Self::List => client.list_sessions("member-42").send().await.map(drop),
@@ -102,6 +110,12 @@ impl AnyCall {
             Self::Create => Step::json(201, &build_new_session()),
             Self::Rotate => Step::json(200, &build_new_session()),
             Self::Get | Self::Update | Self::UpdateIfMatch => Step::json(200, &build_session()),
+            Self::GetWithAttributes => Step::json(200, &build_session_with_attributes()),
+            Self::MergeCookies => {
+                let mut merged = build_session();
+                merged["ignored"] = json!([]);
+                Step::json(200, &merged)
+            }
             Self::Ttl => Step::json(200, &json!({"ttl": 1_799, "expires_at": EXPIRES_AT})),
             Self::Authorize => Step::json(200, &build_authorization()),
             Self::Delete | Self::EndOne => Step::status(204),
@@ -143,6 +157,18 @@ pub(crate) fn build_found_session() -> Value {
         "last_seen": CREATED_AT,
         "label": "telephone",
     })
+}
+
+pub(crate) fn build_session_with_attributes() -> Value {
+    let mut session = build_session();
+    session["cookie_attributes"] = json!({"SESSIONID": {
+        "domain": "golf.example", "host_only": true, "path": "/members", "secure": true,
+    }});
+    session["other_cookies"] = json!([{
+        "name": "SESSIONID", "value": "x", "domain": "golf.example", "host_only": false,
+        "path": "/admin", "secure": false, "position": 0, "expires": "2999-01-15T11:00:00Z",
+    }]);
+    session
 }
 
 pub(crate) fn build_authorization() -> Value {

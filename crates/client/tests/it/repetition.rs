@@ -77,7 +77,13 @@ async fn idempotent_call_is_retried_after_a_transient_failure(
 #[rstest]
 #[tokio::test]
 async fn update_and_create_without_credentials_are_not_retried_after_the_request_was_sent(
-    #[values(AnyCall::Create, AnyCall::Update, AnyCall::UpdateIfMatch)] call: AnyCall,
+    #[values(
+        AnyCall::Create,
+        AnyCall::Update,
+        AnyCall::MergeCookies,
+        AnyCall::UpdateIfMatch
+    )]
+    call: AnyCall,
     #[values(
         (Step::HangUp, true),
         (respond_truncated(), true),
@@ -211,6 +217,7 @@ async fn every_call_is_retried_if_no_connection_can_be_established(
         AnyCall::Create,
         AnyCall::Get,
         AnyCall::Update,
+        AnyCall::MergeCookies,
         AnyCall::Rotate,
         AnyCall::Delete,
         AnyCall::EndAll

@@ -71,6 +71,7 @@ async fn error_of_a_failed_call_and_its_causes_contain_no_secret(
         AnyCall::Ttl,
         AnyCall::Authorize,
         AnyCall::Update,
+        AnyCall::MergeCookies,
         AnyCall::Rotate,
         AnyCall::List,
         AnyCall::Find,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use tee_session_client::{BaseUrl, Client, Cookies, HealthStatus, SessionPatch};
+use tee_session_client::{BaseUrl, Client, CookieHeaderError, Cookies, HealthStatus, SessionPatch};
 
 use crate::{
     any_call::{
-        AnyCall, CREATED_AT, EXPIRES_AT, NEW_TOKEN, SESSION_ID, TOKEN, build_authorization,
-        build_cookies, build_found_session, build_health, build_new_session, build_session,
-        create_client, parse_base_url, parse_etag, parse_session_id, parse_token,
+        AnyCall, COOKIE_VALUE, CREATED_AT, EXPIRES_AT, NEW_TOKEN, SESSION_ID, TOKEN,
+        build_authorization, build_cookies, build_found_session, build_health, build_new_session,
+        build_session, create_client, parse_base_url, parse_etag, parse_session_id, parse_token,
     },
     scripted_server::{Received, ScriptedServer, Step},
 };
@@ -41,6 +41,8 @@ fn format_bearer() -> String {
 #[case(AnyCall::Ttl, "GET /v1/session/ttl", false)]
 #[case(AnyCall::Authorize, "GET /v1/authorize", false)]
 #[case(AnyCall::Update, "PATCH /v1/session", false)]
+#[case(AnyCall::GetWithAttributes, "GET /v1/session?attributes=true", false)]
+#[case(AnyCall::MergeCookies, "POST /v1/session/cookies", false)]
 #[case(AnyCall::Rotate, "POST /v1/session/rotate", false)]
 #[case(AnyCall::Delete, "DELETE /v1/session", false)]
 #[tokio::test]
@@ -266,6 +268,58 @@ async fn update_with_an_etag_sends_the_if_match_header() {
         .await
         .unwrap();
     assert_eq!(server.only_request().header("if-match"), Some(r#""v1""#));
+}
+
+#[tokio::test]
+async fn merge_sends_lines_date_and_sent_cookies_and_returns_the_ignored_lines() {
+    let mut merged = build_session();
+    merged["ignored"] = json!([{"index": 1, "reason": "domain"}]);
+    let server = ScriptedServer::start([Step::json(200, &merged)]).await;
+    let (client, token, etag) = (create_client(&server), parse_token(), parse_etag());
+    let lines = ["a=1; Path=/", "b=2; Domain=com"];
+    let merge = client
+        .session(&token)
+        .merge_cookies("https://golf.example/book", lines);
+    let merge = merge
+        .date("Thu, 15 Jan 2026 10:30:00 GMT")
+        .sent([("a", "0")]);
+    let merged = merge.if_match(&etag).send().await.unwrap();
+    assert_eq!(merged.session.cookies, build_cookies());
+    let ignored = &merged.ignored[0];
+    assert_eq!((ignored.index, ignored.reason.as_str()), (1, "domain"));
+    let request = server.only_request();
+    assert_eq!(request.header("if-match"), Some(r#""v1""#));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(
+        request.body,
+        r#"{"url":"https://golf.example/book","set_cookie":["a=1; Path=/","b=2; Domain=com"],"date":"Thu, 15 Jan 2026 10:30:00 GMT","sent":{"a":"0"}}"#
+    );
+}
+
+#[tokio::test]
+async fn cookie_header_for_a_url_is_computed_from_the_attributes() {
+    let answer = AnyCall::GetWithAttributes.success();
+    let server = ScriptedServer::start([answer]).await;
+    let client = create_client(&server);
+    let session = client
+        .session(&parse_token())
+        .get_with_attributes()
+        .await
+        .unwrap();
+    let header = |url: &str| {
+        session
+            .jar_for(url)
+            .unwrap()
+            .map(|header| header.to_string())
+    };
+    let members = header("https://golf.example/members/7").unwrap();
+    assert_eq!(members, format!("SESSIONID={COOKIE_VALUE}"));
+    assert_eq!(
+        header("http://www.golf.example/admin").as_deref(),
+        Some("SESSIONID=x")
+    );
+    assert_eq!(header("http://golf.example/members"), None);
+    assert_eq!(session.jar_for("/members"), Err(CookieHeaderError::NotAUrl));
 }
 
 #[tokio::test]

@@ -68,10 +68,15 @@ impl SessionRepository for MapRepository {
     }
 
     // The bytes of a record are its revision: they differ whenever the content differs.
-    async fn load_for_update(&self, of: &Token) -> Reply<Option<VersionedSession>> {
-        self.read(of, |session, (bytes, _)| VersionedSession {
-            session,
-            revision: Revision::new(bytes.clone()),
+    async fn load_for_update(
+        &self,
+        of: &Token,
+        touch: Option<Duration>,
+    ) -> Reply<Option<VersionedSession>> {
+        self.read(of, |session, (bytes, end)| {
+            *end = touch.map_or(*end, |ttl| self.now() + ttl);
+            let revision = Revision::new(bytes.clone());
+            VersionedSession { session, revision }
         })
     }
 

@@ -62,6 +62,7 @@ pub async fn damaged_record_is_reported_as_corrupt_and_kept<H: Harness>(harness:
         let patch = SessionPatch::default().set_cookie("a", "1");
         let updated = sessions.update(token, &patch, |_| true).await;
         assert_is_corrupt(updated.map_err(session_error));
+        assert_is_corrupt(sessions.load_for_merge(token).await);
         let loaded = repository.load_with_ttl(token).await;
         assert_is_corrupt(loaded.map_err(SessionError::from));
         let inserted = repository.insert(token, &new.session, minute).await;
@@ -80,7 +81,7 @@ pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
     let given = cookies([("SESSIONID", COOKIE)]);
     let new = sessions.store(given, base_url()).await;
     let new = new.expect("the store accepts a session");
-    let seen = repository.load_for_update(&new.token).await;
+    let seen = repository.load_for_update(&new.token, None).await;
     let seen = seen.expect("the store answers").expect("it lives");
     let (successor, minute) = (SessionToken::generate(), Duration::from_secs(60));
     let secrets = [new.token.expose_secret(), successor.expose_secret(), COOKIE];
@@ -103,7 +104,11 @@ pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
             failure("load_and_touch", repository.load_and_touch(token, minute)),
             failure("load", repository.load(token)),
             failure("load_with_ttl", repository.load_with_ttl(token)),
-            failure("load_for_update", repository.load_for_update(token)),
+            failure("load_for_update", repository.load_for_update(token, None)),
+            failure(
+                "load_for_update with a touch",
+                repository.load_for_update(token, Some(minute)),
+            ),
             failure(
                 "compare_and_swap",
                 repository.compare_and_swap(token, revision, &new.session, minute),
@@ -161,7 +166,9 @@ fn assert_is_corrupt<T: Debug>(result: Result<T, SessionError>) {
 fn session_error(error: UpdateError) -> SessionError {
     match error {
         UpdateError::Session(error) => error,
-        UpdateError::PreconditionFailed | UpdateError::Cookies(_) => panic!("{error}"),
+        UpdateError::PreconditionFailed | UpdateError::Cookies(_) | UpdateError::ForeignUrl => {
+            panic!("{error}")
+        }
     }
 }
 
@@ -174,7 +181,9 @@ async fn assert_every_call_is_unavailable<H: Harness>(harness: &H, token: &Sessi
     let updated = sessions.update(token, &patch, |_| true);
     let subject = subject();
     let store = sessions.store(cookies([("a", "1")]), base_url());
-    let calls: [(&str, Call<'_>); 11] = [
+    let loaded = sessions.load_for_merge(token);
+    let calls: [(&str, Call<'_>); 12] = [
+        ("load_for_merge", loaded.map_ok(drop).boxed_local()),
         ("get", sessions.get(token).map_ok(drop).boxed_local()),
         ("exists", sessions.exists(token).map_ok(drop).boxed_local()),
         ("ttl", sessions.ttl(token).map_ok(drop).boxed_local()),

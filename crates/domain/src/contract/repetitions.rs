@@ -51,7 +51,7 @@ pub(super) async fn move_session<R: SessionRepository>(
     token: &SessionToken,
     successor: &SessionToken,
 ) {
-    let found = repository.load_for_update(token).await;
+    let found = repository.load_for_update(token, None).await;
     let VersionedSession { session, revision } = found.expect("a reply").expect("it lives");
     if let Some(subject) = session.attributes.subject.clone() {
         let entry = IndexEntry {

@@ -156,7 +156,7 @@ pub async fn failed_move_to_a_new_token_changes_no_record<H: Harness>(harness: &
         store_session(&sessions).await,
         store_session(&sessions).await,
     );
-    let seen = repository.load_for_update(&new.token).await;
+    let seen = repository.load_for_update(&new.token, None).await;
     let seen = seen.expect("the store answers").expect("it lives");
     let move_to = async |to: &SessionToken| {
         let moved =

@@ -134,9 +134,10 @@ impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         self.supervisor.note_token(token);
-        let call = self.inner.load_for_update(token);
+        let call = self.inner.load_for_update(token, touch);
         self.supervisor.run("load_for_update", call).await
     }
 

@@ -56,7 +56,9 @@ impl Supervisor {
 
     /// Records the cookie values of the session, which no later error may contain.
     pub(super) fn note_cookies(&self, session: &Session) {
-        for value in session.cookies.iter().filter_map(|(_, value)| value) {
+        let flat = session.cookies.iter().filter_map(|(_, value)| value);
+        let others = session.cookies.others().iter();
+        for value in flat.chain(others.map(|other| other.value.as_str())) {
             if value.len() >= SECRET_LEN {
                 self.note(value);
             }

@@ -164,7 +164,7 @@ pub async fn expired_session_is_neither_replaced_nor_moved<H: Harness>(harness: 
         let repository = harness.repository();
         let minute = Duration::from_secs(60);
         let new = store_session(&sessions).await;
-        let seen = repository.load_for_update(&new.token).await;
+        let seen = repository.load_for_update(&new.token, None).await;
         let seen = seen.expect("the store answers").expect("it lives");
         pass(pace, harness, SECOND * 5 / 4).await;
         let swap = repository.compare_and_swap(&new.token, &seen.revision, &seen.session, minute);
@@ -202,7 +202,7 @@ pub async fn compare_and_swap_fails_after_a_change_but_not_after_a_touch<H: Harn
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let minute = Duration::from_secs(60);
     let new = store_session(&sessions).await;
-    let seen = repository.load_for_update(&new.token).await;
+    let seen = repository.load_for_update(&new.token, None).await;
     let seen = seen.expect("the store answers").expect("it lives");
     sessions.get(&new.token).await.expect("it lives");
 
@@ -211,7 +211,7 @@ pub async fn compare_and_swap_fails_after_a_change_but_not_after_a_touch<H: Harn
         swap.await.expect("the store answers")
     };
     assert_eq!(swap().await, SwapOutcome::Swapped);
-    let again = repository.load_for_update(&new.token).await;
+    let again = repository.load_for_update(&new.token, None).await;
     let again = again.expect("the store answers").expect("it lives");
     assert_eq!(again.session, seen.session);
 

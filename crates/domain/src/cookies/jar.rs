@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use memchr::memchr;
 use zeroize::Zeroize;
 
-use super::cached_tag::CachedTag;
+use super::{cached_tag::CachedTag, other_cookie::Details};
 
 /// Terminator after each name and each value. NUL is a control character, so it cannot occur in
 /// names and values.
@@ -20,12 +20,14 @@ const NO_VALUE: &str = "\u{1}";
 pub(super) struct Jar {
     text: String,
     cookies: usize,
+    /// `None` if all cookies are in the text and have no attributes, as in most sessions.
+    details: Option<Box<Details>>,
     cached_tag: OnceLock<CachedTag>,
 }
 
 impl PartialEq for Jar {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text == other.text && self.details == other.details
     }
 }
 
@@ -50,6 +52,7 @@ impl Jar {
         let mut jar = Self {
             text: String::with_capacity(cookies.clone().map(len).sum()),
             cookies: 0,
+            details: None,
             cached_tag: OnceLock::new(),
         };
         for (name, value) in cookies {
@@ -61,6 +64,15 @@ impl Jar {
             jar.cookies += 1;
         }
         jar
+    }
+
+    /// Sets the attributes and the other cookies.
+    pub(super) fn set_details(&mut self, details: Details) {
+        self.details = (!details.is_empty()).then(|| Box::new(details));
+    }
+
+    pub(super) fn details(&self) -> Option<&Details> {
+        self.details.as_deref()
     }
 
     /// Returns the bytes of all names and values, including the terminators.

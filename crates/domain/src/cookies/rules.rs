@@ -7,6 +7,7 @@ use thiserror::Error;
 pub(super) const MAX_COUNT: usize = 180;
 pub(super) const MAX_LEN: usize = 8 * 1_024;
 pub(super) const MAX_TOTAL_LEN: usize = 32 * 1_024;
+pub(super) const MAX_ATTRIBUTES_LEN: usize = 16 * 1_024;
 
 /// Error for cookies that break at least one rule of [`CookieRule`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -137,7 +138,7 @@ fn check_nameless(value: &str) -> Result<(), CookieRule> {
 }
 
 /// Returns `true` if `text` begins with `prefix`. Upper and lower case letters of ASCII are equal.
-fn begins_with(text: &str, prefix: &str) -> bool {
+pub(super) fn begins_with(text: &str, prefix: &str) -> bool {
     let beginning = text.get(..prefix.len());
     beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
 }

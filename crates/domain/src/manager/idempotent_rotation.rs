@@ -113,7 +113,8 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<NewSession, SessionError> {
         let record_ttl = self.policy.record_ttl();
         for _ in 0..MAX_TRIES {
-            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let found =
+                self.log_if_corrupt(token, self.repository.load_for_update(token, None).await)?;
             let Some(VersionedSession { session, revision }) = found else {
                 return self.moved_earlier(token, &claim.token).await;
             };
@@ -122,6 +123,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
+            let session = session.without_expired_cookies(now);
             let successor = claim.token.clone();
             // If the move fails, the index entry of the new token is kept unless the token is
             // replaced. The next attempt uses the same token, and a removal in the background could

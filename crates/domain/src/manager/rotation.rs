@@ -60,7 +60,8 @@ impl<R: SessionRepository> SessionManager<R> {
     ) -> Result<NewSession, SessionError> {
         let mut draws = 0;
         for _ in 0..MAX_TRIES {
-            let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+            let found =
+                self.log_if_corrupt(token, self.repository.load_for_update(token, None).await)?;
             let Some(VersionedSession { session, revision }) = found else {
                 return Err(not_found(token));
             };
@@ -69,6 +70,7 @@ impl<R: SessionRepository> SessionManager<R> {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token));
             };
+            let session = session.without_expired_cookies(now);
             let successor = SessionToken::generate_as(self.token_format);
             let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
             if !may_move() {

@@ -1,11 +1,14 @@
 //! Operation of the session manager that updates a session.
 
+use std::time::Duration;
+
 use thiserror::Error;
+use time::OffsetDateTime;
 
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
 use crate::{
-    CookiesError, EntityTag, RepositoryError, SessionError, SessionPatch, SessionRepository,
-    SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
+    CookiesError, EntityTag, RepositoryError, Revision, Session, SessionError, SessionPatch,
+    SessionRepository, SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -47,7 +50,18 @@ impl<R: SessionRepository> SessionManager<R> {
         &self,
         token: &SessionToken,
     ) -> Result<LoadedForUpdate, SessionError> {
-        let found = self.log_if_corrupt(token, self.repository.load_for_update(token).await)?;
+        self.load_live_for_update(token, None).await
+    }
+
+    /// Loads the session with its revision. Renews the TTL of its record to `touch`, unless `touch`
+    /// is `None`.
+    pub(super) async fn load_live_for_update(
+        &self,
+        token: &SessionToken,
+        touch: Option<Duration>,
+    ) -> Result<LoadedForUpdate, SessionError> {
+        let found = self.repository.load_for_update(token, touch).await;
+        let found = self.log_if_corrupt(token, found)?;
         let Some(VersionedSession { session, revision }) = found else {
             return Err(not_found(token));
         };
@@ -57,7 +71,11 @@ impl<R: SessionRepository> SessionManager<R> {
             self.remove_expired(token, &session).await;
             return Err(not_found(token));
         }
-        Ok(LoadedForUpdate(VersionedSession { session, revision }))
+        Ok(LoadedForUpdate {
+            session: session.without_expired_cookies(now),
+            revision,
+            loaded_at: now,
+        })
     }
 
     /// Updates the session like [`update`](Self::update), beginning with the state that
@@ -87,7 +105,9 @@ impl<R: SessionRepository> SessionManager<R> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let LoadedForUpdate(VersionedSession { session, revision }) = loaded;
+            let LoadedForUpdate {
+                session, revision, ..
+            } = loaded;
             let now = self.repository.now();
             let idle_timeout = self.policy.idle_timeout();
             let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
@@ -125,7 +145,12 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Loaded state of a session, from which an update begins. [`SessionManager::load_for_update`]
 /// returns this state.
 #[derive(Debug)]
-pub struct LoadedForUpdate(VersionedSession);
+pub struct LoadedForUpdate {
+    pub(super) session: Session,
+    pub(super) revision: Revision,
+    /// Time at which the session was loaded, on the store's clock.
+    pub(super) loaded_at: OffsetDateTime,
+}
 
 /// Error of [`SessionManager::update`]: the reason why the session was not updated.
 #[derive(Debug, Error)]
@@ -137,6 +162,10 @@ pub enum UpdateError {
     /// The patched session would have cookies that break a rule.
     #[error(transparent)]
     Cookies(#[from] CookiesError),
+    /// The URL of a merge does not have the origin (scheme, host and port) of the session's base
+    /// URL.
+    #[error("the URL does not have the origin of the session's base URL")]
+    ForeignUrl,
     /// There is no live session, concurrent requests kept changing the session, or the repository
     /// failed.
     #[error(transparent)]

@@ -2,7 +2,7 @@ use proptest::{collection::hash_map, option, prelude::*};
 use rstest::rstest;
 
 use super::*;
-use crate::Login;
+use crate::{CookieUrl, Login, SetCookieLines};
 
 fn session(subject: Option<&str>, label: Option<&str>) -> Session {
     let cookies = Cookies::from_pairs([("SESSIONID", "a1b2c3"), ("lang", "grün; ⛳")]).unwrap();
@@ -54,6 +54,36 @@ fn bytes_that_are_not_a_session_of_this_version_are_rejected(
     #[case] expected: SessionBytesError,
 ) {
     assert_eq!(Session::from_bytes(bytes), Err(expected));
+}
+
+#[test]
+fn attributes_of_cookies_are_unchanged_after_encoding_and_decoding() {
+    let flat = session(None, Some("telephone"));
+    let url = CookieUrl::of(&flat.base_url).unwrap();
+    let lines = [
+        "lang=de; Path=/; Secure; Max-Age=60",
+        "lang=fr; Path=/x; Domain=golf.example",
+    ];
+    let lines = SetCookieLines::new(url, lines.map(str::to_owned));
+    let merged = flat.cookies.merged(&lines, &flat.base_url, flat.created_at);
+    let jar = Session {
+        cookies: merged.cookies.unwrap(),
+        ..flat.clone()
+    };
+    assert_eq!(jar.cookies.others().len(), 1);
+    let bytes = jar.to_bytes();
+    assert_eq!(Session::from_bytes(&bytes), Ok(jar));
+    // Without all of its details, the form is that of a flat map.
+    let shortened = (1..bytes.len()).filter_map(|len| Session::from_bytes(&bytes[..len]).ok());
+    let shortened: Vec<_> = shortened
+        .map(|session| session.cookies.has_details())
+        .collect();
+    assert_eq!(shortened, [false]);
+    for more in [&[0][..], &bytes[1..]] {
+        let extended = [&bytes, more].concat();
+        let malformed = Err(SessionBytesError::Malformed);
+        assert_eq!(Session::from_bytes(&extended), malformed);
+    }
 }
 
 #[test]

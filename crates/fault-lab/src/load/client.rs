@@ -18,6 +18,9 @@ const MAX_SESSIONS: usize = 40;
 /// of the session.
 const VERSION: &str = "version";
 
+/// Path of the second cookie with the name [`VERSION`] that each merge sets.
+const NAMESAKE_PATH: &str = "/elsewhere";
+
 /// A session that this client has created.
 #[derive(Clone)]
 struct Own {
@@ -124,8 +127,12 @@ async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
 /// session.
 async fn read(shared: &Shared, own: &Own) {
     let before = shared.history.known(&own.token);
-    let request = shared.request(Method::GET, "/v1/session");
-    let request = request.bearer_auth(&own.token);
+    let path = if shared.habits.merges_cookies && fastrand::bool() {
+        "/v1/session?attributes=true"
+    } else {
+        "/v1/session"
+    };
+    let request = shared.request(Method::GET, path).bearer_auth(&own.token);
     match shared.send(request, StatusCode::OK).await {
         Some((StatusCode::OK, body)) => {
             shared.check(shared.history.read(&own.token, before, true));
@@ -148,31 +155,84 @@ fn check_content(shared: &Shared, own: &Own, body: &Value) {
             .add_violation("the session of another client");
     }
     match cookies[VERSION].as_str().map_or(Ok(0), str::parse) {
-        Ok(version) => shared.check(shared.history.has_version(&own.token, version)),
+        Ok(version) => {
+            shared.check(shared.history.has_version(&own.token, version));
+            if body["cookie_attributes"].is_object() {
+                let merged = merged_attributes(body, version);
+                shared.check(shared.history.has_attributes(&own.token, version, merged));
+            }
+        }
         Err(_) => shared.tally().add_violation("an invalid version cookie"),
     }
 }
 
-/// Increments the version cookie of a session, and checks the response.
+/// Returns `true` if the body of a session with attributes has those that the merge to `version`
+/// set, and the other cookie of the same name. Returns `false` if it has neither, and `None` in any
+/// other case.
+fn merged_attributes(body: &Value, version: u64) -> Option<bool> {
+    let attributes = &body["cookie_attributes"][VERSION];
+    let others = body["other_cookies"].as_array()?;
+    match others.as_slice() {
+        [] => attributes.is_null().then_some(false),
+        [other] => {
+            let version = version.to_string();
+            let is_of_merge = attributes["path"] == "/"
+                && attributes["secure"] == true
+                && other["name"] == VERSION
+                && other["path"] == NAMESAKE_PATH
+                && other["value"] == version;
+            is_of_merge.then_some(true)
+        }
+        _ => None,
+    }
+}
+
+/// Increments the version cookie of a session, and checks the response. Sends a patch, or the
+/// `Set-Cookie` lines of a site.
 async fn update(shared: &Shared, own: &mut Own) {
     let before = shared.history.known(&own.token);
     own.version += 1;
-    shared.history.update_asked(&own.token, own.version);
-    let patch = json!({"cookies": {VERSION: own.version.to_string()}});
-    let request = shared
-        .request(Method::PATCH, "/v1/session")
-        .bearer_auth(&own.token)
-        .header(CONTENT_TYPE, "application/merge-patch+json")
-        .body(patch.to_string());
+    let version = own.version;
+    let is_merge = shared.habits.merges_cookies && fastrand::bool();
+    let request = if is_merge {
+        shared.history.merge_asked(&own.token, version);
+        let lines = [
+            format!("{VERSION}={version}; Path=/; Secure; Max-Age=86400"),
+            format!("{VERSION}={version}; Path={NAMESAKE_PATH}"),
+        ];
+        let update = json!({"url": "https://golf.example/members/7", "set_cookie": lines});
+        let request = shared.request(Method::POST, "/v1/session/cookies");
+        request.json(&update)
+    } else {
+        shared.history.update_asked(&own.token, version);
+        let patch = json!({"cookies": {VERSION: version.to_string()}});
+        shared
+            .request(Method::PATCH, "/v1/session")
+            .header(CONTENT_TYPE, "application/merge-patch+json")
+            .body(patch.to_string())
+    };
+    let request = request.bearer_auth(&own.token);
     match shared.send(request, StatusCode::OK).await {
         Some((StatusCode::OK, body)) => {
             shared.check(shared.history.read(&own.token, before, true));
             check_content(shared, own, &body);
+            if is_merge {
+                check_merge(shared, &body);
+            }
         }
         Some((StatusCode::UNAUTHORIZED, _)) => {
             shared.check(shared.history.read(&own.token, before, false));
         }
         _ => {}
+    }
+}
+
+/// Counts an acknowledged merge, and checks that no line was ignored.
+fn check_merge(shared: &Shared, body: &Value) {
+    let mut tally = shared.tally();
+    tally.merges += 1;
+    if body["ignored"] != json!([]) {
+        tally.add_violation("a merge ignored a line");
     }
 }
 

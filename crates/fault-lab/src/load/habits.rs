@@ -18,6 +18,9 @@ pub(crate) struct Habits {
     /// `true` if requests that create or rotate a session have an `Idempotency-Key`. `false` if one
     /// of the instances is an older binary, which ignores the key.
     pub(crate) uses_idempotency_keys: bool,
+    /// `true` if half of the updates are merges of `Set-Cookie` lines. `false` if an instance may
+    /// run a binary that has no such request.
+    pub(crate) merges_cookies: bool,
 }
 
 impl Default for Habits {
@@ -27,6 +30,7 @@ impl Default for Habits {
             check_pause: Duration::ZERO,
             credentials: None,
             uses_idempotency_keys: true,
+            merges_cookies: true,
         }
     }
 }

@@ -229,9 +229,12 @@ impl Shared {
     ) -> Option<(StatusCode, Value)> {
         let (client, request) = request.build_split();
         let url = request.as_ref().map(|request| request.url().clone()).ok();
+        let is_merge = url
+            .as_ref()
+            .is_some_and(|url| url.path() == "/v1/session/cookies");
         let creates = request
             .as_ref()
-            .is_ok_and(|request| request.method() == Method::POST);
+            .is_ok_and(|request| request.method() == Method::POST && !is_merge);
         let has_key = request
             .as_ref()
             .is_ok_and(|request| request.headers().contains_key("idempotency-key"));

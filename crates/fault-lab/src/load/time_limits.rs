@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-/// Maximum duration of a request that is not a `POST` request. The value is twice the default Redis
-/// command timeout (`redis_command_timeout_ms`, 500 ms), which all instances of the fault lab use.
+/// Maximum duration of a request that neither creates a session nor rotates a token. The value is
+/// twice the default Redis command timeout (`redis_command_timeout_ms`, 500 ms), which all
+/// instances of the fault lab use.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Maximum duration of a `POST` request, which creates a session or rotates a token. The value is
-/// five times the default Redis command timeout.
+/// Maximum duration of a request that creates a session or rotates a token. The value is five times
+/// the default Redis command timeout.
 pub(super) const CREATED_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Tolerance that is added to the maximum duration of a request. The measurement is imprecise even

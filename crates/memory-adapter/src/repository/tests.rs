@@ -97,7 +97,11 @@ async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
     assert_eq!(listed.sessions[0].absolute_end, expected.absolute_end);
 
     // A change writes the shown times back.
-    let loaded = repository.load_for_update(&token).await.unwrap().unwrap();
+    let loaded = repository
+        .load_for_update(&token, None)
+        .await
+        .unwrap()
+        .unwrap();
     let swapped = repository.compare_and_swap(&token, &loaded.revision, &loaded.session, TTL);
     assert_eq!(swapped.await.unwrap(), SwapOutcome::Swapped);
     let found = repository.load_and_touch(&token, TTL).await.unwrap();
@@ -348,7 +352,11 @@ fn create_login(subject: &str) -> Login {
 async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     let repository = MemoryRepository::with_capacity(10);
     let token = insert_session(&repository).await.unwrap();
-    let seen = repository.load_for_update(&token).await.unwrap().unwrap();
+    let seen = repository
+        .load_for_update(&token, None)
+        .await
+        .unwrap()
+        .unwrap();
     let successor = SessionToken::generate();
     let (old, new) = (SessionId::of(&token), SessionId::of(&successor));
     let (now, store) = (repository.now(), &repository.0);

@@ -126,6 +126,21 @@ detected_faults! {
     touch_changes_revision:
         TouchChangesRevision, "`load_and_touch` changes the revision",
         compare_and_swap_fails_after_a_change_but_not_after_a_touch;
+    load_for_update_renews_no_ttl:
+        LoadForUpdateRenewsNoTtl, "`load_for_update` does not renew the TTL",
+        merge_renews_the_idle_timeout;
+    load_for_update_always_renews_ttl:
+        LoadForUpdateAlwaysRenewsTtl, "`load_for_update` renews the TTL without a request to do so",
+        merge_within_the_touch_interval_does_not_renew_the_ttl;
+    load_for_update_changes_revision:
+        LoadForUpdateChangesRevision, "`load_for_update` changes the revision if it renews the TTL",
+        merge_without_a_change_writes_nothing;
+    swap_ignores_revision_of_merge:
+        SwapIgnoresRevision, "`compare_and_swap` ignores the revision",
+        concurrent_merges_and_updates_are_not_lost;
+    cookie_attributes_are_lost:
+        CookieAttributesAreLost, "attributes of cookies are not stored",
+        merged_cookies_and_their_attributes_are_read_back;
     load_renews_ttl:
         LoadRenewsTtl, "`load` renews the TTL",
         load_does_not_renew_the_ttl;

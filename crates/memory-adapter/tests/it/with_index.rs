@@ -57,8 +57,9 @@ impl<I: SubjectIndex> SessionRepository for WithIndex<I> {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
-        self.inner.load_for_update(token).await
+        self.inner.load_for_update(token, touch).await
     }
 
     async fn compare_and_swap(

@@ -5,7 +5,7 @@ use fred::{
     types::{ClusterHash, CustomCommand},
 };
 use futures_util::future::join_all;
-use tee_session_domain::SessionToken;
+use tee_session_domain::{CookieUrl, SessionToken, SetCookieLines};
 use tee_session_test_support::RedisProcess;
 
 use crate::{Instance, store_session};
@@ -44,6 +44,32 @@ async fn cached_session_is_served_without_redis_commands() {
     // session is read once more.
     let sent = count_commands(&redis, &READS).await - before;
     assert!(sent < 20, "{sent} commands for 1000 accesses");
+}
+
+/// Many sites set the same cookie with each answer. Such merges must not invalidate the cached copy.
+#[tokio::test]
+async fn merge_without_a_change_within_the_touch_interval_keeps_the_cached_copy() {
+    let redis = RedisProcess::start().await;
+    let instance = Instance::start(&redis.url()).await;
+    let new = store_session(&instance.sessions).await;
+    let merge = async || {
+        let url = CookieUrl::of(&new.session.base_url).unwrap();
+        let lines = SetCookieLines::new(url, ["a=1; Max-Age=3600".to_owned()]);
+        let sessions = &instance.sessions;
+        let loaded = sessions.load_for_merge(&new.token).await.unwrap();
+        let merge = sessions.merge_loaded(&new.token, loaded, &lines, |_| true);
+        merge.await.unwrap().is_changed
+    };
+    assert!(merge().await);
+    instance.warm_up(&new).await;
+    let before = count_commands(&redis, &["expire", "pttl", "eval", "evalsha"]).await;
+    for _ in 0..100 {
+        assert!(!merge().await);
+        instance.sessions.get(&new.token).await.unwrap();
+    }
+    // The session may have been read once more, because of an invalidation that arrived late.
+    let sent = count_commands(&redis, &["expire", "pttl", "eval", "evalsha"]).await - before;
+    assert!(sent < 5, "{sent} commands for 100 merges and accesses");
 }
 
 #[tokio::test]

@@ -10,12 +10,16 @@ use std::{
 };
 
 use rstest::rstest;
-use tee_session_domain::{SessionId, SessionPatch, SessionToken, Subject};
+use tee_session_domain::{
+    CookieUrl, SessionId, SessionPatch, SessionToken, SetCookieLines, Subject, UpdateError,
+};
 use tee_session_near_cache::NearCacheSettings;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
-use crate::{Instance, SOON, create_login_of, redis_settings, store_session, store_session_of};
+use crate::{
+    Instance, SOON, create_login, create_login_of, redis_settings, store_session, store_session_of,
+};
 
 const MAX_STALE: Duration = Duration::from_millis(400);
 
@@ -91,8 +95,45 @@ async fn old_token_of_a_rotated_or_revoked_session_is_soon_rejected_on_all_insta
     }
 }
 
+/// A way to change the cookies of a session.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Update,
+    Merge,
+}
+
+impl Change {
+    /// Sets the cookie [`VERSION`].
+    async fn run(
+        self,
+        instance: &Instance,
+        token: &SessionToken,
+        version: u64,
+    ) -> Result<(), UpdateError> {
+        let sessions = &instance.sessions;
+        match self {
+            Self::Update => {
+                let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
+                sessions.update(token, &patch, |_| true).await.map(drop)
+            }
+            Self::Merge => {
+                let url = CookieUrl::of(&create_login().base_url).unwrap();
+                let lines = SetCookieLines::new(url, [format!("{VERSION}={version}")]);
+                let loaded = sessions.load_for_merge(token).await?;
+                let merge = sessions.merge_loaded(token, loaded, &lines, |_| true);
+                merge.await.map(drop)
+            }
+        }
+    }
+}
+
+#[rstest]
+#[case::update(Change::Update)]
+#[case::merge(Change::Merge)]
 #[tokio::test]
-async fn session_update_is_visible_at_once_on_the_updating_instance_and_soon_on_others() {
+async fn session_change_is_visible_at_once_on_the_changing_instance_and_soon_on_others(
+    #[case] change: Change,
+) {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
@@ -100,11 +141,7 @@ async fn session_update_is_visible_at_once_on_the_updating_instance_and_soon_on_
     for version in 1..20 {
         one.warm_up(&new).await;
         other.warm_up(&new).await;
-        let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
-        one.sessions
-            .update(&new.token, &patch, |_| true)
-            .await
-            .unwrap();
+        change.run(&one, &new.token, version).await.unwrap();
         assert_eq!(read_version(&one, &new.token).await, Some(version));
         let is_seen = async || read_version(&other, &new.token).await == Some(version);
         eventually(SOON, is_seen).await;
@@ -339,9 +376,13 @@ impl LoadTest {
     async fn change_session(&self, instance: &Instance, number: usize) {
         let session = self.sessions.read().await[number].clone();
         let version = session.version + 1;
-        let patch = SessionPatch::default().set_cookie(VERSION, version.to_string());
-        let updated = instance.sessions.update(&session.token, &patch, |_| true);
-        if updated.await.is_ok() {
+        let change = if version.is_multiple_of(2) {
+            Change::Update
+        } else {
+            Change::Merge
+        };
+        let changed = change.run(instance, &session.token, version);
+        if changed.await.is_ok() {
             let mut sessions = self.sessions.write().await;
             sessions[number].version = version;
             sessions[number].changed = Instant::now();

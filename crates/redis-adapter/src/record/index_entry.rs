@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::{
     attributes::IndexedAttributes,
     key::Key,
-    sealed::{from_micros, to_micros},
+    micros::{from_micros, to_micros},
 };
 
 /// HKDF salt for the name that represents a subject in Redis keys. Values that are derived from a

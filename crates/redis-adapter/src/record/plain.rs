@@ -1,5 +1,6 @@
 //! The plain (unencrypted) storage format: JSON, byte for byte as `json.dumps` of Python writes it.
 
+mod cookie_details;
 mod python_json;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -7,7 +8,7 @@ use tee_session_domain::{BaseUrl, ControlCharacter, Cookies, Session, SessionTok
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use self::python_json::PythonFormatter;
+use self::{cookie_details::PlainDetails, python_json::PythonFormatter};
 use super::{attributes::AttributeTexts, key::Key};
 use crate::CorruptRecord;
 
@@ -31,6 +32,8 @@ struct Written<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
+    #[serde(flatten)]
+    details: PlainDetails,
 }
 
 /// The JSON members that are read from a plain record.
@@ -47,6 +50,29 @@ struct Read {
     subject: serde_json::Value,
     #[serde(default)]
     label: serde_json::Value,
+    #[serde(default)]
+    cookie_attributes: serde_json::Value,
+    #[serde(default)]
+    other_cookies: serde_json::Value,
+    #[serde(default)]
+    cookies_digest: serde_json::Value,
+}
+
+impl Read {
+    /// Returns the details of the cookies. Returns none if another program uses their members for
+    /// something else.
+    fn details(&mut self) -> PlainDetails {
+        let members = [
+            ("cookie_attributes", self.cookie_attributes.take()),
+            ("other_cookies", self.other_cookies.take()),
+            ("cookies_digest", self.cookies_digest.take()),
+        ];
+        let given = members.into_iter().filter(|(_, value)| !value.is_null());
+        let members: serde_json::Map<_, _> = given
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        serde_json::from_value(members.into()).unwrap_or_default()
+    }
 }
 
 pub(crate) fn encode(session: &Session) -> Vec<u8> {
@@ -57,6 +83,7 @@ pub(crate) fn encode(session: &Session) -> Vec<u8> {
         created_at: isoformat(session.created_at),
         subject,
         label,
+        details: PlainDetails::of(&session.cookies),
     };
     let mut value = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::with_formatter(&mut value, PythonFormatter);
@@ -73,20 +100,22 @@ pub(crate) fn decode(value: &[u8]) -> Result<Session, CorruptRecord> {
             limit: MAX_RECORD_LEN,
         });
     }
-    let record: Read = serde_json::from_slice(value).map_err(|_| CorruptRecord::NotASession)?;
+    let mut record: Read = serde_json::from_slice(value).map_err(|_| CorruptRecord::NotASession)?;
     let created_at = OffsetDateTime::parse(&record.created_at, &Rfc3339)
         .ok()
         .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
         // RFC 3339 cannot express years before 0.
         .filter(|time| time.year() >= 0)
         .ok_or(CorruptRecord::CreatedAt)?;
+    let details = record.details();
     let attributes = AttributeTexts {
         subject: record.subject.as_str(),
         label: record.label.as_str(),
     };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
+    let cookies = Cookies::from_stored(record.cookies.iter()).map_err(control)?;
     Ok(Session {
-        cookies: Cookies::from_stored(record.cookies.iter()).map_err(control)?,
+        cookies: details.add_to(cookies),
         base_url: BaseUrl::from_stored(record.base_url).map_err(control)?,
         created_at,
         absolute_end: None,

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use tee_session_domain::{
     BaseUrl, ControlCharacter, Cookies, Session, SessionToken, TokenDerivation,
 };
-use time::OffsetDateTime;
 
 use super::{
     attributes::AttributeTexts,
     envelope::{Envelope, VERSION_1},
     key::Key,
+    micros::{from_micros, to_micros},
 };
 use crate::{CorruptRecord, error::CallError};
 
@@ -35,9 +35,10 @@ pub(crate) struct Sealer {
 /// of a cookie is a `&str` in version 1, and an `Option<&str>` in version 2.
 ///
 /// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
-/// nothing follows, so older releases can read the record. Any bytes after [`AttributeTexts`] are
-/// ignored, so a later release may append more data. That data is dropped when an older release
-/// changes the record.
+/// nothing follows, so older releases can read the record. If a cookie has attributes, the result
+/// of [`Cookies::details_to_bytes`] follows after [`AttributeTexts`]. Any bytes after that are
+/// ignored, so a later release may append more data. An older release drops the data that it does
+/// not know when it changes the record.
 #[derive(Serialize, Deserialize)]
 struct Content<'a, V> {
     created_at_micros: i64,
@@ -132,10 +133,13 @@ fn encode_with<'a, V: Serialize>(
     };
     let encoded = postcard::to_allocvec(&content).expect("a session can be encoded");
     let attributes = AttributeTexts::of(&session.attributes);
-    if attributes == AttributeTexts::default() {
+    let details = session.cookies.details_to_bytes();
+    if attributes == AttributeTexts::default() && details.is_empty() {
         return encoded;
     }
-    postcard::to_extend(&attributes, encoded).expect("a session can be encoded")
+    let mut encoded = postcard::to_extend(&attributes, encoded).expect("a session can be encoded");
+    encoded.extend_from_slice(&details);
+    encoded
 }
 
 fn decode<'a, V: Deserialize<'a> + Copy>(
@@ -145,33 +149,22 @@ fn decode<'a, V: Deserialize<'a> + Copy>(
     let no_session = |_| CorruptRecord::NotASession;
     let (content, rest) =
         postcard::take_from_bytes::<Content<'a, V>>(content).map_err(no_session)?;
-    let attributes = match rest {
-        [] => AttributeTexts::default(),
-        rest => postcard::take_from_bytes(rest).map_err(no_session)?.0,
+    let (attributes, rest) = match rest {
+        [] => (AttributeTexts::default(), rest),
+        rest => postcard::take_from_bytes(rest).map_err(no_session)?,
     };
     let control = |_: ControlCharacter| CorruptRecord::ControlCharacter;
     let cookies = content.cookies.iter();
     let cookies = cookies.map(|&(name, value)| (name, value_of(value)));
+    let cookies = Cookies::from_stored(cookies).map_err(control)?;
     Ok(Session {
-        cookies: Cookies::from_stored(cookies).map_err(control)?,
+        // Later releases may append data after the details, which this release ignores.
+        cookies: cookies.with_details_from_bytes(rest),
         base_url: BaseUrl::from_stored(content.base_url).map_err(control)?,
         created_at: from_micros(content.created_at_micros)?,
         absolute_end: content.absolute_end_micros.map(from_micros).transpose()?,
         attributes: attributes.parse()?,
     })
-}
-
-/// Converts a time to microseconds since the Unix epoch.
-pub(crate) fn to_micros(time: OffsetDateTime) -> i64 {
-    i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
-}
-
-/// Converts microseconds since the Unix epoch to a time. Returns an error if the year is not
-/// between 0 and 9999, because RFC 3339 cannot express such a time.
-pub(crate) fn from_micros(micros: i64) -> Result<OffsetDateTime, CorruptRecord> {
-    let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
-    time.filter(|time| time.year() >= 0)
-        .ok_or(CorruptRecord::CreatedAt)
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ pub(crate) async fn delete(call: &Call, keys: &[&[u8]]) -> Result<bool, CallErro
 }
 
 /// Sets the TTL of a key (`EXPIRE key ttl`). Returns `false` if the key does not exist.
-async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFault> {
+pub(super) async fn expire(call: &Call, key: &Key, ttl: Duration) -> Result<bool, RedisFault> {
     let ttl = seconds(ttl);
     let arguments = [key.as_bytes(), ttl.as_bytes()];
     let [reply] = call.send([Command::new("EXPIRE", &arguments)]).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tee_session_domain::{Revision, Session, SessionToken, SwapOutcome, VersionedSession};
 
-use super::commands::seconds;
+use super::commands::{self, seconds};
 use crate::{
     RedisFault, StorageFormat,
     connection::{Call, Command, Script},
@@ -76,19 +76,27 @@ fn tag_of(format: StorageFormat) -> u8 {
 /// Loads a session and its revision (`GET key`). Returns `None` if the key does not exist.
 ///
 /// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
-/// replica refuses the write, so the call fails and does not return stale data of the replica.
+/// replica refuses the write, so the call fails and does not return stale data of the replica. If
+/// `touch` is `Some`, that write renews the TTL (`EXPIRE key ttl XX`), as
+/// [`commands::load_and_touch`] does.
 pub(super) async fn load_for_update(
     call: &Call,
     location: &RecordLocation,
+    touch: Option<Duration>,
 ) -> Result<Option<VersionedSession>, CallError> {
     let key = location.key().as_bytes();
-    let [value, written] = call
-        .send([
-            Command::new("GET", &[key]),
-            Command::new("PEXPIRE", &[key, b"1", b"GT"]),
-        ])
-        .await?;
-    written.integer("PEXPIRE")?;
+    let seconds = touch.map(seconds);
+    let renewal = seconds
+        .as_ref()
+        .map(|seconds| [key, seconds.as_bytes(), b"XX"]);
+    let no_change: [&[u8]; 3] = [key, b"1", b"GT"];
+    let write = match &renewal {
+        Some(arguments) => Command::new("EXPIRE", arguments),
+        None => Command::new("PEXPIRE", &no_change),
+    };
+    let name = write.name;
+    let [value, written] = call.send([Command::new("GET", &[key]), write]).await?;
+    let is_written = written.integer(name)? == 1;
     let Some(value) = value.bulk("GET")? else {
         return Ok(None);
     };
@@ -97,6 +105,12 @@ pub(super) async fn load_for_update(
     revision.extend_from_slice(&value);
     let revision = Revision::new(revision);
     let session = location.decode(value.into())?;
+    if let Some(ttl) = touch
+        && !is_written
+        && !Box::pin(commands::expire(call, location.key(), ttl)).await?
+    {
+        return Ok(None);
+    }
     Ok(Some(VersionedSession { session, revision }))
 }
 

@@ -84,7 +84,8 @@ impl RedisRepository {
         if inserted == InsertOutcome::Inserted {
             return Ok(true);
         }
-        let load = |call: Call| async move { compare_and_swap::load_for_update(&call, to).await };
+        let load =
+            |call: Call| async move { compare_and_swap::load_for_update(&call, to, None).await };
         let stored = self.pool.call(to.key(), "GET", deadline, load).await?;
         let Some(VersionedSession { revision, .. }) = stored else {
             return Ok(false);

@@ -117,12 +117,13 @@ impl SessionRepository for RedisRepository {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         let load = |call: Call, location| async move {
-            compare_and_swap::load_for_update(&call, location).await
+            compare_and_swap::load_for_update(&call, location, touch).await
         };
         let candidates = self.candidates(token);
-        Ok(self.look_up(&candidates, Plain::Seal(None), load).await?)
+        Ok(self.look_up(&candidates, Plain::Seal(touch), load).await?)
     }
 
     /// Replaces the record if it has not changed since the revision `seen` was read. The new record

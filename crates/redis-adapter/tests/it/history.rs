@@ -1,6 +1,6 @@
-//! Tests that acknowledged operations survive faults. Several clients create, read, update, rotate
-//! and delete sessions during a series of faults. Each response about a session must be consistent
-//! with the earlier responses about that session.
+//! Tests that acknowledged operations survive faults. Several clients create, read, update, merge
+//! into, rotate and delete sessions during a series of faults. Each response about a session must
+//! be consistent with the earlier responses about that session.
 
 use std::{
     sync::{
@@ -11,8 +11,8 @@ use std::{
 };
 
 use tee_session_domain::{
-    IdempotencyKey, IdempotentRequest, IdempotentSession, Login, Session, SessionError,
-    SessionPatch, SessionToken, Subject, UpdateError,
+    CookieUrl, IdempotencyKey, IdempotentRequest, IdempotentSession, Login, MergedSession, Session,
+    SessionError, SessionPatch, SessionToken, SetCookieLines, Subject, UpdateError,
 };
 use tee_session_test_support::{Fault, FaultProxy, History, Known, RedisProcess, eventually};
 use tokio::{task::JoinSet, time::sleep};
@@ -38,6 +38,9 @@ const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// with each update request.
 const VERSION: &str = "version";
 
+/// Path of the second cookie with the name [`VERSION`] that each merge sets.
+const NAMESAKE_PATH: &str = "/elsewhere";
+
 /// Returns a request with a new `Idempotency-Key`.
 fn idempotent_request(operation: &str) -> IdempotentRequest {
     let header = SessionToken::generate();
@@ -58,6 +61,8 @@ enum Operation {
     CreateOnce,
     Read,
     Update,
+    /// Merges `Set-Cookie` lines into a session.
+    Merge,
     Rotate,
     /// Rotates a session with an `Idempotency-Key`, and repeats the call until it succeeds.
     RotateOnce,
@@ -110,7 +115,8 @@ impl Clients {
                 0..6 => Operation::Create,
                 6..12 => Operation::CreateOnce,
                 12..26 => Operation::Read,
-                26..32 => Operation::Update,
+                26..29 => Operation::Update,
+                29..32 => Operation::Merge,
                 32..34 => Operation::Rotate,
                 34..36 => Operation::RotateOnce,
                 36..39 => Operation::Delete,
@@ -147,6 +153,7 @@ impl Clients {
             }
             Operation::Read => self.read(sessions, &own[index]).await,
             Operation::Update => self.update(sessions, &mut own[index]).await,
+            Operation::Merge => self.merge(sessions, &mut own[index]).await,
             Operation::Rotate | Operation::RotateOnce => {
                 if let Some(successor) = self.rotate(sessions, &own[index]).await {
                     own.push(successor);
@@ -289,7 +296,10 @@ impl Clients {
     fn check_version(&self, own: &OwnSession, session: &Session) {
         let version = session.cookies.get(VERSION);
         let version = version.map_or(0, |text| text.parse().unwrap());
-        self.history.has_version(own.token_text(), version).unwrap();
+        let token = own.token_text();
+        self.history.has_version(token, version).unwrap();
+        let merged = merged_attributes(session, version);
+        self.history.has_attributes(token, version, merged).unwrap();
     }
 
     async fn update(&self, sessions: &Sessions, own: &mut OwnSession) {
@@ -307,6 +317,29 @@ impl Clients {
             Ok(active) => {
                 self.history.read(own.token_text(), before, true).unwrap();
                 self.check_version(own, &active.session);
+            }
+            Err(SessionError::NotFound) => {
+                self.history.read(own.token_text(), before, false).unwrap();
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn merge(&self, sessions: &Sessions, own: &mut OwnSession) {
+        let before = self.history.known(own.token_text());
+        own.version += 1;
+        self.history.merge_asked(own.token_text(), own.version);
+        let result = match merge_version(sessions, own).await {
+            Ok(merged) => Ok(merged),
+            Err(UpdateError::Session(error)) => Err(error),
+            Err(error) => panic!("the merge is allowed: {error}"),
+        };
+        self.count(&result);
+        match result {
+            Ok(merged) => {
+                assert!(merged.is_changed && merged.ignored.is_empty());
+                self.history.read(own.token_text(), before, true).unwrap();
+                self.check_version(own, &merged.active.session);
             }
             Err(SessionError::NotFound) => {
                 self.history.read(own.token_text(), before, false).unwrap();
@@ -379,6 +412,43 @@ impl Clients {
             .await;
             self.history.read(&text, known, found.unwrap()).unwrap();
         }
+    }
+}
+
+/// Merges two cookies with the name [`VERSION`] into the session. A request to the base URL carries
+/// the first one.
+async fn merge_version(
+    sessions: &Sessions,
+    own: &OwnSession,
+) -> Result<MergedSession, UpdateError> {
+    let loaded = sessions.load_for_merge(&own.token).await?;
+    let url = CookieUrl::of(&base_url()).unwrap();
+    let version = own.version;
+    let lines = [
+        format!("{VERSION}={version}; Path=/; Max-Age=86400"),
+        format!("{VERSION}={version}; Path={NAMESAKE_PATH}"),
+    ];
+    let lines = SetCookieLines::new(url, lines);
+    let merge = sessions.merge_loaded(&own.token, loaded, &lines, |_| true);
+    merge.await
+}
+
+/// Returns `true` if the session has the attributes and the other cookie that the merge to
+/// `version` set, `false` if it has neither, and `None` in any other case.
+fn merged_attributes(session: &Session, version: u64) -> Option<bool> {
+    let mut cookies = session.cookies.with_attributes();
+    let attributes =
+        cookies.find_map(|(name, _, attributes)| attributes.filter(|_| name == VERSION));
+    match (attributes, session.cookies.others()) {
+        (None, []) => Some(false),
+        (Some(attributes), [other]) => {
+            let is_of_merge = attributes.path == "/"
+                && other.name == VERSION
+                && *other.value == version.to_string()
+                && other.attributes.path == NAMESAKE_PATH;
+            is_of_merge.then_some(true)
+        }
+        _ => None,
     }
 }
 

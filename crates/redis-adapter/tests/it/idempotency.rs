@@ -273,7 +273,11 @@ async fn rotation_in_a_cluster_whose_reply_is_lost_is_finished_by_a_repetition()
 
 /// Returns the session of `token` with its revision.
 async fn load_versioned(sessions: &Sessions, token: &SessionToken) -> VersionedSession {
-    let found = sessions.repository().load_for_update(token).await.unwrap();
+    let found = sessions
+        .repository()
+        .load_for_update(token, None)
+        .await
+        .unwrap();
     found.expect("a live session")
 }
 

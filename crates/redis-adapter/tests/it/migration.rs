@@ -267,7 +267,7 @@ async fn look_up_reads_the_unencrypted_record_before_the_encrypted_one_on_the_sa
     assert!(touched.unwrap().is_none());
     let with_ttl = repository.load_with_ttl(&tokens[2]).await;
     assert!(with_ttl.unwrap().is_none());
-    let for_update = repository.load_for_update(&tokens[3]).await;
+    let for_update = repository.load_for_update(&tokens[3], None).await;
     assert!(for_update.unwrap().is_none());
     let commands = monitor.text().await;
     for token in &tokens {

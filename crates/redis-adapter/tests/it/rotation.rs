@@ -22,7 +22,7 @@ use crate::{
 const TTL: Duration = Duration::from_secs(900);
 
 async fn load_versioned(repository: &RedisRepository, token: &SessionToken) -> VersionedSession {
-    let session = repository.load_for_update(token).await.unwrap();
+    let session = repository.load_for_update(token, None).await.unwrap();
     session.expect("a live session")
 }
 

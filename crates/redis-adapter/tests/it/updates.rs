@@ -32,7 +32,7 @@ fn with_cookie(session: &Session, cookie: &str) -> Session {
 }
 
 async fn load_versioned(repository: &RedisRepository, new: &NewSession) -> VersionedSession {
-    let session = repository.load_for_update(&new.token).await.unwrap();
+    let session = repository.load_for_update(&new.token, None).await.unwrap();
     session.expect("a live session")
 }
 
@@ -217,7 +217,7 @@ async fn session_updates_return_unavailable_after_the_redis_server_became_a_repl
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let is_unavailable = |refused| matches!(refused, Err(RepositoryError::Unavailable { .. }));
     let (token, session) = (&new.token, &new.session);
-    let loaded = repository.load_for_update(token).await;
+    let loaded = repository.load_for_update(token, None).await;
     assert!(is_unavailable(loaded.map(drop)));
     let swapped = repository.compare_and_swap(token, &revision, session, TTL);
     assert!(is_unavailable(swapped.await.map(drop)));
@@ -256,7 +256,7 @@ async fn session_update_with_a_lost_request_or_reply_is_either_complete_or_not_a
     assert_eq!(&read, expected);
     proxy.set(Fault::None);
     eventually(Duration::from_secs(5), async || {
-        repository.load_for_update(&new.token).await.is_ok()
+        repository.load_for_update(&new.token, None).await.is_ok()
     })
     .await;
     assert_eq!(&load_versioned(&repository, &new).await.session, expected);

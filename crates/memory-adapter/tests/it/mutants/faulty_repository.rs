@@ -155,6 +155,9 @@ impl FaultyRepository {
                 let pairs: Vec<_> = pairs.collect();
                 written.cookies = Cookies::new(pairs.into_iter().rev()).unwrap();
             }
+            Some(Fault::CookieAttributesAreLost) => {
+                written.cookies = Cookies::from_stored(session.cookies.iter()).unwrap();
+            }
             Some(Fault::LabelIsLost) => written.attributes.label = None,
             _ => {}
         }
@@ -163,7 +166,7 @@ impl FaultyRepository {
 
     /// Returns the revision of the session's current state, instead of `seen`.
     async fn current_revision(&self, token: &SessionToken, seen: &Revision) -> Revision {
-        let loaded = self.correct.load_for_update(token).await.unwrap();
+        let loaded = self.correct.load_for_update(token, None).await.unwrap();
         loaded.map_or_else(|| seen.clone(), |loaded| loaded.revision)
     }
 }
@@ -208,7 +211,7 @@ impl SessionRepository for FaultyRepository {
         }
         let loaded = self.correct.load_and_touch(token, ttl).await?;
         if let (Some(session), true) = (&loaded, self.has(Fault::TouchChangesRevision)) {
-            let current = self.correct.load_for_update(token).await?.unwrap();
+            let current = self.correct.load_for_update(token, None).await?.unwrap();
             let swap = self
                 .correct
                 .compare_and_swap(token, &current.revision, session, ttl);
@@ -250,11 +253,29 @@ impl SessionRepository for FaultyRepository {
     async fn load_for_update(
         &self,
         token: &SessionToken,
+        touch: Option<Duration>,
     ) -> Result<Option<VersionedSession>, RepositoryError> {
         if !self.reach_record(token).await? {
             return Ok(None);
         }
-        self.correct.load_for_update(token).await
+        let touch = match self.fault {
+            Some(Fault::LoadForUpdateRenewsNoTtl) => None,
+            Some(Fault::LoadForUpdateAlwaysRenewsTtl) => {
+                let inserted = self.state().inserted.get(&SessionId::of(token)).cloned();
+                touch.or(inserted.map(|(_, ttl)| ttl))
+            }
+            _ => touch,
+        };
+        let loaded = self.correct.load_for_update(token, touch).await?;
+        match (loaded, touch) {
+            (Some(loaded), Some(ttl)) if self.has(Fault::LoadForUpdateChangesRevision) => {
+                let VersionedSession { session, revision } = &loaded;
+                let swap = self.correct.compare_and_swap(token, revision, session, ttl);
+                let _ = swap.await?;
+                self.correct.load_for_update(token, None).await
+            }
+            (loaded, _) => Ok(loaded),
+        }
     }
 
     async fn compare_and_swap(

@@ -1,5 +1,5 @@
 use rstest::rstest;
-use tee_session_domain::SessionAttributes;
+use tee_session_domain::{CookieAttributes, OtherCookie, SessionAttributes};
 use time::Duration;
 
 use super::*;
@@ -57,6 +57,65 @@ fn cookie_without_a_value_is_null_in_an_unencrypted_record() {
     let record = r#"{"cookies": {"flag": null, "a[b] c": "x\ty\u0085", "": "t"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00"}"#;
     assert_eq!(encode(&session), record.as_bytes());
     assert_eq!(decode(record.as_bytes()), Ok(session));
+}
+
+#[test]
+fn attributes_of_cookies_are_additional_members_of_an_unencrypted_record() {
+    let attributes = |path: &str, expires| CookieAttributes {
+        domain: "golf.example".to_owned(),
+        host_only: true,
+        path: path.to_owned(),
+        secure: true,
+        expires,
+    };
+    let plain = session(&[("a", "1"), ("b", "2")], "https://golf.example", 0);
+    let other = OtherCookie {
+        name: "a".to_owned(),
+        value: "3".to_owned().into(),
+        attributes: attributes("/x", None),
+        position: 1,
+    };
+    let expires = Some(plain.created_at);
+    let jar = Session {
+        cookies: plain
+            .cookies
+            .clone()
+            .with_details(vec![Some(attributes("/", expires)), None], vec![other]),
+        ..plain
+    };
+    let record = r#"{"cookies": {"a": "1", "b": "2"}, "base_url": "https://golf.example", "created_at": "2026-01-15T10:30:00+00:00", "cookie_attributes": {"a": {"domain": "golf.example", "host_only": true, "path": "/", "secure": true, "expires": "2026-01-15T10:30:00Z"}}, "other_cookies": [{"name": "a", "value": "3", "domain": "golf.example", "host_only": true, "path": "/x", "secure": true, "position": 1}], "cookies_digest": "37664b19301f4651"}"#;
+    assert_eq!(String::from_utf8(encode(&jar)).unwrap(), record);
+    assert_eq!(decode(record.as_bytes()), Ok(jar));
+}
+
+#[rstest]
+#[case::other_types(r#""cookie_attributes": 7, "other_cookies": {"a": 1}"#)]
+#[case::incomplete(r#""cookie_attributes": {"a": {}}, "other_cookies": []"#)]
+#[case::unknown_name(r#""cookie_attributes": {"z": {"domain": "g", "host_only": true, "path": "/", "secure": true}}"#)]
+#[case::control_character(r#""cookie_attributes": {"a": {"domain": "g", "host_only": true, "path": "/\n", "secure": true}}"#)]
+fn unencrypted_record_with_invalid_attributes_is_decoded_without_them(#[case] members: &str) {
+    let record = format!(
+        r#"{{"cookies":{{"a":"1"}},"base_url":"x","created_at":"{TIME}","cookies_digest":"8bf19097aa1a235b",{members}}}"#
+    );
+    let session = decode(record.as_bytes()).unwrap();
+    assert!(!session.cookies.has_details());
+    assert_eq!(session.cookies.get("a"), Some("1"));
+}
+
+/// A program that does not know the attributes may keep them when it changes a cookie.
+#[rstest]
+#[case::same_cookies("1", true)]
+#[case::changed_by_another_program("2", false)]
+fn attributes_belong_to_the_value_with_which_they_came(
+    #[case] value: &str,
+    #[case] has_details: bool,
+) {
+    let record = format!(
+        r#"{{"cookies":{{"a":"{value}"}},"base_url":"x","created_at":"{TIME}","cookies_digest":"8bf19097aa1a235b","cookie_attributes": {{"a": {{"domain": "g", "host_only": true, "path": "/", "secure": true}}}}}}"#
+    );
+    let session = decode(record.as_bytes()).unwrap();
+    assert_eq!(session.cookies.has_details(), has_details);
+    assert_eq!(session.cookies.get("a"), Some(value));
 }
 
 #[test]

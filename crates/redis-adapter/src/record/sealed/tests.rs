@@ -1,7 +1,7 @@
 use aws_lc_rs::aead::NONCE_LEN;
 use rstest::rstest;
-use tee_session_domain::SessionAttributes;
-use time::Duration;
+use tee_session_domain::{CookieAttributes, OtherCookie, SessionAttributes};
+use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::{
@@ -149,6 +149,45 @@ fn decryption_drops_an_invalid_subject_or_label_but_fails_on_a_control_character
     let control = || CallError::Corrupt(CorruptRecord::ControlCharacter);
     assert_eq!(opened(b"\x01\x03a\nb\x00"), Err(control()));
     assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control()));
+}
+
+/// Returns a session whose cookies have attributes and a namesake.
+fn session_of_a_jar() -> Session {
+    let attributes = |path: &str, expires| CookieAttributes {
+        domain: "golf.example".to_owned(),
+        host_only: true,
+        path: path.to_owned(),
+        secure: true,
+        expires,
+    };
+    let expires = from_micros(1_768_559_400_654_321).ok();
+    let other = OtherCookie {
+        name: "lang".to_owned(),
+        value: "en".to_owned().into(),
+        attributes: attributes("/admin", None),
+        position: 0,
+    };
+    let cookies = session().cookies;
+    Session {
+        cookies: cookies.with_details(vec![Some(attributes("/", expires)), None], vec![other]),
+        ..session()
+    }
+}
+
+#[test]
+fn attributes_of_cookies_are_unchanged_after_encryption_and_decryption() {
+    let jar = session_of_a_jar();
+    assert!(jar.cookies.has_details());
+    let mut value = sealer().seal(&jar);
+    assert_eq!(value[2], VERSION_1);
+    assert_eq!(sealer().open(&mut value), Ok(jar));
+}
+
+/// An older release reads the fields that it knows, and ignores the bytes after them.
+#[test]
+fn attributes_of_cookies_follow_all_data_that_older_releases_know() {
+    let known = [plaintext(&session()), vec![0, 0]].concat();
+    assert!(plaintext(&session_of_a_jar()).starts_with(&known));
 }
 
 #[test]

@@ -19,6 +19,7 @@ from tee_session.api.session import (
     delete_session,
     get_session,
     get_session_ttl,
+    merge_cookies,
     rotate_session,
     update_session,
 )
@@ -42,6 +43,7 @@ from tee_session.models import (
     HealthBodyStore,
     InactiveToken,
     ListedSessions,
+    MergeCookies,
     Problem,
     ProblemCode,
     RevokedSessions,
@@ -163,6 +165,19 @@ class Walk:
         )
         code = refused.parsed.code
         assert code is ProblemCode.PRECONDITION_FAILED
+
+        lines = ["SESSIONID=g7h8i9; Path=/; Secure", "x=1; Domain=com"]
+        merge = MergeCookies(url=f"{BASE_URL}/login", set_cookie=lines)
+        merged = call(
+            merge_cookies, HTTPStatus.OK, SessionBody, client=holder, body=merge
+        ).parsed
+        assert merged.cookies.additional_properties == {"SESSIONID": "g7h8i9"}
+        assert [line.index for line in merged.ignored] == [1]
+        got = call(
+            get_session, HTTPStatus.OK, SessionBody, client=holder, attributes=True
+        ).parsed
+        attributes = got.cookie_attributes.additional_properties["SESSIONID"]
+        assert (attributes.path, attributes.secure) == ("/", True)
 
         left = call(get_session_ttl, HTTPStatus.OK, TtlBody, client=holder).parsed
         assert TTL - 10 <= left.ttl <= TTL

@@ -122,6 +122,11 @@ schemathesis.openapi.format(
     "cookie-value", st.text(st.characters(codec="utf-8", exclude_characters=refused - {"\t"}), max_size=40)
 )
 
+urls = ["https://golf.example/", "https://golf.example/members/login.php?x=1"]
+schemathesis.openapi.format("url-of-the-site", st.sampled_from(urls))
+dates = ["Thu, 15 Jan 2026 10:30:00 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"]
+schemathesis.openapi.format("http-date", st.sampled_from(dates))
+
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 hosts = st.one_of(
     st.lists(labels, min_size=1, max_size=3).map(lambda names: ".".join([*names, "example"])),

@@ -1,0 +1,193 @@
+//! Contract tests of merges: no merge is lost, no merge restores a deleted session, and a merge
+//! without a change writes nothing.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use super::{
+    Harness, base_url, cookies, manager, manager_with_touch_interval, pass, repeat_if_late,
+    store_session,
+};
+use crate::{
+    CookieUrl, Cookies, MergedSession, SessionError, SessionManager, SessionPatch,
+    SessionRepository, SessionToken, SetCookieLines, SwapOutcome, UpdateError,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn merge<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    token: &SessionToken,
+    line: &str,
+) -> Result<MergedSession, UpdateError> {
+    let loaded = sessions.load_for_merge(token).await?;
+    let url = CookieUrl::of(&base_url()).expect("a URL");
+    let update = SetCookieLines::new(url, [line.to_owned()]);
+    sessions
+        .merge_loaded(token, loaded, &update, |_| true)
+        .await
+}
+
+fn is_not_found(error: &UpdateError) -> bool {
+    matches!(error, UpdateError::Session(SessionError::NotFound))
+}
+
+/// Merged cookies are loaded with their attributes, also after a rotation. Cookies with the same
+/// name and another path are kept.
+pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    let lines = [
+        "SESSIONID=new; Path=/; Secure",
+        "id=1; Path=/members; Max-Age=3600",
+        "id=2; Path=/admin; Domain=golf.example",
+        "token",
+    ];
+    let mut merged = Cookies::default();
+    for line in lines {
+        let result = merge(&sessions, &new.token, line).await.expect("it lives");
+        assert!(result.ignored.is_empty());
+        merged = result.active.session.cookies;
+    }
+    assert_eq!((merged.len(), merged.others().len()), (3, 1));
+    let read = sessions.get(&new.token).await.expect("it lives");
+    assert_eq!(read.session.cookies, merged);
+    let rotated = sessions.rotate(&new.token).await.expect("it lives");
+    assert_eq!(rotated.session.cookies, merged);
+    let read = sessions.get(&rotated.token).await.expect("it lives");
+    assert_eq!(read.session.cookies, merged);
+}
+
+/// A merge renews the idle timeout, whether or not it changes a cookie.
+pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, pace.seconds(2));
+        let new = store_session(&sessions).await;
+        for _ in 0..3 {
+            pass(pace, harness, SECOND * 5 / 4).await;
+            merge(&sessions, &new.token, "a=1").await.expect("it lives");
+        }
+        pass(pace, harness, SECOND * 9 / 4).await;
+        let merged = merge(&sessions, &new.token, "a=1").await;
+        assert!(merged.is_err_and(|error| is_not_found(&error)));
+    })
+    .await;
+}
+
+/// A merge within the touch interval does not renew the TTL. A merge that changes a cookie sets the
+/// TTL anyway.
+pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND * 29, async |pace| {
+        let sessions = manager_with_touch_interval(harness, pace.seconds(60), pace.seconds(30));
+        let new = store_session(&sessions).await;
+        let remaining = async || {
+            let loaded = harness.repository().load_with_ttl(&new.token).await;
+            let loaded = loaded.expect("the store answers").expect("it lives");
+            loaded.remaining.expect("it has an end")
+        };
+        let removal = "unknown=; Max-Age=0";
+        merge(&sessions, &new.token, removal)
+            .await
+            .expect("it lives");
+        let renewed = remaining().await;
+        pass(pace, harness, SECOND).await;
+        merge(&sessions, &new.token, removal)
+            .await
+            .expect("it lives");
+        assert!(remaining().await <= renewed - SECOND * 9 / 10);
+        merge(&sessions, &new.token, "a=1").await.expect("it lives");
+        assert!(remaining().await > renewed - SECOND * 9 / 10);
+    })
+    .await;
+}
+
+/// A cookie that has expired is not returned any more. The session lives on.
+pub async fn expired_cookies_are_left_out<H: Harness>(harness: &H) {
+    repeat_if_late(SECOND * 3 / 4, async |pace| {
+        let sessions = manager(harness, 60);
+        let new = store_session(&sessions).await;
+        let line = format!("short=1; Max-Age={}", pace.seconds(2));
+        let merged = merge(&sessions, &new.token, &line).await.expect("it lives");
+        assert_eq!(merged.active.session.cookies.len(), 2);
+        pass(pace, harness, SECOND * 5 / 4).await;
+        let read = sessions.get(&new.token).await.expect("it lives").session;
+        assert_eq!(read.cookies, merged.active.session.cookies);
+        pass(pace, harness, SECOND * 7 / 4).await;
+        let read = sessions.get(&new.token).await.expect("it lives").session;
+        assert_eq!(read.cookies, cookies([("SESSIONID", "a1b2c3")]));
+    })
+    .await;
+}
+
+/// A merge and an update that run at the same time are both applied.
+pub async fn concurrent_merges_and_updates_are_not_lost<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    for round in 0..20 {
+        let line = format!("merged{round}=1; Path=/");
+        let patch = SessionPatch::default().set_cookie(format!("set{round}"), "1");
+        let merged = merge(&sessions, &new.token, &line);
+        let updated = sessions.update(&new.token, &patch, |_| true);
+        let (merged, updated) = join(merged, updated).await;
+        merged.expect("it lives");
+        updated.expect("it lives");
+    }
+    let read = sessions.get(&new.token).await.expect("it lives").session;
+    assert_eq!(read.cookies.len(), 41);
+    let with_attributes = read.cookies.with_attributes();
+    let merged = with_attributes.filter(|(_, _, attributes)| attributes.is_some());
+    assert_eq!(merged.count(), 20);
+}
+
+/// A merge that changes nothing does not write the record.
+pub async fn merge_without_a_change_writes_nothing<H: Harness>(harness: &H) {
+    let (sessions, repository) = (manager(harness, 60), harness.repository());
+    let new = store_session(&sessions).await;
+    let line = "a=1; Path=/; Max-Age=3600";
+    merge(&sessions, &new.token, line).await.expect("it lives");
+    let seen = repository.load_for_update(&new.token, None).await;
+    let seen = seen.expect("the store answers").expect("it lives");
+    merge(&sessions, &new.token, line).await.expect("it lives");
+    let swapped =
+        repository.compare_and_swap(&new.token, &seen.revision, &seen.session, SECOND * 60);
+    assert_eq!(
+        swapped.await.expect("the store answers"),
+        SwapOutcome::Swapped
+    );
+}
+
+/// After many concurrent merges, the session contains the cookies of all of them.
+pub async fn concurrent_merges_are_not_lost<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    let new = store_session(&sessions).await;
+    let merges = (0..50).map(|n| {
+        let (sessions, token) = (&sessions, &new.token);
+        async move {
+            let line = format!("c{n}={n}; Path=/");
+            merge(sessions, token, &line)
+                .await
+                .expect("one of all succeeds at a time");
+        }
+    });
+    join_all(merges).await;
+    let read = sessions.get(&new.token).await.expect("it lives").session;
+    assert_eq!(read.cookies.len(), 51);
+}
+
+/// Merges that run concurrently with a delete do not restore the session.
+pub async fn concurrent_merges_do_not_restore_a_deleted_session<H: Harness>(harness: &H) {
+    let sessions = manager(harness, 60);
+    for round in 0..20 {
+        let new = store_session(&sessions).await;
+        let line = format!("round={round}");
+        let merges = join_all((0..8).map(|_| merge(&sessions, &new.token, &line)));
+        let (merges, deleted) = join(merges, sessions.delete(&new.token)).await;
+        assert!(deleted.expect("the store answers"));
+        for merged in merges {
+            assert!(merged.is_ok() || merged.is_err_and(|error| is_not_found(&error)));
+        }
+        let exists = sessions.exists(&new.token).await;
+        assert!(!exists.expect("the store answers"));
+    }
+}

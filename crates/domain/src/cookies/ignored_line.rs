@@ -1,0 +1,70 @@
+//! Reasons for which a `Set-Cookie` line is ignored.
+
+use super::rules::CookieRule;
+
+/// A `Set-Cookie` line that was ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IgnoredLine {
+    /// Position of the line in the request, from 0.
+    pub index: usize,
+    /// Reason for which the line was ignored.
+    pub reason: IgnoreReason,
+}
+
+/// Reason for which a `Set-Cookie` line is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IgnoreReason {
+    /// The line contains a control character, or a cookie without a name has a value that cannot be
+    /// sent.
+    Syntax,
+    /// The attribute `Domain` does not match the host of the URL, or is a public suffix.
+    Domain,
+    /// The cookie is `Secure` and the URL is not `https`, or the cookie would replace a `Secure`
+    /// cookie.
+    Insecure,
+    /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that
+    /// these names require.
+    Prefix,
+    /// Name and value are too long.
+    TooLarge,
+    /// The session has no room left.
+    Full,
+}
+
+impl IgnoreReason {
+    /// All reasons.
+    pub const ALL: [Self; 6] = [
+        Self::Syntax,
+        Self::Domain,
+        Self::Insecure,
+        Self::Prefix,
+        Self::TooLarge,
+        Self::Full,
+    ];
+
+    /// Returns the word for the reason in responses and metrics. These words do not change.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::Domain => "domain",
+            Self::Insecure => "insecure",
+            Self::Prefix => "prefix",
+            Self::TooLarge => "too_large",
+            Self::Full => "full",
+        }
+    }
+
+    pub(super) fn of_rule(rule: CookieRule) -> Self {
+        match rule {
+            CookieRule::Length => Self::TooLarge,
+            CookieRule::Count | CookieRule::TotalLength => Self::Full,
+            CookieRule::NamelessPrefix => Self::Prefix,
+            CookieRule::Name
+            | CookieRule::Value
+            | CookieRule::NamelessValue
+            | CookieRule::Unique => Self::Syntax,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Comparison of merges with a simple model of a browser, which applies RFC 6265bis without a flat
+//! map and without records.
+
+use proptest::prelude::*;
+use time::{Duration, OffsetDateTime};
+
+use super::*;
+use crate::BaseUrl;
+
+const HOST: &str = "www.golf.example";
+
+const PARENT: &str = "golf.example";
+
+const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/c"];
+
+/// A cookie of the model. The model keeps cookies in the order of their creation.
+struct ModelCookie {
+    name: &'static str,
+    value: &'static str,
+    domain: &'static str,
+    host_only: bool,
+    path: &'static str,
+    expires: Option<OffsetDateTime>,
+}
+
+/// A `Set-Cookie` line, as the values of its attributes.
+#[derive(Debug, Clone)]
+struct Line {
+    name: &'static str,
+    value: &'static str,
+    domain: Option<&'static str>,
+    path: Option<&'static str>,
+    max_age: Option<i64>,
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let attribute = |name: &str, value: Option<String>| {
+            value.map_or_else(String::new, |value| format!("; {name}={value}"))
+        };
+        [
+            format!("{}={}", self.name, self.value),
+            attribute("Domain", self.domain.map(str::to_owned)),
+            attribute("Path", self.path.map(str::to_owned)),
+            attribute("Max-Age", self.max_age.map(|age| age.to_string())),
+        ]
+        .concat()
+    }
+}
+
+/// One answer of the site: the path of the request, the lines, and the time since the last answer.
+type AnswerOfSite = (&'static str, Vec<Line>, i64);
+
+fn answers() -> impl Strategy<Value = Vec<AnswerOfSite>> {
+    let line = (
+        prop::sample::select(vec!["x", "y"]),
+        prop::sample::select(vec!["1", "2", "3"]),
+        prop::option::of(prop::sample::select(vec![PARENT, HOST])),
+        prop::option::of(prop::sample::select(PATHS.to_vec())),
+        // A cookie is not written again if its remaining lifetime differs by less than a factor of
+        // two. With these lifetimes and times, that makes no difference.
+        prop::option::of(prop::sample::select(vec![0, 10, 1_000])),
+    );
+    let line = line.prop_map(|(name, value, domain, path, max_age)| Line {
+        name,
+        value,
+        domain,
+        path,
+        max_age,
+    });
+    let lines = prop::collection::vec(line, 0..4);
+    let time = prop::sample::select(vec![0, 20]);
+    let answer = (prop::sample::select(PATHS.to_vec()), lines, time);
+    prop::collection::vec(answer, 1..8)
+}
+
+/// Applies a line by section 5.7.
+fn apply(cookies: &mut Vec<ModelCookie>, line: &Line, request: &'static str, now: OffsetDateTime) {
+    let default = match request {
+        "/a/b" => "/a",
+        _ => "/",
+    };
+    let new = ModelCookie {
+        name: line.name,
+        value: line.value,
+        domain: line.domain.unwrap_or(HOST),
+        host_only: line.domain.is_none(),
+        path: line.path.unwrap_or(default),
+        expires: line.max_age.map(|age| now + Duration::seconds(age)),
+    };
+    let same = cookies
+        .iter()
+        .position(|old| (old.name, old.domain, old.path) == (new.name, new.domain, new.path));
+    match (same, line.max_age) {
+        (Some(position), Some(0)) => drop(cookies.remove(position)),
+        (None, Some(0)) => {}
+        (Some(position), _) => cookies[position] = new,
+        (None, _) => cookies.push(new),
+    }
+}
+
+/// Returns the cookies of a request by section 5.8.3.
+fn header(cookies: &[ModelCookie], host: &str, path: &str) -> Option<String> {
+    let is_sent = |cookie: &&ModelCookie| {
+        let is_subdomain = host.ends_with(&format!(".{}", cookie.domain));
+        let is_host = cookie.domain == host || !cookie.host_only && is_subdomain;
+        let cookie_path = cookie.path.trim_end_matches('/');
+        is_host && (path == cookie.path || path.starts_with(&format!("{cookie_path}/")))
+    };
+    let mut sent: Vec<_> = cookies.iter().filter(is_sent).collect();
+    sent.sort_by_key(|cookie| usize::MAX - cookie.path.len());
+    let sent = sent
+        .iter()
+        .map(|cookie| format!("{}={}", cookie.name, cookie.value));
+    let sent: Vec<_> = sent.collect();
+    (!sent.is_empty()).then(|| sent.join("; "))
+}
+
+/// Stores the cookies in a record, and reads them again.
+fn stored(cookies: &Cookies) -> Cookies {
+    let flat = Cookies::from_stored(cookies.iter()).unwrap();
+    flat.with_details_from_bytes(&cookies.details_to_bytes())
+}
+
+proptest! {
+    #[test]
+    fn session_sends_the_cookies_that_a_browser_sends(
+        answers in answers(),
+        base_path in prop::sample::select(PATHS.to_vec()),
+    ) {
+        let base_url: BaseUrl = format!("https://{HOST}{base_path}").parse().unwrap();
+        let mut now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let (mut browser, mut cookies) = (Vec::new(), Cookies::default());
+        for (path, lines, seconds) in answers {
+            now += Duration::seconds(seconds);
+            browser.retain(|cookie: &ModelCookie| cookie.expires.is_none_or(|end| end > now));
+            for line in &lines {
+                apply(&mut browser, line, path, now);
+            }
+            let url = CookieUrl::parse(&format!("https://{HOST}{path}")).unwrap();
+            let lines = SetCookieLines::new(url, lines.iter().map(Line::text));
+            let merged = cookies.merged(&lines, &base_url, now);
+            prop_assert!(merged.ignored.is_empty());
+            cookies = stored(&merged.cookies.unwrap_or(cookies));
+            let shown = cookies.without_expired(&base_url, now);
+            let shown = shown.as_ref().unwrap_or(&cookies);
+            for (host, path) in PATHS.iter().flat_map(|path| [(HOST, path), (PARENT, path)]) {
+                let url = CookieUrl::parse(&format!("https://{host}{path}")).unwrap();
+                let sent = shown.header_for(&url, &base_url, now).unwrap();
+                let sent = sent.map(|sent| sent.to_string());
+                prop_assert_eq!(sent, header(&browser, host, path));
+            }
+            // The flat map contains each name once, with the value for the base URL.
+            let names = ["x", "y"].map(|name| browser.iter().any(|cookie| cookie.name == name));
+            prop_assert_eq!(names, ["x", "y"].map(|name| shown.get(name).is_some()));
+            let sent = header(&browser, HOST, base_path).unwrap_or_default();
+            for (name, value) in shown.iter() {
+                let mut sent = sent.split("; ").filter_map(|pair| pair.split_once('='));
+                let first = sent.find(|(sent, _)| *sent == name);
+                prop_assert!(first.is_none_or(|(_, sent)| Some(sent) == value));
+            }
+        }
+    }
+}

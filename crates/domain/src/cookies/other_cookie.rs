@@ -1,0 +1,42 @@
+//! Cookies that the flat map of a session does not contain.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::attributes::CookieAttributes;
+
+/// A cookie whose name the flat map of the session already contains, with another domain or path.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OtherCookie {
+    /// Name of the cookie.
+    pub name: String,
+    /// Value of the cookie. It is a secret, and is wiped from memory on drop.
+    pub value: Zeroizing<String>,
+    /// Scope and lifetime of the cookie.
+    pub attributes: CookieAttributes,
+    /// Position of the cookie in the order in which all cookies of the session came, from 0. The
+    /// cookies of the flat map have the positions that are left, in the order of the map. Cookies
+    /// with paths of the same length are sent in this order (RFC 6265bis, section 5.8.3).
+    pub position: usize,
+}
+
+impl fmt::Debug for OtherCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OtherCookie([redacted])")
+    }
+}
+
+/// Data of a jar beside the flat map of names and values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Details {
+    /// Attributes of the cookies in the flat map, in its order.
+    pub(super) attributes: Vec<Option<CookieAttributes>>,
+    pub(super) others: Vec<OtherCookie>,
+}
+
+impl Details {
+    pub(super) fn is_empty(&self) -> bool {
+        self.others.is_empty() && self.attributes.iter().all(Option::is_none)
+    }
+}

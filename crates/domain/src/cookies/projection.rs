@@ -1,0 +1,69 @@
+//! Choice of the cookies that the flat map of a session contains.
+
+use indexmap::{IndexMap, map};
+
+use super::{cookie_url::CookieUrl, merge::Entry};
+
+/// All cookies of a session, divided into the flat map and the others.
+pub(super) struct Projection<'a> {
+    /// One cookie of each name, in the order in which the cookies came.
+    pub(super) flat: Vec<Entry<'a>>,
+    /// All other cookies with their positions in the order in which all cookies came. The cookie
+    /// with the oldest value comes first.
+    pub(super) others: Vec<(usize, Entry<'a>)>,
+}
+
+/// Divides cookies, which are given in the order in which they came. The flat map contains the
+/// cookie that a request to `base_url` carries first (RFC 6265bis, section 5.8.3: the longest path,
+/// then the earliest). If such a request carries no cookie of the name, it contains the newest.
+pub(super) fn project<'a>(entries: Vec<Entry<'a>>, base_url: Option<&CookieUrl>) -> Projection<'a> {
+    let mut chosen: IndexMap<&str, (Priority, usize)> = IndexMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let priority = Priority::of(entry, index, base_url);
+        match chosen.entry(entry.name) {
+            map::Entry::Vacant(vacant) => {
+                vacant.insert((priority, index));
+            }
+            map::Entry::Occupied(mut best) if best.get().0 < priority => {
+                best.insert((priority, index));
+            }
+            map::Entry::Occupied(_) => {}
+        }
+    }
+    let (mut flat, mut others) = (Vec::with_capacity(chosen.len()), Vec::new());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let is_chosen = chosen.get(entry.name).is_some_and(|best| best.1 == index);
+        if is_chosen {
+            flat.push(entry);
+        } else {
+            others.push((index, entry));
+        }
+    }
+    others.sort_by_key(|(_, entry)| entry.rank);
+    Projection { flat, others }
+}
+
+/// Priority of a cookie among the cookies of the same name. The derived order makes a cookie that
+/// is sent to the base URL greater than one that is not.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Priority {
+    NotSent { rank: usize },
+    Sent { path_len: usize, earliness: usize },
+}
+
+impl Priority {
+    fn of(entry: &Entry<'_>, index: usize, base_url: Option<&CookieUrl>) -> Self {
+        let path_len = match (&entry.attributes, base_url) {
+            (None, _) => Some(1),
+            (Some(own), Some(url)) if own.is_sent_to(url) => Some(own.path.len()),
+            _ => None,
+        };
+        match path_len {
+            Some(path_len) => Self::Sent {
+                path_len,
+                earliness: usize::MAX - index,
+            },
+            None => Self::NotSent { rank: entry.rank },
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Cookies with the scope and the lifetime that the site gave them: the jar of a session.
+
+use std::{borrow::Cow, sync::Arc};
+
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::{
+    Cookies,
+    attributes::CookieAttributes,
+    cookie_url::CookieUrl,
+    header::{self, UnsendableCookie},
+    ignored_line::IgnoredLine,
+    jar::Jar,
+    merge::{Entry, Merge},
+    other_cookie::{Details, OtherCookie},
+    projection::{Projection, project},
+    rules,
+    set_cookie_lines::SetCookieLines,
+};
+use crate::BaseUrl;
+
+/// Result of merging `Set-Cookie` lines.
+#[derive(Debug)]
+pub struct MergedCookies {
+    /// The merged cookies. `None` if nothing changed that is worth a write to the store.
+    pub cookies: Option<Cookies>,
+    /// Lines that were ignored.
+    pub ignored: Vec<IgnoredLine>,
+}
+
+impl Cookies {
+    /// Adds the attributes and the other cookies of a stored record. `attributes` has one entry for
+    /// each cookie of the flat map, in its order. If the number of entries differs, if another
+    /// cookie has a name that the flat map does not contain, or if a text contains a control
+    /// character, returns the cookies without the additional data.
+    #[must_use]
+    pub fn with_details(
+        mut self,
+        attributes: Vec<Option<CookieAttributes>>,
+        others: Vec<OtherCookie>,
+    ) -> Self {
+        let is_valid = |own: &CookieAttributes| {
+            !rules::has_control(&own.domain) && !rules::has_control(&own.path)
+        };
+        let is_valid_other = |other: &OtherCookie| {
+            self.iter().any(|(name, _)| name == other.name)
+                && !rules::has_control(&other.value)
+                && is_valid(&other.attributes)
+        };
+        if attributes.len() != self.len()
+            || !attributes.iter().flatten().all(is_valid)
+            || !others.iter().all(is_valid_other)
+        {
+            return self;
+        }
+        let details = Details { attributes, others };
+        if let Some(jar) = Arc::get_mut(&mut self.0) {
+            jar.set_details(details);
+            return self;
+        }
+        let mut jar = Jar::new(self.iter());
+        jar.set_details(details);
+        Self(Arc::new(jar))
+    }
+
+    /// Returns the cookies of the flat map with their attributes. A cookie without attributes was
+    /// not set by a `Set-Cookie` line.
+    pub fn with_attributes(
+        &self,
+    ) -> impl Iterator<Item = (&str, Option<&str>, Option<&CookieAttributes>)> {
+        let details = self.0.details();
+        let attributes = details.map(|details| details.attributes.as_slice());
+        let attributes = attributes.unwrap_or_default();
+        let cookies = self.iter().enumerate();
+        cookies.map(|(index, (name, value))| {
+            (name, value, attributes.get(index).and_then(Option::as_ref))
+        })
+    }
+
+    /// Returns the cookies that the flat map does not contain, because it contains another cookie
+    /// of the same name. The cookie with the oldest value comes first.
+    #[must_use]
+    pub fn others(&self) -> &[OtherCookie] {
+        self.0.details().map_or(&[], |details| &details.others)
+    }
+
+    /// Returns `true` if at least one cookie has attributes.
+    #[must_use]
+    pub fn has_details(&self) -> bool {
+        self.0.details().is_some()
+    }
+
+    /// Returns the value of the header field `Cookie` for a request to `url`, as browsers compute
+    /// it (RFC 6265bis, section 5.8.3), or `None` if the request carries no cookie. `base_url` is
+    /// the base URL of the session, and `now` the current time. A cookie without attributes is sent
+    /// to each path of the host of `base_url`.
+    ///
+    /// # Errors
+    /// Fails if the value of a cookie contains `;`, because the site would read the rest of the
+    /// value as another cookie.
+    pub fn header_for(
+        &self,
+        url: &CookieUrl,
+        base_url: &BaseUrl,
+        now: OffsetDateTime,
+    ) -> Result<Option<Zeroizing<String>>, UnsendableCookie> {
+        let host = base_url.ascii_host();
+        header::cookie_header(&self.entries(), host.as_deref(), url, now)
+    }
+
+    /// Merges the cookies that the site has set, as browsers do (RFC 6265bis, section 5.7), one
+    /// after the other. `now` is the current time on the clock of the store.
+    ///
+    /// Differences from browsers: a cookie without attributes is replaced or removed by the next
+    /// cookie of its name that the site sets for `base_url` or for the URL of the request, because
+    /// its path is not known. The host-only flag is not part of the identity of a cookie. A stored
+    /// cookie is never removed to make room for another. Name and value may have
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes, which is more than the 4096 bytes of browsers.
+    #[must_use]
+    pub fn merged(
+        &self,
+        update: &SetCookieLines,
+        base_url: &BaseUrl,
+        now: OffsetDateTime,
+    ) -> MergedCookies {
+        let mut merge = Merge::new(self.entries(), update, base_url, now);
+        let ignored = merge.run();
+        let cookies = merge
+            .is_changed()
+            .then(|| Self::from_entries(merge.entries, base_url));
+        MergedCookies { cookies, ignored }
+    }
+
+    /// Returns the cookies without those that have expired at the time `now`. Returns `None` if no
+    /// cookie has expired. `base_url` decides which of the remaining cookies the flat map contains.
+    pub(crate) fn without_expired(&self, base_url: &BaseUrl, now: OffsetDateTime) -> Option<Self> {
+        let details = self.0.details()?;
+        let others = details.others.iter().map(|other| &other.attributes);
+        let mut all = details.attributes.iter().flatten().chain(others);
+        if !all.any(|attributes| attributes.is_expired(now)) {
+            return None;
+        }
+        let mut entries = self.entries();
+        entries.retain(|entry| !entry.is_expired(now));
+        Some(Self::from_entries(entries, base_url))
+    }
+
+    /// Returns a copy with changes that were checked before. A value sets a cookie without
+    /// attributes, and `None` removes the cookie. Both remove all other cookies of the name.
+    pub(crate) fn changed<'a>(
+        &'a self,
+        changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+        base_url: &BaseUrl,
+    ) -> Self {
+        let mut entries = self.entries();
+        for (name, value) in changes {
+            let position = entries.iter().position(|entry| entry.name == name);
+            entries.retain(|entry| entry.name != name);
+            if let Some(value) = value {
+                let position = position.unwrap_or(entries.len());
+                entries.insert(position, Entry::without_attributes(name, Some(value)));
+            }
+        }
+        Self::from_entries(entries, base_url)
+    }
+
+    /// Returns all cookies, in the order in which they came.
+    fn entries(&self) -> Vec<Entry<'_>> {
+        let others = self.others();
+        let mut entries = Vec::with_capacity(self.len() + others.len());
+        entries.extend(self.with_attributes().map(|(name, value, attributes)| {
+            Entry {
+                name,
+                value,
+                attributes: attributes.map(Cow::Borrowed),
+                // The cookies of the flat map are assumed to be newer than all others.
+                rank: others.len(),
+            }
+        }));
+        let mut by_position: Vec<_> = others.iter().enumerate().collect();
+        by_position.sort_by_key(|(_, other)| other.position);
+        for (rank, other) in by_position {
+            let entry = Entry {
+                name: &other.name,
+                value: Some(&other.value),
+                attributes: Some(Cow::Borrowed(&other.attributes)),
+                rank,
+            };
+            entries.insert(other.position.min(entries.len()), entry);
+        }
+        entries
+    }
+
+    /// Stores cookies that were checked before. `base_url` decides which cookies the flat map
+    /// contains.
+    fn from_entries(entries: Vec<Entry<'_>>, base_url: &BaseUrl) -> Self {
+        let base_url = CookieUrl::of(base_url);
+        let Projection { flat, others } = project(entries, base_url.as_ref());
+        let others = others.into_iter().map(|(position, entry)| OtherCookie {
+            name: entry.name.to_owned(),
+            value: Zeroizing::new(entry.value.unwrap_or_default().to_owned()),
+            attributes: match entry.attributes {
+                Some(attributes) => attributes.into_owned(),
+                None => CookieAttributes::of_login(base_url.as_ref()),
+            },
+            position,
+        });
+        let others = others.collect();
+        let mut jar = Jar::new(flat.iter().map(|entry| (entry.name, entry.value)));
+        let attributes = flat.into_iter().map(|entry| entry.attributes);
+        let attributes = attributes.map(|own| own.map(Cow::into_owned)).collect();
+        jar.set_details(Details { attributes, others });
+        Self(Arc::new(jar))
+    }
+}

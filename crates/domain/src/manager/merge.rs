@@ -1,0 +1,132 @@
+//! Operation of the session manager that merges cookies which the site has set.
+
+use time::OffsetDateTime;
+
+use super::{ActiveSession, LoadedForUpdate, MAX_TRIES, SessionManager, UpdateError, not_found};
+use crate::{
+    CookieUrl, EntityTag, IgnoredLine, Session, SessionError, SessionRepository, SessionToken,
+    SetCookieLines, SwapOutcome, clock::to_signed,
+};
+
+/// Session after a merge of cookies.
+#[derive(Debug)]
+pub struct MergedSession {
+    /// The session with the merged cookies.
+    pub active: ActiveSession,
+    /// Lines that were ignored, in their order.
+    pub ignored: Vec<IgnoredLine>,
+    /// `true` if the merge has changed the stored session.
+    pub is_changed: bool,
+}
+
+impl<R: SessionRepository> SessionManager<R> {
+    /// Loads the session for [`merge_loaded`](Self::merge_loaded), and renews its idle timeout, in
+    /// one round trip to the store.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`get`](Self::get).
+    #[tracing::instrument(name = "load session for merge", skip_all)]
+    pub async fn load_for_merge(
+        &self,
+        token: &SessionToken,
+    ) -> Result<LoadedForUpdate, SessionError> {
+        // `now` is read before the touch, so the TTL in the store ends no earlier than the table of
+        // recent touches assumes.
+        let now = self.repository.now();
+        let recent_touches = self.recent_touches.as_deref();
+        let is_recent = recent_touches.is_some_and(|touches| touches.is_recent(token, now));
+        let touch = (!is_recent).then(|| self.policy.record_ttl());
+        let loaded = self.load_live_for_update(token, touch).await?;
+        if touch.is_some() {
+            self.note_touch(token, now);
+        }
+        self.renew_entry(token, &loaded.session, now);
+        Ok(loaded)
+    }
+
+    /// Merges the cookies of `update` into the session if `precondition` returns `true` for the
+    /// entity tag of the session's current state, beginning with the state that
+    /// [`load_for_merge`](Self::load_for_merge) has returned for the same token. Writes to the
+    /// store only if a cookie changed, in one round trip. Logs `Session updated` (info) in that
+    /// case.
+    ///
+    /// Each cookie is merged into the newest state of the session, so that concurrent merges and
+    /// updates are not lost. If the session is deleted during a merge, the merge does not restore
+    /// it.
+    ///
+    /// # Errors
+    /// Returns the errors of [`update`](Self::update). Instead of [`UpdateError::Cookies`], it
+    /// returns [`UpdateError::ForeignUrl`] if the URL of `update` does not have the origin of the
+    /// session's base URL.
+    #[tracing::instrument(name = "merge cookies", skip_all)]
+    pub async fn merge_loaded(
+        &self,
+        token: &SessionToken,
+        mut loaded: LoadedForUpdate,
+        update: &SetCookieLines,
+        precondition: impl Fn(EntityTag) -> bool + Send,
+    ) -> Result<MergedSession, UpdateError> {
+        let mut attempt = 0;
+        let touched_at = loaded.loaded_at;
+        loop {
+            attempt += 1;
+            let LoadedForUpdate {
+                session, revision, ..
+            } = loaded;
+            let now = self.repository.now();
+            if self.remaining_after_touch(&session, now).is_none() {
+                self.remove_expired(token, &session).await;
+                return Err(not_found(token).into());
+            }
+            if !precondition(EntityTag::of(token, &session)) {
+                return Err(UpdateError::PreconditionFailed);
+            }
+            let base_url = CookieUrl::of(&session.base_url);
+            if !base_url.is_some_and(|base_url| base_url.has_origin_of(update.url())) {
+                return Err(UpdateError::ForeignUrl);
+            }
+            let merged = session.cookies.merged(update, &session.base_url, now);
+            let ignored = merged.ignored;
+            let Some(cookies) = merged.cookies else {
+                return Ok(self.merged(session, ignored, touched_at, false));
+            };
+            let session = Session { cookies, ..session };
+            let record_ttl = self.policy.record_ttl();
+            let swap = self
+                .repository
+                .compare_and_swap(token, &revision, &session, record_ttl);
+            match swap.await? {
+                SwapOutcome::Swapped => {
+                    self.note_touch(token, now);
+                    tracing::info!(token_prefix = %token.prefix(), "Session updated");
+                    return Ok(self.merged(session, ignored, now, true));
+                }
+                SwapOutcome::Changed if attempt < MAX_TRIES => {
+                    loaded = self.load_for_update(token).await?;
+                }
+                SwapOutcome::Changed => return Err(SessionError::Contended.into()),
+                SwapOutcome::Gone => return Err(not_found(token).into()),
+            }
+        }
+    }
+
+    /// Returns the result of a merge. `touched_at` is the time at which the TTL was renewed.
+    fn merged(
+        &self,
+        session: Session,
+        ignored: Vec<IgnoredLine>,
+        touched_at: OffsetDateTime,
+        is_changed: bool,
+    ) -> MergedSession {
+        let remaining = self.remaining_after_touch(&session, touched_at);
+        let expires_at = touched_at.saturating_add(to_signed(remaining.unwrap_or_default()));
+        MergedSession {
+            active: ActiveSession {
+                session,
+                expires_at,
+            },
+            ignored,
+            is_changed,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+use tee_session_domain::parse_cookie_date;
+use time::format_description::well_known::Rfc2822;
+
+/// Fuzz target for the parser of cookie dates.
+///
+/// A parsed date must be in the range of the standard. If it is written in another format, the
+/// parser must return the same date for the new text.
+pub fn cookie_date(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    let Some(date) = parse_cookie_date(text) else {
+        return;
+    };
+    assert!((1601..=9999).contains(&date.year()));
+    // RFC 2822 cannot express years before 1900.
+    if let Ok(again) = date.format(&Rfc2822) {
+        assert_eq!(parse_cookie_date(&again), Some(date));
+    }
+}
