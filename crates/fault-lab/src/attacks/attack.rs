@@ -29,6 +29,9 @@ const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
 /// A kind of attack.
 pub(super) struct Attack {
     pub(super) name: &'static str,
+    /// `true` if the attack sends data as fast as possible. The attackers, the service and the other
+    /// clients then compete for the processors of the same machine.
+    pub(super) is_flood: bool,
     request: Request,
 }
 
@@ -62,6 +65,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     use Authorization::{Fixed, None, ValidToken};
     let stalled = |name, (request_line, media_type), authorization, is_chunked| Attack {
         name,
+        is_flood: false,
         request: Request::StalledBody {
             request_line,
             authorization,
@@ -71,6 +75,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     };
     let bytes = |name, bytes| Attack {
         name,
+        is_flood: false,
         request: Request::Bytes(bytes),
     };
     vec![
@@ -123,6 +128,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         Attack {
             name: "three endless chunk sizes, as fast as possible",
+            is_flood: true,
             request: Request::EndlessChunkSize,
         },
     ]
