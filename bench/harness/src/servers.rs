@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use tee_session_bench_content::TTL_SECONDS;
 use tokio::process::Command;
 
-use crate::{redis_server::RedisServer, running::Running, store::Store};
+use crate::{redis_server::RedisServer, running::Running, store::Store, wrk::Merges};
 
 /// Paths of the binaries that the benchmark starts.
 pub(crate) struct Builds {
@@ -33,6 +33,8 @@ pub(crate) struct Server {
     /// `true` if all sessions are read before the measurement. Set for servers that treat recently
     /// read sessions differently.
     pub(crate) reads_each_first: bool,
+    /// Effect of the merges that are measured, or `None` if reads of sessions are measured.
+    pub(crate) merges: Option<Merges>,
 }
 
 /// Program of a server, which also determines how the server is started.
@@ -56,6 +58,7 @@ const fn service(name: &'static str, store: Store, flags: &'static [&'static str
         store,
         kind: Kind::Service(flags),
         reads_each_first: false,
+        merges: None,
     }
 }
 
@@ -65,6 +68,7 @@ const fn peer(name: &'static str, store: Store, kind: Kind) -> Server {
         store,
         kind,
         reads_each_first: false,
+        merges: None,
     }
 }
 
@@ -118,6 +122,18 @@ pub(crate) const NEAR_CACHE: Server = Server {
         ],
     )
 };
+/// Requests that merge `Set-Cookie` lines, of a site that sets the same cookies with each answer.
+const MERGE_UNCHANGED: Server = Server {
+    name: "tee-session, merge without a change",
+    merges: Some(Merges::Unchanged),
+    ..SLIDING
+};
+/// Requests that merge `Set-Cookie` lines, of a site that rotates its session id with each answer.
+const MERGE_CHANGED: Server = Server {
+    name: "tee-session, merge with a change",
+    merges: Some(Merges::Changed),
+    ..SLIDING
+};
 const OLD_NEAR_CACHE: Server = old("tee-session 9cb3a1f, near cache", NEAR_CACHE);
 /// Tee Session with a near cache of the default size, and without a limit on invalid tokens. Each
 /// request with an invalid token is therefore answered with 401, never with 429.
@@ -154,7 +170,7 @@ pub(crate) const FIRST_SERVICE: Server = peer("first service (Python)", Store::P
 /// All servers in the comparison, in the order in which they run in each round. The old binary runs
 /// directly after the new binary with the same settings, because the speed of the machine changes
 /// over time.
-pub(crate) const ALL: [Server; 12] = [
+pub(crate) const ALL: [Server; 14] = [
     CONSTANT,
     SLIDING,
     OLD_SLIDING,
@@ -163,6 +179,8 @@ pub(crate) const ALL: [Server; 12] = [
     PLAIN,
     NEAR_CACHE,
     OLD_NEAR_CACHE,
+    MERGE_UNCHANGED,
+    MERGE_CHANGED,
     ACTIX_SESSION,
     TOWER_SESSIONS,
     NGINX,

@@ -194,7 +194,10 @@ impl Run<'_> {
         let mut started = Started::start(self.builds, server, &self.redis, self.folder)?;
         let first = started.until_session_is_read(first).await?;
         let target = started.target(&self.redis);
-        let script = Script::Read(&filled.file);
+        let script = match server.merges {
+            Some(merges) => Script::Merge(&filled.file, merges),
+            None => Script::Read(&filled.file),
+        };
         let warm_up = target.load(script, self.plan.warm_up).await?;
         if server.reads_each_first {
             fill_near_cache(started.port, &filled.credentials).await?;

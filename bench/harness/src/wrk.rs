@@ -20,6 +20,17 @@ pub(crate) enum Script<'a> {
     Read(&'a Path),
     /// Creates sessions with the request body in this file.
     Write(&'a Path),
+    /// Merges `Set-Cookie` lines into the sessions whose credentials are in this file.
+    Merge(&'a Path, Merges),
+}
+
+/// Effect of the merges that wrk requests.
+#[derive(Clone, Copy)]
+pub(crate) enum Merges {
+    /// Each merge sets a new value.
+    Changed,
+    /// Each merge sets the value that the session already has.
+    Unchanged,
 }
 
 /// A running server to which wrk sends requests.
@@ -54,9 +65,11 @@ impl Target<'_> {
 
 /// Runs wrk against the server on the port `port`. Returns the figures that wrk reports.
 async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk> {
-    let (name, argument) = match script {
-        Script::Read(file) => ("read", file),
-        Script::Write(file) => ("write", file),
+    let (name, argument, effect) = match script {
+        Script::Read(file) => ("read", file, None),
+        Script::Write(file) => ("write", file, None),
+        Script::Merge(file, Merges::Changed) => ("merge", file, Some("changed")),
+        Script::Merge(file, Merges::Unchanged) => ("merge", file, Some("unchanged")),
     };
     let mut command = Command::new("wrk");
     command
@@ -70,7 +83,8 @@ async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk>
         .args(["--script", &format!("bench/harness/wrk/{name}.lua")])
         .arg(format!("http://127.0.0.1:{port}"))
         .arg("--")
-        .arg(argument);
+        .arg(argument)
+        .args(effect);
     let output = Running::output(command).await?;
     let result = output.lines().find_map(|line| line.strip_prefix("RESULT "));
     let result = result.with_context(|| format!("wrk printed no result: {output}"))?;

@@ -1,6 +1,7 @@
 //! Operations of the hot path that are measured separately, without a network.
 
 mod current_session;
+mod merges;
 mod near_cache;
 mod repeat;
 
@@ -29,7 +30,7 @@ pub struct Operation {
 
 /// All measured operations. To add an operation, add a function that prepares the operation, and an
 /// entry in this list.
-pub const OPERATIONS: [Operation; 11] = [
+pub const OPERATIONS: [Operation; 14] = [
     operation("bearer_header", bearer_header),
     operation("token_parse", token_parse),
     operation("sealed_location", sealed_location),
@@ -41,6 +42,9 @@ pub const OPERATIONS: [Operation; 11] = [
     operation("recent_touch_hit", recent_touch_hit),
     operation("recent_touch_note", recent_touch_note),
     operation("near_cache_hit", near_cache::hit),
+    operation("merge_unchanged", merges::unchanged),
+    operation("merge_changed", merges::changed),
+    operation("sealed_decode_jar", merges::sealed_decode_of_a_jar),
 ];
 
 const fn operation(name: &'static str, prepare: fn() -> anyhow::Result<Repeat>) -> Operation {

@@ -12,6 +12,8 @@ use tee_session_domain::{
 
 type Reply<T> = Result<T, RepositoryError>;
 
+type Touch = Option<Duration>;
+
 /// Binary form of a session, and the end of its TTL.
 type Record = (Vec<u8>, OffsetDateTime);
 
@@ -50,10 +52,8 @@ impl SessionRepository for MapRepository {
     }
 
     async fn load_and_touch(&self, of: &Token, ttl: Duration) -> Reply<Option<Session>> {
-        self.read(of, |session, (_, end)| {
-            *end = self.now() + ttl;
-            session
-        })
+        let loaded = self.load_for_update(of, Some(ttl)).await?;
+        Ok(loaded.map(|loaded| loaded.session))
     }
 
     async fn load_with_ttl(&self, of: &Token) -> Reply<Option<SessionWithTtl>> {
@@ -68,11 +68,7 @@ impl SessionRepository for MapRepository {
     }
 
     // The bytes of a record are its revision: they differ whenever the content differs.
-    async fn load_for_update(
-        &self,
-        of: &Token,
-        touch: Option<Duration>,
-    ) -> Reply<Option<VersionedSession>> {
+    async fn load_for_update(&self, of: &Token, touch: Touch) -> Reply<Option<VersionedSession>> {
         self.read(of, |session, (bytes, end)| {
             *end = touch.map_or(*end, |ttl| self.now() + ttl);
             let revision = Revision::new(bytes.clone());

@@ -78,12 +78,14 @@ impl<'a> Merge<'a> {
     }
 
     /// Returns `true` if the cookies differ from the stored cookies in a way that is worth a write
-    /// to the store.
+    /// to the store. Another order alone is not: some sites remove a cookie and set it again with
+    /// each answer.
     pub(super) fn is_changed(&self) -> bool {
-        let pairs = || self.stored.iter().zip(&self.entries);
-        self.stored.len() != self.entries.len()
-            || pairs().any(|(old, new)| old.name != new.name)
-            || pairs().any(|(old, new)| is_worth_writing(old, new, self.now))
+        let is_stored = |new: &Entry<'_>| {
+            let mut stored = self.stored.iter();
+            stored.any(|old| old.name == new.name && !is_worth_writing(old, new, self.now))
+        };
+        self.stored.len() != self.entries.len() || !self.entries.iter().all(is_stored)
     }
 
     /// Merges the lines one after the other. Returns the lines that were ignored.

@@ -337,6 +337,15 @@ fn merge_reports_a_change_only_if_it_is_worth_a_write(#[case] line: &str, #[case
     assert_eq!(merged.cookies.is_some(), changes);
 }
 
+/// Some sites remove a cookie and set it again with each answer, which changes only the order.
+#[test]
+fn removal_followed_by_the_same_value_is_no_change() {
+    let stored = merge(&Cookies::default(), &["a=1", "b=2"]);
+    let lines = ["a=; Max-Age=0", "a=1"];
+    let merged = stored.merged(&set_cookie(LOGIN_URL, &lines), &base_url(), NOW);
+    assert!(merged.cookies.is_none());
+}
+
 #[test]
 fn full_session_ignores_new_cookies_but_takes_new_values() {
     let many: Vec<_> = (0..Cookies::MAX_COUNT)

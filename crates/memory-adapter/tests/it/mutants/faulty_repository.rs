@@ -295,7 +295,7 @@ impl SessionRepository for FaultyRepository {
             ttl = loaded.and_then(|loaded| loaded.remaining).unwrap_or(ttl);
         }
         self.correct
-            .compare_and_swap(token, &seen, session, ttl)
+            .compare_and_swap(token, &seen, &self.written(session), ttl)
             .await
     }
 
