@@ -75,6 +75,8 @@ impl Cookies {
     pub const MAX_LEN: usize = rules::MAX_LEN;
     /// Maximum length of all cookie names and values together: 32 KiB.
     pub const MAX_TOTAL_LEN: usize = rules::MAX_TOTAL_LEN;
+    /// Maximum length of the domains and paths of all cookies together: 16 KiB.
+    pub const MAX_ATTRIBUTES_LEN: usize = rules::MAX_ATTRIBUTES_LEN;
 
     /// Validates cookies that a client sends. A value is a `String`, or an `Option<String>` that is
     /// `None` for a cookie without a value.
@@ -218,18 +220,6 @@ impl Cookies {
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().len()
-    }
-
-    /// Returns the total length of all names, values and attributes in bytes, with terminators.
-    #[must_use]
-    pub fn text_len(&self) -> usize {
-        let (others, attributes) = (self.others().iter(), self.with_attributes());
-        let others =
-            others.map(|other| other.name.len() + other.value.len() + other.attributes.text_len());
-        let attributes = attributes.filter_map(|(_, _, attributes)| attributes);
-        self.0.as_bytes().len()
-            + others.sum::<usize>()
-            + attributes.map(CookieAttributes::text_len).sum::<usize>()
     }
 
     /// Returns `true` if there are no cookies.

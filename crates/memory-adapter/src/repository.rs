@@ -220,6 +220,7 @@ fn shifted(session: Session, step: time::Duration) -> Session {
     Session {
         created_at: session.created_at.saturating_add(step),
         absolute_end: session.absolute_end.map(|end| end.saturating_add(step)),
+        cookies: session.cookies.with_expiries_moved(step),
         ..session
     }
 }

@@ -107,7 +107,8 @@ impl Entries {
 /// Returns the number of shards for a table of `max_bytes`. All shards have the same size, and a
 /// shard must have room for several sessions of the maximum size.
 fn shards(max_bytes: usize) -> usize {
-    const LARGEST: usize = ENTRY_BYTES + Cookies::MAX_TOTAL_LEN + BaseUrl::MAX_LEN;
+    const COOKIES: usize = Cookies::MAX_TOTAL_LEN + Cookies::MAX_ATTRIBUTES_LEN;
+    const LARGEST: usize = ENTRY_BYTES + COOKIES + BaseUrl::MAX_LEN;
     (max_bytes / (8 * LARGEST)).clamp(1, MAX_SHARDS)
 }
 
@@ -128,7 +129,7 @@ impl Weighter<TokenHash, Entry> for Weigher {
             attributes,
             ..
         } = &entry.session;
-        let texts = cookies.text_len() + base_url.as_str().len() + attributes.text_len();
+        let texts = cookies.memory_len() + base_url.as_str().len() + attributes.text_len();
         let bytes = ENTRY_BYTES + texts;
         (bytes as u64).max(self.min_weight)
     }

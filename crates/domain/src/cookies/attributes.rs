@@ -34,7 +34,7 @@ impl CookieAttributes {
     }
 
     /// Returns the length of all texts in bytes.
-    pub(crate) fn text_len(&self) -> usize {
+    pub(super) fn text_len(&self) -> usize {
         self.domain.len() + self.path.len()
     }
 

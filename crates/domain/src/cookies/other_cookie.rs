@@ -36,6 +36,18 @@ pub(super) struct Details {
 }
 
 impl Details {
+    /// Returns the memory of all attributes and other cookies in bytes.
+    pub(super) fn memory_len(&self) -> usize {
+        let others = self.others.iter();
+        let others =
+            others.map(|other| other.name.len() + other.value.len() + other.attributes.text_len());
+        let attributes = self.attributes.iter().flatten();
+        size_of_val(self.attributes.as_slice())
+            + size_of_val(self.others.as_slice())
+            + attributes.map(CookieAttributes::text_len).sum::<usize>()
+            + others.sum::<usize>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.others.is_empty() && self.attributes.iter().all(Option::is_none)
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::{
@@ -64,6 +64,22 @@ impl Cookies {
         Self(Arc::new(jar))
     }
 
+    /// Moves the time of expiry of each cookie by `step`, for a store whose clock was corrected.
+    #[must_use]
+    pub fn with_expiries_moved(self, step: Duration) -> Self {
+        let Some(details) = self.0.details().filter(|_| !step.is_zero()) else {
+            return self;
+        };
+        let mut details = details.clone();
+        let others = details.others.iter_mut().map(|other| &mut other.attributes);
+        for attributes in details.attributes.iter_mut().flatten().chain(others) {
+            attributes.expires = attributes.expires.map(|end| end.saturating_add(step));
+        }
+        let mut jar = Jar::new(self.iter());
+        jar.set_details(details);
+        Self(Arc::new(jar))
+    }
+
     /// Returns the cookies of the flat map with their attributes. A cookie without attributes was
     /// not set by a `Set-Cookie` line.
     pub fn with_attributes(
@@ -83,6 +99,14 @@ impl Cookies {
     #[must_use]
     pub fn others(&self) -> &[OtherCookie] {
         self.0.details().map_or(&[], |details| &details.others)
+    }
+
+    /// Returns the memory of all names, values and attributes in bytes, without the overhead of the
+    /// memory allocator.
+    #[must_use]
+    pub fn memory_len(&self) -> usize {
+        let details = self.0.details().map_or(0, Details::memory_len);
+        self.nul_terminated().len() + details
     }
 
     /// Returns `true` if at least one cookie has attributes.

@@ -1,8 +1,9 @@
 use rstest::rstest;
 use tee_session_domain::{
-    BaseUrl, BeginOutcome, Cookies, Fingerprint, IdempotencyKey, IdempotencyRecord,
-    IdempotencyState, IdempotencyStore, IndexEntry, Login, SessionAttributes, SessionError,
-    SessionManager, SessionPatch, SessionPolicy, Subject, SubjectIndex, UpdateError,
+    BaseUrl, BeginOutcome, CookieAttributes, Cookies, Fingerprint, IdempotencyKey,
+    IdempotencyRecord, IdempotencyState, IdempotencyStore, IndexEntry, Login, OtherCookie,
+    SessionAttributes, SessionError, SessionManager, SessionPatch, SessionPolicy, Subject,
+    SubjectIndex, UpdateError,
 };
 
 use super::*;
@@ -61,6 +62,7 @@ async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
     let mut session = create_session(&repository);
     session.absolute_end = Some(session.created_at + 10 * TTL);
     session.attributes.subject = Some(subject.clone());
+    session.cookies = cookies_until(session.created_at + TTL);
     let token = SessionToken::generate();
     let inserted = repository.insert(&token, &session, TTL).await.unwrap();
     assert_eq!(inserted, InsertOutcome::Inserted);
@@ -83,6 +85,7 @@ async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
     let expected = Session {
         created_at: session.created_at + step,
         absolute_end: session.absolute_end.map(|end| end + step),
+        cookies: cookies_until(session.created_at + step + TTL),
         ..session
     };
     let found = repository.load_with_ttl(&token).await.unwrap().unwrap();
@@ -114,6 +117,25 @@ async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
             .unwrap()
             .is_none()
     );
+}
+
+/// Returns two cookies with the same name that expire at the time `end`.
+fn cookies_until(end: OffsetDateTime) -> Cookies {
+    let attributes = |path: &str| CookieAttributes {
+        domain: "golf.example".to_owned(),
+        host_only: true,
+        path: path.to_owned(),
+        secure: true,
+        expires: Some(end),
+    };
+    let other = OtherCookie {
+        name: "SESSIONID".to_owned(),
+        value: "b2c3d4".to_owned().into(),
+        attributes: attributes("/admin"),
+        position: 1,
+    };
+    let flat = Cookies::from_pairs([("SESSIONID", "a1b2c3")]).unwrap();
+    flat.with_details(vec![Some(attributes("/"))], vec![other])
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod history;
 mod idempotency;
 mod invalidation_feed;
 mod lifecycle;
+mod merges;
 mod migration;
 mod modes;
 mod network_faults;

@@ -217,8 +217,10 @@ async fn session_updates_return_unavailable_after_the_redis_server_became_a_repl
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let is_unavailable = |refused| matches!(refused, Err(RepositoryError::Unavailable { .. }));
     let (token, session) = (&new.token, &new.session);
-    let loaded = repository.load_for_update(token, None).await;
-    assert!(is_unavailable(loaded.map(drop)));
+    for touch in [None, Some(TTL)] {
+        let loaded = repository.load_for_update(token, touch).await;
+        assert!(is_unavailable(loaded.map(drop)));
+    }
     let swapped = repository.compare_and_swap(token, &revision, session, TTL);
     assert!(is_unavailable(swapped.await.map(drop)));
     let moved = repository.move_to_new_token(token, &revision, token, session, TTL);

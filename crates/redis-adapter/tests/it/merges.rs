@@ -1,0 +1,78 @@
+//! Tests of merges of `Set-Cookie` lines into session records in Redis.
+
+use rstest::rstest;
+use tee_session_domain::{CookieUrl, MergedSession, SessionToken, SetCookieLines};
+use tee_session_test_support::RedisProcess;
+
+use crate::{
+    Sessions, base_url, cookies,
+    modes::{Mode, all_keys, integer_reply},
+    sessions,
+};
+
+/// Lines of a site that sets the same two cookies with each answer.
+const LINES: [&str; 2] = [
+    "SESSIONID=d4e5f6; Path=/; Secure; HttpOnly",
+    "csrf=b4c0; Path=/; Max-Age=86400",
+];
+
+async fn merge(sessions: &Sessions, token: &SessionToken, lines: &[&str]) -> MergedSession {
+    let loaded = sessions.load_for_merge(token).await.unwrap();
+    let url = CookieUrl::of(&base_url()).unwrap();
+    let lines = SetCookieLines::new(url, lines.iter().map(|line| (*line).to_owned()));
+    let merge = sessions.merge_loaded(token, loaded, &lines, |_| true);
+    merge.await.unwrap()
+}
+
+/// Each group of commands is sent together: `GET` and `EXPIRE`, and then the script.
+#[tokio::test]
+async fn merge_without_a_change_sends_one_group_of_commands_and_one_with_a_change_two() {
+    let redis = RedisProcess::start().await;
+    let sessions = sessions(&redis.url()).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    assert!(merge(&sessions, &new.token, &LINES).await.is_changed);
+    let key = all_keys(&redis).await.remove(0);
+    let commands_of = async |lines: &[&str]| -> Vec<String> {
+        let monitor = redis.monitor().await;
+        merge(&sessions, &new.token, lines).await;
+        let text = monitor.text().await;
+        let of_client = text
+            .lines()
+            .filter(|line| line.contains(&key) && !line.contains(" lua]"));
+        let names = of_client.filter_map(|line| line.split('"').nth(1));
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(commands_of(&LINES).await, ["GET", "EXPIRE"]);
+    let rotated = ["SESSIONID=g7h8i9; Path=/; Secure", LINES[1]];
+    assert_eq!(commands_of(&rotated).await, ["GET", "EXPIRE", "EVAL"]);
+    assert_eq!(commands_of(&rotated).await, ["GET", "EXPIRE"]);
+}
+
+/// Merges cookies in two cases: the key of the record has a TTL of 100 s, or the key has no expiry.
+/// In both cases, the merge sets the TTL to the idle timeout, whether or not it changes a cookie.
+#[rstest]
+#[case::sealed(Mode::Sealed)]
+#[case::plain(Mode::Plain)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[case::sealed_record_after_rollback(Mode::RolledBack)]
+#[tokio::test]
+async fn merge_renews_the_ttl_of_records_in_both_formats(#[case] mode: Mode) {
+    let redis = RedisProcess::start().await;
+    let (writer, changer) = mode.start_both(&redis.url()).await;
+    for expiry in [Some("100"), None] {
+        let new = writer.store(cookies(), base_url()).await.unwrap();
+        for is_changed in [true, false] {
+            let key = all_keys(&redis).await.remove(0);
+            match expiry {
+                Some(seconds) => redis.command(&["EXPIRE", &key, seconds]).await,
+                None => redis.command(&["PERSIST", &key]).await,
+            };
+            let merged = merge(&changer, &new.token, &LINES).await;
+            assert_eq!(merged.is_changed, is_changed);
+            let key = all_keys(&redis).await.remove(0);
+            let ttl = integer_reply(&redis, &["TTL", &key]).await;
+            assert!((1_700..=1_800).contains(&ttl), "{ttl}");
+        }
+        redis.command(&["FLUSHALL"]).await;
+    }
+}
