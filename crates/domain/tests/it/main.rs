@@ -1,4 +1,4 @@
-//! Integration tests of the domain: the example of an adapter.
+//! Integration tests of the domain: the example of an adapter, and the table of `Set-Cookie` lines.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -6,3 +6,4 @@
 )]
 
 mod map_adapter;
+mod set_cookie_table;

@@ -33,6 +33,12 @@ pub(super) fn print_json(value: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{value:#}")
 }
 
+/// Returns `1 cookie`, `2 cookies` and so on, for the noun `cookie`.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
 /// A text table with aligned columns.
 #[derive(Default)]
 pub(super) struct Table(Vec<Vec<(Style, String)>>);

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -50,44 +51,78 @@ impl SecretInput {
     /// cannot be read, or if a file or standard input contains more than 1 MiB.
     pub(super) fn read(&self) -> io::Result<Zeroizing<String>> {
         match self {
-            Self::File(file) => text(File::open(file)?),
             // If standard input is a terminal, a prompt without echo keeps the typed secret off the
             // screen.
             Self::Stdin if io::stdin().is_terminal() => Self::Prompt("Secret: ").read(),
-            Self::Stdin => text(io::stdin().lock()),
             Self::Prompt(prompt) => Ok(Zeroizing::new(rpassword::prompt_password(prompt)?)),
+            Self::File(_) | Self::Stdin => {
+                let mut text = text(self.read_bytes(MAX_LEN)?)?;
+                let end = text.trim_end_matches(['\r', '\n']).len();
+                text.truncate(end);
+                Ok(text)
+            }
+        }
+    }
+
+    /// Reads all bytes of a file or of standard input. Returns an error if there are more than
+    /// `max_len` bytes.
+    pub(super) fn read_bytes(&self, max_len: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::File(file) => bytes(File::open(file)?, max_len),
+            Self::Stdin | Self::Prompt(_) => bytes(io::stdin().lock(), max_len),
         }
     }
 }
 
-fn text(input: impl Read) -> io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    let length = input.take(MAX_LEN + 1).read_to_string(&mut text)?;
-    if u64::try_from(length).is_ok_and(|length| length > MAX_LEN) {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is longer than 1 MiB",
-        ));
+fn bytes(input: impl Read, max_len: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let length = input.take(max_len + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(length).is_ok_and(|length| length > max_len) {
+        let mib = max_len / (1024 * 1024);
+        let message = format!("it is longer than {mib} MiB");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    let end = text.trim_end_matches(['\r', '\n']).len();
-    text.truncate(end);
-    Ok(text)
+    Ok(bytes)
+}
+
+fn text(mut bytes: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<String>> {
+    let text = String::from_utf8(mem::take(&mut *bytes)).map_err(|error| {
+        // The bytes are wiped, because they may contain a secret.
+        drop(Zeroizing::new(error.into_bytes()));
+        io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")
+    })?;
+    Ok(Zeroizing::new(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rstest::rstest;
+
     use super::*;
 
-    #[test]
-    fn trailing_line_break_of_a_secret_is_removed() {
-        assert_eq!(text(&b"secret\r\n"[..]).unwrap().as_str(), "secret");
-        assert_eq!(text(&b" a b "[..]).unwrap().as_str(), " a b ");
+    #[rstest]
+    #[case::line_break(b"secret\r\n", Ok("secret"))]
+    #[case::spaces(b" a b ", Ok(" a b "))]
+    #[case::not_utf_8(b"s\xfcss", Err(io::ErrorKind::InvalidData))]
+    fn secret_is_read_from_a_file_without_the_line_break_at_its_end(
+        #[case] content: &[u8],
+        #[case] expected: Result<&str, io::ErrorKind>,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        fs::write(&file, content).unwrap();
+        let read = SecretInput::of_file(&file).read();
+        let read = read.as_ref().map(|text| text.as_str());
+        assert_eq!(read.map_err(io::Error::kind), expected);
     }
 
     #[test]
     fn secret_longer_than_1_mib_is_rejected() {
-        let error = text(io::repeat(b'a')).unwrap_err();
+        let error = bytes(io::repeat(b'a'), MAX_LEN).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(error.to_string(), "it is longer than 1 MiB");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The command `tee-session session`: creates, shows, lists and ends sessions of a running service
-//! over the HTTP API.
+//! over the HTTP API, and carries their cookies to and from other programs.
 
 mod attributes;
 mod cookies;
@@ -7,6 +7,7 @@ mod create;
 mod fault;
 mod list;
 mod revoke;
+mod secret_file;
 mod service;
 mod show;
 mod times;
@@ -34,6 +35,7 @@ Examples:
     --token-out token
   tee-session session ttl --token-file token
   tee-session session show < token
+  tee-session session cookies --export cookies.txt --token-file token
   tee-session session list --subject member-4711 --client-id support --client-secret-file secret
 
 Exit codes: 0 done, 1 the service refused or was unavailable, 2 invalid command line or input.";
@@ -42,6 +44,7 @@ pub(super) fn command() -> Command {
     let commands = [
         create::command(),
         show::command(),
+        cookies::command(),
         ttl::command(),
         revoke::command(),
         list::command(),
@@ -65,6 +68,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         match name {
             create::NAME => create::run(flags, &service).await,
             show::NAME => show::run(flags, &service).await,
+            cookies::NAME => cookies::run(flags, &service).await,
             ttl::NAME => ttl::run(flags, &service).await,
             revoke::NAME => revoke::run(flags, &service).await,
             _ => list::run(flags, &service).await,

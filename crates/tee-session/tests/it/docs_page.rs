@@ -1,23 +1,15 @@
 //! Test of the page `/docs` in a Chromium browser.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use crate::{python_packages, service};
-
-const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
+use crate::{chromium, python_packages, service};
 
 #[tokio::test]
 async fn docs_page_sends_an_api_call_and_contacts_no_host_except_the_service() {
-    assert!(
-        Path::new(CHROMIUM).exists(),
-        "{CHROMIUM} is missing: scripts/setup installs it"
-    );
     let service = service::start(&[]).await;
     let token = service.log_in("a1b2c3").await;
     let mut browser = python_packages::script("docs_page.py");
-    browser.args([CHROMIUM, service.base(), &token]);
+    browser.args([chromium::path(), service.base(), &token]);
     let seen = python_packages::output_of(&mut browser).await;
     let seen: Value = serde_json::from_str(&seen).unwrap();
 

@@ -112,7 +112,7 @@ impl Gateway {
     }
 }
 
-fn path_of_installed(name: &str, path: &str) -> PathBuf {
+pub(crate) fn path_of_installed(name: &str, path: &str) -> PathBuf {
     let program = PathBuf::from(path);
     assert!(
         program.exists(),

@@ -192,6 +192,11 @@ async fn session_commands_do_not_print_secrets_that_are_read_from_files() {
     let files = [
         ("secret", CLIENT_SECRET),
         ("cookies", r#"{"SESSIONID": "a-value-to-hide"}"#),
+        (
+            "cookies.txt",
+            "golf.example\tFALSE\t/\tFALSE\t0\tlang\ta-value-to-hide\n",
+        ),
+        ("malformed.txt", "golf.example lang a-value-to-hide\n"),
     ];
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -203,6 +208,10 @@ async fn session_commands_do_not_print_secrets_that_are_read_from_files() {
              --token-out token {by_client}"
         ),
         "show --token-file token".to_owned(),
+        "cookies --import cookies.txt --token-file token".to_owned(),
+        "cookies --import malformed.txt --token-file token".to_owned(),
+        "cookies --token-file token".to_owned(),
+        "cookies --export exported.txt --token-file token".to_owned(),
         "ttl --token-file token".to_owned(),
         format!("list --subject member {by_client}"),
         "revoke --token-file token".to_owned(),
@@ -213,7 +222,9 @@ async fn session_commands_do_not_print_secrets_that_are_read_from_files() {
     ];
     let mut printed = String::new();
     for json in ["", " --json"] {
-        let _ = std::fs::remove_file(folder.path().join("token"));
+        for file in ["token", "exported.txt"] {
+            let _ = std::fs::remove_file(folder.path().join(file));
+        }
         for command in &commands {
             let output = binary()
                 .arg("session")
@@ -231,6 +242,7 @@ async fn session_commands_do_not_print_secrets_that_are_read_from_files() {
         }
     }
     assert!(printed.contains("SESSIONID"), "{printed}");
+    assert!(printed.contains("2 cookies exported"), "{printed}");
     assert!(printed.contains("invalid_token"), "{printed}");
 }
 

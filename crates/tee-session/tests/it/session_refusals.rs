@@ -74,6 +74,28 @@ async fn session_command_without_required_client_credentials_exits_with_1_and_pr
     "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "/nonexistent cannot be read"
 )]
+#[case::missing_cookie_file(
+    "cookies --import /nonexistent",
+    "",
+    "the cookie file cannot be read: "
+)]
+#[case::malformed_cookie_file(
+    "cookies --import - --token-file /nonexistent",
+    "# a comment\ngolf.example FALSE / FALSE 0 SESSIONID s3cret",
+    "line 2: the line is neither a comment nor a cookie"
+)]
+#[case::cookie_file_and_token_from_stdin(
+    "cookies --import -",
+    "golf.example\tFALSE\t/\tFALSE\t0\tSESSIONID\ts3cret",
+    "standard input cannot be used for two inputs"
+)]
+#[case::export_and_import("cookies --export a --import b", "", "cannot be used with")]
+#[case::format_without_export("cookies --format netscape", "", "--export <FILE>")]
+#[case::cookies_as_positional_argument(
+    "cookies SESSIONID=s3cret",
+    "",
+    "does not belong on the command line"
+)]
 #[case::id_and_subject("revoke --session-id x --subject y", "", "cannot be used with")]
 #[case::client_id_without_secret("list --subject m --client-id x", "", "--client-secret-file")]
 #[case::missing_subject("list", "", "--subject")]

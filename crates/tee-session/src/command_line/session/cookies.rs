@@ -1,81 +1,98 @@
-//! Parser for the cookies of a new session, which are given as a JSON object. Keeps the order of
-//! the cookies.
+//! The command `tee-session session cookies`: shows the cookies of a session with their attributes,
+//! writes them to a cookie file, and adds the cookies of a cookie file to the session.
 
-use std::fmt;
+mod export;
+mod file_cookie;
+mod format;
+mod import;
+mod netscape;
+mod set_cookie_line;
+mod show;
+mod storage_state;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use tee_session_client::Cookies;
+use std::path::PathBuf;
 
-/// Parses cookies from a JSON object of cookie names and values. A value is a string, or null for a
-/// cookie without a value. The error message does not repeat any part of `text`, because cookies
-/// are secret.
-pub(super) fn parse(text: &str) -> Result<Cookies, String> {
-    let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
-        format!(
-            "the cookies must be a JSON object of names and string or null values (line {}, column {})",
-            error.line(),
-            error.column()
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{Fault, Service, token};
+
+pub(super) const NAME: &str = "cookies";
+
+const REVEAL: &str = "reveal";
+const EXPORT: &str = "export";
+const FORMAT: &str = "format";
+const IMPORT: &str = "import";
+
+const AFTER_HELP: &str = "\
+With --export and --import, a login moves between a session and a browser or an HTTP client:
+
+  netscape       cookies.txt of curl (-b, -c), wget (--load-cookies), yt-dlp and browser extensions
+  storage-state  storage state of Playwright, in JSON
+
+--import recognizes the format. It adds the cookies that belong to the host of the session's base
+URL, with domain, path and expiry, by the rules of browsers. It names each cookie that the session
+cannot take, and counts those of other hosts. If the file is malformed, nothing is imported.
+HttpOnly, SameSite and local storage are not kept. Each use restarts the idle timeout of the
+session.
+
+Examples:
+  tee-session session cookies --token-file token
+  tee-session session cookies --reveal --json < token | jq '.cookies[] | {name, value}'
+
+From a browser into a new session:
+  echo '{}' | tee-session session create --base-url https://golf.example --token-out token
+  tee-session session cookies --import cookies.txt --token-file token
+
+And back:
+  tee-session session cookies --export cookies.txt --token-file token
+  curl -b cookies.txt https://golf.example/members
+  tee-session session cookies --export state.json --token-file token
+
+Exit codes: 0 done, 1 a cookie was left out, no such session, or the service was unavailable,
+2 invalid command line or input.";
+
+pub(super) fn command() -> Command {
+    let file = |name: &'static str| {
+        let file = Arg::new(name).long(name).value_name("FILE");
+        file.value_parser(value_parser!(PathBuf))
+    };
+    Command::new(NAME)
+        .about("Show the cookies of a session, or carry them to and from curl, wget or Playwright")
+        .after_help(AFTER_HELP)
+        .arg(token::arg())
+        .arg(
+            Arg::new(REVEAL)
+                .long(REVEAL)
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all([EXPORT, IMPORT])
+                .help("Also show the values of the cookies, which are the upstream login"),
         )
-    })?;
-    Cookies::new(pairs).map_err(|error| format!("the cookies cannot be used: {error}"))
+        .arg(file(EXPORT).conflicts_with(IMPORT).help(
+            "Write the cookies to this new file, which only its owner can read; -: standard output",
+        ))
+        .arg(
+            Arg::new(FORMAT)
+                .long(FORMAT)
+                .value_name("FORMAT")
+                .requires(EXPORT)
+                .value_parser(format::NAMES)
+                .help(
+                    "Format of the exported file; not set: storage-state if its name ends with \
+                     .json, otherwise netscape",
+                ),
+        )
+        .arg(file(IMPORT).help(
+            "Add the cookies of this file to the session; -: standard input (the token is then \
+             read from --token-file)",
+        ))
 }
 
-struct Pairs(Vec<(String, Option<String>)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Pairs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings and nulls")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[test]
-    fn parsed_cookies_keep_the_order_of_the_json_object() {
-        let cookies = parse(r#"{"z": "1", "a [b]": "grün; ⛳", "flag": null}"#).unwrap();
-        let pairs: Vec<_> = cookies.iter().collect();
-        let expected = [
-            ("z", Some("1")),
-            ("a [b]", Some("grün; ⛳")),
-            ("flag", None),
-        ];
-        assert_eq!(pairs, expected);
-    }
-
-    #[rstest]
-    #[case::not_json(r#"s3cret"#)]
-    #[case::array(r#"["s3cret"]"#)]
-    #[case::number_as_value(r#"{"a": 1, "b": "s3cret"}"#)]
-    #[case::duplicate_name(r#"{"s3cret": "1", "s3cret": "2"}"#)]
-    #[case::invalid_name(r#"{"s3cret;name": "1"}"#)]
-    #[case::control_character("{\"a\": \"s3cret\\n\"}")]
-    fn error_for_invalid_cookies_does_not_repeat_their_names_or_values(#[case] text: &str) {
-        let error = parse(text).unwrap_err();
-        assert!(!error.contains("s3cret"), "{error}");
+pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
+    if let Some(file) = flags.get_one::<PathBuf>(IMPORT) {
+        import::run(flags, service, file).await
+    } else if let Some(file) = flags.get_one::<PathBuf>(EXPORT) {
+        export::run(flags, service, file).await
+    } else {
+        show::run(flags, service).await
     }
 }

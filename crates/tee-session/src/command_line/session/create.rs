@@ -1,7 +1,7 @@
 //! The command `tee-session session create`: creates a session, and prints the token or writes the
 //! token to a file.
 
-mod token_file;
+mod cookies_object;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -11,9 +11,11 @@ use std::{
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 use tee_session_client::{BaseUrl, NewSession};
+use zeroize::Zeroizing;
 
-use self::token_file::TokenFile;
-use super::{Fault, Service, attributes, cookies, service::client_args, times::time};
+use super::{
+    Fault, Service, attributes, secret_file::SecretFile, service::client_args, times::time,
+};
 use crate::command_line::{
     output::{print_json, stderr, stdout},
     secret_input::SecretInput,
@@ -72,19 +74,20 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
             "pipe the cookies in, or pass a file with --cookies-file",
         )
     })?;
-    let cookies = cookies::parse(&text)
+    let cookies = cookies_object::parse(&text)
         .map_err(|what| Fault::misuse(what, r#"write the cookies as {"SESSIONID": "a1b2c3"}"#))?;
     let create = attributes::set(client.create(&cookies, &base_url), flags);
     // The token file is created before the session: if the file cannot be created, there is no
     // session whose token is lost.
     let file = flags
         .get_one::<PathBuf>(TOKEN_OUT)
-        .map(|path| TokenFile::create(path));
+        .map(|path| SecretFile::create(path, TOKEN_OUT));
     let file = file.transpose()?;
     let new = service.call(create.send()).await?;
     let is_in_file = file.is_some();
     if let Some(file) = file {
-        file.write(&new.access_token)?;
+        let line = Zeroizing::new(format!("{}\n", new.access_token.expose_secret()));
+        file.write(line.as_bytes())?;
     }
     print(&new, service.is_json, is_in_file)?;
     Ok(())

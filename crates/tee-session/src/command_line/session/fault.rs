@@ -38,6 +38,14 @@ impl Fault {
         }
     }
 
+    /// Returns the fault for a command that has done only a part of its work, with the exit code 1.
+    pub(super) fn incomplete(what: String, advice: &str) -> Self {
+        Self {
+            exit_code: EXIT_FAILED,
+            ..Self::misuse(what, advice)
+        }
+    }
+
     /// Prints the fault on standard error: as JSON if `is_json` is true, otherwise as text. Returns
     /// the exit code of the process.
     pub(super) fn report(&self, is_json: bool) -> ExitCode {

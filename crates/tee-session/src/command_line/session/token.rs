@@ -18,16 +18,20 @@ pub(super) fn arg() -> Arg {
         .help("File with the token; not set or -: standard input, or a prompt on a terminal")
 }
 
-/// Reads the session token from the file that `--token-file` names. Without this flag, reads the
-/// token from standard input, or from a prompt if standard input is a terminal. Returns an error if
-/// the input cannot be read or is not a token.
-pub(super) fn read(flags: &ArgMatches) -> Result<SessionToken, Fault> {
+/// Returns the source of the session token: the file that `--token-file` names. Without this flag,
+/// it is standard input, or a prompt if standard input is a terminal.
+pub(super) fn input(flags: &ArgMatches) -> SecretInput {
     let file = flags.get_one::<PathBuf>(TOKEN_FILE);
-    let input = file.map_or_else(
+    file.map_or_else(
         || SecretInput::stdin_or_prompt("Token: "),
         |file| SecretInput::of_file(file),
-    );
-    let text = input.read().map_err(|error| {
+    )
+}
+
+/// Reads the session token from [`input`]. Returns an error if the input cannot be read or is not a
+/// token.
+pub(super) fn read(flags: &ArgMatches) -> Result<SessionToken, Fault> {
+    let text = input(flags).read().map_err(|error| {
         let what = format!("the token cannot be read: {error}");
         Fault::misuse(what, "pipe the token in, or pass a file with --token-file")
     })?;

@@ -1,0 +1,94 @@
+//! Writes the cookies of a session to a cookie file.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use clap::ArgMatches;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{
+    super::secret_file::SecretFile, EXPORT, Fault, Service, file_cookie::FileCookie,
+    format::Format, token,
+};
+use crate::command_line::output::{plural, print_json, printable, stderr};
+
+pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
+    let format = Format::to_export(flags, file);
+    let is_to_stdout = file == Path::new("-");
+    let token = token::read(flags)?;
+    let client = service.client()?;
+    let session = service
+        .call(client.session(&token).get_with_attributes())
+        .await?;
+    let cookies = FileCookie::all_of(&session.cookies, &session.base_url);
+    let cookies = cookies.ok_or_else(|| {
+        Fault::incomplete(
+            "the base URL of the session is not a web URL, so the host of its cookies is unknown"
+                .to_owned(),
+            "log in again, with the URL of the site as the base URL",
+        )
+    })?;
+    let (kept, left_out) = divide(cookies, format);
+    let content = format.write(&kept)?;
+    if is_to_stdout {
+        // Not `output::stdout`, which removes escape sequences.
+        io::stdout().lock().write_all(&content)?;
+    } else {
+        SecretFile::create(file, EXPORT)?.write(&content)?;
+    }
+    report(kept.len(), &left_out, is_to_stdout, service.is_json)?;
+    match left_out.len() {
+        0 => Ok(()),
+        count => Err(Fault::incomplete(
+            format!(
+                "{} of the session cannot be exported",
+                plural(count, "cookie")
+            ),
+            "try the other format (--format); --reveal without --export shows their values",
+        )),
+    }
+}
+
+/// Returns the cookies that the file can contain, and the names of all others with the reason.
+/// Leaves out cookies that have expired.
+fn divide(
+    cookies: Vec<FileCookie>,
+    format: Format,
+) -> (Vec<FileCookie>, Vec<(String, &'static str)>) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "like a browser, a client judges the expiry of cookies by its own clock"
+    )]
+    let now = OffsetDateTime::now_utc();
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    for cookie in cookies.into_iter().filter(|cookie| !cookie.is_expired(now)) {
+        match format.cannot_hold(&cookie) {
+            None => kept.push(cookie),
+            Some(reason) => left_out.push((cookie.name, reason)),
+        }
+    }
+    (kept, left_out)
+}
+
+fn report(
+    count: usize,
+    left_out: &[(String, &'static str)],
+    is_to_stdout: bool,
+    is_json: bool,
+) -> io::Result<()> {
+    if is_json && !is_to_stdout {
+        let left_out = left_out.iter();
+        let left_out = left_out.map(|(name, reason)| json!({"name": name, "reason": reason}));
+        return print_json(&json!({"exported": count, "left_out": left_out.collect::<Vec<_>>()}));
+    }
+    for (name, reason) in left_out {
+        writeln!(stderr(), "left out: {}: {reason}", printable(name))?;
+    }
+    if !is_json {
+        writeln!(stderr(), "{} exported", plural(count, "cookie"))?;
+    }
+    Ok(())
+}

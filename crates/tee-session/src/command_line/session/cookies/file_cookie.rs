@@ -1,0 +1,187 @@
+//! A cookie as cookie files contain it.
+
+use std::fmt;
+
+use tee_session_client::{BaseUrl, Cookies};
+use tee_session_domain::CookieAttributes;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+/// A cookie with its scope and lifetime. The value is a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct FileCookie {
+    /// Name. Empty for a cookie that is sent as its value alone.
+    pub(super) name: String,
+    pub(super) value: Zeroizing<String>,
+    /// Host in lower case, without a leading dot.
+    pub(super) domain: String,
+    /// If `false`, the cookie is also sent to subdomains of `domain`.
+    pub(super) host_only: bool,
+    pub(super) path: String,
+    pub(super) secure: bool,
+    /// `None` for a cookie that browsers keep until they are closed.
+    pub(super) expires: Option<OffsetDateTime>,
+}
+
+impl fmt::Debug for FileCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileCookie([redacted])")
+    }
+}
+
+/// A cookie that was read from a file, and its position there, from 1: the number of the line, or
+/// of the cookie in a list.
+pub(super) type Positioned = (usize, FileCookie);
+
+/// Error for a malformed file. The texts repeat nothing of the file, because it contains secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed {
+    pub(super) what: String,
+    pub(super) advice: &'static str,
+}
+
+impl FileCookie {
+    fn new(name: &str, value: Option<&str>, attributes: CookieAttributes) -> Self {
+        // A cookie without a value is sent as its name alone, and a cookie without a name as its
+        // value alone. Cookie files can express only the latter.
+        let (name, value) = value.map_or(("", name), |value| (name, value));
+        Self {
+            name: name.to_owned(),
+            value: Zeroizing::new(value.to_owned()),
+            domain: attributes.domain,
+            host_only: attributes.host_only,
+            path: attributes.path,
+            secure: attributes.secure,
+            expires: attributes.expires,
+        }
+    }
+
+    /// Returns all cookies of a session. A cookie without attributes, which the site has not set,
+    /// is sent to each path of the host of `base_url`, and only over HTTPS if `base_url` is an
+    /// `https` URL. Returns `None` if `base_url`, which another program may have stored, is not an
+    /// `http` or `https` URL.
+    pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<Self>> {
+        let url = base_url.ascii_serialization()?;
+        let host = base_url.ascii_host()?;
+        let usual = || CookieAttributes {
+            domain: host.clone(),
+            host_only: true,
+            path: "/".to_owned(),
+            secure: url.starts_with("https:"),
+            expires: None,
+        };
+        let flat = cookies.with_attributes().map(|(name, value, attributes)| {
+            Self::new(name, value, attributes.cloned().unwrap_or_else(usual))
+        });
+        let others = cookies.others().iter();
+        let others = others
+            .map(|other| Self::new(&other.name, Some(&other.value), other.attributes.clone()));
+        Some(flat.chain(others).collect())
+    }
+
+    /// Returns `true` if a request to `host` can carry the cookie.
+    pub(super) fn belongs_to(&self, host: &str) -> bool {
+        let rest = host.strip_suffix(&self.domain);
+        rest.is_some_and(|rest| rest.is_empty() || (!self.host_only && rest.ends_with('.')))
+    }
+
+    pub(super) fn is_expired(&self, now: OffsetDateTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// Returns more than the length of a file with the cookies, unless JSON escapes many characters. A
+/// buffer with this capacity does not grow. The old memory of a buffer that grows would not be
+/// wiped.
+pub(super) fn len_of_all(cookies: &[FileCookie]) -> usize {
+    const OF_OTHER_FIELDS: usize = 256;
+    let len = |cookie: &FileCookie| {
+        let texts = [&cookie.name, &*cookie.value, &cookie.domain, &cookie.path];
+        texts.iter().map(|text| 2 * text.len()).sum::<usize>() + OF_OTHER_FIELDS
+    };
+    cookies.iter().map(len).sum()
+}
+
+/// Last time that [`OffsetDateTime`] can express: the end of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Parses the time of expiry in a cookie file: seconds since 1970, with or without a fraction. Empty
+/// text, 0 and -1 stand for a cookie that browsers keep until they are closed. Returns `None` if
+/// `text` is not such a time.
+pub(super) fn parse_expiry(text: &str) -> Option<Option<OffsetDateTime>> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(digits) || !are_digits(fraction) || (digits.is_empty() && !text.is_empty()) {
+        return None;
+    }
+    if matches!(whole, "" | "0" | "-1") {
+        return Some(None);
+    }
+    let seconds = match whole.parse::<i64>() {
+        Ok(seconds) => seconds.clamp(0, LAST_SECOND),
+        // The number is too large.
+        Err(_) => LAST_SECOND,
+    };
+    OffsetDateTime::from_unix_timestamp(seconds).ok().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn cookie(domain: &str, host_only: bool) -> FileCookie {
+        FileCookie {
+            name: "a".to_owned(),
+            value: Zeroizing::new("1".to_owned()),
+            domain: domain.to_owned(),
+            host_only,
+            path: "/".to_owned(),
+            secure: false,
+            expires: None,
+        }
+    }
+
+    #[rstest]
+    #[case::own_host("www.golf.example", true, true)]
+    #[case::parent("golf.example", false, true)]
+    #[case::host_only_parent("golf.example", true, false)]
+    #[case::other_name_with_the_same_end("olf.example", false, false)]
+    #[case::subdomain("a.www.golf.example", false, false)]
+    #[case::other_host("tennis.example", false, false)]
+    fn cookie_belongs_to_the_hosts_that_it_is_sent_to(
+        #[case] domain: &str,
+        #[case] host_only: bool,
+        #[case] expected: bool,
+    ) {
+        let cookie = cookie(domain, host_only);
+        assert_eq!(cookie.belongs_to("www.golf.example"), expected);
+    }
+
+    #[rstest]
+    #[case::empty("", Some(None))]
+    #[case::zero("0", Some(None))]
+    #[case::minus_one("-1", Some(None))]
+    #[case::seconds("1900000000", Some(Some(1_900_000_000)))]
+    #[case::fraction("1900000000.75", Some(Some(1_900_000_000)))]
+    #[case::past("-5", Some(Some(0)))]
+    #[case::far_future("99999999999999999999", Some(Some(LAST_SECOND)))]
+    #[case::word("never", None)]
+    #[case::plus_sign("+5", None)]
+    #[case::minus_sign("-", None)]
+    #[case::fraction_only(".5", None)]
+    #[case::exponent("1e9", None)]
+    fn time_of_expiry_is_parsed(#[case] text: &str, #[case] expected: Option<Option<i64>>) {
+        let parsed = parse_expiry(text);
+        let parsed = parsed.map(|time| time.map(OffsetDateTime::unix_timestamp));
+        assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn debug_output_of_a_cookie_shows_nothing_of_it() {
+        let text = format!("{:?}", cookie("golf.example", true));
+        assert_eq!(text, "FileCookie([redacted])");
+    }
+}

@@ -1,0 +1,191 @@
+//! Adds the cookies of a cookie file to a session.
+
+mod report;
+
+use std::{mem, path::Path};
+
+use clap::ArgMatches;
+use tee_session_client::{BaseUrl, Client, SessionToken};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use self::report::{LeftOut, Report};
+use super::{
+    Fault, Service,
+    format::{self, Parsed},
+    set_cookie_line::set_cookie_line,
+    token,
+};
+use crate::command_line::secret_input::SecretInput;
+
+/// Maximum length of a cookie file (16 MiB). The file of a browser contains the cookies of all
+/// sites.
+const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;
+
+/// Maximum number of lines in one request, as the service defines it.
+const MAX_LINES: usize = 180;
+
+/// Maximum length of all lines in one request, in bytes. JSON may double it by escapes, and fits
+/// then into a request body of the default maximum size.
+const MAX_LEN: usize = 30 * 1024;
+
+pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
+    let input = SecretInput::of_file(file);
+    let is_token_in_a_file = matches!(token::input(flags), SecretInput::File(_));
+    if input == SecretInput::Stdin && !is_token_in_a_file {
+        return Err(Fault::misuse(
+            "standard input cannot be used for two inputs".to_owned(),
+            "pass a file with the token with --token-file",
+        ));
+    }
+    // The file is parsed first, so that a malformed file has no effect.
+    let parsed = read(&input)?;
+    let token = token::read(flags)?;
+    let client = service.client()?;
+    let session = service.call(client.session(&token).get()).await?;
+    let base_url = session.base_url;
+    let (lines, mut report) = select(&parsed, &base_url)?;
+    for batch in batches(lines) {
+        let left_out = merge(batch.lines, &base_url, &client, &token, service).await?;
+        report.imported += batch.count - left_out.len();
+        report.left_out.extend(left_out);
+    }
+    report.print(service.is_json)?;
+    report.into_result()
+}
+
+fn read(input: &SecretInput) -> Result<Parsed, Fault> {
+    let content = input.read_bytes(MAX_FILE_LEN).map_err(|error| {
+        let what = format!("the cookie file cannot be read: {error}");
+        Fault::misuse(what, "pass a cookie file with --import")
+    })?;
+    format::parse(&content).map_err(|malformed| {
+        let what = format!("{}; nothing was imported", malformed.what);
+        Fault::misuse(what, malformed.advice)
+    })
+}
+
+/// A `Set-Cookie` line for a cookie of the file.
+struct Line {
+    position: usize,
+    name: String,
+    text: Zeroizing<String>,
+}
+
+/// Returns a line for each cookie that a session with this base URL may take, and a report on all
+/// others.
+fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fault> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "like a browser, a client judges the expiry of cookies by its own clock"
+    )]
+    let now = OffsetDateTime::now_utc();
+    let host = base_url.ascii_host().unwrap_or_default();
+    let mut report = Report::of(parsed);
+    let mut lines = Vec::new();
+    for (position, cookie) in &parsed.cookies {
+        if !cookie.belongs_to(&host) {
+            report.of_other_hosts += 1;
+        } else if cookie.is_expired(now) {
+            report.expired += 1;
+        } else {
+            let (position, name) = (*position, cookie.name.clone());
+            match set_cookie_line(cookie) {
+                Ok(text) => lines.push(Line {
+                    position,
+                    name,
+                    text,
+                }),
+                Err(reason) => report.left_out.push(LeftOut {
+                    position,
+                    name,
+                    reason,
+                }),
+            }
+        }
+    }
+    if report.of_other_hosts == parsed.cookies.len() {
+        return Err(Fault::incomplete(
+            format!("the file contains no cookies for the host of the session, {host}"),
+            "check that the file is from the same site: session show prints the base URL",
+        ));
+    }
+    Ok((lines, report))
+}
+
+/// Lines for one request.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<Line>,
+    count: usize,
+    len: usize,
+}
+
+fn batches(lines: Vec<Line>) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for line in lines {
+        let len = line.text.len();
+        let fits = |batch: &&mut Batch| batch.count < MAX_LINES && batch.len + len <= MAX_LEN;
+        let batch = match batches.last_mut().filter(fits) {
+            Some(batch) => batch,
+            None => batches.push_mut(Batch::default()),
+        };
+        batch.count += 1;
+        batch.len += len;
+        batch.lines.push(line);
+    }
+    batches
+}
+
+/// Merges the cookies into the session. Returns those that the service ignored.
+async fn merge(
+    mut lines: Vec<Line>,
+    base_url: &BaseUrl,
+    client: &Client,
+    token: &SessionToken,
+    service: &Service,
+) -> Result<Vec<LeftOut>, Fault> {
+    let texts: Vec<String> = (lines.iter_mut())
+        .map(|line| mem::take(&mut *line.text))
+        .collect();
+    let session = client.session(token);
+    // Nothing was sent to the site. With this information, the service removes no cookie, even if a
+    // cookie of the file has expired on the clock of the store.
+    let merge = session.merge_cookies(base_url.as_str(), texts).sent([]);
+    let merged = service.call(merge.send()).await?;
+    let ignored = merged.ignored.into_iter().filter_map(|ignored| {
+        let line = lines.get(ignored.index)?;
+        Some(LeftOut {
+            position: line.position,
+            name: line.name.clone(),
+            reason: report::reason_of_the_service(&ignored.reason),
+        })
+    });
+    Ok(ignored.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_divided_into_requests_of_a_limited_size() {
+        let lines = |count: usize, len: usize| {
+            let line = |position| Line {
+                position,
+                name: "a".to_owned(),
+                text: Zeroizing::new("x".repeat(len)),
+            };
+            (1..=count).map(line).collect::<Vec<_>>()
+        };
+        let counts = |lines| {
+            let batches = batches(lines).into_iter();
+            batches.map(|batch| batch.lines.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(lines(0, 10)), [0_usize; 0]);
+        assert_eq!(counts(lines(MAX_LINES, 10)), [MAX_LINES]);
+        assert_eq!(counts(lines(MAX_LINES + 1, 10)), [MAX_LINES, 1]);
+        assert_eq!(counts(lines(5, MAX_LEN / 2)), [2, 2, 1]);
+        assert_eq!(counts(lines(2, MAX_LEN + 1)), [1, 1]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Runs the recipe for httpx in `docs/recipes` against sites of PHP and of Django.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use serde::Deserialize;
+use tee_session_test_support::RedisProcess;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::process::Command;
+
+use crate::{
+    booking_sites::BookingSite,
+    python_packages,
+    service::{self, Service},
+};
+
+const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes");
+
+/// Returns the command that runs `script`, which imports the recipe, with the base URL of each of
+/// `services`, and then the site and its authority.
+fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
+    let mut command = python_packages::script(script);
+    command
+        .env("PYTHONPATH", RECIPES)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(services.iter().map(|service| service.base()));
+    command.arg(&site.base).arg(site.authority.ca_file());
+    command
+}
+
+#[test]
+fn recipe_has_less_than_40_lines() {
+    let recipe = fs::read_to_string(format!("{RECIPES}/session_client.py")).unwrap();
+    assert!(recipe.lines().count() < 40);
+}
+
+#[derive(Deserialize)]
+struct Booking {
+    before_login: BTreeMap<String, String>,
+    after_login: BTreeMap<String, String>,
+    after_booking: BTreeMap<String, String>,
+    times: String,
+    booked_url: String,
+    booked: String,
+    booked_at_first: String,
+    cookies_of_first: BTreeMap<String, String>,
+}
+
+/// The site gives its session another id with the login and with each booking. The next program
+/// that uses the session, at another instance, has to send the new id.
+#[tokio::test]
+async fn login_and_booking_on_a_php_site_are_continued_at_another_instance() {
+    let (redis, site) = (RedisProcess::start().await, BookingSite::of_php().await);
+    let url = redis.url();
+    let flags = ["--redis-url", url.as_str()];
+    let instances = [service::start(&flags).await, service::start(&flags).await];
+    for instance in &instances {
+        instance.until_ready(Duration::from_secs(10)).await;
+    }
+    let mut flow = flow("booking_flow.py", &instances.each_ref(), &site);
+    let output = python_packages::output_of(&mut flow).await;
+    let seen: Booking = serde_json::from_str(&output).unwrap();
+
+    let names = |cookies: &BTreeMap<String, String>| cookies.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&seen.before_login), ["PHPSESSID", "seen"]);
+    // The login has set one cookie, and removed another one with another path.
+    assert_eq!(names(&seen.after_login), ["PHPSESSID", "remember[member]"]);
+    assert!(
+        seen.times.contains("<title>Welcome</title>"),
+        "{}",
+        seen.times
+    );
+    let ids = [&seen.before_login, &seen.after_login, &seen.after_booking];
+    let ids = ids.map(|cookies| &cookies["PHPSESSID"]);
+    assert!(ids[0] != ids[1] && ids[1] != ids[2], "the id changed twice");
+
+    assert_eq!(seen.booked_url, "/bookings?edit=1");
+    assert_eq!(seen.booked, "Booked: 08:10");
+    assert_eq!(seen.booked_at_first, "Booked: 08:10");
+    assert_eq!(&seen.cookies_of_first["PHPSESSID"], ids[2]);
+}
+
+#[derive(Deserialize)]
+struct DjangoFlow {
+    before_login: BTreeMap<String, DjangoCookie>,
+    after_login: BTreeMap<String, DjangoCookie>,
+    after_logout: BTreeMap<String, DjangoCookie>,
+    out_of_date: u16,
+    booked: String,
+}
+
+#[derive(Deserialize)]
+struct DjangoCookie {
+    value: String,
+    host_only: bool,
+    path: String,
+    secure: bool,
+    expires: String,
+}
+
+#[tokio::test]
+async fn csrf_token_and_login_of_a_django_site_are_kept_and_removed_by_the_logout() {
+    let (service, site) = (service::start(&[]).await, BookingSite::of_django().await);
+    let mut flow = flow("django_flow.py", &[&service], &site);
+    let output = python_packages::output_of(&mut flow).await;
+    let seen: DjangoFlow = serde_json::from_str(&output).unwrap();
+
+    assert!(!seen.before_login.contains_key("sessionid"));
+    let csrf = |cookies: &BTreeMap<String, DjangoCookie>| cookies["csrftoken"].value.clone();
+    assert_ne!(csrf(&seen.before_login), csrf(&seen.after_login));
+    let login = &seen.after_login["sessionid"];
+    assert!(login.host_only && login.secure && login.path == "/");
+    let expires = OffsetDateTime::parse(&login.expires, &Rfc3339).unwrap();
+    let csrf_expires =
+        OffsetDateTime::parse(&seen.after_login["csrftoken"].expires, &Rfc3339).unwrap();
+    assert!(expires < csrf_expires, "two weeks, and a year");
+
+    assert_eq!(seen.out_of_date, 403);
+    assert_eq!(seen.booked, "Booked: 08:10");
+    assert!(!seen.after_logout.contains_key("sessionid"));
+    assert_eq!(csrf(&seen.after_logout), csrf(&seen.after_login));
+}

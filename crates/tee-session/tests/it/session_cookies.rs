@@ -1,0 +1,231 @@
+//! Tests of the command `tee-session session cookies`: what it shows, imports, exports and refuses.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::operator::{Operator, to_text};
+
+const CREATE: &str = "create --base-url http://www.golf.example --token-out token";
+
+const FILE: &str = "\
+# Netscape HTTP Cookie File
+
+www.golf.example\tFALSE\t/\tTRUE\t0\tSESSIONID\ts3cret-1
+#HttpOnly_.golf.example\tTRUE\t/members\tFALSE\t4102444800\tlang\ts3cret-2
+www.golf.example\tFALSE\t/x\tFALSE\t0\tlang\ts3cret-3
+www.golf.example\tFALSE\t/\tFALSE\t0\t\tflag
+www.golf.example\tFALSE\t/\tFALSE\t0\tsemicolon\ts3cret;4
+www.golf.example\tFALSE\t/\tFALSE\t0\t__Host-id\ts3cret-5
+www.golf.example\tFALSE\t/\tFALSE\t1\told\ts3cret-6
+tennis.example\tFALSE\t/\tFALSE\t0\ta\ts3cret-7
+golf.example\tFALSE\t/\tFALSE\t0\ta\ts3cret-8
+";
+
+async fn operator_with_session() -> Operator {
+    let operator = Operator::of_service_without_clients().await;
+    let create = CREATE.replace("http:", "https:");
+    operator.run_successfully(&create, r#"{"old": "1"}"#).await;
+    operator
+}
+
+#[tokio::test]
+async fn import_adds_the_cookies_of_the_site_and_reports_all_others() {
+    let operator = operator_with_session().await;
+    let output = operator
+        .run("cookies --import - --token-file token", FILE)
+        .await;
+    assert_eq!(output.status.code(), Some(1), "two cookies are left out");
+    assert_eq!(to_text(&output.stdout), "4 cookies imported\n");
+    let report = to_text(&output.stderr);
+    for line in [
+        "left out: line 7, semicolon: A value with ; cannot be set",
+        "left out: line 8, __Host-id: Its name begins with __Host- or __Secure-",
+        "not imported: 1 expired cookie\n",
+        "not imported: 2 cookies of other hosts\n",
+        "the session cannot take 2 cookies of the file",
+    ] {
+        assert!(report.contains(line), "{line} is missing in {report}");
+    }
+    assert!(!report.contains("s3cret"), "{report}");
+
+    let shown = operator
+        .json("cookies --reveal --token-file token", "")
+        .await;
+    // The expired cookie of the file has not removed the one of the session.
+    let expected = json!([
+        {"name": "old", "value": "1"},
+        {"name": "SESSIONID", "value": "s3cret-1", "domain": "www.golf.example", "host_only": true,
+         "path": "/", "secure": true, "expires": null},
+    ]);
+    let cookies = shown["cookies"].as_array().unwrap();
+    assert_eq!(json!(cookies[..2]), expected);
+    let lang: Vec<_> = cookies
+        .iter()
+        .filter(|cookie| cookie["name"] == "lang")
+        .collect();
+    assert_eq!(lang.len(), 2, "two cookies of one name: {lang:?}");
+    let of_the_domain = lang
+        .iter()
+        .find(|cookie| cookie["domain"] == "golf.example")
+        .unwrap();
+    assert_eq!(of_the_domain["value"], "s3cret-2");
+    assert_eq!(of_the_domain["host_only"], false);
+    assert_ne!(of_the_domain["expires"], Value::Null);
+    assert!(
+        cookies
+            .iter()
+            .any(|cookie| cookie["name"] == "" && cookie["value"] == "flag")
+    );
+}
+
+#[tokio::test]
+async fn import_with_the_json_flag_reports_in_json() {
+    let operator = operator_with_session().await;
+    fs::write(operator.path("cookies.txt"), FILE).unwrap();
+    let import = "cookies --import cookies.txt --json --token-file token";
+    let output = operator.run(import, "").await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["imported"], &report["expired"]),
+        (&json!(4), &json!(1))
+    );
+    assert_eq!(report["of_other_hosts"], 2);
+    assert_eq!(report["left_out"][0]["line"], 7);
+    assert_eq!(report["left_out"][0]["name"], "semicolon");
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(
+        error["error"]["what"],
+        "the session cannot take 2 cookies of the file"
+    );
+}
+
+#[rstest]
+#[case::fields(
+    "golf.example\tFALSE\ts3cret",
+    "line 10: a cookie has fewer than six fields"
+)]
+#[case::not_utf_8(
+    "www.golf.example\tFALSE\t/\tFALSE\t0\ta\ts3cret-\u{fffd}",
+    "line 10 is not UTF-8"
+)]
+#[tokio::test]
+async fn malformed_cookie_file_changes_nothing(#[case] line: &str, #[case] expected: &str) {
+    let operator = operator_with_session().await;
+    let before = operator
+        .json("cookies --reveal --token-file token", "")
+        .await;
+    let file = FILE.lines().take(9).collect::<Vec<_>>().join("\n") + "\n" + line;
+    // U+FFFD stands for a byte that is not UTF-8.
+    let file = file.into_bytes();
+    let file = file
+        .split(|byte| *byte == 0xef)
+        .collect::<Vec<_>>()
+        .join(&0xff);
+    fs::write(operator.path("cookies.txt"), file).unwrap();
+    let import = "cookies --import cookies.txt --token-file token";
+    let message = operator.run_failing(2, import, "").await;
+    assert!(message.contains(expected), "{message}");
+    assert!(message.contains("nothing was imported"), "{message}");
+    assert!(!message.contains("s3cret"), "{message}");
+    let after = operator
+        .json("cookies --reveal --token-file token", "")
+        .await;
+    assert_eq!(after["cookies"], before["cookies"]);
+}
+
+#[tokio::test]
+async fn import_of_a_file_without_cookies_of_the_site_fails() {
+    let operator = operator_with_session().await;
+    let file = "tennis.example\tFALSE\t/\tFALSE\t0\ta\t1\n";
+    let message = operator
+        .run_failing(1, "cookies --import - --token-file token", file)
+        .await;
+    assert!(
+        message.contains("no cookies for the host of the session, www.golf.example"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn cookies_are_shown_with_their_attributes_and_their_values_only_on_request() {
+    let operator = operator_with_session().await;
+    operator
+        .run("cookies --import - --token-file token", FILE)
+        .await;
+    let shown = operator
+        .run_successfully("cookies --token-file token", "")
+        .await;
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<_> = shown.lines().map(words).collect();
+    for line in [
+        "NAME VALUE DOMAIN PATH EXPIRES SCHEME",
+        "old (hidden) (host) any - any",
+        "SESSIONID (hidden) www.golf.example / - https",
+    ] {
+        assert!(lines.contains(&words(line)), "{line} is missing in {shown}");
+    }
+    assert!(shown.contains(".golf.example"), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let revealed = operator
+        .run_successfully("cookies --reveal --token-file token", "")
+        .await;
+    assert!(revealed.contains("s3cret-1"), "{revealed}");
+    let json = operator.json("cookies --token-file token", "").await;
+    assert!(!json.to_string().contains("s3cret"), "{json}");
+}
+
+#[tokio::test]
+async fn exported_file_is_new_and_only_its_owner_can_read_it() {
+    let operator = operator_with_session().await;
+    let export = "cookies --export cookies.txt --token-file token";
+    operator.run_successfully(export, "").await;
+    let file = operator.path("cookies.txt");
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let before = fs::read_to_string(&file).unwrap();
+    let message = operator.run_failing(2, export, "").await;
+    assert!(
+        message.contains("remove the file, or use another one with --export"),
+        "{message}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+
+    let to_stdout = "cookies --export - --token-file token";
+    assert_eq!(operator.run_successfully(to_stdout, "").await, before);
+    let state = operator
+        .run_successfully(&format!("{to_stdout} --format storage-state"), "")
+        .await;
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["cookies"][0]["domain"], "www.golf.example");
+}
+
+#[tokio::test]
+async fn cookies_that_a_file_cannot_contain_are_left_out_and_named() {
+    let operator = Operator::of_service_without_clients().await;
+    let cookies = r#"{"good": "1", "semicolon": "s3cret;1", "tab": "s3cret\t2", "flag": null}"#;
+    operator.run_successfully(CREATE, cookies).await;
+    let export = "cookies --export cookies.txt --token-file token";
+    let message = operator.run_failing(1, export, "").await;
+    for line in [
+        "left out: semicolon: its value",
+        "left out: tab: it contains a TAB",
+        "2 cookies exported",
+    ] {
+        assert!(message.contains(line), "{line} is missing in {message}");
+    }
+    assert!(!message.contains("s3cret"), "{message}");
+    let file = fs::read_to_string(operator.path("cookies.txt")).unwrap();
+    assert!(
+        file.contains("\tgood\t1\n") && file.contains("\t\tflag\n"),
+        "{file}"
+    );
+    assert!(!file.contains("s3cret"), "{file}");
+}
