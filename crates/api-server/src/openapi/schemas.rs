@@ -341,10 +341,8 @@ pub(crate) fn cookie_expires() -> Object {
 
 /// Describes the query parameter that requests the attributes of cookies.
 fn attributes_requested() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::Boolean)
-        .default(Some(false.into()))
-        .build()
+    // Without a default value, because the page `/docs` would send it with each request.
+    ObjectBuilder::new().schema_type(Type::Boolean).build()
 }
 
 pub(crate) fn base_url() -> Object {

@@ -209,8 +209,7 @@ pub(super) async fn update<R: SessionRepository>(
     operation_id = "mergeCookies",
     summary = "Merge cookies that the site has set",
     description = "Merges the `Set-Cookie` lines of an answer of the site into the session, by the \
-                   rules of browsers (RFC 6265bis). Each cookie is merged into the newest state, so \
-                   concurrent merges are not lost. The access restarts the idle timeout.",
+                   rules of browsers (RFC 6265bis). Restarts the idle timeout.",
     params(
         ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
         ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
@@ -236,8 +235,6 @@ pub(super) async fn update<R: SessionRepository>(
                 "base_url": BASE_URL,
                 "created_at": CREATED_AT,
                 "expires_at": EXPIRES_AT,
-                "subject": SUBJECT,
-                "label": LABEL,
                 "ignored": [],
             }),
         ),
