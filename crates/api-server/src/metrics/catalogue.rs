@@ -110,7 +110,10 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_cookie_merges_total",
-        "Merges of Set-Cookie lines into a session, by outcome: merged (a cookie changed),          unchanged (nothing was written), refused (a precondition failed, or the URL has another          origin), contended (concurrent requests kept changing the session), gone (the session          ended during the merge), failed (the store failed)",
+        "Merges of Set-Cookie lines into a session, by outcome: merged (a cookie changed), \
+         unchanged (nothing was written), refused (a precondition failed, or the URL has another \
+         origin), contended (concurrent requests kept changing the session), gone (the session \
+         ended during the merge), failed (the store failed)",
     ),
     (
         Kind::CounterFromZero,

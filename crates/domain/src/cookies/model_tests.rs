@@ -14,6 +14,7 @@ const PARENT: &str = "golf.example";
 const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/c"];
 
 /// A cookie of the model. The model keeps cookies in the order of their creation.
+#[derive(Clone)]
 struct ModelCookie {
     name: &'static str,
     value: &'static str,
@@ -99,6 +100,35 @@ fn apply(cookies: &mut Vec<ModelCookie>, line: &Line, request: &'static str, now
     }
 }
 
+/// Applies all lines of an answer. If the browser then has the same cookies as before in another
+/// order, keeps the order: the session is not written again for such an answer.
+fn apply_all(
+    cookies: &mut Vec<ModelCookie>,
+    lines: &[Line],
+    request: &'static str,
+    now: OffsetDateTime,
+) {
+    let before = cookies.clone();
+    for line in lines {
+        apply(cookies, line, request, now);
+    }
+    let is_kept = |new: &ModelCookie| before.iter().any(|old| is_unchanged(old, new, now));
+    if cookies.len() == before.len() && cookies.iter().all(is_kept) {
+        *cookies = before;
+    }
+}
+
+fn is_unchanged(old: &ModelCookie, new: &ModelCookie, now: OffsetDateTime) -> bool {
+    let is_same_lifetime = match (old.expires, new.expires) {
+        (None, None) => true,
+        (Some(old), Some(new)) => (old - now) * 2 >= new - now && (new - now) * 2 >= old - now,
+        _ => false,
+    };
+    (old.name, old.value, old.domain, old.host_only, old.path)
+        == (new.name, new.value, new.domain, new.host_only, new.path)
+        && is_same_lifetime
+}
+
 /// Returns the cookies of a request by section 5.8.3.
 fn header(cookies: &[ModelCookie], host: &str, path: &str) -> Option<String> {
     let is_sent = |cookie: &&ModelCookie| {
@@ -134,9 +164,7 @@ proptest! {
         for (path, lines, seconds) in answers {
             now += Duration::seconds(seconds);
             browser.retain(|cookie: &ModelCookie| cookie.expires.is_none_or(|end| end > now));
-            for line in &lines {
-                apply(&mut browser, line, path, now);
-            }
+            apply_all(&mut browser, &lines, path, now);
             let url = CookieUrl::parse(&format!("https://{HOST}{path}")).unwrap();
             let lines = SetCookieLines::new(url, lines.iter().map(Line::text));
             let merged = cookies.merged(&lines, &base_url, now);

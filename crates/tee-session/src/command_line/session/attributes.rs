@@ -13,7 +13,7 @@ pub(super) fn args() -> [Arg; 2] {
         (
             SUBJECT,
             "SUBJECT",
-            "Subject that the session belongs to: visible ASCII",
+            "Subject that the session belongs to: any text without control characters",
         ),
         (LABEL, "TEXT", "Label of the session in lists"),
     ]
