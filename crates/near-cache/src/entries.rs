@@ -184,8 +184,8 @@ mod tests {
     }
 
     #[rstest]
-    #[case::too_small_for_two_shards(2 * 8 * 35_264 - 1, 1)]
-    #[case::two_shards(2 * 8 * 35_264, 2)]
+    #[case::too_small_for_two_shards(2 * 8 * 51_648 - 1, 1)]
+    #[case::two_shards(2 * 8 * 51_648, 2)]
     #[case::no_memory(0, 1)]
     #[case::most(1 << 40, 64)]
     fn each_shard_has_room_for_eight_sessions_of_the_maximum_size(
