@@ -9,7 +9,9 @@ const MAX_ATTRIBUTE_LEN: usize = 1_024;
 
 /// A parsed `Set-Cookie` line. Values of attributes that this service does not use (`HttpOnly`,
 /// `SameSite`, `Partitioned`) are ignored.
-#[derive(Debug, PartialEq, Eq)]
+// `Debug` only in tests, because the value is a secret.
+#[cfg_attr(test, derive(Debug))]
+#[derive(PartialEq, Eq)]
 pub(super) struct SetCookie<'a> {
     /// Name. Empty if the line has no `=` before the first `;`.
     pub(super) name: &'a str,

@@ -1,4 +1,4 @@
-//! What one connection is doing: handling a request, or idle since a time.
+//! Activity of one connection: it handles a request, or has been idle since a time.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},

@@ -1,4 +1,4 @@
-//! What happens at a reached limit, with its metric and its log lines.
+//! Consequence of a reached connection limit, with its metric and its log lines.
 
 use std::net::IpAddr;
 
