@@ -19,6 +19,7 @@ use socket2::SockRef;
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentRenewals, RecentTouches, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
+use tee_session_upstream::Bounds;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
@@ -28,7 +29,8 @@ use crate::{
     routes, server::bind, server::connection_limits::ConnectionLimits, server::drain::Lifecycle,
     server::http, server::tls::ReloadedCertificate, settings::ApiSettings,
     store::health_monitor::HealthMonitor, store::observed_repository::ObservedRepository,
-    store::sessions::Sessions, telemetry::root_span::RequestSpan,
+    store::sessions::Sessions, telemetry::root_span::RequestSpan, upstream::Gateway,
+    upstream::gateway::SharedBounds,
 };
 
 /// Maximum time at shutdown until all workers have closed their connections to the store.
@@ -130,8 +132,18 @@ impl Application {
         });
         let metrics = metrics.transpose()?;
         // A body of the maximum size always fits into the share of one credential.
-        let max_bytes = MAX_BYTES_UNDER_WAY.max(8 * settings.max_body_bytes);
+        let max_upstream = settings
+            .upstream
+            .as_ref()
+            .map_or(0, |u| u.max_request_bytes);
+        // Sessions may use half of the limit, and one session an eighth.
+        let max_body = settings.max_body_bytes.max(max_upstream);
+        let max_bytes = MAX_BYTES_UNDER_WAY.max(max_body.saturating_mul(8));
         let bodies = Arc::new(BodiesUnderWay::new(settings.max_in_flight, max_bytes));
+        let upstream_bounds = settings.upstream.as_ref().map(|upstream| {
+            let bounds = Bounds::new(upstream.bounds.clone());
+            SharedBounds(Arc::new(bounds))
+        });
         let worker = Worker {
             near_cache: near_cache.clone(),
             settings: settings.clone(),
@@ -159,13 +171,25 @@ impl Application {
             move || {
                 let sessions = worker.start(connect());
                 let origins = &worker.settings.cors_allowed_origins;
+                let upstream = worker
+                    .settings
+                    .upstream
+                    .as_ref()
+                    .zip(upstream_bounds.as_ref());
+                let gateway = upstream.map(|(settings, bounds)| Gateway::new(settings, bounds));
                 App::new()
+                    .app_data(Data::new(upstream_bounds.clone()))
                     .app_data(Data::new(worker.settings.clone()))
                     .app_data(Data::new(Arc::clone(&worker.monitor)))
                     .app_data(Data::new(Arc::clone(&worker.lifecycle)))
                     .app_data(Data::new(Arc::clone(&bodies)))
                     .app_data(Data::new(Arc::clone(&wrong_secrets)))
-                    .configure(routes::configure::<R>(sessions, limiter.clone(), origins))
+                    .configure(routes::configure::<R>(
+                        sessions,
+                        limiter.clone(),
+                        origins,
+                        gateway,
+                    ))
                     .wrap(from_fn(middleware::observe))
                     .wrap(TracingLogger::<RequestSpan>::new())
             },

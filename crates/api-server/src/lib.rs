@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod store;
 mod telemetry;
+mod upstream;
 
 // The module `fuzzing` is not part of the stable API of this crate.
 #[cfg(feature = "fuzzing")]
@@ -26,6 +27,8 @@ mod telemetry;
 pub use self::routes::fuzzing;
 pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 pub use tee_session_near_cache::{NearCache, NearCacheSettings};
+/// The crate [`tee_session_upstream`], whose types [`UpstreamSettings`] contains.
+pub use tee_session_upstream as upstream_client;
 
 pub use self::{
     application::{Application, RESERVED_CONNECTIONS},
@@ -36,7 +39,7 @@ pub use self::{
         service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
     },
     server::tls::TlsFiles,
-    settings::{ApiSettings, SettingsConflict, StoreKind},
+    settings::{ApiSettings, SettingsConflict, StoreKind, UpstreamSettings},
     telemetry::{
         log_layer::BoxedLayer,
         logging::{LogFormat, LogGuard, UnknownLogFormat, start_logging},

@@ -11,7 +11,10 @@ use tee_session_auth_middleware::{
     AuthError, Challenge, InvalidMember, ProblemCode, ProblemDetails,
 };
 use tee_session_domain::{RepositoryError, SessionError, UpdateError};
+use tee_session_upstream::{Busy, InvalidTarget, Outcome, UpstreamError};
 use thiserror::Error;
+
+use crate::upstream::gateway::NotCallable;
 
 /// Value, in seconds, of the `Retry-After` header if too many requests are in flight, or if too
 /// many wrong secrets came from one address.
@@ -69,6 +72,19 @@ pub(crate) enum ApiError {
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error("the site of the session may not be called: {0}")]
+    NotCallable(#[from] NotCallable),
+    #[error("the request asks for a WebSocket")]
+    WebSocket,
+    #[error("the target of the request is invalid: {0}")]
+    InvalidTarget(#[from] InvalidTarget),
+    #[error("a cookie cannot be sent to the site")]
+    UnsendableCookie(Vec<InvalidMember>),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Error of a request to a site that was not sent.
+    #[error(transparent)]
+    NotSent(Box<Self>),
 }
 
 impl From<SessionError> for ApiError {
@@ -176,14 +192,49 @@ impl ApiError {
                 "A request through a proxy requires a service client, and none is configured",
             ),
             Self::Auth(error) => error.problem(),
+            Self::NotCallable(reason) => {
+                ProblemDetails::new(ProblemCode::UPSTREAM_NOT_ALLOWED, reason.detail())
+            }
+            Self::WebSocket => ProblemDetails::new(
+                ProblemCode::NOT_IMPLEMENTED,
+                "The gateway does not pass on WebSockets",
+            ),
+            Self::InvalidTarget(error) => {
+                ProblemDetails::new(ProblemCode::INVALID_REQUEST, sentence(&error.to_string()))
+            }
+            Self::UnsendableCookie(errors) => ProblemDetails::new(
+                ProblemCode::INVALID_SESSION,
+                "A cookie of the session cannot be sent to the site; see the member errors",
+            )
+            .with_errors(errors.clone()),
+            Self::Upstream(error) => {
+                let problem = ProblemDetails::new(upstream_code(error), upstream_detail(error));
+                let problem = problem.with_outcome(error.outcome().as_str());
+                match error {
+                    UpstreamError::Busy(_) => problem.with_retry_after(RETRY_AFTER),
+                    _ => problem,
+                }
+            }
+            Self::NotSent(error) => error.problem().with_outcome(Outcome::NotSent.as_str()),
+        }
+    }
+
+    /// Adds to the error of a request to a site that nothing was sent. An error of the exchange
+    /// itself is returned unchanged, because it says more.
+    pub(crate) fn not_sent(self) -> Self {
+        match self {
+            Self::Upstream(_) | Self::NotSent(_) => self,
+            error => Self::NotSent(Box::new(error)),
         }
     }
 
     /// Logs the error if the session store failed. Other errors are not logged. Must be called
     /// exactly once for each error, at the place where the error is converted into a response.
     pub(crate) fn log_failure(&self) {
-        if let Self::Auth(error) = self {
-            error.log_failure();
+        match self {
+            Self::Auth(error) => error.log_failure(),
+            Self::NotSent(error) => error.log_failure(),
+            _ => {}
         }
     }
 }
@@ -197,6 +248,38 @@ impl ResponseError for ApiError {
         self.log_failure();
         self.problem().response()
     }
+}
+
+/// Returns the problem code of a failed exchange with a site.
+pub(crate) fn upstream_code(error: &UpstreamError) -> ProblemCode {
+    match error {
+        UpstreamError::NotAllowed(_) => ProblemCode::UPSTREAM_NOT_ALLOWED,
+        UpstreamError::Busy(Busy::All) => ProblemCode::OVERLOADED,
+        UpstreamError::Busy(_) => ProblemCode::UPSTREAM_BUSY,
+        UpstreamError::Unreachable(_) => ProblemCode::UPSTREAM_UNREACHABLE,
+        UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
+            ProblemCode::UPSTREAM_TIMEOUT
+        }
+        // `UpstreamError` is non-exhaustive.
+        _ => ProblemCode::UPSTREAM_FAILED,
+    }
+}
+
+fn upstream_detail(error: &UpstreamError) -> String {
+    match error.outcome() {
+        Outcome::NotSent => format!("{}; nothing was sent", sentence(&error.to_string())),
+        Outcome::Unknown => {
+            let text = sentence(&error.to_string());
+            format!("{text}; the site may have carried out the request")
+        }
+    }
+}
+
+/// Returns `text` with a capital letter at its begin.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
 }
 
 /// Returns generic problem details for an error status. Used for error responses of the framework,

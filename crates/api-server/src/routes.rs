@@ -15,6 +15,7 @@ mod sessions;
 pub(crate) mod sessions_query;
 mod static_file;
 mod token_request;
+pub(crate) mod upstream;
 
 use std::sync::{Arc, LazyLock};
 
@@ -40,6 +41,7 @@ use crate::{
     AllowedOrigins, openapi,
     problem::ApiError,
     store::sessions::{Sessions, Stored},
+    upstream::Gateway,
 };
 
 // The API description has the paths in this order, and clients begin with `POST /v1/sessions`.
@@ -56,6 +58,7 @@ routes! {
         tags(
             (name = "Sessions", description = "For service clients: create, list and end sessions."),
             (name = "Session", description = "The session of the bearer token."),
+            (name = "Upstream", description = "Requests to the site of the session."),
             (name = "Gateways", description = "Forward authentication."),
             (name = "Tokens", description = "OAuth 2.0 introspection and revocation."),
             (name = "Health", description = "Probes. They do not access the store."),
@@ -63,7 +66,10 @@ routes! {
         ),
     )]
 
-    authorize::AUTHORIZE => authorize::authorize;
+    any_method {
+        authorize::AUTHORIZE => authorize::authorize;
+        upstream::UPSTREAM => upstream::call;
+    }
 
     sessions::SESSIONS, ServiceClient, ProblemDetails {
         Get => admin::list<R>,
@@ -128,13 +134,27 @@ pub(crate) fn route_of(path: &str) -> &'static Route {
 
 /// Configures the routes of all paths of the API. `HEAD` is answered like `GET`. Web pages of the
 /// allowed origins may call every path except for `/v1/authorize`, because only gateways call
-/// `/v1/authorize`.
+/// `/v1/authorize`, and except for `/v1/upstream`. Without a `gateway`, `/v1/upstream` is no path of
+/// the API.
 pub(crate) fn configure<R: SessionRepository>(
     sessions: Sessions<R>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
     origins: &AllowedOrigins,
+    gateway: Option<Gateway>,
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |api| {
+        if let Some(gateway) = gateway {
+            // Pages of other origins may not read answers of sites, so there is no CORS.
+            let limit = LimitInvalidTokens::new(sessions.clone(), limiter.clone());
+            let scope = web::scope(upstream::PREFIX)
+                .app_data(Data::new(gateway))
+                .app_data(sessions.clone());
+            api.service(
+                scope
+                    .default_service(web::to(upstream::call::<R>))
+                    .wrap(limit),
+            );
+        }
         // `/v1/authorize` has no CORS, because a gateway would take the response to a CORS
         // preflight for permission. `/v1/authorize` has no limit for invalid tokens either, because
         // the peer of the connection is the gateway and not the client that guesses tokens.
@@ -215,6 +235,10 @@ mod tests {
     #[case::empty_parameter("/v1/sessions/", "unmatched")]
     #[case::below_a_parameter("/v1/sessions/a/b", "unmatched")]
     #[case::below_authorize("/v1/authorize/members/42", authorize::AUTHORIZE)]
+    #[case::path_of_a_site("/v1/upstream/members/42", upstream::UPSTREAM)]
+    #[case::root_of_a_site("/v1/upstream/", upstream::UPSTREAM)]
+    #[case::without_a_slash("/v1/upstream", upstream::UPSTREAM)]
+    #[case::longer_than_upstream("/v1/upstreams", "unmatched")]
     #[case::longer_name("/v1/authorized", "unmatched")]
     #[case::docs_file("/docs/page.js", docs::DOCS)]
     #[case::unknown_docs_file("/docs/a/b", docs::DOCS)]

@@ -1,10 +1,11 @@
 //! Settings of the HTTP API server.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 use tee_session_near_cache::NearCacheSettings;
+use tee_session_upstream::{AddressPolicy, BoundsSettings, ClientSettings, rustls::ClientConfig};
 
 use crate::{AllowedOrigins, ServiceClients, TlsFiles, TraceSampling};
 
@@ -112,6 +113,9 @@ pub struct ApiSettings {
     /// `address` must still be a loopback address, and requests with a sign of a proxy are still
     /// rejected.
     pub allow_anonymous_clients: bool,
+    /// Settings of the upstream gateway (`/v1/upstream`). With `None`, there is no gateway. It
+    /// requires `allowed_base_hosts`.
+    pub upstream: Option<UpstreamSettings>,
     /// If `true`, one line is logged for each request, at every log level. The line contains
     /// neither the path nor the query of the request.
     pub access_log: bool,
@@ -144,6 +148,7 @@ impl Default for ApiSettings {
             trace_sampling: None,
             service_clients: ServiceClients::default(),
             allow_anonymous_clients: false,
+            upstream: None,
             access_log: false,
         }
     }
@@ -169,7 +174,9 @@ impl ApiSettings {
         // Port 0 picks a free port for each listener.
         let is_one_address = self.metrics_address == Some(self.address) && self.address.port() != 0;
         let one_address = is_one_address.then_some(SettingsConflict::OneAddress);
-        let conflicts = [open, unintended, useless, one_address];
+        let is_unlimited = self.upstream.is_some() && self.allowed_base_hosts.is_empty();
+        let unlimited = is_unlimited.then_some(SettingsConflict::UpstreamToEveryHost);
+        let conflicts = [open, unintended, useless, one_address, unlimited];
         conflicts.into_iter().flatten().collect()
     }
 }
@@ -205,6 +212,28 @@ pub enum SettingsConflict {
          of them"
     )]
     OneAddress,
+    /// The upstream gateway is on, but base URLs may have every host.
+    #[error(
+        "upstream_gateway requires allowed_base_hosts, because anyone who can create a session could \
+         otherwise let the service call every host: list the hosts of the sites"
+    )]
+    UpstreamToEveryHost,
+}
+
+/// Settings of the upstream gateway.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// TLS configuration for connections to sites: decides which certificates are accepted.
+    pub tls: Arc<ClientConfig>,
+    /// Addresses that may be connected to.
+    pub addresses: AddressPolicy,
+    /// Timeouts and limits of the client of each worker.
+    pub client: ClientSettings,
+    /// Limits of the exchanges of the process.
+    pub bounds: BoundsSettings,
+    /// Maximum size of the body of a request to a site, in bytes. The body is kept in memory until
+    /// it is sent.
+    pub max_request_bytes: usize,
 }
 
 /// Kind of the store behind a repository.

@@ -17,7 +17,8 @@ use crate::{Challenge, ProblemCode};
 ///
 /// The response body has the members `type`, `title`, `status`, `detail` and `code`. If members of
 /// the JSON in the request are invalid, the body also has the member `errors`. On OAuth 2.0
-/// endpoints, the body also has the member `error`.
+/// endpoints, the body also has the member `error`. Problems of the upstream gateway have the member
+/// `outcome`.
 ///
 /// The response must not be cached (`Cache-Control: no-store`). The texts in the response must not
 /// quote the request.
@@ -36,6 +37,7 @@ pub struct ProblemDetails {
     detail: Cow<'static, str>,
     errors: Vec<InvalidMember>,
     oauth_error: Option<&'static str>,
+    outcome: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -59,6 +61,7 @@ impl ProblemDetails {
             detail: detail.into(),
             errors: Vec::new(),
             oauth_error: None,
+            outcome: None,
             headers: Vec::new(),
         }
     }
@@ -104,6 +107,14 @@ impl ProblemDetails {
         self
     }
 
+    /// Sets the member `outcome`: it says if a request that was to be passed on may have reached its
+    /// destination.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: &'static str) -> Self {
+        self.outcome = Some(outcome);
+        self
+    }
+
     /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -133,6 +144,7 @@ impl ProblemDetails {
             detail: &self.detail,
             code: self.code.name(),
             error: self.oauth_error,
+            outcome: self.outcome,
             errors: &self.errors,
         })
     }
@@ -148,6 +160,8 @@ struct Body<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [InvalidMember],
 }

@@ -70,6 +70,9 @@ problem_codes! {
     INSUFFICIENT_SCOPE = "insufficient_scope", FORBIDDEN,
         "Use a service client with that scope. If no service client is configured and a proxy \
          forwards the request, configure one.";
+    UPSTREAM_NOT_ALLOWED = "upstream_not_allowed", FORBIDDEN,
+        "The gateway may not call this site. Use a base URL whose host, scheme, port and address the \
+         operator allows. Nothing was sent.";
     NOT_FOUND = "not_found", NOT_FOUND, "Check the path, or the id of the session.";
     METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED,
         "Use one of the methods in `Allow`.";
@@ -98,6 +101,13 @@ problem_codes! {
     INTERNAL_ERROR = "internal_error", INTERNAL_SERVER_ERROR,
         "A retry does not help: this is a bug of the service, or an operator must repair data that another \
          program damaged (`detail` says which). Report the `X-Request-Id`.";
+    NOT_IMPLEMENTED = "not_implemented", NOT_IMPLEMENTED,
+        "The gateway does not pass on WebSockets. Nothing was sent.";
+    UPSTREAM_UNREACHABLE = "upstream_unreachable", BAD_GATEWAY,
+        "No connection to the site could be made. Nothing was sent, so the request can be repeated.";
+    UPSTREAM_FAILED = "upstream_failed", BAD_GATEWAY,
+        "The site gave no usable answer. It may have carried out the request: look at its pages before \
+         you repeat it.";
     STORE_UNAVAILABLE = "store_unavailable", SERVICE_UNAVAILABLE,
         "Retry after `Retry-After`. The session may still be alive.";
     STORE_MISCONFIGURED = "store_misconfigured", SERVICE_UNAVAILABLE,
@@ -107,6 +117,11 @@ problem_codes! {
     OVERLOADED = "overloaded", SERVICE_UNAVAILABLE,
         "Retry after `Retry-After`, or at another instance. The same code means that other clients \
          kept changing the session; then nothing was changed.";
+    UPSTREAM_BUSY = "upstream_busy", SERVICE_UNAVAILABLE,
+        "Too many requests of the session, or to its site, are under way. Nothing was sent; repeat the \
+         request after `Retry-After`.";
+    UPSTREAM_TIMEOUT = "upstream_timeout", GATEWAY_TIMEOUT,
+        "The site did not answer in time. `outcome` says if the request may have been carried out.";
 }
 
 #[cfg(test)]

@@ -118,6 +118,10 @@ impl<'a> Call<'a> {
         self.with_body(FORM, form.into())
     }
 
+    pub(crate) fn into_request(self) -> Request {
+        self.request
+    }
+
     pub(crate) async fn send(self) -> Result<SuccessResponse, ClientError> {
         let limits = self.client.limits;
         limits

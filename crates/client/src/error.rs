@@ -4,7 +4,7 @@ use std::{error::Error as StdError, time::Duration};
 
 use thiserror::Error;
 
-use crate::{Problem, ProblemCode};
+use crate::{Outcome, Problem, ProblemCode};
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
@@ -90,6 +90,9 @@ impl ClientError {
     #[must_use]
     pub fn outcome_is_unknown(&self) -> bool {
         match self {
+            Self::Problem(problem) if problem.outcome.is_some() => {
+                problem.outcome == Some(Outcome::Unknown)
+            }
             Self::Problem(problem) => {
                 let refused = [ProblemCode::Overloaded, ProblemCode::StoreFull];
                 self.is_in_progress() || problem.status >= 500 && !refused.contains(&problem.code)

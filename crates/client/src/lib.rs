@@ -27,9 +27,18 @@ mod patch;
 mod problem;
 mod response;
 mod session;
+mod upstream;
 mod wire;
 
 pub use tee_session_domain::{BaseUrl, Cookies, SessionId, SessionToken};
+
+/// HTTP types of [`UpstreamRequest`] and [`UpstreamAnswer`].
+pub mod http {
+    pub use reqwest::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    };
+}
 
 pub use self::{
     attributes::SessionAttributes,
@@ -46,4 +55,5 @@ pub use self::{
     patch::SessionPatch,
     problem::{InvalidMember, Problem, ProblemCode},
     session::{CookieHeaderError, Session, SessionClient, TimeToLive},
+    upstream::{Outcome, UpstreamAnswer, UpstreamRequest},
 };

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::codes::ProblemCode;
+use crate::Outcome;
 
 /// An error response of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,6 +32,9 @@ pub struct Problem {
     /// Time to wait before a retry, from the `Retry-After` header field. `None` if the response has
     /// no such header field, or if the header field contains a date.
     pub retry_after: Option<Duration>,
+    /// For a request to the site of the session: says if it may have reached the site. `None` for
+    /// all other calls.
+    pub outcome: Option<Outcome>,
 }
 
 /// A member of the JSON request body that the service rejected as invalid.
@@ -55,6 +59,7 @@ impl Problem {
             detail: document.detail,
             errors: document.errors,
             retry_after: seconds.map(Duration::from_secs),
+            outcome: Outcome::of(&document.outcome),
         }
     }
 }
@@ -65,6 +70,7 @@ struct Document {
     code: String,
     detail: String,
     errors: Vec<InvalidMember>,
+    outcome: String,
 }
 
 impl Document {

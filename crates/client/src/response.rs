@@ -19,6 +19,33 @@ pub(crate) struct SuccessResponse {
     body: Zeroizing<Vec<u8>>,
 }
 
+/// Reads an error response.
+pub(crate) async fn read_problem(mut response: Response) -> ClientError {
+    match read_body(&mut response).await {
+        Ok(body) => Problem::read(response.status(), response.headers(), &body).into(),
+        Err(error) => error,
+    }
+}
+
+async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+    let content_length = response
+        .content_length()
+        .and_then(|len| len.try_into().ok());
+    if content_length.unwrap_or(0) > MAX_LEN {
+        return Err(ClientError::Decode("at most 1 MiB"));
+    }
+    // Reserves the capacity for the whole body. A buffer that grows would be copied, and the old
+    // buffer, which may contain secrets, would be freed without being zeroized.
+    let mut body = Zeroizing::new(Vec::with_capacity(content_length.unwrap_or(0)));
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_LEN {
+            return Err(ClientError::Decode("at most 1 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 impl SuccessResponse {
     /// Creates an empty response. A delete call returns this response if a retry finds no session,
     /// and an earlier attempt may have ended the session.
@@ -33,21 +60,7 @@ impl SuccessResponse {
     /// 2xx, and [`ClientError::Decode`] if the body is longer than [`MAX_LEN`].
     pub(crate) async fn read(mut response: Response) -> Result<Self, ClientError> {
         let status = response.status();
-        let content_length = response
-            .content_length()
-            .and_then(|len| len.try_into().ok());
-        if content_length.unwrap_or(0) > MAX_LEN {
-            return Err(ClientError::Decode("at most 1 MiB"));
-        }
-        // Reserves the capacity for the whole body. A buffer that grows would be copied, and the
-        // old buffer, which may contain secrets, would be freed without being zeroized.
-        let mut body = Zeroizing::new(Vec::with_capacity(content_length.unwrap_or(0)));
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_LEN {
-                return Err(ClientError::Decode("at most 1 MiB"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_body(&mut response).await?;
         let headers = std::mem::take(response.headers_mut());
         if status.is_success() {
             Ok(Self { headers, body })

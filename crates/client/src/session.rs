@@ -39,6 +39,10 @@ impl<'a> SessionClient<'a> {
         Call::new(self.client, method, path, retry_policy).with_bearer_token(self.token)
     }
 
+    pub(crate) fn http(self) -> &'a reqwest::Client {
+        &self.client.http
+    }
+
     /// Returns the session (`GET /v1/session`) and renews the idle timeout of the session.
     ///
     /// # Errors

@@ -40,16 +40,28 @@ impl AllowedHosts {
     /// Returns `true` if the list allows the host of `base_url`.
     #[must_use]
     pub fn allows(&self, base_url: &BaseUrl) -> bool {
+        self.0.is_empty() || self.matching(base_url).is_some()
+    }
+
+    /// Returns the entry that allows the host of `base_url`, in ASCII form. Returns `None` if there
+    /// is no such entry, also for an empty list.
+    #[must_use]
+    pub fn matching(&self, base_url: &BaseUrl) -> Option<&str> {
+        let host = base_url.ascii_host().filter(|_| !self.0.is_empty())?;
+        let host = without_trailing_dot(&host);
+        self.0.iter().find_map(|entry| match entry {
+            Entry::Exactly(allowed) => (allowed == host).then_some(allowed.as_str()),
+            Entry::SubdomainOf(suffix) => {
+                let is_below = host.len() > suffix.len() && host.ends_with(suffix.as_str());
+                is_below.then_some(suffix.as_str())
+            }
+        })
+    }
+
+    /// Returns `true` if the list has no entry, so that it allows every host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-            || base_url.ascii_host().is_some_and(|host| {
-                let host = without_trailing_dot(&host);
-                self.0.iter().any(|entry| match entry {
-                    Entry::Exactly(allowed) => *allowed == host,
-                    Entry::SubdomainOf(suffix) => {
-                        host.len() > suffix.len() && host.ends_with(suffix.as_str())
-                    }
-                })
-            })
     }
 }
 

@@ -15,6 +15,7 @@ mod cookie_date;
 mod create_body;
 mod if_match;
 mod line_start;
+mod location;
 mod merge_cookies;
 mod patch_body;
 mod plain_record;
@@ -25,7 +26,7 @@ mod token_form;
 
 pub use self::{
     authorization::authorization, base_url::base_url, cookie_date::cookie_date,
-    create_body::create_body, if_match::if_match, merge_cookies::merge_cookies,
+    create_body::create_body, if_match::if_match, location::location, merge_cookies::merge_cookies,
     patch_body::patch_body, plain_record::plain_record, sealed_record::sealed_record,
     session_bytes::session_bytes, set_cookie::set_cookie, token_form::token_form,
 };
@@ -35,12 +36,13 @@ pub type Target = fn(&[u8]);
 
 /// All fuzz targets, each with its name. The folder of that name in `corpus` contains the inputs of
 /// the target.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("authorization", authorization),
     ("base_url", base_url),
     ("cookie_date", cookie_date),
     ("create_body", create_body),
     ("if_match", if_match),
+    ("location", location),
     ("merge_cookies", merge_cookies),
     ("patch_body", patch_body),
     ("plain_record", plain_record),

@@ -103,3 +103,8 @@ fn stored_fuzz_inputs_for_merge_cookies_cause_no_panic() {
 fn stored_fuzz_inputs_for_set_cookie_cause_no_panic() {
     replay("set_cookie");
 }
+
+#[test]
+fn stored_fuzz_inputs_for_location_cause_no_panic() {
+    replay("location");
+}

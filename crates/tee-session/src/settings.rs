@@ -12,6 +12,7 @@ mod suggestion;
 mod tls;
 mod traces;
 mod unknown_variables;
+mod upstream;
 
 use std::{
     io::IsTerminal,
@@ -129,6 +130,7 @@ impl Reader<'_> {
             service_clients: ServiceClients::new(service_clients),
             allow_anonymous_clients: self.switch("allow_anonymous_clients"),
             access_log: self.switch("access_log"),
+            upstream: self.upstream_settings(),
             store: if self.sources.is_set("redis_url") {
                 StoreKind::Redis
             } else {
@@ -142,6 +144,7 @@ impl Reader<'_> {
                 }
                 SettingsConflict::CacheWithoutTouchInterval => "near_cache",
                 SettingsConflict::OneAddress => "metrics_port",
+                SettingsConflict::UpstreamToEveryHost => "upstream_gateway",
             };
             self.problem(key, conflict);
         }

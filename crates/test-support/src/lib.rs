@@ -10,6 +10,7 @@
 //! | [`ServiceProcess`] | the service binary as a child process |
 //! | [`History`] | records acknowledged operations and detects contradicting responses |
 //! | [`TestAuthority`] | a certificate authority that issues certificates as files |
+//! | [`TestSite`] | a site that does exactly what a test prescribes, and counts what it receives |
 //! | [`FaultProxy`] | a TCP proxy that closes, resets, stalls, delays or corrupts connections |
 //! | [`CapturedLogs`] | captures the log events of the current thread |
 //! | [`free_port`] | returns a free port for a server that cannot choose a port itself |
@@ -31,6 +32,7 @@ mod redis_sentinels;
 mod service_process;
 mod test_authority;
 mod test_redis;
+mod test_site;
 
 pub use self::{
     captured_logs::CapturedLogs,
@@ -44,4 +46,5 @@ pub use self::{
     service_process::ServiceProcess,
     test_authority::{IssuedCertificate, TestAuthority},
     test_redis::TestRedis,
+    test_site::{Seen, TestSite},
 };

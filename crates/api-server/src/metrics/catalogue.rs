@@ -34,12 +34,24 @@ const METRICS: &[(Kind, &str, &str)] = &[
         Kind::Duration,
         "tee_session_http_request_duration_seconds",
         "Time from the head of a request to its response, by method, route and status; route is \
-         the path template of the API, or unmatched",
+         the path template of the API, or unmatched; status is site for answers and faults of sites \
+         (upstream gateway)",
     ),
     (
         Kind::Gauge,
         "tee_session_http_requests_in_flight",
         "Requests in flight",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_upstream_requests_total",
+        "Requests to sites, by site (the entry of allowed_base_hosts) and outcome: answered (whatever \
+         the status), or the code of the problem",
+    ),
+    (
+        Kind::Duration,
+        "tee_session_upstream_request_duration_seconds",
+        "Time from sending a request to a site to the head of its answer, by site",
     ),
     (
         Kind::Gauge,

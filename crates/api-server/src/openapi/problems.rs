@@ -11,6 +11,7 @@ use actix_web::{
 use serde_json::Value;
 use tee_session_auth_middleware::{AuthError, ProblemCode};
 use tee_session_domain::{RepositoryError, SessionError};
+use tee_session_upstream::{Busy, ConnectError, FailedReason, InvalidTarget, UpstreamError};
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{
@@ -27,6 +28,7 @@ use crate::{
     problem::{ApiError, problem_of_status},
     request::body,
     routes::oauth_error::OAuthError,
+    upstream::gateway::NotCallable,
 };
 
 const MEDIA_TYPE: &str = "application/problem+json";
@@ -194,6 +196,37 @@ problem_sets! {
     ];
     /// Error of operations that write to the session store, if the store is full.
     StoreFull = vec![store_problem(RepositoryError::full("full"))];
+    /// Errors of requests to the site of a session.
+    Upstream = vec![
+        ApiError::from(InvalidTarget::DotSegment).not_sent().into(),
+        ApiError::from(NotCallable::Host).not_sent().into(),
+        ApiError::NotFound.into(),
+        Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
+        Problem::named(
+            "large_body",
+            ApiError::PayloadTooLarge { limit: 1_048_576 }.not_sent(),
+        ),
+        Problem::named(
+            "unsendable_cookie",
+            ApiError::UnsendableCookie(vec![fault(
+                "/cookies/SESSIONID",
+                "must not contain a semicolon",
+            )])
+            .not_sent(),
+        ),
+        ApiError::WebSocket.not_sent().into(),
+        ApiError::Upstream(ConnectError::NoAddress.into()).into(),
+        ApiError::Upstream(FailedReason::ProtocolChange.into()).into(),
+        ApiError::Upstream(Busy::Session.into()).into(),
+        Problem::named(
+            "connect_timeout",
+            ApiError::Upstream(UpstreamError::ConnectTimeout),
+        ),
+        Problem::named(
+            "response_timeout",
+            ApiError::Upstream(UpstreamError::ResponseTimeout),
+        ),
+    ];
     /// Errors of requests that match no operation, or that the framework rejects.
     Unmatched = vec![
         ApiError::NotFound.into(),

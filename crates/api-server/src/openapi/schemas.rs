@@ -4,6 +4,7 @@
 use serde_json::json;
 use tee_session_auth_middleware::ProblemCode;
 use tee_session_domain::{BaseUrl, Cookies, Label, Subject};
+use tee_session_upstream::Outcome;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -371,6 +372,10 @@ fn problem_code() -> Object {
         .build()
 }
 
+fn outcome() -> Object {
+    one_of(&[Outcome::NotSent.as_str(), Outcome::Unknown.as_str()])
+}
+
 /// Problem details (RFC 9457).
 #[derive(ToSchema)]
 #[expect(
@@ -392,6 +397,10 @@ pub(super) struct Problem {
     /// Error code of OAuth 2.0 (RFC 6749). Present only for introspection and revocation.
     #[schema(required = false)]
     error: String,
+    /// `not_sent` if nothing of the request reached the site, and `unknown` if the site may have
+    /// carried it out. Present only for requests to the site of a session.
+    #[schema(required = false, schema_with = outcome)]
+    outcome: String,
     /// Invalid members of the request body.
     #[schema(required = false)]
     errors: Vec<Fault>,

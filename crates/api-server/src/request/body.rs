@@ -28,6 +28,10 @@ use crate::{
 /// request head.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum time for a complete request body to arrive that is to be passed on to a site. Such a body
+/// may be large.
+const LONG_BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Accepted media types of a request body, and the error detail for a body of another media type.
 pub(crate) struct BodyType {
     media_types: &'static [&'static str],
@@ -94,8 +98,37 @@ async fn read(
     caller: Credential,
     body_type: &BodyType,
 ) -> Result<Bytes, ApiError> {
-    let limit = settings.max_body_bytes;
     check_type(request, body_type)?;
+    let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
+    let _awaiting = lifecycle.map(|lifecycle| lifecycle.awaiting_body());
+    read_within(
+        request,
+        payload,
+        settings.max_body_bytes,
+        BODY_TIMEOUT,
+        caller,
+    )
+    .await
+}
+
+/// Reads a request body of any media type, which is to be passed on, of at most `limit` bytes.
+/// `caller` is the credential of the request, which must be checked before.
+pub(crate) async fn read_any(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    caller: Credential,
+) -> Result<Bytes, ApiError> {
+    read_within(request, payload, limit, LONG_BODY_TIMEOUT, caller).await
+}
+
+async fn read_within(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    max_duration: Duration,
+    caller: Credential,
+) -> Result<Bytes, ApiError> {
     let content_length = request.headers().get(CONTENT_LENGTH);
     let content_length: Option<u64> = content_length
         .and_then(|length| length.to_str().ok())
@@ -104,8 +137,6 @@ async fn read(
         return Err(ApiError::PayloadTooLarge { limit });
     }
     let started = Instant::now();
-    let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
-    let awaiting = lifecycle.map(|lifecycle| lifecycle.awaiting_body());
     let bodies = request.app_data::<Data<Arc<BodiesUnderWay>>>();
     let count = |bytes| match bodies {
         Some(bodies) => bodies.begin(caller, bytes).map(Some).ok_or_else(overloaded),
@@ -116,10 +147,9 @@ async fn read(
         connection.expect_body();
     }
     let body = collect(payload, content_length, limit, connection, count);
-    let body = timeout(BODY_TIMEOUT, body)
+    let body = timeout(max_duration, body)
         .await
         .map_err(|_| ApiError::RequestTimeout)??;
-    drop(awaiting);
     // The framework ends the body of an upgrade request only when the connection ends. Such a body
     // is therefore never marked as read.
     if !request.head().upgrade()

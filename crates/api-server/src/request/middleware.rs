@@ -29,14 +29,22 @@ use crate::{
     request::host,
     request::limits,
     request::request_id::REQUEST_ID_HEADER,
-    routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError},
+    routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError, upstream::UPSTREAM},
     server::connection::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,
     store::health_monitor::HealthMonitor,
     telemetry::trace_context::{self, TRACERESPONSE},
     telemetry::{request_context::RequestContext, root_span::problem_of},
+    upstream::{FromSite, gateway::SharedBounds},
 };
+
+/// Codes of problems that a site has caused, and not this service.
+const FAULTS_OF_SITES: [&str; 3] = [
+    ProblemCode::UPSTREAM_UNREACHABLE.name(),
+    ProblemCode::UPSTREAM_FAILED.name(),
+    ProblemCode::UPSTREAM_TIMEOUT.name(),
+];
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
@@ -44,6 +52,7 @@ pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
     settings: Data<ApiSettings>,
     monitor: Data<Arc<HealthMonitor>>,
+    bounds: Data<Option<SharedBounds>>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -61,13 +70,21 @@ pub(crate) async fn observe(
     // Requests whose body is still arriving have limits of their own. They must not take the places
     // of requests whose body has arrived, or that have none.
     let being_served = lifecycle.being_served();
-    let is_full = being_served > settings.max_in_flight
-        // The connection has a place for health probes only.
-        || request.conn_data::<Connection>().is_some_and(|c| c.place().is_reserved());
+    // The connection has a place for health probes only.
+    let is_reserved = request
+        .conn_data::<Connection>()
+        .is_some_and(|connection| connection.place().is_reserved());
+    let is_full = being_served > settings.max_in_flight || is_reserved;
     let is_of_gateway = route.path == AUTHORIZE;
-    // Only gateways call `/v1/authorize`, so it has no CORS.
+    // Requests to sites have limits of their own too. They must not take the places of others.
+    let bounds = bounds.get_ref().as_ref();
+    let bounds = bounds.filter(|_| route.path == UPSTREAM);
+    let _to_site = bounds.map(|_| lifecycle.gateway_request());
+    // Only gateways call `/v1/authorize`, and pages may not read the answers of sites, so there is
+    // no CORS.
     let origins = Some(&settings.cors_allowed_origins);
-    let origins = origins.filter(|origins| !is_of_gateway && !origins.is_empty());
+    let has_cors = !is_of_gateway && bounds.is_none();
+    let origins = origins.filter(|origins| has_cors && !origins.is_empty());
     let origin = origins.and_then(|origins| origins.allowed_origin_of(request.headers()));
     // A browser treats any error response to a preflight as a refusal, and hides the response from
     // the page. Preflights are therefore admitted even if the service is full. They cost little.
@@ -76,6 +93,16 @@ pub(crate) async fn observe(
         Err(ApiError::InvalidHost)
     } else if is_exempt {
         Ok(())
+    } else if let Some(bounds) = bounds {
+        let admitted = if is_reserved {
+            Err(overloaded())
+        } else {
+            Ok(())
+        };
+        let admitted = admitted
+            .and_then(|()| limits::check(request.request()))
+            .and_then(|()| bounds.admit(&request).map_err(|_| overloaded()));
+        admitted.map_err(ApiError::not_sent)
     } else {
         admit(request.path(), is_full).and_then(|()| {
             if is_of_gateway {
@@ -93,7 +120,8 @@ pub(crate) async fn observe(
             match AssertUnwindSafe(served).catch_unwind().await {
                 Ok(served) => served?.map_into_boxed_body(),
                 Err(_) => {
-                    record(method, route, INTERNAL_SERVER_ERROR, started);
+                    let label = Label::Status(INTERNAL_SERVER_ERROR);
+                    record(method, route, label, started);
                     if let Some(access) = access {
                         access.log(INTERNAL_SERVER_ERROR);
                     }
@@ -118,10 +146,18 @@ pub(crate) async fn observe(
     }
     let status = response.status();
     let problem = problem_of(&response);
+    let is_from_site = response.response().extensions().contains::<FromSite>()
+        || problem.is_some_and(|code| FAULTS_OF_SITES.contains(&code));
     if problem == Some(ProblemCode::STORE_MISCONFIGURED.name()) {
         monitor.record_refused_request();
     }
-    count(status, problem, method, route, started);
+    count(
+        Label::of(status, is_from_site),
+        problem,
+        method,
+        route,
+        started,
+    );
     if let Some(access) = access {
         access.log(status);
     }
@@ -183,8 +219,34 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     ServiceResponse::new(request, problem.response())
 }
 
+/// Label of a response in the histogram of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Label {
+    Status(StatusCode),
+    /// The response is the answer of a site, or reports a fault of the site. Its status says nothing
+    /// about this service, so it must not count as an error of this service.
+    Site,
+}
+
+impl Label {
+    fn of(status: StatusCode, is_from_site: bool) -> Self {
+        if is_from_site {
+            Self::Site
+        } else {
+            Self::Status(status)
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Status(status) => status.as_str().to_owned(),
+            Self::Site => "site".to_owned(),
+        }
+    }
+}
+
 fn count(
-    status: StatusCode,
+    status: Label,
     problem: Option<&'static str>,
     method: &'static str,
     route: &'static Route,
@@ -201,15 +263,20 @@ fn count(
     // is the method of the original request and is counted.
     let needs_token =
         route.requires_bearer_token() && (method != "OPTIONS" || route.path == AUTHORIZE);
-    if needs_token && status != StatusCode::METHOD_NOT_ALLOWED {
+    // Most problems of the gateway say nothing about the token.
+    let is_about_token =
+        |code| ["missing_token", "invalid_token", "too_many_requests"].contains(&code);
+    let says_nothing = route.path == UPSTREAM && !problem.is_none_or(is_about_token);
+    let is_refused = status == Label::Status(StatusCode::METHOD_NOT_ALLOWED);
+    if needs_token && !is_refused && !says_nothing {
         let outcome = problem.unwrap_or("resolved");
         RESOLUTIONS.with(|resolutions| resolutions.with(outcome, |counter| counter.increment(1)));
     }
     record(method, route, status, started);
 }
 
-fn record(method: &'static str, route: &'static Route, status: StatusCode, started: Instant) {
-    type Labels = (&'static str, &'static str, StatusCode);
+fn record(method: &'static str, route: &'static Route, status: Label, started: Instant) {
+    type Labels = (&'static str, &'static str, Label);
     thread_local! {
         static DURATIONS: Meters<Labels, Histogram> = const {
             Meters::new(|(method, route, status)| {
@@ -217,7 +284,7 @@ fn record(method: &'static str, route: &'static Route, status: StatusCode, start
                     "tee_session_http_request_duration_seconds",
                     "method" => method,
                     "route" => route,
-                    "status" => status.as_str().to_owned(),
+                    "status" => status.text(),
                 )
             })
         };
@@ -250,6 +317,7 @@ mod tests {
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
             .app_data(Data::new(Arc::new(HealthMonitor::new())))
+            .app_data(Data::new(None::<SharedBounds>))
             .wrap_fn(|request, _| -> Ready<Result<ServiceResponse, Error>> {
                 match request.path() {
                     "/panics" => panic!("a bug"),

@@ -9,7 +9,8 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(super) credential: Credential,
     pub(super) errors: Errors,
-    /// If `true`, the route also covers all paths below `path`.
+    /// If `true`, the route also covers all paths below `path`. If `path` ends with a parameter, the
+    /// route covers what is above the parameter, and everything below that.
     pub(super) covers_below: bool,
 }
 
@@ -53,6 +54,14 @@ impl Route {
 
     /// Returns `true` if `path`, the path of a request, belongs to the route.
     pub(super) fn covers(&self, path: &str) -> bool {
+        if self.covers_below {
+            let above = self
+                .path
+                .split_once("/{")
+                .map_or(self.path, |(above, _)| above);
+            let below = path.strip_prefix(above);
+            return below.is_some_and(|below| below.is_empty() || below.starts_with('/'));
+        }
         if path == self.path {
             return true;
         }
@@ -60,8 +69,7 @@ impl Route {
             let segment = path.strip_prefix(above);
             return segment.is_some_and(|segment| !segment.is_empty() && !segment.contains('/'));
         }
-        let below = path.strip_prefix(self.path);
-        self.covers_below && below.is_some_and(|below| below.starts_with('/'))
+        false
     }
 }
 
@@ -80,12 +88,14 @@ impl Route {
 /// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
 /// `PATH`, which is not in the OpenAPI description.
 ///
-/// The first row lists no methods, because its route accepts every method, on its path and on all
-/// paths under it. `mount` does not configure this route.
+/// The rows in `any_method` list no methods, because their routes accept every method, on their path
+/// and on all paths under it. `mount` does not configure these routes.
 macro_rules! routes {
     (
         $(#[$document:meta])+
-        $any_path_module:ident::$any_path:ident => $any_module:ident::$any_handler:ident;
+        any_method {
+            $($any_path_module:ident::$any_path:ident => $any_module:ident::$any_handler:ident;)+
+        }
         $(
             $path_module:ident::$path:ident
             $((below: $below:literal => $below_module:ident::$below_handler:ident))?,
@@ -105,17 +115,17 @@ macro_rules! routes {
                 errors: Errors::$errors,
                 covers_below: routes!(@covers_below $($below)?),
             },)+
-            Route {
+            $(Route {
                 path: $any_path_module::$any_path,
                 credential: Credential::Bearer,
                 errors: Errors::ProblemDetails,
                 covers_below: true,
-            },
+            },)+
         ];
 
         #[derive(OpenApi)]
         $(#[$document])+
-        #[openapi(paths($($($module::$handler,)+)+ $any_module::$any_handler))]
+        #[openapi(paths($($($module::$handler,)+)+ $($any_module::$any_handler,)+))]
         pub(crate) struct Operations;
 
         fn mount<R: SessionRepository>(

@@ -25,6 +25,8 @@ pub(crate) struct Lifecycle {
     awaiting_bodies: AtomicUsize,
     operations: AtomicUsize,
     awaiting_operations: AtomicUsize,
+    gateway_requests: AtomicUsize,
+    exchanges: AtomicUsize,
     connections: AtomicUsize,
     workers_using_store: AtomicUsize,
     closing_connections: AtomicBool,
@@ -38,6 +40,8 @@ impl Lifecycle {
             awaiting_bodies: AtomicUsize::new(0),
             operations: AtomicUsize::new(0),
             awaiting_operations: AtomicUsize::new(0),
+            gateway_requests: AtomicUsize::new(0),
+            exchanges: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             workers_using_store: AtomicUsize::new(0),
             closing_connections: AtomicBool::new(false),
@@ -66,13 +70,25 @@ impl Lifecycle {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_operations)
     }
 
-    /// Returns the number of requests in flight that do not wait for their body, plus the number of
-    /// operations whose request has ended.
+    /// Returns the number of requests in flight that do not wait for their body and are not sent to
+    /// a site, plus the number of operations whose request has ended.
     pub(crate) fn being_served(&self) -> usize {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let orphans = count(&self.operations).saturating_sub(count(&self.awaiting_operations));
         let in_flight = count(&self.in_flight).saturating_sub(count(&self.awaiting_bodies));
-        in_flight + orphans
+        in_flight.saturating_sub(count(&self.gateway_requests)) + orphans
+    }
+
+    /// Counts a request in flight as a request to a site, until the returned guard is dropped. Such
+    /// requests have a limit of their own, so that a slow site does not take the places of others.
+    pub(crate) fn gateway_request(self: &Arc<Self>) -> CountGuard {
+        CountGuard::new(self, |lifecycle| &lifecycle.gateway_requests)
+    }
+
+    /// Counts an exchange with a site until the returned guard is dropped. An exchange may end later
+    /// than its request: after the body of the answer, or when its cookies are kept.
+    pub(crate) fn exchange(self: &Arc<Self>) -> CountGuard {
+        CountGuard::new(self, |lifecycle| &lifecycle.exchanges)
     }
 
     /// Counts an operation that runs in a task of its own, independently of its request, until the
@@ -100,12 +116,14 @@ impl Lifecycle {
         self.closing_connections.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until no request has been in flight and no operation has run for [`QUIET_FOR`].
+    /// Waits until no request has been in flight, and no operation and no exchange has run, for
+    /// [`QUIET_FOR`].
     pub(crate) async fn wait_until_quiet(&self) {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET_FOR {
-            let operations = self.operations.load(Ordering::Relaxed);
-            if self.in_flight.load(Ordering::Relaxed) + operations > 0 {
+            let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+            let open = [&self.in_flight, &self.operations, &self.exchanges];
+            if open.into_iter().map(count).sum::<usize>() > 0 {
                 quiet_since = Instant::now();
             }
             sleep(POLL_INTERVAL).await;

@@ -39,3 +39,4 @@ mod subjects;
 mod test_app;
 mod tls;
 mod updates;
+mod upstream;

@@ -11,4 +11,5 @@ mod problems;
 mod repetition;
 mod scripted_server;
 mod secrecy;
+mod upstream;
 mod wire_format;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use indexmap::IndexMap;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -15,7 +14,7 @@ pub struct SetCookieLines {
     pub(super) url: CookieUrl,
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
-    sent: Option<IndexMap<String, Option<Zeroizing<String>>>>,
+    sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
 }
 
 impl SetCookieLines {
@@ -58,8 +57,9 @@ impl SetCookieLines {
     /// Returns `true` if the request may have carried this cookie.
     pub(super) fn may_have_sent(&self, name: &str, value: Option<&str>) -> bool {
         let Some(sent) = &self.sent else { return true };
-        let sent = sent.get(name);
-        sent.is_some_and(|sent| sent.as_ref().map(|value| value.as_str()) == value)
+        // Several cookies of one name may have been sent.
+        let mut sent = sent.iter().filter(|(sent, _)| sent == name);
+        sent.any(|(_, sent)| sent.as_ref().map(|value| value.as_str()) == value)
     }
 }
 

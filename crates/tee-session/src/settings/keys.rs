@@ -206,6 +206,34 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("token_format", "uuid", "FORMAT", "Format of new tokens: uuid (122 random bits) or opaque (256 random bits)")
         .details("Tokens of both formats are always accepted."),
     Key::unset("allowed_base_hosts", r#"["golf.example"]"#, "HOSTS", "Hosts that base_url may name, separated by commas; .example.com allows the subdomains of example.com; not set: all"),
+    Key::new("upstream_gateway", "false", "BOOL", "Serve /v1/upstream, which sends requests to the site of the session with its cookies; needs allowed_base_hosts")
+        .details("Read docs/upstream.md first: with it, the service makes connections to sites. Off, the \
+            path is answered with 404."),
+    Key::new("upstream_allow_http", "false", "BOOL", "Let the gateway also call sites over http, on port 80")
+        .details("Cookies and pages then travel unencrypted."),
+    Key::unset("upstream_allowed_networks", r#"["10.20.30.0/29"]"#, "NETWORKS", "Addresses or networks that the gateway may connect to, at any port, although they are not public, separated by commas; not set: none")
+        .details("Without it, only public addresses are connected to, on port 443. Use it for a site in your \
+            own network."),
+    Key::unset("upstream_tls_ca_file", r#""/etc/tee-session/upstream-tls/ca.crt""#, "FILE", "Certificate authorities (PEM) that the gateway trusts; not set: those of the system")
+        .details("The file is read at start. Certificates are always checked."),
+    Key::unset("upstream_user_agent", r#""Mozilla/5.0 (X11; Linux x86_64)""#, "TEXT", "User-Agent that the gateway sends in place of the one of the client; not set: the one of the client")
+        .details("Some sites end a login whose User-Agent changes."),
+    Key::new("upstream_response_timeout_ms", "30000", "MS", "Maximum time from sending a request to a site to the head of its answer")
+        .within(100..=600_000)
+        .details("After that, the answer is 504 and the outcome is unknown. Gateways in front of this service \
+            need a longer timeout, and shutdown_timeout should be longer too."),
+    Key::new("upstream_max_request_bytes", "1048576", "BYTES", "Maximum size of the body of a request to a site").within(0..=1 << 30),
+    Key::new("upstream_max_response_bytes", "16777216", "BYTES", "Maximum size of the answer of a site; 0: no limit")
+        .within(0..=1 << 50)
+        .details("An answer is passed on as it arrives, so its size needs no memory. If it exceeds the limit, \
+            the connection to the client ends."),
+    Key::new("upstream_max_in_flight", "256", "N", "Maximum number of requests to sites in flight; a quarter of them may be under way to one site")
+        .within(4..=100_000)
+        .details("They do not count towards max_in_flight. Each one may need memory for its body."),
+    Key::new("upstream_session_concurrency", "6", "N", "Maximum number of requests of one session to its site at the same time; further ones wait in order of arrival")
+        .within(1..=1_000)
+        .details("Set 1 for sites that change the cookie with each answer, and for JSF. The order holds \
+            within one instance."),
     Key::unset("cors_allowed_origins", r#"["https://app.golf.example"]"#, "ORIGINS", "Origins whose pages may call the API from a browser (CORS), separated by commas; not set: none")
         .details("Spell them as browsers send them."),
     Key::new("memory_max_sessions", "100000", "N", "Maximum number of live sessions in the embedded store")

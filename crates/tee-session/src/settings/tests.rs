@@ -269,6 +269,20 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "metrics_port = 8000",
     "metrics_port and api_port name the same port on the same address"
 )]
+#[case::gateway_to_every_host(
+    "upstream_gateway = true",
+    "upstream_gateway requires allowed_base_hosts"
+)]
+#[case::upstream_network(
+    "upstream_allowed_networks = [\"golf.example\"]",
+    "the networks must be written as 10.20.30.0/29"
+)]
+#[case::upstream_user_agent("upstream_user_agent = \"a\\nb\"", "the value must be visible ASCII")]
+#[case::upstream_authorities(
+    "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
+     upstream_tls_ca_file = \"/nowhere/ca.crt\"",
+    "/nowhere/ca.crt cannot be read as PEM with certificates"
+)]
 #[case::misspelled_key(
     "session_tll = 1",
     "there is no such setting; did you mean session_ttl?"

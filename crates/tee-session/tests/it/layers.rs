@@ -63,8 +63,9 @@ fn is_ours(name: &str) -> bool {
 #[case("tee-session-redis-adapter", &["domain"])]
 #[case("tee-session-near-cache", &["domain"])]
 #[case("tee-session-auth-middleware", &["domain"])]
-#[case("tee-session-api-server", &["auth-middleware", "domain", "near-cache"])]
-#[case("tee-session", &["api-server", "auth-middleware", "client", "domain", "memory-adapter", "near-cache", "redis-adapter"])]
+#[case("tee-session-upstream", &[])]
+#[case("tee-session-api-server", &["auth-middleware", "domain", "near-cache", "upstream"])]
+#[case("tee-session", &["api-server", "auth-middleware", "client", "domain", "memory-adapter", "near-cache", "redis-adapter", "upstream"])]
 fn workspace_packages_depend_only_on_packages_of_lower_layers(
     #[case] package: &str,
     #[case] allowed: &[&str],
@@ -87,6 +88,7 @@ fn workspace_packages_depend_only_on_packages_of_lower_layers(
 #[case("tee-session-redis-adapter", &["actix-web", "hyper", "testcontainers"])]
 #[case("tee-session-near-cache", &["actix-web", "fred", "hyper", "testcontainers"])]
 #[case("tee-session-auth-middleware", &["fred", "testcontainers"])]
+#[case("tee-session-upstream", &["actix-web", "fred", "reqwest", "testcontainers"])]
 #[case("tee-session-api-server", &["fred", "opentelemetry_sdk", "reqwest", "testcontainers"])]
 #[case("tee-session", &["testcontainers", "tempfile", "rstest"])]
 fn workspace_packages_do_not_depend_on_libraries_reserved_for_other_layers(

@@ -63,3 +63,4 @@ mod systemd;
 mod trace_of_the_client;
 mod trace_receiver;
 mod traces;
+mod upstream;

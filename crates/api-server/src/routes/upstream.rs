@@ -1,0 +1,150 @@
+//! `/v1/upstream`: requests to the site of the session.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Bytes, Data, Payload},
+};
+use tee_session_auth_middleware::BearerToken;
+use tee_session_domain::{SessionError, SessionId, SessionRepository};
+use tee_session_upstream::Target;
+use tokio::time::Instant;
+
+use crate::{
+    openapi::problems::{
+        BearerToken as BearerTokenProblems, Problems, StoreUnavailable, TooManyInvalidTokens,
+        Upstream,
+    },
+    problem::ApiError,
+    request::{
+        bodies_under_way::Credential,
+        body::read_any,
+        deadline::{Deadline, abort_at},
+    },
+    settings::ApiSettings,
+    store::sessions::Sessions,
+    upstream::{Gateway, exchange::Exchange, is_websocket},
+};
+
+/// Path under which the site of a session is reached.
+pub(crate) const PREFIX: &str = "/v1/upstream";
+
+/// Path of the operation in the API description, in logs and in metrics.
+pub(crate) const UPSTREAM: &str = "/v1/upstream/{path}";
+
+/// Methods that are passed on, as the value of `Allow`.
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Age of the session data of a request after which the session is loaded again before the request
+/// is sent. While a request waits for its place or its body, the site may have changed the cookies.
+const MAX_AGE: Duration = Duration::from_millis(20);
+
+/// Sends a request to the site of the session, with the cookies of the session, and passes the
+/// answer on. The access touches the session (renews its TTL).
+// OpenAPI cannot express "every method", and a description of each would be one of many copies.
+#[utoipa::path(
+    get,
+    path = UPSTREAM,
+    tag = "Upstream",
+    operation_id = "callSite",
+    summary = "Send a request to the site of the session",
+    description = "Served only if the operator has switched the gateway on (`upstream_gateway`); \
+                   otherwise the answer is 404. The request is sent to the origin of the session's \
+                   base URL, with this path and query, octet for octet, and with the session's \
+                   cookies. Cookies that the site sets are kept in the session. GET, HEAD, POST, \
+                   PUT, PATCH, DELETE and OPTIONS are passed on, with a body of any type. An answer \
+                   of the site has the header field `Via`; an answer without it is a problem of this \
+                   service, whose member `outcome` says if the request may have reached the site. \
+                   Nothing that was sent is sent again.",
+    params(("path" = String, Path, description = "Path on the site. It may contain slashes.")),
+    responses(
+        (
+            status = 200,
+            description = "The answer of the site, with any status and content type, without its \
+                           cookies.",
+            headers(
+                ("Via" = String, description = "Contains `1.1 tee-session`."),
+                (
+                    "X-Upstream-Location" = String,
+                    description = "A redirect to another site, which no client follows by itself.",
+                ),
+                (
+                    "X-Upstream-Cookies" = String,
+                    description = "`unsaved`: the store did not keep the cookies of this answer.",
+                ),
+            ),
+        ),
+        Problems<(BearerTokenProblems, TooManyInvalidTokens, StoreUnavailable, Upstream)>,
+    ),
+    security(("session_token" = [])),
+)]
+pub(super) async fn call<R: SessionRepository>(
+    request: HttpRequest,
+    payload: Payload,
+    gateway: Data<Gateway>,
+    settings: Data<ApiSettings>,
+    sessions: Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let answer = answer(&request, payload, &gateway, &settings, &sessions);
+    answer.await.map_err(ApiError::not_sent)
+}
+
+async fn answer<R: SessionRepository>(
+    request: &HttpRequest,
+    payload: Payload,
+    gateway: &Data<Gateway>,
+    settings: &Data<ApiSettings>,
+    sessions: &Sessions<R>,
+) -> Result<HttpResponse, ApiError> {
+    let Some(upstream) = &settings.upstream else {
+        return Err(ApiError::NotFound);
+    };
+    if !ALLOW
+        .split(", ")
+        .any(|method| method == request.method().as_str())
+    {
+        return Err(ApiError::MethodNotAllowed { allow: ALLOW });
+    }
+    // The query belongs to the site, so it is not searched for tokens.
+    let BearerToken(token) = BearerToken::from_headers(request.headers())?;
+    let active = Deadline::bound(request, sessions.get(&token)).await?;
+    let loaded = Instant::now();
+    let session_id = SessionId::of(&token);
+    let mut exchange = Exchange {
+        site: gateway.site_of(&active.session.base_url, settings)?,
+        target: target_of(request)?,
+        token,
+        active,
+        body: Bytes::new(),
+    };
+    if is_websocket(request) {
+        return Err(ApiError::WebSocket);
+    }
+    // A cookie that cannot be sent is reported before the body is awaited.
+    exchange.cookie(sessions)?;
+    let caller = Credential::Session(session_id);
+    exchange.body = read_any(request, payload, upstream.max_request_bytes, caller).await?;
+    let place = gateway.place(request, &exchange.site, session_id).await?;
+    if place.has_waited() || loaded.elapsed() > MAX_AGE {
+        // The request may have waited for longer than the store may take to answer.
+        let answer_by = Instant::now() + settings.answer_timeout;
+        exchange.active = abort_at(answer_by, sessions.get(&exchange.token)).await?;
+        let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
+        if site != exchange.site {
+            // The place is one of the other site.
+            return Err(SessionError::Contended.into());
+        }
+    }
+    exchange
+        .run(request, gateway, sessions, settings, place)
+        .await
+}
+
+/// Returns the target on the site: what follows the prefix, octet for octet. The framework decodes
+/// the path that it matches, so the undecoded target of the request is used.
+fn target_of(request: &HttpRequest) -> Result<Target, ApiError> {
+    let target = request.uri().path_and_query();
+    let target = target.and_then(|target| target.as_str().strip_prefix(PREFIX));
+    Ok(Target::parse(target.ok_or(ApiError::NotFound)?)?)
+}

@@ -1,0 +1,10 @@
+//! The upstream gateway: sends requests of clients to the site of their session.
+
+pub(crate) mod exchange;
+pub(crate) mod gateway;
+mod messages;
+mod metrics;
+mod response;
+mod site_cookies;
+
+pub(crate) use self::{gateway::Gateway, messages::is_websocket, response::FromSite};

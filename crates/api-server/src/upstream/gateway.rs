@@ -1,0 +1,107 @@
+//! State of the upstream gateway, and the rules that decide which site a session may call.
+
+use std::sync::Arc;
+
+use actix_web::{HttpMessage, HttpRequest};
+use tee_session_domain::{BaseUrl, SessionId};
+use tee_session_upstream::{
+    Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError,
+};
+
+use crate::settings::{ApiSettings, UpstreamSettings};
+
+/// Limits of the exchanges of the process. All workers share them.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedBounds(pub(crate) Arc<Bounds>);
+
+/// The gateway of one worker. Each worker has its own client, whose connections run on the runtime
+/// of the worker.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    client: Client,
+    bounds: Arc<Bounds>,
+}
+
+/// Place within the limit of all exchanges. The middleware puts it into the extensions of a request
+/// of the gateway, and the handler takes it.
+struct Admitted(Admission);
+
+impl Gateway {
+    pub(crate) fn new(settings: &UpstreamSettings, bounds: &SharedBounds) -> Self {
+        let tls = Arc::clone(&settings.tls);
+        let client = Client::new(tls, settings.addresses.clone(), settings.client.clone());
+        Self {
+            client,
+            bounds: Arc::clone(&bounds.0),
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the site of a session.
+    ///
+    /// The host of the base URL is compared with `allowed_base_hosts` at every call, because the
+    /// list may have changed since the session was created, and another program may have stored the
+    /// session.
+    pub(crate) fn site_of(
+        &self,
+        base_url: &BaseUrl,
+        settings: &ApiSettings,
+    ) -> Result<Site, NotCallable> {
+        if !settings.allowed_base_hosts.allows(base_url) {
+            return Err(NotCallable::Host);
+        }
+        let site = Site::of_url(base_url.as_str()).map_err(|_| NotCallable::Host)?;
+        self.client.check(&site).map_err(NotCallable::Address)?;
+        Ok(site)
+    }
+
+    /// Waits for a place for an exchange of a session with a site.
+    pub(crate) async fn place(
+        &self,
+        request: &HttpRequest,
+        site: &Site,
+        session: SessionId,
+    ) -> Result<Place, UpstreamError> {
+        let admitted = request.extensions_mut().remove::<Admitted>();
+        let admission = match admitted {
+            Some(Admitted(admission)) => admission,
+            None => self.bounds.admit()?,
+        };
+        let session = session.to_string();
+        Ok(self.bounds.place(admission, site, &session).await?)
+    }
+}
+
+impl SharedBounds {
+    /// Counts a request of the gateway, until its exchange has ended.
+    pub(crate) fn admit(&self, request: &impl HttpMessage) -> Result<(), Busy> {
+        let admission = self.0.admit()?;
+        request.extensions_mut().insert(Admitted(admission));
+        Ok(())
+    }
+}
+
+/// Reason why a session may not call its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotCallable {
+    #[error("the host of the base URL is not in allowed_base_hosts")]
+    Host,
+    #[error(transparent)]
+    Address(#[from] ForbiddenAddress),
+}
+
+impl NotCallable {
+    /// Returns the detail for the client.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::Host => "The gateway may not call the host of the session's base URL",
+            Self::Address(ForbiddenAddress::Http) => {
+                "The gateway calls sites over https only; the base URL of the session begins with http"
+            }
+            Self::Address(_) => "The gateway may not call the address or port of the site",
+        }
+    }
+}

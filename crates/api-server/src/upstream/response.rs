@@ -1,0 +1,88 @@
+//! The answer of a site, as a response of the framework.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+    },
+    web::Bytes,
+};
+use futures_util::Stream;
+use tee_session_upstream::{BodyError, SiteAnswer, SiteBody};
+
+use super::messages::add_fields;
+use crate::{problem::HasOwnBody, server::drain::CountGuard};
+
+/// Field that tells the client that the cookies of the answer could not be kept.
+const COOKIES: HeaderName = HeaderName::from_static("x-upstream-cookies");
+
+/// Marks the answer of a site in the extensions of a response. Its status says nothing about this
+/// service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FromSite;
+
+/// Returns the response with the answer of a site. `counted` counts the exchange until the body has
+/// been passed on.
+pub(super) fn response(
+    answer: SiteAnswer,
+    cookies_are_kept: bool,
+    is_head: bool,
+    counted: CountGuard,
+) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let size = match (is_head, answer.announced_length) {
+        (true, Some(length)) => BodySize::Sized(length),
+        (true, None) => BodySize::Stream,
+        (false, _) => answer.body.len().map_or(BodySize::Stream, BodySize::Sized),
+    };
+    let mut response = HttpResponse::with_body(
+        status,
+        AnswerBody {
+            body: answer.body,
+            size,
+            _counted: counted,
+        },
+    );
+    add_fields(response.headers_mut(), &answer.fields);
+    if let (StatusCode::NOT_MODIFIED, Some(length)) = (status, answer.announced_length) {
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if !cookies_are_kept {
+        let fields = response.headers_mut();
+        fields.insert(COOKIES, HeaderValue::from_static("unsaved"));
+    }
+    response.extensions_mut().insert(FromSite);
+    response.extensions_mut().insert(HasOwnBody);
+    response.map_into_boxed_body()
+}
+
+/// Body of the answer of a site. If it breaks off, the framework closes the connection to the
+/// client without a regular end of the body.
+struct AnswerBody {
+    body: SiteBody,
+    size: BodySize,
+    _counted: CountGuard,
+}
+
+impl MessageBody for AnswerBody {
+    type Error = BodyError;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}

@@ -1,0 +1,144 @@
+//! The cookies of a session in an exchange: those that the request carries, and the merge of those
+//! that the site sets.
+
+use std::time::Duration;
+
+use tee_session_auth_middleware::InvalidMember;
+use tee_session_domain::{
+    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionRepository, SessionToken,
+    SetCookieLines, UpdateError, parse_cookie_date,
+};
+use tee_session_upstream::{Site, SiteAnswer, Target, http::header::DATE};
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep, timeout_at};
+use zeroize::Zeroizing;
+
+use crate::{
+    metrics::{cookie_merges, ignored_cookies},
+    problem::ApiError,
+    request::deadline::abort_at,
+    store::sessions::Sessions,
+};
+
+/// Time for which the merge of cookies is tried again, after the answer was passed on.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+const FIRST_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+static NOT_KEPT: LogLimit = LogLimit::per_second(1);
+
+/// Returns the URL of a request to a site.
+pub(super) fn request_url(site: &Site, target: &Target) -> Option<CookieUrl> {
+    CookieUrl::parse(&format!("{}{}", site.origin(), target.as_str()))
+}
+
+/// Returns the value of the header field `Cookie` of a request to `url`.
+///
+/// # Errors
+/// Fails if the value of a cookie contains `;`. The error names the cookie.
+pub(super) fn cookie_field(
+    active: &ActiveSession,
+    url: &CookieUrl,
+    now: OffsetDateTime,
+) -> Result<Option<Zeroizing<String>>, ApiError> {
+    let session = &active.session;
+    let field = session.cookies.header_for(url, &session.base_url, now);
+    field.map_err(|_| {
+        let mut cookies = session.cookies.iter();
+        let unsendable = cookies.find(|(_, value)| value.is_some_and(|v| v.contains(';')));
+        let name = unsendable.map_or("", |(name, _)| name);
+        let pointer = format!("/cookies/{}", name.replace('~', "~0").replace('/', "~1"));
+        ApiError::UnsendableCookie(vec![InvalidMember {
+            pointer,
+            detail: "must not contain a semicolon, because it could not be sent to the site".into(),
+        }])
+    })
+}
+
+/// Returns the cookies that the site has set with `answer`, or `None` if it has set none.
+/// `before` is the session as it was when the request was sent.
+pub(super) fn cookies_of(
+    answer: &SiteAnswer,
+    url: CookieUrl,
+    before: &ActiveSession,
+) -> Option<SetCookieLines> {
+    if answer.set_cookie.is_empty() {
+        return None;
+    }
+    let lines = answer.set_cookie.iter();
+    let lines = lines.filter_map(|line| String::from_utf8(line.as_bytes().to_vec()).ok());
+    let cookies = &before.session.cookies;
+    let flat = cookies
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+    let others = cookies.others().iter();
+    let others = others.map(|other| (other.name.clone(), Some(other.value.as_str().to_owned())));
+    let mut update = SetCookieLines::new(url, lines).sent(flat.chain(others));
+    let date = answer.fields.get(DATE).and_then(|date| date.to_str().ok());
+    if let Some(date) = date.and_then(parse_cookie_date) {
+        update = update.answered_at(date);
+    }
+    Some(update)
+}
+
+/// Result of a merge.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// The cookies are kept, or their session has ended, so that nobody needs them.
+    Done,
+    /// The store did not keep the cookies. The merge can be tried again.
+    NotKept,
+}
+
+/// Merges `update` into the session. `call_timeout` is the maximum time.
+pub(super) async fn merge<R: SessionRepository>(
+    sessions: &Sessions<R>,
+    token: &SessionToken,
+    update: &SetCookieLines,
+    call_timeout: Duration,
+) -> Merge {
+    let merge = async {
+        let loaded = sessions.load_for_merge(token).await?;
+        sessions.merge_loaded(token, loaded, update, |_| true).await
+    };
+    let merged = abort_at(Instant::now() + call_timeout, merge).await;
+    cookie_merges::count(&merged);
+    match merged {
+        Ok(merged) => {
+            ignored_cookies::count_lines(&merged.ignored);
+            Merge::Done
+        }
+        // After a logout nothing comes back, and cookies of another site do not belong to the
+        // session any more.
+        Err(UpdateError::ForeignUrl) => Merge::Done,
+        Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Done,
+        Err(error) => {
+            if let Some(unlogged) = NOT_KEPT.next() {
+                let (token_prefix, error) = (token.prefix(), ErrorChain(&error));
+                tracing::warn!(%token_prefix, %error, unlogged, "Upstream cookies not kept");
+            }
+            Merge::NotKept
+        }
+    }
+}
+
+/// Tries to merge `update` for [`RETRY_FOR`].
+pub(super) async fn merge_later<R: SessionRepository>(
+    sessions: &Sessions<R>,
+    token: &SessionToken,
+    update: &SetCookieLines,
+    call_timeout: Duration,
+) {
+    let until = Instant::now() + RETRY_FOR;
+    let mut delay = FIRST_RETRY_AFTER;
+    let retry = async {
+        loop {
+            sleep(delay).await;
+            delay *= 2;
+            if merge(sessions, token, update, call_timeout).await == Merge::Done {
+                return;
+            }
+        }
+    };
+    let _ = timeout_at(until, retry).await;
+}

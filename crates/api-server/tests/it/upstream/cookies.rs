@@ -1,0 +1,226 @@
+//! Cookies that the site sets are kept in the session, before the answer is passed on.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::json;
+use tee_session_api_server::UpstreamSettings;
+use tee_session_test_support::{Fault, FaultProxy, RedisProcess, TestSite, eventually};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{mpsc, oneshot},
+};
+
+use super::{OK, gateway, gateway_with};
+use crate::test_app::{Store, TestApp};
+
+/// A site that answers `/set/NAME/VALUE` with a cookie.
+async fn setting_site() -> TestSite {
+    TestSite::answering_with(|request| {
+        let target = request.split(' ').nth(1).unwrap_or_default();
+        let mut parts = target.split('/').skip(2);
+        match (parts.next(), parts.next()) {
+            (Some(name), Some(value)) => format!(
+                "HTTP/1.1 302 Found\r\nSet-Cookie: {name}={value}; Path=/\r\nLocation: /\r\n\
+                 Content-Length: 0\r\n\r\n"
+            ),
+            _ => OK.to_owned(),
+        }
+    })
+    .await
+}
+
+#[rstest]
+#[tokio::test]
+async fn cookie_of_an_answer_is_sent_with_the_next_request(
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    let site = setting_site().await;
+    let app = TestApp::builder().with(gateway).spawn(store).await;
+    let token = app.log_in_to(&site).await;
+    // reqwest follows the redirect, so that the second request comes at once.
+    let response = app
+        .upstream(Method::GET, &token, "/set/sid/2")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(!response.headers().contains_key("set-cookie"));
+    assert!(!response.headers().contains_key("x-upstream-cookies"));
+    let head = site.seen().last_head();
+    assert!(head.contains("\r\nCookie: sid=2\r\n"), "{head}");
+    assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+}
+
+#[tokio::test]
+async fn session_that_begins_without_cookies_logs_in_through_the_gateway() {
+    let site = setting_site().await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_with(json!({}), &site.url()).await;
+    app.upstream(Method::POST, &token, "/set/sid/7")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(app.cookies(&token).await, json!({"sid": "7"}));
+}
+
+#[tokio::test]
+async fn concurrent_answers_lose_no_cookie() {
+    let site = setting_site().await;
+    let more = |upstream: &mut UpstreamSettings| {
+        upstream.bounds.session_concurrency = 50;
+        upstream.bounds.max_in_flight = 1_000;
+    };
+    let app = TestApp::builder()
+        .with(gateway_with(more))
+        .spawn(Store::Memory)
+        .await;
+    let token = app.log_in_with(json!({}), &site.url()).await;
+    let calls = (0..20).map(|index| {
+        let path = format!("/set/c{index}/{index}");
+        app.upstream(Method::PUT, &token, &path).send()
+    });
+    for response in futures_util::future::join_all(calls).await {
+        assert!(
+            !response
+                .unwrap()
+                .headers()
+                .contains_key("x-upstream-cookies")
+        );
+    }
+    let cookies = app.cookies(&token).await;
+    assert_eq!(cookies.as_object().unwrap().len(), 20, "{cookies}");
+}
+
+/// A site whose answers the test gives. Each request sends a sender for its answer.
+async fn controlled_site() -> (
+    TestSite,
+    mpsc::UnboundedReceiver<(String, oneshot::Sender<String>)>,
+) {
+    let (requests, received) = mpsc::unbounded_channel();
+    let site = TestSite::start(move |mut stream, seen| {
+        let requests = requests.clone();
+        async move {
+            while let Some(request) = seen.read_request(&mut stream).await {
+                let (answer, answered) = oneshot::channel();
+                if requests.send((request, answer)).is_err() {
+                    return;
+                }
+                let Ok(answer) = answered.await else { return };
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    (site, received)
+}
+
+fn setting(line: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nSet-Cookie: {line}\r\nContent-Length: 0\r\n\r\n")
+}
+
+#[tokio::test]
+async fn late_removal_of_an_old_value_does_not_end_a_new_login() {
+    let (site, mut requests) = controlled_site().await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let slow = tokio::spawn(app.upstream(Method::GET, &token, "/slow").send());
+    let (_, slow_answer) = requests.recv().await.unwrap();
+    let login = tokio::spawn(app.upstream(Method::POST, &token, "/login").send());
+    let (_, login_answer) = requests.recv().await.unwrap();
+    login_answer.send(setting("sid=2; Path=/")).unwrap();
+    login.await.unwrap().unwrap();
+    slow_answer
+        .send(setting("sid=; Path=/; Max-Age=0"))
+        .unwrap();
+    slow.await.unwrap().unwrap();
+    assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+
+    // The removal of the value that was sent counts.
+    let logout = tokio::spawn(app.upstream(Method::GET, &token, "/logout").send());
+    let (_, answer) = requests.recv().await.unwrap();
+    answer.send(setting("sid=; Path=/; Max-Age=0")).unwrap();
+    logout.await.unwrap().unwrap();
+    assert_eq!(app.cookies(&token).await, json!({}));
+}
+
+#[tokio::test]
+async fn with_a_concurrency_of_one_each_request_carries_the_cookies_of_the_one_before() {
+    let (site, mut requests) = controlled_site().await;
+    let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
+    let app = TestApp::builder()
+        .with(gateway_with(one))
+        .spawn(Store::Memory)
+        .await;
+    let token = app.log_in_to(&site).await;
+    let calls: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(app.upstream(Method::GET, &token, "/rotate").send()))
+        .collect();
+    for value in 1..=4 {
+        let (request, answer) = requests.recv().await.unwrap();
+        assert!(
+            request.contains(&format!("\r\nCookie: sid={value}\r\n")),
+            "{request}"
+        );
+        answer
+            .send(setting(&format!("sid={}; Path=/", value + 1)))
+            .unwrap();
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(site.seen().total(), 4);
+}
+
+#[tokio::test]
+async fn nothing_comes_back_after_a_logout() {
+    let (site, mut requests) = controlled_site().await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let call = tokio::spawn(app.upstream(Method::GET, &token, "/").send());
+    let (_, answer) = requests.recv().await.unwrap();
+    assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
+    answer.send(setting("sid=2; Path=/")).unwrap();
+    let response = call.await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(!response.headers().contains_key("x-upstream-cookies"));
+    assert_eq!(
+        app.get_session(&token).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_later() {
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let (site, mut requests) = controlled_site().await;
+    let app = TestApp::builder()
+        .with(gateway)
+        .with(|settings| {
+            settings.call_timeout = Duration::from_millis(300);
+            settings.answer_timeout = Duration::from_millis(600);
+        })
+        .spawn_on_redis(&format!("redis://{}/0", proxy.address()));
+    app.until_ready().await;
+    let token = app.log_in_to(&site).await;
+    let call = tokio::spawn(app.upstream(Method::GET, &token, "/book").send());
+    let (_, answer) = requests.recv().await.unwrap();
+    proxy.set(Fault::Stall);
+    answer.send(setting("sid=2; Path=/")).unwrap();
+    let response = call.await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["via"], "1.1 tee-session");
+    assert_eq!(response.headers()["x-upstream-cookies"], "unsaved");
+    proxy.set(Fault::None);
+    eventually(Duration::from_secs(5), async || {
+        let response = app.get_session(&token).await;
+        response.status() == StatusCode::OK
+            && response.json::<serde_json::Value>().await.unwrap()["cookies"] == json!({"sid": "2"})
+    })
+    .await;
+    assert_eq!(site.seen().requests("/book"), 1);
+}

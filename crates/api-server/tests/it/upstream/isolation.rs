@@ -1,0 +1,111 @@
+//! A slow site does not delay other requests.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use tee_session_api_server::UpstreamSettings;
+use tee_session_test_support::{TestSite, eventually};
+use tokio::io::AsyncReadExt;
+
+use super::{OK, gateway_with};
+use crate::test_app::{Store, TestApp, assert_problem};
+
+/// A site that receives requests and never answers.
+async fn hanging_site() -> TestSite {
+    TestSite::start(|mut stream, seen| async move {
+        seen.read_request(&mut stream).await;
+        let _ = stream.read_u8().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn requests_to_a_site_that_hangs_take_no_place_of_others() {
+    let (hanging, healthy) = (hanging_site().await, TestSite::answering(OK).await);
+    let bounds = |upstream: &mut UpstreamSettings| {
+        upstream.bounds.max_in_flight = 16;
+        upstream.bounds.wait = Duration::from_millis(100);
+        upstream.client.response_timeout = Duration::from_secs(10);
+    };
+    let app = TestApp::builder()
+        .with(gateway_with(bounds))
+        .with(|settings| settings.max_in_flight = 1)
+        .spawn(Store::Memory)
+        .await;
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let token = app.log_in_to(&hanging).await;
+        calls.push(tokio::spawn(app.upstream(Method::GET, &token, "/").send()));
+    }
+    eventually(Duration::from_secs(5), async || hanging.seen().total() == 4).await;
+
+    // A quarter of all places is for one site.
+    let token = app.log_in_to(&hanging).await;
+    let started = Instant::now();
+    let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = assert_problem(response, 503, "upstream_busy").await;
+    assert_eq!(problem["outcome"], "not_sent");
+    assert!(started.elapsed() < Duration::from_secs(5));
+
+    let token = app.log_in_to(&healthy).await;
+    let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "ok");
+    for _ in 0..20 {
+        assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+    }
+    assert_eq!(hanging.seen().total(), 4);
+    for call in calls {
+        call.abort();
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_of_one_session_are_refused() {
+    let hanging = hanging_site().await;
+    let bounds = |upstream: &mut UpstreamSettings| {
+        upstream.bounds.session_concurrency = 1;
+        upstream.bounds.wait = Duration::from_millis(100);
+    };
+    let app = TestApp::builder()
+        .with(gateway_with(bounds))
+        .spawn(Store::Memory)
+        .await;
+    let token = app.log_in_to(&hanging).await;
+    let call = tokio::spawn(app.upstream(Method::GET, &token, "/").send());
+    eventually(Duration::from_secs(5), async || hanging.seen().total() == 1).await;
+    let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
+    let problem = assert_problem(response, 503, "upstream_busy").await;
+    assert_eq!(problem["outcome"], "not_sent");
+    call.abort();
+}
+
+#[tokio::test]
+async fn more_requests_than_the_gateway_has_places_are_refused_at_once() {
+    let (hanging, other) = (hanging_site().await, hanging_site().await);
+    let bounds = |upstream: &mut UpstreamSettings| {
+        upstream.bounds.max_in_flight = 4;
+        upstream.bounds.wait = Duration::from_secs(10);
+    };
+    let app = TestApp::builder()
+        .with(gateway_with(bounds))
+        .spawn(Store::Memory)
+        .await;
+    let mut calls = Vec::new();
+    // Each site has one place, and one request may wait for it.
+    for site in [&hanging, &hanging, &other, &other] {
+        let token = app.log_in_to(site).await;
+        calls.push(tokio::spawn(app.upstream(Method::GET, &token, "/").send()));
+    }
+    let token = app.log_in_to(&hanging).await;
+    eventually(Duration::from_secs(5), async || {
+        let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
+        let problem: serde_json::Value = response.json().await.unwrap();
+        problem["code"] == "overloaded" && problem["outcome"] == "not_sent"
+    })
+    .await;
+    assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+    for call in calls {
+        call.abort();
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests to the site of a session, through the upstream gateway of the service.
+
+use std::{fmt, time::Duration};
+
+use reqwest::{
+    Method, Request, Response, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue, VIA},
+};
+use url::Url;
+
+use crate::{ClientError, SessionClient, attempts::RetryPolicy, response::read_problem};
+
+const PREFIX: &str = "/v1/upstream";
+
+/// Value that the service adds to `Via` of each answer of a site.
+const SERVICE: &str = "1.1 tee-session";
+
+/// Default for the time until the head of the answer: longer than the service waits for the site by
+/// default.
+const TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Says if a request that failed may have reached the site of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing of the request reached the site. It can be repeated without harm.
+    NotSent,
+    /// The site may have received the request and may have carried it out.
+    Unknown,
+}
+
+impl Outcome {
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        match text {
+            "not_sent" => Some(Self::NotSent),
+            "unknown" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+
+/// Request to the site of a session, returned by [`SessionClient::upstream`].
+#[must_use = "the request is sent by `send`"]
+pub struct UpstreamRequest<'a> {
+    session: SessionClient<'a>,
+    request: Result<Request, ClientError>,
+    timeout: Duration,
+}
+
+impl<'a> SessionClient<'a> {
+    /// Prepares a request to the site of the session (`/v1/upstream`). The service adds the cookies
+    /// of the session, and keeps the cookies that the site sets. `path` is the path on the site
+    /// with its query. It begins with `/` and must be percent-encoded.
+    ///
+    /// The request is never repeated by the client, whatever its method. If the error says that its
+    /// [outcome is unknown](ClientError::outcome_is_unknown), the site may have carried it out.
+    ///
+    /// ```no_run
+    /// use tee_session_client::{Client, SessionToken, http::Method};
+    ///
+    /// # async fn example(client: Client, token: SessionToken) -> Result<(), Box<dyn std::error::Error>> {
+    /// let list = client.session(&token).upstream(Method::GET, "/teetimes?date=2026-12-01");
+    /// let answer = list.send().await?;
+    /// println!("{} {}", answer.status(), answer.text().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upstream(self, method: Method, path: &str) -> UpstreamRequest<'a> {
+        let call = self.call(method, PREFIX, RetryPolicy::Never);
+        let mut request = call.into_request();
+        let request = url_of(request.url(), path).map(|url| {
+            *request.url_mut() = url;
+            request
+        });
+        UpstreamRequest {
+            session: self,
+            request,
+            timeout: TIMEOUT,
+        }
+    }
+}
+
+/// Returns the URL of `path` below `prefix`. Fails if a URL cannot contain the path as it is
+/// written, because a parser would then change it.
+fn url_of(prefix: &Url, path: &str) -> Result<Url, ClientError> {
+    let text = format!("{prefix}{path}");
+    let url = Url::parse(&text).map_err(ClientError::unsent)?;
+    if path.starts_with('/') && url.as_str() == text && url.fragment().is_none() {
+        Ok(url)
+    } else {
+        let reason =
+            "the path must begin with a slash, be percent-encoded, and have no dot segments";
+        Err(ClientError::unsent(reason))
+    }
+}
+
+impl UpstreamRequest<'_> {
+    /// Adds a header field, such as `Accept`. Cookies and credentials do not reach the site.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if let Ok(request) = &mut self.request {
+            request.headers_mut().append(name, value);
+        }
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        if let Ok(request) = &mut self.request {
+            *request.body_mut() = Some(body.into().into());
+        }
+        self
+    }
+
+    /// Sets the maximum time until the whole answer was read. The default is 45 s. It should be
+    /// longer than the setting `upstream_response_timeout_ms` of the service.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends the request once, and returns the answer of the site, whatever its status.
+    ///
+    /// # Errors
+    /// Returns a [`ClientError`] if the answer does not come from the site, or if there is none.
+    pub async fn send(self) -> Result<UpstreamAnswer, ClientError> {
+        let mut request = self.request?;
+        *request.timeout_mut() = Some(self.timeout);
+        let response = self.session.http().execute(request).await?;
+        let mut via = response.headers().get_all(VIA).iter();
+        if via.any(|value| value.as_bytes() == SERVICE.as_bytes()) {
+            return Ok(UpstreamAnswer { response });
+        }
+        if response.status().is_success() {
+            // Something in front of the service has answered.
+            return Err(ClientError::Decode("an answer of a site"));
+        }
+        Err(read_problem(response).await)
+    }
+}
+
+/// Shows neither the token nor the path.
+impl fmt::Debug for UpstreamRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamRequest").finish_non_exhaustive()
+    }
+}
+
+/// Answer of the site of a session, without its cookies.
+pub struct UpstreamAnswer {
+    response: Response,
+}
+
+impl UpstreamAnswer {
+    /// Returns the status that the site answered.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Returns the header fields. `Location` of a redirect within the site is a path below
+    /// `/v1/upstream`; a redirect to another site is in `X-Upstream-Location`.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Returns the path and query of a redirect within the site, for the next request. Returns
+    /// `None` if the answer is not such a redirect.
+    #[must_use]
+    pub fn redirect(&self) -> Option<&str> {
+        let location = self.headers().get("location")?.to_str().ok()?;
+        let path = location.strip_prefix(PREFIX)?;
+        let path = path.split('#').next()?;
+        (self.status().is_redirection() && path.starts_with('/')).then_some(path)
+    }
+
+    /// Returns `false` if the service could not keep the cookies of this answer. It tries again for
+    /// some seconds.
+    #[must_use]
+    pub fn cookies_are_kept(&self) -> bool {
+        !self.headers().contains_key("x-upstream-cookies")
+    }
+
+    /// Returns the next part of the body, or `None` at its end.
+    ///
+    /// # Errors
+    /// Returns a [`ClientError`] if the body breaks off.
+    pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(self.response.chunk().await?.map(Vec::from))
+    }
+
+    /// Reads the whole body as text. Bytes that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// Returns a [`ClientError`] if the body breaks off.
+    pub async fn text(mut self) -> Result<String, ClientError> {
+        let mut body = Vec::new();
+        while let Some(part) = self.chunk().await? {
+            body.extend_from_slice(&part);
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+/// Shows only the status.
+impl fmt::Debug for UpstreamAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut answer = f.debug_struct("UpstreamAnswer");
+        answer
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,368 @@
+//! Tests of the upstream gateway of the built binary, against a real PHP site.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
+use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::{
+    booking_sites::BookingSite,
+    chromium, python_packages,
+    service::{self, Service},
+};
+
+/// A booking site of PHP that counts, and the file of its bookings.
+struct CountingSite {
+    port: u16,
+    folder: TempDir,
+    _php: Child,
+}
+
+impl CountingSite {
+    /// Starts the site with four processes, so that only the lock of a session serializes its
+    /// requests.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let site = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/upstream/booking.php");
+        let save_path = format!("session.save_path={}", folder.path().display());
+        let php = Command::new("php")
+            .args(["-d", &save_path, "-S", &format!("127.0.0.1:{port}"), site])
+            .env("BOOKINGS", folder.path().join("bookings"))
+            .env("PHP_CLI_SERVER_WORKERS", "4")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("php is installed: run scripts/setup");
+        let site = Self {
+            port,
+            folder,
+            _php: php,
+        };
+        eventually(Duration::from_secs(10), async || {
+            reqwest::get(format!("{}/login", site.url())).await.is_ok()
+        })
+        .await;
+        site
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn bookings_file(&self) -> PathBuf {
+        self.folder.path().join("bookings")
+    }
+
+    /// Returns the lines of all bookings and partners.
+    fn bookings(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.bookings_file()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+async fn start_gateway(redis: &RedisProcess) -> Service {
+    service::start(&[
+        "--redis-url",
+        &redis.url(),
+        "--upstream-gateway",
+        "true",
+        "--allowed-base-hosts",
+        "127.0.0.1",
+        "--upstream-allow-http",
+        "true",
+        "--upstream-allowed-networks",
+        "127.0.0.0/8",
+    ])
+    .await
+}
+
+/// Sends a `GET` request through the gateway, follows redirects, and returns the last path and its
+/// text.
+async fn browse(client: &Client, token: &SessionToken, path: &str) -> (String, String) {
+    let mut path = path.to_owned();
+    loop {
+        let answer = client.session(token).upstream(Method::GET, &path);
+        let answer = answer.send().await.unwrap();
+        assert!(answer.cookies_are_kept());
+        match answer.redirect() {
+            Some(next) => path = next.to_owned(),
+            None => return (path, answer.text().await.unwrap()),
+        }
+    }
+}
+
+/// Logs in through the gateway, and returns a token that is newer than the login.
+async fn log_in(client: &Client, site: &CountingSite) -> SessionToken {
+    let base_url = BaseUrl::new(site.url()).unwrap();
+    let new = client
+        .create(&Cookies::default(), &base_url)
+        .send()
+        .await
+        .unwrap();
+    let token = new.access_token;
+    let (_, form) = browse(client, &token, "/login").await;
+    let csrf = form
+        .split("value=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let login = client.session(&token).upstream(Method::POST, "/login");
+    let answer = login
+        .header(
+            "content-type".parse().unwrap(),
+            "application/x-www-form-urlencoded".parse().unwrap(),
+        )
+        .body(format!("_csrf_token={csrf}&member=Anna&pin=1234"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 302);
+    assert_eq!(answer.redirect(), Some("/"));
+    client.session(&token).rotate().await.unwrap().access_token
+}
+
+#[tokio::test]
+async fn booking_flow_books_exactly_once_across_two_instances() {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let (first, second) = (start_gateway(&redis).await, start_gateway(&redis).await);
+    let one = Client::new(first.base()).unwrap();
+    let other = Client::new(second.base()).unwrap();
+    let token = log_in(&one, &site).await;
+
+    // The other instance sees the session id that the site has rotated at the login.
+    assert_eq!(browse(&other, &token, "/").await.1, "Welcome Anna");
+    assert_eq!(browse(&one, &token, "/rotate").await.1, "rotated");
+    assert_eq!(browse(&other, &token, "/").await.1, "Welcome Anna");
+
+    assert_eq!(browse(&one, &token, "/teetimes").await.1, "Slots: 7, 8, 9");
+    let (path, text) = browse(&one, &token, "/book?slot=7").await;
+    assert_eq!(path, "/teetimes?edit=1");
+    assert_eq!(text, "Booking 1");
+    assert_eq!(browse(&other, &token, "/partner?edit=1").await.1, "added");
+    assert_eq!(site.bookings(), ["book 7", "partner 1"]);
+
+    let session = one.session(&token).get().await.unwrap();
+    assert!(session.cookies.get("PHPSESSID").is_some());
+    assert_eq!(session.cookies.get("theme"), Some("dark"));
+}
+
+#[tokio::test]
+async fn curl_books_with_a_changed_base_url_and_one_header_field() {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let service = start_gateway(&redis).await;
+    let client = Client::new(service.base()).unwrap();
+    let token = log_in(&client, &site).await;
+    let config = site.folder.path().join("curl");
+    let header = format!(
+        "header = \"Authorization: Bearer {}\"\n",
+        token.expose_secret()
+    );
+    fs::write(&config, header).unwrap();
+    let url = format!("{}/v1/upstream/book?slot=9", service.base());
+    let curl = Command::new("curl")
+        .args(["-sS", "--location", "--config"])
+        .arg(Path::new(&config))
+        .args(["--write-out", " at %{url_effective}", &url])
+        .output()
+        .await
+        .unwrap();
+    let output = String::from_utf8_lossy(&curl.stdout);
+    let expected = format!(
+        "Booking 1 at {}/v1/upstream/teetimes?edit=1",
+        service.base()
+    );
+    assert_eq!(
+        output,
+        expected,
+        "{}",
+        String::from_utf8_lossy(&curl.stderr)
+    );
+    assert_eq!(site.bookings(), ["book 9"]);
+}
+
+#[tokio::test]
+async fn instance_that_is_killed_within_a_booking_has_booked_at_most_once() {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let (doomed, other) = (start_gateway(&redis).await, start_gateway(&redis).await);
+    let client = Client::new(doomed.base()).unwrap();
+    let token = log_in(&client, &site).await;
+    let slow = client
+        .session(&token)
+        .upstream(Method::GET, "/book?slot=8&pause_us=700000");
+    let (booked, ()) = tokio::join!(slow.send(), async {
+        eventually(Duration::from_secs(5), async || !site.bookings().is_empty()).await;
+        doomed.signal(Signal::SIGKILL);
+    });
+    assert!(booked.unwrap_err().outcome_is_unknown());
+    // The session still works at the other instance, after the site has released its lock.
+    let other = Client::new(other.base()).unwrap();
+    assert_eq!(browse(&other, &token, "/").await.1, "Welcome Anna");
+    assert_eq!(site.bookings(), ["book 8"]);
+}
+
+/// Starts a service whose gateway may call `site`, which has a certificate of its own authority.
+async fn start_gateway_to(site: &BookingSite) -> Service {
+    let ca_file = site.authority.ca_file();
+    service::start(&[
+        "--upstream-gateway",
+        "true",
+        "--allowed-base-hosts",
+        "127.0.0.1",
+        "--upstream-allowed-networks",
+        "127.0.0.1",
+        "--upstream-tls-ca-file",
+        ca_file.to_str().unwrap(),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn httpx_books_on_a_django_site_over_tls_with_a_changed_base_url_and_one_header_field() {
+    let site = BookingSite::of_django().await;
+    let service = start_gateway_to(&site).await;
+    let mut flow = python_packages::script("gateway_flow.py");
+    flow.args([service.base(), &site.base]);
+    let output = python_packages::output_of(&mut flow).await;
+    let seen: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(seen["out_of_date"], 403, "{seen}");
+    assert_eq!(seen["booked"], "Booked: 08:10");
+    assert_eq!(seen["after_logout"], 403);
+    assert_eq!(seen["cookies_of_client"], json!({}));
+    let cookies = seen["cookies_of_session"].as_object().unwrap();
+    assert!(cookies.contains_key("csrftoken") && !cookies.contains_key("sessionid"));
+}
+
+#[tokio::test]
+async fn site_whose_certificate_is_not_trusted_gets_no_request() {
+    let site = BookingSite::of_django().await;
+    let other = BookingSite::of_django().await;
+    let service = start_gateway_to(&other).await;
+    let client = Client::new(service.base()).unwrap();
+    let base_url = BaseUrl::new(site.base.as_str()).unwrap();
+    let new = client
+        .create(&Cookies::default(), &base_url)
+        .send()
+        .await
+        .unwrap();
+    let request = client
+        .session(&new.access_token)
+        .upstream(Method::GET, "/login/");
+    let error = request.send().await.unwrap_err();
+    assert_eq!(
+        error.problem().unwrap().code.as_str(),
+        "upstream_unreachable"
+    );
+    assert!(!error.outcome_is_unknown());
+    assert_eq!(service.events("Upstream unreachable").len(), 1);
+}
+
+#[tokio::test]
+async fn gateway_without_allowed_hosts_does_not_start() {
+    let output = service::binary()
+        .args(["serve", "--upstream-gateway", "true"])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("upstream_gateway requires allowed_base_hosts"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let flags = [
+        "--redis-url",
+        &redis.url(),
+        "--log-level",
+        "TRACE",
+        "--access-log",
+        "true",
+        "--upstream-gateway",
+        "true",
+        "--allowed-base-hosts",
+        "127.0.0.1",
+        "--upstream-allow-http",
+        "true",
+        "--upstream-allowed-networks",
+        "127.0.0.0/8",
+    ];
+    let service = service::start(&flags).await;
+    let client = Client::new(service.base()).unwrap();
+    let token = log_in(&client, &site).await;
+    browse(&client, &token, "/book?slot=7&secret=querysecret").await;
+    let session = client.session(&token).get().await.unwrap();
+    let output = service.output();
+    assert!(output.contains("Upstream request"), "{output}");
+    for secret in [
+        session.cookies.get("PHPSESSID").unwrap(),
+        token.expose_secret(),
+        "querysecret",
+    ] {
+        assert!(!output.contains(secret), "a secret is logged");
+    }
+}
+
+/// Opens `page` and then `/docs` of the service in Chromium.
+async fn open_in_chromium(page: &str, docs: &str, token: &SessionToken) -> Value {
+    let mut browser = python_packages::script("hostile_page.py");
+    browser.args([chromium::path(), page, docs, token.expose_secret()]);
+    let seen = python_packages::output_of(&mut browser).await;
+    serde_json::from_str(&seen).unwrap()
+}
+
+#[tokio::test]
+async fn page_of_a_hostile_site_runs_nothing_on_the_origin_of_the_service() {
+    let site = TestSite::answering_with(|request| {
+        let (kind, body) = if request.starts_with("GET /hostile ") {
+            ("text/html", include_str!("upstream/hostile_page.html"))
+        } else {
+            ("text/javascript", "")
+        };
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nService-Worker-Allowed: /\r\n\
+             Content-Security-Policy: default-src * 'unsafe-inline'\r\nRefresh: 0; url=/v1/upstream/ran?field\r\n\
+             Set-Cookie: hostile=1; Path=/\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    })
+    .await;
+    let redis = RedisProcess::start().await;
+    let service = start_gateway(&redis).await;
+    let client = Client::new(service.base()).unwrap();
+    let base_url = BaseUrl::new(site.url()).unwrap();
+    let new = client
+        .create(&Cookies::default(), &base_url)
+        .send()
+        .await
+        .unwrap();
+
+    let docs = format!("{}/docs", service.base());
+    let page = format!("{}/v1/upstream/hostile", service.base());
+    let seen = open_in_chromium(&page, &docs, &new.access_token).await;
+    assert_eq!(seen["storage"], json!([{}, {}, ""]), "{seen}");
+    assert_eq!(seen["workers"], 0, "{seen}");
+    assert_eq!(site.seen().requests("/hostile"), 1);
+    assert_eq!(site.seen().total(), 1, "{seen}");
+
+    // The same page does all of this if it is opened without the gateway.
+    let page = format!("{}/hostile", site.url());
+    let seen = open_in_chromium(&page, &docs, &new.access_token).await;
+    assert!(site.seen().total() > 4, "{seen}");
+}

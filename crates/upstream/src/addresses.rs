@@ -1,0 +1,208 @@
+//! Addresses that the gateway may connect to.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use thiserror::Error;
+
+use crate::site::Site;
+
+/// Decides which addresses may be connected to. Only addresses of the public Internet are allowed,
+/// on the default ports of the web, unless a network is allowed in addition.
+#[derive(Debug, Clone, Default)]
+pub struct AddressPolicy {
+    allows_http: bool,
+    allowed_networks: Vec<IpNet>,
+}
+
+/// Networks that may be reached although their addresses are not public. The list is parsed from
+/// networks and single addresses, separated by commas.
+///
+/// ```
+/// use tee_session_upstream::AllowedNetworks;
+///
+/// let networks: AllowedNetworks = "10.20.30.0/29, fd00:20:30::/64, 192.0.2.7".parse()?;
+/// # Ok::<(), tee_session_upstream::InvalidNetwork>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedNetworks(Vec<IpNet>);
+
+impl FromStr for AllowedNetworks {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entries = text.split(',').map(str::trim);
+        let entries = entries.filter(|entry| !entry.is_empty());
+        let networks = entries.map(|entry| {
+            let network = entry.parse().or_else(|_| entry.parse().map(IpAddr::into));
+            network.map_err(|_| InvalidNetwork)
+        });
+        networks.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Parse error for [`AllowedNetworks`]. `Display` states what is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the networks must be written as 10.20.30.0/29, fd00:20:30::/64 or single addresses")]
+pub struct InvalidNetwork;
+
+/// Error: the address is not reachable through the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ForbiddenAddress {
+    /// The scheme is `http`, which is not allowed.
+    #[error("the base URL of the session must begin with https://")]
+    Http,
+    /// The name of the site has an address that is not a public address.
+    #[error("the site has an address that the gateway may not connect to")]
+    Network,
+    /// The port is not a default port of the web, and the address is in no allowed network.
+    #[error("the gateway may not connect to the port of the site")]
+    Port,
+}
+
+impl AddressPolicy {
+    /// Allows `http` sites too, on port 80.
+    #[must_use]
+    pub fn allow_http(mut self, allows_http: bool) -> Self {
+        self.allows_http = allows_http;
+        self
+    }
+
+    /// Allows the addresses of `networks`, at every port, although they are not public.
+    #[must_use]
+    pub fn allow_networks(mut self, networks: AllowedNetworks) -> Self {
+        self.allowed_networks.extend(networks.0);
+        self
+    }
+
+    /// Checks the scheme of a site. Needs no address, so it is called before a name is looked up.
+    ///
+    /// # Errors
+    /// Fails if the site is an `http` site and these are not allowed.
+    pub fn check_scheme(&self, site: &Site) -> Result<(), ForbiddenAddress> {
+        if site.is_https() || self.allows_http {
+            Ok(())
+        } else {
+            Err(ForbiddenAddress::Http)
+        }
+    }
+
+    /// Checks all addresses of a site. If one address is forbidden, the site is: its name may lead
+    /// to any of them.
+    ///
+    /// # Errors
+    /// Returns the first rule that an address breaks.
+    pub fn check(&self, addresses: &[IpAddr], port: u16) -> Result<(), ForbiddenAddress> {
+        let is_web_port = port == 443 || (port == 80 && self.allows_http);
+        for address in addresses {
+            let address = address.to_canonical();
+            if self
+                .allowed_networks
+                .iter()
+                .any(|net| net.contains(&address))
+            {
+                continue;
+            }
+            if !self.is_public(address) {
+                return Err(ForbiddenAddress::Network);
+            }
+            if !is_web_port {
+                return Err(ForbiddenAddress::Port);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_public(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => is_public_v4(address),
+            IpAddr::V6(address) => {
+                let mut embedded = embedded_v4(address);
+                // A gateway or a tunnel on the way would continue to the IPv4 address.
+                embedded.all(|v4| {
+                    let nets = &self.allowed_networks;
+                    is_public_v4(v4) || nets.iter().any(|net| net.contains(&IpAddr::V4(v4)))
+                }) && is_public_v6(address)
+            }
+        }
+    }
+}
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6(a: u16, b: u16, c: u16, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
+}
+
+/// Networks that are not part of the public Internet (RFC 6890 and the registry of IANA that
+/// follows from it).
+const FORBIDDEN_V4: [Ipv4Net; 15] = [
+    v4(0, 0, 0, 0, 8),       // this host
+    v4(10, 0, 0, 0, 8),      // private
+    v4(100, 64, 0, 0, 10),   // shared between customers of a provider
+    v4(127, 0, 0, 0, 8),     // loopback
+    v4(169, 254, 0, 0, 16),  // link-local, with the metadata services of clouds
+    v4(172, 16, 0, 0, 12),   // private
+    v4(192, 0, 0, 0, 24),    // protocol assignments
+    v4(192, 0, 2, 0, 24),    // documentation
+    v4(192, 88, 99, 0, 24),  // 6to4 relays
+    v4(192, 168, 0, 0, 16),  // private
+    v4(198, 18, 0, 0, 15),   // benchmarking
+    v4(198, 51, 100, 0, 24), // documentation
+    v4(203, 0, 113, 0, 24),  // documentation
+    v4(224, 0, 0, 0, 4),     // multicast
+    v4(240, 0, 0, 0, 4),     // reserved, with the broadcast address
+];
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    !FORBIDDEN_V4.iter().any(|net| net.contains(&address))
+}
+
+/// Network of global unicast addresses. Everything else is forbidden: loopback, unique local,
+/// link-local, site-local, multicast, and what is reserved.
+const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
+
+const FORBIDDEN_V6: [Ipv6Net; 3] = [
+    v6(0x2001, 0, 0, 23), // protocol assignments: benchmarking, ORCHID and others
+    v6(0x2001, 0xdb8, 0, 32), // documentation
+    v6(0x3fff, 0, 0, 20), // documentation
+];
+
+const TEREDO: Ipv6Net = v6(0x2001, 0, 0, 32);
+const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
+const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    // NAT64 leads to an IPv4 address, which is checked. Networks without IPv4 need it.
+    NAT64.contains(&address)
+        || TEREDO.contains(&address)
+        || GLOBAL_V6.contains(&address) && !FORBIDDEN_V6.iter().any(|net| net.contains(&address))
+}
+
+/// Returns the IPv4 addresses that an IPv6 address contains: NAT64 (RFC 6052), 6to4 (RFC 3056) and
+/// Teredo (RFC 4380). Mapped addresses are IPv4 addresses after `to_canonical`. Compatible and
+/// translated addresses are not global, so they are forbidden anyway.
+fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let [_, _, a, b, c, d, .., e, f, g, h] = address.octets();
+    let [.., s0, s1, s2, s3, _, _, _, _, _, _, _, _] = address.octets();
+    let nat64 = NAT64.contains(&address).then(|| Ipv4Addr::new(e, f, g, h));
+    let six_to_four = SIX_TO_FOUR
+        .contains(&address)
+        .then(|| Ipv4Addr::new(a, b, c, d));
+    let is_teredo = TEREDO.contains(&address);
+    let teredo_server = is_teredo.then(|| Ipv4Addr::new(s0, s1, s2, s3));
+    // The address of the client is stored inverted.
+    let teredo_client = is_teredo.then(|| Ipv4Addr::new(!e, !f, !g, !h));
+    [nat64, six_to_four, teredo_server, teredo_client]
+        .into_iter()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Body of the answer of a site, as a stream.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use hyper::body::{Body, Incoming};
+use thiserror::Error;
+use tokio::{
+    task::spawn,
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::{bounds::Place, connection::Connection, pool::Pool, site::Site};
+
+/// Error of the body of an answer. The body is not complete, so the connection to the client must
+/// be closed without a regular end of the body.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The site closed the connection within the body, or the framing is malformed.
+    #[error("the site broke the answer off")]
+    Broken(#[source] Arc<hyper::Error>),
+    /// The site sent nothing for too long.
+    #[error("the site stopped sending")]
+    Stalled,
+    /// The body exceeds the limit.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// Maximum length of an answer, in bytes.
+        limit: u64,
+    },
+}
+
+/// Connection that is kept for the next request when the body is complete.
+pub(crate) struct Reuse {
+    pub(crate) connection: Connection,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) site: Site,
+    /// Time for which the site said that it keeps the connection open.
+    pub(crate) announced: Option<Duration>,
+    pub(crate) is_allowed: bool,
+}
+
+/// Body of an answer. It is read from the site only as fast as the caller takes it. Dropping it
+/// closes the connection to the site, unless the body was read to its end.
+pub struct SiteBody {
+    incoming: Incoming,
+    received: u64,
+    limit: Option<u64>,
+    stall_timeout: Duration,
+    stalled: Pin<Box<Sleep>>,
+    is_waiting: bool,
+    /// `None` after the end.
+    reuse: Option<Reuse>,
+    /// Held until the caller sees the end of the body, or drops it. The next exchange of the
+    /// session then finds the cookies that the caller has kept before.
+    place: Option<Place>,
+}
+
+impl SiteBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        reuse: Reuse,
+        place: Place,
+        limit: Option<u64>,
+        stall_timeout: Duration,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            received: 0,
+            limit,
+            stall_timeout,
+            stalled: Box::pin(sleep(stall_timeout)),
+            is_waiting: false,
+            reuse: Some(reuse),
+            place: Some(place),
+        };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// Returns the length of the whole body in bytes, if the site announced it.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        self.incoming
+            .size_hint()
+            .exact()
+            .map(|left| left + self.received)
+    }
+
+    /// Returns `true` if the body is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Returns the next part of the body, or `None` at its end.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.next().await
+    }
+
+    fn finish(&mut self) {
+        let Some(mut reuse) = self.reuse.take().filter(|reuse| reuse.is_allowed) else {
+            return;
+        };
+        spawn(async move {
+            if reuse.connection.is_reusable().await {
+                reuse
+                    .pool
+                    .put(reuse.site, reuse.connection, reuse.announced);
+            }
+        });
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.reuse = None;
+        self.place = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Stream for SiteBody {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.reuse.is_none() {
+                self.place = None;
+                return Poll::Ready(None);
+            }
+            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    // The time counts only while somebody waits for the site.
+                    if !self.is_waiting {
+                        self.is_waiting = true;
+                        let until = Instant::now() + self.stall_timeout;
+                        self.stalled.as_mut().reset(until);
+                    }
+                    ready!(self.stalled.as_mut().poll(cx));
+                    return self.fail(BodyError::Stalled);
+                }
+            };
+            self.is_waiting = false;
+            match frame {
+                // Trailer fields are not passed on.
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    self.received += data.len() as u64;
+                    if let Some(limit) = self.limit.filter(|limit| self.received > *limit) {
+                        return self.fail(BodyError::TooLong { limit });
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Some(Err(error)) => return self.fail(BodyError::Broken(Arc::new(error))),
+                None => self.finish(),
+            }
+        }
+    }
+}
+
+/// Shows only the number of bytes.
+impl fmt::Debug for SiteBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SiteBody({} bytes received)", self.received)
+    }
+}

@@ -1,0 +1,129 @@
+//! Semaphores by key, which exist only while they are used.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+/// A semaphore for each key.
+#[derive(Debug)]
+pub(super) struct Gates<K: Hash + Eq + Clone> {
+    open: Mutex<HashMap<K, Arc<Gate>>>,
+    places: usize,
+    max_waiting: usize,
+}
+
+#[derive(Debug)]
+struct Gate {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A place at the gate of a key. Dropping it frees the place.
+#[derive(Debug)]
+pub(super) struct Held<K: Hash + Eq + Clone> {
+    gates: Arc<Gates<K>>,
+    key: K,
+    gate: Option<Arc<Gate>>,
+    permit: Option<OwnedSemaphorePermit>,
+    has_waited: bool,
+}
+
+impl<K: Hash + Eq + Clone> Held<K> {
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+}
+
+impl<K: Hash + Eq + Clone> Gates<K> {
+    pub(super) fn new(places: usize, max_waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            open: Mutex::default(),
+            places: places.min(Semaphore::MAX_PERMITS),
+            max_waiting,
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<K, Arc<Gate>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a place, in order of arrival. Returns `None` if there is none at the time `until`,
+    /// or if too many callers already wait.
+    pub(super) async fn enter(self: &Arc<Self>, key: K, until: Instant) -> Option<Held<K>> {
+        let gate = Arc::clone(self.open().entry(key.clone()).or_insert_with(|| {
+            Arc::new(Gate {
+                places: Arc::new(Semaphore::new(self.places)),
+                waiting: AtomicUsize::new(0),
+            })
+        }));
+        let places = Arc::clone(&gate.places);
+        let mut held = Held {
+            gates: Arc::clone(self),
+            key,
+            gate: Some(gate),
+            permit: None,
+            has_waited: false,
+        };
+        held.permit = match Arc::clone(&places).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                held.has_waited = true;
+                let waiting = Waiting::begin(held.gate.clone()?);
+                if waiting.before >= self.max_waiting {
+                    return None;
+                }
+                let permit = timeout_at(until, places.acquire_owned()).await;
+                permit.ok().and_then(Result::ok)
+            }
+        };
+        held.permit.is_some().then_some(held)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open().len()
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Held<K> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        let mut open = self.gates.open();
+        drop(self.gate.take());
+        // References are made only while the table is locked, so no other caller can get one now.
+        if open
+            .get(&self.key)
+            .is_some_and(|gate| Arc::strong_count(gate) == 1)
+        {
+            open.remove(&self.key);
+        }
+    }
+}
+
+struct Waiting {
+    gate: Arc<Gate>,
+    before: usize,
+}
+
+impl Waiting {
+    fn begin(gate: Arc<Gate>) -> Self {
+        let before = gate.waiting.fetch_add(1, Ordering::Relaxed);
+        Self { gate, before }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.gate.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

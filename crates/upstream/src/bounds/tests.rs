@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::*;
+
+fn bounds(max_in_flight: usize, session_concurrency: usize, session_waiting: usize) -> Bounds {
+    Bounds::new(BoundsSettings {
+        max_in_flight,
+        session_concurrency,
+        session_waiting,
+        wait: Duration::from_millis(50),
+    })
+}
+
+fn site(url: &str) -> Site {
+    Site::of_url(url).unwrap()
+}
+
+async fn place(bounds: &Bounds, url: &str, session: &str) -> Result<Place, Busy> {
+    bounds.place(bounds.admit()?, &site(url), session).await
+}
+
+#[tokio::test]
+async fn limit_in_total_is_refused_at_once_and_freed_on_drop() {
+    let bounds = bounds(2, 9, 9);
+    let first = bounds.admit().unwrap();
+    let _second = bounds.admit().unwrap();
+    assert_eq!(bounds.admit().err(), Some(Busy::All));
+    assert_eq!(bounds.in_flight(), 2);
+    drop(first);
+    assert!(bounds.admit().is_ok());
+}
+
+#[tokio::test]
+async fn quarter_of_all_places_is_for_one_site() {
+    let bounds = bounds(8, 9, 9);
+    let held = [
+        place(&bounds, "https://a.example", "1").await.unwrap(),
+        place(&bounds, "https://a.example/x", "2").await.unwrap(),
+    ];
+    assert_eq!(
+        place(&bounds, "https://a.example", "3").await.err(),
+        Some(Busy::Site)
+    );
+    assert!(place(&bounds, "https://b.example", "3").await.is_ok());
+    drop(held);
+    assert!(place(&bounds, "https://a.example", "3").await.is_ok());
+}
+
+#[tokio::test]
+async fn exchanges_of_a_session_wait_in_order_of_arrival() {
+    let bounds = Bounds::new(BoundsSettings {
+        session_concurrency: 1,
+        session_waiting: 2,
+        ..BoundsSettings::default()
+    });
+    let first = place(&bounds, "https://a.example", "1").await.unwrap();
+    let mut second = Box::pin(place(&bounds, "https://a.example", "1"));
+    assert!((&mut second).now_or_never().is_none());
+    let mut third = Box::pin(place(&bounds, "https://a.example", "1"));
+    assert!((&mut third).now_or_never().is_none());
+    // Two are waiting, so the next one is refused at once.
+    let fourth = place(&bounds, "https://a.example", "1").now_or_never();
+    assert_eq!(fourth.unwrap().err(), Some(Busy::Session));
+    // Other sessions are not affected.
+    assert!(place(&bounds, "https://a.example", "2").await.is_ok());
+
+    assert!(!first.has_waited());
+    drop(first);
+    assert!((&mut third).now_or_never().is_none());
+    let second = second.await.unwrap();
+    assert!(second.has_waited());
+    assert!((&mut third).now_or_never().is_none());
+    drop(second);
+    assert!(third.await.is_ok());
+}
+
+#[tokio::test]
+async fn session_without_a_place_in_time_is_refused() {
+    let bounds = bounds(100, 1, 8);
+    let _first = place(&bounds, "https://a.example", "1").await.unwrap();
+    assert_eq!(
+        place(&bounds, "https://a.example", "1").await.err(),
+        Some(Busy::Session)
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_kept_for_sites_and_sessions_without_exchanges() {
+    let bounds = bounds(100, 1, 8);
+    let held = place(&bounds, "https://a.example", "1").await.unwrap();
+    assert_eq!(
+        place(&bounds, "https://a.example", "1").await.err(),
+        Some(Busy::Session)
+    );
+    assert_eq!((bounds.sites.len(), bounds.sessions.len()), (1, 1));
+    drop(held);
+    assert_eq!((bounds.sites.len(), bounds.sessions.len()), (0, 0));
+    assert_eq!(bounds.in_flight(), 0);
+}

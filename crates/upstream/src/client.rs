@@ -1,0 +1,216 @@
+//! Client that sends requests to sites.
+
+use std::{fmt, sync::Arc};
+
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode, Version,
+    header::{SET_COOKIE, TRANSFER_ENCODING},
+};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use tokio::task::yield_now;
+
+use crate::{
+    addresses::AddressPolicy,
+    answer::SiteAnswer,
+    body::{Reuse, SiteBody},
+    bounds::Place,
+    connection::{Connection, HttpRequest, NoAnswer},
+    connector::{ConnectError, Connector},
+    error::{FailedReason, NotAllowed, UpstreamError},
+    fields::{announced_keep_alive, content_length},
+    lookup::{Lookup, SystemLookup},
+    pool::Pool,
+    request::SiteRequest,
+    request_fields,
+    response_fields::{self, Exchange},
+    settings::ClientSettings,
+    site::Site,
+    site_stream::HeadBudget,
+};
+
+/// Sends requests to sites and keeps idle connections. Clones share the connections.
+///
+/// The connections run on the runtime on which [`send`](Self::send) is called.
+#[derive(Clone)]
+pub struct Client {
+    connector: Arc<Connector>,
+    pool: Arc<Pool>,
+    settings: Arc<ClientSettings>,
+}
+
+impl Client {
+    /// Creates a client. `tls` decides which certificates are accepted.
+    #[must_use]
+    pub fn new(tls: Arc<ClientConfig>, policy: AddressPolicy, settings: ClientSettings) -> Self {
+        Self::with_lookup(tls, policy, settings, Arc::new(SystemLookup::default()))
+    }
+
+    /// Creates a client that finds the addresses of names with `lookup`.
+    #[must_use]
+    pub fn with_lookup(
+        tls: Arc<ClientConfig>,
+        policy: AddressPolicy,
+        settings: ClientSettings,
+        lookup: Arc<dyn Lookup>,
+    ) -> Self {
+        let connector = Connector::new(tls, policy, lookup, settings.connect_timeout);
+        let pool = Pool::new(settings.idle_timeout, settings.max_idle_per_site);
+        Self {
+            connector: Arc::new(connector),
+            pool: Arc::new(pool),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Checks if `site` may be called, as far as this is known without its addresses.
+    ///
+    /// # Errors
+    /// Fails if the site is an `http` site and these are not allowed.
+    pub fn check(&self, site: &Site) -> Result<(), NotAllowed> {
+        self.connector.policy().check_scheme(site)
+    }
+
+    /// Sends a request to `site` and returns the answer when its head is received. The exchange
+    /// occupies `place` until the body of the answer has been read or dropped.
+    ///
+    /// A request is sent once. Only a request that was not started, because the idle connection
+    /// that was chosen for it is closed, moves to another connection.
+    ///
+    /// # Errors
+    /// [`UpstreamError::outcome`] says if the site may have received the request.
+    pub async fn send(
+        &self,
+        site: &Site,
+        request: SiteRequest,
+        place: Place,
+    ) -> Result<SiteAnswer, UpstreamError> {
+        self.check(site)?;
+        let exchange = Exchange::new(site, &request.target);
+        let method = request.method.clone();
+        let mut request = self.http_request(site, request);
+        while let Some(mut connection) = self.idle_connection(site).await {
+            match self.exchange(&mut connection, request).await {
+                Ok(response) => {
+                    return self.answer(exchange, &method, response, connection, place);
+                }
+                Err(NoAnswer::NotStarted(unsent)) => request = *unsent,
+                Err(NoAnswer::Failed(error)) => return Err(error),
+            }
+        }
+        let budget = Arc::new(HeadBudget::default());
+        let stream = self.connector.connect(site, Arc::clone(&budget)).await?;
+        let connection = Connection::start(stream, budget).await;
+        let mut connection = connection.map_err(|_| ConnectError::Closed)?;
+        match self.exchange(&mut connection, request).await {
+            Ok(response) => self.answer(exchange, &method, response, connection, place),
+            Err(NoAnswer::NotStarted(_)) => Err(ConnectError::Closed.into()),
+            Err(NoAnswer::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        request: HttpRequest,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        connection
+            .send(request, self.settings.response_timeout)
+            .await
+    }
+
+    /// Returns an idle connection that the site has not closed, as far as is known now.
+    async fn idle_connection(&self, site: &Site) -> Option<Connection> {
+        loop {
+            let connection = self.pool.take(site)?;
+            // The runtime looks for events of the connection, so that a close that has already
+            // arrived is noticed before the request is sent.
+            yield_now().await;
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn http_request(&self, site: &Site, request: SiteRequest) -> HttpRequest {
+        let fields = request_fields::clean(site, &request, &self.settings);
+        let mut http = Request::new(Full::new(request.body));
+        *http.method_mut() = request.method;
+        *http.uri_mut() = request.target.path_and_query().into();
+        *http.version_mut() = Version::HTTP_11;
+        *http.headers_mut() = fields;
+        http
+    }
+
+    fn answer(
+        &self,
+        exchange: Exchange<'_>,
+        method: &Method,
+        response: Response<Incoming>,
+        connection: Connection,
+        place: Place,
+    ) -> Result<SiteAnswer, UpstreamError> {
+        let (head, incoming) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(FailedReason::ProtocolChange.into());
+        }
+        if has_unknown_coding(&head.headers) {
+            return Err(FailedReason::TransferCoding.into());
+        }
+        let has_body = *method != Method::HEAD
+            && head.status != StatusCode::NO_CONTENT
+            && head.status != StatusCode::NOT_MODIFIED;
+        let announced = content_length(&head.headers);
+        let limit = self.settings.max_response_bytes;
+        if let (true, Some(length), Some(limit)) = (has_body, announced, limit)
+            && length > limit
+        {
+            return Err(FailedReason::TooLong { limit }.into());
+        }
+        // Some applications send a body where there must be none. Its bytes would be taken for the
+        // next answer, which may belong to another session.
+        let may_have_stray_body = !has_body
+            && (announced.unwrap_or(0) > 0 || head.headers.contains_key(TRANSFER_ENCODING));
+        let reuse = Reuse {
+            connection,
+            pool: Arc::clone(&self.pool),
+            site: exchange.site().clone(),
+            announced: announced_keep_alive(&head.headers),
+            is_allowed: !may_have_stray_body,
+        };
+        let set_cookie = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+        let fields = response_fields::clean(&exchange, head.headers, &self.settings);
+        let stall_timeout = self.settings.stall_timeout;
+        Ok(SiteAnswer {
+            status: head.status,
+            fields,
+            set_cookie,
+            announced_length: announced
+                .filter(|_| !has_body && head.status != StatusCode::NO_CONTENT),
+            body: SiteBody::new(incoming, reuse, place, limit, stall_timeout),
+        })
+    }
+}
+
+/// Returns `true` if an answer has a transfer coding other than `chunked`. hyper decodes only
+/// `chunked`, and the client would not know about the rest.
+fn has_unknown_coding(fields: &HeaderMap) -> bool {
+    let mut values = fields.get_all(TRANSFER_ENCODING).iter();
+    values.any(|value| {
+        !value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+/// Shows no connections.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut client = f.debug_struct("Client");
+        client
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

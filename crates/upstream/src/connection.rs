@@ -1,0 +1,121 @@
+//! One connection to a site, which carries one request at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    task::{AbortHandle, spawn},
+    time::timeout,
+};
+
+use crate::{
+    error::{FailedReason, UpstreamError},
+    site_stream::{HeadBudget, SiteStream},
+};
+
+/// Maximum size of the head of an answer.
+const MAX_HEAD_BYTES: usize = 64 * 1_024;
+
+/// Maximum number of header fields of an answer.
+const MAX_FIELDS: usize = 100;
+
+/// Maximum time in which a connection gets ready for the next request after an answer.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) type HttpRequest = Request<Full<Bytes>>;
+
+/// A connection to a site. Dropping it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    budget: Arc<HeadBudget>,
+    task: AbortHandle,
+}
+
+/// Result of a request that got no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// The connection closed before the request was handed to it. Returns the request.
+    NotStarted(Box<HttpRequest>),
+    /// The request was handed to the connection.
+    Failed(UpstreamError),
+}
+
+impl Connection {
+    pub(crate) async fn start(
+        stream: SiteStream,
+        budget: Arc<HeadBudget>,
+    ) -> Result<Self, hyper::Error> {
+        let handshake = Builder::new()
+            // Old servers and applications compare names in the usual spelling.
+            .title_case_headers(true)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(stream));
+        // The handshake of HTTP/1.1 sends nothing.
+        let (sender, connection) = handshake.await?;
+        let task = spawn(async move {
+            // The waiting request gets the error too.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            sender,
+            budget,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// Returns `true` if the connection is known to be closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed() || !self.sender.is_ready()
+    }
+
+    /// Waits until the connection is ready for the next request. Returns `false` if it closes.
+    pub(crate) async fn is_reusable(&mut self) -> bool {
+        matches!(
+            timeout(READY_TIMEOUT, self.sender.ready()).await,
+            Ok(Ok(()))
+        )
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// hyper returns a request only if it was still in the queue of the connection when the
+    /// connection closed. Every other error means that at least its head was written into the
+    /// buffer of the connection, so that bytes of it may have been sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: HttpRequest,
+        response_timeout: Duration,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        self.budget.expect_head();
+        let answered = timeout(response_timeout, self.sender.try_send_request(request)).await;
+        self.budget.head_received();
+        match answered {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => NoAnswer::NotStarted(Box::new(request)),
+                None => {
+                    let reason = FailedReason::Head(Arc::new(error.into_error()));
+                    NoAnswer::Failed(reason.into())
+                }
+            }),
+            Err(_) => Err(NoAnswer::Failed(UpstreamError::ResponseTimeout)),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without this, hyper would read the rest of an abandoned answer.
+        self.task.abort();
+    }
+}

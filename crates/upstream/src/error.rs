@@ -1,0 +1,98 @@
+//! Errors of exchanges with a site.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+use crate::{addresses::ForbiddenAddress, bounds::Busy, connector::ConnectError};
+
+/// Says if a failed request may have reached the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing of the request was sent. It can be repeated without harm.
+    NotSent,
+    /// The site may have received the request and may have carried it out.
+    Unknown,
+}
+
+impl Outcome {
+    /// Returns the name of the outcome in problem details: `not_sent` or `unknown`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reason why a site may not be called.
+pub type NotAllowed = ForbiddenAddress;
+
+/// Error of an exchange. [`outcome`](Self::outcome) says if the request may have been carried out.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// The site may not be called.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
+    /// There was no place for the exchange in time.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// No connection to the site could be made.
+    #[error("no connection to the site could be made")]
+    Unreachable(#[source] Arc<ConnectError>),
+    /// No connection to the site could be made in time.
+    #[error("no connection to the site could be made in time")]
+    ConnectTimeout,
+    /// The site did not answer in time.
+    #[error("the site did not answer in time")]
+    ResponseTimeout,
+    /// The site closed the connection, or its answer cannot be passed on.
+    #[error("the site gave no usable answer")]
+    Failed(#[from] FailedReason),
+}
+
+impl UpstreamError {
+    /// Returns [`Outcome::NotSent`] only if no byte of the request was handed to a connection.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotAllowed(_) | Self::Busy(_) | Self::Unreachable(_) | Self::ConnectTimeout => {
+                Outcome::NotSent
+            }
+            Self::ResponseTimeout | Self::Failed(_) => Outcome::Unknown,
+        }
+    }
+}
+
+/// Reason why a request that was sent has no usable answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum FailedReason {
+    /// The connection closed before the whole head of the answer was received, or the head is
+    /// malformed, larger than 64 KiB or has more than 100 fields.
+    #[error("the head of the answer is missing or malformed")]
+    Head(#[source] Arc<hyper::Error>),
+    /// The site changed the protocol of the connection, which it was not asked for.
+    #[error("the site changed the protocol")]
+    ProtocolChange,
+    /// The answer has a transfer coding other than `chunked`.
+    #[error("the answer has a transfer coding that is not supported")]
+    TransferCoding,
+    /// The exchange was given up before the answer was received, because its worker stops.
+    #[error("the exchange was given up")]
+    GivenUp,
+    /// The announced length of the answer exceeds the limit.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// Maximum length of an answer, in bytes.
+        limit: u64,
+    },
+}

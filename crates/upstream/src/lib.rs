@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+
+mod addresses;
+mod answer;
+mod body;
+mod bounds;
+mod client;
+mod connection;
+mod connector;
+mod error;
+mod fields;
+mod location;
+mod lookup;
+mod pool;
+mod request;
+mod request_fields;
+mod response_fields;
+mod settings;
+mod site;
+mod site_stream;
+mod target;
+
+// The module `fuzzing` is not part of the stable API of this crate.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
+/// The crate [`http`](https://docs.rs/http), whose types the API of this crate uses.
+pub use http;
+/// The crate [`rustls`](https://docs.rs/rustls), whose client configuration [`Client::new`] takes.
+pub use rustls;
+
+pub use self::{
+    addresses::{AddressPolicy, AllowedNetworks, ForbiddenAddress, InvalidNetwork},
+    answer::SiteAnswer,
+    body::{BodyError, SiteBody},
+    bounds::{Admission, Bounds, BoundsSettings, Busy, Place},
+    client::Client,
+    connector::ConnectError,
+    error::{FailedReason, NotAllowed, Outcome, UpstreamError},
+    lookup::{Lookup, LookupFuture, SystemLookup},
+    request::{SiteRequest, asks_for_websocket},
+    settings::ClientSettings,
+    site::{Site, UnknownSite},
+    target::{InvalidTarget, Target},
+};

@@ -1,0 +1,120 @@
+//! Redirects of a site, as the client of the gateway receives them.
+
+use http::HeaderValue;
+use url::Url;
+
+use crate::{site::Site, target::Target};
+
+/// A `Location` after its mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mapped {
+    /// It leads to the same site, through the gateway.
+    Site(HeaderValue),
+    /// It leads to another site, or is no URL that can be followed.
+    Elsewhere(HeaderValue),
+}
+
+/// Maps the value of `Location` or `Content-Location` (RFC 9110, section 10.2.2), which may be
+/// relative to the URL of the request.
+pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &str) -> Mapped {
+    // The bytes of a value that is not ASCII keep their meaning if they are percent-encoded.
+    let mut text = String::with_capacity(value.len());
+    for byte in value.as_bytes() {
+        match byte {
+            0x21..=0x7e | b' ' => text.push(char::from(*byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let base = Url::parse(&format!("{}{}", site.origin(), target.as_str()));
+    let Ok(url) = base.and_then(|base| base.join(&text)) else {
+        return Mapped::Elsewhere(value.clone());
+    };
+    if Site::of(&url).as_ref() != Some(site) {
+        let elsewhere = HeaderValue::try_from(url.as_str());
+        return Mapped::Elsewhere(elsewhere.unwrap_or_else(|_| value.clone()));
+    }
+    let mut mapped = format!("{prefix}{}", url.path());
+    if let Some(query) = url.query() {
+        mapped.push('?');
+        mapped.push_str(query);
+    }
+    if let Some(fragment) = url.fragment() {
+        mapped.push('#');
+        mapped.push_str(fragment);
+    }
+    match HeaderValue::try_from(mapped) {
+        Ok(mapped) => Mapped::Site(mapped),
+        Err(_) => Mapped::Elsewhere(value.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn mapped(value: &str) -> Mapped {
+        let site = Site::of_url("https://golf.example").unwrap();
+        let target = Target::parse("/members/book.php?slot=7").unwrap();
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        map(&value, &site, &target, "/v1/upstream")
+    }
+
+    #[rstest]
+    #[case::absolute_path("/login", "/v1/upstream/login")]
+    #[case::relative("list.php", "/v1/upstream/members/list.php")]
+    #[case::parent("../login", "/v1/upstream/login")]
+    #[case::above_the_root("../../../login", "/v1/upstream/login")]
+    #[case::query_and_fragment("/a?edit=42#top", "/v1/upstream/a?edit=42#top")]
+    #[case::only_a_query("?edit=42", "/v1/upstream/members/book.php?edit=42")]
+    #[case::only_a_fragment("#top", "/v1/upstream/members/book.php?slot=7#top")]
+    #[case::empty("", "/v1/upstream/members/book.php?slot=7")]
+    #[case::absolute("https://golf.example/a", "/v1/upstream/a")]
+    #[case::absolute_with_port("https://golf.example:443/a", "/v1/upstream/a")]
+    #[case::other_case("HTTPS://GOLF.example/a", "/v1/upstream/a")]
+    #[case::without_scheme("//golf.example/a", "/v1/upstream/a")]
+    #[case::without_path("https://golf.example", "/v1/upstream/")]
+    #[case::credentials("https://user:pass@golf.example/a", "/v1/upstream/a")]
+    #[case::own_prefix("/v1/upstream/a", "/v1/upstream/v1/upstream/a")]
+    #[case::encoded("/a%2Fb?c=%3F", "/v1/upstream/a%2Fb?c=%3F")]
+    #[case::space("/a b", "/v1/upstream/a%20b")]
+    #[case::not_ascii("/caf\u{e9}", "/v1/upstream/caf%C3%A9")]
+    #[case::double_slash("https://golf.example//evil.example", "/v1/upstream//evil.example")]
+    #[case::backslash("/\\a", "https://a/")]
+    fn redirect_within_the_site_leads_through_the_gateway(
+        #[case] value: &str,
+        #[case] expected: &str,
+    ) {
+        let expected_value = HeaderValue::from_str(expected).unwrap();
+        // A browser reads the second slash of `/\` as the begin of a host.
+        let expected = if expected.starts_with('/') {
+            Mapped::Site(expected_value)
+        } else {
+            Mapped::Elsewhere(expected_value)
+        };
+        assert_eq!(mapped(value), expected);
+    }
+
+    #[rstest]
+    #[case::other_host("https://evil.example/a", "https://evil.example/a")]
+    #[case::without_scheme("//evil.example/a", "https://evil.example/a")]
+    #[case::backslashes("\\\\evil.example\\a", "https://evil.example/a")]
+    #[case::other_port("https://golf.example:8443/a", "https://golf.example:8443/a")]
+    #[case::http("http://golf.example/a", "http://golf.example/a")]
+    #[case::subdomain("https://www.golf.example/", "https://www.golf.example/")]
+    #[case::trailing_dot("https://golf.example./", "https://golf.example./")]
+    #[case::host_in_credentials(
+        "https://golf.example@evil.example/",
+        "https://golf.example@evil.example/"
+    )]
+    #[case::javascript("javascript:alert(1)", "javascript:alert(1)")]
+    #[case::data("data:text/html,x", "data:text/html,x")]
+    #[case::file("file:///etc/passwd", "file:///etc/passwd")]
+    #[case::app("golfapp://open", "golfapp://open")]
+    #[case::no_url("https://[", "https://[")]
+    fn every_other_redirect_is_elsewhere(#[case] value: &str, #[case] expected: &str) {
+        let expected = HeaderValue::from_str(expected).unwrap();
+        assert_eq!(mapped(value), Mapped::Elsewhere(expected));
+    }
+}

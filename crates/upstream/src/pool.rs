@@ -1,0 +1,130 @@
+//! Idle connections to sites.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    task::spawn,
+    time::{Instant, sleep},
+};
+
+use crate::{connection::Connection, site::Site};
+
+/// Time between two searches for connections that have been idle for too long.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps idle connections for the next request to their site. The most recently used connection is
+/// used first.
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    idle_timeout: Duration,
+    max_idle_per_site: usize,
+}
+
+#[derive(Default)]
+struct State {
+    idle: HashMap<Site, Vec<Idle>>,
+    is_swept: bool,
+}
+
+struct Idle {
+    connection: Connection,
+    until: Instant,
+}
+
+impl Idle {
+    fn is_usable(&self, now: Instant) -> bool {
+        now < self.until && !self.connection.is_closed()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(idle_timeout: Duration, max_idle_per_site: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            idle_timeout,
+            max_idle_per_site,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a connection to `site` that seems to be open.
+    pub(crate) fn take(&self, site: &Site) -> Option<Connection> {
+        let mut state = self.state();
+        let idle = state.idle.get_mut(site)?;
+        let now = Instant::now();
+        let mut found = None;
+        while found.is_none()
+            && let Some(last) = idle.pop()
+        {
+            found = last.is_usable(now).then_some(last.connection);
+        }
+        if idle.is_empty() {
+            state.idle.remove(site);
+        }
+        found
+    }
+
+    /// Keeps a connection that is ready for the next request. `announced` is the time for which
+    /// the site said that it keeps the connection open.
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        site: Site,
+        connection: Connection,
+        announced: Option<Duration>,
+    ) {
+        let now = Instant::now();
+        // A request that is sent while the site closes the connection has an unknown outcome. The
+        // connection is therefore given up before the site does.
+        let announced = announced.map(|time| time.saturating_sub(Duration::from_secs(1)));
+        let until = now + announced.unwrap_or(Duration::MAX).min(self.idle_timeout);
+        let idle = Idle { connection, until };
+        if !idle.is_usable(now) {
+            return;
+        }
+        let mut state = self.state();
+        let idles = state.idle.entry(site).or_default();
+        if idles.len() >= self.max_idle_per_site {
+            // The connection that has been idle for longest.
+            idles.remove(0);
+        }
+        idles.push(idle);
+        if !state.is_swept {
+            state.is_swept = true;
+            self.sweep_while_used();
+        }
+    }
+
+    fn sweep_while_used(self: &Arc<Self>) {
+        let pool = Arc::downgrade(self);
+        spawn(async move {
+            loop {
+                sleep(SWEEP_INTERVAL).await;
+                let Some(pool) = pool.upgrade() else { return };
+                let mut state = pool.state();
+                let now = Instant::now();
+                state.idle.retain(|_, idles| {
+                    idles.retain(|idle| idle.is_usable(now));
+                    !idles.is_empty()
+                });
+                if state.idle.is_empty() {
+                    state.is_swept = false;
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Header fields of a request, as the site receives them.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONTENT_LENGTH, COOKIE, HOST, ORIGIN, REFERER, USER_AGENT},
+};
+use url::Url;
+
+use crate::{
+    fields::{connection_options, is_hop_by_hop, seen_name},
+    request::SiteRequest,
+    settings::ClientSettings,
+    site::Site,
+};
+
+/// Fields that are not passed on, because they are meant for the gateway or for what is in front
+/// of it.
+const REMOVED: [&str; 11] = [
+    "authorization",
+    "cookie",
+    "cookie2",
+    "host",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    // RFC 9110, section 7.6.3 requires a proxy to send `Via`. nginx does not compress answers to
+    // requests with this field. A loop ends by itself, because the token is not passed on.
+    "via",
+];
+
+const REMOVED_PREFIXES: [&str; 3] = ["x-forwarded-", "x-session-", "x-upstream-"];
+
+/// Returns the header fields for the site. Fields that the client sent never replace fields that
+/// this function sets, and the options of its `Connection` remove only fields that it sent itself.
+pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSettings) -> HeaderMap {
+    let client = &request.fields;
+    let options = connection_options(client);
+    let mut fields = HeaderMap::with_capacity(client.len() + 4);
+    insert(&mut fields, HOST, site.authority());
+    for (name, value) in client {
+        if options.contains(name) || is_removed(name) {
+            continue;
+        }
+        match *name {
+            ORIGIN | REFERER => {
+                let translated = translate(name, value, site, request, settings.prefix);
+                if let Some(value) = translated {
+                    fields.append(name, value);
+                }
+            }
+            USER_AGENT if settings.user_agent.is_some() => {}
+            _ => {
+                fields.append(name, value.clone());
+            }
+        }
+    }
+    if let Some(user_agent) = &settings.user_agent {
+        insert(&mut fields, USER_AGENT, user_agent.clone());
+    }
+    if let Some(cookie) = &request.cookie
+        && let Ok(mut value) = HeaderValue::from_bytes(cookie.as_bytes())
+    {
+        value.set_sensitive(true);
+        fields.insert(COOKIE, value);
+    }
+    // RFC 9110, section 8.6: methods that usually have a body announce an empty one.
+    let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
+    if expects_body || !request.body.is_empty() {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+    }
+    fields
+}
+
+fn is_removed(name: &HeaderName) -> bool {
+    let name = seen_name(name);
+    is_hop_by_hop(&name)
+        || REMOVED.contains(&name.as_str())
+        || REMOVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn insert(fields: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        fields.insert(name, value);
+    }
+}
+
+/// Translates `Origin` or `Referer`. Sites compare them with their own origin to detect forged
+/// requests. A value that names the gateway is translated to the site, one that names the site is
+/// kept, and every other value is removed.
+fn translate(
+    name: &HeaderName,
+    value: &HeaderValue,
+    site: &Site,
+    request: &SiteRequest,
+    prefix: &str,
+) -> Option<HeaderValue> {
+    let text = value.to_str().ok()?;
+    let url = Url::parse(text).ok()?;
+    if Site::of(&url).as_ref() == Some(site) {
+        return Some(value.clone());
+    }
+    let own_host = request.own_host.as_deref()?;
+    // The scheme of the gateway is not known behind a proxy that terminates TLS.
+    let own = Url::parse(&format!("{}://{own_host}", url.scheme())).ok()?;
+    if own.origin() != url.origin() || !url.origin().is_tuple() {
+        return None;
+    }
+    if *name == ORIGIN {
+        return HeaderValue::try_from(site.origin()).ok();
+    }
+    let path = url.path().strip_prefix(prefix)?;
+    if !path.starts_with('/') {
+        return None;
+    }
+    let query = url
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    HeaderValue::try_from(format!("{}{path}{query}", site.origin())).ok()
+}
+
+#[cfg(test)]
+mod tests;

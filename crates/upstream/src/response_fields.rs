@@ -1,0 +1,165 @@
+//! Header fields of an answer, as the client of the gateway receives them.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CACHE_CONTROL, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, LOCATION, VIA, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+use crate::{
+    fields::{connection_options, is_hop_by_hop, seen_name},
+    location::{self, Mapped},
+    settings::ClientSettings,
+    site::Site,
+    target::Target,
+};
+
+/// Field that contains a redirect to another site.
+const UPSTREAM_LOCATION: HeaderName = HeaderName::from_static("x-upstream-location");
+
+/// Fields that are removed. A browser would apply most of them to the origin of the gateway, which
+/// is not the origin of the site.
+const REMOVED: [&str; 33] = [
+    "set-cookie",
+    "set-cookie2",
+    "accept-ch",
+    "alt-svc",
+    "clear-site-data",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "critical-ch",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-login",
+    "speculation-rules",
+    "strict-transport-security",
+    "x-request-id",
+    // Replaced.
+    "cache-control",
+    "x-content-type-options",
+    // They replace `Cache-Control` for some caches.
+    "cdn-cache-control",
+    "surrogate-control",
+    "expires",
+    "pragma",
+    // Commands to a proxy or web server in front of the gateway, such as to serve a file.
+    "x-sendfile",
+    "x-lighttpd-send-file",
+    "x-lighttpd-send-tempfile",
+    "x-reproxy-url",
+    "x-litespeed-location",
+    "x-litespeed-cache-control",
+    "traceresponse",
+];
+
+const REMOVED_PREFIXES: [&str; 4] = ["access-control-", "x-accel-", "x-session-", "x-upstream-"];
+
+/// A request, as far as its answer depends on it.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    site: &'a Site,
+    target: Target,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn new(site: &'a Site, target: &Target) -> Self {
+        let target = target.clone();
+        Self { site, target }
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        self.site
+    }
+}
+
+/// Returns the header fields for the client.
+pub(crate) fn clean(
+    exchange: &Exchange<'_>,
+    answer: HeaderMap,
+    settings: &ClientSettings,
+) -> HeaderMap {
+    let options = connection_options(&answer);
+    let mut fields = HeaderMap::with_capacity(answer.len() + 4);
+    for (name, value) in &answer {
+        if options.contains(name) || is_removed(name) {
+            continue;
+        }
+        match *name {
+            LOCATION | CONTENT_LOCATION => {
+                let mapped = location::map(value, exchange.site, &exchange.target, settings.prefix);
+                match mapped {
+                    Mapped::Site(value) => fields.append(name, value),
+                    Mapped::Elsewhere(value) if *name == LOCATION => {
+                        fields.insert(UPSTREAM_LOCATION, value).is_some()
+                    }
+                    Mapped::Elsewhere(_) => false,
+                };
+            }
+            WWW_AUTHENTICATE => {
+                if let Some(value) = without_connection_logins(value) {
+                    fields.append(name, value);
+                }
+            }
+            _ => {
+                fields.append(name, value.clone());
+            }
+        }
+    }
+    let replaced = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in replaced {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    fields.append(VIA, HeaderValue::from_static(settings.via));
+    fields
+}
+
+fn is_removed(name: &HeaderName) -> bool {
+    let name = seen_name(name);
+    is_hop_by_hop(&name)
+        || REMOVED.contains(&name.as_str())
+        || name.ends_with("-cdn-cache-control")
+        || REMOVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// Removes the challenges of `Negotiate` and `NTLM`. These schemes log in a connection, but the
+/// connections to a site are shared by sessions. Returns `None` if no challenge is left.
+fn without_connection_logins(value: &HeaderValue) -> Option<HeaderValue> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let mut kept = Vec::new();
+    let mut is_kept = true;
+    for part in text.split(',') {
+        let word = part.trim().split(' ').next().unwrap_or_default();
+        // A part that begins with a scheme begins a challenge. All others are parameters.
+        if !word.is_empty() && !word.contains('=') && !word.contains('"') {
+            let is_login = |scheme: &&str| word.eq_ignore_ascii_case(scheme);
+            is_kept = !["negotiate", "ntlm"].iter().any(is_login);
+        }
+        if is_kept {
+            kept.push(part.trim());
+        }
+    }
+    if kept.len() == text.split(',').count() {
+        return Some(value.clone());
+    }
+    let kept = kept.join(", ");
+    HeaderValue::try_from(kept)
+        .ok()
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Byte stream of a connection to a site.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// Maximum number of bytes that a site may send before the head of its answer is complete. Interim
+/// responses (1xx) count too, so a site cannot send them without end.
+const MAX_HEAD_BYTES: usize = 160 * 1_024;
+
+/// Number of bytes that the site may still send before the head of its answer is complete. While
+/// no head is expected, there is no limit.
+#[derive(Debug, Default)]
+pub(crate) struct HeadBudget(AtomicUsize);
+
+impl HeadBudget {
+    pub(crate) fn expect_head(&self) {
+        self.0.store(MAX_HEAD_BYTES, Ordering::Relaxed);
+    }
+
+    pub(crate) fn head_received(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts received bytes. Returns `false` if the head is too long.
+    fn count(&self, bytes: usize) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            0 => true,
+            left => {
+                self.0
+                    .store(left.saturating_sub(bytes).max(1), Ordering::Relaxed);
+                bytes < left
+            }
+        }
+    }
+}
+
+/// Plain or encrypted connection to a site.
+#[derive(Debug)]
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Stream over which hyper talks to a site.
+#[derive(Debug)]
+pub(crate) struct SiteStream {
+    transport: Transport,
+    budget: Arc<HeadBudget>,
+    is_write_broken: bool,
+}
+
+impl SiteStream {
+    pub(crate) fn plain(stream: TcpStream, budget: Arc<HeadBudget>) -> Self {
+        Self::new(Transport::Plain(stream), budget)
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>, budget: Arc<HeadBudget>) -> Self {
+        Self::new(Transport::Tls(Box::new(stream)), budget)
+    }
+
+    fn new(transport: Transport, budget: Arc<HeadBudget>) -> Self {
+        Self {
+            transport,
+            budget,
+            is_write_broken: false,
+        }
+    }
+}
+
+impl AsyncRead for SiteStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        };
+        let received = buf.filled().len().saturating_sub(before);
+        if matches!(read, Poll::Ready(Ok(()))) && !self.budget.count(received) {
+            let error = io::Error::other("the head of the answer is too long");
+            return Poll::Ready(Err(error));
+        }
+        read
+    }
+}
+
+// A site may answer and close its connection before it has read the whole request, for example with
+// 413. Writing then fails. hyper would report the failure and lose the answer, which has already
+// been received. Therefore a failed write is reported as successful, and reading goes on: either
+// the answer is there, or reading fails too.
+impl AsyncWrite for SiteStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_write_broken {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        };
+        match written {
+            Poll::Ready(Err(_)) => {
+                self.is_write_broken = true;
+                Poll::Ready(Ok(buf.len()))
+            }
+            written => written,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_write_broken {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        };
+        match flushed {
+            Poll::Ready(Err(_)) => {
+                self.is_write_broken = true;
+                Poll::Ready(Ok(()))
+            }
+            flushed => flushed,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_budget_ends_with_the_head() {
+        let budget = HeadBudget::default();
+        assert!(budget.count(usize::MAX));
+        budget.expect_head();
+        assert!(budget.count(MAX_HEAD_BYTES - 1));
+        assert!(!budget.count(1));
+        assert!(!budget.count(1));
+        budget.head_received();
+        assert!(budget.count(usize::MAX));
+    }
+}

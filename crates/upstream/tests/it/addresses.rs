@@ -1,0 +1,198 @@
+//! Only checked addresses are connected to.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rstest::rstest;
+use tee_session_upstream::{
+    AddressPolicy, Client, ClientSettings, ForbiddenAddress, Lookup, LookupFuture, Outcome, Site,
+    UpstreamError,
+};
+use tokio::net::TcpListener;
+
+use crate::test_site::{OK, TestSite, get, local_policy, no_tls, site_of, text};
+
+/// Names whose addresses change with each look-up, as those of an attacker's DNS server.
+struct Answers {
+    lists: Vec<Vec<IpAddr>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Lookup for Answers {
+    fn addresses(&self, _name: String) -> LookupFuture {
+        let index = self.asked.fetch_add(1, Ordering::SeqCst);
+        let list = self.lists[index.min(self.lists.len() - 1)].clone();
+        Box::pin(async move { Ok(list) })
+    }
+}
+
+fn client(lists: &[&[&str]], policy: AddressPolicy) -> (Client, Arc<AtomicUsize>) {
+    let parse = |list: &&[&str]| {
+        list.iter()
+            .map(|address| address.parse().unwrap())
+            .collect()
+    };
+    let asked = Arc::<AtomicUsize>::default();
+    let lookup = Answers {
+        lists: lists.iter().map(parse).collect(),
+        asked: Arc::clone(&asked),
+    };
+    let settings = ClientSettings::default();
+    (
+        Client::with_lookup(no_tls(), policy, settings, Arc::new(lookup)),
+        asked,
+    )
+}
+
+/// Returns `true` if a connection to the listener was opened.
+async fn was_connected_to(listener: &TcpListener) -> bool {
+    let accept = tokio::time::timeout(Duration::from_millis(50), listener.accept());
+    accept.await.is_ok()
+}
+
+#[rstest]
+#[case::forbidden(&["127.0.0.1"])]
+#[case::public_first(&["8.8.8.8", "127.0.0.1"])]
+#[case::public_last(&["127.0.0.1", "8.8.8.8"])]
+#[case::mapped(&["::ffff:127.0.0.1"])]
+#[case::this_host(&["0.0.0.0"])]
+#[case::unspecified(&["::"])]
+#[tokio::test]
+async fn name_with_a_forbidden_address_leads_to_no_connection(#[case] addresses: &[&str]) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (client, _) = client(&[addresses], AddressPolicy::default().allow_http(true));
+    let site = Site::of_url(&format!("http://rebind.example:{port}")).unwrap();
+    let error = get(&client, &site, "/").await.unwrap_err();
+    assert!(matches!(error, UpstreamError::NotAllowed(_)), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    assert!(!was_connected_to(&listener).await);
+}
+
+#[rstest]
+#[case("http://127.0.0.1")]
+#[case("http://0x7f.1")]
+#[case("http://2130706433")]
+#[case("http://127.1")]
+#[case("http://0.0.0.0")]
+#[case("http://[::ffff:127.0.0.1]")]
+#[case("http://localhost")]
+#[tokio::test]
+async fn address_in_any_spelling_leads_to_no_connection(#[case] host: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policy = AddressPolicy::default().allow_http(true);
+    let client = Client::new(no_tls(), policy, ClientSettings::default());
+    let site = Site::of_url(&format!("{host}:{port}")).unwrap();
+    let error = get(&client, &site, "/").await.unwrap_err();
+    let expected = UpstreamError::NotAllowed(ForbiddenAddress::Network);
+    assert_eq!(error.to_string(), expected.to_string());
+    assert!(!was_connected_to(&listener).await);
+}
+
+// Not every system resolves this name.
+#[tokio::test]
+async fn localhost_with_a_trailing_dot_leads_to_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policy = AddressPolicy::default().allow_http(true);
+    let client = Client::new(no_tls(), policy, ClientSettings::default());
+    let site = Site::of_url(&format!("http://localhost.:{port}")).unwrap();
+    let error = get(&client, &site, "/").await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    assert!(!was_connected_to(&listener).await);
+}
+
+#[tokio::test]
+async fn name_is_looked_up_once_for_each_connection_and_its_checked_address_is_used() {
+    let server = TestSite::answering(OK).await;
+    let port = server.address().port();
+    // The second look-up of a connection would lead to an address that was not checked.
+    let lists: &[&[&str]] = &[&["127.0.0.1"], &["169.254.169.254"]];
+    let (client, asked) = client(lists, local_policy());
+    let site = Site::of_url(&format!("http://rebind.example:{port}")).unwrap();
+    let answer = get(&client, &site, "/").await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // The connection is busy, so the next request needs another one.
+    let error = get(&client, &site, "/").await.unwrap_err();
+    assert!(matches!(error, UpstreamError::NotAllowed(_)), "{error:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(text(answer).await.unwrap(), "ok");
+    assert_eq!(server.seen().connections(), 1);
+}
+
+#[tokio::test]
+async fn second_address_is_tried_if_the_first_refuses() {
+    let server = TestSite::answering(OK).await;
+    let port = server.address().port();
+    let (client, _) = client(&[&["127.0.0.2", "127.0.0.1"]], local_policy());
+    let site = Site::of_url(&format!("http://golf.example:{port}")).unwrap();
+    let answer = get(&client, &site, "/").await.unwrap();
+    assert_eq!(text(answer).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn at_most_two_addresses_are_tried() {
+    let server = TestSite::answering(OK).await;
+    let port = server.address().port();
+    let (client, _) = client(&[&["127.0.0.2", "127.0.0.3", "127.0.0.1"]], local_policy());
+    let site = Site::of_url(&format!("http://golf.example:{port}")).unwrap();
+    let error = get(&client, &site, "/").await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
+    assert_eq!(server.seen().connections(), 0);
+}
+
+struct Failing;
+
+impl Lookup for Failing {
+    fn addresses(&self, name: String) -> LookupFuture {
+        Box::pin(async move {
+            match name.as_str() {
+                "slow.example" => std::future::pending().await,
+                "empty.example" => Ok(Vec::new()),
+                _ => Err(io::Error::other("no such host")),
+            }
+        })
+    }
+}
+
+#[rstest]
+#[case::unknown("http://unknown.example", "no connection to the site could be made")]
+#[case::empty("http://empty.example", "no connection to the site could be made")]
+#[case::slow(
+    "http://slow.example",
+    "no connection to the site could be made in time"
+)]
+#[tokio::test]
+async fn name_without_addresses_is_not_sent(#[case] url: &str, #[case] expected: &str) {
+    let settings = ClientSettings {
+        connect_timeout: Duration::from_millis(100),
+        ..ClientSettings::default()
+    };
+    let client = Client::with_lookup(no_tls(), local_policy(), settings, Arc::new(Failing));
+    let started = Instant::now();
+    let error = get(&client, &Site::of_url(url).unwrap(), "/")
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn site_over_http_needs_permission() {
+    let server = TestSite::answering(OK).await;
+    let policy = local_policy().allow_http(false);
+    let client = Client::new(no_tls(), policy, ClientSettings::default());
+    let error = get(&client, &site_of(&server), "/").await.unwrap_err();
+    let expected = UpstreamError::NotAllowed(ForbiddenAddress::Http);
+    assert_eq!(error.to_string(), expected.to_string());
+    assert_eq!(server.seen().connections(), 0);
+}

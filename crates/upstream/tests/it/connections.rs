@@ -1,0 +1,119 @@
+//! Connections are kept for the next request to the same site.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use tee_session_upstream::{Client, ClientSettings, Site};
+use tokio::{io::AsyncWriteExt, time::sleep};
+
+use crate::test_site::{OK, TestSite, client, eventually, get, site_of, text};
+
+async fn exchange(client: &Client, site: &Site) {
+    text(get(client, site, "/").await.unwrap()).await.unwrap();
+    // The connection gets ready for the next request in the background.
+    sleep(Duration::from_millis(5)).await;
+}
+
+#[tokio::test]
+async fn connection_is_used_again_for_the_same_site_only() {
+    let (first, second) = (TestSite::answering(OK).await, TestSite::answering(OK).await);
+    let client = client(ClientSettings::default());
+    for _ in 0..5 {
+        exchange(&client, &site_of(&first)).await;
+        exchange(&client, &site_of(&second)).await;
+    }
+    assert_eq!(
+        (first.seen().connections(), second.seen().connections()),
+        (1, 1)
+    );
+    assert_eq!((first.seen().total(), second.seen().total()), (5, 5));
+}
+
+#[rstest]
+#[case::close("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")]
+#[case::http_1_0("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")]
+#[case::kept_for_one_second(
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1\r\n\r\nok"
+)]
+#[case::not_kept("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=0\r\n\r\nok")]
+#[tokio::test]
+async fn connection_that_the_site_is_about_to_close_is_not_used_again(
+    #[case] answer: &'static str,
+) {
+    let server = TestSite::answering(answer).await;
+    let client = client(ClientSettings::default());
+    for _ in 0..3 {
+        exchange(&client, &site_of(&server)).await;
+    }
+    assert_eq!(server.seen().connections(), 3);
+}
+
+#[tokio::test]
+async fn connection_is_not_used_again_before_its_answer_was_read() {
+    let server = TestSite::answering(OK).await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    let first = get(&client, &site, "/").await.unwrap();
+    let second = get(&client, &site, "/").await.unwrap();
+    assert_eq!(server.seen().connections(), 2);
+    text(first).await.unwrap();
+    text(second).await.unwrap();
+}
+
+#[tokio::test]
+async fn idle_connections_are_limited_and_closed_after_a_time() {
+    let open = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let counted = std::sync::Arc::clone(&open);
+    let server = TestSite::start(move |mut stream, seen| {
+        let open = std::sync::Arc::clone(&counted);
+        async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            open.fetch_add(1, SeqCst);
+            while seen.read_request(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            open.fetch_sub(1, SeqCst);
+        }
+    })
+    .await;
+    let settings = ClientSettings {
+        idle_timeout: Duration::from_millis(500),
+        max_idle_per_site: 2,
+        ..ClientSettings::default()
+    };
+    let (client, site) = (client(settings), site_of(&server));
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(get(&client, &site, "/").await.unwrap());
+    }
+    assert_eq!(server.seen().connections(), 4);
+    for answer in answers {
+        text(answer).await.unwrap();
+    }
+    let is_open = |expected| {
+        let open = std::sync::Arc::clone(&open);
+        move || open.load(std::sync::atomic::Ordering::SeqCst) == expected
+    };
+    eventually(is_open(2)).await;
+    // The search for idle connections runs every five seconds.
+    eventually(is_open(0)).await;
+}
+
+#[tokio::test]
+async fn site_that_answers_without_being_asked_is_not_believed() {
+    let server = TestSite::start(|mut stream, seen| async move {
+        // The second answer belongs to no request.
+        while seen.read_request(&mut stream).await.is_some() {
+            let _ = stream
+                .write_all(
+                    format!("{OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").as_bytes(),
+                )
+                .await;
+        }
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    for _ in 0..10 {
+        let answer = get(&client, &site, "/").await.unwrap();
+        assert_eq!(text(answer).await.unwrap(), "ok");
+    }
+}

@@ -1,0 +1,258 @@
+//! No request is sent twice, and `not_sent` is never wrong.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use tee_session_upstream::{ClientSettings, Outcome, UpstreamError, http::Method};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{sleep, timeout},
+};
+
+use crate::test_site::{
+    OK, Seen, TestSite, client, eventually, get, place, request, site_of, text,
+};
+
+/// Number of requests of the race. Each one may meet a connection that the site closes.
+const RACES: usize = 10_000;
+
+/// Simple generator, so that each run has other times.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Answers requests until the connection has been idle for a random time of some microseconds.
+async fn close_at_random(mut stream: tokio::net::TcpStream, seen: std::sync::Arc<Seen>) {
+    let seed = u64::from(stream.peer_addr().unwrap().port());
+    let mut random = Random(seed);
+    loop {
+        let patience = Duration::from_micros(random.below(400));
+        let mut first = [0];
+        // Peeking does not take bytes of a request, so no request is cut in the middle.
+        match timeout(patience, stream.peek(&mut first)).await {
+            Ok(Ok(1..)) => {}
+            _ => return,
+        }
+        if seen.read_request(&mut stream).await.is_none() {
+            return;
+        }
+        if stream.write_all(OK.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[rstest]
+#[case::one_thread(1)]
+#[case::two_threads(2)]
+fn site_that_closes_idle_connections_gets_each_request_at_most_once(#[case] threads: usize) {
+    let mut runtime = if threads == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = TestSite::start(close_at_random).await;
+        let (client, site) = (client(ClientSettings::default()), site_of(&server));
+        let mut random = Random(threads as u64);
+        let mut results = Vec::new();
+        for index in 0..RACES / 2 {
+            let target = format!("/book/{index}");
+            let result = match get(&client, &site, &target).await {
+                Ok(answer) => text(answer).await.map(|_| ()).map_err(|_| Outcome::Unknown),
+                Err(error) => Err(error.outcome()),
+            };
+            results.push((target, result));
+            for _ in 0..random.below(4) {
+                tokio::task::yield_now().await;
+            }
+            if random.below(3) == 0 {
+                let end = std::time::Instant::now() + Duration::from_micros(random.below(400));
+                while std::time::Instant::now() < end {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        let answered = results.iter().filter(|(_, result)| result.is_ok()).count();
+        for (target, result) in &results {
+            let received = server.seen().requests(target);
+            match result {
+                Ok(()) => assert_eq!(received, 1, "{target}"),
+                Err(Outcome::NotSent) => assert_eq!(received, 0, "{target}"),
+                Err(Outcome::Unknown) => assert!(received <= 1, "{target}"),
+            }
+        }
+        // The race takes place: connections are closed, and others are used again.
+        let connections = server.seen().connections();
+        assert!(connections > RACES / 100, "{connections} connections");
+        assert!(answered > RACES / 4, "{answered} answers");
+        assert!(
+            connections < answered,
+            "{connections} connections, {answered} answers"
+        );
+    });
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    BeforeTheRequest,
+    WithinTheBody,
+    AfterTheRequest,
+    WithinTheHead,
+}
+
+#[rstest]
+#[case(Cut::BeforeTheRequest, 0)]
+#[case(Cut::WithinTheBody, 1)]
+#[case(Cut::AfterTheRequest, 1)]
+#[case(Cut::WithinTheHead, 1)]
+#[tokio::test]
+async fn request_whose_connection_is_cut_is_sent_at_most_once(
+    #[case] cut: Cut,
+    #[case] most: usize,
+    #[values("GET", "POST", "PUT", "DELETE")] method: &str,
+) {
+    let server = TestSite::start(move |mut stream, seen| async move {
+        match cut {
+            Cut::BeforeTheRequest => {}
+            Cut::WithinTheBody => {
+                seen.read_head(&mut stream).await;
+            }
+            Cut::AfterTheRequest => {
+                seen.read_request(&mut stream).await;
+            }
+            Cut::WithinTheHead => {
+                seen.read_request(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-").await;
+            }
+        }
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    let method: Method = method.parse().unwrap();
+    let request = request(method, "/book").with_body(vec![b'x'; 100_000].into());
+    let error = client
+        .send(&site, request, place(&site).await)
+        .await
+        .unwrap_err();
+    if error.outcome() == Outcome::NotSent {
+        assert_eq!(server.seen().total(), 0);
+    }
+    assert!(server.seen().total() <= most);
+    assert_eq!(
+        server.seen().connections(),
+        1,
+        "no second connection was made"
+    );
+}
+
+#[tokio::test]
+async fn late_answer_is_an_unknown_outcome_and_closes_the_connection() {
+    let server = TestSite::start(|mut stream, seen| async move {
+        seen.read_request(&mut stream).await;
+        // The client closes its connection.
+        let _ = stream.read_u8().await;
+        let _ = seen.read_request(&mut stream).await;
+    })
+    .await;
+    let settings = ClientSettings {
+        response_timeout: Duration::from_millis(50),
+        ..ClientSettings::default()
+    };
+    let (client, site) = (client(settings), site_of(&server));
+    let error = get(&client, &site, "/book").await.unwrap_err();
+    assert!(matches!(error, UpstreamError::ResponseTimeout), "{error:?}");
+    assert_eq!(error.outcome().as_str(), "unknown");
+    assert_eq!(server.seen().total(), 1);
+}
+
+#[tokio::test]
+async fn refused_connection_is_not_sent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let site = tee_session_upstream::Site::of_url(&format!("http://{address}")).unwrap();
+    let error = get(&client(ClientSettings::default()), &site, "/")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
+    assert_eq!(error.outcome().as_str(), "not_sent");
+}
+
+// The first request leaves an idle connection. The site closes it without notice, and the second
+// request is written to it or moves to a new connection, but not both.
+#[tokio::test]
+async fn request_on_a_connection_that_the_site_has_closed_moves_to_a_new_one() {
+    let server = TestSite::start(|mut stream, seen| async move {
+        seen.read_request(&mut stream).await;
+        let _ = stream.write_all(OK.as_bytes()).await;
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    for index in 0..20 {
+        let answer = get(&client, &site, &format!("/{index}")).await.unwrap();
+        assert_eq!(text(answer).await.unwrap(), "ok");
+        // The close arrives.
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(server.seen().total(), 20);
+    assert_eq!(server.seen().connections(), 20);
+}
+
+#[rstest]
+#[case::closed_in_order(false)]
+#[case::reset(true)]
+#[tokio::test]
+async fn answer_that_comes_before_the_whole_body_was_sent_is_passed_on(#[case] resets: bool) {
+    let server = TestSite::start(move |mut stream, seen| async move {
+        seen.read_head(&mut stream).await;
+        let answer = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if !resets {
+            let _ = stream.shutdown().await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    let body = vec![b'x'; 8 * 1_024 * 1_024];
+    let request = request(Method::POST, "/upload").with_body(body.into());
+    let answer = client
+        .send(&site, request, place(&site).await)
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 413);
+    assert_eq!(text(answer).await.unwrap(), "big");
+    assert_eq!(server.seen().total(), 1);
+}
+
+#[tokio::test]
+async fn abandoned_exchange_closes_its_connection() {
+    let server = TestSite::start(|mut stream, seen| async move {
+        seen.read_request(&mut stream).await;
+        // Counts as a second request when the connection closes.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        seen.read_head(&mut &b"GET /closed HTTP/1.1\r\n\r\n"[..])
+            .await;
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    let waiting = timeout(Duration::from_millis(50), get(&client, &site, "/slow")).await;
+    assert!(waiting.is_err());
+    eventually(|| server.seen().requests("/closed") == 1).await;
+}
