@@ -67,11 +67,11 @@ const MAX_AGE: Duration = Duration::from_millis(20);
                 ("Via" = String, description = "Contains `1.1 tee-session`."),
                 (
                     "X-Upstream-Location" = String,
-                    description = "A redirect to another site, which no client follows by itself.",
+                    description = "A redirect to another site, which no client follows by itself."
                 ),
                 (
                     "X-Upstream-Cookies" = String,
-                    description = "`unsaved`: the store did not keep the cookies of this answer.",
+                    description = "`unsaved`: the store did not keep the cookies of this answer."
                 ),
             ),
         ),

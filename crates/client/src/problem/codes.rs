@@ -60,6 +60,9 @@ problem_codes! {
     /// HTTP status 403. Use a service client with that scope. If no service client is configured
     /// and a proxy forwards the request, configure one.
     InsufficientScope = "insufficient_scope",
+    /// HTTP status 403. The gateway may not call this site. Use a base URL whose host, scheme, port
+    /// and address the operator allows. Nothing was sent.
+    UpstreamNotAllowed = "upstream_not_allowed",
     /// HTTP status 404. Check the path, or the id of the session.
     NotFound = "not_found",
     /// HTTP status 405. Use one of the methods in `Allow`.
@@ -93,6 +96,14 @@ problem_codes! {
     /// HTTP status 500. A retry does not help: this is a bug of the service, or an operator must
     /// repair data that another program damaged (`detail` says which). Report the `X-Request-Id`.
     InternalError = "internal_error",
+    /// HTTP status 501. The gateway does not pass on WebSockets. Nothing was sent.
+    NotImplemented = "not_implemented",
+    /// HTTP status 502. No connection to the site could be made. Nothing was sent, so the request
+    /// can be repeated.
+    UpstreamUnreachable = "upstream_unreachable",
+    /// HTTP status 502. The site gave no usable answer. It may have carried out the request: look
+    /// at its pages before you repeat it.
+    UpstreamFailed = "upstream_failed",
     /// HTTP status 503. Retry after `Retry-After`. The session may still be alive.
     StoreUnavailable = "store_unavailable",
     /// HTTP status 503. Do not retry: an operator must give the service a permission or a command
@@ -104,4 +115,10 @@ problem_codes! {
     /// HTTP status 503. Retry after `Retry-After`, or at another instance. The same code means that
     /// other clients kept changing the session; then nothing was changed.
     Overloaded = "overloaded",
+    /// HTTP status 503. Too many requests of the session, or to its site, are under way. Nothing
+    /// was sent; repeat the request after `Retry-After`.
+    UpstreamBusy = "upstream_busy",
+    /// HTTP status 504. The site did not answer in time. `outcome` says if the request may have
+    /// been carried out.
+    UpstreamTimeout = "upstream_timeout",
 }

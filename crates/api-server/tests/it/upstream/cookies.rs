@@ -103,7 +103,7 @@ async fn controlled_site() -> (
         let requests = requests.clone();
         async move {
             while let Some(request) = seen.read_request(&mut stream).await {
-                let (answer, answered) = oneshot::channel();
+                let (answer, answered) = oneshot::channel::<String>();
                 if requests.send((request, answer)).is_err() {
                     return;
                 }
