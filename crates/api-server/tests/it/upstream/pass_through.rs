@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use futures_util::TryFutureExt;
+use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use tee_session_test_support::TestSite;
 use tokio::io::AsyncWriteExt;
@@ -200,8 +201,9 @@ async fn answer_over_the_limit_breaks_off() {
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;
-    let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
-    assert!(response.text().await.is_err());
+    // The client may see the end of the connection before it sees the head of the answer.
+    let answered = app.upstream(Method::GET, &token, "/").send().and_then(Response::text);
+    assert!(answered.await.is_err());
 }
 
 #[tokio::test]
