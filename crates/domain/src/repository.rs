@@ -312,10 +312,11 @@ pub enum MoveOutcome {
     /// Nothing was moved, because the session has changed since the revision was read. The session
     /// is still stored under the token `from`.
     Changed,
-    /// Nothing was moved, because there is no session under the token `from`. After the call, there
-    /// is no record under the token `to` either.
+    /// Nothing was moved, because there is no session under the token `from`. The call leaves no
+    /// record of its own under the token `to`.
     Gone,
-    /// The token `to` already has a record. Nothing was changed.
+    /// The token `to` already has a record. Nothing was changed. If there is no session under the
+    /// token `from` either, a store may return this outcome or [`Gone`](Self::Gone).
     TokenTaken,
     /// The partition for the token `to` is unavailable. Nothing was changed.
     PartitionUnavailable,

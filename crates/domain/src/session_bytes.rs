@@ -13,6 +13,10 @@ use crate::{
 /// Version of the binary form that this release writes: the first byte.
 const VERSION: u8 = 1;
 
+/// Highest first byte that a later release may write. The codes above it begin texts, such as JSON,
+/// so that bytes of another program are not mistaken for bytes of a later release.
+const LAST_VERSION: u8 = 31;
+
 /// Maximum length of the binary form that is decoded, in bytes. The binary form of a session that a
 /// client may store is shorter than a tenth of the maximum.
 const MAX_LEN: usize = 1024 * 1024;
@@ -34,7 +38,8 @@ struct Content<'a> {
 
 /// Binary form of a session, for adapters of stores that store bytes.
 ///
-/// The first byte is the version of the form. A release decodes the forms of all earlier releases.
+/// The first byte is the version of the form, from 1 to 31. A release decodes the forms of all earlier
+/// releases. Bytes with another first byte are not the form of any release.
 /// Version 1 continues with these fields, encoded with
 /// [postcard](https://postcard.jamesmunns.com/wire-format):
 ///
@@ -114,7 +119,7 @@ impl Session {
         }
         let content = match bytes {
             [VERSION, content @ ..] => content,
-            [version, ..] if *version > VERSION => {
+            [version @ ..=LAST_VERSION, ..] if *version > VERSION => {
                 return Err(SessionBytesError::NewerVersion { version: *version });
             }
             _ => return Err(SessionBytesError::Malformed),

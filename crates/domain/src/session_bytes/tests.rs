@@ -47,7 +47,10 @@ fn binary_form_of_version_1_does_not_change() {
 #[case::version_0(&[0, 1, 2], SessionBytesError::Malformed)]
 #[case::only_a_version(&[1], SessionBytesError::Malformed)]
 #[case::newer_version(&[2, 1, 2], SessionBytesError::NewerVersion { version: 2 })]
-#[case::json(b"{\"cookies\": {}}", SessionBytesError::NewerVersion { version: b'{' })]
+#[case::last_version(&[31, 1, 2], SessionBytesError::NewerVersion { version: 31 })]
+#[case::json(b"{\"cookies\": {}}", SessionBytesError::Malformed)]
+#[case::text(b" a1b2c3", SessionBytesError::Malformed)]
+#[case::binary(&[0x92, 0xff], SessionBytesError::Malformed)]
 #[case::too_long(&[1; MAX_LEN + 1], SessionBytesError::TooLong)]
 fn bytes_that_are_not_a_session_of_this_version_are_rejected(
     #[case] bytes: &[u8],
