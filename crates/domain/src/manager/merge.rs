@@ -1,11 +1,9 @@
 //! Operation of the session manager that merges cookies which the site has set.
 
-use time::OffsetDateTime;
-
-use super::{ActiveSession, LoadedForUpdate, MAX_TRIES, SessionManager, UpdateError, not_found};
+use super::{ActiveSession, LoadedForUpdate, SessionManager, UpdateError};
 use crate::{
     CookieUrl, EntityTag, IgnoredLine, Session, SessionError, SessionRepository, SessionToken,
-    SetCookieLines, SwapOutcome, clock::to_signed,
+    SetCookieLines,
 };
 
 /// Session after a merge of cookies.
@@ -62,71 +60,29 @@ impl<R: SessionRepository> SessionManager<R> {
     pub async fn merge_loaded(
         &self,
         token: &SessionToken,
-        mut loaded: LoadedForUpdate,
+        loaded: LoadedForUpdate,
         update: &SetCookieLines,
         precondition: impl Fn(EntityTag) -> bool + Send,
     ) -> Result<MergedSession, UpdateError> {
-        let mut attempt = 0;
-        let touched_at = loaded.loaded_at;
-        loop {
-            attempt += 1;
-            let LoadedForUpdate {
-                session, revision, ..
-            } = loaded;
-            let now = self.repository.now();
-            if self.remaining_after_touch(&session, now).is_none() {
-                self.remove_expired(token, &session).await;
-                return Err(not_found(token).into());
-            }
-            if !precondition(EntityTag::of(token, &session)) {
-                return Err(UpdateError::PreconditionFailed);
-            }
+        let mut ignored = Vec::new();
+        let merged = |session: Session, now| {
             let base_url = CookieUrl::of(&session.base_url);
             if !base_url.is_some_and(|base_url| base_url.has_origin_of(update.url())) {
                 return Err(UpdateError::ForeignUrl);
             }
             let merged = session.cookies.merged(update, &session.base_url, now);
-            let ignored = merged.ignored;
-            let Some(cookies) = merged.cookies else {
-                return Ok(self.merged(session, ignored, touched_at, false));
-            };
-            let session = Session { cookies, ..session };
-            let record_ttl = self.policy.record_ttl();
-            let swap = self
-                .repository
-                .compare_and_swap(token, &revision, &session, record_ttl);
-            match swap.await? {
-                SwapOutcome::Swapped => {
-                    self.note_touch(token, now);
-                    tracing::info!(token_prefix = %token.prefix(), "Session updated");
-                    return Ok(self.merged(session, ignored, now, true));
-                }
-                SwapOutcome::Changed if attempt < MAX_TRIES => {
-                    loaded = self.load_for_update(token).await?;
-                }
-                SwapOutcome::Changed => return Err(SessionError::Contended.into()),
-                SwapOutcome::Gone => return Err(not_found(token).into()),
-            }
-        }
-    }
-
-    /// Returns the result of a merge. `touched_at` is the time at which the TTL was renewed.
-    fn merged(
-        &self,
-        session: Session,
-        ignored: Vec<IgnoredLine>,
-        touched_at: OffsetDateTime,
-        is_changed: bool,
-    ) -> MergedSession {
-        let remaining = self.remaining_after_touch(&session, touched_at);
-        let expires_at = touched_at.saturating_add(to_signed(remaining.unwrap_or_default()));
-        MergedSession {
-            active: ActiveSession {
-                session,
-                expires_at,
-            },
+            ignored = merged.ignored;
+            Ok(match merged.cookies {
+                Some(cookies) => (Session { cookies, ..session }, true),
+                None => (session, false),
+            })
+        };
+        let replaced = self.replace_loaded(token, loaded, precondition, merged);
+        let replaced = replaced.await?;
+        Ok(MergedSession {
+            active: self.active(replaced.session, replaced.touched_at),
             ignored,
-            is_changed,
-        }
+            is_changed: replaced.is_changed,
+        })
     }
 }

@@ -66,8 +66,7 @@ impl<R: SessionRepository> SessionManager<R> {
             return Err(not_found(token));
         };
         let now = self.repository.now();
-        let idle_timeout = self.policy.idle_timeout();
-        if self.policy.remaining(idle_timeout, &session, now).is_none() {
+        if self.remaining_after_touch(&session, now).is_none() {
             self.remove_expired(token, &session).await;
             return Err(not_found(token));
         }
@@ -98,10 +97,35 @@ impl<R: SessionRepository> SessionManager<R> {
     async fn apply(
         &self,
         token: &SessionToken,
-        mut loaded: LoadedForUpdate,
+        loaded: LoadedForUpdate,
         patch: &SessionPatch,
         precondition: impl Fn(EntityTag) -> bool + Send,
     ) -> Result<ActiveSession, UpdateError> {
+        let patched = |session: Session, _| Ok((patch.apply(&session)?, true));
+        let replaced = self.replace_loaded(token, loaded, precondition, patched);
+        let Replaced {
+            session,
+            touched_at,
+            ..
+        } = replaced.await?;
+        self.renew_entry(token, &session, touched_at);
+        Ok(self.active(session, touched_at))
+    }
+
+    /// Replaces the session by the result of `change`, if `precondition` returns `true` for the
+    /// entity tag of the session's current state. Begins with `loaded`. If the session has changed
+    /// since then, loads it again and calls `change` again.
+    ///
+    /// `change` gets the session and the time of the store. It returns the session, and whether
+    /// the session is to be stored.
+    pub(super) async fn replace_loaded(
+        &self,
+        token: &SessionToken,
+        mut loaded: LoadedForUpdate,
+        precondition: impl Fn(EntityTag) -> bool + Send,
+        mut change: impl FnMut(Session, OffsetDateTime) -> Result<(Session, bool), UpdateError> + Send,
+    ) -> Result<Replaced, UpdateError> {
+        let loaded_at = loaded.loaded_at;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -109,15 +133,21 @@ impl<R: SessionRepository> SessionManager<R> {
                 session, revision, ..
             } = loaded;
             let now = self.repository.now();
-            let idle_timeout = self.policy.idle_timeout();
-            let Some(remaining) = self.policy.remaining(idle_timeout, &session, now) else {
+            if self.remaining_after_touch(&session, now).is_none() {
                 self.remove_expired(token, &session).await;
                 return Err(not_found(token).into());
-            };
+            }
             if !precondition(EntityTag::of(token, &session)) {
                 return Err(UpdateError::PreconditionFailed);
             }
-            let session = patch.apply(&session)?;
+            let (session, is_changed) = change(session, now)?;
+            if !is_changed {
+                return Ok(Replaced {
+                    session,
+                    touched_at: loaded_at,
+                    is_changed,
+                });
+            }
             let record_ttl = self.policy.record_ttl();
             let swapped = self
                 .repository
@@ -125,11 +155,11 @@ impl<R: SessionRepository> SessionManager<R> {
             match swapped.await? {
                 SwapOutcome::Swapped => {
                     self.note_touch(token, now);
-                    self.renew_entry(token, &session, now);
                     tracing::info!(token_prefix = %token.prefix(), "Session updated");
-                    return Ok(ActiveSession {
+                    return Ok(Replaced {
                         session,
-                        expires_at: now.saturating_add(to_signed(remaining)),
+                        touched_at: now,
+                        is_changed,
                     });
                 }
                 SwapOutcome::Changed if attempt < MAX_TRIES => {
@@ -140,6 +170,25 @@ impl<R: SessionRepository> SessionManager<R> {
             }
         }
     }
+
+    /// Returns the session with its expiry. `touched_at` is the time at which the TTL was renewed.
+    pub(super) fn active(&self, session: Session, touched_at: OffsetDateTime) -> ActiveSession {
+        let remaining = self.remaining_after_touch(&session, touched_at);
+        ActiveSession {
+            session,
+            expires_at: touched_at.saturating_add(to_signed(remaining.unwrap_or_default())),
+        }
+    }
+}
+
+/// Result of [`SessionManager::replace_loaded`].
+pub(super) struct Replaced {
+    pub(super) session: Session,
+    /// Time at which the TTL was renewed, on the store's clock. If nothing was stored, the time at
+    /// which the session was loaded first.
+    pub(super) touched_at: OffsetDateTime,
+    /// `true` if the session was stored.
+    pub(super) is_changed: bool,
 }
 
 /// Loaded state of a session, from which an update begins. [`SessionManager::load_for_update`]
