@@ -16,11 +16,16 @@ use crate::{outage::Recording, results::Results};
 pub(crate) fn draw(results: &Results, folder: &Path) -> anyhow::Result<()> {
     canvas::load_fonts()?;
     if let Some(side_by_side) = &results.side_by_side {
-        cpu::Cpu::of(side_by_side).draw_into(folder, "cpu")?;
+        cpu::Cpu::of_servers(side_by_side).draw_into(folder, "cpu")?;
         latency::Latency::of(side_by_side).draw_into(folder, "latency")?;
     }
     if let Some(scale) = &results.scale {
         sessions::Sessions::of(scale).draw_into(folder, "sessions")?;
+    }
+    if let Some(gateways) = &results.gateways
+        && let Some(chart) = cpu::Cpu::of_gateways(gateways)
+    {
+        chart.draw_into(folder, "gateways")?;
     }
     Ok(())
 }

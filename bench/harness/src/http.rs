@@ -45,6 +45,11 @@ impl Connection {
         self.send("GET /v1/session", credential, "").await
     }
 
+    /// Sends `GET path` with the header line `credential`.
+    pub(crate) async fn fetch(&mut self, path: &str, credential: &str) -> anyhow::Result<Response> {
+        self.send(&format!("GET {path}"), credential, "").await
+    }
+
     /// Deletes a session: sends `DELETE /v1/session` with the header line `credential`.
     pub(crate) async fn delete(&mut self, credential: &str) -> anyhow::Result<Response> {
         self.send("DELETE /v1/session", credential, "").await

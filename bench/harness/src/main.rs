@@ -3,6 +3,7 @@
 //! and its charts.
 
 mod charts;
+mod gateway;
 mod http;
 mod load;
 mod machine;
@@ -58,6 +59,12 @@ fn command() -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("The tee-session binary of commit 9cb3a1f, from scripts/old-binary [default: its rows are omitted]");
+    let rounds = Arg::new("rounds")
+        .long("rounds")
+        .value_name("N")
+        .default_value("3")
+        .value_parser(value_parser!(u64).range(1..))
+        .help("Number of rounds; tables show median, minimum and maximum");
     let quick = Arg::new("quick")
         .long("quick")
         .action(ArgAction::SetTrue)
@@ -69,15 +76,7 @@ fn command() -> Command {
         .subcommand(
             Command::new("run")
                 .about("Runs all servers in turn, in several rounds; exit code 1 if a request failed")
-                .args([&report, &service, &old_service, &quick])
-                .arg(
-                    Arg::new("rounds")
-                        .long("rounds")
-                        .value_name("N")
-                        .default_value("3")
-                        .value_parser(value_parser!(u64).range(1..))
-                        .help("Number of rounds; tables show median, minimum and maximum"),
-                )
+                .args([&report, &service, &old_service, &quick, &rounds])
                 .arg(
                     Arg::new("sessions")
                         .long("sessions")
@@ -97,6 +96,11 @@ fn command() -> Command {
             Command::new("scale")
                 .about("Measures costs by number of sessions, connections and writes; exit code 1 if a request failed")
                 .args([&report, &service, &quick]),
+        )
+        .subcommand(
+            Command::new("gateway")
+                .about("Compares the upstream gateway with other gateways; exit code 1 if a request failed")
+                .args([&report, &service, &quick, &rounds]),
         )
         .subcommand(
             Command::new("outage")
@@ -168,6 +172,10 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<u64> {
         "scale" => {
             let measured = scale(arguments).await?;
             results.scale.insert(measured).failed()
+        }
+        "gateway" => {
+            let measured = gateways(arguments).await?;
+            results.gateways.insert(measured).failed()
         }
         _ => 0,
     };
@@ -248,6 +256,18 @@ async fn scale(arguments: &ArgMatches) -> anyhow::Result<scale::Scale> {
     };
     let folder = tempfile::tempdir()?;
     scale::run(&plan, &builds(arguments)?, folder.path()).await
+}
+
+/// Runs the comparison of gateways that pass requests on to a site.
+async fn gateways(arguments: &ArgMatches) -> anyhow::Result<gateway::Gateways> {
+    let plan = if arguments.get_flag("quick") {
+        gateway::Plan::quick()
+    } else {
+        let rounds = arguments.get_one::<u64>("rounds").copied();
+        gateway::Plan::full(rounds.context("no rounds")?.try_into()?)
+    };
+    let folder = tempfile::tempdir()?;
+    gateway::run(&plan, &builds(arguments)?, folder.path()).await
 }
 
 /// Returns the paths of the binaries to measure. Fails if a binary does not exist.

@@ -84,7 +84,7 @@ impl RedisServer {
 
     /// Returns the CPU time that Redis has used since its start.
     pub(crate) fn cpu_time(&self) -> CpuTime {
-        CpuTime::of(self.running.pid)
+        CpuTime::of(&[self.running.pid])
     }
 
     /// Pauses the server. Connections stay open, but commands get no reply.

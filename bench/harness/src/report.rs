@@ -1,5 +1,6 @@
 //! Writes the performance page, which consists of generated tables and hand-written text.
 
+mod gateway_tables;
 mod tables;
 
 use std::{fs, path::Path};
@@ -32,6 +33,9 @@ pub(crate) fn write(results: &Results, folder: &Path) -> anyhow::Result<()> {
     }
     if let Some(scale) = &results.scale {
         parts.push(("scale", tables::scale(scale)));
+    }
+    if let Some(gateways) = &results.gateways {
+        parts.push(("gateways", gateway_tables::gateways(gateways)));
     }
     if results.side_by_side.is_some() && results.scale.is_some() {
         parts.push(("targets", tables::targets(results)));

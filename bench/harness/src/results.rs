@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    gateway::Gateways,
     load::{Load, Stage},
     machine::Machine,
     scale::Scale,
@@ -15,11 +16,15 @@ use crate::{
 /// Name of the file that contains the results.
 const FILE: &str = "results.json";
 
-/// Results of the last side-by-side comparison and of the last scale run.
+/// Results of the last side-by-side comparison, of the last scale run and of the last comparison of
+/// gateways.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) side_by_side: Option<SideBySide>,
     pub(crate) scale: Option<Scale>,
+    /// `None` in results of older versions of this program.
+    #[serde(default)]
+    pub(crate) gateways: Option<Gateways>,
 }
 
 /// Results of a side-by-side comparison.
@@ -73,7 +78,7 @@ impl ServerResult {
 }
 
 impl Round {
-    fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.failed_warming_up + self.loads.iter().map(Load::failed).sum::<u64>()
     }
 

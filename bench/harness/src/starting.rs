@@ -120,7 +120,7 @@ impl Started {
     pub(crate) fn target<'a>(&self, redis: &'a RedisServer) -> Target<'a> {
         Target {
             port: self.port,
-            pid: self.running.pid,
+            pids: vec![self.running.pid],
             redis,
         }
     }

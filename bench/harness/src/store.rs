@@ -59,8 +59,18 @@ impl Store {
     /// Creates `sessions` sessions through the server on the port `port`. Returns the credential of
     /// each session.
     pub(crate) async fn log_in(self, port: u16, sessions: usize) -> anyhow::Result<Vec<String>> {
+        self.log_in_with(&Login::sample(), port, sessions).await
+    }
+
+    /// Creates `sessions` sessions with the request body `login`, like [`log_in`](Self::log_in).
+    pub(crate) async fn log_in_with(
+        self,
+        login: &Login,
+        port: u16,
+        sessions: usize,
+    ) -> anyhow::Result<Vec<String>> {
         let path = self.login_path();
-        let body: Arc<str> = serde_json::to_string(&Login::sample())?.into();
+        let body: Arc<str> = serde_json::to_string(login)?.into();
         let started = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..CONCURRENCY.min(sessions) {

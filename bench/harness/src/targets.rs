@@ -1,6 +1,7 @@
 //! Performance targets of Tee Session, compared with the results.
 
 use crate::{
+    gateway,
     load::Load,
     results::{Results, ServerResult, SideBySide},
     scale::Scale,
@@ -35,7 +36,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// Creates a target for the ratio of two figures, with two decimal places and no desired value.
-    fn ratio(what: String, at_most: f64, measured: Option<Spread>) -> Self {
+    pub(crate) fn ratio(what: String, at_most: f64, measured: Option<Spread>) -> Self {
         Self {
             what,
             at_most,
@@ -65,13 +66,16 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     if let Some(scale) = &results.scale {
         memory(scale, &mut targets);
     }
+    if let Some(measured) = &results.gateways {
+        targets.extend(gateway::targets(measured));
+    }
     targets
 }
 
 /// Divides a figure of server `one` by the same figure of server `other` in each round. Returns
 /// median, minimum and maximum of the ratios, or `None` if a server was not measured. A slow phase
 /// of the machine affects both servers of a round, so it hardly changes their ratio.
-fn ratio(
+pub(crate) fn ratio(
     one: Option<&ServerResult>,
     other: Option<&ServerResult>,
     connections: usize,

@@ -9,11 +9,11 @@ use anyhow::Context;
 pub(crate) struct CpuTime(BTreeMap<u32, u64>);
 
 impl CpuTime {
-    /// Reads the CPU time that each thread of the process `pid` and of its descendants has used
+    /// Reads the CPU time that each thread of the processes `pids` and of their descendants has used
     /// since the start of the thread.
-    pub(crate) fn of(pid: u32) -> Self {
+    pub(crate) fn of(pids: &[u32]) -> Self {
         let mut threads = BTreeMap::new();
-        for process in tree(pid) {
+        for process in pids.iter().flat_map(|pid| tree(*pid)) {
             for thread in numbers(&format!("/proc/{process}/task")) {
                 let path = format!("/proc/{process}/task/{thread}/schedstat");
                 // Skips the thread if the file is missing, because the thread has then ended.

@@ -20,6 +20,8 @@ pub(crate) enum Script<'a> {
     Read(&'a Path),
     /// Creates sessions with the request body in this file.
     Write(&'a Path),
+    /// Requests this page through a gateway, with the sessions whose credentials are in this file.
+    Upstream(&'a Path, &'a str),
     /// Merges `Set-Cookie` lines into the sessions whose credentials are in this file.
     Merge(&'a Path, Merges),
 }
@@ -36,7 +38,8 @@ pub(crate) enum Merges {
 /// A running server to which wrk sends requests.
 pub(crate) struct Target<'a> {
     pub(crate) port: u16,
-    pub(crate) pid: u32,
+    /// Processes whose CPU time is measured. Processes that they have started are included.
+    pub(crate) pids: Vec<u32>,
     pub(crate) redis: &'a RedisServer,
 }
 
@@ -45,9 +48,9 @@ impl Target<'_> {
     /// Returns the measured figures.
     pub(crate) async fn load(&self, script: Script<'_>, stage: Stage) -> anyhow::Result<Load> {
         let before = self.redis.counts().await?;
-        let (server, redis) = (CpuTime::of(self.pid), self.redis.cpu_time());
+        let (server, redis) = (CpuTime::of(&self.pids), self.redis.cpu_time());
         let wrk = run(self.port, script, stage).await?;
-        let server_cpu_ns = CpuTime::of(self.pid).since(&server);
+        let server_cpu_ns = CpuTime::of(&self.pids).since(&server);
         let redis_cpu_ns = self.redis.cpu_time().since(&redis);
         let after = self.redis.counts().await?;
         Ok(Load {
@@ -65,9 +68,10 @@ impl Target<'_> {
 
 /// Runs wrk against the server on the port `port`. Returns the figures that wrk reports.
 async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk> {
-    let (name, argument, effect) = match script {
+    let (name, argument, more) = match script {
         Script::Read(file) => ("read", file, None),
         Script::Write(file) => ("write", file, None),
+        Script::Upstream(file, path) => ("upstream", file, Some(path)),
         Script::Merge(file, Merges::Changed) => ("merge", file, Some("changed")),
         Script::Merge(file, Merges::Unchanged) => ("merge", file, Some("unchanged")),
     };
@@ -84,7 +88,7 @@ async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk>
         .arg(format!("http://127.0.0.1:{port}"))
         .arg("--")
         .arg(argument)
-        .args(effect);
+        .args(more);
     let output = Running::output(command).await?;
     let result = output.lines().find_map(|line| line.strip_prefix("RESULT "));
     let result = result.with_context(|| format!("wrk printed no result: {output}"))?;

@@ -4,7 +4,12 @@
 use plotters::prelude::*;
 
 use super::canvas::{Align, Canvas, Chart, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH, grid_step};
-use crate::{results::SideBySide, servers, statistics::Spread};
+use crate::{
+    gateway::{self, Gateways},
+    results::{ServerResult, SideBySide},
+    servers,
+    statistics::Spread,
+};
 
 const CONNECTIONS: usize = 64;
 
@@ -41,18 +46,31 @@ impl Bar {
 
 /// Bar chart of the CPU time of a request, with one bar for each server.
 pub(super) struct Cpu {
+    title: &'static str,
     bars: Vec<Bar>,
     /// Upper end of the axis, in microseconds.
     max: f64,
 }
 
 impl Cpu {
-    pub(super) fn of(results: &SideBySide) -> Self {
-        let mut bars: Vec<_> = results
-            .servers
-            .iter()
-            // Omits the binary of commit 9cb3a1f, because users cannot choose that old version.
-            .filter(|server| !server.name.starts_with(servers::OLD_SLIDING.name))
+    /// Returns the chart of the servers that return a session.
+    pub(super) fn of_servers(results: &SideBySide) -> Self {
+        // Omits the binary of commit 9cb3a1f, because users cannot choose that old version.
+        let servers = results.servers.iter();
+        let servers = servers.filter(|s| !s.name.starts_with(servers::OLD_SLIDING.name));
+        Self::of("CPU time per request", servers)
+    }
+
+    /// Returns the chart of the gateways that pass a small page on. Returns `None` if there are no
+    /// results.
+    pub(super) fn of_gateways(results: &Gateways) -> Option<Self> {
+        let gateways = results.pages.first()?.gateways.iter();
+        let gateways = gateways.filter(|gateway| gateway.name != gateway::DIRECT);
+        Some(Self::of("CPU time per request to a site", gateways))
+    }
+
+    fn of<'a>(title: &'static str, servers: impl Iterator<Item = &'a ServerResult>) -> Self {
+        let mut bars: Vec<_> = servers
             .filter_map(|server| {
                 let median = |values: Vec<f64>| Spread::of(&values).map(|spread| spread.median);
                 Some(Bar {
@@ -71,7 +89,7 @@ impl Cpu {
         {
             max = longest(others) * 1.12;
         }
-        Self { bars, max }
+        Self { title, bars, max }
     }
 
     fn x(&self, microseconds: f64) -> f64 {
@@ -126,7 +144,7 @@ impl Chart for Cpu {
     }
 
     fn draw(&self, canvas: &Canvas<'_>) -> anyhow::Result<()> {
-        canvas.text("CPU time per request", (20.0, 26.0), Align::Left, TITLE)?;
+        canvas.text(self.title, (20.0, 26.0), Align::Left, TITLE)?;
         let note = "microseconds, at 64 connections; lower is better";
         canvas.text(note, (20.0, 51.0), Align::Left, NOTE)?;
         let legend = [
