@@ -53,6 +53,8 @@ pub(crate) struct Booking {
     pub(crate) requests: usize,
     /// Value of the field `Cookie` of the last request.
     pub(crate) cookie: String,
+    /// `true` if the site closes the connection within its answer.
+    pub(crate) is_cut_off: bool,
 }
 
 #[derive(Default)]
@@ -212,7 +214,11 @@ async fn serve(
         let answer = answer_to(request.number);
         let end = match cut {
             Some(1) => return Ok(()),
-            Some(2) => fastrand::usize(1..answer.len()),
+            Some(2) => {
+                let mut bookings = books.bookings();
+                bookings.entry(request.number).or_default().is_cut_off = true;
+                fastrand::usize(1..answer.len())
+            }
             _ => answer.len(),
         };
         stream.write_all(&answer.as_bytes()[..end]).await?;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Maximum time for which Redis is away, so that the service still keeps the cookies of the answers.
-const MAX_AWAY: Duration = Duration::from_millis(3_500);
+const MAX_AWAY: Duration = Duration::from_secs(3);
 
 /// Time within which the site receives the calls of all clients.
 const HELD_WITHIN: Duration = Duration::from_secs(4);

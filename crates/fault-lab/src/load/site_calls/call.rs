@@ -19,8 +19,9 @@ const MAX_BODY: usize = 64 * 1_024;
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
 /// If the store accepts writes again at this time after an answer, the service must keep the
-/// cookies of the answer. The rest of [`RETRIED_FOR`] is for the attempt itself.
-const STORE_BACK_WITHIN: Duration = Duration::from_secs(4);
+/// cookies of the answer. The rest of [`RETRIED_FOR`] is for an attempt that began before and fails,
+/// and for the next one.
+const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 
 /// Pause between two looks at a session whose cookies were not kept.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -53,7 +54,9 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
     }
     let Some(response) = response else {
         count(shared, "none");
-        if !url.is_some_and(|url| shared.is_killed(&url)) {
+        // If an answer breaks off, the service closes the connection, and may not have written the
+        // head of the answer yet.
+        if !received.is_cut_off && !url.is_some_and(|url| shared.is_killed(&url)) {
             let mut tally = shared.tally();
             tally.add_violation("a call without a response");
         }
