@@ -18,7 +18,7 @@ use crate::{
     problem::ApiError,
     request::deadline::abort_at,
     store::sessions::Sessions,
-    upstream::late_merges::turn_of,
+    upstream::late_merges::Turn,
 };
 
 /// Time for which the merge of cookies is tried again, after the answer was passed on.
@@ -136,9 +136,9 @@ pub(super) async fn merge_later<R: SessionRepository>(
     call_timeout: Duration,
 ) {
     let until = Instant::now() + RETRY_FOR;
-    let turn = turn_of(SessionId::of(token));
+    let turn = Turn::of(SessionId::of(token));
     let retry = async {
-        let mut earlier = turn.lock().await;
+        let mut earlier = turn.merged.lock().await;
         let update = update.late(&earlier);
         // If the store has kept the cookies of an earlier answer, it is available again.
         let is_available = !earlier.is_empty();

@@ -1,5 +1,6 @@
 //! Tests of the upstream gateway of the built binary, against real sites.
 
+mod booking_flow;
 mod dns;
 mod large_answer;
 mod nginx_site;
