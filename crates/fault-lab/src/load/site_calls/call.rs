@@ -155,13 +155,13 @@ async fn look_until_kept(
     number: u64,
     url: Option<Url>,
 ) {
-    let answered = Instant::now();
+    let (answered, kept) = (Instant::now(), number.to_string());
     let mut writable_since = None;
     let mut looks = 0;
     while answered.elapsed() < RETRIED_FOR + LOOK_PAUSE {
         looks += 1;
         match own.merge(shared, &calls.site.url(), "look", looks).await {
-            Some(session) if session["cookies"][BOOKING] == number.to_string() => {
+            Some(session) if session["cookies"][BOOKING].as_str() == Some(&kept) => {
                 own.has(number);
                 return;
             }
