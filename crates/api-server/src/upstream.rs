@@ -2,6 +2,7 @@
 
 pub(crate) mod exchange;
 pub(crate) mod gateway;
+mod late_merges;
 mod messages;
 mod metrics;
 mod response;

@@ -5,6 +5,7 @@ mod client;
 mod habits;
 mod repetitions;
 mod shared;
+mod site_calls;
 mod time_limits;
 
 use std::sync::{Arc, atomic::Ordering};
@@ -14,12 +15,16 @@ use tokio::task::JoinSet;
 pub(crate) use self::{
     habits::{Habits, PAUSE},
     shared::{COOKIE, Shared},
+    site_calls::SiteCalls,
 };
+use crate::site::Site;
 
 /// The running test clients. The clients end when [`stop`](Self::stop) is called or this value is
 /// dropped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
+    /// The calls to a site, if [`call_site`](Self::call_site) was called.
+    site_calls: Option<Arc<SiteCalls>>,
     clients: JoinSet<()>,
     /// Background task that measures how long tasks of this process wait for a CPU core. The
     /// results are in [`Shared::machine_delay`].
@@ -47,9 +52,22 @@ impl Load {
         measurement.spawn(async move { measured.machine_delay.measure().await });
         Self {
             shared,
+            site_calls: None,
             clients: tasks,
             _measurement: measurement,
         }
+    }
+
+    /// Starts `clients` further clients, which call `site` through the upstream gateway.
+    pub(crate) fn call_site(&mut self, clients: usize, site: Site) -> Arc<SiteCalls> {
+        let calls = Arc::new(SiteCalls::new(site));
+        for _ in 0..clients {
+            let (shared, calls) = (Arc::clone(&self.shared), Arc::clone(&calls));
+            let client = async move { site_calls::run(&shared, &calls).await };
+            self.clients.spawn(client);
+        }
+        self.site_calls = Some(Arc::clone(&calls));
+        calls
     }
 
     /// Returns the state that all test clients share.
@@ -67,6 +85,9 @@ impl Load {
                     .tally()
                     .add_violation("a client of the lab panicked");
             }
+        }
+        if let Some(calls) = self.site_calls.take() {
+            calls.check_all(&self.shared);
         }
     }
 }

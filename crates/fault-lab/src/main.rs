@@ -17,6 +17,7 @@ mod machine_delay;
 mod matrix;
 mod progress;
 mod report;
+mod site;
 mod soak;
 mod stage;
 mod tally;

@@ -10,6 +10,7 @@ mod refusals;
 mod row;
 mod sentinel;
 mod stopping;
+mod upstream;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -45,6 +46,7 @@ pub(crate) fn sections() -> Vec<Section> {
         section("Clocks and host names", clock::rows()),
         section("Clients and host resources", limits::rows()),
         section("Shutdown", stopping::rows()),
+        section("The upstream gateway", upstream::rows()),
     ]
 }
 

@@ -7,6 +7,7 @@ use std::{
     fmt::Write,
     fs::File,
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,14 +19,18 @@ use tokio::time::{sleep, timeout};
 
 use self::soak_fault::{SOAK_FAULTS, SoakFault};
 use crate::{
-    load::Load,
+    load::{Load, SiteCalls},
     progress::say,
-    stage::{Lab, service_flags},
+    site::{Behaviour, Site},
+    stage::{GATEWAY_FLAGS, Lab, service_flags},
     tally::Tally,
 };
 
 /// Number of clients that send requests at the same time.
 const CLIENTS: usize = 16;
+
+/// Number of further clients, which call a site through the upstream gateway.
+const SITE_CLIENTS: usize = 8;
 
 /// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -54,6 +59,14 @@ const DURABLE: [&str; 6] = [
     "noeviction",
 ];
 
+/// Further flags of each instance. A call to a site that hangs ends before the client gives up.
+const SOAK_FLAGS: [&str; 4] = [
+    "--log-level",
+    "WARN",
+    "--upstream-response-timeout-ms",
+    "3000",
+];
+
 /// State of a running soak test.
 struct Soak<'a> {
     lab: &'a Lab,
@@ -66,6 +79,7 @@ struct Soak<'a> {
     /// Service instance that some of the faults stop or kill. A new instance then takes its place.
     other: ServiceProcess,
     load: Load,
+    site_calls: Arc<SiteCalls>,
     total: Tally,
     /// Injected faults, each with the time that the service needed to recover.
     recoveries: Vec<(SoakFault, Duration)>,
@@ -107,7 +121,8 @@ impl<'a> Soak<'a> {
         let lasting = instance(lab, &url, &logs, "lasting").await?;
         let other = instance(lab, &url, &logs, "other").await?;
         let bases = [&lasting, &other].map(|instance| instance.base().to_owned());
-        let load = Load::start(CLIENTS, bases.to_vec());
+        let mut load = Load::start(CLIENTS, bases.to_vec());
+        let site_calls = load.call_site(SITE_CLIENTS, Site::start()?);
         Ok(Self {
             lab,
             redis,
@@ -117,6 +132,7 @@ impl<'a> Soak<'a> {
             lasting,
             other,
             load,
+            site_calls,
             total: Tally::default(),
             recoveries: Vec::new(),
         })
@@ -182,6 +198,13 @@ impl<'a> Soak<'a> {
                 self.inject_network_fault(Fault::ResetAfter(fastrand::usize(..2_000)), duration)
                     .await
             }
+            SoakFault::SiteRefuses => {
+                self.site_calls.site.refuse_connections().await;
+                sleep(duration).await;
+                self.site_calls.site.accept_connections()?;
+            }
+            SoakFault::SiteHangs => self.misbehave(Behaviour::Hangs, duration).await,
+            SoakFault::SiteCuts => self.misbehave(Behaviour::Cuts, duration).await,
             SoakFault::InstanceTerminated => self.restart(Signal::SIGTERM).await?,
             SoakFault::InstanceKilled => self.restart(Signal::SIGKILL).await?,
         }
@@ -194,6 +217,13 @@ impl<'a> Soak<'a> {
         self.proxy.set(fault);
         sleep(duration).await;
         self.proxy.set(Fault::None);
+    }
+
+    /// Makes the site misbehave for the time `duration`.
+    async fn misbehave(&self, behaviour: Behaviour, duration: Duration) {
+        self.site_calls.site.set(behaviour);
+        sleep(duration).await;
+        self.site_calls.site.set(Behaviour::Answers);
     }
 
     /// Stops the instance `other` with `signal`, and starts a new instance as its replacement.
@@ -332,6 +362,10 @@ impl<'a> Soak<'a> {
             self.total.merges.to_string(),
         );
         line(
+            "calls that the site has answered",
+            self.site_calls.answered().to_string(),
+        );
+        line(
             "faults, each followed by recovery",
             self.recoveries.len().to_string(),
         );
@@ -381,7 +415,7 @@ async fn instance(
     command
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log));
-    let flags = [&service_flags(url), ["--log-level", "WARN"].as_slice()].concat();
+    let flags = [&service_flags(url), GATEWAY_FLAGS.as_slice(), &SOAK_FLAGS].concat();
     let service = ServiceProcess::start_without_capture(command, &flags).await;
     service.until_ready(READY_WITHIN).await;
     Ok(service)

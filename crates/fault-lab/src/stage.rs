@@ -1,7 +1,7 @@
 //! Test setup of a fault scenario: a service instance, and clients that send requests to the
 //! instance before, during and after the fault.
 
-use std::{fmt::Write, path::PathBuf, process::Stdio, time::Duration};
+use std::{fmt::Write, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    load::{Habits, Load, PAUSE, Shared},
+    load::{Habits, Load, PAUSE, Shared, SiteCalls},
+    site::Site,
     tally::Tally,
 };
 
@@ -162,6 +163,19 @@ pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     ]
 }
 
+/// Command-line flags of a service instance that may call sites of the lab. The other clients of
+/// the lab name `golf.example`, which no instance calls.
+pub(crate) const GATEWAY_FLAGS: [&str; 8] = [
+    "--upstream-gateway",
+    "true",
+    "--allowed-base-hosts",
+    "127.0.0.1,golf.example",
+    "--upstream-allow-http",
+    "true",
+    "--upstream-allowed-networks",
+    "127.0.0.0/8",
+];
+
 /// Measured behaviour of the service in one fault scenario.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Outcome {
@@ -205,6 +219,28 @@ impl Stage {
     /// violation.
     pub(crate) fn add_violation(&mut self, what: impl Into<String>) {
         self.outcome.tally.add_violation(what);
+    }
+
+    /// Starts [`CLIENTS`] further clients, which call `site` through the upstream gateway. Returns
+    /// when the site has answered the first calls.
+    pub(crate) async fn call_site(&mut self, site: Site) -> Arc<SiteCalls> {
+        let calls = self.load.call_site(CLIENTS, site);
+        self.until_answered(&calls).await;
+        calls
+    }
+
+    /// Waits until the site has answered as many further calls as there are clients. Counts a
+    /// violated expectation if it does not within [`RECOVERED_WITHIN`].
+    pub(crate) async fn until_answered(&mut self, calls: &SiteCalls) {
+        let enough = calls.answered() + CLIENTS as u64;
+        let answered = async {
+            while calls.answered() < enough {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(RECOVERED_WITHIN, answered).await.is_err() {
+            self.add_violation("calls to the site were not answered");
+        }
     }
 
     /// Stops the clients and the liveness probe. A scenario must call this method before the
@@ -359,7 +395,7 @@ impl Stage {
 
 /// Sends liveness probes to the service with pauses of 100 ms, more often than Kubernetes does.
 /// Counts each failed probe as a violated expectation.
-async fn probe(shared: std::sync::Arc<Shared>, base: String) {
+async fn probe(shared: Arc<Shared>, base: String) {
     let client = reqwest::Client::builder().timeout(LIVE_WITHIN).build();
     let client = client.unwrap_or_default();
     loop {

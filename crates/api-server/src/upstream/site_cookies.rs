@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{
-    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionRepository, SessionToken,
+    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionId, SessionRepository, SessionToken,
     SetCookieLines, UpdateError, parse_cookie_date,
 };
 use tee_session_upstream::{Site, SiteAnswer, Target, http::header::DATE};
@@ -18,12 +18,17 @@ use crate::{
     problem::ApiError,
     request::deadline::abort_at,
     store::sessions::Sessions,
+    upstream::late_merges::Turn,
 };
 
 /// Time for which the merge of cookies is tried again, after the answer was passed on.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 
 const FIRST_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Maximum pause between two attempts. With longer pauses, there would be no attempt in the last
+/// seconds of [`RETRY_FOR`].
+const MAX_RETRY_AFTER: Duration = Duration::from_millis(250);
 
 static NOT_KEPT: LogLimit = LogLimit::per_second(1);
 
@@ -122,7 +127,8 @@ pub(super) async fn merge<R: SessionRepository>(
     }
 }
 
-/// Tries to merge `update` for [`RETRY_FOR`].
+/// Tries to merge `update` for [`RETRY_FOR`], after the earlier late merges of the session. Cookies
+/// that have become newer in the meantime stay as they are.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
@@ -130,12 +136,22 @@ pub(super) async fn merge_later<R: SessionRepository>(
     call_timeout: Duration,
 ) {
     let until = Instant::now() + RETRY_FOR;
-    let mut delay = FIRST_RETRY_AFTER;
+    let turn = Turn::of(SessionId::of(token));
     let retry = async {
+        let mut earlier = turn.merged.lock().await;
+        let update = update.late(&earlier);
+        // If the store has kept the cookies of an earlier answer, it is available again.
+        let is_available = !earlier.is_empty();
+        let mut delay = if is_available {
+            Duration::ZERO
+        } else {
+            FIRST_RETRY_AFTER
+        };
         loop {
             sleep(delay).await;
-            delay *= 2;
-            if merge(sessions, token, update, call_timeout).await == Merge::Done {
+            delay = (delay * 2).clamp(FIRST_RETRY_AFTER, MAX_RETRY_AFTER);
+            if merge(sessions, token, &update, call_timeout).await == Merge::Done {
+                earlier.push(update);
                 return;
             }
         }

@@ -110,7 +110,12 @@ impl<'a> Merge<'a> {
         if !self.update.url.is_https && self.would_replace_secure(&cookie) {
             return Err(IgnoreReason::Insecure);
         }
-        let position = self.position_of(&cookie);
+        let stored = self.position_in(&self.stored, &cookie);
+        let stored = stored.and_then(|position| self.stored.get(position));
+        if (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value)) {
+            return Ok(());
+        }
+        let position = self.position_in(&self.entries, &cookie);
         if cookie.attributes.is_expired(self.now) {
             if let Some(position) = position
                 && self.removal_counts(position)
@@ -135,11 +140,11 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Returns the position of the cookie that a new cookie replaces or removes: the one with the
-    /// same name, domain and path, or else the one without attributes.
-    fn position_of(&self, cookie: &Accepted<'_>) -> Option<usize> {
+    /// Returns the position in `entries` of the cookie that a new cookie replaces or removes: the
+    /// one with the same name, domain and path, or else the one without attributes.
+    fn position_in(&self, entries: &[Entry<'_>], cookie: &Accepted<'_>) -> Option<usize> {
         let position = |matches: &dyn Fn(&Entry<'_>) -> bool| {
-            let mut entries = self.entries.iter();
+            let mut entries = entries.iter();
             entries.position(|entry| entry.name == cookie.name && matches(entry))
         };
         let has_same_scope = |entry: &Entry<'_>| {

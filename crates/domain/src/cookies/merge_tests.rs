@@ -166,6 +166,36 @@ fn removal_counts_only_for_the_value_that_the_request_carried(
     assert_eq!(pairs(&merged.unwrap_or(stored)), expected);
 }
 
+#[rstest]
+#[case::value_that_was_sent(&[("sid", "sent")], &[], &[("sid", "late")])]
+#[case::newer_value(&[("sid", "newer")], &[], &[("sid", "newer")])]
+#[case::newer_removal(&[], &[], &[])]
+#[case::value_of_an_earlier_late_answer(&[("sid", "earlier")], &["sid=earlier"], &[("sid", "late")])]
+#[case::removal_by_an_earlier_late_answer(&[], &["sid=; Max-Age=0"], &[("sid", "late")])]
+fn late_merge_does_not_replace_a_newer_cookie(
+    #[case] stored: &[(&str, &str)],
+    #[case] earlier: &[&str],
+    #[case] expected: &[(&str, &str)],
+) {
+    let stored = flat(stored);
+    let earlier = set_cookie(LOGIN_URL, earlier);
+    // Some sites remove a cookie before they set it.
+    let lines = ["sid=; Path=/members; Max-Age=0", "sid=late; Path=/members"];
+    let sent = [("sid".to_owned(), Some("sent".to_owned()))];
+    let update = set_cookie(LOGIN_URL, &lines).sent(sent).late(&[earlier]);
+    let merged = stored.merged(&update, &base_url(), NOW).cookies;
+    assert_eq!(pairs(&merged.unwrap_or(stored)), expected);
+}
+
+#[test]
+fn late_merge_adds_a_cookie_that_the_request_did_not_carry() {
+    let sent = [("sid".to_owned(), Some("1".to_owned()))];
+    let update = set_cookie(LOGIN_URL, &["theme=dark"]).sent(sent).late(&[]);
+    let merged = flat(&[("sid", "2")]).merged(&update, &base_url(), NOW);
+    let expected = [("sid", "2"), ("theme", "dark")];
+    assert_eq!(pairs(&merged.cookies.unwrap()), expected);
+}
+
 /// The request cannot have carried a cookie that its own answer sets.
 #[test]
 fn removal_counts_for_a_cookie_that_the_same_answer_has_set() {

@@ -5,7 +5,10 @@ use std::fmt;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::cookie_url::CookieUrl;
+use super::{
+    cookie_url::CookieUrl,
+    set_cookie::{Lifetime, SetCookie},
+};
 
 /// The `Set-Cookie` lines of one answer of a site, to be merged into the cookies of a session.
 ///
@@ -15,6 +18,8 @@ pub struct SetCookieLines {
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
     sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
+    /// Cookies that earlier answers have set, `None` for a removed one. Only a late merge has them.
+    earlier: Option<Vec<(String, Option<Zeroizing<String>>)>>,
 }
 
 impl SetCookieLines {
@@ -27,6 +32,7 @@ impl SetCookieLines {
             lines: lines.into_iter().map(Zeroizing::new).collect(),
             date: None,
             sent: None,
+            earlier: None,
         }
     }
 
@@ -48,6 +54,54 @@ impl SetCookieLines {
         let wiped = |(name, value): (String, Option<String>)| (name, value.map(Zeroizing::new));
         self.sent = Some(cookies.map(wiped).collect());
         self
+    }
+
+    /// Returns the same lines for a merge that comes late, because the store was not available when
+    /// the answer arrived. A line then counts only if the stored cookie is the one that the request
+    /// carried, or one that an answer of `earlier` has set. Otherwise, the late merge could replace
+    /// a newer cookie. `earlier` are the answers before this one whose merges came late, too.
+    #[must_use]
+    pub fn late(&self, earlier: &[Self]) -> Self {
+        Self {
+            url: self.url.clone(),
+            lines: self.lines.clone(),
+            date: self.date,
+            sent: self.sent.clone(),
+            earlier: Some(earlier.iter().flat_map(Self::effects).collect()),
+        }
+    }
+
+    /// Returns the names of the cookies that the lines name, with their values, or `None` for a
+    /// cookie that is removed.
+    fn effects(&self) -> impl Iterator<Item = (String, Option<Zeroizing<String>>)> {
+        let cookies = self.lines.iter().filter_map(|line| SetCookie::parse(line));
+        cookies.map(|cookie| {
+            let is_removed = match cookie.lifetime {
+                Some(Lifetime::MaxAge(age)) => !age.is_positive(),
+                Some(Lifetime::Expires(time)) => self.date.is_none_or(|date| time <= date),
+                None => false,
+            };
+            let value = (!is_removed).then(|| Zeroizing::new(cookie.value.to_owned()));
+            (cookie.name.to_owned(), value)
+        })
+    }
+
+    /// Returns `true` if this merge is late and the stored cookie of this name is newer than the
+    /// answer. `stored` is the value of the cookie, or `None` if there is no such cookie.
+    pub(super) fn is_superseded(&self, name: &str, stored: Option<Option<&str>>) -> bool {
+        let Some(earlier) = &self.earlier else {
+            return false;
+        };
+        let mut earlier = earlier.iter().filter(|(earlier, _)| earlier == name);
+        let is_of_earlier = earlier.any(|(_, value)| {
+            let value = value.as_ref().map(|value| value.as_str());
+            stored.map(Option::unwrap_or_default) == value
+        });
+        let is_of_request = match stored {
+            Some(value) => self.may_have_sent(name, value),
+            None => (self.sent.iter().flatten()).all(|(sent, _)| sent != name),
+        };
+        !is_of_earlier && !is_of_request
     }
 
     pub(crate) fn url(&self) -> &CookieUrl {

@@ -19,6 +19,12 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 /// Pause before the first connections, so that they are not opened all at once.
 const STAGGER: Duration = Duration::from_micros(400);
 
+/// Limit of the attacks that are no floods.
+const SLOWDOWN: Limit = Limit::Slowdown(2.0);
+
+/// Maximum p99 during a flood.
+const MAX_P99_DURING_FLOOD: Duration = Duration::from_millis(500);
+
 /// HTTP Basic credentials of the service client with the right secret.
 const RIGHT: &str = "Basic bGFiOnMzY3JldA==";
 /// HTTP Basic credentials of the service client with a wrong secret.
@@ -29,10 +35,34 @@ const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
 /// A kind of attack.
 pub(super) struct Attack {
     pub(super) name: &'static str,
-    /// `true` if the attack sends data as fast as possible. The attackers, the service and the other
-    /// clients then compete for the processors of the same machine.
-    pub(super) is_flood: bool,
+    pub(super) limit: Limit,
     request: Request,
+}
+
+/// Maximum p99 of the requests of other clients during an attack.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// Maximum ratio to the p99 without an attack.
+    Slowdown(f64),
+    /// The same, but a p99 also meets the limit if it is longer by at most this time. The p99 of
+    /// two measurements without an attack differs by as much.
+    SlowdownBeyondNoise(f64, Duration),
+    /// Maximum duration. It is for an attack that sends data as fast as possible: the attackers,
+    /// the service and the other clients compete for the processors of the same machine, so that
+    /// the ratio would depend mainly on the number of processors.
+    Duration(Duration),
+}
+
+impl Limit {
+    /// Returns `true` if the p99 `during` the attack meets this limit.
+    pub(super) fn is_met(self, before: Duration, during: Duration) -> bool {
+        let ratio = during.as_secs_f64() / before.as_secs_f64().max(0.001);
+        match self {
+            Self::Slowdown(most) => ratio <= most,
+            Self::SlowdownBeyondNoise(most, noise) => ratio <= most || during <= before + noise,
+            Self::Duration(most) => during <= most,
+        }
+    }
 }
 
 /// The bytes that an attacker sends on a connection.
@@ -65,7 +95,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     use Authorization::{Fixed, None, ValidToken};
     let stalled = |name, (request_line, media_type), authorization, is_chunked| Attack {
         name,
-        is_flood: false,
+        limit: SLOWDOWN,
         request: Request::StalledBody {
             request_line,
             authorization,
@@ -75,7 +105,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     };
     let bytes = |name, bytes| Attack {
         name,
-        is_flood: false,
+        limit: SLOWDOWN,
         request: Request::Bytes(bytes),
     };
     vec![
@@ -128,7 +158,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         Attack {
             name: "three endless chunk sizes, as fast as possible",
-            is_flood: true,
+            limit: Limit::Duration(MAX_P99_DURING_FLOOD),
             request: Request::EndlessChunkSize,
         },
     ]

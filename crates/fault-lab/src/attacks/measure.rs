@@ -57,21 +57,28 @@ fn p99(durations: &[Duration]) -> Duration {
     sorted.get(index).copied().unwrap_or_default()
 }
 
+/// Base URL of the sessions. No request is sent to it.
+const BASE_URL: &str = "https://golf.example";
+
 /// Creates a session, and returns its token.
 pub(super) async fn log_in(service: &ServiceProcess) -> anyhow::Result<String> {
-    let created = login_request(&service.client, service.base())
-        .send()
-        .await?;
+    log_in_to(service, BASE_URL).await
+}
+
+/// Creates a session with this base URL, and returns its token.
+pub(super) async fn log_in_to(service: &ServiceProcess, base_url: &str) -> anyhow::Result<String> {
+    let request = login_request(&service.client, service.base(), base_url);
+    let created = request.send().await?;
     let created: Value = created.error_for_status()?.json().await?;
     let token = created["access_token"].as_str();
     Ok(token.context("the response has a token")?.to_owned())
 }
 
-fn login_request(client: &Client, base: &str) -> reqwest::RequestBuilder {
+fn login_request(client: &Client, base: &str, base_url: &str) -> reqwest::RequestBuilder {
     client
         .post(format!("{base}/v1/sessions"))
         .basic_auth(CLIENT_ID, Some(SECRET))
-        .json(&json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"}))
+        .json(&json!({"cookies": {"a": "1"}, "base_url": base_url}))
 }
 
 /// Sends requests for `duration`, and measures the responses.
@@ -93,7 +100,7 @@ pub(super) async fn measure(
                     let get = client.get(format!("{base}/v1/session"));
                     (get.bearer_auth(&token), StatusCode::OK)
                 } else {
-                    (login_request(&client, &base), StatusCode::CREATED)
+                    (login_request(&client, &base, BASE_URL), StatusCode::CREATED)
                 };
                 let began = Instant::now();
                 let response = request.send().await;

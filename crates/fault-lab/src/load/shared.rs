@@ -33,8 +33,8 @@ pub(crate) struct Shared {
     pub(super) habits: Habits,
     /// Base URLs of the service instances to which the clients send requests.
     instances: Mutex<Vec<String>>,
-    /// Base URL of the service instance that was killed last, or `None`.
-    killed: Mutex<Option<String>>,
+    /// Base URLs of the service instances that were killed.
+    killed: Mutex<Vec<String>>,
     pub(crate) history: History,
     tally: Mutex<Tally>,
     pub(super) machine_delay: MachineDelay,
@@ -158,18 +158,15 @@ impl Shared {
     }
 
     /// Records that the service instance with the base URL `base` is about to be killed. From now
-    /// on, a missing response from this instance is not a violation. A later call replaces the
-    /// recorded instance.
+    /// on, a missing response from this instance is not a violation.
     pub(crate) fn expect_no_response_from(&self, base: &str) {
-        *lock(&self.killed) = Some(base.to_owned());
+        lock(&self.killed).push(format!("{base}/"));
     }
 
-    /// Returns `true` if `url` is a URL of the service instance that was killed last.
-    fn is_killed(&self, url: &Url) -> bool {
+    /// Returns `true` if `url` is a URL of a service instance that was killed.
+    pub(super) fn is_killed(&self, url: &Url) -> bool {
         let killed = lock(&self.killed);
-        killed
-            .as_deref()
-            .is_some_and(|base| url.as_str().starts_with(base))
+        killed.iter().any(|base| url.as_str().starts_with(base))
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -15,12 +15,15 @@ pub(super) enum SoakFault {
     RepliesDropped,
     ConnectionsClosed,
     ConnectionsReset,
+    SiteRefuses,
+    SiteHangs,
+    SiteCuts,
     InstanceTerminated,
     InstanceKilled,
 }
 
 /// All faults of the soak test, each with its name in the result table.
-pub(super) const SOAK_FAULTS: [(SoakFault, &str); 14] = [
+pub(super) const SOAK_FAULTS: [(SoakFault, &str); 17] = [
     (SoakFault::RedisKilled, "Redis killed"),
     (SoakFault::RedisPaused, "Redis paused"),
     (SoakFault::RedisFull, "Redis memory full"),
@@ -33,6 +36,9 @@ pub(super) const SOAK_FAULTS: [(SoakFault, &str); 14] = [
     (SoakFault::RepliesDropped, "replies dropped"),
     (SoakFault::ConnectionsClosed, "connections closed"),
     (SoakFault::ConnectionsReset, "connections reset"),
+    (SoakFault::SiteRefuses, "the site refuses connections"),
+    (SoakFault::SiteHangs, "the site hangs"),
+    (SoakFault::SiteCuts, "the site closes connections"),
     (
         SoakFault::InstanceTerminated,
         "an instance stopped (SIGTERM) and restarted",

@@ -1,6 +1,6 @@
 //! Sites over TLS that people log in to: one of PHP behind nginx, and one of Django.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use tee_session_test_support::{IssuedCertificate, TestAuthority, eventually, free_port};
 use tempfile::TempDir;
@@ -15,6 +15,10 @@ use crate::{gateway::path_of_installed, python_packages};
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
 
 const PHP_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/php/booking_site.php");
+
+/// A site that books with a `GET`, and notes each booking.
+const COUNTING_PHP_SITE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/upstream/booking.php");
 
 /// Configuration of nginx, which adds TLS to the server of PHP.
 const NGINX: &str = "
@@ -49,18 +53,32 @@ pub(crate) struct BookingSite {
     /// Authority that has issued the certificate of the site.
     pub(crate) authority: TestAuthority,
     _processes: Vec<Child>,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+fn bookings_in(directory: &TempDir) -> PathBuf {
+    directory.path().join("bookings")
 }
 
 impl BookingSite {
     /// Starts `php/booking_site.php`.
     pub(crate) async fn of_php() -> Self {
+        Self::of_php_script(PHP_SITE).await
+    }
+
+    /// Starts `upstream/booking.php`.
+    pub(crate) async fn of_counting_php() -> Self {
+        Self::of_php_script(COUNTING_PHP_SITE).await
+    }
+
+    async fn of_php_script(script: &str) -> Self {
         let (authority, directory) = (TestAuthority::new(), tempfile::tempdir().unwrap());
         let (php_port, port) = (free_port(), free_port());
         let mut php = Command::new(path_of_installed("php", "/usr/bin/php"));
         php.arg("-d")
             .arg(format!("session.save_path={}", directory.path().display()));
-        php.args(["-S", &format!("127.0.0.1:{php_port}"), PHP_SITE]);
+        php.args(["-S", &format!("127.0.0.1:{php_port}"), script]);
+        php.env("BOOKINGS", bookings_in(&directory));
         let php = spawn(&mut php);
 
         let configuration =
@@ -80,7 +98,7 @@ impl BookingSite {
             base: format!("https://127.0.0.1:{port}"),
             authority,
             _processes: vec![php, nginx],
-            _directory: directory,
+            directory,
         }
     }
 
@@ -90,6 +108,7 @@ impl BookingSite {
         let certificate = authority.issue("site");
         let mut django = python_packages::script("django_site.py");
         django.args([certificate.certificate_file, certificate.private_key_file]);
+        django.env("BOOKINGS", bookings_in(&directory));
         let mut django = spawn(django.stdout(Stdio::piped()));
         let mut lines = BufReader::new(django.stdout.take().unwrap()).lines();
         let port = lines.next_line().await.unwrap().expect("a port");
@@ -97,8 +116,14 @@ impl BookingSite {
             base: format!("https://127.0.0.1:{port}"),
             authority,
             _processes: vec![django],
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Returns the lines of all bookings and partners that a site has noted.
+    pub(crate) fn bookings(&self) -> Vec<String> {
+        let text = fs::read_to_string(bookings_in(&self.directory)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 }
 

@@ -1,4 +1,10 @@
-//! Tests of the upstream gateway of the built binary, against a real PHP site.
+//! Tests of the upstream gateway of the built binary, against real sites.
+
+mod booking_flow;
+mod dns;
+mod large_answer;
+mod nginx_site;
+mod shutdown;
 
 use std::{
     fs,
@@ -71,20 +77,31 @@ impl CountingSite {
     }
 }
 
+/// Flags of a service whose gateway may call sites on this machine.
+const GATEWAY_FLAGS: [&str; 8] = [
+    "--upstream-gateway",
+    "true",
+    "--allowed-base-hosts",
+    "127.0.0.1",
+    "--upstream-allow-http",
+    "true",
+    "--upstream-allowed-networks",
+    "127.0.0.0/8",
+];
+
 async fn start_gateway(redis: &RedisProcess) -> Service {
-    service::start(&[
-        "--redis-url",
-        &redis.url(),
-        "--upstream-gateway",
-        "true",
-        "--allowed-base-hosts",
-        "127.0.0.1",
-        "--upstream-allow-http",
-        "true",
-        "--upstream-allowed-networks",
-        "127.0.0.0/8",
-    ])
-    .await
+    let url = redis.url();
+    let store = ["--redis-url", &url];
+    service::start(&[GATEWAY_FLAGS.as_slice(), &store].concat()).await
+}
+
+/// Creates a session without cookies for the site at `base_url`, and returns its token.
+async fn token_for(service: &Service, base_url: &str) -> String {
+    let request = service.request(Method::POST, "/v1/sessions");
+    let session = json!({"cookies": {}, "base_url": base_url});
+    let created = request.json(&session).send().await.unwrap();
+    let created: Value = created.json().await.unwrap();
+    created["access_token"].as_str().unwrap().to_owned()
 }
 
 /// Sends a `GET` request through the gateway, follows redirects, and returns the last path and its
@@ -287,23 +304,16 @@ async fn gateway_without_allowed_hosts_does_not_start() {
 #[tokio::test]
 async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
-    let flags = [
+    let url = redis.url();
+    let verbose = [
         "--redis-url",
-        &redis.url(),
+        &url,
         "--log-level",
         "TRACE",
         "--access-log",
         "true",
-        "--upstream-gateway",
-        "true",
-        "--allowed-base-hosts",
-        "127.0.0.1",
-        "--upstream-allow-http",
-        "true",
-        "--upstream-allowed-networks",
-        "127.0.0.0/8",
     ];
-    let service = service::start(&flags).await;
+    let service = service::start(&[GATEWAY_FLAGS.as_slice(), &verbose].concat()).await;
     let client = Client::new(service.base()).unwrap();
     let token = log_in(&client, &site).await;
     browse(&client, &token, "/book?slot=7&secret=querysecret").await;

@@ -224,3 +224,37 @@ async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_la
     .await;
     assert_eq!(site.seen().requests("/book"), 1);
 }
+
+/// A full Redis still serves reads, so that a session has several answers whose cookies are not
+/// kept. Its memory is full for longer than a doubling pause between the attempts would allow.
+#[tokio::test]
+async fn cookies_of_several_answers_are_kept_later_in_the_order_of_the_answers() {
+    const FULL_FOR: Duration = Duration::from_millis(3_500);
+    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
+    let site = setting_site().await;
+    let app = TestApp::builder()
+        .with(gateway)
+        .spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in_to(&site).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let full = tokio::time::Instant::now();
+    for value in 2..=9 {
+        let path = format!("/set/sid/{value}");
+        let call = app.upstream(Method::GET, &token, &path);
+        let response = call.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    assert_eq!(app.cookies(&token).await, json!({"sid": "1"}));
+    tokio::time::sleep_until(full + FULL_FOR).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    eventually(Duration::from_secs(5), async || {
+        app.cookies(&token).await == json!({"sid": "9"})
+    })
+    .await;
+    // No older answer is merged after the newest one.
+    let until = full + Duration::from_secs(6);
+    while tokio::time::Instant::now() < until {
+        assert_eq!(app.cookies(&token).await, json!({"sid": "9"}));
+    }
+}

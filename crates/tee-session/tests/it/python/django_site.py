@@ -1,9 +1,11 @@
-"""A site of Django over TLS: a login with CSRF protection, a booking and a logout.
+"""A site of Django over TLS: a login with CSRF protection, bookings and a logout.
 
 Usage: django_site.py CERTIFICATE_FILE PRIVATE_KEY_FILE
-Prints the port on which it listens.
+Prints the port on which it listens. Each booking with a `GET` and each partner is a line of the file
+that the variable BOOKINGS names.
 """
 
+import os
 import sys
 
 import django
@@ -53,7 +55,49 @@ def log_out(request):
     return HttpResponse("Logged out.")
 
 
-urlpatterns = [path("login/", log_in), path("members/", members), path("logout/", log_out)]
+def log_in_to_book(request):
+    """Like the login of `upstream/booking.php`."""
+    if request.method == "GET":
+        field = f'<input name="csrfmiddlewaretoken" value="{get_token(request)}">'
+        return HttpResponse(f'<form method="post">{field}</form>')
+    if request.POST.get("pin") != "1234":
+        return HttpResponseForbidden("Wrong PIN.")
+    request.session.cycle_key()
+    request.session["member"] = request.POST["member"]
+    rotate_token(request)
+    return HttpResponseRedirect("/")
+
+
+def note(line):
+    """Adds a line to the file of bookings, and returns the number of lines."""
+    with open(os.environ["BOOKINGS"], "a+") as bookings:
+        bookings.write(f"{line}\n")
+        bookings.seek(0)
+        return len(bookings.readlines())
+
+
+def book(request, page):
+    """Books with a `GET`, as many real sites do."""
+    if "member" not in request.session:
+        return HttpResponseRedirect("/login")
+    if page == "book":
+        return HttpResponseRedirect(f"/teetimes?edit={note('book ' + request.GET['slot'])}")
+    if page == "partner":
+        note("partner " + request.GET["edit"])
+        return HttpResponse("added")
+    if page == "teetimes":
+        edit = request.GET.get("edit")
+        return HttpResponse(f"Booking {edit}" if edit else "Slots: 7, 8, 9")
+    return HttpResponse(f"Welcome {request.session['member']}")
+
+
+urlpatterns = [
+    path("login/", log_in),
+    path("members/", members),
+    path("logout/", log_out),
+    path("login", log_in_to_book),
+    *[path(page, book, {"page": page}) for page in ("", "teetimes", "book", "partner")],
+]
 
 
 def main():

@@ -1,0 +1,82 @@
+//! Calls through the upstream gateway to sites that hang: the sites accept connections, read
+//! requests, and say nothing.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, ensure};
+use tee_session_test_support::{ServiceProcess, TestSite};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::measure::log_in_to;
+
+/// Number of calls: the default of `upstream_max_in_flight`.
+pub(super) const CALLS: usize = 256;
+
+/// Number of sites. Each one may have a quarter of all calls.
+const SITES: usize = 4;
+
+/// Time within which the sites receive all calls.
+const RECEIVED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Calls that hang until this value is dropped, or until `upstream_response_timeout_ms` has passed.
+pub(super) struct HangingCalls {
+    _sites: Vec<TestSite>,
+    _calls: JoinSet<()>,
+}
+
+impl HangingCalls {
+    /// Starts [`CALLS`] calls, each with a session of its own. Returns when the sites have received
+    /// all of them.
+    pub(super) async fn start(service: &ServiceProcess) -> anyhow::Result<Self> {
+        let mut sites = Vec::new();
+        for _ in 0..SITES {
+            sites.push(hanging_site().await);
+        }
+        let address = service.base().trim_start_matches("http://");
+        let address: SocketAddr = address.parse().context("the address of the service")?;
+        let mut calls = JoinSet::new();
+        for site in sites.iter().cycle().take(CALLS) {
+            let token = log_in_to(service, &site.url()).await?;
+            calls.spawn(async move {
+                // The calls that the sites have received are counted below.
+                let _ = call(address, &token).await;
+            });
+        }
+        let until = Instant::now() + RECEIVED_WITHIN;
+        while sites.iter().map(|site| site.seen().total()).sum::<usize>() < CALLS {
+            ensure!(
+                Instant::now() < until,
+                "the sites did not receive all calls"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self {
+            _sites: sites,
+            _calls: calls,
+        })
+    }
+}
+
+async fn hanging_site() -> TestSite {
+    TestSite::start(|mut stream, seen| async move {
+        seen.read_head(&mut stream).await;
+        // Ends when the service closes the connection.
+        let _ = stream.read_u8().await;
+    })
+    .await
+}
+
+/// Sends a call, and waits for a response.
+async fn call(address: SocketAddr, token: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "GET /v1/upstream/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    stream.read_u8().await.map(|_| ())
+}

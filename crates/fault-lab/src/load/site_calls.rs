@@ -1,0 +1,98 @@
+//! Clients that call a site through the upstream gateway, and rotate and change their sessions in
+//! between. Each call has a number of its own, and the site counts the requests with each number.
+
+mod call;
+mod calls;
+mod own_session;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::time::sleep;
+
+pub(crate) use self::calls::SiteCalls;
+use self::{call::call, own_session::OwnSession};
+use super::shared::{COOKIE, Shared};
+use crate::site::BOOKING;
+
+/// Number of sessions of a client.
+const SESSIONS: usize = 4;
+
+/// Sends requests as one client until the clients are stopped.
+pub(super) async fn run(shared: &Shared, calls: &SiteCalls) {
+    let mut own = Vec::new();
+    while !shared.is_stopped() {
+        let in_step = shared.begin_step().await;
+        if own.len() < SESSIONS {
+            own.extend(create(shared, calls).await);
+        } else {
+            step(shared, calls, &mut own).await;
+        }
+        drop(in_step);
+        sleep(shared.habits.pause).await;
+    }
+}
+
+async fn step(shared: &Shared, calls: &SiteCalls, own: &mut Vec<OwnSession>) {
+    let index = fastrand::usize(..own.len());
+    match fastrand::u8(..24) {
+        0 => log_out(shared, own.swap_remove(index)).await,
+        1..3 => {
+            let session = own.swap_remove(index);
+            own.extend(rotate(shared, session).await);
+        }
+        3..5 => {
+            // A client that calls the site itself gets a cookie, too.
+            let (number, site) = (calls.next_number(), calls.site.url());
+            own[index].may_have(number);
+            if own[index]
+                .merge(shared, &site, BOOKING, number)
+                .await
+                .is_some()
+            {
+                own[index].has(number);
+            }
+        }
+        5..8 => own[index].read(shared).await,
+        _ => call(shared, calls, &mut own[index]).await,
+    }
+}
+
+async fn create(shared: &Shared, calls: &SiteCalls) -> Option<OwnSession> {
+    let cookie = format!("{COOKIE}{:032x}", fastrand::u128(..));
+    let request = shared.service_request(Method::POST, "/v1/sessions");
+    let request = request.json(&json!({
+        "cookies": {"SESSIONID": cookie},
+        "base_url": calls.site.url(),
+    }));
+    let (status, body) = shared.send(request, StatusCode::CREATED).await?;
+    if status != StatusCode::CREATED {
+        return None;
+    }
+    let token = body["access_token"].as_str()?.to_owned();
+    shared.history.created(&token);
+    Some(OwnSession::new(token, cookie))
+}
+
+async fn log_out(shared: &Shared, own: OwnSession) {
+    shared.history.delete_asked(&own.token);
+    let request = shared.request(Method::DELETE, "/v1/session");
+    let request = request.bearer_auth(&own.token);
+    if let Some((StatusCode::NO_CONTENT, _)) = shared.send(request, StatusCode::NO_CONTENT).await {
+        shared.history.deleted(&own.token);
+    }
+}
+
+/// Rotates the token. If the response is lost, the session is lost as well.
+async fn rotate(shared: &Shared, mut own: OwnSession) -> Option<OwnSession> {
+    shared.history.delete_asked(&own.token);
+    let request = shared.request(Method::POST, "/v1/session/rotate");
+    let request = request.bearer_auth(&own.token);
+    let (status, body) = shared.send(request, StatusCode::OK).await?;
+    if status != StatusCode::OK {
+        return None;
+    }
+    let token = body["access_token"].as_str()?.to_owned();
+    shared.history.rotated(&own.token, &token);
+    own.token = token;
+    Some(own)
+}

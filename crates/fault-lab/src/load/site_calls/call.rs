@@ -1,0 +1,181 @@
+//! A call to the site through the gateway, and the checks of its response.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{calls::SiteCalls, own_session::OwnSession};
+use crate::{
+    load::shared::Shared,
+    site::{BOOK, BOOKING, text_of},
+};
+
+/// Maximum size of the body of a call. Half of the calls have a body.
+const MAX_BODY: usize = 64 * 1_024;
+
+/// Time after an answer in which the service tries again to keep its cookies.
+const RETRIED_FOR: Duration = Duration::from_secs(5);
+
+/// If the store accepts writes again at this time after an answer, the service must keep the
+/// cookies of the answer. The rest of [`RETRIED_FOR`] is for an attempt that began before and fails,
+/// and for the next one.
+const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
+
+/// Pause between two looks at a session whose cookies were not kept.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A response of the service to a call.
+struct Response {
+    status: StatusCode,
+    /// `true` if the response is the answer of the site.
+    is_from_site: bool,
+    are_cookies_kept: bool,
+    /// `None` if the response was cut off within its body.
+    body: Option<String>,
+}
+
+/// Sends a call and checks that its response agrees with what the site has received.
+pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSession) {
+    let number = calls.next_number();
+    let path = format!("/v1/upstream{BOOK}{number}");
+    let request = if fastrand::bool() {
+        shared.request(Method::GET, &path)
+    } else {
+        let body = vec![b'x'; fastrand::usize(..MAX_BODY)];
+        shared.request(Method::POST, &path).body(body)
+    };
+    let before = shared.history.known(&own.token);
+    let (url, response) = send(request.bearer_auth(&own.token)).await;
+    let received = calls.site.booking(number);
+    if received.requests > 0 {
+        own.check_field(shared, &received.cookie);
+    }
+    let Some(response) = response else {
+        count(shared, "none");
+        // If an answer breaks off, the service closes the connection, and may not have written the
+        // head of the answer yet.
+        if !received.is_cut_off && !url.is_some_and(|url| shared.is_killed(&url)) {
+            let mut tally = shared.tally();
+            tally.add_violation("a call without a response");
+        }
+        // The site may still receive the request, and its answer may still be kept.
+        own.may_have(number);
+        return;
+    };
+    if response.is_from_site {
+        count(shared, response.status.as_str());
+        if received.requests != 1 {
+            let what = format!("an answered call was sent {} times", received.requests);
+            shared.tally().add_violation(what);
+        }
+        if response.body.is_some_and(|body| body != text_of(number)) {
+            shared.tally().add_violation("the answer to another call");
+        }
+        calls.count_answer();
+        if response.are_cookies_kept {
+            own.has(number);
+        } else {
+            own.may_have(number);
+            count(shared, "200 with cookies unsaved");
+            if fastrand::bool() {
+                look_until_kept(shared, calls, own, number, url).await;
+            }
+        }
+        return;
+    }
+    let body = response.body.unwrap_or_default();
+    let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or_default();
+    let name = format!("{} {code}", response.status.as_str());
+    count(shared, name.trim_end());
+    match (response.status.as_u16(), problem["outcome"].as_str()) {
+        (401, _) => shared.check(shared.history.read(&own.token, before, false)),
+        (502..=504, Some("not_sent")) => {
+            calls.note_not_sent(number);
+            if received.requests > 0 {
+                let mut tally = shared.tally();
+                tally.add_violation("a call with the outcome not_sent was sent");
+            }
+        }
+        (502..=504, Some("unknown")) => own.may_have(number),
+        _ => {
+            let what = format!("an unexpected response to a call: {name}");
+            shared.tally().add_violation(what);
+        }
+    }
+    if received.requests > 1 {
+        shared.tally().add_violation("a call was sent twice");
+    }
+}
+
+/// Counts a response to a call. The name begins with `upstream`, so that it does not count as the
+/// failure of a request that is not for the site.
+fn count(shared: &Shared, response: &str) {
+    let mut tally = shared.tally();
+    let responses = &mut tally.responses;
+    *responses.entry(format!("upstream {response}")).or_default() += 1;
+}
+
+/// Sends a call. Returns its URL, and the response if there is one.
+async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
+    let (client, request) = request.build_split();
+    let Ok(request) = request else {
+        return (None, None);
+    };
+    let url = request.url().clone();
+    let Ok(response) = client.execute(request).await else {
+        return (Some(url), None);
+    };
+    let has = |name, value: &str| {
+        let field = response.headers().get(name);
+        field.is_some_and(|field| field == value)
+    };
+    let (is_from_site, is_unsaved) = (
+        has("via", "1.1 tee-session"),
+        has("x-upstream-cookies", "unsaved"),
+    );
+    let response = Response {
+        status: response.status(),
+        is_from_site,
+        are_cookies_kept: !is_unsaved,
+        body: response.text().await.ok(),
+    };
+    (Some(url), Some(response))
+}
+
+/// Checks that the service keeps the cookie of the booking `number` later, if the store accepts
+/// writes in time. Each look is a write, because a full Redis still accepts reads. `url` is the
+/// call that the service has answered with the remark that the cookies are not kept.
+async fn look_until_kept(
+    shared: &Shared,
+    calls: &SiteCalls,
+    own: &mut OwnSession,
+    number: u64,
+    url: Option<Url>,
+) {
+    let (answered, kept) = (Instant::now(), number.to_string());
+    let mut writable_since = None;
+    let mut looks = 0;
+    while answered.elapsed() < RETRIED_FOR + LOOK_PAUSE {
+        looks += 1;
+        match own.merge(shared, &calls.site.url(), "look", looks).await {
+            Some(session) if session["cookies"][BOOKING].as_str() == Some(&kept) => {
+                own.has(number);
+                return;
+            }
+            Some(_) => {
+                writable_since.get_or_insert_with(Instant::now);
+            }
+            None => writable_since = None,
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    let is_back = writable_since.is_some_and(|since| since < answered + STORE_BACK_WITHIN);
+    // An instance that is killed cannot try again.
+    if is_back && !url.is_some_and(|url| shared.is_killed(&url)) {
+        let what = "the cookies of an answer were not kept when the store was back";
+        shared.tally().add_violation(what);
+    }
+}

@@ -1,0 +1,64 @@
+//! State that all calls to a site share.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{load::shared::Shared, site::Site};
+
+/// The calls of all clients to one site.
+pub(crate) struct SiteCalls {
+    pub(crate) site: Site,
+    next_number: AtomicU64,
+    answered: AtomicU64,
+    /// Numbers of the calls whose problem says that nothing was sent.
+    not_sent: Mutex<Vec<u64>>,
+}
+
+impl SiteCalls {
+    pub(crate) fn new(site: Site) -> Self {
+        Self {
+            site,
+            // Number 0 means: no booking.
+            next_number: AtomicU64::new(1),
+            answered: AtomicU64::default(),
+            not_sent: Mutex::default(),
+        }
+    }
+
+    /// Returns the number of calls that the site has answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(super) fn count_answer(&self) {
+        self.answered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn note_not_sent(&self, number: u64) {
+        let mut not_sent = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        not_sent.push(number);
+    }
+
+    /// Counts the requests of each call once more, because a request could have reached the site
+    /// after the client got the response to its call.
+    pub(in crate::load) fn check_all(&self, shared: &Shared) {
+        for number in 1..self.next_number.load(Ordering::SeqCst) {
+            if self.site.booking(number).requests > 1 {
+                shared.tally().add_violation("a call was sent twice");
+            }
+        }
+        let not_sent = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in &*not_sent {
+            if self.site.booking(*number).requests > 0 {
+                let what = "a call with the outcome not_sent was sent";
+                shared.tally().add_violation(what);
+            }
+        }
+    }
+}

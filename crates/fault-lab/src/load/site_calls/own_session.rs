@@ -1,0 +1,102 @@
+//! A session of a client that calls the site, and the check of its cookies.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{load::shared::Shared, site::BOOKING};
+
+/// A session that a client has created.
+pub(super) struct OwnSession {
+    pub(super) token: String,
+    /// Value of the `SESSIONID` cookie, which is unique to the session.
+    cookie: String,
+    /// Possible values of the cookie [`BOOKING`]; 0 if there may be no such cookie. There is more
+    /// than one if the last answers were lost, or if the store did not keep their cookies.
+    bookings: Vec<u64>,
+}
+
+impl OwnSession {
+    pub(super) fn new(token: String, cookie: String) -> Self {
+        Self {
+            token,
+            cookie,
+            bookings: vec![0],
+        }
+    }
+
+    /// Records that the session may have the cookie of this booking.
+    pub(super) fn may_have(&mut self, number: u64) {
+        self.bookings.push(number);
+    }
+
+    /// Records that the session has the cookie of this booking.
+    pub(super) fn has(&mut self, number: u64) {
+        self.bookings = vec![number];
+    }
+
+    /// Reads the session, and checks its cookies.
+    pub(super) async fn read(&mut self, shared: &Shared) {
+        let before = shared.history.known(&self.token);
+        let request = shared.request(Method::GET, "/v1/session");
+        let request = request.bearer_auth(&self.token);
+        match shared.send(request, StatusCode::OK).await {
+            Some((StatusCode::OK, body)) => {
+                shared.check(shared.history.read(&self.token, before, true));
+                self.check_body(shared, &body);
+            }
+            Some((StatusCode::UNAUTHORIZED, _)) => {
+                shared.check(shared.history.read(&self.token, before, false));
+            }
+            _ => {}
+        }
+    }
+
+    /// Merges a cookie of the site into the session. Returns the session if the merge was
+    /// acknowledged.
+    pub(super) async fn merge(
+        &mut self,
+        shared: &Shared,
+        site: &str,
+        name: &str,
+        value: u64,
+    ) -> Option<Value> {
+        let lines = [format!("{name}={value}; Path=/; HttpOnly")];
+        let request = shared.request(Method::POST, "/v1/session/cookies");
+        let request = request.json(&json!({"url": site, "set_cookie": lines}));
+        let request = request.bearer_auth(&self.token);
+        let (status, body) = shared.send(request, StatusCode::OK).await?;
+        if status != StatusCode::OK {
+            return None;
+        }
+        shared.tally().merges += 1;
+        self.check_body(shared, &body);
+        Some(body)
+    }
+
+    fn check_body(&self, shared: &Shared, body: &Value) {
+        let cookies = &body["cookies"];
+        let cookie = |name: &str| cookies[name].as_str();
+        self.check(shared, cookie("SESSIONID"), cookie(BOOKING));
+    }
+
+    /// Checks the field `Cookie` of a request that the site has received for this session.
+    pub(super) fn check_field(&self, shared: &Shared, field: &str) {
+        let cookie = |name: &str| {
+            let mut cookies = field.split("; ");
+            cookies.find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('='))
+        };
+        self.check(shared, cookie("SESSIONID"), cookie(BOOKING));
+    }
+
+    fn check(&self, shared: &Shared, session: Option<&str>, booking: Option<&str>) {
+        if session != Some(self.cookie.as_str()) {
+            let mut tally = shared.tally();
+            tally.add_violation("the cookies of another session");
+        }
+        let booking = booking.map_or(Ok(0), str::parse);
+        if !booking.is_ok_and(|booking| self.bookings.contains(&booking)) {
+            let what = "a session has another cookie than that of its last call";
+            shared.tally().add_violation(what);
+        }
+    }
+}
