@@ -2,8 +2,9 @@
 
 pub(crate) mod exchange;
 pub(crate) mod gateway;
+mod log;
 mod messages;
-mod metrics;
+pub(crate) mod metrics;
 mod response;
 mod site_cookies;
 

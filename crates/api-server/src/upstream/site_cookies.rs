@@ -122,13 +122,13 @@ pub(super) async fn merge<R: SessionRepository>(
     }
 }
 
-/// Tries to merge `update` for [`RETRY_FOR`].
+/// Tries to merge `update` for [`RETRY_FOR`]. Returns `false` if the cookies are lost.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
     update: &SetCookieLines,
     call_timeout: Duration,
-) {
+) -> bool {
     let until = Instant::now() + RETRY_FOR;
     let mut delay = FIRST_RETRY_AFTER;
     let retry = async {
@@ -140,5 +140,5 @@ pub(super) async fn merge_later<R: SessionRepository>(
             }
         }
     };
-    let _ = timeout_at(until, retry).await;
+    timeout_at(until, retry).await.is_ok()
 }

@@ -33,7 +33,8 @@ async fn each_path_allows_exactly_the_http_methods_that_the_openapi_description_
     let description: Value = app.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(description["openapi"], "3.1.0");
     for (path, operations) in description["paths"].as_object().unwrap() {
-        if path == "/v1/authorize" {
+        // These paths have more methods than the description can express.
+        if path == "/v1/authorize" || path == "/v1/upstream/{path}" {
             continue;
         }
         let unknown = app.request(Method::from_bytes(b"PROPFIND").unwrap(), path);

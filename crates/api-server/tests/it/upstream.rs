@@ -3,6 +3,7 @@
 mod client_leaves;
 mod cookies;
 mod isolation;
+mod login_over;
 mod pass_through;
 mod refusals;
 

@@ -202,7 +202,10 @@ async fn answer_over_the_limit_breaks_off() {
         .await;
     let token = app.log_in_to(&site).await;
     // The client may see the end of the connection before it sees the head of the answer.
-    let answered = app.upstream(Method::GET, &token, "/").send().and_then(Response::text);
+    let answered = app
+        .upstream(Method::GET, &token, "/")
+        .send()
+        .and_then(Response::text);
     assert!(answered.await.is_err());
 }
 
