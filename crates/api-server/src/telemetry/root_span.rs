@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         request::middleware::observe, server::drain::Lifecycle,
-        store::health_monitor::HealthMonitor,
+        store::health_monitor::HealthMonitor, upstream::gateway::SharedBounds,
     };
 
     #[derive(Default)]
@@ -205,6 +205,7 @@ mod tests {
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
             .app_data(Data::new(Arc::new(HealthMonitor::new())))
+            .app_data(Data::new(None::<SharedBounds>))
             .route("/v1/session", web::get().to(HttpResponse::Ok))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))

@@ -112,6 +112,8 @@ impl Exchange {
             let is_abandoned = result.is_closed();
             let passed_on = match answer.login_over {
                 Some(signal) => {
+                    // Releases the place of the exchange.
+                    drop(answer);
                     log::expired(&self.label, &self.token, signal);
                     self.label.count_expired(signal);
                     Err(ApiError::UpstreamSessionExpired)
