@@ -19,7 +19,6 @@ use socket2::SockRef;
 use tee_session_auth_middleware::InvalidTokenLimiter;
 use tee_session_domain::{RecentRenewals, RecentTouches, SessionManager, SessionRepository};
 use tee_session_near_cache::{NearCache, NearCachedRepository};
-use tee_session_upstream::Bounds;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing_actix_web::TracingLogger;
 
@@ -125,9 +124,11 @@ impl Application {
         });
         let wrong_secrets = Arc::new(WrongSecrets(wrong_secrets));
         let near_cache = settings.near_cache.as_ref().map(NearCache::new);
+        let upstream_bounds = settings.upstream.as_ref().map(SharedBounds::new);
         let metrics = metrics_address.zip(recorded).map(|(address, recorded)| {
             let (lifecycle, monitor) = (Arc::clone(&lifecycle), Arc::clone(&monitor));
-            let state = StateGauges::new(lifecycle, monitor, near_cache.clone());
+            let state = StateGauges::new(lifecycle, monitor, near_cache.clone())
+                .with_upstream(upstream_bounds.clone());
             listener::listen(address, recorded, state)
         });
         let metrics = metrics.transpose()?;
@@ -140,10 +141,6 @@ impl Application {
         let max_body = settings.max_body_bytes.max(max_upstream);
         let max_bytes = MAX_BYTES_UNDER_WAY.max(max_body.saturating_mul(8));
         let bodies = Arc::new(BodiesUnderWay::new(settings.max_in_flight, max_bytes));
-        let upstream_bounds = settings.upstream.as_ref().map(|upstream| {
-            let bounds = Bounds::new(upstream.bounds.clone());
-            SharedBounds(Arc::new(bounds))
-        });
         let worker = Worker {
             near_cache: near_cache.clone(),
             settings: settings.clone(),
@@ -171,12 +168,7 @@ impl Application {
             move || {
                 let sessions = worker.start(connect());
                 let origins = &worker.settings.cors_allowed_origins;
-                let upstream = worker
-                    .settings
-                    .upstream
-                    .as_ref()
-                    .zip(upstream_bounds.as_ref());
-                let gateway = upstream.map(|(settings, bounds)| Gateway::new(settings, bounds));
+                let gateway = Gateway::new(&worker.settings, upstream_bounds.as_ref());
                 App::new()
                     .app_data(Data::new(upstream_bounds.clone()))
                     .app_data(Data::new(worker.settings.clone()))

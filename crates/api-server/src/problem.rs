@@ -82,6 +82,8 @@ pub(crate) enum ApiError {
     UnsendableCookie(Vec<InvalidMember>),
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    #[error("the site shows that the login of the session is over")]
+    UpstreamSessionExpired,
     /// Error of a request to a site that was not sent.
     #[error(transparent)]
     NotSent(Box<Self>),
@@ -215,6 +217,14 @@ impl ApiError {
                     _ => problem,
                 }
             }
+            // The site has received the request. It usually refuses it then, but a marker may also
+            // be in a page that confirms something.
+            Self::UpstreamSessionExpired => ProblemDetails::new(
+                ProblemCode::UPSTREAM_SESSION_EXPIRED,
+                "The login at the site is over; log in to the site again",
+            )
+            .with_challenge(Challenge::Bearer)
+            .with_outcome(Outcome::Unknown.as_str()),
             Self::NotSent(error) => error.problem().with_outcome(Outcome::NotSent.as_str()),
         }
     }
@@ -223,7 +233,7 @@ impl ApiError {
     /// itself is returned unchanged, because it says more.
     pub(crate) fn not_sent(self) -> Self {
         match self {
-            Self::Upstream(_) | Self::NotSent(_) => self,
+            Self::Upstream(_) | Self::UpstreamSessionExpired | Self::NotSent(_) => self,
             error => Self::NotSent(Box::new(error)),
         }
     }

@@ -113,6 +113,9 @@ pub struct ApiSettings {
     /// `address` must still be a loopback address, and requests with a sign of a proxy are still
     /// rejected.
     pub allow_anonymous_clients: bool,
+    /// If `true`, no response contains the value of a cookie, and a patch cannot move a session to
+    /// another site. Clients can use the login only through the upstream gateway.
+    pub hide_cookies: bool,
     /// Settings of the upstream gateway (`/v1/upstream`). With `None`, there is no gateway. It
     /// requires `allowed_base_hosts`.
     pub upstream: Option<UpstreamSettings>,
@@ -148,6 +151,7 @@ impl Default for ApiSettings {
             trace_sampling: None,
             service_clients: ServiceClients::default(),
             allow_anonymous_clients: false,
+            hide_cookies: false,
             upstream: None,
             access_log: false,
         }

@@ -3,8 +3,9 @@
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 mod late_merges;
+mod log;
 mod messages;
-mod metrics;
+pub(crate) mod metrics;
 mod response;
 mod site_cookies;
 

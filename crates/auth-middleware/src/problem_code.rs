@@ -67,6 +67,10 @@ problem_codes! {
         "Log in again. Unknown, expired, logged-out and malformed tokens get the same response.";
     INVALID_CLIENT = "invalid_client", UNAUTHORIZED,
         "Send the id and secret of a service client (HTTP Basic).";
+    UPSTREAM_SESSION_EXPIRED = "upstream_session_expired", UNAUTHORIZED,
+        "Log in to the site again, through the gateway or with a new session. The site shows that its \
+         login is over, but the session is still alive. `outcome` is `unknown`: the site has received the \
+         request, and sites usually refuse it then.";
     INSUFFICIENT_SCOPE = "insufficient_scope", FORBIDDEN,
         "Use a service client with that scope. If no service client is configured and a proxy \
          forwards the request, configure one.";

@@ -68,6 +68,14 @@ impl ClientError {
             .is_some_and(|problem| problem.code == ProblemCode::InvalidToken)
     }
 
+    /// Returns `true` if the site of the session shows that its login is over. The session itself is
+    /// still alive. The user has to log in to the site again.
+    #[must_use]
+    pub fn is_upstream_session_expired(&self) -> bool {
+        self.problem()
+            .is_some_and(|problem| problem.code == ProblemCode::UpstreamSessionExpired)
+    }
+
     /// Returns `true` if the same call may succeed later.
     ///
     /// If [`retry_after`](Self::retry_after) returns a time, wait for that time before you retry

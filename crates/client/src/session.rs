@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, header::IF_MATCH};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tee_session_domain::{BaseUrl, CookieUrl, Cookies, SessionId, SessionToken, UnsendableCookie};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -144,9 +144,15 @@ pub struct Session {
     /// Public id of the session, for operators. The id gives no access to the session.
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// Cookies of the upstream site.
-    #[serde(deserialize_with = "wire::cookies")]
+    /// Cookies of the upstream site. Empty if the service hides their values; see
+    /// [`cookie_names`](Self::cookie_names).
+    #[serde(default, deserialize_with = "wire::cookies")]
     pub cookies: Cookies,
+    /// Names of the cookies, if the service hides their values (setting `hide_cookies`). `None` if
+    /// [`cookies`](Self::cookies) contains the cookies. With hidden values, requests to the site go
+    /// through [`SessionClient::upstream`].
+    #[serde(default)]
+    pub cookie_names: Option<Vec<String>>,
     /// Base URL of the upstream site, to which the cookies belong.
     #[serde(deserialize_with = "wire::base_url")]
     pub base_url: BaseUrl,
@@ -173,9 +179,12 @@ impl Session {
     /// each path of the host of the base URL.
     ///
     /// # Errors
-    /// Fails if `url` is not an absolute `http` or `https` URL, or if a cookie has a value with
-    /// `;`, which cannot be sent.
+    /// Fails if `url` is not an absolute `http` or `https` URL, if a cookie has a value with `;`,
+    /// which cannot be sent, or if the service hides the values of cookies.
     pub fn jar_for(&self, url: &str) -> Result<Option<Zeroizing<String>>, CookieHeaderError> {
+        if self.cookie_names.is_some() {
+            return Err(CookieHeaderError::Hidden);
+        }
         let url = CookieUrl::parse(url).ok_or(CookieHeaderError::NotAUrl)?;
         #[expect(
             clippy::disallowed_methods,
@@ -188,9 +197,19 @@ impl Session {
 
     pub(crate) fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
         let mut session: Self = response.decode("a session")?;
+        if session.cookies.is_empty() && session.cookie_names.is_none() {
+            // A response without both members is not a session.
+            response.decode::<WithCookies>("a session")?;
+        }
         session.etag = response.etag();
         Ok(session)
     }
+}
+
+#[derive(Deserialize)]
+struct WithCookies {
+    #[serde(rename = "cookies")]
+    _cookies: IgnoredAny,
 }
 
 /// Error of [`Session::jar_for`].
@@ -204,6 +223,9 @@ pub enum CookieHeaderError {
     /// cookie.
     #[error("a cookie for this URL has a value with a semicolon, which cannot be sent")]
     Unsendable,
+    /// The service hides the values of cookies.
+    #[error("the service hides the values of cookies; send the request through its gateway")]
+    Hidden,
 }
 
 /// Remaining lifetime of a session, returned by [`SessionClient::ttl`].

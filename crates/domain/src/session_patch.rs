@@ -56,6 +56,12 @@ impl SessionPatch {
         self
     }
 
+    /// Returns the base URL that the patch sets, if it sets one.
+    #[must_use]
+    pub fn base_url(&self) -> Option<&BaseUrl> {
+        self.base_url.as_ref()
+    }
+
     /// Returns a copy of the session with the changes of this patch. Existing cookies keep their
     /// order, and new cookies are added at the end. All cookies may be removed.
     ///

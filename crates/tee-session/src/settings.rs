@@ -130,6 +130,7 @@ impl Reader<'_> {
             service_clients: ServiceClients::new(service_clients),
             allow_anonymous_clients: self.switch("allow_anonymous_clients"),
             access_log: self.switch("access_log"),
+            hide_cookies: self.switch("hide_cookies"),
             upstream: self.upstream_settings(),
             store: if self.sources.is_set("redis_url") {
                 StoreKind::Redis

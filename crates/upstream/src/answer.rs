@@ -1,10 +1,10 @@
 //! Answer of a site.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::body::SiteBody;
+use crate::{body::SiteBody, login::LoginSignal};
 
 /// Answer of a site, without the header fields that a client must not see.
 pub struct SiteAnswer {
@@ -16,6 +16,11 @@ pub struct SiteAnswer {
     pub set_cookie: Vec<HeaderValue>,
     /// Length that the site announced for an answer without body (`HEAD`, 304).
     pub announced_length: Option<u64>,
+    /// Time from sending the request to the head of the answer.
+    pub time_to_head: Duration,
+    /// Signal that the login of the session is over, if there is one. The answer is then of no use
+    /// to the client.
+    pub login_over: Option<LoginSignal>,
     /// Body of the answer.
     pub body: SiteBody,
 }

@@ -1,7 +1,9 @@
 //! Body of the answer of a site, as a stream.
 
 use std::{
+    collections::VecDeque,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,7 +16,7 @@ use hyper::body::{Body, Incoming};
 use thiserror::Error;
 use tokio::{
     task::spawn,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 
 use crate::{bounds::Place, connection::Connection, pool::Pool, site::Site};
@@ -57,6 +59,8 @@ pub struct SiteBody {
     stall_timeout: Duration,
     stalled: Pin<Box<Sleep>>,
     is_waiting: bool,
+    /// Parts that were read ahead.
+    read_ahead: VecDeque<Result<Bytes, BodyError>>,
     /// `None` after the end.
     reuse: Option<Reuse>,
     /// Held until the caller sees the end of the body, or drops it. The next exchange of the
@@ -79,6 +83,7 @@ impl SiteBody {
             stall_timeout,
             stalled: Box::pin(sleep(stall_timeout)),
             is_waiting: false,
+            read_ahead: VecDeque::new(),
             reuse: Some(reuse),
             place: Some(place),
         };
@@ -108,6 +113,29 @@ impl SiteBody {
         self.next().await
     }
 
+    /// Reads at most about `limit` bytes ahead, and returns them. The stream still yields them. An
+    /// error ends the reading, and the stream yields it after them. The time is limited like the
+    /// time to wait for the next bytes, so that a slow site cannot delay its answer for longer.
+    pub(crate) async fn read_ahead(&mut self, limit: usize) -> Vec<u8> {
+        let until = Instant::now() + self.stall_timeout;
+        let mut begin = Vec::new();
+        while begin.len() < limit {
+            let next = poll_fn(|cx| self.poll_site(cx));
+            match timeout_at(until, next).await {
+                Ok(Some(Ok(part))) => {
+                    begin.extend_from_slice(&part);
+                    self.read_ahead.push_back(Ok(part));
+                }
+                Ok(Some(Err(error))) => {
+                    self.read_ahead.push_back(Err(error));
+                    break;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        begin
+    }
+
     fn finish(&mut self) {
         let Some(mut reuse) = self.reuse.take().filter(|reuse| reuse.is_allowed) else {
             return;
@@ -123,18 +151,13 @@ impl SiteBody {
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
         self.reuse = None;
-        self.place = None;
         Poll::Ready(Some(Err(error)))
     }
-}
 
-impl Stream for SiteBody {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    /// Reads the next part from the site.
+    fn poll_site(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             if self.reuse.is_none() {
-                self.place = None;
                 return Poll::Ready(None);
             }
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
@@ -167,6 +190,21 @@ impl Stream for SiteBody {
                 None => self.finish(),
             }
         }
+    }
+}
+
+impl Stream for SiteBody {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = match self.read_ahead.pop_front() {
+            Some(part) => Some(part),
+            None => ready!(self.poll_site(cx)),
+        };
+        if !matches!(next, Some(Ok(_))) {
+            self.place = None;
+        }
+        Poll::Ready(next)
     }
 }
 

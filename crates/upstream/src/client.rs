@@ -9,18 +9,21 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rustls::ClientConfig;
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::Instant};
 
 use crate::{
     addresses::AddressPolicy,
     answer::SiteAnswer,
     body::{Reuse, SiteBody},
     bounds::Place,
+    coding::MAX_READ_BYTES,
     connection::{Connection, HttpRequest, NoAnswer},
     connector::{ConnectError, Connector},
     error::{FailedReason, NotAllowed, UpstreamError},
     fields::{announced_keep_alive, content_length},
+    login::{LoginSignal, searched_coding},
     lookup::{Lookup, SystemLookup},
+    observer::{Observer, OpenConnection},
     pool::Pool,
     request::SiteRequest,
     request_fields,
@@ -38,6 +41,7 @@ pub struct Client {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
     settings: Arc<ClientSettings>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Client {
@@ -61,7 +65,15 @@ impl Client {
             connector: Arc::new(connector),
             pool: Arc::new(pool),
             settings: Arc::new(settings),
+            observer: None,
         }
+    }
+
+    /// Reports the connections of the client to `observer`.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// Checks if `site` may be called, as far as this is known without its addresses.
@@ -93,18 +105,19 @@ impl Client {
         while let Some(mut connection) = self.idle_connection(site).await {
             match self.exchange(&mut connection, request).await {
                 Ok(response) => {
-                    return self.answer(exchange, &method, response, connection, place);
+                    let answer = self.answer(exchange, &method, response, connection, place);
+                    return answer.await;
                 }
                 Err(NoAnswer::NotStarted(unsent)) => request = *unsent,
                 Err(NoAnswer::Failed(error)) => return Err(error),
             }
         }
-        let budget = Arc::new(HeadBudget::default());
-        let stream = self.connector.connect(site, Arc::clone(&budget)).await?;
-        let connection = Connection::start(stream, budget).await;
-        let mut connection = connection.map_err(|_| ConnectError::Closed)?;
+        let mut connection = self.connect(site).await?;
         match self.exchange(&mut connection, request).await {
-            Ok(response) => self.answer(exchange, &method, response, connection, place),
+            Ok(response) => {
+                let answer = self.answer(exchange, &method, response, connection, place);
+                answer.await
+            }
             Err(NoAnswer::NotStarted(_)) => Err(ConnectError::Closed.into()),
             Err(NoAnswer::Failed(error)) => Err(error),
         }
@@ -118,6 +131,25 @@ impl Client {
         connection
             .send(request, self.settings.response_timeout)
             .await
+    }
+
+    async fn connect(&self, site: &Site) -> Result<Connection, UpstreamError> {
+        let started = Instant::now();
+        let connected = async {
+            let budget = Arc::new(HeadBudget::default());
+            let stream = self.connector.connect(site, Arc::clone(&budget)).await?;
+            let connection = Connection::start(stream, budget).await;
+            connection.map_err(|_| ConnectError::Closed.into())
+        };
+        let mut connected = connected.await;
+        if let Some(observer) = &self.observer {
+            let result = connected.as_ref().map(|_| ());
+            observer.connected(site, started.elapsed(), result);
+            if let Ok(connection) = &mut connected {
+                connection.observed = Some(OpenConnection::new(observer, site));
+            }
+        }
+        connected
     }
 
     /// Returns an idle connection that the site has not closed, as far as is known now.
@@ -143,7 +175,7 @@ impl Client {
         http
     }
 
-    fn answer(
+    async fn answer(
         &self,
         exchange: Exchange<'_>,
         method: &Method,
@@ -172,6 +204,7 @@ impl Client {
         // next answer, which may belong to another session.
         let may_have_stray_body = !has_body
             && (announced.unwrap_or(0) > 0 || head.headers.contains_key(TRANSFER_ENCODING));
+        let time_to_head = connection.time_to_head();
         let reuse = Reuse {
             connection,
             pool: Arc::clone(&self.pool),
@@ -179,17 +212,30 @@ impl Client {
             announced: announced_keep_alive(&head.headers),
             is_allowed: !may_have_stray_body,
         };
+        let login = &self.settings.login;
+        let (site, target) = (exchange.site(), exchange.target());
+        let login_over = login.in_head(site, target, head.status, &head.headers);
+        let may_search = login_over.is_none() && login.may_search(method, target);
+        let searched = searched_coding(head.status, &head.headers).filter(|_| may_search);
         let set_cookie = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
         let fields = response_fields::clean(&exchange, head.headers, &self.settings);
         let stall_timeout = self.settings.stall_timeout;
-        Ok(SiteAnswer {
+        let mut answer = SiteAnswer {
             status: head.status,
             fields,
             set_cookie,
             announced_length: announced
                 .filter(|_| !has_body && head.status != StatusCode::NO_CONTENT),
+            time_to_head,
+            login_over,
             body: SiteBody::new(incoming, reuse, place, limit, stall_timeout),
-        })
+        };
+        if let Some(coding) = searched {
+            let begin = answer.body.read_ahead(MAX_READ_BYTES).await;
+            let is_login_page = login.are_in(coding, begin);
+            answer.login_over = is_login_page.then_some(LoginSignal::Marker);
+        }
+        Ok(answer)
     }
 }
 

@@ -12,11 +12,12 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     task::{AbortHandle, spawn},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     error::{FailedReason, UpstreamError},
+    observer::OpenConnection,
     site_stream::{HeadBudget, SiteStream},
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     budget: Arc<HeadBudget>,
     task: AbortHandle,
+    time_to_head: Duration,
+    pub(crate) observed: Option<OpenConnection>,
 }
 
 /// Result of a request that got no answer.
@@ -70,12 +73,19 @@ impl Connection {
             sender,
             budget,
             task: task.abort_handle(),
+            time_to_head: Duration::ZERO,
+            observed: None,
         })
     }
 
     /// Returns `true` if the connection is known to be closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed() || !self.sender.is_ready()
+    }
+
+    /// Returns the time from sending the last request to the head of its answer.
+    pub(crate) fn time_to_head(&self) -> Duration {
+        self.time_to_head
     }
 
     /// Waits until the connection is ready for the next request. Returns `false` if it closes.
@@ -97,8 +107,10 @@ impl Connection {
         response_timeout: Duration,
     ) -> Result<Response<Incoming>, NoAnswer> {
         self.budget.expect_head();
+        let sent = Instant::now();
         let answered = timeout(response_timeout, self.sender.try_send_request(request)).await;
         self.budget.head_received();
+        self.time_to_head = sent.elapsed();
         match answered {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => Err(match error.take_message() {

@@ -5,12 +5,15 @@ mod answer;
 mod body;
 mod bounds;
 mod client;
+mod coding;
 mod connection;
 mod connector;
 mod error;
 mod fields;
 mod location;
+mod login;
 mod lookup;
+mod observer;
 mod pool;
 mod request;
 mod request_fields;
@@ -38,7 +41,9 @@ pub use self::{
     client::Client,
     connector::ConnectError,
     error::{FailedReason, NotAllowed, Outcome, UpstreamError},
+    login::{LoginSignal, LoginSignals},
     lookup::{Lookup, LookupFuture, SystemLookup},
+    observer::Observer,
     request::{SiteRequest, asks_for_websocket},
     settings::ClientSettings,
     site::{Site, UnknownSite},

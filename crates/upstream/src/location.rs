@@ -14,9 +14,9 @@ pub(crate) enum Mapped {
     Elsewhere(HeaderValue),
 }
 
-/// Maps the value of `Location` or `Content-Location` (RFC 9110, section 10.2.2), which may be
-/// relative to the URL of the request.
-pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &str) -> Mapped {
+/// Returns the URL that the value of `Location` or `Content-Location` names (RFC 9110, section
+/// 10.2.2). The value may be relative to the URL of the request. Returns `None` if it is no URL.
+pub(crate) fn resolve(value: &HeaderValue, site: &Site, target: &Target) -> Option<Url> {
     // The bytes of a value that is not ASCII keep their meaning if they are percent-encoded.
     let mut text = String::with_capacity(value.len());
     for byte in value.as_bytes() {
@@ -26,7 +26,12 @@ pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &st
         }
     }
     let base = Url::parse(&format!("{}{}", site.origin(), target.as_str()));
-    let Ok(url) = base.and_then(|base| base.join(&text)) else {
+    base.and_then(|base| base.join(&text)).ok()
+}
+
+/// Maps the value of `Location` or `Content-Location`.
+pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &str) -> Mapped {
+    let Some(url) = resolve(value, site, target) else {
         return Mapped::Elsewhere(value.clone());
     };
     if Site::of(&url).as_ref() != Some(site) {

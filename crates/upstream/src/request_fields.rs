@@ -2,11 +2,12 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
-    header::{CONTENT_LENGTH, COOKIE, HOST, ORIGIN, REFERER, USER_AGENT},
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, ORIGIN, REFERER, USER_AGENT},
 };
 use url::Url;
 
 use crate::{
+    coding,
     fields::{connection_options, is_hop_by_hop, seen_name},
     request::SiteRequest,
     settings::ClientSettings,
@@ -56,6 +57,10 @@ pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSetting
                 fields.append(name, value.clone());
             }
         }
+    }
+    // A page must have a coding that can be searched for markers.
+    if settings.login.may_search(&request.method, &request.target) {
+        fields.insert(ACCEPT_ENCODING, coding::narrowed(client));
     }
     if let Some(user_agent) = &settings.user_agent {
         insert(&mut fields, USER_AGENT, user_agent.clone());

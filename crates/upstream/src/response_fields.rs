@@ -78,6 +78,10 @@ impl<'a> Exchange<'a> {
     pub(crate) fn site(&self) -> &Site {
         self.site
     }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
 }
 
 /// Returns the header fields for the client.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::login::LoginSignals;
+
 /// Settings of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
@@ -12,6 +14,8 @@ pub struct ClientSettings {
     pub via: &'static str,
     /// Value of `User-Agent` that is sent in place of the one of the client.
     pub user_agent: Option<String>,
+    /// Signals by which a site shows that a login is over.
+    pub login: LoginSignals,
     /// Maximum time to look up the name of the site, to connect, and for the TLS handshake,
     /// together.
     pub connect_timeout: Duration,
@@ -33,6 +37,7 @@ impl Default for ClientSettings {
             prefix: "/v1/upstream",
             via: "1.1 tee-session",
             user_agent: None,
+            login: LoginSignals::default(),
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(15),

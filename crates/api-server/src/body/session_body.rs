@@ -20,8 +20,11 @@ use crate::openapi::schemas;
 pub(crate) struct SessionBody<'a> {
     #[schema(schema_with = schemas::session_id)]
     session_id: SessionId,
-    #[schema(schema_with = schemas::cookies)]
+    #[schema(schema_with = schemas::cookies, required = false)]
     cookies: &'a Cookies,
+    /// Names of the cookies. In place of `cookies`, if the operator has set `hide_cookies`.
+    #[schema(value_type = Vec<String>, required = false)]
+    cookie_names: Requested,
     #[schema(schema_with = schemas::base_url)]
     base_url: &'a str,
     #[schema(schema_with = schemas::created_at)]
@@ -44,7 +47,7 @@ pub(crate) struct SessionBody<'a> {
     ignored: Option<&'a [IgnoredLine]>,
 }
 
-/// `true` if the client has requested a member of the response.
+/// `true` if the response contains the member.
 type Requested = bool;
 
 impl<'a> SessionBody<'a> {
@@ -53,6 +56,7 @@ impl<'a> SessionBody<'a> {
         Self {
             session_id,
             cookies: &session.cookies,
+            cookie_names: false,
             base_url: session.base_url.as_str(),
             created_at: Timestamp(session.created_at),
             expires_at: Timestamp(active.expires_at),
@@ -68,6 +72,12 @@ impl<'a> SessionBody<'a> {
     pub(crate) fn with_attributes(mut self, is_requested: bool) -> Self {
         self.cookie_attributes = is_requested;
         self.other_cookies = is_requested;
+        self
+    }
+
+    /// Replaces the cookies by their names, if `is_hidden`.
+    pub(crate) fn with_hidden_cookies(mut self, is_hidden: bool) -> Self {
+        self.cookie_names = is_hidden;
         self
     }
 
@@ -89,19 +99,12 @@ impl<'a> SessionBody<'a> {
             &mut json,
             self.session_id.encode(&mut [0; SessionId::TEXT_LEN]),
         )?;
-        json.extend_from_slice(br#","cookies":{"#);
-        for (index, (name, value)) in self.cookies.iter().enumerate() {
-            if index > 0 {
-                json.push(b',');
-            }
-            push_string(&mut json, name)?;
-            json.push(b':');
-            match value {
-                Some(value) => push_string(&mut json, value)?,
-                None => json.extend_from_slice(b"null"),
-            }
+        if self.cookie_names {
+            self.push_cookie_names(&mut json)?;
+        } else {
+            self.push_cookies(&mut json)?;
         }
-        json.extend_from_slice(br#"},"base_url":"#);
+        json.extend_from_slice(br#","base_url":"#);
         push_string(&mut json, self.base_url)?;
         json.extend_from_slice(br#","created_at":"#);
         push_time(&mut json, &self.created_at)?;
@@ -131,6 +134,35 @@ impl<'a> SessionBody<'a> {
         }
         json.push(b'}');
         Ok(json)
+    }
+
+    fn push_cookies(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        json.extend_from_slice(br#","cookies":{"#);
+        for (index, (name, value)) in self.cookies.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            push_string(json, name)?;
+            json.push(b':');
+            match value {
+                Some(value) => push_string(json, value)?,
+                None => json.extend_from_slice(b"null"),
+            }
+        }
+        json.push(b'}');
+        Ok(())
+    }
+
+    fn push_cookie_names(&self, json: &mut Vec<u8>) -> serde_json::Result<()> {
+        json.extend_from_slice(br#","cookie_names":["#);
+        for (index, (name, _)) in self.cookies.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            push_string(json, name)?;
+        }
+        json.push(b']');
+        Ok(())
     }
 }
 

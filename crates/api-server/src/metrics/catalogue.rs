@@ -9,12 +9,20 @@ use tee_session_domain::{EndReason, SessionEvent};
 use crate::{
     metrics::{cookie_merges, ignored_cookies, session_events},
     server::connection_limits::{Limit, Outcome, SHED_CONNECTIONS},
+    upstream,
 };
 
 /// Upper bounds of the buckets of all duration histograms, in seconds.
 const BUCKETS: [f64; 13] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 ];
+
+/// Upper bounds of the buckets of the durations of requests to sites, in seconds.
+const BUCKETS_OF_SITES: [f64; 11] = [
+    0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0,
+];
+
+const UPSTREAM_DURATION: &str = "tee_session_upstream_request_duration_seconds";
 
 /// Type of a metric: counter, gauge or histogram.
 #[derive(PartialEq)]
@@ -46,12 +54,49 @@ const METRICS: &[(Kind, &str, &str)] = &[
         Kind::Counter,
         "tee_session_upstream_requests_total",
         "Requests to sites, by site (the entry of allowed_base_hosts) and outcome: answered (whatever \
-         the status), or the code of the problem",
+         the status), abandoned (answered after the client had disconnected), or the code of the \
+         problem",
     ),
     (
         Kind::Duration,
-        "tee_session_upstream_request_duration_seconds",
-        "Time from sending a request to a site to the head of its answer, by site",
+        UPSTREAM_DURATION,
+        "Time of the parts of a request to a site, by site and phase: connect (name, connection and \
+         TLS handshake; only for new connections), head (from sending the request to the head of \
+         the answer)",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_upstream_in_flight",
+        "Requests to sites that are under way or wait for a place",
+    ),
+    (
+        Kind::Gauge,
+        "tee_session_upstream_connections",
+        "Open connections to sites, by site",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_upstream_connects_total",
+        "Attempts to connect to sites, by site and outcome: connected, name (it cannot be resolved), \
+         connection (refused or not reachable), tls (the handshake failed), timeout, not_allowed (an \
+         address that may not be reached)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_upstream_sessions_expired_total",
+        "Answers of sites that show that the login of a session is over, by site and signal: \
+         login_path, status, marker (the settings)",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_upstream_cookies_unsaved_total",
+        "Answers of sites that were passed on although their cookies could not be kept at once, by \
+         outcome: kept_late (within 5 s), lost",
+    ),
+    (
+        Kind::Counter,
+        "tee_session_upstream_body_bytes_total",
+        "Bytes of bodies of requests (sent) and answers (received), by site and direction",
     ),
     (
         Kind::Gauge,
@@ -242,8 +287,10 @@ pub(crate) fn install() -> io::Result<PrometheusHandle> {
         return Ok(handle.clone());
     }
     let durations = Matcher::Suffix("_duration_seconds".to_owned());
+    let of_sites = Matcher::Full(UPSTREAM_DURATION.to_owned());
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(durations, &BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(of_sites, &BUCKETS_OF_SITES))
         .map_err(io::Error::other)?
         .build_recorder();
     let handle = recorder.handle();
@@ -297,6 +344,7 @@ fn start_at_zero() {
     }
     cookie_merges::start_at_zero();
     ignored_cookies::start_at_zero();
+    upstream::metrics::start_at_zero();
     for kind in ["tls_handshake", "unreadable_request", "broken"] {
         let _ = counter!("tee_session_connection_failures_total", "kind" => kind);
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use metrics::{Gauge, gauge};
 use tee_session_near_cache::NearCache;
 
-use crate::{server::drain::Lifecycle, store::health_monitor::HealthMonitor};
+use crate::{
+    server::drain::Lifecycle, store::health_monitor::HealthMonitor, upstream::gateway::SharedBounds,
+};
 
 /// Gauges for the requests in flight, the open connections, the state of the store, and the
 /// near cache (copies of sessions in this process). The struct also contains the objects from which
@@ -15,6 +17,7 @@ pub(crate) struct StateGauges {
     lifecycle: Arc<Lifecycle>,
     monitor: Arc<HealthMonitor>,
     near_cache: Option<(Arc<NearCache>, Gauge)>,
+    upstream: Option<(SharedBounds, Gauge)>,
     in_flight: Gauge,
     connections: Gauge,
     store_up: Gauge,
@@ -39,11 +42,18 @@ impl StateGauges {
             lifecycle,
             monitor,
             near_cache: near_cache.map(|cache| (cache, gauge!("tee_session_near_cache_serving"))),
+            upstream: None,
             in_flight: gauge!("tee_session_http_requests_in_flight"),
             connections: gauge!("tee_session_http_connections"),
             store_up: gauge!("tee_session_store_up"),
             store_misconfigured: gauge!("tee_session_store_misconfigured"),
         }
+    }
+
+    /// Adds the gauge for the requests to sites.
+    pub(crate) fn with_upstream(mut self, bounds: Option<SharedBounds>) -> Self {
+        self.upstream = bounds.map(|bounds| (bounds, gauge!("tee_session_upstream_in_flight")));
+        self
     }
 
     pub(crate) fn set(&self) {
@@ -55,6 +65,9 @@ impl StateGauges {
             .set(f64::from(u8::from(self.monitor.is_misconfigured())));
         if let Some((cache, serving)) = &self.near_cache {
             serving.set(f64::from(u8::from(cache.is_serving())));
+        }
+        if let Some((bounds, in_flight)) = &self.upstream {
+            in_flight.set(bounds.in_flight() as f64);
         }
     }
 }

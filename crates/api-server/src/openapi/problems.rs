@@ -200,6 +200,7 @@ problem_sets! {
     Upstream = vec![
         ApiError::from(InvalidTarget::DotSegment).not_sent().into(),
         ApiError::from(NotCallable::Host).not_sent().into(),
+        ApiError::UpstreamSessionExpired.into(),
         ApiError::NotFound.into(),
         Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
         Problem::named(

@@ -40,10 +40,11 @@ use crate::{
 };
 
 /// Codes of problems that a site has caused, and not this service.
-const FAULTS_OF_SITES: [&str; 3] = [
+const FAULTS_OF_SITES: [&str; 4] = [
     ProblemCode::UPSTREAM_UNREACHABLE.name(),
     ProblemCode::UPSTREAM_FAILED.name(),
     ProblemCode::UPSTREAM_TIMEOUT.name(),
+    ProblemCode::UPSTREAM_SESSION_EXPIRED.name(),
 ];
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;

@@ -6,8 +6,11 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde::Serialize;
-use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession};
-use tee_session_domain::{EntityTag, IdempotencyStore, SessionId, SessionRepository, SessionTtl};
+use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession, InvalidMember};
+use tee_session_domain::{
+    BaseUrl, EntityTag, IdempotencyStore, SessionId, SessionPatch, SessionRepository, SessionTtl,
+};
+use tee_session_upstream::Site;
 use utoipa::ToSchema;
 
 use crate::{
@@ -52,16 +55,25 @@ const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). T
                              session.";
 
 const ATTRIBUTES: &str = "`true`: the response also contains the attributes of the cookies that the \
-                          site has set, and all other cookies of the same names.";
+                          site has set, and all other cookies of the same names. Not possible if \
+                          the operator has set `hide_cookies`.";
 
 /// Returns `true` if the query of a request contains `attributes=true`. Other parameters are
 /// ignored.
-fn requests_attributes(query: &str) -> Result<bool, ApiError> {
+///
+/// # Errors
+/// Fails if the value is malformed, or if the attributes are requested and cookies are hidden.
+fn requests_attributes(query: &str, are_hidden: bool) -> Result<bool, ApiError> {
     let mut values =
         form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "attributes");
     let value = values.next().map(|(_, value)| value);
     match (value.as_deref(), values.next()) {
         (None | Some("false"), None) => Ok(false),
+        (Some("true"), None) if are_hidden => {
+            let detail = "attributes=true is not possible, because this service hides the values of \
+                          cookies (hide_cookies)";
+            Err(ApiError::InvalidRequest(detail.to_owned()))
+        }
         (Some("true"), None) => Ok(true),
         _ => {
             let detail = "The parameter attributes must be true or false";
@@ -112,8 +124,10 @@ fn requests_attributes(query: &str) -> Result<bool, ApiError> {
 pub(super) async fn show(
     request: HttpRequest,
     current: CurrentSession,
+    settings: Data<ApiSettings>,
 ) -> Result<HttpResponse, ApiError> {
-    let has_attributes = requests_attributes(request.query_string())?;
+    let is_hidden = settings.hide_cookies;
+    let has_attributes = requests_attributes(request.query_string(), is_hidden)?;
     let tag = EntityTag::of(current.token(), &current.session);
     // RFC 9110, section 13.2.2 prescribes this order: If-Match before If-None-Match.
     let preconditions = Preconditions::of(request.headers())?;
@@ -127,6 +141,7 @@ pub(super) async fn show(
             .finish()
     } else {
         let body = SessionBody::new(current.session_id(), &current);
+        let body = body.with_hidden_cookies(is_hidden);
         body.with_attributes(has_attributes).response()
     };
     Ok(with_etag(response, tag))
@@ -191,13 +206,34 @@ pub(super) async fn update<R: SessionRepository>(
     let caller = Credential::Session(SessionId::of(&token));
     let body = read_merge_patch(&request, payload, &settings, caller).await?;
     let patch = parse_patch(&body, &settings.allowed_base_hosts)?;
+    if settings.hide_cookies {
+        check_origin(&patch, loaded.base_url())?;
+    }
     let preconditions = Preconditions::of(request.headers())?;
     let update = sessions.update_loaded(&token, loaded, &patch, |tag| {
         preconditions.allows_change(tag)
     });
     let active = Deadline::bound(&request, update).await?;
-    let response = SessionBody::new(SessionId::of(&token), &active).response();
+    let body = SessionBody::new(SessionId::of(&token), &active);
+    let response = body.with_hidden_cookies(settings.hide_cookies).response();
     Ok(with_etag(response, EntityTag::of(&token, &active.session)))
+}
+
+/// Checks that a patch keeps the origin of the base URL. Otherwise a client that may not see the
+/// cookies could let the gateway send them to another host, which could return them.
+fn check_origin(patch: &SessionPatch, base_url: &BaseUrl) -> Result<(), ApiError> {
+    let origin = |url: &BaseUrl| Site::of_url(url.as_str()).ok();
+    match patch.base_url() {
+        Some(new) if new != base_url && origin(new) != origin(base_url) => {
+            let detail = "must have the scheme, host and port of the present base URL, because this \
+                          service hides the values of cookies (hide_cookies)";
+            Err(ApiError::InvalidSession(vec![InvalidMember {
+                pointer: "/base_url".to_owned(),
+                detail: detail.to_owned(),
+            }]))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Answers `POST /v1/session/cookies`: merges the cookies that the site has set into the session.
@@ -264,6 +300,7 @@ pub(super) async fn merge_cookies<R: SessionRepository>(
     let merged = merged?;
     ignored_cookies::count_lines(&merged.ignored);
     let body = SessionBody::new(SessionId::of(&token), &merged.active);
+    let body = body.with_hidden_cookies(settings.hide_cookies);
     let response = body.with_ignored(&merged.ignored).response();
     let tag = EntityTag::of(&token, &merged.active.session);
     Ok(with_etag(response, tag))

@@ -8,7 +8,7 @@ use actix_web::{
 };
 use tee_session_auth_middleware::BearerToken;
 use tee_session_domain::{SessionError, SessionId, SessionRepository};
-use tee_session_upstream::Target;
+use tee_session_upstream::{Place, Target};
 use tokio::time::Instant;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     },
     settings::ApiSettings,
     store::sessions::Sessions,
-    upstream::{Gateway, exchange::Exchange, is_websocket},
+    upstream::{Gateway, exchange::Exchange, is_websocket, metrics::SiteLabel},
 };
 
 /// Path under which the site of a session is reached.
@@ -97,9 +97,9 @@ async fn answer<R: SessionRepository>(
     settings: &Data<ApiSettings>,
     sessions: &Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
-    let Some(upstream) = &settings.upstream else {
+    if settings.upstream.is_none() {
         return Err(ApiError::NotFound);
-    };
+    }
     if !ALLOW
         .split(", ")
         .any(|method| method == request.method().as_str())
@@ -110,35 +110,69 @@ async fn answer<R: SessionRepository>(
     let BearerToken(token) = BearerToken::from_headers(request.headers())?;
     let active = Deadline::bound(request, sessions.get(&token)).await?;
     let loaded = Instant::now();
-    let session_id = SessionId::of(&token);
-    let mut exchange = Exchange {
-        site: gateway.site_of(&active.session.base_url, settings)?,
-        target: target_of(request)?,
-        token,
-        active,
-        body: Bytes::new(),
+    let label = SiteLabel::of(&active.session.base_url, &settings.allowed_base_hosts);
+    let prepared = async {
+        let mut exchange = Exchange {
+            site: gateway.site_of(&active.session.base_url, settings)?,
+            label: label.clone(),
+            target: target_of(request)?,
+            token,
+            active,
+            body: Bytes::new(),
+        };
+        let place = place(&mut exchange, request, payload, gateway, settings, sessions);
+        let place = place.await?;
+        if place.has_waited() || loaded.elapsed() > MAX_AGE {
+            reload(&mut exchange, gateway, settings, sessions).await?;
+        }
+        Ok((exchange, place))
     };
+    let (exchange, place) = prepared.await.inspect_err(|error: &ApiError| {
+        label.count_problem(error.problem().code().name());
+    })?;
+    exchange
+        .run(request, gateway, sessions, settings, place)
+        .await
+}
+
+/// Reads the body of the request and waits for a place.
+async fn place<R: SessionRepository>(
+    exchange: &mut Exchange,
+    request: &HttpRequest,
+    payload: Payload,
+    gateway: &Gateway,
+    settings: &ApiSettings,
+    sessions: &Sessions<R>,
+) -> Result<Place, ApiError> {
     if is_websocket(request) {
         return Err(ApiError::WebSocket);
     }
     // A cookie that cannot be sent is reported before the body is awaited.
     exchange.cookie(sessions)?;
+    let session_id = SessionId::of(&exchange.token);
     let caller = Credential::Session(session_id);
-    exchange.body = read_any(request, payload, upstream.max_request_bytes, caller).await?;
-    let place = gateway.place(request, &exchange.site, session_id).await?;
-    if place.has_waited() || loaded.elapsed() > MAX_AGE {
-        // The request may have waited for longer than the store may take to answer.
-        let answer_by = Instant::now() + settings.answer_timeout;
-        exchange.active = abort_at(answer_by, sessions.get(&exchange.token)).await?;
-        let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
-        if site != exchange.site {
-            // The place is one of the other site.
-            return Err(SessionError::Contended.into());
-        }
+    let upstream = settings.upstream.as_ref();
+    let limit = upstream.map_or(0, |upstream| upstream.max_request_bytes);
+    exchange.body = read_any(request, payload, limit, caller).await?;
+    Ok(gateway.place(request, &exchange.site, session_id).await?)
+}
+
+/// Loads the session again. The request may have waited for longer than the store may take to
+/// answer.
+async fn reload<R: SessionRepository>(
+    exchange: &mut Exchange,
+    gateway: &Gateway,
+    settings: &ApiSettings,
+    sessions: &Sessions<R>,
+) -> Result<(), ApiError> {
+    let answer_by = Instant::now() + settings.answer_timeout;
+    exchange.active = abort_at(answer_by, sessions.get(&exchange.token)).await?;
+    let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
+    if site != exchange.site {
+        // The place is one of the other site.
+        return Err(SessionError::Contended.into());
     }
-    exchange
-        .run(request, gateway, sessions, settings, place)
-        .await
+    Ok(())
 }
 
 /// Returns the target on the site: what follows the prefix, octet for octet. The framework decodes

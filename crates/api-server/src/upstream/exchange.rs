@@ -10,21 +10,26 @@ use actix_web::{
 };
 use tee_session_domain::{ActiveSession, CookieUrl, SessionRepository, SessionToken};
 use tee_session_upstream::{
-    FailedReason, InvalidTarget, Place, Site, SiteRequest, Target, UpstreamError,
+    FailedReason, InvalidTarget, Outcome, Place, Site, SiteAnswer, SiteRequest, Target,
+    UpstreamError,
 };
 use tokio::sync::oneshot;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 use zeroize::Zeroizing;
 
 use super::{
     gateway::Gateway,
+    log,
     messages::{fields_of, method_of},
-    metrics::Observed,
+    metrics::{SiteLabel, count_unsaved},
     response::response,
     site_cookies::{self, Merge},
 };
 use crate::{
-    problem::ApiError, server::drain::Lifecycle, settings::ApiSettings, store::sessions::Sessions,
+    problem::{ApiError, upstream_code},
+    server::drain::Lifecycle,
+    settings::ApiSettings,
+    store::sessions::Sessions,
 };
 
 /// A request that is ready to be sent to the site of a session.
@@ -33,6 +38,8 @@ pub(crate) struct Exchange {
     /// The session whose cookies the request carries.
     pub(crate) active: ActiveSession,
     pub(crate) site: Site,
+    /// Name of the site in logs, metrics and traces.
+    pub(crate) label: SiteLabel,
     pub(crate) target: Target,
     pub(crate) body: Bytes,
 }
@@ -78,18 +85,16 @@ impl Exchange {
             .with_own_host(own_host)
             .with_cookie(cookie)
             .with_body(self.body.clone());
-        let is_head = request.method() == Method::HEAD;
+        let client_method = request.method().clone();
         let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>().cloned();
         let lifecycle = lifecycle.map(|lifecycle| Arc::clone(lifecycle.get_ref()));
         let lifecycle = lifecycle.unwrap_or_else(|| Arc::new(Lifecycle::new()));
         let (gateway, sessions) = (gateway.clone(), sessions.clone());
-        let settings = settings.clone();
+        let limit = settings.answer_timeout;
         let (result, received) = oneshot::channel();
         let exchange = async move {
             let counted = lifecycle.exchange();
-            let observed = Observed::begin(&self.active.session.base_url, &settings);
-            let answered = gateway.client().send(&self.site, sent, place).await;
-            observed.end(answered.as_ref());
+            let answered = self.send(&gateway, sent, place, &client_method).await;
             let answer = match answered {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -97,20 +102,41 @@ impl Exchange {
                     return;
                 }
             };
+            let time_to_head = answer.time_to_head;
             let update = site_cookies::cookies_of(&answer, url, &self.active);
             let mut unkept = None;
             if let Some(update) = update {
-                let limit = settings.answer_timeout;
                 let merged = site_cookies::merge(&sessions, &self.token, &update, limit).await;
                 unkept = (merged == Merge::NotKept).then_some(update);
             }
+            let is_abandoned = result.is_closed();
+            let passed_on = match answer.login_over {
+                Some(signal) => {
+                    // Releases the place of the exchange.
+                    drop(answer);
+                    log::expired(&self.label, &self.token, signal);
+                    self.label.count_expired(signal);
+                    Err(ApiError::UpstreamSessionExpired)
+                }
+                None => {
+                    let is_head = client_method == Method::HEAD;
+                    let (site, is_kept) = (&self.label, unkept.is_none());
+                    Ok(response(site, answer, is_kept, is_head, counted))
+                }
+            };
+            match &passed_on {
+                Err(error) if !is_abandoned => {
+                    self.label.count_problem(error.problem().code().name());
+                }
+                _ => self.label.count_answer(time_to_head, is_abandoned),
+            }
             // If the client has disconnected, the answer is dropped here, which closes the
             // connection to the site.
-            let _ = result.send(Ok(response(answer, unkept.is_none(), is_head, counted)));
+            let _ = result.send(passed_on);
             if let Some(update) = unkept {
                 let _counted = lifecycle.exchange();
-                let limit = settings.answer_timeout;
-                site_cookies::merge_later(&sessions, &self.token, &update, limit).await;
+                let kept = site_cookies::merge_later(&sessions, &self.token, &update, limit);
+                count_unsaved(kept.await);
             }
         };
         let task = rt::spawn(exchange.in_current_span());
@@ -123,4 +149,50 @@ impl Exchange {
             },
         }
     }
+
+    /// Sends the request in a span of its own, and observes the result. The trace context is not
+    /// sent to the site.
+    async fn send(
+        &self,
+        gateway: &Gateway,
+        request: SiteRequest,
+        place: Place,
+        method: &Method,
+    ) -> Result<SiteAnswer, UpstreamError> {
+        let label = &self.label;
+        let span = client_span(method, label);
+        let sent = gateway.client().send(&self.site, request, place);
+        let answered = sent.instrument(span.clone()).await;
+        let outcome = answered.as_ref().map_err(UpstreamError::outcome);
+        if !matches!(outcome, Err(Outcome::NotSent)) {
+            label.count_sent(self.body.len());
+        }
+        match &answered {
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                span.record("http.response.status_code", status);
+                log::answered(label, method, &self.target, status);
+            }
+            Err(error) => {
+                let code = upstream_code(error).name();
+                span.record("error.type", code);
+                span.record("otel.status_code", "ERROR");
+                log::failed(label, error);
+                label.count_problem(code);
+            }
+        }
+        answered
+    }
+}
+
+fn client_span(method: &Method, label: &SiteLabel) -> Span {
+    tracing::info_span!(
+        "upstream",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+        site = label.as_str(),
+    )
 }

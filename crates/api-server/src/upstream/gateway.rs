@@ -8,11 +8,12 @@ use tee_session_upstream::{
     Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError,
 };
 
+use super::metrics::Connections;
 use crate::settings::{ApiSettings, UpstreamSettings};
 
 /// Limits of the exchanges of the process. All workers share them.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedBounds(pub(crate) Arc<Bounds>);
+pub(crate) struct SharedBounds(Arc<Bounds>);
 
 /// The gateway of one worker. Each worker has its own client, whose connections run on the runtime
 /// of the worker.
@@ -27,13 +28,16 @@ pub(crate) struct Gateway {
 struct Admitted(Admission);
 
 impl Gateway {
-    pub(crate) fn new(settings: &UpstreamSettings, bounds: &SharedBounds) -> Self {
-        let tls = Arc::clone(&settings.tls);
-        let client = Client::new(tls, settings.addresses.clone(), settings.client.clone());
-        Self {
-            client,
+    /// Creates the gateway of a worker. Returns `None` if there is no gateway.
+    pub(crate) fn new(settings: &ApiSettings, bounds: Option<&SharedBounds>) -> Option<Self> {
+        let (bounds, upstream) = (bounds?, settings.upstream.as_ref()?);
+        let tls = Arc::clone(&upstream.tls);
+        let client = Client::new(tls, upstream.addresses.clone(), upstream.client.clone());
+        let hosts = settings.allowed_base_hosts.clone();
+        Some(Self {
+            client: client.with_observer(Arc::new(Connections { hosts })),
             bounds: Arc::clone(&bounds.0),
-        }
+        })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -76,6 +80,15 @@ impl Gateway {
 }
 
 impl SharedBounds {
+    pub(crate) fn new(settings: &UpstreamSettings) -> Self {
+        Self(Arc::new(Bounds::new(settings.bounds.clone())))
+    }
+
+    /// Returns the number of requests to sites that are under way or wait.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.in_flight()
+    }
+
     /// Counts a request of the gateway, until its exchange has ended.
     pub(crate) fn admit(&self, request: &impl HttpMessage) -> Result<(), Busy> {
         let admission = self.0.admit()?;

@@ -1,59 +1,139 @@
-//! Metrics and log lines of the gateway.
+//! Metrics of the gateway.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use metrics::{counter, histogram};
-use tee_session_domain::{BaseUrl, ErrorChain, LogLimit};
-use tee_session_upstream::{SiteAnswer, UpstreamError};
-
-use crate::{problem::upstream_code, settings::ApiSettings};
+use metrics::{Counter, counter, gauge, histogram};
+use tee_session_domain::{AllowedHosts, BaseUrl};
+use tee_session_upstream::{ConnectError, LoginSignal, Observer, Site, UpstreamError};
 
 const REQUESTS: &str = "tee_session_upstream_requests_total";
 const DURATION: &str = "tee_session_upstream_request_duration_seconds";
+const CONNECTIONS: &str = "tee_session_upstream_connections";
+const CONNECTS: &str = "tee_session_upstream_connects_total";
+const EXPIRED: &str = "tee_session_upstream_sessions_expired_total";
+const UNSAVED: &str = "tee_session_upstream_cookies_unsaved_total";
+const BODY_BYTES: &str = "tee_session_upstream_body_bytes_total";
 
-static UNREACHABLE: LogLimit = LogLimit::per_second(1);
+/// Outcome of a request whose answer came after the client had disconnected.
+const ABANDONED: &str = "abandoned";
 
-/// Measures one exchange.
-pub(super) struct Observed {
-    site: String,
-    started: Instant,
+/// Outcome of a request that a site has answered, with whatever status.
+const ANSWERED: &str = "answered";
+
+/// Label of a site: the entry of `allowed_base_hosts` that allows it, so that there are as many
+/// labels as entries.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteLabel(String);
+
+impl SiteLabel {
+    pub(crate) fn of(base_url: &BaseUrl, hosts: &AllowedHosts) -> Self {
+        Self(hosts.matching(base_url).unwrap_or("other").to_owned())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+
+    /// Counts a request that failed with the problem code `code`.
+    pub(crate) fn count_problem(&self, code: &'static str) {
+        counter!(REQUESTS, "site" => self.text(), "outcome" => code).increment(1);
+    }
+
+    /// Counts a request that the site has answered.
+    pub(super) fn count_answer(&self, time_to_head: Duration, is_abandoned: bool) {
+        let outcome = if is_abandoned { ABANDONED } else { ANSWERED };
+        counter!(REQUESTS, "site" => self.text(), "outcome" => outcome).increment(1);
+        histogram!(DURATION, "site" => self.text(), "phase" => "head").record(time_to_head);
+    }
+
+    /// Counts an answer that shows that the login of a session is over.
+    pub(super) fn count_expired(&self, signal: LoginSignal) {
+        counter!(EXPIRED, "site" => self.text(), "signal" => signal.as_str()).increment(1);
+    }
+
+    /// Counts the body of a request.
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.bytes("sent").increment(bytes as u64);
+    }
+
+    /// Returns the counter of the bytes of bodies that the site has sent.
+    pub(super) fn received_bytes(&self) -> Counter {
+        self.bytes("received")
+    }
+
+    fn bytes(&self, direction: &'static str) -> Counter {
+        counter!(BODY_BYTES, "site" => self.text(), "direction" => direction)
+    }
 }
 
-impl Observed {
-    /// Begins an exchange with the site of `base_url`. The label of the site is the entry of
-    /// `allowed_base_hosts` that allows it, so that there are as many labels as entries.
-    pub(super) fn begin(base_url: &BaseUrl, settings: &ApiSettings) -> Self {
-        let entry = settings.allowed_base_hosts.matching(base_url);
-        Self {
-            site: entry.unwrap_or("other").to_owned(),
-            started: Instant::now(),
+/// Counts an answer whose cookies could not be kept at once.
+pub(super) fn count_unsaved(are_kept_late: bool) {
+    let [kept_late, lost] = UNSAVED_OUTCOMES;
+    unsaved(if are_kept_late { kept_late } else { lost }).increment(1);
+}
+
+const UNSAVED_OUTCOMES: [&str; 2] = ["kept_late", "lost"];
+
+fn unsaved(outcome: &'static str) -> Counter {
+    counter!(UNSAVED, "outcome" => outcome)
+}
+
+/// Registers the counters without sites with the value 0.
+pub(crate) fn start_at_zero() {
+    for outcome in UNSAVED_OUTCOMES {
+        let _ = unsaved(outcome);
+    }
+}
+
+/// Counts the connections to sites.
+#[derive(Debug)]
+pub(super) struct Connections {
+    pub(super) hosts: AllowedHosts,
+}
+
+impl Connections {
+    fn label(&self, site: &Site) -> SiteLabel {
+        match BaseUrl::new(site.origin()) {
+            Ok(base_url) => SiteLabel::of(&base_url, &self.hosts),
+            Err(_) => SiteLabel("other".to_owned()),
+        }
+    }
+}
+
+impl Observer for Connections {
+    fn connected(&self, site: &Site, time: Duration, result: Result<(), &UpstreamError>) {
+        let label = self.label(site);
+        let outcome = match result {
+            Ok(()) => "connected",
+            Err(error) => fault(error),
+        };
+        counter!(CONNECTS, "site" => label.text(), "outcome" => outcome).increment(1);
+        if result.is_ok() {
+            histogram!(DURATION, "site" => label.text(), "phase" => "connect").record(time);
+            gauge!(CONNECTIONS, "site" => label.text()).increment(1);
         }
     }
 
-    /// Ends the exchange when the head of the answer was received, or with an error.
-    pub(super) fn end(self, answered: Result<&SiteAnswer, &UpstreamError>) {
-        let outcome = match answered {
-            Ok(answer) => {
-                tracing::debug!(
-                    site = self.site,
-                    status = answer.status.as_u16(),
-                    "Upstream request"
-                );
-                let time: Duration = self.started.elapsed();
-                histogram!(DURATION, "site" => self.site.clone()).record(time);
-                "answered"
-            }
-            Err(error) => {
-                let code = upstream_code(error).name();
-                if let UpstreamError::Unreachable(_) | UpstreamError::ConnectTimeout = error
-                    && let Some(unlogged) = UNREACHABLE.next()
-                {
-                    let error = ErrorChain(error);
-                    tracing::warn!(site = self.site, %error, unlogged, "Upstream unreachable");
-                }
-                code
-            }
-        };
-        counter!(REQUESTS, "site" => self.site, "outcome" => outcome).increment(1);
+    fn closed(&self, site: &Site) {
+        gauge!(CONNECTIONS, "site" => self.label(site).text()).decrement(1);
+    }
+}
+
+/// Returns the part of connecting that failed.
+fn fault(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::NotAllowed(_) => "not_allowed",
+        UpstreamError::ConnectTimeout => "timeout",
+        UpstreamError::Unreachable(error) => match **error {
+            ConnectError::Lookup(_) | ConnectError::NoAddress => "name",
+            ConnectError::Tls(_) | ConnectError::ServerName => "tls",
+            // `ConnectError` is non-exhaustive.
+            _ => "connection",
+        },
+        _ => "connection",
     }
 }

@@ -15,9 +15,10 @@ use actix_web::{
     web::Bytes,
 };
 use futures_util::Stream;
+use metrics::Counter;
 use tee_session_upstream::{BodyError, SiteAnswer, SiteBody};
 
-use super::messages::add_fields;
+use super::{messages::add_fields, metrics::SiteLabel};
 use crate::{problem::HasOwnBody, server::drain::CountGuard};
 
 /// Field that tells the client that the cookies of the answer could not be kept.
@@ -31,6 +32,7 @@ pub(crate) struct FromSite;
 /// Returns the response with the answer of a site. `counted` counts the exchange until the body has
 /// been passed on.
 pub(super) fn response(
+    site: &SiteLabel,
     answer: SiteAnswer,
     cookies_are_kept: bool,
     is_head: bool,
@@ -47,6 +49,7 @@ pub(super) fn response(
         AnswerBody {
             body: answer.body,
             size,
+            received: site.received_bytes(),
             _counted: counted,
         },
     );
@@ -69,6 +72,7 @@ pub(super) fn response(
 struct AnswerBody {
     body: SiteBody,
     size: BodySize,
+    received: Counter,
     _counted: CountGuard,
 }
 
@@ -83,6 +87,10 @@ impl MessageBody for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
-        Pin::new(&mut self.body).poll_next(cx)
+        let next = Pin::new(&mut self.body).poll_next(cx);
+        if let Poll::Ready(Some(Ok(part))) = &next {
+            self.received.increment(part.len() as u64);
+        }
+        next
     }
 }

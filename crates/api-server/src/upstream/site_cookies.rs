@@ -129,12 +129,13 @@ pub(super) async fn merge<R: SessionRepository>(
 
 /// Tries to merge `update` for [`RETRY_FOR`], after the earlier late merges of the session. Cookies
 /// that have become newer in the meantime stay as they are.
+/// Returns `false` if the cookies are lost.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
     update: &SetCookieLines,
     call_timeout: Duration,
-) {
+) -> bool {
     let until = Instant::now() + RETRY_FOR;
     let turn = Turn::of(SessionId::of(token));
     let retry = async {
@@ -156,5 +157,5 @@ pub(super) async fn merge_later<R: SessionRepository>(
             }
         }
     };
-    let _ = timeout_at(until, retry).await;
+    timeout_at(until, retry).await.is_ok()
 }

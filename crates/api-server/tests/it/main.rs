@@ -16,6 +16,7 @@ mod cors;
 mod description;
 mod documented_problems;
 mod health;
+mod hidden_cookies;
 mod hooked_repository;
 mod idempotency;
 mod introspection;

@@ -3,6 +3,7 @@
 mod client_leaves;
 mod cookies;
 mod isolation;
+mod login_over;
 mod panics;
 mod pass_through;
 mod refusals;

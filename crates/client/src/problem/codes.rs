@@ -57,6 +57,10 @@ problem_codes! {
     InvalidToken = "invalid_token",
     /// HTTP status 401. Send the id and secret of a service client (HTTP Basic).
     InvalidClient = "invalid_client",
+    /// HTTP status 401. Log in to the site again, through the gateway or with a new session. The
+    /// site shows that its login is over, but the session is still alive. `outcome` is `unknown`:
+    /// the site has received the request, and sites usually refuse it then.
+    UpstreamSessionExpired = "upstream_session_expired",
     /// HTTP status 403. Use a service client with that scope. If no service client is configured
     /// and a proxy forwards the request, configure one.
     InsufficientScope = "insufficient_scope",

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use super::{ActiveSession, MAX_TRIES, SessionManager, not_found};
 use crate::{
-    CookiesError, EntityTag, RepositoryError, Revision, Session, SessionError, SessionPatch,
-    SessionRepository, SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
+    BaseUrl, CookiesError, EntityTag, RepositoryError, Revision, Session, SessionError,
+    SessionPatch, SessionRepository, SessionToken, SwapOutcome, VersionedSession, clock::to_signed,
 };
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -199,6 +199,14 @@ pub struct LoadedForUpdate {
     pub(super) revision: Revision,
     /// Time at which the session was loaded, on the store's clock.
     pub(super) loaded_at: OffsetDateTime,
+}
+
+impl LoadedForUpdate {
+    /// Returns the base URL of the session, as it was loaded.
+    #[must_use]
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.session.base_url
+    }
 }
 
 /// Error of [`SessionManager::update`]: the reason why the session was not updated.

@@ -206,6 +206,9 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("token_format", "uuid", "FORMAT", "Format of new tokens: uuid (122 random bits) or opaque (256 random bits)")
         .details("Tokens of both formats are always accepted."),
     Key::unset("allowed_base_hosts", r#"["golf.example"]"#, "HOSTS", "Hosts that base_url may name, separated by commas; .example.com allows the subdomains of example.com; not set: all"),
+    Key::new("hide_cookies", "false", "BOOL", "Answer with the names of cookies in place of their values, and keep sessions at their site")
+        .details("Clients then use a login only through the gateway. It holds only if every instance has it: \
+            read docs/upstream.md first."),
     Key::new("upstream_gateway", "false", "BOOL", "Serve /v1/upstream, which sends requests to the site of the session with its cookies; needs allowed_base_hosts")
         .details("Read docs/upstream.md first: with it, the service makes connections to sites. Off, the \
             path is answered with 404."),
@@ -218,6 +221,15 @@ pub(crate) const KEYS: &[Key] = &[
         .details("The file is read at start. Certificates are always checked."),
     Key::unset("upstream_user_agent", r#""Mozilla/5.0 (X11; Linux x86_64)""#, "TEXT", "User-Agent that the gateway sends in place of the one of the client; not set: the one of the client")
         .details("Some sites end a login whose User-Agent changes."),
+    Key::unset("upstream_login_paths", r#"["/login"]"#, "PATHS", "Paths of the login pages of the sites, separated by commas: a redirect to one of them shows that the login is over; not set: none")
+        .details("The client then gets 401 upstream_session_expired. A path is compared exactly, without \
+            query, at whatever host. Requests for a login path are passed on."),
+    Key::unset("upstream_expired_statuses", "[419]", "STATUSES", "Statuses of the sites that show that the login is over, separated by commas; not set: none")
+        .details("Statuses from 500 on are not possible, because they say nothing about the login."),
+    Key::unset("upstream_login_markers", r#"["name=\"password\""]"#, "TEXTS", "Texts that only the login pages of the sites contain, separated by commas; not set: none")
+        .details("They are searched in the first 64 KiB of each page of HTML or XML with the status 200, so \
+            that a page is passed on when its begin has arrived. Sites are then asked for gzip or no \
+            compression. A text cannot contain a comma."),
     Key::new("upstream_response_timeout_ms", "30000", "MS", "Maximum time from sending a request to a site to the head of its answer")
         .within(100..=600_000)
         .details("After that, the answer is 504 and the outcome is unknown. Gateways in front of this service \

@@ -278,6 +278,18 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "the networks must be written as 10.20.30.0/29"
 )]
 #[case::upstream_user_agent("upstream_user_agent = \"a\\nb\"", "the value must be visible ASCII")]
+#[case::upstream_login_path(
+    "upstream_login_paths = [\"/login?x\"]",
+    "the paths must begin with a slash, and have no query and no semicolon"
+)]
+#[case::upstream_login_url(
+    "upstream_login_paths = [\"https://golf.example/login\"]",
+    "the paths must begin with a slash"
+)]
+#[case::upstream_server_error(
+    "upstream_expired_statuses = [401, 503]",
+    "the statuses must be numbers from 200 to 499"
+)]
 #[case::upstream_authorities(
     "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
      upstream_tls_ca_file = \"/nowhere/ca.crt\"",
@@ -399,6 +411,19 @@ fn ipv6_address_is_accepted_in_brackets(#[case] host: &str, #[case] address: &st
     let flags = [("api_host", host), ("service_clients", CLIENT)];
     let settings = read_settings(None, &flags).unwrap();
     assert_eq!(settings.api.address.to_string(), address);
+}
+
+#[test]
+fn signals_of_a_login_that_is_over_are_lists() {
+    let file = "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
+                upstream_login_paths = [\"/login\", \"/a/b.php\"]\n\
+                upstream_expired_statuses = [401, 419]\n\
+                upstream_login_markers = [\"name=\\\"password\\\"\", \"Please log in\"]";
+    let settings = read_settings(Some(file), &[]).unwrap();
+    let login = settings.api.upstream.unwrap().client.login;
+    assert_eq!(login.paths, ["/login", "/a/b.php"]);
+    assert_eq!(login.statuses, [401, 419]);
+    assert_eq!(login.markers, ["name=\"password\"", "Please log in"]);
 }
 
 #[rstest]

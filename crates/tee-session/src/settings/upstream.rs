@@ -9,7 +9,10 @@ use rustls::{
 };
 use tee_session_api_server::{
     UpstreamSettings,
-    upstream_client::{AddressPolicy, AllowedNetworks, BoundsSettings, ClientSettings},
+    upstream_client::{
+        AddressPolicy, AllowedNetworks, BoundsSettings, ClientSettings, LoginSignals, Target,
+        http::StatusCode,
+    },
 };
 
 use super::Reader;
@@ -24,6 +27,11 @@ impl Reader<'_> {
         let max_response_bytes = self.number("upstream_max_response_bytes");
         let client = ClientSettings {
             user_agent: self.user_agent(),
+            login: LoginSignals {
+                paths: self.parsed("upstream_login_paths", parse_paths, Vec::new()),
+                statuses: self.parsed("upstream_expired_statuses", parse_statuses, Vec::new()),
+                markers: entries(self.sources.text("upstream_login_markers")).collect(),
+            },
             response_timeout: Duration::from_millis(self.number("upstream_response_timeout_ms")),
             max_response_bytes: Some(max_response_bytes).filter(|limit| *limit > 0),
             ..ClientSettings::default()
@@ -64,6 +72,37 @@ impl Reader<'_> {
         };
         self.parsed("upstream_user_agent", parse, None)
     }
+}
+
+/// Returns the entries of a list, which are separated by commas.
+fn entries(text: &str) -> impl Iterator<Item = String> {
+    let entries = text.split(',').map(str::trim);
+    entries.filter(|entry| !entry.is_empty()).map(str::to_owned)
+}
+
+fn parse_paths(text: &str) -> Result<Vec<String>, &'static str> {
+    let is_path = |path: &String| {
+        let target = Target::parse(path);
+        target.is_ok_and(|target| target.path() == path && !path.contains(';'))
+    };
+    let paths: Vec<_> = entries(text).collect();
+    if paths.iter().all(is_path) {
+        Ok(paths)
+    } else {
+        Err("the paths must begin with a slash, and have no query and no semicolon")
+    }
+}
+
+fn parse_statuses(text: &str) -> Result<Vec<StatusCode>, &'static str> {
+    let parse = |status: String| {
+        let status = status
+            .parse()
+            .ok()
+            .filter(|status| (200..500).contains(status));
+        status.and_then(|status| StatusCode::from_u16(status).ok())
+    };
+    let statuses: Option<Vec<_>> = entries(text).map(parse).collect();
+    statuses.ok_or("the statuses must be numbers from 200 to 499, such as 401, 419")
 }
 
 /// Returns the root certificates of this machine. Certificates that cannot be read are ignored.

@@ -28,6 +28,7 @@ mod generated_client;
 mod generated_texts;
 mod guarded_app;
 mod haproxy;
+mod hidden_cookies;
 mod java_client;
 mod kubernetes;
 mod layers;

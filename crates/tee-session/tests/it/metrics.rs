@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tee_session_test_support::{RedisProcess, TestAuthority, eventually};
+use tee_session_test_support::{RedisProcess, TestAuthority, TestSite, eventually};
 use tempfile::TempDir;
 
 use crate::{
@@ -103,6 +103,70 @@ async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     metrics
 }
 
+/// Returns, by name, the metrics that a service serves only if it has a gateway: it calls a site
+/// twice, which answers once and shows once that the login is over.
+async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
+    let site = TestSite::answering_with(|request| {
+        let (status, body) = match request.split(' ').nth(1) {
+            Some("/over") => ("419 Over", ""),
+            _ => ("200 OK", "hello"),
+        };
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")
+    })
+    .await;
+    let service = service::start(&[
+        "--metrics-port",
+        "0",
+        "--upstream-gateway",
+        "true",
+        "--allowed-base-hosts",
+        "127.0.0.1",
+        "--upstream-allow-http",
+        "true",
+        "--upstream-allowed-networks",
+        "127.0.0.0/8",
+        "--upstream-expired-statuses",
+        "419",
+    ])
+    .await;
+    let body = json!({"cookies": {"sid": "s3cret"}, "base_url": site.url()});
+    let request = service.request(Method::POST, "/v1/sessions").json(&body);
+    let created: Value = request.send().await.unwrap().json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    for (path, status) in [("/page?a=s3cret", 200), ("/over", 401)] {
+        let path = format!("/v1/upstream{path}");
+        let request = service.request(Method::POST, &path).body("123");
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        answer.bytes().await.unwrap();
+    }
+    let scraped = scrape(&service).await;
+    for line in [
+        r#"requests_total{site="127.0.0.1",outcome="answered"} 1"#,
+        r#"requests_total{site="127.0.0.1",outcome="upstream_session_expired"} 1"#,
+        r#"connects_total{site="127.0.0.1",outcome="connected"} 1"#,
+        r#"connections{site="127.0.0.1"} 1"#,
+        r#"sessions_expired_total{site="127.0.0.1",signal="status"} 1"#,
+        r#"body_bytes_total{site="127.0.0.1",direction="sent"} 6"#,
+        r#"body_bytes_total{site="127.0.0.1",direction="received"} 5"#,
+        r#"request_duration_seconds_count{site="127.0.0.1",phase="connect"} 1"#,
+        r#"request_duration_seconds_count{site="127.0.0.1",phase="head"} 1"#,
+        r#"cookies_unsaved_total{outcome="lost"} 0"#,
+        "in_flight 0",
+    ] {
+        let line = format!("tee_session_upstream_{line}");
+        let is_served = scraped.lines().any(|served| served == line);
+        assert!(is_served, "no {line} in {scraped}");
+    }
+    for secret in ["s3cret", "/page", token] {
+        assert!(!scraped.contains(secret), "{scraped}");
+    }
+    let mut metrics = metrics_in(&scraped);
+    metrics.retain(|found, _| found.starts_with("tee_session_upstream_"));
+    metrics
+}
+
 #[tokio::test]
 async fn documented_metrics_are_up_to_date_and_pass_promtool() {
     let redis = RedisProcess::start().await;
@@ -134,6 +198,7 @@ async fn documented_metrics_are_up_to_date_and_pass_promtool() {
 
     let mut served = metrics_in(&scraped);
     served.extend(metrics_of_a_service_with_tls().await);
+    served.extend(metrics_of_a_service_with_a_gateway().await);
     for (name, metric) in &served {
         assert!(!metric.help.is_empty(), "{name} is not in the catalogue");
     }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode as Outcome};
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use tee_session_test_support::{RedisProcess, eventually, free_port};
+use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
 
 use crate::{
     service::{self, Service},
@@ -107,6 +107,52 @@ async fn trace_of_a_request_contains_spans_for_the_session_look_up_and_the_redis
         env!("CARGO_PKG_VERSION")
     );
     wait_for_span(&receiver, "insert").await;
+}
+
+#[tokio::test]
+async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_site() {
+    let receiver = TraceReceiver::start(Behaviour::Accepts);
+    let site = TestSite::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let flags = [
+        "--upstream-gateway",
+        "true",
+        "--allowed-base-hosts",
+        "127.0.0.1",
+        "--upstream-allow-http",
+        "true",
+        "--upstream-allowed-networks",
+        "127.0.0.0/8",
+    ];
+    let service = start_with_collector(&receiver, &flags).await;
+    let body = serde_json::json!({"cookies": {"sid": "s3cret"}, "base_url": site.url()});
+    let request = service.request(Method::POST, "/v1/sessions").json(&body);
+    let created: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+    let token = created["access_token"].as_str().unwrap();
+    let request = service.request(Method::PUT, "/v1/upstream/s3cret-path?s3cret");
+    let request = request
+        .bearer_auth(token)
+        .header("traceparent", traceparent("01"));
+    let answer = request.header("baggage", "user=1").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+
+    let request = wait_for_span(&receiver, "PUT /v1/upstream/{path}").await;
+    let span = wait_for_span(&receiver, "upstream").await;
+    assert_eq!(span.trace_id, request.trace_id);
+    assert_eq!(span.parent_span_id, request.span_id);
+    assert_eq!(span.kind, i32::from(SpanKind::Client as u8));
+    let attributes = [
+        ("http.request.method", "PUT"),
+        ("http.response.status_code", "204"),
+        ("site", "127.0.0.1"),
+    ];
+    for (name, value) in attributes {
+        assert_eq!(attribute_value(&span.attributes, name).unwrap(), value);
+    }
+    assert!(!format!("{span:?}").contains("s3cret"), "{span:?}");
+    let head = site.seen().last_head().to_lowercase();
+    for absent in ["trace", "baggage", TRACE_ID] {
+        assert!(!head.contains(absent), "{head}");
+    }
 }
 
 #[tokio::test]

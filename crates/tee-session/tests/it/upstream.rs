@@ -14,6 +14,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
 use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
@@ -90,9 +91,13 @@ const GATEWAY_FLAGS: [&str; 8] = [
 ];
 
 async fn start_gateway(redis: &RedisProcess) -> Service {
+    start_gateway_with(redis, &[]).await
+}
+
+async fn start_gateway_with(redis: &RedisProcess, flags: &[&str]) -> Service {
     let url = redis.url();
     let store = ["--redis-url", &url];
-    service::start(&[GATEWAY_FLAGS.as_slice(), &store].concat()).await
+    service::start(&[GATEWAY_FLAGS.as_slice(), &store, flags].concat()).await
 }
 
 /// Creates a session without cookies for the site at `base_url`, and returns its token.
@@ -230,6 +235,56 @@ async fn instance_that_is_killed_within_a_booking_has_booked_at_most_once() {
     assert_eq!(site.bookings(), ["book 8"]);
 }
 
+#[rstest]
+#[case::redirect(&["--upstream-login-paths", "/login"], "/teetimes", "login_path")]
+#[case::marker(&["--upstream-login-markers", "<form id=\"login\">"], "/inline", "marker")]
+#[tokio::test]
+async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_again(
+    #[case] flags: &[&str],
+    #[case] path: &str,
+    #[case] signal: &str,
+) {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let service = start_gateway_with(&redis, flags).await;
+    let client = Client::new(service.base()).unwrap();
+    let token = log_in(&client, &site).await;
+    let session = client.session(&token);
+    let call = async || {
+        let request = session.upstream(Method::GET, path);
+        let gzip = "gzip, br".parse().unwrap();
+        request.header("accept-encoding".parse().unwrap(), gzip)
+    };
+    let mut answer = call().await.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let bytes = answer.chunk().await.unwrap().unwrap();
+    assert_eq!(bytes.starts_with(&[0x1f, 0x8b]), path == "/inline");
+
+    let end = session.upstream(Method::GET, "/logout").send().await;
+    // The redirect to the login page is a signal too.
+    assert_eq!(end.is_err(), signal == "login_path");
+    let error = call().await.send().await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.status, 401);
+    assert_eq!(problem.code.as_str(), "upstream_session_expired");
+    assert!(error.is_upstream_session_expired() && !error.is_invalid_token());
+    assert!(error.outcome_is_unknown() && !error.is_retryable());
+    eventually(Duration::from_secs(5), async || {
+        !service.events("Upstream session expired").is_empty()
+    })
+    .await;
+    let events = service.events("Upstream session expired");
+    assert_eq!(events.last().unwrap()["signal"], signal);
+    assert_eq!(events.last().unwrap()["site"], "127.0.0.1");
+
+    assert!(
+        browse(&client, &token, "/login")
+            .await
+            .1
+            .contains("_csrf_token")
+    );
+    assert!(session.get().await.is_ok());
+}
+
 /// Starts a service whose gateway may call `site`, which has a certificate of its own authority.
 async fn start_gateway_to(site: &BookingSite) -> Service {
     let ca_file = site.authority.ca_file();
@@ -283,7 +338,10 @@ async fn site_whose_certificate_is_not_trusted_gets_no_request() {
         "upstream_unreachable"
     );
     assert!(!error.outcome_is_unknown());
-    assert_eq!(service.events("Upstream unreachable").len(), 1);
+    eventually(Duration::from_secs(5), async || {
+        service.events("Upstream unreachable").len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod addresses;
 mod answers;
 mod connections;
+mod login_over;
 mod never_twice;
 mod streaming;
 mod test_site;

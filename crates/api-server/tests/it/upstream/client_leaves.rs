@@ -8,7 +8,10 @@ use tee_session_test_support::{TestSite, eventually};
 use tokio::{io::AsyncWriteExt, sync::Notify};
 
 use super::gateway;
-use crate::test_app::{Store, TestApp};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp},
+};
 
 /// A site that answers with a new cookie when it is notified.
 async fn waiting_site(answer: &'static Notify) -> TestSite {
@@ -33,7 +36,10 @@ fn notify() -> &'static Notify {
 async fn cookie_is_kept_although_the_client_has_left() {
     let answer = notify();
     let site = waiting_site(answer).await;
-    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let app = TestApp::builder().with(gateway).with(|settings| {
+        settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+    });
+    let app = app.spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
     let call = tokio::spawn(app.upstream(Method::POST, &token, "/book").send());
     eventually(Duration::from_secs(5), async || site.seen().total() == 1).await;
@@ -47,6 +53,12 @@ async fn cookie_is_kept_although_the_client_has_left() {
     })
     .await;
     assert_eq!(site.seen().total(), 1);
+    let abandoned =
+        r#"tee_session_upstream_requests_total{site="127.0.0.1",outcome="abandoned"} 1"#;
+    eventually(Duration::from_secs(5), async || {
+        scrape(&app).await.contains(abandoned)
+    })
+    .await;
 }
 
 #[tokio::test]

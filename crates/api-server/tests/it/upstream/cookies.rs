@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::{OK, gateway, gateway_with};
-use crate::test_app::{Store, TestApp};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp},
+};
 
 /// A site that answers `/set/NAME/VALUE` with a cookie.
 async fn setting_site() -> TestSite {
@@ -201,6 +204,7 @@ async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_la
     let app = TestApp::builder()
         .with(gateway)
         .with(|settings| {
+            settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
             settings.call_timeout = Duration::from_millis(300);
             settings.answer_timeout = Duration::from_millis(600);
         })
@@ -223,6 +227,15 @@ async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_la
     })
     .await;
     assert_eq!(site.seen().requests("/book"), 1);
+    eventually(Duration::from_secs(5), async || {
+        let scraped = scrape(&app).await;
+        let count = |outcome| {
+            format!("tee_session_upstream_cookies_unsaved_total{{outcome=\"{outcome}\"}}")
+        };
+        scraped.contains(&format!("{} 1\n", count("kept_late")))
+            && scraped.contains(&format!("{} 0\n", count("lost")))
+    })
+    .await;
 }
 
 /// A full Redis still serves reads, so that a session has several answers whose cookies are not

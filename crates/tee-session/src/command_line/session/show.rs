@@ -40,6 +40,12 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     let client = service.client()?;
     let session = service.call(client.session(&token).get()).await?;
     let is_revealed = flags.get_flag(REVEAL);
+    if is_revealed && session.cookie_names.is_some() {
+        return Err(Fault::incomplete(
+            "the service hides the values of cookies (hide_cookies)".to_owned(),
+            "leave --reveal out; use the login through the gateway of the service",
+        ));
+    }
     if service.is_json {
         print_as_json(&session, is_revealed)?;
     } else {
@@ -49,7 +55,7 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
 }
 
 fn print_as_json(session: &Session, is_revealed: bool) -> std::io::Result<()> {
-    let names: Vec<_> = session.cookies.iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = cookies_of(session).map(|(name, _)| name).collect();
     let mut output = json!({
         "session_id": session.session_id.to_string(),
         "base_url": session.base_url.as_str(),
@@ -68,6 +74,13 @@ fn print_as_json(session: &Session, is_revealed: bool) -> std::io::Result<()> {
     print_json(&output)
 }
 
+/// Returns the cookies. A cookie whose value the service hides has no value.
+fn cookies_of(session: &Session) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let hidden = session.cookie_names.iter().flatten();
+    let hidden = hidden.map(|name| (name.as_str(), None));
+    session.cookies.iter().chain(hidden)
+}
+
 fn print(session: &Session, is_revealed: bool) -> std::io::Result<()> {
     let mut table = Table::default();
     let id = session.session_id.to_string();
@@ -81,7 +94,7 @@ fn print(session: &Session, is_revealed: bool) -> std::io::Result<()> {
             table.line([(BOLD, name), (PLAIN, value)]);
         }
     }
-    for (name, value) in session.cookies.iter() {
+    for (name, value) in cookies_of(session) {
         let shown = match value {
             _ if !is_revealed => (DIMMED, "(hidden)"),
             Some(value) => (PLAIN, value),

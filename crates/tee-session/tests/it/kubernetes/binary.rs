@@ -36,7 +36,7 @@ async fn send_probe(service: &Service, container: &Value, probe: &str) -> Status
 #[rstest]
 #[tokio::test]
 async fn every_environment_variable_of_the_kubernetes_pod_is_a_known_setting(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let pod = Pod::new(&manifests, "redis://127.0.0.1:1");
@@ -53,7 +53,7 @@ async fn every_environment_variable_of_the_kubernetes_pod_is_a_known_setting(
 #[rstest]
 #[tokio::test]
 async fn container_ports_in_the_kubernetes_manifests_match_the_port_settings(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
@@ -70,7 +70,7 @@ async fn container_ports_in_the_kubernetes_manifests_match_the_port_settings(
 #[rstest]
 #[tokio::test]
 async fn every_kubernetes_probe_passes_when_redis_is_available(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let redis = RedisProcess::start().await;
@@ -87,7 +87,7 @@ async fn every_kubernetes_probe_passes_when_redis_is_available(
 #[rstest]
 #[tokio::test]
 async fn kubernetes_probes_report_a_pod_without_redis_as_alive_but_not_ready(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let pod = Pod::new(&manifests, &format!("redis://127.0.0.1:{}", free_port()));
@@ -130,9 +130,11 @@ fn image_and_user_in_the_base_kubernetes_manifests_match_the_image_build() {
     assert!(dockerfile.contains(&format!("\nUSER {user}:{group}\n")));
 }
 
-#[test]
-fn image_tag_in_the_production_manifests_equals_the_package_version() {
-    let production = Manifests::render("production");
+#[rstest]
+fn image_tag_in_the_production_manifests_equals_the_package_version(
+    #[values("production", "gateway")] overlay: &str,
+) {
+    let production = Manifests::render(overlay);
     let image = production.container()["image"].as_str().unwrap();
     let version = concat!("/tee-session:", env!("CARGO_PKG_VERSION"));
     assert!(image.ends_with(version), "{image}");

@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 pub(super) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-const OVERLAYS: [&str; 2] = ["base", "production"];
+const OVERLAYS: [&str; 3] = ["base", "production", "gateway"];
 
-/// Directory of the files from which the overlay `production` generates its Secret. Git ignores
-/// this directory, so the repository does not contain these files.
-const SECRETS: &str = "production/secrets";
+/// Directories of the files from which the overlays generate their Secrets. Git ignores these
+/// directories, so the repository does not contain these files.
+pub(super) const SECRETS: [&str; 2] = ["production/secrets", "gateway/secrets"];
 
 /// Reads the file at `path`, which is relative to the root of the repository.
 pub(super) fn read_repository_file(path: &str) -> String {
@@ -27,8 +27,8 @@ fn manifests_directory() -> PathBuf {
     Path::new(REPOSITORY).join("deploy/kubernetes")
 }
 
-/// Returns the paths of all committed files in the directories [`OVERLAYS`]. Skips the subdirectory
-/// of `production`, because the secrets in it are not committed.
+/// Returns the paths of all committed files in the directories [`OVERLAYS`]. Skips their
+/// subdirectories, because the secrets in them are not committed.
 fn committed_files() -> Vec<PathBuf> {
     let directories =
         OVERLAYS.map(|overlay| fs::read_dir(manifests_directory().join(overlay)).unwrap());
@@ -37,15 +37,19 @@ fn committed_files() -> Vec<PathBuf> {
     files.filter(|file| file.is_file()).collect()
 }
 
+/// Files of the overlay `gateway` that contain only the changes of an object of the base.
+const PATCHES: [&str; 2] = ["gateway/deployment.yaml", "gateway/service.yaml"];
+
 /// Returns every Kubernetes object in the committed files, with the path of its file. Skips objects
-/// of the kind `Kustomization`.
+/// of the kind `Kustomization`, and changes of objects.
 pub(super) fn objects_in_files() -> Vec<(PathBuf, Value)> {
     let mut found = Vec::new();
     for file in committed_files() {
         let objects = parse_objects(&fs::read_to_string(&file).unwrap());
         found.extend(objects.into_iter().map(|object| (file.clone(), object)));
     }
-    found.retain(|(_, object)| object["kind"] != "Kustomization");
+    let is_patch = |file: &Path| PATCHES.iter().any(|patch| file.ends_with(patch));
+    found.retain(|(file, object)| object["kind"] != "Kustomization" && !is_patch(file));
     found
 }
 
@@ -53,13 +57,11 @@ fn parse_objects(yaml: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The Kubernetes objects of the overlay `base` or `production`, as `kubectl apply -k` would send
-/// them.
+/// The Kubernetes objects of an overlay, as `kubectl apply -k` would send them.
 pub(super) struct Manifests(Vec<Value>);
 
 impl Manifests {
-    /// Renders the overlay `base` or `production` with `kubectl kustomize`. The secrets of
-    /// `production` are placeholders.
+    /// Renders an overlay with `kubectl kustomize`. Its secrets are placeholders.
     pub(super) fn render(overlay: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy_to(&directory);
@@ -115,13 +117,17 @@ fn copy_to(directory: &TempDir) {
         let name = file.strip_prefix(manifests_directory()).unwrap();
         fs::copy(&file, directory.path().join(name)).unwrap();
     }
-    let secrets = directory.path().join(SECRETS);
-    fs::create_dir(&secrets).unwrap();
-    for file in ["redis-url", "service-clients.json"] {
-        fs::write(secrets.join(file), "placeholder").unwrap();
+    for secrets in SECRETS.map(|secrets| directory.path().join(secrets)) {
+        fs::create_dir(&secrets).unwrap();
+        for file in ["redis-url", "service-clients.json"] {
+            fs::write(secrets.join(file), "placeholder").unwrap();
+        }
     }
     if kubectl_minor_version() < 21 {
-        move_base_to_deprecated_key(&directory.path().join("production/kustomization.yaml"));
+        for overlay in ["production", "gateway"] {
+            let overlay = directory.path().join(overlay);
+            move_base_to_deprecated_key(&overlay.join("kustomization.yaml"));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn seconds_until_failure(probe: &Value) -> u64 {
 #[rstest]
 #[tokio::test]
 async fn pod_termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeout(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
@@ -38,7 +38,7 @@ async fn pod_termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeo
 
 #[rstest]
 fn kubernetes_startup_and_liveness_probes_tolerate_30_s_of_failures_and_ignore_readiness(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let container = manifests.container();
@@ -53,7 +53,7 @@ fn kubernetes_startup_and_liveness_probes_tolerate_30_s_of_failures_and_ignore_r
 /// read-only root file system, and gets no credentials for the Kubernetes API.
 #[rstest]
 fn pod_runs_as_non_root_without_capabilities_or_kubernetes_api_credentials(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let (pod, container) = (manifests.pod(), manifests.container());
@@ -95,14 +95,18 @@ fn kubernetes_namespace_enforces_the_restricted_pod_security_profile() {
 #[rstest]
 #[tokio::test]
 async fn pod_memory_limit_covers_bodies_of_maximum_size_for_all_requests_in_flight(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
     let resources = &manifests.container()["resources"];
     let limit = resources["limits"]["memory"].as_str().unwrap();
     let limit: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
-    let bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
+    let mut bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
+    if overlay == "gateway" {
+        let (count, size) = ("upstream_max_in_flight", "upstream_max_request_bytes");
+        bodies += settings.number(count) * settings.number(size);
+    }
     // Memory after a load test, and memory of each connection, as measured in docs/performance.
     let (after_load, connections) = (22 * MIB, settings.number("max_connections") * 14_576);
     assert!(limit * MIB > after_load + connections + bodies);
@@ -124,7 +128,9 @@ fn at_least_two_instances_remain_during_a_roll_out_or_a_node_drain() {
 }
 
 #[rstest]
-fn kubernetes_pods_are_spread_over_hosts_and_zones(#[values("base", "production")] overlay: &str) {
+fn kubernetes_pods_are_spread_over_hosts_and_zones(
+    #[values("base", "production", "gateway")] overlay: &str,
+) {
     let manifests = Manifests::render(overlay);
     let spread = manifests.pod()["topologySpreadConstraints"]
         .as_array()
@@ -134,6 +140,65 @@ fn kubernetes_pods_are_spread_over_hosts_and_zones(#[values("base", "production"
         over,
         ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     );
+}
+
+#[tokio::test]
+async fn gateway_instances_wait_for_sites_when_they_stop() {
+    let manifests = Manifests::render("gateway");
+    let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
+    let given = 1_000 * settings.number("shutdown_timeout");
+    assert!(given > settings.number("upstream_response_timeout_ms"));
+    let settings = &manifests.only_object("ConfigMap")["data"];
+    assert_eq!(settings["TSA_UPSTREAM_GATEWAY"], "true");
+    // The instances for all other calls have no gateway.
+    let others = Manifests::render("production");
+    let settings = others.only_object("ConfigMap")["data"].as_object().unwrap();
+    assert!(!settings.contains_key("TSA_UPSTREAM_GATEWAY"));
+}
+
+/// Checks that only the gateway instances have a way out of the cluster, and that it leads to public
+/// addresses only.
+#[test]
+fn gateway_instances_reach_public_addresses_on_port_443_only() {
+    let manifests = Manifests::render("gateway");
+    let egress = manifests.only_object("NetworkPolicy")["spec"]["egress"].clone();
+    let mut rules = egress.as_array().unwrap().clone();
+    let to_sites = rules.pop().unwrap();
+    let production = Manifests::render("production");
+    let others = &production.only_object("NetworkPolicy")["spec"]["egress"];
+    assert_eq!(rules, *others.as_array().unwrap());
+    assert_eq!(to_sites["ports"], json!([{"protocol": "TCP", "port": 443}]));
+    let [ipv4, ipv6] = &to_sites["to"].as_array().unwrap()[..] else {
+        panic!("{to_sites}");
+    };
+    assert_eq!(ipv6["ipBlock"], json!({"cidr": "2000::/3"}));
+    let except = ipv4["ipBlock"]["except"].as_array().unwrap();
+    for private in [
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+    ] {
+        assert!(except.contains(&json!(private)), "{private}");
+    }
+}
+
+#[test]
+fn gateway_instances_are_another_workload_of_the_same_prometheus_job() {
+    let (production, gateway) = (
+        Manifests::render("production"),
+        Manifests::render("gateway"),
+    );
+    let selector = |manifests: &Manifests| {
+        let service = manifests.only_object("Service");
+        service["spec"]["selector"]["app.kubernetes.io/name"].clone()
+    };
+    assert_ne!(selector(&production), selector(&gateway));
+    let label = &gateway.only_object("ServiceMonitor")["spec"]["jobLabel"];
+    let labels = &gateway.only_object("Service")["metadata"]["labels"];
+    assert_eq!(labels[label.as_str().unwrap()], "tee-session");
 }
 
 /// Checks that each rule of the network policy names peers and ports, and that no other ports are

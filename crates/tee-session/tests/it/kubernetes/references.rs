@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::manifests::{Manifests, objects_in_files, read_repository_file};
+use super::manifests::{Manifests, SECRETS, objects_in_files, read_repository_file};
 
 /// Returns `true` if `labels` contains every label of `selector` with the same value.
 fn selects(selector: &Value, labels: &Value) -> bool {
@@ -14,7 +14,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 
 #[rstest]
 fn kubernetes_selectors_match_the_labels_of_the_pods(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let deployment = &manifests.only_object("Deployment")["spec"];
@@ -27,7 +27,7 @@ fn kubernetes_selectors_match_the_labels_of_the_pods(
         .as_array()
         .unwrap();
     selectors.extend(spread.iter().map(|by| &by["labelSelector"]["matchLabels"]));
-    if overlay == "production" {
+    if overlay != "base" {
         selectors.extend([
             &manifests.only_object("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
             &manifests.only_object("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
@@ -40,7 +40,7 @@ fn kubernetes_selectors_match_the_labels_of_the_pods(
 
 #[rstest]
 fn pod_references_an_existing_service_account_and_secret(
-    #[values("base", "production")] overlay: &str,
+    #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
     let pod = manifests.pod();
@@ -51,7 +51,7 @@ fn pod_references_an_existing_service_account_and_secret(
     let mounts = &manifests.container()["volumeMounts"];
     assert_eq!(mounts[0]["name"], volumes[0]["name"]);
     let secret = &volumes[0]["secret"]["secretName"];
-    if overlay == "production" {
+    if overlay != "base" {
         assert_eq!(*secret, manifests.only_object("Secret")["metadata"]["name"]);
     } else {
         let made = format!("create secret generic {}", secret.as_str().unwrap());
@@ -59,9 +59,11 @@ fn pod_references_an_existing_service_account_and_secret(
     }
 }
 
-#[test]
-fn kubernetes_manifests_refer_only_to_existing_ports() {
-    let manifests = Manifests::render("production");
+#[rstest]
+fn kubernetes_manifests_refer_only_to_existing_ports(
+    #[values("production", "gateway")] overlay: &str,
+) {
+    let manifests = Manifests::render(overlay);
     let service = manifests.only_object("Service");
     let ports = service["spec"]["ports"].as_array().unwrap();
     assert_eq!(ports.len(), 2);
@@ -100,10 +102,13 @@ fn only_the_autoscaler_sets_the_number_of_replicas() {
     assert_eq!(deployment["spec"]["replicas"], Value::Null);
 }
 
-#[test]
-fn all_kubernetes_objects_for_production_are_in_the_declared_namespace() {
-    let manifests = Manifests::render("production");
-    let namespace = &manifests.only_object("Namespace")["metadata"]["name"];
+#[rstest]
+fn all_kubernetes_objects_for_production_are_in_the_declared_namespace(
+    #[values("production", "gateway")] overlay: &str,
+) {
+    let production = Manifests::render("production");
+    let namespace = &production.only_object("Namespace")["metadata"]["name"];
+    let manifests = Manifests::render(overlay);
     for object in manifests.all() {
         if object["kind"] != "Namespace" {
             assert_eq!(object["metadata"]["namespace"], *namespace, "{object}");
@@ -116,6 +121,7 @@ fn repository_contains_no_kubernetes_secret() {
     let secrets = |(_, object): &(_, Value)| object["kind"] == "Secret";
     assert!(!objects_in_files().iter().any(secrets));
     let ignored = read_repository_file(".gitignore");
-    let directory = "/deploy/kubernetes/production/secrets";
-    assert!(ignored.lines().any(|line| line == directory));
+    for directory in SECRETS.map(|secrets| format!("/deploy/kubernetes/{secrets}")) {
+        assert!(ignored.lines().any(|line| line == directory), "{directory}");
+    }
 }

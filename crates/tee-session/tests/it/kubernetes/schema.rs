@@ -48,7 +48,7 @@ fn round_trip_as<T: DeserializeOwned + Serialize>(object: &Value) -> serde_json:
 #[test]
 fn committed_manifests_have_only_fields_known_to_kubernetes() {
     let objects = objects_in_files();
-    assert_eq!(objects.len(), 8);
+    assert_eq!(objects.len(), 11);
     for (file, object) in objects {
         let file = file.display();
         let read = round_trip(&object).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -59,6 +59,7 @@ fn committed_manifests_have_only_fields_known_to_kubernetes() {
 #[rstest]
 #[case::base("base", 4)]
 #[case::production("production", 10)]
+#[case::gateway("gateway", 8)]
 fn rendered_manifests_have_only_fields_known_to_kubernetes(
     #[case] overlay: &str,
     #[case] count: usize,

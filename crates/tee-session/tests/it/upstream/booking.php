@@ -34,6 +34,11 @@ if ($path === '/login') {
     setcookie('theme', 'dark', ['path' => '/']);
     go('/');
 }
+if (!isset($_SESSION['member']) && $path === '/inline') {
+    // Some sites show the login form in place of the page, with the status 200.
+    ob_start('ob_gzhandler');
+    exit(str_repeat('<p>Welcome to our club.</p>', 200) . '<form id="login"></form>');
+}
 if (!isset($_SESSION['member'])) {
     go('/login');
 }
@@ -49,6 +54,12 @@ switch ($path) {
     case '/partner':
         note('partner ' . (int) $_GET['edit']);
         exit('added');
+    case '/logout':
+        session_destroy();
+        go('/login');
+    case '/inline':
+        ob_start('ob_gzhandler');
+        exit(str_repeat('<p>Welcome to our club.</p>', 200));
     case '/rotate':
         session_regenerate_id(true);
         exit('rotated');

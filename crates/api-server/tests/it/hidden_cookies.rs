@@ -1,0 +1,144 @@
+//! The setting `hide_cookies`: no response contains the value of a cookie.
+
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Store, TestApp, assert_problem};
+
+const SECRET: &str = "s3cret-value";
+
+async fn app(store: Store) -> TestApp {
+    let builder = TestApp::builder().with(|settings| settings.hide_cookies = true);
+    builder.spawn(store).await
+}
+
+async fn log_in(app: &TestApp) -> String {
+    let body = json!({
+        "cookies": {"SESSIONID": SECRET, "none": null, "a \"b\"": SECRET},
+        "base_url": "https://golf.example/members",
+    });
+    let response = app.post_session(&body).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let text = response.text().await.unwrap();
+    assert!(!text.contains(SECRET), "{text}");
+    let created: Value = serde_json::from_str(&text).unwrap();
+    created["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Sends a request, and returns the JSON of its response, which must contain names and no values.
+async fn hidden(app: &TestApp, method: Method, path: &str, token: &str, body: Value) -> Value {
+    let request = app.request(method, path).bearer_auth(token);
+    let request = if body.is_null() {
+        request
+    } else {
+        request.json(&body)
+    };
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(response.headers().contains_key("etag"));
+    let text = response.text().await.unwrap();
+    assert!(!text.contains("s3cret"), "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_response_has_the_names_of_cookies_in_place_of_their_values(
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    let app = app(store).await;
+    let token = log_in(&app).await;
+    let session = hidden(&app, Method::GET, "/v1/session", &token, Value::Null).await;
+    assert_eq!(
+        session["cookie_names"],
+        json!(["SESSIONID", "a \"b\"", "none"])
+    );
+    assert!(session.get("cookies").is_none());
+    assert_eq!(session["base_url"], "https://golf.example/members");
+
+    let patch = json!({"cookies": {"none": null, "new": "s3cret-too"}});
+    let session = hidden(&app, Method::PATCH, "/v1/session", &token, patch).await;
+    let names = json!(["SESSIONID", "a \"b\"", "new"]);
+    assert_eq!(session["cookie_names"], names);
+
+    let merge = json!({
+        "url": "https://golf.example/login",
+        "set_cookie": ["SESSIONID=s3cret-3; Path=/", "bad\u{7}=s3cret-4", "new=; Max-Age=0; Path=/"],
+    });
+    let merged = hidden(&app, Method::POST, "/v1/session/cookies", &token, merge).await;
+    assert_eq!(merged["cookie_names"], json!(["SESSIONID", "a \"b\""]));
+    assert_eq!(merged["ignored"][0]["index"], 1);
+
+    let rotated = hidden(
+        &app,
+        Method::POST,
+        "/v1/session/rotate",
+        &token,
+        Value::Null,
+    )
+    .await;
+    let token = rotated["access_token"].as_str().unwrap();
+    for path in ["/v1/authorize", "/v1/session/ttl"] {
+        let response = app.request(Method::GET, path).bearer_auth(token);
+        let response = response.send().await.unwrap();
+        assert!(response.status().is_success());
+        let fields = format!("{:?}", response.headers());
+        let text = response.text().await.unwrap();
+        assert!(
+            !fields.contains("s3cret") && !text.contains("s3cret"),
+            "{path}"
+        );
+    }
+}
+
+#[rstest]
+#[case::requested("?attributes=true", 400)]
+#[case::not_requested("?attributes=false", 200)]
+#[tokio::test]
+async fn attributes_of_hidden_cookies_cannot_be_requested(
+    #[case] query: &str,
+    #[case] status: u16,
+) {
+    let app = app(Store::Memory).await;
+    let token = log_in(&app).await;
+    let request = app.request(Method::GET, &format!("/v1/session{query}"));
+    let response = request.bearer_auth(&token).send().await.unwrap();
+    if status == 200 {
+        assert_eq!(response.status(), StatusCode::OK);
+    } else {
+        let problem = assert_problem(response, 400, "invalid_request").await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("hide_cookies"), "{detail}");
+    }
+}
+
+#[rstest]
+#[case::other_path("https://golf.example/other?x=1", true)]
+#[case::default_port("https://golf.example:443", true)]
+#[case::upper_case("https://GOLF.example", true)]
+#[case::other_host("https://evil.example/members", false)]
+#[case::subdomain("https://www.golf.example/members", false)]
+#[case::http("http://golf.example/members", false)]
+#[case::other_port("https://golf.example:8443/members", false)]
+#[tokio::test]
+async fn session_with_hidden_cookies_stays_at_its_site(#[case] url: &str, #[case] stays: bool) {
+    let patch = json!({"base_url": url});
+    for is_hidden in [true, false] {
+        let builder = TestApp::builder().with(move |settings| settings.hide_cookies = is_hidden);
+        let app = builder.spawn(Store::Memory).await;
+        let token = log_in(&app).await;
+        let request = app
+            .request(Method::PATCH, "/v1/session")
+            .bearer_auth(&token);
+        let response = request.json(&patch).send().await.unwrap();
+        if stays || !is_hidden {
+            assert_eq!(response.status(), StatusCode::OK);
+            continue;
+        }
+        let problem = assert_problem(response, 422, "invalid_session").await;
+        assert_eq!(problem["errors"][0]["pointer"], "/base_url");
+        let session: Value = app.get_session(&token).await.json().await.unwrap();
+        assert_eq!(session["base_url"], "https://golf.example/members");
+    }
+}

@@ -1,0 +1,202 @@
+//! Signals by which a site shows that the login of a session is over.
+
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
+use memchr::memmem;
+
+use crate::{coding::Coding, location, site::Site, target::Target};
+
+/// Signals that mean that a login is over. Without signals, every answer is passed on. Requests for
+/// a login page never match, so that a client can log in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginSignals {
+    /// Paths of the login pages. A redirect to one of them, at any host, is a signal.
+    pub paths: Vec<String>,
+    /// Statuses that the site answers with if the login is over.
+    pub statuses: Vec<StatusCode>,
+    /// Texts that only the login page contains. They are searched in the first 64 KiB of each page
+    /// with the status 200 that is HTML or XML.
+    pub markers: Vec<String>,
+}
+
+/// Signal that was found in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoginSignal {
+    /// A redirect to a login page.
+    LoginPath,
+    /// A status that means that the login is over.
+    Status,
+    /// A page with a text that only the login page contains.
+    Marker,
+}
+
+impl LoginSignal {
+    /// All signals.
+    pub const ALL: [Self; 3] = [Self::LoginPath, Self::Status, Self::Marker];
+
+    /// Returns the name of the signal in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginPath => "login_path",
+            Self::Status => "status",
+            Self::Marker => "marker",
+        }
+    }
+}
+
+impl LoginSignals {
+    /// Returns `true` if the page that `method` requests from `target` is searched for markers.
+    pub(crate) fn may_search(&self, method: &Method, target: &Target) -> bool {
+        !self.markers.is_empty() && *method != Method::HEAD && !self.has_path(target.path())
+    }
+
+    /// Returns the signal in the head of an answer to a request for `target`.
+    pub(crate) fn in_head(
+        &self,
+        site: &Site,
+        target: &Target,
+        status: StatusCode,
+        fields: &HeaderMap,
+    ) -> Option<LoginSignal> {
+        if self.has_path(target.path()) {
+            return None;
+        }
+        if self.statuses.contains(&status) {
+            return Some(LoginSignal::Status);
+        }
+        let location = fields.get(LOCATION).filter(|_| is_redirect(status))?;
+        let url = location::resolve(location, site, target)?;
+        let leads_to_login = matches!(url.scheme(), "http" | "https") && self.has_path(url.path());
+        leads_to_login.then_some(LoginSignal::LoginPath)
+    }
+
+    /// Returns `true` if a marker is in the begin of a body.
+    pub(crate) fn are_in(&self, coding: Coding, received: Vec<u8>) -> bool {
+        let text = coding.decode(received);
+        let mut markers = self.markers.iter();
+        markers.any(|marker| memmem::find(&text, marker.as_bytes()).is_some())
+    }
+
+    /// Compares without path parameters, because servers in Java append `;jsessionid=...`.
+    fn has_path(&self, path: &str) -> bool {
+        let path = path.split(';').next().unwrap_or_default();
+        self.paths.iter().any(|login| login == path)
+    }
+}
+
+/// Returns the coding of an answer that is searched for markers. Returns `None` if the answer is no
+/// page with the status 200, or if its coding cannot be read.
+pub(crate) fn searched_coding(status: StatusCode, fields: &HeaderMap) -> Option<Coding> {
+    let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    let is_page = kind == "text/html"
+        || kind == "text/xml"
+        || kind == "application/xml"
+        || kind.ends_with("+xml");
+    Coding::of(fields).filter(|_| is_page && status == StatusCode::OK)
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn signal(status: u16, location: Option<&str>, target: &str) -> Option<LoginSignal> {
+        let signals = LoginSignals {
+            paths: vec!["/login.php".to_owned()],
+            statuses: vec![StatusCode::IM_A_TEAPOT],
+            markers: Vec::new(),
+        };
+        let mut fields = HeaderMap::new();
+        if let Some(location) = location {
+            fields.insert(LOCATION, HeaderValue::from_str(location).unwrap());
+        }
+        let site = Site::of_url("https://golf.example").unwrap();
+        let target = Target::parse(target).unwrap();
+        signals.in_head(
+            &site,
+            &target,
+            StatusCode::from_u16(status).unwrap(),
+            &fields,
+        )
+    }
+
+    #[rstest]
+    #[case::absolute_path("/login.php")]
+    #[case::query_and_fragment("/login.php?back=%2Fbook#form")]
+    #[case::relative("../login.php")]
+    #[case::absolute("https://golf.example/login.php")]
+    #[case::without_scheme("//golf.example/login.php")]
+    #[case::other_host("https://sso.example:8443/login.php?client=7")]
+    #[case::http("http://golf.example/login.php")]
+    #[case::session_id_of_java("/login.php;jsessionid=0A1B?x=1")]
+    fn redirect_to_a_login_path_is_a_signal(#[case] location: &str) {
+        for status in [301, 302, 303, 307, 308] {
+            let found = signal(status, Some(location), "/members/book");
+            assert_eq!(found, Some(LoginSignal::LoginPath), "{status}");
+        }
+    }
+
+    #[rstest]
+    #[case::other_path(302, Some("/home"))]
+    #[case::longer_path(302, Some("/login.php/help"))]
+    #[case::other_case(302, Some("/LOGIN.php"))]
+    #[case::path_in_the_query(302, Some("/home?back=/login.php"))]
+    #[case::no_url(302, Some("https://["))]
+    #[case::app(302, Some("golfapp:/login.php"))]
+    #[case::no_redirect(200, Some("/login.php"))]
+    #[case::created(201, Some("/login.php"))]
+    #[case::not_modified(304, Some("/login.php"))]
+    #[case::without_location(302, None)]
+    #[case::unauthorized(401, None)]
+    #[case::server_error(503, None)]
+    fn every_other_answer_is_passed_on(#[case] status: u16, #[case] location: Option<&str>) {
+        assert_eq!(signal(status, location, "/members/book"), None);
+    }
+
+    #[rstest]
+    #[case::configured_status(418, None, "/book", Some(LoginSignal::Status))]
+    #[case::of_the_login_page(418, None, "/login.php", None)]
+    #[case::login_that_failed(302, Some("/login.php"), "/login.php?error=1", None)]
+    #[case::with_a_session_id(302, Some("/login.php"), "/login.php;jsessionid=1", None)]
+    fn requests_for_a_login_path_are_exempt(
+        #[case] status: u16,
+        #[case] location: Option<&str>,
+        #[case] target: &str,
+        #[case] expected: Option<LoginSignal>,
+    ) {
+        assert_eq!(signal(status, location, target), expected);
+    }
+
+    #[rstest]
+    #[case::html(200, "text/html; charset=utf-8", true)]
+    #[case::upper_case(200, "Text/HTML", true)]
+    #[case::xml(200, "text/xml", true)]
+    #[case::application_xml(200, "application/xml;charset=x", true)]
+    #[case::xhtml(200, "application/xhtml+xml", true)]
+    #[case::json(200, "application/json", false)]
+    #[case::plain(200, "text/plain", false)]
+    #[case::error_page(500, "text/html", false)]
+    #[case::partial(206, "text/html", false)]
+    fn only_pages_are_searched(
+        #[case] status: u16,
+        #[case] kind: &'static str,
+        #[case] expected: bool,
+    ) {
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(searched_coding(status, &fields).is_some(), expected);
+    }
+}
