@@ -113,8 +113,8 @@ impl SiteBody {
         self.next().await
     }
 
-    /// Reads at most about `limit` bytes ahead, and returns them. The stream still yields them. An
-    /// error ends the reading, and the stream yields it after them. The time is limited like the
+    /// Reads ahead until `limit` bytes have arrived, and returns at most `limit` of them. The stream
+    /// still yields all of them. An error ends the reading, and the stream yields it after them. The time is limited like the
     /// time to wait for the next bytes, so that a slow site cannot delay its answer for longer.
     pub(crate) async fn read_ahead(&mut self, limit: usize) -> Vec<u8> {
         let until = Instant::now() + self.stall_timeout;
@@ -123,7 +123,8 @@ impl SiteBody {
             let next = poll_fn(|cx| self.poll_site(cx));
             match timeout_at(until, next).await {
                 Ok(Some(Ok(part))) => {
-                    begin.extend_from_slice(&part);
+                    let room = limit - begin.len();
+                    begin.extend_from_slice(&part[..part.len().min(room)]);
                     self.read_ahead.push_back(Ok(part));
                 }
                 Ok(Some(Err(error))) => {

@@ -105,7 +105,10 @@ async fn pod_memory_limit_covers_bodies_of_maximum_size_for_all_requests_in_flig
     let mut bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
     if overlay == "gateway" {
         let (count, size) = ("upstream_max_in_flight", "upstream_max_request_bytes");
-        bodies += settings.number(count) * settings.number(size);
+        // A page that is searched for markers is in memory up to three times: as it was received,
+        // as one text, and decoded.
+        let searched = 3 * 64 * 1_024;
+        bodies += settings.number(count) * (settings.number(size) + searched);
     }
     // Memory after a load test, and memory of each connection, as measured in docs/performance.
     let (after_load, connections) = (22 * MIB, settings.number("max_connections") * 14_576);
