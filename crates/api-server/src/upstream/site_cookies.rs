@@ -13,12 +13,12 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
+use super::late_merges::Turn;
 use crate::{
     metrics::{cookie_merges, ignored_cookies},
     problem::ApiError,
     request::deadline::abort_at,
     store::sessions::Sessions,
-    upstream::late_merges::Turn,
 };
 
 /// Time for which the merge of cookies is tried again, after the answer was passed on.

@@ -93,7 +93,7 @@ async fn call(service: &Service, token: &str, path: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn answer_of_1_gib_to_a_slow_reader_needs_no_memory_and_slows_the_site_down() {
+async fn answer_of_1_gib_to_a_slow_reader_needs_8_mib_and_slows_the_site_down() {
     let written = Arc::<AtomicU64>::default();
     let site = large_site(Arc::clone(&written)).await;
     let no_limit = ["--upstream-max-response-bytes", "0", "--workers", "2"];
