@@ -14,7 +14,7 @@ use tee_session_domain::{RepositoryError, SessionError, UpdateError};
 use tee_session_upstream::{Busy, InvalidTarget, Outcome, UpstreamError};
 use thiserror::Error;
 
-use crate::upstream::gateway::NotCallable;
+use crate::upstream::{COOKIES_UNSAVED, gateway::NotCallable};
 
 /// Value, in seconds, of the `Retry-After` header if too many requests are in flight, or if too
 /// many wrong secrets came from one address.
@@ -83,7 +83,10 @@ pub(crate) enum ApiError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("the site shows that the login of the session is over")]
-    UpstreamSessionExpired,
+    UpstreamSessionExpired {
+        /// `false` if the store did not keep the cookies of the answer.
+        cookies_are_kept: bool,
+    },
     /// Error of a request to a site that was not sent.
     #[error(transparent)]
     NotSent(Box<Self>),
@@ -219,12 +222,20 @@ impl ApiError {
             }
             // The site has received the request. It usually refuses it then, but a marker may also
             // be in a page that confirms something.
-            Self::UpstreamSessionExpired => ProblemDetails::new(
-                ProblemCode::UPSTREAM_SESSION_EXPIRED,
-                "The login at the site is over; log in to the site again",
-            )
-            .with_challenge(Challenge::Bearer)
-            .with_outcome(Outcome::Unknown.as_str()),
+            Self::UpstreamSessionExpired { cookies_are_kept } => {
+                let problem = ProblemDetails::new(
+                    ProblemCode::UPSTREAM_SESSION_EXPIRED,
+                    "The login at the site is over; log in to the site again",
+                )
+                .with_challenge(Challenge::Bearer)
+                .with_outcome(Outcome::Unknown.as_str());
+                if *cookies_are_kept {
+                    problem
+                } else {
+                    let (name, value) = COOKIES_UNSAVED;
+                    problem.with_header(name, HeaderValue::from_static(value))
+                }
+            }
             Self::NotSent(error) => error.problem().with_outcome(Outcome::NotSent.as_str()),
         }
     }
@@ -233,7 +244,7 @@ impl ApiError {
     /// itself is returned unchanged, because it says more.
     pub(crate) fn not_sent(self) -> Self {
         match self {
-            Self::Upstream(_) | Self::UpstreamSessionExpired | Self::NotSent(_) => self,
+            Self::Upstream(_) | Self::UpstreamSessionExpired { .. } | Self::NotSent(_) => self,
             error => Self::NotSent(Box::new(error)),
         }
     }
@@ -285,7 +296,7 @@ fn upstream_detail(error: &UpstreamError) -> String {
     }
 }
 
-/// Returns `text` with a capital letter at its begin.
+/// Returns `text` with a capital first letter.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_ascii_uppercase());

@@ -2,6 +2,7 @@
 //! deadline, credentials, preconditions, CORS and request id.
 
 pub(crate) mod access_log;
+pub(crate) mod admission;
 pub(crate) mod bodies_under_way;
 pub(crate) mod body;
 pub(crate) mod caller;

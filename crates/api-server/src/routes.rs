@@ -11,6 +11,8 @@ pub(crate) mod oauth_error;
 mod revoke;
 pub(crate) mod route;
 mod session;
+mod session_cookies;
+mod session_rotate;
 mod sessions;
 pub(crate) mod sessions_query;
 mod static_file;
@@ -81,14 +83,14 @@ routes! {
         Patch => session::update<R>,
         Delete => session::delete<R>,
     }
-    session::SESSION_COOKIES, Bearer, ProblemDetails {
-        Post => session::merge_cookies<R>,
+    session_cookies::SESSION_COOKIES, Bearer, ProblemDetails {
+        Post => session_cookies::merge_cookies<R>,
     }
     session::SESSION_TTL, Bearer, ProblemDetails {
         Get => session::ttl<R>,
     }
-    session::SESSION_ROTATE, Bearer, ProblemDetails {
-        Post => session::rotate<R>,
+    session_rotate::SESSION_ROTATE, Bearer, ProblemDetails {
+        Post => session_rotate::rotate<R>,
     }
     introspect::INTROSPECT, ServiceClient, OAuth {
         Post => introspect::introspect<R>,

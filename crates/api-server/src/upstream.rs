@@ -9,4 +9,8 @@ pub(crate) mod metrics;
 mod response;
 mod site_cookies;
 
-pub(crate) use self::{gateway::Gateway, messages::is_websocket, response::FromSite};
+pub(crate) use self::{
+    gateway::Gateway,
+    messages::{COOKIES_UNSAVED, is_websocket},
+    response::FromSite,
+};

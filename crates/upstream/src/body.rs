@@ -114,17 +114,18 @@ impl SiteBody {
     }
 
     /// Reads ahead until `limit` bytes have arrived, and returns at most `limit` of them. The stream
-    /// still yields all of them. An error ends the reading, and the stream yields it after them. The time is limited like the
-    /// time to wait for the next bytes, so that a slow site cannot delay its answer for longer.
+    /// still yields all of them. An error ends the reading, and the stream yields it afterwards.
+    ///
+    /// The maximum time is the stall timeout.
     pub(crate) async fn read_ahead(&mut self, limit: usize) -> Vec<u8> {
         let until = Instant::now() + self.stall_timeout;
-        let mut begin = Vec::new();
-        while begin.len() < limit {
+        let mut start = Vec::new();
+        while start.len() < limit {
             let next = poll_fn(|cx| self.poll_site(cx));
             match timeout_at(until, next).await {
                 Ok(Some(Ok(part))) => {
-                    let room = limit - begin.len();
-                    begin.extend_from_slice(&part[..part.len().min(room)]);
+                    let room = limit - start.len();
+                    start.extend_from_slice(&part[..part.len().min(room)]);
                     self.read_ahead.push_back(Ok(part));
                 }
                 Ok(Some(Err(error))) => {
@@ -134,7 +135,9 @@ impl SiteBody {
                 Ok(None) | Err(_) => break,
             }
         }
-        begin
+        // The stall timeout begins again when the stream is read.
+        self.is_waiting = false;
+        start
     }
 
     fn finish(&mut self) {
@@ -164,7 +167,7 @@ impl SiteBody {
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    // The time counts only while somebody waits for the site.
+                    // The time counts only while the caller waits for the site.
                     if !self.is_waiting {
                         self.is_waiting = true;
                         let until = Instant::now() + self.stall_timeout;

@@ -40,7 +40,7 @@ impl Coding {
         }
     }
 
-    /// Decodes the begin of a body. Returns at most [`MAX_READ_BYTES`]. If the body is not complete
+    /// Decodes the start of a body. Returns at most [`MAX_READ_BYTES`]. If the body is not complete
     /// or malformed, returns what comes before the fault.
     pub(crate) fn decode(self, mut received: Vec<u8>) -> Vec<u8> {
         match self {
@@ -51,7 +51,7 @@ impl Coding {
             Self::Gzip => {
                 let mut text = Vec::new();
                 let decoder = MultiGzDecoder::new(received.as_slice());
-                // The begin of a body breaks off, which is an error after the last bytes.
+                // The start of a body breaks off, which is an error after the last bytes.
                 let _ = decoder.take(MAX_READ_BYTES as u64).read_to_end(&mut text);
                 text
             }
@@ -68,9 +68,11 @@ pub(crate) fn narrowed(client: &HeaderMap) -> HeaderValue {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|element| {
-            let coding = element.split(';').next().unwrap_or_default().trim();
-            let read = ["gzip", "x-gzip", "identity"];
-            read.iter().any(|name| coding.eq_ignore_ascii_case(name))
+            let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
+            let is = |name| coding.trim().eq_ignore_ascii_case(name);
+            // A site that may send neither coding would refuse the request.
+            let is_refused = weight.trim().replace(' ', "").trim_end_matches(['0', '.']) == "q=";
+            is("gzip") || is("x-gzip") || (is("identity") && !is_refused)
         })
         .collect();
     HeaderValue::try_from(accepted.join(", "))
@@ -118,6 +120,9 @@ mod tests {
     #[case::weights(&["br;q=1.0, gzip;q=0.8, *;q=0.1"], "gzip;q=0.8")]
     #[case::refused(&["gzip;q=0, identity"], "gzip;q=0, identity")]
     #[case::two_fields(&["br", "X-GZIP"], "X-GZIP")]
+    #[case::identity_refused(&["br, identity;q=0"], "identity")]
+    #[case::only_gzip(&["gzip, identity; q=0.000"], "gzip")]
+    #[case::identity_disliked(&["gzip, identity;q=0.01"], "gzip, identity;q=0.01")]
     #[case::others_only(&["br"], "identity")]
     #[case::any(&["*"], "identity")]
     #[case::empty(&[""], "identity")]
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn begin_of_a_compressed_body_is_decoded() {
+    fn start_of_a_compressed_body_is_decoded() {
         let text: Vec<u8> = (0..40_000_u32).flat_map(u32::to_be_bytes).collect();
         let compressed = gzip(&text);
         let decoded = Coding::Gzip.decode(compressed[..compressed.len() / 4].to_vec());
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_compressed_body_follow_each_other() {
+    fn concatenated_gzip_members_are_decoded() {
         let body = [gzip(b"Please "), gzip(b"log in")].concat();
         assert_eq!(Coding::Gzip.decode(body), b"Please log in");
     }
@@ -161,7 +166,7 @@ mod tests {
     #[case::no_gzip(b"<html>".to_vec())]
     #[case::only_a_head(vec![0x1f, 0x8b, 8, 8])]
     #[case::empty(Vec::new())]
-    fn malformed_body_is_empty(#[case] body: Vec<u8>) {
+    fn malformed_gzip_decodes_to_nothing(#[case] body: Vec<u8>) {
         assert_eq!(Coding::Gzip.decode(body), b"");
     }
 

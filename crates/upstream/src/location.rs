@@ -92,7 +92,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let expected_value = HeaderValue::from_str(expected).unwrap();
-        // A browser reads the second slash of `/\` as the begin of a host.
+        // A browser reads the second slash of `/\` as the start of a host.
         let expected = if expected.starts_with('/') {
             Mapped::Site(expected_value)
         } else {

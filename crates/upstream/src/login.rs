@@ -74,7 +74,7 @@ impl LoginSignals {
         leads_to_login.then_some(LoginSignal::LoginPath)
     }
 
-    /// Returns `true` if a marker is in the begin of a body.
+    /// Returns `true` if a marker is in the start of a body.
     pub(crate) fn are_in(&self, coding: Coding, received: Vec<u8>) -> bool {
         let text = coding.decode(received);
         let mut markers = self.markers.iter();

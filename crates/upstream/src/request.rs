@@ -104,7 +104,7 @@ mod tests {
     #[case::tls("upgrade", "TLS/1.2", false)]
     #[case::not_a_connection_option("keep-alive", "websocket", false)]
     #[case::longer_name("upgrade", "websocket2", false)]
-    fn only_an_offer_of_websocket_is_one(
+    fn only_an_upgrade_to_websocket_asks_for_a_websocket(
         #[case] connection: &'static str,
         #[case] upgrade: &'static str,
         #[case] expected: bool,

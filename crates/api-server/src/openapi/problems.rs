@@ -200,7 +200,10 @@ problem_sets! {
     Upstream = vec![
         ApiError::from(InvalidTarget::DotSegment).not_sent().into(),
         ApiError::from(NotCallable::Host).not_sent().into(),
-        ApiError::UpstreamSessionExpired.into(),
+        ApiError::UpstreamSessionExpired {
+            cookies_are_kept: true,
+        }
+        .into(),
         ApiError::NotFound.into(),
         Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
         Problem::named(

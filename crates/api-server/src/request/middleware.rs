@@ -1,5 +1,5 @@
-//! Outermost middleware within the root span of a request. Limits the number of requests in flight,
-//! records metrics, and adds problem details to error responses that have none.
+//! Outermost middleware within the root span of a request. Checks limits, records metrics, and adds
+//! problem details to error responses that have none.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -23,14 +23,11 @@ use crate::{
     metrics::cached::Meters,
     problem::{ApiError, HasOwnBody, problem_of_status},
     request::access_log::AccessLine,
-    request::body::overloaded,
+    request::admission::admit,
     request::cors::{self, is_preflight},
     request::deadline::Deadline,
-    request::host,
-    request::limits,
     request::request_id::REQUEST_ID_HEADER,
     routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError, upstream::UPSTREAM},
-    server::connection::Connection,
     server::drain::Lifecycle,
     settings::ApiSettings,
     store::health_monitor::HealthMonitor,
@@ -70,48 +67,18 @@ pub(crate) async fn observe(
 
     // Requests whose body is still arriving have limits of their own. They must not take the places
     // of requests whose body has arrived, or that have none.
-    let being_served = lifecycle.being_served();
-    // The connection has a place for health probes only.
-    let is_reserved = request
-        .conn_data::<Connection>()
-        .is_some_and(|connection| connection.place().is_reserved());
-    let is_full = being_served > settings.max_in_flight || is_reserved;
-    let is_of_gateway = route.path == AUTHORIZE;
-    // Requests to sites have limits of their own too. They must not take the places of others.
+    let is_full = lifecycle.being_served() > settings.max_in_flight;
     let bounds = bounds.get_ref().as_ref();
     let bounds = bounds.filter(|_| route.path == UPSTREAM);
     let _to_site = bounds.map(|_| lifecycle.gateway_request());
     // Only gateways call `/v1/authorize`, and pages may not read the answers of sites, so there is
     // no CORS.
-    let origins = Some(&settings.cors_allowed_origins);
-    let has_cors = !is_of_gateway && bounds.is_none();
-    let origins = origins.filter(|origins| has_cors && !origins.is_empty());
-    let origin = origins.and_then(|origins| origins.allowed_origin_of(request.headers()));
-    // A browser treats any error response to a preflight as a refusal, and hides the response from
-    // the page. Preflights are therefore admitted even if the service is full. They cost little.
-    let is_exempt = origins.is_some() && is_preflight(request.method(), request.headers());
-    let admitted = if !host::is_valid(request.headers()) {
-        Err(ApiError::InvalidHost)
-    } else if is_exempt {
-        Ok(())
-    } else if let Some(bounds) = bounds {
-        let admitted = if is_reserved {
-            Err(overloaded())
-        } else {
-            Ok(())
-        };
-        let admitted = admitted
-            .and_then(|()| limits::check(request.request()))
-            .and_then(|()| bounds.admit(&request).map_err(|_| overloaded()));
-        admitted.map_err(ApiError::not_sent)
-    } else {
-        admit(request.path(), is_full).and_then(|()| {
-            if is_of_gateway {
-                return Ok(());
-            }
-            limits::check(request.request())
-        })
-    };
+    let origins = &settings.cors_allowed_origins;
+    let has_cors = route.path != AUTHORIZE && bounds.is_none() && !origins.is_empty();
+    let origin = has_cors.then(|| origins.allowed_origin_of(request.headers()));
+    let origin = origin.flatten();
+    let is_preflight = has_cors && is_preflight(request.method(), request.headers());
+    let admitted = admit(&request, route, is_full, is_preflight, bounds);
     let response = match admitted {
         Ok(()) => {
             // A panic must lead to a 500 response. Without `catch_unwind`, a panic would close the
@@ -163,15 +130,6 @@ pub(crate) async fn observe(
         access.log(status);
     }
     Ok(response)
-}
-
-/// Rejects a request with [`ApiError::Overloaded`] if the service is full. Health probes are always
-/// admitted.
-fn admit(path: &str, is_full: bool) -> Result<(), ApiError> {
-    if !is_full || path.starts_with("/health") {
-        return Ok(());
-    }
-    Err(overloaded())
 }
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {

@@ -8,49 +8,44 @@ use actix_web::{
 use serde::Serialize;
 use tee_session_auth_middleware::{AuthError, BearerToken, CurrentSession, InvalidMember};
 use tee_session_domain::{
-    BaseUrl, EntityTag, IdempotencyStore, SessionId, SessionPatch, SessionRepository, SessionTtl,
+    BaseUrl, EntityTag, SessionId, SessionPatch, SessionRepository, SessionTtl,
 };
 use tee_session_upstream::Site;
 use utoipa::ToSchema;
 
 use crate::{
-    body::{self, MergeCookies, SessionBody, SessionPatchBody, Timestamp, parse_patch},
-    metrics::{cookie_merges, ignored_cookies},
+    body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
     openapi::{
         problems::{
-            BearerToken as BearerTokenProblems, Idempotency, InvalidSession, JsonBody,
-            MergePatchBody, Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
+            BearerToken as BearerTokenProblems, InvalidSession, MergePatchBody,
+            Preconditions as Preconditioned, Problems, StoreFull, StoreUnavailable,
             TooManyInvalidTokens,
         },
         schemas::{
-            self, AttributesRequested, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags,
-            IdempotencyKeyField, LABEL, SESSION_ID, SUBJECT,
+            self, AttributesRequested, BASE_URL, CREATED_AT, EXPIRES_AT, EntityTags, LABEL,
+            SESSION_ID, SUBJECT,
         },
     },
     problem::ApiError,
     request::bodies_under_way::Credential,
-    request::body::{read_json, read_merge_patch},
-    request::completion::{Requester, deliver, deliver_or_keep, finish},
+    request::body::read_merge_patch,
+    request::completion::finish,
     request::deadline::Deadline,
-    request::idempotency::{self, IDEMPOTENCY_KEY_USE, idempotent_request, mark_replay},
     request::precondition::{Preconditions, with_etag},
-    routes::sessions::CreatedSession,
     settings::ApiSettings,
     store::sessions::Sessions,
 };
 
 pub(super) const SESSION: &str = "/v1/session";
-pub(super) const SESSION_COOKIES: &str = "/v1/session/cookies";
 pub(super) const SESSION_TTL: &str = "/v1/session/ttl";
-pub(super) const SESSION_ROTATE: &str = "/v1/session/rotate";
 
-type Bearer = (BearerTokenProblems, TooManyInvalidTokens, StoreUnavailable);
+pub(super) type Bearer = (BearerTokenProblems, TooManyInvalidTokens, StoreUnavailable);
 
 // The parameters have no example, because the page `/docs` would send an example with every request
 // that a user tries.
-const IF_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is carried \
+pub(super) const IF_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is carried \
                         out only if one of them is the current entity tag of the session.";
-const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is \
+pub(super) const IF_NONE_MATCH: &str = "A list of entity tags, or `*` for any (RFC 9110). The request is \
                              carried out only if none of them is the current entity tag of the \
                              session.";
 
@@ -234,141 +229,6 @@ fn check_origin(patch: &SessionPatch, base_url: &BaseUrl) -> Result<(), ApiError
         }
         _ => Ok(()),
     }
-}
-
-/// Answers `POST /v1/session/cookies`: merges the cookies that the site has set into the session.
-/// The access touches the session (renews its TTL).
-#[utoipa::path(
-    post,
-    path = SESSION_COOKIES,
-    tag = "Session",
-    operation_id = "mergeCookies",
-    summary = "Merge cookies that the site has set",
-    description = "Merges the `Set-Cookie` lines of an answer of the site into the session, by the \
-                   rules of browsers (RFC 6265bis). Restarts the idle timeout.",
-    params(
-        ("If-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_MATCH),
-        ("If-None-Match" = inline(Option<EntityTags>), Header, nullable = false, description = IF_NONE_MATCH),
-    ),
-    request_body(
-        content = MergeCookies,
-        example = json!({
-            "url": "https://golf.example/members/login.php",
-            "set_cookie": ["SESSIONID=d4e5f6; Path=/; Secure; HttpOnly"],
-            "date": "Thu, 15 Jan 2026 10:30:00 GMT",
-            "sent": {"SESSIONID": "a1b2c3"},
-        }),
-    ),
-    responses(
-        (
-            status = 200,
-            description = "The session after the merge.",
-            headers(("ETag")),
-            body = SessionBody<'_>,
-            example = json!({
-                "session_id": SESSION_ID,
-                "cookies": {"SESSIONID": "d4e5f6"},
-                "base_url": BASE_URL,
-                "created_at": CREATED_AT,
-                "expires_at": EXPIRES_AT,
-                "ignored": [],
-            }),
-        ),
-        Problems<(Bearer, JsonBody, Preconditioned, InvalidSession, StoreFull)>,
-    ),
-    security(("session_token" = [])),
-)]
-pub(super) async fn merge_cookies<R: SessionRepository>(
-    request: HttpRequest,
-    token: BearerToken,
-    payload: Payload,
-    settings: Data<ApiSettings>,
-    sessions: Sessions<R>,
-) -> Result<HttpResponse, ApiError> {
-    let BearerToken(token) = token;
-    // The session is loaded first, so that no body of an unknown client is awaited.
-    let loaded = Deadline::bound(&request, sessions.load_for_merge(&token)).await?;
-    let caller = Credential::Session(SessionId::of(&token));
-    let body = read_json(&request, payload, &settings, caller).await?;
-    let update = MergeCookies::parse(&body)?;
-    let preconditions = Preconditions::of(request.headers())?;
-    let merge = sessions.merge_loaded(&token, loaded, &update, |tag| {
-        preconditions.allows_change(tag)
-    });
-    let merged = Deadline::bound(&request, merge).await;
-    cookie_merges::count(&merged);
-    let merged = merged?;
-    ignored_cookies::count_lines(&merged.ignored);
-    let body = SessionBody::new(SessionId::of(&token), &merged.active);
-    let body = body.with_hidden_cookies(settings.hide_cookies);
-    let response = body.with_ignored(&merged.ignored).response();
-    let tag = EntityTag::of(&token, &merged.active.session);
-    Ok(with_etag(response, tag))
-}
-
-/// Answers `POST /v1/session/rotate`: gives the session a new token. A request body is ignored.
-#[utoipa::path(
-    post,
-    path = SESSION_ROTATE,
-    tag = "Session",
-    operation_id = "rotateSession",
-    summary = "Give the session a new token",
-    description = "The session continues under a new token. After the response, the old token is \
-                   invalid on every instance. The access restarts the idle timeout; the absolute \
-                   lifetime, subject and label are kept. A client that does not receive the \
-                   response must log in again, unless it sent an `Idempotency-Key`.",
-    params((
-        "Idempotency-Key" = inline(Option<IdempotencyKeyField>),
-        Header,
-        nullable = false,
-        description = IDEMPOTENCY_KEY_USE,
-    )),
-    responses(
-        (
-            status = 200,
-            description = "The session and its new token. The token cannot be retrieved again.",
-            headers(("ETag"), ("Idempotency-Replayed")),
-            body = CreatedSession<'_>,
-            example = CreatedSession::example,
-        ),
-        Problems<(Bearer, Idempotency, StoreFull)>,
-    ),
-    security(("session_token" = [])),
-)]
-pub(super) async fn rotate<R: SessionRepository>(
-    request: HttpRequest,
-    token: BearerToken,
-    settings: Data<ApiSettings>,
-    sessions: Sessions<R>,
-) -> Result<HttpResponse, ApiError> {
-    let BearerToken(token) = token;
-    let credential = Some(token.expose_secret().as_bytes());
-    let key = idempotency::key_of(request.headers(), "rotate", credential)?;
-    let rotated = match key.filter(|_| sessions.repository().idempotency().keeps_records()) {
-        Some(key) => {
-            let once = idempotent_request(key, &[], &settings);
-            let rotate = async move |sessions: &Sessions<R>, requester: &Requester<_>| {
-                let may_move = || requester.is_waiting();
-                sessions.rotate_once(&token, &once, may_move).await
-            };
-            deliver_or_keep(&request, &sessions, &settings, rotate).await?
-        }
-        None => {
-            let rotate = async move |sessions: &Sessions<R>, requester: &Requester| {
-                let may_move = || requester.has_time_to_rotate();
-                sessions.rotate_while(&token, may_move).await
-            };
-            deliver(&request, &sessions, &settings, rotate)
-                .await?
-                .into()
-        }
-    };
-    let mut response = body::ok(&CreatedSession::new(
-        &rotated,
-        SessionId::of(&rotated.token),
-    ));
-    mark_replay(&mut response, rotated.is_replay);
-    Ok(with_etag(response, rotated.result.tag))
 }
 
 /// Answers `DELETE /v1/session`: ends the session of the bearer token (logout).

@@ -169,7 +169,7 @@ async fn reload<R: SessionRepository>(
     exchange.active = abort_at(answer_by, sessions.get(&exchange.token)).await?;
     let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
     if site != exchange.site {
-        // The place is one of the other site.
+        // The place was reserved for the previous site.
         return Err(SessionError::Contended.into());
     }
     Ok(())

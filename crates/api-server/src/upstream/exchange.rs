@@ -116,7 +116,9 @@ impl Exchange {
                     drop(answer);
                     log::expired(&self.label, &self.token, signal);
                     self.label.count_expired(signal);
-                    Err(ApiError::UpstreamSessionExpired)
+                    Err(ApiError::UpstreamSessionExpired {
+                        cookies_are_kept: unkept.is_none(),
+                    })
                 }
                 None => {
                     let is_head = client_method == Method::HEAD;

@@ -54,12 +54,17 @@ pub(super) fn answered(site: &SiteLabel, method: &Method, target: &Target, statu
     tracing::debug!(site, %method, path, status, "Upstream request");
 }
 
-/// Logs that no connection to a site could be made. Other errors are not logged.
+/// Logs that no connection to a site could be made, also because one of its addresses is forbidden.
+/// Other errors are not logged.
 pub(super) fn failed(site: &SiteLabel, error: &UpstreamError) {
     let site = site.as_str();
-    if let UpstreamError::Unreachable(_) | UpstreamError::ConnectTimeout = error
-        && let Some(unlogged) = UNREACHABLE.next(site, Instant::now())
-    {
+    let is_unreachable = matches!(
+        error,
+        UpstreamError::Unreachable(_)
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::NotAllowed(_)
+    );
+    if is_unreachable && let Some(unlogged) = UNREACHABLE.next(site, Instant::now()) {
         let error = ErrorChain(error);
         tracing::warn!(site, %error, unlogged, "Upstream unreachable");
     }

@@ -12,6 +12,10 @@ use tee_session_upstream::{
     http::{HeaderMap, HeaderName, HeaderValue, Method},
 };
 
+/// Field that tells the client that the cookies of the answer could not be kept.
+pub(crate) const COOKIES_UNSAVED: (ActixName, &str) =
+    (ActixName::from_static("x-upstream-cookies"), "unsaved");
+
 /// Returns the header fields of a request.
 pub(super) fn fields_of(request: &HttpRequest) -> HeaderMap {
     let sent = request.headers();

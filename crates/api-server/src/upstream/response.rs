@@ -10,7 +10,7 @@ use actix_web::{
     body::{BodySize, MessageBody},
     http::{
         StatusCode,
-        header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+        header::{CONTENT_LENGTH, HeaderValue},
     },
     web::Bytes,
 };
@@ -18,11 +18,11 @@ use futures_util::Stream;
 use metrics::Counter;
 use tee_session_upstream::{BodyError, SiteAnswer, SiteBody};
 
-use super::{messages::add_fields, metrics::SiteLabel};
+use super::{
+    messages::{COOKIES_UNSAVED, add_fields},
+    metrics::SiteLabel,
+};
 use crate::{problem::HasOwnBody, server::drain::CountGuard};
-
-/// Field that tells the client that the cookies of the answer could not be kept.
-const COOKIES: HeaderName = HeaderName::from_static("x-upstream-cookies");
 
 /// Marks the answer of a site in the extensions of a response. Its status says nothing about this
 /// service.
@@ -60,7 +60,8 @@ pub(super) fn response(
     }
     if !cookies_are_kept {
         let fields = response.headers_mut();
-        fields.insert(COOKIES, HeaderValue::from_static("unsaved"));
+        let (name, value) = COOKIES_UNSAVED;
+        fields.insert(name, HeaderValue::from_static(value));
     }
     response.extensions_mut().insert(FromSite);
     response.extensions_mut().insert(HasOwnBody);

@@ -89,7 +89,7 @@ pub(super) fn cookies_of(
 /// Result of a merge.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merge {
-    /// The cookies are kept, or their session has ended, so that nobody needs them.
+    /// The cookies are kept, or the session has ended, so that they are not needed.
     Done,
     /// The store did not keep the cookies. The merge can be tried again.
     NotKept,
@@ -113,7 +113,7 @@ pub(super) async fn merge<R: SessionRepository>(
             ignored_cookies::count_lines(&merged.ignored);
             Merge::Done
         }
-        // After a logout nothing comes back, and cookies of another site do not belong to the
+        // A merge must not restore a session that has ended. Cookies of another site do not belong to the
         // session any more.
         Err(UpdateError::ForeignUrl) => Merge::Done,
         Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Done,

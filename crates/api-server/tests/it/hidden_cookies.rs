@@ -122,7 +122,10 @@ async fn attributes_of_hidden_cookies_cannot_be_requested(
 #[case::http("http://golf.example/members", false)]
 #[case::other_port("https://golf.example:8443/members", false)]
 #[tokio::test]
-async fn session_with_hidden_cookies_stays_at_its_site(#[case] url: &str, #[case] stays: bool) {
+async fn patch_of_base_url_to_another_origin_is_rejected_if_cookies_are_hidden(
+    #[case] url: &str,
+    #[case] stays: bool,
+) {
     let patch = json!({"base_url": url});
     for is_hidden in [true, false] {
         let builder = TestApp::builder().with(move |settings| settings.hide_cookies = is_hidden);

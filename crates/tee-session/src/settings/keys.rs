@@ -223,13 +223,15 @@ pub(crate) const KEYS: &[Key] = &[
         .details("Some sites end a login whose User-Agent changes."),
     Key::unset("upstream_login_paths", r#"["/login"]"#, "PATHS", "Paths of the login pages of the sites, separated by commas: a redirect to one of them shows that the login is over; not set: none")
         .details("The client then gets 401 upstream_session_expired. A path is compared exactly, without \
-            query, at whatever host. Requests for a login path are passed on."),
+            query, at whatever host. Requests for a login path are passed on, so list also the path to which \
+            the form is sent."),
     Key::unset("upstream_expired_statuses", "[419]", "STATUSES", "Statuses of the sites that show that the login is over, separated by commas; not set: none")
-        .details("Statuses from 500 on are not possible, because they say nothing about the login."),
-    Key::unset("upstream_login_markers", r#"["name=\"password\""]"#, "TEXTS", "Texts that only the login pages of the sites contain, separated by commas; not set: none")
+        .details("Statuses from 500 on are not possible, because they say nothing about the login. Requires \
+            upstream_login_paths."),
+    Key::unset("upstream_login_markers", r#"["id=\"login-form\""]"#, "TEXTS", "Texts that only the login pages of the sites contain, separated by commas; not set: none")
         .details("They are searched in the first 64 KiB of each page of HTML or XML with the status 200, so \
-            that a page is passed on when its begin has arrived. Sites are then asked for gzip or no \
-            compression. A text cannot contain a comma."),
+            that a page is passed on when its start has arrived. Sites are then asked for gzip or no \
+            compression. A text cannot contain a comma. Requires upstream_login_paths."),
     Key::new("upstream_response_timeout_ms", "30000", "MS", "Maximum time from sending a request to a site to the head of its answer")
         .within(100..=600_000)
         .details("After that, the answer is 504 and the outcome is unknown. Gateways in front of this service \

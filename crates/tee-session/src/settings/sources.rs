@@ -344,10 +344,19 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
         Err(error) => return problem(format!("the file cannot be read: {error}")),
     };
     match text.parse::<toml::Table>() {
-        Ok(table) => table
-            .into_iter()
-            .map(|(name, value)| (name, text_of(value), source.clone()))
-            .collect(),
+        Ok(table) => {
+            let divided = table.iter().filter(|(_, value)| has_divided_entry(value));
+            problems.extend(divided.map(|(name, _)| Problem {
+                key: name.clone(),
+                source: source.to_string(),
+                message:
+                    "an entry of the list contains a comma, which separates entries".to_owned(),
+            }));
+            let table = table.into_iter();
+            table
+                .map(|(name, value)| (name, text_of(value), source.clone()))
+                .collect()
+        }
         // The full error of the TOML parser is not used, because it quotes the invalid line, which
         // may contain a secret.
         Err(error) => {
@@ -360,6 +369,13 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
             ))
         }
     }
+}
+
+/// Returns `true` if [`text_of`] would make several entries of one entry of a list.
+fn has_divided_entry(value: &toml::Value) -> bool {
+    let entries = value.as_array().into_iter().flatten();
+    let mut texts = entries.filter_map(toml::Value::as_str);
+    texts.any(|text| text.contains(','))
 }
 
 /// Converts a TOML value to text, in the format of the environment variables. A list becomes its

@@ -290,6 +290,20 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "upstream_expired_statuses = [401, 503]",
     "the statuses must be numbers from 200 to 499"
 )]
+#[case::markers_without_login_paths(
+    "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
+     upstream_login_markers = [\"Please log in\"]",
+    "upstream_expired_statuses and upstream_login_markers require the paths of the login pages"
+)]
+#[case::statuses_without_login_paths(
+    "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
+     upstream_expired_statuses = [419]",
+    "upstream_expired_statuses and upstream_login_markers require the paths of the login pages"
+)]
+#[case::comma_in_an_entry_of_a_list(
+    "upstream_login_markers = [\"Welcome, log in\"]",
+    "an entry of the list contains a comma"
+)]
 #[case::upstream_authorities(
     "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
      upstream_tls_ca_file = \"/nowhere/ca.crt\"",
@@ -414,7 +428,7 @@ fn ipv6_address_is_accepted_in_brackets(#[case] host: &str, #[case] address: &st
 }
 
 #[test]
-fn signals_of_a_login_that_is_over_are_lists() {
+fn login_signals_are_parsed_as_lists() {
     let file = "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
                 upstream_login_paths = [\"/login\", \"/a/b.php\"]\n\
                 upstream_expired_statuses = [401, 419]\n\

@@ -45,6 +45,18 @@ impl Reader<'_> {
         if !self.switch("upstream_gateway") {
             return None;
         }
+        let LoginSignals {
+            paths,
+            statuses,
+            markers,
+        } = &client.login;
+        if paths.is_empty() && !(statuses.is_empty() && markers.is_empty()) {
+            self.problem(
+                "upstream_login_paths",
+                "upstream_expired_statuses and upstream_login_markers require the paths of the login \
+                 pages, because the answers to a login would otherwise be taken for its end",
+            );
+        }
         let roots = match self.file("upstream_tls_ca_file") {
             Some(file) => {
                 let roots = self.or_problem("upstream_tls_ca_file", authorities(&file))?;

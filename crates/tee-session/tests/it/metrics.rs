@@ -126,6 +126,8 @@ async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
         "true",
         "--upstream-allowed-networks",
         "127.0.0.0/8",
+        "--upstream-login-paths",
+        "/login",
         "--upstream-expired-statuses",
         "419",
     ])

@@ -88,7 +88,7 @@ fn within(before: usize) -> Vec<u8> {
     LoginSignal::Marker
 )]
 #[tokio::test]
-async fn answer_with_a_signal_is_found(#[case] answer: Vec<u8>, #[case] expected: LoginSignal) {
+async fn login_signal_is_detected(#[case] answer: Vec<u8>, #[case] expected: LoginSignal) {
     let server = TestSite::answering_once(answer).await;
     let answer = get(&client(settings()), &site_of(&server), "/book").await;
     assert_eq!(answer.unwrap().login_over, Some(expected));
