@@ -1,7 +1,7 @@
 //! Byte stream of a connection to a site.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -126,6 +126,37 @@ impl AsyncWrite for SiteStream {
         }
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = || bufs.iter().map(|buf| buf.len()).sum();
+        if self.is_write_broken {
+            return Poll::Ready(Ok(length()));
+        }
+        let written = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+        };
+        match written {
+            Poll::Ready(Err(_)) => {
+                self.is_write_broken = true;
+                Poll::Ready(Ok(length()))
+            }
+            written => written,
+        }
+    }
+
+    // Without this, hyper would copy each body into the buffer for heads, which an idle connection
+    // keeps.
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_write_broken {
             return Poll::Ready(Ok(()));
@@ -153,6 +184,11 @@ impl AsyncWrite for SiteStream {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
 
     #[test]
@@ -165,5 +201,32 @@ mod tests {
         assert!(!budget.count(1));
         budget.head_received();
         assert!(budget.count(usize::MAX));
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_request_are_written_together_until_writing_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut stream = SiteStream::plain(client.unwrap(), Arc::default());
+        assert!(stream.is_write_vectored());
+        let (mut site, _) = accepted.unwrap();
+        let parts = [IoSlice::new(b"head"), IoSlice::new(b" and body")];
+        assert_eq!(stream.write_vectored(&parts).await.unwrap(), 13);
+        let mut received = [0; 13];
+        site.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"head and body");
+
+        drop((site, listener));
+        // The failure is not reported, so that an answer that has arrived can still be read.
+        for _ in 0..1_000 {
+            assert_eq!(stream.write_vectored(&parts).await.unwrap(), 13);
+            if stream.is_write_broken {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(stream.is_write_broken);
+        assert_eq!(stream.write_vectored(&parts).await.unwrap(), 13);
     }
 }
