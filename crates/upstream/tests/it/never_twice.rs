@@ -5,16 +5,20 @@ use std::time::Duration;
 use rstest::rstest;
 use tee_session_upstream::{ClientSettings, Outcome, UpstreamError, http::Method};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     time::{sleep, timeout},
 };
 
-use crate::test_site::{
-    OK, Seen, TestSite, client, eventually, get, place, request, site_of, text,
+use crate::{
+    test_site::{OK, Seen, TestSite, client, eventually, get, place, request, site_of, text},
+    tls,
 };
 
-/// Number of requests of the race. Each one may meet a connection that the site closes.
+/// Number of requests of a race. Each one may meet a connection that the site closes.
 const RACES: usize = 10_000;
+
+/// Number of requests of the race over TLS, whose connections take longer.
+const TLS_RACES: usize = 1_000;
 
 /// Simple generator, so that each run has other times.
 struct Random(u64);
@@ -30,15 +34,18 @@ impl Random {
 }
 
 /// Answers requests until the connection has been idle for a random time of some microseconds.
-async fn close_at_random(mut stream: tokio::net::TcpStream, seen: std::sync::Arc<Seen>) {
-    let seed = u64::from(stream.peer_addr().unwrap().port());
-    let mut random = Random(seed);
+async fn close_at_random(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    seed: u16,
+    seen: std::sync::Arc<Seen>,
+) {
+    let mut stream = BufReader::new(stream);
+    let mut random = Random(u64::from(seed));
     loop {
         let patience = Duration::from_micros(random.below(400));
-        let mut first = [0];
-        // Peeking does not take bytes of a request, so no request is cut in the middle.
-        match timeout(patience, stream.peek(&mut first)).await {
-            Ok(Ok(1..)) => {}
+        // The bytes stay in the buffer, so no request is cut in the middle.
+        match timeout(patience, stream.fill_buf()).await {
+            Ok(Ok(bytes)) if !bytes.is_empty() => {}
             _ => return,
         }
         if seen.read_request(&mut stream).await.is_none() {
@@ -51,9 +58,14 @@ async fn close_at_random(mut stream: tokio::net::TcpStream, seen: std::sync::Arc
 }
 
 #[rstest]
-#[case::one_thread(1)]
-#[case::two_threads(2)]
-fn site_that_closes_idle_connections_gets_each_request_at_most_once(#[case] threads: usize) {
+#[case::one_thread(1, false)]
+#[case::two_threads(2, false)]
+#[case::tls(2, true)]
+fn site_that_closes_idle_connections_gets_each_request_at_most_once(
+    #[case] threads: usize,
+    #[case] is_tls: bool,
+) {
+    let races = if is_tls { TLS_RACES } else { RACES };
     let mut runtime = if threads == 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
@@ -65,11 +77,33 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(#[case] thre
         .build()
         .unwrap();
     runtime.block_on(async {
-        let server = TestSite::start(close_at_random).await;
-        let (client, site) = (client(ClientSettings::default()), site_of(&server));
+        let (acceptor, certificate) = tls::acceptor(&["golf.example"]);
+        let acceptor = Some(acceptor).filter(|_| is_tls);
+        let server = TestSite::start(move |stream, seen| {
+            let acceptor = acceptor.clone();
+            async move {
+                let seed = stream.peer_addr().unwrap().port();
+                match acceptor {
+                    None => close_at_random(stream, seed, seen).await,
+                    Some(acceptor) => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            close_at_random(stream, seed, seen).await;
+                        }
+                    }
+                }
+            }
+        })
+        .await;
+        let settings = ClientSettings::default();
+        let (client, site) = if is_tls {
+            let client = tls::client(Some(certificate), settings);
+            (client, tls::site(&server, "golf.example"))
+        } else {
+            (client(settings), site_of(&server))
+        };
         let mut random = Random(threads as u64);
         let mut results = Vec::new();
-        for index in 0..RACES / 2 {
+        for index in 0..races {
             let target = format!("/book/{index}");
             let result = match get(&client, &site, &target).await {
                 Ok(answer) => text(answer).await.map(|_| ()).map_err(|_| Outcome::Unknown),
@@ -97,8 +131,8 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(#[case] thre
         }
         // The race takes place: connections are closed, and others are used again.
         let connections = server.seen().connections();
-        assert!(connections > RACES / 100, "{connections} connections");
-        assert!(answered > RACES / 4, "{answered} answers");
+        assert!(connections > races / 100, "{connections} connections");
+        assert!(answered > races / 4, "{answered} answers");
         assert!(
             connections < answered,
             "{connections} connections, {answered} answers"
@@ -147,7 +181,8 @@ async fn request_whose_connection_is_cut_is_sent_at_most_once(
     let error = client
         .send(&site, request, place(&site).await)
         .await
-        .unwrap_err();
+        .unwrap_err()
+        .error;
     if error.outcome() == Outcome::NotSent {
         assert_eq!(server.seen().total(), 0);
     }

@@ -27,19 +27,7 @@ impl Lookup for Local {
 
 /// Starts a site with a certificate for `names`. Returns its certificate too.
 async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
-    let key = KeyPair::generate().unwrap();
-    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
-    let certificate = certificate.der().clone();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, certificate) = acceptor(names);
     let site = TestSite::start(move |stream, seen| {
         let acceptor = acceptor.clone();
         async move {
@@ -55,7 +43,24 @@ async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
     (site, certificate)
 }
 
-fn client(trusted: Option<CertificateDer<'static>>, settings: ClientSettings) -> Client {
+/// Returns what accepts TLS connections for `names`, and its certificate.
+pub(crate) fn acceptor(names: &[&str]) -> (TlsAcceptor, CertificateDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let certificate = certificate.der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), certificate)
+}
+
+pub(crate) fn client(trusted: Option<CertificateDer<'static>>, settings: ClientSettings) -> Client {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(trusted);
     let tls = ClientConfig::builder()
@@ -64,7 +69,7 @@ fn client(trusted: Option<CertificateDer<'static>>, settings: ClientSettings) ->
     Client::with_lookup(Arc::new(tls), local_policy(), settings, Arc::new(Local))
 }
 
-fn site(server: &TestSite, host: &str) -> Site {
+pub(crate) fn site(server: &TestSite, host: &str) -> Site {
     Site::of_url(&format!("https://{host}:{}", server.address().port())).unwrap()
 }
 
