@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
-use tee_session_api_server::UpstreamSettings;
+use tee_session_api_server::{ApiSettings, UpstreamSettings};
 use tee_session_test_support::{TestSite, eventually};
 use tokio::io::AsyncReadExt;
 
 use super::{OK, gateway_with};
-use crate::test_app::{Store, TestApp, assert_problem};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp, assert_problem},
+};
 
 /// A site that receives requests and never answers.
 async fn hanging_site() -> TestSite {
@@ -87,8 +90,12 @@ async fn more_requests_than_the_gateway_has_places_are_refused_at_once() {
         upstream.bounds.max_in_flight = 4;
         upstream.bounds.wait = Duration::from_secs(10);
     };
+    let metrics = |settings: &mut ApiSettings| {
+        settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+    };
     let app = TestApp::builder()
         .with(gateway_with(bounds))
+        .with(metrics)
         .spawn(Store::Memory)
         .await;
     let mut calls = Vec::new();
@@ -98,12 +105,15 @@ async fn more_requests_than_the_gateway_has_places_are_refused_at_once() {
         calls.push(tokio::spawn(app.upstream(Method::GET, &token, "/").send()));
     }
     let token = app.log_in_to(&hanging).await;
-    eventually(Duration::from_secs(5), async || {
-        let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
-        let problem: serde_json::Value = response.json().await.unwrap();
-        problem["code"] == "overloaded" && problem["outcome"] == "not_sent"
+    eventually(Duration::from_secs(10), async || {
+        let scraped = scrape(&app).await;
+        scraped.contains("tee_session_upstream_in_flight 4\n")
     })
     .await;
+    let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
+    let problem: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(problem["code"], "overloaded");
+    assert_eq!(problem["outcome"], "not_sent");
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
     for call in calls {
         call.abort();
