@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::gates::{Gates, Held};
+use self::gates::{Gates, Held, Watched};
 use crate::site::Site;
 
 /// Limits of the exchanges of one process.
@@ -80,6 +80,19 @@ pub struct Place {
     has_waited: bool,
 }
 
+/// Notices exchanges of a session that end. What the caller has read about the session since the
+/// value was created is outdated then.
+#[derive(Debug)]
+pub struct Watch(Watched<Box<str>>);
+
+impl Watch {
+    /// Returns `true` if an exchange of the session has ended since the value was created.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.0.has_changed()
+    }
+}
+
 impl Place {
     /// Returns `true` if the place was not free at once. What the caller knew about the session
     /// before may be outdated.
@@ -119,6 +132,12 @@ impl Bounds {
             .map_err(|_| Busy::All)
     }
 
+    /// Notices the exchanges of the session `session` that end from now on.
+    #[must_use]
+    pub fn watch(&self, session: &str) -> Watch {
+        Watch(self.sessions.watch(session.into()))
+    }
+
     /// Waits for a place for an exchange of the session `session` with `site`. Exchanges of one
     /// session get their places in order of arrival.
     ///
@@ -133,7 +152,7 @@ impl Bounds {
         let until = Instant::now() + self.wait;
         let session = self.sessions.enter(session.into(), until).await;
         let session = session.ok_or(Busy::Session)?;
-        let site = self.sites.enter(site.clone(), until).await;
+        let site = self.sites.enter(site.without_final_dot(), until).await;
         let site = site.ok_or(Busy::Site)?;
         Ok(Place {
             has_waited: session.has_waited() || site.has_waited(),

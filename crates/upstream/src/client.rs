@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode, Version,
-    header::{SET_COOKIE, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{DATE, SET_COOKIE, TRANSFER_ENCODING},
+    response,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,7 +20,7 @@ use crate::{
     coding::MAX_READ_BYTES,
     connection::{Connection, HttpRequest, NoAnswer},
     connector::{ConnectError, Connector},
-    error::{FailedReason, NotAllowed, UpstreamError},
+    error::{FailedReason, NotAllowed, RefusedAnswer, SendError, UpstreamError},
     fields::{announced_keep_alive, content_length},
     login::{LoginSignal, searched_coding},
     lookup::{Lookup, SystemLookup},
@@ -48,7 +49,7 @@ impl Client {
     /// Creates a client. `tls` decides which certificates are accepted.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, policy: AddressPolicy, settings: ClientSettings) -> Self {
-        Self::with_lookup(tls, policy, settings, Arc::new(SystemLookup::default()))
+        Self::with_lookup(tls, policy, settings, Arc::new(SystemLookup))
     }
 
     /// Creates a client that finds the addresses of names with `lookup`.
@@ -60,7 +61,11 @@ impl Client {
         lookup: Arc<dyn Lookup>,
     ) -> Self {
         let connector = Connector::new(tls, policy, lookup, settings.connect_timeout);
-        let pool = Pool::new(settings.idle_timeout, settings.max_idle_per_site);
+        let pool = Pool::new(
+            settings.idle_timeout,
+            settings.max_idle_per_site,
+            settings.max_idle,
+        );
         Self {
             connector: Arc::new(connector),
             pool: Arc::new(pool),
@@ -91,14 +96,15 @@ impl Client {
     /// that was chosen for it is closed, moves to another connection.
     ///
     /// # Errors
-    /// [`UpstreamError::outcome`] says if the site may have received the request.
+    /// [`UpstreamError::outcome`] says if the site may have received the request. If the site gave
+    /// an answer that cannot be passed on, [`SendError::refused`] has its cookies.
     pub async fn send(
         &self,
         site: &Site,
         request: SiteRequest,
         place: Place,
-    ) -> Result<SiteAnswer, UpstreamError> {
-        self.check(site)?;
+    ) -> Result<SiteAnswer, SendError> {
+        self.check(site).map_err(UpstreamError::from)?;
         let exchange = Exchange::new(site, &request.target);
         let method = request.method.clone();
         let mut request = self.http_request(site, request);
@@ -109,7 +115,7 @@ impl Client {
                     return answer.await;
                 }
                 Err(NoAnswer::NotStarted(unsent)) => request = *unsent,
-                Err(NoAnswer::Failed(error)) => return Err(error),
+                Err(NoAnswer::Failed(error)) => return Err(error.into()),
             }
         }
         let mut connection = self.connect(site).await?;
@@ -118,8 +124,8 @@ impl Client {
                 let answer = self.answer(exchange, &method, response, connection, place);
                 answer.await
             }
-            Err(NoAnswer::NotStarted(_)) => Err(ConnectError::Closed.into()),
-            Err(NoAnswer::Failed(error)) => Err(error),
+            Err(NoAnswer::NotStarted(_)) => Err(UpstreamError::from(ConnectError::Closed).into()),
+            Err(NoAnswer::Failed(error)) => Err(error.into()),
         }
     }
 
@@ -182,23 +188,22 @@ impl Client {
         response: Response<Incoming>,
         connection: Connection,
         place: Place,
-    ) -> Result<SiteAnswer, UpstreamError> {
+    ) -> Result<SiteAnswer, SendError> {
         let (head, incoming) = response.into_parts();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(FailedReason::ProtocolChange.into());
-        }
-        if has_unknown_coding(&head.headers) {
-            return Err(FailedReason::TransferCoding.into());
-        }
         let has_body = *method != Method::HEAD
             && head.status != StatusCode::NO_CONTENT
             && head.status != StatusCode::NOT_MODIFIED;
         let announced = content_length(&head.headers);
         let limit = self.settings.max_response_bytes;
-        if let (true, Some(length), Some(limit)) = (has_body, announced, limit)
-            && length > limit
-        {
-            return Err(FailedReason::TooLong { limit }.into());
+        let set_cookie = cookies_of(&head.headers);
+        let body_length = announced.filter(|_| has_body);
+        if let Some(reason) = reason_to_refuse(&head, body_length, limit) {
+            let refused = RefusedAnswer {
+                set_cookie,
+                date: head.headers.get(DATE).cloned(),
+                _place: place,
+            };
+            return Err(SendError::refused(reason, refused));
         }
         // Some applications send a body where there must be none. Its bytes would be taken for the
         // next answer, which may belong to another session.
@@ -217,7 +222,6 @@ impl Client {
         let login_over = login.in_head(site, target, head.status, &head.headers);
         let may_search = login_over.is_none() && login.may_search(method, target);
         let searched = searched_coding(head.status, &head.headers).filter(|_| may_search);
-        let set_cookie = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
         let fields = response_fields::clean(&exchange, head.headers, &self.settings);
         let stall_timeout = self.settings.stall_timeout;
         let mut answer = SiteAnswer {
@@ -237,6 +241,28 @@ impl Client {
         }
         Ok(answer)
     }
+}
+
+/// Returns the values of the `Set-Cookie` header fields.
+fn cookies_of(fields: &HeaderMap) -> Vec<HeaderValue> {
+    fields.get_all(SET_COOKIE).iter().cloned().collect()
+}
+
+/// Returns the reason why an answer cannot be passed on, if there is one. `announced` is the length
+/// that the site announced for the body.
+fn reason_to_refuse(
+    head: &response::Parts,
+    announced: Option<u64>,
+    limit: Option<u64>,
+) -> Option<FailedReason> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Some(FailedReason::ProtocolChange);
+    }
+    if has_unknown_coding(&head.headers) {
+        return Some(FailedReason::TransferCoding);
+    }
+    let limit = limit.filter(|limit| announced.is_some_and(|length| length > *limit))?;
+    Some(FailedReason::TooLong { limit })
 }
 
 /// Returns `true` if an answer has a transfer coding other than `chunked`. hyper decodes only

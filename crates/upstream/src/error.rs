@@ -1,10 +1,15 @@
 //! Errors of exchanges with a site.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
+use http::HeaderValue;
 use thiserror::Error;
 
-use crate::{addresses::ForbiddenAddress, bounds::Busy, connector::ConnectError};
+use crate::{
+    addresses::ForbiddenAddress,
+    bounds::{Busy, Place},
+    connector::ConnectError,
+};
 
 /// Says if a failed request may have reached the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,64 @@ impl UpstreamError {
             }
             Self::ResponseTimeout | Self::Failed(_) => Outcome::Unknown,
         }
+    }
+}
+
+/// Error of [`Client::send`](crate::Client::send).
+#[derive(Debug)]
+pub struct SendError {
+    /// Reason of the failure.
+    pub error: UpstreamError,
+    /// What is known of the answer of the site, if there was one that cannot be passed on.
+    pub refused: Option<Box<RefusedAnswer>>,
+}
+
+impl SendError {
+    pub(crate) fn refused(reason: FailedReason, answer: RefusedAnswer) -> Self {
+        Self {
+            error: reason.into(),
+            refused: Some(Box::new(answer)),
+        }
+    }
+}
+
+impl From<UpstreamError> for SendError {
+    fn from(error: UpstreamError) -> Self {
+        Self {
+            error,
+            refused: None,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for SendError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Answer of a site that cannot be passed on. The site has carried out the request, so its cookies
+/// belong to the session. The exchange occupies its place until the value is dropped.
+pub struct RefusedAnswer {
+    /// Values of the `Set-Cookie` header fields, in their order.
+    pub set_cookie: Vec<HeaderValue>,
+    /// Value of the header field `Date`.
+    pub date: Option<HeaderValue>,
+    pub(crate) _place: Place,
+}
+
+/// Shows no cookies.
+impl fmt::Debug for RefusedAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedAnswer")
+            .field("set_cookie", &self.set_cookie.len())
+            .finish_non_exhaustive()
     }
 }
 

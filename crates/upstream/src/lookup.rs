@@ -12,7 +12,10 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::{spawn, spawn_blocking},
+};
 
 /// Future of a look-up: the addresses of a name, in the order of preference.
 pub type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -23,31 +26,20 @@ pub trait Lookup: Send + Sync + 'static {
     fn addresses(&self, name: String) -> LookupFuture;
 }
 
-/// Maximum number of names that are looked up at the same time. Each look-up occupies a thread.
+/// Maximum number of names that a client looks up at the same time. Each look-up may occupy a
+/// thread.
 const MAX_LOOKUPS: usize = 8;
 
-/// Looks up names as the operating system is configured (`/etc/hosts`, DNS).
-#[derive(Debug)]
-pub struct SystemLookup {
-    threads: Arc<Semaphore>,
-}
-
-impl Default for SystemLookup {
-    fn default() -> Self {
-        Self {
-            threads: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        }
-    }
-}
+/// Looks up names as the operating system is configured (`/etc/hosts`, DNS). Each look-up occupies
+/// a thread, which continues when nothing waits for the result any more.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemLookup;
 
 impl Lookup for SystemLookup {
     fn addresses(&self, name: String) -> LookupFuture {
-        let threads = Arc::clone(&self.threads);
         Box::pin(async move {
-            let thread = threads.acquire_owned().await.map_err(io::Error::other)?;
-            // The thread continues after a timeout, so it holds the permit itself.
             let found = spawn_blocking(move || {
-                let _thread = thread;
                 let found = (name.as_str(), 0).to_socket_addrs()?;
                 Ok(found.map(|address| address.ip()).collect())
             });
@@ -58,10 +50,14 @@ impl Lookup for SystemLookup {
 
 type SharedResult = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 
+type SharedFuture = Shared<BoxFuture<'static, SharedResult>>;
+
 /// Combines concurrent look-ups of one name into one, so that a name whose servers do not answer
-/// occupies one thread only.
+/// occupies one thread only. A look-up that has started runs to its end, even if all callers have
+/// stopped waiting, because its thread cannot be stopped.
 pub(crate) struct SharedLookup {
     lookup: Arc<dyn Lookup>,
+    places: Arc<Semaphore>,
     running: Mutex<HashMap<String, WeakShared<BoxFuture<'static, SharedResult>>>>,
 }
 
@@ -69,38 +65,68 @@ impl SharedLookup {
     pub(crate) fn new(lookup: Arc<dyn Lookup>) -> Self {
         Self {
             lookup,
+            places: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             running: Mutex::default(),
         }
     }
 
-    /// Returns the addresses of `name`. Nothing is kept after the last waiting caller has the
-    /// result.
+    /// Returns the addresses of `name`. No result is kept for later calls.
     pub(crate) async fn addresses(&self, name: &str) -> SharedResult {
         self.start(name).await
     }
 
-    fn start(&self, name: &str) -> Shared<BoxFuture<'static, SharedResult>> {
+    fn start(&self, name: &str) -> SharedFuture {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, lookup| lookup.upgrade().is_some_and(|l| l.peek().is_none()));
         if let Some(lookup) = running.get(name).and_then(WeakShared::upgrade) {
             return lookup;
         }
-        let found = self.lookup.addresses(name.to_owned());
-        let found = async move { found.await.map(Arc::from).map_err(Arc::new) };
+        let (sender, receiver) = oneshot::channel();
+        let found = async move {
+            let given_up = |_| Err(Arc::new(io::Error::other("the look-up was given up")));
+            receiver.await.unwrap_or_else(given_up)
+        };
         let lookup = found.boxed().shared();
         if let Some(weak) = lookup.downgrade() {
-            running.insert(name.to_owned(), weak);
+            running.insert(name.to_owned(), weak.clone());
+            let (lookup, places) = (Arc::clone(&self.lookup), Arc::clone(&self.places));
+            spawn(look_up(lookup, name.to_owned(), places, weak, sender));
         }
         lookup
     }
 }
 
+/// Looks up `name` when there is a place. While the look-up runs, `shared` is kept alive, so that
+/// further callers find it.
+async fn look_up(
+    lookup: Arc<dyn Lookup>,
+    name: String,
+    places: Arc<Semaphore>,
+    shared: WeakShared<BoxFuture<'static, SharedResult>>,
+    mut sender: oneshot::Sender<SharedResult>,
+) {
+    let place = tokio::select! {
+        biased;
+        // No caller waits any more, so the look-up does not start.
+        () = sender.closed() => return,
+        place = places.acquire() => place,
+    };
+    let (Ok(_place), Some(_shared)) = (place, shared.upgrade()) else {
+        return;
+    };
+    let found = lookup.addresses(name).await;
+    let _ = sender.send(found.map(Arc::from).map_err(Arc::new));
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use futures_util::future::join_all;
-    use tokio::sync::Notify;
+    use tokio::{sync::Notify, time::timeout};
 
     use super::*;
 
@@ -129,8 +155,6 @@ mod tests {
         }));
         let all = join_all((0..5).map(|_| lookup.addresses("golf.example")));
         let answered = async {
-            // All callers are waiting now.
-            tokio::task::yield_now().await;
             answer.notify_one();
         };
         let (found, ()) = futures_util::future::join(all, answered).await;
@@ -140,5 +164,45 @@ mod tests {
         answer.notify_one();
         lookup.addresses("golf.example").await.unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lookup_without_answer_is_one_lookup_for_all_calls_that_give_up() {
+        let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
+        let lookup = SharedLookup::new(Arc::new(Counting {
+            calls: Arc::clone(&calls),
+            answer: Arc::clone(&answer),
+        }));
+        for _ in 0..50 {
+            let call = lookup.addresses("golf.example");
+            assert!(timeout(Duration::from_secs(3), call).await.is_err());
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        // The call after the answer gets the result, and the name is free again.
+        answer.notify_one();
+        lookup.addresses("golf.example").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        answer.notify_one();
+        lookup.addresses("golf.example").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lookups_without_a_place_do_not_start_when_nothing_waits_for_them() {
+        let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
+        let lookup = SharedLookup::new(Arc::new(Counting {
+            calls: Arc::clone(&calls),
+            answer: Arc::clone(&answer),
+        }));
+        for index in 0..3 * MAX_LOOKUPS {
+            let name = format!("golf{index}.example");
+            let call = lookup.addresses(&name);
+            assert!(timeout(Duration::from_secs(3), call).await.is_err());
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), MAX_LOOKUPS);
+        answer.notify_waiters();
+        answer.notify_one();
+        lookup.addresses("last.example").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), MAX_LOOKUPS + 1);
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     idle_timeout: Duration,
     max_idle_per_site: usize,
+    max_idle: usize,
 }
 
 #[derive(Default)]
@@ -33,12 +34,38 @@ struct State {
 
 struct Idle {
     connection: Connection,
+    since: Instant,
     until: Instant,
 }
 
 impl Idle {
     fn is_usable(&self, now: Instant) -> bool {
         now < self.until && !self.connection.is_closed()
+    }
+}
+
+impl State {
+    /// Closes the connections that have been idle for longest, until there are at most `max`.
+    fn limit(&mut self, max: usize) {
+        let mut count: usize = self.idle.values().map(Vec::len).sum();
+        while count > max {
+            // The first connection to a site has been idle for longest.
+            let oldest = self.idle.iter().filter_map(|(site, idles)| {
+                let first = idles.first()?;
+                Some((first.since, site))
+            });
+            let oldest = oldest.min_by_key(|(since, _)| *since);
+            let Some(site) = oldest.map(|(_, site)| site.clone()) else {
+                return;
+            };
+            if let Some(idles) = self.idle.get_mut(&site) {
+                idles.remove(0);
+                if idles.is_empty() {
+                    self.idle.remove(&site);
+                }
+            }
+            count -= 1;
+        }
     }
 }
 
@@ -49,11 +76,12 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(idle_timeout: Duration, max_idle_per_site: usize) -> Self {
+    pub(crate) fn new(idle_timeout: Duration, max_idle_per_site: usize, max_idle: usize) -> Self {
         Self {
             state: Mutex::default(),
             idle_timeout,
             max_idle_per_site,
+            max_idle,
         }
     }
 
@@ -91,7 +119,11 @@ impl Pool {
         // connection is therefore given up before the site does.
         let announced = announced.map(|time| time.saturating_sub(Duration::from_secs(1)));
         let until = now + announced.unwrap_or(Duration::MAX).min(self.idle_timeout);
-        let idle = Idle { connection, until };
+        let idle = Idle {
+            connection,
+            since: now,
+            until,
+        };
         if !idle.is_usable(now) {
             return;
         }
@@ -102,6 +134,7 @@ impl Pool {
             idles.remove(0);
         }
         idles.push(idle);
+        state.limit(self.max_idle);
         if !state.is_swept {
             state.is_swept = true;
             self.sweep_while_used();

@@ -29,6 +29,8 @@ pub struct ClientSettings {
     pub idle_timeout: Duration,
     /// Maximum number of idle connections to one site.
     pub max_idle_per_site: usize,
+    /// Maximum number of idle connections to all sites.
+    pub max_idle: usize,
 }
 
 impl Default for ClientSettings {
@@ -44,6 +46,7 @@ impl Default for ClientSettings {
             max_response_bytes: Some(16 * 1_024 * 1_024),
             idle_timeout: Duration::from_secs(60),
             max_idle_per_site: 32,
+            max_idle: 256,
         }
     }
 }

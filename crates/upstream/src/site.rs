@@ -57,6 +57,18 @@ impl Site {
         &self.host
     }
 
+    /// Returns the site without a dot at the end of its host. With and without the dot, the name has
+    /// the same addresses.
+    pub(crate) fn without_final_dot(&self) -> Self {
+        let mut site = self.clone();
+        if let Host::Domain(name) = &mut site.host
+            && name.ends_with('.')
+        {
+            name.pop();
+        }
+        site
+    }
+
     /// Returns the value of the header field `Host`: the host, and the port if it is not the
     /// default port of the scheme.
     #[must_use]

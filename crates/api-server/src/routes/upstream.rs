@@ -37,7 +37,8 @@ pub(crate) const UPSTREAM: &str = "/v1/upstream/{path}";
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Age of the session data of a request after which the session is loaded again before the request
-/// is sent. While a request waits for its place or its body, the site may have changed the cookies.
+/// is sent. While a request waits for its body, exchanges at another instance may have changed the
+/// cookies.
 const MAX_AGE: Duration = Duration::from_millis(20);
 
 /// Sends a request to the site of the session, with the cookies of the session, and passes the
@@ -108,7 +109,10 @@ async fn answer<R: SessionRepository>(
     }
     // The query belongs to the site, so it is not searched for tokens.
     let BearerToken(token) = BearerToken::from_headers(request.headers())?;
-    let active = Deadline::bound(request, sessions.get(&token)).await?;
+    // Another exchange of the session may change the cookies after the session was loaded, and end
+    // before this one asks for a place.
+    let watch = gateway.watch(SessionId::of(&token));
+    let active = Deadline::bound(request, sessions.get_newest(&token)).await?;
     let loaded = Instant::now();
     let label = SiteLabel::of(&active.session.base_url, &settings.allowed_base_hosts);
     let prepared = async {
@@ -122,7 +126,7 @@ async fn answer<R: SessionRepository>(
         };
         let place = place(&mut exchange, request, payload, gateway, settings, sessions);
         let place = place.await?;
-        if place.has_waited() || loaded.elapsed() > MAX_AGE {
+        if watch.has_changed() || place.has_waited() || loaded.elapsed() > MAX_AGE {
             reload(&mut exchange, gateway, settings, sessions).await?;
         }
         Ok((exchange, place))
@@ -166,7 +170,7 @@ async fn reload<R: SessionRepository>(
     sessions: &Sessions<R>,
 ) -> Result<(), ApiError> {
     let answer_by = Instant::now() + settings.answer_timeout;
-    exchange.active = abort_at(answer_by, sessions.get(&exchange.token)).await?;
+    exchange.active = abort_at(answer_by, sessions.get_newest(&exchange.token)).await?;
     let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
     if site != exchange.site {
         // The place was reserved for the previous site.

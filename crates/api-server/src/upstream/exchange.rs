@@ -1,6 +1,6 @@
 //! One exchange with a site, which runs to its end even if the client no longer waits.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -8,10 +8,12 @@ use actix_web::{
     rt,
     web::{Bytes, Data},
 };
-use tee_session_domain::{ActiveSession, CookieUrl, SessionRepository, SessionToken};
+use tee_session_domain::{
+    ActiveSession, CookieUrl, SessionRepository, SessionToken, SetCookieLines,
+};
 use tee_session_upstream::{
-    FailedReason, InvalidTarget, Outcome, Place, Site, SiteAnswer, SiteRequest, Target,
-    UpstreamError,
+    FailedReason, InvalidTarget, Outcome, Place, SendError, Site, SiteAnswer, SiteRequest, Target,
+    UpstreamError, http::header::DATE,
 };
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span, field::Empty};
@@ -95,20 +97,19 @@ impl Exchange {
         let exchange = async move {
             let counted = lifecycle.exchange();
             let answered = self.send(&gateway, sent, place, &client_method).await;
+            let unkept = self.merge_cookies(&sessions, &answered, url, limit).await;
             let answer = match answered {
                 Ok(answer) => answer,
-                Err(error) => {
+                Err(failed) => {
+                    let SendError { error, refused } = failed;
+                    // Releases the place of the exchange.
+                    drop(refused);
                     let _ = result.send(Err(error.into()));
+                    self.merge_later(&lifecycle, &sessions, unkept, limit).await;
                     return;
                 }
             };
             let time_to_head = answer.time_to_head;
-            let update = site_cookies::cookies_of(&answer, url, &self.active);
-            let mut unkept = None;
-            if let Some(update) = update {
-                let merged = site_cookies::merge(&sessions, &self.token, &update, limit).await;
-                unkept = (merged == Merge::NotKept).then_some(update);
-            }
             let is_abandoned = result.is_closed();
             let passed_on = match answer.login_over {
                 Some(signal) => {
@@ -135,11 +136,7 @@ impl Exchange {
             // If the client has disconnected, the answer is dropped here, which closes the
             // connection to the site.
             let _ = result.send(passed_on);
-            if let Some(update) = unkept {
-                let _counted = lifecycle.exchange();
-                let kept = site_cookies::merge_later(&sessions, &self.token, &update, limit);
-                count_unsaved(kept.await);
-            }
+            self.merge_later(&lifecycle, &sessions, unkept, limit).await;
         };
         let task = rt::spawn(exchange.in_current_span());
         match received.await {
@@ -152,6 +149,42 @@ impl Exchange {
         }
     }
 
+    /// Merges the cookies of an answer into the session, including those of an answer that cannot be
+    /// passed on. Returns the cookies that the store did not keep.
+    async fn merge_cookies<R: SessionRepository>(
+        &self,
+        sessions: &Sessions<R>,
+        answered: &Result<SiteAnswer, SendError>,
+        url: CookieUrl,
+        limit: Duration,
+    ) -> Option<SetCookieLines> {
+        let (set_cookie, date) = match answered {
+            Ok(answer) => (&answer.set_cookie, answer.fields.get(DATE)),
+            Err(failed) => {
+                let refused = failed.refused.as_ref()?;
+                (&refused.set_cookie, refused.date.as_ref())
+            }
+        };
+        let update = site_cookies::cookies_of(set_cookie, date, url, &self.active)?;
+        let merged = site_cookies::merge(sessions, &self.token, &update, limit).await;
+        (merged == Merge::NotKept).then_some(update)
+    }
+
+    /// Tries again to merge cookies that the store did not keep.
+    async fn merge_later<R: SessionRepository>(
+        &self,
+        lifecycle: &Arc<Lifecycle>,
+        sessions: &Sessions<R>,
+        unkept: Option<SetCookieLines>,
+        limit: Duration,
+    ) {
+        if let Some(update) = unkept {
+            let _counted = lifecycle.exchange();
+            let kept = site_cookies::merge_later(sessions, &self.token, &update, limit);
+            count_unsaved(kept.await);
+        }
+    }
+
     /// Sends the request in a span of its own, and observes the result. The trace context is not
     /// sent to the site.
     async fn send(
@@ -160,12 +193,12 @@ impl Exchange {
         request: SiteRequest,
         place: Place,
         method: &Method,
-    ) -> Result<SiteAnswer, UpstreamError> {
+    ) -> Result<SiteAnswer, SendError> {
         let label = &self.label;
         let span = client_span(method, label);
         let sent = gateway.client().send(&self.site, request, place);
         let answered = sent.instrument(span.clone()).await;
-        let outcome = answered.as_ref().map_err(UpstreamError::outcome);
+        let outcome = answered.as_ref().map_err(|failed| failed.error.outcome());
         if !matches!(outcome, Err(Outcome::NotSent)) {
             label.count_sent(self.body.len());
         }
@@ -175,7 +208,7 @@ impl Exchange {
                 span.record("http.response.status_code", status);
                 log::answered(label, method, &self.target, status);
             }
-            Err(error) => {
+            Err(SendError { error, .. }) => {
                 let code = upstream_code(error).name();
                 span.record("error.type", code);
                 span.record("otel.status_code", "ERROR");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpMessage, HttpRequest};
 use tee_session_domain::{BaseUrl, SessionId};
 use tee_session_upstream::{
-    Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError,
+    Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError, Watch,
 };
 
 use super::metrics::Connections;
@@ -60,6 +60,11 @@ impl Gateway {
         let site = Site::of_url(base_url.as_str()).map_err(|_| NotCallable::Host)?;
         self.client.check(&site).map_err(NotCallable::Address)?;
         Ok(site)
+    }
+
+    /// Notices the exchanges of a session that end from now on.
+    pub(crate) fn watch(&self, session: SessionId) -> Watch {
+        self.bounds.watch(&session.to_string())
     }
 
     /// Waits for a place for an exchange of a session with a site.

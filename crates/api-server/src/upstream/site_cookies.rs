@@ -8,7 +8,7 @@ use tee_session_domain::{
     ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionId, SessionRepository, SessionToken,
     SetCookieLines, UpdateError, parse_cookie_date,
 };
-use tee_session_upstream::{Site, SiteAnswer, Target, http::header::DATE};
+use tee_session_upstream::{Site, Target, http::HeaderValue};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
@@ -60,17 +60,19 @@ pub(super) fn cookie_field(
     })
 }
 
-/// Returns the cookies that the site has set with `answer`, or `None` if it has set none.
-/// `before` is the session as it was when the request was sent.
+/// Returns the cookies that the site has set with an answer, or `None` if it has set none.
+/// `set_cookie` and `date` are fields of the answer. `before` is the session as it was when the
+/// request was sent.
 pub(super) fn cookies_of(
-    answer: &SiteAnswer,
+    set_cookie: &[HeaderValue],
+    date: Option<&HeaderValue>,
     url: CookieUrl,
     before: &ActiveSession,
 ) -> Option<SetCookieLines> {
-    if answer.set_cookie.is_empty() {
+    if set_cookie.is_empty() {
         return None;
     }
-    let lines = answer.set_cookie.iter();
+    let lines = set_cookie.iter();
     let lines = lines.filter_map(|line| String::from_utf8(line.as_bytes().to_vec()).ok());
     let cookies = &before.session.cookies;
     let flat = cookies
@@ -79,7 +81,7 @@ pub(super) fn cookies_of(
     let others = cookies.others().iter();
     let others = others.map(|other| (other.name.clone(), Some(other.value.as_str().to_owned())));
     let mut update = SetCookieLines::new(url, lines).sent(flat.chain(others));
-    let date = answer.fields.get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| date.to_str().ok());
     if let Some(date) = date.and_then(parse_cookie_date) {
         update = update.answered_at(date);
     }

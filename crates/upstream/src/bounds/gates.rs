@@ -26,14 +26,58 @@ pub(super) struct Gates<K: Hash + Eq + Clone> {
 struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Number of places that were freed.
+    freed: AtomicUsize,
+}
+
+/// Reference to the gate of a key, which exists as long as there is a reference.
+#[derive(Debug)]
+struct Reference<K: Hash + Eq + Clone> {
+    gates: Arc<Gates<K>>,
+    key: K,
+    /// `None` only while the reference is dropped.
+    gate: Option<Arc<Gate>>,
+}
+
+impl<K: Hash + Eq + Clone> Reference<K> {
+    fn freed(&self) -> usize {
+        let gate = self.gate.as_ref();
+        gate.map_or(0, |gate| gate.freed.load(Ordering::Acquire))
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Reference<K> {
+    fn drop(&mut self) {
+        let mut open = self.gates.open();
+        drop(self.gate.take());
+        // References are made only while the table is locked, so no other caller can get one now.
+        if open
+            .get(&self.key)
+            .is_some_and(|gate| Arc::strong_count(gate) == 1)
+        {
+            open.remove(&self.key);
+        }
+    }
+}
+
+/// Notices places at the gate of a key that are freed.
+#[derive(Debug)]
+pub(super) struct Watched<K: Hash + Eq + Clone> {
+    reference: Reference<K>,
+    freed: usize,
+}
+
+impl<K: Hash + Eq + Clone> Watched<K> {
+    /// Returns `true` if a place was freed since the value was created.
+    pub(super) fn has_changed(&self) -> bool {
+        self.reference.freed() != self.freed
+    }
 }
 
 /// A place at the gate of a key. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Held<K: Hash + Eq + Clone> {
-    gates: Arc<Gates<K>>,
-    key: K,
-    gate: Option<Arc<Gate>>,
+    reference: Reference<K>,
     permit: Option<OwnedSemaphorePermit>,
     has_waited: bool,
 }
@@ -41,6 +85,19 @@ pub(super) struct Held<K: Hash + Eq + Clone> {
 impl<K: Hash + Eq + Clone> Held<K> {
     pub(super) fn has_waited(&self) -> bool {
         self.has_waited
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Held<K> {
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
+        // The next caller that gets the place sees the new number.
+        if let Some(gate) = &self.reference.gate {
+            gate.freed.fetch_add(1, Ordering::Release);
+        }
+        drop(permit);
     }
 }
 
@@ -57,28 +114,50 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place, in order of arrival. Returns `None` if there is none at the time `until`,
-    /// or if too many callers already wait.
-    pub(super) async fn enter(self: &Arc<Self>, key: K, until: Instant) -> Option<Held<K>> {
-        let gate = Arc::clone(self.open().entry(key.clone()).or_insert_with(|| {
+    fn gate(&self, key: &K) -> Arc<Gate> {
+        let mut open = self.open();
+        let gate = open.entry(key.clone()).or_insert_with(|| {
             Arc::new(Gate {
                 places: Arc::new(Semaphore::new(self.places)),
                 waiting: AtomicUsize::new(0),
+                freed: AtomicUsize::new(0),
             })
-        }));
-        let places = Arc::clone(&gate.places);
-        let mut held = Held {
+        });
+        Arc::clone(gate)
+    }
+
+    fn reference(self: &Arc<Self>, key: K) -> Reference<K> {
+        Reference {
+            gate: Some(self.gate(&key)),
             gates: Arc::clone(self),
             key,
-            gate: Some(gate),
+        }
+    }
+
+    /// Notices places at the gate of `key` that are freed from now on.
+    pub(super) fn watch(self: &Arc<Self>, key: K) -> Watched<K> {
+        let reference = self.reference(key);
+        Watched {
+            freed: reference.freed(),
+            reference,
+        }
+    }
+
+    /// Waits for a place, in order of arrival. Returns `None` if there is none at the time `until`,
+    /// or if too many callers already wait.
+    pub(super) async fn enter(self: &Arc<Self>, key: K, until: Instant) -> Option<Held<K>> {
+        let mut held = Held {
+            reference: self.reference(key),
             permit: None,
             has_waited: false,
         };
+        let gate = held.reference.gate.clone()?;
+        let places = Arc::clone(&gate.places);
         held.permit = match Arc::clone(&places).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
                 held.has_waited = true;
-                let waiting = Waiting::begin(held.gate.clone()?);
+                let waiting = Waiting::begin(gate);
                 if waiting.before >= self.max_waiting {
                     return None;
                 }
@@ -92,21 +171,6 @@ impl<K: Hash + Eq + Clone> Gates<K> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open().len()
-    }
-}
-
-impl<K: Hash + Eq + Clone> Drop for Held<K> {
-    fn drop(&mut self) {
-        drop(self.permit.take());
-        let mut open = self.gates.open();
-        drop(self.gate.take());
-        // References are made only while the table is locked, so no other caller can get one now.
-        if open
-            .get(&self.key)
-            .is_some_and(|gate| Arc::strong_count(gate) == 1)
-        {
-            open.remove(&self.key);
-        }
     }
 }
 

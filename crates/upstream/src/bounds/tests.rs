@@ -49,6 +49,35 @@ async fn quarter_of_all_places_is_for_one_site() {
 }
 
 #[tokio::test]
+async fn name_with_a_final_dot_is_the_same_site() {
+    let bounds = bounds(4, 9, 9);
+    let _held = place(&bounds, "https://a.example", "1").await.unwrap();
+    assert_eq!(
+        place(&bounds, "https://a.example.", "2").await.err(),
+        Some(Busy::Site)
+    );
+    assert!(place(&bounds, "https://127.0.0.1", "2").await.is_ok());
+}
+
+#[tokio::test]
+async fn watch_notices_the_end_of_an_exchange_of_its_session_only() {
+    let bounds = bounds(100, 1, 9);
+    let before = bounds.watch("1");
+    let first = place(&bounds, "https://a.example", "1").await.unwrap();
+    let within = bounds.watch("1");
+    let other = place(&bounds, "https://a.example", "2").await.unwrap();
+    drop(other);
+    // An exchange that got no place changes nothing.
+    assert!(place(&bounds, "https://a.example", "1").await.is_err());
+    assert!(!before.has_changed() && !within.has_changed());
+    drop(first);
+    assert!(before.has_changed() && within.has_changed());
+    assert!(!bounds.watch("1").has_changed());
+    drop((before, within));
+    assert_eq!(bounds.sessions.len(), 0);
+}
+
+#[tokio::test]
 async fn exchanges_of_a_session_wait_in_order_of_arrival() {
     let bounds = Bounds::new(BoundsSettings {
         session_concurrency: 1,

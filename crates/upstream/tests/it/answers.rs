@@ -285,6 +285,34 @@ async fn set_cookie_lines_are_kept_apart_from_the_fields() {
     assert!(!format!("{answer:?}").contains("a=1"));
 }
 
+#[rstest]
+#[case::too_long("200 OK", "Content-Length: 11")]
+#[case::another_coding("200 OK", "Transfer-Encoding: gzip, chunked")]
+#[case::protocol_change("101 Switching Protocols", "Connection: upgrade\r\nUpgrade: x")]
+#[tokio::test]
+async fn cookies_of_a_refused_answer_are_in_the_error(#[case] status: &str, #[case] field: &str) {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nSet-Cookie: a=1\r\nDate: {date}\r\nSet-Cookie: b=2\r\n{field}\r\n\r\n"
+    );
+    let server = TestSite::answering_once(answer).await;
+    let settings = ClientSettings {
+        max_response_bytes: Some(10),
+        ..ClientSettings::default()
+    };
+    let site = site_of(&server);
+    let failed = client(settings)
+        .send(&site, request(Method::GET, "/"), place(&site).await)
+        .await
+        .unwrap_err();
+    assert_eq!(failed.error.outcome(), Outcome::Unknown);
+    assert_eq!(failed.to_string(), failed.error.to_string());
+    assert!(!format!("{failed:?}").contains("a=1"));
+    let refused = failed.refused.unwrap();
+    assert_eq!(refused.set_cookie, ["a=1", "b=2"]);
+    assert_eq!(refused.date.unwrap(), date);
+}
+
 #[tokio::test]
 async fn request_is_sent_as_it_was_spelled_with_names_in_title_case() {
     let server = TestSite::answering_once("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;

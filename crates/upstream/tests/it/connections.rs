@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use tee_session_upstream::{Client, ClientSettings, Site};
+use tee_session_upstream::{Client, ClientSettings, Site, http::Method};
 use tokio::{io::AsyncWriteExt, time::sleep};
 
-use crate::test_site::{OK, TestSite, client, eventually, get, site_of, text};
+use crate::test_site::{OK, TestSite, client, eventually, get, place, request, site_of, text};
 
 async fn exchange(client: &Client, site: &Site) {
     text(get(client, site, "/").await.unwrap()).await.unwrap();
@@ -115,5 +115,41 @@ async fn site_that_answers_without_being_asked_is_not_believed() {
     for _ in 0..10 {
         let answer = get(&client, &site, "/").await.unwrap();
         assert_eq!(text(answer).await.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_to_all_sites_are_limited_and_the_oldest_is_closed_first() {
+    let mut sites = Vec::new();
+    for _ in 0..3 {
+        sites.push(TestSite::answering(OK).await);
+    }
+    let client = client(ClientSettings {
+        max_idle: 2,
+        ..ClientSettings::default()
+    });
+    for index in [0, 1, 2, 1, 2, 0] {
+        exchange(&client, &site_of(&sites[index])).await;
+    }
+    let connections = sites.iter().map(|site| site.seen().connections());
+    assert_eq!(connections.collect::<Vec<_>>(), [2, 1, 1]);
+}
+
+#[tokio::test]
+async fn large_body_arrives_unchanged() {
+    let server = TestSite::answering_with(|request| {
+        let body = request.split_once("\r\n\r\n").unwrap().1;
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    })
+    .await;
+    let (client, site) = (client(ClientSettings::default()), site_of(&server));
+    let body: String = ('a'..='z').cycle().take(4 * 1_024 * 1_024 + 1).collect();
+    for _ in 0..2 {
+        let request = request(Method::POST, "/").with_body(body.clone().into());
+        let answer = client.send(&site, request, place(&site).await);
+        assert!(text(answer.await.unwrap()).await.unwrap() == body);
     }
 }

@@ -55,6 +55,7 @@ pub(crate) async fn get(
     client
         .send(site, request(Method::GET, target), place(site).await)
         .await
+        .map_err(|failed| failed.error)
 }
 
 /// Reads the whole body.

@@ -1,7 +1,11 @@
 //! Cookies that the site sets are kept in the session, before the answer is passed on.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
@@ -53,6 +57,29 @@ async fn cookie_of_an_answer_is_sent_with_the_next_request(
     assert!(!response.headers().contains_key("x-upstream-cookies"));
     let head = site.seen().last_head();
     assert!(head.contains("\r\nCookie: sid=2\r\n"), "{head}");
+    assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+}
+
+#[rstest]
+#[tokio::test]
+async fn cookies_of_an_answer_that_is_too_long_are_kept(
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    let site = TestSite::answering(
+        "HTTP/1.1 200 OK\r\nSet-Cookie: sid=2; Path=/\r\nContent-Length: 11\r\n\r\nhello world",
+    )
+    .await;
+    let short = |upstream: &mut UpstreamSettings| upstream.client.max_response_bytes = Some(10);
+    let app = TestApp::builder()
+        .with(gateway_with(short))
+        .spawn(store)
+        .await;
+    let token = app.log_in_to(&site).await;
+    let call = app.upstream(Method::GET, &token, "/download");
+    let response = call.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let problem: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(problem["outcome"], "unknown");
     assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
 }
 
@@ -176,6 +203,112 @@ async fn with_a_concurrency_of_one_each_request_carries_the_cookies_of_the_one_b
         assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::OK);
     }
     assert_eq!(site.seen().total(), 4);
+}
+
+/// The site rotates its cookie with each answer and rejects old ones. The requests of two clients
+/// alternate, so that one is often received when the exchange of the other one ends.
+#[rstest]
+#[tokio::test]
+async fn with_a_concurrency_of_one_no_request_carries_an_outdated_cookie(
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    const CALLS: usize = 100;
+    let value = AtomicUsize::new(1);
+    let site = TestSite::answering_with(move |request| {
+        let current = value.load(Ordering::SeqCst);
+        if !request.contains(&format!("\r\nCookie: sid={current}\r\n")) {
+            return "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
+        }
+        value.store(current + 1, Ordering::SeqCst);
+        setting(&format!("sid={}; Path=/", current + 1))
+    })
+    .await;
+    let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
+    let app = TestApp::builder()
+        .with(gateway_with(one))
+        .spawn(store)
+        .await;
+    let token = app.log_in_to(&site).await;
+    let client = async || {
+        for _ in 0..CALLS {
+            let call = app.upstream(Method::GET, &token, "/rotate").send();
+            assert_eq!(call.await.unwrap().status(), StatusCode::OK);
+        }
+    };
+    tokio::join!(client(), client());
+    let last = (2 * CALLS + 1).to_string();
+    assert_eq!(app.cookies(&token).await, json!({"sid": last}));
+}
+
+/// The answers to 50 parallel requests rotate one cookie. The answer that removes the value which
+/// its request carried is the last one.
+#[rstest]
+#[case::session_stays(false)]
+#[case::logout(true)]
+#[tokio::test]
+async fn late_removal_after_parallel_rotations_of_one_cookie_changes_nothing(
+    #[case] logs_out: bool,
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    const CALLS: usize = 50;
+    let (site, mut requests) = controlled_site().await;
+    let more = |upstream: &mut UpstreamSettings| {
+        upstream.bounds.session_concurrency = CALLS;
+        upstream.bounds.max_in_flight = 1_000;
+    };
+    let app = TestApp::builder()
+        .with(gateway_with(more))
+        .spawn(store)
+        .await;
+    let token = app.log_in_to(&site).await;
+    let mut calls = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..CALLS {
+        let call = app.upstream(Method::GET, &token, "/rotate").send();
+        calls.push(tokio::spawn(call));
+    }
+    for _ in 0..CALLS {
+        let (request, answer) = requests.recv().await.unwrap();
+        assert!(request.contains("\r\nCookie: sid=1\r\n"), "{request}");
+        answers.push(answer);
+    }
+    let late = answers.pop().unwrap();
+    for (index, answer) in answers.drain(CALLS / 2..).enumerate() {
+        answer
+            .send(setting(&format!("sid=n{index}; Path=/")))
+            .unwrap();
+    }
+    if logs_out {
+        assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
+    }
+    for (index, answer) in answers.into_iter().enumerate() {
+        answer
+            .send(setting(&format!("sid=m{index}; Path=/")))
+            .unwrap();
+    }
+    // One call is left when all others have their answers.
+    let mut open: futures_util::stream::FuturesUnordered<_> = calls.into_iter().collect();
+    while open.len() > 1 {
+        let response = open.next().await.unwrap().unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("x-upstream-cookies"));
+    }
+    let before = if logs_out {
+        json!(null)
+    } else {
+        app.cookies(&token).await
+    };
+    late.send(setting("sid=; Path=/; Max-Age=0")).unwrap();
+    let response = open.next().await.unwrap().unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    if logs_out {
+        let status = app.get_session(&token).await.status();
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    } else {
+        assert_ne!(before, json!({"sid": "1"}));
+        assert_eq!(app.cookies(&token).await, before);
+        assert_eq!(before.as_object().unwrap().len(), 1, "{before}");
+    }
 }
 
 #[tokio::test]
