@@ -42,6 +42,18 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(loaded)
     }
 
+    /// Returns the session as the store has it now, and renews its idle timeout. Unlike
+    /// [`get`](Self::get), it never uses a copy that a repository keeps in memory, so that it
+    /// returns the cookies of the last merge at any instance.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`get`](Self::get).
+    pub async fn get_newest(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
+        let loaded = self.load_for_merge(token).await?;
+        tracing::debug!(token_prefix = %token.prefix(), "Session accessed");
+        Ok(self.active(loaded.session, loaded.loaded_at))
+    }
+
     /// Merges the cookies of `update` into the session if `precondition` returns `true` for the
     /// entity tag of the session's current state, beginning with the state that
     /// [`load_for_merge`](Self::load_for_merge) has returned for the same token. Writes to the

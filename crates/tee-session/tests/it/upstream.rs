@@ -4,6 +4,7 @@ mod booking_flow;
 mod dns;
 mod hostile_page;
 mod large_answer;
+mod near_cache;
 mod nginx_site;
 mod shutdown;
 

@@ -1,0 +1,47 @@
+//! The gateway of two instances that keep copies of sessions in a near cache.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reqwest::{Method, StatusCode};
+use tee_session_test_support::{RedisProcess, TestSite};
+
+use super::{start_gateway_with, token_for};
+
+/// Number of requests. Each one goes to another instance than the one before.
+const CALLS: usize = 100;
+
+#[tokio::test]
+async fn next_request_at_another_instance_carries_the_new_cookie_at_once() {
+    let value = AtomicUsize::new(0);
+    let site = TestSite::answering_with(move |request| {
+        let current = value.load(Ordering::SeqCst);
+        let expected = format!("\r\nCookie: sid={current}\r\n");
+        if current > 0 && !request.contains(&expected) {
+            return "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
+        }
+        let next = current + 1;
+        value.store(next, Ordering::SeqCst);
+        format!("HTTP/1.1 200 OK\r\nSet-Cookie: sid={next}; Path=/\r\nContent-Length: 0\r\n\r\n")
+    })
+    .await;
+    let redis = RedisProcess::start().await;
+    let flags = ["--near-cache", "true", "--session-touch-interval", "60"];
+    let first = start_gateway_with(&redis, &flags).await;
+    let second = start_gateway_with(&redis, &flags).await;
+    let token = token_for(&first, &site.url()).await;
+    for index in 0..CALLS {
+        let (next, after) = if index % 2 == 0 {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        // The other instance has a copy of the session when the cookie changes.
+        let status = after.status(Method::GET, "/v1/session", &token).await;
+        assert_eq!(status, StatusCode::OK);
+        let status = next
+            .status(Method::GET, "/v1/upstream/rotate", &token)
+            .await;
+        assert_eq!(status, StatusCode::OK, "request {index}");
+    }
+    assert_eq!(site.seen().total(), CALLS);
+}
