@@ -66,6 +66,7 @@ impl Exchange {
     /// The exchange runs in a task of its own. If the client disconnects, the exchange continues
     /// until the head of the answer is received and the cookies are kept. The connection to the
     /// site is then closed. The number of such tasks is limited, because each one holds `place`.
+    /// Late merges, which continue without it, have a limit of their own.
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,
@@ -137,7 +138,9 @@ impl Exchange {
             let _ = result.send(passed_on);
             if let Some(update) = unkept {
                 let _counted = lifecycle.exchange();
-                let kept = site_cookies::merge_later(&sessions, &self.token, &update, limit);
+                // The body of the request and the session are not needed any more.
+                let token = self.into_token();
+                let kept = site_cookies::merge_later(&sessions, &token, &update, limit);
                 count_unsaved(kept.await);
             }
         };
@@ -150,6 +153,10 @@ impl Exchange {
                 _ => Err(UpstreamError::from(FailedReason::GivenUp).into()),
             },
         }
+    }
+
+    fn into_token(self) -> SessionToken {
+        self.token
     }
 
     /// Sends the request in a span of its own, and observes the result. The trace context is not
