@@ -123,7 +123,11 @@ fn nginx_of_compose_neither_repeats_requests_to_sites_nor_logs_their_paths() {
 async fn nginx_accepts_the_configuration_of_compose() {
     let directory = tempfile::tempdir().unwrap();
     let folder = format!("{}/", directory.path().display());
-    let mut configuration = read("deploy/compose/nginx.conf").replace("/tmp/", &folder);
+    let original = read("deploy/compose/nginx.conf");
+    // The files that nginx writes are in the folder of its process id.
+    let pid = original.lines().find_map(|line| line.strip_prefix("pid "));
+    let of_container = pid.unwrap().strip_suffix("nginx.pid;").unwrap();
+    let mut configuration = original.replace(of_container, &folder);
     // nginx looks names up when it reads them.
     for host in ["api-1:", "api-2:", "gateway:"] {
         configuration = configuration.replace(&format!("server {host}"), "server 127.0.0.1:");
