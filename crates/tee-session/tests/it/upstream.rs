@@ -274,8 +274,9 @@ async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_agai
     assert_eq!(problem.code.as_str(), "upstream_session_expired");
     assert!(error.is_upstream_session_expired() && !error.is_invalid_token());
     assert!(error.outcome_is_unknown() && !error.is_retryable());
+    // The logout and the call.
     eventually(Duration::from_secs(5), async || {
-        !service.events("Upstream session expired").is_empty()
+        service.events("Upstream session expired").len() == 2
     })
     .await;
     let events = service.events("Upstream session expired");
