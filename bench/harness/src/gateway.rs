@@ -54,8 +54,9 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn path(&self) -> String {
-        format!("/v1/upstream/{}.html", self.bytes)
+    /// Returns the path for requests to `peer`.
+    fn path(&self, peer: &Peer) -> String {
+        format!("/v1/upstream/{}{}.html", peer.folder, self.bytes)
     }
 }
 
@@ -186,7 +187,7 @@ async fn round(
     places: &Places<'_>,
 ) -> anyhow::Result<Round> {
     let file = places.credentials(peer.store);
-    let path = page.path();
+    let path = page.path(peer);
     let started = peer.start(places, &path).await?;
     let pids: Vec<_> = started.processes.iter().map(|p| p.pid).collect();
     let target = Target {

@@ -1,6 +1,7 @@
 //! The upstream gateway: sends requests of clients to the site of their session.
 
 pub(crate) mod exchange;
+pub(crate) mod from_site;
 pub(crate) mod gateway;
 mod late_merges;
 mod log;
@@ -10,7 +11,7 @@ mod response;
 mod site_cookies;
 
 pub(crate) use self::{
+    from_site::is_from_site,
     gateway::Gateway,
     messages::{COOKIES_UNSAVED, is_websocket},
-    response::FromSite,
 };

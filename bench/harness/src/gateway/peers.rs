@@ -29,6 +29,7 @@ const TEMPLATES: &str = "bench/peers/upstream";
 /// Name of the row with requests to the site itself.
 pub(crate) const DIRECT: &str = "the site itself";
 pub(super) const SERVICE: &str = "tee-session";
+pub(super) const ROTATING: &str = "tee-session, each answer sets a cookie";
 pub(super) const NGINX: &str = "nginx, no sessions";
 pub(super) const PINGORA: &str = "Pingora, no sessions";
 pub(super) const NGINX_LUA: &str = "nginx + auth_request + Lua";
@@ -43,6 +44,8 @@ pub(super) struct Peer {
     /// Store that contains the sessions. A gateway without sessions ignores the credentials.
     pub(super) store: Store,
     pub(super) has_large_pages: bool,
+    /// Folder of the pages on the site, with a slash at its end.
+    pub(super) folder: &'static str,
     kind: Kind,
 }
 
@@ -59,9 +62,13 @@ enum Kind {
 }
 
 /// All gateways, in the order in which they run in each round.
-pub(super) const ALL: [Peer; 9] = [
+pub(super) const ALL: [Peer; 10] = [
     peer(DIRECT, Store::Sealed, true, Kind::Site),
     peer(SERVICE, Store::Sealed, true, Kind::Service),
+    Peer {
+        folder: "rotating/",
+        ..peer(ROTATING, Store::Sealed, false, Kind::Service)
+    },
     peer(NGINX, Store::Sealed, true, Kind::Nginx("nginx.conf")),
     peer(PINGORA, Store::Sealed, true, Kind::Pingora),
     peer(
@@ -81,6 +88,7 @@ const fn peer(name: &'static str, store: Store, has_large_pages: bool, kind: Kin
         name,
         store,
         has_large_pages,
+        folder: "",
         kind,
     }
 }

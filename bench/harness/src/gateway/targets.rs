@@ -2,7 +2,10 @@
 
 use super::{
     Gateways, PageResult,
-    peers::{CADDY, DIRECT, ENVOY, FIRST_SERVICE, MITMPROXY, NGINX, NGINX_LUA, PINGORA, SERVICE},
+    peers::{
+        CADDY, DIRECT, ENVOY, FIRST_SERVICE, MITMPROXY, NGINX, NGINX_LUA, PINGORA, ROTATING,
+        SERVICE,
+    },
 };
 use crate::{
     load::Load,
@@ -31,6 +34,7 @@ pub(crate) fn targets(measured: &Gateways) -> Vec<Target> {
         ("CPU time with Redis", small, 64, FIRST_SERVICE, 0.05, all),
         ("p99", small, 64, ENVOY, 1.0, p99),
         ("CPU time, without Redis,", medium, 16, NGINX, 2.0, cpu),
+        ("CPU time, without Redis,", large, 4, NGINX, 2.0, cpu),
         ("time for each answer", large, 4, NGINX, 1.25, time_each),
     ];
     let ratios = rows.map(|(what, page, connections, other, at_most, value)| {
@@ -50,10 +54,18 @@ pub(crate) fn targets(measured: &Gateways) -> Vec<Target> {
         what: format!("{what} added to a direct call at 1 connection, µs"),
         at_most,
         wish: None,
-        measured: small.added(value),
+        measured: small.difference(SERVICE, DIRECT, 1, value),
         digits: 0,
     });
-    ratios.into_iter().chain(added).collect()
+    let commands = small.difference(ROTATING, SERVICE, 64, Load::commands);
+    let commands = Target {
+        what: "Redis commands per request to a site that sets a cookie, added".to_owned(),
+        at_most: 2.0,
+        wish: None,
+        measured: commands,
+        digits: 2,
+    };
+    ratios.into_iter().chain(added).chain([commands]).collect()
 }
 
 impl PageResult {
@@ -69,12 +81,17 @@ impl PageResult {
         }
     }
 
-    /// Returns the difference between a call through Tee Session and a direct call, at one
-    /// connection.
-    fn added(&self, value: fn(&Load) -> f64) -> Option<Spread> {
-        let ours = self.gateway(SERVICE)?.each(1, value);
-        let direct = self.gateway(DIRECT)?.each(1, value);
-        let added = ours.iter().zip(&direct).map(|(ours, direct)| ours - direct);
-        Spread::of(&added.collect::<Vec<_>>())
+    /// Returns how much larger a figure of `one` is than that of `other`, in each round.
+    fn difference(
+        &self,
+        one: &str,
+        other: &str,
+        connections: usize,
+        value: fn(&Load) -> f64,
+    ) -> Option<Spread> {
+        let ones = self.gateway(one)?.each(connections, value);
+        let others = self.gateway(other)?.each(connections, value);
+        let differences = ones.iter().zip(&others).map(|(one, other)| one - other);
+        Spread::of(&differences.collect::<Vec<_>>())
     }
 }

@@ -33,16 +33,8 @@ use crate::{
     store::health_monitor::HealthMonitor,
     telemetry::trace_context::{self, TRACERESPONSE},
     telemetry::{request_context::RequestContext, root_span::problem_of},
-    upstream::{FromSite, gateway::SharedBounds},
+    upstream::{gateway::SharedBounds, is_from_site},
 };
-
-/// Codes of problems that a site has caused, and not this service.
-const FAULTS_OF_SITES: [&str; 4] = [
-    ProblemCode::UPSTREAM_UNREACHABLE.name(),
-    ProblemCode::UPSTREAM_FAILED.name(),
-    ProblemCode::UPSTREAM_TIMEOUT.name(),
-    ProblemCode::UPSTREAM_SESSION_EXPIRED.name(),
-];
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
@@ -114,8 +106,7 @@ pub(crate) async fn observe(
     }
     let status = response.status();
     let problem = problem_of(&response);
-    let is_from_site = response.response().extensions().contains::<FromSite>()
-        || problem.is_some_and(|code| FAULTS_OF_SITES.contains(&code));
+    let is_from_site = is_from_site(response.response());
     if problem == Some(ProblemCode::STORE_MISCONFIGURED.name()) {
         monitor.record_refused_request();
     }

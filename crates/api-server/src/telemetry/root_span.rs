@@ -19,6 +19,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::{
     settings::ApiSettings,
     telemetry::{request_context::RequestContext, trace_context},
+    upstream::is_from_site,
 };
 
 /// Name of the root span of a request in `tracing` if the root span is exported.
@@ -75,21 +76,25 @@ impl RootSpanBuilder for RequestSpan {
     }
 
     /// Records the status and the problem code of the response in the root span. Only a 5xx status
-    /// marks the span as an error, because a 4xx status is the fault of the client.
+    /// of this service marks the span as an error: a 4xx status is the fault of the client, and the
+    /// status of a site says nothing about this service.
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
-        let (status, problem) = match outcome {
-            Ok(response) => (response.status(), problem_of(response)),
+        let (status, problem, is_from_site) = match outcome {
+            Ok(response) => {
+                let is_from_site = is_from_site(response.response());
+                (response.status(), problem_of(response), is_from_site)
+            }
             Err(error) => {
                 let status = error.as_response_error().status_code();
                 let problem = status.is_server_error().then_some("internal_error");
-                (status, problem)
+                (status, problem, false)
             }
         };
         span.record("http.response.status_code", status.as_u16());
         if let Some(problem) = problem {
             span.record("error.type", problem);
         }
-        if status.is_server_error() {
+        if status.is_server_error() && !is_from_site {
             span.record("otel.status_code", "ERROR");
         }
         tracing::debug!(status = status.as_u16(), problem, "Request completed");
@@ -157,8 +162,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        request::middleware::observe, server::drain::Lifecycle,
-        store::health_monitor::HealthMonitor, upstream::gateway::SharedBounds,
+        problem::HasOwnBody, request::middleware::observe, server::drain::Lifecycle,
+        store::health_monitor::HealthMonitor, upstream::from_site::FromSite,
+        upstream::gateway::SharedBounds,
     };
 
     #[derive(Default)]
@@ -191,6 +197,14 @@ mod tests {
         }
     }
 
+    /// Returns the answer of a site that fails.
+    async fn site() -> HttpResponse {
+        let mut answer = HttpResponse::BadGateway().finish();
+        answer.extensions_mut().insert(FromSite);
+        answer.extensions_mut().insert(HasOwnBody);
+        answer
+    }
+
     async fn panics() -> HttpResponse {
         panic!("a bug")
     }
@@ -209,6 +223,7 @@ mod tests {
             .route("/v1/session", web::get().to(HttpResponse::Ok))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))
+            .route("/site", web::get().to(site))
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new());
         let app = init_service(app).await;
@@ -223,6 +238,7 @@ mod tests {
     #[case::success("/v1/session?a=s3cret", REQUEST_SPAN, "/v1/session", "200", None)]
     #[case::probe("/health/live", UNEXPORTED_REQUEST_SPAN, "/health/live", "200", None)]
     #[case::problem("/s3cret", REQUEST_SPAN, "unmatched", "404", Some("not_found"))]
+    #[case::site("/site", REQUEST_SPAN, "unmatched", "502", None)]
     #[case::panic("/panics", REQUEST_SPAN, "unmatched", "500", Some("internal_error"))]
     #[actix_web::test]
     async fn root_span_contains_method_route_status_and_problem_code(
@@ -241,7 +257,7 @@ mod tests {
         assert_eq!(field("request_id"), Some("r-1"));
         assert_eq!(field("http.response.status_code"), Some(status));
         assert_eq!(field("error.type"), problem);
-        let is_error = status.starts_with('5').then_some("ERROR");
+        let is_error = (status == "500").then_some("ERROR");
         assert_eq!(field("otel.status_code"), is_error);
         assert!(fields.values().all(|value| !value.contains("s3cret")));
     }

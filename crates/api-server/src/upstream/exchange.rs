@@ -68,6 +68,7 @@ impl Exchange {
     /// The exchange runs in a task of its own. If the client disconnects, the exchange continues
     /// until the head of the answer is received and the cookies are kept. The connection to the
     /// site is then closed. The number of such tasks is limited, because each one holds `place`.
+    /// Late merges, which continue without it, have a limit of their own.
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,
@@ -172,7 +173,7 @@ impl Exchange {
 
     /// Tries again to merge cookies that the store did not keep.
     async fn merge_later<R: SessionRepository>(
-        &self,
+        self,
         lifecycle: &Arc<Lifecycle>,
         sessions: &Sessions<R>,
         unkept: Option<SetCookieLines>,
@@ -180,9 +181,15 @@ impl Exchange {
     ) {
         if let Some(update) = unkept {
             let _counted = lifecycle.exchange();
-            let kept = site_cookies::merge_later(sessions, &self.token, &update, limit);
+            // The body of the request and the session are not needed any more.
+            let token = self.into_token();
+            let kept = site_cookies::merge_later(sessions, &token, &update, limit);
             count_unsaved(kept.await);
         }
+    }
+
+    fn into_token(self) -> SessionToken {
+        self.token
     }
 
     /// Sends the request in a span of its own, and observes the result. The trace context is not

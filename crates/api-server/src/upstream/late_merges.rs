@@ -6,9 +6,17 @@ use std::{
 };
 
 use tee_session_domain::{SessionId, SetCookieLines};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 type Updates = AsyncMutex<Vec<SetCookieLines>>;
+
+/// Maximum number of late merges of the process. Each one holds the head of an answer in memory.
+const MAX_MERGES: usize = 1_024;
+
+/// Maximum number of late merges of one session, and of updates that its later merges compare with.
+const MAX_OF_SESSION: usize = 16;
+
+static PLACES: Semaphore = Semaphore::const_new(MAX_MERGES);
 
 /// The late merges of all workers. Answers for one session may arrive at different workers.
 static SESSIONS: LazyLock<Mutex<HashMap<SessionId, Weak<Updates>>>> = LazyLock::new(Mutex::default);
@@ -23,19 +31,41 @@ pub(super) struct Turn {
     /// Updates of the session that were merged late. The lock passes from one late merge to the next
     /// in the order of the answers.
     pub(super) merged: Arc<Updates>,
+    _place: SemaphorePermit<'static>,
 }
 
 impl Turn {
-    pub(super) fn of(session: SessionId) -> Self {
+    /// Returns the turn of one more late merge of `session`, or `None` if there are too many.
+    pub(super) fn of(session: SessionId) -> Option<Self> {
+        let place = PLACES.try_acquire().ok()?;
         let mut sessions = sessions();
         let merged = sessions.get(&session).and_then(Weak::upgrade);
+        if merged
+            .as_ref()
+            .is_some_and(|merged| Arc::strong_count(merged) > MAX_OF_SESSION)
+        {
+            return None;
+        }
         let merged = merged.unwrap_or_else(|| {
             let merged = Arc::<Updates>::default();
             sessions.insert(session, Arc::downgrade(&merged));
             merged
         });
-        Self { session, merged }
+        Some(Self {
+            session,
+            merged,
+            _place: place,
+        })
     }
+}
+
+/// Adds `update` to the updates that were merged late, and forgets the oldest one if there are too
+/// many.
+pub(super) fn remember(merged: &mut Vec<SetCookieLines>, update: SetCookieLines) {
+    if merged.len() >= MAX_OF_SESSION {
+        merged.remove(0);
+    }
+    merged.push(update);
 }
 
 impl Drop for Turn {
@@ -56,11 +86,22 @@ mod tests {
     #[test]
     fn session_is_forgotten_when_its_last_late_merge_has_ended() {
         let session = SessionId::of(&SessionToken::generate());
-        let (first, second) = (Turn::of(session), Turn::of(session));
+        let turn = || Turn::of(session).unwrap();
+        let (first, second) = (turn(), turn());
         assert!(Arc::ptr_eq(&first.merged, &second.merged));
         drop(first);
         assert!(sessions().contains_key(&session));
         drop(second);
         assert!(!sessions().contains_key(&session));
+    }
+
+    #[test]
+    fn session_has_a_limited_number_of_late_merges() {
+        let session = SessionId::of(&SessionToken::generate());
+        let mut turns: Vec<_> = (0..MAX_OF_SESSION).map(|_| Turn::of(session)).collect();
+        assert!(turns.iter().all(Option::is_some));
+        assert!(Turn::of(session).is_none());
+        turns.pop();
+        assert!(Turn::of(session).is_some());
     }
 }

@@ -19,15 +19,11 @@ use metrics::Counter;
 use tee_session_upstream::{BodyError, SiteAnswer, SiteBody};
 
 use super::{
+    from_site::FromSite,
     messages::{COOKIES_UNSAVED, add_fields},
     metrics::SiteLabel,
 };
 use crate::{problem::HasOwnBody, server::drain::CountGuard};
-
-/// Marks the answer of a site in the extensions of a response. Its status says nothing about this
-/// service.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FromSite;
 
 /// Returns the response with the answer of a site. `counted` counts the exchange until the body has
 /// been passed on.

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
-use super::late_merges::Turn;
+use super::late_merges::{Turn, remember};
 use crate::{
     metrics::{cookie_merges, ignored_cookies},
     problem::ApiError,
@@ -130,8 +130,8 @@ pub(super) async fn merge<R: SessionRepository>(
 }
 
 /// Tries to merge `update` for [`RETRY_FOR`], after the earlier late merges of the session. Cookies
-/// that have become newer in the meantime stay as they are.
-/// Returns `false` if the cookies are lost.
+/// that have become newer in the meantime stay as they are. Returns `false` if the cookies are lost,
+/// also because too many merges are late.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
@@ -139,7 +139,9 @@ pub(super) async fn merge_later<R: SessionRepository>(
     call_timeout: Duration,
 ) -> bool {
     let until = Instant::now() + RETRY_FOR;
-    let turn = Turn::of(SessionId::of(token));
+    let Some(turn) = Turn::of(SessionId::of(token)) else {
+        return false;
+    };
     let retry = async {
         let mut earlier = turn.merged.lock().await;
         let update = update.late(&earlier);
@@ -154,7 +156,7 @@ pub(super) async fn merge_later<R: SessionRepository>(
             sleep(delay).await;
             delay = (delay * 2).clamp(FIRST_RETRY_AFTER, MAX_RETRY_AFTER);
             if merge(sessions, token, &update, call_timeout).await == Merge::Done {
-                earlier.push(update);
+                remember(&mut earlier, update);
                 return;
             }
         }

@@ -3,8 +3,12 @@
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tee_session_test_support::TestSite;
 
-use crate::test_app::{Store, TestApp, assert_problem};
+use crate::{
+    test_app::{Store, TestApp, assert_problem},
+    upstream::gateway,
+};
 
 const SECRET: &str = "s3cret-value";
 
@@ -93,6 +97,63 @@ async fn every_response_has_the_names_of_cookies_in_place_of_their_values(
 }
 
 #[rstest]
+#[tokio::test]
+async fn lists_introspection_problems_and_answers_of_the_site_have_no_values_of_cookies(
+    #[values(Store::Memory, Store::Redis)] store: Store,
+) {
+    let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: SESSIONID=s3cret-new; Path=/\r\n\
+         Content-Length: 2\r\n\r\nok";
+    let site = TestSite::answering(answer).await;
+    let builder = TestApp::builder().with(|settings| {
+        gateway(settings);
+        settings.hide_cookies = true;
+    });
+    let app = builder.spawn(store).await;
+    let cookies = json!({"SESSIONID": SECRET});
+    let login = json!({"cookies": cookies, "base_url": site.url(), "subject": "member"});
+    let created: Value = app.post_session(&login).await.json().await.unwrap();
+    let [token, id] = ["access_token", "session_id"].map(|name| created[name].as_str().unwrap());
+
+    let with_token = |method, path: &str| app.request(method, path).bearer_auth(token);
+    let introspect = app
+        .request(Method::POST, "/v1/introspect")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("token={token}"));
+    let patch = |cookie: &str| app.patch(token, &json!({"cookies": {"new": cookie}}));
+    let merge = json!({"url": "s3cret", "set_cookie": ["a=s3cret"]});
+    let merge = with_token(Method::POST, "/v1/session/cookies").json(&merge);
+    let by_id = format!("/v1/sessions/{id}?subject=member");
+    for (request, status) in [
+        (app.request(Method::GET, "/v1/sessions?subject=member"), 200),
+        (app.request(Method::GET, &by_id), 200),
+        (introspect, 200),
+        (patch(SECRET).header("if-match", "\"another\""), 412),
+        (patch("s3cret\n"), 422),
+        (
+            app.patch(token, &json!({"base_url": "https://s3cret.example"})),
+            422,
+        ),
+        (merge, 422),
+        (with_token(Method::GET, "/v1/upstream/teetimes"), 200),
+        (with_token(Method::GET, "/v1/upstream/teetimes"), 200),
+        (with_token(Method::GET, "/v1/session"), 200),
+    ] {
+        let response = request.send().await.unwrap();
+        let url = response.url().path().to_owned();
+        let found = response.status();
+        let text = format!(
+            "{:?} {}",
+            response.headers().clone(),
+            response.text().await.unwrap()
+        );
+        assert_eq!(found.as_u16(), status, "{url}: {text}");
+        assert!(!text.contains("s3cret"), "{url}: {text}");
+    }
+    // The session has the values all the same.
+    assert!(site.seen().last_head().contains("SESSIONID=s3cret-new"));
+}
+
+#[rstest]
 #[case::requested("?attributes=true", 400)]
 #[case::not_requested("?attributes=false", 200)]
 #[tokio::test]
@@ -122,7 +183,7 @@ async fn attributes_of_hidden_cookies_cannot_be_requested(
 #[case::http("http://golf.example/members", false)]
 #[case::other_port("https://golf.example:8443/members", false)]
 #[tokio::test]
-async fn patch_of_base_url_to_another_origin_is_rejected_if_cookies_are_hidden(
+async fn base_url_of_a_session_with_hidden_cookies_keeps_its_origin(
     #[case] url: &str,
     #[case] stays: bool,
 ) {

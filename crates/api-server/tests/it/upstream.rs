@@ -26,7 +26,7 @@ use crate::test_app::TestApp;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Switches the gateway on, for sites on this machine.
-fn gateway(settings: &mut ApiSettings) {
+pub(crate) fn gateway(settings: &mut ApiSettings) {
     let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
     let loopback = "127.0.0.0/8".parse().unwrap();
     settings.allowed_base_hosts = "127.0.0.1".parse().unwrap();

@@ -13,6 +13,7 @@ mod certificate_expiry;
 mod check_connection;
 mod chromium;
 mod command_line;
+mod compose;
 mod cookie_files;
 mod cookie_site;
 mod deployment;

@@ -103,8 +103,8 @@ async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     metrics
 }
 
-/// Returns, by name, the metrics that a service serves only if it has a gateway: it calls a site
-/// twice, which answers once and shows once that the login is over.
+/// Returns, by name, the metrics that a service serves only if it has a gateway. The service calls a
+/// site twice: one answer is a page, and the other one shows that the login is over.
 async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
     let site = TestSite::answering_with(|request| {
         let (status, body) = match request.split(' ').nth(1) {

@@ -19,12 +19,24 @@ pub(crate) fn program(name: &str) -> PathBuf {
     program
 }
 
+/// Directory of the programs that the documentation offers to copy.
+pub(crate) const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes");
+
 /// Returns a command that runs the Python script `name` of [`SCRIPTS`]. The arguments of the script
 /// must be added to the command.
 pub(crate) fn script(name: &str) -> Command {
+    python(&Path::new(SCRIPTS).join(name))
+}
+
+/// Returns a command that runs the Python script `name` of [`RECIPES`]. The arguments of the script
+/// must be added to the command.
+pub(crate) fn recipe(name: &str) -> Command {
+    python(&Path::new(RECIPES).join(name))
+}
+
+fn python(script: &Path) -> Command {
     let mut python = Command::new(program("python"));
-    python.arg(Path::new(SCRIPTS).join(name));
-    python.kill_on_drop(true);
+    python.arg(script).kill_on_drop(true);
     python
 }
 

@@ -1,4 +1,5 @@
-//! Runs the recipe for httpx in `docs/recipes` against sites of PHP and of Django.
+//! Runs the recipe `session_client.py` in `docs/recipes` against sites of PHP and of Django. The tests
+//! of the gateway run the others.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -9,11 +10,9 @@ use tokio::process::Command;
 
 use crate::{
     booking_sites::BookingSite,
-    python_packages,
+    python_packages::{self, RECIPES},
     service::{self, Service},
 };
-
-const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes");
 
 /// Returns the command that runs `script`, which imports the recipe, with the base URL of each of
 /// `services`, and then the site and its authority.

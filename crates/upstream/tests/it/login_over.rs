@@ -56,7 +56,7 @@ fn chunked(parts: &[&[u8]]) -> Vec<u8> {
     answer
 }
 
-/// Lets the tasks run that keep a connection.
+/// Lets other tasks run, so that a connection whose answer was read is kept for the next request.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

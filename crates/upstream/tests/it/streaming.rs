@@ -16,7 +16,8 @@ use crate::test_site::{TestSite, client, eventually, get, site_of};
 /// Length of the answer. More than all buffers between site and client together.
 const LENGTH: u64 = 256 * 1_024 * 1_024;
 
-/// Most that the site may have written while nobody reads: the buffers of two sockets and of hyper.
+/// Maximum that the site can write before the answer is read: the buffers of two sockets and of
+/// hyper.
 const BUFFERS: u64 = 16 * 1_024 * 1_024;
 
 async fn large_site(written: Arc<AtomicU64>) -> TestSite {

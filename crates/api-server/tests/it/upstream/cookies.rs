@@ -338,8 +338,8 @@ async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_la
         .with(gateway)
         .with(|settings| {
             settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
-            settings.call_timeout = Duration::from_millis(300);
-            settings.answer_timeout = Duration::from_millis(600);
+            settings.call_timeout = Duration::from_secs(1);
+            settings.answer_timeout = Duration::from_secs(2);
         })
         .spawn_on_redis(&format!("redis://{}/0", proxy.address()));
     app.until_ready().await;

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
 use tee_session_api_server::{ApiSettings, InvalidTokenLimit, UpstreamSettings};
-use tee_session_test_support::TestSite;
+use tee_session_test_support::{RedisProcess, TestSite};
 
 use super::gateway_with;
 use crate::test_app::{Store, TestApp, assert_problem};
@@ -59,6 +59,21 @@ async fn login_that_is_over_returns_401_and_keeps_the_session(#[case] answer: &'
     assert_eq!(site.seen().requests("/book"), 5);
     // Its cookies are kept, and the session is alive.
     assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+}
+
+#[tokio::test]
+async fn login_that_is_over_says_if_the_store_did_not_keep_its_cookies() {
+    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
+    let site = TestSite::answering(REDIRECT).await;
+    let app = TestApp::builder().with(gateway_with(signals));
+    let app = app.spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in_to(&site).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let call = app.upstream(Method::GET, &token, "/book");
+    let response = call.send().await.unwrap();
+    assert_eq!(response.headers()["x-upstream-cookies"], "unsaved");
+    assert_problem(response, 401, "upstream_session_expired").await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(super) struct ServiceMonitor {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceMonitorSpec {
-    /// Label of the Service whose value is the name of the job.
+    /// Name of a label of the Service. The value of this label is the name of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_label: Option<String>,
     selector: LabelSelector,

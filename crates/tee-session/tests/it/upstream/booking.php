@@ -22,7 +22,7 @@ function go(string $location): never {
 
 if ($path === '/login' && $_SERVER['REQUEST_METHOD'] === 'GET') {
     $_SESSION['csrf'] ??= bin2hex(random_bytes(16));
-    exit('<form method="post"><input name="_csrf_token" value="' . $_SESSION['csrf'] . '"></form>');
+    exit('<form id="login" method="post"><input name="_csrf_token" value="' . $_SESSION['csrf'] . '"></form>');
 }
 if ($path === '/login') {
     if (!hash_equals($_SESSION['csrf'] ?? '', $_POST['_csrf_token'] ?? '') || $_POST['pin'] !== '1234') {

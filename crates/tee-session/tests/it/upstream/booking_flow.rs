@@ -1,5 +1,5 @@
-//! The booking flow over TLS: log in with a CSRF token, rotate the token of the session, list the
-//! times, book with a `GET`, and add a partner.
+//! The booking flow over TLS, with the recipes in `docs/recipes` and with the Rust client: log in with
+//! a CSRF token, rotate the token of the session, list the times, book with a `GET`, and add a partner.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -7,7 +7,11 @@ use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
 use tokio::process::Command;
 
 use super::start_gateway_to;
-use crate::{booking_sites::BookingSite, python_packages, service::Service};
+use crate::{
+    booking_sites::BookingSite,
+    python_packages::{self, RECIPES},
+    service::Service,
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Site {
@@ -36,13 +40,12 @@ async fn booking_flow_over_tls_books_exactly_once(
     let arguments = [service.base(), site.base.as_str()];
     let seen: Value = match caller {
         Caller::Curl => {
-            let script = "/tests/it/upstream/booking_flow.sh";
             let mut curl = Command::new("bash");
-            curl.arg([env!("CARGO_MANIFEST_DIR"), script].concat());
+            curl.arg(format!("{RECIPES}/gateway_booking.sh"));
             output_of(curl.args(arguments)).await
         }
         Caller::Httpx => {
-            let mut httpx = python_packages::script("gateway_booking.py");
+            let mut httpx = python_packages::recipe("gateway_booking.py");
             output_of(httpx.args(arguments)).await
         }
         Caller::RustClient => flow_of_rust_client(&service, &site).await,

@@ -90,10 +90,15 @@ impl NginxSite {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Returns the number of requests that nginx has logged.
-    fn requests(&self) -> usize {
-        let log = fs::read_to_string(Path::new(self.directory.path()).join("access.log"));
-        log.unwrap_or_default().lines().count()
+    /// Waits until nginx has logged at least `expected` requests, and checks that it has logged no
+    /// more. nginx writes the line of a request after the response.
+    async fn until_requests(&self, expected: usize) {
+        let logged = || {
+            let log = fs::read_to_string(Path::new(self.directory.path()).join("access.log"));
+            log.unwrap_or_default().lines().count()
+        };
+        eventually(STARTED_WITHIN, async || logged() >= expected).await;
+        assert_eq!(logged(), expected);
     }
 }
 
@@ -126,7 +131,7 @@ async fn answer_413_that_arrives_during_the_upload_is_passed_on() {
         let page = response.text().await.unwrap();
         assert!(page.contains("413 Request Entity Too Large"), "{page}");
     }
-    assert_eq!(site.requests(), 30);
+    site.until_requests(30).await;
 }
 
 #[rstest]
@@ -145,7 +150,7 @@ async fn each_request_is_answered_although_nginx_closes_idle_connections(
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.text().await.unwrap().starts_with("08:00 free"));
     }
-    assert_eq!(site.requests(), pauses.len());
+    site.until_requests(pauses.len()).await;
 }
 
 /// Returns the fields that the gateway must not change.

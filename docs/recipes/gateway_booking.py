@@ -2,6 +2,9 @@
 
 Usage: gateway_booking.py INSTANCE SITE
 Prints a JSON object: the pages, and the path to which the booking was redirected.
+
+Change the paths and the form fields to those of your site. If the instance has service clients, the request to
+/v1/sessions needs the credentials of one (auth=(id, secret)).
 """
 
 import json

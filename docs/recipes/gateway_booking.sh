@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Logs in to a booking site, lists, books and adds a partner with curl through the upstream gateway.
 #
-# Usage: booking_flow.sh INSTANCE SITE
+# Usage: gateway_booking.sh INSTANCE SITE
 # Prints a JSON object: the pages, and the path to which the booking was redirected.
+#
+# Change the paths and the form fields to those of your site. If the instance has service clients, the
+# request to /v1/sessions needs the credentials of one (curl --user).
 set -euo pipefail
 
 instance=$1 site=$2 gateway=$1/v1/upstream

@@ -1,0 +1,51 @@
+//! Responses whose status says nothing about this service, because a site or its client caused it.
+
+use actix_web::HttpResponse;
+use tee_session_auth_middleware::ProblemCode;
+
+/// Marks the answer of a site in the extensions of a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FromSite;
+
+/// Problems with a 5xx status or a 401 that a site or a client has caused.
+const CAUSED_OUTSIDE: [ProblemCode; 6] = [
+    ProblemCode::UPSTREAM_UNREACHABLE,
+    ProblemCode::UPSTREAM_FAILED,
+    ProblemCode::UPSTREAM_TIMEOUT,
+    ProblemCode::UPSTREAM_BUSY,
+    ProblemCode::UPSTREAM_SESSION_EXPIRED,
+    ProblemCode::NOT_IMPLEMENTED,
+];
+
+/// Returns `true` if the response is the answer of a site, or a problem that a site has caused. Its
+/// status must not count as an error of this service.
+pub(crate) fn is_from_site<B>(response: &HttpResponse<B>) -> bool {
+    let extensions = response.extensions();
+    let problem = extensions.get::<ProblemCode>();
+    extensions.contains::<FromSite>() || problem.is_some_and(|code| CAUSED_OUTSIDE.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tee_session_auth_middleware::ProblemDetails;
+
+    use super::*;
+
+    #[rstest]
+    #[case::site_that_hangs(ProblemCode::UPSTREAM_BUSY, true)]
+    #[case::site_that_breaks_off(ProblemCode::UPSTREAM_FAILED, true)]
+    #[case::client_that_asks_for_a_websocket(ProblemCode::NOT_IMPLEMENTED, true)]
+    #[case::login_that_is_over(ProblemCode::UPSTREAM_SESSION_EXPIRED, true)]
+    #[case::too_many_requests(ProblemCode::OVERLOADED, false)]
+    #[case::store(ProblemCode::STORE_UNAVAILABLE, false)]
+    #[case::bug(ProblemCode::INTERNAL_ERROR, false)]
+    #[case::unknown_token(ProblemCode::INVALID_TOKEN, false)]
+    fn problem_that_a_site_or_a_client_has_caused_is_no_error_of_this_service(
+        #[case] code: ProblemCode,
+        #[case] expected: bool,
+    ) {
+        let problem = ProblemDetails::new(code, "detail").response();
+        assert_eq!(is_from_site(&problem), expected);
+    }
+}
