@@ -1,5 +1,6 @@
 //! Tests of the upstream gateway of the built binary, against real sites.
 
+mod behind_nginx;
 mod booking_flow;
 mod dns;
 mod hostile_page;

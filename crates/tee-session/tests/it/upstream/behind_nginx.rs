@@ -1,0 +1,243 @@
+//! Instances behind nginx with the location for requests to sites of the compose deployment.
+
+use std::{fs, process::Stdio, sync::Arc, time::Duration};
+
+use nix::sys::signal::Signal;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tee_session_client::Client;
+use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    process::{Child, Command},
+    sync::Notify,
+};
+
+use super::{CountingSite, browse, log_in, start_gateway_with, token_for};
+use crate::{gateway::path_of_installed, service::Service};
+
+const COMPOSE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../deploy/compose/nginx.conf"
+);
+
+const DEFAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/default.toml");
+
+/// The only instance with a gateway in the compose deployment.
+const SERVER: &str = "server gateway:8000 max_fails=0;";
+
+const ACCESS_LOG: &str = "access_log /dev/stdout gateway;";
+
+const STARTED_WITHIN: Duration = Duration::from_secs(20);
+
+/// Size of the first part of an answer. Larger than the buffers of nginx.
+const FIRST_PART: usize = 256 * 1_024;
+
+const CONFIGURATION: &str = "
+daemon off;
+master_process off;
+pid @DIRECTORY@/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path @DIRECTORY@/body;
+    proxy_temp_path @DIRECTORY@/proxy;
+    fastcgi_temp_path @DIRECTORY@/fastcgi;
+    uwsgi_temp_path @DIRECTORY@/uwsgi;
+    scgi_temp_path @DIRECTORY@/scgi;
+    @INSTANCES@
+    server {
+        listen 127.0.0.1:@PORT@;
+        @LOCATIONS@
+    }
+}
+";
+
+/// Returns the block of the compose deployment that begins with the line `first`.
+fn block(first: &str) -> String {
+    let text = fs::read_to_string(COMPOSE).unwrap();
+    let begin = text.find(&format!("{first}\n")).unwrap();
+    let line = text[..begin].rfind('\n').unwrap() + 1;
+    let indent = &text[line..begin];
+    let end = format!("\n{indent}}}\n");
+    let length = text[line..].find(&end).unwrap() + end.len();
+    text[line..line + length].to_owned()
+}
+
+fn location() -> String {
+    block("location /v1/upstream/ {")
+}
+
+/// nginx in front of two instances.
+struct Nginx {
+    port: u16,
+    _directory: TempDir,
+    _nginx: Child,
+}
+
+impl Nginx {
+    async fn start(instances: [&Service; 2]) -> Self {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        let upstream = block("upstream gateway {");
+        assert!(upstream.contains(SERVER));
+        let servers = instances.map(|instance| {
+            let address = instance.base().strip_prefix("http://").unwrap();
+            SERVER.replace("gateway:8000", address)
+        });
+        let locations = location() + &block("location @gateway_away {");
+        let text = CONFIGURATION
+            .replace("@INSTANCES@", &upstream.replace(SERVER, &servers.join(" ")))
+            .replace("@LOCATIONS@", &locations.replace(ACCESS_LOG, ""))
+            .replace("@DIRECTORY@", directory.path().to_str().unwrap())
+            .replace("@PORT@", &port.to_string());
+        let file = directory.path().join("nginx.conf");
+        fs::write(&file, text).unwrap();
+        let nginx = Command::new(path_of_installed("nginx", "/usr/sbin/nginx"))
+            .args(["-e", "stderr", "-p"])
+            .arg(directory.path())
+            .arg("-c")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        eventually(STARTED_WITHIN, async || {
+            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
+        Self {
+            port,
+            _directory: directory,
+            _nginx: nginx,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/v1/upstream{path}", self.port)
+    }
+}
+
+async fn start_instance(redis: &RedisProcess) -> Service {
+    start_gateway_with(redis, &["--metrics-port", "0"]).await
+}
+
+/// Returns the number of requests to sites that are in flight at `service`.
+async fn in_flight(service: &Service) -> u32 {
+    let started = &service.events("Starting up")[0];
+    let address = started["metrics_address"].as_str().unwrap();
+    let metrics = service.client.get(format!("http://{address}/metrics"));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let name = "tee_session_upstream_in_flight ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn nginx_does_not_repeat_a_booking_at_another_instance_when_an_instance_is_killed() {
+    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
+    let (first, second) = (start_instance(&redis).await, start_instance(&redis).await);
+    let nginx = Nginx::start([&first, &second]).await;
+    let client = Client::new(first.base()).unwrap();
+    let token = log_in(&client, &site).await;
+
+    let booking = reqwest::Client::new()
+        .get(nginx.url("/book?slot=8&pause_us=2000000"))
+        .bearer_auth(token.expose_secret());
+    let (booked, other) = tokio::join!(booking.send(), async {
+        eventually(STARTED_WITHIN, async || !site.bookings().is_empty()).await;
+        let is_first = in_flight(&first).await == 1;
+        let (doomed, other) = if is_first {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        assert_eq!(in_flight(doomed).await, 1);
+        assert_eq!(in_flight(other).await, 0);
+        doomed.signal(Signal::SIGKILL);
+        other
+    });
+    let answer = booked.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert!(!answer.headers().contains_key("via"));
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "upstream_failed");
+    assert_eq!(problem["outcome"], "unknown");
+    assert!(other.events("Upstream request").is_empty());
+    // The session still works at the other instance, after the site has released its lock.
+    let client = Client::new(other.base()).unwrap();
+    assert_eq!(browse(&client, &token, "/").await.1, "Welcome Anna");
+    assert_eq!(site.bookings(), ["book 8"]);
+}
+
+#[tokio::test]
+async fn nginx_passes_an_answer_on_as_it_arrives() {
+    let go_on = Arc::new(Notify::new());
+    let waiting = Arc::clone(&go_on);
+    let site = TestSite::start(move |mut stream, seen| {
+        let waiting = Arc::clone(&waiting);
+        async move {
+            seen.read_request(&mut stream).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                FIRST_PART + 3
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; FIRST_PART]).await.unwrap();
+            waiting.notified().await;
+            stream.write_all(b"end").await.unwrap();
+        }
+    })
+    .await;
+    let redis = RedisProcess::start().await;
+    let (first, second) = (start_instance(&redis).await, start_instance(&redis).await);
+    let nginx = Nginx::start([&first, &second]).await;
+    let token = token_for(&first, &site.url()).await;
+    let request = reqwest::Client::new()
+        .request(Method::GET, nginx.url("/large"))
+        .bearer_auth(token);
+    let mut answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["via"], "1.1 tee-session");
+    let mut received = 0;
+    while received < FIRST_PART {
+        received += answer.chunk().await.unwrap().unwrap().len();
+    }
+    // The rest is sent only now.
+    go_on.notify_one();
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "end");
+    assert_eq!(answer.chunk().await.unwrap(), None);
+    assert_eq!(site.seen().total(), 1);
+}
+
+#[test]
+fn nginx_waits_for_longer_than_the_gateway() {
+    /// Maximum time for a connection and a place, in seconds.
+    const CONNECT_AND_PLACE: u64 = 5;
+    let defaults = fs::read_to_string(DEFAULTS).unwrap();
+    let number = |name: &str| -> u64 {
+        let prefix = format!("{name} = ");
+        let value = defaults.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap().parse().unwrap()
+    };
+    let location = location();
+    let directive = |name: &str| {
+        let lines = location.lines().map(str::trim);
+        let values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let values: Vec<_> = values.collect();
+        assert_eq!(values.len(), 1, "{name}");
+        values[0].strip_suffix(';').unwrap()
+    };
+    let seconds = directive("proxy_read_timeout").strip_suffix('s').unwrap();
+    let response_timeout = number("upstream_response_timeout_ms") / 1_000;
+    assert!(seconds.parse::<u64>().unwrap() > response_timeout + CONNECT_AND_PLACE);
+    let body = directive("client_max_body_size").strip_suffix('m').unwrap();
+    let max_body = number("upstream_max_request_bytes");
+    assert!(body.parse::<u64>().unwrap() * 1_024 * 1_024 > max_body);
+    assert_eq!(directive("proxy_next_upstream"), "off");
+    assert_eq!(directive("proxy_http_version"), "1.1");
+    assert_eq!(directive("proxy_buffering"), "off");
+}
