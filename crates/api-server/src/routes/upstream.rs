@@ -7,7 +7,7 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use tee_session_auth_middleware::BearerToken;
-use tee_session_domain::{SessionError, SessionId, SessionRepository};
+use tee_session_domain::{ActiveSession, SessionError, SessionId, SessionRepository, SessionToken};
 use tee_session_upstream::{Place, Target};
 use tokio::time::Instant;
 
@@ -112,7 +112,7 @@ async fn answer<R: SessionRepository>(
     // Another exchange of the session may change the cookies after the session was loaded, and end
     // before this one asks for a place.
     let watch = gateway.watch(SessionId::of(&token));
-    let active = Deadline::bound(request, sessions.get_newest(&token)).await?;
+    let active = Deadline::bound(request, newest(sessions, &token, settings)).await?;
     let loaded = Instant::now();
     let label = SiteLabel::of(&active.session.base_url, &settings.allowed_base_hosts);
     let prepared = async {
@@ -137,6 +137,21 @@ async fn answer<R: SessionRepository>(
     exchange
         .run(request, gateway, sessions, settings, place)
         .await
+}
+
+/// Loads the session with the cookies of its last merge at any instance. A near cache may have older
+/// ones.
+async fn newest<R: SessionRepository>(
+    sessions: &Sessions<R>,
+    token: &SessionToken,
+    settings: &ApiSettings,
+) -> Result<ActiveSession, SessionError> {
+    if settings.near_cache.is_some() {
+        sessions.get_newest(token).await
+    } else {
+        // Concurrent calls are combined into one command.
+        sessions.get(token).await
+    }
 }
 
 /// Reads the body of the request and waits for a place.
@@ -170,7 +185,7 @@ async fn reload<R: SessionRepository>(
     sessions: &Sessions<R>,
 ) -> Result<(), ApiError> {
     let answer_by = Instant::now() + settings.answer_timeout;
-    exchange.active = abort_at(answer_by, sessions.get_newest(&exchange.token)).await?;
+    exchange.active = abort_at(answer_by, newest(sessions, &exchange.token, settings)).await?;
     let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
     if site != exchange.site {
         // The place was reserved for the previous site.

@@ -110,9 +110,7 @@ impl<'a> Merge<'a> {
         if !self.update.url.is_https && self.would_replace_secure(&cookie) {
             return Err(IgnoreReason::Insecure);
         }
-        let stored = self.position_in(&self.stored, &cookie);
-        let stored = stored.and_then(|position| self.stored.get(position));
-        if (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value)) {
+        if self.update.is_late() && self.is_superseded(&cookie) {
             return Ok(());
         }
         let position = self.position_in(&self.entries, &cookie);
@@ -138,6 +136,13 @@ impl<'a> Merge<'a> {
         }
         self.next_rank += 1;
         Ok(())
+    }
+
+    /// Returns `true` if the stored cookie is newer than `cookie`.
+    fn is_superseded(&self, cookie: &Accepted<'_>) -> bool {
+        let position = self.position_in(&self.stored, cookie);
+        let stored = position.and_then(|position| self.stored.get(position));
+        (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value))
     }
 
     /// Returns the position in `entries` of the cookie that a new cookie replaces or removes: the

@@ -86,6 +86,11 @@ impl SetCookieLines {
         })
     }
 
+    /// Returns `true` if this merge is late.
+    pub(super) fn is_late(&self) -> bool {
+        self.earlier.is_some()
+    }
+
     /// Returns `true` if this merge is late and the stored cookie of this name is newer than the
     /// answer. `stored` is the value of the cookie, or `None` if there is no such cookie.
     pub(super) fn is_superseded(&self, name: &str, stored: Option<Option<&str>>) -> bool {
