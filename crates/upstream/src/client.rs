@@ -203,7 +203,7 @@ impl Client {
                 date: head.headers.get(DATE).cloned(),
                 _place: place,
             };
-            return Err(SendError::refused(reason, refused));
+            return Err(SendError::with_refused_answer(reason, refused));
         }
         // Some applications send a body where there must be none. Its bytes would be taken for the
         // next answer, which may belong to another session.

@@ -87,7 +87,7 @@ pub struct SendError {
 }
 
 impl SendError {
-    pub(crate) fn refused(reason: FailedReason, answer: RefusedAnswer) -> Self {
+    pub(crate) fn with_refused_answer(reason: FailedReason, answer: RefusedAnswer) -> Self {
         Self {
             error: reason.into(),
             refused: Some(Box::new(answer)),
