@@ -14,7 +14,7 @@ type Updates = AsyncMutex<Vec<SetCookieLines>>;
 const MAX_MERGES: usize = 1_024;
 
 /// Maximum number of late merges of one session, and of updates that its later merges compare with.
-const MAX_OF_SESSION: usize = 16;
+const MAX_OF_SESSION: usize = 256;
 
 static PLACES: Semaphore = Semaphore::const_new(MAX_MERGES);
 

@@ -196,6 +196,17 @@ impl Shared {
         self.http.request(method, format!("{base}{path}"))
     }
 
+    /// Builds a request to the service instance that has served `url`.
+    pub(super) fn request_to_instance_of(
+        &self,
+        url: &Url,
+        method: Method,
+        path: &str,
+    ) -> RequestBuilder {
+        let base = url.origin().ascii_serialization();
+        self.http.request(method, format!("{base}{path}"))
+    }
+
     /// Builds a request to a random service instance, with the credentials of the service client if
     /// [`Habits::credentials`] is set.
     pub(super) fn service_request(&self, method: Method, path: &str) -> RequestBuilder {

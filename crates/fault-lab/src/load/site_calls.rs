@@ -10,7 +10,10 @@ use serde_json::json;
 use tokio::time::sleep;
 
 pub(crate) use self::calls::SiteCalls;
-use self::{call::call, own_session::OwnSession};
+use self::{
+    call::call,
+    own_session::{MERGE, OwnSession},
+};
 use super::shared::{COOKIE, Shared};
 use crate::site::BOOKING;
 
@@ -44,8 +47,9 @@ async fn step(shared: &Shared, calls: &SiteCalls, own: &mut Vec<OwnSession>) {
             // A client that calls the site itself gets a cookie, too.
             let (number, site) = (calls.next_number(), calls.site.url());
             own[index].may_have(number);
+            let request = shared.request(Method::POST, MERGE);
             if own[index]
-                .merge(shared, &site, BOOKING, number)
+                .merge(shared, request, &site, &format!("{BOOKING}={number}"))
                 .await
                 .is_some()
             {

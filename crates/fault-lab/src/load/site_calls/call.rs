@@ -6,7 +6,10 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{calls::SiteCalls, own_session::OwnSession};
+use super::{
+    calls::SiteCalls,
+    own_session::{MERGE, OwnSession},
+};
 use crate::{
     load::shared::Shared,
     site::{BOOK, BOOKING, text_of},
@@ -79,7 +82,7 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
         } else {
             own.may_have(number);
             count(shared, "200 with cookies unsaved");
-            if fastrand::bool() {
+            if let Some(url) = url.filter(|_| fastrand::bool()) {
                 look_until_kept(shared, calls, own, number, url).await;
             }
         }
@@ -146,21 +149,25 @@ async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
 }
 
 /// Checks that the service keeps the cookie of the booking `number` later, if the store accepts
-/// writes in time. Each look is a write, because a full Redis still accepts reads. `url` is the
-/// call that the service has answered with the remark that the cookies are not kept.
+/// writes of the instance that has answered in time. Each look is a write, because a full Redis
+/// still accepts reads. `url` is the call that the instance has answered with the remark that the
+/// cookies are not kept.
 async fn look_until_kept(
     shared: &Shared,
     calls: &SiteCalls,
     own: &mut OwnSession,
     number: u64,
-    url: Option<Url>,
+    url: Url,
 ) {
     let (answered, kept) = (Instant::now(), number.to_string());
     let mut writable_since = None;
     let mut looks = 0;
     while answered.elapsed() < RETRIED_FOR + LOOK_PAUSE {
         looks += 1;
-        match own.merge(shared, &calls.site.url(), "look", looks).await {
+        // Another instance has a connection of its own to the store, which may work earlier.
+        let look = shared.request_to_instance_of(&url, Method::POST, MERGE);
+        let cookie = format!("look={looks}");
+        match own.merge(shared, look, &calls.site.url(), &cookie).await {
             Some(session) if session["cookies"][BOOKING].as_str() == Some(&kept) => {
                 own.has(number);
                 return;
@@ -174,7 +181,7 @@ async fn look_until_kept(
     }
     let is_back = writable_since.is_some_and(|since| since < answered + STORE_BACK_WITHIN);
     // An instance that is killed cannot try again.
-    if is_back && !url.is_some_and(|url| shared.is_killed(&url)) {
+    if is_back && !shared.is_killed(&url) {
         let what = "the cookies of an answer were not kept when the store was back";
         shared.tally().add_violation(what);
     }

@@ -1,9 +1,12 @@
 //! A session of a client that calls the site, and the check of its cookies.
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{load::shared::Shared, site::BOOKING};
+
+/// Path of merges of cookies.
+pub(super) const MERGE: &str = "/v1/session/cookies";
 
 /// A session that a client has created.
 pub(super) struct OwnSession {
@@ -51,17 +54,16 @@ impl OwnSession {
         }
     }
 
-    /// Merges a cookie of the site into the session. Returns the session if the merge was
-    /// acknowledged.
+    /// Merges a cookie of the site into the session with `request`, which is for [`MERGE`]. Returns
+    /// the session if the merge was acknowledged.
     pub(super) async fn merge(
         &mut self,
         shared: &Shared,
+        request: RequestBuilder,
         site: &str,
-        name: &str,
-        value: u64,
+        cookie: &str,
     ) -> Option<Value> {
-        let lines = [format!("{name}={value}; Path=/; HttpOnly")];
-        let request = shared.request(Method::POST, "/v1/session/cookies");
+        let lines = [format!("{cookie}; Path=/; HttpOnly")];
         let request = request.json(&json!({"url": site, "set_cookie": lines}));
         let request = request.bearer_auth(&self.token);
         let (status, body) = shared.send(request, StatusCode::OK).await?;
