@@ -214,7 +214,8 @@ async fn outage(arguments: &ArgMatches, folder: &Path) -> anyhow::Result<()> {
 
 /// Prints each performance target that the results do not meet.
 fn print_missed_targets(results: &Results) {
-    for target in targets::all(results) {
+    let of_gateway = results.gateways.iter().flat_map(gateway::targets);
+    for target in targets::all(results).into_iter().chain(of_gateway) {
         if let (Some(false), Some(measured)) = (target.is_met(), target.measured) {
             say(&format!(
                 "NOT MET: {}: {}",

@@ -1,7 +1,6 @@
 //! Performance targets of Tee Session, compared with the results.
 
 use crate::{
-    gateway,
     load::Load,
     results::{Results, ServerResult, SideBySide},
     scale::Scale,
@@ -53,7 +52,7 @@ impl Target {
     }
 }
 
-/// Returns all targets with their measured values.
+/// Returns all targets of the service with their measured values. The gateway has targets of its own.
 pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     if let Some(measured) = &results.side_by_side {
@@ -65,9 +64,6 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     }
     if let Some(scale) = &results.scale {
         memory(scale, &mut targets);
-    }
-    if let Some(measured) = &results.gateways {
-        targets.extend(gateway::targets(measured));
     }
     targets
 }

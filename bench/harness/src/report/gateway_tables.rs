@@ -2,15 +2,23 @@
 
 use std::fmt::Write;
 
-use crate::{gateway::Gateways, load::Load, results::ServerResult, statistics::Spread};
+use super::tables;
+use crate::{
+    gateway::{self, Gateways},
+    load::Load,
+    results::ServerResult,
+    statistics::Spread,
+};
 
-/// Formats the results, with one table for each page of the site and each number of connections.
+/// Formats the targets and the results, with one table for each page of the site and each number of connections.
 pub(super) fn gateways(measured: &Gateways) -> String {
     let machine = &measured.machine;
     let mut text = format!(
         "{}: {} with {} cores, Linux {}; {} rounds.\n",
         machine.date, machine.processor, machine.cores, machine.kernel, measured.rounds
     );
+    text.push('\n');
+    text.push_str(&tables::of_targets(gateway::targets(measured)));
     for result in &measured.pages {
         for stage in &result.page.stages {
             let plural = if stage.connections == 1 { "" } else { "s" };

@@ -7,7 +7,7 @@ use crate::{
     results::{Results, ServerResult, SideBySide},
     scale::Scale,
     statistics::Spread,
-    targets::{self, mebibytes},
+    targets::{self, Target, mebibytes},
 };
 
 /// Formats the date, machine, number of rounds, number of sessions and program versions of a
@@ -36,11 +36,16 @@ pub(super) fn machine(measured: &SideBySide) -> String {
     )
 }
 
-/// Formats the table of performance targets: limit, measured value, and whether the target is met.
+/// Formats the table of the performance targets of the service.
 pub(super) fn targets(results: &Results) -> String {
+    of_targets(targets::all(results))
+}
+
+/// Formats a table of performance targets: limit, measured value, and whether the target is met.
+pub(super) fn of_targets(targets: Vec<Target>) -> String {
     let mut text =
         "| figure | target | desired | measured | result |\n|---|---|---|---|---|\n".to_owned();
-    for target in targets::all(results) {
+    for target in targets {
         let bound = |bound: f64| {
             let text = format!("≤ {bound:.4}");
             let text = text.trim_end_matches('0').trim_end_matches('.');

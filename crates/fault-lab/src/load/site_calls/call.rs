@@ -42,6 +42,7 @@ struct Response {
 /// Sends a call and checks that its response agrees with what the site has received.
 pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSession) {
     let number = calls.next_number();
+    let was_known = own.is_known();
     let path = format!("/v1/upstream{BOOK}{number}");
     let request = if fastrand::bool() {
         shared.request(Method::GET, &path)
@@ -82,7 +83,9 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
         } else {
             own.may_have(number);
             count(shared, "200 with cookies unsaved");
-            if let Some(url) = url.filter(|_| fastrand::bool()) {
+            // Another instance may still have the cookie of an earlier answer, and keep it first. An
+            // instance does not replace a cookie that it does not know by a late one.
+            if let Some(url) = url.filter(|_| was_known && fastrand::bool()) {
                 look_until_kept(shared, calls, own, number, url).await;
             }
         }

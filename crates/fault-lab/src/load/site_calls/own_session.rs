@@ -37,6 +37,11 @@ impl OwnSession {
         self.bookings = vec![number];
     }
 
+    /// Returns `true` if the booking of the session is known.
+    pub(super) fn is_known(&self) -> bool {
+        self.bookings.len() == 1
+    }
+
     /// Reads the session, and checks its cookies.
     pub(super) async fn read(&mut self, shared: &Shared) {
         let before = shared.history.known(&self.token);
