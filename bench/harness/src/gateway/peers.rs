@@ -29,7 +29,7 @@ const TEMPLATES: &str = "bench/peers/upstream";
 /// Name of the row with requests to the site itself.
 pub(crate) const DIRECT: &str = "the site itself";
 pub(super) const SERVICE: &str = "tee-session";
-pub(super) const ROTATING: &str = "tee-session, each answer sets a cookie";
+pub(super) const ROTATING: &str = "tee-session, rotated cookie";
 pub(super) const NGINX: &str = "nginx, no sessions";
 pub(super) const PINGORA: &str = "Pingora, no sessions";
 pub(super) const NGINX_LUA: &str = "nginx + auth_request + Lua";
