@@ -1,5 +1,6 @@
 //! A page of a hostile site, opened in Chromium through the gateway.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_client::{BaseUrl, Client, Cookies, SessionToken};
 use tee_session_test_support::{RedisProcess, TestSite};
@@ -15,11 +16,17 @@ async fn open_in_chromium(page: &str, docs: &str, token: &SessionToken) -> Value
     serde_json::from_str(&seen).unwrap()
 }
 
+#[rstest]
+#[case::html("text/html", include_str!("hostile_page.html"))]
+#[case::svg("image/svg+xml", include_str!("hostile_page.svg"))]
 #[tokio::test]
-async fn page_of_a_hostile_site_runs_nothing_on_the_origin_of_the_service() {
-    let site = TestSite::answering_with(|request| {
+async fn page_of_a_hostile_site_runs_nothing_on_the_origin_of_the_service(
+    #[case] kind: &'static str,
+    #[case] page: &'static str,
+) {
+    let site = TestSite::answering_with(move |request| {
         let (kind, body) = if request.starts_with("GET /hostile ") {
-            ("text/html", include_str!("hostile_page.html"))
+            (kind, page)
         } else {
             ("text/javascript", "")
         };
