@@ -31,7 +31,7 @@ const MAX_ANSWER_TIME: Duration = Duration::from_millis(20);
 /// Maximum time for which a site that cuts connections keeps an idle one, in microseconds.
 const MAX_IDLE_MICROS: u64 = 400;
 
-/// What the site does with requests.
+/// Behaviour of the site towards requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Answers each request.

@@ -82,7 +82,7 @@ impl UpstreamError {
 pub struct SendError {
     /// Reason of the failure.
     pub error: UpstreamError,
-    /// What is known of the answer of the site, if there was one that cannot be passed on.
+    /// Cookies and date of the answer of the site, if it cannot be passed on.
     pub refused: Option<Box<RefusedAnswer>>,
 }
 

@@ -6,6 +6,7 @@ mod dns;
 mod hostile_page;
 mod large_answer;
 mod near_cache;
+mod nginx_process;
 mod nginx_site;
 mod secrecy;
 mod shutdown;
@@ -17,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
@@ -35,7 +39,16 @@ use crate::{
 struct CountingSite {
     port: u16,
     folder: TempDir,
-    _php: Child,
+    php: Child,
+}
+
+/// Kills the four processes. They do not end with the process that has started them.
+impl Drop for CountingSite {
+    fn drop(&mut self) {
+        if let Some(id) = self.php.id() {
+            let _ = killpg(Pid::from_raw(i32::try_from(id).unwrap()), Signal::SIGKILL);
+        }
+    }
 }
 
 impl CountingSite {
@@ -52,14 +65,11 @@ impl CountingSite {
             .env("PHP_CLI_SERVER_WORKERS", "4")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .expect("php is installed: run scripts/setup");
-        let site = Self {
-            port,
-            folder,
-            _php: php,
-        };
+        let site = Self { port, folder, php };
         eventually(Duration::from_secs(10), async || {
             reqwest::get(format!("{}/login", site.url())).await.is_ok()
         })

@@ -143,7 +143,7 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         }
     }
 
-    /// Waits for a place, in order of arrival. Returns `None` if there is none at the time `until`,
+    /// Waits for a place, in order of arrival. Returns `None` if no place is free at the time `until`,
     /// or if too many callers already wait.
     pub(super) async fn enter(self: &Arc<Self>, key: K, until: Instant) -> Option<Held<K>> {
         let mut held = Held {

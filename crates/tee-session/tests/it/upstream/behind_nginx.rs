@@ -1,6 +1,6 @@
 //! Instances behind nginx with the location for requests to sites of the compose deployment.
 
-use std::{fs, process::Stdio, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
@@ -8,15 +8,10 @@ use serde_json::Value;
 use tee_session_client::Client;
 use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
 use tempfile::TempDir;
-use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
-    process::{Child, Command},
-    sync::Notify,
-};
+use tokio::{io::AsyncWriteExt, process::Child, sync::Notify};
 
-use super::{CountingSite, browse, log_in, start_gateway_with, token_for};
-use crate::{gateway::path_of_installed, service::Service};
+use super::{CountingSite, browse, log_in, nginx_process, start_gateway_with, token_for};
+use crate::service::Service;
 
 const COMPOSE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -30,7 +25,7 @@ const SERVER: &str = "server gateway:8000 max_fails=0;";
 
 const ACCESS_LOG: &str = "access_log /dev/stdout gateway;";
 
-const STARTED_WITHIN: Duration = Duration::from_secs(20);
+const BOOKED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Size of the first part of an answer. Larger than the buffers of nginx.
 const FIRST_PART: usize = 256 * 1_024;
@@ -93,22 +88,7 @@ impl Nginx {
             .replace("@LOCATIONS@", &locations.replace(ACCESS_LOG, ""))
             .replace("@DIRECTORY@", directory.path().to_str().unwrap())
             .replace("@PORT@", &port.to_string());
-        let file = directory.path().join("nginx.conf");
-        fs::write(&file, text).unwrap();
-        let nginx = Command::new(path_of_installed("nginx", "/usr/sbin/nginx"))
-            .args(["-e", "stderr", "-p"])
-            .arg(directory.path())
-            .arg("-c")
-            .arg(file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        eventually(STARTED_WITHIN, async || {
-            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-        })
-        .await;
+        let nginx = nginx_process::start(directory.path(), port, &text).await;
         Self {
             port,
             _directory: directory,
@@ -148,7 +128,7 @@ async fn nginx_does_not_repeat_a_booking_at_another_instance_when_an_instance_is
         .get(nginx.url("/book?slot=8&pause_us=2000000"))
         .bearer_auth(token.expose_secret());
     let (booked, other) = tokio::join!(booking.send(), async {
-        eventually(STARTED_WITHIN, async || !site.bookings().is_empty()).await;
+        eventually(BOOKED_WITHIN, async || !site.bookings().is_empty()).await;
         let is_first = in_flight(&first).await == 1;
         let (doomed, other) = if is_first {
             (&first, &second)

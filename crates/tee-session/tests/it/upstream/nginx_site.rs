@@ -1,24 +1,17 @@
 //! A site on nginx: limits of bodies, connections that it closes, gzip and ranges.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use rstest::rstest;
 use tee_session_test_support::{eventually, free_port};
 use tempfile::TempDir;
-use tokio::{
-    net::TcpStream,
-    process::{Child, Command},
-    time::sleep,
-};
+use tokio::{process::Child, time::sleep};
 
-use super::{GATEWAY_FLAGS, token_for};
-use crate::{
-    gateway::path_of_installed,
-    service::{self, Service},
-};
+use super::{GATEWAY_FLAGS, nginx_process, token_for};
+use crate::service::{self, Service};
 
-const STARTED_WITHIN: Duration = Duration::from_secs(20);
+const LOGGED_WITHIN: Duration = Duration::from_secs(20);
 
 const CONFIGURATION: &str = "
 daemon off;
@@ -63,22 +56,7 @@ impl NginxSite {
             .replace("@DIRECTORY@", directory.path().to_str().unwrap())
             .replace("@PORT@", &port.to_string())
             .replace("@KEEPALIVE@", keepalive);
-        let file = directory.path().join("nginx.conf");
-        fs::write(&file, text).unwrap();
-        let nginx = Command::new(path_of_installed("nginx", "/usr/sbin/nginx"))
-            .args(["-e", "stderr", "-p"])
-            .arg(directory.path())
-            .arg("-c")
-            .arg(file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        eventually(STARTED_WITHIN, async || {
-            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-        })
-        .await;
+        let nginx = nginx_process::start(directory.path(), port, &text).await;
         Self {
             port,
             directory,
@@ -97,7 +75,7 @@ impl NginxSite {
             let log = fs::read_to_string(Path::new(self.directory.path()).join("access.log"));
             log.unwrap_or_default().lines().count()
         };
-        eventually(STARTED_WITHIN, async || logged() >= expected).await;
+        eventually(LOGGED_WITHIN, async || logged() >= expected).await;
         assert_eq!(logged(), expected);
     }
 }
