@@ -9,7 +9,6 @@
 //! - [`BearerAuth`](tee_session_auth_middleware::BearerAuth) authenticates the requests.
 
 mod application;
-mod body;
 mod metrics;
 mod openapi;
 mod problem;
@@ -20,6 +19,7 @@ mod settings;
 mod store;
 mod telemetry;
 mod upstream;
+mod wire;
 
 // The module `fuzzing` is not part of the stable API of this crate.
 #[cfg(feature = "fuzzing")]

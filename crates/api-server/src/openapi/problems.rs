@@ -24,11 +24,11 @@ use super::{
     schemas::{Problem as Shape, text},
 };
 use crate::{
-    body::fault,
     problem::{ApiError, problem_of_status},
     request::body,
     routes::oauth_error::OAuthError,
     upstream::gateway::NotCallable,
+    wire::fault,
 };
 
 const MEDIA_TYPE: &str = "application/problem+json";

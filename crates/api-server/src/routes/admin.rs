@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::{
-    body::{self, Timestamp, as_text},
     openapi::{
         problems::{
             MalformedQuery, NotFound, Problems, ServiceClient, StoreFull, StoreUnavailable,
@@ -31,6 +30,7 @@ use crate::{
     routes::sessions_query::SessionsQuery,
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::{self, Timestamp, as_text},
 };
 
 pub(super) const SESSION_BY_ID: &str = "/v1/sessions/{session_id}";
@@ -106,7 +106,7 @@ pub(super) async fn list<R: SessionRepository>(
     let list = sessions.list(&subject, after, limit);
     let page = abort_at(subject_deadline(), list).await?;
     tracing::info!(listed = page.sessions.len(), "Sessions of a subject listed");
-    Ok(body::ok(&ListedSessions::new(&page)))
+    Ok(wire::ok(&ListedSessions::new(&page)))
 }
 
 /// Answers `DELETE /v1/sessions`: ends all sessions of a subject. The request is idempotent.
@@ -145,7 +145,7 @@ pub(super) async fn revoke_all<R: SessionRepository>(
     let subject = SessionsQuery::parse_revoke_all(request.query_string())?;
     let revoke_all = async move { sessions.revoke_all(&subject).await };
     let revoked = finish(&request, Some(subject_deadline()), revoke_all).await?;
-    Ok(body::ok(&RevokedSessions { revoked }))
+    Ok(wire::ok(&RevokedSessions { revoked }))
 }
 
 /// Answers `GET /v1/sessions/{session_id}`: returns the end of the session, or 404 if no session
@@ -203,7 +203,7 @@ pub(super) async fn show<R: SessionRepository>(
     let find = sessions.find(id, subject.as_ref());
     let found = abort_at(subject_deadline(), find).await?;
     let found = found.ok_or(ApiError::NotFound)?;
-    Ok(body::ok(&SessionById::new(id, &found)))
+    Ok(wire::ok(&SessionById::new(id, &found)))
 }
 
 /// Answers `DELETE /v1/sessions/{session_id}`: ends one session, or returns 404 if no session with

@@ -12,11 +12,11 @@ use tee_session_domain::{SessionId, Subject};
 use utoipa::ToSchema;
 
 use crate::{
-    body::{self, Timestamp, as_text, sub},
     openapi::{
         problems::{BearerToken, Problems, StoreUnavailable},
         schemas::{self, BASE_URL, CREATED_AT, EXPIRES_AT, SESSION_ID as ID_EXAMPLE, SUBJECT},
     },
+    wire::{self, Timestamp, as_text, sub},
 };
 
 pub(crate) const AUTHORIZE: &str = "/v1/authorize";
@@ -84,7 +84,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) async fn authorize(current: CurrentSession) -> HttpResponse {
     // The status is always 200, because one of the supported gateways accepts no other status as
     // permission.
-    let mut response = body::ok(&AuthorizedBody::new(&current));
+    let mut response = wire::ok(&AuthorizedBody::new(&current));
     let base_url = current.session.base_url.ascii_serialization();
     let subject = current.session.attributes.subject.as_ref();
     let fields = [

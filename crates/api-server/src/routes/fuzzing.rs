@@ -10,8 +10,8 @@ use tee_session_auth_middleware::CurrentSession;
 use tee_session_domain::{AllowedHosts, BaseUrl, Cookies, EntityTag, SessionPatch, SessionToken};
 
 use crate::{
-    body::{self, CreateSession, SessionBody, TokenForm},
     request::precondition::Preconditions,
+    wire::{self, CreateSession, SessionBody, TokenForm},
 };
 
 /// Parses the request body of `POST /v1/sessions`. Returns the cookies to store and the base URL.
@@ -25,7 +25,7 @@ pub fn parse_create_body(body: &[u8]) -> Option<(Cookies, BaseUrl)> {
 /// Parses the request body of `PATCH /v1/session`. Returns `None` if the body is invalid.
 #[must_use]
 pub fn parse_patch_body(body: &[u8]) -> Option<SessionPatch> {
-    body::parse_patch(body, &AllowedHosts::default()).ok()
+    wire::parse_patch(body, &AllowedHosts::default()).ok()
 }
 
 /// Parses the form of `POST /v1/introspect` and `POST /v1/revoke`.

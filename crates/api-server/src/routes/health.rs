@@ -10,7 +10,6 @@ use tee_session_domain::StoreClock;
 use utoipa::{ToSchema, openapi::Object};
 
 use crate::{
-    body::Timestamp,
     openapi::{
         problems::ProbeProblems,
         schemas::{self, CREATED_AT},
@@ -18,6 +17,7 @@ use crate::{
     problem::HasOwnBody,
     settings::{ApiSettings, StoreKind},
     store::health_monitor::HealthMonitor,
+    wire::Timestamp,
 };
 
 pub(super) const HEALTH: &str = "/health";

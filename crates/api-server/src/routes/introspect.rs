@@ -15,7 +15,6 @@ use utoipa::{
 };
 
 use crate::{
-    body::{self, TokenForm, sub},
     openapi::{
         problems::{FormBody, OAuthProblems, ServiceClient, StoreUnavailable},
         schemas::{self, SUBJECT, TOKEN},
@@ -26,6 +25,7 @@ use crate::{
     routes::token_request::token_in_request,
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::{self, TokenForm, sub},
 };
 
 pub(super) const INTROSPECT: &str = "/v1/introspect";
@@ -69,7 +69,7 @@ pub(super) async fn introspect<R: SessionRepository>(
 ) -> Result<HttpResponse, OAuthError> {
     let token = token_in_request(&request, payload, &settings, Scope::Introspect).await?;
     let Some(token) = token else {
-        return Ok(body::ok(&IntrospectedBody::INACTIVE));
+        return Ok(wire::ok(&IntrospectedBody::INACTIVE));
     };
     let introspected = match sessions.get_without_touch(&token).await {
         Ok(Some(active)) => IntrospectedBody::active(SessionId::of(&token), &active),
@@ -77,7 +77,7 @@ pub(super) async fn introspect<R: SessionRepository>(
         Err(error) if error.proves_invalid_token() => IntrospectedBody::INACTIVE,
         Err(error) => return Err(ApiError::from(error).into()),
     };
-    Ok(body::ok(&introspected))
+    Ok(wire::ok(&introspected))
 }
 
 /// Response to `POST /v1/introspect`. For an inactive token, the response contains only the member

@@ -8,7 +8,6 @@ use actix_web::{
 use tee_session_domain::SessionRepository;
 
 use crate::{
-    body::TokenForm,
     openapi::{
         problems::{FormBody, OAuthProblems, ServiceClient, StoreUnavailable},
         schemas::TOKEN,
@@ -21,6 +20,7 @@ use crate::{
     routes::token_request::token_in_request,
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::TokenForm,
 };
 
 pub(super) const REVOKE: &str = "/v1/revoke";

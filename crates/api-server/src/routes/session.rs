@@ -14,7 +14,6 @@ use tee_session_upstream::Site;
 use utoipa::ToSchema;
 
 use crate::{
-    body::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
     openapi::{
         problems::{
             BearerToken as BearerTokenProblems, InvalidSession, MergePatchBody,
@@ -34,6 +33,7 @@ use crate::{
     request::precondition::{Preconditions, with_etag},
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::{self, SessionBody, SessionPatchBody, Timestamp, parse_patch},
 };
 
 pub(super) const SESSION: &str = "/v1/session";
@@ -287,7 +287,7 @@ pub(super) async fn ttl<R: SessionRepository>(
         .ttl(&token.0)
         .await?
         .ok_or(AuthError::InvalidToken)?;
-    Ok(body::ok(&TtlBody::from(ttl)))
+    Ok(wire::ok(&TtlBody::from(ttl)))
 }
 
 /// Response to `GET /v1/session/ttl`.

@@ -9,7 +9,6 @@ use tee_session_domain::{EntityTag, SessionId, SessionRepository};
 
 use super::session::{Bearer, IF_MATCH, IF_NONE_MATCH};
 use crate::{
-    body::{MergeCookies, SessionBody},
     metrics::{cookie_merges, ignored_cookies},
     openapi::{
         problems::{
@@ -24,6 +23,7 @@ use crate::{
     request::precondition::{Preconditions, with_etag},
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::{MergeCookies, SessionBody},
 };
 
 pub(super) const SESSION_COOKIES: &str = "/v1/session/cookies";

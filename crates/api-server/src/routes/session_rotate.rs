@@ -6,7 +6,6 @@ use tee_session_domain::{IdempotencyStore, SessionId, SessionRepository};
 
 use super::session::Bearer;
 use crate::{
-    body,
     openapi::{
         problems::{Idempotency, Problems, StoreFull},
         schemas::IdempotencyKeyField,
@@ -18,6 +17,7 @@ use crate::{
     routes::sessions::CreatedSession,
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire,
 };
 
 pub(super) const SESSION_ROTATE: &str = "/v1/session/rotate";
@@ -79,7 +79,7 @@ pub(super) async fn rotate<R: SessionRepository>(
                 .into()
         }
     };
-    let mut response = body::ok(&CreatedSession::new(
+    let mut response = wire::ok(&CreatedSession::new(
         &rotated,
         SessionId::of(&rotated.token),
     ));

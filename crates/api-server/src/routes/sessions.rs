@@ -11,7 +11,6 @@ use tee_session_domain::{IdempotencyStore, IdempotentSession, SessionId, Session
 use utoipa::ToSchema;
 
 use crate::{
-    body::{CreateSession, IgnoredCookie, Timestamp},
     metrics::ignored_cookies,
     openapi::{
         problems::{
@@ -32,6 +31,7 @@ use crate::{
     request::service_client::Scope,
     settings::ApiSettings,
     store::sessions::Sessions,
+    wire::{CreateSession, IgnoredCookie, Timestamp},
 };
 
 pub(super) const SESSIONS: &str = "/v1/sessions";

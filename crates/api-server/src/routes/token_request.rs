@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, web::Payload};
 use tee_session_domain::SessionToken;
 
 use crate::{
-    body::TokenForm, request::bodies_under_way::Credential, request::body::read_form,
-    request::caller::authenticate, request::service_client::Scope, routes::oauth_error::OAuthError,
-    settings::ApiSettings,
+    request::bodies_under_way::Credential, request::body::read_form, request::caller::authenticate,
+    request::service_client::Scope, routes::oauth_error::OAuthError, settings::ApiSettings,
+    wire::TokenForm,
 };
 
 /// Checks that the request has the credentials of a service client with the scope `scope`, then
