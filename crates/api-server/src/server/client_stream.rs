@@ -36,6 +36,10 @@ const OVERDUE_RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Rate, in bytes per second, at which a client must read a long response. Without a minimum rate, a
+/// client that reads a few bytes now and then would hold the connection to a site for hours.
+const MIN_READ_RATE: u64 = 1_024;
+
 /// Maximum number of bytes of later requests that are read from the connection while a request is
 /// being handled. Reading them shows whether the client is still there. The other bytes wait in the
 /// kernel.
@@ -71,8 +75,11 @@ pub(crate) struct ClientStream<T> {
     /// running from one request to the next, so that a busy connection does not set a timer for
     /// each request.
     read_timer: Option<Pin<Box<Sleep>>>,
-    /// Timer for [`WRITE_TIMEOUT`]. Runs while writes are blocked because the client does not read.
+    /// Timer for `write_allowance`. Runs while writes are blocked because the client does not read.
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Time for which writes of this response may still be blocked. Blocked writes use it up, and
+    /// written bytes add to it, up to [`WRITE_TIMEOUT`].
+    write_allowance: Duration,
     _counted: CountGuard,
 }
 
@@ -89,6 +96,7 @@ impl<T> ClientStream<T> {
             is_at_boundary: false,
             read_timer: None,
             write_timer: None,
+            write_allowance: WRITE_TIMEOUT,
             _counted: counted,
         }
     }
@@ -135,7 +143,8 @@ impl<T> ClientStream<T> {
     }
 
     /// Waits until the client reads again. Fails with `TimedOut` if the client has read nothing for
-    /// [`WRITE_TIMEOUT`], or if the connection must make room for another one.
+    /// [`WRITE_TIMEOUT`], or less than [`MIN_READ_RATE`] for longer, or if the connection must make
+    /// room for another one.
     fn poll_write_timeout<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         self.connection.note_write_blocked();
@@ -146,7 +155,7 @@ impl<T> ClientStream<T> {
         }
         let timer = self
             .write_timer
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+            .get_or_insert_with(|| Box::pin(sleep(self.write_allowance)));
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => timed_out(),
             Poll::Pending => Poll::Pending,
@@ -160,7 +169,8 @@ impl<T> ClientStream<T> {
     ) -> Poll<io::Result<R>> {
         match written {
             Poll::Ready(result) => {
-                if self.write_timer.take().is_some() {
+                if let Some(timer) = self.write_timer.take() {
+                    self.write_allowance = timer.deadline() - Instant::now();
                     self.connection.note_write_unblocked();
                     // Requests that were withheld meanwhile may be delivered.
                     cx.waker().wake_by_ref();
@@ -168,6 +178,13 @@ impl<T> ClientStream<T> {
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_write_timeout(cx),
+        }
+    }
+
+    fn note_written(&mut self, length: usize) {
+        if self.write_allowance < WRITE_TIMEOUT {
+            let earned = Duration::from_millis(length as u64 * 1_000 / MIN_READ_RATE);
+            self.write_allowance = WRITE_TIMEOUT.min(self.write_allowance + earned);
         }
     }
 }
@@ -212,6 +229,9 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.poll_idle(cx),
             }
+        }
+        if self.connection.is_idle() {
+            self.write_allowance = WRITE_TIMEOUT;
         }
         if self.is_at_boundary {
             if self.withheld.is_empty() && buffer.filled().len() == before {
@@ -350,7 +370,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientStream<T> {
             return Poll::Ready(Ok(CONTINUE.len()));
         }
         let written = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, bytes);
-        self.bounded_write(cx, written)
+        let written = self.bounded_write(cx, written);
+        if let Poll::Ready(Ok(length)) = written {
+            self.note_written(length);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -339,17 +339,44 @@ async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection
         .expect("the task is woken");
 }
 
+/// The client reads 64 bytes, the size of the buffer of the connection, in each `pause`.
+#[rstest]
+#[case::faster_than_the_minimum_rate(50, true)]
+#[case::slower_than_the_minimum_rate(80, false)]
+#[case::just_within_the_write_timeout_each_time(9_000, false)]
 #[tokio::test]
-async fn response_that_the_client_reads_slowly_is_written_completely() {
+async fn long_response_is_written_only_to_a_client_that_reads_fast_enough(
+    #[case] pause_millis: u64,
+    #[case] is_complete: bool,
+) {
     pause();
     let (mut client, mut stream) = connect();
     let reading = async {
-        let mut read = 0;
-        while read < 1_000 {
-            sleep(WRITE_TIMEOUT * 9 / 10).await;
-            read += client.read(&mut [0; 32]).await.unwrap();
+        loop {
+            sleep(Duration::from_millis(pause_millis)).await;
+            client.read_exact(&mut [0; 64]).await.unwrap();
         }
     };
-    let (written, ()) = tokio::join!(stream.write_all(&[0; 1_000]), reading);
-    written.unwrap();
+    let response = vec![0; 1_024 * 1_024];
+    let written = tokio::select! {
+        written = stream.write_all(&response) => written,
+        () = reading => unreachable!("the client reads until the end"),
+    };
+    assert_eq!(written.is_ok(), is_complete);
+}
+
+#[tokio::test]
+async fn client_that_read_slowly_has_the_whole_write_timeout_for_the_next_response() {
+    pause();
+    let (mut client, mut stream) = connect();
+    for _ in 0..3 {
+        let reading = async {
+            sleep(WRITE_TIMEOUT * 9 / 10).await;
+            client.read_exact(&mut [0; 100]).await.unwrap();
+            client.write_all(b"GET 1\r\n\r\n").await.unwrap();
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 100]), reading);
+        written.unwrap();
+        assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+    }
 }

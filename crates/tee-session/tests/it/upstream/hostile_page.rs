@@ -19,6 +19,8 @@ async fn open_in_chromium(page: &str, docs: &str, token: &SessionToken) -> Value
 #[rstest]
 #[case::html("text/html", include_str!("hostile_page.html"))]
 #[case::svg("image/svg+xml", include_str!("hostile_page.svg"))]
+#[case::xhtml("application/xhtml+xml", include_str!("hostile_page.xhtml"))]
+#[case::xml_with_a_stylesheet_that_makes_html("text/xml", include_str!("hostile_page.xml"))]
 #[tokio::test]
 async fn page_of_a_hostile_site_runs_nothing_on_the_origin_of_the_service(
     #[case] kind: &'static str,
