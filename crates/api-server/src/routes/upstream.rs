@@ -24,7 +24,12 @@ use crate::{
     },
     settings::ApiSettings,
     store::sessions::Sessions,
-    upstream::{Gateway, exchange::Exchange, is_websocket, metrics::SiteLabel},
+    upstream::{
+        Gateway,
+        exchange::{Exchange, RequestCookie},
+        is_websocket,
+        metrics::SiteLabel,
+    },
 };
 
 /// Path under which the site of a session is reached.
@@ -125,17 +130,18 @@ async fn answer<R: SessionRepository>(
             body: Bytes::new(),
         };
         let place = place(&mut exchange, request, payload, gateway, settings, sessions);
-        let place = place.await?;
+        let (mut cookie, place) = place.await?;
         if watch.has_changed() || place.has_waited() || loaded.elapsed() > MAX_AGE {
             reload(&mut exchange, gateway, settings, sessions).await?;
+            cookie = exchange.cookie(sessions)?;
         }
-        Ok((exchange, place))
+        Ok((exchange, cookie, place))
     };
-    let (exchange, place) = prepared.await.inspect_err(|error: &ApiError| {
+    let (exchange, cookie, place) = prepared.await.inspect_err(|error: &ApiError| {
         label.count_problem(error.problem().code().name());
     })?;
     exchange
-        .run(request, gateway, sessions, settings, place)
+        .run(request, cookie, gateway, sessions, settings, place)
         .await
 }
 
@@ -154,7 +160,7 @@ async fn newest<R: SessionRepository>(
     }
 }
 
-/// Reads the body of the request and waits for a place.
+/// Chooses the cookies, reads the body of the request and waits for a place.
 async fn place<R: SessionRepository>(
     exchange: &mut Exchange,
     request: &HttpRequest,
@@ -162,18 +168,19 @@ async fn place<R: SessionRepository>(
     gateway: &Gateway,
     settings: &ApiSettings,
     sessions: &Sessions<R>,
-) -> Result<Place, ApiError> {
+) -> Result<(RequestCookie, Place), ApiError> {
     if is_websocket(request) {
         return Err(ApiError::WebSocket);
     }
     // A cookie that cannot be sent is reported before the body is awaited.
-    exchange.cookie(sessions)?;
+    let cookie = exchange.cookie(sessions)?;
     let session_id = SessionId::of(&exchange.token);
     let caller = Credential::Session(session_id);
     let upstream = settings.upstream.as_ref();
     let limit = upstream.map_or(0, |upstream| upstream.max_request_bytes);
     exchange.body = read_any(request, payload, limit, caller).await?;
-    Ok(gateway.place(request, &exchange.site, session_id).await?)
+    let place = gateway.place(request, &exchange.site, session_id).await?;
+    Ok((cookie, place))
 }
 
 /// Loads the session again. The request may have waited for longer than the store may take to

@@ -46,20 +46,28 @@ pub(crate) struct Exchange {
     pub(crate) body: Bytes,
 }
 
+/// Cookies of a request to a site.
+pub(crate) struct RequestCookie {
+    /// Value of the header field `Cookie`, or `None` if no cookie belongs to the request.
+    field: Option<Zeroizing<String>>,
+    /// URL of the request.
+    url: CookieUrl,
+}
+
 impl Exchange {
-    /// Returns the value of the header field `Cookie`, and the URL to which it is sent.
+    /// Returns the cookies that the request carries.
     ///
     /// # Errors
     /// Fails if a cookie cannot be sent.
     pub(crate) fn cookie<R: SessionRepository>(
         &self,
         sessions: &Sessions<R>,
-    ) -> Result<(Option<Zeroizing<String>>, CookieUrl), ApiError> {
+    ) -> Result<RequestCookie, ApiError> {
         let url = site_cookies::request_url(&self.site, &self.target);
         let url = url.ok_or(ApiError::InvalidTarget(InvalidTarget::Characters))?;
         let now = sessions.repository().now();
-        let cookie = site_cookies::cookie_field(&self.active, &url, now)?;
-        Ok((cookie, url))
+        let field = site_cookies::cookie_field(&self.active, &url, now)?;
+        Ok(RequestCookie { field, url })
     }
 
     /// Sends the request and returns the answer of the site, after its cookies were merged into the
@@ -72,12 +80,13 @@ impl Exchange {
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,
+        cookie: RequestCookie,
         gateway: &Data<Gateway>,
         sessions: &Sessions<R>,
         settings: &Data<ApiSettings>,
         place: Place,
     ) -> Result<HttpResponse, ApiError> {
-        let (cookie, url) = self.cookie(sessions)?;
+        let RequestCookie { field, url } = cookie;
         let method = method_of(request).ok_or(ApiError::NotFound)?;
         let own_host = request.headers().get("host");
         let own_host = own_host
@@ -86,7 +95,7 @@ impl Exchange {
         let sent = SiteRequest::new(method, self.target.clone())
             .with_fields(fields_of(request))
             .with_own_host(own_host)
-            .with_cookie(cookie)
+            .with_cookie(field)
             .with_body(self.body.clone());
         let client_method = request.method().clone();
         let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>().cloned();
