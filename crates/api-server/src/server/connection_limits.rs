@@ -62,8 +62,8 @@ impl ConnectionLimits {
         }
     }
 
-    /// Gives a new connection from `peer` a place. If necessary, closes idle connections to make
-    /// room. Returns `None` if there is no place for the new connection.
+    /// Counts a new connection from `peer` towards the limits. If necessary, closes idle
+    /// connections to make room. Returns `None` if the new connection must be refused.
     pub(crate) fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
         let address = peer.and_then(|peer| self.trusted_proxies.untrusted_network(peer));
         let address = address.filter(|_| self.max_per_address.is_some());
@@ -86,8 +86,8 @@ impl ConnectionLimits {
         (open.regular >= self.max).then_some(Limit::Total)
     }
 
-    /// Makes room for one more connection at a limit. Closes idle connections to which the limit
-    /// applies. If there are none, uses a reserved place.
+    /// Makes room for a new connection when a limit is reached. Closes idle connections to which
+    /// the limit applies. If no connection is idle, uses a reserved connection.
     fn make_room(&self, open: &mut Open, limit: Limit) -> Outcome {
         let now = self.all.nanos(Instant::now());
         let max = match limit {

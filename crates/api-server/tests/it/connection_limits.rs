@@ -260,7 +260,7 @@ async fn connections_of_the_metrics_listener_are_limited() {
 
 /// Connections that do not complete their TLS handshake count as well, and are closed first.
 #[tokio::test]
-async fn https_clients_are_served_while_connections_without_a_handshake_hold_all_places() {
+async fn https_clients_are_served_while_connections_without_a_handshake_reach_the_limit() {
     let tls = TlsApp::spawn_with(|settings| {
         settings.max_connections = MAX;
         settings.max_connections_per_address = None;
