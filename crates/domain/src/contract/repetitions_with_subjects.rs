@@ -38,7 +38,8 @@ async fn count_sessions<R: SessionRepository>(
     page.sessions.len()
 }
 
-/// Concurrent creations with one key create one session, and deliver only its token.
+/// Concurrent creations with the same `Idempotency-Key` create one session, and all return its
+/// token.
 pub async fn concurrent_creations_with_one_key_create_one_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -51,8 +52,8 @@ pub async fn concurrent_creations_with_one_key_create_one_session<H: Harness>(ha
     }
 }
 
-/// If many repetitions take over an abandoned creation at the same time, one session lives, and
-/// only its token is delivered.
+/// If many repetitions take over an abandoned creation at the same time, exactly one session is
+/// live in the end, and every successful repetition returns its token.
 pub async fn concurrent_repetitions_of_an_abandoned_creation_create_one_session<H: Harness>(
     harness: &H,
 ) {

@@ -143,7 +143,7 @@ async fn update_returns_the_end_of_the_renewed_idle_timeout() {
 }
 
 #[tokio::test]
-async fn unwanted_session_at_the_session_limit_is_removed_and_evicts_no_other() {
+async fn new_session_that_is_no_longer_wanted_is_removed_and_evicts_no_older_session() {
     let limit = SubjectLimit {
         max: NonZeroUsize::MIN,
         when_reached: AtLimit::EvictOldest,
