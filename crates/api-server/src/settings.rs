@@ -116,8 +116,8 @@ pub struct ApiSettings {
     /// If `true`, no response contains the value of a cookie, and a patch cannot move a session to
     /// another site. Clients can use the login only through the upstream gateway.
     pub hide_cookies: bool,
-    /// Settings of the upstream gateway (`/v1/upstream`). With `None`, there is no gateway. It
-    /// requires `allowed_base_hosts`.
+    /// Settings of the upstream gateway (`/v1/upstream`). With `None`, the gateway is disabled. The
+    /// gateway requires `allowed_base_hosts`.
     pub upstream: Option<UpstreamSettings>,
     /// If `true`, one line is logged for each request, at every log level. The line contains
     /// neither the path nor the query of the request.

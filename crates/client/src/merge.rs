@@ -142,7 +142,7 @@ struct Ignored {
 pub struct IgnoredSetCookie {
     /// Position of the line in the request, from 0.
     pub index: usize,
-    /// Reason, for programs: `syntax`, `domain`, `insecure`, `prefix`, `too_large` or `full`. A
+    /// Machine-readable reason: `syntax`, `domain`, `insecure`, `prefix`, `too_large` or `full`. A
     /// later release of the service may have more reasons.
     pub reason: String,
 }

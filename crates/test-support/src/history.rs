@@ -55,8 +55,8 @@ pub enum Contradiction {
 #[derive(Debug, Clone)]
 struct Entry {
     known: Known,
-    /// Newest version that is known to be stored: that of the last acknowledged update or of the
-    /// last read, whichever is newer. 0 if no version is known.
+    /// Newest version that is known to be stored. It is the version of the last acknowledged update
+    /// or of the last read, whichever is higher. 0 if no version is known.
     acknowledged: u64,
     /// Version in the last update request. 0 before the first update request.
     requested: u64,

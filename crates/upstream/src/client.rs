@@ -159,7 +159,8 @@ impl Client {
         connected
     }
 
-    /// Returns an idle connection that is not known to be closed. Returns `None` if there is none.
+    /// Returns an idle connection to `site` that has not been closed, as far as the client can
+    /// detect. Returns `None` if there is none.
     async fn idle_connection(&self, site: &Site) -> Option<Connection> {
         loop {
             let connection = self.pool.take(site)?;

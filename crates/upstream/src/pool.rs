@@ -88,7 +88,9 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a connection to `site` from the pool. The connection is not known to be closed.
+    /// Removes an idle connection to `site` from the pool and returns it. Skips connections that
+    /// have been closed or have exceeded their idle timeout. Returns `None` if no usable connection
+    /// remains.
     pub(crate) fn take(&self, site: &Site) -> Option<Connection> {
         let mut state = self.state();
         let idle = state.idle.get_mut(site)?;

@@ -87,9 +87,9 @@ impl CreateSession {
     }
 }
 
-/// Parses the member `cookies`. Returns the cookies that a session can hold, and the others. Fails
-/// if a value is neither a string nor null, or if there are cookies and a session can hold none of
-/// them.
+/// Parses the member `cookies`. Returns the cookies that a session can hold, and the cookies that
+/// it cannot hold. Fails if a value is neither a string nor null, or if there are cookies and a
+/// session can hold none of them.
 fn parse_cookies(
     member: Option<UniqueJson>,
 ) -> Result<(Cookies, Vec<CookieProblem>), Vec<InvalidMember>> {

@@ -28,10 +28,10 @@ const CLOSED_AT_ONCE: usize = 64;
 
 /// Limits the open client connections of a listener.
 ///
-/// If a limit is reached, a new connection takes the place of the connections that have been idle
-/// for longest. If no connection is idle, the new connection gets one of a few reserved places, on
-/// which the API answers only health probes. A connection whose request is being handled is never
-/// closed.
+/// If a limit is reached, the longest-idle connections are closed to make room for a new
+/// connection. If no connection is idle, the new connection counts as one of a few reserved
+/// connections, on which the API answers only health probes. A connection whose request is being
+/// handled is never closed.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
     max: usize,

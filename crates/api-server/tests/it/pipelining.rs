@@ -297,8 +297,8 @@ async fn safe_requests_are_answered_after_the_client_has_closed_its_sending_side
     assert_eq!(rest, "");
 }
 
-/// The client does not read the first responses, and then closes its sending side of the
-/// connection. The later requests still wait at the server at that time.
+/// The client sends several requests, closes its sending side of the connection, and reads the
+/// responses only then. Until then, the later requests wait at the server.
 #[tokio::test]
 async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_and_reads_late() {
     const REQUESTS: usize = 100;
@@ -329,7 +329,7 @@ async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_a
 #[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]
 #[case::without_a_line_feed("", &["\r\n0\r\n", "\r\n"])]
 #[tokio::test]
-async fn chunked_body_that_arrives_in_pieces_is_read_at_once(
+async fn chunked_body_that_arrives_in_pieces_is_read_without_delay(
     #[case] end: &str,
     #[case] pieces: &[&str],
 ) {

@@ -284,8 +284,8 @@ pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Ha
     }
 }
 
-/// A rotation that has no time for its last steps keeps the old token valid. A repetition begins at
-/// once.
+/// If too little time is left for the last steps of a rotation, the rotation fails and the old
+/// token stays valid. A repetition can start the rotation again at once.
 pub async fn rotation_without_time_keeps_the_old_token_and_can_be_repeated<H: Harness>(
     harness: &H,
 ) {

@@ -77,7 +77,8 @@ fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'/' | b';'..=b'@' | b'['..=b'`' | b'{'..=b'~')
 }
 
-/// Parses `hms-time [ non-digit *OCTET ]`: three numbers of one or two digits.
+/// Parses a time of day: three numbers of one or two digits, separated by colons (`hms-time [
+/// non-digit *OCTET ]` in the grammar of the standard).
 fn parse_time(token: &[u8]) -> Option<[u8; 3]> {
     let (hour, rest) = split_number(token, 1..=2)?;
     let (minute, rest) = split_number(rest.strip_prefix(b":")?, 1..=2)?;
@@ -96,7 +97,9 @@ fn parse_month(token: &[u8]) -> Option<Month> {
     u8::try_from(index + 1).ok()?.try_into().ok()
 }
 
-/// Parses `n*mDIGIT [ non-digit *OCTET ]`.
+/// Parses the number at the beginning of `token` (`n*mDIGIT [ non-digit *OCTET ]` in the grammar of
+/// the standard). Text after the number is ignored. Returns `None` if the count of digits is not in
+/// `digits`.
 fn parse_number(token: &[u8], digits: std::ops::RangeInclusive<usize>) -> Option<i32> {
     split_number(token, digits).map(|(number, _)| number)
 }

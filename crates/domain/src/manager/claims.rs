@@ -292,9 +292,9 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Removes the record of an operation that has failed for good, so that a repetition begins
-    /// again. The caller may undo the operation only if this call succeeds. Otherwise another
-    /// request may be about to complete it.
+    /// Removes the record of an operation that has failed permanently, so that a repetition starts
+    /// the operation again. The caller may undo the operation only if this call succeeds. Otherwise
+    /// another request may be about to complete it.
     pub(super) async fn forget(
         &self,
         request: &IdempotentRequest,

@@ -105,7 +105,7 @@ async fn body_length_is_known_only_from_the_framing(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 )]
 #[tokio::test]
-async fn unusable_answer_returns_an_unknown_outcome(#[case] answer: &'static str) {
+async fn answer_that_cannot_be_passed_on_returns_an_unknown_outcome(#[case] answer: &'static str) {
     let server = TestSite::answering_once(answer).await;
     let result = get(&client(ClientSettings::default()), &site_of(&server), "/").await;
     let error = result.unwrap_err();
