@@ -43,8 +43,8 @@ const CLOSE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// shutdown.
 const PAUSE_DELAY: Duration = Duration::from_millis(50);
 
-/// Limit, in bytes, for all request bodies together that are still arriving. If eight times the
-/// maximum size of one body is larger, that value is the limit instead.
+/// Maximum total size, in bytes, of all request bodies that are still arriving. The effective limit
+/// is at least eight times the maximum size of one body.
 const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
 
 /// Number of connections above [`ApiSettings::max_connections`] that the API accepts for health

@@ -84,10 +84,10 @@ pub(crate) enum ApiError {
     Upstream(#[from] UpstreamError),
     #[error("the site shows that the login of the session is over")]
     UpstreamSessionExpired {
-        /// `false` if the store did not keep the cookies of the answer.
+        /// `false` if the store did not accept the cookies of the answer.
         cookies_are_kept: bool,
     },
-    /// Error of a request to a site that was not sent.
+    /// Error of a request to a site. No part of the request was sent.
     #[error(transparent)]
     NotSent(Box<Self>),
 }
@@ -240,8 +240,8 @@ impl ApiError {
         }
     }
 
-    /// Adds to the error of a request to a site that nothing was sent. An error of the exchange
-    /// itself is returned unchanged, because it says more.
+    /// Marks the error of a request to a site with the outcome `not_sent`. Returns an error of the
+    /// exchange itself unchanged, because it already contains an outcome.
     pub(crate) fn not_sent(self) -> Self {
         match self {
             Self::Upstream(_) | Self::UpstreamSessionExpired { .. } | Self::NotSent(_) => self,
@@ -250,7 +250,7 @@ impl ApiError {
     }
 
     /// Logs the error if the session store failed. Other errors are not logged. Must be called
-    /// exactly once for each error, at the place where the error is converted into a response.
+    /// exactly once for each error, when the error is converted to a response.
     pub(crate) fn log_failure(&self) {
         match self {
             Self::Auth(error) => error.log_failure(),

@@ -116,8 +116,8 @@ pub struct ApiSettings {
     /// If `true`, no response contains the value of a cookie, and a patch cannot move a session to
     /// another site. Clients can use the login only through the upstream gateway.
     pub hide_cookies: bool,
-    /// Settings of the upstream gateway (`/v1/upstream`). With `None`, there is no gateway. It
-    /// requires `allowed_base_hosts`.
+    /// Settings of the upstream gateway (`/v1/upstream`). With `None`, the gateway is disabled. The
+    /// gateway requires `allowed_base_hosts`.
     pub upstream: Option<UpstreamSettings>,
     /// If `true`, one line is logged for each request, at every log level. The line contains
     /// neither the path nor the query of the request.
@@ -216,7 +216,7 @@ pub enum SettingsConflict {
          of them"
     )]
     OneAddress,
-    /// The upstream gateway is on, but base URLs may have every host.
+    /// The upstream gateway is enabled, but base URLs may have any host.
     #[error(
         "upstream_gateway requires allowed_base_hosts, because anyone who can create a session could \
          otherwise let the service call every host: list the hosts of the sites"
@@ -227,13 +227,14 @@ pub enum SettingsConflict {
 /// Settings of the upstream gateway.
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
-    /// TLS configuration for connections to sites: decides which certificates are accepted.
+    /// TLS configuration for connections to sites. It determines which server certificates are
+    /// accepted.
     pub tls: Arc<ClientConfig>,
-    /// Addresses that may be connected to.
+    /// Rules for the addresses that the gateway may connect to.
     pub addresses: AddressPolicy,
     /// Timeouts and limits of the client of each worker.
     pub client: ClientSettings,
-    /// Limits of the exchanges of the process.
+    /// Limits on the concurrent exchanges of the process.
     pub bounds: BoundsSettings,
     /// Maximum size of the body of a request to a site, in bytes. The body is kept in memory until
     /// it is sent.

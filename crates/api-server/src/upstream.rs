@@ -1,4 +1,4 @@
-//! The upstream gateway: sends requests of clients to the site of their session.
+//! Upstream gateway: sends requests of clients to the site of their session.
 
 pub(crate) mod exchange;
 pub(crate) mod from_site;

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{Challenge, ProblemCode, ProblemDetails};
 
 /// Value of the `Retry-After` header field in seconds, for transient errors and for clients over
-/// the limit of invalid tokens. One second is enough for such a client, because a limit made by
+/// the limit of invalid tokens. For these clients, one second is enough, because a limit made by
 /// `InvalidTokenLimit::per_second` allows at least one more invalid token per second.
 const RETRY_AFTER: u32 = 1;
 

@@ -21,8 +21,8 @@ const BUCKETS: usize = 16_384;
 /// per `interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidTokenLimit {
-    /// Maximum number of invalid tokens that a client may send at once, after a time without
-    /// invalid tokens.
+    /// Maximum number of invalid tokens that a client may send at once, if it has sent no invalid
+    /// tokens before.
     pub burst: NonZeroU32,
     /// Time after which one more invalid token is allowed.
     pub interval: Duration,

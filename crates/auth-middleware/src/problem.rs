@@ -107,8 +107,8 @@ impl ProblemDetails {
         self
     }
 
-    /// Sets the member `outcome`: it says if a request that was to be passed on may have reached its
-    /// destination.
+    /// Sets the member `outcome`, which shows whether a request that was passed on may have reached
+    /// its destination.
     #[must_use]
     pub fn with_outcome(mut self, outcome: &'static str) -> Self {
         self.outcome = Some(outcome);

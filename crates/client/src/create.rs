@@ -119,7 +119,7 @@ pub struct NewSession {
 pub struct IgnoredCookie {
     /// JSON Pointer (RFC 6901) to the cookie in the request body, such as `/cookies/SESSIONID`.
     pub pointer: String,
-    /// Reason, for programs: `syntax`, `prefix`, `too_large` or `full`. A later release of the
+    /// Machine-readable reason: `syntax`, `prefix`, `too_large` or `full`. A later release of the
     /// service may have more reasons.
     pub reason: String,
 }

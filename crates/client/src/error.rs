@@ -68,8 +68,8 @@ impl ClientError {
             .is_some_and(|problem| problem.code == ProblemCode::InvalidToken)
     }
 
-    /// Returns `true` if the site of the session shows that its login is over. The session itself is
-    /// still alive. The user has to log in to the site again.
+    /// Returns `true` if the user of the session is no longer logged in at the site. The session
+    /// itself is still alive. The user has to log in to the site again.
     #[must_use]
     pub fn is_upstream_session_expired(&self) -> bool {
         self.problem()

@@ -72,16 +72,16 @@ impl<'a> MergeCookies<'a> {
         }
     }
 
-    /// Sets the header field `Date` of the answer. Times of expiry are counted from it, so that a
-    /// wrong clock of the site makes no difference.
+    /// Sets the value of the header field `Date` of the answer. Expiry times are relative to this
+    /// time, so that a wrong clock of the site has no effect.
     pub fn date(mut self, date: &'a str) -> Self {
         self.body.date = Some(date);
         self
     }
 
-    /// Sets the cookies that the request to the site carried, as pairs of name and value. A cookie
-    /// is then removed only if its stored value is the one that was sent. Otherwise, the late
-    /// answer to a request with an old value could remove a newer cookie.
+    /// Sets the cookies that the request to the site carried, as pairs of name and value. The
+    /// answer then removes a cookie only if its stored value is the value that was sent. Otherwise,
+    /// the late answer to a request with an old value could remove a newer cookie.
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.body.sent = Some(cookies.into_iter().collect());
         self
@@ -142,7 +142,7 @@ struct Ignored {
 pub struct IgnoredSetCookie {
     /// Position of the line in the request, from 0.
     pub index: usize,
-    /// Reason, for programs: `syntax`, `domain`, `insecure`, `prefix`, `too_large` or `full`. A
+    /// Machine-readable reason: `syntax`, `domain`, `insecure`, `prefix`, `too_large` or `full`. A
     /// later release of the service may have more reasons.
     pub reason: String,
 }

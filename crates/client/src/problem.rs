@@ -32,8 +32,8 @@ pub struct Problem {
     /// Time to wait before a retry, from the `Retry-After` header field. `None` if the response has
     /// no such header field, or if the header field contains a date.
     pub retry_after: Option<Duration>,
-    /// For a request to the site of the session: says if it may have reached the site. `None` for
-    /// all other calls.
+    /// Shows whether a request to the site of the session may have reached the site. `None` for all
+    /// other calls.
     pub outcome: Option<Outcome>,
 }
 

@@ -173,14 +173,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns the value of the header field `Cookie` for a request to `url`, as browsers compute
-    /// it, or `None` if the request carries no cookie. Without attributes, which only
-    /// [`get_with_attributes`](SessionClient::get_with_attributes) returns, all cookies are sent to
-    /// each path of the host of the base URL.
+    /// Returns the value of the `Cookie` header field for a request to `url`, as browsers compute
+    /// it. Returns `None` if no cookie is sent to `url`. The computation requires the attributes of
+    /// the cookies, which only [`get_with_attributes`](SessionClient::get_with_attributes) returns.
+    /// A cookie without attributes is sent to all paths of the host of the base URL.
     ///
     /// # Errors
-    /// Fails if `url` is not an absolute `http` or `https` URL, if a cookie has a value with `;`,
-    /// which cannot be sent, or if the service hides the values of cookies.
+    /// Fails in each of these cases: `url` is not an absolute `http` or `https` URL, a cookie for
+    /// `url` has a value with `;`, or the service hides the values of cookies.
     pub fn jar_for(&self, url: &str) -> Result<Option<Zeroizing<String>>, CookieHeaderError> {
         if self.cookie_names.is_some() {
             return Err(CookieHeaderError::Hidden);
@@ -219,8 +219,8 @@ pub enum CookieHeaderError {
     /// The text is not an absolute `http` or `https` URL.
     #[error("the text is not an absolute http or https URL")]
     NotAUrl,
-    /// A cookie for the URL has a value with `;`. A site would read the rest of the value as another
-    /// cookie.
+    /// A cookie for the URL has a value with `;`. The site would parse the rest of the value as
+    /// another cookie.
     #[error("a cookie for this URL has a value with a semicolon, which cannot be sent")]
     Unsendable,
     /// The service hides the values of cookies.

@@ -15,14 +15,14 @@ const PREFIX: &str = "/v1/upstream";
 /// Value that the service adds to `Via` of each answer of a site.
 const SERVICE: &str = "1.1 tee-session";
 
-/// Default for the time until the head of the answer: longer than the service waits for the site by
-/// default.
+/// Default timeout until the head of the answer arrives. It is longer than the default time for
+/// which the service waits for the site.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Says if a request that failed may have reached the site of the session.
+/// Shows whether a failed request may have reached the site of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing of the request reached the site. It can be repeated without harm.
+    /// No part of the request reached the site. The request can be repeated without a risk.
     NotSent,
     /// The site may have received the request and may have carried it out.
     Unknown,
@@ -48,11 +48,11 @@ pub struct UpstreamRequest<'a> {
 
 impl<'a> SessionClient<'a> {
     /// Prepares a request to the site of the session (`/v1/upstream`). The service adds the cookies
-    /// of the session, and keeps the cookies that the site sets. `path` is the path on the site
-    /// with its query. It begins with `/` and must be percent-encoded.
+    /// of the session to the request, and stores the cookies that the site sets. `path` is the path
+    /// on the site, including the query. It must begin with `/` and be percent-encoded.
     ///
-    /// The request is never repeated by the client, whatever its method. If the error says that its
-    /// [outcome is unknown](ClientError::outcome_is_unknown), the site may have carried it out.
+    /// The client never repeats the request, for any method. If the [outcome of the error is
+    /// unknown](ClientError::outcome_is_unknown), the site may have carried out the request.
     ///
     /// ```no_run
     /// use tee_session_client::{Client, SessionToken, http::Method};
@@ -79,8 +79,8 @@ impl<'a> SessionClient<'a> {
     }
 }
 
-/// Returns the URL of `path` below `prefix`. Fails if a URL cannot contain the path as it is
-/// written, because a parser would then change it.
+/// Returns the URL of `path` below `prefix`. Fails if the URL parser would change the path, because
+/// the path contains characters that a URL cannot contain.
 fn url_of(prefix: &Url, path: &str) -> Result<Url, ClientError> {
     let text = format!("{prefix}{path}");
     let url = Url::parse(&text).map_err(ClientError::unsent)?;
@@ -94,7 +94,8 @@ fn url_of(prefix: &Url, path: &str) -> Result<Url, ClientError> {
 }
 
 impl UpstreamRequest<'_> {
-    /// Adds a header field, such as `Accept`. Cookies and credentials do not reach the site.
+    /// Adds a header field, such as `Accept`. The service does not send `Cookie` and
+    /// `Authorization` to the site.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         if let Ok(request) = &mut self.request {
             request.headers_mut().append(name, value);
@@ -102,7 +103,7 @@ impl UpstreamRequest<'_> {
         self
     }
 
-    /// Sets the body.
+    /// Sets the request body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         if let Ok(request) = &mut self.request {
             *request.body_mut() = Some(body.into().into());
@@ -110,14 +111,14 @@ impl UpstreamRequest<'_> {
         self
     }
 
-    /// Sets the maximum time until the whole answer was read. The default is 45 s. It should be
-    /// longer than the setting `upstream_response_timeout_ms` of the service.
+    /// Sets the timeout for the whole answer, including its body. The default is 45 s. The timeout
+    /// should be longer than the setting `upstream_response_timeout_ms` of the service.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends the request once, and returns the answer of the site, whatever its status.
+    /// Sends the request once, and returns the answer of the site, with any status.
     ///
     /// # Errors
     /// Returns a [`ClientError`] if the answer does not come from the site, or if no answer arrives.
@@ -150,14 +151,15 @@ pub struct UpstreamAnswer {
 }
 
 impl UpstreamAnswer {
-    /// Returns the status that the site answered.
+    /// Returns the HTTP status of the site's answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    /// Returns the header fields. `Location` of a redirect within the site is a path below
-    /// `/v1/upstream`; a redirect to another site is in `X-Upstream-Location`.
+    /// Returns the header fields of the answer. For a redirect within the site, `Location` is a
+    /// path below `/v1/upstream`. For a redirect to another site, `X-Upstream-Location` contains
+    /// the URL.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
@@ -173,14 +175,14 @@ impl UpstreamAnswer {
         (self.status().is_redirection() && path.starts_with('/')).then_some(path)
     }
 
-    /// Returns `false` if the service could not keep the cookies of this answer. It tries again for
-    /// some seconds.
+    /// Returns `false` if the service has not stored the cookies of this answer yet. The service
+    /// repeats the attempt for some seconds.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
         !self.headers().contains_key("x-upstream-cookies")
     }
 
-    /// Returns the next part of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at its end.
     ///
     /// # Errors
     /// Returns a [`ClientError`] if the body breaks off.
@@ -188,7 +190,7 @@ impl UpstreamAnswer {
         Ok(self.response.chunk().await?.map(Vec::from))
     }
 
-    /// Reads the whole body as text. Bytes that are not UTF-8 are replaced.
+    /// Reads the whole body as text. Replaces bytes that are not UTF-8 by U+FFFD.
     ///
     /// # Errors
     /// Returns a [`ClientError`] if the body breaks off.

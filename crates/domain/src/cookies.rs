@@ -93,9 +93,10 @@ impl Cookies {
         }
     }
 
-    /// Keeps the cookies that a session can hold, and leaves out each cookie that breaks a rule.
-    /// The cookies are added in their order, so that a cookie is left out if the session has no
-    /// room left for it. Returns the kept cookies, and the other cookies with their rules.
+    /// Keeps each cookie that a session can hold, and leaves out each cookie that breaks a rule.
+    /// The cookies are added in their order. If the session has no room left, the further cookies
+    /// are left out. Returns the kept cookies, and the other cookies with the rules that they
+    /// break.
     ///
     /// ```
     /// use tee_session_domain::{CookieRule, Cookies};
@@ -149,9 +150,9 @@ impl Cookies {
     }
 
     /// Accepts the cookies of a stored record. Another program may have written the record, so the
-    /// cookies need not be valid. Only the control characters that browsers refuse are rejected,
-    /// because they could start a new line in a header. If a name is repeated, its last value is
-    /// used. A value is `None` for a cookie without a value.
+    /// cookies may break the rules for new cookies. Only the control characters that browsers
+    /// refuse are rejected, because they could start a new line in a header. If a name is repeated,
+    /// its last value is used. A value is `None` for a cookie without a value.
     ///
     /// # Errors
     /// Fails if a name or a value contains such a control character.
@@ -229,7 +230,7 @@ impl Cookies {
     }
 }
 
-/// No cookies.
+/// Returns an empty set of cookies.
 impl Default for Cookies {
     fn default() -> Self {
         Self(Arc::new(Jar::new(iter::empty::<(&str, Option<&str>)>())))

@@ -231,8 +231,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(self.ttl(token).await?.is_some())
     }
 
-    /// Returns how long the session will still live, assuming that it is not accessed again.
-    /// Returns `None` if there is no live session. The call itself does not renew the idle timeout.
+    /// Returns the remaining lifetime of the session if there is no further access. Returns `None`
+    /// if there is no live session. The call does not renew the idle timeout.
     ///
     /// # Errors
     /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
@@ -346,8 +346,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
-/// Rate limit for the log lines about tokens without a session. Clients can send any number of such
-/// tokens, also from many addresses and through a gateway.
+/// Rate limit for log lines about tokens without a session. Clients can send any number of such
+/// tokens, even from many addresses and through a gateway.
 static NOT_FOUND: LogLimit = LogLimit::per_second(100);
 
 fn not_found(token: &SessionToken) -> SessionError {

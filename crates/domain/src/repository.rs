@@ -153,13 +153,13 @@ pub trait SessionRepository: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
 
-    /// Moves the session like [`move_to_new_token`](Self::move_to_new_token), as one of several
-    /// attempts to move it to the same token `to`. An attempt with an unknown outcome can be
-    /// repeated, with the revision that the session has then.
+    /// Moves the session like [`move_to_new_token`](Self::move_to_new_token), but may be called
+    /// several times for the same token `to`. If the outcome of a call is unknown, the caller can
+    /// load the session again and repeat the call with the new revision.
     ///
-    /// No attempt removes what an earlier attempt has stored under `to`, as long as the session is
-    /// stored under `from`. If the outcome is [`Gone`](MoveOutcome::Gone), call
-    /// [`was_moved`](Self::was_moved) to learn whether an earlier attempt has moved the session.
+    /// While the session is stored under `from`, no call removes the record that an earlier call
+    /// has stored under `to`. If the outcome is [`Gone`](MoveOutcome::Gone),
+    /// [`was_moved`](Self::was_moved) shows whether an earlier call has moved the session.
     ///
     /// The default implementation is for stores that move a session in one atomic step.
     ///
@@ -179,15 +179,15 @@ pub trait SessionRepository: Send + Sync + 'static {
     }
 
     /// Returns `true` if an earlier call of [`move_repeatably`](Self::move_repeatably) has moved a
-    /// session from the token `from` to the token `to`, although the session may have ended since
-    /// then. Returns `false` if the session under `from` ended in another way. After that, there is
-    /// no record under `to`.
+    /// session from the token `from` to the token `to`. The moved session may have ended in the
+    /// meantime. Returns `false` if the session under `from` ended in another way. In that case,
+    /// there is no record under `to` after this call.
     ///
     /// Must be called only if there is no record under `from`, and within two
     /// minutes after the move or after the last call.
     ///
-    /// The default implementation returns `true`. It is for stores that move a session in one
-    /// atomic step: a record under `to` then proves that the session was moved.
+    /// The default implementation returns `true`, for stores that move a session in one atomic
+    /// step. In such a store, a record under `to` proves that the session was moved.
     ///
     /// # Errors
     /// `Unavailable`: it is unknown whether the session was moved.
@@ -207,7 +207,7 @@ pub trait SessionRepository: Send + Sync + 'static {
 
     /// Checks whether the store serves requests now.
     ///
-    /// The default always succeeds. It is for stores in the memory of the process.
+    /// The default implementation always succeeds, for stores in the memory of the process.
     ///
     /// # Errors
     /// `Unavailable` if the store does not serve requests.
@@ -216,8 +216,8 @@ pub trait SessionRepository: Send + Sync + 'static {
     }
 
     /// Checks that the store permits the operations that the service always needs. A service calls
-    /// this method after each successful [`ping`](Self::ping). The default always succeeds, for
-    /// stores without permissions.
+    /// this method after each successful [`ping`](Self::ping). The default implementation always
+    /// succeeds, for stores without permissions.
     ///
     /// # Errors
     /// [`RepositoryError::Misconfigured`] if a permission or a command is missing. Other errors

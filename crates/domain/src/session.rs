@@ -19,7 +19,7 @@ pub struct Session {
     /// not contain the end. In both cases, the absolute lifetime of the current policy applies,
     /// counted from `created_at`.
     pub absolute_end: Option<OffsetDateTime>,
-    /// Attributes that the client gave at creation.
+    /// Attributes that the client set when it created the session.
     pub attributes: SessionAttributes,
 }
 
@@ -46,8 +46,8 @@ impl Session {
         }
     }
 
-    /// Returns the session without the cookies that have expired at the time `now`. A client would
-    /// otherwise send a cookie that browsers do not send any more.
+    /// Returns the session without cookies that have expired at the time `now`, because browsers do
+    /// not send expired cookies.
     pub(crate) fn without_expired_cookies(self, now: OffsetDateTime) -> Self {
         match self.cookies.without_expired(&self.base_url, now) {
             Some(cookies) => Self { cookies, ..self },

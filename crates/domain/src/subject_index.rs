@@ -255,7 +255,8 @@ pub struct InvalidCursor;
 pub struct Removal {
     /// Number of live sessions that the call removed.
     pub sessions: usize,
-    /// `true` if the call found no session with a lower position than the revocation.
+    /// `true` if no session with a position below that of the revocation remains, so the call need
+    /// not be repeated.
     pub is_complete: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Attacks by clients that hold as many connections as they can. Other clients must be served all
-//! the time, almost as fast as without the attack.
+//! Attacks by clients that hold as many connections as possible. Regular clients must be served
+//! almost as fast as without the attack.
 
 mod attack;
 mod hanging_calls;
@@ -21,19 +21,20 @@ use crate::{
     stage::{GATEWAY_FLAGS, Lab, READY_WITHIN, service_flags},
 };
 
-/// Service client that creates sessions. The attackers guess its secret, or know it.
+/// Id of the service client that creates sessions. Depending on the attack, the attackers guess its
+/// secret or know it.
 const CLIENT_ID: &str = "lab";
 const SECRET: &str = "s3cret";
 /// SHA-256 hash of [`SECRET`].
 const SECRET_SHA256: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// Minimum share of the requests of other clients that must succeed, in per cent.
+/// Minimum percentage of the requests of regular clients that must succeed.
 const MIN_SUCCESS: f64 = 99.0;
 
-/// Limit of the p99 while calls to sites hang.
+/// Limit on the p99 of regular clients while calls to sites hang.
 const MAX_DURING_HANGING_CALLS: Limit = Limit::SlowdownBeyondNoise(1.2, Duration::from_millis(2));
 
-/// Time between the beginning of an attack and the measurement. By then, the attacker holds its
+/// Time between the start of an attack and the measurement. The attacker uses this time to open its
 /// connections.
 const SET_UP: Duration = Duration::from_secs(5);
 
@@ -69,9 +70,9 @@ pub(crate) async fn run(
     Ok((table, passed && is_met))
 }
 
-/// Measures how other clients are served before an attack and during it. `begin` begins the attack,
-/// which ends when the value that it returns is dropped. Returns the row of the table, and `true` if
-/// the expectations were met.
+/// Measures the response times of regular clients before and during an attack. `begin` starts the
+/// attack, which ends when the value that it returns is dropped. Returns the row of the result
+/// table, and `true` if the expectations were met.
 async fn trial<A>(
     lab: &Lab,
     name: &str,

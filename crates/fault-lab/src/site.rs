@@ -1,4 +1,5 @@
-//! A site for the upstream gateway: counts each booking, and misbehaves as a scenario prescribes.
+//! A site for tests of the upstream gateway. The site counts the requests of each booking, and
+//! misbehaves as the fault scenario requires.
 
 use std::{
     collections::HashMap,
@@ -19,39 +20,40 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Path of a booking. The number of the booking follows.
+/// Path prefix of a booking. The number of the booking follows.
 pub(crate) const BOOK: &str = "/book/";
 
 /// Name of the cookie that each answer sets. Its value is the number of the booking.
 pub(crate) const BOOKING: &str = "booking";
 
-/// Maximum time that the site takes for an answer.
+/// Maximum time until the site answers a request.
 const MAX_ANSWER_TIME: Duration = Duration::from_millis(20);
 
-/// Maximum time for which a site that cuts connections keeps an idle one, in microseconds.
+/// Maximum time after which a site with the behaviour [`Behaviour::Cuts`] closes an idle
+/// connection, in microseconds.
 const MAX_IDLE_MICROS: u64 = 400;
 
-/// Behaviour of the site towards requests.
+/// Reaction of the site to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Answers each request.
     Answers,
-    /// Receives requests, and answers them when the behaviour is no longer `Holds`.
+    /// Receives requests, and holds back the answers until the behaviour changes.
     Holds,
     /// Receives requests and never answers them.
     Hangs,
-    /// Closes most connections: before, during or after a request, within an answer, or after a
-    /// random idle time of some microseconds.
+    /// Closes most connections at a random point. This may be before, during or after a request,
+    /// within an answer, or after an idle time of some microseconds.
     Cuts,
 }
 
-/// A booking as the site has received it.
+/// Requests for one booking, as the site received them.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Booking {
     /// Number of requests with the number of this booking. A request counts as soon as its head is
     /// received.
     pub(crate) requests: usize,
-    /// Value of the field `Cookie` of the last request.
+    /// Value of the `Cookie` header field in the last request.
     pub(crate) cookie: String,
     /// `true` if the site closes the connection within its answer.
     pub(crate) is_cut_off: bool,
@@ -69,10 +71,10 @@ impl Books {
     }
 }
 
-/// A running site on a port of the loopback interface. It ends when the value is dropped.
+/// A running site on a loopback port. Dropping the value stops the site.
 pub(crate) struct Site {
     address: SocketAddr,
-    /// Holds the port while the site refuses connections.
+    /// Socket that reserves the port while the site refuses connections.
     _port: TcpSocket,
     books: Arc<Books>,
     behaviour: watch::Sender<Behaviour>,
@@ -99,7 +101,7 @@ impl Site {
         format!("http://{}", self.address)
     }
 
-    /// Sets what the site does with requests, on open connections as well.
+    /// Sets the behaviour of the site. It also applies to open connections.
     pub(crate) fn set(&self, behaviour: Behaviour) {
         self.behaviour.send_replace(behaviour);
     }
@@ -109,7 +111,7 @@ impl Site {
         self.books.held.load(Ordering::SeqCst)
     }
 
-    /// Returns the booking with this number.
+    /// Returns the received requests for the booking `number`.
     pub(crate) fn booking(&self, number: u64) -> Booking {
         let bookings = self.books.bookings();
         bookings.get(&number).cloned().unwrap_or_default()
@@ -148,7 +150,7 @@ impl Drop for Site {
     }
 }
 
-/// Returns a socket with this address. Another socket may have the same address, as long as only
+/// Returns a socket that is bound to `address`. Several sockets can be bound to one address if only
 /// one of them listens.
 fn reusable_socket(address: SocketAddr) -> anyhow::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
@@ -228,7 +230,7 @@ async fn serve(
     }
 }
 
-/// Counts a request whose answer is held back, until the value is dropped.
+/// Counts a request whose answer is held back. Dropping the value ends the count.
 struct Held<'a>(&'a Books);
 
 impl<'a> Held<'a> {
@@ -244,7 +246,8 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Reads the head of a request, and counts its booking. Returns `None` if the connection closes.
+/// Reads the head of a request, and counts the request for its booking. Returns `None` if the
+/// client closes the connection.
 async fn read_head(
     stream: &mut BufReader<TcpStream>,
     books: &Books,

@@ -29,7 +29,7 @@ use crate::{
 /// Number of clients that send requests at the same time.
 const CLIENTS: usize = 16;
 
-/// Number of further clients, which call a site through the upstream gateway.
+/// Number of additional clients, which call a site through the upstream gateway.
 const SITE_CLIENTS: usize = 8;
 
 /// Timeout for a service instance to become ready after its start.
@@ -63,7 +63,8 @@ const DURABLE: [&str; 6] = [
     "noeviction",
 ];
 
-/// Further flags of each instance. A call to a site that hangs ends before the client gives up.
+/// Additional flags of each instance. The timeouts end a call to a site that hangs before the
+/// client stops waiting.
 const SOAK_FLAGS: [&str; 4] = [
     "--log-level",
     "WARN",
@@ -224,7 +225,7 @@ impl<'a> Soak<'a> {
         self.proxy.set(Fault::None);
     }
 
-    /// Makes the site misbehave for the time `duration`.
+    /// Gives the site the behaviour `behaviour` for the time `duration`.
     async fn misbehave(&self, behaviour: Behaviour, duration: Duration) {
         self.site_calls.site.set(behaviour);
         sleep(duration).await;

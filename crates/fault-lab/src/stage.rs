@@ -163,8 +163,8 @@ pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     ]
 }
 
-/// Command-line flags of a service instance that may call sites of the lab. The other clients of
-/// the lab name `golf.example`, which no instance calls.
+/// Command-line flags that enable the upstream gateway for sites of the fault lab. The base URL of
+/// all other clients has the host `golf.example`, which no instance calls.
 pub(crate) const GATEWAY_FLAGS: [&str; 8] = [
     "--upstream-gateway",
     "true",
@@ -221,16 +221,16 @@ impl Stage {
         self.outcome.tally.add_violation(what);
     }
 
-    /// Starts [`CLIENTS`] further clients, which call `site` through the upstream gateway. Returns
-    /// when the site has answered the first calls.
+    /// Starts [`CLIENTS`] additional clients, which call `site` through the upstream gateway.
+    /// Returns when the site has answered the first calls.
     pub(crate) async fn call_site(&mut self, site: Site) -> Arc<SiteCalls> {
         let calls = self.load.call_site(CLIENTS, site);
         self.until_answered(&calls).await;
         calls
     }
 
-    /// Waits until the site has answered as many further calls as there are clients. Counts a
-    /// violated expectation if it does not within [`RECOVERED_WITHIN`].
+    /// Waits until the site has answered one further call for each client. Counts a violated
+    /// expectation if this takes longer than [`RECOVERED_WITHIN`].
     pub(crate) async fn until_answered(&mut self, calls: &SiteCalls) {
         let enough = calls.answered() + CLIENTS as u64;
         let answered = async {

@@ -4,8 +4,8 @@ use url::Url;
 /// Fuzz target for redirects of a site. The first line of the input is the target of the request,
 /// and the rest is the value of `Location`.
 ///
-/// A client that follows a redirect which the gateway passes on must stay below the prefix of the
-/// gateway.
+/// If the gateway passes on a redirect and a client follows it, the URL must be below the prefix of
+/// the gateway.
 pub fn location(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let (Some(target), Some(value)) = (parts.next(), parts.next()) else {

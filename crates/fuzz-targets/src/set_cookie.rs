@@ -35,7 +35,7 @@ fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
 }
 
-/// Returns the cookies of an empty session after an answer with one line.
+/// Merges one `Set-Cookie` line from an answer of `url` into an empty session. Returns the cookies.
 fn store(url: &str, line: &str) -> Cookies {
     let base_url = BaseUrl::new(url).expect("a valid base URL");
     let url = CookieUrl::parse(url).expect("a URL");

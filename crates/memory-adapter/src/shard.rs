@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 /// A part of the stored sessions. Each session has one entry in a queue, which is ordered by the
 /// time at which the session must be checked.
 ///
-/// A touch (TTL renewal) only changes the deadline of the session. The queue entry keeps its time.
-/// When that time has come, there are two cases. If the deadline is later, the session gets a new
+/// A touch (TTL renewal) changes the deadline of the session, but not the time of its queue entry.
+/// When this time is reached, there are two cases. If the deadline is later, the session gets a new
 /// queue entry for the deadline. If the deadline has passed, the session is removed. A touch
 /// therefore costs one look-up in a map, regardless of the number of sessions. The shard does not
 /// store tokens.

@@ -121,10 +121,10 @@ impl NearCache {
 
     /// Records the state of the cache before a session is read from the store server `instance`.
     ///
-    /// Returns `None` if it is not certain that invalidations from `instance` arrive. Also returns
-    /// `None` if `keys`, the store keys under which the session may be stored, is empty or has too
-    /// many entries. In these cases, the result of the read must not be cached or shared between
-    /// requests.
+    /// Returns `None` if the invalidation feed is not trusted or covers another server than
+    /// `instance`. Also returns `None` if `keys`, the store keys under which the session may be
+    /// stored, is empty or has too many entries. In these cases, the result of the read must not be
+    /// cached or shared between requests.
     pub(crate) fn prepare_read(
         &self,
         hash: TokenHash,

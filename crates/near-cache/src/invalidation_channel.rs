@@ -11,7 +11,8 @@ use std::{
 
 use tee_session_domain::StoreInstance;
 
-/// Tracks until when the invalidation feed can be trusted, and which store server the feed covers.
+/// Time until which the invalidation feed can be trusted, and the store server that the feed
+/// covers.
 #[derive(Debug)]
 pub(crate) struct InvalidationChannel {
     started: Instant,
@@ -81,8 +82,8 @@ impl InvalidationChannel {
             .flatten()
     }
 
-    /// Stops trusting the invalidation feed, and begins a new epoch. Copies from earlier epochs are
-    /// not used any more.
+    /// Stops trusting the invalidation feed, and begins a new epoch. Cached copies from earlier
+    /// epochs are no longer used.
     pub(crate) fn feed_lost(&self) {
         let mut instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
         *instance = None;

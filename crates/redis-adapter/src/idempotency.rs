@@ -21,7 +21,7 @@ use crate::{
     repository::{commands::seconds, compare_and_swap},
 };
 
-/// Pauses before the attempts to delete a record whose reply was lost.
+/// Pauses before the attempts to delete a record after the reply to its creation was lost.
 const FORGET_PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(250),
@@ -122,9 +122,9 @@ impl Location {
     }
 }
 
-/// Converts an error of a call. A record that cannot be read makes the request fail as if the store
-/// were unavailable, so that the client can use another key. The error `Corrupt` would mean that
-/// the session is corrupt.
+/// Converts an error of a call. If an idempotency record cannot be read, the result is the same as
+/// for an unavailable store, so that the client can use another key. The error `Corrupt` is not
+/// used, because it would mean that the session is corrupt.
 fn store_error(error: CallError) -> RepositoryError {
     if error.is_corrupt() {
         RepositoryError::unavailable(error)
@@ -134,8 +134,8 @@ fn store_error(error: CallError) -> RepositoryError {
 }
 
 impl RedisRepository {
-    /// Deletes the record in the background if its value is still `seen`. Tries several times,
-    /// because the connection that has lost the reply may have to be replaced first.
+    /// Deletes the record in the background if its value is still `seen`. Makes several attempts,
+    /// because the connection on which the reply was lost may first have to be replaced.
     fn forget_in_background(&self, key: Key, seen: Vec<u8>) {
         let repository = self.clone();
         self.runtime.spawn(async move {

@@ -34,7 +34,7 @@ pub enum Fault {
     /// even after the fault ends, because TCP never delivers bytes that follow lost bytes.
     SwallowAnswers,
     /// Drops the replies that arrive while this fault is set. After the fault ends, the proxy
-    /// passes replies on again on the same connection.
+    /// forwards replies again on the same connection.
     ///
     /// The later replies then no longer match the commands of the client. A correct network never
     /// causes this fault.

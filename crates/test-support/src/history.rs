@@ -37,13 +37,15 @@ pub enum Contradiction {
     /// acknowledged or read.
     #[error("an update was lost")]
     UpdateLost,
-    /// The service returned a session with a version that no client has requested.
+    /// The service returned a session whose version is higher than the version of any update
+    /// request.
     #[error("an update that no client requested")]
     NeverRequested,
-    /// The service returned another token for a repetition of a request with an `Idempotency-Key`.
+    /// The service answered a repeated request with an `Idempotency-Key` with another token than
+    /// before.
     #[error("a repetition returned another token")]
     ReplayDiffers,
-    /// The service returned a version of a session with the attributes of another version.
+    /// The service returned a session whose cookies have the attributes of another version.
     #[error("a cookie has the attributes of another update")]
     AttributesDiffer,
 }
@@ -53,8 +55,8 @@ pub enum Contradiction {
 #[derive(Debug, Clone)]
 struct Entry {
     known: Known,
-    /// Newest version that is known to be stored: that of the last acknowledged update or of the
-    /// last read, whichever is newer. 0 if no version is known.
+    /// Newest version that is known to be stored. It is the version of the last acknowledged update
+    /// or of the last read, whichever is higher. 0 if no version is known.
     acknowledged: u64,
     /// Version in the last update request. 0 before the first update request.
     requested: u64,
@@ -240,7 +242,7 @@ impl History {
     }
 
     /// Records that a client is about to request a delete, or another operation that ends the
-    /// session. From this call on, the session may be gone, whatever the response is.
+    /// session. After this call, the session may be gone, even if the request fails.
     pub fn delete_asked(&self, token: &str) {
         if self.known(token) == Known::Lives {
             self.set(token, Known::MayBeGone);

@@ -113,8 +113,8 @@ impl TestSite {
         }
     }
 
-    /// Starts a site that answers each request with what `answer` returns for it, and keeps its
-    /// connections open.
+    /// Starts a site that calls `answer` with each request and sends the result. Connections stay
+    /// open.
     pub async fn answering_with<A, B>(answer: A) -> Self
     where
         A: Fn(&str) -> B + Send + Sync + 'static,

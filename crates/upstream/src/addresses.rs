@@ -1,4 +1,4 @@
-//! Addresses that the gateway may connect to.
+//! Rules for the addresses that the gateway may connect to.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,16 +10,17 @@ use thiserror::Error;
 
 use crate::site::Site;
 
-/// Decides which addresses may be connected to. Only addresses of the public Internet are allowed,
-/// on the default ports of the web, unless a network is allowed in addition.
+/// Decides which addresses the gateway may connect to. By default, it may connect to public
+/// addresses of the Internet on port 443 only. Port 80 (`http` sites) and further networks can be
+/// allowed in addition.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     allows_http: bool,
     allowed_networks: Vec<IpNet>,
 }
 
-/// Networks that may be reached although their addresses are not public. The list is parsed from
-/// networks and single addresses, separated by commas.
+/// Networks to which connections are allowed although their addresses are not public. The list is
+/// parsed from networks and single addresses, separated by commas.
 ///
 /// ```
 /// use tee_session_upstream::AllowedNetworks;
@@ -49,40 +50,43 @@ impl FromStr for AllowedNetworks {
 #[error("the networks must be written as 10.20.30.0/29, fd00:20:30::/64 or single addresses")]
 pub struct InvalidNetwork;
 
-/// Error: the address is not reachable through the gateway.
+/// Error: the gateway may not connect to the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ForbiddenAddress {
-    /// The scheme is `http`, which is not allowed.
+    /// The scheme of the site is `http`, which the settings do not allow.
     #[error("the base URL of the session must begin with https://")]
     Http,
-    /// The name of the site has an address that is not a public address.
+    /// One of the site's addresses is not public and is in no allowed network.
     #[error("the site has an address that the gateway may not connect to")]
     Network,
-    /// The port is not a default port of the web, and the address is in no allowed network.
+    /// The port is neither 443 nor (if `http` sites are allowed) 80, and an address of the site is
+    /// in no allowed network.
     #[error("the gateway may not connect to the port of the site")]
     Port,
 }
 
 impl AddressPolicy {
-    /// Allows `http` sites too, on port 80.
+    /// Sets whether sites with the scheme `http` are allowed, on port 80.
     #[must_use]
     pub fn allow_http(mut self, allows_http: bool) -> Self {
         self.allows_http = allows_http;
         self
     }
 
-    /// Allows the addresses of `networks`, at every port, although they are not public.
+    /// Allows connections to the addresses in `networks`, on every port, even if they are not
+    /// public.
     #[must_use]
     pub fn allow_networks(mut self, networks: AllowedNetworks) -> Self {
         self.allowed_networks.extend(networks.0);
         self
     }
 
-    /// Checks the scheme of a site. Needs no address, so it is called before a name is looked up.
+    /// Checks the scheme of a site. The check needs no addresses, so it runs before the host name
+    /// is resolved.
     ///
     /// # Errors
-    /// Fails if the site is an `http` site and these are not allowed.
+    /// Fails if the scheme of the site is `http` and such sites are not allowed.
     pub fn check_scheme(&self, site: &Site) -> Result<(), ForbiddenAddress> {
         if site.is_https() || self.allows_http {
             Ok(())
@@ -91,8 +95,8 @@ impl AddressPolicy {
         }
     }
 
-    /// Checks all addresses of a site. If one address is forbidden, the site is: its name may lead
-    /// to any of them.
+    /// Checks all addresses of a site. If one of them is forbidden, the site is forbidden, because
+    /// a connection could use any of its addresses.
     ///
     /// # Errors
     /// Returns the first rule that an address breaks.
@@ -140,8 +144,7 @@ const fn v6(a: u16, b: u16, c: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
 }
 
-/// Networks that are not part of the public Internet (RFC 6890 and the registry of IANA that
-/// follows from it).
+/// IPv4 networks that are not public (RFC 6890, and the special-purpose address registry of IANA).
 const FORBIDDEN_V4: [Ipv4Net; 15] = [
     v4(0, 0, 0, 0, 8),       // this host
     v4(10, 0, 0, 0, 8),      // private
@@ -164,8 +167,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !FORBIDDEN_V4.iter().any(|net| net.contains(&address))
 }
 
-/// Network of global unicast addresses. Everything else is forbidden: loopback, unique local,
-/// link-local, site-local, multicast, and what is reserved.
+/// IPv6 network of the global unicast addresses. All other IPv6 addresses are forbidden, such as
+/// loopback, unique local, link-local, site-local, multicast and reserved addresses.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 const FORBIDDEN_V6: [Ipv6Net; 3] = [
@@ -185,9 +188,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         || GLOBAL_V6.contains(&address) && !FORBIDDEN_V6.iter().any(|net| net.contains(&address))
 }
 
-/// Returns the IPv4 addresses that an IPv6 address contains: NAT64 (RFC 6052), 6to4 (RFC 3056) and
-/// Teredo (RFC 4380). Mapped addresses are IPv4 addresses after `to_canonical`. Compatible and
-/// translated addresses are not global, so they are forbidden anyway.
+/// Returns the IPv4 addresses that are embedded in an IPv6 address by NAT64 (RFC 6052), 6to4 (RFC
+/// 3056) or Teredo (RFC 4380). Mapped addresses are not handled here, because `to_canonical`
+/// converts them to IPv4 addresses. Compatible and translated addresses are not handled either,
+/// because they are not global and therefore forbidden.
 fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let [_, _, a, b, c, d, .., e, f, g, h] = address.octets();
     let [.., s0, s1, s2, s3, _, _, _, _, _, _, _, _] = address.octets();

@@ -1,4 +1,4 @@
-//! Answer of a site.
+//! Answer: the HTTP response of a site to a request of the gateway.
 
 use std::{fmt, time::Duration};
 
@@ -6,26 +6,27 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{body::SiteBody, login::LoginSignal};
 
-/// Answer of a site, without the header fields that a client must not see.
+/// HTTP response of a site, without the header fields that a client must not receive.
 pub struct SiteAnswer {
-    /// Status of the answer.
+    /// HTTP status of the answer.
     pub status: StatusCode,
-    /// Cleaned header fields, with `Via` and without `Set-Cookie` and `Content-Length`.
+    /// Header fields for the client. `Via` was added. `Set-Cookie`, `Content-Length` and all fields
+    /// that a client must not receive were removed.
     pub fields: HeaderMap,
-    /// Values of the `Set-Cookie` header fields, in their order.
+    /// Values of the `Set-Cookie` header fields, in the order of the answer.
     pub set_cookie: Vec<HeaderValue>,
-    /// Length that the site announced for an answer without body (`HEAD`, 304).
+    /// Value of `Content-Length` in an answer without a body (to `HEAD`, or with status 304).
     pub announced_length: Option<u64>,
     /// Time from sending the request to the head of the answer.
     pub time_to_head: Duration,
-    /// Signal that the login of the session is over, if there is one. The answer is then of no use
-    /// to the client.
+    /// Signal that the user of the session is no longer logged in at the site. `None` if there is
+    /// no signal. If there is one, the answer is not passed on to the client.
     pub login_over: Option<LoginSignal>,
     /// Body of the answer.
     pub body: SiteBody,
 }
 
-/// Shows neither cookies nor other header fields.
+/// Shows neither cookies nor any other header field.
 impl fmt::Debug for SiteAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SiteAnswer")

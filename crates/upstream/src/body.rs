@@ -1,4 +1,4 @@
-//! Body of the answer of a site, as a stream.
+//! Body of a site's answer, as a stream.
 
 use std::{
     collections::VecDeque,
@@ -21,37 +21,38 @@ use tokio::{
 
 use crate::{bounds::Place, connection::Connection, pool::Pool, site::Site};
 
-/// Error of the body of an answer. The body is not complete, so the connection to the client must
-/// be closed without a regular end of the body.
+/// Error while the body of an answer is read. The body is incomplete, so the connection to the
+/// client must be closed without a regular end of the body.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The site closed the connection within the body, or the framing is malformed.
+    /// The site closed the connection before the end of the body, or the framing of the body is
+    /// malformed.
     #[error("the site broke the answer off")]
     Broken(#[source] Arc<hyper::Error>),
-    /// The site sent nothing for too long.
+    /// The site sent nothing for the stall timeout.
     #[error("the site stopped sending")]
     Stalled,
-    /// The body exceeds the limit.
+    /// The body is longer than the limit.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
-        /// Maximum length of an answer, in bytes.
+        /// Maximum length of the body, in bytes.
         limit: u64,
     },
 }
 
-/// Connection that is kept for the next request when the body is complete.
+/// Returns the connection to the pool when the whole body has been read.
 pub(crate) struct Reuse {
     pub(crate) connection: Connection,
     pub(crate) pool: Arc<Pool>,
     pub(crate) site: Site,
-    /// Time for which the site said that it keeps the connection open.
+    /// Time for which the site keeps the idle connection open, from its `Keep-Alive` header field.
     pub(crate) announced: Option<Duration>,
     pub(crate) is_allowed: bool,
 }
 
-/// Body of an answer. It is read from the site only as fast as the caller takes it. Dropping it
-/// closes the connection to the site, unless the body was read to its end.
+/// Body of an answer, as a stream. Bytes are read from the site only when the caller asks for them.
+/// If the stream is dropped before the end of the body, the connection to the site is closed.
 pub struct SiteBody {
     incoming: Incoming,
     received: u64,
@@ -59,12 +60,13 @@ pub struct SiteBody {
     stall_timeout: Duration,
     stalled: Pin<Box<Sleep>>,
     is_waiting: bool,
-    /// Parts that were read ahead.
+    /// Chunks that [`read_ahead`](Self::read_ahead) has read and the caller has not received yet.
     read_ahead: VecDeque<Result<Bytes, BodyError>>,
-    /// `None` after the end.
+    /// `None` after the end of the body.
     reuse: Option<Reuse>,
-    /// Held until the caller sees the end of the body, or drops it. The next exchange of the
-    /// session then finds the cookies that the caller has kept before.
+    /// Permit of the exchange. It is released when the caller has received the end of the body or
+    /// drops the body. The cookies of the answer are then stored, so the next exchange of the
+    /// session loads them.
     place: Option<Place>,
 }
 
@@ -93,7 +95,8 @@ impl SiteBody {
         body
     }
 
-    /// Returns the length of the whole body in bytes, if the site announced it.
+    /// Returns the length of the whole body in bytes. Returns `None` if the site has not announced
+    /// it.
     #[must_use]
     pub fn len(&self) -> Option<u64> {
         self.incoming
@@ -108,15 +111,16 @@ impl SiteBody {
         self.len() == Some(0)
     }
 
-    /// Returns the next part of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at its end.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
         self.next().await
     }
 
-    /// Reads ahead until `limit` bytes have arrived, and returns at most `limit` of them. The stream
-    /// still yields all of them. An error ends the reading, and the stream yields it afterwards.
+    /// Reads the first bytes of the body and returns a copy of at most `limit` bytes. The stream
+    /// still yields these bytes to the caller. If an error occurs, the reading ends, and the stream
+    /// yields the error after these bytes.
     ///
-    /// The maximum time is the stall timeout.
+    /// Takes at most the stall timeout.
     pub(crate) async fn read_ahead(&mut self, limit: usize) -> Vec<u8> {
         let until = Instant::now() + self.stall_timeout;
         let mut start = Vec::new();
@@ -158,7 +162,7 @@ impl SiteBody {
         Poll::Ready(Some(Err(error)))
     }
 
-    /// Reads the next part from the site.
+    /// Reads the next chunk from the site.
     fn poll_site(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             if self.reuse.is_none() {
@@ -212,7 +216,7 @@ impl Stream for SiteBody {
     }
 }
 
-/// Shows only the number of bytes.
+/// Shows only the number of received bytes.
 impl fmt::Debug for SiteBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SiteBody({} bytes received)", self.received)

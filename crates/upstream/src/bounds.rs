@@ -1,4 +1,5 @@
-//! Limits on the number of exchanges: in total, for each site and for each session.
+//! Limits on concurrent exchanges (a request to a site and its answer): in total, for each site,
+//! and for each session.
 
 mod gates;
 
@@ -13,17 +14,18 @@ use tokio::{
 use self::gates::{Gates, Held, Watched};
 use crate::site::Site;
 
-/// Limits of the exchanges of one process.
+/// Settings of the limits on concurrent exchanges in one process.
 #[derive(Debug, Clone)]
 pub struct BoundsSettings {
-    /// Maximum number of exchanges, including those that wait for a place. A quarter of it may be
-    /// under way to one site, and another quarter may wait for it.
+    /// Maximum number of exchanges in total, including those that wait for a permit. For one site,
+    /// at most a quarter of this number may run, and another quarter may wait.
     pub max_in_flight: usize,
-    /// Maximum number of exchanges of one session. Further exchanges wait in order of arrival.
+    /// Maximum number of running exchanges of one session. Further exchanges wait in order of
+    /// arrival.
     pub session_concurrency: usize,
-    /// Maximum number of exchanges of one session that wait.
+    /// Maximum number of waiting exchanges of one session.
     pub session_waiting: usize,
-    /// Maximum time to wait for a place.
+    /// Maximum time that an exchange waits for a permit.
     pub wait: Duration,
 }
 
@@ -38,22 +40,22 @@ impl Default for BoundsSettings {
     }
 }
 
-/// Error: there is no place for another exchange.
+/// Error: a limit on concurrent exchanges is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Busy {
-    /// As many exchanges as allowed are under way in total.
+    /// The limit on all exchanges is reached.
     #[error("too many requests to sites are under way")]
     All,
-    /// As many exchanges as allowed are under way to the site.
+    /// The limit on exchanges with the site is reached.
     #[error("too many requests to this site are under way")]
     Site,
-    /// As many exchanges as allowed are under way for the session.
+    /// The limit on exchanges of the session is reached.
     #[error("too many requests of this session are under way")]
     Session,
 }
 
-/// Counts the exchanges of a process. All clients of the process share one `Bounds`.
+/// Limits on the concurrent exchanges of a process. All clients of the process share one `Bounds`.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     all: Arc<Semaphore>,
@@ -63,14 +65,15 @@ pub struct Bounds {
     wait: Duration,
 }
 
-/// Permission to take part in the gateway, within the limit in total.
+/// Permit of the limit on all exchanges. It does not allow an exchange with a site yet.
 #[derive(Debug)]
 #[must_use = "the place is free again when this value is dropped"]
 pub struct Admission {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Place of one exchange within all limits. The place is free again when the value is dropped.
+/// Permit for one exchange, which counts towards all limits. Dropping the value releases the
+/// permit.
 #[derive(Debug)]
 #[must_use = "the place is free again when this value is dropped"]
 pub struct Place {
@@ -80,13 +83,13 @@ pub struct Place {
     has_waited: bool,
 }
 
-/// Notices exchanges of a session that end. What the caller has read about the session since the
-/// value was created is outdated then.
+/// Detects that an exchange of a session has ended. Session data that was loaded before may then
+/// lack the cookies of that exchange.
 #[derive(Debug)]
 pub struct Watch(Watched<Box<str>>);
 
 impl Watch {
-    /// Returns `true` if an exchange of the session has ended since the value was created.
+    /// Returns `true` if an exchange of the session has ended since this value was created.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.0.has_changed()
@@ -94,8 +97,8 @@ impl Watch {
 }
 
 impl Place {
-    /// Returns `true` if the place was not free at once. What the caller knew about the session
-    /// before may be outdated.
+    /// Returns `true` if the caller had to wait for the permit. Session data that was loaded before
+    /// the wait may be outdated.
     #[must_use]
     pub fn has_waited(&self) -> bool {
         self.has_waited
@@ -103,7 +106,7 @@ impl Place {
 }
 
 impl Bounds {
-    /// Creates the limits of a process.
+    /// Creates the limits of a process from `settings`.
     #[must_use]
     pub fn new(settings: BoundsSettings) -> Self {
         let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
@@ -121,7 +124,7 @@ impl Bounds {
         }
     }
 
-    /// Counts an exchange within the limit in total. Does not wait.
+    /// Counts an exchange towards the limit on all exchanges. Does not wait.
     ///
     /// # Errors
     /// Fails with [`Busy::All`] if the limit is reached.
@@ -132,17 +135,18 @@ impl Bounds {
             .map_err(|_| Busy::All)
     }
 
-    /// Notices the exchanges of the session `session` that end from now on.
+    /// Returns a value that detects whether an exchange of the session `session` ends after this
+    /// call.
     #[must_use]
     pub fn watch(&self, session: &str) -> Watch {
         Watch(self.sessions.watch(session.into()))
     }
 
-    /// Waits for a place for an exchange of the session `session` with `site`. Exchanges of one
-    /// session get their places in order of arrival.
+    /// Waits until the limits allow an exchange of the session `session` with `site`, and returns
+    /// the permit. Exchanges of one session get their permits in order of arrival.
     ///
     /// # Errors
-    /// Fails if there is no place in time, or if too many exchanges already wait.
+    /// Fails if there is no permit in time, or if too many exchanges already wait.
     pub async fn place(
         &self,
         admission: Admission,
@@ -162,7 +166,7 @@ impl Bounds {
         })
     }
 
-    /// Returns the number of exchanges that are under way or wait.
+    /// Returns the number of exchanges that are running or waiting.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.max_in_flight - self.all.available_permits()

@@ -1,4 +1,4 @@
-//! Client that sends requests to sites.
+//! HTTP client that sends requests to sites.
 
 use std::{fmt, sync::Arc};
 
@@ -34,7 +34,7 @@ use crate::{
     site_stream::HeadBudget,
 };
 
-/// Sends requests to sites and keeps idle connections. Clones share the connections.
+/// Sends requests to sites, and reuses idle connections. Clones share their connections.
 ///
 /// The connections run on the runtime on which [`send`](Self::send) is called.
 #[derive(Clone)]
@@ -46,13 +46,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client. `tls` decides which certificates are accepted.
+    /// Creates a client. `tls` decides which server certificates are accepted.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, policy: AddressPolicy, settings: ClientSettings) -> Self {
         Self::with_lookup(tls, policy, settings, Arc::new(SystemLookup))
     }
 
-    /// Creates a client that finds the addresses of names with `lookup`.
+    /// Creates a client that resolves host names with `lookup`.
     #[must_use]
     pub fn with_lookup(
         tls: Arc<ClientConfig>,
@@ -74,30 +74,31 @@ impl Client {
         }
     }
 
-    /// Reports the connections of the client to `observer`.
+    /// Makes the client report the start and the end of each connection to `observer`.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Checks if `site` may be called, as far as this is known without its addresses.
+    /// Checks the rules for `site` that do not depend on its addresses.
     ///
     /// # Errors
-    /// Fails if the site is an `http` site and these are not allowed.
+    /// Fails if the scheme of the site is `http` and such sites are not allowed.
     pub fn check(&self, site: &Site) -> Result<(), NotAllowed> {
         self.connector.policy().check_scheme(site)
     }
 
-    /// Sends a request to `site` and returns the answer when its head is received. The exchange
-    /// occupies `place` until the body of the answer has been read or dropped.
+    /// Sends a request to `site`, and returns the answer as soon as its head is received. `place`
+    /// (the permit of the exchange) is released when the body of the answer has been read or
+    /// dropped.
     ///
-    /// A request is sent once. Only a request that was not started, because the idle connection
-    /// that was chosen for it is closed, moves to another connection.
+    /// No request is sent twice. If an idle connection closes before any part of the request was
+    /// written to it, the request is sent on another connection.
     ///
     /// # Errors
-    /// [`UpstreamError::outcome`] says if the site may have received the request. If the site gave
-    /// an answer that cannot be passed on, [`SendError::refused`] has its cookies.
+    /// [`UpstreamError::outcome`] shows whether the site may have received the request. If the site
+    /// sent an answer that cannot be passed on, [`SendError::refused`] contains its cookies.
     pub async fn send(
         &self,
         site: &Site,
@@ -158,7 +159,8 @@ impl Client {
         connected
     }
 
-    /// Returns an idle connection that the site has not closed, as far as is known now.
+    /// Returns an idle connection to `site` that has not been closed, as far as the client can
+    /// detect. Returns `None` if there is none.
     async fn idle_connection(&self, site: &Site) -> Option<Connection> {
         loop {
             let connection = self.pool.take(site)?;
@@ -248,8 +250,8 @@ fn cookies_of(fields: &HeaderMap) -> Vec<HeaderValue> {
     fields.get_all(SET_COOKIE).iter().cloned().collect()
 }
 
-/// Returns the reason why an answer cannot be passed on, if there is one. `announced` is the length
-/// that the site announced for the body.
+/// Returns the reason why an answer cannot be passed on, or `None` if it can. `announced` is the
+/// value of `Content-Length`.
 fn reason_to_refuse(
     head: &response::Parts,
     announced: Option<u64>,
@@ -266,7 +268,7 @@ fn reason_to_refuse(
 }
 
 /// Returns `true` if an answer has a transfer coding other than `chunked`. hyper decodes only
-/// `chunked`, and the client would not know about the rest.
+/// `chunked`, so the client would receive a body that is still encoded.
 fn has_unknown_coding(fields: &HeaderMap) -> bool {
     let mut values = fields.get_all(TRANSFER_ENCODING).iter();
     values.any(|value| {
@@ -277,7 +279,7 @@ fn has_unknown_coding(fields: &HeaderMap) -> bool {
     })
 }
 
-/// Shows no connections.
+/// Shows the name of the type only.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut client = f.debug_struct("Client");

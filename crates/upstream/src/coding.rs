@@ -1,4 +1,4 @@
-//! Content codings that the client can read, to look for the login page of a site.
+//! Decoding of compressed bodies, for the search for the login page of a site.
 
 use std::io::Read;
 
@@ -8,10 +8,10 @@ use http::{
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
 };
 
-/// Maximum number of bytes of a page that are read, before and after decoding.
+/// Maximum number of bytes of a page that are searched, before and after decoding.
 pub(crate) const MAX_READ_BYTES: usize = 64 * 1_024;
 
-/// Content coding of an answer (RFC 9110, section 8.4.1).
+/// Content coding of an answer (RFC 9110, section 8.4.1) that this client can decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Identity,
@@ -19,7 +19,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// Returns the coding of an answer, or `None` if the client cannot read it.
+    /// Returns the content coding of an answer, or `None` if this client cannot decode it.
     pub(crate) fn of(fields: &HeaderMap) -> Option<Self> {
         let mut values = fields.get_all(CONTENT_ENCODING).iter();
         let Some(value) = values.next() else {
@@ -40,8 +40,8 @@ impl Coding {
         }
     }
 
-    /// Decodes the start of a body. Returns at most [`MAX_READ_BYTES`]. If the body is not complete
-    /// or malformed, returns what comes before the fault.
+    /// Decodes the first bytes of a body. Returns at most [`MAX_READ_BYTES`] bytes. If the input is
+    /// incomplete or malformed, returns the bytes that precede the fault.
     pub(crate) fn decode(self, mut received: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Identity => {
@@ -59,8 +59,8 @@ impl Coding {
     }
 }
 
-/// Returns the `Accept-Encoding` for the site: the codings of the client that this client can read.
-/// A client that names no coding may not be able to decode one, so the result is `identity`.
+/// Returns the `Accept-Encoding` for the site. It contains those codings of the client's
+/// `Accept-Encoding` that this client can decode. If none remains, it is `identity`.
 pub(crate) fn narrowed(client: &HeaderMap) -> HeaderValue {
     let values = client.get_all(ACCEPT_ENCODING).iter();
     let values = values.filter_map(|value| value.to_str().ok());

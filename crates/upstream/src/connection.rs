@@ -1,4 +1,4 @@
-//! One connection to a site, which carries one request at a time.
+//! A connection to a site. It carries one request at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,13 +21,13 @@ use crate::{
     site_stream::{HeadBudget, SiteStream},
 };
 
-/// Maximum size of the head of an answer.
+/// Maximum size of the head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
 
 /// Maximum number of header fields of an answer.
 const MAX_FIELDS: usize = 100;
 
-/// Maximum time in which a connection gets ready for the next request after an answer.
+/// Maximum time after an answer until the connection is ready for the next request.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) type HttpRequest = Request<Full<Bytes>>;
@@ -42,12 +42,13 @@ pub(crate) struct Connection {
     pub(crate) observed: Option<OpenConnection>,
 }
 
-/// Result of a request that got no answer.
+/// Error of a request without an answer.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
-    /// The connection closed before the request was handed to it. Returns the request.
+    /// The connection closed before any part of the request was written to it. Contains the
+    /// request, which can be sent on another connection.
     NotStarted(Box<HttpRequest>),
-    /// The request was handed to the connection.
+    /// The request was written to the connection, at least in part.
     Failed(UpstreamError),
 }
 
@@ -83,12 +84,13 @@ impl Connection {
         self.sender.is_closed() || !self.sender.is_ready()
     }
 
-    /// Returns the time from sending the last request to the head of its answer.
+    /// Returns the time from the start of the last request to the head of its answer.
     pub(crate) fn time_to_head(&self) -> Duration {
         self.time_to_head
     }
 
-    /// Waits until the connection is ready for the next request. Returns `false` if it closes.
+    /// Waits until the connection is ready for the next request. Returns `false` if it closes or is
+    /// not ready in time.
     pub(crate) async fn is_reusable(&mut self) -> bool {
         matches!(
             timeout(READY_TIMEOUT, self.sender.ready()).await,
@@ -98,9 +100,9 @@ impl Connection {
 
     /// Sends a request and waits for the head of the answer.
     ///
-    /// hyper returns a request only if it was still in the queue of the connection when the
-    /// connection closed. Every other error means that at least its head was written into the
-    /// buffer of the connection, so that bytes of it may have been sent.
+    /// If the connection closes while the request is still in hyper's queue, hyper returns the
+    /// request. After every other error, a part of the request may have been sent, because at least
+    /// its head was written into the buffer of the connection.
     pub(crate) async fn send(
         &mut self,
         request: HttpRequest,

@@ -1,4 +1,4 @@
-//! New connections to sites.
+//! Establishment of connections to sites.
 
 use std::{
     io,
@@ -24,17 +24,17 @@ use crate::{
     site_stream::{HeadBudget, SiteStream},
 };
 
-/// Maximum number of addresses of a site that are tried.
+/// Maximum number of addresses of a site to which a connection is attempted.
 const MAX_ADDRESSES: usize = 2;
 
-/// Reason why there is no connection to a site.
+/// Reason why no connection to a site could be established.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The name of the site cannot be resolved.
+    /// The host name of the site cannot be resolved.
     #[error("the name of the site cannot be resolved")]
     Lookup(#[source] Arc<io::Error>),
-    /// The name of the site has no address.
+    /// The host name of the site has no address.
     #[error("the name of the site has no address")]
     NoAddress,
     /// The site refuses the connection or is not reachable.
@@ -43,7 +43,7 @@ pub enum ConnectError {
     /// The TLS handshake failed, for example because the certificate is not valid.
     #[error("the TLS handshake with the site failed")]
     Tls(#[source] io::Error),
-    /// The host of the site cannot occur in a certificate.
+    /// The host of the site is not a valid server name for TLS.
     #[error("the host of the site cannot occur in a certificate")]
     ServerName,
     /// The site closed a new connection before the request was sent.
@@ -57,7 +57,7 @@ impl From<ConnectError> for UpstreamError {
     }
 }
 
-/// Makes connections to checked addresses.
+/// Connects to sites, after it has checked their addresses.
 pub(crate) struct Connector {
     tls: TlsConnector,
     policy: AddressPolicy,
@@ -84,7 +84,8 @@ impl Connector {
         &self.policy
     }
 
-    /// Connects to `site`. The socket is opened to an address that was checked in this call.
+    /// Connects to `site`. Resolves the host name once and connects to one of the addresses that
+    /// were checked, so the name cannot change in between (DNS rebinding).
     pub(crate) async fn connect(
         &self,
         site: &Site,
@@ -116,8 +117,8 @@ impl Connector {
         Ok(SiteStream::tls(stream, budget))
     }
 
-    /// Returns the addresses of `site`, or an error if one of them is forbidden. A host that is an
-    /// address is checked by the same rules as the addresses of a name.
+    /// Returns the addresses of `site`, or an error if one of them is forbidden. If the host is an
+    /// IP address, the same rules apply to this address.
     async fn checked_addresses(&self, site: &Site) -> Result<Arc<[IpAddr]>, UpstreamError> {
         let addresses: Arc<[IpAddr]> = match site.host() {
             Host::Ipv4(address) => Arc::new([(*address).into()]),

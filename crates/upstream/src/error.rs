@@ -11,10 +11,10 @@ use crate::{
     connector::ConnectError,
 };
 
-/// Says if a failed request may have reached the site.
+/// Shows whether a site may have received a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing of the request was sent. It can be repeated without harm.
+    /// No part of the request was sent. The request can be repeated without a risk.
     NotSent,
     /// The site may have received the request and may have carried it out.
     Unknown,
@@ -37,26 +37,27 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Reason why a site may not be called.
+/// Reason why the gateway may not call a site.
 pub type NotAllowed = ForbiddenAddress;
 
-/// Error of an exchange. [`outcome`](Self::outcome) says if the request may have been carried out.
+/// Error of an exchange. [`outcome`](Self::outcome) shows whether the site may have carried out the
+/// request.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The site may not be called.
+    /// The gateway may not call the site.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
-    /// There was no place for the exchange in time.
+    /// A limit on concurrent exchanges was reached, and no permit was available in time.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// No connection to the site could be made.
+    /// No connection to the site could be established.
     #[error("no connection to the site could be made")]
     Unreachable(#[source] Arc<ConnectError>),
-    /// No connection to the site could be made in time.
+    /// No connection to the site could be established in time.
     #[error("no connection to the site could be made in time")]
     ConnectTimeout,
-    /// The site did not answer in time.
+    /// The site did not send the head of its answer in time.
     #[error("the site did not answer in time")]
     ResponseTimeout,
     /// The site closed the connection, or its answer cannot be passed on.
@@ -65,7 +66,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Returns [`Outcome::NotSent`] only if no byte of the request was handed to a connection.
+    /// Returns [`Outcome::NotSent`] only if no byte of the request was written to a connection.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -82,7 +83,7 @@ impl UpstreamError {
 pub struct SendError {
     /// Reason of the failure.
     pub error: UpstreamError,
-    /// Cookies and date of the answer of the site, if it cannot be passed on.
+    /// Cookies and date of the site's answer, if there is an answer that cannot be passed on.
     pub refused: Option<Box<RefusedAnswer>>,
 }
 
@@ -116,8 +117,9 @@ impl StdError for SendError {
     }
 }
 
-/// Answer of a site that cannot be passed on. The site has carried out the request, so its cookies
-/// belong to the session. The exchange occupies its place until the value is dropped.
+/// Answer of a site that cannot be passed on to the client. The site has carried out the request,
+/// so the cookies of the answer belong to the session. The permit of the exchange is released when
+/// this value is dropped.
 pub struct RefusedAnswer {
     /// Values of the `Set-Cookie` header fields, in their order.
     pub set_cookie: Vec<HeaderValue>,
@@ -135,7 +137,7 @@ impl fmt::Debug for RefusedAnswer {
     }
 }
 
-/// Reason why a request that was sent has no usable answer.
+/// Reason why a request was sent, but has no answer that can be passed on.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum FailedReason {
@@ -143,16 +145,16 @@ pub enum FailedReason {
     /// malformed, larger than 64 KiB or has more than 100 fields.
     #[error("the head of the answer is missing or malformed")]
     Head(#[source] Arc<hyper::Error>),
-    /// The site changed the protocol of the connection, which it was not asked for.
+    /// The site switched to another protocol (status 101), although the request did not ask for it.
     #[error("the site changed the protocol")]
     ProtocolChange,
     /// The answer has a transfer coding other than `chunked`.
     #[error("the answer has a transfer coding that is not supported")]
     TransferCoding,
-    /// The exchange was given up before the answer was received, because its worker stops.
+    /// The exchange was cancelled before the answer was received, because its worker stops.
     #[error("the exchange was given up")]
     GivenUp,
-    /// The announced length of the answer exceeds the limit.
+    /// The `Content-Length` of the answer exceeds the limit.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
         /// Maximum length of an answer, in bytes.

@@ -1,4 +1,4 @@
-//! Rules for header fields that apply in both directions.
+//! Rules for header fields that apply to requests and to answers.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -7,8 +7,8 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH},
 };
 
-/// Fields of one connection (RFC 9110, section 7.6.1), which are not passed on. Those that
-/// `Connection` names come in addition.
+/// Hop-by-hop header fields (RFC 9110, section 7.6.1), which are not passed on. The header fields
+/// that `Connection` names are not passed on either.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -22,12 +22,12 @@ const HOP_BY_HOP: [&str; 9] = [
     "expect",
 ];
 
-/// Returns `true` if the field `name` belongs to a connection or to a proxy.
+/// Returns `true` if `name` is a hop-by-hop header field.
 pub(crate) fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name) || name.starts_with("proxy-")
 }
 
-/// Returns the names of the fields that `Connection` names (RFC 9110, section 7.6.1).
+/// Returns the names of the header fields that `Connection` lists (RFC 9110, section 7.6.1).
 pub(crate) fn connection_options(fields: &HeaderMap) -> HashSet<HeaderName> {
     let values = fields.get_all(CONNECTION).iter();
     let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -36,14 +36,14 @@ pub(crate) fn connection_options(fields: &HeaderMap) -> HashSet<HeaderName> {
         .collect()
 }
 
-/// Returns the name as many servers see it. CGI, WSGI and others do not distinguish `_` from `-`,
-/// so a client could send `X_Forwarded_For`.
+/// Returns the name of a header field with each `_` replaced by `-`. CGI, WSGI and other interfaces
+/// do not distinguish the two, so a client could forge a header field with `X_Forwarded_For`.
 pub(crate) fn seen_name(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-/// Returns the value of `Content-Length`. hyper has already rejected contradictory values for an
-/// answer with a body.
+/// Returns the value of `Content-Length`. hyper has already rejected answers with contradictory
+/// values and a body.
 pub(crate) fn content_length(fields: &HeaderMap) -> Option<u64> {
     fields
         .get(CONTENT_LENGTH)?
@@ -54,8 +54,8 @@ pub(crate) fn content_length(fields: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Returns the time for which a site says that it keeps an idle connection open: the parameter
-/// `timeout` of the field `Keep-Alive`, as Apache and nginx send it.
+/// Returns the time for which a site keeps an idle connection open. The time is the parameter
+/// `timeout` of the `Keep-Alive` header field, which Apache and nginx send.
 pub(crate) fn announced_keep_alive(fields: &HeaderMap) -> Option<Duration> {
     let value = fields
         .get("keep-alive")?

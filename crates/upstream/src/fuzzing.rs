@@ -1,4 +1,4 @@
-//! The parser of redirects, for fuzzers.
+//! Parser of redirects, as a target for fuzzers.
 
 use http::HeaderValue;
 
@@ -7,8 +7,8 @@ use crate::{
     location::{self, Mapped},
 };
 
-/// Maps the value of `Location` in the answer to a request for `target`. Returns the redirect within
-/// the gateway, or `None` if it leads elsewhere or if the input is invalid.
+/// Maps the value of `Location` in the answer to a request for `target`. Returns the path within
+/// the gateway, or `None` if the redirect leads to another site or the input is invalid.
 #[must_use]
 pub fn redirect_within_the_gateway(target: &str, value: &[u8]) -> Option<String> {
     let site = Site::of_url("https://golf.example").ok()?;

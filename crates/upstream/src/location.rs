@@ -1,21 +1,22 @@
-//! Redirects of a site, as the client of the gateway receives them.
+//! Conversion of a site's redirects to redirects within the gateway.
 
 use http::HeaderValue;
 use url::Url;
 
 use crate::{site::Site, target::Target};
 
-/// A `Location` after its mapping.
+/// Result of mapping the value of `Location` or `Content-Location`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mapped {
-    /// It leads to the same site, through the gateway.
+    /// The URL belongs to the same site. Contains the path within the gateway.
     Site(HeaderValue),
-    /// It leads to another site, or is no URL that can be followed.
+    /// The URL belongs to another site, or is invalid. Contains the value for the client.
     Elsewhere(HeaderValue),
 }
 
-/// Returns the URL that the value of `Location` or `Content-Location` names (RFC 9110, section
-/// 10.2.2). The value may be relative to the URL of the request. Returns `None` if it is no URL.
+/// Resolves the value of `Location` or `Content-Location` to an absolute URL (RFC 9110, section
+/// 10.2.2). A relative value is resolved against the URL of the request. Returns `None` if the
+/// value is not a valid URL.
 pub(crate) fn resolve(value: &HeaderValue, site: &Site, target: &Target) -> Option<Url> {
     // The bytes of a value that is not ASCII keep their meaning if they are percent-encoded.
     let mut text = String::with_capacity(value.len());
@@ -29,7 +30,8 @@ pub(crate) fn resolve(value: &HeaderValue, site: &Site, target: &Target) -> Opti
     base.and_then(|base| base.join(&text)).ok()
 }
 
-/// Maps the value of `Location` or `Content-Location`.
+/// Maps the value of `Location` or `Content-Location` in an answer of `site` to a request for
+/// `target`.
 pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &str) -> Mapped {
     let Some(url) = resolve(value, site, target) else {
         return Mapped::Elsewhere(value.clone());
@@ -87,7 +89,7 @@ mod tests {
     #[case::not_ascii("/caf\u{e9}", "/v1/upstream/caf%C3%A9")]
     #[case::double_slash("https://golf.example//evil.example", "/v1/upstream//evil.example")]
     #[case::backslash("/\\a", "https://a/")]
-    fn redirect_within_the_site_leads_through_the_gateway(
+    fn redirect_within_the_site_is_rewritten_to_a_path_of_the_gateway(
         #[case] value: &str,
         #[case] expected: &str,
     ) {

@@ -1,4 +1,4 @@
-//! Signals by which a site shows that the login of a session is over.
+//! Signals by which a site shows that the user of a session is no longer logged in.
 
 use http::{
     HeaderMap, Method, StatusCode,
@@ -8,33 +8,34 @@ use memchr::memmem;
 
 use crate::{coding::Coding, location, site::Site, target::Target};
 
-/// Signals that mean that a login is over. Without signals, every answer is passed on. Requests for
-/// a login page never match, so that a client can log in.
+/// Configured signals by which an answer shows that the user is no longer logged in at the site. If
+/// no signal is configured, every answer is passed on to the client. An answer to a request for a
+/// login page is never a signal, so that the client can log in again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginSignals {
-    /// Paths of the login pages. A redirect to one of them, at any host, is a signal.
+    /// Paths of the login pages. A redirect to one of these paths, on any host, is a signal.
     pub paths: Vec<String>,
-    /// Statuses that the site answers with if the login is over.
+    /// HTTP statuses that are signals, because the site uses them if the user is not logged in.
     pub statuses: Vec<StatusCode>,
-    /// Texts that only the login page contains. They are searched in the first 64 KiB of each page
-    /// with the status 200 that is HTML or XML.
+    /// Texts that only the login page contains. A page with one of these texts in its first 64 KiB
+    /// is a signal. Only HTML and XML pages with status 200 are searched.
     pub markers: Vec<String>,
 }
 
-/// Signal that was found in an answer.
+/// Kind of the signal that an answer contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginSignal {
-    /// A redirect to a login page.
+    /// The answer redirects to a login page.
     LoginPath,
-    /// A status that means that the login is over.
+    /// The answer has one of the configured statuses.
     Status,
-    /// A page with a text that only the login page contains.
+    /// The answer is a page that contains one of the configured texts (markers).
     Marker,
 }
 
 impl LoginSignal {
-    /// All signals.
+    /// All kinds of signals.
     pub const ALL: [Self; 3] = [Self::LoginPath, Self::Status, Self::Marker];
 
     /// Returns the name of the signal in logs and metrics.
@@ -49,12 +50,14 @@ impl LoginSignal {
 }
 
 impl LoginSignals {
-    /// Returns `true` if the page that `method` requests from `target` is searched for markers.
+    /// Returns `true` if markers are configured and the answer to a `method` request for `target`
+    /// may contain one.
     pub(crate) fn may_search(&self, method: &Method, target: &Target) -> bool {
         !self.markers.is_empty() && *method != Method::HEAD && !self.has_path(target.path())
     }
 
-    /// Returns the signal in the head of an answer to a request for `target`.
+    /// Returns the signal in the status or in `Location` of an answer to a request for `target`.
+    /// Returns `None` if there is no signal, or if `target` is a login page.
     pub(crate) fn in_head(
         &self,
         site: &Site,
@@ -74,22 +77,24 @@ impl LoginSignals {
         leads_to_login.then_some(LoginSignal::LoginPath)
     }
 
-    /// Returns `true` if a marker is in the start of a body.
+    /// Decodes the first bytes of a body, and returns `true` if they contain a marker.
     pub(crate) fn are_in(&self, coding: Coding, received: Vec<u8>) -> bool {
         let text = coding.decode(received);
         let mut markers = self.markers.iter();
         markers.any(|marker| memmem::find(&text, marker.as_bytes()).is_some())
     }
 
-    /// Compares without path parameters, because servers in Java append `;jsessionid=...`.
+    /// Returns `true` if `path` is the path of a login page. Path parameters are ignored, because
+    /// servers in Java append `;jsessionid=...`.
     fn has_path(&self, path: &str) -> bool {
         let path = path.split(';').next().unwrap_or_default();
         self.paths.iter().any(|login| login == path)
     }
 }
 
-/// Returns the coding of an answer that is searched for markers. Returns `None` if the answer is no
-/// page with the status 200, or if its coding cannot be read.
+/// Returns the content coding of an answer that must be searched for markers. Returns `None` for an
+/// answer that is not searched: one whose status is not 200, whose body is neither HTML nor XML, or
+/// whose coding the client cannot decode.
 pub(crate) fn searched_coding(status: StatusCode, fields: &HeaderMap) -> Option<Coding> {
     let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();

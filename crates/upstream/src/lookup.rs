@@ -1,4 +1,4 @@
-//! Look-up of the addresses of host names.
+//! Name resolution: look-up of the addresses of host names.
 
 use std::{
     collections::HashMap,
@@ -17,21 +17,21 @@ use tokio::{
     task::{spawn, spawn_blocking},
 };
 
-/// Future of a look-up: the addresses of a name, in the order of preference.
+/// Future of a look-up, which returns the addresses of a host name in the order of preference.
 pub type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Finds the addresses of a host name.
+/// Resolves host names.
 pub trait Lookup: Send + Sync + 'static {
     /// Returns all addresses of `name`.
     fn addresses(&self, name: String) -> LookupFuture;
 }
 
-/// Maximum number of names that a client looks up at the same time. Each look-up may occupy a
+/// Maximum number of host names that a client resolves at the same time. Each look-up may occupy a
 /// thread.
 const MAX_LOOKUPS: usize = 8;
 
-/// Looks up names as the operating system is configured (`/etc/hosts`, DNS). Each look-up occupies
-/// a thread, which continues when nothing waits for the result any more.
+/// Resolves host names like the operating system (`/etc/hosts`, DNS). Each look-up occupies a
+/// thread until it ends, even if no caller waits for the result any more.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct SystemLookup;
@@ -52,9 +52,9 @@ type SharedResult = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 
 type SharedFuture = Shared<BoxFuture<'static, SharedResult>>;
 
-/// Combines concurrent look-ups of one name into one, so that a name whose servers do not answer
-/// occupies one thread only. A look-up that has started runs to its end, even if all callers have
-/// stopped waiting, because its thread cannot be stopped.
+/// Combines concurrent look-ups of one host name into one look-up. A name whose DNS servers do not
+/// reply therefore occupies only one thread. A look-up cannot be cancelled. It runs to its end even
+/// if all callers have stopped waiting.
 pub(crate) struct SharedLookup {
     lookup: Arc<dyn Lookup>,
     places: Arc<Semaphore>,
@@ -70,7 +70,7 @@ impl SharedLookup {
         }
     }
 
-    /// Returns the addresses of `name`. No result is kept for later calls.
+    /// Returns the addresses of `name`. The result is not cached for later calls.
     pub(crate) async fn addresses(&self, name: &str) -> SharedResult {
         self.start(name).await
     }
@@ -96,8 +96,8 @@ impl SharedLookup {
     }
 }
 
-/// Looks up `name` when there is a place. While the look-up runs, `shared` is kept alive, so that
-/// further callers find it.
+/// Waits until fewer than [`MAX_LOOKUPS`] look-ups run, and then resolves `name`. Holds `shared`
+/// during the look-up, so that further callers can wait for the same result.
 async fn look_up(
     lookup: Arc<dyn Lookup>,
     name: String,

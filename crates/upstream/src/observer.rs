@@ -1,4 +1,4 @@
-//! Observation of connections, for metrics.
+//! Events of connections, for metrics.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,15 +6,16 @@ use crate::{error::UpstreamError, site::Site};
 
 /// Receives events of the connections of a [`Client`](crate::Client), for metrics.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Receives the result of an attempt to connect to `site`. `time` includes the look-up of the name
-    /// and the TLS handshake.
+    /// Called after an attempt to connect to `site`. `time` includes name resolution and the TLS
+    /// handshake.
     fn connected(&self, site: &Site, time: Duration, result: Result<(), &UpstreamError>);
 
-    /// Receives the end of a connection to `site` that [`connected`](Self::connected) has reported.
+    /// Called when a connection to `site` ends that [`connected`](Self::connected) has reported
+    /// before.
     fn closed(&self, site: &Site);
 }
 
-/// An open connection. It is reported as closed when this value is dropped.
+/// An open connection. Dropping the value reports the connection as closed.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     observer: Arc<dyn Observer>,

@@ -1,4 +1,4 @@
-//! Idle connections to sites.
+//! Pool of idle connections to sites.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,10 @@ use tokio::{
 
 use crate::{connection::Connection, site::Site};
 
-/// Time between two searches for connections that have been idle for too long.
+/// Interval between two searches for connections that have exceeded the idle timeout.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Keeps idle connections for the next request to their site. The most recently used connection is
-/// used first.
+/// Pool of idle connections, by site. The most recently used connection of a site is reused first.
 pub(crate) struct Pool {
     state: Mutex<State>,
     idle_timeout: Duration,
@@ -45,7 +44,7 @@ impl Idle {
 }
 
 impl State {
-    /// Closes the connections that have been idle for longest, until there are at most `max`.
+    /// Closes the longest-idle connections until at most `max` remain.
     fn limit(&mut self, max: usize) {
         let mut count: usize = self.idle.values().map(Vec::len).sum();
         while count > max {
@@ -89,7 +88,9 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a connection to `site` that seems to be open.
+    /// Removes an idle connection to `site` from the pool and returns it. Skips connections that
+    /// have been closed or have exceeded their idle timeout. Returns `None` if no usable connection
+    /// remains.
     pub(crate) fn take(&self, site: &Site) -> Option<Connection> {
         let mut state = self.state();
         let idle = state.idle.get_mut(site)?;
@@ -106,8 +107,9 @@ impl Pool {
         found
     }
 
-    /// Keeps a connection that is ready for the next request. `announced` is the time for which
-    /// the site said that it keeps the connection open.
+    /// Adds a connection to the pool. The connection must be ready for the next request.
+    /// `announced` is the time for which the site keeps an idle connection open, from its
+    /// `Keep-Alive` header field.
     pub(crate) fn put(
         self: &Arc<Self>,
         site: Site,

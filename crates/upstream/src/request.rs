@@ -1,4 +1,4 @@
-//! Requests to a site.
+//! Request to a site.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::target::Target;
 
-/// Request to a site, as the client of the gateway sent it. The header fields are cleaned when it
-/// is sent.
+/// Request to a site, with the header fields that the client sent to the gateway. Fields that the
+/// site must not receive are removed when the request is sent.
 pub struct SiteRequest {
     pub(crate) method: Method,
     pub(crate) target: Target,
@@ -36,16 +36,16 @@ impl SiteRequest {
         }
     }
 
-    /// Sets the header fields that the client sent to the gateway. Its `Cookie` and
-    /// `Authorization`, for example, are not sent to the site.
+    /// Sets the header fields that the client sent to the gateway. Some of them, such as `Cookie`
+    /// and `Authorization`, are not sent to the site.
     #[must_use]
     pub fn with_fields(mut self, fields: HeaderMap) -> Self {
         self.fields = fields;
         self
     }
 
-    /// Sets the host under which the client called the gateway (header field `Host`). `Origin` and
-    /// `Referer` with this host are translated to the site.
+    /// Sets the `Host` with which the client called the gateway. In `Origin` and `Referer`, this
+    /// host is replaced by the host of the site.
     #[must_use]
     pub fn with_own_host(mut self, own_host: impl Into<String>) -> Self {
         self.own_host = Some(own_host.into());
@@ -59,7 +59,7 @@ impl SiteRequest {
         self
     }
 
-    /// Sets the body.
+    /// Sets the request body.
     #[must_use]
     pub fn with_body(mut self, body: Bytes) -> Self {
         self.body = body;
@@ -67,7 +67,7 @@ impl SiteRequest {
     }
 }
 
-/// Shows neither cookies nor the query nor the body.
+/// Shows neither the cookies nor the query nor the body.
 impl fmt::Debug for SiteRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SiteRequest")
@@ -77,8 +77,8 @@ impl fmt::Debug for SiteRequest {
     }
 }
 
-/// Returns `true` if a request asks for a WebSocket, which the gateway does not support. Offers of
-/// other protocols may be ignored (RFC 9110, section 7.8).
+/// Returns `true` if a request asks for an upgrade to WebSocket, which the gateway does not
+/// support. Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
 #[must_use]
 pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let contains = |name, token: &str| {

@@ -1,4 +1,4 @@
-//! Header fields of a request, as the site receives them.
+//! Header fields of requests to a site.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
@@ -14,8 +14,8 @@ use crate::{
     site::Site,
 };
 
-/// Fields that are not passed on, because they are meant for the gateway or for what is in front
-/// of it.
+/// Header fields that are not sent to the site, because they are addressed to the gateway or to a
+/// proxy in front of it.
 const REMOVED: [&str; 11] = [
     "authorization",
     "cookie",
@@ -34,8 +34,9 @@ const REMOVED: [&str; 11] = [
 
 const REMOVED_PREFIXES: [&str; 3] = ["x-forwarded-", "x-session-", "x-upstream-"];
 
-/// Returns the header fields for the site. Fields that the client sent never replace fields that
-/// this function sets, and the options of its `Connection` remove only fields that it sent itself.
+/// Returns the header fields for the site. A field that this function sets cannot be replaced or
+/// removed by the client. The `Connection` header field of the client can remove only fields that
+/// the client sent.
 pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSettings) -> HeaderMap {
     let client = &request.fields;
     let options = connection_options(client);
@@ -94,9 +95,9 @@ fn insert(fields: &mut HeaderMap, name: HeaderName, value: String) {
     }
 }
 
-/// Translates `Origin` or `Referer`. Sites compare them with their own origin to detect forged
-/// requests. A value that names the gateway is translated to the site, one that names the site is
-/// kept, and every other value is removed.
+/// Translates the value of `Origin` or `Referer`, which sites check to detect forged requests. If
+/// the value names the gateway, returns the corresponding value for the site. If the value names
+/// the site, returns it unchanged. Otherwise returns `None`.
 fn translate(
     name: &HeaderName,
     value: &HeaderValue,

@@ -1,4 +1,4 @@
-//! Header fields of an answer, as the client of the gateway receives them.
+//! Header fields of a site's answer for the client of the gateway.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -16,11 +16,11 @@ use crate::{
     target::Target,
 };
 
-/// Field that contains a redirect to another site.
+/// Name of the header field that contains a redirect to another site.
 const UPSTREAM_LOCATION: HeaderName = HeaderName::from_static("x-upstream-location");
 
-/// Fields that are removed. A browser would apply most of them to the origin of the gateway, which
-/// is not the origin of the site.
+/// Header fields that are not passed on to the client. A browser would apply most of them to the
+/// origin of the gateway, which is not the origin of the site.
 const REMOVED: [&str; 33] = [
     "set-cookie",
     "set-cookie2",
@@ -62,7 +62,7 @@ const REMOVED: [&str; 33] = [
 
 const REMOVED_PREFIXES: [&str; 4] = ["access-control-", "x-accel-", "x-session-", "x-upstream-"];
 
-/// A request, as far as its answer depends on it.
+/// Properties of a request that the conversion of its answer depends on.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     site: &'a Site,
@@ -84,7 +84,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Returns the header fields for the client.
+/// Returns the header fields of the answer for the client.
 pub(crate) fn clean(
     exchange: &Exchange<'_>,
     answer: HeaderMap,
@@ -139,8 +139,9 @@ fn is_removed(name: &HeaderName) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// Removes the challenges of `Negotiate` and `NTLM`. These schemes log in a connection, but the
-/// connections to a site are shared by sessions. Returns `None` if no challenge is left.
+/// Removes the challenges of the authentication schemes `Negotiate` and `NTLM`. These schemes
+/// authenticate a connection, but several sessions share the connections to a site. Returns `None`
+/// if no challenge remains.
 fn without_connection_logins(value: &HeaderValue) -> Option<HeaderValue> {
     let text = String::from_utf8_lossy(value.as_bytes());
     let mut kept = Vec::new();

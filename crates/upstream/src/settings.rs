@@ -1,4 +1,4 @@
-//! Settings of the client.
+//! Settings of the HTTP client for sites.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use crate::login::LoginSignals;
 /// Settings of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// Path under which the gateway serves the site, without a slash at its end. Redirects within
-    /// the site lead there.
+    /// Path prefix of requests to the site, without a slash at its end. Redirects within the site
+    /// get this prefix.
     pub prefix: &'static str,
     /// Value of the header field `Via` (RFC 9110, section 7.6.3) that is added to each answer.
     pub via: &'static str,
-    /// Value of `User-Agent` that is sent in place of the one of the client.
+    /// Value of `User-Agent` for the site. `None` passes on the value of the client.
     pub user_agent: Option<String>,
-    /// Signals by which a site shows that a login is over.
+    /// Signals by which a site shows that the user is no longer logged in.
     pub login: LoginSignals,
-    /// Maximum time to look up the name of the site, to connect, and for the TLS handshake,
-    /// together.
+    /// Maximum time to establish a connection: name resolution, TCP and TLS handshake together.
     pub connect_timeout: Duration,
-    /// Maximum time from sending the request to the whole head of the answer.
+    /// Maximum time from the start of the request to the end of the answer's head.
     pub response_timeout: Duration,
-    /// Maximum time to wait for the next bytes of the body of an answer.
+    /// Maximum time without new bytes while the body of an answer is read.
     pub stall_timeout: Duration,
-    /// Maximum length of the body of an answer, in bytes. `None`: no limit.
+    /// Maximum length of the body of an answer, in bytes. `None` for no limit.
     pub max_response_bytes: Option<u64>,
     /// Time after which an idle connection is closed.
     pub idle_timeout: Duration,

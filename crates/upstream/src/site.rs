@@ -1,4 +1,4 @@
-//! The site that a request is sent to.
+//! Site to which a request is sent.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ pub struct Site {
 pub struct UnknownSite;
 
 impl Site {
-    /// Returns the site of an absolute `http` or `https` URL. Path, query and credentials of the
-    /// URL are not used.
+    /// Parses the site from an absolute `http` or `https` URL. Ignores path, query and credentials
+    /// of the URL.
     ///
     /// # Errors
     /// Fails if the text is not such a URL.
@@ -57,8 +57,8 @@ impl Site {
         &self.host
     }
 
-    /// Returns the site without a dot at the end of its host. With and without the dot, the name has
-    /// the same addresses.
+    /// Returns the site without the dot at the end of its host name. The host name has the same
+    /// addresses with and without this dot.
     pub(crate) fn without_final_dot(&self) -> Self {
         let mut site = self.clone();
         if let Host::Domain(name) = &mut site.host

@@ -1,4 +1,4 @@
-//! Byte stream of a connection to a site.
+//! Byte stream of a connection to a site, with a limit on the length of an answer's head.
 
 use std::{
     io::{self, IoSlice},
@@ -17,11 +17,11 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// Maximum number of bytes that a site may send before the head of its answer is complete. Interim
-/// responses (1xx) count too, so a site cannot send them without end.
+/// responses (1xx) count as well. Otherwise a site could send them without end.
 const MAX_HEAD_BYTES: usize = 160 * 1_024;
 
-/// Number of bytes that the site may still send before the head of its answer is complete. While
-/// no head is expected, there is no limit.
+/// Number of bytes that the site may still send before the head of its answer is complete. 0 means
+/// that no head is expected and there is no limit.
 #[derive(Debug, Default)]
 pub(crate) struct HeadBudget(AtomicUsize);
 
@@ -34,7 +34,7 @@ impl HeadBudget {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Counts received bytes. Returns `false` if the head is too long.
+    /// Counts received bytes. Returns `false` if the head exceeds the limit.
     fn count(&self, bytes: usize) -> bool {
         match self.0.load(Ordering::Relaxed) {
             0 => true,
@@ -54,7 +54,7 @@ enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Stream over which hyper talks to a site.
+/// Stream that hyper uses for a connection to a site.
 #[derive(Debug)]
 pub(crate) struct SiteStream {
     transport: Transport,

@@ -1,10 +1,10 @@
-//! Request targets: path and query, as the client spelled them.
+//! Request targets (path and query) of requests to a site.
 
 use http::uri::PathAndQuery;
 use thiserror::Error;
 
-/// A validated request target in origin form (RFC 9112, section 3.2.1): path and query. It is sent
-/// octet for octet as it was given.
+/// A validated request target in origin form (RFC 9112, section 3.2.1): path and query. The text is
+/// sent to the site byte for byte.
 ///
 /// ```
 /// use tee_session_upstream::Target;
@@ -23,7 +23,7 @@ pub enum InvalidTarget {
     /// The path does not begin with `/`.
     #[error("the path of the site must begin with a slash")]
     Relative,
-    /// The path contains a segment that means "this folder" or "the folder above".
+    /// The path contains a dot segment (`.` or `..`), also in percent-encoded form.
     #[error("the path of the site must not contain the segments . and .., in any spelling")]
     DotSegment,
     /// The path contains a backslash, which some servers read as a slash.
@@ -39,10 +39,10 @@ pub enum InvalidTarget {
 }
 
 impl Target {
-    /// Validates path and query.
+    /// Validates a request target.
     ///
-    /// The query belongs to the site. It may contain every character that a URL can contain, and
-    /// every percent-encoding.
+    /// The site defines the meaning of the query. The query may contain every character and every
+    /// percent-encoding that is allowed in a URL.
     ///
     /// # Errors
     /// Returns the first rule that the target breaks.
@@ -68,7 +68,7 @@ impl Target {
         Ok(Self(target))
     }
 
-    /// Returns path and query.
+    /// Returns the target: path and query.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -85,7 +85,7 @@ impl Target {
     }
 }
 
-/// Shows only the path, because the query may contain secrets.
+/// Shows only the path. The query may contain secrets.
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Target({})", self.path())
@@ -99,7 +99,7 @@ fn has_encoded_control(path: &str) -> bool {
     })
 }
 
-/// Splits a path at slashes and backslashes, whether or not they are percent-encoded.
+/// Splits a path at slashes and backslashes, which may be percent-encoded.
 fn segments(path: &str) -> Vec<&str> {
     let mut segments = Vec::new();
     let (mut start, mut index) = (0, 0);

@@ -19,7 +19,7 @@ const OUTCOMES: [&str; 6] = [
     "failed",
 ];
 
-/// Counts a merge for which the session was loaded.
+/// Counts the outcome of a merge. Requests that fail before the session is loaded are not counted.
 pub(crate) fn count(result: &Result<MergedSession, UpdateError>) {
     let [merged, unchanged, refused, contended, gone, failed] = OUTCOMES;
     let outcome = match result {

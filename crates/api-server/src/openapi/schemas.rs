@@ -240,10 +240,10 @@ pub(crate) fn cookies() -> Object {
         .build()
 }
 
-/// Describes the cookies of a session to create. The limits are only part of the description,
-/// because the service accepts a request with other cookies, and leaves these cookies out. The
-/// custom formats `cookie-name` and `cookie-value` let tools that generate test requests make
-/// cookies that are stored.
+/// Describes the cookies of a session to create. The limits are stated only in the description,
+/// because the service accepts a request with invalid cookies and leaves these cookies out. With
+/// the custom formats `cookie-name` and `cookie-value`, tools that generate test requests can
+/// generate valid cookies.
 pub(crate) fn cookies_to_store() -> Object {
     let description = format!(
         "Cookies of the upstream site: values by name; null for a cookie without a value. A session \
@@ -310,7 +310,7 @@ pub(crate) fn set_cookie_lines() -> Array {
         .build()
 }
 
-/// Describes the time of an answer.
+/// Describes the `Date` header field of a site's answer.
 pub(crate) fn answer_date() -> Object {
     string_or_null()
         .description(Some(

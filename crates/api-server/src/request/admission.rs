@@ -10,12 +10,12 @@ use crate::{
     upstream::gateway::SharedBounds,
 };
 
-/// Admits a request, or returns the error with which it is rejected.
+/// Admits a request, or returns the error with which the request is rejected.
 ///
-/// `is_full` says that as many requests as allowed are being served. Health probes are always
-/// admitted, and so are preflights (`is_preflight`): a browser treats any error response to a
-/// preflight as a refusal, and hides the response from the page. `bounds` are the limits of
-/// requests to sites. They are `None` for other requests.
+/// `is_full` is `true` if the limit on requests in flight is reached. Health probes and CORS
+/// preflights (`is_preflight`) are admitted even then. A browser would treat an error response to a
+/// preflight as a refusal, and would hide the response from the page. `bounds` are the limits on
+/// requests to sites, and `None` for all other requests.
 pub(crate) fn admit(
     request: &ServiceRequest,
     route: &Route,
@@ -47,8 +47,8 @@ pub(crate) fn admit(
     limits::check(request.request())
 }
 
-/// Admits a request to a site. Such requests have limits of their own, so that they do not take the
-/// places of others.
+/// Admits a request to a site. Such requests have separate limits, so that slow sites cannot use up
+/// the limit on all other requests.
 fn admit_to_site(
     request: &ServiceRequest,
     is_reserved: bool,

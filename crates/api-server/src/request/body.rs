@@ -28,8 +28,8 @@ use crate::{
 /// request head.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum time for a complete request body to arrive that is to be passed on to a site. Such a body
-/// may be large.
+/// Maximum time for a complete request body to arrive, if the body is passed on to a site. The time
+/// is longer, because such a body may be large.
 const LONG_BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Accepted media types of a request body, and the error detail for a body of another media type.
@@ -111,8 +111,8 @@ async fn read(
     .await
 }
 
-/// Reads a request body of any media type, which is to be passed on, of at most `limit` bytes.
-/// `caller` is the credential of the request, which must be checked before.
+/// Reads a request body of any media type and of at most `limit` bytes, which is passed on to a
+/// site. `caller` is the credential of the request, which must be checked before.
 pub(crate) async fn read_any(
     request: &HttpRequest,
     payload: Payload,

@@ -73,7 +73,8 @@ pub(crate) fn key_of(
     Ok(Some(IdempotencyKey::derive(operation, credential, value)))
 }
 
-/// Combines the key of a request with its body.
+/// Returns the idempotent request with the idempotency key `key`, the fingerprint of its body, and
+/// the lease of its operation.
 pub(crate) fn idempotent_request(
     key: IdempotencyKey,
     body: &[u8],

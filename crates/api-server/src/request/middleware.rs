@@ -173,8 +173,8 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Label {
     Status(StatusCode),
-    /// The response is the answer of a site, or reports a fault of the site. Its status says nothing
-    /// about this service, so it must not count as an error of this service.
+    /// The response passes on the answer of a site, or reports a fault of the site. Its status must
+    /// not count as an error of this service.
     Site,
 }
 

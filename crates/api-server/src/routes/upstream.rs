@@ -32,22 +32,22 @@ use crate::{
     },
 };
 
-/// Path under which the site of a session is reached.
+/// Path prefix of requests to the site of a session.
 pub(crate) const PREFIX: &str = "/v1/upstream";
 
-/// Path of the operation in the API description, in logs and in metrics.
+/// Path of the operation in the OpenAPI description, in logs and in metrics.
 pub(crate) const UPSTREAM: &str = "/v1/upstream/{path}";
 
-/// Methods that are passed on, as the value of `Allow`.
+/// HTTP methods that the gateway passes on, as the value of the `Allow` header field.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Age of the session data of a request after which the session is loaded again before the request
-/// is sent. While a request waits for its body, exchanges at another instance may have changed the
-/// cookies.
+/// Maximum age of the loaded session when its cookies are sent to the site. If the session was
+/// loaded earlier, for example because the request body arrived slowly, it is loaded again. Another
+/// instance may have merged cookies in the meantime.
 const MAX_AGE: Duration = Duration::from_millis(20);
 
-/// Sends a request to the site of the session, with the cookies of the session, and passes the
-/// answer on. The access touches the session (renews its TTL).
+/// Sends a request to the site of the session, with the cookies of the session, and returns the
+/// answer of the site to the client. The access touches the session (renews its TTL).
 // OpenAPI cannot express "every method", and a description of each would be one of many copies.
 #[utoipa::path(
     get,
@@ -145,8 +145,8 @@ async fn answer<R: SessionRepository>(
         .await
 }
 
-/// Loads the session with the cookies of its last merge at any instance. A near cache may have older
-/// ones.
+/// Loads the session from the store, with the cookies of its last merge on any instance. A copy in
+/// the near cache may have older cookies.
 async fn newest<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
@@ -160,7 +160,8 @@ async fn newest<R: SessionRepository>(
     }
 }
 
-/// Chooses the cookies, reads the body of the request and waits for a place.
+/// Chooses the cookies, reads the request body, and waits until the limits of the gateway allow the
+/// exchange.
 async fn place<R: SessionRepository>(
     exchange: &mut Exchange,
     request: &HttpRequest,
@@ -183,8 +184,9 @@ async fn place<R: SessionRepository>(
     Ok((cookie, place))
 }
 
-/// Loads the session again. The request may have waited for longer than the store may take to
-/// answer.
+/// Loads the session again, because the loaded state may be outdated. The call has a time limit of
+/// its own, because the wait of the request does not count towards it. Fails if the base URL now
+/// belongs to another site.
 async fn reload<R: SessionRepository>(
     exchange: &mut Exchange,
     gateway: &Gateway,
@@ -201,8 +203,9 @@ async fn reload<R: SessionRepository>(
     Ok(())
 }
 
-/// Returns the target on the site: what follows the prefix, octet for octet. The framework decodes
-/// the path that it matches, so the undecoded target of the request is used.
+/// Returns the request target on the site: the part of the path after the prefix, and the query,
+/// byte for byte. Uses the raw target of the request, because the framework decodes the path that
+/// it matches.
 fn target_of(request: &HttpRequest) -> Result<Target, ApiError> {
     let target = request.uri().path_and_query();
     let target = target.and_then(|target| target.as_str().strip_prefix(PREFIX));

@@ -32,13 +32,13 @@ struct State {
     phase: Cell<Phase>,
     /// Part of the current request's body that has not been delivered.
     body: Cell<Body>,
-    /// Set if the current request changes nothing.
+    /// Set if the current request is safe (RFC 9110, section 9.2.1), so it changes nothing.
     is_safe_request: Cell<bool>,
     /// Set if the connection must close after the response to the current request.
     is_last_request: Cell<bool>,
     /// Set from the head of the response to the current request to the end of its body.
     is_answering: Cell<bool>,
-    /// Set while the client does not read what is being written.
+    /// Set while a response cannot be written, because the client does not read.
     is_write_blocked: Cell<bool>,
     /// Set while received bytes are withheld from the framework.
     is_withholding: Cell<bool>,
@@ -212,7 +212,8 @@ impl Connection {
         }
     }
 
-    /// Returns the time at which the current phase ends at the latest.
+    /// Returns the deadline of the current phase of the connection. Returns `None` if the phase has
+    /// no deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.0.phase.get() {
             Phase::Idle { since, .. } => Some(since + IDLE_TIMEOUT),
@@ -235,7 +236,7 @@ impl Connection {
         matches!(self.0.phase.get(), Phase::Serving) && self.0.is_safe_request.get()
     }
 
-    /// Returns `true` if the connection must end now, because its place is needed for another one
+    /// Returns `true` if the connection must close now, because another connection needs its place
     /// and it is not handling a request. A request whose response the client does not read counts
     /// as handled.
     pub(crate) fn makes_room(&self) -> bool {

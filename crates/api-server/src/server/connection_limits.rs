@@ -28,10 +28,10 @@ const CLOSED_AT_ONCE: usize = 64;
 
 /// Limits the open client connections of a listener.
 ///
-/// If a limit is reached, a new connection takes the place of the connections that have been idle
-/// for longest. If no connection is idle, the new connection gets one of a few reserved places, on
-/// which the API answers only health probes. A connection whose request is being handled is never
-/// closed.
+/// If a limit is reached, the longest-idle connections are closed to make room for a new
+/// connection. If no connection is idle, the new connection counts as one of a few reserved
+/// connections, on which the API answers only health probes. A connection whose request is being
+/// handled is never closed.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
     max: usize,
@@ -62,8 +62,8 @@ impl ConnectionLimits {
         }
     }
 
-    /// Gives a new connection from `peer` a place. If necessary, closes idle connections to make
-    /// room. Returns `None` if there is no place for the new connection.
+    /// Counts a new connection from `peer` towards the limits. If necessary, closes idle
+    /// connections to make room. Returns `None` if the new connection must be refused.
     pub(crate) fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
         let address = peer.and_then(|peer| self.trusted_proxies.untrusted_network(peer));
         let address = address.filter(|_| self.max_per_address.is_some());
@@ -86,8 +86,8 @@ impl ConnectionLimits {
         (open.regular >= self.max).then_some(Limit::Total)
     }
 
-    /// Makes room for one more connection at a limit. Closes idle connections to which the limit
-    /// applies. If there are none, uses a reserved place.
+    /// Makes room for a new connection when a limit is reached. Closes idle connections to which
+    /// the limit applies. If no connection is idle, uses a reserved connection.
     fn make_room(&self, open: &mut Open, limit: Limit) -> Outcome {
         let now = self.all.nanos(Instant::now());
         let max = match limit {

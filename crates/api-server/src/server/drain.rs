@@ -79,14 +79,16 @@ impl Lifecycle {
         in_flight.saturating_sub(count(&self.gateway_requests)) + orphans
     }
 
-    /// Counts a request in flight as a request to a site, until the returned guard is dropped. Such
-    /// requests have a limit of their own, so that a slow site does not take the places of others.
+    /// Counts a request in flight as a request to a site, until the returned guard is dropped.
+    /// Requests to sites have a separate limit, so that a slow site does not use up the limit on
+    /// all other requests.
     pub(crate) fn gateway_request(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.gateway_requests)
     }
 
-    /// Counts an exchange with a site until the returned guard is dropped. An exchange may end later
-    /// than its request: after the body of the answer, or when its cookies are kept.
+    /// Counts an exchange with a site until the returned guard is dropped. An exchange may end
+    /// later than its request: it ends when the body of the answer was passed on and the cookies
+    /// were stored.
     pub(crate) fn exchange(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.exchanges)
     }

@@ -263,7 +263,8 @@ struct Admission {
 }
 
 impl Admission {
-    /// Prepares a new connection. Returns `None` if there is no place for the connection.
+    /// Counts a new connection towards the limits. Returns `None` if the connection must be
+    /// refused.
     fn admit(&self, io: &TcpStream) -> Option<Admitted> {
         let peer = io.peer_addr().ok();
         let place = self.limits.admit(peer.map(|peer| peer.ip()))?;
@@ -277,7 +278,7 @@ impl Admission {
     }
 }
 
-/// A new connection that has a place within the limits.
+/// A new connection that the limits allow.
 struct Admitted {
     peer: Option<SocketAddr>,
     place: Place,
@@ -290,7 +291,7 @@ impl Admitted {
     }
 }
 
-/// Returns the error of a connection for which there is no place. The connection is closed.
+/// Returns the error for a connection that the limits refuse. The connection is then closed.
 fn refused() -> DispatchError {
     DispatchError::Io(io::ErrorKind::ConnectionRefused.into())
 }

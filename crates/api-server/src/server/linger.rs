@@ -8,14 +8,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Maximum time for which a connection stays open after the server has closed its own side.
+/// Maximum time for which a connection stays open after the server has closed its sending side.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum time for which the server waits for more bytes after it has closed its own side.
+/// Maximum time without received bytes after the server has closed its sending side.
 pub(super) const LINGER_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Closes the server's side of `io`. Then reads and discards what the client still sends, until the
-/// client closes its side, or sends nothing for [`LINGER_READ_TIMEOUT`].
+/// Closes the server's sending side of `io`. Then reads and discards all bytes from the client,
+/// until the client closes its sending side, or sends nothing for [`LINGER_READ_TIMEOUT`].
 ///
 /// If the server closed a connection while bytes of the client are still arriving, the operating
 /// system would reset the connection. The client could then lose a response that it has not read

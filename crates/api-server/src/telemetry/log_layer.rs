@@ -10,8 +10,8 @@ use tracing_subscriber::{
 
 use crate::telemetry::root_span::{REQUEST_SPAN, UNEXPORTED_REQUEST_SPAN};
 
-/// Target of the access log. Whether the lines of the access log are logged depends on the setting
-/// `access_log`, and not on the log level.
+/// Target of the log events of the access log. The setting `access_log` enables these events,
+/// regardless of the log level.
 pub(crate) const ACCESS_LOG: &str = "tee_session_access_log";
 
 /// A `tracing` layer that is installed in addition to the log, for example to export spans.

@@ -75,9 +75,9 @@ impl RootSpanBuilder for RequestSpan {
         span
     }
 
-    /// Records the status and the problem code of the response in the root span. Only a 5xx status
-    /// of this service marks the span as an error: a 4xx status is the fault of the client, and the
-    /// status of a site says nothing about this service.
+    /// Records the status and the problem code of the response in the root span. The span is marked
+    /// as an error only if this service caused a 5xx status. A 4xx status is the fault of the
+    /// client. A status that a site sent does not concern this service.
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let (status, problem, is_from_site) = match outcome {
             Ok(response) => {
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Returns the answer of a site that fails.
+    /// Handler that returns a failing answer of a site.
     async fn site() -> HttpResponse {
         let mut answer = HttpResponse::BadGateway().finish();
         answer.extensions_mut().insert(FromSite);

@@ -1,4 +1,5 @@
-//! One exchange with a site, which runs to its end even if the client no longer waits.
+//! One exchange (a request to a site and its answer). If the client disconnects, the exchange
+//! continues until its cookies are stored.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -37,7 +38,7 @@ use crate::{
 /// A request that is ready to be sent to the site of a session.
 pub(crate) struct Exchange {
     pub(crate) token: SessionToken,
-    /// The session whose cookies the request carries.
+    /// Session whose cookies the request carries.
     pub(crate) active: ActiveSession,
     pub(crate) site: Site,
     /// Name of the site in logs, metrics and traces.
@@ -55,7 +56,7 @@ pub(crate) struct RequestCookie {
 }
 
 impl Exchange {
-    /// Returns the cookies that the request carries.
+    /// Chooses the cookies that the request carries, and returns the value of the `Cookie` field.
     ///
     /// # Errors
     /// Fails if a cookie cannot be sent.
@@ -70,13 +71,13 @@ impl Exchange {
         Ok(RequestCookie { field, url })
     }
 
-    /// Sends the request and returns the answer of the site, after its cookies were merged into the
-    /// session.
+    /// Sends the request, merges the cookies of the site's answer into the session, and then
+    /// returns the answer.
     ///
-    /// The exchange runs in a task of its own. If the client disconnects, the exchange continues
-    /// until the head of the answer is received and the cookies are kept. The connection to the
-    /// site is then closed. The number of such tasks is limited, because each one holds `place`.
-    /// Late merges, which continue without it, have a limit of their own.
+    /// The exchange runs in a separate task. If the client disconnects, the task continues until it
+    /// has received the head of the answer and merged its cookies. It then closes the connection to
+    /// the site. The number of these tasks is limited, because each task holds `place`, a permit of
+    /// the gateway's limits. Late merges hold no such permit; `late_merges` limits their number.
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,
@@ -159,8 +160,8 @@ impl Exchange {
         }
     }
 
-    /// Merges the cookies of an answer into the session, including those of an answer that cannot be
-    /// passed on. Returns the cookies that the store did not keep.
+    /// Merges the cookies of an answer into the session, even if the answer itself cannot be passed
+    /// on to the client. If the store fails, returns the cookies for a later attempt.
     async fn merge_cookies<R: SessionRepository>(
         &self,
         sessions: &Sessions<R>,
@@ -180,7 +181,8 @@ impl Exchange {
         (merged == Merge::NotKept).then_some(update)
     }
 
-    /// Tries again to merge cookies that the store did not keep.
+    /// Merges cookies that the first attempt could not store, because the store failed. Counts the
+    /// result.
     async fn merge_later<R: SessionRepository>(
         self,
         lifecycle: &Arc<Lifecycle>,
@@ -201,8 +203,8 @@ impl Exchange {
         self.token
     }
 
-    /// Sends the request in a span of its own, and observes the result. The trace context is not
-    /// sent to the site.
+    /// Sends the request to the site in a trace span of its own, and records the result. The site
+    /// does not receive the trace context.
     async fn send(
         &self,
         gateway: &Gateway,

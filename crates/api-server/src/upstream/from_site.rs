@@ -1,13 +1,14 @@
-//! Responses whose status says nothing about this service, because a site or its client caused it.
+//! Recognizes responses whose status is the fault of a site or of the client, and not of this
+//! service.
 
 use actix_web::HttpResponse;
 use tee_session_auth_middleware::ProblemCode;
 
-/// Marks the answer of a site in the extensions of a response.
+/// Marker in the extensions of a response that passes on the answer of a site.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FromSite;
 
-/// Problems with a 5xx status or a 401 that a site or a client has caused.
+/// Codes of problems with a 5xx status or a 401 that the site or the client has caused.
 const CAUSED_OUTSIDE: [ProblemCode; 6] = [
     ProblemCode::UPSTREAM_UNREACHABLE,
     ProblemCode::UPSTREAM_FAILED,
@@ -17,8 +18,8 @@ const CAUSED_OUTSIDE: [ProblemCode; 6] = [
     ProblemCode::NOT_IMPLEMENTED,
 ];
 
-/// Returns `true` if the response is the answer of a site, or a problem that a site has caused. Its
-/// status must not count as an error of this service.
+/// Returns `true` if the response passes on the answer of a site, or is a problem that a site or a
+/// client has caused. Metrics and logs must not count its status as an error of this service.
 pub(crate) fn is_from_site<B>(response: &HttpResponse<B>) -> bool {
     let extensions = response.extensions();
     let problem = extensions.get::<ProblemCode>();

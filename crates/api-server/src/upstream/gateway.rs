@@ -11,11 +11,11 @@ use tee_session_upstream::{
 use super::metrics::Connections;
 use crate::settings::{ApiSettings, UpstreamSettings};
 
-/// Limits of the exchanges of the process. All workers share them.
+/// Limits on the concurrent exchanges of the process. All workers share these limits.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedBounds(Arc<Bounds>);
 
-/// The gateway of one worker. Each worker has its own client, whose connections run on the runtime
+/// Gateway of one worker. Each worker has its own HTTP client, whose connections run on the runtime
 /// of the worker.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -23,12 +23,12 @@ pub(crate) struct Gateway {
     bounds: Arc<Bounds>,
 }
 
-/// Place within the limit of all exchanges. The middleware puts it into the extensions of a request
-/// of the gateway, and the handler takes it.
+/// Permit of the limit on all exchanges. The middleware stores the permit in the extensions of a
+/// request to the gateway, and the handler takes it out again.
 struct Admitted(Admission);
 
 impl Gateway {
-    /// Creates the gateway of a worker. Returns `None` if there is no gateway.
+    /// Creates the gateway of a worker. Returns `None` if the settings do not enable the gateway.
     pub(crate) fn new(settings: &ApiSettings, bounds: Option<&SharedBounds>) -> Option<Self> {
         let (bounds, upstream) = (bounds?, settings.upstream.as_ref()?);
         let tls = Arc::clone(&upstream.tls);
@@ -44,7 +44,7 @@ impl Gateway {
         &self.client
     }
 
-    /// Returns the site of a session.
+    /// Returns the site that the session may call.
     ///
     /// The host of the base URL is compared with `allowed_base_hosts` at every call, because the
     /// list may have changed since the session was created, and another program may have stored the
@@ -62,12 +62,13 @@ impl Gateway {
         Ok(site)
     }
 
-    /// Notices the exchanges of a session that end from now on.
+    /// Returns a watch that detects whether an exchange of the session ends after this call.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
         self.bounds.watch(&session.to_string())
     }
 
-    /// Waits for a place for an exchange of a session with a site.
+    /// Waits until the limits allow another exchange of the session with the site. Returns the
+    /// permit.
     pub(crate) async fn place(
         &self,
         request: &HttpRequest,
@@ -89,12 +90,13 @@ impl SharedBounds {
         Self(Arc::new(Bounds::new(settings.bounds.clone())))
     }
 
-    /// Returns the number of requests to sites that are under way or wait.
+    /// Returns the number of exchanges that are running or waiting for a permit.
     pub(crate) fn in_flight(&self) -> usize {
         self.0.in_flight()
     }
 
-    /// Counts a request of the gateway, until its exchange has ended.
+    /// Counts a request to the gateway against the limit on all exchanges, until its exchange has
+    /// ended.
     pub(crate) fn admit(&self, request: &impl HttpMessage) -> Result<(), Busy> {
         let admission = self.0.admit()?;
         request.extensions_mut().insert(Admitted(admission));
@@ -112,7 +114,7 @@ pub(crate) enum NotCallable {
 }
 
 impl NotCallable {
-    /// Returns the detail for the client.
+    /// Returns the `detail` member of the problem that the client receives.
     pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::Host => "The gateway may not call the host of the session's base URL",

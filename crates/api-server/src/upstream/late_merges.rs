@@ -1,4 +1,5 @@
-//! Order of the merges that come late, because the store did not keep the cookies of an answer.
+//! Order of late merges. If the store fails when an answer arrives, the cookies of the answer are
+//! merged later, in the order of the answers of the session.
 
 use std::{
     collections::HashMap,
@@ -10,32 +11,36 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 type Updates = AsyncMutex<Vec<SetCookieLines>>;
 
-/// Maximum number of late merges of the process. Each one holds the head of an answer in memory.
+/// Maximum number of late merges of the process that may be pending. Each one holds the
+/// `Set-Cookie` lines of an answer in memory.
 const MAX_MERGES: usize = 1_024;
 
-/// Maximum number of late merges of one session, and of updates that its later merges compare with.
+/// Maximum number of late merges of one session that may be pending. Also the maximum number of
+/// completed late merges that the next one is compared with.
 const MAX_OF_SESSION: usize = 256;
 
 static PLACES: Semaphore = Semaphore::const_new(MAX_MERGES);
 
-/// The late merges of all workers. Answers for one session may arrive at different workers.
+/// Late merges of all workers, by session. The answers for one session may arrive at different
+/// workers.
 static SESSIONS: LazyLock<Mutex<HashMap<SessionId, Weak<Updates>>>> = LazyLock::new(Mutex::default);
 
 fn sessions() -> MutexGuard<'static, HashMap<SessionId, Weak<Updates>>> {
     SESSIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Turn of a late merge of a session.
+/// Permit for one late merge of a session.
 pub(super) struct Turn {
     session: SessionId,
-    /// Updates of the session that were merged late. The lock passes from one late merge to the next
-    /// in the order of the answers.
+    /// Updates that earlier late merges of the session have stored. A late merge holds the lock
+    /// while it runs. The lock is granted in the order of the answers.
     pub(super) merged: Arc<Updates>,
     _place: SemaphorePermit<'static>,
 }
 
 impl Turn {
-    /// Returns the turn of one more late merge of `session`, or `None` if there are too many.
+    /// Returns the permit for another late merge of `session`. Returns `None` if the process or the
+    /// session already has too many.
     pub(super) fn of(session: SessionId) -> Option<Self> {
         let place = PLACES.try_acquire().ok()?;
         let mut sessions = sessions();
@@ -59,8 +64,8 @@ impl Turn {
     }
 }
 
-/// Adds `update` to the updates that were merged late, and forgets the oldest one if there are too
-/// many.
+/// Adds `update` to `merged`, the updates that were merged late. Removes the oldest update if
+/// `merged` is full.
 pub(super) fn remember(merged: &mut Vec<SetCookieLines>, update: SetCookieLines) {
     if merged.len() >= MAX_OF_SESSION {
         merged.remove(0);

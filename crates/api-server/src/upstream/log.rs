@@ -1,4 +1,4 @@
-//! Log lines of the gateway. None of them contains a query, a cookie or a whole token.
+//! Log events of the gateway. No log event contains a query, a cookie or a complete token.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use tee_session_upstream::{LoginSignal, Target, UpstreamError};
 
 use super::metrics::SiteLabel;
 
-/// Minimum time between two lines about the same site that cannot be reached.
+/// Minimum interval between two log lines about one unreachable site.
 const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 static UNREACHABLE: LazyLock<LimitBySite> = LazyLock::new(LimitBySite::default);
 
 static EXPIRED: LogLimit = LogLimit::per_second(10);
 
-/// Limits the lines of each site. The number of sites is the number of entries of
-/// `allowed_base_hosts`.
+/// Rate limit for log lines about unreachable sites, separate for each site. The number of sites is
+/// bounded by the number of entries in `allowed_base_hosts`.
 #[derive(Default)]
 struct LimitBySite(Mutex<HashMap<String, Logged>>);
 
@@ -31,8 +31,8 @@ struct Logged {
 }
 
 impl LimitBySite {
-    /// Counts an event of `site` at the time `now`. Returns `None` if it must not be logged.
-    /// Otherwise returns the number of events that were not logged since the last one.
+    /// Counts an event of `site` at the time `now`. Returns `None` if the event must not be logged.
+    /// Otherwise returns the number of unlogged events since the last logged event.
     fn next(&self, site: &str, now: Instant) -> Option<u64> {
         let mut sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let logged = sites.entry(site.to_owned()).or_default();
@@ -46,7 +46,7 @@ impl LimitBySite {
     }
 }
 
-/// Logs that a site has answered.
+/// Logs that a site has answered a request.
 pub(super) fn answered(site: &SiteLabel, method: &Method, target: &Target, status: u16) {
     // Servers in Java put the session id into a path parameter.
     let path = target.path().split(';').next().unwrap_or_default();
@@ -54,8 +54,8 @@ pub(super) fn answered(site: &SiteLabel, method: &Method, target: &Target, statu
     tracing::debug!(site, %method, path, status, "Upstream request");
 }
 
-/// Logs that no connection to a site could be made, also because one of its addresses is forbidden.
-/// Other errors are not logged.
+/// Logs that no connection to a site could be established, or that the address of the site is
+/// forbidden. Other errors are not logged.
 pub(super) fn failed(site: &SiteLabel, error: &UpstreamError) {
     let site = site.as_str();
     let is_unreachable = matches!(
@@ -70,7 +70,8 @@ pub(super) fn failed(site: &SiteLabel, error: &UpstreamError) {
     }
 }
 
-/// Logs that a site has shown that the login of a session is over.
+/// Logs that an answer of the site contains the signal `signal`: the user of the session is no
+/// longer logged in.
 pub(super) fn expired(site: &SiteLabel, token: &SessionToken, signal: LoginSignal) {
     if let Some(unlogged) = EXPIRED.next() {
         let (token_prefix, site, signal) = (token.prefix(), site.as_str(), signal.as_str());

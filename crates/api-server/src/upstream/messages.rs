@@ -1,5 +1,5 @@
-//! Conversion of messages between the HTTP types of the framework and those of the client, which
-//! come from different versions of the crate `http`.
+//! Conversion of header fields and methods between the HTTP types of the web framework and those of
+//! the gateway's client. The framework and the client use different versions of the crate `http`.
 
 use actix_web::{
     HttpRequest,
@@ -12,11 +12,11 @@ use tee_session_upstream::{
     http::{HeaderMap, HeaderName, HeaderValue, Method},
 };
 
-/// Field that tells the client that the cookies of the answer could not be kept.
+/// Response header field that reports that the cookies of the answer were not stored.
 pub(crate) const COOKIES_UNSAVED: (ActixName, &str) =
     (ActixName::from_static("x-upstream-cookies"), "unsaved");
 
-/// Returns the header fields of a request.
+/// Returns the header fields of a request in the types of the gateway's client.
 pub(super) fn fields_of(request: &HttpRequest) -> HeaderMap {
     let sent = request.headers();
     let mut fields = HeaderMap::with_capacity(sent.len());
@@ -30,18 +30,18 @@ pub(super) fn fields_of(request: &HttpRequest) -> HeaderMap {
     fields
 }
 
-/// Returns `true` if a request asks for a WebSocket.
+/// Returns `true` if the request asks for an upgrade to the WebSocket protocol.
 pub(crate) fn is_websocket(request: &HttpRequest) -> bool {
     request.headers().contains_key(UPGRADE) && asks_for_websocket(&fields_of(request))
 }
 
-/// Returns the method of a request. The gateway has already refused methods that a client cannot
-/// use.
+/// Returns the method of a request in the type of the gateway's client. Returns `None` if the
+/// client cannot send this method, which the gateway has already rejected.
 pub(super) fn method_of(request: &HttpRequest) -> Option<Method> {
     Method::from_bytes(request.method().as_str().as_bytes()).ok()
 }
 
-/// Adds the header fields of an answer to `response`.
+/// Adds the header fields of a site's answer to `response`.
 pub(super) fn add_fields(response: &mut ActixFields, fields: &HeaderMap) {
     for (name, value) in fields {
         let name = ActixName::from_bytes(name.as_str().as_bytes());

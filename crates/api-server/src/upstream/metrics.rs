@@ -1,4 +1,4 @@
-//! Metrics of the gateway.
+//! Metrics of the upstream gateway.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ const EXPIRED: &str = "tee_session_upstream_sessions_expired_total";
 const UNSAVED: &str = "tee_session_upstream_cookies_unsaved_total";
 const BODY_BYTES: &str = "tee_session_upstream_body_bytes_total";
 
-/// Outcome of a request whose answer came after the client had disconnected.
+/// Value of the label `outcome` if the client disconnected before the site answered.
 const ABANDONED: &str = "abandoned";
 
-/// Outcome of a request that a site has answered, with whatever status.
+/// Value of the label `outcome` if the site answered, with any status.
 const ANSWERED: &str = "answered";
 
-/// Label of a site: the entry of `allowed_base_hosts` that allows it, so that there are as many
-/// labels as entries.
+/// Value of the label `site`: the entry of `allowed_base_hosts` that allows the site. The number of
+/// label values is therefore limited by the number of entries.
 #[derive(Debug, Clone)]
 pub(crate) struct SiteLabel(String);
 
@@ -38,29 +38,30 @@ impl SiteLabel {
         self.0.clone()
     }
 
-    /// Counts a request that failed with the problem code `code`.
+    /// Counts a request that was answered with the problem code `code`.
     pub(crate) fn count_problem(&self, code: &'static str) {
         counter!(REQUESTS, "site" => self.text(), "outcome" => code).increment(1);
     }
 
-    /// Counts a request that the site has answered.
+    /// Counts a request that the site has answered, and records the time until the head of the
+    /// answer.
     pub(super) fn count_answer(&self, time_to_head: Duration, is_abandoned: bool) {
         let outcome = if is_abandoned { ABANDONED } else { ANSWERED };
         counter!(REQUESTS, "site" => self.text(), "outcome" => outcome).increment(1);
         histogram!(DURATION, "site" => self.text(), "phase" => "head").record(time_to_head);
     }
 
-    /// Counts an answer that shows that the login of a session is over.
+    /// Counts an answer with the signal that the user of the session is no longer logged in.
     pub(super) fn count_expired(&self, signal: LoginSignal) {
         counter!(EXPIRED, "site" => self.text(), "signal" => signal.as_str()).increment(1);
     }
 
-    /// Counts the body of a request.
+    /// Counts the bytes of a request body that is sent to the site.
     pub(super) fn count_sent(&self, bytes: usize) {
         self.bytes("sent").increment(bytes as u64);
     }
 
-    /// Returns the counter of the bytes of bodies that the site has sent.
+    /// Returns the counter of the body bytes received from the site.
     pub(super) fn received_bytes(&self) -> Counter {
         self.bytes("received")
     }
@@ -70,7 +71,8 @@ impl SiteLabel {
     }
 }
 
-/// Counts an answer whose cookies could not be kept at once.
+/// Counts an answer whose cookies the store did not accept at the first attempt. `are_kept_late` is
+/// `true` if a later attempt stored them.
 pub(super) fn count_unsaved(are_kept_late: bool) {
     let [kept_late, lost] = UNSAVED_OUTCOMES;
     unsaved(if are_kept_late { kept_late } else { lost }).increment(1);
@@ -82,14 +84,14 @@ fn unsaved(outcome: &'static str) -> Counter {
     counter!(UNSAVED, "outcome" => outcome)
 }
 
-/// Registers the counters without sites with the value 0.
+/// Registers the counters that have no label `site`, with the value 0.
 pub(crate) fn start_at_zero() {
     for outcome in UNSAVED_OUTCOMES {
         let _ = unsaved(outcome);
     }
 }
 
-/// Counts the connections to sites.
+/// Observer that counts the connections to sites.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) hosts: AllowedHosts,
@@ -123,7 +125,7 @@ impl Observer for Connections {
     }
 }
 
-/// Returns the part of connecting that failed.
+/// Returns the step of the connection setup that failed, as a label value.
 fn fault(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::NotAllowed(_) => "not_allowed",

@@ -1,4 +1,4 @@
-//! The answer of a site, as a response of the framework.
+//! Builds the response to the client from the answer of a site.
 
 use std::{
     pin::Pin,
@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{problem::HasOwnBody, server::drain::CountGuard};
 
-/// Returns the response with the answer of a site. `counted` counts the exchange until the body has
-/// been passed on.
+/// Returns a response that passes on the answer of a site. `counted` counts the exchange as running
+/// until the whole body has been passed on.
 pub(super) fn response(
     site: &SiteLabel,
     answer: SiteAnswer,
@@ -64,8 +64,8 @@ pub(super) fn response(
     response.map_into_boxed_body()
 }
 
-/// Body of the answer of a site. If it breaks off, the framework closes the connection to the
-/// client without a regular end of the body.
+/// Body of a site's answer. If the site's connection fails within the body, the framework closes
+/// the connection to the client without a regular end of the body.
 struct AnswerBody {
     body: SiteBody,
     size: BodySize,

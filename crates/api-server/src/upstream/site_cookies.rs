@@ -1,5 +1,5 @@
-//! The cookies of a session in an exchange: those that the request carries, and the merge of those
-//! that the site sets.
+//! Cookies in an exchange: builds the `Cookie` header field of the request, and merges the
+//! `Set-Cookie` lines of the answer into the session.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::{
     store::sessions::Sessions,
 };
 
-/// Time for which the merge of cookies is tried again, after the answer was passed on.
+/// Time for which a failed merge of cookies is repeated after the answer was passed on.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 
 const FIRST_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Maximum pause between two attempts. With longer pauses, there would be no attempt in the last
-/// seconds of [`RETRY_FOR`].
+/// Maximum pause between two attempts of a late merge. With longer pauses, there would be no
+/// attempt in the last seconds of [`RETRY_FOR`].
 const MAX_RETRY_AFTER: Duration = Duration::from_millis(250);
 
 static NOT_KEPT: LogLimit = LogLimit::per_second(1);
 
-/// Returns the URL of a request to a site.
+/// Returns the URL of the request for `target` on `site`.
 pub(super) fn request_url(site: &Site, target: &Target) -> Option<CookieUrl> {
     CookieUrl::parse(&format!("{}{}", site.origin(), target.as_str()))
 }
 
-/// Returns the value of the header field `Cookie` of a request to `url`.
+/// Returns the value of the `Cookie` header field for a request to `url`.
 ///
 /// # Errors
 /// Fails if the value of a cookie contains `;`. The error names the cookie.
@@ -60,9 +60,9 @@ pub(super) fn cookie_field(
     })
 }
 
-/// Returns the cookies that the site has set with an answer, or `None` if it has set none.
-/// `set_cookie` and `date` are fields of the answer. `before` is the session as it was when the
-/// request was sent.
+/// Returns the update that merges the `Set-Cookie` lines of an answer, or `None` if there are no
+/// such lines. `set_cookie` and `date` are header fields of the answer. `before` is the session
+/// from which the request was built.
 pub(super) fn cookies_of(
     set_cookie: &[HeaderValue],
     date: Option<&HeaderValue>,
@@ -91,13 +91,13 @@ pub(super) fn cookies_of(
 /// Result of a merge.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merge {
-    /// The cookies are kept, or the session has ended, so that they are not needed.
+    /// The cookies were stored, or the session has ended and needs no cookies.
     Done,
-    /// The store did not keep the cookies. The merge can be tried again.
+    /// The store failed, so the cookies were not stored. The merge can be repeated.
     NotKept,
 }
 
-/// Merges `update` into the session. `call_timeout` is the maximum time.
+/// Merges `update` into the session. The merge takes at most `call_timeout`.
 pub(super) async fn merge<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
@@ -129,9 +129,10 @@ pub(super) async fn merge<R: SessionRepository>(
     }
 }
 
-/// Tries to merge `update` for [`RETRY_FOR`], after the earlier late merges of the session. Cookies
-/// that have become newer in the meantime stay as they are. Returns `false` if the cookies are lost,
-/// also because too many merges are late.
+/// Repeats the merge of `update` for at most [`RETRY_FOR`], after the earlier late merges of the
+/// session. Does not overwrite cookies that have changed since the answer arrived. Returns `false`
+/// if the cookies are lost, because the time has passed or because too many late merges are
+/// pending.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,

@@ -35,14 +35,15 @@ pub(crate) struct CreateSession {
 #[derive(Debug)]
 pub(crate) struct ParsedLogin {
     pub(crate) login: Login,
-    /// Cookies of the request that `login` does not contain, because a session cannot hold them.
+    /// Cookies of the request that are not part of `login`, because they break a rule for the
+    /// cookies of a session.
     pub(crate) ignored: Vec<CookieProblem>,
 }
 
 impl CreateSession {
     /// Parses and validates the request body of `POST /v1/sessions`. Leaves out cookies that a
     /// session cannot hold, because a client that passes on the cookies of a site cannot change
-    /// them. If several members are invalid, the error reports all of them, but at most
+    /// them. If several members are invalid, the error lists all of them, but at most
     /// [`MAX_ERRORS`] errors for cookies.
     pub(crate) fn parse(
         body: &[u8],
@@ -86,9 +87,9 @@ impl CreateSession {
     }
 }
 
-/// Parses the member `cookies`. Returns the cookies that a session can hold, and the others. Fails
-/// if a value is neither a string nor null, or if there are cookies and a session can hold none of
-/// them.
+/// Parses the member `cookies`. Returns the cookies that a session can hold, and the cookies that
+/// it cannot hold. Fails if a value is neither a string nor null, or if there are cookies and a
+/// session can hold none of them.
 fn parse_cookies(
     member: Option<UniqueJson>,
 ) -> Result<(Cookies, Vec<CookieProblem>), Vec<InvalidMember>> {

@@ -54,8 +54,8 @@ pub(crate) struct OtherCookieBody<'a> {
 
 /// Response members with the attributes of cookies.
 pub(super) struct JarMembers<'a> {
-    /// Attributes of the cookies that the site has set, by name. Cookies of the login and of a
-    /// patch have none.
+    /// Attributes of the cookies that the site has set, by cookie name. Cookies that were set at
+    /// login or by a patch have no attributes.
     pub(super) cookie_attributes: BTreeMap<&'a str, AttributesBody<'a>>,
     /// Cookies whose name the member `cookies` already contains, with another domain or path.
     pub(super) other_cookies: Vec<OtherCookieBody<'a>>,

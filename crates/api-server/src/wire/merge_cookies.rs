@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{openapi::schemas, problem::ApiError};
 
-/// Maximum number of `Set-Cookie` lines in a request: as many as a session has cookies.
+/// Maximum number of `Set-Cookie` lines in a request. It equals the maximum number of cookies in a
+/// session.
 const MAX_LINES: usize = 180;
 
 /// The `Set-Cookie` lines of an answer of the upstream site.

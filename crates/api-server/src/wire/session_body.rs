@@ -47,7 +47,7 @@ pub(crate) struct SessionBody<'a> {
     ignored: Option<&'a [IgnoredLine]>,
 }
 
-/// `true` if the response contains the member.
+/// `true` if the response contains the member, and `false` if it leaves the member out.
 type Requested = bool;
 
 impl<'a> SessionBody<'a> {
@@ -68,20 +68,20 @@ impl<'a> SessionBody<'a> {
         }
     }
 
-    /// Adds the attributes of the cookies, if `is_requested`.
+    /// Adds the attributes of the cookies if `is_requested` is `true`.
     pub(crate) fn with_attributes(mut self, is_requested: bool) -> Self {
         self.cookie_attributes = is_requested;
         self.other_cookies = is_requested;
         self
     }
 
-    /// Replaces the cookies by their names, if `is_hidden`.
+    /// Replaces the cookies by their names if `is_hidden` is `true`.
     pub(crate) fn with_hidden_cookies(mut self, is_hidden: bool) -> Self {
         self.cookie_names = is_hidden;
         self
     }
 
-    /// Adds the lines of the request that were ignored.
+    /// Adds the `Set-Cookie` lines of the request that were ignored.
     pub(crate) fn with_ignored(mut self, ignored: &'a [IgnoredLine]) -> Self {
         self.ignored = Some(ignored);
         self

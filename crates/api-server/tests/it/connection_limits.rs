@@ -85,8 +85,8 @@ enum Held {
     IdleAfterARequest,
 }
 
-/// One address opens five times as many connections as it may have. All clients must be served
-/// during this time, also further clients of that address.
+/// One address opens five times as many connections as it may have. During this time, all clients
+/// must be served, including further clients of that address.
 #[rstest]
 #[case::unused(Held::Unused)]
 #[case::part_of_a_head(Held::PartOfAHead)]
@@ -119,7 +119,7 @@ async fn all_clients_are_served_while_one_address_opens_connections_without_end(
     }
 }
 
-/// Clients that do not read their responses must not keep others out.
+/// Clients that do not read their responses must not prevent other clients from being served.
 #[tokio::test]
 async fn all_clients_are_served_while_one_address_does_not_read_its_responses() {
     const BUNDLE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -143,8 +143,8 @@ async fn all_clients_are_served_while_one_address_does_not_read_its_responses() 
     .await;
 }
 
-/// Without a limit per address, one address may hold all connections. New clients must
-/// nevertheless be served.
+/// If there is no limit per address, one address may use up all connections. New clients must still
+/// be served.
 #[tokio::test]
 async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connections() {
     let app = with_limits(MAX, None).spawn(Store::Memory).await;
@@ -170,7 +170,7 @@ async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connectio
     assert_eq!(exchange(newest, LIVE).await, Some(200));
 }
 
-/// The store does not answer before the end of the test, so that all connections are busy.
+/// The store does not reply before the end of the test, so all connections are busy.
 #[tokio::test]
 async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhile() {
     let (arrived, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -258,9 +258,9 @@ async fn connections_of_the_metrics_listener_are_limited() {
     }
 }
 
-/// Connections that do not complete their TLS handshake count as well, and are closed first.
+/// Connections without a completed TLS handshake count towards the limit, and are closed first.
 #[tokio::test]
-async fn https_clients_are_served_while_connections_without_a_handshake_hold_all_places() {
+async fn https_clients_are_served_while_connections_without_a_handshake_reach_the_limit() {
     let tls = TlsApp::spawn_with(|settings| {
         settings.max_connections = MAX;
         settings.max_connections_per_address = None;

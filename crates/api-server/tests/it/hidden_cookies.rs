@@ -1,4 +1,5 @@
-//! The setting `hide_cookies`: no response contains the value of a cookie.
+//! Tests of the setting `hide_cookies`. With this setting, no response contains the value of a
+//! cookie.
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
@@ -30,7 +31,8 @@ async fn log_in(app: &TestApp) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Sends a request, and returns the JSON of its response, which must contain names and no values.
+/// Sends a request, and returns the JSON of the response. Asserts that the response contains the
+/// names of cookies and none of their values.
 async fn hidden(app: &TestApp, method: Method, path: &str, token: &str, body: Value) -> Value {
     let request = app.request(method, path).bearer_auth(token);
     let request = if body.is_null() {
@@ -48,7 +50,7 @@ async fn hidden(app: &TestApp, method: Method, path: &str, token: &str, body: Va
 
 #[rstest]
 #[tokio::test]
-async fn every_response_has_the_names_of_cookies_in_place_of_their_values(
+async fn responses_contain_cookie_names_instead_of_values_if_cookies_are_hidden(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let app = app(store).await;
@@ -98,7 +100,7 @@ async fn every_response_has_the_names_of_cookies_in_place_of_their_values(
 
 #[rstest]
 #[tokio::test]
-async fn lists_introspection_problems_and_answers_of_the_site_have_no_values_of_cookies(
+async fn no_other_response_contains_the_value_of_a_hidden_cookie(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: SESSIONID=s3cret-new; Path=/\r\n\
@@ -183,7 +185,7 @@ async fn attributes_of_hidden_cookies_cannot_be_requested(
 #[case::http("http://golf.example/members", false)]
 #[case::other_port("https://golf.example:8443/members", false)]
 #[tokio::test]
-async fn base_url_of_a_session_with_hidden_cookies_keeps_its_origin(
+async fn patch_cannot_change_the_origin_of_the_base_url_if_cookies_are_hidden(
     #[case] url: &str,
     #[case] stays: bool,
 ) {

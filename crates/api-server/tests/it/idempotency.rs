@@ -28,8 +28,8 @@ use crate::{
 /// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// Timeout of one Redis command where the connection to Redis is lost. A repetition waits for at
-/// most ten such timeouts and four seconds.
+/// Timeout of one Redis command in tests that lose the connection to Redis. A repetition waits for
+/// at most ten such timeouts and four seconds.
 const CALL_TIMEOUT: Duration = Duration::from_millis(300);
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -223,7 +223,7 @@ async fn create_request_with_a_key_but_without_credentials_returns_400() {
     assert_problem(response, 400, "invalid_request").await;
 }
 
-/// The application waits for no body of a request that it rejects anyway.
+/// Checks that the application does not wait for the body of a request that it rejects anyway.
 #[tokio::test]
 async fn create_request_with_a_key_but_without_credentials_is_rejected_before_its_body_is_read() {
     let app = TestApp::spawn(Store::Memory).await;
@@ -383,8 +383,9 @@ impl HeldRotation {
     }
 }
 
-/// The calls before the move take more than two call timeouts, so that the remaining calls of a
-/// rotation need not fit into the time for which the client waits. A repetition gets their result.
+/// The store calls before the move take more than two call timeouts. The remaining calls of the
+/// rotation may therefore end after the client has stopped waiting. A repetition returns their
+/// result.
 #[tokio::test]
 async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     let call_timeout = Duration::from_millis(200);
@@ -407,7 +408,7 @@ async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     assert_eq!(app.get_session(&new).await.status(), StatusCode::OK);
 }
 
-/// Other clients behind the address have used up the limit of invalid tokens.
+/// Other clients with the same address have used up the limit of invalid tokens.
 #[tokio::test]
 async fn repeated_rotation_returns_the_new_token_to_an_address_over_the_limit_of_invalid_tokens() {
     let limit = InvalidTokenLimit {
@@ -476,7 +477,7 @@ async fn rejected_create_request_is_not_replayed() {
     assert!(!response.headers().contains_key("idempotency-replayed"));
 }
 
-/// Redis contains neither the key, nor the client secret, nor a token.
+/// Checks that Redis contains no idempotency key, no client secret and no token.
 #[tokio::test]
 async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
     let redis = RedisProcess::start().await;

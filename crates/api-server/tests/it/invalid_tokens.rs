@@ -92,8 +92,7 @@ async fn valid_token_is_accepted_while_the_client_address_is_over_the_limit_of_i
 /// invalid tokens. Otherwise, users who share an address with an attacker would be logged out after
 /// the idle timeout.
 #[tokio::test]
-async fn valid_token_renews_the_idle_timeout_although_its_address_has_sent_too_many_invalid_tokens()
-{
+async fn valid_token_renews_the_idle_timeout_while_its_client_address_is_over_the_limit() {
     repeat_if_late(Duration::from_millis(2_200), async |pace| {
         let app = TestApp::builder()
             .policy(pace.seconds(3), None)

@@ -98,7 +98,7 @@ async fn attributes_and_other_cookies_are_returned_on_request_and_survive_a_rota
 }
 
 #[tokio::test]
-async fn lines_that_browsers_ignore_are_named_with_their_reasons() {
+async fn ignored_set_cookie_lines_are_returned_with_their_reasons() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = log_in(&app).await;
     let lines = ["a=1; Domain=com", "b=1", "__Host-c=1", "d=1\u{1}"];
@@ -118,7 +118,7 @@ async fn lines_that_browsers_ignore_are_named_with_their_reasons() {
 #[case::nothing(json!({}), true)]
 #[case::null(json!(null), false)]
 #[tokio::test]
-async fn removal_counts_only_for_the_value_that_was_sent(
+async fn cookie_is_removed_only_if_its_stored_value_is_the_value_that_was_sent(
     #[case] sent: Value,
     #[case] is_kept: bool,
 ) {
@@ -217,7 +217,7 @@ async fn invalid_value_of_the_parameter_attributes_returns_400() {
 }
 
 #[tokio::test]
-async fn patch_of_a_cookie_removes_its_attributes_and_its_namesakes() {
+async fn patch_of_a_cookie_removes_its_attributes_and_all_other_cookies_with_its_name() {
     let app = TestApp::spawn(Store::Redis).await;
     let token = log_in(&app).await;
     merge_lines(

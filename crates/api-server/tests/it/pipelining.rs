@@ -49,8 +49,8 @@ impl SlowApp {
         }
     }
 
-    /// Returns a request for the session. `request` is a method with, in some tests, header fields:
-    /// `GET`, or `GET Connection: close`.
+    /// Returns the text of a request for the session. `request` contains the method, and in some
+    /// tests header fields: `GET`, or `GET Connection: close`.
     fn session(&self, request: &str) -> String {
         let (method, field) = request.split_once(' ').unwrap_or((request, ""));
         let field = if field.is_empty() {
@@ -87,7 +87,7 @@ fn login(is_chunked: bool) -> String {
     )
 }
 
-/// A response as a client reads it, which knows the methods of its requests.
+/// A response to a request whose method the client knows.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -95,8 +95,8 @@ struct Answer {
     body: String,
 }
 
-/// Reads the responses to requests with `methods`, in this order, and then what follows until the
-/// server closes the connection. If `stays_open`, does not wait for the server to close it.
+/// Reads the responses to requests with the methods `methods`, in this order. Then reads all
+/// further bytes until the server closes the connection, unless `stays_open` is `true`.
 async fn read_answers(
     stream: &mut TcpStream,
     methods: &[&str],
@@ -147,7 +147,7 @@ fn parse(received: &[u8], method: &str) -> Option<(Answer, usize)> {
     Some((answer, head.len() + 4 + length))
 }
 
-/// Checks that each response belongs to its request: only responses to `HEAD` have no body.
+/// Checks that each response belongs to its request. Only responses to `HEAD` have no body.
 #[rstest]
 #[case::get_and_head(&["GET", "HEAD"])]
 #[case::head_and_get(&["HEAD", "GET"])]
@@ -182,7 +182,7 @@ async fn request_with_a_body_does_not_affect_the_next_one(#[case] is_chunked: bo
     assert!(answers[2].body.contains("access_token"));
 }
 
-/// A request with a body in several pieces is followed by another one, in pieces of any size.
+/// Sends a request with a body and then another request, in pieces of any size.
 #[rstest]
 #[tokio::test]
 async fn requests_that_arrive_in_pieces_are_answered(#[values(1, 7, 100)] size: usize) {
@@ -200,8 +200,8 @@ async fn requests_that_arrive_in_pieces_are_answered(#[values(1, 7, 100)] size: 
     assert_eq!(statuses, [201, 200, 201, 200]);
 }
 
-/// No request after one with `Connection: close` is answered, and only the last response announces
-/// the end of the connection (RFC 9112, section 9.6).
+/// Requests after a request with `Connection: close` are not answered. Only the last response
+/// announces the end of the connection (RFC 9112, section 9.6).
 #[rstest]
 #[case::first(&["GET Connection: close", "GET"], 1)]
 #[case::second(&["GET", "GET Connection: close", "GET", "DELETE"], 2)]
@@ -253,8 +253,8 @@ async fn connection_stays_open_after_requests_of_other_connections_that_were_clo
     }
 }
 
-/// A response that announces the end of the connection is the last one. Its request body was not
-/// read, so the bytes after it must not be taken for a request.
+/// The response announces the end of the connection, so it is the last one. The body of its request
+/// was not read, so the bytes after the response must not be parsed as a request.
 #[rstest]
 #[case::chunked_body("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")]
 #[case::body_of_known_length("Content-Length: 2\r\n\r\n{}")]
@@ -285,9 +285,9 @@ async fn malformed_request_after_a_valid_one_returns_400_after_the_response_to_t
     assert_eq!(rest, "");
 }
 
-/// A client may close its side of the connection after its last request.
+/// A client may close its sending side of the connection after its last request (TCP half-close).
 #[tokio::test]
-async fn requests_that_change_nothing_are_answered_after_the_client_has_closed_its_side() {
+async fn safe_requests_are_answered_after_the_client_has_closed_its_sending_side() {
     let slow = SlowApp::spawn().await;
     let requests = slow.session("GET") + &slow.session("HEAD") + LIVE;
     let mut stream = slow.send(&requests).await;
@@ -297,10 +297,10 @@ async fn requests_that_change_nothing_are_answered_after_the_client_has_closed_i
     assert_eq!(rest, "");
 }
 
-/// The client does not read the first responses, and the later requests wait at the server while
-/// the client closes its side.
+/// The client sends several requests, closes its sending side of the connection, and reads the
+/// responses only then. Until then, the later requests wait at the server.
 #[tokio::test]
-async fn pipelined_requests_are_answered_even_if_the_client_closes_its_side_and_reads_late() {
+async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_and_reads_late() {
     const REQUESTS: usize = 100;
     const BUNDLE: &str = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let app = TestApp::spawn(Store::Memory).await;
@@ -329,7 +329,7 @@ async fn pipelined_requests_are_answered_even_if_the_client_closes_its_side_and_
 #[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]
 #[case::without_a_line_feed("", &["\r\n0\r\n", "\r\n"])]
 #[tokio::test]
-async fn chunked_body_that_arrives_in_pieces_is_read_at_once(
+async fn chunked_body_that_arrives_in_pieces_is_read_without_delay(
     #[case] end: &str,
     #[case] pieces: &[&str],
 ) {
@@ -369,7 +369,7 @@ async fn chunked_body_that_arrives_in_pieces_is_read_at_once(
 )]
 #[case::malformed_head("nonsense\r\n\r\n", 400)]
 #[tokio::test]
-async fn client_that_still_sends_can_read_the_last_response(
+async fn last_response_can_be_read_by_a_client_that_is_still_sending(
     #[case] request: &str,
     #[case] expected: u16,
 ) {
@@ -400,7 +400,7 @@ async fn client_that_sends_a_head_that_is_too_long_can_read_the_response() {
     assert_eq!(answers[0].status, 431);
 }
 
-/// A client that does not stop sending after the last response cannot hold the connection.
+/// A client that keeps sending after the last response cannot keep the connection open.
 #[tokio::test]
 async fn client_that_keeps_sending_after_the_final_response_of_its_connection_is_disconnected() {
     let app = TestApp::spawn(Store::Memory).await;

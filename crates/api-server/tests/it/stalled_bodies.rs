@@ -65,8 +65,8 @@ async fn stall(app: &TestApp, request: &str, credentials: &str, framing: &str) -
     stream
 }
 
-/// Starts three times as many requests as may be in flight, and does not send their whole bodies.
-/// Meanwhile, the service must serve other requests, also requests with the same credentials.
+/// Starts three times as many requests as may be in flight, and sends only a part of each body.
+/// Meanwhile, the service must serve other requests, even requests with the same credentials.
 #[rstest]
 #[case::no_token("PATCH /v1/session", "none", "Content-Length: 50")]
 #[case::unknown_token("PATCH /v1/session", UNKNOWN, "Content-Length: 50")]

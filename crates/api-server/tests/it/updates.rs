@@ -104,7 +104,7 @@ async fn patch_does_not_extend_the_absolute_lifetime() {
 }
 
 #[tokio::test]
-async fn patch_sets_cookies_with_odd_names_and_may_remove_all_cookies() {
+async fn patch_sets_cookies_with_unusual_names_and_may_remove_all_cookies() {
     let app = TestApp::spawn(Store::Redis).await;
     let token = app.log_in().await;
     let odd = json!({"gdpr[allowed]": "x\ty", "my cookie": "1", "": "token"});

@@ -1,4 +1,4 @@
-//! The upstream gateway: requests to the site of a session.
+//! Tests of the upstream gateway, which sends requests to the site of a session.
 
 mod client_leaves;
 mod cookies;
@@ -25,7 +25,7 @@ use crate::test_app::TestApp;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Switches the gateway on, for sites on this machine.
+/// Enables the gateway for sites on this machine.
 pub(crate) fn gateway(settings: &mut ApiSettings) {
     let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
     let loopback = "127.0.0.0/8".parse().unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn gateway(settings: &mut ApiSettings) {
     });
 }
 
-/// Switches the gateway on with other settings.
+/// Enables the gateway with settings that `change` modifies.
 fn gateway_with(change: impl FnOnce(&mut UpstreamSettings)) -> impl FnOnce(&mut ApiSettings) {
     move |settings: &mut ApiSettings| {
         gateway(settings);

@@ -7,7 +7,7 @@ use std::fmt;
 
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
-        /// Stable code of a problem, for programs. `Display` writes the name of the code, for
+        /// Stable, machine-readable code of a problem. `Display` writes the name of the code, for
         /// example `invalid_token`.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]

@@ -16,7 +16,7 @@ const VIA: (&str, &str) = ("Via", "1.1 tee-session");
 #[case::not_found(404)]
 #[case::broken(503)]
 #[tokio::test]
-async fn answer_of_the_site_is_returned_whatever_its_status(#[case] status: u16) {
+async fn answer_of_the_site_is_returned_for_every_status(#[case] status: u16) {
     let server = ScriptedServer::start([Step::answer(status, &[VIA], "<html>")]).await;
     let client = create_client(&server);
     let token = parse_token();
@@ -37,7 +37,7 @@ async fn answer_of_the_site_is_returned_whatever_its_status(#[case] status: u16)
 #[case::timeout(504, "upstream_timeout", "unknown", Outcome::Unknown)]
 #[case::busy(503, "upstream_busy", "not_sent", Outcome::NotSent)]
 #[tokio::test]
-async fn problem_says_if_the_request_may_have_reached_the_site(
+async fn error_shows_whether_the_request_may_have_reached_the_site(
     #[case] status: u16,
     #[case] code: &str,
     #[case] outcome: &str,
@@ -57,7 +57,7 @@ async fn problem_says_if_the_request_may_have_reached_the_site(
 }
 
 #[tokio::test]
-async fn lost_answer_has_an_unknown_outcome_and_is_not_repeated() {
+async fn request_with_a_lost_answer_has_an_unknown_outcome_and_is_not_repeated() {
     let server = ScriptedServer::start([Step::HangUp]).await;
     let client = create_client(&server);
     let token = parse_token();
@@ -96,7 +96,7 @@ async fn redirect_within_the_site_can_be_followed(
 #[case::space("/a b")]
 #[case::fragment("/a#b")]
 #[tokio::test]
-async fn path_that_a_url_cannot_contain_is_not_sent(#[case] path: &str) {
+async fn request_with_an_invalid_path_is_not_sent(#[case] path: &str) {
     let server = ScriptedServer::start([Step::answer(200, &[VIA], "")]).await;
     let client = create_client(&server);
     let token = parse_token();

@@ -33,8 +33,8 @@ fn is_not_found(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Session(SessionError::NotFound))
 }
 
-/// Merged cookies are loaded with their attributes, also after a rotation. Cookies with the same
-/// name and another path are kept.
+/// Merged cookies are loaded with their attributes, even after a rotation. Cookies with the same
+/// name and different paths are all kept.
 pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let new = store_session(&sessions).await;
@@ -102,7 +102,7 @@ pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(
     .await;
 }
 
-/// A cookie that has expired is not returned any more. The session lives on.
+/// An expired cookie is no longer returned, but the session stays live.
 pub async fn expired_cookies_are_left_out<H: Harness>(harness: &H) {
     repeat_if_late(SECOND * 3 / 4, async |pace| {
         let sessions = manager(harness, 60);

@@ -1,5 +1,4 @@
-//! Repetition of a test that fails only because the machine was too slow: the test is repeated with
-//! longer times.
+//! Repeats a test that failed because the machine was too slow. Each repetition uses longer times.
 
 use std::{
     cell::Cell,
@@ -75,9 +74,9 @@ fn report_repetition(delay: Duration) {
 pub struct Pace {
     factor: u32,
     started: Instant,
-    /// Real time that was spent in waits.
+    /// Total real time of the calls of [`wait`](Self::wait).
     in_waits: Cell<Duration>,
-    /// Sum of the times by which waits returned too late.
+    /// Sum of the delays of all waits: the time between the requested end and the actual end.
     late: Cell<Duration>,
 }
 
@@ -116,8 +115,8 @@ impl Pace {
             .set(self.late.get() + took.saturating_sub(duration));
     }
 
-    /// Returns the delay until now: the time by which waits returned too late, and the time outside
-    /// waits.
+    /// Returns the delay of the attempt so far. It is the time by which waits ended too late, plus
+    /// the time spent outside of waits.
     fn delay(&self) -> Duration {
         let outside = self.started.elapsed().saturating_sub(self.in_waits.get());
         outside + self.late.get()
@@ -132,8 +131,9 @@ mod tests {
 
     const TOLERATED: Duration = Duration::from_millis(20);
 
-    /// Runs a test whose first waits are late by `late`. The test fails if a wait was late. Returns
-    /// the factors of the attempts, and `true` if the test passed.
+    /// Runs [`repeat_if_late`] with a test whose attempt number `i` waits for `late[i]` longer than
+    /// requested, and then panics. Attempts after the end of `late` are not delayed and pass.
+    /// Returns the factor of each attempt, and `true` if the last attempt passed.
     fn attempts(late: &[Duration]) -> (Vec<u32>, bool) {
         let factors = std::sync::Mutex::new(Vec::new());
         let run = AssertUnwindSafe(|| {

@@ -18,8 +18,8 @@ pub(super) fn login() -> Login {
     Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
 }
 
-/// Returns the token that the successful ones of concurrent requests have delivered. Each other
-/// request must report that the operation is in progress.
+/// Returns the token in the results of concurrent requests. Panics if two requests return different
+/// tokens, or if a request fails with another error than `OperationInProgress`.
 pub(super) fn delivered_token(
     results: Vec<Result<IdempotentSession, SessionError>>,
 ) -> Option<SessionToken> {
@@ -45,7 +45,8 @@ pub(super) async fn abandon_rotation<R: SessionRepository>(
     begin(repository, request, &record).await;
 }
 
-/// Moves the session of `token` to `successor`, as a rotation with a key does.
+/// Moves the session of `token` to the new token `successor`, like a rotation with an
+/// `Idempotency-Key`.
 pub(super) async fn move_session<R: SessionRepository>(
     repository: &R,
     token: &SessionToken,
@@ -126,8 +127,8 @@ pub async fn rotation_of_an_unknown_token_stores_no_idempotency_record<H: Harnes
     assert_eq!(find(sessions.repository(), &request).await, None);
 }
 
-/// Concurrent rotations with one key move the session once, and deliver only its new token. No
-/// rotation reports an invalid token.
+/// Concurrent rotations with the same `Idempotency-Key` move the session once, and all return the
+/// same new token. No rotation reports an invalid token.
 pub async fn concurrent_rotations_with_one_key_return_one_new_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -162,8 +163,8 @@ pub async fn concurrent_repetitions_of_an_abandoned_rotation_return_one_new_toke
 }
 
 /// A repetition during the lease of an abandoned creation is rejected. A repetition after the lease
-/// finds the session that was stored. If none was stored, it uses another token: a command of the
-/// first request could still arrive.
+/// finds the stored session. If no session is stored, the repetition uses another token, because a
+/// delayed command of the first request could still store the session under the old token.
 pub async fn abandoned_creation_is_finished_by_a_repetition_after_the_lease<H: Harness>(
     harness: &H,
 ) {
@@ -283,8 +284,8 @@ pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Ha
     }
 }
 
-/// A rotation that has no time for its last steps keeps the old token valid. A repetition begins at
-/// once.
+/// If too little time is left for the last steps of a rotation, the rotation fails and the old
+/// token stays valid. A repetition can start the rotation again at once.
 pub async fn rotation_without_time_keeps_the_old_token_and_can_be_repeated<H: Harness>(
     harness: &H,
 ) {

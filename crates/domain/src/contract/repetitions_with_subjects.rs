@@ -38,7 +38,8 @@ async fn count_sessions<R: SessionRepository>(
     page.sessions.len()
 }
 
-/// Concurrent creations with one key create one session, and deliver only its token.
+/// Concurrent creations with the same `Idempotency-Key` create one session, and all return its
+/// token.
 pub async fn concurrent_creations_with_one_key_create_one_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -51,8 +52,8 @@ pub async fn concurrent_creations_with_one_key_create_one_session<H: Harness>(ha
     }
 }
 
-/// If many repetitions take over an abandoned creation at the same time, one session lives, and
-/// only its token is delivered.
+/// If many repetitions take over an abandoned creation at the same time, exactly one session is
+/// live in the end, and every successful repetition returns its token.
 pub async fn concurrent_repetitions_of_an_abandoned_creation_create_one_session<H: Harness>(
     harness: &H,
 ) {
@@ -77,8 +78,9 @@ pub async fn concurrent_repetitions_of_an_abandoned_creation_create_one_session<
     }
 }
 
-/// Requests whose lease ends at once take over the operation from each other. One session lives in
-/// the end, and only its token is delivered.
+/// Each request has a lease that ends at once, so the requests take over the operation from one
+/// another. In the end, exactly one session is live, and every successful request returns its
+/// token.
 pub async fn creations_that_take_over_from_each_other_deliver_one_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -138,8 +140,9 @@ pub async fn revoked_session_is_not_returned_by_a_repeated_rotation<H: Harness>(
     }
 }
 
-/// Requests whose lease ends at once take over the operation from each other, at the session limit
-/// of the subject. No request ends the session of the token that is delivered.
+/// Each request has a lease that ends at once, so the requests take over the operation from one
+/// another. The subject has reached its session limit. No request may end the session whose token
+/// is returned.
 pub async fn creations_that_take_over_from_each_other_keep_the_delivered_session_at_the_limit<
     H: Harness,
 >(

@@ -4,8 +4,9 @@ use std::error::Error as StdError;
 
 use crate::{ErrorChain, RepositoryError};
 
-/// Panics if `Display` or `Debug` of the error, or of one of its causes, contains one of the
-/// secrets: as a text, or as the `Debug` output of its bytes, which is a list of numbers.
+/// Panics if the `Display` or `Debug` text of the error, or of one of its causes, contains one of
+/// the secrets. A secret may occur literally, or as a list of byte values (`Debug` output of its
+/// bytes).
 pub(super) fn assert_contains_no_secret<'a>(
     operation: &str,
     error: &RepositoryError,

@@ -164,8 +164,8 @@ pub async fn regularly_accessed_session_stays_listed<H: Harness>(harness: &H) {
     .await;
 }
 
-/// A rotated session is listed once, under its new session id. The session keeps its label and its
-/// place in the order of the list.
+/// A rotated session is listed once, under its new session id. It keeps its label and its position
+/// in the list.
 pub async fn rotated_session_is_listed_under_its_new_id<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let first = store_session_of(&sessions, "member", "telephone").await;

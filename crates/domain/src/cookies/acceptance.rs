@@ -1,4 +1,4 @@
-//! Decision whether a cookie that a site sets is stored, and with which attributes (RFC 6265bis,
+//! Decides whether a cookie that a site sets is stored, and with which attributes (RFC 6265bis,
 //! section 5.7).
 
 use time::{Duration, OffsetDateTime};
@@ -15,14 +15,15 @@ use super::{
 /// Maximum lifetime of a cookie (RFC 6265bis, section 5.5).
 const MAX_LIFETIME: Duration = Duration::days(400);
 
-/// Circumstances under which a site has set cookies.
+/// Properties of the answer with which a site has set cookies.
 pub(super) struct Answer<'a> {
     /// URL of the request.
     pub(super) url: &'a CookieUrl,
     /// Current time on the clock of the store.
     pub(super) now: OffsetDateTime,
-    /// Time of the answer on the clock of the site, from its header field `Date`. The lifetime of a
-    /// cookie is counted from this time, so that a wrong clock of the site makes no difference.
+    /// Time of the answer on the clock of the site, from the header field `Date`. `Expires` is
+    /// compared with this time, so that a wrong clock of the site has no effect on the lifetime of
+    /// cookies.
     pub(super) date: Option<OffsetDateTime>,
 }
 
@@ -33,8 +34,8 @@ pub(super) struct Accepted<'a> {
     pub(super) attributes: CookieAttributes,
 }
 
-/// Parses a `Set-Cookie` line, and decides on the cookie as far as the decision does not depend on
-/// stored cookies.
+/// Parses a `Set-Cookie` line and checks the rules that do not depend on stored cookies. Returns
+/// the cookie, or the reason for ignoring the line.
 pub(super) fn accept<'a>(line: &'a str, answer: &Answer<'_>) -> Result<Accepted<'a>, IgnoreReason> {
     let cookie = SetCookie::parse(line).ok_or(IgnoreReason::Syntax)?;
     rules::check(cookie.name, Some(cookie.value)).map_err(IgnoreReason::of_rule)?;
@@ -57,8 +58,8 @@ pub(super) fn accept<'a>(line: &'a str, answer: &Answer<'_>) -> Result<Accepted<
     })
 }
 
-/// Returns the domain of the cookie, and `true` if the cookie is sent to this host only (steps 8 to
-/// 10).
+/// Returns the domain of the cookie and its host-only flag (steps 8 to 10). The flag is `true` if
+/// the cookie is not sent to subdomains.
 fn scope(cookie: &SetCookie<'_>, host: &str) -> Result<(String, bool), IgnoreReason> {
     let Some(domain) = cookie.domain.as_deref() else {
         return Ok((host.to_owned(), true));
@@ -72,7 +73,8 @@ fn scope(cookie: &SetCookie<'_>, host: &str) -> Result<(String, bool), IgnoreRea
     Ok((domain.to_owned(), false))
 }
 
-/// Checks the promises that the name of the cookie makes (steps 20 and 21).
+/// Checks that a cookie whose name begins with `__Host-` or `__Secure-` has the required attributes
+/// (steps 20 and 21).
 fn check_prefix(cookie: &SetCookie<'_>, host_only: bool) -> Result<(), IgnoreReason> {
     let is_secure = cookie.is_secure;
     let keeps_promise = if rules::begins_with(cookie.name, "__Host-") {
@@ -89,7 +91,8 @@ fn check_prefix(cookie: &SetCookie<'_>, host_only: bool) -> Result<(), IgnoreRea
     }
 }
 
-/// Returns the time of expiry on the clock of the store, in whole microseconds, as records store it.
+/// Returns the expiry time on the clock of the store, in whole microseconds, because records store
+/// microseconds.
 fn expiry(lifetime: Lifetime, answer: &Answer<'_>) -> OffsetDateTime {
     let left = match lifetime {
         Lifetime::MaxAge(age) => age,

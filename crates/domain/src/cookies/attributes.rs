@@ -11,7 +11,7 @@ pub struct CookieAttributes {
     pub domain: String,
     /// If `false`, the cookie is also sent to subdomains of `domain`.
     pub host_only: bool,
-    /// The cookie is sent to this path and to the paths below it.
+    /// Path of the cookie. The cookie is sent to this path and to the paths below it.
     pub path: String,
     /// If `true`, the cookie is sent over HTTPS only.
     pub secure: bool,
@@ -21,8 +21,8 @@ pub struct CookieAttributes {
 }
 
 impl CookieAttributes {
-    /// Returns the scope of a cookie that the site has not set with a `Set-Cookie` line, in a
-    /// session with this base URL.
+    /// Returns the scope of a cookie that was not set by a `Set-Cookie` line, in a session with
+    /// this base URL.
     pub(super) fn of_login(base_url: Option<&CookieUrl>) -> Self {
         Self {
             domain: base_url.map(|url| url.host.clone()).unwrap_or_default(),
@@ -33,7 +33,7 @@ impl CookieAttributes {
         }
     }
 
-    /// Returns the length of all texts in bytes.
+    /// Returns the total length of all texts in bytes.
     pub(super) fn text_len(&self) -> usize {
         self.domain.len() + self.path.len()
     }
@@ -42,8 +42,8 @@ impl CookieAttributes {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Returns `true` if a request to `url` carries the cookie (RFC 6265bis, section 5.8.3), apart
-    /// from its expiry.
+    /// Returns `true` if a request to `url` carries the cookie (RFC 6265bis, section 5.8.3). Does
+    /// not check whether the cookie has expired.
     pub(super) fn is_sent_to(&self, url: &CookieUrl) -> bool {
         let is_host = if self.host_only {
             url.host == self.domain

@@ -6,8 +6,8 @@ use time::{Date, Month, OffsetDateTime, Time};
 /// Returns `None` if the text is not a cookie date. All formats of the header field `Date` are
 /// cookie dates.
 ///
-/// Sites write dates in many ways, so the algorithm of the standard searches the text for a time, a
-/// day, a month and a year, in any order.
+/// Sites write dates in many formats. The algorithm of the standard therefore searches the text for
+/// a time, a day, a month and a year, in any order.
 ///
 /// ```
 /// use tee_session_domain::parse_cookie_date;
@@ -27,7 +27,7 @@ pub fn parse_cookie_date(text: &str) -> Option<OffsetDateTime> {
     fields.date_time()
 }
 
-/// Parts of a cookie date that were found so far.
+/// Parts of a cookie date. A part is `None` until it is found.
 #[derive(Default)]
 struct Fields {
     time: Option<[u8; 3]>,
@@ -37,7 +37,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Takes the first part that is still missing and that `token` can be (step 2 of the
+    /// Parses `token` as the first missing part of the date whose format it has (step 2 of the
     /// algorithm).
     fn take(&mut self, token: &[u8]) {
         if self.time.is_none() {
@@ -77,7 +77,8 @@ fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'/' | b';'..=b'@' | b'['..=b'`' | b'{'..=b'~')
 }
 
-/// Parses `hms-time [ non-digit *OCTET ]`: three numbers of one or two digits.
+/// Parses a time of day: three numbers of one or two digits, separated by colons (`hms-time [
+/// non-digit *OCTET ]` in the grammar of the standard).
 fn parse_time(token: &[u8]) -> Option<[u8; 3]> {
     let (hour, rest) = split_number(token, 1..=2)?;
     let (minute, rest) = split_number(rest.strip_prefix(b":")?, 1..=2)?;
@@ -96,13 +97,15 @@ fn parse_month(token: &[u8]) -> Option<Month> {
     u8::try_from(index + 1).ok()?.try_into().ok()
 }
 
-/// Parses `n*mDIGIT [ non-digit *OCTET ]`.
+/// Parses the number at the beginning of `token` (`n*mDIGIT [ non-digit *OCTET ]` in the grammar of
+/// the standard). Text after the number is ignored. Returns `None` if the count of digits is not in
+/// `digits`.
 fn parse_number(token: &[u8], digits: std::ops::RangeInclusive<usize>) -> Option<i32> {
     split_number(token, digits).map(|(number, _)| number)
 }
 
-/// Parses the digits at the beginning of `token`. Returns their number and the rest, which does not
-/// begin with a digit. Fails if the count of digits is not in `digits`.
+/// Parses the digits at the beginning of `token`. Returns the number and the rest of `token`, which
+/// does not begin with a digit. Returns `None` if the count of digits is not in `digits`.
 fn split_number(token: &[u8], digits: std::ops::RangeInclusive<usize>) -> Option<(i32, &[u8])> {
     let end = token.iter().position(|byte| !byte.is_ascii_digit());
     let (number, rest) = token.split_at(end.unwrap_or(token.len()));
@@ -130,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// Spellings of one time, as servers write them.
+    /// Each case is the same time in a format that servers use.
     #[rstest]
     #[case::imf_fixdate("Sun, 06 Nov 1994 08:49:37 GMT")]
     #[case::rfc_850("Sunday, 06-Nov-94 08:49:37 GMT")]

@@ -1,4 +1,4 @@
-//! The parts of a URL that decide which cookies are stored and sent.
+//! Parts of a URL that determine which cookies are stored and sent.
 
 use url::Url;
 
@@ -40,8 +40,8 @@ impl CookieUrl {
         })
     }
 
-    /// Returns the parts of a base URL. Returns `None` if the base URL of a record that another
-    /// program stored is not an `http` or `https` URL.
+    /// Returns the parts of a base URL. Returns `None` if the base URL is not an `http` or `https`
+    /// URL, which is possible if another program stored the record.
     #[must_use]
     pub fn of(base_url: &BaseUrl) -> Option<Self> {
         Self::parse(base_url.as_str())
@@ -57,7 +57,8 @@ impl CookieUrl {
         self.origin == other.origin
     }
 
-    /// Returns the path of a cookie that this URL sets without the attribute `Path`.
+    /// Returns the default path: the path of a cookie that is set in an answer from this URL and
+    /// has no attribute `Path`.
     pub(super) fn default_path(&self) -> &str {
         matching::default_path(&self.path)
     }

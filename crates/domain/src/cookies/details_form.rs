@@ -6,11 +6,12 @@ use zeroize::Zeroizing;
 
 use super::{Cookies, attributes::CookieAttributes, other_cookie::OtherCookie};
 
-/// Binary form of everything that a session has beside its flat map of cookies, encoded with
-/// [postcard](https://postcard.jamesmunns.com/wire-format). Its fields must not change.
+/// Binary form of the cookie data that is not part of the flat map (the map of cookie names to
+/// values). It is encoded with [postcard](https://postcard.jamesmunns.com/wire-format). The fields
+/// of this struct must not change.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DetailsForm<'a> {
-    /// Attributes of the cookies of the flat map, in its order.
+    /// Attributes of the cookies in the flat map, in the order of the map.
     #[serde(borrow)]
     attributes: Vec<Option<AttributesForm<'a>>>,
     #[serde(borrow)]
@@ -36,8 +37,8 @@ struct OtherForm<'a> {
 }
 
 impl Cookies {
-    /// Returns the binary form of the attributes and the other cookies, for records. Returns no
-    /// bytes if no cookie has attributes.
+    /// Returns the binary form of the attributes of cookies and of the cookies outside the flat
+    /// map, for records. Returns no bytes if no cookie has attributes.
     ///
     /// ```
     /// use tee_session_domain::{BaseUrl, CookieUrl, Cookies, SetCookieLines};
@@ -69,9 +70,9 @@ impl Cookies {
         Zeroizing::new(postcard::to_extend(&form, bytes).expect("attributes can be encoded"))
     }
 
-    /// Adds the attributes and the other cookies to the cookies of a flat map. `bytes` begins with
-    /// the result of [`details_to_bytes`](Self::details_to_bytes) for cookies with the same flat
-    /// map. Returns the cookies without additional data if it does not.
+    /// Adds attributes, and cookies outside the flat map, to the cookies of a flat map. `bytes`
+    /// begins with the result of [`details_to_bytes`](Self::details_to_bytes) for cookies with the
+    /// same flat map. If it does not, returns the cookies unchanged.
     #[must_use]
     pub fn with_details_from_bytes(self, bytes: &[u8]) -> Self {
         if bytes.is_empty() {
@@ -85,7 +86,8 @@ impl Cookies {
 }
 
 impl<'a> DetailsForm<'a> {
-    /// Returns `None` if no cookie has attributes.
+    /// Returns the binary form of the details of `cookies`. Returns `None` if no cookie has
+    /// attributes.
     pub(crate) fn of(cookies: &'a Cookies) -> Option<Self> {
         let form = |other: &'a OtherCookie| OtherForm {
             name: &other.name,
@@ -102,7 +104,7 @@ impl<'a> DetailsForm<'a> {
         })
     }
 
-    /// Adds the details to the cookies of the flat map.
+    /// Adds these details to `cookies`, the cookies of the flat map.
     pub(crate) fn add_to(self, cookies: Cookies) -> Cookies {
         let attributes = self.attributes.into_iter();
         let attributes = attributes.map(|own| own.map(AttributesForm::parse));
@@ -154,7 +156,8 @@ fn to_micros(time: OffsetDateTime) -> i64 {
     i64::try_from((time - OffsetDateTime::UNIX_EPOCH).whole_microseconds()).unwrap_or(i64::MAX)
 }
 
-/// Returns `None` for a year that RFC 3339 cannot express.
+/// Converts microseconds since the Unix epoch to a time. Returns `None` for a year that RFC 3339
+/// cannot express.
 fn from_micros(micros: i64) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::microseconds(micros));
     time.filter(|time| (0..10_000).contains(&time.year()))

@@ -1,9 +1,9 @@
-//! Cookies from the pairs that a program has, such as a map or a list of string literals.
+//! Conversion of pairs of names and values, such as a map or a list of string literals, to cookies.
 
 use super::{Cookies, CookiesError};
 
 impl Cookies {
-    /// Validates cookies like [`new`](Self::new), and takes any pairs of texts: string literals, a
+    /// Validates cookies like [`new`](Self::new). Accepts any pairs of texts: string literals, a
     /// `HashMap`, a reference to a map, or a list of pairs.
     ///
     /// ```

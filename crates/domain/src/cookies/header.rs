@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 
 use super::{cookie_url::CookieUrl, merge::Entry};
 
-/// Error: a request to the URL would carry a cookie whose value contains `;`. A site would read the
-/// rest of the value as another cookie.
+/// Error: a cookie for the URL has a value with `;`. The site would parse the rest of the value as
+/// another cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a cookie for this URL has a value with a semicolon, which cannot be sent")]
 pub struct UnsendableCookie;
 
-/// Returns the value of the header field `Cookie` for a request to `url`, or `None` if the request
-/// carries no cookie. `host` is the host of the base URL.
+/// Returns the value of the `Cookie` header field for a request to `url`. Returns `None` if no
+/// cookie is sent to `url`. `host` is the host of the base URL.
 pub(super) fn cookie_header(
     entries: &[Entry<'_>],
     host: Option<&str>,

@@ -18,22 +18,21 @@ pub enum IgnoreReason {
     /// The line contains a control character, or a cookie without a name has a value that cannot be
     /// sent.
     Syntax,
-    /// The attribute `Domain` does not match the host of the URL, or is a public suffix.
+    /// The attribute `Domain` is a public suffix, or does not match the host of the URL.
     Domain,
-    /// The cookie is `Secure` and the URL is not `https`, or the cookie would replace a `Secure`
-    /// cookie.
+    /// The URL is not `https`, and the cookie is `Secure` or would replace a `Secure` cookie.
     Insecure,
     /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that
     /// these names require.
     Prefix,
-    /// Name and value are too long.
+    /// The name and the value together are too long.
     TooLarge,
-    /// The session has no room left.
+    /// The session has no room for another cookie.
     Full,
 }
 
 impl IgnoreReason {
-    /// All reasons.
+    /// All reasons for ignoring a line.
     pub const ALL: [Self; 6] = [
         Self::Syntax,
         Self::Domain,
@@ -43,7 +42,7 @@ impl IgnoreReason {
         Self::Full,
     ];
 
-    /// Returns the word for the reason in responses and metrics. These words do not change.
+    /// Returns the name of the reason in responses and metrics. These names do not change.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

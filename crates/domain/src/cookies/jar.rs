@@ -11,8 +11,8 @@ use super::{cached_tag::CachedTag, other_cookie::Details};
 /// names and values.
 const END: char = '\0';
 
-/// Text that is stored in place of the value of a cookie without a value. It is a control
-/// character that cannot occur in values, so that no value equals it.
+/// Text that is stored instead of the value of a cookie without a value. It is a control character
+/// that values cannot contain, so no value is equal to it.
 const NO_VALUE: &str = "\u{1}";
 
 /// Names and values of cookies, stored one after the other in one text. All cookies of a session
@@ -20,7 +20,8 @@ const NO_VALUE: &str = "\u{1}";
 pub(super) struct Jar {
     text: String,
     cookies: usize,
-    /// `None` if all cookies are in the text and have no attributes, as in most sessions.
+    /// Attributes of the cookies, and the cookies outside the text. `None` in most sessions, which
+    /// have neither.
     details: Option<Box<Details>>,
     cached_tag: OnceLock<CachedTag>,
 }
@@ -66,7 +67,7 @@ impl Jar {
         jar
     }
 
-    /// Sets the attributes and the other cookies.
+    /// Sets the attributes of the cookies, and the cookies outside the flat map.
     pub(super) fn set_details(&mut self, details: Details) {
         self.details = (!details.is_empty()).then(|| Box::new(details));
     }

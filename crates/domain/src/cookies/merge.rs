@@ -1,4 +1,4 @@
-//! Merge of the cookies that a site has set into the cookies of a session.
+//! Merges the cookies that a site has set into the cookies of a session.
 
 use std::borrow::Cow;
 
@@ -15,14 +15,15 @@ use super::{
 };
 use crate::BaseUrl;
 
-/// A stored cookie with its attributes. A cookie without attributes was not set by a `Set-Cookie`
-/// line, so that its scope is not known.
+/// A stored cookie with its attributes. A cookie that was not set by a `Set-Cookie` line has no
+/// attributes, because its scope is unknown.
 #[derive(Clone)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) value: Option<&'a str>,
     pub(super) attributes: Option<Cow<'a, CookieAttributes>>,
-    /// Order in which the cookies got their values. A cookie with a higher rank is newer.
+    /// Rank of the cookie in the order in which the cookies got their values. A newer cookie has a
+    /// higher rank.
     pub(super) rank: usize,
 }
 
@@ -42,7 +43,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// All cookies of a session during a merge, in the order in which they came.
+/// All cookies of a session during a merge, in the order of their creation.
 pub(super) struct Merge<'a> {
     pub(super) entries: Vec<Entry<'a>>,
     stored: Vec<Entry<'a>>,
@@ -55,7 +56,7 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Begins with the stored cookies. Removes those that have expired.
+    /// Starts a merge with the stored cookies. Removes expired cookies.
     pub(super) fn new(
         stored: Vec<Entry<'a>>,
         update: &'a SetCookieLines,
@@ -77,9 +78,9 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Returns `true` if the cookies differ from the stored cookies in a way that is worth a write
-    /// to the store. Another order alone is not: some sites remove a cookie and set it again with
-    /// each answer.
+    /// Returns `true` if the cookies have changed so much that the session must be written to the
+    /// store. A change of their order alone does not count, because some sites remove a cookie and
+    /// set it again with each answer.
     pub(super) fn is_changed(&self) -> bool {
         let is_stored = |new: &Entry<'_>| {
             let mut stored = self.stored.iter();
@@ -138,15 +139,16 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Returns `true` if the stored cookie is newer than `cookie`.
+    /// Returns `true` if this is a late merge and the stored cookie is newer than `cookie`.
     fn is_superseded(&self, cookie: &Accepted<'_>) -> bool {
         let position = self.position_in(&self.stored, cookie);
         let stored = position.and_then(|position| self.stored.get(position));
         (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value))
     }
 
-    /// Returns the position in `entries` of the cookie that a new cookie replaces or removes: the
-    /// one with the same name, domain and path, or else the one without attributes.
+    /// Returns the position in `entries` of the cookie that `cookie` replaces or removes. This is
+    /// the cookie with the same name, domain and path, or else a cookie with the same name and
+    /// without attributes.
     fn position_in(&self, entries: &[Entry<'_>], cookie: &Accepted<'_>) -> Option<usize> {
         let position = |matches: &dyn Fn(&Entry<'_>) -> bool| {
             let mut entries = entries.iter();
@@ -182,16 +184,17 @@ impl<'a> Merge<'a> {
         })
     }
 
-    /// Returns `true` if the answer may remove the cookie at `position`: a cookie that the request
-    /// carried, or one that an earlier line of the same answer has set.
+    /// Returns `true` if the answer may remove the cookie at `position`. It may remove a cookie
+    /// that the request carried, or that an earlier line of the same answer has set.
     fn removal_counts(&self, position: usize) -> bool {
         self.entries.get(position).is_some_and(|entry| {
             entry.rank >= self.first_rank || self.update.may_have_sent(entry.name, entry.value)
         })
     }
 
-    /// Checks that the session has room for the cookie in place of the cookie at `replaced`. A
-    /// stored cookie is never removed to make room, because that could end a login.
+    /// Checks that the session has room for `cookie`, which replaces the cookie at the position
+    /// `replaced`. A stored cookie is never removed to make room, because this could log the user
+    /// out at the site.
     fn check_room(
         &self,
         cookie: &Accepted<'_>,
@@ -216,7 +219,7 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// Number of cookies, and total lengths of their texts in bytes.
+/// Number of cookies, and the total lengths of their texts in bytes.
 struct Size {
     count: usize,
     text_len: usize,
@@ -239,9 +242,9 @@ impl Size {
     }
 }
 
-/// Returns `true` if the difference between the cookies is worth a write to the store. Many sites
-/// set the same cookie with every answer, with a new time of expiry. Such a cookie is written only
-/// if the remaining lifetime differs by more than a factor of two.
+/// Returns `true` if the session must be written to the store because `old` was replaced by `new`.
+/// Many sites set the same cookie with every answer, with a new expiry time. Such a cookie is
+/// written only if the remaining lifetimes differ by more than a factor of two.
 fn is_worth_writing(old: &Entry<'_>, new: &Entry<'_>, now: OffsetDateTime) -> bool {
     let is_other_scope = match (&old.attributes, &new.attributes) {
         (None, None) => false,

@@ -23,7 +23,7 @@ fn set_cookie(url: &str, lines: &[&str]) -> SetCookieLines {
     SetCookieLines::new(url, lines.iter().map(|line| (*line).to_owned()))
 }
 
-/// Merges lines of an answer to [`LOGIN_URL`]. Panics if a line is ignored.
+/// Merges the `Set-Cookie` lines of an answer from [`LOGIN_URL`]. Panics if a line is ignored.
 fn merge(cookies: &Cookies, lines: &[&str]) -> Cookies {
     let merged = cookies.merged(&set_cookie(LOGIN_URL, lines), &base_url(), NOW);
     assert!(merged.ignored.is_empty(), "{:?}", merged.ignored);
@@ -73,8 +73,8 @@ fn rotated_session_id_replaces_the_flat_cookie_and_keeps_its_place() {
     assert!(merged.others().is_empty());
 }
 
-/// The map of a client's jar does not contain the path of a cookie. The rotated cookie must replace
-/// it, although its path is not `/`.
+/// A client that logs in passes on a map of names and values without the paths. The cookie that the
+/// site sets later must replace the cookie of the map, although its path is not `/`.
 #[rstest]
 #[case::root("sid=new; Path=/")]
 #[case::domain("sid=new; Path=/; Domain=golf.example")]
@@ -100,7 +100,7 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_one_for_another_folder() {
     assert_eq!(removed, login);
 }
 
-/// A cookie without attributes is one of the host of the base URL, with the path `/`.
+/// A cookie without attributes counts as a cookie for the host of the base URL with the path `/`.
 #[test]
 fn cookie_without_attributes_gets_the_path_of_the_root_if_another_one_takes_its_place() {
     let merged = merge(&flat(&[("sid", "login")]), &["sid=forum; Path=/forum"]);
@@ -196,7 +196,7 @@ fn late_merge_adds_a_cookie_that_the_request_did_not_carry() {
     assert_eq!(pairs(&merged.cookies.unwrap()), expected);
 }
 
-/// The request cannot have carried a cookie that its own answer sets.
+/// The cookie was set by an earlier line of the same answer, so the request cannot have carried it.
 #[test]
 fn removal_counts_for_a_cookie_that_the_same_answer_has_set() {
     let lines = ["sid=new; Path=/members", "sid=; Path=/members; Max-Age=0"];
@@ -367,7 +367,8 @@ fn merge_reports_a_change_only_if_it_is_worth_a_write(#[case] line: &str, #[case
     assert_eq!(merged.cookies.is_some(), changes);
 }
 
-/// Some sites remove a cookie and set it again with each answer, which changes only the order.
+/// Some sites remove a cookie and set it again with each answer. This changes only the order of the
+/// cookies.
 #[test]
 fn removal_followed_by_the_same_value_is_no_change() {
     let stored = merge(&Cookies::default(), &["a=1", "b=2"]);
@@ -412,7 +413,7 @@ fn expired_cookies_are_left_out_and_their_namesakes_take_their_place() {
     assert!(left.others().is_empty());
 }
 
-/// Both cookies have the same path, so that the order in which they came decides.
+/// Both cookies have the same path, so their order of creation decides.
 #[test]
 fn order_of_the_cookies_is_kept_whichever_of_them_is_in_the_flat_map() {
     let lines = [

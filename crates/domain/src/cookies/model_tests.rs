@@ -1,4 +1,4 @@
-//! Comparison of merges with a simple model of a browser, which applies RFC 6265bis without a flat
+//! Compares merges with a simple model of a browser. The model applies RFC 6265bis without a flat
 //! map and without records.
 
 use proptest::prelude::*;
@@ -49,7 +49,8 @@ impl Line {
     }
 }
 
-/// One answer of the site: the path of the request, the lines, and the time since the last answer.
+/// An answer of the site: the path of the request, the lines, and the time since the previous
+/// answer.
 type AnswerOfSite = (&'static str, Vec<Line>, i64);
 
 fn answers() -> impl Strategy<Value = Vec<AnswerOfSite>> {
@@ -75,7 +76,7 @@ fn answers() -> impl Strategy<Value = Vec<AnswerOfSite>> {
     prop::collection::vec(answer, 1..8)
 }
 
-/// Applies a line by section 5.7.
+/// Applies a `Set-Cookie` line as RFC 6265bis, section 5.7, defines.
 fn apply(cookies: &mut Vec<ModelCookie>, line: &Line, request: &'static str, now: OffsetDateTime) {
     let default = match request {
         "/a/b" => "/a",
@@ -100,8 +101,9 @@ fn apply(cookies: &mut Vec<ModelCookie>, line: &Line, request: &'static str, now
     }
 }
 
-/// Applies all lines of an answer. If the browser then has the same cookies as before in another
-/// order, keeps the order: the session is not written again for such an answer.
+/// Applies all lines of an answer. If the browser has the same cookies afterwards, but in another
+/// order, restores the old order, because the service does not write the session for such an
+/// answer.
 fn apply_all(
     cookies: &mut Vec<ModelCookie>,
     lines: &[Line],
@@ -129,7 +131,7 @@ fn is_unchanged(old: &ModelCookie, new: &ModelCookie, now: OffsetDateTime) -> bo
         && is_same_lifetime
 }
 
-/// Returns the cookies of a request by section 5.8.3.
+/// Returns the `Cookie` header field of a request as RFC 6265bis, section 5.8.3, defines.
 fn header(cookies: &[ModelCookie], host: &str, path: &str) -> Option<String> {
     let is_sent = |cookie: &&ModelCookie| {
         let is_subdomain = host.ends_with(&format!(".{}", cookie.domain));
@@ -146,7 +148,7 @@ fn header(cookies: &[ModelCookie], host: &str, path: &str) -> Option<String> {
     (!sent.is_empty()).then(|| sent.join("; "))
 }
 
-/// Stores the cookies in a record, and reads them again.
+/// Encodes the cookies as a record, and decodes them again.
 fn stored(cookies: &Cookies) -> Cookies {
     let flat = Cookies::from_stored(cookies.iter()).unwrap();
     flat.with_details_from_bytes(&cookies.details_to_bytes())

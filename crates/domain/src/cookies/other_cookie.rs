@@ -1,4 +1,4 @@
-//! Cookies that the flat map of a session does not contain.
+//! Cookies outside the flat map of a session, which contains one cookie of each name.
 
 use std::fmt;
 
@@ -15,9 +15,9 @@ pub struct OtherCookie {
     pub value: Zeroizing<String>,
     /// Scope and lifetime of the cookie.
     pub attributes: CookieAttributes,
-    /// Position of the cookie in the order in which all cookies of the session came, from 0. The
-    /// cookies of the flat map have the positions that are left, in the order of the map. Cookies
-    /// with paths of the same length are sent in this order (RFC 6265bis, section 5.8.3).
+    /// Position of the cookie among all cookies of the session, in the order of their creation,
+    /// from 0. The cookies of the flat map have the remaining positions, in the order of the map.
+    /// Cookies with paths of the same length are sent in this order (RFC 6265bis, section 5.8.3).
     pub position: usize,
 }
 
@@ -27,16 +27,16 @@ impl fmt::Debug for OtherCookie {
     }
 }
 
-/// Data of a jar beside the flat map of names and values.
+/// Data of a jar in addition to the flat map of names and values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Details {
-    /// Attributes of the cookies in the flat map, in its order.
+    /// Attributes of the cookies in the flat map, in the order of the map.
     pub(super) attributes: Vec<Option<CookieAttributes>>,
     pub(super) others: Vec<OtherCookie>,
 }
 
 impl Details {
-    /// Returns the memory of all attributes and other cookies in bytes.
+    /// Returns the memory, in bytes, of the attributes and of the cookies outside the flat map.
     pub(super) fn memory_len(&self) -> usize {
         let others = self.others.iter();
         let others =

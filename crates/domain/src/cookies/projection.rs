@@ -1,21 +1,22 @@
-//! Choice of the cookies that the flat map of a session contains.
+//! Selects the cookies of a session for its flat map, which contains one cookie of each name.
 
 use indexmap::{IndexMap, map};
 
 use super::{cookie_url::CookieUrl, merge::Entry};
 
-/// All cookies of a session, divided into the flat map and the others.
+/// All cookies of a session, divided into the flat map and the other cookies.
 pub(super) struct Projection<'a> {
-    /// One cookie of each name, in the order in which the cookies came.
+    /// One cookie of each name, in the order of creation.
     pub(super) flat: Vec<Entry<'a>>,
-    /// All other cookies with their positions in the order in which all cookies came. The cookie
-    /// with the oldest value comes first.
+    /// All other cookies, each with its position among all cookies in the order of creation. Sorted
+    /// by the age of their values, oldest first.
     pub(super) others: Vec<(usize, Entry<'a>)>,
 }
 
-/// Divides cookies, which are given in the order in which they came. The flat map contains the
-/// cookie that a request to `base_url` carries first (RFC 6265bis, section 5.8.3: the longest path,
-/// then the earliest). If such a request carries no cookie of the name, it contains the newest.
+/// Divides cookies, which are given in the order of their creation. Of several cookies with one
+/// name, the flat map contains the one that is first in a request to `base_url` (RFC 6265bis,
+/// section 5.8.3: the longest path, then the earliest). If none of them is sent to `base_url`, the
+/// flat map contains the newest one.
 pub(super) fn project<'a>(entries: Vec<Entry<'a>>, base_url: Option<&CookieUrl>) -> Projection<'a> {
     let mut chosen: IndexMap<&str, (Priority, usize)> = IndexMap::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -43,8 +44,8 @@ pub(super) fn project<'a>(entries: Vec<Entry<'a>>, base_url: Option<&CookieUrl>)
     Projection { flat, others }
 }
 
-/// Priority of a cookie among the cookies of the same name. The derived order makes a cookie that
-/// is sent to the base URL greater than one that is not.
+/// Priority of a cookie among the cookies of the same name. By the derived order, a cookie that is
+/// sent to the base URL has a higher priority than a cookie that is not.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Priority {
     NotSent { rank: usize },

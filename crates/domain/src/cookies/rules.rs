@@ -38,8 +38,8 @@ impl fmt::Debug for CookieProblem {
 
 /// A rule for the cookies of a session. `Display` states what is allowed.
 ///
-/// The rules are those with which a browser decides whether it stores a cookie (RFC 6265bis,
-/// section 5). The rules for servers in section 4 are stricter, and sites do not follow them.
+/// The rules are those by which a browser decides whether to store a cookie (RFC 6265bis, section
+/// 5). The rules for servers in section 4 are stricter, but sites do not follow them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CookieRule {
@@ -71,11 +71,12 @@ pub enum CookieRule {
     #[error("A cookie value must not contain control characters other than TAB.")]
     Value,
     /// Rule: the value of a cookie without a name is not empty and contains no `=`. Such a cookie
-    /// is sent as its value alone, so its value would be read as name and value of another cookie.
+    /// is sent as its value alone. A value with `=` would be parsed as the name and the value of
+    /// another cookie.
     #[error("The value of a cookie with an empty name must not be empty and must not contain =.")]
     NamelessValue,
-    /// Rule: the value of a cookie without a name does not begin with `__Host-` or `__Secure-` in
-    /// any case. Servers give names with these prefixes a special meaning.
+    /// Rule: the value of a cookie without a name does not begin with `__Host-` or `__Secure-`, in
+    /// upper or lower case. Servers give names with these prefixes a special meaning.
     #[error(
         "The value of a cookie with an empty name must not begin with __Host- or __Secure-, in any \
          case."
@@ -87,8 +88,8 @@ pub enum CookieRule {
 }
 
 impl CookieRule {
-    /// Returns the reason for ignoring a cookie that breaks this rule. The reason is one of the
-    /// words `syntax`, `prefix`, `too_large` and `full`. These words do not change.
+    /// Returns the name of the reason for ignoring a cookie that breaks this rule: `syntax`,
+    /// `prefix`, `too_large` or `full`. These names do not change.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -137,7 +138,7 @@ fn check_nameless(value: &str) -> Result<(), CookieRule> {
     }
 }
 
-/// Returns `true` if `text` begins with `prefix`. Upper and lower case letters of ASCII are equal.
+/// Returns `true` if `text` begins with `prefix`. The comparison ignores the case of ASCII letters.
 pub(super) fn begins_with(text: &str, prefix: &str) -> bool {
     let beginning = text.get(..prefix.len());
     beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
@@ -158,7 +159,7 @@ pub(super) fn has_control(text: &str) -> bool {
     text.bytes().any(is_control)
 }
 
-/// Number and total length of the cookies that a session has so far, while cookies are added.
+/// Number and total length of cookies, to check the limits of a session while cookies are added.
 #[derive(Default)]
 pub(crate) struct Usage {
     count: usize,
@@ -176,9 +177,9 @@ impl Usage {
         usage
     }
 
-    /// Adds a cookie if a session has room for it. `before` is the usage of the session before the
-    /// change. If that session already exceeds a limit, because another program stored it, it may
-    /// keep its size.
+    /// Counts another cookie, or returns the rule that the cookie breaks. `before` is the usage of
+    /// the session before the change. A session that another program stored may exceed a limit.
+    /// Such a session may keep its size.
     pub(crate) fn add(
         &mut self,
         name: &str,

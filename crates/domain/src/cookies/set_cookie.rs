@@ -7,8 +7,8 @@ use super::{cookie_date::parse_cookie_date, rules::has_control};
 /// Maximum length of the value of an attribute, in bytes. A longer attribute is ignored.
 const MAX_ATTRIBUTE_LEN: usize = 1_024;
 
-/// A parsed `Set-Cookie` line. Values of attributes that this service does not use (`HttpOnly`,
-/// `SameSite`, `Partitioned`) are ignored.
+/// A parsed `Set-Cookie` line. The attributes `HttpOnly`, `SameSite` and `Partitioned` are ignored,
+/// because this service does not use them.
 // `Debug` only in tests, because the value is a secret.
 #[cfg_attr(test, derive(Debug))]
 #[derive(PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub(super) struct SetCookie<'a> {
     pub(super) is_secure: bool,
 }
 
-/// Lifetime of a cookie.
+/// Lifetime of a cookie, as its attributes define it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifetime {
-    /// From the attribute `Max-Age`: the time from now on. It is negative or zero for a cookie that
-    /// is to be removed.
+    /// Value of the attribute `Max-Age`: the lifetime from now on. Zero or a negative value removes
+    /// the cookie.
     MaxAge(Duration),
-    /// From the attribute `Expires`: a time on the clock of the site.
+    /// Value of the attribute `Expires`: a time on the clock of the site.
     Expires(OffsetDateTime),
 }
 

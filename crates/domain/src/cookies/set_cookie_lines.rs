@@ -10,7 +10,7 @@ use super::{
     set_cookie::{Lifetime, SetCookie},
 };
 
-/// The `Set-Cookie` lines of one answer of a site, to be merged into the cookies of a session.
+/// The `Set-Cookie` lines of one answer of a site, which are merged into the cookies of a session.
 ///
 /// Cookies are secrets, so `Debug` shows only the number of lines.
 pub struct SetCookieLines {
@@ -18,13 +18,13 @@ pub struct SetCookieLines {
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
     sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
-    /// Cookies that earlier answers have set, `None` for a removed one. Only a late merge has them.
+    /// Cookies that earlier answers have set, with `None` for a removed cookie. `None` if this
+    /// merge is not late.
     earlier: Option<Vec<(String, Option<Zeroizing<String>>)>>,
 }
 
 impl SetCookieLines {
-    /// Creates an update from the values of the `Set-Cookie` header fields of the answer to a
-    /// request to `url`.
+    /// Creates an update from the `Set-Cookie` header fields of the answer to a request for `url`.
     #[must_use]
     pub fn new(url: CookieUrl, lines: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -36,18 +36,19 @@ impl SetCookieLines {
         }
     }
 
-    /// Sets the time of the answer on the clock of the site (header field `Date`). Times of expiry
-    /// are then counted from this time, so that a wrong clock makes no difference. Without it, the
-    /// clock of the site is assumed to be right.
+    /// Sets the time of the answer on the clock of the site (header field `Date`). Expiry times are
+    /// then relative to this time, so that a wrong clock of the site has no effect. Without this
+    /// time, the clock of the site is assumed to be right.
     #[must_use]
     pub fn answered_at(mut self, date: OffsetDateTime) -> Self {
         self.date = Some(date);
         self
     }
 
-    /// Sets the cookies that the request carried: names and values, `None` for a cookie without a
-    /// value. A removal then counts only if the stored value is the one that was sent. Otherwise,
-    /// the late answer to a request with an old value could remove a newer cookie.
+    /// Sets the cookies that the request carried, as pairs of name and value. The value is `None`
+    /// for a cookie without a value. The answer then removes a cookie only if its stored value is
+    /// the value that was sent. Otherwise, the late answer to a request with an old value could
+    /// remove a newer cookie.
     #[must_use]
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
         let cookies = cookies.into_iter();
@@ -56,10 +57,10 @@ impl SetCookieLines {
         self
     }
 
-    /// Returns the same lines for a merge that comes late, because the store was not available when
-    /// the answer arrived. A line then counts only if the stored cookie is the one that the request
-    /// carried, or one that an answer of `earlier` has set. Otherwise, the late merge could replace
-    /// a newer cookie. `earlier` are the answers before this one whose merges came late, too.
+    /// Returns the same lines for a late merge: the store was not available when the answer
+    /// arrived. `earlier` are the earlier answers whose merges were late, too. A line is applied
+    /// only if the stored cookie is the cookie that the request carried, or a cookie that an answer
+    /// of `earlier` has set. Otherwise, the late merge could replace a newer cookie.
     #[must_use]
     pub fn late(&self, earlier: &[Self]) -> Self {
         Self {
@@ -71,7 +72,7 @@ impl SetCookieLines {
         }
     }
 
-    /// Returns the names of the cookies that the lines name, with their values, or `None` for a
+    /// Returns the name and the value of each cookie that the lines set. The value is `None` for a
     /// cookie that is removed.
     fn effects(&self) -> impl Iterator<Item = (String, Option<Zeroizing<String>>)> {
         let cookies = self.lines.iter().filter_map(|line| SetCookie::parse(line));

@@ -1,4 +1,4 @@
-//! Cookies with the scope and the lifetime that the site gave them: the jar of a session.
+//! The cookie jar of a session: cookies with the scope and the lifetime that the site has set.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -23,17 +23,18 @@ use crate::BaseUrl;
 /// Result of merging `Set-Cookie` lines.
 #[derive(Debug)]
 pub struct MergedCookies {
-    /// The merged cookies. `None` if nothing changed that is worth a write to the store.
+    /// The merged cookies. `None` if they have not changed so much that the session must be written
+    /// to the store.
     pub cookies: Option<Cookies>,
     /// Lines that were ignored.
     pub ignored: Vec<IgnoredLine>,
 }
 
 impl Cookies {
-    /// Adds the attributes and the other cookies of a stored record. `attributes` has one entry for
-    /// each cookie of the flat map, in its order. If the number of entries differs, if another
-    /// cookie has a name that the flat map does not contain, or if a text contains a control
-    /// character, returns the cookies without the additional data.
+    /// Adds the attributes of cookies, and the cookies outside the flat map, from a stored record.
+    /// `attributes` has one entry for each cookie of the flat map, in the order of the map. Returns
+    /// the cookies unchanged if the number of entries differs, if a cookie of `others` has a name
+    /// that the flat map does not contain, or if a text contains a control character.
     #[must_use]
     pub fn with_details(
         mut self,
@@ -64,7 +65,7 @@ impl Cookies {
         Self(Arc::new(jar))
     }
 
-    /// Moves the time of expiry of each cookie by `step`, for a store whose clock was corrected.
+    /// Moves the expiry time of each cookie by `step`, for a store whose clock was corrected.
     #[must_use]
     pub fn with_expiries_moved(self, step: Duration) -> Self {
         let Some(details) = self.0.details().filter(|_| !step.is_zero()) else {
@@ -94,8 +95,8 @@ impl Cookies {
         })
     }
 
-    /// Returns the cookies that the flat map does not contain, because it contains another cookie
-    /// of the same name. The cookie with the oldest value comes first.
+    /// Returns the cookies outside the flat map. The flat map contains another cookie with the same
+    /// name. Sorted by the age of their values, oldest first.
     #[must_use]
     pub fn others(&self) -> &[OtherCookie] {
         self.0.details().map_or(&[], |details| &details.others)
@@ -115,10 +116,10 @@ impl Cookies {
         self.0.details().is_some()
     }
 
-    /// Returns the value of the header field `Cookie` for a request to `url`, as browsers compute
-    /// it (RFC 6265bis, section 5.8.3), or `None` if the request carries no cookie. `base_url` is
-    /// the base URL of the session, and `now` the current time. A cookie without attributes is sent
-    /// to each path of the host of `base_url`.
+    /// Returns the value of the `Cookie` header field for a request to `url`, as browsers compute
+    /// it (RFC 6265bis, section 5.8.3). Returns `None` if no cookie is sent to `url`. `base_url` is
+    /// the base URL of the session, and `now` is the current time. A cookie without attributes is
+    /// sent to all paths of the host of `base_url`.
     ///
     /// # Errors
     /// Fails if the value of a cookie contains `;`, because the site would read the rest of the
@@ -133,14 +134,14 @@ impl Cookies {
         header::cookie_header(&self.entries(), host.as_deref(), url, now)
     }
 
-    /// Merges the cookies that the site has set, as browsers do (RFC 6265bis, section 5.7), one
-    /// after the other. `now` is the current time on the clock of the store.
+    /// Merges the cookies that the site has set, one after the other, as browsers do (RFC 6265bis,
+    /// section 5.7). `now` is the current time on the clock of the store.
     ///
-    /// Differences from browsers: a cookie without attributes is replaced or removed by the next
-    /// cookie of its name that the site sets for `base_url` or for the URL of the request, because
-    /// its path is not known. The host-only flag is not part of the identity of a cookie. A stored
-    /// cookie is never removed to make room for another. Name and value may have
-    /// [`MAX_LEN`](Self::MAX_LEN) bytes, which is more than the 4096 bytes of browsers.
+    /// There are four differences from browsers. A cookie without attributes is replaced or removed
+    /// by the next cookie with its name that the site sets for `base_url` or for the URL of the
+    /// request, because its path is unknown. The host-only flag is not part of the identity of a
+    /// cookie. A stored cookie is never removed to make room for another one. The name and the
+    /// value together may have [`MAX_LEN`](Self::MAX_LEN) bytes, while browsers allow 4096 bytes.
     #[must_use]
     pub fn merged(
         &self,
@@ -156,8 +157,8 @@ impl Cookies {
         MergedCookies { cookies, ignored }
     }
 
-    /// Returns the cookies without those that have expired at the time `now`. Returns `None` if no
-    /// cookie has expired. `base_url` decides which of the remaining cookies the flat map contains.
+    /// Returns the cookies that have not expired at the time `now`. Returns `None` if no cookie has
+    /// expired. The flat map of the result is computed for `base_url`.
     pub(crate) fn without_expired(&self, base_url: &BaseUrl, now: OffsetDateTime) -> Option<Self> {
         let details = self.0.details()?;
         let others = details.others.iter().map(|other| &other.attributes);
@@ -170,8 +171,9 @@ impl Cookies {
         Some(Self::from_entries(entries, base_url))
     }
 
-    /// Returns a copy with changes that were checked before. A value sets a cookie without
-    /// attributes, and `None` removes the cookie. Both remove all other cookies of the name.
+    /// Returns a copy with changes that were validated before. A value sets a cookie without
+    /// attributes, and `None` removes the cookie. In both cases, all other cookies with the same
+    /// name are removed.
     pub(crate) fn changed<'a>(
         &'a self,
         changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
@@ -189,7 +191,7 @@ impl Cookies {
         Self::from_entries(entries, base_url)
     }
 
-    /// Returns all cookies, in the order in which they came.
+    /// Returns all cookies in the order of their creation.
     fn entries(&self) -> Vec<Entry<'_>> {
         let others = self.others();
         let mut entries = Vec::with_capacity(self.len() + others.len());
@@ -216,8 +218,8 @@ impl Cookies {
         entries
     }
 
-    /// Stores cookies that were checked before. `base_url` decides which cookies the flat map
-    /// contains.
+    /// Builds the jar from cookies that were validated before. The flat map is computed for
+    /// `base_url`.
     fn from_entries(entries: Vec<Entry<'_>>, base_url: &BaseUrl) -> Self {
         let base_url = CookieUrl::of(base_url);
         let Projection { flat, others } = project(entries, base_url.as_ref());

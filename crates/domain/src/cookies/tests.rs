@@ -16,7 +16,7 @@ fn broken_rules(result: Result<Cookies, CookiesError>) -> Vec<CookieRule> {
         .collect()
 }
 
-/// Names and values that jars of requests, httpx, aiohttp and browsers hold.
+/// Names and values that can occur in the cookie jars of requests, httpx, aiohttp and browsers.
 #[rstest]
 #[case::plain("SESSIONID", "a1b2c3")]
 #[case::empty_value("SESSIONID", "")]
@@ -116,7 +116,7 @@ fn cookies_longer_than_32_kib_in_total_are_rejected() {
 }
 
 #[test]
-fn cookies_that_break_a_rule_are_left_out_in_order_and_named() {
+fn cookies_that_break_a_rule_are_left_out_and_returned_in_order() {
     let large = "v".repeat(8_000);
     let given = [
         ("good", "1"),
@@ -160,7 +160,7 @@ fn cookie_names_are_case_sensitive() {
     assert_eq!(cookies.unwrap().len(), 2);
 }
 
-/// Accepts cookies of a stored record, all of which have a value.
+/// Creates cookies as from a stored record. Each cookie has a value.
 fn stored(cookies: &[(&str, &str)]) -> Result<Cookies, ControlCharacter> {
     Cookies::from_stored(cookies.iter().map(|(name, value)| (name, Some(value))))
 }

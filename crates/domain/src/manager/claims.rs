@@ -56,13 +56,14 @@ pub(super) struct Claim {
     pub(super) token: SessionToken,
     /// `true` if another request has begun the operation.
     pub(super) is_replay: bool,
-    /// `true` as long as no call of the store has used the token, so that it can be replaced.
+    /// `true` if no call of the store has used the token yet, so the token can be replaced by
+    /// another one.
     pub(super) is_unused: bool,
     revision: Revision,
     until: OffsetDateTime,
 }
 
-/// State of an operation when a request asks for it.
+/// State of an operation when a request with its key arrives.
 pub(super) enum Progress {
     /// No other request has begun the operation. This request has the claim.
     Begun(Claim),
@@ -78,9 +79,9 @@ pub(super) struct Abandoned {
     revision: Revision,
 }
 
-/// Outcome of storing the result of an operation.
+/// Outcome of the attempt to store the result of an operation.
 pub(super) enum Completion {
-    /// The result may be delivered.
+    /// The result was stored and may be delivered to the client.
     Completed(Box<IdempotentSession>),
     /// Another request has taken over the claim, and finishes the operation with the same token.
     TakenOver,
@@ -291,9 +292,9 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Removes the record of an operation that has failed for good, so that a repetition begins
-    /// again. The caller may undo the operation only if this call succeeds. Otherwise another
-    /// request may be about to complete it.
+    /// Removes the record of an operation that has failed permanently, so that a repetition starts
+    /// the operation again. The caller may undo the operation only if this call succeeds. Otherwise
+    /// another request may be about to complete it.
     pub(super) async fn forget(
         &self,
         request: &IdempotentRequest,

@@ -1,4 +1,5 @@
-//! Compares the merge of `Set-Cookie` lines with the column of the draft in `set_cookie_table.toml`.
+//! Compares the merge of `Set-Cookie` lines with the results that `set_cookie_table.toml` lists for
+//! RFC 6265bis.
 
 use serde::Deserialize;
 use tee_session_domain::{
@@ -46,7 +47,7 @@ fn table() -> Table {
     toml::from_str(include_str!("set_cookie_table.toml")).unwrap()
 }
 
-/// Replaces `{x*9}` in `text` by nine `x`.
+/// Replaces each repetition in `text`, such as `{x*9}`, by the repeated text (`x` nine times).
 fn expand(text: &str) -> String {
     let expanded = || {
         let (before, rest) = text.split_once('{')?;
@@ -107,7 +108,7 @@ fn as_line(name: &str, value: &str, attributes: &CookieAttributes) -> String {
 }
 
 #[test]
-fn set_cookie_lines_are_judged_as_the_table_says() {
+fn set_cookie_lines_have_the_results_that_the_table_lists() {
     let differences = table().lines.into_iter().filter_map(|row| {
         let (expected, stored) = (
             sorted(row.ours.as_ref().unwrap_or(&row.draft)),
@@ -119,7 +120,7 @@ fn set_cookie_lines_are_judged_as_the_table_says() {
 }
 
 #[test]
-fn cookie_dates_are_parsed_as_the_table_says() {
+fn cookie_dates_have_the_values_that_the_table_lists() {
     let parsed = |row: &DateRow| parse_cookie_date(&row.date).is_some();
     let rows = table().dates.into_iter();
     let differences = rows.filter(|row| parsed(row) != row.draft);

@@ -1,4 +1,4 @@
-//! The attacks: what an attacker sends on each of its connections.
+//! The attacks, with the bytes that an attacker sends on each of its connections.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 /// Pause before the first connections, so that they are not opened all at once.
 const STAGGER: Duration = Duration::from_micros(400);
 
-/// Limit of the attacks that are no floods.
+/// Limit on the p99 during each attack that is not a flood.
 const SLOWDOWN: Limit = Limit::Slowdown(2.0);
 
 /// Maximum p99 during a flood.
@@ -44,12 +44,13 @@ pub(super) struct Attack {
 pub(super) enum Limit {
     /// Maximum ratio to the p99 without an attack.
     Slowdown(f64),
-    /// The same, but a p99 also meets the limit if it is longer by at most this time. The p99 of
-    /// two measurements without an attack differs by as much.
+    /// Maximum ratio to the p99 without an attack. A higher p99 is also allowed if it exceeds the
+    /// p99 without an attack by at most this time, because the p99 of two measurements without an
+    /// attack differs by this amount.
     SlowdownBeyondNoise(f64, Duration),
-    /// Maximum duration. It is for an attack that sends data as fast as possible: the attackers,
-    /// the service and the other clients compete for the processors of the same machine, so that
-    /// the ratio would depend mainly on the number of processors.
+    /// Maximum p99. This limit is used for floods, in which the attackers send as fast as possible
+    /// and compete with the service for the processors of one machine. A ratio would then depend
+    /// mainly on the number of processors.
     Duration(Duration),
 }
 
@@ -74,9 +75,9 @@ enum Request {
         media_type: &'static str,
         is_chunked: bool,
     },
-    /// Fixed bytes. The attacker then sends nothing more.
+    /// Fixed bytes, after which the attacker sends nothing more.
     Bytes(&'static str),
-    /// A chunk size that never ends, sent as fast as possible on three connections.
+    /// A chunk size without an end, sent as fast as possible on three connections.
     EndlessChunkSize,
 }
 
@@ -203,8 +204,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Begins an attack with `connections` connections to `address`. A connection that the service
-    /// closes is replaced. `token` is the token of a session.
+    /// Begins an attack with `connections` connections to `address`. If the service closes a
+    /// connection, the attacker opens another one. `token` is the token of a session.
     pub(super) fn start(
         attack: &Attack,
         address: SocketAddr,

@@ -1,5 +1,5 @@
-//! Calls through the upstream gateway to sites that hang: the sites accept connections, read
-//! requests, and say nothing.
+//! Calls through the upstream gateway to sites that hang. These sites accept connections and read
+//! requests, but never answer.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,16 +14,17 @@ use tokio::{
 
 use super::measure::log_in_to;
 
-/// Number of calls: the default of `upstream_max_in_flight`.
+/// Number of calls. It equals the default of `upstream_max_in_flight`.
 pub(super) const CALLS: usize = 256;
 
-/// Number of sites. Each one may have a quarter of all calls.
+/// Number of sites. One site may have at most a quarter of all calls.
 const SITES: usize = 4;
 
-/// Time within which the sites receive all calls.
+/// Timeout for the sites to receive all calls.
 const RECEIVED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Calls that hang until this value is dropped, or until `upstream_response_timeout_ms` has passed.
+/// Calls that are in progress until this value is dropped, or until `upstream_response_timeout_ms`
+/// has passed.
 pub(super) struct HangingCalls {
     _sites: Vec<TestSite>,
     _calls: JoinSet<()>,
@@ -71,7 +72,7 @@ async fn hanging_site() -> TestSite {
     .await
 }
 
-/// Sends a call, and waits for a response.
+/// Sends a call through the gateway, and waits for the response.
 async fn call(address: SocketAddr, token: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(

@@ -1,4 +1,4 @@
-//! Measures how clients that do not attack are served.
+//! Measures the response times of regular clients, which do not attack.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{CLIENT_ID, SECRET};
 
-/// Number of clients that get sessions at the same time.
+/// Number of clients that read sessions at the same time.
 const READERS: usize = 8;
 
 /// Number of clients that create sessions at the same time.
@@ -19,7 +19,7 @@ const CREATORS: usize = 2;
 /// Pause of each client between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Timeout of a request. Later responses count as failures.
+/// Timeout of a request. A request without a response within this time counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Responses to the requests of all clients.
@@ -57,7 +57,7 @@ fn p99(durations: &[Duration]) -> Duration {
     sorted.get(index).copied().unwrap_or_default()
 }
 
-/// Base URL of the sessions. No request is sent to it.
+/// Base URL of the sessions of regular clients. The service sends no request to this site.
 const BASE_URL: &str = "https://golf.example";
 
 /// Creates a session, and returns its token.
@@ -65,7 +65,7 @@ pub(super) async fn log_in(service: &ServiceProcess) -> anyhow::Result<String> {
     log_in_to(service, BASE_URL).await
 }
 
-/// Creates a session with this base URL, and returns its token.
+/// Creates a session with the base URL `base_url`, and returns its token.
 pub(super) async fn log_in_to(service: &ServiceProcess, base_url: &str) -> anyhow::Result<String> {
     let request = login_request(&service.client, service.base(), base_url);
     let created = request.send().await?;
@@ -81,7 +81,7 @@ fn login_request(client: &Client, base: &str, base_url: &str) -> reqwest::Reques
         .json(&json!({"cookies": {"a": "1"}, "base_url": base_url}))
 }
 
-/// Sends requests for `duration`, and measures the responses.
+/// Sends requests of regular clients for `duration`, and measures the responses.
 pub(super) async fn measure(
     service: &ServiceProcess,
     duration: Duration,

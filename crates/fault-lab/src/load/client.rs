@@ -166,9 +166,10 @@ fn check_content(shared: &Shared, own: &Own, body: &Value) {
     }
 }
 
-/// Returns `true` if the body of a session with attributes has those that the merge to `version`
-/// set, and the other cookie of the same name. Returns `false` if it has neither, and `None` in any
-/// other case.
+/// Checks the attributes of the version cookies in the response body `body`. Returns `true` if they
+/// are the attributes that the merge to `version` has set, and the second cookie with the same name
+/// is present. Returns `false` if there are neither attributes nor a second cookie, and `None` in
+/// any other case.
 fn merged_attributes(body: &Value, version: u64) -> Option<bool> {
     let attributes = &body["cookie_attributes"][VERSION];
     let others = body["other_cookies"].as_array()?;
@@ -187,8 +188,8 @@ fn merged_attributes(body: &Value, version: u64) -> Option<bool> {
     }
 }
 
-/// Increments the version cookie of a session, and checks the response. Sends a patch, or the
-/// `Set-Cookie` lines of a site.
+/// Increments the version cookie of a session, and checks the response. The request is a patch, or
+/// a merge of `Set-Cookie` lines.
 async fn update(shared: &Shared, own: &mut Own) {
     let before = shared.history.known(&own.token);
     own.version += 1;
@@ -274,7 +275,7 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     }
 }
 
-/// Checks that a repetition after the successful request has returned the same token.
+/// Checks that a further repetition of a successful request has returned the same token.
 fn check_replay(shared: &Shared, token: &str, response: &Repeated) {
     if let Some(replayed) = &response.replayed {
         shared.check(shared.history.replayed(token, replayed));

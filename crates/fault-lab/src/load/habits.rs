@@ -19,7 +19,7 @@ pub(crate) struct Habits {
     /// of the instances is an older binary, which ignores the key.
     pub(crate) uses_idempotency_keys: bool,
     /// `true` if half of the updates are merges of `Set-Cookie` lines. `false` if an instance may
-    /// run a binary that has no such request.
+    /// run an older binary without this operation.
     pub(crate) merges_cookies: bool,
 }
 

@@ -15,17 +15,18 @@ const REPEATED_FOR: Duration = Duration::from_secs(12);
 /// Pause before a repetition.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The response to a request, and the token in the response to a further repetition.
+/// The final response to a repeated request, and the token in the response to one further
+/// repetition.
 pub(super) struct Repeated {
     pub(super) status: StatusCode,
     pub(super) body: Value,
-    /// Token that a repetition after the success has returned. `None` if there was no such
-    /// repetition, or if it failed.
+    /// Token in the response to one further repetition of the successful request. `None` if there
+    /// was no further repetition, or if it failed.
     pub(super) replayed: Option<String>,
 }
 
 impl Repeated {
-    /// Returns a response to which there was no further repetition.
+    /// Returns the response of a request that was not repeated after its success.
     pub(super) fn once((status, body): (StatusCode, Value)) -> Self {
         Self {
             status,

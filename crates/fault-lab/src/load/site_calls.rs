@@ -1,5 +1,6 @@
-//! Clients that call a site through the upstream gateway, and rotate and change their sessions in
-//! between. Each call has a number of its own, and the site counts the requests with each number.
+//! Clients that call a site through the upstream gateway. Between the calls, they rotate and change
+//! their sessions. Each call has a unique number, and the site counts the requests with each
+//! number.
 
 mod call;
 mod calls;
@@ -20,7 +21,7 @@ use crate::site::BOOKING;
 /// Number of sessions of a client.
 const SESSIONS: usize = 4;
 
-/// Sends requests as one client until the clients are stopped.
+/// Sends the requests of one client until all clients are stopped.
 pub(super) async fn run(shared: &Shared, calls: &SiteCalls) {
     let mut own = Vec::new();
     while !shared.is_stopped() {
@@ -86,7 +87,8 @@ async fn log_out(shared: &Shared, own: OwnSession) {
     }
 }
 
-/// Rotates the token. If the response is lost, the session is lost as well.
+/// Rotates the token of a session. Returns `None` if the response is lost, because the new token is
+/// then unknown.
 async fn rotate(shared: &Shared, mut own: OwnSession) -> Option<OwnSession> {
     shared.history.delete_asked(&own.token);
     let request = shared.request(Method::POST, "/v1/session/rotate");

@@ -1,5 +1,5 @@
-//! Fault scenarios in the middle of calls through the upstream gateway: faults of the site, of
-//! Redis and of the instance. A site counts the requests of each call.
+//! Fault scenarios during calls through the upstream gateway. The site, Redis or the instance
+//! fails. The site counts the requests of each call.
 
 use std::{
     sync::Arc,
@@ -21,10 +21,11 @@ use crate::{
     stage::{CLIENTS, GATEWAY_FLAGS, Lab, Outcome, READY_WITHIN, STOPPED_WITHIN, Stage},
 };
 
-/// Maximum time for which Redis is away, so that the service still keeps the cookies of the answers.
+/// Maximum duration of a Redis outage after which the service still stores the cookies of earlier
+/// answers.
 const MAX_AWAY: Duration = Duration::from_secs(3);
 
-/// Time within which the site receives the calls of all clients.
+/// Timeout for the site to receive a call of each client.
 const HELD_WITHIN: Duration = Duration::from_secs(4);
 
 pub(super) fn rows() -> Vec<Row> {
@@ -92,8 +93,8 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Starts an instance with the gateway, clients that send other requests, and clients that call the
-/// site.
+/// Starts an instance with the upstream gateway. Also starts the usual clients, and clients that
+/// call the site.
 async fn start(lab: &Lab, redis_url: &str, more_flags: &[&str]) -> (Stage, Arc<SiteCalls>) {
     let flags = [GATEWAY_FLAGS.as_slice(), more_flags].concat();
     let service = lab.start(redis_url, &flags).await;
@@ -109,7 +110,7 @@ async fn durable_redis() -> RedisProcess {
     RedisProcess::start_with(&DURABLE).await
 }
 
-/// Lets the site hold its answers, until it has received a call of each client.
+/// Makes the site hold back its answers. Returns when the site has received a call of each client.
 async fn hold_calls(stage: &mut Stage, calls: &SiteCalls) {
     calls.site.set(Behaviour::Holds);
     // A client may be between two calls.
@@ -123,8 +124,8 @@ async fn hold_calls(stage: &mut Stage, calls: &SiteCalls) {
     }
 }
 
-/// Ends a scenario after its fault has ended. Counts a violated expectation if no call got the
-/// response `expected`.
+/// Ends a scenario whose fault has ended. Counts a violated expectation if no call got the response
+/// `expected`.
 async fn end(mut stage: Stage, calls: &SiteCalls, expected: &str) -> Outcome {
     stage.wait_until_recovered().await;
     stage.until_answered(calls).await;
@@ -188,8 +189,8 @@ async fn redis_read_only(lab: &Lab) -> Outcome {
     end(stage, &calls, UNSAVED).await
 }
 
-/// A full Redis still accepts reads, so that a session makes several calls whose cookies are not
-/// kept.
+/// A full Redis still accepts reads. A session therefore makes several calls whose cookies are not
+/// stored.
 async fn redis_full(lab: &Lab) -> Outcome {
     let redis = durable_redis().await;
     let policy = ["CONFIG", "SET", "maxmemory-policy", "noeviction"];

@@ -1,5 +1,5 @@
-//! Test of sessions with the cookie jar of a site, in a fleet of an old binary that knows no jar and
-//! the new one.
+//! Tests sessions with cookie attributes in a fleet of two binaries. The old binary does not know
+//! these attributes.
 
 use anyhow::{Context, ensure};
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
@@ -10,14 +10,15 @@ use crate::stage::{Lab, READY_WITHIN};
 
 const BASE_URL: &str = "https://golf.example/members";
 
-/// Lines of a site: a rotated session id, and two cookies with the same name and different paths.
+/// `Set-Cookie` lines of a site: a rotated session id, and two cookies with the same name and
+/// different paths.
 const LINES: [&str; 3] = [
     "SESSIONID=d4e5f6; Path=/; Secure; Max-Age=86400",
     "view=list; Path=/members",
     "view=grid; Path=/admin",
 ];
 
-/// Requests of the old binary that change a session.
+/// Requests to the old binary that change a session.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     None,
@@ -25,9 +26,9 @@ enum Change {
     Rotation,
 }
 
-/// Merges cookies into sessions with the new binary, and uses these sessions with the old binary
-/// and again with the new one. Returns all violated expectations: no value of the flat map may be
-/// lost or changed, and no cookie may have the attributes of another value.
+/// Merges cookies into sessions with the new binary. Then uses these sessions with the old binary,
+/// and again with the new one. Returns all violated expectations: no cookie value may be lost or
+/// changed, and no cookie may have the attributes of another value.
 pub(super) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
     for format in ["sealed", "plain"] {
@@ -87,7 +88,7 @@ async fn check(old: &ServiceProcess, new: &ServiceProcess, change: Change) -> an
 }
 
 impl Change {
-    /// Changes the session with the old binary. Returns its token and its cookies after that.
+    /// Changes the session with the old binary. Returns the token and the cookies after the change.
     async fn run(
         self,
         old: &ServiceProcess,
@@ -115,7 +116,7 @@ impl Change {
     }
 }
 
-/// Merges lines that the site has sent with the new binary.
+/// Merges `Set-Cookie` lines into the session with the new binary.
 async fn merge(new: &ServiceProcess, token: &str, lines: &[&str]) -> anyhow::Result<()> {
     let url = format!("{BASE_URL}/login.php");
     let body = json!({"url": url, "set_cookie": lines});
@@ -125,7 +126,7 @@ async fn merge(new: &ServiceProcess, token: &str, lines: &[&str]) -> anyhow::Res
     Ok(())
 }
 
-/// Returns the session with attributes, if the binary knows them.
+/// Returns the session from `GET /v1/session?attributes=true`. An old binary ignores the parameter.
 async fn shown(service: &ServiceProcess, token: &str) -> anyhow::Result<Value> {
     let request = service.request(Method::GET, "/v1/session?attributes=true");
     let response = request.bearer_auth(token).send().await?;

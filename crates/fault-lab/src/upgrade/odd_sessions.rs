@@ -1,4 +1,4 @@
-//! Test of sessions that an old binary would misread, in a fleet of both binaries.
+//! Tests sessions that an old binary would misread, in a fleet of an old and a new binary.
 
 use anyhow::Context;
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
@@ -46,9 +46,9 @@ fn samples() -> [Sample; 7] {
     ]
 }
 
-/// Stores sessions with the new binary, and uses them with the old binary and with the new one.
-/// Returns all violated expectations: the old binary must answer 503 for a session that it cannot
-/// read, and must neither end nor change any session.
+/// Stores sessions with the new binary, and uses them with both binaries. Returns all violated
+/// expectations. For a session that it cannot read, the old binary must respond with 503. It must
+/// neither end nor change any session.
 pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
     let redis = RedisProcess::start().await;
     let (old, new) = (
@@ -100,7 +100,7 @@ async fn status(
     Ok(request.body("{}").send().await?.status())
 }
 
-/// Returns the session without its time of expiry, which each access changes.
+/// Returns the session without its expiry time, which changes with each access.
 async fn shown(service: &ServiceProcess, token: &str) -> anyhow::Result<Value> {
     let request = service.request(Method::GET, "/v1/session");
     let mut session: Value = request.bearer_auth(token).send().await?.json().await?;

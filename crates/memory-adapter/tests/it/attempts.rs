@@ -16,8 +16,8 @@ use tee_session_domain::{
 };
 use tee_session_memory_adapter::MemoryRepository;
 
-/// Repository that carries out no insert, no swap and no move, but returns fixed outcomes. Counts
-/// these calls.
+/// Repository whose inserts, swaps and moves change nothing and return fixed outcomes. Counts these
+/// calls.
 #[derive(Clone)]
 struct Unwilling {
     inner: MemoryRepository,

@@ -1,5 +1,5 @@
-//! Tests that accesses and updates renew the entry of a session in the subject index, but only when
-//! the renewal is due, and that entries of ended sessions are removed.
+//! Tests of subject index entries. An access or an update renews the entry of the session only when
+//! the renewal is due. The entry of an ended session is removed.
 
 use std::{
     sync::{Arc, Mutex},

@@ -143,7 +143,7 @@ async fn update_returns_the_end_of_the_renewed_idle_timeout() {
 }
 
 #[tokio::test]
-async fn unwanted_session_at_the_session_limit_is_removed_and_evicts_no_other() {
+async fn new_session_that_is_no_longer_wanted_is_removed_and_evicts_no_older_session() {
     let limit = SubjectLimit {
         max: NonZeroUsize::MIN,
         when_reached: AtLimit::EvictOldest,
@@ -163,7 +163,7 @@ async fn unwanted_session_at_the_session_limit_is_removed_and_evicts_no_other() 
 }
 
 #[tokio::test]
-async fn rotation_that_may_not_move_the_session_keeps_the_old_token() {
+async fn rotation_keeps_the_old_token_valid_if_may_move_returns_false() {
     let sessions = create_manager();
     let new = sessions.store_login(login_of(Some("alice"))).await.unwrap();
     let rotated = sessions.rotate_while(&new.token, || false).await;
@@ -204,7 +204,7 @@ async fn list_returns_the_last_access_and_the_end_of_a_session() {
 }
 
 #[test]
-fn memory_store_is_not_split_across_servers_and_its_sessions_are_not_cached() {
+fn memory_store_is_not_partitioned_and_its_sessions_are_not_cached() {
     let repository = MemoryRepository::default();
     assert!(!repository.is_partitioned());
     assert_eq!(repository.instance(), None);

@@ -20,7 +20,8 @@ pub(crate) struct FailureLog {
 }
 
 impl FailureLog {
-    /// Logs why the server in `settings` cannot be used, if a message is due.
+    /// Counts a failed attempt to connect to the server in `settings`. If the last message is at
+    /// least [`INTERVAL`] old, also finds the cause of the failure and logs it.
     pub(crate) fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
         self.attempts += 1;
         let is_due = self

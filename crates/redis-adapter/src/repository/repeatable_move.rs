@@ -30,9 +30,9 @@ use crate::{
 /// Lifetime of a marker. It is longer than the time in which a client can repeat a rotation.
 const MARKER_TTL: Duration = Duration::from_secs(120);
 
-/// Deletes `KEYS[1]`, the old record, if its value is still `ARGV[1]`. Stores the marker `KEYS[2]`
-/// with the session id of the new token, `ARGV[2]`, for `ARGV[3]` seconds. If the old record is
-/// gone, returns 1 if the marker names the same new token.
+/// Deletes `KEYS[1]`, the old record, if its value is still `ARGV[1]`. Then stores the marker
+/// `KEYS[2]`, whose value `ARGV[2]` is the session id of the new token, for `ARGV[3]` seconds. If
+/// the old record does not exist, returns 1 if the marker has the value `ARGV[2]`.
 const REMOVE_WITH_MARKER: Script = Script::freeing(
     "\
 local value = redis.call('GET', KEYS[1])
@@ -46,8 +46,8 @@ return redis.call('DEL', KEYS[1])",
 );
 
 impl RedisRepository {
-    /// Moves the record in a cluster. Does not delete the new record if a step fails or if the old
-    /// record has changed, because an earlier attempt may still delete the old record.
+    /// Moves the record in a cluster. If a step fails or the old record has changed, the new record
+    /// is kept, because a delayed command of an earlier attempt may still delete the old record.
     pub(super) async fn move_with_marker(
         &self,
         rotation: &Rotation<'_>,
@@ -68,8 +68,8 @@ impl RedisRepository {
             .await
     }
 
-    /// Stores the session under the new token. If an earlier attempt has stored a state of the
-    /// session there, replaces it, and renews its TTL. Returns `false` if another attempt has
+    /// Stores the session under the new token. If an earlier attempt has already stored a record
+    /// there, replaces this record and renews its TTL. Returns `false` if another attempt has
     /// changed the new record at the same time.
     async fn store_under_new_token(
         &self,

@@ -86,10 +86,10 @@ async fn assert_moved(sessions: &Sessions, old: &SessionToken, new: &SessionToke
     assert!(matches!(ended, Err(SessionError::NotFound)), "{ended:?}");
 }
 
-/// Redis stores the record, and its reply is lost. The record is removed again, so that a
-/// repetition need not wait for the end of the lease.
+/// Redis stores the record, but its reply is lost. The record is removed again. A repetition then
+/// need not wait for the end of the lease.
 #[tokio::test]
-async fn record_whose_reply_was_lost_is_removed_so_that_a_repetition_begins_at_once() {
+async fn idempotency_record_is_removed_after_a_lost_reply_so_a_repetition_begins_at_once() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let settings = settings(&format!("redis://{}", proxy.address()))
@@ -107,8 +107,8 @@ async fn record_whose_reply_was_lost_is_removed_so_that_a_repetition_begins_at_o
     .await;
 }
 
-/// Redis rejects the command that stores the result. The token is not delivered: only a repetition
-/// delivers it.
+/// Redis rejects the command that stores the result of the operation. The request must fail without
+/// returning the token. A repetition then returns it.
 #[rstest]
 #[case::create(false)]
 #[case::rotate(true)]
@@ -172,8 +172,8 @@ async fn token_is_not_delivered_until_the_result_is_stored(#[case] rotates: bool
     assert_moved(&sessions, &kept.token, &repeated.token).await;
 }
 
-/// The session is changed between the read and the move of a rotation with a key. The new token has
-/// the changed session.
+/// The session is changed after a rotation with an `Idempotency-Key` has read it and before it is
+/// moved. The session under the new token contains the change.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
@@ -203,7 +203,7 @@ async fn update_during_a_rotation_with_a_key_is_kept_in_a_cluster(#[case] mode: 
     }
 }
 
-/// Rotates a session, and changes it just before it is moved.
+/// Rotates a session, and updates it immediately before it is moved to the new token.
 async fn rotate_during_an_update(sessions: &Sessions, token: &SessionToken) {
     let is_updated = std::cell::Cell::new(false);
     let update = || {
@@ -247,11 +247,11 @@ async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
     }
 }
 
-/// The server of the old record stops before it receives the command that deletes this record, and
-/// carries the command out later. The service receives no reply. The session is not lost: a
-/// repetition returns its new token.
+/// Pauses the server of the old record before it receives the command that deletes this record. The
+/// server executes the command later, but the service receives no reply. The session is not lost: a
+/// repetition returns the new token.
 #[tokio::test(flavor = "multi_thread")]
-async fn rotation_in_a_cluster_whose_reply_is_lost_is_finished_by_a_repetition() {
+async fn repetition_finishes_a_cluster_rotation_whose_reply_was_lost() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for (number, new) in one_session_per_primary(&sessions, &cluster, 3)
@@ -281,13 +281,15 @@ async fn load_versioned(sessions: &Sessions, token: &SessionToken) -> VersionedS
     found.expect("a live session")
 }
 
-/// Stores the record of the new token only, as a rotation in a cluster does that stops in between.
+/// Stores the record under the new token without deleting the old record, like an interrupted
+/// rotation in a cluster.
 async fn store_under(sessions: &Sessions, token: &SessionToken, session: &Session) {
     let inserted = sessions.repository().insert(token, session, TTL).await;
     assert_eq!(inserted.unwrap(), InsertOutcome::Inserted);
 }
 
-/// A rotation stops after it has stored the new record. The session changes before the repetition.
+/// A rotation is interrupted after it has stored the new record. The session is updated before the
+/// repetition. The repetition must move the updated session.
 #[tokio::test]
 async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -309,7 +311,7 @@ async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
     }
 }
 
-/// A rotation stops after it has stored the new record, and the session is ended before the
+/// A rotation is interrupted after it has stored the new record. The session is ended before the
 /// repetition. The new token must not become valid.
 #[tokio::test]
 async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
@@ -328,8 +330,8 @@ async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
     }
 }
 
-/// While the server with the record is down, a request with this key fails. A request with another
-/// key, whose record is on another server, succeeds.
+/// The server that stores the idempotency record of a key is down. A request with this key fails. A
+/// request with another key, whose record is on another server, succeeds.
 #[tokio::test]
 async fn request_whose_record_is_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
     let mut cluster = RedisCluster::start(2, 0).await;
@@ -354,9 +356,9 @@ async fn request_whose_record_is_on_a_lost_cluster_primary_fails_and_another_key
     .await;
 }
 
-/// Requests without an `Idempotency-Key` send no commands for idempotency records.
+/// Checks that requests without an `Idempotency-Key` cause no commands for idempotency records.
 #[tokio::test]
-async fn requests_without_a_key_send_no_further_commands() {
+async fn requests_without_an_idempotency_key_send_no_additional_commands() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let monitor = redis.monitor().await;

@@ -99,7 +99,7 @@ async fn flushall_or_flushdb_is_reported_as_a_loss_of_the_invalidation_feed(
 /// Another program that shares the Redis server may flush its own database. Redis announces that
 /// like a flush of the database of the sessions, but the canary key of the feed is still there.
 #[tokio::test]
-async fn flush_of_another_database_is_no_loss_of_the_invalidation_feed() {
+async fn flush_of_another_database_is_not_reported_as_a_loss_of_the_invalidation_feed() {
     let redis = RedisProcess::start().await;
     let (listener, _feed) = start_feed(&redis, Duration::from_secs(1)).await;
     let other = redis.admin().await;

@@ -10,7 +10,7 @@ use crate::{
     sessions,
 };
 
-/// Lines of a site that sets the same two cookies with each answer.
+/// `Set-Cookie` lines of a site that sets the same two cookies with each answer.
 const LINES: [&str; 2] = [
     "SESSIONID=d4e5f6; Path=/; Secure; HttpOnly",
     "csrf=b4c0; Path=/; Max-Age=86400",
@@ -24,9 +24,9 @@ async fn merge(sessions: &Sessions, token: &SessionToken, lines: &[&str]) -> Mer
     merge.await.unwrap()
 }
 
-/// Each group of commands is sent together: `GET` and `EXPIRE`, and then the script.
+/// The commands of one round trip are sent together: first `GET` and `EXPIRE`, and then the script.
 #[tokio::test]
-async fn merge_without_a_change_sends_one_group_of_commands_and_one_with_a_change_two() {
+async fn merge_takes_one_redis_round_trip_without_a_change_and_two_with_a_change() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();

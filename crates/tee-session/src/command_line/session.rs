@@ -1,5 +1,6 @@
 //! The command `tee-session session`: creates, shows, lists and ends sessions of a running service
-//! over the HTTP API, and carries their cookies to and from other programs.
+//! over the HTTP API. Also exports cookies of a session to files of other programs, and imports
+//! cookies from such files.
 
 mod attributes;
 mod cookies;

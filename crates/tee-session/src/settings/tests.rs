@@ -398,7 +398,10 @@ fn log_level_is_accepted_as_python_spells_it(#[case] text: &str, #[case] expecte
 #[rstest]
 #[case(&["true", "True", "TRUE", "yes", "on", "1"], true)]
 #[case(&["false", "False", "FALSE", "no", "off", "0"], false)]
-fn switch_is_accepted_as_python_and_yaml_spell_it(#[case] texts: &[&str], #[case] expected: bool) {
+fn switch_setting_is_accepted_in_the_spellings_of_python_and_yaml(
+    #[case] texts: &[&str],
+    #[case] expected: bool,
+) {
     for text in texts {
         let settings = read_settings(None, &[("access_log", text)]).unwrap();
         assert_eq!(settings.api.access_log, expected, "{text}");
@@ -406,7 +409,7 @@ fn switch_is_accepted_as_python_and_yaml_spell_it(#[case] texts: &[&str], #[case
 }
 
 #[test]
-fn named_value_of_a_setting_is_accepted_in_upper_case() {
+fn setting_with_fixed_values_accepts_upper_case() {
     let flags = [
         ("log_format", "JSON"),
         ("token_format", "Opaque"),
@@ -480,7 +483,7 @@ fn empty_setting_that_overrides_no_other_value_causes_only_a_warning(
 #[case::space(" ")]
 #[case::empty_list("[]")]
 #[case::comma(",")]
-fn redis_url_that_is_no_url_does_not_select_the_embedded_store(#[case] value: &str) {
+fn invalid_redis_url_does_not_select_the_embedded_store(#[case] value: &str) {
     let flags = [("redis_url", value), ("allow_anonymous_clients", "true")];
     let problems = read_settings(None, &flags).unwrap_err();
     assert!(
@@ -492,7 +495,7 @@ fn redis_url_that_is_no_url_does_not_select_the_embedded_store(#[case] value: &s
 #[rstest]
 #[case::url("redis://user:s3cret@localhost")]
 #[case::header("authorization=s3cret")]
-fn secret_in_place_of_the_path_of_its_file_is_not_shown(#[case] value: &str) {
+fn secret_given_instead_of_its_file_path_is_not_shown_in_the_error(#[case] value: &str) {
     let problems = read_settings(None, &[("redis_url_file", value)]).unwrap_err();
     assert!(
         problems.contains("the value must be the path of a file"),

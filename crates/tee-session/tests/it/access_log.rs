@@ -99,7 +99,7 @@ async fn access_log_does_not_depend_on_the_log_level() {
 #[case::method(Method::PUT, "/v1/session", "", 405, "method_not_allowed")]
 #[case::token(Method::GET, "/v1/session", "", 401, "missing_token")]
 #[tokio::test]
-async fn refused_request_leaves_a_debug_line_with_its_problem_code(
+async fn refused_request_is_logged_at_debug_level_with_its_problem_code(
     #[case] method: Method,
     #[case] path: &str,
     #[case] body: &'static str,
@@ -122,7 +122,7 @@ async fn refused_request_leaves_a_debug_line_with_its_problem_code(
 }
 
 #[tokio::test]
-async fn unreadable_request_leaves_a_debug_line() {
+async fn unreadable_request_is_logged_at_debug_level() {
     let service = service::start(&["--log-level", "DEBUG"]).await;
     let mut connection = service.connect().await;
     connection.write_all(b"GET s3cret\r\n\r\n").await.unwrap();

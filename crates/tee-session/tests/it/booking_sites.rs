@@ -1,4 +1,5 @@
-//! Sites over TLS that people log in to: one of PHP behind nginx, and one of Django.
+//! Booking sites with a login and TLS, for tests. One is written in PHP and runs behind nginx, the
+//! other one uses Django.
 
 use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
@@ -16,7 +17,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(20);
 
 const PHP_SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/php/booking_site.php");
 
-/// A site that books with a `GET`, and notes each booking.
+/// Path of the PHP script of a site that books with a `GET` request and records each booking.
 const COUNTING_PHP_SITE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/upstream/booking.php");
 
@@ -50,7 +51,7 @@ http {
 pub(crate) struct BookingSite {
     /// Base URL, without a trailing slash.
     pub(crate) base: String,
-    /// Authority that has issued the certificate of the site.
+    /// Certificate authority that issued the certificate of the site.
     pub(crate) authority: TestAuthority,
     _processes: Vec<Child>,
     directory: TempDir,
@@ -120,7 +121,7 @@ impl BookingSite {
         }
     }
 
-    /// Returns the lines of all bookings and partners that a site has noted.
+    /// Returns the lines that the site has written for bookings and partners.
     pub(crate) fn bookings(&self) -> Vec<String> {
         let text = fs::read_to_string(bookings_in(&self.directory)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The browser of the tests.
+//! Headless Chromium, the browser for tests.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Tests of `deploy/compose.yaml`, of `deploy/compose.gateway.yaml` and of their nginx, without
-//! containers. `scripts/compose-test` runs the containers.
+//! Tests of `deploy/compose.yaml`, `deploy/compose.gateway.yaml` and their nginx configuration. The
+//! tests run no containers. `scripts/compose-test` runs the containers.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
 
@@ -43,7 +43,7 @@ fn block<'a>(nginx: &'a str, head: &str) -> &'a str {
 }
 
 #[test]
-fn only_the_compose_service_gateway_has_a_way_out() {
+fn only_the_compose_service_gateway_can_connect_to_the_internet() {
     let (base, gateway) = (
         read_yaml("deploy/compose.yaml"),
         read_yaml("deploy/compose.gateway.yaml"),
@@ -76,7 +76,7 @@ fn only_the_compose_service_gateway_has_a_way_out() {
 }
 
 #[test]
-fn compose_services_wait_for_requests_to_sites_when_they_stop() {
+fn stop_grace_period_of_compose_services_covers_requests_to_sites() {
     let gateway = read_yaml("deploy/compose.gateway.yaml");
     let defaults = read_toml("config/default.toml");
     let production = read_toml("config/production.toml");

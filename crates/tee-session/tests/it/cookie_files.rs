@@ -17,7 +17,8 @@ const SITE: &str = "http://www.golf.example";
 
 const CREATE: &str = "create --base-url http://www.golf.example --token-out token";
 
-/// Names and values are odd, but each of the programs takes them.
+/// Returns the `Set-Cookie` lines of the page with the path `path`. The names and values are
+/// unusual, but each of the programs accepts them.
 fn lines_of(path: &str) -> Vec<String> {
     let lines = [
         "PHPSESSID=k3v9d0s8; Path=/; HttpOnly; SameSite=Lax",
@@ -110,7 +111,8 @@ fn pairs(header: &str) -> BTreeSet<String> {
     header.trim_end().split("; ").map(str::to_owned).collect()
 }
 
-/// The other program sends the same cookies as the first one, and none to other paths.
+/// Checks that the second program sends the same cookies as the first one, and sends none of them
+/// to other paths.
 #[rstest]
 #[case::curl(Program::Curl, 10, Program::Curl)]
 // wget refuses a cookie for another path than that of the page.
@@ -118,7 +120,7 @@ fn pairs(header: &str) -> BTreeSet<String> {
 #[case::chromium(Program::Chromium, 10, Program::Chromium)]
 #[case::curl_to_chromium(Program::Curl, 10, Program::Chromium)]
 #[tokio::test]
-async fn login_moves_from_one_program_into_a_session_and_from_there_to_another(
+async fn login_is_imported_from_one_program_and_exported_to_another(
     #[case] from: Program,
     #[case] count: usize,
     #[case] to: Program,

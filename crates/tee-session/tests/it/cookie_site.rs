@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Returns the `Set-Cookie` lines of the page with a path.
+/// Function that returns the `Set-Cookie` lines of the page with the given path.
 type LinesOf = fn(&str) -> Vec<String>;
 
 /// A running site without TLS. Each page contains the `Cookie` header field of its request. The site

@@ -56,12 +56,13 @@ async fn log_on_a_terminal_is_json_if_the_log_format_is_json() {
     assert!(line.trim_end().starts_with('{'), "{line}");
 }
 
-/// The address that a person can open differs from the address on which the service listens.
+/// The log must contain an address that a browser can open. The address on which the service
+/// listens (`0.0.0.0`) is not such an address.
 #[rstest]
 #[case::all_ipv4_addresses("0.0.0.0", "http://127.0.0.1:")]
 #[case::all_ipv6_addresses("[::]", "http://[::1]:")]
 #[tokio::test]
-async fn listening_on_all_addresses_is_logged_with_the_loopback_address(
+async fn service_that_listens_on_all_addresses_logs_a_loopback_url(
     #[case] host: &str,
     #[case] url: &str,
 ) {
@@ -140,7 +141,7 @@ async fn paste(commands: &str) -> String {
 }
 
 #[tokio::test]
-async fn commands_of_the_first_session_in_the_readme_can_be_pasted() {
+async fn readme_commands_for_a_first_session_succeed_in_a_shell() {
     let shown = paste(&commands_after("README.md", "## First session")).await;
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines.len(), 5, "{shown}");
@@ -156,7 +157,7 @@ async fn commands_of_the_first_session_in_the_readme_can_be_pasted() {
 }
 
 #[tokio::test]
-async fn commands_that_change_rotate_and_revoke_sessions_can_be_pasted() {
+async fn documented_commands_that_change_rotate_and_revoke_sessions_succeed_in_a_shell() {
     let shown = paste(&commands_after(
         "docs/http-api.md",
         "## Change, rotate, revoke",

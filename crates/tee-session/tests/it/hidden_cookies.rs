@@ -1,4 +1,5 @@
-//! The setting `hide_cookies` of the built binary, as the Rust client and the command line see it.
+//! Tests of the setting `hide_cookies` of the binary, with the Rust client and with the command
+//! line.
 
 use serde_json::json;
 use tee_session_client::{BaseUrl, Client, CookieHeaderError, Cookies, ProblemCode, SessionPatch};

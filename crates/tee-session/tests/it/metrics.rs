@@ -75,8 +75,8 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns, by name, the metrics that a service serves only if it has files to read again: the
-/// expiry time of the certificate, and whether the files were last read successfully.
+/// Returns, by name, the metrics of a service that reloads files. These are the expiry time of the
+/// TLS certificate, and whether the last reload of each file succeeded.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     let names = [
         "tee_session_tls_certificate_expiry_timestamp_seconds",
@@ -103,8 +103,9 @@ async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     metrics
 }
 
-/// Returns, by name, the metrics that a service serves only if it has a gateway. The service calls a
-/// site twice: one answer is a page, and the other one shows that the login is over.
+/// Returns, by name, the metrics of a service with the upstream gateway. The service sends two
+/// requests to a site. One answer is a page, and the other one shows that the user is no longer
+/// logged in.
 async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
     let site = TestSite::answering_with(|request| {
         let (status, body) = match request.split(' ').nth(1) {

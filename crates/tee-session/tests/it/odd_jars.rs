@@ -1,5 +1,5 @@
-//! Tests that the cookie jars of HTTP clients in several languages can be stored in a session, and
-//! come back byte for byte, whatever cookies a site sets.
+//! Tests that the cookie jars of HTTP clients in several languages can be stored in a session and
+//! loaded again byte for byte, for all kinds of cookies that sites set.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ const NAMESAKE: &str = "sid";
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
 
-/// Output of the programs.
+/// Output of a test program.
 #[derive(Deserialize)]
 struct Visit {
     /// Cookies of the client: name, value and path.
@@ -78,8 +78,8 @@ impl Client {
         }
     }
 
-    /// Returns the names of the cookies of the site that the client does not take. Its own parser
-    /// is stricter than a session.
+    /// Returns the names of the site's cookies that this client rejects. The parser of the client
+    /// is stricter than the rules for a session.
     fn refuses(self) -> &'static [&'static str] {
         match self {
             // A cookie without a name.
@@ -100,7 +100,7 @@ impl Client {
 #[case::node(Client::Node)]
 #[case::java(Client::Java)]
 #[tokio::test]
-async fn jar_of_an_http_client_comes_back_byte_for_byte(#[case] client: Client) {
+async fn cookie_jar_of_an_http_client_is_stored_and_loaded_byte_for_byte(#[case] client: Client) {
     let service = service::start(&[]).await;
     let site = CookieSite::start(odd_site::lines_of).await;
     let urls = odd_site::paths().into_iter();
@@ -131,8 +131,8 @@ async fn jar_of_an_http_client_comes_back_byte_for_byte(#[case] client: Client) 
     assert_eq!(namesakes.len(), 2);
 }
 
-/// Merges the lines that the client has received into a new session. Returns the values and paths
-/// of all cookies with the name [`NAMESAKE`].
+/// Merges the `Set-Cookie` lines that the client has received into a new session. Returns the
+/// values and paths of all cookies with the name [`NAMESAKE`].
 async fn merge_lines(
     service: &Service,
     urls: &[String],

@@ -1,7 +1,7 @@
-//! Odd cookies, which sites on the Internet set.
+//! Unusual cookies that sites on the Internet set.
 
 /// `Set-Cookie` lines with names and values that the grammar for servers (RFC 6265bis, section 4)
-/// forbids, or that have broken parsers.
+/// forbids, or that some parsers cannot read.
 pub(crate) const ODD_LINES: [&str; 34] = [
     "PHPSESSID=k3v9d0s8f7a6; Path=/; HttpOnly; SameSite=Lax",
     "gdpr[allowed_cookies]=%5B%221%22%5D; Path=/",
@@ -39,14 +39,15 @@ pub(crate) const ODD_LINES: [&str; 34] = [
     "sid=of the site; Path=/",
 ];
 
-/// Number of ordinary cookies that the site also sets. Old limits were 50.
+/// Number of ordinary cookies that the site also sets. Older releases allowed at most 50 cookies.
 pub(crate) const MANY: usize = 100;
 
-/// Lengths of the values of long cookies. Old limits were 4096 for one and 16 KiB for all.
+/// Lengths of the values of long cookies. Older releases allowed 4096 bytes for one cookie and 16
+/// KiB for all cookies.
 pub(crate) const LONG: [usize; 4] = [6_000, 4_000, 4_000, 4_000];
 
-/// Returns the paths of all pages, each of which sets other cookies. Clients accept a limited length
-/// and number of header fields, so the cookies are spread over many pages.
+/// Returns the paths of all pages of the site. Each page sets different cookies. The cookies are
+/// spread over many pages, because clients limit the length and the number of header fields.
 pub(crate) fn paths() -> Vec<String> {
     let long = (0..LONG.len()).map(|index| format!("long/{index}"));
     let pages = ["", "many/0", "many/1", "folder/"].map(str::to_owned);

@@ -164,7 +164,7 @@ async fn probe_command_without_a_url_accepts_a_certificate_of_any_issuer() {
 }
 
 #[tokio::test]
-async fn probe_command_without_a_url_accepts_a_server_certificate_unlike_the_configured_one() {
+async fn probe_command_without_a_url_accepts_a_certificate_that_differs_from_the_configured_one() {
     let authority = TestAuthority::new();
     let (presented, renewed) = (authority.issue("presented"), authority.issue("renewed"));
     let output = probe_over_https(&presented, &renewed).await;

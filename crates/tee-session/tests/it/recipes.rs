@@ -1,5 +1,5 @@
-//! Runs the recipe `session_client.py` in `docs/recipes` against sites of PHP and of Django. The tests
-//! of the gateway run the others.
+//! Tests of the recipe `session_client.py` in `docs/recipes`, with sites in PHP and Django. The
+//! tests of the upstream gateway run the other recipes.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -14,8 +14,9 @@ use crate::{
     service::{self, Service},
 };
 
-/// Returns the command that runs `script`, which imports the recipe, with the base URL of each of
-/// `services`, and then the site and its authority.
+/// Returns a command that runs `script`, which imports the recipe. The arguments of the script are
+/// the base URL of each of `services`, the URL of the site, and the certificate authority of the
+/// site.
 fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
     let mut command = python_packages::script(script);
     command
@@ -27,7 +28,7 @@ fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
 }
 
 #[test]
-fn recipe_has_less_than_40_lines() {
+fn each_recipe_has_fewer_than_40_lines() {
     let recipe = fs::read_to_string(format!("{RECIPES}/session_client.py")).unwrap();
     assert!(recipe.lines().count() < 40);
 }
@@ -44,8 +45,8 @@ struct Booking {
     cookies_of_first: BTreeMap<String, String>,
 }
 
-/// The site gives its session another id with the login and with each booking. The next program
-/// that uses the session, at another instance, has to send the new id.
+/// The site changes its session id at the login and with each booking. The next program uses the
+/// session through another instance, and must send the new id.
 #[tokio::test]
 async fn login_and_booking_on_a_php_site_are_continued_at_another_instance() {
     let (redis, site) = (RedisProcess::start().await, BookingSite::of_php().await);
@@ -97,7 +98,7 @@ struct DjangoCookie {
 }
 
 #[tokio::test]
-async fn csrf_token_and_login_of_a_django_site_are_kept_and_removed_by_the_logout() {
+async fn csrf_token_and_login_of_a_django_site_are_stored_until_the_logout() {
     let (service, site) = (service::start(&[]).await, BookingSite::of_django().await);
     let mut flow = flow("django_flow.py", &[&service], &site);
     let output = python_packages::output_of(&mut flow).await;

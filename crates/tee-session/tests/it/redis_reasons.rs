@@ -50,7 +50,7 @@ async fn errors_of_the_check(url: &str) -> Vec<(String, String)> {
     "127.0.0.1:PORT refuses the login of user: WRONGPASS"
 )]
 #[tokio::test]
-async fn log_names_the_reason_that_the_connection_check_names(
+async fn log_and_connection_check_give_the_same_reason_for_an_unusable_redis(
     #[case] url: &str,
     #[case] expected: &str,
 ) {
@@ -95,7 +95,7 @@ async fn log_states_that_the_redis_server_is_a_replica() {
 }
 
 #[tokio::test]
-async fn log_names_a_sentinel_in_the_place_of_a_server() {
+async fn log_reports_that_a_server_address_belongs_to_a_sentinel() {
     let redis = RedisSentinels::start().await;
     let reason = reason_for_server_at(redis.sentinel(0).port()).await;
     assert!(reason.contains("it stores no data"), "{reason}");

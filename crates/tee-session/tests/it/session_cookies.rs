@@ -1,4 +1,5 @@
-//! Tests of the command `tee-session session cookies`: what it shows, imports, exports and refuses.
+//! Tests of the command `tee-session session cookies`, which shows, imports and exports the cookies
+//! of a session.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

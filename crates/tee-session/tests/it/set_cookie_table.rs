@@ -1,5 +1,6 @@
-//! Compares a real Chromium with the column `chromium` of the table of `Set-Cookie` lines. The table
-//! is in the tests of the domain, which compare the merge of a session with it.
+//! Compares the behaviour of Chromium with the column `chromium` of the table of `Set-Cookie`
+//! lines. The table is part of the tests of the domain crate, which compare it with the merge of
+//! cookies into a session.
 
 use std::fs;
 
@@ -37,7 +38,7 @@ struct DateRow {
 }
 
 impl DateRow {
-    /// Returns a row whose line removes a cookie if the date is understood.
+    /// Returns a row whose line removes a cookie if the client can parse the date.
     fn into_row(self) -> Row {
         let line = format!("a=1; Expires={}", self.date);
         let is_date = self.chromium.unwrap_or(self.draft);
@@ -58,7 +59,7 @@ impl DateRow {
 }
 
 impl Row {
-    /// Returns the requests of the row, with the lines that answer them.
+    /// Returns the requests of the row, each with the `Set-Cookie` lines of its answer.
     fn steps(&self) -> Value {
         let url = self.url.as_deref().unwrap_or("https://www.golf.example/");
         let before_url = self.before_url.as_deref().unwrap_or(url);
@@ -91,7 +92,7 @@ fn expanded(texts: &[impl AsRef<str>]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn chromium_judges_set_cookie_lines_as_the_table_says() {
+async fn chromium_handles_set_cookie_lines_as_the_table_lists() {
     let table: Table = toml::from_str(TABLE).unwrap();
     let dates = table.dates.into_iter().map(DateRow::into_row);
     let rows: Vec<Row> = table.lines.into_iter().chain(dates).collect();

@@ -19,7 +19,7 @@ fn directives() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn systemd_waits_longer_for_the_stop_than_the_service_takes() {
+fn systemd_stop_timeout_exceeds_the_shutdown_time_of_the_service() {
     let settings: toml::Table = read_repository_file("config/production.toml")
         .parse()
         .unwrap();

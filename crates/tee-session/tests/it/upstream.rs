@@ -35,14 +35,14 @@ use crate::{
     service::{self, Service},
 };
 
-/// A booking site of PHP that counts, and the file of its bookings.
+/// A booking site in PHP that writes each booking to a file.
 struct CountingSite {
     port: u16,
     folder: TempDir,
     php: Child,
 }
 
-/// Kills the four processes. They do not end with the process that has started them.
+/// Kills the four PHP processes, which do not end together with their parent process.
 impl Drop for CountingSite {
     fn drop(&mut self) {
         if let Some(id) = self.php.id() {
@@ -52,8 +52,8 @@ impl Drop for CountingSite {
 }
 
 impl CountingSite {
-    /// Starts the site with four processes, so that only the lock of a session serializes its
-    /// requests.
+    /// Starts the site with four PHP processes. Requests of one PHP session are therefore
+    /// serialized only by the lock of that session.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -123,8 +123,8 @@ async fn token_for(service: &Service, base_url: &str) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Sends a `GET` request through the gateway, follows redirects, and returns the last path and its
-/// text.
+/// Sends a `GET` request through the gateway and follows redirects. Returns the last path and the
+/// body of the last answer.
 async fn browse(client: &Client, token: &SessionToken, path: &str) -> (String, String) {
     let mut path = path.to_owned();
     loop {
@@ -138,7 +138,7 @@ async fn browse(client: &Client, token: &SessionToken, path: &str) -> (String, S
     }
 }
 
-/// Logs in through the gateway, and returns a token that is newer than the login.
+/// Logs in through the gateway, and then rotates the token. Returns the new token.
 async fn log_in(client: &Client, site: &CountingSite) -> SessionToken {
     let base_url = BaseUrl::new(site.url()).unwrap();
     let new = client
@@ -304,7 +304,8 @@ async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_agai
     assert!(session.get().await.is_ok());
 }
 
-/// Starts a service whose gateway may call `site`, which has a certificate of its own authority.
+/// Starts a service whose gateway may call `site`, and trusts the certificate authority of the
+/// site.
 async fn start_gateway_to(site: &BookingSite) -> Service {
     let ca_file = site.authority.ca_file();
     service::start(&[

@@ -127,7 +127,7 @@ fn port_and_network_are_lifted_only_by_an_allowed_network(
 #[case("")]
 #[case("10.0.0.0/8")]
 #[case("10.0.0.1, ::1")]
-fn networks_and_addresses_are_allowed_networks(#[case] text: &str) {
+fn networks_and_single_addresses_are_parsed_as_allowed_networks(#[case] text: &str) {
     assert!(text.parse::<AllowedNetworks>().is_ok());
 }
 
@@ -135,12 +135,12 @@ fn networks_and_addresses_are_allowed_networks(#[case] text: &str) {
 #[case("10.0.0.0/33")]
 #[case("golf.example")]
 #[case("10.0.0.1 10.0.0.2")]
-fn other_text_is_no_list_of_networks(#[case] text: &str) {
+fn text_that_is_not_a_list_of_networks_is_rejected(#[case] text: &str) {
     assert_eq!(text.parse::<AllowedNetworks>(), Err(InvalidNetwork));
 }
 
 #[test]
-fn one_forbidden_address_forbids_all_addresses_of_a_name() {
+fn host_name_with_one_forbidden_address_is_forbidden() {
     let policy = AddressPolicy::default();
     let public: IpAddr = "8.8.8.8".parse().unwrap();
     let private: IpAddr = "10.0.0.1".parse().unwrap();

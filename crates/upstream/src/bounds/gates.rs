@@ -1,4 +1,4 @@
-//! Semaphores by key, which exist only while they are used.
+//! Semaphores by key. A semaphore exists only while it is used.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// A semaphore for each key.
+/// Map of semaphores (gates), with one gate for each key that is in use.
 #[derive(Debug)]
 pub(super) struct Gates<K: Hash + Eq + Clone> {
     open: Mutex<HashMap<K, Arc<Gate>>>,
@@ -26,16 +26,16 @@ pub(super) struct Gates<K: Hash + Eq + Clone> {
 struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Number of places that were freed.
+    /// Number of permits that were released so far.
     freed: AtomicUsize,
 }
 
-/// Reference to the gate of a key, which exists as long as there is a reference.
+/// Reference to the gate of a key. Dropping the last reference removes the gate.
 #[derive(Debug)]
 struct Reference<K: Hash + Eq + Clone> {
     gates: Arc<Gates<K>>,
     key: K,
-    /// `None` only while the reference is dropped.
+    /// `None` only while the reference is being dropped.
     gate: Option<Arc<Gate>>,
 }
 
@@ -60,7 +60,7 @@ impl<K: Hash + Eq + Clone> Drop for Reference<K> {
     }
 }
 
-/// Notices places at the gate of a key that are freed.
+/// Detects that a permit of the gate of a key was released.
 #[derive(Debug)]
 pub(super) struct Watched<K: Hash + Eq + Clone> {
     reference: Reference<K>,
@@ -68,13 +68,13 @@ pub(super) struct Watched<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Watched<K> {
-    /// Returns `true` if a place was freed since the value was created.
+    /// Returns `true` if a permit was released since this value was created.
     pub(super) fn has_changed(&self) -> bool {
         self.reference.freed() != self.freed
     }
 }
 
-/// A place at the gate of a key. Dropping it frees the place.
+/// A permit of the gate of a key. Dropping the value releases the permit.
 #[derive(Debug)]
 pub(super) struct Held<K: Hash + Eq + Clone> {
     reference: Reference<K>,
@@ -134,7 +134,8 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         }
     }
 
-    /// Notices places at the gate of `key` that are freed from now on.
+    /// Returns a value that detects whether a permit of the gate of `key` is released after this
+    /// call.
     pub(super) fn watch(self: &Arc<Self>, key: K) -> Watched<K> {
         let reference = self.reference(key);
         Watched {
@@ -143,8 +144,8 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         }
     }
 
-    /// Waits for a place, in order of arrival. Returns `None` if no place is free at the time `until`,
-    /// or if too many callers already wait.
+    /// Waits for a permit of the gate of `key`, in order of arrival. Returns `None` if there is no
+    /// permit at the time `until`, or if too many callers already wait.
     pub(super) async fn enter(self: &Arc<Self>, key: K, until: Instant) -> Option<Held<K>> {
         let mut held = Held {
             reference: self.reference(key),

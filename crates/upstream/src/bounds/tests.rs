@@ -22,7 +22,7 @@ async fn place(bounds: &Bounds, url: &str, session: &str) -> Result<Place, Busy>
 }
 
 #[tokio::test]
-async fn limit_in_total_is_refused_at_once_and_freed_on_drop() {
+async fn exchange_over_the_total_limit_is_rejected_until_a_permit_is_dropped() {
     let bounds = bounds(2, 9, 9);
     let first = bounds.admit().unwrap();
     let _second = bounds.admit().unwrap();
@@ -33,7 +33,7 @@ async fn limit_in_total_is_refused_at_once_and_freed_on_drop() {
 }
 
 #[tokio::test]
-async fn quarter_of_all_places_is_for_one_site() {
+async fn one_site_gets_at_most_a_quarter_of_all_permits() {
     let bounds = bounds(8, 9, 9);
     let held = [
         place(&bounds, "https://a.example", "1").await.unwrap(),
@@ -49,7 +49,7 @@ async fn quarter_of_all_places_is_for_one_site() {
 }
 
 #[tokio::test]
-async fn name_with_a_final_dot_is_the_same_site() {
+async fn host_name_with_a_final_dot_shares_the_limit_of_the_site() {
     let bounds = bounds(4, 9, 9);
     let _held = place(&bounds, "https://a.example", "1").await.unwrap();
     assert_eq!(
@@ -106,7 +106,7 @@ async fn exchanges_of_a_session_wait_in_order_of_arrival() {
 }
 
 #[tokio::test]
-async fn session_without_a_place_in_time_is_refused() {
+async fn exchange_is_rejected_if_its_session_gets_no_permit_in_time() {
     let bounds = bounds(100, 1, 8);
     let _first = place(&bounds, "https://a.example", "1").await.unwrap();
     assert_eq!(
@@ -116,7 +116,7 @@ async fn session_without_a_place_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_sites_and_sessions_without_exchanges() {
+async fn semaphores_of_sites_and_sessions_without_exchanges_are_removed() {
     let bounds = bounds(100, 1, 8);
     let held = place(&bounds, "https://a.example", "1").await.unwrap();
     assert_eq!(

@@ -18,7 +18,8 @@ fn clean_fields(lines: &[(&str, &str)], settings: &ClientSettings) -> HeaderMap 
     clean(&site, &request, settings)
 }
 
-/// Returns what the site receives for one field of the client.
+/// Returns the value with which the site receives a header field of the client, or `None` if it
+/// does not receive the field.
 fn received(name: &str, value: &str) -> Option<String> {
     let fields = clean_fields(&[(name, value)], &ClientSettings::default());
     let value = fields.get(name)?;
@@ -116,7 +117,7 @@ fn origin_and_referer_of_the_gateway_are_those_of_the_site(
 }
 
 #[test]
-fn host_and_cookie_are_set_by_the_gateway_only() {
+fn host_and_cookie_headers_of_the_client_are_replaced() {
     let lines = [("host", "evil.example"), ("cookie", "sid=forged")];
     let fields = clean_fields(&lines, &ClientSettings::default());
     assert_eq!(fields[HOST], "golf.example");
@@ -129,7 +130,7 @@ fn host_and_cookie_are_set_by_the_gateway_only() {
 #[case("Cookie, X-Forwarded-For")]
 #[case("close, cookie, host")]
 #[case("content-length, user-agent")]
-fn connection_options_remove_no_field_that_the_gateway_sets(#[case] options: &str) {
+fn connection_header_cannot_remove_a_field_that_the_gateway_sets(#[case] options: &str) {
     let lines = [("connection", options), ("x-forwarded-for", "192.0.2.1")];
     let settings = ClientSettings {
         user_agent: Some("Broker/1".to_owned()),
@@ -144,7 +145,7 @@ fn connection_options_remove_no_field_that_the_gateway_sets(#[case] options: &st
 }
 
 #[test]
-fn field_that_connection_names_is_removed() {
+fn field_that_the_connection_header_lists_is_removed() {
     let lines = [
         ("connection", "close"),
         ("connection", "X-Hop , x-two"),

@@ -114,7 +114,7 @@ fn field_of_the_site_is_replaced(#[case] name: &str, #[case] value: &str, #[case
 }
 
 #[test]
-fn each_answer_of_a_site_has_via() {
+fn via_header_is_added_to_each_answer() {
     assert_eq!(clean_fields(&[])[VIA], "1.1 tee-session");
     let fields = clean_fields(&[("via", "1.1 varnish")]);
     let values: Vec<_> = fields.get_all(VIA).iter().collect();
@@ -136,7 +136,7 @@ fn other_challenges_than_those_of_connections_are_kept(#[case] value: &str, #[ca
 }
 
 #[test]
-fn redirect_to_another_site_is_in_a_field_that_no_client_follows() {
+fn redirect_to_another_site_is_moved_to_a_header_that_clients_do_not_follow() {
     let lines = [
         ("location", "https://evil.example/x"),
         ("content-location", "//evil.example"),
@@ -148,7 +148,7 @@ fn redirect_to_another_site_is_in_a_field_that_no_client_follows() {
 }
 
 #[test]
-fn field_that_connection_names_is_removed_but_none_that_the_gateway_sets() {
+fn field_that_the_connection_header_lists_is_removed_unless_the_gateway_sets_it() {
     let lines = [("connection", "X-Hop, Via, Cache-Control"), ("x-hop", "1")];
     let fields = clean_fields(&lines);
     assert!(!fields.contains_key("x-hop"));

@@ -1,4 +1,4 @@
-//! Only checked addresses are connected to.
+//! Tests that the client connects only to addresses that it has checked.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::test_site::{OK, TestSite, get, local_policy, no_tls, site_of, text};
 
-/// Names whose addresses change with each look-up, as those of an attacker's DNS server.
+/// Resolver whose addresses change with each look-up, like the DNS server of an attacker.
 struct Answers {
     lists: Vec<Vec<IpAddr>>,
     asked: Arc<AtomicUsize>,
@@ -65,7 +65,7 @@ async fn was_connected_to(listener: &TcpListener) -> bool {
 #[case::this_host(&["0.0.0.0"])]
 #[case::unspecified(&["::"])]
 #[tokio::test]
-async fn name_with_a_forbidden_address_leads_to_no_connection(#[case] addresses: &[&str]) {
+async fn host_name_with_a_forbidden_address_gets_no_connection(#[case] addresses: &[&str]) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (client, _) = client(&[addresses], AddressPolicy::default().allow_http(true));
@@ -85,7 +85,7 @@ async fn name_with_a_forbidden_address_leads_to_no_connection(#[case] addresses:
 #[case("http://[::ffff:127.0.0.1]")]
 #[case("http://localhost")]
 #[tokio::test]
-async fn address_in_any_spelling_leads_to_no_connection(#[case] host: &str) {
+async fn forbidden_address_in_any_notation_gets_no_connection(#[case] host: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let policy = AddressPolicy::default().allow_http(true);
@@ -99,7 +99,7 @@ async fn address_in_any_spelling_leads_to_no_connection(#[case] host: &str) {
 
 // Not every system resolves this name.
 #[tokio::test]
-async fn localhost_with_a_trailing_dot_leads_to_no_connection() {
+async fn localhost_with_a_trailing_dot_gets_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let policy = AddressPolicy::default().allow_http(true);
@@ -111,7 +111,7 @@ async fn localhost_with_a_trailing_dot_leads_to_no_connection() {
 }
 
 #[tokio::test]
-async fn name_is_looked_up_once_for_each_connection_and_its_checked_address_is_used() {
+async fn host_name_is_resolved_once_per_connection_and_the_checked_address_is_used() {
     let server = TestSite::answering(OK).await;
     let port = server.address().port();
     // The second look-up of a connection would lead to an address that was not checked.
@@ -129,7 +129,7 @@ async fn name_is_looked_up_once_for_each_connection_and_its_checked_address_is_u
 }
 
 #[tokio::test]
-async fn second_address_is_tried_if_the_first_refuses() {
+async fn second_address_is_tried_if_the_first_refuses_the_connection() {
     let server = TestSite::answering(OK).await;
     let port = server.address().port();
     let (client, _) = client(&[&["127.0.0.2", "127.0.0.1"]], local_policy());
@@ -171,7 +171,10 @@ impl Lookup for Failing {
     "no connection to the site could be made in time"
 )]
 #[tokio::test]
-async fn name_without_addresses_is_not_sent(#[case] url: &str, #[case] expected: &str) {
+async fn request_to_a_host_name_without_addresses_is_not_sent(
+    #[case] url: &str,
+    #[case] expected: &str,
+) {
     let settings = ClientSettings {
         connect_timeout: Duration::from_millis(100),
         ..ClientSettings::default()
@@ -187,7 +190,7 @@ async fn name_without_addresses_is_not_sent(#[case] url: &str, #[case] expected:
 }
 
 #[tokio::test]
-async fn site_over_http_needs_permission() {
+async fn http_site_is_called_only_if_http_is_allowed() {
     let server = TestSite::answering(OK).await;
     let policy = local_policy().allow_http(false);
     let client = Client::new(no_tls(), policy, ClientSettings::default());

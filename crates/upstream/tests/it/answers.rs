@@ -1,4 +1,4 @@
-//! Answers of sites in all forms of HTTP/1.
+//! Tests of answers in all forms of HTTP/1.
 
 use rstest::rstest;
 use tee_session_upstream::{
@@ -44,7 +44,10 @@ use crate::test_site::{TestSite, client, get, place, request, site_of, text};
 #[case::empty("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "")]
 #[case::without_reason("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", "hello")]
 #[tokio::test]
-async fn body_is_passed_on_whatever_its_framing(#[case] answer: &'static str, #[case] body: &str) {
+async fn body_is_passed_on_for_every_kind_of_framing(
+    #[case] answer: &'static str,
+    #[case] body: &str,
+) {
     let server = TestSite::answering_once(answer).await;
     let answer = get(&client(ClientSettings::default()), &site_of(&server), "/")
         .await
@@ -71,7 +74,7 @@ async fn body_is_passed_on_whatever_its_framing(#[case] answer: &'static str, #[
     None
 )]
 #[tokio::test]
-async fn length_of_the_body_is_known_only_from_its_framing(
+async fn body_length_is_known_only_from_the_framing(
     #[case] answer: &'static str,
     #[case] expected: Option<u64>,
 ) {
@@ -102,7 +105,7 @@ async fn length_of_the_body_is_known_only_from_its_framing(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 )]
 #[tokio::test]
-async fn unusable_answer_is_an_unknown_outcome(#[case] answer: &'static str) {
+async fn answer_that_cannot_be_passed_on_returns_an_unknown_outcome(#[case] answer: &'static str) {
     let server = TestSite::answering_once(answer).await;
     let result = get(&client(ClientSettings::default()), &site_of(&server), "/").await;
     let error = result.unwrap_err();
@@ -117,7 +120,7 @@ async fn unusable_answer_is_an_unknown_outcome(#[case] answer: &'static str) {
 #[case::interim_responses("HTTP/1.1 102 Processing\r\n\r\n".repeat(50_000))]
 #[case::interim_response_without_end(format!("HTTP/1.1 102 P\r\n{}", "X-A: 1\r\n".repeat(50_000)))]
 #[tokio::test]
-async fn head_of_an_answer_is_limited(#[case] answer: String) {
+async fn answer_head_over_the_limits_is_rejected(#[case] answer: String) {
     let server = TestSite::answering_once(answer).await;
     let result = get(&client(ClientSettings::default()), &site_of(&server), "/").await;
     let error = result.unwrap_err();
@@ -128,7 +131,7 @@ async fn head_of_an_answer_is_limited(#[case] answer: String) {
 }
 
 #[tokio::test]
-async fn head_just_below_the_limits_is_passed_on() {
+async fn answer_head_just_below_the_limits_is_accepted() {
     let fields = "X-A: 1\r\n".repeat(98);
     let long = "x".repeat(60 * 1_024);
     let answer = format!("HTTP/1.1 200 OK\r\n{fields}X-B: {long}\r\nContent-Length: 0\r\n\r\n");
@@ -145,7 +148,7 @@ async fn head_just_below_the_limits_is_passed_on() {
 #[case::no_last_chunk("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")]
 #[case::chunk_size("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n")]
 #[tokio::test]
-async fn body_that_breaks_off_is_an_error(#[case] answer: &'static str) {
+async fn incomplete_body_returns_an_error(#[case] answer: &'static str) {
     let server = TestSite::answering_once(answer).await;
     let answer = get(&client(ClientSettings::default()), &site_of(&server), "/")
         .await
@@ -161,7 +164,7 @@ async fn body_that_breaks_off_is_an_error(#[case] answer: &'static str) {
     false
 )]
 #[tokio::test]
-async fn answer_over_the_limit_is_an_error(
+async fn answer_longer_than_the_limit_returns_an_error(
     #[case] answer: &'static str,
     #[case] is_announced: bool,
 ) {
@@ -185,7 +188,7 @@ async fn answer_over_the_limit_is_an_error(
 }
 
 #[tokio::test]
-async fn site_that_stops_sending_is_an_error() {
+async fn stalled_body_returns_an_error() {
     let server = TestSite::start(|mut stream, seen| async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         seen.read_request(&mut stream).await;
@@ -225,7 +228,7 @@ async fn site_that_stops_sending_is_an_error() {
     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 )]
 #[tokio::test]
-async fn body_where_there_is_none_does_not_reach_the_next_request(
+async fn unexpected_body_bytes_are_not_part_of_the_next_answer(
     #[case] method: &str,
     #[case] answer: &'static str,
 ) {
@@ -256,7 +259,7 @@ async fn body_where_there_is_none_does_not_reach_the_next_request(
 )]
 #[case::get(Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", None)]
 #[tokio::test]
-async fn announced_length_of_an_answer_without_body_is_known(
+async fn content_length_of_an_answer_without_a_body_is_returned(
     #[case] method: Method,
     #[case] answer: &'static str,
     #[case] expected: Option<u64>,
@@ -271,7 +274,7 @@ async fn announced_length_of_an_answer_without_body_is_known(
 }
 
 #[tokio::test]
-async fn set_cookie_lines_are_kept_apart_from_the_fields() {
+async fn set_cookie_lines_are_returned_separately_from_other_header_fields() {
     let answer = "HTTP/1.1 302 Found\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=caf\u{e9}\r\n\
                   Location: /next\r\nContent-Length: 0\r\n\r\n";
     let server = TestSite::answering_once(answer).await;
@@ -290,7 +293,10 @@ async fn set_cookie_lines_are_kept_apart_from_the_fields() {
 #[case::another_coding("200 OK", "Transfer-Encoding: gzip, chunked")]
 #[case::protocol_change("101 Switching Protocols", "Connection: upgrade\r\nUpgrade: x")]
 #[tokio::test]
-async fn cookies_of_a_refused_answer_are_in_the_error(#[case] status: &str, #[case] field: &str) {
+async fn cookies_of_an_answer_that_cannot_be_passed_on_are_in_the_error(
+    #[case] status: &str,
+    #[case] field: &str,
+) {
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     let answer = format!(
         "HTTP/1.1 {status}\r\nSet-Cookie: a=1\r\nDate: {date}\r\nSet-Cookie: b=2\r\n{field}\r\n\r\n"
@@ -314,7 +320,7 @@ async fn cookies_of_a_refused_answer_are_in_the_error(#[case] status: &str, #[ca
 }
 
 #[tokio::test]
-async fn request_is_sent_as_it_was_spelled_with_names_in_title_case() {
+async fn request_target_is_sent_unchanged_and_header_names_in_title_case() {
     let server = TestSite::answering_once("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     let site = site_of(&server);
     let target = "//a%2Fb/@x/:1?q=%3F&r=[1]\\|^`{}";

@@ -1,4 +1,4 @@
-//! Connections are kept for the next request to the same site.
+//! Tests of idle connections, which are reused for the next request to the same site.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn exchange(client: &Client, site: &Site) {
 }
 
 #[tokio::test]
-async fn connection_is_used_again_for_the_same_site_only() {
+async fn idle_connection_is_reused_only_for_the_same_site() {
     let (first, second) = (TestSite::answering(OK).await, TestSite::answering(OK).await);
     let client = client(ClientSettings::default());
     for _ in 0..5 {
@@ -37,9 +37,7 @@ async fn connection_is_used_again_for_the_same_site_only() {
 )]
 #[case::not_kept("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=0\r\n\r\nok")]
 #[tokio::test]
-async fn connection_that_the_site_is_about_to_close_is_not_used_again(
-    #[case] answer: &'static str,
-) {
+async fn connection_that_the_site_is_about_to_close_is_not_reused(#[case] answer: &'static str) {
     let server = TestSite::answering(answer).await;
     let client = client(ClientSettings::default());
     for _ in 0..3 {
@@ -49,7 +47,7 @@ async fn connection_that_the_site_is_about_to_close_is_not_used_again(
 }
 
 #[tokio::test]
-async fn connection_is_not_used_again_before_its_answer_was_read() {
+async fn connection_is_not_reused_before_its_answer_was_read() {
     let server = TestSite::answering(OK).await;
     let (client, site) = (client(ClientSettings::default()), site_of(&server));
     let first = get(&client, &site, "/").await.unwrap();
@@ -60,7 +58,7 @@ async fn connection_is_not_used_again_before_its_answer_was_read() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_limited_and_closed_after_a_time() {
+async fn idle_connections_are_limited_and_closed_after_the_idle_timeout() {
     let open = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
     let counted = std::sync::Arc::clone(&open);
     let server = TestSite::start(move |mut stream, seen| {
@@ -99,7 +97,7 @@ async fn idle_connections_are_limited_and_closed_after_a_time() {
 }
 
 #[tokio::test]
-async fn site_that_answers_without_being_asked_is_not_believed() {
+async fn answer_without_a_request_is_ignored() {
     let server = TestSite::start(|mut stream, seen| async move {
         // The second answer belongs to no request.
         while seen.read_request(&mut stream).await.is_some() {

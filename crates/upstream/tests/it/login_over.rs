@@ -1,4 +1,4 @@
-//! Answers that show that the login of a session is over.
+//! Tests of answers that show that the user is no longer logged in.
 
 use std::{
     io::Write,
@@ -56,7 +56,7 @@ fn chunked(parts: &[&[u8]]) -> Vec<u8> {
     answer
 }
 
-/// Lets other tasks run, so that a connection whose answer was read is kept for the next request.
+/// Yields to other tasks, so that a connection whose answer was read returns to the pool.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -105,7 +105,7 @@ async fn login_signal_is_detected(#[case] answer: Vec<u8>, #[case] expected: Log
 #[case::long_page(page("", &vec![b'x'; 3_000_000]))]
 #[case::chunks(chunked(&[&[b'x'; 40_000], &[b'y'; 40_000], &[b'z'; 40_000]]))]
 #[tokio::test]
-async fn searched_page_is_passed_on_octet_for_octet(#[case] sent: Vec<u8>) {
+async fn page_that_was_searched_for_markers_is_passed_on_byte_for_byte(#[case] sent: Vec<u8>) {
     let server = TestSite::answering(sent.clone()).await;
     let (client, site) = (client(settings()), site_of(&server));
     for _ in 0..2 {
@@ -141,7 +141,7 @@ async fn searched_page_is_passed_on_octet_for_octet(#[case] sent: Vec<u8>) {
 )]
 #[case::unreadable_coding(Method::GET, "/book", page("Content-Encoding: br\r\n", &within(0)))]
 #[tokio::test]
-async fn answer_that_is_not_searched_is_passed_on(
+async fn answer_that_is_not_searched_for_markers_is_passed_on(
     #[case] method: Method,
     #[case] target: &str,
     #[case] sent: Vec<u8>,
@@ -159,7 +159,7 @@ async fn answer_that_is_not_searched_is_passed_on(
 #[case::for_the_login_page(settings(), "/login", "br, gzip;q=0.9")]
 #[case::without_markers(ClientSettings::default(), "/book", "br, gzip;q=0.9")]
 #[tokio::test]
-async fn accept_encoding_is_narrowed_only_if_the_page_is_searched(
+async fn accept_encoding_is_restricted_only_if_the_page_is_searched_for_markers(
     #[case] settings: ClientSettings,
     #[case] target: &str,
     #[case] expected: &str,
@@ -180,7 +180,7 @@ async fn accept_encoding_is_narrowed_only_if_the_page_is_searched(
 }
 
 #[tokio::test]
-async fn searched_page_that_breaks_off_is_passed_on_up_to_the_error() {
+async fn incomplete_page_that_was_searched_for_markers_is_passed_on_up_to_the_error() {
     let sent = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\n<html>";
     let server = TestSite::answering_once(sent).await;
     let answer = get(&client(settings()), &site_of(&server), "/book").await;
@@ -227,7 +227,7 @@ impl Observer for Events {
 }
 
 #[tokio::test]
-async fn observer_sees_connections_and_not_requests() {
+async fn observer_receives_events_of_connections_and_not_of_requests() {
     let server = TestSite::answering(page("", b"")).await;
     let (events, site) = (Arc::new(Events::default()), site_of(&server));
     let client = client(settings()).with_observer(Arc::<Events>::clone(&events));

@@ -1,4 +1,5 @@
-//! No request is sent twice, and `not_sent` is never wrong.
+//! Tests that no request is sent twice, and that a request with the outcome `not_sent` was never
+//! sent.
 
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use crate::{
     tls,
 };
 
-/// Number of requests of a race. Each one may meet a connection that the site closes.
+/// Number of requests in a race test. The site may close the connection of each request at any
+/// time.
 const RACES: usize = 10_000;
 
-/// Number of requests of the race over TLS, whose connections take longer.
+/// Number of requests in a race test over TLS. It is lower, because TLS connections take longer.
 const TLS_RACES: usize = 1_000;
 
-/// Simple generator, so that each run has other times.
+/// Simple pseudo-random number generator. Contains the seed at first.
 struct Random(u64);
 
 impl Random {
@@ -33,7 +35,8 @@ impl Random {
     }
 }
 
-/// Answers requests until the connection has been idle for a random time of some microseconds.
+/// Answers requests. Closes the connection when it has been idle for a random time of some
+/// microseconds.
 async fn close_at_random(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     seed: u16,
@@ -195,7 +198,7 @@ async fn request_whose_connection_is_cut_is_sent_at_most_once(
 }
 
 #[tokio::test]
-async fn late_answer_is_an_unknown_outcome_and_closes_the_connection() {
+async fn answer_after_the_timeout_returns_an_unknown_outcome_and_closes_the_connection() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         // The client closes its connection.
@@ -215,7 +218,7 @@ async fn late_answer_is_an_unknown_outcome_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn refused_connection_is_not_sent() {
+async fn request_is_not_sent_if_the_site_refuses_the_connection() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -230,7 +233,7 @@ async fn refused_connection_is_not_sent() {
 // The first request leaves an idle connection. The site closes it without notice, and the second
 // request is written to it or moves to a new connection, but not both.
 #[tokio::test]
-async fn request_on_a_connection_that_the_site_has_closed_moves_to_a_new_one() {
+async fn request_is_sent_on_a_new_connection_if_the_site_has_closed_the_idle_one() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.write_all(OK.as_bytes()).await;
@@ -251,7 +254,9 @@ async fn request_on_a_connection_that_the_site_has_closed_moves_to_a_new_one() {
 #[case::closed_in_order(false)]
 #[case::reset(true)]
 #[tokio::test]
-async fn answer_that_comes_before_the_whole_body_was_sent_is_passed_on(#[case] resets: bool) {
+async fn answer_that_arrives_before_the_whole_request_body_was_sent_is_passed_on(
+    #[case] resets: bool,
+) {
     let server = TestSite::start(move |mut stream, seen| async move {
         seen.read_head(&mut stream).await;
         let answer = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
@@ -276,7 +281,7 @@ async fn answer_that_comes_before_the_whole_body_was_sent_is_passed_on(#[case] r
 }
 
 #[tokio::test]
-async fn abandoned_exchange_closes_its_connection() {
+async fn cancelled_request_closes_its_connection() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         // Counts as a second request when the connection closes.

@@ -1,4 +1,4 @@
-//! Large answers in bounded memory.
+//! Tests that large answers need only bounded memory.
 
 use std::{
     sync::{
@@ -13,11 +13,11 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 
 use crate::test_site::{TestSite, client, eventually, get, site_of};
 
-/// Length of the answer. More than all buffers between site and client together.
+/// Length of the answer. It exceeds the size of all buffers between the site and the client.
 const LENGTH: u64 = 256 * 1_024 * 1_024;
 
-/// Maximum that the site can write before the answer is read: the buffers of two sockets and of
-/// hyper.
+/// Upper bound for the number of bytes that the site can write before the client reads. They fill
+/// the buffers of two sockets and of hyper.
 const BUFFERS: u64 = 16 * 1_024 * 1_024;
 
 async fn large_site(written: Arc<AtomicU64>) -> TestSite {
@@ -69,7 +69,7 @@ async fn site_sends_only_as_fast_as_the_client_reads() {
 }
 
 #[tokio::test]
-async fn dropped_answer_stops_the_site() {
+async fn dropped_answer_closes_the_connection_to_the_site() {
     let written = Arc::<AtomicU64>::default();
     let server = large_site(Arc::clone(&written)).await;
     let settings = ClientSettings {
@@ -89,7 +89,7 @@ async fn dropped_answer_stops_the_site() {
 }
 
 #[tokio::test]
-async fn time_of_a_slow_reader_is_not_the_time_of_the_site() {
+async fn slow_reader_does_not_trigger_the_timeout_for_the_site() {
     let written = Arc::<AtomicU64>::default();
     let server = large_site(Arc::clone(&written)).await;
     let settings = ClientSettings {

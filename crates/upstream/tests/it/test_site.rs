@@ -1,4 +1,4 @@
-//! Clients and requests of the tests.
+//! Clients and requests for the tests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use tee_session_test_support::{Seen, TestSite};
 
-/// Returns the site, as the client sees it.
+/// Returns the [`Site`] of a test server.
 pub(crate) fn site_of(server: &TestSite) -> Site {
     Site::of_url(&server.url()).unwrap()
 }
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Accepts no certificate.
+/// Returns a TLS configuration that trusts no certificate authority.
 pub(crate) fn no_tls() -> Arc<ClientConfig> {
     let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
     Arc::new(config.with_no_client_auth())
 }
 
-/// Allows the loopback addresses of the tests.
+/// Returns a policy that allows `http` sites on loopback addresses.
 pub(crate) fn local_policy() -> AddressPolicy {
     let loopback = "127.0.0.0/8".parse().unwrap();
     AddressPolicy::default()
@@ -58,7 +58,7 @@ pub(crate) async fn get(
         .map_err(|failed| failed.error)
 }
 
-/// Reads the whole body.
+/// Reads the whole body of an answer as text.
 pub(crate) async fn text(
     mut answer: SiteAnswer,
 ) -> Result<String, tee_session_upstream::BodyError> {
@@ -69,7 +69,7 @@ pub(crate) async fn text(
     Ok(String::from_utf8(body).unwrap())
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` returns `true`. Panics after a time limit.
 pub(crate) async fn eventually(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {

@@ -1,4 +1,4 @@
-//! Sites over TLS.
+//! Tests of sites with TLS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::test_site::{OK, TestSite, get, local_policy, text};
 
-/// Leads every name to this machine.
+/// Resolver that returns a loopback address for every host name.
 struct Local;
 
 impl Lookup for Local {
@@ -25,7 +25,8 @@ impl Lookup for Local {
     }
 }
 
-/// Starts a site with a certificate for `names`. Returns its certificate too.
+/// Starts a site with a certificate for the host names `names`. Returns the site and the
+/// certificate.
 async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
     let (acceptor, certificate) = acceptor(names);
     let site = TestSite::start(move |stream, seen| {
@@ -43,7 +44,7 @@ async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
     (site, certificate)
 }
 
-/// Returns what accepts TLS connections for `names`, and its certificate.
+/// Returns a TLS acceptor with a certificate for the host names `names`, and that certificate.
 pub(crate) fn acceptor(names: &[&str]) -> (TlsAcceptor, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -117,7 +118,7 @@ async fn site_with_an_invalid_certificate_gets_no_request(
 #[case::closes(false)]
 #[case::hangs(true)]
 #[tokio::test]
-async fn site_that_breaks_the_handshake_off_gets_no_request(#[case] hangs: bool) {
+async fn site_that_aborts_the_tls_handshake_gets_no_request(#[case] hangs: bool) {
     let server = TestSite::start(move |mut stream, _| async move {
         let _ = stream.read_u8().await;
         if hangs {

@@ -1,4 +1,4 @@
-//! Activity of one connection: it handles a request, or has been idle since a time.
+//! Activity of one connection. The connection handles a request, or has been idle for some time.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,7 +22,7 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     is_write_blocked: AtomicBool,
     is_closing: AtomicBool,
-    /// Task of the connection, to be woken when the connection shall close.
+    /// Task of the connection, which is woken when the connection must close.
     task: AtomicWaker,
 }
 
@@ -74,7 +74,7 @@ impl Activity {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// Arranges that the task of `cx` is woken when the connection shall close.
+    /// Arranges that the task of `cx` is woken when the connection must close.
     pub(super) fn register(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
     }

@@ -1,4 +1,4 @@
-//! The open connections of a listener, and how many of them count towards each limit.
+//! The open connections of a listener, and the number of connections that count towards each limit.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ impl OpenConnections {
     }
 }
 
-/// The connections by their id, and their numbers.
+/// The open connections by their id, and the numbers of connections that count towards the limits.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     next_id: u64,
@@ -65,14 +65,14 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Regular,
-    /// The connection has a reserved place, for health probes.
+    /// The connection is one of the reserved ones, on which only health probes are answered.
     Reserved,
-    /// The connection has been requested to close. Its place is free again.
+    /// The connection was asked to close. It no longer counts towards a limit.
     Closing,
 }
 
 impl Open {
-    /// Adds a connection, and returns its id.
+    /// Adds a connection, and returns the id of the connection.
     pub(super) fn insert(&mut self, entry: Entry) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -118,9 +118,9 @@ impl Open {
         }
     }
 
-    /// Requests up to `number` idle connections to close. Considers only the connections that
-    /// `applies` selects, and chooses those that have been idle for longest. Returns the number of
-    /// connections that were requested to close.
+    /// Asks up to `number` idle connections to close. Considers only the connections for which
+    /// `applies` returns `true`, and chooses the longest-idle ones. Returns the number of
+    /// connections that were asked to close.
     pub(super) fn close_longest_idle(
         &mut self,
         now: u64,

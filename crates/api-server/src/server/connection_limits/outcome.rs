@@ -1,4 +1,4 @@
-//! Consequence of a reached connection limit, with its metric and its log lines.
+//! Outcome of a reached connection limit, with its metric and its log lines.
 
 use std::net::IpAddr;
 
@@ -31,14 +31,14 @@ impl Limit {
     }
 }
 
-/// Consequence of a reached limit.
+/// Outcome for a new connection when a limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// An idle connection was closed.
     IdleClosed,
-    /// No connection was idle: the new connection is used for health probes only.
+    /// No connection was idle. The new connection is used for health probes only.
     HealthOnly,
-    /// No connection was idle and no reserved place was left: the new connection was closed.
+    /// No connection was idle, and no reserved connection was left. The new connection was closed.
     Refused,
 }
 

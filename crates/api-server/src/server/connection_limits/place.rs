@@ -1,4 +1,4 @@
-//! The place that one open connection takes within the limits.
+//! The place of one open connection within the connection limits.
 
 use std::{
     future::poll_fn,
@@ -14,7 +14,8 @@ use super::{
     open_connections::{Entry, Kind, Open, OpenConnections},
 };
 
-/// Place of one open connection within the limits. The place is free again when it is dropped.
+/// Guard that counts one open connection towards the connection limits. Dropping the guard frees
+/// the place for another connection.
 #[derive(Debug)]
 pub(crate) struct Place {
     all: Arc<OpenConnections>,
@@ -24,8 +25,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Gives a connection from `address` a place of the kind `kind`. `open` are the connections of
-    /// `all`. A connection without an address is not limited by its address.
+    /// Counts a connection from `address` as a connection of the kind `kind`. `open` are the
+    /// connections of `all`. If `address` is `None`, the limit per address does not apply.
     pub(super) fn take(
         all: &Arc<OpenConnections>,
         open: &mut Open,
@@ -71,18 +72,18 @@ impl Place {
         self.activity.wake();
     }
 
-    /// Returns `true` if the connection shall close because its place is needed for another one.
+    /// Returns `true` if the connection must close to make room for another one.
     pub(crate) fn is_closing(&self) -> bool {
         self.activity.is_closing()
     }
 
-    /// Waits until the connection shall close because its place is needed for another one.
+    /// Waits until the connection must close to make room for another one.
     pub(crate) async fn closing(&self) {
         poll_fn(|cx| self.poll_closing(cx)).await;
     }
 
-    /// Returns `Ready` if the connection shall close. Otherwise arranges that the task is woken
-    /// when it shall close.
+    /// Returns `Ready` if the connection must close. Otherwise returns `Pending`, and arranges that
+    /// the task is woken when the connection must close.
     pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
         self.activity.register(cx);
         if self.is_closing() {

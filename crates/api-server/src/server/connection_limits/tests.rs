@@ -47,7 +47,7 @@ async fn at_the_limit_the_connection_that_has_been_idle_for_longest_is_closed() 
 }
 
 #[tokio::test]
-async fn several_connections_are_closed_at_once_at_a_large_limit() {
+async fn several_idle_connections_are_closed_together_at_a_large_limit() {
     pause();
     let limits = create(128, None, 1);
     let places = admit(&limits, &[1; 129]).await;
@@ -57,7 +57,7 @@ async fn several_connections_are_closed_at_once_at_a_large_limit() {
 }
 
 #[tokio::test]
-async fn busy_connections_are_never_closed_and_reserved_places_are_used_instead() {
+async fn busy_connections_are_never_closed_and_new_ones_use_the_reserved_connections() {
     pause();
     let limits = create(2, None, 1);
     let mut places = admit(&limits, &[1, 1]).await;
@@ -76,7 +76,7 @@ async fn busy_connections_are_never_closed_and_reserved_places_are_used_instead(
 }
 
 #[tokio::test]
-async fn number_of_connections_that_have_not_closed_yet_is_limited() {
+async fn number_of_connections_that_are_still_closing_is_limited() {
     pause();
     let limits = create(2, None, 3);
     let mut places = Vec::new();

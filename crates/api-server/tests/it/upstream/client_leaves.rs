@@ -1,4 +1,5 @@
-//! An exchange goes on if its client leaves, and a shutdown waits for it.
+//! Tests that an exchange continues if its client disconnects, and that a shutdown waits for the
+//! exchange.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::{
     test_app::{Store, TestApp},
 };
 
-/// A site that answers with a new cookie when it is notified.
+/// Starts a site that answers with a new cookie after `answer` was notified.
 async fn waiting_site(answer: &'static Notify) -> TestSite {
     TestSite::start(move |mut stream, seen| async move {
         while seen.read_request(&mut stream).await.is_some() {
@@ -33,7 +34,7 @@ fn notify() -> &'static Notify {
 }
 
 #[tokio::test]
-async fn cookie_is_kept_although_the_client_has_left() {
+async fn cookie_of_an_answer_is_stored_even_if_the_client_has_disconnected() {
     let answer = notify();
     let site = waiting_site(answer).await;
     let app = TestApp::builder().with(gateway).with(|settings| {
@@ -62,7 +63,7 @@ async fn cookie_is_kept_although_the_client_has_left() {
 }
 
 #[tokio::test]
-async fn shutdown_waits_for_an_exchange() {
+async fn shutdown_waits_for_the_answer_of_a_site() {
     let answer = notify();
     let site = waiting_site(answer).await;
     let mut app = TestApp::builder().with(gateway).spawn(Store::Memory).await;

@@ -1,4 +1,5 @@
-//! Cookies that the site sets are kept in the session, before the answer is passed on.
+//! Tests that the cookies of an answer are stored in the session before the answer is passed on to
+//! the client.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -22,7 +23,7 @@ use crate::{
     test_app::{Store, TestApp},
 };
 
-/// A site that answers `/set/NAME/VALUE` with a cookie.
+/// Starts a site that answers a request for `/set/NAME/VALUE` by setting the cookie `NAME`.
 async fn setting_site() -> TestSite {
     TestSite::answering_with(|request| {
         let target = request.split(' ').nth(1).unwrap_or_default();
@@ -62,7 +63,7 @@ async fn cookie_of_an_answer_is_sent_with_the_next_request(
 
 #[rstest]
 #[tokio::test]
-async fn cookies_of_an_answer_that_is_too_long_are_kept(
+async fn cookies_of_a_too_long_answer_are_stored(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let site = TestSite::answering(
@@ -84,7 +85,7 @@ async fn cookies_of_an_answer_that_is_too_long_are_kept(
 }
 
 #[tokio::test]
-async fn session_that_begins_without_cookies_logs_in_through_the_gateway() {
+async fn session_without_cookies_can_log_in_to_the_site_through_the_gateway() {
     let site = setting_site().await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_with(json!({}), &site.url()).await;
@@ -96,7 +97,7 @@ async fn session_that_begins_without_cookies_logs_in_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn concurrent_answers_lose_no_cookie() {
+async fn cookies_of_concurrent_answers_are_all_stored() {
     let site = setting_site().await;
     let more = |upstream: &mut UpstreamSettings| {
         upstream.bounds.session_concurrency = 50;
@@ -123,7 +124,9 @@ async fn concurrent_answers_lose_no_cookie() {
     assert_eq!(cookies.as_object().unwrap().len(), 20, "{cookies}");
 }
 
-/// A site whose answers the test gives. Each request sends a sender for its answer.
+/// Starts a site whose answers the test controls. Returns the site, and a channel that receives
+/// each request together with a sender. The test sends the answer to the request through this
+/// sender.
 async fn controlled_site() -> (
     TestSite,
     mpsc::UnboundedReceiver<(String, oneshot::Sender<String>)>,
@@ -153,7 +156,7 @@ fn setting(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn late_removal_of_an_old_value_does_not_end_a_new_login() {
+async fn late_answer_that_removes_an_old_cookie_value_does_not_remove_the_new_value() {
     let (site, mut requests) = controlled_site().await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -178,7 +181,7 @@ async fn late_removal_of_an_old_value_does_not_end_a_new_login() {
 }
 
 #[tokio::test]
-async fn with_a_concurrency_of_one_each_request_carries_the_cookies_of_the_one_before() {
+async fn with_one_request_per_session_at_a_time_each_carries_the_cookies_of_the_last_answer() {
     let (site, mut requests) = controlled_site().await;
     let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
     let app = TestApp::builder()
@@ -205,11 +208,11 @@ async fn with_a_concurrency_of_one_each_request_carries_the_cookies_of_the_one_b
     assert_eq!(site.seen().total(), 4);
 }
 
-/// The site rotates its cookie with each answer and rejects old ones. The requests of two clients
-/// alternate, so that one is often received when the exchange of the other one ends.
+/// The site rotates its cookie with each answer, and rejects requests with an old cookie. Two
+/// clients take turns, so one request is often received when the exchange of the other client ends.
 #[rstest]
 #[tokio::test]
-async fn with_a_concurrency_of_one_no_request_carries_an_outdated_cookie(
+async fn with_one_request_per_session_at_a_time_none_carries_an_outdated_cookie(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     const CALLS: usize = 100;
@@ -240,13 +243,13 @@ async fn with_a_concurrency_of_one_no_request_carries_an_outdated_cookie(
     assert_eq!(app.cookies(&token).await, json!({"sid": last}));
 }
 
-/// The answers to 50 parallel requests rotate one cookie. The answer that removes the value which
-/// its request carried is the last one.
+/// The answers to 50 parallel requests rotate one cookie. The last answer removes the value that
+/// its request carried, which is outdated by then.
 #[rstest]
 #[case::session_stays(false)]
 #[case::logout(true)]
 #[tokio::test]
-async fn late_removal_after_parallel_rotations_of_one_cookie_changes_nothing(
+async fn late_removal_of_an_outdated_cookie_value_after_parallel_rotations_is_ignored(
     #[case] logs_out: bool,
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
@@ -312,7 +315,7 @@ async fn late_removal_after_parallel_rotations_of_one_cookie_changes_nothing(
 }
 
 #[tokio::test]
-async fn nothing_comes_back_after_a_logout() {
+async fn answer_that_arrives_after_a_logout_does_not_restore_the_session() {
     let (site, mut requests) = controlled_site().await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -330,7 +333,7 @@ async fn nothing_comes_back_after_a_logout() {
 }
 
 #[tokio::test]
-async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_later() {
+async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_later() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let (site, mut requests) = controlled_site().await;
@@ -371,10 +374,11 @@ async fn answer_is_passed_on_while_the_store_is_away_and_its_cookies_are_kept_la
     .await;
 }
 
-/// A full Redis still serves reads, so that a session has several answers whose cookies are not
-/// kept. Its memory is full for longer than a doubling pause between the attempts would allow.
+/// A full Redis still serves reads, so a session can have several answers whose cookies are not
+/// stored. Redis stays full for a long time, so the pause between two attempts must not grow
+/// without limit.
 #[tokio::test]
-async fn cookies_of_several_answers_are_kept_later_in_the_order_of_the_answers() {
+async fn cookies_of_several_answers_are_stored_after_a_store_outage_in_the_order_of_the_answers() {
     const FULL_FOR: Duration = Duration::from_millis(3_500);
     let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
     let site = setting_site().await;

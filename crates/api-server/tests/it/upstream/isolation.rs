@@ -1,4 +1,4 @@
-//! A slow site does not delay other requests.
+//! Tests that a slow site does not delay other requests.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     test_app::{Store, TestApp, assert_problem},
 };
 
-/// A site that receives requests and never answers.
+/// Starts a site that receives requests and never answers.
 async fn hanging_site() -> TestSite {
     TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
@@ -23,7 +23,7 @@ async fn hanging_site() -> TestSite {
 }
 
 #[tokio::test]
-async fn requests_to_a_site_that_hangs_take_no_place_of_others() {
+async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() {
     let (hanging, healthy) = (hanging_site().await, TestSite::answering(OK).await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 16;
@@ -64,7 +64,7 @@ async fn requests_to_a_site_that_hangs_take_no_place_of_others() {
 }
 
 #[tokio::test]
-async fn too_many_requests_of_one_session_are_refused() {
+async fn too_many_concurrent_requests_of_one_session_to_its_site_are_rejected() {
     let hanging = hanging_site().await;
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.session_concurrency = 1;
@@ -84,7 +84,7 @@ async fn too_many_requests_of_one_session_are_refused() {
 }
 
 #[tokio::test]
-async fn more_requests_than_the_gateway_has_places_are_refused_at_once() {
+async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
     let (hanging, other) = (hanging_site().await, hanging_site().await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 4;

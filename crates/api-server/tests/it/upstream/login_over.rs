@@ -1,4 +1,4 @@
-//! Answers that show that the login at the site is over.
+//! Tests of answers that show that the user is no longer logged in at the site.
 
 use std::num::NonZeroU32;
 
@@ -40,7 +40,9 @@ async fn app_with_signals() -> TestApp {
 #[case::status(STATUS)]
 #[case::marker(PAGE)]
 #[tokio::test]
-async fn login_that_is_over_returns_401_and_keeps_the_session(#[case] answer: &'static str) {
+async fn request_returns_401_and_keeps_the_session_if_the_site_has_logged_the_user_out(
+    #[case] answer: &'static str,
+) {
     let site = TestSite::answering(answer).await;
     let app = app_with_signals().await;
     let token = app.log_in_to(&site).await;
@@ -62,7 +64,7 @@ async fn login_that_is_over_returns_401_and_keeps_the_session(#[case] answer: &'
 }
 
 #[tokio::test]
-async fn login_that_is_over_says_if_the_store_did_not_keep_its_cookies() {
+async fn response_for_a_logged_out_user_states_whether_the_cookies_of_the_answer_were_stored() {
     let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
     let site = TestSite::answering(REDIRECT).await;
     let app = TestApp::builder().with(gateway_with(signals));
@@ -77,7 +79,7 @@ async fn login_that_is_over_says_if_the_store_did_not_keep_its_cookies() {
 }
 
 #[tokio::test]
-async fn login_page_is_passed_on_so_that_the_client_can_log_in() {
+async fn requested_login_page_is_passed_on_to_the_client() {
     let site = TestSite::answering_with(|request| {
         if request.starts_with("POST /login.php?") {
             REDIRECT.to_owned()
@@ -104,7 +106,7 @@ async fn login_page_is_passed_on_so_that_the_client_can_log_in() {
 #[case::server_error(500)]
 #[case::unavailable(503)]
 #[tokio::test]
-async fn other_status_of_the_site_is_passed_on(#[case] status: u16) {
+async fn answer_whose_status_is_not_a_login_signal_is_passed_on(#[case] status: u16) {
     let answer = format!(
         "HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\nPlease log in"
     );
@@ -122,7 +124,7 @@ async fn other_status_of_the_site_is_passed_on(#[case] status: u16) {
 #[case::status(STATUS, 419)]
 #[case::marker(PAGE, 200)]
 #[tokio::test]
-async fn without_settings_every_answer_is_passed_on(
+async fn every_answer_is_passed_on_if_no_login_signal_is_configured(
     #[case] answer: &'static str,
     #[case] status: u16,
 ) {

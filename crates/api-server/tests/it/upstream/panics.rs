@@ -1,4 +1,4 @@
-//! A panic within an exchange ends the request, and frees its place.
+//! Tests that a panic within an exchange ends the request and releases the permit of the exchange.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn panic_after_the_request_was_sent_is_500_and_not_not_sent() {
+async fn panic_after_a_request_was_sent_returns_500_without_the_outcome_not_sent() {
     let is_sent = Arc::<AtomicBool>::default();
     let panics = Arc::clone(&is_sent);
     // The store is called before the request, and again when the cookies of the answer are merged.

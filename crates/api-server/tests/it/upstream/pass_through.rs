@@ -1,4 +1,4 @@
-//! Requests and answers pass unchanged, apart from what the contract says.
+//! Tests that requests and answers are passed on unchanged, except for the documented changes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::test_app::{Store, TestApp};
 #[case::token_in_the_query("/login?access_token=abc")]
 #[case::brackets("/a?slot[0]=7&{x}|^`\\")]
 #[tokio::test]
-async fn target_reaches_the_site_octet_for_octet(#[case] target: &str) {
+async fn site_receives_the_request_target_byte_for_byte(#[case] target: &str) {
     let site = TestSite::answering(OK).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -44,7 +44,7 @@ async fn target_reaches_the_site_octet_for_octet(#[case] target: &str) {
 #[case("DELETE", "")]
 #[case("OPTIONS", "")]
 #[tokio::test]
-async fn request_reaches_the_site_with_the_cookies_of_the_session_only(
+async fn site_receives_only_the_cookies_of_the_session(
     #[case] method: &str,
     #[case] body: &'static str,
 ) {
@@ -93,10 +93,7 @@ async fn request_reaches_the_site_with_the_cookies_of_the_session_only(
 #[case(500, "Internal Server Error")]
 #[case(503, "Service Unavailable")]
 #[tokio::test]
-async fn answer_of_the_site_passes_with_its_status_and_body(
-    #[case] status: u16,
-    #[case] reason: &str,
-) {
+async fn status_and_body_of_the_answer_are_passed_on(#[case] status: u16, #[case] reason: &str) {
     let answer = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\
          Date: Thu, 15 Jan 2026 10:30:00 GMT\r\nServer: Apache\r\nCache-Control: public\r\n\r\n<html>"
@@ -137,7 +134,7 @@ async fn answer_of_the_site_passes_with_its_status_and_body(
 #[case::chunked("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")]
 #[case::until_close("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")]
 #[tokio::test]
-async fn body_of_unknown_length_is_streamed(#[case] answer: &'static str) {
+async fn answer_body_of_unknown_length_is_streamed(#[case] answer: &'static str) {
     let site = TestSite::answering_once(answer).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -156,7 +153,7 @@ async fn body_of_unknown_length_is_streamed(#[case] answer: &'static str) {
 )]
 #[case::no_content("GET", "HTTP/1.1 204 No Content\r\n\r\n", None)]
 #[tokio::test]
-async fn answer_without_body_keeps_its_announced_length(
+async fn answer_without_a_body_keeps_its_content_length_header(
     #[case] method: &str,
     #[case] answer: &'static str,
     #[case] expected: Option<&str>,
@@ -177,7 +174,9 @@ async fn answer_without_body_keeps_its_announced_length(
 #[case::length("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")]
 #[case::chunked("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")]
 #[tokio::test]
-async fn body_that_breaks_off_does_not_end_regularly(#[case] answer: &'static str) {
+async fn incomplete_answer_body_closes_the_client_connection_without_a_regular_end(
+    #[case] answer: &'static str,
+) {
     let site = TestSite::answering_once(answer).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -187,7 +186,7 @@ async fn body_that_breaks_off_does_not_end_regularly(#[case] answer: &'static st
 }
 
 #[tokio::test]
-async fn answer_over_the_limit_breaks_off() {
+async fn answer_longer_than_the_limit_is_cut_off() {
     let answer = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n{}\r\n0\r\n\r\n",
         "x".repeat(100)
@@ -210,7 +209,7 @@ async fn answer_over_the_limit_breaks_off() {
 }
 
 #[tokio::test]
-async fn redirect_within_the_site_leads_through_the_gateway() {
+async fn redirect_within_the_site_is_rewritten_to_a_path_of_the_gateway() {
     let site = TestSite::answering_with(|request| {
         if request.starts_with("GET /start ") {
             "HTTP/1.1 302 Found\r\nLocation: /end?edit=42\r\nContent-Length: 0\r\n\r\n"
@@ -234,7 +233,7 @@ async fn redirect_within_the_site_leads_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn redirect_to_another_site_is_followed_by_no_client() {
+async fn redirect_to_another_site_is_returned_in_the_header_x_upstream_location() {
     let other = TestSite::answering(OK).await;
     let location = format!("{}/steal", other.url());
     let site = TestSite::answering(format!(

@@ -1,4 +1,4 @@
-//! Requests that are not sent, and exchanges that fail.
+//! Tests of requests that are not sent to the site, and of exchanges that fail.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::test_app::{Store, TestApp, assert_problem};
 #[case::with_an_unknown_token(Some("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"))]
 #[case::with_a_malformed_token(Some("x"))]
 #[tokio::test]
-async fn without_the_setting_the_path_does_not_exist(#[case] token: Option<&str>) {
+async fn v1_upstream_returns_404_if_the_gateway_is_disabled(#[case] token: Option<&str>) {
     let app = TestApp::spawn(Store::Memory).await;
     for path in ["/v1/upstream", "/v1/upstream/", "/v1/upstream/a/b?c"] {
         let mut request = app.request(Method::POST, path).body("x");
@@ -34,7 +34,7 @@ async fn without_the_setting_the_path_does_not_exist(#[case] token: Option<&str>
 #[case::unknown(Some("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"), "invalid_token")]
 #[case::malformed(Some("x"), "invalid_token")]
 #[tokio::test]
-async fn request_without_a_valid_token_is_not_sent(
+async fn request_without_a_valid_token_is_not_sent_to_the_site(
     #[case] token: Option<&str>,
     #[case] code: &str,
 ) {
@@ -50,7 +50,8 @@ async fn request_without_a_valid_token_is_not_sent(
     assert_eq!(problem["outcome"], "not_sent");
 }
 
-/// Sends a request head with the token of a session, and returns status and body of the answer.
+/// Sends a request head with the token of a session, and returns the status and the body of the
+/// response.
 async fn send_head(app: &TestApp, token: &str, line: &str, fields: &str) -> (u16, Value) {
     let request = format!(
         "{line} HTTP/1.1\r\nHost: broker.example\r\nAuthorization: Bearer {token}\r\n\
@@ -81,7 +82,7 @@ async fn send_head(app: &TestApp, token: &str, line: &str, fields: &str) -> (u16
 #[case::nul("GET /v1/upstream/a%00", "", 400, "invalid_request")]
 #[case::encoded_prefix("GET /v1/%75pstream/a", "", 404, "not_found")]
 #[tokio::test]
-async fn request_that_cannot_be_passed_on_is_not_sent(
+async fn request_that_the_gateway_does_not_support_is_not_sent_to_the_site(
     #[case] line: &str,
     #[case] fields: &str,
     #[case] status: u16,
@@ -98,7 +99,7 @@ async fn request_that_cannot_be_passed_on_is_not_sent(
 }
 
 #[tokio::test]
-async fn offer_of_another_protocol_is_ignored() {
+async fn upgrade_to_another_protocol_is_ignored() {
     let site = TestSite::answering(OK).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -114,7 +115,7 @@ async fn offer_of_another_protocol_is_ignored() {
 }
 
 #[tokio::test]
-async fn cookie_that_would_forge_another_one_is_not_sent() {
+async fn cookie_whose_value_contains_a_semicolon_is_not_sent() {
     let site = TestSite::answering(OK).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let cookies = json!({"sid": "1", "la/ng": "de; admin=1"});
@@ -130,7 +131,7 @@ async fn cookie_that_would_forge_another_one_is_not_sent() {
 #[case::at_the_limit(1_000, None)]
 #[case::above_the_limit(1_001, Some("payload_too_large"))]
 #[tokio::test]
-async fn body_of_a_request_is_limited(
+async fn request_body_over_the_size_limit_is_rejected(
     #[case] length: usize,
     #[case] code: Option<&str>,
     #[values(false, true)] is_chunked: bool,
@@ -186,7 +187,7 @@ enum Forbidden {
 #[case::address(Forbidden::Address)]
 #[case::http(Forbidden::Http)]
 #[tokio::test]
-async fn site_that_may_not_be_called_gets_no_connection(#[case] forbidden: Forbidden) {
+async fn gateway_does_not_connect_to_a_forbidden_site(#[case] forbidden: Forbidden) {
     let site = TestSite::answering(OK).await;
     let memory = MemoryRepository::default();
     // The session was created when other settings were in force.
@@ -233,7 +234,7 @@ async fn site_that_refuses_connections_is_unreachable() {
 #[case::malformed("SSH-2.0-OpenSSH_9.2\r\n\r\n")]
 #[case::too_long("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]
 #[tokio::test]
-async fn site_without_a_usable_answer_has_an_unknown_outcome(#[case] answer: &'static str) {
+async fn malformed_answer_of_the_site_returns_an_unknown_outcome(#[case] answer: &'static str) {
     let site = TestSite::answering_once(answer).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -248,7 +249,7 @@ async fn site_without_a_usable_answer_has_an_unknown_outcome(#[case] answer: &'s
 }
 
 #[tokio::test]
-async fn site_that_does_not_answer_in_time_has_an_unknown_outcome() {
+async fn timeout_of_the_site_returns_an_unknown_outcome() {
     let site = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.read_u8().await;

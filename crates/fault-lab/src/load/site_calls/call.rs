@@ -18,28 +18,28 @@ use crate::{
 /// Maximum size of the body of a call. Half of the calls have a body.
 const MAX_BODY: usize = 64 * 1_024;
 
-/// Time after an answer in which the service tries again to keep its cookies.
+/// Time after an answer for which the service repeats a failed merge of its cookies.
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
-/// If the store accepts writes again at this time after an answer, the service must keep the
-/// cookies of the answer. The rest of [`RETRIED_FOR`] is for an attempt that began before and fails,
-/// and for the next one.
+/// Time after an answer. If the store accepts writes again within this time, the service must store
+/// the cookies of the answer. The rest of [`RETRIED_FOR`] is a reserve for one attempt that has
+/// already begun and fails, and for the next attempt.
 const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 
-/// Pause between two looks at a session whose cookies were not kept.
+/// Pause between two checks of a session whose cookies were not stored at first.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// A response of the service to a call.
+/// Response of the service to a call.
 struct Response {
     status: StatusCode,
-    /// `true` if the response is the answer of the site.
+    /// `true` if the response passes on the answer of the site.
     is_from_site: bool,
     are_cookies_kept: bool,
-    /// `None` if the response was cut off within its body.
+    /// Body of the response. `None` if the connection was closed within the body.
     body: Option<String>,
 }
 
-/// Sends a call and checks that its response agrees with what the site has received.
+/// Sends a call, and checks that its response agrees with the requests that the site has received.
 pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSession) {
     let number = calls.next_number();
     let was_known = own.is_known();
@@ -116,15 +116,16 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
     }
 }
 
-/// Counts a response to a call. The name begins with `upstream`, so that it does not count as the
-/// failure of a request that is not for the site.
+/// Counts a response to a call. The label begins with `upstream`, so that an error response does
+/// not count as a failed request of the other clients.
 fn count(shared: &Shared, response: &str) {
     let mut tally = shared.tally();
     let responses = &mut tally.responses;
     *responses.entry(format!("upstream {response}")).or_default() += 1;
 }
 
-/// Sends a call. Returns its URL, and the response if there is one.
+/// Sends a call. Returns the URL of the call, and its response. The response is `None` if the
+/// connection was closed before the response.
 async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
     let (client, request) = request.build_split();
     let Ok(request) = request else {
@@ -151,10 +152,10 @@ async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
     (Some(url), Some(response))
 }
 
-/// Checks that the service keeps the cookie of the booking `number` later, if the store accepts
-/// writes of the instance that has answered in time. Each look is a write, because a full Redis
-/// still accepts reads. `url` is the call that the instance has answered with the remark that the
-/// cookies are not kept.
+/// Checks that the service stores the cookie of the booking `number` later, if the instance can
+/// write to the store early enough. `url` is the URL of the call to which the instance responded
+/// that the cookies were not stored. Each check is a merge, which writes to the store, because a
+/// full Redis still accepts reads.
 async fn look_until_kept(
     shared: &Shared,
     calls: &SiteCalls,

@@ -1,4 +1,4 @@
-//! State that all calls to a site share.
+//! State that all calls to one site share.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -7,12 +7,12 @@ use std::sync::{
 
 use crate::{load::shared::Shared, site::Site};
 
-/// The calls of all clients to one site.
+/// Calls of all clients to one site.
 pub(crate) struct SiteCalls {
     pub(crate) site: Site,
     next_number: AtomicU64,
     answered: AtomicU64,
-    /// Numbers of the calls whose problem says that nothing was sent.
+    /// Numbers of the calls whose error response has the outcome `not_sent`.
     not_sent: Mutex<Vec<u64>>,
 }
 
@@ -45,8 +45,9 @@ impl SiteCalls {
         not_sent.push(number);
     }
 
-    /// Counts the requests of each call once more, because a request could have reached the site
-    /// after the client got the response to its call.
+    /// Checks again that the site has received no call twice, and no call with the outcome
+    /// `not_sent`. A request can reach the site after the client has received the response to its
+    /// call.
     pub(in crate::load) fn check_all(&self, shared: &Shared) {
         for number in 1..self.next_number.load(Ordering::SeqCst) {
             if self.site.booking(number).requests > 1 {

@@ -1,20 +1,20 @@
-//! A session of a client that calls the site, and the check of its cookies.
+//! Session of a client that calls the site, and the checks of its cookies.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{load::shared::Shared, site::BOOKING};
 
-/// Path of merges of cookies.
+/// Path of requests that merge cookies.
 pub(super) const MERGE: &str = "/v1/session/cookies";
 
-/// A session that a client has created.
+/// A session that the client has created.
 pub(super) struct OwnSession {
     pub(super) token: String,
     /// Value of the `SESSIONID` cookie, which is unique to the session.
     cookie: String,
-    /// Possible values of the cookie [`BOOKING`]; 0 if there may be no such cookie. There is more
-    /// than one if the last answers were lost, or if the store did not keep their cookies.
+    /// Possible values of the cookie [`BOOKING`], with 0 for a missing cookie. There are several
+    /// possible values if an answer was lost, or if the service did not store its cookies.
     bookings: Vec<u64>,
 }
 
@@ -27,17 +27,17 @@ impl OwnSession {
         }
     }
 
-    /// Records that the session may have the cookie of this booking.
+    /// Records that the session may have the cookie of the booking `number`.
     pub(super) fn may_have(&mut self, number: u64) {
         self.bookings.push(number);
     }
 
-    /// Records that the session has the cookie of this booking.
+    /// Records that the session has the cookie of the booking `number`.
     pub(super) fn has(&mut self, number: u64) {
         self.bookings = vec![number];
     }
 
-    /// Returns `true` if the booking of the session is known.
+    /// Returns `true` if the value of the cookie [`BOOKING`] is certain.
     pub(super) fn is_known(&self) -> bool {
         self.bookings.len() == 1
     }
@@ -59,8 +59,8 @@ impl OwnSession {
         }
     }
 
-    /// Merges a cookie of the site into the session with `request`, which is for [`MERGE`]. Returns
-    /// the session if the merge was acknowledged.
+    /// Merges `cookie` into the session with `request`, a request to [`MERGE`]. Returns the session
+    /// in the response, or `None` if the merge failed.
     pub(super) async fn merge(
         &mut self,
         shared: &Shared,
@@ -86,7 +86,7 @@ impl OwnSession {
         self.check(shared, cookie("SESSIONID"), cookie(BOOKING));
     }
 
-    /// Checks the field `Cookie` of a request that the site has received for this session.
+    /// Checks the `Cookie` header field of a request that the site has received for this session.
     pub(super) fn check_field(&self, shared: &Shared, field: &str) {
         let cookie = |name: &str| {
             let mut cookies = field.split("; ");

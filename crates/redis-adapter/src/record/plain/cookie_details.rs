@@ -1,5 +1,5 @@
-//! Attributes of cookies, and cookies that the flat map of a session does not contain, as JSON
-//! members of a plain record.
+//! JSON members of a plain record for the attributes of cookies, and for cookies that have the same
+//! name as a cookie in the member `cookies`.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use zeroize::Zeroizing;
 
 /// JSON members of a plain record with the details of its cookies.
 ///
-/// A program that does not know these members may drop them when it changes the cookies of the
-/// record, or may keep them. In the second case, the digest shows that they belong to other cookies.
-/// No cookie then has attributes.
+/// A program that does not know these members may change the cookies of the record, and either drop
+/// these members or keep them. If it keeps them, the digest shows that they belong to other
+/// cookies. They are then ignored.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PlainDetails {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     cookie_attributes: BTreeMap<String, PlainAttributes>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     other_cookies: Vec<PlainCookie>,
-    /// Digest of the cookies in the member `cookies`.
+    /// Digest of the cookies in the member `cookies` for which the details were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cookies_digest: Option<String>,
 }
@@ -76,7 +76,8 @@ impl PlainDetails {
         }
     }
 
-    /// Adds the details to `cookies`, if they belong to these cookies.
+    /// Adds the details to `cookies`. If the digest shows that the details belong to other cookies,
+    /// returns `cookies` unchanged.
     pub(super) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let Some(digest) = self.cookies_digest else {
             return cookies;

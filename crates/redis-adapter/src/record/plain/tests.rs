@@ -42,7 +42,7 @@ fn unencrypted_record_is_byte_identical_to_python_json_and_decodes_to_the_same_s
     assert_eq!(decode(record.as_bytes()), Ok(session));
 }
 
-/// Python writes a cookie without a value, as its jars hold it, as `null`.
+/// Python writes `null` for a cookie without a value, which its cookie jars can contain.
 #[test]
 fn cookie_without_a_value_is_null_in_an_unencrypted_record() {
     let cookies = [
@@ -102,11 +102,12 @@ fn unencrypted_record_with_invalid_attributes_is_decoded_without_them(#[case] me
     assert_eq!(session.cookies.get("a"), Some("1"));
 }
 
-/// A program that does not know the attributes may keep them when it changes a cookie.
+/// Another program may change the value of a cookie and keep its attributes. The attributes must
+/// then be ignored.
 #[rstest]
 #[case::same_cookies("1", true)]
 #[case::changed_by_another_program("2", false)]
-fn attributes_belong_to_the_value_with_which_they_came(
+fn cookie_attributes_are_ignored_if_another_program_has_changed_the_value(
     #[case] value: &str,
     #[case] has_details: bool,
 ) {

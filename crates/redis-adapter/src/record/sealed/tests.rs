@@ -151,7 +151,7 @@ fn decryption_drops_an_invalid_subject_or_label_but_fails_on_a_control_character
     assert_eq!(opened(b"\x00\x01\x03a\nb"), Err(control()));
 }
 
-/// Returns a session whose cookies have attributes and a namesake.
+/// Returns a session with cookie attributes, and with two cookies of the same name.
 fn session_of_a_jar() -> Session {
     let attributes = |path: &str, expires| CookieAttributes {
         domain: "golf.example".to_owned(),

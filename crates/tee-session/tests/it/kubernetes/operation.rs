@@ -146,7 +146,7 @@ fn kubernetes_pods_are_spread_over_hosts_and_zones(
 }
 
 #[tokio::test]
-async fn gateway_instances_wait_for_sites_when_they_stop() {
+async fn shutdown_timeout_of_gateway_pods_exceeds_the_response_timeout_of_sites() {
     let manifests = Manifests::render("gateway");
     let settings = Pod::new(&manifests, "redis://127.0.0.1:1").settings().await;
     let given = 1_000 * settings.number("shutdown_timeout");
@@ -159,8 +159,8 @@ async fn gateway_instances_wait_for_sites_when_they_stop() {
     assert!(!settings.contains_key("TSA_UPSTREAM_GATEWAY"));
 }
 
-/// Checks that only the gateway instances have a way out of the cluster, and that it leads to public
-/// addresses only.
+/// Checks that only the gateway instances can connect to addresses outside the cluster, and only to
+/// public addresses.
 #[test]
 fn gateway_instances_reach_public_addresses_on_port_443_only() {
     let manifests = Manifests::render("gateway");

@@ -1,4 +1,5 @@
-//! Instances behind nginx with the location for requests to sites of the compose deployment.
+//! Tests of instances behind nginx. nginx uses the location for requests to sites from the compose
+//! deployment.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -20,14 +21,14 @@ const COMPOSE: &str = concat!(
 
 const DEFAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/default.toml");
 
-/// The only instance with a gateway in the compose deployment.
+/// Line of the nginx configuration that names the only gateway instance of the compose deployment.
 const SERVER: &str = "server gateway:8000 max_fails=0;";
 
 const ACCESS_LOG: &str = "access_log /dev/stdout gateway;";
 
 const BOOKED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Size of the first part of an answer. Larger than the buffers of nginx.
+/// Size of the first part of an answer, in bytes. It exceeds the buffers of nginx.
 const FIRST_PART: usize = 256 * 1_024;
 
 const CONFIGURATION: &str = "
@@ -51,7 +52,8 @@ http {
 }
 ";
 
-/// Returns the block of the compose deployment that begins with the line `first`.
+/// Returns the block of the compose deployment's nginx configuration that begins with the line
+/// `first`.
 fn block(first: &str) -> String {
     let text = fs::read_to_string(COMPOSE).unwrap();
     let begin = text.find(&format!("{first}\n")).unwrap();
@@ -66,7 +68,7 @@ fn location() -> String {
     block("location /v1/upstream/ {")
 }
 
-/// nginx in front of two instances.
+/// A running nginx in front of two instances.
 struct Nginx {
     port: u16,
     _directory: TempDir,
@@ -194,8 +196,9 @@ async fn nginx_passes_an_answer_on_as_it_arrives() {
 }
 
 #[test]
-fn nginx_waits_for_longer_than_the_gateway() {
-    /// Maximum time for a connection and a place, in seconds.
+fn nginx_timeouts_exceed_the_timeouts_of_the_gateway() {
+    /// Maximum time to connect to a site and to wait for a permit of the gateway's limits, in
+    /// seconds.
     const CONNECT_AND_PLACE: u64 = 5;
     let defaults = fs::read_to_string(DEFAULTS).unwrap();
     let number = |name: &str| -> u64 {

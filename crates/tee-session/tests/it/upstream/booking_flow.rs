@@ -1,5 +1,6 @@
-//! The booking flow over TLS, with the recipes in `docs/recipes` and with the Rust client: log in with
-//! a CSRF token, rotate the token of the session, list the times, book with a `GET`, and add a partner.
+//! Test of a booking over TLS, with the recipes in `docs/recipes` and with the Rust client. The
+//! client logs in with a CSRF token, rotates the token of the session, lists the times, books with
+//! a `GET`, and adds a partner.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -67,7 +68,8 @@ async fn output_of(command: &mut Command) -> Value {
     serde_json::from_str(&output).unwrap()
 }
 
-/// Sends a request through the gateway, follows redirects, and returns the last path and its text.
+/// Sends a request through the gateway and follows redirects. Returns the last path and the body of
+/// the last answer.
 async fn call(
     service: &Service,
     token: &SessionToken,

@@ -1,5 +1,5 @@
-//! Names whose addresses change or are forbidden, with a real DNS server. The built binary runs in a
-//! network namespace of its own, in which the test decides about all addresses and all names.
+//! Test of host names whose addresses change or are forbidden, with a real DNS server. The binary
+//! runs in a separate network namespace, in which the test controls all addresses and host names.
 
 use std::{fs, os::unix::fs::MetadataExt, process::Stdio, time::Duration};
 
@@ -11,11 +11,12 @@ use crate::{python_packages, service};
 /// Address that stands for a site on the Internet. It exists only within the namespace.
 const PUBLIC: &str = "93.184.216.34";
 
-/// Addresses that no request may reach, with a listener on each of them.
+/// Addresses that the gateway must not connect to. A server listens on each of them.
 const FORBIDDEN: [&str; 3] = ["127.0.0.2", "10.1.2.3", "169.254.169.254"];
 
-/// Prepares the namespace: `$1` is a folder with the configuration of the resolver, the following
-/// arguments up to `--` are the addresses, and the rest is the program.
+/// Shell script that prepares the namespace and runs a program in it. `$1` is a folder with the
+/// configuration of the resolver. The further arguments up to `--` are addresses, and the rest is
+/// the program with its arguments.
 const PREPARE: &str = r#"
 set -eu
 folder=$1
@@ -34,7 +35,8 @@ exec "$@"
 
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Runs `python/rebinding_sites.py` in a namespace, and returns what it prints.
+/// Runs `python/rebinding_sites.py` in a network namespace, and returns the JSON that the script
+/// prints.
 async fn run_in_namespace() -> Value {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();

@@ -1,4 +1,4 @@
-//! A page of a hostile site, opened in Chromium through the gateway.
+//! Test of a page of a hostile site that is opened in Chromium through the gateway.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn open_in_chromium(page: &str, docs: &str, token: &SessionToken) -> Value
 #[case::xhtml("application/xhtml+xml", include_str!("hostile_page.xhtml"))]
 #[case::xml_with_a_stylesheet_that_makes_html("text/xml", include_str!("hostile_page.xml"))]
 #[tokio::test]
-async fn page_of_a_hostile_site_runs_nothing_on_the_origin_of_the_service(
+async fn page_of_a_hostile_site_runs_no_script_on_the_origin_of_the_service(
     #[case] kind: &'static str,
     #[case] page: &'static str,
 ) {

@@ -1,4 +1,4 @@
-//! An answer of any size passes through the built binary in bounded memory.
+//! Tests that the binary needs only bounded memory for an answer of any size.
 
 use std::{
     fs,
@@ -23,21 +23,21 @@ const MIB: u64 = 1_024 * 1_024;
 
 const LENGTH: u64 = 1_024 * MIB;
 
-/// Size of the buffer of the client. The kernel doubles it.
+/// Size of the client's receive buffer, in bytes. The kernel doubles this value.
 const CLIENT_BUFFER: u32 = 64 * 1_024;
 
-/// Most that the service may hold itself.
+/// Maximum number of bytes of the answer that the service itself may buffer.
 const MAX_IN_SERVICE: u64 = MIB;
 
 /// Maximum growth of the resident memory of the service, in kilobytes.
 const MAX_GROWTH: u64 = 8 * 1_024;
 
-/// The client reads this many bytes between two measurements.
+/// Number of bytes that the client reads between two measurements.
 const STEP: usize = 1_024 * 1_024;
 
-/// Returns the number of bytes that the site may have written before the client reads them: those in
-/// the service, and those in the buffers of the four sockets. The kernel chooses the size of three of
-/// them.
+/// Returns the maximum number of bytes that the site may have written before the client reads them.
+/// These bytes are buffered in the service and in the four sockets. The kernel chooses the buffer
+/// sizes of three sockets.
 fn max_ahead() -> u64 {
     let most = |name: &str| -> u64 {
         let sizes = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
@@ -73,7 +73,7 @@ async fn large_site(written: Arc<AtomicU64>) -> TestSite {
     .await
 }
 
-/// Sends a call and reads the head of its answer.
+/// Sends a request through the gateway, and reads the head of the response.
 async fn call(service: &Service, token: &str, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(CLIENT_BUFFER).unwrap();
@@ -93,7 +93,7 @@ async fn call(service: &Service, token: &str, path: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn answer_of_1_gib_to_a_slow_reader_needs_8_mib_and_slows_the_site_down() {
+async fn answer_of_1_gib_to_a_slow_client_needs_at_most_8_mib_and_slows_down_the_site() {
     let written = Arc::<AtomicU64>::default();
     let site = large_site(Arc::clone(&written)).await;
     let no_limit = ["--upstream-max-response-bytes", "0", "--workers", "2"];

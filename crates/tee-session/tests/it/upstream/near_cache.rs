@@ -1,4 +1,4 @@
-//! The gateway of two instances that keep copies of sessions in a near cache.
+//! Test of the gateway on two instances with a near cache (copies of sessions in memory).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,8 +7,8 @@ use tee_session_test_support::{RedisProcess, TestSite};
 
 use super::{start_gateway_with, token_for};
 
-/// Number of rounds. In each one, the first instance changes the cookie before a request arrives at
-/// the second one.
+/// Number of rounds. In each round, a request through the first instance changes the cookie, and
+/// then a request through the second instance must carry the new cookie.
 const ROUNDS: usize = 100;
 
 #[tokio::test]

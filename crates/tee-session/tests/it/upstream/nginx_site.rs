@@ -1,4 +1,4 @@
-//! A site on nginx: limits of bodies, connections that it closes, gzip and ranges.
+//! Tests with nginx as the site: body limits, closed connections, gzip and ranges.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -46,7 +46,7 @@ struct NginxSite {
 }
 
 impl NginxSite {
-    /// Starts nginx, which closes a connection that has been idle for the time `keepalive`.
+    /// Starts nginx. nginx closes a connection that has been idle for the time `keepalive`.
     async fn start(keepalive: &str) -> Self {
         let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
         let pages = directory.path().join("pages");
@@ -68,8 +68,8 @@ impl NginxSite {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Waits until nginx has logged at least `expected` requests, and checks that it has logged no
-    /// more. nginx writes the line of a request after the response.
+    /// Waits until nginx has logged at least `expected` requests, and asserts that it has not
+    /// logged more. nginx logs a request after it has sent the response.
     async fn until_requests(&self, expected: usize) {
         let logged = || {
             let log = fs::read_to_string(Path::new(self.directory.path()).join("access.log"));
@@ -94,8 +94,8 @@ async fn get(service: &Service, token: &str, fields: &[(&'static str, &str)]) ->
     call.bearer_auth(token).send().await.unwrap()
 }
 
-/// nginx answers as soon as it has the head of the request, and then closes the connection while
-/// the body is still under way.
+/// nginx sends the answer after it has received the request head. It then closes the connection,
+/// although the request body is still being sent.
 #[tokio::test]
 async fn answer_413_that_arrives_during_the_upload_is_passed_on() {
     let site = NginxSite::start("75s").await;
@@ -131,7 +131,7 @@ async fn each_request_is_answered_although_nginx_closes_idle_connections(
     site.until_requests(pauses.len()).await;
 }
 
-/// Returns the fields that the gateway must not change.
+/// Returns the header fields that the gateway must not change.
 fn kept(fields: &HeaderMap) -> Vec<Option<String>> {
     let names = [
         "content-encoding",

@@ -1,4 +1,4 @@
-//! Nothing that the service writes contains a secret of a request to a site.
+//! Tests that no output of the service contains a secret of a request to a site.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ async fn log_in(service: &Service, base_url: &str) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Sends a request that is full of secrets through the gateway.
+/// Builds a request through the gateway whose parts contain secrets.
 fn call(service: &Service, token: &str, path: &str) -> RequestBuilder {
     let request = service.request(Method::PUT, &format!("/v1/upstream{path}"));
     let request = request.bearer_auth(token).body("s3cret-body");

@@ -1,4 +1,4 @@
-//! SIGTERM while calls are in flight.
+//! Tests of SIGTERM while requests to sites are in flight.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::service::{self, Service};
 
 const CALLS: usize = 6;
 
-/// Starts a site that receives requests, and answers them when it is allowed to.
+/// Starts a site that answers requests only after `allowed` has become `true`.
 async fn waiting_site(allowed: watch::Receiver<bool>) -> TestSite {
     TestSite::start(move |mut stream, seen| {
         let mut allowed = allowed.clone();
@@ -38,7 +38,7 @@ async fn start(more_flags: &[&str]) -> Service {
     service::start(&[GATEWAY_FLAGS.as_slice(), more_flags].concat()).await
 }
 
-/// Sends [`CALLS`] calls, and waits until the site has received all of them.
+/// Sends [`CALLS`] requests through the gateway, and waits until the site has received all of them.
 async fn send_calls(
     service: &Service,
     site: &TestSite,
@@ -79,7 +79,7 @@ async fn calls_in_flight_at_sigterm_are_answered_before_the_service_ends() {
 }
 
 #[tokio::test]
-async fn call_to_a_site_that_hangs_delays_the_end_by_no_more_than_shutdown_timeout() {
+async fn call_to_a_hanging_site_delays_the_exit_by_at_most_the_shutdown_timeout() {
     let (_allow, allowed) = watch::channel(false);
     let site = waiting_site(allowed).await;
     let mut service = start(&["--shutdown-timeout", "1"]).await;

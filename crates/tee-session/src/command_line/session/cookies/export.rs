@@ -52,8 +52,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> R
     }
 }
 
-/// Returns the cookies that the file can contain, and the names of all others with the reason.
-/// Leaves out cookies that have expired.
+/// Divides the cookies into those that the file can contain, and the names of those that it cannot
+/// contain, with the reason for each. Leaves out expired cookies.
 fn divide(
     cookies: Vec<FileCookie>,
     format: Format,

@@ -1,4 +1,4 @@
-//! A cookie as cookie files contain it.
+//! A cookie in a cookie file.
 
 use std::fmt;
 
@@ -29,11 +29,12 @@ impl fmt::Debug for FileCookie {
     }
 }
 
-/// A cookie that was read from a file, and its position there, from 1: the number of the line, or
-/// of the cookie in a list.
+/// A cookie that was read from a file, and its position in the file. The position is the number of
+/// the line, or the number of the cookie in a list, both from 1.
 pub(super) type Positioned = (usize, FileCookie);
 
-/// Error for a malformed file. The texts repeat nothing of the file, because it contains secrets.
+/// Error for a malformed cookie file. The message quotes nothing from the file, because the file
+/// contains secrets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
     pub(super) what: String,
@@ -56,10 +57,10 @@ impl FileCookie {
         }
     }
 
-    /// Returns all cookies of a session. A cookie without attributes, which the site has not set,
-    /// is sent to each path of the host of `base_url`, and only over HTTPS if `base_url` is an
-    /// `https` URL. Returns `None` if `base_url`, which another program may have stored, is not an
-    /// `http` or `https` URL.
+    /// Returns all cookies of a session. A cookie that the site has not set has no attributes. It
+    /// counts as a cookie for all paths of the host of `base_url`, and as `Secure` if `base_url` is
+    /// an `https` URL. Returns `None` if `base_url` is not an `http` or `https` URL, which is
+    /// possible if another program stored the session.
     pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<Self>> {
         let url = base_url.ascii_serialization()?;
         let host = base_url.ascii_host()?;
@@ -79,7 +80,7 @@ impl FileCookie {
         Some(flat.chain(others).collect())
     }
 
-    /// Returns `true` if a request to `host` can carry the cookie.
+    /// Returns `true` if browsers send the cookie to `host`.
     pub(super) fn belongs_to(&self, host: &str) -> bool {
         let rest = host.strip_suffix(&self.domain);
         rest.is_some_and(|rest| rest.is_empty() || (!self.host_only && rest.ends_with('.')))
@@ -90,9 +91,9 @@ impl FileCookie {
     }
 }
 
-/// Returns more than the length of a file with the cookies, unless JSON escapes many characters. A
-/// buffer with this capacity does not grow. The old memory of a buffer that grows would not be
-/// wiped.
+/// Returns an initial capacity for the buffer of a cookie file. It is larger than the file, unless
+/// JSON escapes many characters, so that the buffer does not grow. When a buffer grows, its old
+/// memory is not wiped, although it contains secrets.
 pub(super) fn len_of_all(cookies: &[FileCookie]) -> usize {
     const OF_OTHER_FIELDS: usize = 256;
     let len = |cookie: &FileCookie| {
@@ -105,9 +106,9 @@ pub(super) fn len_of_all(cookies: &[FileCookie]) -> usize {
 /// Last time that [`OffsetDateTime`] can express: the end of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// Parses the time of expiry in a cookie file: seconds since 1970, with or without a fraction. Empty
-/// text, 0 and -1 stand for a cookie that browsers keep until they are closed. Returns `None` if
-/// `text` is not such a time.
+/// Parses the expiry time in a cookie file: seconds since 1970, with or without a fraction. Returns
+/// `Some(None)` for empty text, 0 and -1, which mean that browsers keep the cookie until they are
+/// closed. Returns `None` if `text` is invalid.
 pub(super) fn parse_expiry(text: &str) -> Option<Option<OffsetDateTime>> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = whole.strip_prefix('-').unwrap_or(whole);

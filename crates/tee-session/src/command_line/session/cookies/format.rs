@@ -27,8 +27,8 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Returns the format of the file to export: the one that `--format` names. Without this flag,
-    /// the name of the file decides.
+    /// Returns the format of the file to export. The flag `--format` selects the format. Without
+    /// this flag, the file name decides.
     pub(super) fn to_export(flags: &ArgMatches, file: &Path) -> Self {
         match flags.get_one::<String>(FORMAT).map(String::as_str) {
             Some(STORAGE_STATE) => Self::StorageState,
@@ -38,8 +38,8 @@ impl Format {
         }
     }
 
-    /// Returns the format of a file with the content `text`. Only the JSON of a storage state
-    /// begins with a bracket.
+    /// Returns the format of a cookie file with the content `text`. Content that begins with a
+    /// bracket is a storage state, because only this format is JSON.
     fn of_content(text: &str) -> Self {
         if text.trim_start().starts_with(['{', '[']) {
             Self::StorageState
@@ -48,8 +48,8 @@ impl Format {
         }
     }
 
-    /// Writes cookies as the text of a file. The file is only valid if
-    /// [`cannot_hold`](Self::cannot_hold) returns `None` for each of them.
+    /// Returns the content of a cookie file with these cookies. The content is only valid if
+    /// [`cannot_hold`](Self::cannot_hold) returns `None` for each cookie.
     pub(super) fn write(self, cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
         match self {
             Self::Netscape => netscape::write(cookies),
@@ -57,7 +57,8 @@ impl Format {
         }
     }
 
-    /// Returns the reason why a file of this format cannot contain the cookie, or `None` if it can.
+    /// Returns the reason why a file of this format cannot contain the cookie. Returns `None` if
+    /// the file can contain it.
     pub(super) fn cannot_hold(self, cookie: &FileCookie) -> Option<&'static str> {
         if cookie.value.contains(';') {
             return Some("its value contains ;, which cannot be sent");
@@ -69,20 +70,21 @@ impl Format {
     }
 }
 
-/// Cookies of a file, and other data in it that a session cannot hold.
+/// Content of a cookie file: its cookies, and the amount of data that a session cannot hold.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) cookies: Vec<Positioned>,
-    /// `line` or `cookie`: unit of the positions of `cookies`.
+    /// Noun for the positions of `cookies` in messages: `line` or `cookie`.
     pub(super) unit: &'static str,
-    /// Number of sites whose local storage the file contains.
+    /// Number of sites whose local storage the file contains. A session cannot hold local storage.
     pub(super) local_storages: usize,
 }
 
 /// Parses the content of a cookie file.
 ///
 /// # Errors
-/// Fails if the content is not UTF-8 text or malformed, and says in which line.
+/// Fails if the content is malformed or is not UTF-8 text. The error contains the number of the
+/// line.
 pub(super) fn parse(content: &[u8]) -> Result<Parsed, Malformed> {
     let text = std::str::from_utf8(content).map_err(|error| {
         let valid = content.get(..error.valid_up_to()).unwrap_or_default();

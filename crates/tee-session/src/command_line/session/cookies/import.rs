@@ -22,11 +22,11 @@ use crate::command_line::secret_input::SecretInput;
 /// sites.
 const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;
 
-/// Maximum number of lines in one request, as the service defines it.
+/// Maximum number of `Set-Cookie` lines in one request, which is a limit of the service.
 const MAX_LINES: usize = 180;
 
-/// Maximum length of all lines in one request, in bytes. JSON may double it by escapes, and fits
-/// then into a request body of the default maximum size.
+/// Maximum total length of the `Set-Cookie` lines in one request, in bytes. JSON escapes can double
+/// this length. The request body then still has less than the default maximum size.
 const MAX_LEN: usize = 30 * 1024;
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
@@ -65,15 +65,15 @@ fn read(input: &SecretInput) -> Result<Parsed, Fault> {
     })
 }
 
-/// A `Set-Cookie` line for a cookie of the file.
+/// A cookie of the file as a `Set-Cookie` line.
 struct Line {
     position: usize,
     name: String,
     text: Zeroizing<String>,
 }
 
-/// Returns a line for each cookie that a session with this base URL may take, and a report on all
-/// others.
+/// Returns a `Set-Cookie` line for each cookie that belongs to the host of the base URL, and a
+/// report on all other cookies of the file.
 fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fault> {
     #[expect(
         clippy::disallowed_methods,
@@ -113,7 +113,7 @@ fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fa
     Ok((lines, report))
 }
 
-/// Lines for one request.
+/// `Set-Cookie` lines of one request.
 #[derive(Default)]
 struct Batch {
     lines: Vec<Line>,
@@ -137,7 +137,8 @@ fn batches(lines: Vec<Line>) -> Vec<Batch> {
     batches
 }
 
-/// Merges the cookies into the session. Returns those that the service ignored.
+/// Merges the cookies into the session, with one request for each batch. Returns the cookies that
+/// the service ignored.
 async fn merge(
     mut lines: Vec<Line>,
     base_url: &BaseUrl,

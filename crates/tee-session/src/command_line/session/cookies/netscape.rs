@@ -1,7 +1,7 @@
-//! The Netscape cookie file, which curl, wget, yt-dlp, `http.cookiejar` of Python and extensions of
-//! browsers read and write. No standard describes it. A line has seven fields, separated by TABs:
-//! domain, `TRUE` if the cookie is also sent to subdomains, path, `TRUE` if it is sent over HTTPS
-//! only, time of expiry in seconds since 1970 or 0, name, and value.
+//! Format of Netscape cookie files, which curl, wget, yt-dlp, `http.cookiejar` of Python and
+//! browser extensions read and write. No standard describes this format. A line has seven fields,
+//! separated by TABs: domain, `TRUE` if the cookie is also sent to subdomains, path, `TRUE` if the
+//! cookie is sent over HTTPS only, expiry time in seconds since 1970 or 0, name, and value.
 
 use std::io::{self, Write};
 
@@ -10,18 +10,18 @@ use zeroize::Zeroizing;
 
 use super::file_cookie::{FileCookie, Malformed, Positioned, len_of_all, parse_expiry};
 
-/// Begin of a line with a cookie that scripts of a page cannot read. Other lines that begin with
-/// `#` are comments.
+/// Prefix of a line with an `HttpOnly` cookie, which scripts of a page cannot read. Other lines
+/// that begin with `#` are comments.
 const HTTP_ONLY: &str = "#HttpOnly_";
 
-/// First lines of a file. `http.cookiejar` requires the first of them.
+/// First lines of a cookie file. `http.cookiejar` requires the first of these lines.
 const HEAD: &str = "\
 # Netscape HTTP Cookie File
 # Written by tee-session. Keep this file secret: its cookies give access to an account.
 
 ";
 
-/// Parses a file. Returns each cookie with the number of its line.
+/// Parses a cookie file. Returns each cookie with the number of its line.
 ///
 /// # Errors
 /// Fails at the first line that is malformed.
@@ -101,7 +101,8 @@ fn parse_flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Writes a file. A domain with subdomains begins with a dot, which `http.cookiejar` requires.
+/// Returns the content of a cookie file. The domain of a cookie for subdomains begins with a dot,
+/// because `http.cookiejar` requires it.
 pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut file = Zeroizing::new(Vec::with_capacity(HEAD.len() + len_of_all(cookies)));
     file.extend_from_slice(HEAD.as_bytes());
@@ -123,7 +124,7 @@ pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(file)
 }
 
-/// Returns the reason why a file cannot contain the cookie, or `None` if it can.
+/// Returns the reason why a cookie file cannot contain the cookie, or `None` if it can.
 pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
     let has_tab = cookie.value.contains('\t') || cookie.path.contains('\t');
     has_tab.then_some("it contains a TAB, which separates the fields of the file")

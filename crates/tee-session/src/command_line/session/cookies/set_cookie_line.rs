@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::file_cookie::{FileCookie, len_of_all};
 
-/// Maximum length of a path in a `Set-Cookie` line, in bytes. A longer one is ignored.
+/// Maximum length of the attribute `Path` in a `Set-Cookie` line, in bytes. The service ignores a
+/// longer attribute.
 const MAX_PATH_LEN: usize = 1_024;
 
 /// Returns a `Set-Cookie` line that sets the cookie with all its attributes.

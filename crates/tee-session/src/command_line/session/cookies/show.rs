@@ -25,7 +25,7 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// A cookie as the session stores it: name, value, and attributes if the site has set it.
+/// A stored cookie: name, value, and the attributes if the site has set the cookie.
 type Stored<'a> = (&'a str, Option<&'a str>, Option<&'a CookieAttributes>);
 
 fn all_of(session: &Session) -> impl Iterator<Item = Stored<'_>> {

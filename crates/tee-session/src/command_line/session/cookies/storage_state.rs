@@ -128,7 +128,7 @@ impl<'a> WrittenCookie<'a> {
     }
 }
 
-/// Writes a storage state without local storage.
+/// Returns a storage state with these cookies and without local storage.
 pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut file = Zeroizing::new(Vec::with_capacity(len_of_all(cookies)));
     let state = WrittenState {

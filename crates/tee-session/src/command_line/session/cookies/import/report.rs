@@ -7,7 +7,8 @@ use serde_json::json;
 use super::{Fault, Parsed};
 use crate::command_line::output::{plural, print_json, printable, stderr, stdout};
 
-/// A cookie for the host of the session that the session does not contain.
+/// A cookie of the file that belongs to the host of the session, but could not be added to the
+/// session.
 pub(super) struct LeftOut {
     /// Position of the cookie in the file, from 1.
     pub(super) position: usize,
@@ -72,7 +73,7 @@ impl Report {
         writeln!(stdout(), "{} imported", plural(self.imported, "cookie"))
     }
 
-    /// Returns an error if a cookie for the host of the session was left out.
+    /// Returns an error if a cookie for the host of the session could not be added.
     pub(super) fn into_result(self) -> Result<(), Fault> {
         match self.left_out.len() {
             0 => Ok(()),
@@ -87,7 +88,8 @@ impl Report {
     }
 }
 
-/// Returns a sentence for the reason `word` with which the service ignored a `Set-Cookie` line.
+/// Returns a sentence that explains `word`, the reason for which the service ignored a `Set-Cookie`
+/// line.
 pub(super) fn reason_of_the_service(word: &str) -> String {
     let text = match word {
         "domain" => "Its domain is a public suffix, such as co.uk.",

@@ -2,7 +2,7 @@ use rstest::rstest;
 
 use super::*;
 
-/// Returns all fields of a cookie: name, value, domain, path, `host_only`, `secure` and `expires`.
+/// All fields of a cookie: name, value, domain, path, `host_only`, `secure` and `expires`.
 type Fields<'a> = (&'a str, &'a str, &'a str, &'a str, bool, bool, Option<i64>);
 
 fn fields(cookie: &FileCookie) -> Fields<'_> {
