@@ -36,7 +36,8 @@ impl Random {
 }
 
 /// Answers requests. Closes the connection when it has been idle for a random time of some
-/// microseconds.
+/// microseconds. One time in four, keeps it open, so that connections are also used again on a busy
+/// machine.
 async fn close_at_random(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     seed: u16,
@@ -45,7 +46,11 @@ async fn close_at_random(
     let mut stream = BufReader::new(stream);
     let mut random = Random(u64::from(seed));
     loop {
-        let patience = Duration::from_micros(random.below(400));
+        let patience = if random.below(4) == 0 {
+            Duration::from_secs(60)
+        } else {
+            Duration::from_micros(random.below(400))
+        };
         // The bytes stay in the buffer, so no request is cut in the middle.
         match timeout(patience, stream.fill_buf()).await {
             Ok(Ok(bytes)) if !bytes.is_empty() => {}

@@ -378,5 +378,6 @@ async fn client_that_read_slowly_has_the_whole_write_timeout_for_the_next_respon
         let (written, ()) = tokio::join!(stream.write_all(&[0; 100]), reading);
         written.unwrap();
         assert_eq!(read_text(&mut stream).await.unwrap(), "GET 1\r\n\r\n");
+        drop(stream.connection().serve(&head_without_body()));
     }
 }
