@@ -4,6 +4,7 @@
 mod client;
 mod habits;
 mod repetitions;
+mod routes;
 mod shared;
 mod site_calls;
 mod time_limits;
