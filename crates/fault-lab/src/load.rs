@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 pub(crate) use self::{
     habits::{Habits, PAUSE},
     shared::{COOKIE, Shared},
-    site_calls::SiteCalls,
+    site_calls::{SITE_CLIENTS, SiteCalls},
 };
 use crate::site::Site;
 

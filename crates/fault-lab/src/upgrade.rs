@@ -1,6 +1,7 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. After that, tests of sessions that the old binary cannot read, and
+//! reverse. No request may fail. Some of the clients call a site through the upstream gateway, which
+//! the old binary does not have. After that, tests of sessions that the old binary cannot read, and
 //! of sessions with a cookie jar.
 
 mod fleet;
@@ -73,6 +74,9 @@ const FLEETS: [[Version; 2]; 7] = {
         [New, New],
     ]
 };
+
+/// Minimum number of requests in a step, and of calls of each kind.
+const MIN_REQUESTS: u64 = 20;
 
 /// Defines the subcommand `upgrade`.
 pub(crate) fn command() -> Command {
@@ -165,6 +169,25 @@ impl Store {
     }
 }
 
+/// Checks that the site answered the calls to instances of the new binary, and that instances of
+/// the old binary, which have no gateway, answered with 404.
+fn check_calls(tally: &mut Tally, versions: [Version; 2]) {
+    let mut calls = tally.responses.clone();
+    calls.retain(|response, _| response.starts_with("upstream "));
+    for (version, response) in [
+        (Version::New, "upstream 200"),
+        (Version::Old, "upstream 404 not_found"),
+    ] {
+        let count = calls.remove(response).unwrap_or(0);
+        if versions.contains(&version) && count < MIN_REQUESTS {
+            tally.add_violation(format!("fewer than 20 calls got the response {response}"));
+        }
+    }
+    if !calls.is_empty() {
+        tally.add_violation("a call failed");
+    }
+}
+
 /// Runs all steps of the upgrade in the configuration `setting`. Returns the name of each step, and
 /// the counts of responses and violated expectations in that step.
 async fn run_fleets(
@@ -173,7 +196,7 @@ async fn run_fleets(
     new: &Lab,
 ) -> anyhow::Result<Vec<(String, Tally)>> {
     let store = Store::start(setting).await;
-    let mut fleet = Fleet::start([old, new], FLEETS[0], setting.first_flags, store.url()).await;
+    let mut fleet = Fleet::start([old, new], FLEETS[0], setting.first_flags, store.url()).await?;
     let mut rows = Vec::new();
     for versions in FLEETS {
         fleet.change_versions(versions).await;
@@ -184,9 +207,10 @@ async fn run_fleets(
         if tally.last_failure.is_some() {
             tally.add_violation("a request failed");
         }
-        if tally.requests < 20 {
+        if tally.requests < MIN_REQUESTS {
             tally.add_violation("there were fewer than 20 requests");
         }
+        check_calls(&mut tally, versions);
         let name = fleet.name();
         say(&format!(
             "  {name:<10} {:>6} requests  slowest {:>4} ms  violations {}",

@@ -9,6 +9,8 @@ use super::shared::{Shared, lock};
 pub(super) struct Routes {
     /// Instances to which the clients send requests.
     instances: Vec<String>,
+    /// Those of these instances that have no upstream gateway.
+    without_gateway: Vec<String>,
     /// Instances that were killed.
     killed: Vec<String>,
 }
@@ -20,12 +22,34 @@ impl Routes {
             ..Self::default()
         }
     }
+
+    /// Returns an instance for a call: usually one with the gateway, as a proxy in front chooses it.
+    /// A quarter of the calls, or all if no instance has the gateway, are for an instance without it,
+    /// which must refuse them.
+    fn for_call(&self) -> &str {
+        let lacks = |base: &&String| self.without_gateway.contains(base);
+        let (without, with): (Vec<_>, Vec<_>) = self.instances.iter().partition(lacks);
+        let is_wrong = with.is_empty() || (!without.is_empty() && fastrand::u8(..4) == 0);
+        let bases = if is_wrong { without } else { with };
+        bases[fastrand::usize(..bases.len())]
+    }
 }
 
 impl Shared {
     /// Makes the clients send all further requests to the service instances `instances` only.
     pub(crate) fn send_only_to(&self, instances: Vec<String>) {
         lock(&self.routes).instances = instances;
+    }
+
+    /// Records which of the service instances have no upstream gateway. By default, all have it.
+    pub(crate) fn set_without_gateway(&self, instances: Vec<String>) {
+        lock(&self.routes).without_gateway = instances;
+    }
+
+    /// Returns `true` if `url` is a URL of a service instance with the upstream gateway.
+    pub(super) fn has_gateway(&self, url: &Url) -> bool {
+        let base = url.origin().ascii_serialization();
+        !lock(&self.routes).without_gateway.contains(&base)
     }
 
     /// Records that the service instance with the base URL `base` is about to be killed. From now
@@ -46,6 +70,13 @@ impl Shared {
         let routes = lock(&self.routes);
         let base = &routes.instances[fastrand::usize(..routes.instances.len())];
         self.http.request(method, format!("{base}{path}"))
+    }
+
+    /// Builds a call through the upstream gateway.
+    pub(super) fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        let routes = lock(&self.routes);
+        let url = format!("{}/v1/upstream{path}", routes.for_call());
+        self.http.request(method, url)
     }
 
     /// Builds a request to the service instance that has served `url`.

@@ -4,8 +4,9 @@ use nix::sys::signal::Signal;
 use tee_session_test_support::ServiceProcess;
 
 use crate::{
-    load::{Habits, Load, Shared},
-    stage::{CLIENTS, Lab, READY_WITHIN, STOPPED_WITHIN},
+    load::{Habits, Load, SITE_CLIENTS, Shared},
+    site::Site,
+    stage::{CLIENTS, GATEWAY_FLAGS, Lab, READY_WITHIN, STOPPED_WITHIN},
     tally::Tally,
 };
 
@@ -16,7 +17,8 @@ pub(super) enum Version {
     New,
 }
 
-/// Two service instances, and the clients that send requests to both instances.
+/// Two service instances, and the clients that send requests to both instances. Instances of the new
+/// binary have the upstream gateway.
 pub(super) struct Fleet<'a> {
     labs: [&'a Lab; 2],
     flags: &'static [&'static str],
@@ -28,33 +30,34 @@ pub(super) struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     /// Starts the two instances of the first step, which run the binaries `versions`, and the
-    /// clients.
+    /// clients. Some of the clients call a site.
     pub(super) async fn start(
         labs: [&'a Lab; 2],
         versions: [Version; 2],
         flags: &'static [&'static str],
         url: String,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let instances = [
             start(labs, versions[0], &url, flags).await,
             start(labs, versions[1], &url, flags).await,
         ];
-        let bases = instances
-            .each_ref()
-            .map(|instance| instance.base().to_owned());
         let habits = Habits {
             uses_idempotency_keys: false,
             merges_cookies: false,
             ..Habits::default()
         };
-        Self {
+        let bases = bases(&instances);
+        let mut fleet = Self {
             labs,
             flags,
             url,
             versions,
             instances,
-            load: Load::start_with(habits, CLIENTS, bases.to_vec()),
-        }
+            load: Load::start_with(habits, CLIENTS, bases),
+        };
+        fleet.send_to_both();
+        fleet.load.call_site(SITE_CLIENTS, Site::start()?);
+        Ok(fleet)
     }
 
     /// Returns the state that all test clients share.
@@ -104,9 +107,18 @@ impl<'a> Fleet<'a> {
         self.stop(index).await;
         self.instances[index] = start(self.labs, version, &self.url, self.flags).await;
         self.versions[index] = version;
-        let bases = self.instances.each_ref();
-        let bases = bases.map(|instance| instance.base().to_owned());
-        self.load.shared().send_only_to(bases.to_vec());
+        self.send_to_both();
+    }
+
+    /// Lets the clients send requests to both instances. Only those of the new binary have the
+    /// gateway.
+    fn send_to_both(&self) {
+        let bases = bases(&self.instances);
+        let old = bases.iter().zip(self.versions);
+        let old = old.filter(|(_, version)| *version == Version::Old);
+        let shared = self.load.shared();
+        shared.set_without_gateway(old.map(|(base, _)| base.clone()).collect());
+        shared.send_only_to(bases);
     }
 
     /// Stops the instance `index`. Checks that the exit code is 0, and that the log contains no
@@ -136,6 +148,11 @@ impl<'a> Fleet<'a> {
     }
 }
 
+fn bases(instances: &[ServiceProcess; 2]) -> Vec<String> {
+    let bases = instances.iter().map(ServiceProcess::base);
+    bases.map(str::to_owned).collect()
+}
+
 /// Starts an instance that runs the binary `version`, and waits until the instance is ready. `url`
 /// is the URL of Redis.
 async fn start(
@@ -144,11 +161,11 @@ async fn start(
     url: &str,
     flags: &[&str],
 ) -> ServiceProcess {
-    let lab = match version {
-        Version::Old => old,
-        Version::New => new,
+    let instance = match version {
+        // The old binary refuses flags that it does not know.
+        Version::Old => old.start(url, flags).await,
+        Version::New => new.start(url, &[flags, &GATEWAY_FLAGS].concat()).await,
     };
-    let instance = lab.start(url, flags).await;
     instance.until_ready(READY_WITHIN).await;
     instance
 }
