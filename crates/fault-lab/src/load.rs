@@ -4,6 +4,7 @@
 mod client;
 mod habits;
 mod repetitions;
+mod routes;
 mod shared;
 mod site_calls;
 mod time_limits;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 pub(crate) use self::{
     habits::{Habits, PAUSE},
     shared::{COOKIE, Shared},
-    site_calls::SiteCalls,
+    site_calls::{SITE_CLIENTS, SiteCalls},
 };
 use crate::site::Site;
 

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use self::soak_fault::{SOAK_FAULTS, SoakFault};
 use crate::{
-    load::{Load, SiteCalls},
+    load::{Load, SITE_CLIENTS, SiteCalls},
     progress::say,
     site::{Behaviour, Site},
     stage::{GATEWAY_FLAGS, Lab, service_flags},
@@ -28,9 +28,6 @@ use crate::{
 
 /// Number of clients that send requests at the same time.
 const CLIENTS: usize = 16;
-
-/// Number of additional clients, which call a site through the upstream gateway.
-const SITE_CLIENTS: usize = 8;
 
 /// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header::HeaderMap};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use tee_session_test_support::{Contradiction, History};
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     habits::Habits,
+    routes::Routes,
     time_limits::{ANSWERED_WITHIN, CREATED_WITHIN, RESPONSE_TIMEOUT, TOLERANCE},
 };
 use crate::{machine_delay::MachineDelay, tally::Tally};
@@ -29,12 +30,9 @@ pub(crate) const COOKIE: &str = "c00kie-";
 
 /// State that all test clients share.
 pub(crate) struct Shared {
-    http: Client,
+    pub(super) http: Client,
     pub(super) habits: Habits,
-    /// Base URLs of the service instances to which the clients send requests.
-    instances: Mutex<Vec<String>>,
-    /// Base URLs of the service instances that were killed.
-    killed: Mutex<Vec<String>>,
+    pub(super) routes: Mutex<Routes>,
     pub(crate) history: History,
     tally: Mutex<Tally>,
     pub(super) machine_delay: MachineDelay,
@@ -55,8 +53,7 @@ impl Shared {
         Self {
             http: http.unwrap_or_default(),
             habits,
-            instances: Mutex::new(instances),
-            killed: Mutex::default(),
+            routes: Mutex::new(Routes::to(instances)),
             history: History::default(),
             tally: Mutex::default(),
             machine_delay: MachineDelay::default(),
@@ -64,11 +61,6 @@ impl Shared {
             steps: RwLock::default(),
             stop: AtomicBool::new(false),
         }
-    }
-
-    /// Makes the clients send all further requests to the service instances `instances` only.
-    pub(crate) fn send_only_to(&self, instances: Vec<String>) {
-        *lock(&self.instances) = instances;
     }
 
     /// Returns the counts that the clients have collected, and resets the counts to zero.
@@ -157,18 +149,6 @@ impl Shared {
         }
     }
 
-    /// Records that the service instance with the base URL `base` is about to be killed. From now
-    /// on, a missing response from this instance is not a violation.
-    pub(crate) fn expect_no_response_from(&self, base: &str) {
-        lock(&self.killed).push(format!("{base}/"));
-    }
-
-    /// Returns `true` if `url` is a URL of a service instance that was killed.
-    pub(super) fn is_killed(&self, url: &Url) -> bool {
-        let killed = lock(&self.killed);
-        killed.iter().any(|base| url.as_str().starts_with(base))
-    }
-
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -186,43 +166,6 @@ impl Shared {
             && !self.are_responses_unreliable.load(Ordering::Relaxed)
         {
             self.tally().add_violation(contradiction.to_string());
-        }
-    }
-
-    /// Builds a request to a service instance that is chosen at random.
-    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let instances = lock(&self.instances);
-        let base = &instances[fastrand::usize(..instances.len())];
-        self.http.request(method, format!("{base}{path}"))
-    }
-
-    /// Builds a request to the service instance that has served `url`.
-    pub(super) fn request_to_instance_of(
-        &self,
-        url: &Url,
-        method: Method,
-        path: &str,
-    ) -> RequestBuilder {
-        let base = url.origin().ascii_serialization();
-        self.http.request(method, format!("{base}{path}"))
-    }
-
-    /// Builds a request to a random service instance, with the credentials of the service client if
-    /// [`Habits::credentials`] is set.
-    pub(super) fn service_request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.request(method, path);
-        match &self.habits.credentials {
-            Some((id, secret)) => request.basic_auth(id, Some(secret)),
-            None => request,
-        }
-    }
-
-    /// Adds credentials to a request without credentials. A request with an `Idempotency-Key` must
-    /// have some, even if the service accepts any.
-    pub(super) fn with_any_credentials(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.habits.credentials {
-            Some(_) => request,
-            None => request.basic_auth("fault-lab", Some("any")),
         }
     }
 
@@ -330,6 +273,6 @@ fn has_required_headers(status: StatusCode, headers: &HeaderMap, code: &str) -> 
 
 /// Locks `mutex`, even if the mutex is poisoned. The protected value is valid anyway, because no
 /// code panics while it holds the lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

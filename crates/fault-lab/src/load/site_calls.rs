@@ -18,6 +18,9 @@ use self::{
 use super::shared::{COOKIE, Shared};
 use crate::site::BOOKING;
 
+/// Number of clients that call a site, in tests that have other clients as well.
+pub(crate) const SITE_CLIENTS: usize = 8;
+
 /// Number of sessions of a client.
 const SESSIONS: usize = 4;
 
@@ -46,15 +49,18 @@ async fn step(shared: &Shared, calls: &SiteCalls, own: &mut Vec<OwnSession>) {
         }
         3..5 => {
             // A client that calls the site itself gets a cookie, too.
-            let (number, site) = (calls.next_number(), calls.site.url());
-            own[index].may_have(number);
-            let request = shared.request(Method::POST, MERGE);
-            if own[index]
-                .merge(shared, request, &site, &format!("{BOOKING}={number}"))
-                .await
-                .is_some()
-            {
-                own[index].has(number);
+            let number = calls.next_number();
+            let session = &mut own[index];
+            session.may_have(number);
+            let changed = if shared.habits.merges_cookies {
+                let (site, cookie) = (calls.site.url(), format!("{BOOKING}={number}"));
+                let request = shared.request(Method::POST, MERGE);
+                session.merge(shared, request, &site, &cookie).await
+            } else {
+                session.patch(shared, number).await
+            };
+            if changed.is_some() {
+                session.has(number);
             }
         }
         5..8 => own[index].read(shared).await,

@@ -43,12 +43,12 @@ struct Response {
 pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSession) {
     let number = calls.next_number();
     let was_known = own.is_known();
-    let path = format!("/v1/upstream{BOOK}{number}");
+    let path = format!("{BOOK}{number}");
     let request = if fastrand::bool() {
-        shared.request(Method::GET, &path)
+        shared.call(Method::GET, &path)
     } else {
         let body = vec![b'x'; fastrand::usize(..MAX_BODY)];
-        shared.request(Method::POST, &path).body(body)
+        shared.call(Method::POST, &path).body(body)
     };
     let before = shared.history.known(&own.token);
     let (url, response) = send(request.bearer_auth(&own.token)).await;
@@ -96,15 +96,15 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
     let code = problem["code"].as_str().unwrap_or_default();
     let name = format!("{} {code}", response.status.as_str());
     count(shared, name.trim_end());
+    let has_gateway = url.is_none_or(|url| shared.has_gateway(&url));
     match (response.status.as_u16(), problem["outcome"].as_str()) {
-        (401, _) => shared.check(shared.history.read(&own.token, before, false)),
-        (502..=504, Some("not_sent")) => {
-            calls.note_not_sent(number);
-            if received.requests > 0 {
-                let mut tally = shared.tally();
-                tally.add_violation("a call with the outcome not_sent was sent");
-            }
+        (404, _) if !has_gateway => {
+            calls.note_not_sent(shared, number);
+            // The instance must leave the session unchanged.
+            own.read(shared).await;
         }
+        (401, _) => shared.check(shared.history.read(&own.token, before, false)),
+        (502..=504, Some("not_sent")) => calls.note_not_sent(shared, number),
         (502..=504, Some("unknown")) => own.may_have(number),
         _ => {
             let what = format!("an unexpected response to a call: {name}");

@@ -12,7 +12,11 @@ pub(crate) struct SiteCalls {
     pub(crate) site: Site,
     next_number: AtomicU64,
     answered: AtomicU64,
+<<<<<<< HEAD
     /// Numbers of the calls whose error response has the outcome `not_sent`.
+=======
+    /// Numbers of the calls that never reach the site, as their responses show.
+>>>>>>> h-lab
     not_sent: Mutex<Vec<u64>>,
 }
 
@@ -40,7 +44,9 @@ impl SiteCalls {
         self.answered.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn note_not_sent(&self, number: u64) {
+    /// Records that a call never reaches the site, and checks it.
+    pub(super) fn note_not_sent(&self, shared: &Shared, number: u64) {
+        self.check_not_sent(shared, number);
         let mut not_sent = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
         not_sent.push(number);
     }
@@ -56,10 +62,14 @@ impl SiteCalls {
         }
         let not_sent = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
         for number in &*not_sent {
-            if self.site.booking(*number).requests > 0 {
-                let what = "a call with the outcome not_sent was sent";
-                shared.tally().add_violation(what);
-            }
+            self.check_not_sent(shared, *number);
+        }
+    }
+
+    fn check_not_sent(&self, shared: &Shared, number: u64) {
+        if self.site.booking(number).requests > 0 {
+            let what = "a call that was not sent has reached the site";
+            shared.tally().add_violation(what);
         }
     }
 }

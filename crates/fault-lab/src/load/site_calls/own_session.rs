@@ -1,6 +1,6 @@
 //! Session of a client that calls the site, and the checks of its cookies.
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::{load::shared::Shared, site::BOOKING};
@@ -70,12 +70,26 @@ impl OwnSession {
     ) -> Option<Value> {
         let lines = [format!("{cookie}; Path=/; HttpOnly")];
         let request = request.json(&json!({"url": site, "set_cookie": lines}));
+        let body = self.change(shared, request).await?;
+        shared.tally().merges += 1;
+        Some(body)
+    }
+
+    /// Sets the cookie [`BOOKING`] with a patch. Returns the session if the patch was acknowledged.
+    pub(super) async fn patch(&self, shared: &Shared, number: u64) -> Option<Value> {
+        let patch = json!({"cookies": {BOOKING: number.to_string()}});
+        let request = shared.request(Method::PATCH, "/v1/session");
+        let request = request.header(CONTENT_TYPE, "application/merge-patch+json");
+        self.change(shared, request.body(patch.to_string())).await
+    }
+
+    /// Sends a request that changes the session. Returns the session if the change was acknowledged.
+    async fn change(&self, shared: &Shared, request: RequestBuilder) -> Option<Value> {
         let request = request.bearer_auth(&self.token);
         let (status, body) = shared.send(request, StatusCode::OK).await?;
         if status != StatusCode::OK {
             return None;
         }
-        shared.tally().merges += 1;
         self.check_body(shared, &body);
         Some(body)
     }
