@@ -238,6 +238,7 @@ impl Application {
             metrics_address = self.metrics_address().map(tracing::field::display),
             tls = self.certificate.is_some(),
             store = self.settings.store.as_str(),
+            upstream_gateway = self.settings.upstream.is_some(),
             "Starting up"
         );
         let url = url_of(self.address, self.certificate.is_some());

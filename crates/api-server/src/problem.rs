@@ -10,7 +10,7 @@ use actix_web::{
 use tee_session_auth_middleware::{
     AuthError, Challenge, InvalidMember, ProblemCode, ProblemDetails,
 };
-use tee_session_domain::{RepositoryError, SessionError, UpdateError};
+use tee_session_domain::{ErrorChain, RepositoryError, SessionError, UpdateError};
 use tee_session_upstream::{Busy, InvalidTarget, Outcome, UpstreamError};
 use thiserror::Error;
 
@@ -287,6 +287,10 @@ pub(crate) fn upstream_code(error: &UpstreamError) -> ProblemCode {
 }
 
 fn upstream_detail(error: &UpstreamError) -> String {
+    if matches!(error, UpstreamError::Failed(_)) {
+        let text = sentence(&ErrorChain(error).to_string());
+        return format!("{text}; the site may have carried out the request");
+    }
     match error.outcome() {
         Outcome::NotSent => format!("{}; nothing was sent", sentence(&error.to_string())),
         Outcome::Unknown => {

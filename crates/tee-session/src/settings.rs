@@ -73,6 +73,11 @@ impl Settings {
         if api.trusted_proxies.trusts_everyone() {
             warnings.push(TRUSTS_EVERYONE.to_owned());
         }
+        let upstream = api.upstream.as_ref();
+        if upstream.is_some_and(|upstream| api.shutdown_timeout < upstream.client.response_timeout)
+        {
+            warnings.push(CUTS_CALLS_OFF.to_owned());
+        }
         let settings = Self {
             api,
             redis,
@@ -254,6 +259,9 @@ impl Reader<'_> {
 }
 
 /// Warning about a list of trusted proxies that contains every address.
+const CUTS_CALLS_OFF: &str = "shutdown_timeout is shorter than upstream_response_timeout_ms, so a stop \
+     cuts off requests to sites that answer slowly: set it to a longer time";
+
 const TRUSTS_EVERYONE: &str = "trusted_proxies contains every address, so any caller can claim any \
      client address in X-Forwarded-For: list only the networks of your proxies";
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{
     HeaderMap, Method,
-    header::{CONNECTION, UPGRADE},
+    header::{CONNECTION, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use zeroize::Zeroizing;
 
@@ -78,7 +78,8 @@ impl fmt::Debug for SiteRequest {
 }
 
 /// Returns `true` if a request asks for an upgrade to WebSocket, which the gateway does not
-/// support. Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
+/// support. A proxy in front may have removed `Upgrade` and `Connection`. The site would then take
+/// the rest for an ordinary request. Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
 #[must_use]
 pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let contains = |name, token: &str| {
@@ -86,7 +87,8 @@ pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
         let mut parts = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
-    contains(UPGRADE, "websocket") && contains(CONNECTION, "upgrade")
+    fields.contains_key(SEC_WEBSOCKET_KEY)
+        || contains(UPGRADE, "websocket") && contains(CONNECTION, "upgrade")
 }
 
 #[cfg(test)]
@@ -113,5 +115,12 @@ mod tests {
         fields.insert(CONNECTION, HeaderValue::from_static(connection));
         fields.insert(UPGRADE, HeaderValue::from_static(upgrade));
         assert_eq!(asks_for_websocket(&fields), expected);
+    }
+
+    #[test]
+    fn websocket_key_without_an_upgrade_asks_for_a_websocket() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        let fields = HeaderMap::from_iter([(SEC_WEBSOCKET_KEY, key)]);
+        assert!(asks_for_websocket(&fields));
     }
 }

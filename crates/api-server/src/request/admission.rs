@@ -1,13 +1,14 @@
 //! Admission of a request: the limits that are checked before a request is served.
 
 use actix_web::dev::ServiceRequest;
+use tee_session_upstream::UpstreamError;
 
 use crate::{
     problem::ApiError,
     request::{body::overloaded, host, limits},
     routes::{Route, authorize::AUTHORIZE},
     server::connection::Connection,
-    upstream::gateway::SharedBounds,
+    upstream::{gateway::SharedBounds, metrics::count_refused},
 };
 
 /// Admits a request, or returns the error with which the request is rejected.
@@ -58,5 +59,8 @@ fn admit_to_site(
         return Err(overloaded());
     }
     limits::check(request.request())?;
-    bounds.admit(request).map_err(|_| overloaded())
+    bounds.admit(request).map_err(|busy| {
+        count_refused();
+        UpstreamError::from(busy).into()
+    })
 }

@@ -1,7 +1,11 @@
 //! One exchange (a request to a site and its answer). If the client disconnects, the exchange
 //! continues until its cookies are stored.
 
-use std::{panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    panic::resume_unwind,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -120,7 +124,7 @@ impl Exchange {
                     return;
                 }
             };
-            let time_to_head = answer.time_to_head;
+            self.label.record_head(answer.time_to_head);
             let is_abandoned = result.is_closed();
             let passed_on = match answer.login_over {
                 Some(signal) => {
@@ -142,7 +146,7 @@ impl Exchange {
                 Err(error) if !is_abandoned => {
                     self.label.count_problem(error.problem().code().name());
                 }
-                _ => self.label.count_answer(time_to_head, is_abandoned),
+                _ => self.label.count_answer(is_abandoned),
             }
             // If the client has disconnected, the answer is dropped here, which closes the
             // connection to the site.
@@ -193,14 +197,18 @@ impl Exchange {
         if let Some(update) = unkept {
             let _counted = lifecycle.exchange();
             // The body of the request and the session are not needed any more.
-            let token = self.into_token();
+            let (token, label) = self.into_token_and_label();
             let kept = site_cookies::merge_later(sessions, &token, &update, limit);
-            count_unsaved(kept.await);
+            let is_kept = kept.await;
+            count_unsaved(is_kept);
+            if !is_kept {
+                log::cookies_lost(&label, &token);
+            }
         }
     }
 
-    fn into_token(self) -> SessionToken {
-        self.token
+    fn into_token_and_label(self) -> (SessionToken, SiteLabel) {
+        (self.token, self.label)
     }
 
     /// Sends the request to the site in a trace span of its own, and records the result. The site
@@ -214,6 +222,7 @@ impl Exchange {
     ) -> Result<SiteAnswer, SendError> {
         let label = &self.label;
         let span = client_span(method, label);
+        let started = Instant::now();
         let sent = gateway.client().send(&self.site, request, place);
         let answered = sent.instrument(span.clone()).await;
         let outcome = answered.as_ref().map_err(|failed| failed.error.outcome());
@@ -230,7 +239,10 @@ impl Exchange {
                 let code = upstream_code(error).name();
                 span.record("error.type", code);
                 span.record("otel.status_code", "ERROR");
-                log::failed(label, error);
+                log::failed(label, &self.site, error);
+                if matches!(error, UpstreamError::ResponseTimeout) {
+                    label.record_head(started.elapsed());
+                }
                 label.count_problem(code);
             }
         }

@@ -8,21 +8,23 @@ use std::{
 
 use actix_web::http::Method;
 use tee_session_domain::{ErrorChain, LogLimit, SessionToken};
-use tee_session_upstream::{LoginSignal, Target, UpstreamError};
+use tee_session_upstream::{LoginSignal, Outcome, Site, Target, UpstreamError};
 
-use super::metrics::SiteLabel;
+use super::metrics::{SiteLabel, fault};
 
-/// Minimum interval between two log lines about one unreachable site.
-const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(60);
+/// Minimum interval between two log lines about one kind of fault of one site.
+const FAULT_INTERVAL: Duration = Duration::from_secs(60);
 
-static UNREACHABLE: LazyLock<LimitBySite> = LazyLock::new(LimitBySite::default);
+static FAULTS: LazyLock<LimitBySite> = LazyLock::new(LimitBySite::default);
 
 static EXPIRED: LogLimit = LogLimit::per_second(10);
 
-/// Rate limit for log lines about unreachable sites, separate for each site. The number of sites is
-/// bounded by the number of entries in `allowed_base_hosts`.
+static LOST: LogLimit = LogLimit::per_second(10);
+
+/// Rate limit for log lines about faults of sites, separate for each site and each kind of fault.
+/// The number of sites is bounded by the number of entries in `allowed_base_hosts`.
 #[derive(Default)]
-struct LimitBySite(Mutex<HashMap<String, Logged>>);
+struct LimitBySite(Mutex<HashMap<(String, &'static str), Logged>>);
 
 #[derive(Default)]
 struct Logged {
@@ -31,12 +33,12 @@ struct Logged {
 }
 
 impl LimitBySite {
-    /// Counts an event of `site` at the time `now`. Returns `None` if the event must not be logged.
-    /// Otherwise returns the number of unlogged events since the last logged event.
-    fn next(&self, site: &str, now: Instant) -> Option<u64> {
+    /// Counts the fault `fault` of `site` at the time `now`. Returns `None` if the fault must not be logged.
+    /// Otherwise returns the number of unlogged faults since the last logged one.
+    fn next(&self, site: &str, fault: &'static str, now: Instant) -> Option<u64> {
         let mut sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let logged = sites.entry(site.to_owned()).or_default();
-        let is_early = |at: Instant| now.saturating_duration_since(at) < UNREACHABLE_INTERVAL;
+        let logged = sites.entry((site.to_owned(), fault)).or_default();
+        let is_early = |at: Instant| now.saturating_duration_since(at) < FAULT_INTERVAL;
         if logged.at.is_some_and(is_early) {
             logged.unlogged += 1;
             return None;
@@ -54,19 +56,34 @@ pub(super) fn answered(site: &SiteLabel, method: &Method, target: &Target, statu
     tracing::debug!(site, %method, path, status, "Upstream request");
 }
 
-/// Logs that no connection to a site could be established, or that the address of the site is
-/// forbidden. Other errors are not logged.
-pub(super) fn failed(site: &SiteLabel, error: &UpstreamError) {
+/// Logs that a request to the site `called` failed: no connection could be established, the address
+/// of the site is forbidden, or the site gave no usable answer.
+pub(super) fn failed(site: &SiteLabel, called: &Site, error: &UpstreamError) {
+    let fault = match error {
+        UpstreamError::Busy(_) => return,
+        UpstreamError::ResponseTimeout => "response_timeout",
+        UpstreamError::Failed(_) => "no_usable_answer",
+        _ => fault(error),
+    };
     let site = site.as_str();
-    let is_unreachable = matches!(
-        error,
-        UpstreamError::Unreachable(_)
-            | UpstreamError::ConnectTimeout
-            | UpstreamError::NotAllowed(_)
-    );
-    if is_unreachable && let Some(unlogged) = UNREACHABLE.next(site, Instant::now()) {
-        let error = ErrorChain(error);
-        tracing::warn!(site, %error, unlogged, "Upstream unreachable");
+    let Some(unlogged) = FAULTS.next(site, fault, Instant::now()) else {
+        return;
+    };
+    let origin = called.origin();
+    let is_unreachable = error.outcome() == Outcome::NotSent;
+    let error = ErrorChain(error);
+    if is_unreachable {
+        tracing::warn!(site, origin, %error, unlogged, "Upstream unreachable");
+    } else {
+        tracing::warn!(site, origin, %error, unlogged, "Upstream request failed");
+    }
+}
+
+/// Logs that the cookies of an answer are lost, because the store did not keep them in time.
+pub(super) fn cookies_lost(site: &SiteLabel, token: &SessionToken) {
+    if let Some(unlogged) = LOST.next() {
+        let (token_prefix, site) = (token.prefix(), site.as_str());
+        tracing::warn!(%token_prefix, site, unlogged, "Upstream cookies lost");
     }
 }
 
@@ -84,11 +101,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_site_has_one_line_per_minute() {
+    fn each_fault_of_a_site_has_one_line_per_minute() {
         let (limit, began) = (LimitBySite::default(), Instant::now());
-        let at = |site, seconds| limit.next(site, began + Duration::from_secs(seconds));
-        assert_eq!([at("a", 0), at("a", 1), at("a", 59)], [Some(0), None, None]);
-        assert_eq!([at("b", 59), at("b", 60)], [Some(0), None]);
-        assert_eq!([at("a", 60), at("a", 61)], [Some(2), None]);
+        let at = |site, fault, seconds| {
+            let now = began + Duration::from_secs(seconds);
+            limit.next(site, fault, now)
+        };
+        assert_eq!(at("a", "tls", 0), Some(0));
+        assert_eq!([at("a", "tls", 1), at("a", "tls", 59)], [None, None]);
+        assert_eq!([at("b", "tls", 59), at("a", "name", 59)], [Some(0); 2]);
+        assert_eq!([at("a", "tls", 60), at("a", "tls", 61)], [Some(2), None]);
     }
 }

@@ -4,7 +4,8 @@
 use actix_web::{
     HttpRequest,
     http::header::{
-        HeaderMap as ActixFields, HeaderName as ActixName, HeaderValue as ActixValue, UPGRADE,
+        HeaderMap as ActixFields, HeaderName as ActixName, HeaderValue as ActixValue,
+        SEC_WEBSOCKET_KEY, UPGRADE,
     },
 };
 use tee_session_upstream::{
@@ -32,7 +33,9 @@ pub(super) fn fields_of(request: &HttpRequest) -> HeaderMap {
 
 /// Returns `true` if the request asks for an upgrade to the WebSocket protocol.
 pub(crate) fn is_websocket(request: &HttpRequest) -> bool {
-    request.headers().contains_key(UPGRADE) && asks_for_websocket(&fields_of(request))
+    let fields = request.headers();
+    let may_ask = fields.contains_key(UPGRADE) || fields.contains_key(SEC_WEBSOCKET_KEY);
+    may_ask && asks_for_websocket(&fields_of(request))
 }
 
 /// Returns the method of a request in the type of the gateway's client. Returns `None` if the

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, counter, gauge, histogram};
+use tee_session_auth_middleware::ProblemCode;
 use tee_session_domain::{AllowedHosts, BaseUrl};
 use tee_session_upstream::{ConnectError, LoginSignal, Observer, Site, UpstreamError};
 
@@ -43,12 +44,15 @@ impl SiteLabel {
         counter!(REQUESTS, "site" => self.text(), "outcome" => code).increment(1);
     }
 
-    /// Counts a request that the site has answered, and records the time until the head of the
-    /// answer.
-    pub(super) fn count_answer(&self, time_to_head: Duration, is_abandoned: bool) {
+    /// Records the time from sending a request to the head of its answer, or to the timeout.
+    pub(super) fn record_head(&self, time: Duration) {
+        histogram!(DURATION, "site" => self.text(), "phase" => "head").record(time);
+    }
+
+    /// Counts a request that the site has answered.
+    pub(super) fn count_answer(&self, is_abandoned: bool) {
         let outcome = if is_abandoned { ABANDONED } else { ANSWERED };
         counter!(REQUESTS, "site" => self.text(), "outcome" => outcome).increment(1);
-        histogram!(DURATION, "site" => self.text(), "phase" => "head").record(time_to_head);
     }
 
     /// Counts an answer with the signal that the user of the session is no longer logged in.
@@ -69,6 +73,13 @@ impl SiteLabel {
     fn bytes(&self, direction: &'static str) -> Counter {
         counter!(BODY_BYTES, "site" => self.text(), "direction" => direction)
     }
+}
+
+/// Counts a request that was refused because of the limit on all requests to sites. The session of
+/// such a request, and therefore its site, is not known.
+pub(crate) fn count_refused() {
+    let code = ProblemCode::OVERLOADED.name();
+    counter!(REQUESTS, "site" => "unknown", "outcome" => code).increment(1);
 }
 
 /// Counts an answer whose cookies the store did not accept at the first attempt. `are_kept_late` is
@@ -126,7 +137,7 @@ impl Observer for Connections {
 }
 
 /// Returns the step of the connection setup that failed, as a label value.
-fn fault(error: &UpstreamError) -> &'static str {
+pub(super) fn fault(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::NotAllowed(_) => "not_allowed",
         UpstreamError::ConnectTimeout => "timeout",

@@ -98,6 +98,8 @@ fn write_as_text(entry: &Value, id: &str, secret: &str) -> io::Result<()> {
          [[service_clients]]\n  id = {quoted_id}\n  secret_sha256 = {sha256}\n  scopes = {scopes}\n\n\
          Or in the environment, alone or added to the list in this variable:\n\n  \
          TSA_SERVICE_CLIENTS={in_shell}\n\n\
+         Or in the file of service_clients_file, alone or added to its list:\n\n  \
+         [{entry}]\n\n\
          The client authenticates with HTTP Basic: curl -u {name} ...\n",
     )
 }

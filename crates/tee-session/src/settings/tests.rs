@@ -512,6 +512,22 @@ fn empty_value_in_the_settings_file_may_be_overridden_without_a_warning() {
     assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
 }
 
+#[rstest]
+#[case::shorter("15", 1)]
+#[case::as_long("30", 0)]
+fn shutdown_timeout_below_the_timeout_of_the_gateway_causes_a_warning(
+    #[case] seconds: &str,
+    #[case] warnings: usize,
+) {
+    let flags = [
+        ("upstream_gateway", "true"),
+        ("allowed_base_hosts", "golf.example"),
+        ("shutdown_timeout", seconds),
+    ];
+    let settings = read_settings(None, &flags).unwrap();
+    assert_eq!(settings.warnings.len(), warnings, "{:?}", settings.warnings);
+}
+
 #[test]
 fn trusted_proxies_with_every_address_cause_a_warning() {
     let settings = read_settings(None, &[("trusted_proxies", "0.0.0.0/0")]).unwrap();

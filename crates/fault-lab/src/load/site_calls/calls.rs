@@ -12,11 +12,7 @@ pub(crate) struct SiteCalls {
     pub(crate) site: Site,
     next_number: AtomicU64,
     answered: AtomicU64,
-<<<<<<< HEAD
-    /// Numbers of the calls whose error response has the outcome `not_sent`.
-=======
     /// Numbers of the calls that never reach the site, as their responses show.
->>>>>>> h-lab
     not_sent: Mutex<Vec<u64>>,
 }
 
