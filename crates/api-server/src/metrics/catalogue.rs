@@ -53,16 +53,16 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_upstream_requests_total",
-        "Requests to sites, by site (the entry of allowed_base_hosts) and outcome: answered (whatever \
-         the status), abandoned (answered after the client had disconnected), or the code of the \
-         problem",
+        "Requests to sites, by site (the entry of allowed_base_hosts; other: the entry was removed; \
+         unknown: refused before the session was loaded) and outcome: answered (whatever the status), \
+         abandoned (answered after the connection to the client was lost), or the code of the problem",
     ),
     (
         Kind::Duration,
         UPSTREAM_DURATION,
         "Time of the parts of a request to a site, by site and phase: connect (name, connection and \
          TLS handshake; only for new connections), head (from sending the request to the head of \
-         the answer)",
+         the answer, or to the timeout)",
     ),
     (
         Kind::Gauge,

@@ -154,7 +154,7 @@ async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
         r#"body_bytes_total{site="127.0.0.1",direction="sent"} 6"#,
         r#"body_bytes_total{site="127.0.0.1",direction="received"} 5"#,
         r#"request_duration_seconds_count{site="127.0.0.1",phase="connect"} 1"#,
-        r#"request_duration_seconds_count{site="127.0.0.1",phase="head"} 1"#,
+        r#"request_duration_seconds_count{site="127.0.0.1",phase="head"} 2"#,
         r#"cookies_unsaved_total{outcome="lost"} 0"#,
         "in_flight 0",
     ] {

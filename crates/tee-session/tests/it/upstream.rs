@@ -362,6 +362,10 @@ async fn site_whose_certificate_is_not_trusted_gets_no_request() {
         service.events("Upstream unreachable").len() == 1
     })
     .await;
+    let event = &service.events("Upstream unreachable")[0];
+    assert_eq!(event["origin"], base_url.as_str().trim_end_matches('/'));
+    let error = event["error"].as_str().unwrap();
+    assert!(error.contains("invalid peer certificate"), "{error}");
 }
 
 #[tokio::test]

@@ -114,6 +114,13 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
     let problem: serde_json::Value = response.json().await.unwrap();
     assert_eq!(problem["code"], "overloaded");
     assert_eq!(problem["outcome"], "not_sent");
+    let scraped = scrape(&app).await;
+    for line in [
+        r#"tee_session_upstream_requests_total{site="unknown",outcome="overloaded"} 1"#,
+        "tee_session_requests_shed_total 0",
+    ] {
+        assert!(scraped.lines().any(|served| served == line), "no {line}");
+    }
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
     for call in calls {
         call.abort();

@@ -11,7 +11,10 @@ use tee_session_test_support::TestSite;
 use tokio::io::AsyncReadExt;
 
 use super::{OK, gateway, gateway_with};
-use crate::test_app::{Store, TestApp, assert_problem};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp, assert_problem},
+};
 
 #[rstest]
 #[case::without_a_token(None)]
@@ -230,11 +233,17 @@ async fn site_that_refuses_connections_is_unreachable() {
 }
 
 #[rstest]
-#[case::nothing("")]
-#[case::malformed("SSH-2.0-OpenSSH_9.2\r\n\r\n")]
-#[case::too_long("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")]
+#[case::nothing("", "connection closed before message completed")]
+#[case::malformed("SSH-2.0-OpenSSH_9.2\r\n\r\n", "invalid HTTP version parsed")]
+#[case::too_long(
+    "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n",
+    "the answer is longer than 16777216 bytes"
+)]
 #[tokio::test]
-async fn malformed_answer_of_the_site_returns_an_unknown_outcome(#[case] answer: &'static str) {
+async fn unusable_answer_of_the_site_returns_the_cause_and_an_unknown_outcome(
+    #[case] answer: &'static str,
+    #[case] cause: &str,
+) {
     let site = TestSite::answering_once(answer).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -244,12 +253,14 @@ async fn malformed_answer_of_the_site_returns_an_unknown_outcome(#[case] answer:
         .await
         .unwrap();
     let problem = assert_problem(response, 502, "upstream_failed").await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(cause), "{detail}");
     assert_eq!(problem["outcome"], "unknown");
     assert_eq!(site.seen().requests("/book"), 1);
 }
 
 #[tokio::test]
-async fn timeout_of_the_site_returns_an_unknown_outcome() {
+async fn timeout_of_the_site_returns_an_unknown_outcome_and_is_in_the_histogram() {
     let site = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.read_u8().await;
@@ -260,6 +271,7 @@ async fn timeout_of_the_site_returns_an_unknown_outcome() {
     };
     let app = TestApp::builder()
         .with(gateway_with(short))
+        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;
@@ -270,5 +282,8 @@ async fn timeout_of_the_site_returns_an_unknown_outcome() {
         .unwrap();
     let problem = assert_problem(response, 504, "upstream_timeout").await;
     assert_eq!(problem["outcome"], "unknown");
+    let waited =
+        r#"tee_session_upstream_request_duration_seconds_count{site="127.0.0.1",phase="head"} 1"#;
+    assert!(scrape(&app).await.contains(waited));
     assert_eq!(site.seen().requests("/book"), 1);
 }

@@ -1,8 +1,10 @@
 //! Tests that no output of the service contains a secret of a request to a site.
 
+use std::time::Duration;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tee_session_test_support::{RedisProcess, TestSite, free_port};
+use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
 
 use super::GATEWAY_FLAGS;
 use crate::{
@@ -102,7 +104,7 @@ async fn logs_metrics_and_traces_of_requests_to_sites_contain_no_secret() {
         assert!(is_of_site || !(fields + &text).contains("s3cret"), "{path}");
     }
 
-    // The store refuses to keep the cookies.
+    // The store refuses to keep the cookies, until they are lost.
     let allow = async |sign: &str| {
         let rules = ["set", "eval", "evalsha"].map(|command| format!("{sign}{command}"));
         let rules = rules.each_ref().map(String::as_str);
@@ -112,6 +114,10 @@ async fn logs_metrics_and_traces_of_requests_to_sites_contain_no_secret() {
     allow("-").await;
     let answer = call(&service, &token, "/unsaved").send().await.unwrap();
     assert_eq!(answer.headers()["x-upstream-cookies"], "unsaved");
+    eventually(Duration::from_secs(10), async || {
+        service.events("Upstream cookies lost").len() == 1
+    })
+    .await;
     allow("+").await;
 
     let away = log_in(&service, &format!("http://127.0.0.1:{}", free_port())).await;
@@ -130,7 +136,9 @@ async fn logs_metrics_and_traces_of_requests_to_sites_contain_no_secret() {
         "Upstream request",
         "Upstream session expired",
         "Upstream unreachable",
+        "Upstream request failed",
         "Upstream cookies not kept",
+        "Upstream cookies lost",
     ] {
         assert!(written[0].1.contains(event), "{event} is not logged");
     }
