@@ -240,7 +240,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("upstream_max_response_bytes", "16777216", "BYTES", "Maximum size of the answer of a site; 0: no limit")
         .within(0..=1 << 50)
         .details("An answer is passed on as it arrives, so its size needs no memory. If it exceeds the limit, \
-            the connection to the client ends."),
+            the response is 502 upstream_failed if the site announced the length; otherwise the connection to \
+            the client ends."),
     Key::new("upstream_max_in_flight", "256", "N", "Maximum number of requests to sites in flight; a quarter of them may be under way to one site")
         .within(4..=100_000)
         .details("They do not count towards max_in_flight. Each one may need memory for its body."),
