@@ -41,7 +41,8 @@ def main():
             executable_path=chromium, args=["--no-sandbox"]
         )
         page = browser.new_page(viewport=SCREEN)
-        page.set_default_timeout(10_000)
+        # Enough for a busy machine.
+        page.set_default_timeout(30_000)
         page.on("request", lambda request: requested.append(request.url))
         page.on("requestfailed", lambda request: problems.append(request.url))
         page.on("pageerror", lambda error: problems.append(str(error)))
