@@ -70,8 +70,8 @@ pub(super) fn failed(site: &SiteLabel, error: &UpstreamError) {
     }
 }
 
-/// Logs that an answer of the site contains the signal `signal`: the user of the session is no
-/// longer logged in.
+/// Logs that the user of the session is no longer logged in at the site. `signal` is the sign of
+/// this in an answer of the site.
 pub(super) fn expired(site: &SiteLabel, token: &SessionToken, signal: LoginSignal) {
     if let Some(unlogged) = EXPIRED.next() {
         let (token_prefix, site, signal) = (token.prefix(), site.as_str(), signal.as_str());
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_site_has_one_line_per_minute() {
+    fn unreachable_site_is_logged_at_most_once_per_minute_for_each_site() {
         let (limit, began) = (LimitBySite::default(), Instant::now());
         let at = |site, seconds| limit.next(site, began + Duration::from_secs(seconds));
         assert_eq!([at("a", 0), at("a", 1), at("a", 59)], [Some(0), None, None]);

@@ -51,7 +51,8 @@ impl SiteLabel {
         histogram!(DURATION, "site" => self.text(), "phase" => "head").record(time_to_head);
     }
 
-    /// Counts an answer with the signal that the user of the session is no longer logged in.
+    /// Counts an answer that shows that the user of the session is no longer logged in. `signal` is
+    /// the kind of the sign.
     pub(super) fn count_expired(&self, signal: LoginSignal) {
         counter!(EXPIRED, "site" => self.text(), "signal" => signal.as_str()).increment(1);
     }
@@ -71,8 +72,8 @@ impl SiteLabel {
     }
 }
 
-/// Counts an answer whose cookies the store did not accept at the first attempt. `are_kept_late` is
-/// `true` if a later attempt stored them.
+/// Counts an answer with cookies that the store did not accept at the first attempt.
+/// `are_kept_late` is `true` if a later attempt stored them.
 pub(super) fn count_unsaved(are_kept_late: bool) {
     let [kept_late, lost] = UNSAVED_OUTCOMES;
     unsaved(if are_kept_late { kept_late } else { lost }).increment(1);
@@ -125,7 +126,7 @@ impl Observer for Connections {
     }
 }
 
-/// Returns the step of the connection setup that failed, as a label value.
+/// Returns the label value for the step of the connection setup that failed.
 fn fault(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::NotAllowed(_) => "not_allowed",
