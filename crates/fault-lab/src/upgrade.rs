@@ -1,7 +1,7 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. After that, tests of sessions that the old binary cannot read, and
-//! of sessions with a cookie jar.
+//! reverse. No request may fail. Two further tests follow: with sessions that the old binary cannot
+//! read, and with sessions that have cookie attributes.
 
 mod jars;
 mod odd_sessions;
@@ -30,7 +30,7 @@ struct Setting {
     /// Flags of the instances in the first step of the upgrade. The sessions that the first step
     /// creates stay in use in the later steps.
     first_flags: &'static [&'static str],
-    /// Flags of the instances in every step of the upgrade after the first one.
+    /// Flags of the instances in every step of the upgrade after the first step.
     flags: &'static [&'static str],
     is_cluster: bool,
 }
@@ -260,8 +260,8 @@ impl<'a> Fleet<'a> {
         names.join(", ")
     }
 
-    /// Replaces each instance whose binary differs from the binary in `versions`, which has one
-    /// entry for each instance.
+    /// `versions` contains the wanted binary of each instance. Replaces each instance that runs
+    /// another binary.
     async fn change_versions(&mut self, versions: [Version; 2]) {
         for (index, version) in versions.into_iter().enumerate() {
             if version != self.versions[index] {

@@ -218,7 +218,7 @@ impl Shared {
     }
 
     /// Adds credentials to a request without credentials. A request with an `Idempotency-Key` must
-    /// have some, even if the service accepts any.
+    /// have credentials, even if the service does not check them.
     pub(super) fn with_any_credentials(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.habits.credentials {
             Some(_) => request,

@@ -45,7 +45,7 @@ async fn step(shared: &Shared, calls: &SiteCalls, own: &mut Vec<OwnSession>) {
             own.extend(rotate(shared, session).await);
         }
         3..5 => {
-            // A client that calls the site itself gets a cookie, too.
+            // A client that calls the site directly, without the gateway, gets a cookie, too.
             let (number, site) = (calls.next_number(), calls.site.url());
             own[index].may_have(number);
             let request = shared.request(Method::POST, MERGE);

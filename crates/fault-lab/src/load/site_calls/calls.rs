@@ -12,7 +12,7 @@ pub(crate) struct SiteCalls {
     pub(crate) site: Site,
     next_number: AtomicU64,
     answered: AtomicU64,
-    /// Numbers of the calls whose error response has the outcome `not_sent`.
+    /// Numbers of the calls that got an error response with the outcome `not_sent`.
     not_sent: Mutex<Vec<u64>>,
 }
 
@@ -20,7 +20,7 @@ impl SiteCalls {
     pub(crate) fn new(site: Site) -> Self {
         Self {
             site,
-            // Number 0 means: no booking.
+            // The numbers begin at 1, because 0 means that there is no booking.
             next_number: AtomicU64::new(1),
             answered: AtomicU64::default(),
             not_sent: Mutex::default(),
