@@ -13,8 +13,8 @@ pub(crate) fn set_env() {
     let version = version.unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("unknown").trim();
     println!("cargo::rustc-env=TEE_SESSION_RUSTC={version}");
-    // The commit is not read from Git, because the compiled sources may differ from the commit that
-    // is checked out.
+    // The commit is not read from Git, because the working tree may differ from the checked-out
+    // commit.
     let commit = env::var("TEE_SESSION_COMMIT").ok();
     let commit = commit.filter(|commit| !commit.is_empty());
     let commit = commit.as_deref().unwrap_or("unknown");

@@ -35,8 +35,8 @@ use crate::{
 /// Maximum time at shutdown until all workers have closed their connections to the store.
 const CLOSE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Delay at shutdown between pausing the accept thread of the server and shutting down the
-/// listener.
+/// Delay at shutdown, after the accept thread of the server was paused and before the listener is
+/// shut down.
 ///
 /// The accept thread executes the pause command asynchronously. If the listener were shut down
 /// before the accept thread has paused, the accept thread would log errors during an orderly
@@ -89,7 +89,8 @@ impl Application {
     /// - A listener cannot be bound to the configured address.
     /// - The settings have [conflicts](ApiSettings::conflicts).
     /// - The TLS certificate or the private key cannot be used.
-    /// - Metrics are enabled, but other code has installed a metrics recorder in this process.
+    /// - Metrics are enabled, but other code in this process has already installed a metrics
+    ///   recorder.
     ///
     /// # Panics
     /// Panics if metrics are enabled and `build` is called outside an Actix system
@@ -132,12 +133,14 @@ impl Application {
             listener::listen(address, recorded, state)
         });
         let metrics = metrics.transpose()?;
-        // A body of the maximum size always fits into the share of one credential.
+        // The limit is raised if necessary, so that a body of the maximum size fits into the share
+        // of one credential.
         let max_upstream = settings
             .upstream
             .as_ref()
             .map_or(0, |u| u.max_request_bytes);
-        // Sessions may use half of the limit, and one session an eighth.
+        // All sessions together may use half of the limit, and one session may use an eighth of the
+        // limit.
         let max_body = settings.max_body_bytes.max(max_upstream);
         let max_bytes = MAX_BYTES_UNDER_WAY.max(max_body.saturating_mul(8));
         let bodies = Arc::new(BodiesUnderWay::new(settings.max_in_flight, max_bytes));

@@ -27,7 +27,7 @@ mod wire;
 pub use self::routes::fuzzing;
 pub use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 pub use tee_session_near_cache::{NearCache, NearCacheSettings};
-/// The crate [`tee_session_upstream`], whose types [`UpstreamSettings`] contains.
+/// The crate [`tee_session_upstream`]. [`UpstreamSettings`] contains types of this crate.
 pub use tee_session_upstream as upstream_client;
 
 pub use self::{

@@ -16,8 +16,8 @@ use thiserror::Error;
 
 use crate::upstream::{COOKIES_UNSAVED, gateway::NotCallable};
 
-/// Value, in seconds, of the `Retry-After` header if too many requests are in flight, or if too
-/// many wrong secrets came from one address.
+/// Value, in seconds, of the `Retry-After` header in two responses: too many requests are in
+/// flight, or too many wrong secrets came from one address.
 const RETRY_AFTER: u32 = 1;
 
 /// Name of the header that lists the supported media types of `PATCH` requests (RFC 5789, section
@@ -220,8 +220,8 @@ impl ApiError {
                     _ => problem,
                 }
             }
-            // The site has received the request. It usually refuses it then, but a marker may also
-            // be in a page that confirms something.
+            // The site has received the request, and has usually refused it. However, the sign of
+            // an ended login may also be in a page that confirms a completed action.
             Self::UpstreamSessionExpired { cookies_are_kept } => {
                 let problem = ProblemDetails::new(
                     ProblemCode::UPSTREAM_SESSION_EXPIRED,
@@ -240,8 +240,8 @@ impl ApiError {
         }
     }
 
-    /// Marks the error of a request to a site with the outcome `not_sent`. Returns an error of the
-    /// exchange itself unchanged, because it already contains an outcome.
+    /// Adds the outcome `not_sent` to the error of a request to a site. An error of the exchange
+    /// itself already contains an outcome, so such an error is returned unchanged.
     pub(crate) fn not_sent(self) -> Self {
         match self {
             Self::Upstream(_) | Self::UpstreamSessionExpired { .. } | Self::NotSent(_) => self,

@@ -46,10 +46,10 @@ use crate::{
     upstream::Gateway,
 };
 
-// The API description has the paths in this order, and clients begin with `POST /v1/sessions`.
-// The framework tries the resources in this order and matches a path with a parameter as a regular
-// expression. Paths with a parameter therefore come last. Otherwise requests for all later
-// resources would first be matched against a regular expression.
+// The order of the rows has two effects. First, the API description has the paths in this order.
+// Clients begin with `POST /v1/sessions`, so this path comes first. Second, the framework tries the
+// resources in this order. A path with a parameter is matched with a slow regular expression, so
+// such paths come last.
 routes! {
     #[openapi(
         info(
@@ -135,9 +135,9 @@ pub(crate) fn route_of(path: &str) -> &'static Route {
 }
 
 /// Configures the routes of all paths of the API. `HEAD` is answered like `GET`. Web pages of the
-/// allowed origins may call every path except for `/v1/authorize`, because only gateways call
-/// `/v1/authorize`, and except for `/v1/upstream`. Without a `gateway`, `/v1/upstream` is no path of
-/// the API.
+/// allowed origins may call every path except for `/v1/authorize` (which only gateways call) and
+/// `/v1/upstream`. If `gateway` is `None`, requests for `/v1/upstream` are answered like requests
+/// for unknown paths.
 pub(crate) fn configure<R: SessionRepository>(
     sessions: Sessions<R>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
@@ -146,7 +146,8 @@ pub(crate) fn configure<R: SessionRepository>(
 ) -> impl FnOnce(&mut ServiceConfig) {
     move |api| {
         if let Some(gateway) = gateway {
-            // Pages of other origins may not read answers of sites, so there is no CORS.
+            // There is no CORS here, because pages of other origins must not read the answers of
+            // sites.
             let limit = LimitInvalidTokens::new(sessions.clone(), limiter.clone());
             let scope = web::scope(upstream::PREFIX)
                 .app_data(Data::new(gateway))
@@ -218,7 +219,8 @@ async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         field.to_ascii_lowercase().contains("text/html")
     });
     if is_get && is_browser {
-        // The target is relative, so that the redirection also works behind a path prefix.
+        // The location is relative, so that the redirection also works behind a proxy with a path
+        // prefix.
         let redirection = (LOCATION, HeaderValue::from_static("docs"));
         return Ok(HttpResponse::Found().insert_header(redirection).finish());
     }

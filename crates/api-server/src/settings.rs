@@ -55,9 +55,9 @@ pub struct ApiSettings {
     /// still arriving. Further requests are answered with 503 `overloaded` at once. Requests to
     /// `/health` and to paths below `/health` are always served.
     pub max_in_flight: usize,
-    /// Maximum number of open client connections. At the limit, a new connection takes the place of
-    /// the connections that have been idle for longest. A connection whose request is being handled
-    /// is never closed for another one. If no connection is idle, up to
+    /// Maximum number of open client connections. At the limit, the longest-idle connections are
+    /// closed to make room for a new connection. A connection whose request is being handled is
+    /// never closed for this purpose. If no connection is idle, up to
     /// [`RESERVED_CONNECTIONS`](crate::RESERVED_CONNECTIONS) further connections are accepted, on
     /// which only health probes are answered.
     pub max_connections: usize,
@@ -78,8 +78,8 @@ pub struct ApiSettings {
     /// call.
     pub answer_timeout: Duration,
     /// Timeout of one repository call. The repository itself applies this timeout. A request that
-    /// creates or rotates a session makes up to five calls and cannot be aborted between them. The
-    /// request is therefore answered after at most five times this timeout.
+    /// creates or rotates a session makes up to five calls, and cannot be aborted between these
+    /// calls. The request is therefore answered after at most five times this timeout.
     pub call_timeout: Duration,
     /// Limit for the invalid tokens of each client. Invalid tokens within the limit are answered
     /// with 401, and further invalid tokens with 429. With `None`, there is no limit.
@@ -166,7 +166,8 @@ impl ApiSettings {
         let is_anonymous = self.service_clients.is_empty();
         let is_local = self.address.ip().is_loopback();
         let is_open = is_anonymous && !is_local;
-        // Sessions in Redis outlive a first try, so an open service must be intended.
+        // A first try of the service needs no Redis. With Redis, access without credentials is
+        // allowed only if it is set on purpose.
         let is_unintended = is_anonymous
             && is_local
             && self.store == StoreKind::Redis
@@ -175,7 +176,8 @@ impl ApiSettings {
         let open = is_open.then_some(SettingsConflict::OpenToAll);
         let unintended = is_unintended.then_some(SettingsConflict::AnonymousWithRedis);
         let useless = is_cache_useless.then_some(SettingsConflict::CacheWithoutTouchInterval);
-        // Port 0 picks a free port for each listener.
+        // With port 0, each listener gets a free port of its own, so equal addresses are no
+        // conflict.
         let is_one_address = self.metrics_address == Some(self.address) && self.address.port() != 0;
         let one_address = is_one_address.then_some(SettingsConflict::OneAddress);
         let is_unlimited = self.upstream.is_some() && self.allowed_base_hosts.is_empty();
@@ -227,8 +229,8 @@ pub enum SettingsConflict {
 /// Settings of the upstream gateway.
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
-    /// TLS configuration for connections to sites. It determines which server certificates are
-    /// accepted.
+    /// TLS configuration for connections to sites. The configuration determines the accepted server
+    /// certificates.
     pub tls: Arc<ClientConfig>,
     /// Rules for the addresses that the gateway may connect to.
     pub addresses: AddressPolicy,

@@ -20,7 +20,7 @@ const SCHEME: &[u8] = b"Bearer";
 ///
 /// `BearerToken` is an extractor for handlers that call the
 /// [`SessionManager`](tee_session_domain::SessionManager) themselves, for example to delete a
-/// session or to return its remaining lifetime. It dereferences to the [`SessionToken`]:
+/// session or to return its remaining lifetime. `BearerToken` dereferences to the [`SessionToken`]:
 ///
 /// ```
 /// # use tee_session_domain::{SessionManager, SessionRepository};

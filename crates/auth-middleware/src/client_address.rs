@@ -9,7 +9,8 @@ use thiserror::Error;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Networks of the proxies whose `X-Forwarded-For` header field is trusted.
+/// Networks of trusted proxies. The header field `X-Forwarded-For` is used only if a trusted proxy
+/// sent the request.
 ///
 /// The default is an empty list, because any peer can forge the header field. For the same reason,
 /// a trusted network should contain only proxies.
@@ -69,8 +70,8 @@ impl TrustedProxies {
     }
 
     /// Returns the network of the peer of a connection, as [`client_network`](Self::client_network)
-    /// does. Returns `None` if the peer is a trusted proxy, whose connections carry the requests of
-    /// many clients.
+    /// does. Returns `None` if the peer is a trusted proxy, because its connections carry the
+    /// requests of many clients.
     #[must_use]
     pub fn untrusted_network(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
@@ -112,8 +113,8 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// Parse error for [`TrustedProxies`]: an entry of the list is neither an IP address nor a network,
-/// or no connection can come from its addresses.
+/// Parse error for [`TrustedProxies`]. An entry of the list is neither an IP address nor a network,
+/// or no connection can come from an address in the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the proxies must be IP addresses or networks such as 10.0.0.0/8, separated by commas, from which \
@@ -140,8 +141,8 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     .and_then(refuse_unusable)
 }
 
-/// Returns an error for a network that contains only addresses from which no connection can come,
-/// so that the entry would never match: the unspecified address and multicast networks.
+/// Returns an error for the unspecified address and for multicast networks. No connection can come
+/// from these addresses, so such an entry would never match.
 fn refuse_unusable(network: IpNet) -> Result<IpNet, InvalidNetwork> {
     let is_single = network.prefix_len() == network.max_prefix_len();
     let first = network.network();

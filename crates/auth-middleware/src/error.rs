@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{Challenge, ProblemCode, ProblemDetails};
 
 /// Value of the `Retry-After` header field in seconds, for transient errors and for clients over
-/// the limit of invalid tokens. For these clients, one second is enough, because a limit made by
+/// the limit of invalid tokens. For clients over the limit, one second is enough: a limit made by
 /// `InvalidTokenLimit::per_second` allows at least one more invalid token per second.
 const RETRY_AFTER: u32 = 1;
 
@@ -29,7 +29,7 @@ pub enum AuthError {
     #[error("malformed or repeated credentials: {0}")]
     InvalidRequest(&'static str),
     /// The token has no valid session. The response is the same for malformed, unknown, expired and
-    /// deleted tokens, and for tokens whose stored record is corrupt.
+    /// deleted tokens, and if the stored record of the token is corrupt.
     #[error("invalid or expired session token")]
     InvalidToken,
     /// The token is invalid, and the client is over the limit of invalid tokens.
@@ -78,9 +78,9 @@ impl AuthError {
         }
     }
 
-    /// Logs the error if the session store failed. Other errors are not logged. At most one line
-    /// per second is logged for each of these faults: an unavailable store, a store that refuses an
-    /// operation, a full store, and a corrupt index of a subject.
+    /// Logs the error if the session store failed. Other errors are not logged. There are four
+    /// kinds of faults: an unavailable store, a store that refuses an operation, a full store, and
+    /// a corrupt index of a subject. For each kind, at most one line per second is logged.
     ///
     /// Call this method if you send the response of [`problem`](Self::problem) yourself.
     /// `error_response` calls this method automatically.
@@ -91,7 +91,7 @@ impl AuthError {
             ProblemCode::STORE_MISCONFIGURED => &MISCONFIGURED,
             ProblemCode::STORE_FULL => &FULL,
             ProblemCode::INTERNAL_ERROR => &CORRUPT_INDEX,
-            // The client caused the problem, or only has to try again.
+            // Such a problem is not logged: the client caused it, or only has to try again.
             ProblemCode::OVERLOADED => return,
             code if !code.status().is_server_error() => return,
             _ => &UNAVAILABLE,

@@ -23,10 +23,10 @@ use crate::{AuthError, BearerToken, InvalidTokenLimiter, ProblemCode};
 static REFUSALS: LogLimit = LogLimit::per_second(1);
 
 /// Middleware that limits the number of invalid tokens of each client. If a client is over the
-/// limit, its further invalid tokens are answered with 429 and `Retry-After`.
+/// limit, its requests with invalid tokens are answered with 429 and `Retry-After`.
 ///
 /// Wrap this middleware around [`BearerAuth`](crate::BearerAuth), or around handlers that take
-/// [`BearerToken`]. A request with a valid token is always let through, even if its client is over
+/// [`BearerToken`]. A request with a valid token is always let through, even if the client is over
 /// the limit.
 ///
 /// While a client is over the limit, each of its well-formed tokens is looked up before the request
@@ -139,8 +139,8 @@ where
                 return Ok(request.into_response(response));
             }
             let response = next.call(request).await?;
-            // The inner service has already looked up the token, and the problem code of the
-            // response shows whether the token is invalid. A second look-up is unnecessary.
+            // The inner service has already looked up the token. The problem code of the response
+            // shows whether the token is invalid, so no second look-up is needed.
             if is_invalid_token(&response) && !limiter.take(client) {
                 let response = response.into_response(refusal(client));
                 return Ok(response.map_into_right_body());
@@ -150,8 +150,8 @@ where
     }
 }
 
-/// Returns `true` if the request may repeat a rotation that has invalidated its token. The inner
-/// service then decides whether the token is invalid.
+/// Returns `true` if the request may be the repetition of a rotation. The first request has already
+/// invalidated the token, so the inner service must decide how to answer the repetition.
 fn may_be_repetition(request: &ServiceRequest) -> bool {
     request.method() == Method::POST && request.headers().contains_key("idempotency-key")
 }

@@ -16,8 +16,9 @@ use tee_session_domain::{SessionManager, SessionRepository};
 
 use crate::{AuthError, BearerToken, CurrentSession, extractor::Anonymous};
 
-/// Middleware that lets a request through only if its bearer token has a valid session, and renews
-/// the idle timeout of the session. Handlers behind the middleware can take [`CurrentSession`].
+/// Middleware that lets a request through only if its bearer token has a valid session. Each such
+/// request renews the idle timeout of the session. Handlers behind the middleware can take
+/// [`CurrentSession`].
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -56,9 +57,8 @@ impl<R: SessionRepository> BearerAuth<R> {
         }
     }
 
-    /// Also lets requests without a bearer token through. Their handlers get `None` as
-    /// `Option<CurrentSession>`. Requests with a token are treated as usual: if the token is
-    /// invalid, they are rejected.
+    /// Also lets requests without a bearer token through. The handlers of these requests get `None`
+    /// as `Option<CurrentSession>`. A request with an invalid token is still rejected.
     ///
     /// ```
     /// # use actix_web::{App, web};
@@ -79,9 +79,10 @@ impl<R: SessionRepository> BearerAuth<R> {
         self
     }
 
-    /// Ignores the query of the request. Otherwise, a request with a token in its `Authorization`
-    /// header field and another in its query (`access_token`) is rejected. A service that checks
-    /// requests for a gateway needs this option, because the query belongs to another application.
+    /// Ignores the query of the request. Without this option, a request with a token in the header
+    /// field `Authorization` and another token in the query (`access_token`) is rejected. A service
+    /// that checks requests for a gateway needs this option, because the query belongs to another
+    /// application.
     #[must_use]
     pub fn ignoring_query(mut self) -> Self {
         self.options.ignores_query = true;

@@ -8,15 +8,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::{ClientError, response::SuccessResponse};
 
-/// Upper limit of the random wait before the second attempt. The random wait is added to the time
-/// in `Retry-After`. The limit doubles for each further attempt, up to [`MAX_WAIT`].
+/// Upper limit of the random wait before the second attempt. The limit doubles for each further
+/// attempt, up to [`MAX_WAIT`]. The random wait is added to the time in `Retry-After`.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Upper limit of the random wait before any attempt. The random wait is added to the time in
 /// `Retry-After`.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Policy that decides if a request is sent again after a failure. Every policy allows a retry if
-/// no connection could be established, because the request was not sent.
+/// Policy that decides if a request is sent again after a failure. If no connection could be
+/// established, the request was not sent, so every policy allows a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryPolicy {
     /// Allows retries, because a second request has no further effect and gets the same response.
@@ -94,8 +94,8 @@ impl Limits {
                 }
                 unknown = Some(error);
             } else if is_last {
-                // If the last attempt was rejected with a temporary error, the outcome of earlier
-                // attempts is still unknown.
+                // A temporary error of the last attempt shows nothing about the earlier attempts,
+                // so their outcome is still unknown.
                 let keeps_unknown = may_retry && retry_policy != RetryPolicy::Idempotent;
                 return Err(unknown.filter(|_| keeps_unknown).unwrap_or(error));
             }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// Optional attributes of a session, which were set when the session was created.
+/// Optional attributes that were set when the session was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct SessionAttributes {

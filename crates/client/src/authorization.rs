@@ -17,7 +17,7 @@ pub struct Authorization {
     pub subject: Option<String>,
     /// Public id of the session, for operators. The id gives no access to the session.
     pub session_id: SessionId,
-    /// Base URL of the upstream site, to which the session's cookies belong.
+    /// Base URL of the upstream site. The cookies of the session belong to this site.
     pub base_url: BaseUrl,
     /// Creation time of the session.
     pub created_at: OffsetDateTime,

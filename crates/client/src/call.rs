@@ -60,8 +60,8 @@ impl<'a> Call<'a> {
     }
 
     /// Adds a new `Idempotency-Key`, so that the request may be retried. Must be called after the
-    /// credentials were added. Adds nothing if there are none, because the service then rejects the
-    /// key.
+    /// credentials were added. If there are no credentials, adds nothing, because the service would
+    /// reject the key.
     pub(crate) fn with_idempotency_key(mut self) -> Self {
         if self.request.headers().contains_key(AUTHORIZATION) {
             self.retry_policy = RetryPolicy::WithKey;

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::wire;
 
-/// Attributes of the cookies in the member `cookies` of a response, and all other cookies.
+/// Attributes of the cookies in the member `cookies` of a response, and the cookies outside this
+/// member.
 #[derive(Deserialize)]
 pub(crate) struct CookieDetails {
     cookie_attributes: BTreeMap<String, Attributes>,

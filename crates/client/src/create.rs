@@ -54,8 +54,8 @@ impl<'a> CreateSession<'a> {
         self
     }
 
-    /// Sets the label of the session: a text by which people recognise the session in a list. A
-    /// label consists of 1 to 256 bytes without control characters.
+    /// Sets the label: the display name of the session in a list. A label consists of 1 to 256
+    /// bytes without control characters.
     pub fn label(mut self, label: &'a str) -> Self {
         self.body.label = Some(label);
         self
@@ -65,8 +65,8 @@ impl<'a> CreateSession<'a> {
     /// the call is retried after a transient failure. The service creates at most one session.
     ///
     /// Without credentials, a request that was sent is never retried. If the response is lost, the
-    /// service may have created a session whose token no client knows. Such a session expires after
-    /// the idle timeout.
+    /// service may have created a session, but no client knows its token. Such a session expires
+    /// after the idle timeout.
     ///
     /// # Errors
     /// Returns a [`ClientError`]. If the session is invalid, the error is a
@@ -112,8 +112,9 @@ pub struct NewSession {
     pub etag: Option<ETag>,
 }
 
-/// A cookie of a request that the service did not store. The cookies of [`Cookies::new`] follow the
-/// rules of this client's release, so that only a service of another release ignores one of them.
+/// A cookie of a request that the service did not store. [`Cookies::new`] checks the cookies by the
+/// rules of this client's release. The service therefore ignores a cookie only if it has another
+/// release with other rules.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct IgnoredCookie {

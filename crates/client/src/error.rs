@@ -8,8 +8,8 @@ use crate::{Outcome, Problem, ProblemCode};
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
-/// Error of a call to the service. A call that can be retried safely was already retried before
-/// this error was returned.
+/// Error of a call to the service. If the call can be retried safely, the client has already
+/// retried it before it returns this error.
 ///
 /// The texts of the error and of its causes never contain a token, a cookie or a client secret.
 #[derive(Debug, Error)]

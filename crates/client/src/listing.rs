@@ -93,8 +93,7 @@ pub struct ListedSession {
     /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// Attributes that were set when the session was created, among them the subject to which the
-    /// list belongs.
+    /// Attributes that were set when the session was created, including the subject of the list.
     #[serde(flatten)]
     pub attributes: SessionAttributes,
 }

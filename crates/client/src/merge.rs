@@ -80,8 +80,8 @@ impl<'a> MergeCookies<'a> {
     }
 
     /// Sets the cookies that the request to the site carried, as pairs of name and value. The
-    /// answer then removes a cookie only if its stored value is the value that was sent. Otherwise,
-    /// the late answer to a request with an old value could remove a newer cookie.
+    /// answer then removes a cookie only if the stored value of the cookie is the value that was
+    /// sent. Otherwise, the late answer to a request with an old value could remove a newer cookie.
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.body.sent = Some(cookies.into_iter().collect());
         self
@@ -98,8 +98,8 @@ impl<'a> MergeCookies<'a> {
     /// changes that other clients made between the two attempts.
     ///
     /// # Errors
-    /// Returns a [`ClientError`]. If the URL does not have the scheme, host and port of the
-    /// session's base URL, the error is a [`Problem`](crate::Problem) with the code
+    /// Returns a [`ClientError`]. If `url` differs from the session's base URL in scheme, host or
+    /// port, the error is a [`Problem`](crate::Problem) with the code
     /// [`InvalidSession`](crate::ProblemCode::InvalidSession).
     pub async fn send(self) -> Result<MergedCookies, ClientError> {
         let path = "/v1/session/cookies";
@@ -123,8 +123,8 @@ fn as_list<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::E
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MergedCookies {
-    /// The session with the merged cookies. Its cookies have no attributes; get them with
-    /// [`SessionClient::get_with_attributes`].
+    /// The session with the merged cookies. The cookies in it have no attributes. To get the
+    /// attributes, use [`SessionClient::get_with_attributes`].
     pub session: Session,
     /// Lines that the service ignored.
     pub ignored: Vec<IgnoredSetCookie>,

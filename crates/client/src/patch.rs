@@ -66,7 +66,7 @@ impl SessionPatch {
         self
     }
 
-    /// Sets the base URL of the upstream site, to which the session's cookies belong.
+    /// Sets the base URL of the upstream site. The cookies of the session belong to this site.
     #[must_use]
     pub fn base_url(mut self, base_url: &BaseUrl) -> Self {
         self.body.base_url = Some(base_url.clone());

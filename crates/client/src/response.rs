@@ -47,7 +47,7 @@ async fn read_body(response: &mut Response) -> Result<Zeroizing<Vec<u8>>, Client
 }
 
 impl SuccessResponse {
-    /// Creates an empty response. A delete call returns this response if a retry finds no session,
+    /// Creates an empty response. This is the response of a delete call if a retry finds no session
     /// and an earlier attempt may have ended the session.
     pub(crate) fn empty() -> Self {
         Self {

@@ -22,8 +22,8 @@ const SESSION: &str = "/v1/session";
 
 /// Handle for calls with a session token, returned by [`Client::session`](crate::Client::session).
 ///
-/// If the token is invalid, each call returns an error for which
-/// [`is_invalid_token`](ClientError::is_invalid_token) is `true`.
+/// If the token is invalid, each call returns an error, and
+/// [`is_invalid_token`](ClientError::is_invalid_token) is `true` for this error.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionClient<'a> {
     client: &'a Client,
@@ -123,7 +123,7 @@ impl<'a> SessionClient<'a> {
         NewSession::from_response_to(call.with_idempotency_key()).await
     }
 
-    /// Ends the session (`DELETE /v1/session`), which invalidates its token.
+    /// Ends the session (`DELETE /v1/session`). The token of the session becomes invalid.
     ///
     /// If an attempt fails with a transient error, the call is retried. If a retry finds the token
     /// invalid, and an earlier attempt may have ended the session, the call succeeds.
@@ -153,7 +153,7 @@ pub struct Session {
     /// through [`SessionClient::upstream`].
     #[serde(default)]
     pub cookie_names: Option<Vec<String>>,
-    /// Base URL of the upstream site, to which the cookies belong.
+    /// Base URL of the upstream site. The cookies belong to this site.
     #[serde(deserialize_with = "wire::base_url")]
     pub base_url: BaseUrl,
     /// Creation time of the session.
@@ -198,7 +198,8 @@ impl Session {
     pub(crate) fn from_response(response: &SuccessResponse) -> Result<Self, ClientError> {
         let mut session: Self = response.decode("a session")?;
         if session.cookies.is_empty() && session.cookie_names.is_none() {
-            // A response without both members is not a session.
+            // A session response has the member `cookies` or `cookie_names`. A response with
+            // neither is not a session.
             response.decode::<WithCookies>("a session")?;
         }
         session.etag = response.etag();

@@ -15,8 +15,8 @@ const PREFIX: &str = "/v1/upstream";
 /// Value that the service adds to `Via` of each answer of a site.
 const SERVICE: &str = "1.1 tee-session";
 
-/// Default timeout until the head of the answer arrives. It is longer than the default time for
-/// which the service waits for the site.
+/// Default timeout of a request. This timeout is longer than the default time for which the service
+/// waits for the site.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Shows whether a failed request may have reached the site of the session.
@@ -49,10 +49,10 @@ pub struct UpstreamRequest<'a> {
 impl<'a> SessionClient<'a> {
     /// Prepares a request to the site of the session (`/v1/upstream`). The service adds the cookies
     /// of the session to the request, and stores the cookies that the site sets. `path` is the path
-    /// on the site, including the query. It must begin with `/` and be percent-encoded.
+    /// on the site, including the query. The path must begin with `/` and be percent-encoded.
     ///
-    /// The client never repeats the request, for any method. If the [outcome of the error is
-    /// unknown](ClientError::outcome_is_unknown), the site may have carried out the request.
+    /// The client never repeats the request, whatever the method is. If the [outcome of the error
+    /// is unknown](ClientError::outcome_is_unknown), the site may have carried out the request.
     ///
     /// ```no_run
     /// use tee_session_client::{Client, SessionToken, http::Method};
@@ -131,7 +131,7 @@ impl UpstreamRequest<'_> {
             return Ok(UpstreamAnswer { response });
         }
         if response.status().is_success() {
-            // Something in front of the service has answered.
+            // The response does not come from the service, but from a proxy in front of it.
             return Err(ClientError::Decode("an answer of a site"));
         }
         Err(read_problem(response).await)
@@ -182,7 +182,7 @@ impl UpstreamAnswer {
         !self.headers().contains_key("x-upstream-cookies")
     }
 
-    /// Returns the next chunk of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at the end of the body.
     ///
     /// # Errors
     /// Returns a [`ClientError`] if the body breaks off.

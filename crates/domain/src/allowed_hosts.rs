@@ -43,8 +43,8 @@ impl AllowedHosts {
         self.0.is_empty() || self.matching(base_url).is_some()
     }
 
-    /// Returns the entry that allows the host of `base_url`, in ASCII form. Returns `None` if there
-    /// is no such entry, also for an empty list.
+    /// Returns the ASCII form of the entry that allows the host of `base_url`. Returns `None` if no
+    /// entry allows the host or the list is empty.
     #[must_use]
     pub fn matching(&self, base_url: &BaseUrl) -> Option<&str> {
         let host = base_url.ascii_host().filter(|_| !self.0.is_empty())?;
@@ -90,7 +90,8 @@ fn parse_entry(entry: &str) -> Result<Entry, InvalidAllowedHost> {
     match entry.strip_prefix('.') {
         None => Ok(Entry::Exactly(ascii(entry)?.to_string())),
         Some(name) => match ascii(name)? {
-            // If the name leaves no room for a label, no host can ever match.
+            // A subdomain adds at least a character and a dot to the name. If the name leaves no
+            // room for them, no host can ever match.
             Host::Domain(name) if name.len() + 2 > MAX_DNS_NAME_LEN => Err(InvalidAllowedHost),
             Host::Domain(name) => Ok(Entry::SubdomainOf(format!(".{name}"))),
             Host::Ipv4(_) | Host::Ipv6(_) => Err(InvalidAllowedHost),

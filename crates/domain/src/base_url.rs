@@ -54,7 +54,7 @@ impl BaseUrl {
         let url = Url::parse(&text).map_err(|_| BaseUrlError::Host)?;
         match url.host() {
             Some(Host::Domain(name)) if is_dns_name(without_trailing_dot(name)) => {}
-            // A URL parser removes a dot after an IPv4 address.
+            // A dot after an IPv4 address is rejected, because a URL parser would remove the dot.
             Some(Host::Ipv4(_)) if !ends_with_dot(authority) => {}
             Some(Host::Ipv6(_)) => {}
             _ => return Err(BaseUrlError::Host),
@@ -186,8 +186,8 @@ fn check_authority(authority: &str) -> Result<(), BaseUrlError> {
     if authority.contains('@') {
         return Err(BaseUrlError::Credentials);
     }
-    // A URL parser decodes percent-encoding in the host, so it would use another host than the one
-    // that a person reads in the URL.
+    // A URL parser decodes percent-encoding in the host. The decoded host could differ from the
+    // host that a person reads in the URL.
     if authority.is_empty() || authority.contains('%') {
         return Err(BaseUrlError::Host);
     }

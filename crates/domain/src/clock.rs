@@ -81,9 +81,9 @@ impl StoreClock {
     }
 }
 
-/// Returns the time since an arbitrary fixed moment. It never runs backwards, and setting the wall
-/// clock has no effect on it. On Linux, the time for which the machine was suspended is included
-/// (`CLOCK_BOOTTIME`).
+/// Returns the time since an arbitrary fixed moment. This time never runs backwards, and setting
+/// the wall clock has no effect on the result. On Linux, the time for which the machine was
+/// suspended is included (`CLOCK_BOOTTIME`).
 #[must_use]
 pub fn monotonic_time() -> Duration {
     // `Instant` of the standard library stands still while a Linux machine is suspended.
@@ -107,8 +107,8 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Converts a duration to the signed duration type of the `time` crate, which can be added to a
-/// time. A duration that is too long for this type becomes the maximum of the type.
+/// Converts a duration to the signed duration type of the `time` crate. Only this type can be added
+/// to a time. A duration that is too long for this type becomes the maximum of the type.
 pub(crate) fn to_signed(duration: Duration) -> time::Duration {
     time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }

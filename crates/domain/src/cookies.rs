@@ -46,9 +46,9 @@ use crate::error::ControlCharacter;
 ///
 /// Names and values are those that a browser stores (RFC 6265bis, section 5), and are kept byte for
 /// byte. A name may be empty, and may contain spaces and brackets. A value may contain any
-/// characters except control characters; TAB is allowed. A cookie may also have no value at all,
-/// which cookie jars distinguish from an empty value. A set may be empty. [`CookieRule`] lists all
-/// rules.
+/// characters except control characters; TAB is allowed. A cookie may also have no value at all.
+/// Cookie jars distinguish such a cookie from a cookie with an empty value. A set may be empty.
+/// [`CookieRule`] lists all rules.
 ///
 /// Values are secrets: there is no `Display`, `Debug` shows only the number of cookies, and the
 /// memory is wiped when the last clone is dropped. Clones share the memory.

@@ -20,10 +20,10 @@ pub enum RepositoryError {
         #[source]
         source: Source,
     },
-    /// The store permits the adapter too little for this operation: a permission or a command is
-    /// missing. If the operation consists of several steps, the steps before the refused one may have
-    /// been carried out. A retry does not help: an operator has to change the store's
-    /// configuration.
+    /// The adapter may not use a command that this operation needs: the adapter lacks the
+    /// permission for the command, or the store does not know the command. If the operation
+    /// consists of several steps, the steps before the refused command may have been carried out. A
+    /// retry does not help: an operator has to change the store's configuration.
     #[error("the session store refuses an operation that the service needs")]
     Misconfigured {
         /// Cause that the adapter reports, without keys and values of records.
@@ -108,9 +108,9 @@ impl RepositoryError {
         }
     }
 
-    /// Returns `true` if the error shows that the store, or the part of it that has the session,
-    /// cannot serve requests now. The other errors concern one session, one subject, one kind of
-    /// operation or only new sessions.
+    /// Returns `true` if the error shows that the store, or the partition that contains the
+    /// session, cannot serve requests now. The other errors concern one session, one subject, one
+    /// kind of operation or only new sessions.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {

@@ -58,7 +58,8 @@ mod tests {
 
     use super::*;
 
-    /// Compares keys derived with this module with those of the HKDF implementation in `aws-lc-rs`.
+    /// Compares the keys that this module derives with the keys that the HKDF implementation of
+    /// `aws-lc-rs` derives.
     #[test]
     fn derived_keys_match_another_hkdf_implementation() {
         struct Length;

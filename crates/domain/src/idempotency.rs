@@ -126,7 +126,7 @@ pub struct IdempotentRequest {
     /// Fingerprint of the request body.
     pub fingerprint: Fingerprint,
     /// Time after which the operation is certainly no longer running. If the operation has stored
-    /// no result by then, the next repetition of the request finishes it.
+    /// no result by then, the next repetition of the request finishes the operation.
     pub lease: Duration,
 }
 

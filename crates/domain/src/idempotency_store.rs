@@ -6,9 +6,10 @@ use crate::{IdempotencyKey, IdempotencyRecord, RepositoryError, Revision};
 
 /// Stores the records of requests with an `Idempotency-Key`, for a limited time.
 ///
-/// Several requests with one key can run at the same time, on different instances. A record is
-/// therefore changed and removed only by a caller that names the revision that it has read or
-/// written. No two records that were ever stored have the same revision.
+/// Several requests with one key can run at the same time, on different instances. To change or
+/// remove a record, a caller therefore passes the revision that it last read or wrote. If the
+/// record has another revision by then, nothing is changed. No two records that were ever stored
+/// have the same revision.
 ///
 /// A store must encrypt the records with [`IdempotencyKey::sealing_key`] unless they stay in the
 /// memory of this process, because a record contains a session token.
@@ -93,8 +94,8 @@ pub struct VersionedRecord {
 /// A store that keeps no idempotency records.
 ///
 /// An adapter without such records declares `type Idempotency = NoIdempotency`. A request with an
-/// `Idempotency-Key` is then carried out as if it had none: a repetition of a login creates a
-/// second session, and a repetition of a rotation fails, because the old token is invalid.
+/// `Idempotency-Key` is then carried out as if it had no key. A repetition of a login creates a
+/// second session. A repetition of a rotation fails, because the old token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NoIdempotency;
 

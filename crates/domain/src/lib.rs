@@ -35,7 +35,7 @@ mod token_hash;
 #[cfg(feature = "contract-suite")]
 pub mod contract;
 
-/// The crate [`time`](https://docs.rs/time), whose types the API of this crate uses.
+/// The crate [`time`](https://docs.rs/time). The API of this crate uses its types.
 pub use time;
 
 pub use self::{

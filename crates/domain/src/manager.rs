@@ -135,10 +135,9 @@ impl<R: SessionRepository> SessionManager<R> {
     /// - [`RepositoryError::Corrupt`]: the data stored under the token is not a session.
     /// - [`RepositoryError::NewerRecord`]: a newer release wrote the session's record.
     pub async fn get(&self, token: &SessionToken) -> Result<ActiveSession, SessionError> {
-        // The attribute `tracing::instrument`, which other methods use, would store the future of
-        // this method three times and make it larger.
-        // Most requests of a service resolve a session, so at the level INFO the span would be one
-        // line per request in some log formats.
+        // The attribute `tracing::instrument` is not used here, because it would store the future
+        // of this method three times. The level of the span is DEBUG, because some log formats
+        // write a line for each INFO span, and most requests resolve a session.
         let span = tracing::debug_span!("resolve session");
         self.resolve(token).instrument(span).await
     }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_renewal_with_a_short_interval_is_due_again_after_an_eighth_of_it() {
+    fn failed_renewal_is_due_again_after_an_eighth_of_a_short_interval() {
         let renewals = RecentRenewals::within(Duration::from_secs(16));
         let token = SessionToken::generate();
         assert!(renewals.is_due(&token, at(0)));

@@ -1,5 +1,5 @@
-//! Table of recently touched sessions (sessions whose TTL was renewed recently). An access to such
-//! a session does not renew its TTL again.
+//! Table of recently touched sessions (sessions whose TTL was renewed recently). An access to a
+//! session in this table does not renew the TTL again.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -104,8 +104,8 @@ impl Set {
     }
 
     /// Returns the entry of the session whose token has the hash `hash`. If the session has no
-    /// entry, returns a free entry. If the set is full, returns an arbitrary entry, which `micros`
-    /// (the current time in microseconds) selects like a random number.
+    /// entry, returns a free entry. If the set is full, returns an arbitrary entry. `micros` (the
+    /// current time in microseconds) serves as the random number that selects this entry.
     fn entry_for(&self, hash: u64, micros: u64) -> &Entry {
         let entry = self.entry_of(hash).or_else(|| self.entry_of(0));
         entry.unwrap_or(&self.0[(micros as usize) % ENTRIES_PER_SET])

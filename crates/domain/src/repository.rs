@@ -183,8 +183,8 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// meantime. Returns `false` if the session under `from` ended in another way. In that case,
     /// there is no record under `to` after this call.
     ///
-    /// Must be called only if there is no record under `from`, and within two
-    /// minutes after the move or after the last call.
+    /// Must be called only if there is no record under `from`, and within two minutes after the
+    /// last call of [`move_repeatably`](Self::move_repeatably) that may have moved the session.
     ///
     /// The default implementation returns `true`, for stores that move a session in one atomic
     /// step. In such a store, a record under `to` proves that the session was moved.

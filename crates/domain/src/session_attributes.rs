@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-/// Optional attributes of a session, which the client gives when it creates the session.
+/// Optional attributes that the client gives when it creates a session.
 ///
 /// ```
 /// use tee_session_domain::SessionAttributes;
@@ -47,11 +47,11 @@ impl SessionAttributes {
 /// Owner of a session: an opaque name, such as a user id, that a service client gives when it
 /// creates the session. All sessions of a subject can be listed and revoked together.
 ///
-/// A subject is any text of 1 to 256 bytes without control characters. It must also not contain
-/// the characters with which a text can reverse the order of its display (U+202A to U+202E and
-/// U+2066 to U+2069), so that it cannot look like another subject in a list. Subjects are compared
-/// byte for byte, without Unicode normalization. A subject may identify a person, so `Debug` does
-/// not show its text.
+/// A subject is any text of 1 to 256 bytes without control characters. Characters that can reverse
+/// the displayed order of a text (U+202A to U+202E and U+2066 to U+2069) are also forbidden.
+/// Otherwise, a subject could look like another subject in a list. Subjects are compared byte for
+/// byte, without Unicode normalization. A subject may identify a person, so `Debug` does not show
+/// its text.
 ///
 /// ```
 /// use tee_session_domain::Subject;
@@ -111,9 +111,9 @@ impl fmt::Debug for Subject {
 pub struct InvalidSubject;
 
 /// Display name of a session in lists, such as the name of a device. A label is 1 to 256 bytes long
-/// and contains no control characters. A new label must also not contain the characters with which
-/// a text can reverse the order of its display (U+202A to U+202E and U+2066 to U+2069). A label may
-/// contain personal data, so `Debug` does not show its text.
+/// and contains no control characters. In a new label, characters that can reverse the displayed
+/// order of a text (U+202A to U+202E and U+2066 to U+2069) are also forbidden. A label may contain
+/// personal data, so `Debug` does not show its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Label(Arc<str>);
 

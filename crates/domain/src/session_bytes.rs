@@ -10,15 +10,16 @@ use crate::{
     Subject, cookies::DetailsForm,
 };
 
-/// Version of the binary form that this release writes: the first byte.
+/// Version of the binary form that this release writes. The version is the first byte of the form.
 const VERSION: u8 = 1;
 
-/// Highest first byte that a later release may write. The codes above it begin texts, such as JSON,
-/// so that bytes of another program are not mistaken for bytes of a later release.
+/// Highest version, and therefore the highest first byte, that a later release may write. Texts
+/// such as JSON begin with a higher byte, so a text of another program is not mistaken for the form
+/// of a later release.
 const LAST_VERSION: u8 = 31;
 
-/// Maximum length of the binary form that is decoded, in bytes. The binary form of a session that a
-/// client may store is shorter than a tenth of the maximum.
+/// Maximum length of the binary form that is decoded, in bytes. The longest session that a client
+/// may store takes less than a tenth of this maximum.
 const MAX_LEN: usize = 1024 * 1024;
 
 /// Binary form of version 1, after the version byte, encoded with postcard. Its fields must not
@@ -82,8 +83,8 @@ impl Session {
             subject: self.attributes.subject.as_ref().map(Subject::as_str),
             label: self.attributes.label.as_ref().map(Label::as_str),
         };
-        // The full capacity is reserved first: a growing `Vec` leaves its old memory unwiped. A
-        // length, a number or a mark takes at most ten bytes.
+        // The full capacity is reserved first, because a `Vec` that grows leaves its old memory
+        // unwiped. A length, a number or a flag takes at most ten bytes.
         let text = |text: &str| text.len() + 10;
         let cookies = content.cookies.iter();
         let cookies: usize = cookies

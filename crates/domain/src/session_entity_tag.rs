@@ -140,8 +140,8 @@ mod tests {
         let tag = EntityTag::of(&token, &copy);
         assert!(cached.cookies.cached_tag().get().is_some());
         assert_eq!(EntityTag::of(&token, &cached), tag);
-        // The next two sessions have the same cookies as `copy`. One has another base URL, the
-        // other another creation time.
+        // The next two sessions have the same cookies as `copy`. The first has another base URL,
+        // and the second has another creation time.
         let elsewhere = Session {
             base_url: BaseUrl::new("https://other.example").unwrap(),
             ..copy.clone()

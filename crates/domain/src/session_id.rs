@@ -32,8 +32,8 @@ impl SessionId {
     /// Length of the text form of a session id in characters.
     pub const TEXT_LEN: usize = TEXT_LEN;
 
-    /// Writes the text form of the id into `buffer` and returns the text. The text is the same as
-    /// that of `Display`, but is produced without the overhead of `std::fmt`.
+    /// Writes the text form of the id into `buffer` and returns the text. `Display` writes the same
+    /// text, but with the overhead of `std::fmt`.
     #[must_use]
     pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
         short_text::encode(&self.0, buffer)

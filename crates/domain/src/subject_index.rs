@@ -107,8 +107,8 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
         subject: &Subject,
     ) -> impl Future<Output = Result<LastRevocation, RepositoryError>> + Send;
 
-    /// Removes some of the subject's sessions whose position is lower than that of `revocation`.
-    /// For each session, the record is removed before the index entry.
+    /// Removes some of the subject's sessions with a position lower than the position of
+    /// `revocation`. For each session, the record is removed before the index entry.
     ///
     /// The revocation is complete when a call finds no session with a lower position. If a session
     /// is rotated during a call, a later call finds the entry of the rotated session.
@@ -124,8 +124,9 @@ pub trait SubjectIndex: Clone + Send + Sync + 'static {
     /// Removes the session with the id `id`. Returns `true` if this call removed the session, and
     /// `false` if it found no such session.
     ///
-    /// If the keys of a store contain the token, the store cannot find a record by the id alone. It
-    /// reads the key from the index entry, and does not find sessions without an index entry.
+    /// If the keys of a store contain the token, the store cannot find a record by the id alone.
+    /// Such a store reads the key from the index entry, and does not find sessions without an index
+    /// entry.
     ///
     /// # Errors
     /// `Unavailable`: it is unknown whether the session was removed.
@@ -172,8 +173,9 @@ pub struct IndexEntry {
     pub kept_for: Duration,
 }
 
-/// Position in the index (microseconds) of the latest known revocation of a subject's sessions.
-/// Zero if no revocation is known.
+/// Position in the index of the latest known revocation of a subject's sessions: a time on the
+/// store's clock, in microseconds since the Unix epoch. The position is zero if no revocation is
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastRevocation(pub u64);
 
@@ -197,20 +199,21 @@ pub struct IndexedSession {
     pub created_at: OffsetDateTime,
     /// End of the absolute lifetime, if that end was fixed when the session was created.
     pub absolute_end: Option<OffsetDateTime>,
-    /// Attributes of the session, among them the subject to which the list belongs.
+    /// Attributes of the session, including the subject of the list.
     pub attributes: SessionAttributes,
     /// Remaining TTL of the session's record in the store. `None` if another program removed the
     /// expiry of the record.
     pub remaining: Option<Duration>,
 }
 
-/// Cursor in a list of sessions. To request the next page, clients send the text form of the
-/// cursor, which is base64url. The page then begins after the session that the cursor names.
+/// Cursor in a list of sessions. To request the next page, clients send the text form (base64url)
+/// of the cursor. The page then begins after the session that the cursor names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexCursor {
-    /// Position in the index (microseconds) of the session after which the page begins.
+    /// Position in the index of the last session of the previous page: a time on the store's clock,
+    /// in microseconds since the Unix epoch.
     pub position: u64,
-    /// Id of the session after which the page begins.
+    /// Id of the last session of the previous page.
     pub id: SessionId,
 }
 
@@ -255,8 +258,8 @@ pub struct InvalidCursor;
 pub struct Removal {
     /// Number of live sessions that the call removed.
     pub sessions: usize,
-    /// `true` if no session with a position below that of the revocation remains, so the call need
-    /// not be repeated.
+    /// `true` if no session with a position lower than the position of the revocation remains. In
+    /// that case, the call need not be repeated.
     pub is_complete: bool,
 }
 

@@ -48,8 +48,8 @@ const PREFIX_LEN: usize = 8;
 #[derive(Clone)]
 pub struct SessionToken {
     text: ArrayString<MAX_TOKEN_LEN>,
-    // Caches of values derived from the token, which a request needs several times. Each value is
-    // computed on first use.
+    // Caches of values that are derived from the token. A request needs each value several times,
+    // so the value is computed on first use and then cached.
     hash: OnceLock<TokenHash>,
     id: OnceLock<SessionId>,
     pseudorandom_key: OnceLock<PseudorandomKey>,

@@ -21,8 +21,8 @@ use crate::{
     stage::{GATEWAY_FLAGS, Lab, READY_WITHIN, service_flags},
 };
 
-/// Id of the service client that creates sessions. Depending on the attack, the attackers guess its
-/// secret or know it.
+/// Id of the service client that creates sessions. Depending on the attack, the attackers know the
+/// secret of this client or guess it.
 const CLIENT_ID: &str = "lab";
 const SECRET: &str = "s3cret";
 /// SHA-256 hash of [`SECRET`].
@@ -71,8 +71,8 @@ pub(crate) async fn run(
 }
 
 /// Measures the response times of regular clients before and during an attack. `begin` starts the
-/// attack, which ends when the value that it returns is dropped. Returns the row of the result
-/// table, and `true` if the expectations were met.
+/// attack and returns a value. The attack ends when this value is dropped. Returns the row of the
+/// result table, and `true` if the expectations were met.
 async fn trial<A>(
     lab: &Lab,
     name: &str,

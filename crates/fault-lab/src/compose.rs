@@ -23,7 +23,8 @@ const CLIENTS: usize = 16;
 /// Pause between two requests of one client.
 ///
 /// The service limits the rate of requests with invalid tokens from one address. The clients often
-/// read deleted sessions, whose tokens are invalid. The pause keeps the clients below the limit.
+/// read deleted sessions, and the tokens of these sessions are invalid. The pause keeps the clients
+/// below the limit.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause between two requests of the final check. Most of these requests read deleted sessions. The

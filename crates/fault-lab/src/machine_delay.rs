@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// delays are not a sign of a busy machine.
 const SHORTEST: Duration = Duration::from_millis(5);
 
-/// Age at which a recorded delay may be discarded. Every request ends earlier, so the delay affects
-/// no request that is still in flight.
+/// Age at which a recorded delay may be discarded. No request takes as long, so no request that is
+/// still in flight was affected by the delay.
 const KEPT: Duration = Duration::from_secs(30);
 
 /// A period in which a ready task waited for a CPU core.

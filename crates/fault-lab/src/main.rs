@@ -181,8 +181,7 @@ async fn soak(arguments: &ArgMatches) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-/// Runs all attacks. Returns `true` if other clients were served as well as the expectations
-/// require.
+/// Runs all attacks. Returns `true` if the other clients were served as expected.
 async fn attacks(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", false)?;
     let seconds = arguments.get_one::<u64>("seconds").copied().unwrap_or(20);

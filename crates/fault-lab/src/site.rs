@@ -23,7 +23,7 @@ use tokio::{
 /// Path prefix of a booking. The number of the booking follows.
 pub(crate) const BOOK: &str = "/book/";
 
-/// Name of the cookie that each answer sets. Its value is the number of the booking.
+/// Name of the cookie that each answer sets. The value of the cookie is the number of the booking.
 pub(crate) const BOOKING: &str = "booking";
 
 /// Maximum time until the site answers a request.
@@ -42,8 +42,8 @@ pub(crate) enum Behaviour {
     Holds,
     /// Receives requests and never answers them.
     Hangs,
-    /// Closes most connections at a random point. This may be before, during or after a request,
-    /// within an answer, or after an idle time of some microseconds.
+    /// Closes most connections at a random point: before, during or after a request, within an
+    /// answer, or after an idle time of some microseconds.
     Cuts,
 }
 
@@ -101,12 +101,12 @@ impl Site {
         format!("http://{}", self.address)
     }
 
-    /// Sets the behaviour of the site. It also applies to open connections.
+    /// Sets the behaviour of the site, also for open connections.
     pub(crate) fn set(&self, behaviour: Behaviour) {
         self.behaviour.send_replace(behaviour);
     }
 
-    /// Returns the number of requests whose answers the site holds back.
+    /// Returns the number of requests that wait for an answer, because the site holds it back.
     pub(crate) fn held(&self) -> usize {
         self.books.held.load(Ordering::SeqCst)
     }
@@ -117,7 +117,7 @@ impl Site {
         bookings.get(&number).cloned().unwrap_or_default()
     }
 
-    /// Closes all connections, and refuses new ones.
+    /// Closes all connections, and refuses new connections.
     pub(crate) async fn refuse_connections(&self) {
         let acceptor = self.acceptor().take();
         if let Some(acceptor) = acceptor {
@@ -230,7 +230,7 @@ async fn serve(
     }
 }
 
-/// Counts a request whose answer is held back. Dropping the value ends the count.
+/// Counts a request while its answer is held back. Dropping the value ends the count.
 struct Held<'a>(&'a Books);
 
 impl<'a> Held<'a> {

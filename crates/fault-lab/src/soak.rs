@@ -41,8 +41,8 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(20);
 /// Minimum interval between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Time under load after which the memory of an instance is measured for the first time. By then, the
-/// code that serves requests is loaded, which is most of the memory of a debug build.
+/// Time under load after which the memory of an instance is measured for the first time. By then,
+/// the code that serves requests is loaded. In a debug build, this code is most of the memory.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Maximum growth of the resident memory of an instance during the soak test, in kilobytes. Some
@@ -60,7 +60,7 @@ const DURABLE: [&str; 6] = [
     "noeviction",
 ];
 
-/// Additional flags of each instance. The timeouts end a call to a site that hangs before the
+/// Additional flags of each instance. If a site hangs, these timeouts end the call before the
 /// client stops waiting.
 const SOAK_FLAGS: [&str; 4] = [
     "--log-level",
@@ -293,8 +293,7 @@ impl<'a> Soak<'a> {
 
     /// Ends the soak test: stops the clients, reads every session and stops the instances. Returns
     /// the result table, and `true` if no expectation was violated. `began` is the start of the
-    /// test. `resident` is the memory, at that time, of the instance that runs during the whole
-    /// test, in kilobytes.
+    /// test. `resident` is the memory that the instance `lasting` had at the start, in kilobytes.
     async fn finish(mut self, began: Instant, resident: u64) -> anyhow::Result<(String, bool)> {
         self.load.stop().await;
         self.collect_tally();

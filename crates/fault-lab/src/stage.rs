@@ -76,8 +76,8 @@ const SHORT_IMMEDIATE_LIMIT: Duration = Duration::from_millis(250);
 const SHORT_PAUSE: Duration = Duration::from_millis(30);
 
 impl Lab {
-    /// Creates the settings for the binary whose path is the command-line argument `name`. Fails if
-    /// the binary does not exist.
+    /// Creates the settings of a test run. The command-line argument `name` contains the path of
+    /// the binary. Fails if the binary does not exist.
     pub(crate) fn of(arguments: &ArgMatches, name: &str, is_short: bool) -> anyhow::Result<Self> {
         let binary = arguments.get_one::<PathBuf>(name).context("no binary")?;
         let binary = binary
@@ -163,8 +163,8 @@ pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     ]
 }
 
-/// Command-line flags that enable the upstream gateway for sites of the fault lab. The base URL of
-/// all other clients has the host `golf.example`, which no instance calls.
+/// Command-line flags that enable the upstream gateway for sites of the fault lab. All other
+/// clients use the host `golf.example` in the base URL. No instance calls this host.
 pub(crate) const GATEWAY_FLAGS: [&str; 8] = [
     "--upstream-gateway",
     "true",
@@ -210,7 +210,7 @@ impl Stage {
         self.load.shared()
     }
 
-    /// Waits for the duration `hold`, for which the injected fault stays active.
+    /// Waits for the duration `hold`. The injected fault stays active during this time.
     pub(crate) async fn hold(&self) {
         sleep(self.hold).await;
     }
@@ -260,17 +260,17 @@ impl Stage {
         self.outcome.impossible = Some(reason);
     }
 
-    /// Checks that two of the three partitions of the cluster (each is a primary with its hash
-    /// slots) work while the third is unavailable. Requests for sessions in the two partitions must
-    /// succeed, and new sessions must be created there.
+    /// Checks that two of the three partitions of the cluster work while the third partition is
+    /// unavailable. A partition is a primary with its hash slots. Requests for sessions in the two
+    /// partitions must succeed, and new sessions must be created there.
     pub(crate) fn check_that_other_partitions_work(&mut self) {
         let tally = self.shared().tally().clone();
         let failed = tally.responses.get("503 store_unavailable").copied();
         // A request with an `Idempotency-Key` needs several partitions, and is repeated after a
-        // failure, so such requests are not counted. About one third of the others fails, because
-        // one of three partitions is unavailable; the share varies, because the load uses only a
-        // few sessions. If another partition failed as well, two thirds would fail. The limit is
-        // therefore one half.
+        // failure, so such requests are not counted. Of all other requests, about one third fails,
+        // because one of three partitions is unavailable. If two partitions were unavailable, two
+        // thirds would fail. The limit is one half, because the share varies: the load uses only a
+        // few sessions.
         let failed = failed.unwrap_or(0) - tally.keyed_failures;
         if failed * 2 > tally.requests - tally.keyed_requests {
             self.add_violation("sessions of other partitions failed");

@@ -24,12 +24,13 @@ pub(crate) struct Tally {
     /// Time at which the last failed request ended. `None` if no request has failed.
     pub(crate) last_failure: Option<Instant>,
     /// Longest duration of a failed request that started more than [`BREAKER_OPEN_AFTER`] after the
-    /// first failure. Delays that other programs on the machine caused are subtracted. Zero if
-    /// there was no such request.
+    /// first failure. If other programs on the machine caused a delay, the delay is subtracted.
+    /// Zero if there was no such request.
     pub(crate) slowest_late_503: Duration,
     /// Number of error responses to requests that create a session without a subject.
     pub(crate) failed_logins: u64,
-    /// Number of requests with an `Idempotency-Key`. Each needs several partitions of a cluster.
+    /// Number of requests with an `Idempotency-Key`. In a cluster, each of these requests needs
+    /// several partitions.
     pub(crate) keyed_requests: u64,
     /// Number of requests with an `Idempotency-Key` that got 503 `store_unavailable`.
     pub(crate) keyed_failures: u64,

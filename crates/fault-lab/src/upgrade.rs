@@ -26,7 +26,7 @@ struct Setting {
     /// Flags of the instances in the first step of the upgrade. The sessions that the first step
     /// creates stay in use in the later steps.
     first_flags: &'static [&'static str],
-    /// Flags of the instances in every step of the upgrade after the first one.
+    /// Flags of the instances in every step of the upgrade after the first step.
     flags: &'static [&'static str],
     is_cluster: bool,
 }

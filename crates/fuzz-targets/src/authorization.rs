@@ -5,8 +5,8 @@ use tee_session_domain::SessionToken;
 /// Fuzz target for the parser of bearer tokens in `Authorization` headers.
 ///
 /// The input contains the values of one or two `Authorization` fields, separated by a line feed. If
-/// a token is parsed, the field must end with exactly the bytes of the token. If there are two
-/// fields, the parser must return no token.
+/// the parser returns a token, the field must end with exactly the bytes of this token. If there
+/// are two fields, the parser must return no token.
 pub fn authorization(input: &[u8]) {
     let mut headers = HeaderMap::new();
     let fields: Vec<_> = input.split(|byte| *byte == b'\n').take(2).collect();

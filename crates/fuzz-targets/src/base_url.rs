@@ -26,7 +26,8 @@ pub fn base_url(input: &[u8]) {
     assert!(!logged.contains('?'));
     let host = url.ascii_host().expect("an accepted URL has a host");
     assert!(host.is_ascii() && !host.contains(['@', '/', '\\', '%', ' ']));
-    // An entry of an allow-list has no dot at its end, and matches the host with and without it.
+    // An entry of an allow-list has no dot at its end. The entry matches the host with and without
+    // a dot at the end.
     let host = host.strip_suffix('.').unwrap_or(&host);
     let own: AllowedHosts = host.parse().expect("a host is an entry of an allow-list");
     assert!(own.allows(&url));

@@ -1,4 +1,4 @@
-/// Returns `true` if `text` contains a control character of ASCII other than TAB. Browsers refuse a
+/// Returns `true` if `text` contains an ASCII control character other than TAB. Browsers refuse a
 /// cookie with such a character, because it could start a new line in a header.
 pub(crate) fn starts_a_line(text: &str) -> bool {
     text.bytes()

@@ -45,7 +45,8 @@ fn check(url: &str, text: &str) {
     if let Ok(Some(header)) = cookies.header_for(&url, &base_url, now) {
         assert!(!starts_a_line(&header));
     }
-    // A removal may make room for a line before it, which was ignored in the first merge.
+    // In the first merge, a line may be ignored because the session is full, and a later line may
+    // remove a cookie. In the second merge, the session then has room for the ignored line.
     let is_full = |reason: IgnoreReason| reason == IgnoreReason::Full;
     if !ignored.iter().any(|line| is_full(line.reason)) {
         let again = cookies.merged(&update, &base_url, now);

@@ -61,8 +61,8 @@ struct Store {
     /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
     /// locked. A shard must not be locked while this mutex is locked.
     subjects: Mutex<SubjectEntries>,
-    /// Records of requests with an `Idempotency-Key`. At most as many records as sessions are
-    /// stored.
+    /// Records of requests with an `Idempotency-Key`. At most `capacity` records are stored, in
+    /// addition to the sessions.
     idempotency: Mutex<IdempotencyRecords>,
 }
 
@@ -168,7 +168,7 @@ impl Store {
     /// Returns the session with the times of the store, which do not include corrections of the
     /// wall clock.
     // If the wall clock is corrected between the creation of `session` and this call, the creation
-    // time is wrong by the step. The idle timeout is not affected.
+    // time is wrong by this correction. The idle timeout is not affected.
     fn stored<'a>(&self, session: &'a Session) -> Cow<'a, Session> {
         let correction = self.wall_clock.correction();
         if correction.is_zero() {
@@ -356,8 +356,8 @@ impl SessionRepository for MemoryRepository {
     }
 
     /// Always succeeds. The call also notices corrections of the wall clock, and removes ended
-    /// sessions from all shards, and expired idempotency records. A service with regular health
-    /// checks therefore frees their memory even if there are no other requests.
+    /// sessions and expired idempotency records. A service with regular health checks therefore
+    /// frees their memory even if there are no other requests.
     async fn ping(&self) -> Result<(), RepositoryError> {
         self.0.wall_clock.check();
         let now = self.0.clock.now();

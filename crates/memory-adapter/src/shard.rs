@@ -8,8 +8,8 @@ use std::{
 use tee_session_domain::{InsertOutcome, Session, SessionId, Subject, SwapOutcome};
 use time::OffsetDateTime;
 
-/// A part of the stored sessions. Each session has one entry in a queue, which is ordered by the
-/// time at which the session must be checked.
+/// A part of the stored sessions. Each session has one entry in a queue. The queue is ordered by
+/// the time at which each session must be checked.
 ///
 /// A touch (TTL renewal) changes the deadline of the session, but not the time of its queue entry.
 /// When this time is reached, there are two cases. If the deadline is later, the session gets a new

@@ -36,7 +36,7 @@ pub(crate) struct Details {
 }
 
 impl SubjectEntries {
-    /// Adds `entry`. `session` is the session of the entry with the times of the store.
+    /// Adds `entry`. `session` is the session of the entry, with times of the store's clock.
     pub(crate) fn add(
         &mut self,
         entry: &IndexEntry,
@@ -86,7 +86,7 @@ impl SubjectEntries {
     }
 
     /// Returns up to `limit` entries of the subject that come after the cursor `after`. Each entry
-    /// is returned with its own cursor, with which a later call continues after the entry.
+    /// is returned with a cursor. With this cursor, a later call continues after the entry.
     pub(crate) fn page(
         &self,
         subject: &Subject,

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_of_at_least_a_second_add_up_and_smaller_differences_are_ignored() {
+    fn clock_corrections_of_at_least_a_second_add_up_and_smaller_ones_are_ignored() {
         let clock = WallClock::new();
         clock.check();
         assert_eq!(clock.correction(), time::Duration::ZERO);

@@ -44,8 +44,8 @@ pub struct NearCache {
 }
 
 /// State of the near cache before a session is read from the store: a snapshot of the invalidation
-/// feed and of the change counters. The result of the read may be cached only if both are still
-/// unchanged after the read.
+/// feed and of the change counters. The result of the read may be cached only if the feed and the
+/// counters are unchanged after the read.
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedRead {
     request: ReadRequest,
@@ -94,8 +94,8 @@ impl NearCache {
     }
 
     /// Returns the cached copy of a session if the copy is valid and was read from the store server
-    /// `instance`. Returns `None` if there is no such copy, or if the invalidation feed is not
-    /// confirmed.
+    /// `instance`. Returns `None` if there is no such copy, or if the store has not confirmed the
+    /// invalidation feed recently.
     pub(crate) fn get(
         &self,
         hash: TokenHash,
@@ -121,10 +121,10 @@ impl NearCache {
 
     /// Records the state of the cache before a session is read from the store server `instance`.
     ///
-    /// Returns `None` if the invalidation feed is not trusted or covers another server than
-    /// `instance`. Also returns `None` if `keys`, the store keys under which the session may be
-    /// stored, is empty or has too many entries. In these cases, the result of the read must not be
-    /// cached or shared between requests.
+    /// Returns `None` if the store has not confirmed the invalidation feed recently, or if the feed
+    /// covers another server than `instance`. Also returns `None` if `keys`, the store keys under
+    /// which the session may be stored, is empty or has too many entries. In these cases, the
+    /// result of the read must not be cached or shared between requests.
     pub(crate) fn prepare_read(
         &self,
         hash: TokenHash,
@@ -166,8 +166,8 @@ impl NearCache {
     }
 
     /// Caches a session after it was read from the store. Does nothing if the session was
-    /// invalidated during the read, or if `read_from` is another store server than that of the
-    /// prepared read.
+    /// invalidated during the read, or if the server `read_from` is not the server of the prepared
+    /// read.
     ///
     /// A record without an expiry is not cached. Tee Session always stores an expiry, so another
     /// program has changed the record.
@@ -191,8 +191,8 @@ impl NearCache {
             now,
             ..
         } = prepared.request.clone();
-        // Each look-up repeats these checks. Here, they only prevent the storing of an invalid
-        // cached copy.
+        // Each look-up repeats these checks, so they are not needed for correctness here. They only
+        // avoid storing a copy that is already invalid.
         if self.channel.epoch(self.channel.now()) != Some(epoch)
             || !self.change_counters.unchanged_since(&snapshot)
         {

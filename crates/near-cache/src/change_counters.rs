@@ -12,8 +12,8 @@ use tee_session_domain::StoreKey;
 /// [`MAX_COUNTERS`] counters in total.
 ///
 /// The hash of a session selects its counter, so two sessions can share a counter. In that case, a
-/// change to one session also invalidates the cached copy of the other session, which must be read
-/// once more. A higher ratio makes shared counters rare.
+/// change to one session also invalidates the cached copy of the other session, so the other
+/// session must be read once more. A higher ratio makes shared counters rare.
 const COUNTERS_PER_ENTRY: usize = 4;
 
 const MIN_COUNTERS: usize = 1_024;

@@ -1,5 +1,6 @@
-//! State of the invalidation feed, through which the store reports changed sessions. Cached copies
-//! are valid only while the feed is trusted.
+//! State of the invalidation feed (the stream of changed sessions that the store reports). Cached
+//! copies are valid only while the feed is trusted: the store has confirmed recently that the feed
+//! is complete.
 
 use std::{
     sync::{
@@ -22,7 +23,7 @@ pub(crate) struct InvalidationChannel {
     /// Time until which the invalidation feed is trusted, in microseconds since `started`. From
     /// this time on, no cached copy is served.
     trusted_until: AtomicU64,
-    /// Store server whose changes the invalidation feed reports. `None` while the feed is lost.
+    /// Store server that sends the invalidation feed. `None` while the feed is lost.
     instance: Mutex<Option<StoreInstance>>,
 }
 
@@ -63,8 +64,8 @@ impl InvalidationChannel {
     /// `None` before the first confirmation of the feed, while the feed is lost, and if the last
     /// confirmation is older than `max_stale`.
     pub(crate) fn epoch(&self, now: Moment) -> Option<u64> {
-        // The order of the two loads matters: a thread that reads the trust of a new epoch must
-        // also read the new epoch.
+        // The order of the two loads matters. If a thread reads the `trusted_until` of a new epoch,
+        // it must also read the number of this new epoch.
         let trusted_until = self.trusted_until.load(Ordering::Acquire);
         (now.0 < trusted_until).then(|| self.epoch.load(Ordering::Acquire))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearCacheSettings {
     /// Maximum time for which cached copies are served after the last confirmation of the
-    /// invalidation feed, through which the store reports changed sessions.
+    /// invalidation feed (the stream of changed sessions that the store reports).
     ///
     /// After a session has been revoked, a cached copy can be served for at most this time.
     pub max_stale: Duration,

@@ -18,8 +18,8 @@ use crate::{
 ///
 /// If the pending read touches the session (renews its TTL), a request that joins the read does not
 /// touch the session again. The touch may have happened up to 250 ms before that request. The
-/// session still does not end early, because with a touch interval the TTL of its record is one
-/// second longer than the sum of idle timeout and touch interval.
+/// session still does not end early: with a touch interval, the TTL of the record is the sum of
+/// idle timeout and touch interval, plus one second.
 const JOIN_WINDOW: Duration = Duration::from_millis(250);
 
 /// Parameters of a read that a request needs, and the state of the cache before the read.
@@ -65,9 +65,9 @@ impl SingleFlight {
     /// Joins the pending read of the same session as a follower, or starts a new read as its
     /// leader.
     ///
-    /// A read may also renew the TTL of the session. A request joins a pending read only if all of
-    /// these conditions hold: the read began recently enough, the read sets at least the TTL that
-    /// the request would set, and no change of the session was reported since the read began.
+    /// A read may also renew the TTL of the session. A request joins a pending read only if the
+    /// read began recently enough and sets at least the TTL that the request would set. In
+    /// addition, no change of the session may have been reported since the read began.
     pub(crate) fn join_or_lead(&self, request: ReadRequest) -> Role<'_> {
         let mut pending = self.lock();
         if let Some(read) = pending.get(&request.hash)

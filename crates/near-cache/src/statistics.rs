@@ -12,9 +12,9 @@ pub(crate) struct Statistics {
     /// Look-ups that waited for the pending read of another look-up, as a follower of a
     /// single-flight read.
     pub(crate) joined: Counter,
-    /// Look-ups that read the session from the store without caching or sharing the result. Either
-    /// it was not certain that invalidations from the store server arrive, or the store named no
-    /// keys, or too many keys, under which the session may be stored.
+    /// Look-ups that read the session from the store without caching or sharing the result. There
+    /// are two reasons: the invalidation feed was not trusted, or the store named no keys or too
+    /// many keys for the session.
     pub(crate) bypassed: Counter,
     /// Invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,

@@ -1,4 +1,4 @@
-//! A hasher for tables whose keys already are hashes of tokens.
+//! A hasher for tables with hashes of tokens as keys.
 
 use std::hash::Hasher;
 
@@ -43,7 +43,8 @@ mod tests {
             hasher.finish()
         };
         assert_eq!(hash(&[1, 2]), 0x0102);
-        // The first byte was rotated by 64 bits, back to the position of the last: 3 XOR 1 is 2.
+        // After eight more bytes, the first byte is rotated back to the position of the last byte:
+        // 3 XOR 1 is 2.
         assert_eq!(hash(&[3, 0, 0, 0, 0, 0, 0, 0, 1]), 2);
     }
 }

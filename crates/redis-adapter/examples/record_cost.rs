@@ -19,7 +19,8 @@ use time::OffsetDateTime;
 /// Number of calls of the measured function in one round.
 const CALLS: u32 = 200_000;
 
-/// Returns the average duration of one call in nanoseconds, measured in the fastest of five rounds.
+/// Measures five rounds of calls, and returns the average duration of a call in the fastest round,
+/// in nanoseconds.
 fn nanoseconds(mut call: impl FnMut()) -> f64 {
     let round = |call: &mut dyn FnMut()| {
         let started = Instant::now();

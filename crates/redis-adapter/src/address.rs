@@ -19,7 +19,8 @@ impl Address {
     /// another form.
     ///
     /// A server that does not know its own host name sends an empty host or `?`. In that case, the
-    /// returned address has the host `contacted_host`, which is the host that sent the redirection.
+    /// returned address has the host `contacted_host`: the host of the server that sent the
+    /// redirection.
     pub(crate) fn parse(text: &str, contacted_host: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() || host == "?" {

@@ -7,8 +7,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Generator of the pauses between attempts to connect. The nominal length of a pause doubles from
 /// [`FIRST`] (50 ms) up to [`LONGEST`] (1 s). Each pause is a random value between half of the
-/// nominal length and the full nominal length. Several instances that are disconnected from Redis
-/// at the same time therefore reconnect at different times.
+/// nominal length and the full nominal length. If several instances lose their connections to Redis
+/// at the same time, they therefore reconnect at different times.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,

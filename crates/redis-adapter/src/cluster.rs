@@ -1,5 +1,5 @@
-//! Client of a Redis Cluster. It connects to each primary, and sends each request to the primary
-//! that owns the hash slot of the key.
+//! Client of a Redis Cluster. The client connects to each primary, and sends each request to the
+//! primary that owns the hash slot of the key.
 //!
 //! Each primary has separate connections and circuit breakers. The failure of one primary therefore
 //! does not affect requests to other primaries. If a server redirects a request (`MOVED`, `ASK`),

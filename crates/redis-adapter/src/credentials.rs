@@ -26,8 +26,8 @@ pub(crate) trait LoginSource: Send + Sync {
 pub(crate) struct Credentials {
     /// The user and password at the start of the process; `None` if the URL has no password.
     login: Option<Login>,
-    /// Source from which each new connection reads the user and password; `None` if they do not
-    /// change while the process runs.
+    /// Source from which each new connection reads the user and password. `None` if the user and
+    /// password do not change while the process runs.
     source: Option<Arc<dyn LoginSource>>,
 }
 

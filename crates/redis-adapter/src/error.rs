@@ -156,7 +156,8 @@ fn code_of(text: &str) -> Option<&str> {
     is_code.then_some(word)
 }
 
-/// Error of a call to Redis. Public functions of this crate convert it to a [`RepositoryError`].
+/// Error of a call to Redis. Public functions of this crate convert this error to a
+/// [`RepositoryError`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum CallError {
     #[error(transparent)]

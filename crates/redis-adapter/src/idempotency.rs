@@ -162,7 +162,8 @@ impl RedisRepository {
 }
 
 impl IdempotencyStore for RedisRepository {
-    /// Stores the record with `SET key value EX ttl NX GET`, which also returns an existing value.
+    /// Stores the record with `SET key value EX ttl NX GET`. If the key already exists, this
+    /// command returns the existing value.
     async fn begin(
         &self,
         key: &IdempotencyKey,

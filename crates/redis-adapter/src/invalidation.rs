@@ -1,5 +1,4 @@
-//! Invalidation feed, through which Redis reports changes of session records to a listener, such as
-//! a cache.
+//! Invalidation feed: Redis reports changes of session records to a listener, such as a cache.
 
 use std::{sync::Arc, time::Duration};
 

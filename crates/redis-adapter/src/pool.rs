@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Pause before a command is repeated after the error TRYAGAIN. A cluster returns TRYAGAIN while a
-/// hash slot moves: some keys of the command are already on the new server, and the other keys are
+/// hash slot moves, if some keys of the command are already on the new server and the others are
 /// still on the old server.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 

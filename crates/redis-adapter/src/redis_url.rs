@@ -187,7 +187,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Returns `name`, the name of an unknown query parameter, if an error text may repeat the
+    /// Returns `name` (the name of an unknown query parameter) if an error text may contain the
     /// name. Returns `None` if the name may be a piece of a password.
     fn shown<'a>(&self, name: &'a str) -> Option<&'a str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');

@@ -15,13 +15,13 @@ pub enum RedisSettingsError {
         SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", ")
     )]
     Scheme,
-    /// The URL names a cluster, in which plain records cannot be accepted.
+    /// The URL names a cluster, but plain records cannot be accepted in a cluster.
     #[error(
         "plain records cannot be accepted in a cluster: the two keys of a session may be on \
          different servers"
     )]
     PlainInCluster,
-    /// The URL names a cluster, in which the invalidation feed is not available.
+    /// The URL names a cluster, but the invalidation feed is not available in a cluster.
     #[error(
         "the invalidation feed is not available in a cluster, because keys move between its \
          servers: use one server or Sentinel"

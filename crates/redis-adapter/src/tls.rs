@@ -126,7 +126,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Returns the error text for a file that cannot be read as PEM. The error of the PEM parser is not
-/// used: its text may repeat content of the file, which may be a private key.
+/// used, because its text may repeat content of the file. The file may contain a private key.
 fn unreadable(file: &Path, what: &str) -> String {
     format!("{} cannot be read as PEM with {what}", file.display())
 }

@@ -65,15 +65,14 @@ impl LoginSource for FileLogin {
     }
 }
 
-/// The file that contains the Redis URL. All connections that are made with this URL share one
-/// `UrlFile`.
+/// The file that contains the Redis URL. All connections that use this URL share one `UrlFile`.
 struct UrlFile {
     path: PathBuf,
-    /// The URL at the start of the process. If the file names another server, scheme or database
-    /// than this URL, the file is not used.
+    /// The URL at the start of the process. If the URL in the file now differs from this URL in
+    /// server, scheme or database, the file is not used.
     at_start: RedisUrl,
-    // This lock is held while a thread reads the file. If a read hangs, it blocks one thread.
-    // Without the lock, each further attempt to connect would block another thread.
+    // This lock is held while a thread reads the file. If a read hangs, only its thread is blocked.
+    // Without the lock, each further attempt to connect would block one more thread.
     reading: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
 }

@@ -11,7 +11,7 @@ mod wiring;
 use std::process::ExitCode;
 
 /// Memory allocator of the process. Each request allocates and frees dozens of small values. With
-/// the default allocator of the system, memory allocation took about 8 % of the processor time of a
+/// the system's default allocator, these operations took about 8 % of the processor time of a
 /// request (measured with perf).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

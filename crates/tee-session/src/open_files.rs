@@ -14,8 +14,8 @@ const PER_WORKER: usize = 10;
 /// Minimum number of client connections with which the service starts.
 const MIN_CONNECTIONS: usize = 16;
 
-/// Raises the soft limit of open files to the hard limit. Many systems set a soft limit of 1024,
-/// which only programs that use `select` need. This program does not use `select`.
+/// Raises the soft limit of open files to the hard limit. Many systems set the soft limit to 1024,
+/// because programs that use `select` need this limit. This program does not use `select`.
 ///
 /// If the limit is too low for `max_connections`, lowers that setting and logs a warning. Returns
 /// an error if the limit is too low for the workers and [`MIN_CONNECTIONS`] connections. Without
@@ -47,7 +47,8 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the maximum number of open files in addition to the `max_connections` connections.
+/// Returns the maximum number of open files that are not regular client connections
+/// (`max_connections`).
 fn other_files(workers: usize) -> usize {
     let api = 2 * RESERVED_CONNECTIONS;
     BASE + api + 2 * MAX_METRICS_CONNECTIONS + PER_WORKER * workers

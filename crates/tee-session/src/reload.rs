@@ -26,8 +26,8 @@ pub(crate) async fn watch_service_clients(path: PathBuf, clients: ServiceClients
                 .set(f64::from(u8::from(parsed.is_ok())));
             match parsed {
                 Ok(parsed) => {
-                    // The file may have changed since the settings were read, so the first result
-                    // is used as well.
+                    // After the first read, nothing is logged. The clients are replaced
+                    // nevertheless, because the file may have changed since the settings were read.
                     if last.is_some() {
                         let ids: Vec<_> = parsed.iter().map(ServiceClient::id).collect();
                         tracing::info!(clients = ids.join(", "), "Service clients read again");

@@ -228,8 +228,8 @@ impl Reader<'_> {
         let accept_plain = self.switch("accept_plain");
         let tls = self.redis_tls();
         if !self.sources.is_set("redis_url") {
-            // TLS files for Redis are an error without a Redis URL: the operator wants Redis, so
-            // the service must not use the embedded store.
+            // TLS files for Redis without a Redis URL are an error. The operator expects sessions
+            // in Redis, so the service must not silently use the embedded store.
             if tls.is_some() {
                 self.problem(
                     "redis_url",
@@ -279,7 +279,7 @@ fn parse_when_reached(text: &str) -> Result<AtLimit, &'static str> {
 }
 
 /// Parses a log level, in upper or lower case. Also accepts the names of Python's log levels,
-/// because Tee Session replaces a service that was written in Python.
+/// because the service that Tee Session replaces was written in Python.
 fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
     match text.to_ascii_uppercase().as_str() {
         "ERROR" | "CRITICAL" | "FATAL" => Ok(LevelFilter::ERROR),

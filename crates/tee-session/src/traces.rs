@@ -67,9 +67,9 @@ impl Traces {
     }
 }
 
-/// Returns a filter that enables only the spans of the `tee_session` crates. Spans of libraries,
-/// including the libraries that send the exported spans, are disabled. If a request is a health
-/// probe or is not sampled, all spans of the request are disabled.
+/// Returns a filter that enables only the spans of the `tee_session` crates. Spans of libraries are
+/// disabled, also those of the libraries that send the spans. If a request is a health probe or is
+/// not sampled, all its spans are disabled.
 fn exported_spans() -> impl Filter<Registry> {
     let is_ours = |metadata: &Metadata<'_>| {
         metadata.is_span()

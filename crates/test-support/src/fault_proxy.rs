@@ -74,7 +74,8 @@ impl FaultProxy {
         let connect_delay = watch::Sender::new(Duration::ZERO);
         let (faults, delays) = (fault.subscribe(), connect_delay.subscribe());
         let acceptor = tokio::spawn(async move {
-            // Aborting this task drops the set `connections`, which closes all connections.
+            // If this task is aborted, the set `connections` is dropped, and all connections are
+            // closed.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (target, faults, delay) = (target.clone(), faults.clone(), *delays.borrow());
@@ -210,8 +211,8 @@ async fn forward_replies(
 
 /// Waits while the current fault is [`Fault::Stall`].
 async fn unless_stalled(faults: &watch::Receiver<Fault>) {
-    // `wait_for` marks a new fault as read, so `wait_for` is called on a clone. The caller must
-    // still find the new fault unread in `faults`, because the caller then restarts its byte count.
+    // `wait_for` marks a new fault as read, so `wait_for` is called on a clone. In `faults`, the
+    // new fault stays unread: the caller must notice the change, to restart its byte count.
     let mut watched = faults.clone();
     if watched
         .wait_for(|fault| *fault != Fault::Stall)

@@ -41,11 +41,11 @@ pub enum Contradiction {
     /// request.
     #[error("an update that no client requested")]
     NeverRequested,
-    /// The service answered a repeated request with an `Idempotency-Key` with another token than
-    /// before.
+    /// A request with an `Idempotency-Key` was repeated, and the service returned another token
+    /// than before.
     #[error("a repetition returned another token")]
     ReplayDiffers,
-    /// The service returned a session whose cookies have the attributes of another version.
+    /// The service returned a session, but the attributes of the cookies belong to another version.
     #[error("a cookie has the attributes of another update")]
     AttributesDiffer,
 }
@@ -55,8 +55,8 @@ pub enum Contradiction {
 #[derive(Debug, Clone)]
 struct Entry {
     known: Known,
-    /// Newest version that is known to be stored. It is the version of the last acknowledged update
-    /// or of the last read, whichever is higher. 0 if no version is known.
+    /// Newest version that is known to be stored: the version of the last acknowledged update or of
+    /// the last read, whichever is higher. 0 if no version is known.
     acknowledged: u64,
     /// Version in the last update request. 0 before the first update request.
     requested: u64,
@@ -83,8 +83,8 @@ impl History {
         self.set(token, self.state_of_new_token());
     }
 
-    /// Returns the state to record for a session whose new token a client has just received:
-    /// [`Known::MayBeGone`] if data loss is possible, otherwise [`Known::Lives`].
+    /// Returns the state to record when a client has just received a new token of a session. The
+    /// state is [`Known::MayBeGone`] if data loss is possible, and [`Known::Lives`] otherwise.
     fn state_of_new_token(&self) -> Known {
         if self.is_data_loss_possible.load(Ordering::SeqCst) {
             Known::MayBeGone
@@ -164,8 +164,8 @@ impl History {
     }
 
     /// Records that a read returned `version` of the session together with the attributes of its
-    /// cookies. `merged` is `true` if these are the attributes that the merge to this version set,
-    /// `false` if there are none, and `None` if there are other attributes.
+    /// cookies. `merged` is `true` if a merge to this version would set exactly these attributes,
+    /// `false` if the cookies have no attributes, and `None` in any other case.
     ///
     /// # Errors
     /// [`Contradiction::AttributesDiffer`] if a merge has set this version and the attributes are
@@ -226,13 +226,12 @@ impl History {
         }
     }
 
-    /// Records that the repetition of a request with an `Idempotency-Key` has returned `repeated`.
-    /// The request has created the session with this token before, or has moved a session to this
-    /// token.
+    /// Records that the repetition of a request with an `Idempotency-Key` has returned the token
+    /// `repeated`. `token` is the token that the first request has returned.
     ///
     /// # Errors
-    /// [`Contradiction::ReplayDiffers`] if the tokens differ. A store that may have lost data may
-    /// have lost the record of the request, so that the tokens may differ.
+    /// [`Contradiction::ReplayDiffers`] if the tokens differ. If the store may have lost data, it
+    /// may have lost the record of the request, so different tokens are then no error.
     pub fn replayed(&self, token: &str, repeated: &str) -> Result<(), Contradiction> {
         if token == repeated || self.known(token) != Known::Lives {
             Ok(())

@@ -16,8 +16,8 @@ const NODE_TIMEOUT: &str = "1000";
 /// Timeout for the servers to form a complete cluster.
 const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A Redis Cluster whose primaries share the hash slots evenly in ascending order. Each primary has
-/// the same number of replicas.
+/// A Redis Cluster. The primaries share the hash slots evenly in ascending order, and each primary
+/// has the same number of replicas.
 pub struct RedisCluster {
     /// All servers of the cluster: first the primaries, then the first replica of each primary,
     /// then the second replica of each primary, and so on.

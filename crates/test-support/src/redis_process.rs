@@ -202,8 +202,8 @@ impl RedisProcess {
         reply
     }
 
-    /// Opens a client that stays connected until it is dropped. Use it for commands during a fault
-    /// in which no new client can connect.
+    /// Opens a client that stays connected until it is dropped. Use this client for commands during
+    /// a fault that prevents new clients from connecting.
     pub async fn admin(&self) -> RedisAdmin {
         RedisAdmin(self.client().await)
     }
@@ -358,8 +358,8 @@ pub fn free_port() -> u16 {
 /// Returns `true` if the process `pid` is the Redis server on `port`.
 ///
 /// The server of another test may have taken the port. The function therefore checks the process id
-/// in the reply to `INFO server`. An error reply, for example of a server that requires a password,
-/// contains no process id and counts as a match.
+/// in the reply to `INFO server`. If the reply is an error, for example because the server requires
+/// a password, the process id is unknown. Such a reply counts as a match.
 async fn is_served_by(port: u16, pid: u32) -> bool {
     let Some(reply) = reply_prefix(port, b"INFO server\r\n").await else {
         return false;

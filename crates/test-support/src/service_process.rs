@@ -34,8 +34,8 @@ pub struct ServiceProcess {
     base: String,
 }
 
-/// Sets `TSA_ALLOW_ANONYMOUS_CLIENTS`, which allows callers without credentials, unless the test
-/// has set this variable. If service clients are configured, the variable has no effect.
+/// Allows callers without credentials: sets `TSA_ALLOW_ANONYMOUS_CLIENTS`, unless the test has set
+/// this variable. If service clients are configured, the variable has no effect.
 fn allow_anonymous_clients(command: &mut Command) {
     const NAME: &str = "TSA_ALLOW_ANONYMOUS_CLIENTS";
     if command.as_std().get_envs().all(|(name, _)| name != NAME) {
@@ -175,8 +175,8 @@ impl ServiceProcess {
         .await
     }
 
-    /// Creates a session with one cookie, whose value is `cookie_value`, and returns the token of
-    /// the session.
+    /// Creates a session with one cookie, which has the value `cookie_value`, and returns the token
+    /// of the session.
     pub async fn log_in(&self, cookie_value: &str) -> String {
         let body = serde_json::json!({
             "cookies": {"SESSIONID": cookie_value},

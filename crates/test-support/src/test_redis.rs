@@ -33,7 +33,8 @@ pub struct TestRedis {
 
 enum Server {
     /// A server that was already running. Other programs may use the server too, so a test must not
-    /// stop the server. The test connects through this proxy, which can close the connections.
+    /// stop it. To simulate a fault, the test connects through this proxy, which can close the
+    /// connections.
     Running(FaultProxy),
     Process(Box<RedisProcess>),
     Container(Box<ContainerAsync<GenericImage>>),

@@ -54,8 +54,8 @@ impl Seen {
         self.state().requests.last().cloned().unwrap_or_default()
     }
 
-    /// Reads the head of a request and counts it. Returns `None` if the connection closes before
-    /// the end of the head.
+    /// Reads the head of a request, counts the request, and returns the head. Returns `None` if the
+    /// connection closes before the end of the head.
     pub async fn read_head(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -69,7 +69,8 @@ impl Seen {
         Some(head)
     }
 
-    /// Reads a request with its body, whose length the field `Content-Length` announces.
+    /// Reads a request with its body. The header field `Content-Length` announces the length of the
+    /// body.
     pub async fn read_request(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         let head = self.read_head(stream).await?;
         let mut lines = head.lines();
@@ -80,7 +81,7 @@ impl Seen {
     }
 }
 
-/// A running site over plain HTTP. It ends when the value is dropped.
+/// A running site over plain HTTP. The site stops when the value is dropped.
 #[derive(Debug)]
 pub struct TestSite {
     address: SocketAddr,
@@ -141,7 +142,7 @@ impl TestSite {
         Self::answering_with(move |_| answer.clone()).await
     }
 
-    /// Starts a site that gives one answer on each connection, and then closes it.
+    /// Starts a site that sends one answer on each connection, and then closes the connection.
     pub async fn answering_once(answer: impl Into<Vec<u8>>) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
         Self::start(move |mut stream, seen| {

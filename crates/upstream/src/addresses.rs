@@ -10,17 +10,17 @@ use thiserror::Error;
 
 use crate::site::Site;
 
-/// Decides which addresses the gateway may connect to. By default, it may connect to public
-/// addresses of the Internet on port 443 only. Port 80 (`http` sites) and further networks can be
-/// allowed in addition.
+/// Decides which addresses the gateway may connect to. By default, these are the public addresses
+/// of the Internet, on port 443 only. Port 80 (`http` sites) and further networks can be allowed in
+/// addition.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     allows_http: bool,
     allowed_networks: Vec<IpNet>,
 }
 
-/// Networks to which connections are allowed although their addresses are not public. The list is
-/// parsed from networks and single addresses, separated by commas.
+/// Networks with addresses that are not public. Connections to these networks are allowed
+/// nevertheless. The list is parsed from networks and single addresses, separated by commas.
 ///
 /// ```
 /// use tee_session_upstream::AllowedNetworks;
@@ -67,7 +67,7 @@ pub enum ForbiddenAddress {
 }
 
 impl AddressPolicy {
-    /// Sets whether sites with the scheme `http` are allowed, on port 80.
+    /// If `allows_http` is `true`, also allows sites with the scheme `http`, on port 80.
     #[must_use]
     pub fn allow_http(mut self, allows_http: bool) -> Self {
         self.allows_http = allows_http;
@@ -95,8 +95,8 @@ impl AddressPolicy {
         }
     }
 
-    /// Checks all addresses of a site. If one of them is forbidden, the site is forbidden, because
-    /// a connection could use any of its addresses.
+    /// Checks all addresses of a site. If one address is forbidden, the site is forbidden, because
+    /// a connection could use any of the addresses.
     ///
     /// # Errors
     /// Returns the first rule that an address breaks.
@@ -126,7 +126,8 @@ impl AddressPolicy {
             IpAddr::V4(address) => is_public_v4(address),
             IpAddr::V6(address) => {
                 let mut embedded = embedded_v4(address);
-                // A gateway or a tunnel on the way would continue to the IPv4 address.
+                // The IPv4 address is checked too, because a NAT64 gateway or a tunnel would
+                // forward the connection to it.
                 embedded.all(|v4| {
                     let nets = &self.allowed_networks;
                     is_public_v4(v4) || nets.iter().any(|net| net.contains(&IpAddr::V4(v4)))
@@ -182,7 +183,8 @@ const SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 0, 16);
 const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    // NAT64 leads to an IPv4 address, which is checked. Networks without IPv4 need it.
+    // NAT64 is allowed, because networks without IPv4 need it. The embedded IPv4 address is checked
+    // above.
     NAT64.contains(&address)
         || TEREDO.contains(&address)
         || GLOBAL_V6.contains(&address) && !FORBIDDEN_V6.iter().any(|net| net.contains(&address))
@@ -190,8 +192,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 /// Returns the IPv4 addresses that are embedded in an IPv6 address by NAT64 (RFC 6052), 6to4 (RFC
 /// 3056) or Teredo (RFC 4380). Mapped addresses are not handled here, because `to_canonical`
-/// converts them to IPv4 addresses. Compatible and translated addresses are not handled either,
-/// because they are not global and therefore forbidden.
+/// converts them to IPv4 addresses. IPv4-compatible and IPv4-translated addresses are not handled
+/// either: they are not global unicast addresses, so they are forbidden anyway.
 fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let [_, _, a, b, c, d, .., e, f, g, h] = address.octets();
     let [.., s0, s1, s2, s3, _, _, _, _, _, _, _, _] = address.octets();
@@ -201,7 +203,7 @@ fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
         .then(|| Ipv4Addr::new(a, b, c, d));
     let is_teredo = TEREDO.contains(&address);
     let teredo_server = is_teredo.then(|| Ipv4Addr::new(s0, s1, s2, s3));
-    // The address of the client is stored inverted.
+    // Teredo stores the IPv4 address of the client with inverted bits.
     let teredo_client = is_teredo.then(|| Ipv4Addr::new(!e, !f, !g, !h));
     [nat64, six_to_four, teredo_server, teredo_client]
         .into_iter()

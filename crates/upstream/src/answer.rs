@@ -19,8 +19,8 @@ pub struct SiteAnswer {
     pub announced_length: Option<u64>,
     /// Time from sending the request to the head of the answer.
     pub time_to_head: Duration,
-    /// Signal that the user of the session is no longer logged in at the site. `None` if there is
-    /// no signal. If there is one, the answer is not passed on to the client.
+    /// Signal that the user of the session is no longer logged in at the site. An answer with a
+    /// signal is not passed on to the client. `None` if there is no signal.
     pub login_over: Option<LoginSignal>,
     /// Body of the answer.
     pub body: SiteBody,

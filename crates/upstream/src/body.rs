@@ -64,9 +64,9 @@ pub struct SiteBody {
     read_ahead: VecDeque<Result<Bytes, BodyError>>,
     /// `None` after the end of the body.
     reuse: Option<Reuse>,
-    /// Permit of the exchange. It is released when the caller has received the end of the body or
-    /// drops the body. The cookies of the answer are then stored, so the next exchange of the
-    /// session loads them.
+    /// Permit of the exchange. The permit is released when the caller has received the end of the
+    /// body or drops the body. By then, the cookies of the answer are stored, so the next exchange
+    /// of the session loads them.
     place: Option<Place>,
 }
 
@@ -96,7 +96,7 @@ impl SiteBody {
     }
 
     /// Returns the length of the whole body in bytes. Returns `None` if the site has not announced
-    /// it.
+    /// the length.
     #[must_use]
     pub fn len(&self) -> Option<u64> {
         self.incoming
@@ -111,7 +111,7 @@ impl SiteBody {
         self.len() == Some(0)
     }
 
-    /// Returns the next chunk of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at the end of the body.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
         self.next().await
     }
@@ -139,7 +139,7 @@ impl SiteBody {
                 Ok(None) | Err(_) => break,
             }
         }
-        // The stall timeout begins again when the stream is read.
+        // Stops the stall timeout. It begins again when the caller reads the stream.
         self.is_waiting = false;
         start
     }
@@ -171,7 +171,7 @@ impl SiteBody {
             let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    // The time counts only while the caller waits for the site.
+                    // The stall timeout runs only while the caller waits for the site.
                     if !self.is_waiting {
                         self.is_waiting = true;
                         let until = Instant::now() + self.stall_timeout;

@@ -17,8 +17,9 @@ use crate::site::Site;
 /// Settings of the limits on concurrent exchanges in one process.
 #[derive(Debug, Clone)]
 pub struct BoundsSettings {
-    /// Maximum number of exchanges in total, including those that wait for a permit. For one site,
-    /// at most a quarter of this number may run, and another quarter may wait.
+    /// Maximum number of exchanges in total, including those that wait for a permit. Of the
+    /// exchanges with one site, at most a quarter of this number may run, and another quarter may
+    /// wait.
     pub max_in_flight: usize,
     /// Maximum number of running exchanges of one session. Further exchanges wait in order of
     /// arrival.
@@ -65,7 +66,8 @@ pub struct Bounds {
     wait: Duration,
 }
 
-/// Permit of the limit on all exchanges. It does not allow an exchange with a site yet.
+/// Permit that counts towards the limit on all exchanges only. An exchange with a site needs a
+/// [`Place`], which also counts towards the limits of the site and of the session.
 #[derive(Debug)]
 #[must_use = "the place is free again when this value is dropped"]
 pub struct Admission {
@@ -135,8 +137,8 @@ impl Bounds {
             .map_err(|_| Busy::All)
     }
 
-    /// Returns a value that detects whether an exchange of the session `session` ends after this
-    /// call.
+    /// Returns a [`Watch`]. If an exchange of the session `session` ends after this call, the watch
+    /// detects the end.
     #[must_use]
     pub fn watch(&self, session: &str) -> Watch {
         Watch(self.sessions.watch(session.into()))

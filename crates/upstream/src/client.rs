@@ -46,7 +46,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client. `tls` decides which server certificates are accepted.
+    /// Creates a client. `tls` determines the accepted server certificates.
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, policy: AddressPolicy, settings: ClientSettings) -> Self {
         Self::with_lookup(tls, policy, settings, Arc::new(SystemLookup))
@@ -159,13 +159,13 @@ impl Client {
         connected
     }
 
-    /// Returns an idle connection to `site` that has not been closed, as far as the client can
-    /// detect. Returns `None` if there is none.
+    /// Returns an idle connection to `site`. Skips connections that the client knows to be closed.
+    /// Returns `None` if no connection remains.
     async fn idle_connection(&self, site: &Site) -> Option<Connection> {
         loop {
             let connection = self.pool.take(site)?;
-            // The runtime looks for events of the connection, so that a close that has already
-            // arrived is noticed before the request is sent.
+            // During the yield, the runtime polls the connection. If the site has already closed
+            // the connection, the client notices the close before it sends the request.
             yield_now().await;
             if !connection.is_closed() {
                 return Some(connection);
@@ -207,8 +207,9 @@ impl Client {
             };
             return Err(SendError::with_refused_answer(reason, refused));
         }
-        // Some applications send a body where there must be none. Its bytes would be taken for the
-        // next answer, which may belong to another session.
+        // Some applications send a body with an answer that must not have a body. On a reused
+        // connection, the bytes of this body would count as the next answer, perhaps for another
+        // session.
         let may_have_stray_body = !has_body
             && (announced.unwrap_or(0) > 0 || head.headers.contains_key(TRANSFER_ENCODING));
         let time_to_head = connection.time_to_head();
@@ -250,8 +251,8 @@ fn cookies_of(fields: &HeaderMap) -> Vec<HeaderValue> {
     fields.get_all(SET_COOKIE).iter().cloned().collect()
 }
 
-/// Returns the reason why an answer cannot be passed on, or `None` if it can. `announced` is the
-/// value of `Content-Length`.
+/// Returns the reason why an answer cannot be passed on, or `None` if the answer can be passed on.
+/// `announced` is the value of `Content-Length`.
 fn reason_to_refuse(
     head: &response::Parts,
     announced: Option<u64>,

@@ -51,7 +51,8 @@ impl Coding {
             Self::Gzip => {
                 let mut text = Vec::new();
                 let decoder = MultiGzDecoder::new(received.as_slice());
-                // The start of a body breaks off, which is an error after the last bytes.
+                // Only the start of the body was received. The decoder reports an error at the end
+                // of the input, and this error is ignored.
                 let _ = decoder.take(MAX_READ_BYTES as u64).read_to_end(&mut text);
                 text
             }
@@ -59,8 +60,8 @@ impl Coding {
     }
 }
 
-/// Returns the `Accept-Encoding` for the site. It contains those codings of the client's
-/// `Accept-Encoding` that this client can decode. If none remains, it is `identity`.
+/// Returns the `Accept-Encoding` for the site. The result contains the codings that the client
+/// accepts and this crate can decode. If there are none, the result is `identity`.
 pub(crate) fn narrowed(client: &HeaderMap) -> HeaderValue {
     let values = client.get_all(ACCEPT_ENCODING).iter();
     let values = values.filter_map(|value| value.to_str().ok());
@@ -70,7 +71,8 @@ pub(crate) fn narrowed(client: &HeaderMap) -> HeaderValue {
         .filter(|element| {
             let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
             let is = |name| coding.trim().eq_ignore_ascii_case(name);
-            // A site that may send neither coding would refuse the request.
+            // `identity;q=0` is dropped. With it, a site that does not support gzip would refuse
+            // the request.
             let is_refused = weight.trim().replace(' ', "").trim_end_matches(['0', '.']) == "q=";
             is("gzip") || is("x-gzip") || (is("identity") && !is_refused)
         })
@@ -104,7 +106,7 @@ mod tests {
     #[case::other(&["br"], None)]
     #[case::twice(&["gzip, gzip"], None)]
     #[case::two_fields(&["gzip", "gzip"], None)]
-    fn only_identity_and_gzip_are_read(
+    fn only_identity_and_gzip_codings_are_decoded(
         #[case] values: &[&'static str],
         #[case] expected: Option<Coding>,
     ) {
@@ -127,7 +129,7 @@ mod tests {
     #[case::any(&["*"], "identity")]
     #[case::empty(&[""], "identity")]
     #[case::absent(&[], "identity")]
-    fn accept_encoding_is_narrowed_to_what_is_read(
+    fn accept_encoding_is_narrowed_to_the_codings_that_can_be_decoded(
         #[case] values: &[&'static str],
         #[case] expected: &str,
     ) {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn decompression_bomb_costs_64_kib() {
+    fn decompression_bomb_is_decoded_to_at_most_64_kib() {
         let bomb = gzip(&vec![b'a'; 50_000_000]);
         assert!(bomb.len() < MAX_READ_BYTES);
         let decoded = Coding::Gzip.decode(bomb);

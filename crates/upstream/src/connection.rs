@@ -1,4 +1,4 @@
-//! A connection to a site. It carries one request at a time.
+//! A connection to a site, which carries one request at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,16 +58,18 @@ impl Connection {
         budget: Arc<HeadBudget>,
     ) -> Result<Self, hyper::Error> {
         let handshake = Builder::new()
-            // Old servers and applications compare names in the usual spelling.
+            // Header names are written in the usual spelling, such as `Content-Type`, because some
+            // old servers compare names with case.
             .title_case_headers(true)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
             .max_headers(MAX_FIELDS)
             .handshake(TokioIo::new(stream));
-        // The handshake of HTTP/1.1 sends nothing.
+        // This handshake only sets up hyper. For HTTP/1.1, it sends nothing.
         let (sender, connection) = handshake.await?;
         let task = spawn(async move {
-            // The waiting request gets the error too.
+            // The error is ignored here, because the request that waits for an answer gets the
+            // error too.
             let _ = connection.await;
         });
         Ok(Self {
@@ -89,8 +91,8 @@ impl Connection {
         self.time_to_head
     }
 
-    /// Waits until the connection is ready for the next request. Returns `false` if it closes or is
-    /// not ready in time.
+    /// Waits until the connection is ready for the next request. Returns `false` if the connection
+    /// closes or is not ready in time.
     pub(crate) async fn is_reusable(&mut self) -> bool {
         matches!(
             timeout(READY_TIMEOUT, self.sender.ready()).await,
@@ -101,8 +103,8 @@ impl Connection {
     /// Sends a request and waits for the head of the answer.
     ///
     /// If the connection closes while the request is still in hyper's queue, hyper returns the
-    /// request. After every other error, a part of the request may have been sent, because at least
-    /// its head was written into the buffer of the connection.
+    /// request. After every other error, hyper has written at least the head of the request into
+    /// the buffer of the connection, so a part of the request may have been sent.
     pub(crate) async fn send(
         &mut self,
         request: HttpRequest,
@@ -129,7 +131,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Without this, hyper would read the rest of an abandoned answer.
+        // Without the abort, hyper would read the rest of an abandoned answer.
         self.task.abort();
     }
 }

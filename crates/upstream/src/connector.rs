@@ -57,7 +57,7 @@ impl From<ConnectError> for UpstreamError {
     }
 }
 
-/// Connects to sites, after it has checked their addresses.
+/// Checks the addresses of a site, and connects to the site.
 pub(crate) struct Connector {
     tls: TlsConnector,
     policy: AddressPolicy,
@@ -84,8 +84,9 @@ impl Connector {
         &self.policy
     }
 
-    /// Connects to `site`. Resolves the host name once and connects to one of the addresses that
-    /// were checked, so the name cannot change in between (DNS rebinding).
+    /// Connects to `site`. Resolves the host name once, checks the addresses, and connects to one
+    /// of these addresses. The name therefore cannot lead to another address after the check (DNS
+    /// rebinding).
     pub(crate) async fn connect(
         &self,
         site: &Site,
@@ -145,7 +146,7 @@ impl Connector {
         let mut last = UpstreamError::from(ConnectError::NoAddress);
         while let Some(address) = addresses.next() {
             let now = Instant::now();
-            // An address that does not answer must leave time for the next one.
+            // If an address does not answer, enough time must be left for the next address.
             let share = if addresses.peek().is_some() { 2 } else { 1 };
             let until = now + until.saturating_duration_since(now) / share;
             let connect = TcpStream::connect(SocketAddr::new(*address, port));

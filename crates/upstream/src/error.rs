@@ -137,7 +137,7 @@ impl fmt::Debug for RefusedAnswer {
     }
 }
 
-/// Reason why a request was sent, but has no answer that can be passed on.
+/// Reason why a request that was sent has no answer that can be passed on.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum FailedReason {
@@ -145,7 +145,8 @@ pub enum FailedReason {
     /// malformed, larger than 64 KiB or has more than 100 fields.
     #[error("the head of the answer is missing or malformed")]
     Head(#[source] Arc<hyper::Error>),
-    /// The site switched to another protocol (status 101), although the request did not ask for it.
+    /// The site switched to another protocol (status 101), although the request did not ask for a
+    /// switch.
     #[error("the site changed the protocol")]
     ProtocolChange,
     /// The answer has a transfer coding other than `chunked`.

@@ -17,7 +17,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
     "http2-settings",
-    // Set again for the next connection.
+    // The sender sets this field itself.
     "content-length",
     "expect",
 ];
@@ -37,7 +37,8 @@ pub(crate) fn connection_options(fields: &HeaderMap) -> HashSet<HeaderName> {
 }
 
 /// Returns the name of a header field with each `_` replaced by `-`. CGI, WSGI and other interfaces
-/// do not distinguish the two, so a client could forge a header field with `X_Forwarded_For`.
+/// do not distinguish `_` from `-`, so a client could forge the field `X-Forwarded-For` with the
+/// name `X_Forwarded_For`.
 pub(crate) fn seen_name(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
@@ -81,7 +82,7 @@ mod tests {
     #[case::other_case("Timeout=3", Some(3))]
     #[case::max_only("max=100", None)]
     #[case::text("timeout=soon", None)]
-    fn announced_keep_alive_is_read(#[case] value: &'static str, #[case] seconds: Option<u64>) {
+    fn keep_alive_timeout_is_parsed(#[case] value: &'static str, #[case] seconds: Option<u64>) {
         let mut fields = HeaderMap::new();
         fields.insert("keep-alive", HeaderValue::from_static(value));
         assert_eq!(

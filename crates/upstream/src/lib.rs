@@ -28,9 +28,9 @@ mod target;
 #[doc(hidden)]
 pub mod fuzzing;
 
-/// The crate [`http`](https://docs.rs/http), whose types the API of this crate uses.
+/// The crate [`http`](https://docs.rs/http). The API of this crate uses its types.
 pub use http;
-/// The crate [`rustls`](https://docs.rs/rustls), whose client configuration [`Client::new`] takes.
+/// The crate [`rustls`](https://docs.rs/rustls). [`Client::new`] takes its client configuration.
 pub use rustls;
 
 pub use self::{

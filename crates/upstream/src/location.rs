@@ -18,7 +18,7 @@ pub(crate) enum Mapped {
 /// 10.2.2). A relative value is resolved against the URL of the request. Returns `None` if the
 /// value is not a valid URL.
 pub(crate) fn resolve(value: &HeaderValue, site: &Site, target: &Target) -> Option<Url> {
-    // The bytes of a value that is not ASCII keep their meaning if they are percent-encoded.
+    // Bytes that are not ASCII are percent-encoded, which does not change the meaning of the URL.
     let mut text = String::with_capacity(value.len());
     for byte in value.as_bytes() {
         match byte {
@@ -94,7 +94,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let expected_value = HeaderValue::from_str(expected).unwrap();
-        // A browser reads the second slash of `/\` as the start of a host.
+        // A browser reads `/\` like `//`, as the start of a host.
         let expected = if expected.starts_with('/') {
             Mapped::Site(expected_value)
         } else {
@@ -120,7 +120,7 @@ mod tests {
     #[case::file("file:///etc/passwd", "file:///etc/passwd")]
     #[case::app("golfapp://open", "golfapp://open")]
     #[case::no_url("https://[", "https://[")]
-    fn every_other_redirect_is_elsewhere(#[case] value: &str, #[case] expected: &str) {
+    fn redirect_to_another_site_is_elsewhere(#[case] value: &str, #[case] expected: &str) {
         let expected = HeaderValue::from_str(expected).unwrap();
         assert_eq!(mapped(value), Mapped::Elsewhere(expected));
     }

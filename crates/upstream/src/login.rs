@@ -1,4 +1,4 @@
-//! Signals by which a site shows that the user of a session is no longer logged in.
+//! Signals in the answers of a site that show that the user of a session is no longer logged in.
 
 use http::{
     HeaderMap, Method, StatusCode,
@@ -8,14 +8,15 @@ use memchr::memmem;
 
 use crate::{coding::Coding, location, site::Site, target::Target};
 
-/// Configured signals by which an answer shows that the user is no longer logged in at the site. If
-/// no signal is configured, every answer is passed on to the client. An answer to a request for a
-/// login page is never a signal, so that the client can log in again.
+/// Configured signals. An answer with one of these signals shows that the user is no longer logged
+/// in at the site. If no signal is configured, every answer is passed on to the client. An answer
+/// to a request for a login page is never a signal, so that the client can log in again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginSignals {
     /// Paths of the login pages. A redirect to one of these paths, on any host, is a signal.
     pub paths: Vec<String>,
-    /// HTTP statuses that are signals, because the site uses them if the user is not logged in.
+    /// HTTP statuses that are signals. They should be statuses that the site sends only if the user
+    /// is not logged in.
     pub statuses: Vec<StatusCode>,
     /// Texts that only the login page contains. A page with one of these texts in its first 64 KiB
     /// is a signal. Only HTML and XML pages with status 200 are searched.
@@ -51,7 +52,7 @@ impl LoginSignal {
 
 impl LoginSignals {
     /// Returns `true` if markers are configured and the answer to a `method` request for `target`
-    /// may contain one.
+    /// may contain a marker.
     pub(crate) fn may_search(&self, method: &Method, target: &Target) -> bool {
         !self.markers.is_empty() && *method != Method::HEAD && !self.has_path(target.path())
     }
@@ -92,9 +93,9 @@ impl LoginSignals {
     }
 }
 
-/// Returns the content coding of an answer that must be searched for markers. Returns `None` for an
-/// answer that is not searched: one whose status is not 200, whose body is neither HTML nor XML, or
-/// whose coding the client cannot decode.
+/// Returns the content coding of an answer that must be searched for markers. Returns `None` if the
+/// answer is not searched: the status is not 200, the body is neither HTML nor XML, or the client
+/// cannot decode the coding.
 pub(crate) fn searched_coding(status: StatusCode, fields: &HeaderMap) -> Option<Coding> {
     let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -166,7 +167,7 @@ mod tests {
     #[case::without_location(302, None)]
     #[case::unauthorized(401, None)]
     #[case::server_error(503, None)]
-    fn every_other_answer_is_passed_on(#[case] status: u16, #[case] location: Option<&str>) {
+    fn answer_without_a_signal_is_passed_on(#[case] status: u16, #[case] location: Option<&str>) {
         assert_eq!(signal(status, location, "/members/book"), None);
     }
 
@@ -175,7 +176,7 @@ mod tests {
     #[case::of_the_login_page(418, None, "/login.php", None)]
     #[case::login_that_failed(302, Some("/login.php"), "/login.php?error=1", None)]
     #[case::with_a_session_id(302, Some("/login.php"), "/login.php;jsessionid=1", None)]
-    fn requests_for_a_login_path_are_exempt(
+    fn answers_to_requests_for_a_login_path_are_no_signals(
         #[case] status: u16,
         #[case] location: Option<&str>,
         #[case] target: &str,
@@ -194,7 +195,7 @@ mod tests {
     #[case::plain(200, "text/plain", false)]
     #[case::error_page(500, "text/html", false)]
     #[case::partial(206, "text/html", false)]
-    fn only_pages_are_searched(
+    fn only_html_and_xml_pages_are_searched_for_markers(
         #[case] status: u16,
         #[case] kind: &'static str,
         #[case] expected: bool,

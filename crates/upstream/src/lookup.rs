@@ -52,9 +52,9 @@ type SharedResult = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 
 type SharedFuture = Shared<BoxFuture<'static, SharedResult>>;
 
-/// Combines concurrent look-ups of one host name into one look-up. A name whose DNS servers do not
-/// reply therefore occupies only one thread. A look-up cannot be cancelled. It runs to its end even
-/// if all callers have stopped waiting.
+/// Combines concurrent look-ups of one host name into one look-up. If the DNS servers of a name do
+/// not reply, the name therefore occupies only one thread. A look-up cannot be cancelled: it runs
+/// to its end even if all callers have stopped waiting.
 pub(crate) struct SharedLookup {
     lookup: Arc<dyn Lookup>,
     places: Arc<Semaphore>,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_lookups_of_one_name_are_one_lookup_and_nothing_is_kept() {
+    async fn concurrent_calls_for_one_name_share_one_lookup_and_its_result_is_not_cached() {
         let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
         let lookup = SharedLookup::new(Arc::new(Counting {
             calls: Arc::clone(&calls),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lookup_without_answer_is_one_lookup_for_all_calls_that_give_up() {
+    async fn calls_that_give_up_share_one_lookup_while_it_has_no_answer() {
         let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
         let lookup = SharedLookup::new(Arc::new(Counting {
             calls: Arc::clone(&calls),
@@ -178,7 +178,8 @@ mod tests {
             assert!(timeout(Duration::from_secs(3), call).await.is_err());
         }
         assert_eq!(calls.load(Ordering::SeqCst), 1);
-        // The call after the answer gets the result, and the name is free again.
+        // After the answer, the waiting call gets the result, and a new look-up of the name can
+        // start.
         answer.notify_one();
         lookup.addresses("golf.example").await.unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 1);

@@ -10,8 +10,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// handshake.
     fn connected(&self, site: &Site, time: Duration, result: Result<(), &UpstreamError>);
 
-    /// Called when a connection to `site` ends that [`connected`](Self::connected) has reported
-    /// before.
+    /// Called when a connection to `site` ends. Only connections that
+    /// [`connected`](Self::connected) has reported before are reported here.
     fn closed(&self, site: &Site);
 }
 

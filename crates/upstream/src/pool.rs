@@ -117,8 +117,8 @@ impl Pool {
         announced: Option<Duration>,
     ) {
         let now = Instant::now();
-        // A request that is sent while the site closes the connection has an unknown outcome. The
-        // connection is therefore given up before the site does.
+        // If a request is sent while the site closes the connection, the outcome of the request is
+        // unknown. The client therefore closes an idle connection before the site closes it.
         let announced = announced.map(|time| time.saturating_sub(Duration::from_secs(1)));
         let until = now + announced.unwrap_or(Duration::MAX).min(self.idle_timeout);
         let idle = Idle {

@@ -44,8 +44,8 @@ impl SiteRequest {
         self
     }
 
-    /// Sets the `Host` with which the client called the gateway. In `Origin` and `Referer`, this
-    /// host is replaced by the host of the site.
+    /// Sets the `Host` that the client sent to the gateway. In `Origin` and `Referer`, this host is
+    /// replaced by the host of the site.
     #[must_use]
     pub fn with_own_host(mut self, own_host: impl Into<String>) -> Self {
         self.own_host = Some(own_host.into());

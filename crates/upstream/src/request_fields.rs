@@ -27,16 +27,17 @@ const REMOVED: [&str; 11] = [
     "traceparent",
     "tracestate",
     "baggage",
-    // RFC 9110, section 7.6.3 requires a proxy to send `Via`. nginx does not compress answers to
-    // requests with this field. A loop ends by itself, because the token is not passed on.
+    // RFC 9110, section 7.6.3 requires a proxy to send `Via`, but nginx does not compress answers
+    // to requests with this field. `Via` also detects loops. That is not needed here: a loop ends
+    // by itself, because the token is not passed on.
     "via",
 ];
 
 const REMOVED_PREFIXES: [&str; 3] = ["x-forwarded-", "x-session-", "x-upstream-"];
 
-/// Returns the header fields for the site. A field that this function sets cannot be replaced or
-/// removed by the client. The `Connection` header field of the client can remove only fields that
-/// the client sent.
+/// Returns the header fields for the site. The client cannot replace or remove a field that this
+/// function sets. The `Connection` header field of the client can remove only other fields of the
+/// client.
 pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSettings) -> HeaderMap {
     let client = &request.fields;
     let options = connection_options(client);
@@ -59,7 +60,7 @@ pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSetting
             }
         }
     }
-    // A page must have a coding that can be searched for markers.
+    // If the answer may be searched for markers, it must have a coding that this crate can decode.
     if settings.login.may_search(&request.method, &request.target) {
         fields.insert(ACCEPT_ENCODING, coding::narrowed(client));
     }
@@ -72,7 +73,8 @@ pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSetting
         value.set_sensitive(true);
         fields.insert(COOKIE, value);
     }
-    // RFC 9110, section 8.6: methods that usually have a body announce an empty one.
+    // A request with a method that usually has a body announces an empty body with `Content-Length:
+    // 0` (RFC 9110, section 8.6).
     let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
     if expects_body || !request.body.is_empty() {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
@@ -97,7 +99,7 @@ fn insert(fields: &mut HeaderMap, name: HeaderName, value: String) {
 
 /// Translates the value of `Origin` or `Referer`, which sites check to detect forged requests. If
 /// the value names the gateway, returns the corresponding value for the site. If the value names
-/// the site, returns it unchanged. Otherwise returns `None`.
+/// the site, returns the value unchanged. Otherwise returns `None`.
 fn translate(
     name: &HeaderName,
     value: &HeaderValue,
@@ -111,7 +113,8 @@ fn translate(
         return Some(value.clone());
     }
     let own_host = request.own_host.as_deref()?;
-    // The scheme of the gateway is not known behind a proxy that terminates TLS.
+    // The scheme in the value is used for the comparison: behind a proxy that terminates TLS, the
+    // gateway does not know the scheme of its own URL.
     let own = Url::parse(&format!("{}://{own_host}", url.scheme())).ok()?;
     if own.origin() != url.origin() || !url.origin().is_tuple() {
         return None;

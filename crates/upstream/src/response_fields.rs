@@ -19,8 +19,8 @@ use crate::{
 /// Name of the header field that contains a redirect to another site.
 const UPSTREAM_LOCATION: HeaderName = HeaderName::from_static("x-upstream-location");
 
-/// Header fields that are not passed on to the client. A browser would apply most of them to the
-/// origin of the gateway, which is not the origin of the site.
+/// Header fields that are not passed on to the client. A browser would apply most of these fields
+/// to the origin of the gateway instead of the origin of the site.
 const REMOVED: [&str; 33] = [
     "set-cookie",
     "set-cookie2",
@@ -42,10 +42,10 @@ const REMOVED: [&str; 33] = [
     "speculation-rules",
     "strict-transport-security",
     "x-request-id",
-    // Replaced.
+    // The gateway sets `Cache-Control` itself.
     "cache-control",
     "x-content-type-options",
-    // They replace `Cache-Control` for some caches.
+    // Some caches use these fields instead of `Cache-Control`.
     "cdn-cache-control",
     "surrogate-control",
     "expires",
@@ -62,7 +62,7 @@ const REMOVED: [&str; 33] = [
 
 const REMOVED_PREFIXES: [&str; 4] = ["access-control-", "x-accel-", "x-session-", "x-upstream-"];
 
-/// Properties of a request that the conversion of its answer depends on.
+/// Properties of a request that determine the conversion of its answer.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     site: &'a Site,
@@ -148,7 +148,8 @@ fn without_connection_logins(value: &HeaderValue) -> Option<HeaderValue> {
     let mut is_kept = true;
     for part in text.split(',') {
         let word = part.trim().split(' ').next().unwrap_or_default();
-        // A part that begins with a scheme begins a challenge. All others are parameters.
+        // If a part of the list begins with a scheme, a new challenge begins. Every other part is a
+        // parameter of the current challenge.
         if !word.is_empty() && !word.contains('=') && !word.contains('"') {
             let is_login = |scheme: &&str| word.eq_ignore_ascii_case(scheme);
             is_kept = !["negotiate", "ntlm"].iter().any(is_login);

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// Maximum number of bytes that a site may send before the head of its answer is complete. Interim
-/// responses (1xx) count as well. Otherwise a site could send them without end.
+/// responses (1xx) count as well, because a site could otherwise send any number of them.
 const MAX_HEAD_BYTES: usize = 160 * 1_024;
 
 /// Number of bytes that the site may still send before the head of its answer is complete. 0 means
@@ -102,8 +102,8 @@ impl AsyncRead for SiteStream {
 
 // A site may answer and close its connection before it has read the whole request, for example with
 // 413. Writing then fails. hyper would report the failure and lose the answer, which has already
-// been received. Therefore a failed write is reported as successful, and reading goes on: either
-// the answer is there, or reading fails too.
+// been received. A failed write is therefore reported as successful. hyper then continues to read:
+// it gets the answer, or the read fails too.
 impl AsyncWrite for SiteStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -148,8 +148,8 @@ impl AsyncWrite for SiteStream {
         }
     }
 
-    // Without this, hyper would copy each body into the buffer for heads, which an idle connection
-    // keeps.
+    // Without this method, hyper would copy each body into the buffer for heads. An idle connection
+    // keeps this buffer, so the memory would not be freed.
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
             Transport::Plain(stream) => stream.is_write_vectored(),
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(&received, b"head and body");
 
         drop((site, listener));
-        // The failure is not reported, so that an answer that has arrived can still be read.
+        // The failure of the write is not reported, so that hyper can still read the answer.
         for _ in 0..1_000 {
             assert_eq!(stream.write_vectored(&parts).await.unwrap(), 13);
             if stream.is_write_broken {

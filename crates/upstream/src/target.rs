@@ -61,7 +61,7 @@ impl Target {
             return Err(InvalidTarget::DotSegment);
         }
         let target = PathAndQuery::try_from(text).map_err(|_| InvalidTarget::Characters)?;
-        // The parser removes a fragment. A target must not be changed.
+        // The parser would remove a fragment, but a target must not be changed.
         if target.as_str() != text {
             return Err(InvalidTarget::Characters);
         }
@@ -113,7 +113,7 @@ fn segments(path: &str) -> Vec<&str> {
                 continue;
             }
         };
-        // A separator is ASCII, so both ends are boundaries of characters.
+        // Separators are ASCII, so `start` and `index` are at character boundaries.
         segments.push(path.get(start..index).unwrap_or_default());
         index += len;
         start = index;

@@ -10,9 +10,9 @@ use crate::{
     server::drain::Lifecycle, store::health_monitor::HealthMonitor, upstream::gateway::SharedBounds,
 };
 
-/// Gauges for the requests in flight, the open connections, the state of the store, and the
-/// near cache (copies of sessions in this process). The struct also contains the objects from which
-/// the values are read.
+/// Gauges for the requests in flight, the open connections, the state of the store, and the near
+/// cache (copies of sessions in this process). The struct also contains the objects that provide
+/// the current values.
 pub(crate) struct StateGauges {
     lifecycle: Arc<Lifecycle>,
     monitor: Arc<HealthMonitor>,

@@ -33,8 +33,8 @@ pub const MAX_METRICS_CONNECTIONS: usize = 16;
 /// is idle.
 const RESERVED_CONNECTIONS: usize = 4;
 
-/// Body of the 403 response if the listener has a loopback address, but the `Host` header of a
-/// request names another host.
+/// Body of the 403 response to a request that names another host in the header `Host`, although the
+/// listener has a loopback address.
 const FOREIGN_HOST: &str = "The Host header must name a loopback address, such as localhost, \
                             because metrics_host is a loopback address\n";
 
@@ -82,8 +82,8 @@ async fn render(
     recorded: Data<PrometheusHandle>,
     state: Data<StateGauges>,
 ) -> HttpResponse {
-    // A web page could otherwise read the metrics of the machine on which it is shown, by letting
-    // the name of its own host resolve to a loopback address (DNS rebinding).
+    // Otherwise, a web page could read the metrics of the machine of its user: the page would let
+    // its own host name resolve to a loopback address (DNS rebinding).
     if is_local.0 && !names_loopback(request.head()) {
         return HttpResponse::Forbidden()
             .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))

@@ -29,7 +29,8 @@ impl AccessLine {
         }
     }
 
-    /// Logs the line. The duration ends when the head of the response is ready.
+    /// Logs the line with the status and the duration of the request. The duration ends when the
+    /// head of the response is ready.
     pub(crate) fn log(self, status: StatusCode) {
         tracing::info!(
             target: ACCESS_LOG,

@@ -14,9 +14,10 @@ use crate::{
 /// Admits a request, or returns the error with which the request is rejected.
 ///
 /// `is_full` is `true` if the limit on requests in flight is reached. Health probes and CORS
-/// preflights (`is_preflight`) are admitted even then. A browser would treat an error response to a
-/// preflight as a refusal, and would hide the response from the page. `bounds` are the limits on
-/// requests to sites, and `None` for all other requests.
+/// preflights (`is_preflight`) are admitted even then. If a preflight failed, the browser would
+/// report a CORS error, and the page could not see the 503. For a request to a site, `bounds`
+/// contains the limits that apply instead of the limit on requests in flight. For any other
+/// request, `bounds` is `None`.
 pub(crate) fn admit(
     request: &ServiceRequest,
     route: &Route,
@@ -30,7 +31,7 @@ pub(crate) fn admit(
     if is_preflight {
         return Ok(());
     }
-    // The connection has a place for health probes only.
+    // The connection was accepted above the connection limit, for health probes only.
     let is_reserved = request
         .conn_data::<Connection>()
         .is_some_and(|connection| connection.place().is_reserved());
@@ -41,7 +42,8 @@ pub(crate) fn admit(
     if (is_full || is_reserved) && !is_probe {
         return Err(overloaded());
     }
-    // The head of such a request contains the target and the fields of another request.
+    // The head of a request to `/v1/authorize` contains the target and the fields of another
+    // request, so the limits on the head do not apply.
     if route.path == AUTHORIZE {
         return Ok(());
     }

@@ -10,8 +10,8 @@ use tee_session_domain::SessionId;
 
 use crate::request::service_client::ClientId;
 
-/// The requests of one credential may use at most one eighth of each limit for request bodies that
-/// are still arriving. Each limit is divided by this number.
+/// Divisor of each limit for request bodies that are still arriving. The requests of one credential
+/// may use at most this share (one eighth) of the limit.
 const SHARE_OF_ONE_CREDENTIAL: usize = 8;
 
 /// The valid credential of a request whose body is still arriving. If there are no service clients,
@@ -128,8 +128,8 @@ impl Body {
         }
         if let Credential::Session(_) = self.credential {
             let of_sessions = account.of_sessions.plus(more);
-            // The other half remains for service clients. Otherwise a person with eight sessions
-            // could prevent logins.
+            // Sessions may use only half of the limit. Otherwise a person with eight sessions could
+            // use all of it, and service clients could not send logins.
             if !of_sessions.fits(max.half()) {
                 return false;
             }

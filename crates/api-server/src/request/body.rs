@@ -32,7 +32,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// is longer, because such a body may be large.
 const LONG_BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Accepted media types of a request body, and the error detail for a body of another media type.
+/// Accepted media types of a request body. Also contains the error detail for a body of another
+/// media type.
 pub(crate) struct BodyType {
     media_types: &'static [&'static str],
     pub(crate) rejection: &'static str,
@@ -54,8 +55,7 @@ pub(crate) const FORM: BodyType = BodyType {
     rejection: "The request body must be application/x-www-form-urlencoded in UTF-8",
 };
 
-/// Reads a JSON request body. `caller` is the credential of the request, which must be checked
-/// before.
+/// Reads a JSON request body. `caller` is the credential of the request, checked before this call.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     payload: Payload,
@@ -66,7 +66,7 @@ pub(crate) async fn read_json(
 }
 
 /// Reads a request body that contains a JSON Merge Patch (RFC 7396). `caller` is the credential of
-/// the request, which must be checked before.
+/// the request, checked before this call.
 pub(crate) async fn read_merge_patch(
     request: &HttpRequest,
     payload: Payload,
@@ -80,8 +80,8 @@ pub(crate) async fn read_merge_patch(
     })
 }
 
-/// Reads a URL-encoded form from the request body. `caller` is the credential of the request, which
-/// must be checked before.
+/// Reads a URL-encoded form from the request body. `caller` is the credential of the request,
+/// checked before this call.
 pub(crate) async fn read_form(
     request: &HttpRequest,
     payload: Payload,
@@ -111,8 +111,8 @@ async fn read(
     .await
 }
 
-/// Reads a request body of any media type and of at most `limit` bytes, which is passed on to a
-/// site. `caller` is the credential of the request, which must be checked before.
+/// Reads a request body that will be passed on to a site. The body may have any media type, and at
+/// most `limit` bytes. `caller` is the credential of the request, checked before this call.
 pub(crate) async fn read_any(
     request: &HttpRequest,
     payload: Payload,
@@ -150,8 +150,8 @@ async fn read_within(
     let body = timeout(max_duration, body)
         .await
         .map_err(|_| ApiError::RequestTimeout)??;
-    // The framework ends the body of an upgrade request only when the connection ends. Such a body
-    // is therefore never marked as read.
+    // For an upgrade request, the framework treats all bytes up to the end of the connection as the
+    // body. Such a body is therefore never marked as read.
     if !request.head().upgrade()
         && let Some(connection) = connection
     {
@@ -182,8 +182,8 @@ fn check_type(request: &HttpRequest, body_type: &BodyType) -> Result<(), ApiErro
 
 /// Collects the chunks of a request body until the body ends or `content_length` bytes have
 /// arrived. Fails if the body is longer than `limit` bytes. The check of `content_length` is needed
-/// for upgrade requests, for which the framework passes on everything that arrives on the
-/// connection.
+/// for upgrade requests: the framework passes on everything that arrives on the connection of such
+/// a request.
 ///
 /// Before it first waits for more bytes, calls `count` with the number of bytes that have arrived.
 /// `count` registers the body as still arriving, or returns an error if there are too many such
@@ -199,7 +199,7 @@ async fn collect(
     while content_length.is_none_or(|length| (body.len() as u64) < length) {
         let mut next = poll_fn(|cx| {
             let polled = payload.poll_next_unpin(cx);
-            // Delivered bytes may contain only a part of the chunked framing, and no body.
+            // The bytes that have arrived may contain only chunked framing and no body bytes.
             if polled.is_pending()
                 && let Some(connection) = connection
             {
@@ -210,8 +210,9 @@ async fn collect(
         let mut chunk = poll_immediate(&mut next).await;
         if chunk.is_none() && count.is_some() {
             // The framework calls a handler before it decodes the body, even if the body has
-            // arrived together with the head. It decodes the body before this task runs again. If
-            // bytes were withheld, it polls the handler twice before it reads these bytes.
+            // arrived together with the head. After a yield, the body is decoded. If `ClientStream`
+            // has withheld bytes, the framework polls the handler twice before it reads these
+            // bytes.
             yield_now().await;
             if connection.is_some_and(Connection::is_withholding) {
                 yield_now().await;

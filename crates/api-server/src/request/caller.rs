@@ -25,8 +25,9 @@ pub(crate) struct WrongSecrets(pub(crate) Option<InvalidTokenLimiter>);
 /// the id of that client, and adds the id to the log lines of the request.
 ///
 /// If the credentials match no service client, a warning without the secret is logged, at most once
-/// per second. If too many such requests come from one address, further ones are answered with 429.
-/// A correct secret is always accepted, so wrong secrets cannot lock out a service client.
+/// per second. If too many such requests come from one address, further requests with wrong
+/// credentials are answered with 429. A correct secret is always accepted, so wrong secrets cannot
+/// lock out a service client.
 pub(crate) fn authenticate(
     request: &HttpRequest,
     settings: &ApiSettings,
@@ -41,7 +42,7 @@ pub(crate) fn authenticate(
             }
             authorized
         }
-        // A request without credentials guesses nothing.
+        // A request without credentials is not an attempt to guess a secret, so it is not counted.
         Err(ApiError::InvalidClient) if request.headers().contains_key(AUTHORIZATION) => {
             Err(refuse_wrong_secret(request, settings))
         }
@@ -55,7 +56,8 @@ fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiErro
     let client = settings.trusted_proxies.client_network(request);
     counter!("tee_session_wrong_client_credentials_total").increment(1);
     if let Some(unlogged) = WRONG_SECRETS.next() {
-        // An id that does not exist is not logged: it could be a secret in the wrong place.
+        // An unknown id is not logged, because a client may have sent the secret in place of the
+        // id.
         let client_id = settings.service_clients.named_in(request.head());
         tracing::warn!(
             client_id = client_id.as_ref().map(ClientId::as_str),

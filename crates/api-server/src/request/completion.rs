@@ -2,9 +2,9 @@
 //!
 //! Each operation runs in a task of its own. Otherwise, the operation would be cancelled between
 //! two repository calls if the client disconnects or the store is slow. A cancelled logout would
-//! not end the session. A cancelled login could leave a session whose token no client has, and
-//! which counts towards the session limit of its subject. A cancelled rotation could invalidate the
-//! old token before the client gets the new token.
+//! not end the session. A cancelled login could leave a session that no client can use but that
+//! counts towards the session limit of its subject. A cancelled rotation could invalidate the old
+//! token before the client gets the new token.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -56,8 +56,8 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response to a rotation with an
-    /// `Idempotency-Key`. The remaining repository calls may take longer than the client waits,
-    /// because a repetition gets their result.
+    /// `Idempotency-Key`. The method does not check the remaining time: if the result comes too
+    /// late for this request, a repetition of the request gets the result.
     pub(crate) fn is_waiting(&self) -> bool {
         self.has_time_for(0)
     }
@@ -177,7 +177,8 @@ impl Running {
     }
 
     /// Waits for the result of the operation until `respond_by` at the latest. If the operation
-    /// panics, this method panics too. The response is then the same as after a panic in a handler.
+    /// panics, this method panics too, so that the response is the same as after a panic in a
+    /// handler.
     async fn result<T>(
         self,
         received: oneshot::Receiver<Result<T, SessionError>>,

@@ -18,7 +18,7 @@ use url::Url;
 /// longest time that all browsers support.
 const PREFLIGHT_MAX_AGE_SECONDS: usize = 600;
 
-/// Request headers that pages may set, in addition to those that browsers always allow.
+/// Request headers that pages may set, in addition to the headers that browsers always allow.
 const ALLOWED_HEADERS: [HeaderName; 8] = [
     AUTHORIZATION,
     CONTENT_TYPE,
@@ -30,7 +30,7 @@ const ALLOWED_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Response headers that pages may read, in addition to those that browsers always expose.
+/// Response headers that pages may read, in addition to the headers that browsers always expose.
 const EXPOSED_HEADERS: [HeaderName; 9] = [
     HeaderName::from_static("accept-patch"),
     ALLOW,
@@ -96,8 +96,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Returns `true` if a request is a CORS preflight. With a preflight, a browser asks whether a
-/// page may send another request.
+/// Returns `true` if a request is a CORS preflight. A browser sends a preflight to find out whether
+/// a page may send another request.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
@@ -152,8 +152,8 @@ impl FromStr for AllowedOrigins {
 fn origin(entry: &str) -> Result<String, InvalidOrigin> {
     let url = Url::parse(entry).map_err(|_| InvalidOrigin)?;
     let is_web = matches!(url.scheme(), "http" | "https");
-    // A browser sends a wildcard or an empty label in no origin, so such an entry would never
-    // match.
+    // An origin that a browser sends never contains a wildcard or an empty label, so such an entry
+    // would never match.
     let host = url.host_str().unwrap_or_default();
     let is_exact = !host.contains('*') && !host.starts_with('.') && !host.contains("..");
     if is_web && is_exact && url.origin().ascii_serialization() == entry {

@@ -33,7 +33,8 @@ impl Deadline {
     }
 
     /// Runs `call`, and aborts `call` at the deadline of `request`. Used for operations that
-    /// consist of several repository calls, because each repository call has only its own timeout.
+    /// consist of several repository calls: each call has a timeout of its own, but the operation
+    /// as a whole has none.
     pub(crate) async fn bound<T, E: From<SessionError>>(
         request: &HttpRequest,
         call: impl Future<Output = Result<T, E>>,

@@ -29,7 +29,8 @@ const MIN_LEN: usize = 16;
 const MAX_LEN: usize = 255;
 
 /// Duration of a lease, as a multiple of [`ApiSettings::call_timeout`]. The client gets a response
-/// after at most five call timeouts. After that, the operation may still make a few calls.
+/// after at most five call timeouts. Within the rest of the lease, the operation may still make a
+/// few calls.
 const LEASE_CALLS: u32 = 10;
 
 /// Time that is added to a lease, for commands that are still on their way to the store after their

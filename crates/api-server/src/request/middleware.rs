@@ -57,14 +57,14 @@ pub(crate) async fn observe(
     let deadline = Deadline((started + settings.answer_timeout).into());
     request.extensions_mut().insert(deadline);
 
-    // Requests whose body is still arriving have limits of their own. They must not take the places
-    // of requests whose body has arrived, or that have none.
+    // Requests with a body that is still arriving have separate limits. They do not count here, so
+    // that they cannot block requests that have arrived completely.
     let is_full = lifecycle.being_served() > settings.max_in_flight;
     let bounds = bounds.get_ref().as_ref();
     let bounds = bounds.filter(|_| route.path == UPSTREAM);
     let _to_site = bounds.map(|_| lifecycle.gateway_request());
-    // Only gateways call `/v1/authorize`, and pages may not read the answers of sites, so there is
-    // no CORS.
+    // These two paths have no CORS: only gateways call `/v1/authorize`, and web pages must not read
+    // the answers of sites.
     let origins = &settings.cors_allowed_origins;
     let has_cors = route.path != AUTHORIZE && bounds.is_none() && !origins.is_empty();
     let origin = has_cors.then(|| origins.allowed_origin_of(request.headers()));
@@ -125,7 +125,7 @@ pub(crate) async fn observe(
 
 fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
     headers.insert(REQUEST_ID_HEADER, request_id);
-    // Every response has a correct `Content-Type`, so browsers must not guess the type.
+    // Every response has a correct `Content-Type`, so browsers need not guess the type.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
@@ -146,8 +146,9 @@ fn failure(request_id: HeaderValue, origin: Option<HeaderValue>) -> Error {
     InternalError::from_response("a request panicked", response).into()
 }
 
-/// Replaces an error response of the framework, which has no problem details, by a response with
-/// problem details. Returns other responses unchanged.
+/// If `response` is an error response with neither problem details nor a body of its own, such as
+/// an error response of the framework, replaces it by a response with problem details. Returns
+/// other responses unchanged.
 fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -173,8 +174,8 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Label {
     Status(StatusCode),
-    /// The response passes on the answer of a site, or reports a fault of the site. Its status must
-    /// not count as an error of this service.
+    /// The response passes on the answer of a site, or reports a fault of the site. The status of
+    /// such a response must not count as an error of this service.
     Site,
 }
 
@@ -213,7 +214,7 @@ fn count(
     // is the method of the original request and is counted.
     let needs_token =
         route.requires_bearer_token() && (method != "OPTIONS" || route.path == AUTHORIZE);
-    // Most problems of the gateway say nothing about the token.
+    // Most problems of the upstream gateway do not show whether the token is valid.
     let is_about_token =
         |code| ["missing_token", "invalid_token", "too_many_requests"].contains(&code);
     let says_nothing = route.path == UPSTREAM && !problem.is_none_or(is_about_token);

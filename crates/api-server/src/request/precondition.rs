@@ -3,7 +3,7 @@
 //! The framework's types for these headers are not used, for three reasons:
 //! - They skip malformed tags.
 //! - They end a tag at a comma within the tag.
-//! - They ignore further lines of a header whose first line is `*`.
+//! - If the first line of a header is `*`, they ignore further lines of the header.
 
 use actix_web::{
     HttpResponse,

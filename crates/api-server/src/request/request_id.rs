@@ -66,8 +66,8 @@ fn is_valid(id: &[u8]) -> bool {
 /// within Basic credentials.
 ///
 /// Request ids are logged, but credentials must not be logged. The comparison ignores hyphens and
-/// case, because a UUID that is a session token can also be written without hyphens or in upper
-/// case.
+/// case, because a session token in the format of a UUID can also be written without hyphens or in
+/// upper case.
 fn contains_credentials(id: &str, headers: &HeaderMap) -> bool {
     let id = folded(id);
     headers.get_all(AUTHORIZATION).any(|field| {

@@ -103,9 +103,9 @@ impl ServiceClients {
     }
 }
 
-/// Texts that are easily hashed by mistake instead of a real secret. Examples are the empty text of
-/// a shell variable that is not set, the quoted name `$SECRET`, and placeholders. An attacker can
-/// guess these texts.
+/// Texts that operators easily hash by mistake instead of a real secret. Examples are placeholders,
+/// the name `$SECRET` of a shell variable, and the empty text if that variable is not set. An
+/// attacker can guess these texts.
 const WELL_KNOWN_SECRETS: [&str; 14] = [
     "",
     "\n",
@@ -191,7 +191,8 @@ impl ServiceClient {
         &self.scopes
     }
 
-    /// Returns the number of secrets. It is greater than one while a secret is being replaced.
+    /// Returns the number of secrets. The number is greater than one while a secret is being
+    /// replaced.
     #[must_use]
     pub fn secret_count(&self) -> usize {
         self.secrets.len()

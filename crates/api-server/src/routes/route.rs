@@ -9,8 +9,8 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(super) credential: Credential,
     pub(super) errors: Errors,
-    /// If `true`, the route also covers all paths below `path`. If `path` ends with a parameter, the
-    /// route covers what is above the parameter, and everything below that.
+    /// If `true`, the route also covers all paths below `path`. If `path` ends with a parameter,
+    /// the route covers the path without the last segment and all paths below it.
     pub(super) covers_below: bool,
 }
 

@@ -129,7 +129,8 @@ pub(super) async fn show(
     if !preconditions.allows(tag) {
         return Err(ApiError::PreconditionFailed);
     }
-    // The entity tag does not cover the attributes, so a client that has this tag may have others.
+    // The entity tag does not cover the attributes of cookies. The client may have other attributes
+    // with the same tag, so the response is complete.
     let response = if preconditions.client_has(tag) && !has_attributes {
         HttpResponse::NotModified()
             .insert_header((CACHE_CONTROL, "no-store"))
@@ -196,7 +197,8 @@ pub(super) async fn update<R: SessionRepository>(
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
     let BearerToken(token) = token;
-    // The session is loaded first, so that no body of an unknown client is awaited.
+    // The session is loaded first, so that the service does not wait for the body of a client
+    // without a valid token.
     let loaded = Deadline::bound(&request, sessions.load_for_update(&token)).await?;
     let caller = Credential::Session(SessionId::of(&token));
     let body = read_merge_patch(&request, payload, &settings, caller).await?;
@@ -215,7 +217,7 @@ pub(super) async fn update<R: SessionRepository>(
 }
 
 /// Checks that a patch keeps the origin of the base URL. Otherwise a client that may not see the
-/// cookies could let the gateway send them to another host, which could return them.
+/// cookies could let the gateway send the cookies to a host of its choice, and read them there.
 fn check_origin(patch: &SessionPatch, base_url: &BaseUrl) -> Result<(), ApiError> {
     let origin = |url: &BaseUrl| Site::of_url(url.as_str()).ok();
     match patch.base_url() {

@@ -78,7 +78,8 @@ pub(super) async fn merge_cookies<R: SessionRepository>(
     sessions: Sessions<R>,
 ) -> Result<HttpResponse, ApiError> {
     let BearerToken(token) = token;
-    // The session is loaded first, so that no body of an unknown client is awaited.
+    // The session is loaded first, so that the service does not wait for the body of a client
+    // without a valid token.
     let loaded = Deadline::bound(&request, sessions.load_for_merge(&token)).await?;
     let caller = Credential::Session(SessionId::of(&token));
     let body = read_json(&request, payload, &settings, caller).await?;

@@ -15,7 +15,7 @@ pub(crate) struct SessionsQuery {
     pub(crate) subject: Subject,
     /// Maximum number of sessions on the page.
     pub(crate) limit: usize,
-    /// Cursor of the session after which the page begins. `None` requests the first page.
+    /// Cursor of the last session of the previous page. `None` requests the first page.
     pub(crate) after: Option<IndexCursor>,
 }
 
@@ -48,8 +48,8 @@ impl SessionsQuery {
 /// Returns the values of the query parameters `names`, in the order of `names`. The value of a
 /// missing parameter is `None`. Rejects unknown and repeated parameters.
 ///
-/// The check is strict on purpose. A query also selects the sessions that a `DELETE` request ends,
-/// so a misunderstood parameter could end the wrong sessions.
+/// The check is strict on purpose. A `DELETE` request ends the sessions that its query selects, so
+/// a misunderstood parameter could end the wrong sessions.
 fn parameters<const N: usize>(
     query: &str,
     names: [&str; N],
@@ -57,7 +57,8 @@ fn parameters<const N: usize>(
     if !is_well_encoded(query.as_bytes()) {
         return Err(invalid("The percent-encoding of the query is malformed"));
     }
-    // The parser of forms would replace invalid UTF-8, and so select another subject.
+    // The parser of forms would replace invalid UTF-8 by other characters, and the result could be
+    // the name of another subject.
     if percent_decode_str(query).decode_utf8().is_err() {
         return Err(invalid("The query is not valid UTF-8"));
     }

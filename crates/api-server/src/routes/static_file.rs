@@ -44,8 +44,8 @@ impl StaticFile {
     }
 
     pub(crate) fn respond(&self, request: &HttpRequest) -> HttpResponse {
-        // The parser of the framework is enough here: at worst, a file is sent again. Conditions on
-        // sessions are parsed strictly (`request/precondition.rs`).
+        // The lenient parser of the framework is sufficient here, because a wrong result only sends
+        // a file again. Conditions on sessions are parsed strictly (`request/precondition.rs`).
         let is_unchanged = match request.get_header() {
             Some(IfNoneMatch::Any) => true,
             Some(IfNoneMatch::Items(known)) => known.iter().any(|tag| tag.weak_eq(&self.etag)),

@@ -114,8 +114,8 @@ async fn answer<R: SessionRepository>(
     }
     // The query belongs to the site, so it is not searched for tokens.
     let BearerToken(token) = BearerToken::from_headers(request.headers())?;
-    // Another exchange of the session may change the cookies after the session was loaded, and end
-    // before this one asks for a place.
+    // The watch begins before the session is loaded. It detects an exchange that changes the
+    // cookies after the load, and ends before this request asks for a place.
     let watch = gateway.watch(SessionId::of(&token));
     let active = Deadline::bound(request, newest(sessions, &token, settings)).await?;
     let loaded = Instant::now();
@@ -155,7 +155,7 @@ async fn newest<R: SessionRepository>(
     if settings.near_cache.is_some() {
         sessions.get_newest(token).await
     } else {
-        // Concurrent calls are combined into one command.
+        // `get` is preferred here, because concurrent calls are combined into one command.
         sessions.get(token).await
     }
 }
@@ -185,7 +185,7 @@ async fn place<R: SessionRepository>(
 }
 
 /// Loads the session again, because the loaded state may be outdated. The call has a time limit of
-/// its own, because the wait of the request does not count towards it. Fails if the base URL now
+/// its own, which does not include the time that the request has waited. Fails if the base URL now
 /// belongs to another site.
 async fn reload<R: SessionRepository>(
     exchange: &mut Exchange,
@@ -197,7 +197,8 @@ async fn reload<R: SessionRepository>(
     exchange.active = abort_at(answer_by, newest(sessions, &exchange.token, settings)).await?;
     let site = gateway.site_of(&exchange.active.session.base_url, settings)?;
     if site != exchange.site {
-        // The place was reserved for the previous site.
+        // The session now belongs to another site, but the place was reserved for the previous
+        // site.
         return Err(SessionError::Contended.into());
     }
     Ok(())

@@ -7,8 +7,9 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
 
-/// Remaining validity of a certificate below which a warning is logged. Certificates are usually
-/// renewed 30 days before they expire, so less time usually indicates a failed renewal.
+/// If a certificate is valid for less than this time, a warning is logged. Certificates are usually
+/// renewed 30 days before they expire, so a shorter remaining time usually indicates a failed
+/// renewal.
 const WARNING_TIME: Duration = Duration::days(14);
 
 const WARNING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

@@ -1,6 +1,6 @@
-//! Stream of a client connection. It delays and ends what the HTTP framework reads, so that clients
-//! cannot hold connections open by sending or reading very slowly, and so that requests that follow
-//! each other on a connection do not affect each other.
+//! Stream of a client connection, between the socket and the HTTP framework. The stream ends
+//! connections of clients that send or read very slowly. It also delays received bytes, so that
+//! consecutive requests on a connection do not affect each other.
 
 use std::{
     cell::RefCell,
@@ -36,13 +36,13 @@ const OVERDUE_RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Rate, in bytes per second, at which a client must read a long response. Without a minimum rate, a
-/// client that reads a few bytes now and then would hold the connection to a site for hours.
+/// Rate, in bytes per second, at which a client must read a long response. Without a minimum rate,
+/// a client that reads a few bytes now and then could keep a connection to a site open for hours.
 const MIN_READ_RATE: u64 = 1_024;
 
 /// Maximum number of bytes of later requests that are read from the connection while a request is
-/// being handled. Reading them shows whether the client is still there. The other bytes wait in the
-/// kernel.
+/// being handled. The server reads ahead to notice whether the client has disconnected. Further
+/// bytes wait in the kernel.
 const MAX_WITHHELD: usize = 8 * 1_024;
 
 /// A client connection with timeouts and rules for pipelining that the framework lacks.
@@ -52,15 +52,15 @@ const MAX_WITHHELD: usize = 8 * 1_024;
 /// for writing a response.
 ///
 /// If requests are pipelined, the framework parses the next requests while it handles the first
-/// one. It then answers a request with properties of the last parsed request, such as `HEAD` or
-/// `Connection: close`. `ClientStream` therefore delivers no byte of a request until the previous
-/// request is answered, and no byte after the last response of the connection (RFC 9112, sections
-/// 9.3.2 and 9.6). `ClientStream` delays bytes, but does not parse them. It changes bytes only if
-/// [`upgrade_offer`] removes an offer. The number of bytes stays the same.
+/// one. The framework then answers a request with properties of the last parsed request, such as
+/// `HEAD` or `Connection: close`. `ClientStream` therefore delivers no byte of a request until the
+/// previous request is answered, and no byte after the last response of the connection (RFC 9112,
+/// sections 9.3.2 and 9.6). `ClientStream` delays bytes, but does not parse them. Bytes are changed
+/// only if [`upgrade_offer`] removes an offer, and the number of bytes stays the same.
 #[derive(Debug)]
 pub(crate) struct ClientStream<T> {
-    /// The wrapped stream. The service that closes the connection in stages has the other
-    /// reference.
+    /// The wrapped stream. A second reference belongs to the service that later closes the
+    /// connection in stages.
     io: Rc<RefCell<T>>,
     connection: Connection,
     /// Received bytes that have not been delivered to the framework yet.
@@ -68,8 +68,8 @@ pub(crate) struct ClientStream<T> {
     empty_lines: EmptyLines,
     /// Set if the client has closed its side of the connection.
     has_ended: bool,
-    /// Set if the last delivered byte ended an empty line. The framework must parse the delivered
-    /// bytes before it gets more, because they may be a whole request.
+    /// Set if the last delivered byte ended an empty line. The delivered bytes may be a whole
+    /// request, so the framework must parse them before it gets more bytes.
     is_at_boundary: bool,
     /// Timer that wakes the task of the connection to check the read deadline. The timer keeps
     /// running from one request to the next, so that a busy connection does not set a timer for
@@ -143,12 +143,13 @@ impl<T> ClientStream<T> {
     }
 
     /// Waits until the client reads again. Fails with `TimedOut` if the client has read nothing for
-    /// [`WRITE_TIMEOUT`], or less than [`MIN_READ_RATE`] for longer, or if the connection must make
-    /// room for another one.
+    /// [`WRITE_TIMEOUT`], if the client has read too slowly ([`MIN_READ_RATE`]) for a longer time,
+    /// or if the connection must make room for another connection.
     fn poll_write_timeout<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         self.connection.note_write_blocked();
-        // The task must be woken if its place is needed while the client does not read.
+        // If the place of this connection is needed while the client does not read, the task must
+        // be woken.
         let _ = self.connection.place().poll_closing(cx);
         if self.connection.makes_room() {
             return timed_out();
@@ -172,7 +173,7 @@ impl<T> ClientStream<T> {
                 if let Some(timer) = self.write_timer.take() {
                     self.write_allowance = timer.deadline() - Instant::now();
                     self.connection.note_write_unblocked();
-                    // Requests that were withheld meanwhile may be delivered.
+                    // In the meantime, requests were withheld. They may be delivered now.
                     cx.waker().wake_by_ref();
                 }
                 Poll::Ready(result)
@@ -212,7 +213,7 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
     }
 
     /// Delivers received bytes to the framework: up to the next empty line, or at most `limit`
-    /// bytes. Withholds the others.
+    /// bytes. Withholds the remaining bytes.
     fn poll_deliver(
         &mut self,
         cx: &mut Context<'_>,
@@ -307,9 +308,9 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
 
     /// Receives bytes without delivering them, to learn whether the client has disconnected.
     ///
-    /// A client that has closed its side may still wait for the response, or may have disconnected.
-    /// In this case, a request that changes nothing is answered, and any other request is aborted.
-    /// For example, a login must not leave a session whose token no client has received.
+    /// If the client has closed its side, it may have disconnected, or it may still wait for the
+    /// response. A request that changes nothing is therefore answered. Any other request is
+    /// aborted: a login, for example, must not leave a session whose token no client has received.
     fn poll_withhold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_at_boundary = false;
         while !self.has_ended && self.withheld.len() < MAX_WITHHELD {
@@ -331,7 +332,7 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
     }
 
     /// Waits until more can be delivered. If the deadline has passed or the connection must make
-    /// room for another one, the stream reports its end, as if the client had disconnected.
+    /// room for another connection, the stream reports its end, as if the client had disconnected.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_at_boundary = false;
         if self.connection.place().poll_closing(cx).is_ready() && self.connection.makes_room() {

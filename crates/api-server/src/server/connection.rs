@@ -1,5 +1,5 @@
-//! State of a client connection, shared by the stream that reads and writes its bytes and by its
-//! requests.
+//! State of a client connection. The stream of the connection and the requests on the connection
+//! share this state.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -32,7 +32,8 @@ struct State {
     phase: Cell<Phase>,
     /// Part of the current request's body that has not been delivered.
     body: Cell<Body>,
-    /// Set if the current request is safe (RFC 9110, section 9.2.1), so it changes nothing.
+    /// Set if the current request is safe (RFC 9110, section 9.2.1), which means that it changes
+    /// nothing.
     is_safe_request: Cell<bool>,
     /// Set if the connection must close after the response to the current request.
     is_last_request: Cell<bool>,
@@ -48,7 +49,8 @@ struct State {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// No request has begun to arrive since the last response, or since the connection was opened.
+    /// No byte of a request has arrived since the last response, or since the connection was
+    /// opened.
     Idle { since: Instant, has_answered: bool },
     /// The first bytes of a request head have arrived, but not the whole head.
     HeadArriving { since: Instant },
@@ -71,7 +73,7 @@ enum Body {
 /// Number of received bytes that may be delivered to the framework now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// All bytes up to the next empty line, which may end a request head or a chunked body.
+    /// All bytes up to the next empty line. Such a line may end a request head or a chunked body.
     UntilEmptyLine,
     /// At most this number of bytes. They belong to the body of the current request.
     AtMost(u64),
@@ -166,10 +168,10 @@ impl Connection {
         self.0.is_last_request.set(true);
     }
 
-    /// Returns `true` if the connection must close after the response to the current request. This
-    /// is the case if the client has requested it, if the connection must make room for others, or
-    /// if the request has a body that was not read to its end: the next request begins only after
-    /// the end of that body, and the rest of the body may never arrive.
+    /// Returns `true` if the connection must close after the response to the current request. There
+    /// are three such cases: the client has requested the close, the connection must make room for
+    /// others, or the body of the request was not read to its end. In the third case, the next
+    /// request begins only after the end of that body, and the rest of the body may never arrive.
     pub(crate) fn must_close(&self) -> bool {
         let has_unread_body = self.0.body.get() != Body::Bytes(0);
         let place = &self.0.place;
@@ -190,8 +192,8 @@ impl Connection {
         }
     }
 
-    /// Records that `bytes` were delivered to the framework. `ends_with_empty_line` is `true` if
-    /// they may be the end of a chunked body.
+    /// Records that `bytes` were delivered to the framework. If `ends_with_empty_line` is `true`,
+    /// these bytes may be the end of a chunked body.
     pub(crate) fn note_delivered(&self, bytes: &[u8], ends_with_empty_line: bool) {
         match (self.0.phase.get(), self.0.body.get()) {
             (Phase::Serving, Body::Bytes(rest)) => {
@@ -236,9 +238,9 @@ impl Connection {
         matches!(self.0.phase.get(), Phase::Serving) && self.0.is_safe_request.get()
     }
 
-    /// Returns `true` if the connection must close now, because another connection needs its place
-    /// and it is not handling a request. A request whose response the client does not read counts
-    /// as handled.
+    /// Returns `true` if the connection must close now: another connection needs its place, and no
+    /// request is being handled. If the client does not read the response to a request, the request
+    /// no longer counts as being handled.
     pub(crate) fn makes_room(&self) -> bool {
         self.0.place.is_closing()
             && (!matches!(self.0.phase.get(), Phase::Serving) || self.is_response_blocked())
@@ -286,8 +288,9 @@ impl Connection {
         self.0.is_withholding.get()
     }
 
-    /// Records whether received bytes are withheld from the framework. If so, the task that called
-    /// [`poll_closing`](Place::poll_closing) last is woken when they may be delivered.
+    /// Records that received bytes are withheld from the framework (`true`), or that no bytes are
+    /// withheld (`false`). When withheld bytes may be delivered, the task that called
+    /// [`poll_closing`](Place::poll_closing) last is woken.
     pub(crate) fn set_withholding(&self, is_withholding: bool) {
         self.0.is_withholding.set(is_withholding);
     }

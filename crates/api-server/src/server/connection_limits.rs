@@ -20,10 +20,9 @@ pub(crate) use self::{
     place::Place,
 };
 
-/// Divisor for the number of connections that are closed together when a limit is reached: 1/64 of
-/// the limit, but at least one connection. Several are closed together because all connections must
-/// be visited to find the longest-idle ones, which would be too slow for each new connection of a
-/// flood.
+/// Divisor for the number of idle connections that are closed together when a limit is reached:
+/// 1/64 of the limit, but at least one connection. To find the longest-idle connections, the server
+/// must visit all connections. During a flood, doing so for each new connection would be too slow.
 const CLOSED_AT_ONCE: usize = 64;
 
 /// Limits the open client connections of a listener.
@@ -101,7 +100,7 @@ impl ConnectionLimits {
             }
         };
         let closed = open.close_longest_idle(now, (max / CLOSED_AT_ONCE).max(1), applies);
-        // Connections that were requested to close count here until they are closed.
+        // This number also includes the connections that were asked to close and are still open.
         let has_room = open.connections.len() < self.max + 2 * self.reserved;
         let is_reserve_used = open.reserved >= self.reserved;
         let outcome = if !has_room {

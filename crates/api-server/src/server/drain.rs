@@ -1,6 +1,6 @@
-//! Counters of requests in flight, operations that outlive their request, open connections and
-//! workers that use the store. A shutdown waits until no request is in flight, no operation runs,
-//! and no worker uses the store.
+//! Counters for the shutdown: requests in flight, operations that continue after their request has
+//! ended, open connections, and workers that use the store. A shutdown waits until no request is in
+//! flight, no operation runs, and no worker uses the store.
 
 use std::{
     sync::{
@@ -70,8 +70,9 @@ impl Lifecycle {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_operations)
     }
 
-    /// Returns the number of requests in flight that do not wait for their body and are not sent to
-    /// a site, plus the number of operations whose request has ended.
+    /// Returns the number of requests that the service itself handles: requests in flight without
+    /// those that wait for their body or are sent to a site, plus operations that continue after
+    /// their request has ended.
     pub(crate) fn being_served(&self) -> usize {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let orphans = count(&self.operations).saturating_sub(count(&self.awaiting_operations));
@@ -86,9 +87,9 @@ impl Lifecycle {
         CountGuard::new(self, |lifecycle| &lifecycle.gateway_requests)
     }
 
-    /// Counts an exchange with a site until the returned guard is dropped. An exchange may end
-    /// later than its request: it ends when the body of the answer was passed on and the cookies
-    /// were stored.
+    /// Counts an exchange with a site until the returned guard is dropped. An exchange ends when
+    /// the body of the answer was passed on and the cookies were stored. This may be later than the
+    /// end of its request.
     pub(crate) fn exchange(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.exchanges)
     }

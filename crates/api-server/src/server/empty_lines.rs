@@ -22,8 +22,9 @@ enum Line {
 }
 
 impl EmptyLines {
-    /// Returns the number of bytes up to and including the first empty line in `piece`, or `None`
-    /// if there is none. The next search continues after these bytes, or after the piece.
+    /// Returns the number of bytes up to and including the first empty line in `piece`. The next
+    /// search continues after these bytes. Returns `None` if there is no empty line. The next
+    /// search then continues after the piece.
     pub(super) fn next(&mut self, piece: &[u8]) -> Option<usize> {
         let mut line_begin = 0;
         for line_end in memchr_iter(b'\n', piece) {
@@ -44,7 +45,8 @@ impl EmptyLines {
         None
     }
 
-    /// Returns `true` if the current line is empty, and ends after `end`.
+    /// Returns `true` if the current line is empty. `end` is the part of the line that has not been
+    /// searched.
     fn is_empty(&self, end: &[u8]) -> bool {
         match self.line {
             Line::NotEmpty => false,

@@ -119,8 +119,8 @@ where
 }
 
 /// Creates the HTTP/1.1 service that serves `application` on connections with the stream type `T`.
-/// `stopped` returns a future that completes when the server stops. The connections are then
-/// closed.
+/// `stopped` returns a future that completes when the server stops. All connections are closed at
+/// that time.
 fn http<T, I, S, B, F>(
     application: I,
     lifecycle: Arc<Lifecycle>,
@@ -143,7 +143,7 @@ where
         let response = Service::call(service, request);
         async move {
             let response = response.await.inspect_err(|_| {
-                // The request panicked, so that the state of the connection is unknown.
+                // The request panicked, so the state of the connection is unknown.
                 if let Some(served) = &served {
                     served.connection().close_after_response();
                 }
@@ -158,9 +158,9 @@ where
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        // A client that no longer waits for its response closes its connection (TCP FIN). A client
-        // that sends nothing more but still reads does the same. `ClientStream` decides which
-        // requests are answered nevertheless.
+        // A TCP FIN has two meanings: the client no longer waits for its response, or the client
+        // has no further requests but still reads. `ClientStream` decides which requests are
+        // answered after a FIN.
         .h1_allow_half_closed(false)
         // The `HttpServer` of the framework notifies its connections of a graceful stop in the same
         // way.
@@ -208,8 +208,9 @@ fn finish<B>(
         let connection = served.connection();
         connection.begin_response();
         let head = response.head_mut();
-        // The framework reuses the heads of responses with their version. It sets the right version
-        // later. Without this line, a reused HTTP/1.0 head would close the connection.
+        // The framework reuses the heads of earlier responses, with their version, and sets the
+        // right version later. Without this line, a reused HTTP/1.0 head would close the
+        // connection.
         head.version = Version::HTTP_11;
         let response_closes = head.connection_type() == ConnectionType::Close;
         if response_closes || lifecycle.is_closing_connections() || connection.must_close() {
@@ -304,7 +305,7 @@ async fn handshake(
     let admitted = admitted.ok_or_else(refused)?;
     let accepted = tokio::select! {
         accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)) => accepted,
-        // Another connection needs the place.
+        // The connection must make room for another connection.
         () = admitted.place.closing() => return Err(refused()),
     };
     let io = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

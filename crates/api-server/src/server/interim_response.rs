@@ -8,10 +8,10 @@ pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// State of the interim response to the current request of a connection.
 ///
 /// A client that sends `Expect: 100-continue` waits before it sends the request body (RFC 9110,
-/// section 10.1.1). The framework writes `100 Continue` before it calls the handler. A request that
-/// is refused without its body, for example for a wrong secret, would then transfer the body for
-/// nothing. The connection therefore drops the interim response of the framework, and sends its own
-/// when a handler starts to read the body.
+/// section 10.1.1). The framework writes `100 Continue` before it calls the handler. If a request
+/// is refused regardless of its body, for example for a wrong secret, the client would then send
+/// the body for nothing. The connection therefore drops the interim response of the framework, and
+/// sends one itself when a handler starts to read the body.
 #[derive(Debug, Default)]
 pub(crate) struct InterimResponse(Cell<State>);
 
@@ -42,14 +42,15 @@ impl InterimResponse {
     pub(super) fn expect_body(&self) {
         self.0.set(match self.0.get() {
             State::HeldBack => State::Sending { sent: 0 },
-            // The interim response of the framework, which is still in its buffer, is sent.
+            // The interim response is still in the buffer of the framework. It is not dropped, so
+            // the framework sends it.
             State::NotAwaited | State::Awaited => State::NotAwaited,
             sending @ State::Sending { .. } => sending,
         });
     }
 
-    /// Returns `true` if `bytes`, which the framework writes, begin with an interim response that
-    /// must be dropped.
+    /// `bytes` are bytes that the framework writes. Returns `true` if they begin with an interim
+    /// response that must be dropped.
     pub(super) fn holds_back(&self, bytes: &[u8]) -> bool {
         let is_held_back = matches!(self.0.get(), State::Awaited) && bytes.starts_with(CONTINUE);
         if is_held_back {

@@ -27,7 +27,7 @@ pub(super) async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut io: T) {
         while timeout(LINGER_READ_TIMEOUT, io.read(&mut discarded)).await?? > 0 {}
         io::Result::Ok(())
     };
-    // The connection is dropped in any case.
+    // The result is ignored, because the connection is dropped in any case.
     let _ = timeout(LINGER_TIMEOUT, closed).await;
 }
 

@@ -54,8 +54,8 @@ impl TlsFiles {
     }
 
     /// Returns the time at which the certificate expires, if it has expired or expires within 14
-    /// days. Certificates are usually renewed 30 days before they expire, so less time usually
-    /// indicates a failed renewal.
+    /// days. Certificates are usually renewed 30 days before they expire, so a shorter remaining
+    /// time usually indicates a failed renewal.
     ///
     /// # Errors
     /// Fails if the certificate or the private key cannot be used, as [`check`](Self::check) does.

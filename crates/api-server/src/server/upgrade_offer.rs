@@ -14,12 +14,14 @@ const REPLACEMENT: &[u8] = b"ignored";
 ///
 /// The framework closes the connection after each request with an offer, because it expects the
 /// handler to take over the connection. Some clients, such as the default client of Java, offer
-/// HTTP/2 with every request. They would need a new connection for each request.
+/// HTTP/2 with every request. Without this function, these clients would need a new connection for
+/// each request.
 ///
-/// The function looks only at the part of the head in `bytes`. An offer in another part is not
-/// removed, so the connection is closed after the response.
+/// The function only finds offers in the part of the head that is in `bytes`. After a request with
+/// an offer in another part, the connection is closed.
 pub(super) fn ignore(bytes: &mut [u8]) {
-    // Most requests make no offer. Both spellings that clients use contain this text.
+    // This quick check recognizes most requests without an offer. Both spellings of the header
+    // name, `Upgrade` and `upgrade`, contain this text.
     if memmem::find(bytes, b"pgrade").is_none() {
         return;
     }
@@ -116,7 +118,7 @@ mod tests {
     #[case::in_the_body("POST / HTTP/1.1\r\nHost: a\r\n\r\nConnection: upgrade\r\n")]
     #[case::no_head("x\r\nConnection: upgrade\r\n\r\n")]
     #[case::empty_line_first("\r\nConnection: upgrade\r\n\r\n")]
-    fn all_other_bytes_are_unchanged(#[case] bytes: &str) {
+    fn bytes_without_an_offer_that_must_be_removed_are_unchanged(#[case] bytes: &str) {
         assert_eq!(ignored(bytes), bytes);
     }
 

@@ -1,5 +1,5 @@
-//! Health checks of the session store by each worker, and the health of the process, which is
-//! computed from the results of all workers.
+//! Health checks of the session store by each worker. The health of the process is computed from
+//! the results of all workers.
 
 use std::{
     sync::{
@@ -175,8 +175,8 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Records whether the store is available. Failed repository calls are recorded as well as
-    /// health checks, so that an outage is noticed before the next health check.
+    /// Records whether the store is available. Not only health checks but also failed repository
+    /// calls are recorded, so that an outage is noticed before the next health check.
     pub(crate) fn record(&self, is_up: bool) {
         *lock(&self.availability) = Some((is_up, Instant::now()));
     }

@@ -36,8 +36,8 @@ thread_local! {
 
 /// Layer that counts calls of the repository `inner` by operation and outcome. Pings are not
 /// counted, because the health monitor sends them continuously. Calls of the subject index (the
-/// list of the sessions of each subject) and of the idempotency store are not counted, because they
-/// are few and the requests that cause them are counted.
+/// list of the sessions of each subject) and of the idempotency store are not counted. There are
+/// few of them, and the requests that cause them are counted.
 pub(crate) struct ObservedRepository<R> {
     inner: R,
     store: StoreKind,

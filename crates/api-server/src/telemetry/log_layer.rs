@@ -33,8 +33,8 @@ impl Layer<Registry> for LogLayer {
 /// libraries, and the root spans of requests. A root span is needed because it holds the request
 /// fields of log lines.
 ///
-/// A call site is a place in the code that emits an event or creates a span. The decision for a
-/// call site never changes and is therefore made only once.
+/// A call site is a place in the code that emits an event or creates a span. The decision of the
+/// filter for a call site never changes, so it is made only once.
 ///
 /// `LogFilter` can filter for one layer (`Filter`) or for all layers (`Layer`). If logging is the
 /// only layer, `Layer` is faster, because it avoids the look-up of per-layer filter state in each

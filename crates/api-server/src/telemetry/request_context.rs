@@ -49,8 +49,7 @@ impl RequestContext {
 }
 
 /// Returns the label of a request method in logs, metrics and traces. A client may send any method,
-/// but labels must have few values. All methods without a label of their own therefore have the
-/// label `other`.
+/// but a label must have few values. All unknown methods therefore have the label `other`.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -77,7 +77,7 @@ impl RootSpanBuilder for RequestSpan {
 
     /// Records the status and the problem code of the response in the root span. The span is marked
     /// as an error only if this service caused a 5xx status. A 4xx status is the fault of the
-    /// client. A status that a site sent does not concern this service.
+    /// client. A status that a site has sent is not an error of this service.
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let (status, problem, is_from_site) = match outcome {
             Ok(response) => {

@@ -33,7 +33,8 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
     context.has_active_span().then_some(context)
 }
 
-/// Values of `traceparent` and `tracestate`, from which an OpenTelemetry propagator reads.
+/// Values of `traceparent` and `tracestate`. An OpenTelemetry propagator reads the trace context
+/// from these values.
 struct Fields<'a> {
     parent: &'a str,
     state: Option<String>,

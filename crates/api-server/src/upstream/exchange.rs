@@ -42,7 +42,7 @@ use crate::{
 /// A request that is ready to be sent to the site of a session.
 pub(crate) struct Exchange {
     pub(crate) token: SessionToken,
-    /// Session whose cookies the request carries.
+    /// The request carries the cookies of this session.
     pub(crate) active: ActiveSession,
     pub(crate) site: Site,
     /// Name of the site in logs, metrics and traces.
@@ -79,9 +79,10 @@ impl Exchange {
     /// returns the answer.
     ///
     /// The exchange runs in a separate task. If the client disconnects, the task continues until it
-    /// has received the head of the answer and merged its cookies. It then closes the connection to
-    /// the site. The number of these tasks is limited, because each task holds `place`, a permit of
-    /// the gateway's limits. Late merges hold no such permit; `late_merges` limits their number.
+    /// has received the head of the answer and merged its cookies. The task then closes the
+    /// connection to the site. The number of these tasks is limited, because each task holds
+    /// `place`, a permit of the gateway's limits. A late merge does not hold this permit. The
+    /// module `late_merges` limits the number of late merges.
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,
@@ -196,7 +197,7 @@ impl Exchange {
     ) {
         if let Some(update) = unkept {
             let _counted = lifecycle.exchange();
-            // The body of the request and the session are not needed any more.
+            // Frees the request body and the session, which are not needed any more.
             let (token, label) = self.into_token_and_label();
             let kept = site_cookies::merge_later(sessions, &token, &update, limit);
             let is_kept = kept.await;

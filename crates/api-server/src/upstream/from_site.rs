@@ -8,7 +8,7 @@ use tee_session_auth_middleware::ProblemCode;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FromSite;
 
-/// Codes of problems with a 5xx status or a 401 that the site or the client has caused.
+/// Codes of problems that the site or the client has caused, although their status is 5xx or 401.
 const CAUSED_OUTSIDE: [ProblemCode; 6] = [
     ProblemCode::UPSTREAM_UNREACHABLE,
     ProblemCode::UPSTREAM_FAILED,

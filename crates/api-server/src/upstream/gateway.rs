@@ -15,16 +15,16 @@ use crate::settings::{ApiSettings, UpstreamSettings};
 #[derive(Debug, Clone)]
 pub(crate) struct SharedBounds(Arc<Bounds>);
 
-/// Gateway of one worker. Each worker has its own HTTP client, whose connections run on the runtime
-/// of the worker.
+/// Gateway of one worker. Each worker has its own HTTP client. The connections of this client run
+/// on the runtime of the worker.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     client: Client,
     bounds: Arc<Bounds>,
 }
 
-/// Permit of the limit on all exchanges. The middleware stores the permit in the extensions of a
-/// request to the gateway, and the handler takes it out again.
+/// Permit that counts towards the limit on all exchanges. The middleware stores the permit in the
+/// extensions of a request to the gateway, and the handler takes it out again.
 struct Admitted(Admission);
 
 impl Gateway {
@@ -46,9 +46,8 @@ impl Gateway {
 
     /// Returns the site that the session may call.
     ///
-    /// The host of the base URL is compared with `allowed_base_hosts` at every call, because the
-    /// list may have changed since the session was created, and another program may have stored the
-    /// session.
+    /// The host of the base URL is compared with `allowed_base_hosts` at every call. The list may
+    /// have changed since the session was created, or another program may have stored the session.
     pub(crate) fn site_of(
         &self,
         base_url: &BaseUrl,
@@ -62,7 +61,8 @@ impl Gateway {
         Ok(site)
     }
 
-    /// Returns a watch that detects whether an exchange of the session ends after this call.
+    /// Returns a watch. If an exchange of the session ends after this call, the watch detects the
+    /// end.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
         self.bounds.watch(&session.to_string())
     }

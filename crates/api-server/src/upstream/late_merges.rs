@@ -11,12 +11,12 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 
 type Updates = AsyncMutex<Vec<SetCookieLines>>;
 
-/// Maximum number of late merges of the process that may be pending. Each one holds the
+/// Maximum number of pending late merges of the process. Each pending late merge holds the
 /// `Set-Cookie` lines of an answer in memory.
 const MAX_MERGES: usize = 1_024;
 
-/// Maximum number of late merges of one session that may be pending. Also the maximum number of
-/// completed late merges that the next one is compared with.
+/// Maximum number of pending late merges of one session. Also the maximum number of completed late
+/// merges that are remembered for the next late merge.
 const MAX_OF_SESSION: usize = 256;
 
 static PLACES: Semaphore = Semaphore::const_new(MAX_MERGES);
@@ -39,8 +39,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Returns the permit for another late merge of `session`. Returns `None` if the process or the
-    /// session already has too many.
+    /// Returns the permit for another late merge of `session`. Returns `None` if too many late
+    /// merges of the process or of the session are pending.
     pub(super) fn of(session: SessionId) -> Option<Self> {
         let place = PLACES.try_acquire().ok()?;
         let mut sessions = sessions();

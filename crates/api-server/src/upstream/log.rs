@@ -87,8 +87,8 @@ pub(super) fn cookies_lost(site: &SiteLabel, token: &SessionToken) {
     }
 }
 
-/// Logs that an answer of the site contains the signal `signal`: the user of the session is no
-/// longer logged in.
+/// Logs that the user of the session is no longer logged in at the site. `signal` is the sign of
+/// this in an answer of the site.
 pub(super) fn expired(site: &SiteLabel, token: &SessionToken, signal: LoginSignal) {
     if let Some(unlogged) = EXPIRED.next() {
         let (token_prefix, site, signal) = (token.prefix(), site.as_str(), signal.as_str());

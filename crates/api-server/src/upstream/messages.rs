@@ -1,5 +1,5 @@
-//! Conversion of header fields and methods between the HTTP types of the web framework and those of
-//! the gateway's client. The framework and the client use different versions of the crate `http`.
+//! Conversion of header fields and methods between the web framework and the gateway's client. Both
+//! use types of the crate `http`, but of different versions.
 
 use actix_web::{
     HttpRequest,
@@ -39,7 +39,7 @@ pub(crate) fn is_websocket(request: &HttpRequest) -> bool {
 }
 
 /// Returns the method of a request in the type of the gateway's client. Returns `None` if the
-/// client cannot send this method, which the gateway has already rejected.
+/// client cannot send this method. The gateway has already rejected such a method.
 pub(super) fn method_of(request: &HttpRequest) -> Option<Method> {
     Method::from_bytes(request.method().as_str().as_bytes()).ok()
 }

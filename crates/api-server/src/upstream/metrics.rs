@@ -55,7 +55,8 @@ impl SiteLabel {
         counter!(REQUESTS, "site" => self.text(), "outcome" => outcome).increment(1);
     }
 
-    /// Counts an answer with the signal that the user of the session is no longer logged in.
+    /// Counts an answer that shows that the user of the session is no longer logged in. `signal` is
+    /// the kind of the sign.
     pub(super) fn count_expired(&self, signal: LoginSignal) {
         counter!(EXPIRED, "site" => self.text(), "signal" => signal.as_str()).increment(1);
     }
@@ -82,8 +83,8 @@ pub(crate) fn count_refused() {
     counter!(REQUESTS, "site" => "unknown", "outcome" => code).increment(1);
 }
 
-/// Counts an answer whose cookies the store did not accept at the first attempt. `are_kept_late` is
-/// `true` if a later attempt stored them.
+/// Counts an answer with cookies that the store did not accept at the first attempt.
+/// `are_kept_late` is `true` if a later attempt stored them.
 pub(super) fn count_unsaved(are_kept_late: bool) {
     let [kept_late, lost] = UNSAVED_OUTCOMES;
     unsaved(if are_kept_late { kept_late } else { lost }).increment(1);
@@ -136,7 +137,7 @@ impl Observer for Connections {
     }
 }
 
-/// Returns the step of the connection setup that failed, as a label value.
+/// Returns the label value for the step of the connection setup that failed.
 pub(super) fn fault(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::NotAllowed(_) => "not_allowed",

@@ -26,8 +26,8 @@ const RETRY_FOR: Duration = Duration::from_secs(5);
 
 const FIRST_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Maximum pause between two attempts of a late merge. With longer pauses, there would be no
-/// attempt in the last seconds of [`RETRY_FOR`].
+/// Maximum pause between two attempts of a late merge. If the pauses grew without a limit, there
+/// would be no attempt in the last seconds of [`RETRY_FOR`].
 const MAX_RETRY_AFTER: Duration = Duration::from_millis(250);
 
 static NOT_KEPT: LogLimit = LogLimit::per_second(1);
@@ -146,7 +146,8 @@ pub(super) async fn merge_later<R: SessionRepository>(
     let retry = async {
         let mut earlier = turn.merged.lock().await;
         let update = update.late(&earlier);
-        // If the store has kept the cookies of an earlier answer, it is available again.
+        // If the cookies of an earlier answer were stored in the meantime, the store is available
+        // again.
         let is_available = !earlier.is_empty();
         let mut delay = if is_available {
             Duration::ZERO

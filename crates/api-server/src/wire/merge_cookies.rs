@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{openapi::schemas, problem::ApiError};
 
-/// Maximum number of `Set-Cookie` lines in a request. It equals the maximum number of cookies in a
+/// Maximum number of `Set-Cookie` lines in a request, equal to the maximum number of cookies in a
 /// session.
 const MAX_LINES: usize = 180;
 

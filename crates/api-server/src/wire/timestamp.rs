@@ -22,8 +22,9 @@ impl Timestamp {
     pub(super) fn write<'a>(&self, buffer: &'a mut [u8; TIMESTAMP_LEN]) -> Option<&'a str> {
         let time = self.0.to_offset(UtcOffset::UTC);
         let micros = time.microsecond();
-        // Without a fraction, the format of the library has a fixed length. With a fraction, it
-        // leaves out trailing zeros, which some parsers do not accept.
+        // The library leaves out trailing zeros of a fraction, and some parsers do not accept such
+        // a time. The library therefore formats only the whole seconds, and the fraction is
+        // appended.
         let whole = time.replace_nanosecond(0).ok()?;
         let mut rest = buffer.as_mut_slice();
         whole.format_into(&mut rest, &Rfc3339).ok()?;

@@ -48,8 +48,8 @@ impl ToSchema for TokenForm {}
 
 impl TokenForm {
     /// Parses a complete request form. Parameters without a value are treated as absent (RFC 6749,
-    /// section 3.2). Fails with [`ApiError::InvalidRequest`] if a parameter is repeated, even if it
-    /// is unknown, or if `token` is missing.
+    /// section 3.2). Fails with [`ApiError::InvalidRequest`] if `token` is missing or any parameter
+    /// (even an unknown one) is repeated.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let (mut token, mut names) = (None, HashSet::new());
         for (name, value) in form_urlencoded::parse(body) {

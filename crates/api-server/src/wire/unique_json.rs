@@ -1,7 +1,7 @@
 //! JSON parser that rejects objects with a repeated member and keeps the order of members.
 
-// serde_json keeps the last of several members with one name. A gateway in front may read the
-// first, so the two would disagree on the session.
+// If an object has several members with one name, serde_json keeps the last member. A gateway in
+// front of this service may use the first member, so both would see different data.
 
 use std::fmt;
 

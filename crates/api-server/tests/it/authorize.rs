@@ -20,7 +20,7 @@ use crate::{
 
 const AUTHORIZE: &str = "/v1/authorize";
 
-/// Maximum response time if the service does not wait for the request body. The limit is much
+/// Maximum response time if the service does not wait for the request body. This time is much
 /// shorter than the timeout for slow request bodies.
 const MAX_DURATION: Duration = Duration::from_secs(2);
 

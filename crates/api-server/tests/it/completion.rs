@@ -268,7 +268,8 @@ async fn token_rotation_returns_503_and_keeps_the_old_token_valid_if_redis_is_to
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let app = TestApp::builder()
-        // The repository waits 500 ms for each reply, but only 5 x 50 ms are left in all.
+        // The repository waits up to 500 ms for each reply, but the whole operation has only 5 x 50
+        // ms.
         .with(|settings| settings.call_timeout = Duration::from_millis(50))
         .spawn_with_redis(RedisSettings::new(&format!("redis://{}", proxy.address())).unwrap());
     app.until_ready().await;

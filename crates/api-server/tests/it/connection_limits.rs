@@ -136,7 +136,7 @@ async fn all_clients_are_served_while_one_address_does_not_read_its_responses() 
             .unwrap();
         connections.push(stream);
     }
-    // Less than the time after which such a connection is closed in any case.
+    // The wait is shorter than the time after which such a connection is closed in any case.
     eventually(TIMEOUT / 2, async || {
         get(&app, "/docs").await == StatusCode::OK
     })
@@ -151,7 +151,8 @@ async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connectio
     let mut connections = Vec::new();
     for _ in 0..MAX - 1 {
         connections.push(connect_from(HOLDER, app.address).await);
-        // The order of the connections must be the same for all workers.
+        // The connections belong to different workers, but their order by idle time is the same for
+        // all workers.
         assert_eq!(
             exchange(connections.last_mut().unwrap(), LIVE).await,
             Some(200)
@@ -190,7 +191,8 @@ async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhil
     );
     let mut busy = JoinSet::new();
     for _ in 0..MAX {
-        // The connection of the login is idle and makes room for the last one of these.
+        // The connection of the login is idle, so it is closed to make room for the last of these
+        // connections.
         let mut stream = connect_from(HOLDER, app.address).await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let is_busy = timeout(TIMEOUT, arrived.acquire()).await.unwrap();
@@ -214,7 +216,7 @@ async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhil
     for status in busy.join_all().await {
         assert_eq!(status, Some(200));
     }
-    // As soon as the connections are idle, others are served.
+    // As soon as the connections are idle, other clients are served.
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
 }
 
@@ -258,7 +260,8 @@ async fn connections_of_the_metrics_listener_are_limited() {
     }
 }
 
-/// Connections without a completed TLS handshake count towards the limit, and are closed first.
+/// Connections without a completed TLS handshake count towards the limit. At the limit, they are
+/// closed before other connections.
 #[tokio::test]
 async fn https_clients_are_served_while_connections_without_a_handshake_reach_the_limit() {
     let tls = TlsApp::spawn_with(|settings| {
@@ -270,7 +273,8 @@ async fn https_clients_are_served_while_connections_without_a_handshake_reach_th
     for _ in 0..3 * MAX {
         connections.push(connect_from(HOLDER, tls.app.address).await);
     }
-    // If the server still accepted these connections, they would be newer than those of the client.
+    // The test waits until the server has accepted these connections. Otherwise, they could be
+    // newer than the connections of the client.
     wait_until_open(&connections, MAX).await;
     let token = tls.app.log_in().await;
     assert_eq!(tls.app.get_session(&token).await.status(), StatusCode::OK);

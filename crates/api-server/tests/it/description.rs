@@ -33,7 +33,7 @@ async fn each_path_allows_exactly_the_http_methods_that_the_openapi_description_
     let description: Value = app.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(description["openapi"], "3.1.0");
     for (path, operations) in description["paths"].as_object().unwrap() {
-        // The description states the methods of these paths only in words.
+        // These paths support every method. The description states this only in words.
         if path == "/v1/authorize" || path == "/v1/upstream/{path}" {
             continue;
         }

@@ -26,8 +26,8 @@ async fn get_health(app: &TestApp) -> Value {
     response.json().await.unwrap()
 }
 
-/// Sends `GET`, `HEAD` and `OPTIONS` to a probe path, and asserts that each response has the status
-/// `status`, and that each body is that of the API description: `{"status": state}`.
+/// Sends `GET`, `HEAD` and `OPTIONS` to a probe path. Asserts that each response has the status
+/// `status` and the body `{"status": state}` of the API description.
 async fn assert_probe(app: &TestApp, path: &str, status: StatusCode, state: &str) {
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
         let response = app.request(method.clone(), path).send().await.unwrap();
@@ -138,8 +138,8 @@ async fn requests_return_503_during_a_redis_outage_and_succeed_afterwards(#[case
     } else {
         redis.pause();
     }
-    // The outage lasts 4 s. The Redis adapter closes a connection earlier: after two heartbeats
-    // without a reply.
+    // The outage lasts 4 s. During this time, the Redis adapter closes its connections, because two
+    // heartbeats got no reply.
     let outage_start = Instant::now();
     while outage_start.elapsed() < Duration::from_secs(4) {
         let started = Instant::now();

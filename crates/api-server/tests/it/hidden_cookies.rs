@@ -151,7 +151,7 @@ async fn no_other_response_contains_the_value_of_a_hidden_cookie(
         assert_eq!(found.as_u16(), status, "{url}: {text}");
         assert!(!text.contains("s3cret"), "{url}: {text}");
     }
-    // The session has the values all the same.
+    // The session still contains the values of the cookies, and the gateway sends them to the site.
     assert!(site.seen().last_head().contains("SESSIONID=s3cret-new"));
 }
 

@@ -291,8 +291,8 @@ async fn count_sessions(redis: &RedisProcess) -> usize {
     keys.into_array().len()
 }
 
-/// The client of a login disconnects after Redis has stored the session, and before the response. A
-/// repetition at another instance returns the session.
+/// The client of a login disconnects after Redis has stored the session, and before the client gets
+/// the response. A repetition at another instance returns the session.
 #[tokio::test]
 async fn login_whose_response_is_lost_is_returned_by_a_repetition_at_another_instance() {
     let redis = RedisProcess::start().await;
@@ -346,8 +346,8 @@ async fn post_text(app: &TestApp, body: &str) -> Response {
         .unwrap()
 }
 
-/// An application whose third call for an existing session waits for a signal. In a rotation with a
-/// key, this is the call that moves the session.
+/// An application with a repository that delays a call: the third call for an existing session
+/// waits for a signal. In a rotation with a key, the third call moves the session.
 struct HeldRotation {
     app: TestApp,
     calls: Arc<AtomicUsize>,
@@ -383,9 +383,8 @@ impl HeldRotation {
     }
 }
 
-/// The store calls before the move take more than two call timeouts. The remaining calls of the
-/// rotation may therefore end after the client has stopped waiting. A repetition returns their
-/// result.
+/// The store calls before the move take more than two call timeouts. The rest of the rotation may
+/// therefore take longer than the client waits. In that case, a repetition returns the new token.
 #[tokio::test]
 async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     let call_timeout = Duration::from_millis(200);

@@ -19,7 +19,7 @@ async fn panic_in_a_request_returns_500_without_details_and_the_service_keeps_ru
     #[case] method: Method,
     #[case] path: &str,
 ) {
-    // The panic message contains the session token, which the response must not contain.
+    // The panic message contains the session token. The response must not contain this token.
     let panicking = HookedRepository::new(|token| {
         let secret = token.expose_secret().to_owned();
         async move { panic!("invalid state for {secret}") }

@@ -49,8 +49,8 @@ impl SlowApp {
         }
     }
 
-    /// Returns the text of a request for the session. `request` contains the method, and in some
-    /// tests header fields: `GET`, or `GET Connection: close`.
+    /// Returns the text of a request for the session. `request` is the method, such as `GET`, or
+    /// the method with a header field, such as `GET Connection: close`.
     fn session(&self, request: &str) -> String {
         let (method, field) = request.split_once(' ').unwrap_or((request, ""));
         let field = if field.is_empty() {
@@ -87,7 +87,7 @@ fn login(is_chunked: bool) -> String {
     )
 }
 
-/// A response to a request whose method the client knows.
+/// A parsed response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -171,7 +171,7 @@ async fn pipelined_requests_get_their_own_responses_in_order(#[case] methods: &[
 #[case::body_of_known_length(false)]
 #[case::chunked_body(true)]
 #[tokio::test]
-async fn request_with_a_body_does_not_affect_the_next_one(#[case] is_chunked: bool) {
+async fn request_with_a_body_does_not_affect_the_next_request(#[case] is_chunked: bool) {
     let slow = SlowApp::spawn().await;
     let requests = login(is_chunked) + &slow.session("HEAD") + &login(is_chunked);
     let mut stream = slow.send(&requests).await;
@@ -207,7 +207,7 @@ async fn requests_that_arrive_in_pieces_are_answered(#[values(1, 7, 100)] size: 
 #[case::second(&["GET", "GET Connection: close", "GET", "DELETE"], 2)]
 #[case::last(&["GET", "HEAD", "GET Connection: close"], 3)]
 #[tokio::test]
-async fn requests_after_connection_close_are_not_handled(
+async fn pipelined_requests_after_one_with_a_connection_close_header_are_not_handled(
     #[case] requests: &[&str],
     #[case] answered: usize,
 ) {
@@ -228,10 +228,11 @@ async fn requests_after_connection_close_are_not_handled(
     assert_eq!(session.status(), 200, "the session was not deleted");
 }
 
-/// Tests that the decision to close one connection does not close another one. The framework reuses
-/// the memory of earlier requests and responses, which could still contain such a decision.
+/// Tests that the decision to close one connection does not close another connection. The framework
+/// reuses the memory of earlier requests and responses, and this memory could still contain such a
+/// decision.
 #[tokio::test]
-async fn connection_stays_open_after_requests_of_other_connections_that_were_closed() {
+async fn connection_stays_open_although_other_connections_were_closed_after_requests() {
     let app = TestApp::builder()
         .with(|settings| settings.workers = 1)
         .spawn(Store::Memory)
@@ -273,7 +274,7 @@ async fn requests_after_an_unread_body_are_not_handled(#[case] framing: &str) {
 #[case::safe_request("GET")]
 #[case::request_that_changes_something("DELETE")]
 #[tokio::test]
-async fn malformed_request_after_a_valid_one_returns_400_after_the_response_to_the_valid_one(
+async fn malformed_request_after_a_valid_request_returns_400_after_the_first_response(
     #[case] method: &str,
 ) {
     let slow = SlowApp::spawn().await;
@@ -310,7 +311,7 @@ async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_a
     let requests = BUNDLE.repeat(REQUESTS);
     stream.write_all(requests.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
-    // The pause of the client is the input: the server cannot write the first responses.
+    // During this pause, the client reads nothing, so the server cannot write the first responses.
     sleep(Duration::from_millis(1_500)).await;
     let mut received = Vec::new();
     timeout(READ_TIMEOUT, stream.read_to_end(&mut received))
@@ -323,7 +324,7 @@ async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_a
     assert_eq!(answers, REQUESTS);
 }
 
-/// The end of a chunk arrives later than its data, which ends with a line feed.
+/// The data of a chunk ends with a line feed. The end of the chunk arrives later than the data.
 #[rstest]
 #[case::after_a_line_feed("\n", &["\r\n0\r\n\r\n"])]
 #[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]
@@ -342,7 +343,7 @@ async fn chunked_body_that_arrives_in_pieces_is_read_without_delay(
     let first = format!("{head}{:x}\r\n{body}", body.len());
     stream.write_all(first.as_bytes()).await.unwrap();
     for piece in pieces {
-        // The pause is the input: the pieces must arrive one by one.
+        // Because of this pause, the pieces arrive one by one.
         sleep(Duration::from_millis(100)).await;
         stream.write_all(piece.as_bytes()).await.unwrap();
     }
@@ -376,8 +377,8 @@ async fn last_response_can_be_read_by_a_client_that_is_still_sending(
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    // Without a lingering close, the server has closed the connection by now, and answers each of
-    // the following bytes with a reset, which discards the response at the client.
+    // A server without a lingering close would have closed the connection by now. It would answer
+    // each of the following bytes with a reset, and the client would lose the response.
     for _ in 0..10 {
         sleep(Duration::from_millis(20)).await;
         stream.write_all(&[b'x'; 10_000]).await.unwrap();

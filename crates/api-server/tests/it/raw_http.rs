@@ -1,4 +1,5 @@
-//! Tests of unusual and malformed HTTP requests, which are written to the socket as bytes.
+//! Tests of unusual and malformed HTTP requests. The tests write the requests to the socket as
+//! bytes.
 
 use std::time::Duration;
 

@@ -143,7 +143,7 @@ async fn too_many_wrong_client_secrets_return_429_but_the_right_secret_is_still_
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_problem(refused, 429, "too_many_requests").await;
     assert_eq!(create("s3cret").await.status(), StatusCode::CREATED);
-    // A request without credentials guesses nothing, so it is not counted.
+    // A request without credentials is not an attempt to guess a secret, so it is not counted.
     let response = app.post_session(&build_valid_body()).await;
     assert_problem(response, 401, "invalid_client").await;
 }

@@ -170,7 +170,7 @@ async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Stor
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn session_in_use_ends_at_its_absolute_lifetime_which_is_returned_as_expires_at(
+async fn session_in_use_ends_at_expires_at_when_its_absolute_lifetime_is_over(
     #[case] store: Store,
 ) {
     repeat_if_late(Duration::from_millis(500), async |pace| {
@@ -312,7 +312,7 @@ async fn full_in_memory_store_returns_503_store_full_and_keeps_its_sessions() {
 }
 
 #[tokio::test]
-async fn valid_x_request_id_is_returned_and_an_invalid_one_is_replaced_by_a_uuid() {
+async fn valid_x_request_id_is_returned_and_an_invalid_id_is_replaced_by_a_uuid() {
     let app = TestApp::spawn(Store::Memory).await;
     let with_id = |id: &str| {
         app.request(Method::GET, "/health/live")

@@ -19,8 +19,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Sends `bytes` byte by byte, with a pause of `pause` after each byte. Starts again with the first
-/// byte after the last byte was sent.
+/// Sends `bytes` again and again, byte by byte, with a pause of `pause` after each byte.
 ///
 /// Stops when the server closes the connection. Returns the response, and the time until the
 /// connection was closed.
@@ -221,7 +220,8 @@ async fn client_that_keeps_sending_requests_without_reading_responses_is_disconn
     let (mut stream, request) = connect_with_small_buffer(&app).await;
     let flood = request.repeat(100);
     let elapsed = write_until_closed(&mut stream, flood.as_bytes(), Duration::ZERO).await;
-    // The server does not read the requests either, so that the responses do not fill its memory.
+    // As long as the client reads no responses, the server does not read further requests, so that
+    // the responses do not fill the memory of the server.
     assert!(elapsed > Duration::from_secs(5), "{elapsed:?}");
 }
 
@@ -247,8 +247,8 @@ async fn clients_whose_chunked_body_never_ends_are_disconnected_even_if_they_sen
         write_until_closed(&mut stream, &[byte; 65_536], Duration::ZERO).await
     });
     for elapsed in join_all(clients).await {
-        // A body that the server awaits has two timeouts: one for the body, and one after the
-        // response.
+        // Two timeouts add up if the server waits for a body: the timeout for the body, and the
+        // timeout after the response.
         assert!(elapsed < HEAD_TIMEOUT * 2, "{elapsed:?}");
     }
 }

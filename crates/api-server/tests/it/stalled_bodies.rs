@@ -101,8 +101,8 @@ async fn other_requests_are_served_while_many_request_bodies_stall(
 }
 
 /// The number of request bodies that are still arriving is limited, and one credential may use at
-/// most an eighth of the limit. One more request with the same credential is answered with 503 at
-/// once.
+/// most an eighth of the limit. If a credential has reached this share, one more request with the
+/// same credential is answered with 503 at once.
 #[tokio::test]
 async fn request_returns_503_if_too_many_incomplete_requests_have_the_same_credentials() {
     let app = start_app().await;

@@ -47,7 +47,7 @@ async fn revoke(app: &TestApp, id: &str) -> Response {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn location_of_a_new_session_answers_get_without_renewing_the_idle_timeout(
+async fn get_at_the_location_of_a_new_session_succeeds_without_renewing_the_idle_timeout(
     #[case] store: Store,
 ) {
     let app = TestApp::builder().policy(60, None).spawn(store).await;

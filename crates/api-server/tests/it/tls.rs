@@ -37,7 +37,7 @@ impl TlsApp {
         Self::spawn_with(|_| {}).await
     }
 
-    /// Starts the application with TLS, and with the settings that `change` has changed.
+    /// Starts the application with TLS. `change` changes the settings before the start.
     pub(crate) async fn spawn_with(change: impl FnOnce(&mut ApiSettings)) -> Self {
         let authority = TestAuthority::new();
         let files = authority.issue("first");

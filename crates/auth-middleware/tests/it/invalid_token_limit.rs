@@ -104,7 +104,8 @@ async fn invalid_tokens_over_the_limit_get_429_but_valid_tokens_and_other_client
         assert_eq!(refused.headers().get(header::RETRY_AFTER).unwrap(), "1");
     }
     assert!(!logs.events(REFUSED).is_empty());
-    // A refused token is not passed on to the inner service, which would log it.
+    // A request that is refused with 429 does not reach the inner service, so the inner service
+    // logs nothing.
     assert_eq!(logs.events(NOT_FOUND).len(), looked_up);
     assert_eq!(
         send!(&app, OTHER_ADDRESS, invalid).status(),
@@ -118,8 +119,8 @@ async fn invalid_tokens_over_the_limit_get_429_but_valid_tokens_and_other_client
     assert_eq!(id.to_str().unwrap(), SessionId::of(&token).to_string());
 }
 
-/// The first invalid token over the limit may be looked up by the inner service, because the limit
-/// was not reached when the request began.
+/// When the request with the first invalid token over the limit begins, the limit is not reached
+/// yet. The inner service may therefore look up this token.
 #[actix_web::test]
 async fn invalid_token_that_the_inner_service_detects_counts_towards_the_limit() {
     let sessions = create_sessions();

@@ -1,5 +1,4 @@
-//! Tests of the options of `BearerAuth`: optional authentication, and requests whose query is
-//! ignored.
+//! Tests of the options of `BearerAuth`: optional authentication, and a query that is ignored.
 
 use std::sync::Arc;
 
@@ -40,7 +39,7 @@ async fn get_optional(
 }
 
 #[actix_web::test]
-async fn optional_authentication_lets_requests_without_a_token_through_and_rejects_invalid_ones() {
+async fn optional_authentication_accepts_requests_without_a_token_and_rejects_invalid_tokens() {
     let sessions = Arc::new(SessionManager::new(
         CountingRepository::default(),
         SessionPolicy::default(),
@@ -103,7 +102,7 @@ async fn handler_that_requires_a_session_returns_401_behind_optional_authenticat
 #[case::usual(false, StatusCode::BAD_REQUEST)]
 #[case::ignoring_query(true, StatusCode::OK)]
 #[actix_web::test]
-async fn token_in_the_query_is_ignored_only_if_the_query_is_ignored(
+async fn token_in_the_query_is_ignored_only_with_the_option_ignoring_query(
     #[case] ignores_query: bool,
     #[case] expected: StatusCode,
 ) {

@@ -26,8 +26,8 @@ fn respond_too_many_requests() -> Step {
     Step::problem(429, "too_many_requests", &[("Retry-After", "0")])
 }
 
-/// Creates a client builder with a timeout of 1 s. A connection to the loopback interface needs
-/// much less time. A call that gets no response still fails soon.
+/// Creates a client builder with a timeout of 1 s. This timeout is long enough for a connection to
+/// the loopback interface, and short enough that a call without a response fails soon.
 fn create_builder(server: &ScriptedServer) -> ClientBuilder {
     Client::builder(server.url())
         .credentials("shop", SECRET)
@@ -168,8 +168,8 @@ async fn call_whose_request_is_still_running_at_the_deadline_has_an_unknown_outc
     assert!(error.is_retryable() && error.outcome_is_unknown());
 }
 
-/// The first attempt may have been carried out. If the last attempt was rejected with a temporary
-/// error, the outcome stays unknown.
+/// The first attempt may have been carried out. If a later attempt is rejected with a temporary
+/// error, it is still unknown whether the first attempt was carried out.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]

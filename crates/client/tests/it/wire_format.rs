@@ -119,7 +119,7 @@ async fn create_sends_cookies_in_order_and_returns_the_new_session() {
     );
 }
 
-/// The cookies are those that jars of HTTP clients hold.
+/// The test uses cookies as they occur in the cookie jars of HTTP clients.
 #[tokio::test]
 async fn cookies_without_a_value_are_sent_as_null_and_ignored_cookies_are_returned() {
     let mut new = build_new_session();

@@ -14,7 +14,7 @@ type Reply<T> = Result<T, RepositoryError>;
 
 type Touch = Option<Duration>;
 
-/// Binary form of a session, and the end of its TTL.
+/// Binary form of a session, and the time at which the record expires.
 type Record = (Vec<u8>, OffsetDateTime);
 
 type Records = HashMap<SessionId, Record>;
@@ -67,7 +67,8 @@ impl SessionRepository for MapRepository {
         Ok(self.live().remove(&SessionId::of(of)).is_some())
     }
 
-    // The bytes of a record are its revision: they differ whenever the content differs.
+    // The bytes of a record serve as its revision, because the bytes differ whenever the content
+    // differs.
     async fn load_for_update(&self, of: &Token, touch: Touch) -> Reply<Option<VersionedSession>> {
         self.read(of, |session, (bytes, end)| {
             *end = touch.map_or(*end, |ttl| self.now() + ttl);

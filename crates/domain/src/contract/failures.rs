@@ -42,8 +42,8 @@ pub async fn call_to_a_hanging_store_fails_within_the_time_limit<H: Harness>(har
 }
 
 /// If the record of a session cannot be read, every operation that reads the record returns
-/// `Corrupt`, and the record stays in the store: the operations fail in the same way again, and no
-/// other session can be stored under the token.
+/// `Corrupt`. The record stays in the store: later operations fail in the same way, and no other
+/// session can be stored under the token.
 pub async fn damaged_record_is_reported_as_corrupt_and_kept<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let minute = Duration::from_secs(60);

@@ -59,7 +59,7 @@ pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harne
     assert_eq!(read.session.cookies, merged);
 }
 
-/// A merge renews the idle timeout, whether or not it changes a cookie.
+/// A merge renews the idle timeout, even if the merge changes no cookie.
 pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
     repeat_if_late(SECOND * 3 / 4, async |pace| {
         let sessions = manager(harness, pace.seconds(2));
@@ -75,8 +75,7 @@ pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
     .await;
 }
 
-/// A merge within the touch interval does not renew the TTL. A merge that changes a cookie sets the
-/// TTL anyway.
+/// A merge within the touch interval renews the TTL only if the merge changes a cookie.
 pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(harness: &H) {
     repeat_if_late(SECOND * 29, async |pace| {
         let sessions = manager_with_touch_interval(harness, pace.seconds(60), pace.seconds(30));

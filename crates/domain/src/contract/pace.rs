@@ -90,14 +90,15 @@ impl Pace {
         }
     }
 
-    /// Returns `seconds`, multiplied by the factor of the attempt: a TTL or a limit in the test.
+    /// Returns `seconds`, multiplied by the factor of the attempt. A test uses the result as a TTL
+    /// or as a limit.
     #[must_use]
     pub fn seconds(&self, seconds: u64) -> u64 {
         seconds * u64::from(self.factor)
     }
 
-    /// Returns `duration`, multiplied by the factor of this attempt of the test. A test that the
-    /// machine was too slow for is repeated with longer times.
+    /// Returns `duration`, multiplied by the factor of this attempt of the test. If the machine was
+    /// too slow for a test, the test is repeated with longer times.
     #[must_use]
     pub fn stretch(&self, duration: Duration) -> Duration {
         duration * self.factor
@@ -115,8 +116,8 @@ impl Pace {
             .set(self.late.get() + took.saturating_sub(duration));
     }
 
-    /// Returns the delay of the attempt so far. It is the time by which waits ended too late, plus
-    /// the time spent outside of waits.
+    /// Returns the delay of the attempt so far. The delay is the time by which waits ended too
+    /// late, plus the time spent outside of waits.
     fn delay(&self) -> Duration {
         let outside = self.started.elapsed().saturating_sub(self.in_waits.get());
         outside + self.late.get()
@@ -131,9 +132,9 @@ mod tests {
 
     const TOLERATED: Duration = Duration::from_millis(20);
 
-    /// Runs [`repeat_if_late`] with a test whose attempt number `i` waits for `late[i]` longer than
-    /// requested, and then panics. Attempts after the end of `late` are not delayed and pass.
-    /// Returns the factor of each attempt, and `true` if the last attempt passed.
+    /// Runs [`repeat_if_late`] with a test. Attempt number `i` of the test waits for `late[i]`
+    /// longer than requested, and then panics. Attempts after the end of `late` are not delayed and
+    /// pass. Returns the factor of each attempt, and `true` if the last attempt passed.
     fn attempts(late: &[Duration]) -> (Vec<u32>, bool) {
         let factors = std::sync::Mutex::new(Vec::new());
         let run = AssertUnwindSafe(|| {

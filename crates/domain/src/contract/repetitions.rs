@@ -35,7 +35,7 @@ pub(super) fn delivered_token(
     tokens.pop()
 }
 
-/// Stores the record of a rotation that was abandoned with the new token `successor`.
+/// Stores the idempotency record of an abandoned rotation to the new token `successor`.
 pub(super) async fn abandon_rotation<R: SessionRepository>(
     repository: &R,
     request: &IdempotentRequest,
@@ -211,7 +211,7 @@ pub async fn abandoned_creation_is_finished_by_a_repetition_after_the_lease<H: H
 }
 
 /// A repetition after the lease of an abandoned rotation moves the session to the same new token,
-/// or finds it there.
+/// or finds the session under this token.
 pub async fn abandoned_rotation_is_finished_with_the_same_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let repository = sessions.repository();
@@ -261,8 +261,8 @@ pub async fn rotation_with_a_key_keeps_concurrent_updates<H: Harness>(harness: &
     }
 }
 
-/// A rotation with a key that races with another rotation of the same token either wins, or reports
-/// an invalid token and leaves no idempotency record.
+/// If a rotation with a key runs concurrently with another rotation of the same token, it either
+/// succeeds, or reports an invalid token and leaves no idempotency record.
 pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Harness>(
     harness: &H,
 ) {

@@ -99,14 +99,15 @@ pub async fn creations_that_take_over_from_each_other_deliver_one_token<H: Harne
     }
 }
 
-/// A session whose creation follows immediately after a revocation of all sessions of its subject
+/// If a session is created immediately after all sessions of its subject were revoked, the session
 /// survives an abandoned rotation.
 pub async fn abandoned_rotation_shortly_after_a_revocation_and_a_login_is_finished<H: Harness>(
     harness: &H,
 ) {
     let sessions = manager(harness, 60);
     let subject = new_subject();
-    // The first session keeps the index, and with it the position of the revocation.
+    // Because of the first session, the subject keeps its index, and the index keeps the position
+    // of the revocation.
     store_session_of(&sessions, subject.as_str(), "first").await;
     sessions.revoke_all(&subject).await.expect("a reply");
     let new = store_session_of(&sessions, subject.as_str(), "second").await;
@@ -166,7 +167,8 @@ pub async fn creations_that_take_over_from_each_other_keep_the_delivered_session
                 (0..8).map(|_| sessions.store_login_once(&request, login_of(&subject), || true));
             for created in join_all(all).await {
                 match created {
-                    // A session that is above the limit for a moment is rejected.
+                    // For a moment, several of the new sessions may be stored. A session above the
+                    // limit is then rejected.
                     Ok(_)
                     | Err(SessionError::OperationInProgress | SessionError::TooManySessions) => {}
                     Err(error) => panic!("{error}"),

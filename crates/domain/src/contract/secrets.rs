@@ -44,7 +44,7 @@ mod tests {
 
     const SECRET: &str = "a-secret-of-a-session";
 
-    /// An error whose two texts differ.
+    /// An error with different texts for `Display` and `Debug`.
     struct Cause {
         display: String,
         debug: String,

@@ -49,12 +49,12 @@ impl Supervisor {
         }))
     }
 
-    /// Records the token, which no later error may contain.
+    /// Records the token. No later error may contain it.
     pub(super) fn note_token(&self, token: &SessionToken) {
         self.note(token.expose_secret());
     }
 
-    /// Records the cookie values of the session, which no later error may contain.
+    /// Records the cookie values of the session. No later error may contain them.
     pub(super) fn note_cookies(&self, session: &Session) {
         let flat = session.cookies.iter().filter_map(|(_, value)| value);
         let others = session.cookies.others().iter();
@@ -74,8 +74,9 @@ impl Supervisor {
         secrets.insert(secret.to_owned());
     }
 
-    /// Runs a call of the repository. The call yields to other tasks at random, so that concurrent
-    /// calls run in many different orders, even if the repository itself never waits.
+    /// Runs a call of the repository, and returns its result. The call yields to other tasks at
+    /// random, so that concurrent calls run in many different orders, even if the repository itself
+    /// never waits.
     ///
     /// Panics if the call does not return within the time limit, or if its error contains a secret.
     pub(super) async fn run<T>(
@@ -111,8 +112,8 @@ impl Supervisor {
         .await;
     }
 
-    /// Returns the next random number (SplitMix64). The numbers are the same in each run, so that a
-    /// failure of a repository that works in one thread can be repeated.
+    /// Returns the next random number (SplitMix64). The numbers are the same in each run. If the
+    /// repository works in one thread, a test failure can therefore be reproduced.
     fn next_random(&self) -> u64 {
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
         let state = self.0.random.fetch_add(STEP, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use super::{
 /// Maximum lifetime of a cookie (RFC 6265bis, section 5.5).
 const MAX_LIFETIME: Duration = Duration::days(400);
 
-/// Properties of the answer with which a site has set cookies.
+/// Properties of an answer of a site that sets cookies.
 pub(super) struct Answer<'a> {
     /// URL of the request.
     pub(super) url: &'a CookieUrl,
@@ -98,7 +98,7 @@ fn expiry(lifetime: Lifetime, answer: &Answer<'_>) -> OffsetDateTime {
         Lifetime::MaxAge(age) => age,
         Lifetime::Expires(time) => time - answer.date.unwrap_or(answer.now),
     };
-    // A cookie that is to be removed has expired already.
+    // A lifetime of zero or less removes the cookie. Such a cookie expires at once.
     let left = left.clamp(Duration::ZERO, MAX_LIFETIME);
     let expiry = answer.now.saturating_add(left);
     expiry.saturating_sub(Duration::nanoseconds(i64::from(

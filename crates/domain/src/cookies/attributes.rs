@@ -21,8 +21,8 @@ pub struct CookieAttributes {
 }
 
 impl CookieAttributes {
-    /// Returns the scope of a cookie that was not set by a `Set-Cookie` line, in a session with
-    /// this base URL.
+    /// Returns the scope of a cookie without a known scope (a cookie that no `Set-Cookie` line has
+    /// set). The scope is derived from the base URL of the session.
     pub(super) fn of_login(base_url: Option<&CookieUrl>) -> Self {
         Self {
             domain: base_url.map(|url| url.host.clone()).unwrap_or_default(),

@@ -5,11 +5,11 @@ use time::OffsetDateTime;
 
 use crate::{BaseUrl, EntityTag, SessionId};
 
-/// An entity tag that is cached with the cookies of a session. The other fields are the values,
-/// besides the cookies, from which the tag was computed.
+/// An entity tag that is cached with the cookies of a session. The tag was computed from the
+/// cookies and from the values in the other fields.
 pub(crate) struct CachedTag {
     pub(crate) tag: EntityTag,
-    /// Id of the session with whose token the entity tag was computed.
+    /// Id of the session. The entity tag was computed with the token of this session.
     pub(crate) id: SessionId,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) base_url: BaseUrl,

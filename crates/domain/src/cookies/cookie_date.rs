@@ -16,8 +16,8 @@ use time::{Date, Month, OffsetDateTime, Time};
 /// assert_eq!(date.unwrap().year(), 1994);
 /// ```
 #[must_use]
-// The crate `cookie` knows only four fixed formats. A deletion with a date in another format would
-// then not delete the cookie.
+// The crate `cookie` is not used, because it knows only four fixed formats. If a site removed a
+// cookie with a date in another format, the cookie would stay.
 pub fn parse_cookie_date(text: &str) -> Option<OffsetDateTime> {
     let mut fields = Fields::default();
     let tokens = text.as_bytes().split(|byte| is_delimiter(*byte));
@@ -37,8 +37,9 @@ struct Fields {
 }
 
 impl Fields {
-    /// Parses `token` as the first missing part of the date whose format it has (step 2 of the
-    /// algorithm).
+    /// Parses `token` as one of the parts that are still missing, and stores this part (step 2 of
+    /// the algorithm). The first part in the order time, day, month, year that `token` matches is
+    /// used.
     fn take(&mut self, token: &[u8]) {
         if self.time.is_none() {
             self.time = parse_time(token);

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use super::{Cookies, attributes::CookieAttributes, other_cookie::OtherCookie};
 
 /// Binary form of the cookie data that is not part of the flat map (the map of cookie names to
-/// values). It is encoded with [postcard](https://postcard.jamesmunns.com/wire-format). The fields
-/// of this struct must not change.
+/// values). The form is encoded with [postcard](https://postcard.jamesmunns.com/wire-format). The
+/// fields of this struct must not change.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DetailsForm<'a> {
     /// Attributes of the cookies in the flat map, in the order of the map.

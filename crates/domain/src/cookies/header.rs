@@ -48,7 +48,7 @@ pub(super) fn cookie_header(
         }
         header.push_str(entry.name);
         // A cookie without a name is sent as its value alone. A cookie without a value is sent as
-        // its name alone, as the jars that distinguish it from an empty value do.
+        // its name alone. Cookie jars that know such cookies send them in the same way.
         if let Some(value) = entry.value {
             if !entry.name.is_empty() {
                 header.push('=');

@@ -11,8 +11,8 @@ use super::{cached_tag::CachedTag, other_cookie::Details};
 /// names and values.
 const END: char = '\0';
 
-/// Text that is stored instead of the value of a cookie without a value. It is a control character
-/// that values cannot contain, so no value is equal to it.
+/// Text that is stored instead of the value of a cookie without a value. The text is a control
+/// character. Values cannot contain this character, so no value is equal to the text.
 const NO_VALUE: &str = "\u{1}";
 
 /// Names and values of cookies, stored one after the other in one text. All cookies of a session
@@ -20,8 +20,8 @@ const NO_VALUE: &str = "\u{1}";
 pub(super) struct Jar {
     text: String,
     cookies: usize,
-    /// Attributes of the cookies, and the cookies outside the text. `None` in most sessions, which
-    /// have neither.
+    /// Attributes of the cookies, and the cookies outside the text. `None` if there are neither
+    /// attributes nor such cookies, as in most sessions.
     details: Option<Box<Details>>,
     cached_tag: OnceLock<CachedTag>,
 }

@@ -160,10 +160,9 @@ impl<'a> Merge<'a> {
         };
         let is_for_site = cookie.attributes.is_sent_to(&self.update.url)
             || (self.base_url.as_ref()).is_some_and(|url| cookie.attributes.is_sent_to(url));
-        // A cookie without attributes came from a map of names and values, which does not contain
-        // its path. If it stayed beside the cookie that the site sets for these URLs, the site
-        // would continue to get the old value. A cookie for another part of the site is a cookie
-        // of its own.
+        // A cookie without attributes came from a map of names and values, so its path is unknown.
+        // If it stayed in addition to a new cookie that is sent to the same URLs, the site would
+        // still get the old value. A new cookie for another part of the site does not replace it.
         position(&has_same_scope)
             .or_else(|| position(&|entry| is_for_site && entry.attributes.is_none()))
     }
@@ -184,8 +183,8 @@ impl<'a> Merge<'a> {
         })
     }
 
-    /// Returns `true` if the answer may remove the cookie at `position`. It may remove a cookie
-    /// that the request carried, or that an earlier line of the same answer has set.
+    /// Returns `true` if the answer may remove the cookie at `position`. An answer may remove a
+    /// cookie that the request carried, or a cookie that an earlier line of the answer has set.
     fn removal_counts(&self, position: usize) -> bool {
         self.entries.get(position).is_some_and(|entry| {
             entry.rank >= self.first_rank || self.update.may_have_sent(entry.name, entry.value)
@@ -207,7 +206,8 @@ impl<'a> Merge<'a> {
         after.count += 1;
         after.text_len += cookie.name.len() + cookie.value.len();
         after.attributes_len += cookie.attributes.text_len();
-        // A session that another program stored may exceed the limits. It must not grow further.
+        // A session that another program stored may exceed the limits. Such a session must not grow
+        // further.
         let fits = after.count <= rules::MAX_COUNT.max(before.count)
             && after.text_len <= rules::MAX_TOTAL_LEN.max(before.text_len)
             && after.attributes_len <= rules::MAX_ATTRIBUTES_LEN.max(before.attributes_len);

@@ -57,7 +57,7 @@ fn header(cookies: &Cookies, url: &str) -> Option<String> {
 }
 
 #[test]
-fn rotated_session_id_replaces_the_flat_cookie_and_keeps_its_place() {
+fn rotated_session_id_replaces_the_cookie_without_attributes_at_the_same_position() {
     let login = flat(&[("PHPSESSID", "old"), ("lang", "en")]);
     let merged = merge(
         &login,
@@ -89,7 +89,7 @@ fn cookie_without_attributes_is_replaced_by_the_cookie_that_the_site_sets(#[case
 }
 
 #[test]
-fn cookie_without_attributes_is_kept_if_the_site_sets_one_for_another_folder() {
+fn cookie_without_attributes_is_kept_if_the_site_sets_a_cookie_for_another_folder() {
     let login = flat(&[("sid", "login")]);
     let merged = merge(&login, &["sid=forum; Path=/forum"]);
     assert_eq!(pairs(&merged), [("sid", "login")]);
@@ -102,7 +102,7 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_one_for_another_folder() {
 
 /// A cookie without attributes counts as a cookie for the host of the base URL with the path `/`.
 #[test]
-fn cookie_without_attributes_gets_the_path_of_the_root_if_another_one_takes_its_place() {
+fn cookie_without_attributes_gets_the_root_path_if_a_namesake_replaces_it_in_the_flat_map() {
     let merged = merge(&flat(&[("sid", "login")]), &["sid=forum; Path=/forum"]);
     let forum = BaseUrl::new("https://www.golf.example/forum").unwrap();
     let moved = merged.changed([], &forum);
@@ -132,7 +132,7 @@ fn attributes_of_a_merged_cookie_are_kept() {
 #[case::php("sid=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0; path=/members")]
 #[case::django("sid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/members")]
 #[case::one_digit_day("sid=; Expires=Thu, 1 Jan 1970 0:00:00 GMT")]
-fn expired_cookie_removes_the_stored_one(#[case] line: &str) {
+fn expired_set_cookie_line_removes_the_stored_cookie(#[case] line: &str) {
     let stored = merge(&Cookies::default(), &["sid=1", "b=2"]);
     assert_eq!(pairs(&merge(&stored, &[line])), [("b", "2")]);
     assert!(merge(&flat(&[("sid", "1")]), &[line]).is_empty());
@@ -154,7 +154,7 @@ fn removal_with_another_path_removes_nothing() {
 #[case::value_of_an_older_request(&[("sid", "old")], &[("sid", "new")])]
 #[case::name_that_was_not_sent(&[("other", "x")], &[("sid", "new")])]
 #[case::nothing_was_sent(&[], &[("sid", "new")])]
-fn removal_counts_only_for_the_value_that_the_request_carried(
+fn cookie_is_removed_only_if_the_request_carried_its_value(
     #[case] sent: &[(&str, &str)],
     #[case] expected: &[(&str, &str)],
 ) {
@@ -198,7 +198,7 @@ fn late_merge_adds_a_cookie_that_the_request_did_not_carry() {
 
 /// The cookie was set by an earlier line of the same answer, so the request cannot have carried it.
 #[test]
-fn removal_counts_for_a_cookie_that_the_same_answer_has_set() {
+fn answer_can_remove_a_cookie_that_an_earlier_line_of_the_answer_has_set() {
     let lines = ["sid=new; Path=/members", "sid=; Path=/members; Max-Age=0"];
     let sent = [("sid".to_owned(), Some("old".to_owned()))];
     let update = set_cookie(LOGIN_URL, &lines).sent(sent);
@@ -207,14 +207,14 @@ fn removal_counts_for_a_cookie_that_the_same_answer_has_set() {
 }
 
 #[test]
-fn new_value_counts_whatever_was_sent() {
+fn new_value_is_stored_regardless_of_the_sent_cookies() {
     let update = set_cookie(LOGIN_URL, &["sid=3"]).sent([("sid".to_owned(), Some("1".to_owned()))]);
     let merged = flat(&[("sid", "2")]).merged(&update, &base_url(), NOW);
     assert_eq!(pairs(&merged.cookies.unwrap()), [("sid", "3")]);
 }
 
 #[test]
-fn namesakes_with_other_paths_are_kept_and_the_flat_map_has_the_one_for_the_base_url() {
+fn namesakes_with_other_paths_are_kept_and_the_flat_map_has_the_cookie_for_the_base_url() {
     let merged = merge(
         &Cookies::default(),
         &[
@@ -235,7 +235,7 @@ fn namesakes_with_other_paths_are_kept_and_the_flat_map_has_the_one_for_the_base
 }
 
 #[test]
-fn flat_map_has_the_newest_cookie_if_the_base_url_gets_none() {
+fn flat_map_has_the_newest_cookie_if_no_cookie_is_sent_to_the_base_url() {
     let merged = merge(&Cookies::default(), &["sid=1; Path=/a", "sid=2; Path=/b"]);
     assert_eq!(pairs(&merged), [("sid", "2")]);
     let merged = merge(&merged, &["sid=3; Path=/a"]);
@@ -305,7 +305,7 @@ fn secure_cookies_are_taken_from_https_only_and_not_replaced_over_http() {
 }
 
 #[test]
-fn host_that_is_an_ip_address_or_a_public_suffix_may_name_itself() {
+fn domain_attribute_may_equal_a_host_that_is_an_ip_address_or_a_public_suffix() {
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let url = format!("http://{host}:8080/");
         let update = set_cookie(&url, &[&format!("a=1; Domain={host}")]);
@@ -318,7 +318,7 @@ fn host_that_is_an_ip_address_or_a_public_suffix_may_name_itself() {
 }
 
 #[test]
-fn expires_counts_from_the_date_of_the_answer() {
+fn expires_is_relative_to_the_date_of_the_answer() {
     // The clock of the site is 10 days slow.
     let date = NOW - Duration::days(10);
     let expires = date + Duration::hours(1);
@@ -394,7 +394,7 @@ fn full_session_ignores_new_cookies_but_takes_new_values() {
 }
 
 #[test]
-fn expired_cookies_make_room_for_new_ones() {
+fn expired_cookies_make_room_for_new_cookies() {
     let stored = merge(&Cookies::default(), &["old=1; Max-Age=10"]);
     let later = NOW + Duration::seconds(11);
     let merged = stored.merged(&set_cookie(LOGIN_URL, &["new=1"]), &base_url(), later);
@@ -402,7 +402,7 @@ fn expired_cookies_make_room_for_new_ones() {
 }
 
 #[test]
-fn expired_cookies_are_left_out_and_their_namesakes_take_their_place() {
+fn expired_cookies_are_left_out_and_their_namesakes_enter_the_flat_map() {
     let lines = ["sid=1; Path=/members; Max-Age=10", "sid=2; Path=/", "b=3"];
     let stored = merge(&Cookies::default(), &lines);
     assert_eq!(pairs(&stored), [("sid", "1"), ("b", "3")]);
@@ -415,7 +415,7 @@ fn expired_cookies_are_left_out_and_their_namesakes_take_their_place() {
 
 /// Both cookies have the same path, so their order of creation decides.
 #[test]
-fn order_of_the_cookies_is_kept_whichever_of_them_is_in_the_flat_map() {
+fn order_of_cookies_is_kept_regardless_of_the_choice_for_the_flat_map() {
     let lines = [
         "sid=1; Path=/x; Domain=golf.example",
         "a=1; Path=/x",
@@ -439,7 +439,7 @@ fn order_of_the_cookies_is_kept_whichever_of_them_is_in_the_flat_map() {
 #[case::other_cookies(&[("a", "1")])]
 #[case::fewer_cookies(&[])]
 #[case::other_name(&[("other", "1"), ("a", "1")])]
-fn details_of_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
+fn details_that_belong_to_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
     let lines = ["sid=1; Path=/x", "a=1", "sid=2; Path=/y"];
     let bytes = merge(&Cookies::default(), &lines).details_to_bytes();
     let cookies = flat(cookies);
@@ -481,7 +481,7 @@ fn cookie_header_is_computed_as_browsers_do() {
 }
 
 #[test]
-fn cookie_without_a_value_is_sent_as_its_name_and_one_with_a_semicolon_not_at_all() {
+fn cookie_without_a_value_is_sent_as_its_name_and_a_value_with_a_semicolon_is_an_error() {
     let cookies = [("flag", None), ("empty", Some(String::new()))];
     let cookies = Cookies::new(cookies.map(|(name, value)| (name.to_owned(), value))).unwrap();
     let url = "https://www.golf.example/";

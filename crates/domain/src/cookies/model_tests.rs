@@ -60,7 +60,8 @@ fn answers() -> impl Strategy<Value = Vec<AnswerOfSite>> {
         prop::option::of(prop::sample::select(vec![PARENT, HOST])),
         prop::option::of(prop::sample::select(PATHS.to_vec())),
         // A cookie is not written again if its remaining lifetime differs by less than a factor of
-        // two. With these lifetimes and times, that makes no difference.
+        // two. The lifetimes in this list and the times between the answers are chosen so that this
+        // rule has no visible effect.
         prop::option::of(prop::sample::select(vec![0, 10, 1_000])),
     );
     let line = line.prop_map(|(name, value, domain, path, max_age)| Line {

@@ -1,4 +1,4 @@
-//! Cookies outside the flat map of a session, which contains one cookie of each name.
+//! Cookies outside the flat map of a session. The flat map contains one cookie of each name.
 
 use std::fmt;
 
@@ -6,12 +6,13 @@ use zeroize::Zeroizing;
 
 use super::attributes::CookieAttributes;
 
-/// A cookie whose name the flat map of the session already contains, with another domain or path.
+/// A cookie outside the flat map of the session. The flat map contains another cookie with the same
+/// name, but with another domain or path.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OtherCookie {
     /// Name of the cookie.
     pub name: String,
-    /// Value of the cookie. It is a secret, and is wiped from memory on drop.
+    /// Value of the cookie. The value is a secret, and is wiped from memory on drop.
     pub value: Zeroizing<String>,
     /// Scope and lifetime of the cookie.
     pub attributes: CookieAttributes,

@@ -1,4 +1,5 @@
-//! Selects the cookies of a session for its flat map, which contains one cookie of each name.
+//! Selects the cookies of a session for the flat map. The flat map contains one cookie of each
+//! name.
 
 use indexmap::{IndexMap, map};
 
@@ -13,10 +14,11 @@ pub(super) struct Projection<'a> {
     pub(super) others: Vec<(usize, Entry<'a>)>,
 }
 
-/// Divides cookies, which are given in the order of their creation. Of several cookies with one
-/// name, the flat map contains the one that is first in a request to `base_url` (RFC 6265bis,
-/// section 5.8.3: the longest path, then the earliest). If none of them is sent to `base_url`, the
-/// flat map contains the newest one.
+/// Divides cookies into the flat map and the other cookies. `entries` are in the order of creation.
+/// If several cookies have the same name, the flat map contains the cookie that comes first in a
+/// request to `base_url` (RFC 6265bis, section 5.8.3: the longest path, then the earliest
+/// creation). If no cookie with this name is sent to `base_url`, the flat map contains the newest
+/// cookie.
 pub(super) fn project<'a>(entries: Vec<Entry<'a>>, base_url: Option<&CookieUrl>) -> Projection<'a> {
     let mut chosen: IndexMap<&str, (Priority, usize)> = IndexMap::new();
     for (index, entry) in entries.iter().enumerate() {

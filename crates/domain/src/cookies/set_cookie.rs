@@ -9,7 +9,7 @@ const MAX_ATTRIBUTE_LEN: usize = 1_024;
 
 /// A parsed `Set-Cookie` line. The attributes `HttpOnly`, `SameSite` and `Partitioned` are ignored,
 /// because this service does not use them.
-// `Debug` only in tests, because the value is a secret.
+// The type implements `Debug` only in tests, because the value is a secret.
 #[cfg_attr(test, derive(Debug))]
 #[derive(PartialEq, Eq)]
 pub(super) struct SetCookie<'a> {
@@ -40,9 +40,10 @@ pub(super) enum Lifetime {
 impl<'a> SetCookie<'a> {
     /// Parses the value of a `Set-Cookie` header field. Returns `None` if the line contains a
     /// control character other than TAB.
-    // The crate `cookie` is not used. It rejects a line without `=`, which browsers store as a
-    // cookie without a name. It also decides by the first of several attributes with the same name
-    // whether an attribute counts, and knows only four formats of dates.
+    // The crate `cookie` is not used, because it differs from browsers. It rejects a line without
+    // `=`, but browsers store such a line as a cookie without a name. It also decides by the first
+    // of several attributes with the same name whether an attribute counts, and knows only four
+    // formats of dates.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         if has_control(line) {
             return None;
@@ -198,14 +199,14 @@ mod tests {
     #[case::minus_sign_only("a=1; Max-Age=-", None)]
     #[case::empty("a=1; Max-Age=", None)]
     #[case::last_one_is_invalid("a=1; Max-Age=5; Max-Age=x", Some(5))]
-    fn max_age_counts_before_expires(#[case] line: &str, #[case] seconds: Option<i64>) {
+    fn max_age_takes_precedence_over_expires(#[case] line: &str, #[case] seconds: Option<i64>) {
         let lifetime = SetCookie::parse(line).unwrap().lifetime;
         let expected = seconds.map(|seconds| Lifetime::MaxAge(Duration::seconds(seconds)));
         assert_eq!(lifetime, expected);
     }
 
     #[test]
-    fn invalid_expires_is_ignored_and_the_last_valid_one_counts() {
+    fn invalid_expires_is_ignored_and_the_last_valid_expires_is_used() {
         let line = "a=1; Expires=1 Jan 2030 00:00:00; Expires=2 Jan 2030 00:00:00; Expires=x";
         let Some(Lifetime::Expires(time)) = SetCookie::parse(line).unwrap().lifetime else {
             panic!("a time");

@@ -10,7 +10,8 @@ use super::{
     set_cookie::{Lifetime, SetCookie},
 };
 
-/// The `Set-Cookie` lines of one answer of a site, which are merged into the cookies of a session.
+/// The `Set-Cookie` lines of one answer of a site. The lines are merged into the cookies of a
+/// session.
 ///
 /// Cookies are secrets, so `Debug` shows only the number of lines.
 pub struct SetCookieLines {
@@ -18,8 +19,8 @@ pub struct SetCookieLines {
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
     sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
-    /// Cookies that earlier answers have set, with `None` for a removed cookie. `None` if this
-    /// merge is not late.
+    /// Names and values of the cookies that earlier answers have set. The value is `None` if the
+    /// answer removed the cookie. The field is `None` if this merge is not late.
     earlier: Option<Vec<(String, Option<Zeroizing<String>>)>>,
 }
 
@@ -46,9 +47,9 @@ impl SetCookieLines {
     }
 
     /// Sets the cookies that the request carried, as pairs of name and value. The value is `None`
-    /// for a cookie without a value. The answer then removes a cookie only if its stored value is
-    /// the value that was sent. Otherwise, the late answer to a request with an old value could
-    /// remove a newer cookie.
+    /// for a cookie without a value. The answer then removes a cookie only if the stored value of
+    /// the cookie is the value that was sent. Otherwise, the late answer to a request with an old
+    /// value could remove a newer cookie.
     #[must_use]
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
         let cookies = cookies.into_iter();
@@ -57,10 +58,11 @@ impl SetCookieLines {
         self
     }
 
-    /// Returns the same lines for a late merge: the store was not available when the answer
-    /// arrived. `earlier` are the earlier answers whose merges were late, too. A line is applied
-    /// only if the stored cookie is the cookie that the request carried, or a cookie that an answer
-    /// of `earlier` has set. Otherwise, the late merge could replace a newer cookie.
+    /// Returns the same lines for a late merge (a merge that was delayed because the store was
+    /// unavailable when the answer arrived). `earlier` are the earlier answers whose merges were
+    /// late, too. A line is applied only if the stored cookie is the cookie that the request
+    /// carried, or a cookie that an answer of `earlier` has set. Otherwise, the late merge could
+    /// replace a newer cookie.
     #[must_use]
     pub fn late(&self, earlier: &[Self]) -> Self {
         Self {

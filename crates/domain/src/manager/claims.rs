@@ -7,8 +7,8 @@
 //! operation.
 //!
 //! Each change of the record is a compare-and-swap with the revision in the claim. A request that
-//! was slow and has lost its claim therefore notices the loss: it undoes nothing and delivers no
-//! token that another request could contradict.
+//! was slow and has lost its claim therefore notices the loss. Such a request does not undo the
+//! operation, and does not deliver a token if another request may deliver a different one.
 
 use std::time::Duration;
 
@@ -56,8 +56,7 @@ pub(super) struct Claim {
     pub(super) token: SessionToken,
     /// `true` if another request has begun the operation.
     pub(super) is_replay: bool,
-    /// `true` if no call of the store has used the token yet, so the token can be replaced by
-    /// another one.
+    /// `true` if no call of the store has used the token yet, so that another token can replace it.
     pub(super) is_unused: bool,
     revision: Revision,
     until: OffsetDateTime,
@@ -148,7 +147,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Takes over an operation that another request has not completed, and continues it with
-    /// `token`. If another request takes it over at the same time, only one of them succeeds.
+    /// `token`. If another request takes over the operation at the same time, only one of the two
+    /// requests succeeds.
     pub(super) async fn take_over(
         &self,
         request: &IdempotentRequest,
@@ -258,8 +258,8 @@ impl<R: SessionRepository> SessionManager<R> {
             }
         }
         // Another request has taken over, or the record does not exist any more. In the second
-        // case, the store has lost it, or a request that took over has failed for good and has
-        // ended the session.
+        // case, either the store has lost the record, or a request that took over has failed
+        // permanently and has ended the session.
         if self.load_live(&session.token).await?.is_none() {
             return Ok(Completion::Superseded);
         }
@@ -294,7 +294,7 @@ impl<R: SessionRepository> SessionManager<R> {
 
     /// Removes the record of an operation that has failed permanently, so that a repetition starts
     /// the operation again. The caller may undo the operation only if this call succeeds. Otherwise
-    /// another request may be about to complete it.
+    /// another request may be about to complete the operation.
     pub(super) async fn forget(
         &self,
         request: &IdempotentRequest,
@@ -324,7 +324,7 @@ impl<R: SessionRepository> SessionManager<R> {
 }
 
 /// Returns `true` if the operation may have succeeded despite `error`, or if another instance may
-/// be able to complete it. In this case, its record is kept.
+/// be able to complete the operation. In both cases, the record of the operation is kept.
 pub(super) fn may_be_completed(error: &SessionError) -> bool {
     use RepositoryError::{NewerRecord, Unavailable};
     matches!(

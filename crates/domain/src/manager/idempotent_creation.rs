@@ -72,8 +72,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(error)
     }
 
-    /// Takes over a creation that another request has not completed. Returns the claim, and the
-    /// session if the other request has stored it.
+    /// Takes over a creation that another request has not completed. Returns the claim. If the
+    /// other request has stored the session, also returns the session.
     ///
     /// If there is no session, the operation continues with a new token, and stores the session
     /// `new`. A command of the other request may still be on its way to the store. Under the same
@@ -115,7 +115,8 @@ impl<R: SessionRepository> SessionManager<R> {
         is_wanted: impl Fn() -> bool,
     ) -> Result<NewSession, SessionError> {
         let last_revocation = if is_stored {
-            // The session is its own predecessor, so that its index entry keeps its position.
+            // The session is passed as its own predecessor, so that the index entry keeps its
+            // position.
             let token = &claim.token;
             self.add_to_index(token, session, Some(token)).await?
         } else {

@@ -175,8 +175,8 @@ impl<R: SessionRepository> SessionManager<R> {
         let Some((session, remaining)) = self.load_live(successor).await? else {
             return Err(not_found(token));
         };
-        // The session is its own predecessor, because its index entry already has the position of
-        // the old token, whose entry may have been removed.
+        // The session is passed as its own predecessor, because its index entry already has the
+        // position of the old token. The entry of the old token may have been removed.
         let last_revocation = self
             .add_to_index(successor, &session, Some(successor))
             .await?;

@@ -43,8 +43,9 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Returns the session as the store has it now, and renews its idle timeout. Unlike
-    /// [`get`](Self::get), it never uses a copy that a repository keeps in memory, so that it
-    /// returns the cookies of the last merge at any instance.
+    /// [`get`](Self::get), this method never uses a copy that a repository keeps in memory. The
+    /// result therefore contains the cookies of the last merge, even if another instance carried
+    /// out that merge.
     ///
     /// # Errors
     /// Returns the same errors as [`get`](Self::get).
@@ -55,19 +56,21 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Merges the cookies of `update` into the session if `precondition` returns `true` for the
-    /// entity tag of the session's current state, beginning with the state that
-    /// [`load_for_merge`](Self::load_for_merge) has returned for the same token. Writes to the
-    /// store only if a cookie changed, in one round trip. Logs `Session updated` (info) in that
-    /// case.
+    /// entity tag of the session's current state. `loaded` is the state that
+    /// [`load_for_merge`](Self::load_for_merge) has returned for the same token. If the session has
+    /// changed since then, it is loaded again.
+    ///
+    /// If a cookie changed, writes the session to the store in one round trip, and logs `Session
+    /// updated` (info). Otherwise, writes nothing.
     ///
     /// Each cookie is merged into the newest state of the session, so that concurrent merges and
     /// updates are not lost. If the session is deleted during a merge, the merge does not restore
     /// it.
     ///
     /// # Errors
-    /// Returns the errors of [`update`](Self::update). Instead of [`UpdateError::Cookies`], it
-    /// returns [`UpdateError::ForeignUrl`] if the URL of `update` does not have the origin of the
-    /// session's base URL.
+    /// Returns the errors of [`update`](Self::update). There is one difference:
+    /// [`UpdateError::Cookies`] is never returned. If the URL of `update` does not have the origin
+    /// of the session's base URL, returns [`UpdateError::ForeignUrl`].
     #[tracing::instrument(name = "merge cookies", skip_all)]
     pub async fn merge_loaded(
         &self,

@@ -122,9 +122,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(SessionError::Contended)
     }
 
-    /// Removes the index entry of the old token, and checks that of the new token. All sessions of
-    /// the subject may have been revoked while the record was moved. In that case, removes the new
-    /// record.
+    /// Removes the index entry of the old token, and checks the index entry of the new token. If
+    /// all sessions of the subject were revoked while the record was moved, removes the new record.
     pub(super) async fn confirm_move(
         &self,
         token: &SessionToken,

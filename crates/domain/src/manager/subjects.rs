@@ -209,7 +209,7 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Ends the sessions `excess`, which are above the session limit of their subject.
+    /// Ends the sessions `excess`: the sessions above the session limit of their subject.
     ///
     /// The sessions are ended concurrently. Creating a session is therefore fast even if a lowered
     /// limit ends many sessions.
@@ -323,6 +323,6 @@ pub struct ListedSession {
     pub last_seen: OffsetDateTime,
     /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
-    /// Attributes of the session, among them the subject to which the list belongs.
+    /// Attributes of the session, including the subject of the list.
     pub attributes: SessionAttributes,
 }

@@ -116,8 +116,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// entity tag of the session's current state. Begins with `loaded`. If the session has changed
     /// since then, loads it again and calls `change` again.
     ///
-    /// `change` gets the session and the time of the store. It returns the session, and whether
-    /// the session is to be stored.
+    /// `change` gets the session and the time of the store. It returns the changed session, and
+    /// `true` if this session must be stored.
     pub(super) async fn replace_loaded(
         &self,
         token: &SessionToken,

@@ -76,7 +76,7 @@ fn attributes_of_cookies_are_unchanged_after_encoding_and_decoding() {
     assert_eq!(jar.cookies.others().len(), 1);
     let bytes = jar.to_bytes();
     assert_eq!(Session::from_bytes(&bytes), Ok(jar));
-    // Without all of its details, the form is that of a flat map.
+    // If all details are cut off, the rest is the valid form of a session with only a flat map.
     let shortened = (1..bytes.len()).filter_map(|len| Session::from_bytes(&bytes[..len]).ok());
     let shortened: Vec<_> = shortened
         .map(|session| session.cookies.has_details())

@@ -12,8 +12,8 @@ use tokio::{
 /// Source of the attackers' connections. Other clients have the address 127.0.0.1.
 const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
-/// Minimum time between two connections of one attacker. It equals the time after which the service
-/// stops waiting for a request body.
+/// Minimum time between two connections of one attacker. The service stops waiting for a request
+/// body after the same time.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
 /// Pause before the first connections, so that they are not opened all at once.
@@ -44,13 +44,13 @@ pub(super) struct Attack {
 pub(super) enum Limit {
     /// Maximum ratio to the p99 without an attack.
     Slowdown(f64),
-    /// Maximum ratio to the p99 without an attack. A higher p99 is also allowed if it exceeds the
-    /// p99 without an attack by at most this time, because the p99 of two measurements without an
-    /// attack differs by this amount.
+    /// Maximum ratio to the p99 without an attack, and an allowed difference. A higher p99 is
+    /// allowed if it exceeds the p99 without an attack by at most this difference. Even two
+    /// measurements without an attack can differ by this time.
     SlowdownBeyondNoise(f64, Duration),
-    /// Maximum p99. This limit is used for floods, in which the attackers send as fast as possible
-    /// and compete with the service for the processors of one machine. A ratio would then depend
-    /// mainly on the number of processors.
+    /// Maximum p99. This limit is used for floods. In a flood, the attackers send as fast as
+    /// possible, and compete with the service for the processors of the machine. A ratio would
+    /// therefore depend mainly on the number of processors.
     Duration(Duration),
 }
 
@@ -205,7 +205,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Begins an attack with `connections` connections to `address`. If the service closes a
-    /// connection, the attacker opens another one. `token` is the token of a session.
+    /// connection, the attacker opens another connection. `token` is the token of a session.
     pub(super) fn start(
         attack: &Attack,
         address: SocketAddr,
@@ -223,7 +223,8 @@ impl Held {
                 sleep(delay).await;
                 loop {
                     let next = Instant::now() + RECONNECT_AFTER;
-                    // A failed connection is replaced like one that the service has closed.
+                    // The result is ignored: a failed connection is replaced in the same way as a
+                    // closed connection.
                     let _ = hold(address, &bytes, is_flood).await;
                     sleep_until(next).await;
                 }
@@ -234,7 +235,7 @@ impl Held {
 }
 
 /// Opens a connection, sends `bytes`, and waits until the service closes the connection. If
-/// `is_flood`, then sends zeros without end.
+/// `is_flood` is `true`, sends zeros without end after `bytes`.
 async fn hold(address: SocketAddr, bytes: &[u8], is_flood: bool) -> std::io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(ATTACKER.into())?;

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::measure::log_in_to;
 
-/// Number of calls. It equals the default of `upstream_max_in_flight`.
+/// Number of calls, equal to the default of `upstream_max_in_flight`.
 pub(super) const CALLS: usize = 256;
 
 /// Number of sites. One site may have at most a quarter of all calls.
@@ -44,7 +44,7 @@ impl HangingCalls {
         for site in sites.iter().cycle().take(CALLS) {
             let token = log_in_to(service, &site.url()).await?;
             calls.spawn(async move {
-                // The calls that the sites have received are counted below.
+                // The result is ignored, because the received calls are counted below.
                 let _ = call(address, &token).await;
             });
         }

@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode};
 
 use crate::tally::Tally;
 
-/// Maximum number of guessed tokens. The check fails if none of them is answered with 429.
+/// Maximum number of guessed tokens. If no guess is answered with 429, the check fails.
 ///
 /// Each instance answers the first `invalid_token_burst` invalid tokens of one address with 401,
 /// and after that `invalid_token_limit` invalid tokens per second. The maximum is high enough to

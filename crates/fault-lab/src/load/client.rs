@@ -100,10 +100,10 @@ async fn create(shared: &Shared, subject: Option<&str>) -> Option<Own> {
         repetitions::send(shared, request, StatusCode::CREATED).await?
     } else {
         let (status, body) = shared.send(request(), StatusCode::CREATED).await?;
-        // Counts only failures to create a session without a subject. A session with a subject
-        // cannot be created while the cluster partition with the index of the subject is
-        // unavailable, so such a failure proves nothing about the other partitions. The same is
-        // true for a request with an `Idempotency-Key` and the partition of its record.
+        // Counts only failures to create a session without a subject. To create a session with a
+        // subject, the cluster partition with the index of the subject must be available, so a
+        // failure proves nothing about the other partitions. The same is true for a request with an
+        // `Idempotency-Key`, because of the partition of the idempotency record.
         if status != StatusCode::CREATED && subject.is_none() {
             shared.tally().failed_logins += 1;
         }
@@ -166,10 +166,10 @@ fn check_content(shared: &Shared, own: &Own, body: &Value) {
     }
 }
 
-/// Checks the attributes of the version cookies in the response body `body`. Returns `true` if they
-/// are the attributes that the merge to `version` has set, and the second cookie with the same name
-/// is present. Returns `false` if there are neither attributes nor a second cookie, and `None` in
-/// any other case.
+/// Checks the attributes of the version cookies in the response body `body`. A merge to `version`
+/// sets certain attributes and a second cookie with the same name. Returns `true` if the body
+/// contains exactly these, `false` if it contains neither attributes nor a second cookie, and
+/// `None` in any other case.
 fn merged_attributes(body: &Value, version: u64) -> Option<bool> {
     let attributes = &body["cookie_attributes"][VERSION];
     let others = body["other_cookies"].as_array()?;
@@ -248,7 +248,8 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     let response = if shared.habits.uses_idempotency_keys {
         repetitions::send(shared, request, StatusCode::OK).await
     } else {
-        // If the response is lost, the session is lost as well.
+        // If the response is lost, the client does not know the new token, so the session is lost
+        // as well.
         shared.history.delete_asked(&own.token);
         let response = shared.send(request(), StatusCode::OK).await;
         response.map(Repeated::once)
@@ -263,7 +264,7 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
                 ..own.clone()
             })
         }
-        // A lost response of a request with a key must not end the session.
+        // Even if the response to a request with a key is lost, the session must not end.
         Some(response) if response.status == StatusCode::UNAUTHORIZED => {
             shared.check(shared.history.read(&own.token, before, false));
             None

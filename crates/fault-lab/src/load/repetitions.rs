@@ -1,4 +1,4 @@
-//! Requests with an `Idempotency-Key`, which a test client repeats until they succeed.
+//! Requests with an `Idempotency-Key`. A test client repeats these requests until they succeed.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use super::shared::Shared;
 
-/// Time for which a client repeats a request. The time is longer than the lease of an abandoned
-/// operation, which is 9 s with the default command timeout.
+/// Time for which a client repeats a request. The lease of an abandoned operation is 9 s with the
+/// default command timeout, so this time is longer.
 const REPEATED_FOR: Duration = Duration::from_secs(12);
 
 /// Pause before a repetition.
@@ -21,7 +21,7 @@ pub(super) struct Repeated {
     pub(super) status: StatusCode,
     pub(super) body: Value,
     /// Token in the response to one further repetition of the successful request. `None` if there
-    /// was no further repetition, or if it failed.
+    /// was no further repetition, or if the further repetition failed.
     pub(super) replayed: Option<String>,
 }
 
@@ -36,10 +36,10 @@ impl Repeated {
     }
 }
 
-/// Sends the request that `request` builds, with a new `Idempotency-Key`. Repeats it with the same
-/// key, possibly at another instance, until the response has the status `expected` or 401, or until
-/// [`REPEATED_FOR`] has passed. One successful request in four is repeated once more. Returns the
-/// last response, or `None` if there was none.
+/// Sends the request that `request` builds, with a new `Idempotency-Key`. Repeats the request with
+/// the same key, possibly at another instance, until the response has the status `expected` or 401,
+/// or until [`REPEATED_FOR`] has passed. Repeats one successful request in four once more. Returns
+/// the last response, or `None` if there was no response.
 pub(super) async fn send(
     shared: &Shared,
     request: impl Fn() -> RequestBuilder,

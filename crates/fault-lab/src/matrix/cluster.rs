@@ -164,8 +164,8 @@ async fn slots_move(lab: &Lab) -> Outcome {
     let mut seen = Redirections::of(&cluster).await;
     for slot in cluster.slots_of(0) {
         let count = ["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()];
-        // Clients choose sessions at random, so it is not certain that they meet a moving hash
-        // slot. The moves continue until both a MOVED and an ASK redirection have occurred.
+        // Clients choose sessions at random, so a client may or may not use a session in a moving
+        // hash slot. The moves continue until both a MOVED and an ASK redirection have occurred.
         let is_over = began.elapsed() > lab.hold * 2 && seen.has_both_kinds();
         if is_over || began.elapsed() > REDIRECTED_WITHIN.max(lab.hold * 2) {
             break;

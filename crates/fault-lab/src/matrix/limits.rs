@@ -30,8 +30,8 @@ use crate::stage::{Lab, Outcome, Stage, service_flags};
 /// Timeout for a service instance to become ready after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Source of the additional connections. The regular clients have the address 127.0.0.1, so that
-/// the limit of connections per address does not apply to both together.
+/// Source address of the additional connections. The regular clients have the address 127.0.0.1, so
+/// the limit of connections per address counts the two groups separately.
 const HOLDER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
 pub(super) fn rows() -> Vec<Row> {
@@ -189,8 +189,8 @@ async fn few_descriptors(lab: &Lab) -> Outcome {
 /// Opens `number` connections to the service, and sends one request on each. Returns the open
 /// connections.
 async fn open_used_connections(stage: &mut Stage, number: usize) -> Vec<TcpStream> {
-    // The batches are smaller than the limits of all scenarios. The service never closes the newest
-    // connections, so each of them is served.
+    // A batch is smaller than the connection limit of each scenario. At the limit, the service
+    // closes the longest-idle connections, never the newest, so each new connection is served.
     const BATCH: usize = 20;
     let address = address_of(stage);
     let mut open = Vec::with_capacity(number);
@@ -335,7 +335,7 @@ async fn overloaded(lab: &Lab) -> Outcome {
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let url = format!("redis://{}/0", proxy.address());
     // On a busy machine, a command could take longer than the default timeout. The response would
-    // be 503 for another reason.
+    // then be 503 for a reason that this scenario does not test.
     let flags = [
         "--max-in-flight",
         "24",

@@ -183,8 +183,8 @@ async fn loading(lab: &Lab) -> Outcome {
 }
 
 async fn long_outage(lab: &Lab) -> Outcome {
-    /// Maximum growth of the resident memory during the outage, in kilobytes. Some growth is not a
-    /// leak, because the allocator keeps memory after a load peak.
+    /// Maximum growth of the resident memory during the outage, in kilobytes. Some growth is
+    /// normal, because the allocator keeps memory after a load peak.
     const MAX_GROWTH: u64 = 16 * 1_024;
     let mut redis = RedisProcess::start_with(&DURABLE).await;
     let mut stage = lab.stage(&redis.url()).await;

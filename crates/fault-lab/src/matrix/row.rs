@@ -5,13 +5,13 @@ use futures_util::future::LocalBoxFuture;
 use super::expect::Expect;
 use crate::stage::{Lab, Outcome};
 
-/// A fault scenario: a fault, the behaviour that is expected of the service, and the function that
-/// runs the scenario.
+/// A fault scenario: a fault, the expected behaviour of the service, and the function that runs the
+/// scenario.
 pub(crate) struct Row {
     pub(crate) fault: &'static str,
     /// Expected behaviour of the service, as text for the table.
     pub(crate) expected: &'static str,
-    /// Rule for the responses during the fault, which is checked after the scenario.
+    /// Rule for the responses during the fault. The rule is checked after the scenario.
     pub(super) expect: Expect,
     pub(super) run: fn(&Lab) -> LocalBoxFuture<'_, Outcome>,
 }

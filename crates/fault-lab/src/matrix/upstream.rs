@@ -1,5 +1,5 @@
-//! Fault scenarios during calls through the upstream gateway. The site, Redis or the instance
-//! fails. The site counts the requests of each call.
+//! Fault scenarios during calls through the upstream gateway. The site, Redis or the service
+//! instance fails. The site counts the requests that it receives for each call.
 
 use std::{
     sync::Arc,
@@ -113,7 +113,7 @@ async fn durable_redis() -> RedisProcess {
 /// Makes the site hold back its answers. Returns when the site has received a call of each client.
 async fn hold_calls(stage: &mut Stage, calls: &SiteCalls) {
     calls.site.set(Behaviour::Holds);
-    // A client may be between two calls.
+    // A client that is between two calls first needs time to send its next call.
     let held = async {
         while calls.site.held() < CLIENTS {
             sleep(Duration::from_millis(10)).await;
@@ -124,8 +124,8 @@ async fn hold_calls(stage: &mut Stage, calls: &SiteCalls) {
     }
 }
 
-/// Ends a scenario whose fault has ended. Counts a violated expectation if no call got the response
-/// `expected`.
+/// Ends a scenario after its fault has ended, and returns the outcome. Counts a violated
+/// expectation if no call got the response `expected`.
 async fn end(mut stage: Stage, calls: &SiteCalls, expected: &str) -> Outcome {
     stage.wait_until_recovered().await;
     stage.until_answered(calls).await;
@@ -189,8 +189,8 @@ async fn redis_read_only(lab: &Lab) -> Outcome {
     end(stage, &calls, UNSAVED).await
 }
 
-/// A full Redis still accepts reads. A session therefore makes several calls whose cookies are not
-/// stored.
+/// A full Redis still accepts reads but no writes. The service therefore still sends calls to the
+/// site, and the cookies of several answers wait to be stored.
 async fn redis_full(lab: &Lab) -> Outcome {
     let redis = durable_redis().await;
     let policy = ["CONFIG", "SET", "maxmemory-policy", "noeviction"];
@@ -258,12 +258,13 @@ async fn terminated(lab: &Lab) -> Outcome {
     let answered = calls.answered();
     let began = Instant::now();
     stage.service.signal(Signal::SIGTERM);
-    // The site answers when the instance no longer accepts connections.
+    // The site answers only after the instance has stopped accepting connections.
     let answer_late = async {
         sleep(Duration::from_millis(1_500)).await;
         calls.site.set(Behaviour::Answers);
     };
-    // The clients send no further requests, as if a load balancer had taken the instance out.
+    // The clients send no further requests, as if a load balancer no longer sent requests to the
+    // instance.
     tokio::join!(stage.stop_load(), answer_late);
     if calls.answered() < answered + CLIENTS as u64 {
         stage.add_violation("a call in flight was not answered");

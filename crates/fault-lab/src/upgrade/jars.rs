@@ -27,7 +27,7 @@ enum Change {
 }
 
 /// Merges cookies into sessions with the new binary. Then uses these sessions with the old binary,
-/// and again with the new one. Returns all violated expectations: no cookie value may be lost or
+/// and again with the new binary. Returns all violated expectations: no cookie value may be lost or
 /// changed, and no cookie may have the attributes of another value.
 pub(super) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
@@ -77,7 +77,8 @@ async fn check(old: &ServiceProcess, new: &ServiceProcess, change: Change) -> an
     };
     ensure!(after["cookie_attributes"] == attributes, "{after}");
 
-    // The site rotates the id once more. The new cookie replaces the flat one.
+    // The site rotates the session id once more. The new cookie replaces the cookie without
+    // attributes.
     let line = "SESSIONID=g7h8i9; Path=/; Secure";
     merge(new, &token, &[line]).await?;
     for service in [old, new] {

@@ -47,8 +47,8 @@ fn samples() -> [Sample; 7] {
 }
 
 /// Stores sessions with the new binary, and uses them with both binaries. Returns all violated
-/// expectations. For a session that it cannot read, the old binary must respond with 503. It must
-/// neither end nor change any session.
+/// expectations. If the old binary cannot read a session, it must respond with 503. The old binary
+/// must neither end nor change such a session.
 pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
     let redis = RedisProcess::start().await;
     let (old, new) = (
@@ -100,7 +100,7 @@ async fn status(
     Ok(request.body("{}").send().await?.status())
 }
 
-/// Returns the session without its expiry time, which changes with each access.
+/// Returns the session without its expiry time, because this time changes with each access.
 async fn shown(service: &ServiceProcess, token: &str) -> anyhow::Result<Value> {
     let request = service.request(Method::GET, "/v1/session");
     let mut session: Value = request.bearer_auth(token).send().await?.json().await?;

@@ -264,7 +264,8 @@ async fn record(redis: &RedisProcess, key: &str) -> Option<Value> {
     Some(record)
 }
 
-/// Sends the Redis command `words`, whose reply is an array. Returns the strings in the array.
+/// Sends the Redis command `words`, and returns the strings in the reply. The reply must be an
+/// array.
 async fn texts(redis: &RedisProcess, words: &[&str]) -> Vec<String> {
     let reply = redis.command(words).await.into_array();
     reply.iter().filter_map(|text| text.as_string()).collect()

@@ -99,7 +99,7 @@ async fn corrected_wall_clock_changes_the_shown_times_but_ends_no_session(
     assert_eq!(listed.sessions[0].created_at, expected.created_at);
     assert_eq!(listed.sessions[0].absolute_end, expected.absolute_end);
 
-    // A change writes the shown times back.
+    // An update gets the shown times, and writes them back to the store.
     let loaded = repository
         .load_for_update(&token, None)
         .await

@@ -16,8 +16,8 @@ use tee_session_domain::{
 };
 use tee_session_memory_adapter::MemoryRepository;
 
-/// Repository whose inserts, swaps and moves change nothing and return fixed outcomes. Counts these
-/// calls.
+/// Repository that carries out no insert, swap or move, and returns fixed outcomes instead. Counts
+/// these calls.
 #[derive(Clone)]
 struct Unwilling {
     inner: MemoryRepository,

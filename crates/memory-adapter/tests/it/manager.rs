@@ -150,7 +150,7 @@ async fn new_session_that_is_no_longer_wanted_is_removed_and_evicts_no_older_ses
     };
     let policy = policy().with_subject_limit(Some(limit));
     let sessions = SessionManager::new(MemoryRepository::default(), policy);
-    // Below the limit, the caller is not asked.
+    // Below the limit, the function `is_wanted` is not called.
     let first = sessions.store_login_while(login_of(Some("alice")), || false);
     let first = first.await.unwrap();
     let second = sessions.store_login_while(login_of(Some("alice")), || false);

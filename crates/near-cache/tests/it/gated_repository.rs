@@ -1,5 +1,5 @@
-//! A test repository whose reads wait at a gate, so that a test controls what happens during a
-//! read.
+//! A test repository in which each read waits at a gate, so that a test controls what happens
+//! during the read.
 
 use std::{
     sync::{
@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 /// changes the id.
 pub(crate) const INSTANCE: StoreInstance = StoreInstance(7);
 
-/// An in-memory repository whose reads wait at a gate. A read gets its result from memory at once,
-/// but returns the result only when the gate is open.
+/// An in-memory repository with a gate for reads. A read gets its result from memory at once, but
+/// returns the result only when the gate is open.
 #[derive(Clone)]
 pub(crate) struct GatedRepository {
     inner: MemoryRepository,

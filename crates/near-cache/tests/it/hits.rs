@@ -67,7 +67,7 @@ async fn merge_without_a_change_within_the_touch_interval_keeps_the_cached_copy(
         assert!(!merge().await);
         instance.sessions.get(&new.token).await.unwrap();
     }
-    // The session may have been read once more, because of an invalidation that arrived late.
+    // Because an invalidation may have arrived late, the session may have been read once more.
     let sent = count_commands(&redis, &["expire", "pttl", "eval", "evalsha"]).await - before;
     assert!(sent < 5, "{sent} commands for 100 merges and accesses");
 }
@@ -82,7 +82,7 @@ async fn concurrent_requests_for_an_uncached_session_share_one_redis_read() {
     let herd = join_all((0..500).map(|_| other.sessions.get(&new.token))).await;
     assert!(herd.iter().all(Result::is_ok));
     let sent = count_commands(&redis, &["get"]).await - before;
-    // One read is expected. If an invalidation arrives during the read, for example the one for the
+    // One read is expected. If an invalidation arrives during the read, for example because of the
     // creation of the session, there is another read.
     assert!(sent < 5, "{sent} commands for 500 accesses at once");
 }

@@ -17,8 +17,8 @@ use crate::gated_repository::{GatedRepository, INSTANCE};
 
 const TTL: Duration = Duration::from_secs(1_800);
 
-/// Creates a repository with a near cache whose invalidation feed is confirmed, and stores a
-/// session. Returns the repository and the token of the session.
+/// Creates a repository with a near cache, confirms the invalidation feed of the cache, and stores
+/// a session. Returns the repository and the token of the session.
 async fn set_up() -> (Near, SessionToken) {
     let store = GatedRepository::new();
     let cache = NearCache::new(&NearCacheSettings::default());

@@ -27,7 +27,7 @@ const MAX_STALE: Duration = Duration::from_millis(400);
 const SESSIONS_AT_START: usize = 50;
 
 /// Timeout for one phase of the load test. A phase is complete after more than 100 reads of ended
-/// sessions, which the instance must reject.
+/// sessions. The instance must reject these reads.
 const PHASE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LIMITS: NearCacheSettings = NearCacheSettings {
@@ -60,7 +60,7 @@ async fn session_deleted_on_one_instance_is_soon_rejected_on_another() {
     eventually(SOON, async || other.sessions.get(&new.token).await.is_err()).await;
 }
 
-/// Name of a cookie whose value is the number of changes of the session.
+/// Name of a cookie that counts the changes of the session.
 const VERSION: &str = "version";
 
 /// A way to end a session or to make its token invalid.
@@ -103,7 +103,8 @@ enum Change {
 }
 
 impl Change {
-    /// Sets the cookie [`VERSION`].
+    /// Sets the cookie [`VERSION`] of the session of `token` to `version` on `instance`, by an
+    /// update or by a merge.
     async fn run(
         self,
         instance: &Instance,
@@ -148,8 +149,8 @@ async fn session_change_is_visible_at_once_on_the_changing_instance_and_soon_on_
     }
 }
 
-/// Reads the session on the instance, and returns the number of its changes from the cookie
-/// [`VERSION`]. Returns `None` if the instance rejects the token.
+/// Reads the session on `instance`, and returns the number in the cookie [`VERSION`] (0 if there is
+/// no such cookie). Returns `None` if the instance rejects the token.
 async fn read_version(instance: &Instance, token: &SessionToken) -> Option<u64> {
     let session = instance.sessions.get(token).await.ok()?.session;
     let version = session.cookies.get(VERSION);
@@ -267,8 +268,8 @@ struct TestSession {
 struct LoadTest {
     /// All sessions of the load test, in the order of their creation.
     sessions: RwLock<Vec<TestSession>>,
-    /// Number of reads in the current phase that the instance must reject. The session of each of
-    /// these reads ended in the current phase, more than `MAX_STALE` before the read.
+    /// Number of reads in the current phase that the instance must reject, because the session
+    /// ended in this phase more than `MAX_STALE` before the read.
     overdue: AtomicU64,
     phase_started: RwLock<Option<Instant>>,
     reads: AtomicU64,
@@ -298,9 +299,8 @@ impl LoadTest {
         });
     }
 
-    /// Starts a phase of the load test, and waits until more than 100 reads of the phase were sent
-    /// so late after the revocation that the instance must reject them
-    /// ([`overdue`](Self::overdue)).
+    /// Starts a phase of the load test, and waits until the phase contains more than 100 reads that
+    /// the instance must reject ([`overdue`](Self::overdue)).
     async fn run_load_phase(&self) {
         *self.phase_started.write().await = Some(Instant::now());
         self.overdue.store(0, Ordering::Relaxed);

@@ -73,8 +73,9 @@ impl Rank {
 }
 
 /// Returns the topology in the best of the `reports`, or `None` if there are no reports. A report
-/// of an available cluster is better than a report of an unavailable cluster. Next, a later epoch
-/// is better. Of equally good reports, the topology that is reported most often is chosen.
+/// of an available cluster is better than a report of an unavailable cluster. If the availability
+/// is the same, a later epoch is better. Of equally good reports, the topology that most of these
+/// reports contain is returned.
 pub(crate) fn best_topology(reports: &[ClusterReport]) -> Option<Topology> {
     let votes = |report: &ClusterReport| {
         let same = |other: &&ClusterReport| other.topology == report.topology;

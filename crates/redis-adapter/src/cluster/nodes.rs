@@ -14,12 +14,12 @@ use tokio::{runtime::Handle, time::timeout_at};
 use super::topology::{Topology, probe_key};
 use crate::{RedisSettings, address::Address, connection::Connections, record::Key};
 
-/// Time for which unused connections to a server without hash slots stay open. The time begins with
-/// the last redirection to the server. The server may be about to receive its first hash slots.
+/// Time for which connections to a server without hash slots stay open after the last redirection
+/// to the server. A redirection can mean that the server is about to receive its first hash slots.
 const KEPT_WITHOUT_SLOTS: Duration = Duration::from_secs(30);
 
-/// Period after a server is added in which requests to the server wait for its first connections. A
-/// request after this period does not wait.
+/// Time after the addition of a server during which requests to the server wait for its first
+/// connections. Later requests do not wait.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A server of the cluster, with the connections to that server. The connections are closed when

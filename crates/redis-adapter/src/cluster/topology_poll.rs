@@ -54,7 +54,8 @@ pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Rec
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match topology {
-            // After the first topology, each server logs the failures of its own connections.
+            // Only failures before the first topology are logged here. Later failures are logged by
+            // the connections to each server.
             Err(Some((server, fault))) if known.is_none() => {
                 failures.log(&shared.settings.for_cluster_node(&server), fault);
             }
@@ -112,7 +113,8 @@ async fn poll_topology(shared: &Shared) -> Result<Topology, Option<(Address, Con
     let topology = best_topology(&collect_reports(requests).await);
     topology.ok_or_else(|| {
         let last = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // A server that is still being contacted after the timeout has no fault yet.
+        // If the timeout has passed while a server is still being contacted, no fault is stored
+        // yet.
         last.or_else(|| {
             let command = "CLUSTER SLOTS";
             let fault = ConnectFault::Redis(RedisFault::TimedOut { command });

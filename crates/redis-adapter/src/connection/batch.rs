@@ -3,11 +3,11 @@
 //!
 //! If a look-up is in progress, further look-ups that arrive in the same iteration of the event
 //! loop are sent to Redis as one command. The client library fred has a fixed cost for each
-//! command, so one command for 15 keys saves 14 times that cost.
+//! command. One command for 15 keys has this cost once instead of 15 times.
 //!
 //! If no look-up is in progress, the next look-up is sent at once, without a batch, in the future
-//! of its caller. There is one exception: if the latest batch had several look-ups, the next
-//! look-up waits for a batch.
+//! of its caller. There is one exception. If the latest batch had several look-ups, further
+//! look-ups are likely, so the next look-up waits for a batch.
 //!
 //! Each batch is sent by a separate task. Cancelling one caller therefore does not affect the other
 //! callers in the batch.
@@ -34,8 +34,8 @@ use crate::{RedisFault, record::Key};
 /// Maximum number of keys in one command.
 ///
 /// A command with more keys would block the other clients of Redis for a longer time. In addition,
-/// if a reply arrives in parts, the client library fred parses it again from the start after each
-/// part.
+/// a longer reply arrives in more parts, and the client library fred parses the reply again from
+/// the start after each part.
 const MAX_BATCH: usize = 64;
 
 /// Number of header items. A header item is at the start of the reply to a batch, and belongs to no
@@ -173,17 +173,17 @@ impl Client {
         Ok(found.map(|value| Found { value, has_expiry }))
     }
 
-    /// Sends one command that loads the keys of all look-ups in `waiting`. Each look-up gets the
-    /// item of the reply that belongs to its key. If Redis rejects the command, sends each look-up
-    /// separately.
+    /// Sends one command that loads the keys of all look-ups in `waiting`. The reply contains one
+    /// item for each key, and each look-up gets the item of its key. If Redis rejects the command,
+    /// sends each look-up separately.
     async fn look_up_batch(&self, queue: &BatchQueue, ttl: Option<i64>, waiting: Vec<Waiter>) {
         let _in_flight = InFlight::of(queue, &mut queue.state());
         if waiting.len() == 1 {
             return self.look_up_separately(ttl, waiting).await;
         }
         let (name, arguments) = batch(ttl, &waiting);
-        // The batch has the latest deadline of its look-ups. Otherwise one look-up that is close to
-        // its deadline would make the other look-ups time out.
+        // The deadline of the batch is the latest deadline of its look-ups. With an earlier
+        // deadline, one look-up with little time left would make the other look-ups time out.
         let deadlines = waiting.iter().map(|waiter| waiter.deadline);
         let sending = Sending::until(deadlines.max().unwrap_or_else(Instant::now));
         let fault = match self.send_raw(sending, name, arguments).await {
@@ -281,8 +281,8 @@ async fn send(client: Arc<Client>, ttl: Option<i64>, waiting: Vec<Waiter>) {
     }
 }
 
-/// Returns `true` if `items` has the form of a reply to a batch of `count` keys. The expected reply
-/// is that of `EVAL` if `ttl` is given, otherwise that of `MGET`.
+/// Returns `true` if `items` has the form of a reply to a batch of `count` keys. With a `ttl`, the
+/// batch is an `EVAL` command, and without a `ttl` it is an `MGET` command.
 fn is_batch_reply(items: &[Reply], ttl: Option<i64>, count: usize) -> bool {
     let is_counted = match (items.first(), ttl) {
         (Some(Reply::Integer(number)), Some(_)) => usize::try_from(*number) == Ok(count),
@@ -343,8 +343,8 @@ fn answer_from_item(item: Reply) -> Answer {
 /// Redis replies with `NOPERM` if the Redis user lacks the permission, and with `ERR` if the server
 /// does not know the command.
 ///
-/// Redis also replies with `ERR` for other reasons. The look-ups are then sent separately as well,
-/// and the replies show the reason.
+/// Redis also replies with `ERR` for other reasons. This function returns `true` for them too. The
+/// look-ups are then sent one by one, and their replies show the real reason.
 fn is_refusal(error: &[u8]) -> bool {
     error.starts_with(b"NOPERM ") || error.starts_with(b"ERR ")
 }

@@ -40,14 +40,14 @@ pub(super) struct BatchQueue {
 #[derive(Default)]
 pub(super) struct QueueState {
     pub(super) waiting: Vec<Waiter>,
-    /// TTL in seconds that the waiting look-ups give to the records that they read. Always `None`
-    /// in the queue of look-ups that only read.
+    /// TTL in seconds to which the waiting look-ups renew their records. Always `None` in the queue
+    /// of look-ups that only read.
     pub(super) ttl: Option<i64>,
     pub(super) is_scheduled: bool,
     pub(super) in_flight: usize,
-    /// `true` if the latest batch had several look-ups. If `false`, a look-up is sent at once when
-    /// no command is in flight. If `true`, a look-up always waits for the next turn of the event
-    /// loop, so that further look-ups are sent with it as a batch.
+    /// `true` if the latest batch had several look-ups. In that case, a look-up always waits for
+    /// the next turn of the event loop, so that further look-ups can join the batch. If `false`, a
+    /// look-up is sent at once when no command is in flight.
     pub(super) is_busy: bool,
 }
 

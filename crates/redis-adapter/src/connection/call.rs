@@ -44,8 +44,9 @@ impl Call {
         }
     }
 
-    /// Sets whether each command is preceded by `ASKING`. A cluster server that is importing the
-    /// hash slot of a key accepts commands for that key only after `ASKING`.
+    /// If `after_asking` is `true`, makes this call send `ASKING` before each command. A cluster
+    /// server that is importing the hash slot of a key accepts commands for that key only after
+    /// `ASKING`.
     pub(crate) fn after_asking(mut self, after_asking: bool) -> Self {
         self.sending.after_asking = after_asking;
         self
@@ -133,9 +134,9 @@ impl Call {
         Ok(value.map(|value| Found { value, has_expiry }))
     }
 
-    /// Checks whether `outcome` is a sign that replies no longer match their requests. A reply of
-    /// an unexpected type ends the connection. A corrupt session record triggers a heartbeat, which
-    /// shows whether replies still match their requests.
+    /// Checks `outcome` for signs that replies no longer match their requests. If the reply has an
+    /// unexpected type, the connection is ended. If the session record is corrupt, a heartbeat is
+    /// sent. The reply to the heartbeat shows whether replies still match their requests.
     pub(crate) fn note<T>(&self, outcome: &Result<T, CallError>) {
         match outcome {
             Err(CallError::Redis(RedisFault::Unexpected { .. })) => {

@@ -1,9 +1,9 @@
 //! A client of the Redis client library fred, for a single connection. The client makes one attempt
 //! to connect and never reconnects.
 //!
-//! The reconnection feature of fred is off for three reasons. fred would hold back commands and
-//! send them again. fred would report "connected" during the first pause before a new attempt to
-//! connect. The reconnection could end without a notification.
+//! The reconnection feature of fred is off for three reasons. First, fred would hold back commands
+//! during a disconnection and send them later. Second, fred would report "connected" while it waits
+//! before a new attempt to connect. Third, fred could give up reconnecting without a notification.
 //!
 //! With reconnection off, the task of the client ends as soon as the connection ends, and commands
 //! in flight fail at once. The background task of the connection (supervisor) then creates a new
@@ -50,11 +50,11 @@ pub(crate) struct Client {
     fred: fred::clients::Client,
     pub(super) runtime: Handle,
     /// Lock that is held while a request passes its commands to the client library fred. The lock
-    /// is needed only in a cluster, where no other thread may send a command between `ASKING` and
-    /// the command that follows `ASKING`. `None` for a server outside a cluster.
+    /// is needed only in a cluster: no other thread may send a command between `ASKING` and the
+    /// next command. `None` for a server outside a cluster.
     order: Option<Mutex<()>>,
     /// Queues of look-ups that wait to be sent in batches. `None` for a cluster server, because the
-    /// keys of a batch would belong to different hash slots.
+    /// keys of one command must belong to one hash slot.
     pub(super) batch_queues: Option<BatchQueues>,
     pub(super) breaker: Arc<Breaker>,
     /// Signal that makes the background task of the connection send a heartbeat at once. The signal
@@ -175,9 +175,9 @@ impl Client {
     /// Sends `GET key`. If `ttl` (in seconds) is given, also sends `EXPIRE key ttl XX`. Returns the
     /// reply to `GET`, and the reply to `EXPIRE` if that command was sent.
     ///
-    /// The commands are sent with the functions `get` and `expire` of the client library fred,
-    /// because fred then writes both commands to the socket together. With `custom_raw`, fred would
-    /// write each command separately.
+    /// The client library fred writes both commands to the socket together if they are sent with
+    /// its functions `get` and `expire`. With `custom_raw`, fred would write each command
+    /// separately.
     pub(super) async fn get(
         &self,
         sending: Sending,
@@ -224,8 +224,8 @@ impl Client {
         let _ = self.fred.quit().await;
     }
 
-    /// Returns the underlying client of the library fred, through which the invalidation feed
-    /// receives notifications of changed keys.
+    /// Returns the underlying client of the library fred. The invalidation feed receives its
+    /// notifications of changed keys from this client.
     pub(super) fn fred(&self) -> &fred::clients::Client {
         &self.fred
     }
@@ -243,8 +243,8 @@ impl Client {
         Ok(self.fred.with_options(&Options {
             timeout: Some(timeout),
             fail_fast: sending.fails_fast,
-            // fred must not repeat a command. The reply to a repeated write would show the effect
-            // of the first attempt to write.
+            // fred must not repeat a command. The first attempt of a write may have changed the
+            // data, so the reply to a second attempt would be misleading.
             max_attempts: Some(1),
             ..Options::default()
         }))

@@ -14,8 +14,8 @@ use super::{
     configuration::{Configuration, Eviction, Persistence},
 };
 
-/// Timeout for reading the configuration of Redis. It is read in the background, so no session
-/// request waits for the replies.
+/// Timeout for reading the configuration of Redis. The configuration is read in the background, so
+/// no session request waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the settings of the Redis server and logs a warning for each unsuitable setting. Skips a

@@ -34,10 +34,9 @@ impl Connections {
     /// Connections that cannot send commands are skipped. A connection cannot send commands if it
     /// is down or its circuit breaker is open.
     ///
-    /// If no connection can send commands, chooses the connection whose turn it is. If that
+    /// If no connection can send commands, chooses the next connection in turn. If the chosen
     /// connection is still making its first attempt to connect, waits for the end of the attempt,
-    /// but at most until `deadline`. Until the first attempt ends, a process cannot know whether
-    /// Redis is available.
+    /// but at most until `deadline`, because the attempt may succeed.
     ///
     /// # Errors
     /// If no connection can send commands, returns the fault of the chosen connection:
@@ -56,7 +55,7 @@ impl Connections {
     /// client waits for, such as health probes. The connections are used in turn.
     ///
     /// # Errors
-    /// [`RedisFault::NotConnected`] if no connection can send commands and the connection chosen in
+    /// [`RedisFault::NotConnected`] if no connection can send commands and the next connection in
     /// turn is down.
     pub(crate) async fn probe(
         &self,

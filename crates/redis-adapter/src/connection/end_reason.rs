@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use super::fred_error::fault;
 use crate::RedisFault;
 
-/// Reason why a connection to Redis ends, together with its client.
+/// Reason why a connection to Redis and the fred client that owns the connection end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// The service closes the connection on purpose. The connection still works, so the client can

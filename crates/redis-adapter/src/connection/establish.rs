@@ -83,8 +83,8 @@ async fn establish_with(
 /// stale. A server that is loading its data also rejects writes.
 ///
 /// The check sends `EXPIRE` for the probe key. The probe key never exists, so nothing is changed.
-/// If the Redis user lacks the permission for `EXPIRE`, the check succeeds, because later session
-/// requests report the missing permission.
+/// If the Redis user lacks the permission for `EXPIRE`, the check succeeds. Later session requests
+/// report the missing permission.
 async fn check_primary(client: &Arc<Client>) -> Result<(), ConnectFault> {
     let call = Call::uncounted(Arc::clone(client), Instant::now() + HANDSHAKE_TIMEOUT);
     let key = Key::named(PROBE_NAME);

@@ -29,7 +29,8 @@ pub(crate) enum Topic {
 
 impl Explanation {
     /// Explains why an attempt to connect to the server in `settings` failed. If the attempt timed
-    /// out or was disconnected, tries each step of connecting to find the one that fails.
+    /// out or was disconnected, tries the steps of connecting one by one to find the step that
+    /// fails.
     pub(crate) async fn find(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Self {
         Self::of(settings, server, explain(settings, fault).await)
     }

@@ -11,8 +11,8 @@ use crate::RedisSettings;
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Rate limit for log messages about failed attempts to connect. The first failure is logged at
-/// once, further failures at most every 30 s. Each message contains the number of failed attempts
-/// so far.
+/// once. Further failures are logged at most every 30 s. Each message contains the number of failed
+/// attempts so far.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
     attempts: u64,

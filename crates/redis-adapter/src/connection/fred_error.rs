@@ -5,15 +5,15 @@ use fred::error::{Error as FredError, ErrorKind};
 use super::command::Reply;
 use crate::RedisFault;
 
-/// Reason in the error for a command whose connection ended before the reply arrived.
+/// Reason in the error of a command if the connection ended before the reply arrived.
 pub(super) const ENDED: &str = "the connection ended";
 
 /// Converts an error of the client library fred. An error that contains an error reply of Redis
 /// becomes that reply. Any other error becomes a fault.
 pub(super) fn error_reply(command: &'static str, error: &FredError) -> Result<Reply, RedisFault> {
     match error.kind() {
-        // fred assigns one of the kinds in this list to an error reply, by the first word of the
-        // reply.
+        // fred gives an error reply of Redis one of the kinds in this list, depending on the first
+        // word of the reply.
         ErrorKind::Auth
         | ErrorKind::Cluster
         | ErrorKind::Config

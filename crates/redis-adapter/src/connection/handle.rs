@@ -68,8 +68,8 @@ impl Connection {
         self.probe(command, deadline)
     }
 
-    /// Begins a call even if the circuit breaker is open. This function is for requests that no
-    /// client waits for, such as health probes. A call can send requests until `deadline`.
+    /// Begins a call even if the circuit breaker is open. The call can send requests until
+    /// `deadline`. This function is for requests that no client waits for, such as health probes.
     ///
     /// # Errors
     /// [`RedisFault::NotConnected`] if the connection is down.

@@ -43,8 +43,8 @@ pub(super) struct Connected {
     pub(super) identity: Identity,
 }
 
-/// Connects to the server in `settings`, and passes a handle for sending commands on the connection
-/// to the closure `send`. Closes the connection when `send` has finished, and returns its result.
+/// Connects to the server in `settings`, and calls `send` with a handle that can send commands.
+/// Closes the connection when `send` has finished, and returns the result of `send`.
 pub(crate) async fn call_once<T>(
     settings: &RedisSettings,
     send: impl AsyncFnOnce(Call) -> Result<T, RedisFault>,
@@ -135,8 +135,8 @@ async fn connect_to(
     breaker: &Arc<Breaker>,
     is_feed: bool,
 ) -> Result<Connected, ConnectFault> {
-    // First command that fred itself sends on the connection. An error reply during the attempt to
-    // connect is the reply to this command.
+    // First command that fred itself sends on the connection. If Redis replies with an error during
+    // the attempt to connect, the error is the reply to this command.
     let first = match (&login, is_feed) {
         (_, true) => "HELLO",
         (Some(_), false) => "AUTH",

@@ -26,7 +26,7 @@ impl Client {
                 self.breaker.note_timeout();
             }
             RedisFault::Unexpected { .. } => self.end_request.report(End::OutOfStep),
-            // Redis replied, or the command was not sent.
+            // Nothing to do: Redis replied, or the command was not sent.
             _ => {}
         }
     }

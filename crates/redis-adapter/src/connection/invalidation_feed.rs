@@ -12,9 +12,9 @@
 //!
 //! The reply to each write of the canary contains the previous value of the canary. If the previous
 //! value is missing, Redis has removed keys, and the feed may have received no invalidations of
-//! these keys. `FLUSHALL` is such a case: Redis announces `FLUSHALL` by an invalidation without key
-//! names, and fred drops that invalidation. The check detects a `FLUSHALL` within a quarter of
-//! `max_silence`.
+//! these keys. An example is `FLUSHALL`: Redis announces it by an invalidation without key names,
+//! and fred drops that invalidation. The next write of the canary detects the `FLUSHALL`, at most a
+//! quarter of `max_silence` later.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -57,8 +57,8 @@ const CANARY_TTL: &[u8] = b"60";
 /// `ARGV[2]` the TTL in seconds. The script returns the previous value.
 ///
 /// With the flag `allow-oom`, the script may write while the memory of Redis is full. A plain `SET`
-/// would fail then. The feed would treat the failure as a lost connection, and every session would
-/// have to be loaded from Redis.
+/// would fail in that case, and the feed would treat the failure as a lost connection. Without the
+/// feed, every session would have to be loaded from Redis.
 const WRITE_CANARY: Script =
     Script::freeing("return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], 'GET')");
 

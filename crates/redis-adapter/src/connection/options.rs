@@ -113,8 +113,8 @@ fn connection_config() -> ConnectionConfig {
         max_command_buffer_len: 0,
         max_command_attempts: 1,
         auto_client_setname: false,
-        // fred must not reconnect after an authentication error. After the caller has received the
-        // error, `EndRequest` ends the connection.
+        // fred must not reconnect after an authentication error. Instead, the caller receives the
+        // error, and then `EndRequest` ends the connection.
         reconnect_on_auth_error: false,
         // fred's check for an unresponsive server is off, because the check does not run while fred
         // writes. The supervisor sends heartbeats instead.

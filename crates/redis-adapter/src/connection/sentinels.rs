@@ -3,8 +3,8 @@
 //! Each sentinel is polled continuously over a separate connection. A sentinel that hangs therefore
 //! does not delay the other sentinels.
 //!
-//! Polling only before each new connection would not be enough. A replaced primary accepts writes
-//! until it learns that it was replaced, and those writes are lost. The connection to a primary is
+//! Polling only before each new connection would not be enough. A replaced primary still accepts
+//! writes for some time after a failover, and these writes are lost. The connection to a primary is
 //! therefore closed as soon as a failover begins, even if that primary still replies.
 
 mod poll;

@@ -134,9 +134,9 @@ async fn serve(
                     // The circuit breaker has opened. Commands are rejected until Redis replies
                     // to a heartbeat.
                     () = shared.breaker.opened() => {}
-                    // A session record was corrupt. The reply may have belonged to another request.
-                    // In that case, the reply to the heartbeat does not match its request either,
-                    // which ends the connection.
+                    // A session record was corrupt, perhaps because the reply belonged to another
+                    // request. In that case, the next reply does not match the heartbeat either,
+                    // and the mismatch ends the connection.
                     () = client.heartbeat_requested.notified() => {}
                 }
                 heartbeat(shared, client).await

@@ -1,5 +1,5 @@
-//! Permission checks: the commands for which the Redis user needs permissions. Each command is sent
-//! for a Redis key under which nothing is ever stored, in a form that cannot create the key.
+//! Permission checks: the commands for which the Redis user needs permissions. Nothing is ever
+//! stored under the Redis key of a check, and each command has a form that cannot create the key.
 
 use super::{RequiredPermissions, finding::Verdict};
 use crate::{
@@ -20,9 +20,8 @@ const ORDER: &[u8] = b"subject:{-probe-}:order";
 const DETAILS: &[u8] = b"subject:{-probe-}:details";
 const POINTER: &[u8] = b"session-id:-probe-";
 
-/// A script that reads and writes nothing. The permission check for EVAL sends this script in place
-/// of the scripts of the adapter, because a server checks the permission for EVAL before it runs a
-/// script.
+/// A script that reads and writes nothing, for the permission check for EVAL. A server checks the
+/// permission for EVAL before it runs a script, so the check does not need a script of the adapter.
 const SCRIPT: &[u8] = b"#!lua\nreturn 0";
 
 /// A feature of the service, with a permission check for each command that the feature requires.

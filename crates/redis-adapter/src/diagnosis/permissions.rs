@@ -83,8 +83,8 @@ impl CheckedFeature<'_> {
                 rules.push(format!("+{}", check.rule));
             }
             // If the command is not permitted, the reply does not show whether the key is
-            // permitted. The key then counts as refused unless another command for such keys was
-            // permitted.
+            // permitted. If another command for keys of the same pattern was permitted, the key
+            // counts as permitted. Otherwise the key counts as refused.
             let is_key_refused = match outcome {
                 CheckOutcome::KeyNotPermitted => true,
                 CheckOutcome::CommandNotPermitted => !has_access(check.keys, all),

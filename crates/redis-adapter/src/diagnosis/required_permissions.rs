@@ -11,8 +11,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RequiredPermissions {
-    /// `true` if a missing permission for subjects is an error. A subject is, for example, a user.
-    /// All sessions of a subject can be listed and revoked together.
+    /// `true` if a missing permission for sessions with a subject (such as a user) is an error.
+    /// Otherwise, such a missing permission is only a warning.
     pub subjects: bool,
     /// `true` if a near cache (copies of sessions in this process) uses the invalidation feed
     /// ([`RedisInvalidationFeed`](crate::RedisInvalidationFeed)).

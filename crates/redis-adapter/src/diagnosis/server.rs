@@ -141,9 +141,9 @@ impl<'a> Hello<'a> {
         pairs.find(|pair| pair[0].as_text() == Some(name))?[1].as_text()
     }
 
-    /// Returns the version of the server from the reply to HELLO. If that reply names no version,
-    /// because the server is older than Redis 6.0, reads the version with INFO. Returns `None` if
-    /// the version is unknown.
+    /// Returns the version of the server from the reply to HELLO. If the reply contains no version,
+    /// reads the version with INFO, because a server older than Redis 6.0 does not know HELLO.
+    /// Returns `None` if the version is unknown.
     async fn version(&self) -> Option<Version> {
         if let Some(version) = self.value("version") {
             return Version::parse(version);

@@ -1,5 +1,4 @@
-//! Attributes of a session (subject and label) in the form in which records and index entries
-//! contain them.
+//! Attributes of a session (subject and label), in the form that records and index entries contain.
 
 use serde::{Deserialize, Serialize};
 use tee_session_domain::{Label, SessionAttributes, Subject};
@@ -34,8 +33,8 @@ impl<'a> AttributeTexts<'a> {
 }
 
 /// Parses an attribute. Returns `None` if there is no text. Also returns `None` if this release
-/// does not accept the text, because a later release may have written it. Returns an error if the
-/// text contains a control character.
+/// does not accept the text, because a later release may have written such a text. Returns an error
+/// if the text contains a control character.
 fn read_leniently<T>(
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Option<T>,

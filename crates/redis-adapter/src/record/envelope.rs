@@ -15,14 +15,14 @@ const MAGIC: [u8; 2] = *b"TS";
 /// First version of each kind of value.
 pub(crate) const VERSION_1: u8 = 1;
 
-/// Number of versions above the newest known one that are treated as written by a newer release. A
-/// value with a still higher version is treated as corrupt.
+/// Number of versions above the newest known version that count as versions of a newer release. A
+/// value with a still higher version counts as corrupt.
 const NEWER_VERSIONS: u8 = 15;
 
 pub(super) const HEADER_LEN: usize = MAGIC.len() + 1;
 
-/// Maximum length of a value that is decrypted, in bytes. Records that this service writes are
-/// shorter than a tenth of the maximum.
+/// Maximum length of a value that is decrypted, in bytes. The longest record that this service
+/// writes takes less than a tenth of this maximum.
 pub(super) const MAX_RECORD_LEN: usize = 1024 * 1024;
 
 /// Encrypts and decrypts the values with one id.
@@ -44,8 +44,8 @@ impl Envelope {
         }
     }
 
-    /// Encrypts `content` with a new random nonce. Returns the complete value, which contains the
-    /// version of the content.
+    /// Encrypts `content` with a new random nonce. Returns the complete value. It contains
+    /// `version`, the version of the content.
     #[expect(
         clippy::expect_used,
         reason = "a value is far below the maximum length for one nonce"

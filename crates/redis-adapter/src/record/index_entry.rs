@@ -136,7 +136,7 @@ impl IndexDetails {
             .and_then(|micros| from_micros(micros).ok())
     }
 
-    /// Returns the attributes of the session, including `subject`. The subject must be passed,
+    /// Returns the attributes of the session, including `subject`. The caller passes the subject,
     /// because an index entry does not contain it.
     pub(crate) fn attributes(&self, subject: &Subject) -> SessionAttributes {
         self.attributes.of_subject(subject)

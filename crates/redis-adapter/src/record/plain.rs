@@ -12,8 +12,8 @@ use self::{cookie_details::PlainDetails, python_json::PythonFormatter};
 use super::{attributes::AttributeTexts, key::Key};
 use crate::CorruptRecord;
 
-/// Maximum length of a plain record that is parsed, in bytes. Records that this service writes are
-/// shorter than a tenth of the maximum.
+/// Maximum length of a plain record that is parsed, in bytes. The longest record that this service
+/// writes takes less than a tenth of this maximum.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
 
 pub(super) fn key(token: &SessionToken) -> Key {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{CorruptRecord, error::CallError};
 
-/// Version of the records that a release without version 2 would misread: see
+/// Version of some records. An older release would misread these records if they had version 1: see
 /// [`is_misread_by_older_releases`]. All other records have [`VERSION_1`], which every release can
 /// read.
 const VERSION_2: u8 = 2;
@@ -37,8 +37,8 @@ pub(crate) struct Sealer {
 /// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
 /// nothing follows, so older releases can read the record. If a cookie has attributes, the result
 /// of [`Cookies::details_to_bytes`] follows after [`AttributeTexts`]. Any bytes after that are
-/// ignored, so a later release may append more data. An older release drops the data that it does
-/// not know when it changes the record.
+/// ignored, so a later release may append more data. If an older release changes the record, it
+/// drops the data that it does not know.
 #[derive(Serialize, Deserialize)]
 struct Content<'a, V> {
     created_at_micros: i64,
@@ -97,11 +97,11 @@ fn encode(session: &Session) -> (u8, Vec<u8>) {
     (VERSION_1, encode_with(session, Option::unwrap_or_default))
 }
 
-/// Returns `true` if a release without version 2 would misread a record of version 1 of this
-/// session. Such a release treats TAB and U+0080 to U+009F in cookies as corrupt, which would log
-/// the user out, and knows no cookie without a value. It would drop a subject that is not visible
-/// ASCII, and remove it from the record with the next update. For a record of version 2, it answers
-/// with 503 instead, and does not change the record.
+/// Returns `true` if an older release, which does not know version 2, would misread a record of
+/// version 1 of this session. An older release treats a record as corrupt if a cookie contains TAB
+/// or U+0080 to U+009F, and does not know cookies without a value. It drops a subject that is not
+/// visible ASCII, so the next update would remove the subject from the record. For a record of
+/// version 2, an older release answers with 503 and does not change the record.
 fn is_misread_by_older_releases(session: &Session) -> bool {
     // Most cookies are ASCII, and bytes are searched faster than characters.
     let is_control = |text: &str| {

@@ -134,8 +134,8 @@ pub(crate) async fn set_pointer(
     Ok(())
 }
 
-/// Loads the value of the Redis key `pointer`, which is the Redis key of a record (`GET pointer`).
-/// Returns `None` if `pointer` does not exist or if its value is not the key of a record.
+/// Loads the value of the key `pointer` (`GET pointer`). The value is the Redis key of a record.
+/// Returns `None` if `pointer` does not exist, or if the value is not the key of a record.
 ///
 /// A write that changes nothing (`PEXPIRE pointer 1 GT`) is sent as well. A server that has become
 /// a replica refuses the write, so the call fails and does not return stale data of the replica.
@@ -199,8 +199,8 @@ pub(crate) type Decimal = ArrayString<20>;
 /// since the epoch, does not fit in a signed 64-bit number.
 const LONGEST_TTL: Duration = Duration::from_secs(i64::MAX as u64 / 2_000);
 
-/// Formats a TTL in whole seconds, but at least one second: `EXPIRE` with zero would delete the
-/// key.
+/// Formats a TTL in whole seconds, but at least one second, because `EXPIRE` with zero would delete
+/// the key.
 pub(crate) fn seconds(ttl: Duration) -> Decimal {
     decimal(whole_seconds(ttl))
 }

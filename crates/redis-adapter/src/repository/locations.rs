@@ -37,14 +37,14 @@ pub(super) enum Plain {
     /// Reads the plain record and leaves it unchanged.
     Leave,
     /// Converts the plain record to a sealed (encrypted) record, and then reads the sealed record.
-    /// A plain record without an expiry gets the TTL in this variant. If the TTL is `None`, the
-    /// record stays without an expiry.
+    /// If the plain record has no expiry, the sealed record gets the TTL in this variant. If this
+    /// TTL is `None`, the sealed record has no expiry either.
     Seal(Option<Duration>),
 }
 
 impl Candidates {
-    /// Returns all candidate locations in the order in which they must be read: plain before
-    /// sealed, because the migration moves records from plain to sealed.
+    /// Returns all candidate locations in the order in which they must be read. The plain location
+    /// comes first, because the migration moves records from plain to sealed.
     pub(super) fn all(&self) -> ArrayVec<&RecordLocation, 2> {
         match self {
             Self::One(location) => ArrayVec::from_iter([location]),

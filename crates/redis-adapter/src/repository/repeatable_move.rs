@@ -27,12 +27,15 @@ use crate::{
     record::{Key, RecordLocation},
 };
 
-/// Lifetime of a marker. It is longer than the time in which a client can repeat a rotation.
+/// Lifetime of a marker, which is longer than the time within which a client can repeat a rotation.
 const MARKER_TTL: Duration = Duration::from_secs(120);
 
-/// Deletes `KEYS[1]`, the old record, if its value is still `ARGV[1]`. Then stores the marker
-/// `KEYS[2]`, whose value `ARGV[2]` is the session id of the new token, for `ARGV[3]` seconds. If
-/// the old record does not exist, returns 1 if the marker has the value `ARGV[2]`.
+/// If the old record `KEYS[1]` still has the value `ARGV[1]`, deletes the record, stores the marker
+/// `KEYS[2]` for `ARGV[3]` seconds, and returns 1. The value `ARGV[2]` of the marker is the session
+/// id of the new token. If the old record has changed, returns 0.
+///
+/// If the old record does not exist, returns 1 if the marker already has the value `ARGV[2]`, and
+/// -1 otherwise.
 const REMOVE_WITH_MARKER: Script = Script::freeing(
     "\
 local value = redis.call('GET', KEYS[1])
@@ -47,7 +50,8 @@ return redis.call('DEL', KEYS[1])",
 
 impl RedisRepository {
     /// Moves the record in a cluster. If a step fails or the old record has changed, the new record
-    /// is kept, because a delayed command of an earlier attempt may still delete the old record.
+    /// is kept: a delayed command of an earlier attempt may still delete the old record, and then
+    /// the new record must exist.
     pub(super) async fn move_with_marker(
         &self,
         rotation: &Rotation<'_>,
@@ -99,8 +103,9 @@ impl RedisRepository {
         Ok(swapped == SwapOutcome::Swapped)
     }
 
-    /// Returns `true` if a marker proves that the session was moved from `from` to `to`. Otherwise
-    /// the session under `from` was ended, and the new record is deleted.
+    /// Returns `true` if a marker proves that the session was moved from `from` to `to`. Without a
+    /// marker, the session under `from` was ended. In that case, deletes the new record and returns
+    /// `false`.
     pub(super) async fn has_move_marker(
         &self,
         from: &SessionToken,
@@ -127,7 +132,7 @@ impl RedisRepository {
     }
 }
 
-/// Marker of a complete move. Its Redis key has the hash slot of the old record.
+/// Marker of a complete move. The Redis key of the marker has the hash slot of the old record.
 struct Marker {
     key: String,
 }
@@ -158,9 +163,9 @@ impl Marker {
         }
     }
 
-    /// Loads the session id in the marker, and renews the TTL of the marker, because each repetition
-    /// of a request also renews its idempotency record. A server that has become a replica refuses
-    /// the renewal, and does not return stale data.
+    /// Loads the session id in the marker, and renews the TTL of the marker. The TTL is renewed
+    /// because each repetition of a request also renews the idempotency record of the request. A
+    /// server that has become a replica refuses the renewal, and does not return stale data.
     async fn load(&self, call: &Call) -> Result<Option<Vec<u8>>, CallError> {
         let (key, ttl) = (self.key.as_bytes(), seconds(MARKER_TTL));
         let [value, written] = call

@@ -200,8 +200,8 @@ impl SessionRepository for RedisRepository {
     }
 
     /// Sends one read and one write (`GET` and `EXPIRE`) for a key under which no session is ever
-    /// stored. In a cluster, sends them to every primary, and succeeds if at least one primary
-    /// accepts both.
+    /// stored. In a cluster, sends both commands to every primary, and succeeds if at least one
+    /// primary accepts both commands.
     async fn ping(&self) -> Result<(), RepositoryError> {
         let probe = |call: Call, key: Key| async move { commands::probe(&call, &key).await };
         Ok(self.pool.probe("GET", self.deadline(), probe).await?)

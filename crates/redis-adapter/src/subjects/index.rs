@@ -99,7 +99,7 @@ impl RedisRepository {
             };
             match self.pool.call(pointer, "SET", deadline, set_pointer).await {
                 // The memory of Redis is full, so the pointer cannot be renewed. The index entry is
-                // renewed nevertheless, because without it, a revocation of all sessions of the
+                // renewed nevertheless. If the entry expired, a revocation of all sessions of the
                 // subject would miss this session.
                 Err(error) if error.has_code("OOM") && new.is_renewal() => {}
                 pointed => pointed?,
@@ -204,8 +204,8 @@ impl RedisRepository {
         Ok(self.pool.call(key, "DEL", deadline, delete).await?)
     }
 
-    /// Loads the Redis key of a plain (unencrypted) record, which is the value of the Redis key
-    /// `pointer`. Returns `None` if `pointer` does not exist.
+    /// Loads the value of the Redis key `pointer`. The value is the Redis key of a plain
+    /// (unencrypted) record. Returns `None` if `pointer` does not exist.
     async fn record_of_pointer(
         &self,
         pointer: &Key,
@@ -422,8 +422,8 @@ fn position_before(created_at: OffsetDateTime) -> u64 {
 
 /// Converts the error of a call about the index under `keys`. If the content of the index caused
 /// the error, returns [`RepositoryError::CorruptIndex`] with the names of the keys, so that an
-/// operator can find the keys. It never returns [`RepositoryError::Corrupt`], which callers treat as
-/// an invalid token: that error is only for corrupt session records.
+/// operator can find the keys. Never returns [`RepositoryError::Corrupt`], because callers treat
+/// that error as an invalid token.
 fn index_error(error: CallError, keys: impl FnOnce() -> String) -> RepositoryError {
     let defect = if error.has_code("WRONGTYPE") {
         CorruptIndex::KeyType

@@ -19,8 +19,9 @@ use crate::{
 /// Error code with which a script replies if the index contains data that this service did not
 /// write. An example is a position that a Lua number cannot represent exactly.
 ///
-/// The scripts check the data, because the code that reads a reply cannot distinguish corrupt data
-/// from a reply that was damaged on its way. After a damaged reply, the connection must be closed.
+/// The scripts check the data themselves. The code that reads a reply could not distinguish corrupt
+/// data from a reply that was damaged on its way. After a damaged reply, the connection would have
+/// to be closed.
 pub(super) const CORRUPT: &str = "CORRUPT";
 
 /// Adds an entry to the index, or renews an entry. `ARGV[1]` is the session id, `ARGV[2]` the
@@ -243,8 +244,8 @@ pub(super) async fn add(
 /// last revocation.
 ///
 /// A rotated session keeps the position that it had before the rotation, so a revocation may
-/// already include the new entry. The call that revokes the sessions may be about to remove this
-/// entry, because it found no record for the entry. Such an entry therefore does not count.
+/// already include the new entry. In that case, the revocation may remove the new entry before the
+/// record of the session is stored, and miss the record. Such an entry therefore counts as revoked.
 ///
 /// This function sends three commands. The first command reads the entry, and the second command
 /// reads the last revocation. This order is required, because a revocation is marked before entries

@@ -73,8 +73,8 @@ enum PrimaryFault {
     Paused,
 }
 
-/// Kills or pauses one of three primaries, which have no replicas. Sessions on the other two
-/// primaries are served without delay, and new sessions are stored on these two primaries.
+/// Kills or pauses one of three primaries. The primaries have no replicas. Sessions on the other
+/// two primaries are served without delay, and new sessions are stored on these two primaries.
 #[rstest]
 #[case::killed(PrimaryFault::Killed)]
 #[case::paused(PrimaryFault::Paused)]
@@ -222,7 +222,7 @@ async fn unknown_token_returns_not_found_on_every_cluster_primary() {
 /// has the storage format `plain`. In a cluster, the sealed and the plain key of a session may
 /// belong to different servers.
 #[tokio::test]
-async fn instance_that_stores_unencrypted_sessions_reads_and_deletes_encrypted_ones_in_a_cluster() {
+async fn instance_in_unencrypted_mode_reads_and_deletes_encrypted_sessions_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).await;
     let sealed = sessions(&cluster.url()).await;
     let plain = sessions_with(&plain_settings(&cluster.url())).await;

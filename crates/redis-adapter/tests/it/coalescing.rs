@@ -325,8 +325,8 @@ async fn look_up_of_a_cancelled_caller_is_not_sent_and_other_callers_get_their_r
     }
 }
 
-/// Uses settings with which the record of a session can be sealed (encrypted) or plain. Each
-/// look-up then reads two keys with separate commands and not in a batch.
+/// Uses settings that allow both sealed (encrypted) and plain records. Each look-up then reads two
+/// keys with separate commands and not in a batch.
 #[tokio::test]
 async fn look_ups_that_try_both_the_encrypted_and_the_unencrypted_record_are_not_batched() {
     let redis = RedisProcess::start().await;

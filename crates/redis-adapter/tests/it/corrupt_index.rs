@@ -80,7 +80,7 @@ async fn operation_on_a_corrupt_subject_index_returns_an_error_and_keeps_the_con
     }
     sessions.get(&own.token).await.unwrap();
     store_session_of(&sessions, "another").await;
-    // `connections_received` itself opens a connection.
+    // The helper `connections_received` itself opens a connection.
     assert_eq!(connections_received(&redis).await, connections + 1);
 }
 
@@ -99,7 +99,7 @@ async fn subject_index_key_of_the_wrong_redis_type_causes_a_corrupt_index_error_
 /// record. The pointer key belongs to the subject index, so the error is `CorruptIndex`. The error
 /// `Corrupt` would mean that the record of the session is corrupt.
 #[tokio::test]
-async fn revoking_by_session_id_returns_a_corrupt_index_error_if_its_index_key_has_a_wrong_type() {
+async fn revoking_by_id_returns_a_corrupt_index_error_if_the_pointer_key_is_not_a_string() {
     let redis = RedisProcess::start().await;
     let sessions = sessions_with(&plain_settings(&redis.url())).await;
     let own = store_session_of(&sessions, MEMBER).await;

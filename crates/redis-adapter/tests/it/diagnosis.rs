@@ -169,8 +169,9 @@ async fn diagnosis_reports_a_missing_permission_with_the_acl_command_that_grants
         .any(|line| line.split(' ').any(|rule| rule == granted));
     assert!(is_advised, "{lacking:#?}");
     let mut lacking = lacking;
-    // The diagnosis is repeated, because some problems hide others. Without SELECT no other check
-    // runs, and without a command the key patterns of that command are not checked.
+    // The diagnosis is repeated, because some problems hide others. If SELECT is not permitted, no
+    // other check runs. If a command is not permitted, the key patterns of that command are not
+    // checked.
     for _ in 0..3 {
         for line in lines(&lacking) {
             redis.command(&line.split(' ').collect::<Vec<_>>()).await;

@@ -159,7 +159,7 @@ async fn session_operations_succeed_with_minimal_redis_permissions_for_session_k
     add_minimal_user(&redis).await;
     let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
     // Without the permissions for MGET and EVAL, each look-up is sent as a single command. Only
-    // updates and rotations fail.
+    // updates and rotations need EVAL, so only these operations fail.
     let without = ["ACL", "SETUSER", "tee", "-mget", "-eval"];
     redis.command(&without).await;
     for settings in [settings(&url), plain_settings(&url)] {

@@ -23,8 +23,8 @@ const CLIENTS: usize = 8;
 
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Duration of the lease of an operation with an `Idempotency-Key`. It is longer than the operation
-/// can take: about ten command timeouts.
+/// Duration of the lease of an operation with an `Idempotency-Key`. The lease is about ten command
+/// timeouts, which is longer than the operation can take.
 const LEASE: Duration = Duration::from_secs(3);
 
 /// Time for which a client repeats a call with an `Idempotency-Key`.
@@ -416,7 +416,7 @@ impl Clients {
 }
 
 /// Merges two cookies with the name [`VERSION`] into the session. A request to the base URL carries
-/// the first one.
+/// the first of these cookies.
 async fn merge_version(
     sessions: &Sessions,
     own: &OwnSession,
@@ -433,8 +433,9 @@ async fn merge_version(
     merge.await
 }
 
-/// Returns `true` if the session has the attributes and the other cookie that the merge to
-/// `version` set, `false` if it has neither, and `None` in any other case.
+/// Checks the cookie attributes and the second cookie that the merge to `version` sets. Returns
+/// `true` if the session has both, `false` if the session has neither, and `None` in any other
+/// case.
 fn merged_attributes(session: &Session, version: u64) -> Option<bool> {
     let mut cookies = session.cookies.with_attributes();
     let attributes =

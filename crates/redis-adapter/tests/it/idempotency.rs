@@ -108,7 +108,7 @@ async fn idempotency_record_is_removed_after_a_lost_reply_so_a_repetition_begins
 }
 
 /// Redis rejects the command that stores the result of the operation. The request must fail without
-/// returning the token. A repetition then returns it.
+/// returning the token. A repetition then returns the token.
 #[rstest]
 #[case::create(false)]
 #[case::rotate(true)]
@@ -172,8 +172,8 @@ async fn token_is_not_delivered_until_the_result_is_stored(#[case] rotates: bool
     assert_moved(&sessions, &kept.token, &repeated.token).await;
 }
 
-/// The session is changed after a rotation with an `Idempotency-Key` has read it and before it is
-/// moved. The session under the new token contains the change.
+/// A rotation with an `Idempotency-Key` reads the session. The session is changed before the
+/// rotation moves it. The session under the new token contains the change.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
@@ -220,8 +220,8 @@ async fn rotate_during_an_update(sessions: &Sessions, token: &SessionToken) {
     assert_moved(sessions, token, &rotated).await;
 }
 
-/// Two instances share a cluster. The record of a request, the old and the new session may be on
-/// three different servers. Each repetition is sent to the other instance.
+/// Two instances share a cluster. The idempotency record, the old session record and the new
+/// session record may be on three different servers. Each repetition is sent to the other instance.
 #[tokio::test]
 async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -330,10 +330,10 @@ async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
     }
 }
 
-/// The server that stores the idempotency record of a key is down. A request with this key fails. A
-/// request with another key, whose record is on another server, succeeds.
+/// The server that stores the idempotency record of a key is down, so a request with this key
+/// fails. The record of another key is on another server, so a request with the other key succeeds.
 #[tokio::test]
-async fn request_whose_record_is_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
+async fn key_with_a_record_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
     let mut cluster = RedisCluster::start(2, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     cluster.node_mut(1).kill().await;

@@ -73,10 +73,10 @@ async fn invalidation_feed_stays_up_when_redis_is_out_of_memory() {
     assert_eq!(listener.losses.load(Ordering::SeqCst), 0);
 }
 
-/// Removes all keys of Redis. The client library fred drops the message that announces the removal.
-/// The feed therefore writes a key of its own (the canary) four times within `max_silence`, the
-/// maximum time between two confirmations of the feed. If the previous value of the canary is
-/// missing, the feed reports a loss. The loss must be reported within a quarter of `max_silence`.
+/// Removes all keys of Redis. The client library fred drops the message that announces the removal,
+/// so the feed cannot receive the message. Instead, the feed writes a key of its own (the canary)
+/// four times within `max_silence`. After the removal, the previous value of the canary is missing,
+/// so the feed must report a loss within a quarter of `max_silence`.
 #[rstest]
 #[case::flushall(&["FLUSHALL"])]
 #[case::flushdb_async(&["FLUSHDB", "ASYNC"])]
@@ -96,8 +96,9 @@ async fn flushall_or_flushdb_is_reported_as_a_loss_of_the_invalidation_feed(
     assert!(found < MAX_SILENCE / 4 + reserve, "{found:?}");
 }
 
-/// Another program that shares the Redis server may flush its own database. Redis announces that
-/// like a flush of the database of the sessions, but the canary key of the feed is still there.
+/// Another program that shares the Redis server may flush its own database. Redis announces this
+/// flush in the same way as a flush of the database of the sessions, but the canary key of the feed
+/// still exists.
 #[tokio::test]
 async fn flush_of_another_database_is_not_reported_as_a_loss_of_the_invalidation_feed() {
     let redis = RedisProcess::start().await;

@@ -49,7 +49,7 @@ async fn merge_takes_one_redis_round_trip_without_a_change_and_two_with_a_change
 }
 
 /// Merges cookies in two cases: the key of the record has a TTL of 100 s, or the key has no expiry.
-/// In both cases, the merge sets the TTL to the idle timeout, whether or not it changes a cookie.
+/// In both cases, the merge sets the TTL to the idle timeout, even if the merge changes no cookie.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]

@@ -1,5 +1,5 @@
-//! Tests of the migration from plain records, which the original Python service also uses, to
-//! sealed (encrypted) records, and of a rollback.
+//! Tests of the migration from plain to sealed (encrypted) records, and of a rollback. The original
+//! Python service also uses plain records.
 
 use std::{
     sync::{
@@ -252,7 +252,7 @@ async fn accept_plain_setting_changes_nothing_for_an_instance_that_stores_unencr
 #[case::sealing_plain_records(|url: &str| settings(url).accepting_plain().unwrap())]
 #[case::writing_plain_records(plain_settings)]
 #[tokio::test]
-async fn look_up_reads_the_unencrypted_record_before_the_encrypted_one_on_the_same_connection(
+async fn look_up_reads_the_unencrypted_before_the_encrypted_record_on_the_same_connection(
     #[case] settings: fn(&str) -> RedisSettings,
 ) {
     const TTL: Duration = Duration::from_secs(60);

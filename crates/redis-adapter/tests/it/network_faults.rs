@@ -156,8 +156,8 @@ async fn connection_whose_replies_do_not_match_the_requests_is_closed_within_500
 }
 
 /// Reads 40 sessions with eight concurrent readers over connections that damage or cut replies at
-/// random. No read may return the session of another token, even if a damaged reply has another
-/// length.
+/// random. No read may return the session of another token, even if the damage has changed the
+/// length of a reply.
 #[rstest]
 #[case::sealed(StorageFormat::Sealed)]
 #[case::plain(StorageFormat::Plain)]
@@ -259,8 +259,8 @@ fn owner_of(session: &Session) -> &str {
         .unwrap_or_default()
 }
 
-/// Returns `true` if `owner` has the length of `expected` and at least half of its characters are
-/// the same as in `expected`. The network fault may have damaged the other characters.
+/// Returns `true` if `owner` and `expected` have the same length and agree in at least half of
+/// their characters. The network fault may have damaged the other characters.
 fn matches_owner(owner: &str, expected: &str) -> bool {
     let same = owner.chars().zip(expected.chars()).filter(|(a, b)| a == b);
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2

@@ -59,9 +59,9 @@ impl OldSession {
         }
     }
 
-    /// Returns `true` if the record of the session contains no end of an absolute lifetime. In an
-    /// old record, such an end is always in the past. The session manager therefore rejects every
-    /// old session with an end.
+    /// Returns `true` if the record of the session contains no end of an absolute lifetime. If an
+    /// old record contains such an end, the end is in the past, so the session manager rejects the
+    /// session.
     fn has_no_absolute_end(&self) -> bool {
         self.session.absolute_end.is_none()
     }

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// Marks the revocation of all sessions of a subject, and then adds the index entry of a rotated
-/// session. This entry takes over the position (a timestamp) of the old token. The position is
-/// older than the revocation. `contains` must return `false`, because the revocation may have
-/// missed the record of the rotated session.
+/// session. The entry takes over the position (a timestamp) of the old token, so its position is
+/// lower than the position of the revocation. `contains` must return `false`, because the
+/// revocation may have missed the record of the rotated session.
 #[tokio::test]
 async fn subject_index_does_not_contain_a_rotated_session_that_a_revocation_may_have_missed() {
     let redis = RedisProcess::start().await;

@@ -248,8 +248,8 @@ async fn token_rotation_with_a_lost_request_or_reply_is_either_complete_or_not_a
 }
 
 /// Rotates a session with a plain (unencrypted) record after one of two primaries of a cluster was
-/// killed. The rotation must not read the key of a sealed (encrypted) record, which may belong to
-/// the killed primary.
+/// killed. The key of a sealed (encrypted) record may belong to the killed primary, so the rotation
+/// must not read this key.
 #[tokio::test]
 async fn unencrypted_sessions_on_running_primaries_can_be_rotated_while_another_primary_is_down() {
     let mut cluster = RedisCluster::start_with(2, 0, &[]).await;

@@ -120,8 +120,8 @@ async fn subject_index_keys_live_as_long_as_the_entry_with_the_longest_lifetime(
 }
 
 /// Searches the database file and the commands that Redis received for the texts of a session. If
-/// the session is sealed (encrypted), the search finds only its label, which the subject index
-/// stores unencrypted, and neither its subject nor its token. If the session is plain
+/// the session is sealed (encrypted), the search finds only the label, which the subject index
+/// stores unencrypted. The search finds neither the subject nor the token. If the session is plain
 /// (unencrypted), the search finds all three, which shows that the search works.
 #[tokio::test]
 async fn redis_database_file_and_commands_contain_no_subject_or_token_of_encrypted_sessions() {
@@ -256,7 +256,7 @@ async fn session_list_of_several_pages_contains_each_live_session_once(
 }
 
 #[tokio::test]
-async fn each_new_session_gets_a_higher_position_in_the_subject_index_and_rotation_keeps_it() {
+async fn new_session_gets_a_higher_position_in_the_subject_index_and_rotation_keeps_the_position() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let first = store_session_of(&sessions, MEMBER).await;

@@ -1,5 +1,5 @@
-//! Tests of the URL file, which contains the Redis URL: a changed Redis password is read from the
-//! file without a restart.
+//! Tests of the URL file, which contains the Redis URL. The service reads a changed Redis password
+//! from this file without a restart.
 
 use std::{
     fs,

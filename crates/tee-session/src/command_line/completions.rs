@@ -34,7 +34,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Prints the completions for `root`, which is the root command with all subcommands.
+/// Prints the completions for `root` (the root command with all subcommands).
 pub(super) fn run(matches: &ArgMatches, root: &mut Command) -> Result<ExitCode, Failure> {
     if let Some(shell) = matches.get_one::<Shell>(SHELL) {
         let name = root.get_name().to_owned();
@@ -48,10 +48,11 @@ pub(super) fn run(matches: &ArgMatches, root: &mut Command) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the names in a completion script for bash consistent. If `name`, which is the name of the
-/// binary, contains a hyphen, `clap_complete` 4.6 writes `tee__session` where the script sets a
-/// state, but `tee__subcmd__session` where the script looks up this state. As a result, bash would
-/// complete nothing after a subcommand (clap-rs/clap#6421).
+/// Makes the state names in a completion script for bash consistent. `name` is the name of the
+/// binary. If it contains a hyphen, `clap_complete` 4.6 uses two names for one state:
+/// `tee__session` where the script sets the state, and `tee__subcmd__session` where the script
+/// looks up the state. As a result, bash would complete nothing after a subcommand
+/// (clap-rs/clap#6421).
 fn with_consistent_names(script: Vec<u8>, name: &str) -> Vec<u8> {
     let (given, looked_for) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));
     let script = String::from_utf8_lossy(&script);

@@ -35,7 +35,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Prints or writes the manual pages for `root`, which is the root command with all subcommands.
+/// Prints or writes the manual pages for `root` (the root command with all subcommands).
 pub(super) fn run(matches: &ArgMatches, root: Command) -> Result<ExitCode, Failure> {
     let root = root.disable_help_subcommand(true);
     if let Some(directory) = matches.get_one::<PathBuf>(DIR) {

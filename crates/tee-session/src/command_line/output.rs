@@ -33,7 +33,8 @@ pub(super) fn print_json(value: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{value:#}")
 }
 
-/// Returns `1 cookie`, `2 cookies` and so on, for the noun `cookie`.
+/// Returns `count` with the noun in singular or plural, for example `1 cookie` or `2 cookies` for
+/// the noun `cookie`.
 pub(super) fn plural(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")

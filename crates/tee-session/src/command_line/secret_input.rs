@@ -51,8 +51,8 @@ impl SecretInput {
     /// cannot be read, or if a file or standard input contains more than 1 MiB.
     pub(super) fn read(&self) -> io::Result<Zeroizing<String>> {
         match self {
-            // If standard input is a terminal, a prompt without echo keeps the typed secret off the
-            // screen.
+            // If standard input is a terminal, a prompt without echo is used, so that the typed
+            // secret is not displayed.
             Self::Stdin if io::stdin().is_terminal() => Self::Prompt("Secret: ").read(),
             Self::Prompt(prompt) => Ok(Zeroizing::new(rpassword::prompt_password(prompt)?)),
             Self::File(_) | Self::Stdin => {

@@ -42,7 +42,7 @@ fn allowed_numbers(key: &Key) -> Option<String> {
     Some(format!("{} to {}{unit}", range.start(), range.end()))
 }
 
-/// Returns `text` as TOML comments of at most 100 characters per line.
+/// Returns `text` as TOML comment lines of at most 100 characters each.
 fn comment(text: &str) -> String {
     let mut lines = vec!["#".to_owned()];
     for word in text.split_whitespace() {

@@ -26,9 +26,11 @@ pub(crate) struct Key {
     #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
     pub(crate) details: &'static str,
     /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
-    /// secret can also be read from a file, whose path is given as the setting `<name>_file`.
+    /// secret can also be read from a file. The setting `<name>_file` contains the path of this
+    /// file.
     pub(crate) is_secret: bool,
-    /// Alias of the flag: `port` lets the user write `--port` instead of `--api-port`.
+    /// Alias of the flag. For example, with the alias `port`, `--port` means the same as
+    /// `--api-port`.
     pub(crate) flag_alias: Option<&'static str>,
     /// `true` if the short help (`-h`) lists the setting.
     pub(crate) is_in_short_help: bool,

@@ -7,7 +7,7 @@ use super::{Problems, Reader, Sources};
 const UNKNOWN_PORT: &str =
     "api_port is 0, which picks a free port: pass the address to the probe with --url";
 
-/// Names of the settings that determine on which address the API listens, and whether it serves
+/// Names of the settings that determine the listen address of the API, and whether the API serves
 /// HTTPS.
 pub(crate) const LISTENER_KEYS: [&str; 3] = ["api_host", "api_port", "tls_certificate_file"];
 
@@ -20,8 +20,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Parses only the settings in [`LISTENER_KEYS`]. If any of these settings is invalid, returns
-    /// the problems. Port 0 is also a problem: the service then picks a free port, which the probe
-    /// cannot know.
+    /// the problems. Port 0 is also a problem: it makes the service listen on any free port, and
+    /// the probe cannot know this port.
     pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
         let mut reader = Reader {
             sources,

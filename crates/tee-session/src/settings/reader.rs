@@ -12,9 +12,9 @@ use super::{
     sources::{Problem, Sources},
 };
 
-/// Advice that is added to the error text if the value of a number is a URL. Kubernetes sets
-/// variables such as `TSA_API_PORT=tcp://10.0.0.1:8000` in each pod of a namespace with a Service
-/// `tsa-api`.
+/// Advice in the error text if a setting must be a number, but its value is a URL. If a namespace
+/// has a Service `tsa-api`, Kubernetes sets variables such as `TSA_API_PORT=tcp://10.0.0.1:8000` in
+/// each pod.
 const SERVICE_LINK: &str = "; if Kubernetes has set this variable for a Service, set \
      enableServiceLinks to false in the pod";
 
@@ -139,7 +139,8 @@ impl Reader<'_> {
             source: self.sources.source(key).to_string(),
             message: message.to_string(),
         };
-        // A setting that several structs contain is read several times.
+        // A setting can be read several times, because several structs contain it. The problem of
+        // such a setting is recorded only once.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

@@ -25,8 +25,7 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    // The error message of the JSON parser is not used, because it may quote the input, which may
-    // contain a secret.
+    // The error message of the JSON parser is not used, because it may quote a secret in the input.
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|_| {
         "the value must be a list of clients, each with id, secret_sha256 (one or a list) and scopes (a list)"
             .to_owned()

@@ -55,8 +55,8 @@ pub(crate) enum Source {
     File(PathBuf),
     Environment(String),
     Flag(String),
-    /// A separate file that contains a secret. Holds the path of the file, and the source that
-    /// contained this path, such as a flag.
+    /// A separate file that contains a secret. Contains the path of the file, and the source of
+    /// this path, such as a flag.
     SecretFile(PathBuf, Box<Source>),
 }
 
@@ -220,8 +220,8 @@ impl Sources {
         }
     }
 
-    /// Returns a warning for each setting that has no effect: an environment variable that is not a
-    /// setting, or an optional setting whose value is empty.
+    /// Returns a warning for each environment variable that is not a setting, and for each optional
+    /// setting with an empty value. Both have no effect.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unknown = self.unknown_variables.iter();
         let unknown = unknown.map(|variable| describe_unknown_variable(variable));
@@ -243,8 +243,8 @@ impl Sources {
 const LISTS: [&str; 4] = ["HOSTS", "ORIGINS", "NETWORKS", "JSON"];
 
 impl Given {
-    /// Returns `true` if the text contains no value for the setting `key`: it is empty or, if the
-    /// setting is a list, an empty list, or spaces and commas.
+    /// Returns `true` if the text contains no value for the setting `key`: the text is empty. If
+    /// the setting is a list, the text may also be an empty list, or consist of spaces and commas.
     fn is_blank(&self, key: &Key) -> bool {
         let text = self.text.trim();
         let is_list = LISTS.contains(&key.value_name);
@@ -252,8 +252,8 @@ impl Given {
             || is_list && (text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace()))
     }
 
-    /// Replaces a text without a value by the empty text, which means "not set", if the setting
-    /// `key` is optional.
+    /// If the setting `key` is optional and the text contains no value, replaces the text by the
+    /// empty text, which means "not set".
     fn normalised(self, key: &Key) -> Self {
         if key.default.is_empty() && self.is_blank(key) {
             return Self {
@@ -314,7 +314,7 @@ fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Proble
         Err(error) => {
             let text = path.to_string_lossy();
             let message = if text.contains("://") || text.contains('=') {
-                // The text may be the secret itself.
+                // The text may be the secret itself, so the error must not repeat it.
                 "the value must be the path of a file, not its content".to_owned()
             } else {
                 format!("{text} cannot be read: {error}")
@@ -357,7 +357,7 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
                 .map(|(name, value)| (name, text_of(value), source.clone()))
                 .collect()
         }
-        // The full error of the TOML parser is not used, because it quotes the invalid line, which
+        // The full error of the TOML parser is not used. It quotes the invalid line, and this line
         // may contain a secret.
         Err(error) => {
             let line = error
@@ -371,7 +371,8 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
     }
 }
 
-/// Returns `true` if [`text_of`] would make several entries of one entry of a list.
+/// Returns `true` if `value` is a list with an entry that contains a comma. [`text_of`] separates
+/// entries by commas, so this entry would become several entries.
 fn has_divided_entry(value: &toml::Value) -> bool {
     let entries = value.as_array().into_iter().flatten();
     let mut texts = entries.filter_map(toml::Value::as_str);

@@ -13,12 +13,13 @@ pub(super) const CONFIG_VARIABLE: &str = "TSA_CONFIG";
 /// Prefix of all environment variables of this program.
 const PREFIX: &str = "TSA_";
 
-/// Environment variables of the command `tee-session session`, which are not settings of the
-/// service.
+/// Environment variables of the command `tee-session session`. These variables are not settings of
+/// the service.
 const SESSION_VARIABLES: [&str; 2] = ["TSA_URL", "TSA_CA_FILE"];
 
 /// Returns the environment variables that begin with `TSA_` and have no meaning for this program.
-/// They are not errors, so that a variable of a newer release does not prevent a rollback.
+/// Such variables are not errors. Otherwise, a variable of a newer release would prevent a
+/// rollback.
 pub(super) fn unknown_variables() -> Vec<String> {
     let known: Vec<_> = KEYS
         .iter()

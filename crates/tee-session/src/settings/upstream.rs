@@ -18,7 +18,7 @@ use tee_session_api_server::{
 use super::Reader;
 
 impl Reader<'_> {
-    /// Returns the settings of the upstream gateway. Returns `None` if it is off.
+    /// Returns the settings of the upstream gateway. Returns `None` if the gateway is off.
     pub(super) fn upstream_settings(&mut self) -> Option<UpstreamSettings> {
         let networks: AllowedNetworks = self.by_name("upstream_allowed_networks");
         let addresses = AddressPolicy::default()

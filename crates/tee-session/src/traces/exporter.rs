@@ -34,8 +34,8 @@ impl CountedExporter {
     pub(super) fn new(settings: &TraceSettings) -> anyhow::Result<Self> {
         let mut http = reqwest::blocking::Client::builder()
             .timeout(EXPORT_TIMEOUT)
-            // Redirects are not followed: the request headers may contain an API key of the
-            // collector, which no other host may receive.
+            // Redirects are not followed. The request headers may contain an API key of the
+            // collector, and no other host may receive this key.
             .redirect(redirect::Policy::none())
             .no_proxy();
         if settings.endpoint.scheme() == "http" {
@@ -75,8 +75,8 @@ impl CountedExporter {
 }
 
 impl SpanExporter for CountedExporter {
-    /// Exports a batch of spans. Returns `Ok` even if the export fails, because the batch processor
-    /// of the SDK would log every returned error. `record_outcome` counts all failures, and logs
+    /// Exports a batch of spans. Returns `Ok` even if the export fails. Otherwise the batch
+    /// processor of the SDK would log every failure. `record_outcome` counts all failures, and logs
     /// only the first of consecutive failures.
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;

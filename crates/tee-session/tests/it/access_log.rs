@@ -61,7 +61,8 @@ async fn access_log_has_one_line_per_request_and_contains_no_path_no_query_and_n
     let probe = service.request(Method::GET, "/health/live");
     let line = line_of(&service, "probe", probe).await;
     assert_eq!(line["status"], 200);
-    // The address of a trusted proxy that names no client is not the address of the client.
+    // The trusted proxy names no client, so the client is unknown. The address of the proxy must
+    // not be logged as the client address.
     assert_eq!(line.get("client_address"), None);
     assert_eq!(service.events(SERVED).len(), 3);
     assert!(!service.output().contains("s3cret"), "{}", service.output());

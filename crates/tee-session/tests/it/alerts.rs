@@ -68,7 +68,7 @@ fn queries_in(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_prometheus_alert_rule_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
+fn every_prometheus_alert_rule_has_a_test_with_an_alert_and_a_test_without_an_alert() {
     let directory = repository_root().join("deploy/prometheus");
     promtool::run(
         &directory,

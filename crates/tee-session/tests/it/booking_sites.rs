@@ -1,5 +1,5 @@
-//! Booking sites with a login and TLS, for tests. One is written in PHP and runs behind nginx, the
-//! other one uses Django.
+//! Booking sites with a login and TLS, for tests. One site is written in PHP and runs behind nginx.
+//! The other site uses Django.
 
 use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Tests of the warnings and the metric for the expiry of the listener's certificate.
+//! Tests of the warnings and of the metric about the expiry time of the listener's certificate.
 
 use std::time::Duration;
 

@@ -103,7 +103,7 @@ async fn redis_connection_check_of_an_unusable_redis_exits_with_1(
 }
 
 #[tokio::test]
-async fn connection_check_fails_on_missing_redis_permissions_of_a_feature_only_if_it_is_enabled() {
+async fn connection_check_fails_on_missing_redis_permissions_of_enabled_features_only() {
     let redis = RedisProcess::start().await;
     let without = ["ACL", "SETUSER", "default", "-zadd", "-client|tracking"];
     redis.command(&without).await;

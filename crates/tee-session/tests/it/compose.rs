@@ -67,7 +67,8 @@ fn only_the_compose_service_gateway_can_connect_to_the_internet() {
     let networks = ["instances", "sites", "store"];
     assert_eq!(names(&service["networks"]), networks.into());
     assert_eq!(names(&gateway["networks"]), ["sites"].into());
-    // nginx finds the gateway at the address that it has.
+    // The hosts entry `gateway` of the nginx container must be the address that compose gives to
+    // the gateway.
     let address = service["networks"]["instances"]["ipv4_address"]
         .as_str()
         .unwrap();
@@ -124,11 +125,12 @@ async fn nginx_accepts_the_configuration_of_compose() {
     let directory = tempfile::tempdir().unwrap();
     let folder = format!("{}/", directory.path().display());
     let original = read("deploy/compose/nginx.conf");
-    // The files that nginx writes are in the folder of its process id.
+    // nginx writes its files to the folder of the pid file. The test replaces this folder by a
+    // temporary folder.
     let pid = original.lines().find_map(|line| line.strip_prefix("pid "));
     let of_container = pid.unwrap().strip_suffix("nginx.pid;").unwrap();
     let mut configuration = original.replace(of_container, &folder);
-    // nginx looks names up when it reads them.
+    // nginx resolves host names while it reads the configuration, so the names must exist.
     for host in ["api-1:", "api-2:", "gateway:"] {
         configuration = configuration.replace(&format!("server {host}"), "server 127.0.0.1:");
     }

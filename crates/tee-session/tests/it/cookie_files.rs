@@ -1,5 +1,5 @@
-//! Tests that a login moves between a session and the programs that write and read cookie files:
-//! curl, wget, Chromium with Playwright, and `http.cookiejar` of Python.
+//! Tests that cookie files transfer a login from a program to a session, and from a session to a
+//! program. The programs are curl, wget, Chromium with Playwright, and `http.cookiejar` of Python.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -111,11 +111,11 @@ fn pairs(header: &str) -> BTreeSet<String> {
     header.trim_end().split("; ").map(str::to_owned).collect()
 }
 
-/// Checks that the second program sends the same cookies as the first one, and sends none of them
-/// to other paths.
+/// Checks that the second program sends the same cookies as the first program, and sends none of
+/// these cookies to other paths.
 #[rstest]
 #[case::curl(Program::Curl, 10, Program::Curl)]
-// wget refuses a cookie for another path than that of the page.
+// wget refuses a cookie if the path of the cookie differs from the path of the page.
 #[case::wget(Program::Wget, 9, Program::Wget)]
 #[case::chromium(Program::Chromium, 10, Program::Chromium)]
 #[case::curl_to_chromium(Program::Curl, 10, Program::Chromium)]

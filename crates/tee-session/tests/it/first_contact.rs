@@ -117,7 +117,8 @@ async fn percent_encoded_letters_and_digits_of_a_path_are_decoded() {
     );
 }
 
-/// Returns the first block of shell commands after the line `heading` of a page of the repository.
+/// Returns the first block of shell commands after the line `heading` in `page`, a file of the
+/// repository.
 fn commands_after(page: &str, heading: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = std::fs::read_to_string(root.join(page)).unwrap();

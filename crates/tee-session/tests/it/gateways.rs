@@ -147,8 +147,8 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_ga
     }
 }
 
-/// A client must not be able to add the other of the two subject headers to the one that this
-/// service sends.
+/// There are two headers for subjects, and the service sends only one of them. A client must not be
+/// able to add the other header.
 #[rstest]
 #[tokio::test]
 async fn app_behind_a_gateway_receives_a_unicode_subject_percent_encoded(

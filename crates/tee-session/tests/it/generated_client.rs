@@ -10,9 +10,9 @@ use crate::{
     service::{self, Service},
 };
 
-/// Ids of the operations that the Python client does not call in the test: health probes, the
-/// OpenAPI description, the page that shows the description, and requests to the site of a session,
-/// which programs send with an ordinary HTTP client.
+/// Ids of the operations that the Python client does not call in the test. These are health probes,
+/// the OpenAPI description, the page that shows the description, and requests to the site of a
+/// session. Programs send requests to the site with an ordinary HTTP client.
 const UNCALLED_OPERATIONS: [&str; 5] = [
     "getLive",
     "getReady",
@@ -43,7 +43,8 @@ async fn python_client_generated_from_openapi_makes_every_call_and_parses_every_
     let service = service::start(&["--service-clients", service::CLIENTS]).await;
     let directory = TempDir::new().unwrap();
     generate(&service, &directory).await;
-    // One type for all problems: a type for each response would make hundreds of files.
+    // The generator must create one type for all problems. With a type for each response, it would
+    // create hundreds of files.
     let models = fs::read_dir(directory.path().join("tee_session/models")).unwrap();
     let count = models.count();
     assert!(count < 40, "{count} files of types");

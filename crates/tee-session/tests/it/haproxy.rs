@@ -76,7 +76,7 @@ backend instances
     }
 }
 
-/// Without another setting, HAProxy sends `OPTIONS` as the health check.
+/// By default, HAProxy sends an `OPTIONS` request as the health check.
 #[rstest]
 #[case::default_method("option httpchk /health/ready")]
 #[case::get("option httpchk GET /health/ready")]

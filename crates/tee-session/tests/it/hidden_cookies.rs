@@ -42,7 +42,7 @@ async fn rust_client_gets_names_of_hidden_cookies() {
     let code = &refused.problem().unwrap().code;
     assert_eq!(*code, ProblemCode::InvalidRequest);
 
-    // A session without cookies is not taken for one with hidden cookies.
+    // If a session has no cookies, the list of cookie names is empty.
     let empty = Cookies::default();
     let none = client.create(&empty, &base_url);
     let none = none.send().await.unwrap();

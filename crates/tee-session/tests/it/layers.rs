@@ -81,7 +81,7 @@ fn workspace_packages_depend_only_on_packages_of_lower_layers(
 }
 
 #[rstest]
-// Without aws-lc and ring, the domain needs no C compiler.
+// The domain must not depend on aws-lc or ring, so that it can be built without a C compiler.
 #[case("tee-session-domain", &["actix-web", "aws-lc-rs", "aws-lc-sys", "fred", "hyper", "ring", "serde_json", "tokio"])]
 #[case("tee-session-client", &["actix-web", "fred", "testcontainers"])]
 #[case("tee-session-memory-adapter", &["actix-web", "fred", "tokio", "serde_json"])]

@@ -19,8 +19,8 @@ type Event = (String, String);
 type Events = BTreeMap<String, Event>;
 
 /// Collects the log events in `tokens`, including nested token groups. Skips items that are
-/// compiled for tests only. Panics if the message of a log event is not a fixed text, apart from
-/// variables in braces, because the documentation contains the exact messages.
+/// compiled for tests only. The documentation contains the exact messages, so each message must be
+/// a fixed text, apart from variables in braces. Panics if a message is not a fixed text.
 fn collect_events(tokens: TokenStream, events: &mut Events) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     let mut rest = tokens.as_slice();
@@ -76,7 +76,8 @@ fn parse_arguments(arguments: TokenStream) -> (String, String) {
         other => panic!("{other:?} is not a message: log a plain text last"),
     };
     let message = message.trim_matches('"').replace("\\\"", "\"");
-    // A line break in a text is escaped, and the indentation of the next line does not count.
+    // If a text contains a backslash at the end of a line, the line break and the indentation of
+    // the next line are removed.
     let lines: Vec<_> = message.split("\\\n").map(str::trim_start).collect();
     let message = lines.concat();
     let mut placeholders = message.split('{').skip(1);

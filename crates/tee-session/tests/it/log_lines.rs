@@ -13,8 +13,8 @@ use crate::service::{self, CLIENT_ID, CLIENT_SECRET, CLIENTS, Service};
 const WITHIN: Duration = Duration::from_secs(10);
 const FAILURE: &str = "Request failed: session store unavailable";
 
-/// Stops Redis and sends a request, which the service must answer with 503. Waits until the service
-/// has logged an error for this request.
+/// Stops Redis and sends a request. The service must answer this request with 503. Waits until the
+/// service has logged an error for this request.
 async fn send_failing_request(service: &Service, mut redis: RedisProcess) {
     service.until_ready(WITHIN).await;
     let token = service.log_in("a1b2c3").await;

@@ -75,8 +75,8 @@ fn value_of(scraped: &str, name: &str) -> f64 {
     values.iter().sum()
 }
 
-/// Returns, by name, the metrics of a service that reloads files. These are the expiry time of the
-/// TLS certificate, and whether the last reload of each file succeeded.
+/// Returns, by name, the metrics that only a service with TLS or other reloaded files has: the
+/// expiry time of the certificate, and the success of the last reload of each file.
 async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
     let names = [
         "tee_session_tls_certificate_expiry_timestamp_seconds",
@@ -104,7 +104,7 @@ async fn metrics_of_a_service_with_tls() -> BTreeMap<String, Metric> {
 }
 
 /// Returns, by name, the metrics of a service with the upstream gateway. The service sends two
-/// requests to a site. One answer is a page, and the other one shows that the user is no longer
+/// requests to a site. One answer is a page. The other answer shows that the user is no longer
 /// logged in.
 async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
     let site = TestSite::answering_with(|request| {

@@ -66,8 +66,8 @@ async fn instance_with_absolute_lifetime_also_ends_sessions_of_instances_without
         get_session(&with, &token).await == StatusCode::UNAUTHORIZED
     })
     .await;
-    // The session has been removed from Redis: the instance without an absolute lifetime does not
-    // find it either.
+    // The session has been removed from Redis, so the instance without an absolute lifetime does
+    // not find the session either.
     assert_eq!(
         get_session(&without, &token).await,
         StatusCode::UNAUTHORIZED

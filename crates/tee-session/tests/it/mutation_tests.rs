@@ -1,5 +1,5 @@
-//! Test that `docs/mutation-tests.md` lists exactly the faults with which the contract suite is
-//! tested.
+//! Test that `docs/mutation-tests.md` lists exactly the faults that the tests of the contract suite
+//! use.
 
 use std::{fs, path::Path};
 

@@ -73,7 +73,8 @@ async fn requests_that_share_a_read_of_a_stalled_redis_end_within_twice_the_comm
     #[values("/v1/session", "/v1/authorize")] path: &str,
 ) {
     const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
-    // A reserve for a machine that also runs other tests. Four reads one after another take longer.
+    // The limit contains a reserve for a busy machine. Four consecutive reads would exceed the
+    // limit.
     const LIMIT: Duration = Duration::from_secs(3);
     let redis = RedisProcess::start().await;
     let timeout = COMMAND_TIMEOUT.as_millis().to_string();

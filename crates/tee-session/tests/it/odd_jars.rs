@@ -1,5 +1,5 @@
-//! Tests that the cookie jars of HTTP clients in several languages can be stored in a session and
-//! loaded again byte for byte, for all kinds of cookies that sites set.
+//! Tests with the cookie jars of HTTP clients in several languages. All kinds of cookies that sites
+//! set can be stored in a session and loaded again byte for byte.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ struct Visit {
     created: Value,
     /// The session, as the client then reads it.
     session: Session,
-    /// `Set-Cookie` lines of each page, as the client has received them.
+    /// `Set-Cookie` lines that the client has received, for each page.
     lines: Vec<Vec<String>>,
 }
 
@@ -64,7 +64,7 @@ impl Client {
             Self::Aiohttp => python("aiohttp"),
             Self::Node => {
                 let mut command = Command::new("node");
-                // Debian installs the packages of Node there.
+                // Debian installs the packages of Node in this directory.
                 command.env("NODE_PATH", "/usr/share/nodejs");
                 command.arg(Path::new(TESTS).join("node/odd_jars.js"));
                 command
@@ -78,16 +78,17 @@ impl Client {
         }
     }
 
-    /// Returns the names of the site's cookies that this client rejects. The parser of the client
-    /// is stricter than the rules for a session.
+    /// Returns the names of the site's cookies that this client rejects, because the parser of the
+    /// client is stricter than the rules for a session.
     fn refuses(self) -> &'static [&'static str] {
         match self {
-            // A cookie without a name.
+            // These clients reject a cookie without a name.
             Self::Requests | Self::Httpx => &[""],
             Self::Aiohttp => &["", "a,b", "flag", "größe", "long0", "my cookie", "tab"],
-            // It takes `flag` for a cookie without a name, which `=nameless` then replaces.
+            // This client reads `flag` as a cookie without a name. The line `=nameless` then
+            // replaces this cookie.
             Self::Node => &["flag", "tab"],
-            // Names that differ by case are one name.
+            // For this client, names that differ only in case are equal.
             Self::Java => &["", "$Version", "Case", "a,b", "flag", "größe", "my cookie"],
         }
     }
@@ -112,7 +113,8 @@ async fn cookie_jar_of_an_http_client_is_stored_and_loaded_byte_for_byte(#[case]
     let visit: Visit =
         serde_json::from_str(&python_packages::output_of(&mut command).await).unwrap();
 
-    // Some clients decode names beyond ASCII in another way, so the names are counted.
+    // Some clients decode names that are not ASCII differently, so the test compares only the
+    // number of names.
     let taken: BTreeSet<_> = visit.jar.iter().map(|(name, ..)| name).collect();
     let expected = ODD_LINES.len() + MANY + LONG.len() - client.refuses().len();
     assert_eq!(taken.len(), expected, "{taken:?}");
@@ -123,7 +125,8 @@ async fn cookie_jar_of_an_http_client_is_stored_and_loaded_byte_for_byte(#[case]
     let of_the_site = of_the_site.map(|(name, value, _)| (name.clone(), value.clone()));
     assert_eq!(visit.session.cookies, of_the_site.collect());
 
-    // A map has one cookie of each name. The lines of the site, merged into a session, keep all.
+    // A map contains only one cookie of each name. If the lines of the site are merged into a
+    // session, all cookies are kept.
     let namesakes = merge_lines(&service, &urls, &visit.lines).await;
     let of_the_client = visit.jar.into_iter().filter(|(name, ..)| name == NAMESAKE);
     let of_the_client = of_the_client.map(|(_, value, path)| (value.unwrap(), path));

@@ -46,8 +46,8 @@ async fn limit_of_connections_is_lowered_at_start_if_the_limit_of_open_files_is_
     );
 }
 
-/// One client opens more connections than the process may open files. Further clients must still be
-/// served.
+/// One client opens so many connections that the process reaches its limit of open files. Further
+/// clients must still be served.
 #[tokio::test]
 async fn clients_are_served_while_another_client_opens_more_connections_than_files_are_allowed() {
     let command = limited("ulimit -n 256");

@@ -75,8 +75,8 @@ impl Operator {
     }
 }
 
-/// Runs the binary `command` as `tee-session session` with `arguments`, which are separated by
-/// spaces, and with `input` on standard input.
+/// Runs the binary `command` as `tee-session session`, with `input` on standard input. The
+/// arguments in `arguments` are separated by spaces.
 pub(crate) async fn run_session(mut command: Command, arguments: &str, input: &str) -> Output {
     let mut process = command
         .arg("session")

@@ -136,8 +136,8 @@ async fn probe_command_with_an_invalid_url_port_or_timeout_exits_with_2(
     assert!(message.contains(expected), "{message}");
 }
 
-/// Starts an HTTPS instance that presents the certificate `presented`. Runs the probe with settings
-/// that name `configured` as the certificate of the instance, and returns the output of the probe.
+/// Starts an HTTPS instance with the certificate `presented`. Then runs the probe with settings
+/// that contain the certificate `configured`, and returns the output of the probe.
 async fn probe_over_https(presented: &IssuedCertificate, configured: &IssuedCertificate) -> Output {
     let text = |file: &std::path::Path| file.to_str().unwrap().to_owned();
     let certificate = text(&presented.certificate_file);
@@ -164,7 +164,7 @@ async fn probe_command_without_a_url_accepts_a_certificate_of_any_issuer() {
 }
 
 #[tokio::test]
-async fn probe_command_without_a_url_accepts_a_certificate_that_differs_from_the_configured_one() {
+async fn probe_command_without_a_url_accepts_a_certificate_other_than_the_configured_one() {
     let authority = TestAuthority::new();
     let (presented, renewed) = (authority.issue("presented"), authority.issue("renewed"));
     let output = probe_over_https(&presented, &renewed).await;

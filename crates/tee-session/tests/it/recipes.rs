@@ -14,9 +14,8 @@ use crate::{
     service::{self, Service},
 };
 
-/// Returns a command that runs `script`, which imports the recipe. The arguments of the script are
-/// the base URL of each of `services`, the URL of the site, and the certificate authority of the
-/// site.
+/// Returns a command that runs `script`. The script imports the recipe. Its arguments are the base
+/// URLs of `services`, the URL of the site, and the certificate authority of the site.
 fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
     let mut command = python_packages::script(script);
     command
@@ -62,7 +61,7 @@ async fn login_and_booking_on_a_php_site_are_continued_at_another_instance() {
 
     let names = |cookies: &BTreeMap<String, String>| cookies.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&seen.before_login), ["PHPSESSID", "seen"]);
-    // The login has set one cookie, and removed another one with another path.
+    // The login has set one cookie, and has removed another cookie with a different path.
     assert_eq!(names(&seen.after_login), ["PHPSESSID", "remember[member]"]);
     assert!(
         seen.times.contains("<title>Welcome</title>"),

@@ -1,5 +1,4 @@
-//! Tests that the log names why Redis cannot be used, with the same words as `check-config
-//! --connect`.
+//! Tests that the log and `check-config --connect` state in the same words why Redis is not usable.
 
 use std::time::Duration;
 

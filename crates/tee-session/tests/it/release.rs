@@ -16,7 +16,8 @@ const CURRENT: &str = env!("CARGO_PKG_VERSION");
 const NEXT: &str = "987.65.4";
 
 /// A copy of the working tree of this repository, committed on the branch `main` of a new
-/// repository. The inputs for fuzzers are not copied, because they are about half of all files.
+/// repository. The inputs of the fuzz targets are not copied, because they are about half of all
+/// files.
 struct Repository(TempDir);
 
 impl Repository {

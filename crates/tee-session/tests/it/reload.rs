@@ -20,7 +20,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 const ANOTHER: &str = "ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5";
 
 /// Starts the service with service clients that are read from a file. Returns the service, and the
-/// directory with this file, whose name is `clients`.
+/// directory that contains this file. The name of the file is `clients`.
 async fn start() -> (Service, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clients");

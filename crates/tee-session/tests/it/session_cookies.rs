@@ -32,7 +32,7 @@ async fn operator_with_session() -> Operator {
 }
 
 #[tokio::test]
-async fn import_adds_the_cookies_of_the_site_and_reports_all_others() {
+async fn import_adds_the_cookies_of_the_site_and_reports_all_other_cookies() {
     let operator = operator_with_session().await;
     let output = operator
         .run("cookies --import - --token-file token", FILE)
@@ -54,7 +54,8 @@ async fn import_adds_the_cookies_of_the_site_and_reports_all_others() {
     let shown = operator
         .json("cookies --reveal --token-file token", "")
         .await;
-    // The expired cookie of the file has not removed the one of the session.
+    // The file contains an expired cookie. The import has not removed the cookie with the same name
+    // from the session.
     let expected = json!([
         {"name": "old", "value": "1"},
         {"name": "SESSIONID", "value": "s3cret-1", "domain": "www.golf.example", "host_only": true,

@@ -1,5 +1,5 @@
-//! Tests of `tee-session session` on a pseudo-terminal, which the program `script` (util-linux)
-//! provides.
+//! Tests of `tee-session session` on a pseudo-terminal. The program `script` (util-linux) provides
+//! the pseudo-terminal.
 
 use std::{process::Stdio, time::Duration};
 

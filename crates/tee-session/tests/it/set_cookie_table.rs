@@ -1,6 +1,6 @@
 //! Compares the behaviour of Chromium with the column `chromium` of the table of `Set-Cookie`
-//! lines. The table is part of the tests of the domain crate, which compare it with the merge of
-//! cookies into a session.
+//! lines. The table belongs to the tests of the domain crate. These tests compare it with the merge
+//! of cookies into a session.
 
 use std::fs;
 
@@ -38,7 +38,8 @@ struct DateRow {
 }
 
 impl DateRow {
-    /// Returns a row whose line removes a cookie if the client can parse the date.
+    /// Returns a row with a line that removes a cookie. The cookie is removed only if the client
+    /// can parse the date.
     fn into_row(self) -> Row {
         let line = format!("a=1; Expires={}", self.date);
         let is_date = self.chromium.unwrap_or(self.draft);

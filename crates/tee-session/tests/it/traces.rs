@@ -258,7 +258,7 @@ async fn maximum_of_traced_requests_per_second_also_limits_requests_sampled_by_t
         (1..=seconds).contains(&recorded),
         "{recorded} in {seconds} s"
     );
-    // A request that is not recorded has a span that is used only for log lines, so its log lines
+    // If a request is not recorded, its span is used only for log lines, and these log lines
     // contain no trace id.
     let lines = service.events("Request completed").into_iter();
     let lines = lines.filter(|line| line["span"]["route"] == "/v1/session");
@@ -422,8 +422,8 @@ async fn refusing_or_hanging_trace_collector_delays_neither_requests_nor_shutdow
     );
     let warnings = service
         .events("Traces cannot be exported: spans are lost until the collector accepts them");
-    // The failure is logged only once. If the collector hangs, the export fails only after the
-    // export timeout, so the failure may not be logged before the service stops.
+    // The failure is logged at most once. If the collector hangs, the export fails only after the
+    // export timeout, and the service may stop before the failure is logged.
     assert!(warnings.len() <= 1, "{}", service.output());
     assert!(behaviour == Behaviour::Hangs || warnings.len() == 1);
 }

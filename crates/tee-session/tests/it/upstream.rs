@@ -52,8 +52,9 @@ impl Drop for CountingSite {
 }
 
 impl CountingSite {
-    /// Starts the site with four PHP processes. Requests of one PHP session are therefore
-    /// serialized only by the lock of that session.
+    /// Starts the site with four PHP processes. With one process, PHP would handle all requests one
+    /// after the other. With four processes, only the lock of a PHP session serializes the requests
+    /// of that session.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -92,7 +93,7 @@ impl CountingSite {
     }
 }
 
-/// Flags of a service whose gateway may call sites on this machine.
+/// Flags that enable the gateway for sites on this machine.
 const GATEWAY_FLAGS: [&str; 8] = [
     "--upstream-gateway",
     "true",
@@ -178,7 +179,7 @@ async fn booking_flow_books_exactly_once_across_two_instances() {
     let other = Client::new(second.base()).unwrap();
     let token = log_in(&one, &site).await;
 
-    // The other instance sees the session id that the site has rotated at the login.
+    // The site has rotated its session id at the login. The other instance sends the new id.
     assert_eq!(browse(&other, &token, "/").await.1, "Welcome Anna");
     assert_eq!(browse(&one, &token, "/rotate").await.1, "rotated");
     assert_eq!(browse(&other, &token, "/").await.1, "Welcome Anna");
@@ -278,7 +279,7 @@ async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_agai
     assert_eq!(bytes.starts_with(&[0x1f, 0x8b]), path == "/inline");
 
     let end = session.upstream(Method::GET, "/logout").send().await;
-    // The redirect to the login page is a signal too.
+    // The redirect to the login page shows that the user is no longer logged in, too.
     assert!(end.unwrap_err().is_upstream_session_expired());
     let error = call().await.send().await.unwrap_err();
     let problem = error.problem().unwrap();
@@ -286,7 +287,7 @@ async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_agai
     assert_eq!(problem.code.as_str(), "upstream_session_expired");
     assert!(error.is_upstream_session_expired() && !error.is_invalid_token());
     assert!(error.outcome_is_unknown() && !error.is_retryable());
-    // The logout and the call.
+    // Waits until the log contains the logout and the call.
     eventually(Duration::from_secs(5), async || {
         service.events("Upstream session expired").len() == 2
     })
@@ -304,8 +305,8 @@ async fn login_that_the_site_has_ended_returns_401_until_the_client_logs_in_agai
     assert!(session.get().await.is_ok());
 }
 
-/// Starts a service whose gateway may call `site`, and trusts the certificate authority of the
-/// site.
+/// Starts a service with a gateway. The gateway may call `site`, and trusts the certificate
+/// authority of the site.
 async fn start_gateway_to(site: &BookingSite) -> Service {
     let ca_file = site.authority.ca_file();
     service::start(&[

@@ -14,7 +14,7 @@ fn check(url: &str, policy: &AddressPolicy) -> Result<(), ForbiddenAddress> {
     policy.check(&[address], site.port())
 }
 
-// Every spelling of an address that a URL can contain leads to the same check.
+// The result of the check does not depend on the spelling of the address in the URL.
 #[rstest]
 #[case::this_host("https://0.0.0.0")]
 #[case::this_host_short("https://0")]
@@ -112,7 +112,7 @@ fn public_address_is_allowed(#[case] url: &str) {
 #[case::allowed_network_mapped(false, "https://[::ffff:10.1.2.3]:8443", Ok(()))]
 #[case::allowed_network_by_nat64(false, "https://[64:ff9b::10.1.2.3]", Ok(()))]
 #[case::allowed_network_over_http(false, "http://10.1.2.3", Err(ForbiddenAddress::Http))]
-fn port_and_network_are_lifted_only_by_an_allowed_network(
+fn forbidden_port_or_network_is_accepted_only_in_an_allowed_network(
     #[case] allows_http: bool,
     #[case] url: &str,
     #[case] expected: Result<(), ForbiddenAddress>,

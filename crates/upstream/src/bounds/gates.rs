@@ -35,7 +35,7 @@ struct Gate {
 struct Reference<K: Hash + Eq + Clone> {
     gates: Arc<Gates<K>>,
     key: K,
-    /// `None` only while the reference is being dropped.
+    /// The gate. `None` only while the reference is being dropped.
     gate: Option<Arc<Gate>>,
 }
 
@@ -50,7 +50,8 @@ impl<K: Hash + Eq + Clone> Drop for Reference<K> {
     fn drop(&mut self) {
         let mut open = self.gates.open();
         drop(self.gate.take());
-        // References are made only while the table is locked, so no other caller can get one now.
+        // The table is locked, and references are created only under this lock. No other caller can
+        // therefore get a reference now.
         if open
             .get(&self.key)
             .is_some_and(|gate| Arc::strong_count(gate) == 1)
@@ -93,7 +94,8 @@ impl<K: Hash + Eq + Clone> Drop for Held<K> {
         let Some(permit) = self.permit.take() else {
             return;
         };
-        // The next caller that gets the place sees the new number.
+        // The number is increased before the permit is released, so the next holder of the permit
+        // sees the new number.
         if let Some(gate) = &self.reference.gate {
             gate.freed.fetch_add(1, Ordering::Release);
         }
@@ -134,8 +136,8 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         }
     }
 
-    /// Returns a value that detects whether a permit of the gate of `key` is released after this
-    /// call.
+    /// Returns a value that detects the release of a permit of the gate of `key`, if the release
+    /// happens after this call.
     pub(super) fn watch(self: &Arc<Self>, key: K) -> Watched<K> {
         let reference = self.reference(key);
         Watched {

@@ -67,7 +67,7 @@ async fn watch_notices_the_end_of_an_exchange_of_its_session_only() {
     let within = bounds.watch("1");
     let other = place(&bounds, "https://a.example", "2").await.unwrap();
     drop(other);
-    // An exchange that got no place changes nothing.
+    // An exchange that got no permit does not count as a change.
     assert!(place(&bounds, "https://a.example", "1").await.is_err());
     assert!(!before.has_changed() && !within.has_changed());
     drop(first);
@@ -89,7 +89,7 @@ async fn exchanges_of_a_session_wait_in_order_of_arrival() {
     assert!((&mut second).now_or_never().is_none());
     let mut third = Box::pin(place(&bounds, "https://a.example", "1"));
     assert!((&mut third).now_or_never().is_none());
-    // Two are waiting, so the next one is refused at once.
+    // Two exchanges are waiting, so the next exchange is refused at once.
     let fourth = place(&bounds, "https://a.example", "1").now_or_never();
     assert_eq!(fourth.unwrap().err(), Some(Busy::Session));
     // Other sessions are not affected.

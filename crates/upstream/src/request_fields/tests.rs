@@ -18,8 +18,8 @@ fn clean_fields(lines: &[(&str, &str)], settings: &ClientSettings) -> HeaderMap 
     clean(&site, &request, settings)
 }
 
-/// Returns the value with which the site receives a header field of the client, or `None` if it
-/// does not receive the field.
+/// The client sends the header field `name` with `value`. Returns the value that the site receives,
+/// or `None` if the site does not receive the field.
 fn received(name: &str, value: &str) -> Option<String> {
     let fields = clean_fields(&[(name, value)], &ClientSettings::default());
     let value = fields.get(name)?;
@@ -85,7 +85,7 @@ fn field_that_is_not_for_the_site_is_removed(#[case] name: &str, #[case] value: 
 #[case("x-latin-1", "caf\u{e9}")]
 #[case("origin", "https://golf.example")]
 #[case("referer", "https://golf.example/members?page=2")]
-fn other_field_is_passed_on_unchanged(#[case] name: &str, #[case] value: &str) {
+fn field_that_may_reach_the_site_is_passed_on_unchanged(#[case] name: &str, #[case] value: &str) {
     assert_eq!(received(name, value).as_deref(), Some(value));
 }
 
@@ -108,7 +108,7 @@ fn other_field_is_passed_on_unchanged(#[case] name: &str, #[case] value: &str) {
     "https://user:pass@broker.example/v1/upstream/a#b",
     "https://golf.example/a"
 )]
-fn origin_and_referer_of_the_gateway_are_those_of_the_site(
+fn origin_and_referer_of_the_gateway_are_translated_to_the_site(
     #[case] name: &str,
     #[case] value: &str,
     #[case] expected: &str,

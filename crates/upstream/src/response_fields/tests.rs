@@ -82,7 +82,7 @@ fn field_that_is_not_for_the_client_is_removed(#[case] name: &str, #[case] value
 #[case("x-latin-1", "caf\u{e9}")]
 #[case("www-authenticate", "Basic realm=\"a, b\"")]
 #[case("location", "/v1/upstream/members")]
-fn other_field_is_passed_on(#[case] name: &str, #[case] value: &str) {
+fn field_that_may_reach_the_client_is_passed_on(#[case] name: &str, #[case] value: &str) {
     let value = if name == "location" {
         "/members"
     } else {
@@ -128,7 +128,7 @@ fn via_header_is_added_to_each_answer() {
     "NTLM, Digest realm=\"a\", nonce=\"b\"",
     "Digest realm=\"a\", nonce=\"b\""
 )]
-fn other_challenges_than_those_of_connections_are_kept(#[case] value: &str, #[case] kept: &str) {
+fn challenges_other_than_negotiate_and_ntlm_are_kept(#[case] value: &str, #[case] kept: &str) {
     assert_eq!(
         clean_fields(&[("www-authenticate", value)])[WWW_AUTHENTICATE],
         kept

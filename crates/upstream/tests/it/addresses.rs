@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::test_site::{OK, TestSite, get, local_policy, no_tls, site_of, text};
 
-/// Resolver whose addresses change with each look-up, like the DNS server of an attacker.
+/// Resolver that returns other addresses for each look-up, like the DNS server of an attacker.
 struct Answers {
     lists: Vec<Vec<IpAddr>>,
     asked: Arc<AtomicUsize>,
@@ -97,7 +97,7 @@ async fn forbidden_address_in_any_notation_gets_no_connection(#[case] host: &str
     assert!(!was_connected_to(&listener).await);
 }
 
-// Not every system resolves this name.
+// The test does not check the reason of the error, because not every system resolves this name.
 #[tokio::test]
 async fn localhost_with_a_trailing_dot_gets_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,13 +114,14 @@ async fn localhost_with_a_trailing_dot_gets_no_connection() {
 async fn host_name_is_resolved_once_per_connection_and_the_checked_address_is_used() {
     let server = TestSite::answering(OK).await;
     let port = server.address().port();
-    // The second look-up of a connection would lead to an address that was not checked.
+    // If a connection resolved the name twice, the second result would be an address that was not
+    // checked.
     let lists: &[&[&str]] = &[&["127.0.0.1"], &["169.254.169.254"]];
     let (client, asked) = client(lists, local_policy());
     let site = Site::of_url(&format!("http://rebind.example:{port}")).unwrap();
     let answer = get(&client, &site, "/").await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    // The connection is busy, so the next request needs another one.
+    // The connection is busy, so the next request needs another connection.
     let error = get(&client, &site, "/").await.unwrap_err();
     assert!(matches!(error, UpstreamError::NotAllowed(_)), "{error:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 2);

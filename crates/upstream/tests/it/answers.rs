@@ -209,8 +209,8 @@ async fn stalled_body_returns_an_error() {
     assert!(matches!(error, BodyError::Stalled), "{error:?}");
 }
 
-// Some applications send a body where HTTP has none. Its bytes must not become the answer of the
-// next request, which may belong to another session.
+// Some applications send a body with an answer that must not have a body in HTTP. The bytes of this
+// body must not count as the answer to the next request, which may belong to another session.
 #[rstest]
 #[case::head("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")]
 #[case::head_chunked(

@@ -1,4 +1,4 @@
-//! Tests of idle connections, which are reused for the next request to the same site.
+//! Tests of idle connections: each connection is reused for the next request to the same site.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::test_site::{OK, TestSite, client, eventually, get, place, request, si
 
 async fn exchange(client: &Client, site: &Site) {
     text(get(client, site, "/").await.unwrap()).await.unwrap();
-    // The connection gets ready for the next request in the background.
+    // The connection becomes ready for the next request in the background.
     sleep(Duration::from_millis(5)).await;
 }
 
@@ -99,7 +99,7 @@ async fn idle_connections_are_limited_and_closed_after_the_idle_timeout() {
 #[tokio::test]
 async fn answer_without_a_request_is_ignored() {
     let server = TestSite::start(|mut stream, seen| async move {
-        // The second answer belongs to no request.
+        // The site sends two answers to each request, so the second answer belongs to no request.
         while seen.read_request(&mut stream).await.is_some() {
             let _ = stream
                 .write_all(

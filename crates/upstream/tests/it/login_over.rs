@@ -56,7 +56,7 @@ fn chunked(parts: &[&[u8]]) -> Vec<u8> {
     answer
 }
 
-/// Yields to other tasks, so that a connection whose answer was read returns to the pool.
+/// Yields to other tasks, so that a connection returns to the pool after its answer was read.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -19,10 +19,11 @@ use crate::{
 /// time.
 const RACES: usize = 10_000;
 
-/// Number of requests in a race test over TLS. It is lower, because TLS connections take longer.
+/// Number of requests in a race test over TLS. This number is lower, because TLS connections take
+/// longer.
 const TLS_RACES: usize = 1_000;
 
-/// Simple pseudo-random number generator. Contains the seed at first.
+/// Simple pseudo-random number generator. The value is the state, and at first the seed.
 struct Random(u64);
 
 impl Random {
@@ -35,9 +36,9 @@ impl Random {
     }
 }
 
-/// Answers requests. Closes the connection when it has been idle for a random time of some
-/// microseconds. One time in four, keeps it open, so that connections are also used again on a busy
-/// machine.
+/// Answers requests. After three of four answers, closes the connection when it has been idle for a
+/// random time of some microseconds. After the other answers, keeps the connection open, so that
+/// connections are also reused on a busy machine.
 async fn close_at_random(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     seed: u16,
@@ -51,7 +52,7 @@ async fn close_at_random(
         } else {
             Duration::from_micros(random.below(400))
         };
-        // The bytes stay in the buffer, so no request is cut in the middle.
+        // `fill_buf` leaves the bytes in the buffer, so no request is cut in the middle.
         match timeout(patience, stream.fill_buf()).await {
             Ok(Ok(bytes)) if !bytes.is_empty() => {}
             _ => return,
@@ -137,7 +138,7 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(
                 Err(Outcome::Unknown) => assert!(received <= 1, "{target}"),
             }
         }
-        // The race takes place: connections are closed, and others are used again.
+        // Checks that the race took place: some connections were closed, and others were reused.
         let connections = server.seen().connections();
         assert!(connections > races / 100, "{connections} connections");
         assert!(answered > races / 4, "{answered} answers");
@@ -235,10 +236,10 @@ async fn request_is_not_sent_if_the_site_refuses_the_connection() {
     assert_eq!(error.outcome().as_str(), "not_sent");
 }
 
-// The first request leaves an idle connection. The site closes it without notice, and the second
-// request is written to it or moves to a new connection, but not both.
+// The first request leaves an idle connection, and the site closes this connection without notice.
+// The second request is sent either on this connection or on a new connection, but not on both.
 #[tokio::test]
-async fn request_is_sent_on_a_new_connection_if_the_site_has_closed_the_idle_one() {
+async fn request_is_sent_on_a_new_connection_if_the_site_has_closed_the_idle_connection() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.write_all(OK.as_bytes()).await;
@@ -248,7 +249,7 @@ async fn request_is_sent_on_a_new_connection_if_the_site_has_closed_the_idle_one
     for index in 0..20 {
         let answer = get(&client, &site, &format!("/{index}")).await.unwrap();
         assert_eq!(text(answer).await.unwrap(), "ok");
-        // The close arrives.
+        // Waits until the close has arrived at the client.
         sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(server.seen().total(), 20);
@@ -289,7 +290,8 @@ async fn answer_that_arrives_before_the_whole_request_body_was_sent_is_passed_on
 async fn cancelled_request_closes_its_connection() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
-        // Counts as a second request when the connection closes.
+        // When the client has closed the connection, the close is recorded as a request for
+        // `/closed`.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
         seen.read_head(&mut &b"GET /closed HTTP/1.1\r\n\r\n"[..])

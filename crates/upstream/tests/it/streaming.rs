@@ -13,11 +13,12 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 
 use crate::test_site::{TestSite, client, eventually, get, site_of};
 
-/// Length of the answer. It exceeds the size of all buffers between the site and the client.
+/// Length of the answer. This length exceeds the size of all buffers between the site and the
+/// client.
 const LENGTH: u64 = 256 * 1_024 * 1_024;
 
-/// Upper bound for the number of bytes that the site can write before the client reads. They fill
-/// the buffers of two sockets and of hyper.
+/// Upper bound for the number of bytes that the site can write before the client reads. These bytes
+/// fill the buffers of two sockets and of hyper.
 const BUFFERS: u64 = 16 * 1_024 * 1_024;
 
 async fn large_site(written: Arc<AtomicU64>) -> TestSite {

@@ -166,7 +166,7 @@ async fn connection_stays_open_while_a_request_is_handled() {
 }
 
 #[tokio::test]
-async fn next_request_is_delivered_only_after_the_response_to_the_previous_one() {
+async fn next_request_is_delivered_only_after_the_response_to_the_previous_request() {
     pause();
     let (mut client, mut stream) = connect();
     client

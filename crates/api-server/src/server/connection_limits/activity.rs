@@ -8,8 +8,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Time without progress after which a connection counts as idle although a response is still being
-/// written to it, because its client does not read.
+/// If the client reads nothing of a response for this time, the connection counts as idle, although
+/// the response is not complete.
 pub(super) const BLOCKED_WRITE_IS_IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Value of [`Activity::idle_since`] while a request is being handled.
@@ -58,7 +58,7 @@ impl Activity {
         self.idle_since.store(since, Ordering::Relaxed);
     }
 
-    /// Records whether the client currently does not read a response that is being written.
+    /// Records whether the connection waits for the client to read more of a response.
     pub(super) fn set_write_blocked(&self, is_blocked: bool) {
         self.is_write_blocked.store(is_blocked, Ordering::Relaxed);
     }

@@ -119,8 +119,8 @@ impl Open {
     }
 
     /// Asks up to `number` idle connections to close. Considers only the connections for which
-    /// `applies` returns `true`, and chooses the longest-idle ones. Returns the number of
-    /// connections that were asked to close.
+    /// `applies` returns `true`, and chooses those that have been idle for longest. Returns the
+    /// number of connections that were asked to close.
     pub(super) fn close_longest_idle(
         &mut self,
         now: u64,

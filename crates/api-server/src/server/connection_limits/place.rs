@@ -25,8 +25,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Counts a connection from `address` as a connection of the kind `kind`. `open` are the
-    /// connections of `all`. If `address` is `None`, the limit per address does not apply.
+    /// Counts a connection from `address` as a connection of the kind `kind`. `open` is the locked
+    /// content of `all`. If `address` is `None`, the limit per address does not apply.
     pub(super) fn take(
         all: &Arc<OpenConnections>,
         open: &mut Open,
@@ -62,7 +62,7 @@ impl Place {
         self.activity.set_idle(self.all.nanos(since));
     }
 
-    /// Records whether the client currently does not read a response that is being written.
+    /// Records whether the connection waits for the client to read more of a response.
     pub(crate) fn set_write_blocked(&self, is_blocked: bool) {
         self.activity.set_write_blocked(is_blocked);
     }
@@ -72,12 +72,12 @@ impl Place {
         self.activity.wake();
     }
 
-    /// Returns `true` if the connection must close to make room for another one.
+    /// Returns `true` if the connection must close to make room for another connection.
     pub(crate) fn is_closing(&self) -> bool {
         self.activity.is_closing()
     }
 
-    /// Waits until the connection must close to make room for another one.
+    /// Waits until the connection must close to make room for another connection.
     pub(crate) async fn closing(&self) {
         poll_fn(|cx| self.poll_closing(cx)).await;
     }

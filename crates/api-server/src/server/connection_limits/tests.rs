@@ -16,7 +16,8 @@ fn create(max: usize, max_per_address: Option<usize>, reserved: usize) -> Arc<Co
     ))
 }
 
-/// Admits one connection from each of the addresses 192.0.2.`last`, one second after each other.
+/// Admits one connection from the address 192.0.2.`n` for each `n` in `last`, with an interval of
+/// one second.
 async fn admit(limits: &Arc<ConnectionLimits>, last: &[u8]) -> Vec<Place> {
     let mut places = Vec::new();
     for last in last {
@@ -47,7 +48,7 @@ async fn at_the_limit_the_connection_that_has_been_idle_for_longest_is_closed() 
 }
 
 #[tokio::test]
-async fn several_idle_connections_are_closed_together_at_a_large_limit() {
+async fn connection_over_a_large_limit_closes_several_idle_connections_at_once() {
     pause();
     let limits = create(128, None, 1);
     let places = admit(&limits, &[1; 129]).await;
@@ -57,7 +58,7 @@ async fn several_idle_connections_are_closed_together_at_a_large_limit() {
 }
 
 #[tokio::test]
-async fn busy_connections_are_never_closed_and_new_ones_use_the_reserved_connections() {
+async fn at_the_limit_busy_connections_stay_open_and_new_connections_get_reserved_places() {
     pause();
     let limits = create(2, None, 1);
     let mut places = admit(&limits, &[1, 1]).await;
@@ -70,7 +71,7 @@ async fn busy_connections_are_never_closed_and_new_ones_use_the_reserved_connect
     assert_eq!(closing(&places), [false, false, true, false]);
     places[3].set_busy();
     assert!(limits.admit(None).is_none());
-    // A free place is used again.
+    // After all connections are closed, a regular connection is admitted again.
     drop(places);
     assert!(!admit(&limits, &[3]).await[0].is_reserved());
 }
@@ -101,7 +102,7 @@ async fn trusted_proxies_have_no_limit_per_address() {
     let admit = || limits.admit(Some(TRUSTED.into())).unwrap();
     let places: Vec<_> = (0..10).map(|_| admit()).collect();
     assert_eq!(closing(&places), [false; 10]);
-    // The limit of all connections applies to them.
+    // The limit of all connections applies to trusted proxies, too.
     let _place = admit();
     assert_eq!(closing(&places).iter().filter(|closed| **closed).count(), 1);
 }

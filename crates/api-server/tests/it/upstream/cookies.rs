@@ -1,5 +1,5 @@
-//! Tests that the cookies of an answer are stored in the session before the answer is passed on to
-//! the client.
+//! Tests of cookies in an exchange: the cookies of an answer are stored in the session before the
+//! client gets the answer.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -124,9 +124,9 @@ async fn cookies_of_concurrent_answers_are_all_stored() {
     assert_eq!(cookies.as_object().unwrap().len(), 20, "{cookies}");
 }
 
-/// Starts a site whose answers the test controls. Returns the site, and a channel that receives
-/// each request together with a sender. The test sends the answer to the request through this
-/// sender.
+/// Starts a site with answers that the test controls. Returns the site and a channel. For each
+/// request, the test receives the request and a sender from the channel, and sends the answer
+/// through this sender.
 async fn controlled_site() -> (
     TestSite,
     mpsc::UnboundedReceiver<(String, oneshot::Sender<String>)>,
@@ -172,7 +172,7 @@ async fn late_answer_that_removes_an_old_cookie_value_does_not_remove_the_new_va
     slow.await.unwrap().unwrap();
     assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
 
-    // The removal of the value that was sent counts.
+    // The request carried this value, so the removal of the cookie is applied.
     let logout = tokio::spawn(app.upstream(Method::GET, &token, "/logout").send());
     let (_, answer) = requests.recv().await.unwrap();
     answer.send(setting("sid=; Path=/; Max-Age=0")).unwrap();
@@ -181,7 +181,7 @@ async fn late_answer_that_removes_an_old_cookie_value_does_not_remove_the_new_va
 }
 
 #[tokio::test]
-async fn with_one_request_per_session_at_a_time_each_carries_the_cookies_of_the_last_answer() {
+async fn with_one_request_per_session_at_a_time_each_request_carries_the_last_cookies() {
     let (site, mut requests) = controlled_site().await;
     let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
     let app = TestApp::builder()
@@ -209,10 +209,11 @@ async fn with_one_request_per_session_at_a_time_each_carries_the_cookies_of_the_
 }
 
 /// The site rotates its cookie with each answer, and rejects requests with an old cookie. Two
-/// clients take turns, so one request is often received when the exchange of the other client ends.
+/// clients send requests at the same time, so a request often arrives just when the exchange of the
+/// other client ends.
 #[rstest]
 #[tokio::test]
-async fn with_one_request_per_session_at_a_time_none_carries_an_outdated_cookie(
+async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_cookie(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     const CALLS: usize = 100;
@@ -243,8 +244,8 @@ async fn with_one_request_per_session_at_a_time_none_carries_an_outdated_cookie(
     assert_eq!(app.cookies(&token).await, json!({"sid": last}));
 }
 
-/// The answers to 50 parallel requests rotate one cookie. The last answer removes the value that
-/// its request carried, which is outdated by then.
+/// The answers to 50 parallel requests rotate one cookie. The request of the last answer carried a
+/// value that is outdated when the answer arrives. The answer removes this value.
 #[rstest]
 #[case::session_stays(false)]
 #[case::logout(true)]
@@ -289,7 +290,7 @@ async fn late_removal_of_an_outdated_cookie_value_after_parallel_rotations_is_ig
             .send(setting(&format!("sid=m{index}; Path=/")))
             .unwrap();
     }
-    // One call is left when all others have their answers.
+    // The loop ends when only one call has no answer yet.
     let mut open: futures_util::stream::FuturesUnordered<_> = calls.into_iter().collect();
     while open.len() > 1 {
         let response = open.next().await.unwrap().unwrap().unwrap();
@@ -374,9 +375,9 @@ async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_la
     .await;
 }
 
-/// A full Redis still serves reads, so a session can have several answers whose cookies are not
-/// stored. Redis stays full for a long time, so the pause between two attempts must not grow
-/// without limit.
+/// Redis is full for several seconds: it serves reads but refuses writes. The service therefore
+/// still sends requests to the site, and the cookies of several answers wait to be stored. The
+/// pause between two attempts to store the cookies must not grow without limit.
 #[tokio::test]
 async fn cookies_of_several_answers_are_stored_after_a_store_outage_in_the_order_of_the_answers() {
     const FULL_FOR: Duration = Duration::from_millis(3_500);
@@ -402,7 +403,7 @@ async fn cookies_of_several_answers_are_stored_after_a_store_outage_in_the_order
         app.cookies(&token).await == json!({"sid": "9"})
     })
     .await;
-    // No older answer is merged after the newest one.
+    // After the newest answer was merged, no older answer is merged.
     let until = full + Duration::from_secs(6);
     while tokio::time::Instant::now() < until {
         assert_eq!(app.cookies(&token).await, json!({"sid": "9"}));

@@ -42,7 +42,7 @@ async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() 
     }
     eventually(Duration::from_secs(5), async || hanging.seen().total() == 4).await;
 
-    // A quarter of all places is for one site.
+    // The exchanges with one site may use a quarter of all places.
     let token = app.log_in_to(&hanging).await;
     let started = Instant::now();
     let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();

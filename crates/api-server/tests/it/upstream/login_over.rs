@@ -26,7 +26,7 @@ fn signals(upstream: &mut UpstreamSettings) {
 }
 
 async fn app_with_signals() -> TestApp {
-    // One invalid token, and the next one would be answered with 429.
+    // The limit allows one invalid token. The next invalid token would be answered with 429.
     let one = NonZeroU32::new(1).unwrap();
     let strict = move |settings: &mut ApiSettings| {
         settings.invalid_token_limit = Some(InvalidTokenLimit::per_second(one, one));
@@ -59,7 +59,7 @@ async fn request_returns_401_and_keeps_the_session_if_the_site_has_logged_the_us
         assert_eq!(problem["outcome"], "unknown");
     }
     assert_eq!(site.seen().requests("/book"), 5);
-    // Its cookies are kept, and the session is alive.
+    // The cookies of the answer are stored, and the session is still live.
     assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
 }
 

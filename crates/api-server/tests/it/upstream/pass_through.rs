@@ -166,7 +166,7 @@ async fn answer_without_a_body_keeps_its_content_length_header(
     let length = response.headers().get("content-length");
     assert_eq!(length.map(|length| length.to_str().unwrap()), expected);
     assert_eq!(response.bytes().await.unwrap().len(), 0);
-    // The connection to the client is still in order.
+    // The connection to the client can still be used.
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
 }
 
@@ -255,7 +255,7 @@ async fn slow_answer_is_passed_on_as_it_arrives() {
         let _ = stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfir")
             .await;
-        // The client reads the first part before the second is sent.
+        // The site sends the second part only after the client has read the first part.
         seen.read_head(&mut stream).await;
     })
     .await;

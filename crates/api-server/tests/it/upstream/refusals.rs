@@ -193,7 +193,7 @@ enum Forbidden {
 async fn gateway_does_not_connect_to_a_forbidden_site(#[case] forbidden: Forbidden) {
     let site = TestSite::answering(OK).await;
     let memory = MemoryRepository::default();
-    // The session was created when other settings were in force.
+    // The session was created by an application with other settings.
     let before = TestApp::builder().spawn_on(memory.clone());
     before.until_ready().await;
     let token = before.log_in_to(&site).await;

@@ -18,15 +18,15 @@ use crate::{
 /// Maximum size of the body of a call. Half of the calls have a body.
 const MAX_BODY: usize = 64 * 1_024;
 
-/// Time after an answer for which the service repeats a failed merge of its cookies.
+/// How long after an answer the service repeats a failed merge of the answer's cookies.
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
-/// Time after an answer. If the store accepts writes again within this time, the service must store
-/// the cookies of the answer. The rest of [`RETRIED_FOR`] is a reserve for one attempt that has
-/// already begun and fails, and for the next attempt.
+/// If the store accepts writes again within this time after an answer, the service must store the
+/// cookies of the answer. The rest of [`RETRIED_FOR`] is a reserve: one attempt may already have
+/// begun and fail, and the next attempt needs time.
 const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 
-/// Pause between two checks of a session whose cookies were not stored at first.
+/// Pause between two checks of a session after cookies were not stored at first.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Response of the service to a call.
@@ -64,7 +64,8 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
             let mut tally = shared.tally();
             tally.add_violation("a call without a response");
         }
-        // The site may still receive the request, and its answer may still be kept.
+        // The site may still receive the request, and the service may still store the cookies of
+        // the answer.
         own.may_have(number);
         return;
     };
@@ -83,8 +84,10 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
         } else {
             own.may_have(number);
             count(shared, "200 with cookies unsaved");
-            // Another instance may still have the cookie of an earlier answer, and keep it first. An
-            // instance does not replace a cookie that it does not know by a late one.
+            // Another instance may store the late cookie of an earlier answer first. A late merge
+            // does not replace a cookie that the instance does not know, so the cookie of this
+            // answer may be lost. The check therefore requires that the value of the cookie was
+            // certain.
             if let Some(url) = url.filter(|_| was_known && fastrand::bool()) {
                 look_until_kept(shared, calls, own, number, url).await;
             }
@@ -153,9 +156,9 @@ async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
 }
 
 /// Checks that the service stores the cookie of the booking `number` later, if the instance can
-/// write to the store early enough. `url` is the URL of the call to which the instance responded
-/// that the cookies were not stored. Each check is a merge, which writes to the store, because a
-/// full Redis still accepts reads.
+/// write to the store early enough. `url` is the URL of the call. The response to this call stated
+/// that the cookies were not stored. Each check is a merge, because a full Redis still accepts
+/// reads, and only a write shows that the store has recovered.
 async fn look_until_kept(
     shared: &Shared,
     calls: &SiteCalls,
@@ -168,7 +171,8 @@ async fn look_until_kept(
     let mut looks = 0;
     while answered.elapsed() < RETRIED_FOR + LOOK_PAUSE {
         looks += 1;
-        // Another instance has a connection of its own to the store, which may work earlier.
+        // The check must use the same instance. The connection of another instance to the store may
+        // work earlier.
         let look = shared.request_to_instance_of(&url, Method::POST, MERGE);
         let cookie = format!("look={looks}");
         match own.merge(shared, look, &calls.site.url(), &cookie).await {
@@ -184,7 +188,7 @@ async fn look_until_kept(
         sleep(LOOK_PAUSE).await;
     }
     let is_back = writable_since.is_some_and(|since| since < answered + STORE_BACK_WITHIN);
-    // An instance that is killed cannot try again.
+    // If the instance was killed, it cannot repeat the merge.
     if is_back && !shared.is_killed(&url) {
         let what = "the cookies of an answer were not kept when the store was back";
         shared.tally().add_violation(what);

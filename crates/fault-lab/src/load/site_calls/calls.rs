@@ -20,7 +20,7 @@ impl SiteCalls {
     pub(crate) fn new(site: Site) -> Self {
         Self {
             site,
-            // Number 0 means: no booking.
+            // The numbers begin at 1, because 0 means that there is no booking.
             next_number: AtomicU64::new(1),
             answered: AtomicU64::default(),
             not_sent: Mutex::default(),

@@ -14,7 +14,8 @@ pub(super) struct OwnSession {
     /// Value of the `SESSIONID` cookie, which is unique to the session.
     cookie: String,
     /// Possible values of the cookie [`BOOKING`], with 0 for a missing cookie. There are several
-    /// possible values if an answer was lost, or if the service did not store its cookies.
+    /// possible values if an answer was lost, or if the service did not store the cookies of an
+    /// answer.
     bookings: Vec<u64>,
 }
 

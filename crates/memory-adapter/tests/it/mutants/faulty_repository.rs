@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 
 use super::fault::Fault;
 
-/// Repository that decorates a correct repository, and that a test can make unreachable or hanging.
-/// With a [`Fault`], it breaks one rule of the contract.
+/// Repository that decorates a correct repository. A test can make this repository unreachable or
+/// hanging. With a [`Fault`], the repository breaks one rule of the contract.
 #[derive(Clone)]
 pub(crate) struct FaultyRepository {
     pub(super) correct: MemoryRepository,
@@ -94,7 +94,9 @@ impl FaultyRepository {
         }
     }
 
-    /// Fails if the record cannot be read. Returns `false` if it must be reported as missing.
+    /// Simulates access to the record of `token`. Returns an error if the store is unreachable or
+    /// the record is damaged. If the injected fault reports such a record as missing, returns
+    /// `false` instead. Otherwise returns `true`.
     async fn reach_record(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         let reached = self.reach_store(token.expose_secret()).await;
         if reached.is_err() && self.has(Fault::OutageReportedAsMissing) {
@@ -127,7 +129,8 @@ impl FaultyRepository {
         })
     }
 
-    /// Forgets a removed session. Returns `true` if it was inserted and not removed before.
+    /// Forgets a removed session. Returns `true` if the session had been inserted and had not been
+    /// removed before.
     pub(super) fn note_removal(&self, id: SessionId) -> bool {
         let mut state = self.state();
         let Some((session, _)) = state.inserted.remove(&id) else {
@@ -164,7 +167,9 @@ impl FaultyRepository {
         written
     }
 
-    /// Returns the revision of the session's current state, instead of `seen`.
+    /// Returns the revision of the session's current state. A faulty adapter uses this revision
+    /// instead of `seen`, so it overwrites concurrent changes. If there is no session, returns
+    /// `seen`.
     async fn current_revision(&self, token: &SessionToken, seen: &Revision) -> Revision {
         let loaded = self.correct.load_for_update(token, None).await.unwrap();
         loaded.map_or_else(|| seen.clone(), |loaded| loaded.revision)

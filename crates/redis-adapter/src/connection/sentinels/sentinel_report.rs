@@ -46,8 +46,9 @@ impl SentinelReport {
 
     pub(super) async fn request(call: &Call, service: &str) -> Result<Self, ConnectFault> {
         let service = [service.as_bytes()];
-        // Two commands are needed. During a failover, the reply to `SENTINEL MASTER` contains the
-        // failover state, but still the address of the old primary.
+        // Two commands are needed. During a failover, `SENTINEL MASTER` reports the failover state,
+        // but still the address of the old primary. The other command reports the address of the
+        // current primary.
         let commands = [
             Command::new("SENTINEL MASTER", &service),
             Command::new("SENTINEL GET-MASTER-ADDR-BY-NAME", &service),
@@ -179,7 +180,7 @@ mod tests {
     )]
     #[case::stale_report_is_ignored(&[stale_report_of(2, 9), report_of(1, 0)], primary_at(1))]
     #[case::only_stale_reports_means_unknown(&[stale_report_of(1, 0)], Consensus::Unknown)]
-    fn failover_report_of_any_sentinel_wins_then_the_highest_epoch_then_the_majority(
+    fn consensus_is_a_reported_failover_or_else_the_highest_epoch_or_else_the_majority(
         #[case] reports: &[Option<SentinelReport>],
         #[case] expected: Consensus,
     ) {

@@ -2,8 +2,8 @@
 
 use crate::{RedisSettings, address::Address, deployment::Credentials};
 
-/// Returns the settings for a connection to `sentinel`. They contain the credentials for sentinels,
-/// and no database number.
+/// Returns the settings for a connection to `sentinel`. These settings contain the credentials for
+/// sentinels, and no database number.
 pub(super) fn for_sentinel(
     settings: &RedisSettings,
     sentinel: &Address,

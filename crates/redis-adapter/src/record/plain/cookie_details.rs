@@ -11,16 +11,16 @@ use zeroize::Zeroizing;
 
 /// JSON members of a plain record with the details of its cookies.
 ///
-/// A program that does not know these members may change the cookies of the record, and either drop
-/// these members or keep them. If it keeps them, the digest shows that they belong to other
-/// cookies. They are then ignored.
+/// A program that does not know these members may change the cookies of the record, and may keep
+/// these members. In that case, the digest shows that the members belong to other cookies, and the
+/// members are ignored.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PlainDetails {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     cookie_attributes: BTreeMap<String, PlainAttributes>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     other_cookies: Vec<PlainCookie>,
-    /// Digest of the cookies in the member `cookies` for which the details were written.
+    /// Digest of the cookies in the member `cookies` at the time when the details were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cookies_digest: Option<String>,
 }

@@ -209,8 +209,8 @@ fn encrypted_record_with_any_single_flipped_bit_is_rejected() {
         let opened = sealer().open(&mut changed);
         let is_version = position / 8 == 2;
         match opened {
-            // A record cannot be opened as one of another version, because its tag authenticates
-            // the version.
+            // With another version byte, a record cannot be decrypted, because the authentication
+            // tag covers the version.
             Err(CallError::Corrupt(_)) => {}
             Err(CallError::Newer { .. }) if is_version => {}
             other => panic!("bit {position}: {other:?}"),

@@ -62,8 +62,8 @@ fn timed_out() -> RedisFault {
 }
 
 /// Stalls the connection while two groups of look-ups are in progress. The first group times out
-/// before the connection works again. The late replies to the first group must not be given to the
-/// second group, which has not timed out.
+/// before the connection works again. The second group has not timed out. It must not get the late
+/// replies to the first group.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read, LookUp::Touch)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch, LookUp::Read)]
@@ -369,8 +369,8 @@ async fn command_that_times_out_in_the_send_queue_is_never_sent_to_redis() {
     redis.resume();
     eventually(RECOVERED_WITHIN, async || repository.ping().await.is_ok()).await;
     let executed = redis.command(&["DBSIZE"]).await.as_i64().unwrap();
-    // The kernel accepts a full send buffer. Another 100 sessions are tolerated for the receive
-    // buffer of Redis and for the bytes that fred was writing.
+    // The kernel accepts as many bytes as fit in the send buffer. Another 100 sessions are
+    // tolerated for the receive buffer of Redis and for the bytes that fred was writing.
     let send_buffers = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap();
     let send_buffer = send_buffers.split_whitespace().last().unwrap();
     let accepted = send_buffer.parse::<i64>().unwrap() / 12_000 + 100;

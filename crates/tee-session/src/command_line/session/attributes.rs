@@ -37,8 +37,8 @@ pub(super) fn set<'a>(mut create: CreateSession<'a>, flags: &'a ArgMatches) -> C
 /// Function that returns the value of one session attribute, such as the label.
 type Read = fn(&SessionAttributes) -> Option<&str>;
 
-/// Name of each session attribute, and the function that returns its value. The subject comes
-/// first.
+/// All session attributes, each with its name and the function that returns its value. The subject
+/// comes first.
 pub(super) const ALL: [(&str, Read); 2] = [
     (SUBJECT, |attributes| attributes.subject.as_deref()),
     (LABEL, |attributes| attributes.label.as_deref()),

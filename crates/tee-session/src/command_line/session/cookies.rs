@@ -1,5 +1,6 @@
 //! The command `tee-session session cookies`: shows the cookies of a session with their attributes,
-//! writes them to a cookie file, and adds the cookies of a cookie file to the session.
+//! exports these cookies to a cookie file, and imports the cookies of a cookie file into the
+//! session.
 
 mod export;
 mod file_cookie;

@@ -77,8 +77,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     let cookies = cookies_object::parse(&text)
         .map_err(|what| Fault::misuse(what, r#"write the cookies as {"SESSIONID": "a1b2c3"}"#))?;
     let create = attributes::set(client.create(&cookies, &base_url), flags);
-    // The token file is created before the session: if the file cannot be created, there is no
-    // session whose token is lost.
+    // The token file is created before the session. If the file cannot be created, no session is
+    // created, so no token is lost.
     let file = flags
         .get_one::<PathBuf>(TOKEN_OUT)
         .map(|path| SecretFile::create(path, TOKEN_OUT));
@@ -93,8 +93,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// Parses the value of `--base-url`, which may contain a password. The argument parser clap does
-/// not parse this value, because its error message would print the value.
+/// Parses the value of `--base-url`. This value may contain a password, so clap does not parse it:
+/// the error message of clap would print the value.
 fn base_url(flags: &ArgMatches) -> Result<BaseUrl, Fault> {
     let text = flags
         .get_one::<String>(BASE_URL)

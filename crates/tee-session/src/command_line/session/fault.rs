@@ -127,7 +127,7 @@ impl From<ClientError> for Fault {
     }
 }
 
-/// Returns the last error in the chain of sources of `error`, which is the original cause.
+/// Returns the original cause of `error`: the last error in the chain of its sources.
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

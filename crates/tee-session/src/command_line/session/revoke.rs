@@ -62,8 +62,8 @@ pub(super) fn command() -> Command {
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let ended = if let Some(id) = flags.get_one::<String>(SESSION_ID) {
-        // The command-line parser does not parse the session id, because its error message would
-        // repeat the text, which may be a token that was given by mistake.
+        // clap does not parse the session id, because the error message of clap would repeat the
+        // text. The user may have given a token by mistake.
         let id: SessionId = id.parse().map_err(|error| {
             Fault::misuse(
                 format!("--session-id: {error}"),

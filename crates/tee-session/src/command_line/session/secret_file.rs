@@ -18,9 +18,9 @@ pub(super) struct SecretFile {
 }
 
 impl SecretFile {
-    /// Creates the file, which the command-line flag `flag` names. Returns an error if a file with
-    /// this path exists, because other users might be able to read the existing file, or because
-    /// the path might be a symbolic link.
+    /// Creates the file `path`. `flag` is the command-line flag that contains the path, for error
+    /// messages. Returns an error if a file with this path exists: other users might be able to
+    /// read the existing file, or the path might be a symbolic link.
     pub(super) fn create(path: &Path, flag: &str) -> Result<Self, Fault> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);

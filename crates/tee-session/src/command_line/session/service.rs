@@ -15,8 +15,9 @@ const JSON: &str = "json";
 const CLIENT_ID: &str = "client-id";
 const CLIENT_SECRET_FILE: &str = "client-secret-file";
 
-/// Name of a hidden argument that accepts all positional arguments. Without this argument, clap
-/// would print a positional argument in its error message. The positional argument may be a secret.
+/// Name of a hidden argument that accepts all positional arguments. A positional argument may be a
+/// secret. Without this hidden argument, clap would print the positional argument in an error
+/// message.
 const ON_COMMAND_LINE: &str = "on-command-line";
 
 /// Returns the arguments that every `tee-session session` command accepts.

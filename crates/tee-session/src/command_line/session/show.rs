@@ -74,7 +74,8 @@ fn print_as_json(session: &Session, is_revealed: bool) -> std::io::Result<()> {
     print_json(&output)
 }
 
-/// Returns the cookies. A cookie whose value the service hides has no value.
+/// Returns the names and values of the cookies. If the service hides the values, the value of each
+/// cookie is `None`.
 fn cookies_of(session: &Session) -> impl Iterator<Item = (&str, Option<&str>)> {
     let hidden = session.cookie_names.iter().flatten();
     let hidden = hidden.map(|name| (name.as_str(), None));

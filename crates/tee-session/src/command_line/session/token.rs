@@ -19,7 +19,7 @@ pub(super) fn arg() -> Arg {
 }
 
 /// Returns the source of the session token: the file that `--token-file` names. Without this flag,
-/// it is standard input, or a prompt if standard input is a terminal.
+/// the source is standard input, or a prompt if standard input is a terminal.
 pub(super) fn input(flags: &ArgMatches) -> SecretInput {
     let file = flags.get_one::<PathBuf>(TOKEN_FILE);
     file.map_or_else(

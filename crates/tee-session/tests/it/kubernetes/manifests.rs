@@ -14,8 +14,8 @@ pub(super) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.."
 
 const OVERLAYS: [&str; 3] = ["base", "production", "gateway"];
 
-/// Directories of the files from which the overlays generate their Secrets. Git ignores these
-/// directories, so the repository does not contain these files.
+/// Directories with the secret files. The overlays generate their Secrets from these files. Git
+/// ignores the directories, so the repository does not contain the files.
 pub(super) const SECRETS: [&str; 2] = ["production/secrets", "gateway/secrets"];
 
 /// Reads the file at `path`, which is relative to the root of the repository.
@@ -61,7 +61,7 @@ fn parse_objects(yaml: &str) -> Vec<Value> {
 pub(super) struct Manifests(Vec<Value>);
 
 impl Manifests {
-    /// Renders an overlay with `kubectl kustomize`. Its secrets are placeholders.
+    /// Renders an overlay with `kubectl kustomize`, with placeholders for the secrets.
     pub(super) fn render(overlay: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy_to(&directory);
@@ -143,8 +143,8 @@ fn kubectl_minor_version() -> u64 {
     minor.parse().unwrap()
 }
 
-/// Moves the directory `../base` in the file `kustomization` from `resources` to the deprecated key
-/// `bases`. kubectl 1.20 (Debian 12) accepts directories only under `bases`.
+/// Edits the file `kustomization`: moves the entry `../base` from the key `resources` to the
+/// deprecated key `bases`. kubectl 1.20 (Debian 12) accepts directories only under `bases`.
 fn move_base_to_deprecated_key(kustomization: &Path) {
     let text = fs::read_to_string(kustomization).unwrap();
     let current = "resources:\n  - ../base\n";

@@ -105,12 +105,12 @@ async fn pod_memory_limit_covers_bodies_of_maximum_size_for_all_requests_in_flig
     let mut bodies = settings.number("max_in_flight") * settings.number("max_body_bytes");
     if overlay == "gateway" {
         let (count, size) = ("upstream_max_in_flight", "upstream_max_request_bytes");
-        // A page that is searched for markers is in memory up to three times: as it was received,
-        // as one text, and decoded.
+        // A page that is searched for markers can be in memory three times: the received chunks,
+        // these chunks as one text, and the decoded text.
         let searched = 3 * 64 * 1_024;
         bodies += settings.number(count) * (settings.number(size) + searched);
     }
-    // Memory after a load test, and memory of each connection, as measured in docs/performance.
+    // Memory after a load test, and memory of all connections, as measured in docs/performance.
     let (after_load, connections) = (22 * MIB, settings.number("max_connections") * 14_576);
     assert!(limit * MIB > after_load + connections + bodies);
     // The autoscaler needs these values, because its target is a percentage of the requested
@@ -153,7 +153,7 @@ async fn shutdown_timeout_of_gateway_pods_exceeds_the_response_timeout_of_sites(
     assert!(given > settings.number("upstream_response_timeout_ms"));
     let settings = &manifests.only_object("ConfigMap")["data"];
     assert_eq!(settings["TSA_UPSTREAM_GATEWAY"], "true");
-    // The instances for all other calls have no gateway.
+    // The instances that serve all other calls have no gateway.
     let others = Manifests::render("production");
     let settings = others.only_object("ConfigMap")["data"].as_object().unwrap();
     assert!(!settings.contains_key("TSA_UPSTREAM_GATEWAY"));

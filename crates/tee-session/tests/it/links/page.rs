@@ -13,7 +13,7 @@ pub(crate) struct Page {
     pub(crate) codes: Vec<String>,
     /// Anchors of the headings, as GitHub generates them.
     pub(crate) anchors: BTreeSet<String>,
-    /// Labels of the reference links for which the page has no link definition.
+    /// Labels of reference links without a link definition on the page.
     pub(crate) undefined: Vec<String>,
 }
 

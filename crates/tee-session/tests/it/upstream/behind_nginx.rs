@@ -1,5 +1,5 @@
-//! Tests of instances behind nginx. nginx uses the location for requests to sites from the compose
-//! deployment.
+//! Tests of instances behind nginx. For requests to sites, nginx has the same `location` block as
+//! in the compose deployment.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ const ACCESS_LOG: &str = "access_log /dev/stdout gateway;";
 
 const BOOKED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Size of the first part of an answer, in bytes. It exceeds the buffers of nginx.
+/// Size of the first part of an answer, in bytes. This part does not fit into the buffers of nginx.
 const FIRST_PART: usize = 256 * 1_024;
 
 const CONFIGURATION: &str = "
@@ -52,8 +52,8 @@ http {
 }
 ";
 
-/// Returns the block of the compose deployment's nginx configuration that begins with the line
-/// `first`.
+/// Returns a block of the nginx configuration of the compose deployment. The block begins with the
+/// line `first`.
 fn block(first: &str) -> String {
     let text = fs::read_to_string(COMPOSE).unwrap();
     let begin = text.find(&format!("{first}\n")).unwrap();
@@ -188,7 +188,7 @@ async fn nginx_passes_an_answer_on_as_it_arrives() {
     while received < FIRST_PART {
         received += answer.chunk().await.unwrap().unwrap().len();
     }
-    // The rest is sent only now.
+    // The site sends the rest of the answer only now.
     go_on.notify_one();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "end");
     assert_eq!(answer.chunk().await.unwrap(), None);

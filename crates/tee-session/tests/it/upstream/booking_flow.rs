@@ -77,7 +77,8 @@ async fn call(
     form: Option<String>,
 ) -> (String, String) {
     let client = Client::new(service.base()).unwrap();
-    // Over TLS, Django requires a Referer of its own origin. The gateway translates this one.
+    // Over TLS, Django requires a `Referer` with the origin of the site. The gateway translates
+    // this `Referer` of the gateway.
     let referer = format!("{}/v1/upstream/login", service.base());
     let upstream = |method, path: &str| client.session(token).upstream(method, path);
     let mut call = match form {

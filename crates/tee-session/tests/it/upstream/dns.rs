@@ -1,5 +1,6 @@
-//! Test of host names whose addresses change or are forbidden, with a real DNS server. The binary
-//! runs in a separate network namespace, in which the test controls all addresses and host names.
+//! Test of host names with forbidden addresses, and of host names with addresses that change, with
+//! a real DNS server. The binary runs in a separate network namespace, in which the test controls
+//! all addresses and host names.
 
 use std::{fs, os::unix::fs::MetadataExt, process::Stdio, time::Duration};
 
@@ -8,7 +9,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{python_packages, service};
 
-/// Address that stands for a site on the Internet. It exists only within the namespace.
+/// Address of a simulated site on the Internet. The address exists only within the namespace.
 const PUBLIC: &str = "93.184.216.34";
 
 /// Addresses that the gateway must not connect to. A server listens on each of them.
@@ -46,7 +47,7 @@ async fn run_in_namespace() -> Value {
     if !is_root {
         unshare.arg("--map-root-user");
     }
-    // All processes of the namespace end with `unshare`.
+    // When `unshare` ends, all processes of the namespace end too.
     unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child"]);
     unshare.args(["sh", "-c", PREPARE, "sh"]).arg(folder.path());
     unshare.arg(PUBLIC).args(&FORBIDDEN[1..]).arg("--");
@@ -67,7 +68,7 @@ async fn name_is_resolved_once_per_connection_and_no_forbidden_address_is_connec
     let calls = &seen["calls"];
     for (name, expected) in [
         ("public.golf.example", &answered),
-        // The first look-up returns the public address, and all later ones return 127.0.0.2.
+        // The first look-up returns the public address, and all later look-ups return 127.0.0.2.
         ("flips.golf.example", &answered),
         ("flips.golf.example again", &not_allowed),
         ("mixed.golf.example", &not_allowed),
@@ -89,7 +90,7 @@ async fn name_is_resolved_once_per_connection_and_no_forbidden_address_is_connec
     }
     assert_eq!(seen["connections"], json!({PUBLIC: 3}), "{seen}");
     assert_eq!(seen["lookups"]["flips.golf.example"], 2, "{seen}");
-    // The listeners work, and the addresses are reachable for a program that checks nothing.
+    // Checks the test itself: a program without address checks can reach the listeners.
     let reachable: Vec<_> = FORBIDDEN.iter().map(|address| json!(address)).collect();
     assert_eq!(seen["reachable"], json!(reachable), "{seen}");
 }

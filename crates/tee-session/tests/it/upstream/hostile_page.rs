@@ -58,7 +58,7 @@ async fn page_of_a_hostile_site_runs_no_script_on_the_origin_of_the_service(
     assert_eq!(site.seen().requests("/hostile"), 1);
     assert_eq!(site.seen().total(), 1, "{seen}");
 
-    // The same page does all of this if it is opened without the gateway.
+    // Checks the test itself: without the gateway, the same page succeeds with all of its attacks.
     let page = format!("{}/hostile", site.url());
     let seen = open_in_chromium(&page, &docs, &new.access_token).await;
     assert!(site.seen().total() > 4, "{seen}");

@@ -49,8 +49,8 @@ fn max_ahead() -> u64 {
     site + service + MAX_IN_SERVICE + client
 }
 
-/// Starts a site whose answers have [`LENGTH`] bytes, except for `/small`. Counts the bytes that it
-/// has written.
+/// Starts a site that answers with [`LENGTH`] bytes, except for `/small`. Counts the bytes that the
+/// site has written.
 async fn large_site(written: Arc<AtomicU64>) -> TestSite {
     TestSite::start(move |mut stream, seen| {
         let written = Arc::clone(&written);
@@ -100,7 +100,7 @@ async fn answer_of_1_gib_to_a_slow_client_needs_at_most_8_mib_and_slows_down_the
     let service = service::start(&[GATEWAY_FLAGS.as_slice(), &no_limit].concat()).await;
     let token = token_for(&service, &site.url()).await;
     let mut part = vec![0; STEP];
-    // The first answers fill the pools of the allocator.
+    // The first answers fill the pools of the memory allocator, so memory is measured after them.
     for _ in 0..4 {
         let mut small = call(&service, &token, "/small").await;
         small.read_exact(&mut part).await.unwrap();
@@ -113,7 +113,7 @@ async fn answer_of_1_gib_to_a_slow_client_needs_at_most_8_mib_and_slows_down_the
         written.load(Ordering::SeqCst) > 0
     })
     .await;
-    // Nobody reads, so the site writes until all buffers are full.
+    // The client does not read, so the site writes until all buffers are full.
     let (mut before, mut since) = (0, Instant::now());
     while since.elapsed() < Duration::from_millis(500) {
         let now = written.load(Ordering::SeqCst);

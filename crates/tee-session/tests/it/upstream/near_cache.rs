@@ -31,8 +31,8 @@ async fn next_request_at_another_instance_carries_the_new_cookie_at_once() {
     let second = start_gateway_with(&redis, &flags).await;
     let token = token_for(&first, &site.url()).await;
     for round in 0..ROUNDS {
-        // The second instance has a copy of the session when the cookie changes. The first access
-        // touches the session, which removes the copies.
+        // Several accesses are needed until the second instance has a copy of the session: the
+        // first access touches the session, and a touch removes all copies.
         for _ in 0..3 {
             let status = second.status(Method::GET, "/v1/session", &token).await;
             assert_eq!(status, StatusCode::OK);

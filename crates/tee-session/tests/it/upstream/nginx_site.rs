@@ -94,7 +94,7 @@ async fn get(service: &Service, token: &str, fields: &[(&'static str, &str)]) ->
     call.bearer_auth(token).send().await.unwrap()
 }
 
-/// nginx sends the answer after it has received the request head. It then closes the connection,
+/// nginx sends the answer after it has received the request head. Then nginx closes the connection,
 /// although the request body is still being sent.
 #[tokio::test]
 async fn answer_413_that_arrives_during_the_upload_is_passed_on() {
@@ -156,7 +156,7 @@ fn kept(fields: &HeaderMap) -> Vec<Option<String>> {
 #[case::range_that_does_not_exist(&[("range", "bytes=9000000-")], 416)]
 #[case::condition(&[("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")], 304)]
 #[tokio::test]
-async fn encoding_and_ranges_pass_unchanged(
+async fn content_encoding_and_ranges_of_answers_are_passed_on_unchanged(
     #[case] fields: &[(&'static str, &str)],
     #[case] status: u16,
 ) {

@@ -52,7 +52,8 @@ async fn log_in(service: &Service, base_url: &str) -> String {
     created["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Builds a request through the gateway whose parts contain secrets.
+/// Builds a request to the site through the gateway. The request has secrets in the header fields,
+/// in a cookie and in the body.
 fn call(service: &Service, token: &str, path: &str) -> RequestBuilder {
     let request = service.request(Method::PUT, &format!("/v1/upstream{path}"));
     let request = request.bearer_auth(token).body("s3cret-body");
@@ -104,7 +105,7 @@ async fn logs_metrics_and_traces_of_requests_to_sites_contain_no_secret() {
         assert!(is_of_site || !(fields + &text).contains("s3cret"), "{path}");
     }
 
-    // The store refuses to keep the cookies, until they are lost.
+    // Without the permission for writes, the store refuses the cookies, until they are lost.
     let allow = async |sign: &str| {
         let rules = ["set", "eval", "evalsha"].map(|command| format!("{sign}{command}"));
         let rules = rules.each_ref().map(String::as_str);

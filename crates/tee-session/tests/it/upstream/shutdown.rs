@@ -24,7 +24,7 @@ async fn waiting_site(allowed: watch::Receiver<bool>) -> TestSite {
             seen.read_request(&mut stream).await;
             tokio::select! {
                 _ = allowed.wait_for(|allowed| *allowed) => {}
-                // The service closes the connection.
+                // Ends when the service closes the connection.
                 _ = stream.read_u8() => return,
             }
             let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: sid=2\r\nContent-Length: 2\r\n\r\nok";
@@ -89,7 +89,8 @@ async fn call_to_a_hanging_site_delays_the_exit_by_at_most_the_shutdown_timeout(
     service.ended(Duration::from_secs(15)).await;
     assert!(began.elapsed() < Duration::from_secs(10));
     for call in calls {
-        // The connection is closed, or the problem says that the outcome is unknown.
+        // Either the connection was closed without a response, or the response says that the
+        // outcome is unknown.
         if let Ok(response) = call.await.unwrap() {
             let problem: serde_json::Value = response.json().await.unwrap();
             assert_ne!(problem["outcome"], "not_sent", "{problem}");

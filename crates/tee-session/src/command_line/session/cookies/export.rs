@@ -34,7 +34,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> R
     let (kept, left_out) = divide(cookies, format);
     let content = format.write(&kept)?;
     if is_to_stdout {
-        // Not `output::stdout`, which removes escape sequences.
+        // `output::stdout` is not used here, because it would remove escape sequences from the
+        // content.
         io::stdout().lock().write_all(&content)?;
     } else {
         SecretFile::create(file, EXPORT)?.write(&content)?;
@@ -52,8 +53,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> R
     }
 }
 
-/// Divides the cookies into those that the file can contain, and the names of those that it cannot
-/// contain, with the reason for each. Leaves out expired cookies.
+/// Divides the cookies. Returns the cookies that the file can contain, and the names of all other
+/// cookies, each with the reason. Leaves out expired cookies.
 fn divide(
     cookies: Vec<FileCookie>,
     format: Format,

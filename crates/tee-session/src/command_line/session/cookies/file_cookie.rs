@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// A cookie with its scope and lifetime. The value is a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct FileCookie {
-    /// Name. Empty for a cookie that is sent as its value alone.
+    /// Name. Empty for a cookie without a name.
     pub(super) name: String,
     pub(super) value: Zeroizing<String>,
     /// Host in lower case, without a leading dot.
@@ -19,7 +19,7 @@ pub(super) struct FileCookie {
     pub(super) host_only: bool,
     pub(super) path: String,
     pub(super) secure: bool,
-    /// `None` for a cookie that browsers keep until they are closed.
+    /// Expiry time. `None` for a cookie that browsers keep until they are closed.
     pub(super) expires: Option<OffsetDateTime>,
 }
 
@@ -43,8 +43,8 @@ pub(super) struct Malformed {
 
 impl FileCookie {
     fn new(name: &str, value: Option<&str>, attributes: CookieAttributes) -> Self {
-        // A cookie without a value is sent as its name alone, and a cookie without a name as its
-        // value alone. Cookie files can express only the latter.
+        // A cookie with only a name and a cookie with only a value are sent in the same form.
+        // Cookie files can express only a cookie without a name, so the name becomes the value.
         let (name, value) = value.map_or(("", name), |value| (name, value));
         Self {
             name: name.to_owned(),
@@ -57,10 +57,10 @@ impl FileCookie {
         }
     }
 
-    /// Returns all cookies of a session. A cookie that the site has not set has no attributes. It
-    /// counts as a cookie for all paths of the host of `base_url`, and as `Secure` if `base_url` is
-    /// an `https` URL. Returns `None` if `base_url` is not an `http` or `https` URL, which is
-    /// possible if another program stored the session.
+    /// Returns all cookies of a session. A cookie that the site has not set has no attributes. Such
+    /// a cookie counts as a cookie for all paths of the host of `base_url`. If `base_url` is an
+    /// `https` URL, the cookie also counts as `Secure`. Returns `None` if `base_url` is not an
+    /// `http` or `https` URL, which is possible if another program stored the session.
     pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<Self>> {
         let url = base_url.ascii_serialization()?;
         let host = base_url.ascii_host()?;
@@ -91,9 +91,9 @@ impl FileCookie {
     }
 }
 
-/// Returns an initial capacity for the buffer of a cookie file. It is larger than the file, unless
-/// JSON escapes many characters, so that the buffer does not grow. When a buffer grows, its old
-/// memory is not wiped, although it contains secrets.
+/// Returns an initial capacity for the buffer of a cookie file. The file usually fits into this
+/// capacity (unless JSON escapes many characters), so the buffer does not grow. When a buffer
+/// grows, its old memory, which contains secrets, is not wiped.
 pub(super) fn len_of_all(cookies: &[FileCookie]) -> usize {
     const OF_OTHER_FIELDS: usize = 256;
     let len = |cookie: &FileCookie| {
@@ -121,7 +121,7 @@ pub(super) fn parse_expiry(text: &str) -> Option<Option<OffsetDateTime>> {
     }
     let seconds = match whole.parse::<i64>() {
         Ok(seconds) => seconds.clamp(0, LAST_SECOND),
-        // The number is too large.
+        // A number that is too large becomes the last possible time.
         Err(_) => LAST_SECOND,
     };
     OffsetDateTime::from_unix_timestamp(seconds).ok().map(Some)
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_of_a_cookie_shows_nothing_of_it() {
+    fn debug_output_of_a_file_cookie_shows_none_of_its_fields() {
         let text = format!("{:?}", cookie("golf.example", true));
         assert_eq!(text, "FileCookie([redacted])");
     }

@@ -48,8 +48,8 @@ impl Format {
         }
     }
 
-    /// Returns the content of a cookie file with these cookies. The content is only valid if
-    /// [`cannot_hold`](Self::cannot_hold) returns `None` for each cookie.
+    /// Returns the content of a cookie file with `cookies`. The caller must pass only cookies for
+    /// which [`cannot_hold`](Self::cannot_hold) returns `None`.
     pub(super) fn write(self, cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
         match self {
             Self::Netscape => netscape::write(cookies),
@@ -58,7 +58,7 @@ impl Format {
     }
 
     /// Returns the reason why a file of this format cannot contain the cookie. Returns `None` if
-    /// the file can contain it.
+    /// the file can contain the cookie.
     pub(super) fn cannot_hold(self, cookie: &FileCookie) -> Option<&'static str> {
         if cookie.value.contains(';') {
             return Some("its value contains ;, which cannot be sent");
@@ -70,13 +70,14 @@ impl Format {
     }
 }
 
-/// Content of a cookie file: its cookies, and the amount of data that a session cannot hold.
+/// Parsed content of a cookie file.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) cookies: Vec<Positioned>,
     /// Noun for the positions of `cookies` in messages: `line` or `cookie`.
     pub(super) unit: &'static str,
-    /// Number of sites whose local storage the file contains. A session cannot hold local storage.
+    /// Number of sites with local storage in the file. A session cannot hold local storage, so it
+    /// is not imported.
     pub(super) local_storages: usize,
 }
 
@@ -121,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Any cookie that a session can hold.
+    /// Generates any cookie that a session can hold.
     fn any_cookie() -> impl Strategy<Value = FileCookie> {
         let texts = (
             "[^\\x00-\\x1f\\x7f;=]{0,12}",

@@ -18,15 +18,15 @@ use super::{
 };
 use crate::command_line::secret_input::SecretInput;
 
-/// Maximum length of a cookie file (16 MiB). The file of a browser contains the cookies of all
-/// sites.
+/// Maximum length of a cookie file (16 MiB). The file may be long, because the file of a browser
+/// contains the cookies of all sites.
 const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;
 
-/// Maximum number of `Set-Cookie` lines in one request, which is a limit of the service.
+/// Maximum number of `Set-Cookie` lines that the service accepts in one request.
 const MAX_LINES: usize = 180;
 
-/// Maximum total length of the `Set-Cookie` lines in one request, in bytes. JSON escapes can double
-/// this length. The request body then still has less than the default maximum size.
+/// Maximum total length of the `Set-Cookie` lines in one request, in bytes. Even if JSON escapes
+/// double this length, the request body is shorter than the default maximum size.
 const MAX_LEN: usize = 30 * 1024;
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
@@ -150,8 +150,8 @@ async fn merge(
         .map(|line| mem::take(&mut *line.text))
         .collect();
     let session = client.session(token);
-    // Nothing was sent to the site. With this information, the service removes no cookie, even if a
-    // cookie of the file has expired on the clock of the store.
+    // `sent([])` states that the request to the site carried no cookies. The service therefore
+    // removes no cookie, even if a cookie of the file has expired on the clock of the store.
     let merge = session.merge_cookies(base_url.as_str(), texts).sent([]);
     let merged = service.call(merge.send()).await?;
     let ignored = merged.ignored.into_iter().filter_map(|ignored| {

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::file_cookie::{FileCookie, Malformed, Positioned, len_of_all, parse_expiry};
 
-/// Prefix of a line with an `HttpOnly` cookie, which scripts of a page cannot read. Other lines
-/// that begin with `#` are comments.
+/// Prefix of a line with an `HttpOnly` cookie (a cookie that scripts of a page cannot read). Other
+/// lines that begin with `#` are comments.
 const HTTP_ONLY: &str = "#HttpOnly_";
 
 /// First lines of a cookie file. `http.cookiejar` requires the first of these lines.
@@ -101,8 +101,8 @@ fn parse_flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Returns the content of a cookie file. The domain of a cookie for subdomains begins with a dot,
-/// because `http.cookiejar` requires it.
+/// Returns the content of a cookie file. If a cookie is also sent to subdomains, its domain begins
+/// with a dot, because `http.cookiejar` requires the dot.
 pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut file = Zeroizing::new(Vec::with_capacity(HEAD.len() + len_of_all(cookies)));
     file.extend_from_slice(HEAD.as_bytes());
@@ -124,7 +124,8 @@ pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(file)
 }
 
-/// Returns the reason why a cookie file cannot contain the cookie, or `None` if it can.
+/// Returns the reason why a cookie file cannot contain the cookie, or `None` if the file can
+/// contain the cookie.
 pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
     let has_tab = cookie.value.contains('\t') || cookie.path.contains('\t');
     has_tab.then_some("it contains a TAB, which separates the fields of the file")

@@ -102,7 +102,7 @@ mod tests {
     #[case::outer_space(cookie("a", "1 "), "A value must not")]
     #[case::semicolon_in_the_path(FileCookie { path: "/;".to_owned(), ..cookie("a", "1") }, "A path")]
     #[case::long_path(FileCookie { path: format!("/{}", "x".repeat(1_024)), ..cookie("a", "1") }, "A path")]
-    fn cookie_that_no_line_can_set_has_a_reason(
+    fn cookie_that_no_set_cookie_line_can_set_returns_a_reason(
         #[case] cookie: FileCookie,
         #[case] expected: &str,
     ) {

@@ -36,8 +36,8 @@ fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Err
     String::deserialize(from).map(Zeroizing::new)
 }
 
-/// Parses a storage state. Returns each cookie with its position in the list, and the number of
-/// sites with local storage.
+/// Parses the storage state of a browser, as Playwright saves it. Returns each cookie with its
+/// position in the list `cookies` (from 1), and the number of sites with local storage.
 ///
 /// # Errors
 /// Fails if the text is not JSON, or is not a storage state.
@@ -65,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Positioned>, usize), Malformed> {
 
 impl ParsedCookie {
     fn check(self) -> Result<FileCookie, &'static str> {
-        // A browser writes a dot before a domain whose subdomains also get the cookie.
+        // If a cookie is also sent to subdomains, its domain begins with a dot.
         let with_subdomains = self.domain.strip_prefix('.');
         let domain = with_subdomains.unwrap_or(&self.domain);
         if domain.is_empty() {
@@ -118,11 +118,12 @@ impl<'a> WrittenCookie<'a> {
             domain: format!("{dot}{}", cookie.domain),
             path: &cookie.path,
             expires: cookie.expires.map_or(-1, OffsetDateTime::unix_timestamp),
-            // Browsers require it for cookies with these names, and sessions do not store it.
+            // Browsers require `HttpOnly` for cookies with these names. Sessions do not store this
+            // attribute.
             http_only: begins_with(&cookie.name, "__Http-")
                 || begins_with(&cookie.name, "__Host-Http-"),
             secure: cookie.secure,
-            // Playwright writes this for a cookie without the attribute.
+            // Playwright writes `Lax` for a cookie without the attribute `SameSite`.
             same_site: "Lax",
         }
     }
@@ -140,8 +141,9 @@ pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(file)
 }
 
-/// Returns the reason why a storage state cannot contain the cookie, or `None` if it can. Chromium
-/// refuses the whole storage state if it refuses one of the cookies.
+/// Returns the reason why a storage state cannot contain the cookie. Returns `None` if the storage
+/// state can contain the cookie. If Chromium refuses one cookie, it refuses the whole storage
+/// state.
 pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
     let value = &cookie.value;
     if value.contains('\t') || cookie.path.contains('\t') {

@@ -1,5 +1,4 @@
-//! Parser for the cookies of a new session, which are given as a JSON object. Keeps the order of
-//! the cookies.
+//! Parser for a JSON object with the cookies of a new session. Keeps the order of the cookies.
 
 use std::fmt;
 

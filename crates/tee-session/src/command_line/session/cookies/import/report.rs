@@ -88,8 +88,8 @@ impl Report {
     }
 }
 
-/// Returns a sentence that explains `word`, the reason for which the service ignored a `Set-Cookie`
-/// line.
+/// Returns a sentence that explains why the service ignored a `Set-Cookie` line. `word` is the
+/// reason in the response of the service.
 pub(super) fn reason_of_the_service(word: &str) -> String {
     let text = match word {
         "domain" => "Its domain is a public suffix, such as co.uk.",
