@@ -26,13 +26,21 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
     tracing::info!(before = soft, now = raised, "Limit of open files");
     let workers = settings.workers;
-    let others = other_files(workers);
+    let to_sites = settings.upstream.as_ref().map_or(0, |upstream| {
+        upstream.bounds.max_in_flight + upstream.client.max_idle * workers
+    });
+    let others = other_files(workers) + to_sites;
     let needed = others + MIN_CONNECTIONS;
     let files = usize::try_from(raised).unwrap_or(usize::MAX);
+    let gateway = if to_sites > 0 {
+        " with connections to sites"
+    } else {
+        ""
+    };
     ensure!(
         files >= needed,
-        "the limit of open files is {raised}, and {workers} workers need at least {needed}: raise it \
-         (ulimit -n, LimitNOFILE of systemd, nofile of the container), or set fewer workers"
+        "the limit of open files is {raised}, and {workers} workers need at least {needed}{gateway}: \
+         raise it (ulimit -n, LimitNOFILE of systemd, nofile of the container), or set fewer workers"
     );
     let possible = files - others;
     if settings.max_connections > possible {

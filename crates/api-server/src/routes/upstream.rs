@@ -48,6 +48,8 @@ const MAX_AGE: Duration = Duration::from_millis(20);
 
 /// Sends a request to the site of the session, with the cookies of the session, and returns the
 /// answer of the site to the client. The access touches the session (renews its TTL).
+// The answer of the site is described as 200, because generators of clients, such as the one for
+// Python, skip the response `default`.
 // OpenAPI cannot express "every method", and a description of each would be one of many copies.
 #[utoipa::path(
     get,
@@ -179,6 +181,7 @@ async fn place<R: SessionRepository>(
     let caller = Credential::Session(session_id);
     let upstream = settings.upstream.as_ref();
     let limit = upstream.map_or(0, |upstream| upstream.max_request_bytes);
+    Gateway::release_until_body_is_read(request);
     exchange.body = read_any(request, payload, limit, caller).await?;
     let place = gateway.place(request, &exchange.site, session_id).await?;
     Ok((cookie, place))

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    http::header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use tee_session_domain::{BaseUrl, SessionId};
 use tee_session_upstream::{
     Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError, Watch,
@@ -65,6 +68,17 @@ impl Gateway {
     /// end.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
         self.bounds.watch(&session.to_string())
+    }
+
+    /// Releases the permit for all exchanges if the body of the request is still to be read. Slow
+    /// bodies have a limit of their own, and must not use up the limit on exchanges.
+    /// [`place`](Self::place) acquires a permit again.
+    pub(crate) fn release_until_body_is_read(request: &HttpRequest) {
+        let fields = request.headers();
+        let length = fields.get(CONTENT_LENGTH);
+        if fields.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0") {
+            drop(request.extensions_mut().remove::<Admitted>());
+        }
     }
 
     /// Waits until the limits allow another exchange of the session with the site. Returns the

@@ -32,17 +32,29 @@ async fn soft_limit_of_open_files_is_raised_to_the_hard_limit_at_start() {
     );
 }
 
-/// 1000 open files are too few for the default of 10 000 connections.
+/// 1000 and 2000 open files are too few for the default of 10 000 connections. The gateway needs 256
+/// connections to sites in use, and 256 idle ones of each worker.
+#[rstest]
+#[case::without_a_gateway("ulimit -n 1000", &[], 844)]
+#[case::with_a_gateway(
+    "ulimit -n 2000",
+    &["--upstream-gateway", "true", "--allowed-base-hosts", "golf.example"],
+    1_844 - 3 * 256
+)]
 #[tokio::test]
-async fn limit_of_connections_is_lowered_at_start_if_the_limit_of_open_files_is_too_low() {
-    let command = limited("ulimit -n 1000");
-    let service = ServiceProcess::start(command, &["--workers", "2"]).await;
+async fn limit_of_connections_is_lowered_at_start_if_the_limit_of_open_files_is_too_low(
+    #[case] limits: &str,
+    #[case] flags: &[&str],
+    #[case] possible: u64,
+) {
+    let command = limited(limits);
+    let service = ServiceProcess::start(command, &[&["--workers", "2"], flags].concat()).await;
     let warning = "The limit of open files is too low for max_connections: a lower limit of \
                    connections applies";
     let event = &service.events(warning)[0];
     assert_eq!(
         (&event["max_connections"], &event["possible"]),
-        (&10_000.into(), &844.into())
+        (&10_000.into(), &possible.into())
     );
 }
 

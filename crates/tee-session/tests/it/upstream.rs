@@ -25,7 +25,7 @@ use nix::{
 use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
-use tee_session_test_support::{RedisProcess, eventually, free_port};
+use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -410,4 +410,30 @@ async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
     ] {
         assert!(!output.contains(secret), "a secret is logged");
     }
+}
+
+#[tokio::test]
+async fn gateway_uses_no_proxy_of_the_environment() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (site, proxy) = (
+        TestSite::answering(answer).await,
+        TestSite::answering(answer).await,
+    );
+    let mut command = service::binary();
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env(name, proxy.url());
+    }
+    let service = Service::start(command, &GATEWAY_FLAGS).await;
+    let token = token_for(&service, &site.url()).await;
+    let request = service.request(Method::GET, "/v1/upstream/");
+    let answer = request.bearer_auth(&token).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "ok");
+    assert_eq!(site.seen().total(), 1);
+    assert_eq!(proxy.seen().connections(), 0);
 }

@@ -3,9 +3,13 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
+use rstest::rstest;
 use tee_session_api_server::{ApiSettings, UpstreamSettings};
 use tee_session_test_support::{TestSite, eventually};
-use tokio::io::AsyncReadExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{OK, gateway_with};
 use crate::{
@@ -125,4 +129,44 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
     for call in calls {
         call.abort();
     }
+}
+
+#[rstest]
+#[case::announced_length("Content-Length: 100\r\n\r\nx")]
+#[case::chunked("Transfer-Encoding: chunked\r\n\r\n64\r\nx")]
+#[tokio::test]
+async fn bodies_that_stall_do_not_use_up_the_limit_of_the_gateway_and_time_out(
+    #[case] start: &str,
+) {
+    let site = TestSite::answering(OK).await;
+    let bounds = |upstream: &mut UpstreamSettings| upstream.bounds.max_in_flight = 4;
+    let app = TestApp::builder()
+        .with(gateway_with(bounds))
+        .spawn(Store::Memory)
+        .await;
+    let stalling = app.log_in_to(&site).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(app.address).await.unwrap();
+        let head = format!(
+            "POST /v1/upstream/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {stalling}\r\n"
+        );
+        stream.write_all((head + start).as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
+    for token in [&stalling, &app.log_in_to(&site).await] {
+        for method in [Method::GET, Method::POST] {
+            let request = app.upstream(method, token, "/").body("whole");
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+    }
+    assert_eq!(site.seen().total(), 4);
+
+    // The timeout of a body is 15 s.
+    let mut answer = Vec::new();
+    stalled[0].read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(r#""outcome":"not_sent""#), "{answer}");
 }

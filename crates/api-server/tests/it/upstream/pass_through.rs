@@ -9,7 +9,10 @@ use tee_session_test_support::TestSite;
 use tokio::io::AsyncWriteExt;
 
 use super::{OK, gateway, gateway_with};
-use crate::test_app::{Store, TestApp};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp},
+};
 
 #[rstest]
 #[case::path_and_query("/members/book.php?slot=7&date=2026-12-01")]
@@ -102,7 +105,10 @@ async fn status_and_body_of_the_answer_are_passed_on(#[case] status: u16, #[case
     let origins = "https://app.golf.example".parse().unwrap();
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| settings.cors_allowed_origins = origins)
+        .with(|settings| {
+            settings.cors_allowed_origins = origins;
+            settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+        })
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;
@@ -128,6 +134,23 @@ async fn status_and_body_of_the_answer_are_passed_on(#[case] status: u16, #[case
     assert!(fields.contains_key("x-request-id"));
     assert!(!fields.contains_key("access-control-allow-origin"));
     assert_eq!(response.text().await.unwrap(), "<html>");
+    // Alerts on errors of this service count the label `status`.
+    let scraped = scrape(&app).await;
+    let of_gateway = scraped
+        .lines()
+        .filter(|line| line.contains(r#"route="/v1/upstream/{path}""#));
+    assert!(
+        of_gateway
+            .clone()
+            .any(|line| line.contains(r#"status="site""#)),
+        "{scraped}"
+    );
+    assert!(
+        of_gateway
+            .clone()
+            .all(|line| !line.contains(r#"status="5"#)),
+        "{scraped}"
+    );
 }
 
 #[rstest]
