@@ -22,7 +22,8 @@ const FILE: &str = "results.json";
 pub(crate) struct Results {
     pub(crate) side_by_side: Option<SideBySide>,
     pub(crate) scale: Option<Scale>,
-    /// `None` in results of older versions of this program.
+    /// Results of the last comparison of gateways. `None` in results of older versions of this
+    /// program.
     #[serde(default)]
     pub(crate) gateways: Option<Gateways>,
 }

@@ -29,9 +29,9 @@ pub(crate) enum Script<'a> {
 /// Effect of the merges that wrk requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Merges {
-    /// Each merge sets a new value.
+    /// Each merge sets a new cookie value.
     Changed,
-    /// Each merge sets the value that the session already has.
+    /// Each merge sets the cookie value that the session already has.
     Unchanged,
 }
 

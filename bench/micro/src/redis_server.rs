@@ -45,7 +45,7 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Returns the URL of database 0.
+    /// Returns the URL of database 0 of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/0", self.address)

@@ -84,10 +84,10 @@ pub(crate) enum ApiError {
     Upstream(#[from] UpstreamError),
     #[error("the site shows that the login of the session is over")]
     UpstreamSessionExpired {
-        /// `false` if the store did not accept the cookies of the answer.
+        /// `false` if the session store did not accept the cookies of the site's answer.
         cookies_are_kept: bool,
     },
-    /// Error of a request to a site. No part of the request was sent.
+    /// Error of a request to a site, if no part of the request was sent.
     #[error(transparent)]
     NotSent(Box<Self>),
 }

@@ -231,7 +231,7 @@ pub enum BuildError {
     /// The certificate authorities are not valid PEM certificates.
     #[error("the certificate authorities cannot be read")]
     Certificates {
-        /// Cause of the error.
+        /// Reason why the certificates are invalid.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },

@@ -34,7 +34,7 @@ impl SessionAttributes {
         }
     }
 
-    /// Returns the total length of all texts in bytes.
+    /// Returns the total length of the subject and the label in bytes.
     #[must_use]
     pub fn text_len(&self) -> usize {
         let Self { subject, label } = self;

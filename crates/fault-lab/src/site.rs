@@ -53,7 +53,7 @@ pub(crate) struct Booking {
     /// Number of requests with the number of this booking. A request counts as soon as its head is
     /// received.
     pub(crate) requests: usize,
-    /// Value of the `Cookie` header field in the last request.
+    /// Value of the `Cookie` header field in the last request for this booking.
     pub(crate) cookie: String,
     /// `true` if the site closes the connection within its answer.
     pub(crate) is_cut_off: bool,
@@ -106,7 +106,7 @@ impl Site {
         self.behaviour.send_replace(behaviour);
     }
 
-    /// Returns the number of requests that wait for an answer, because the site holds it back.
+    /// Returns the number of requests whose answers the site holds back.
     pub(crate) fn held(&self) -> usize {
         self.books.held.load(Ordering::SeqCst)
     }
@@ -117,7 +117,7 @@ impl Site {
         bookings.get(&number).cloned().unwrap_or_default()
     }
 
-    /// Closes all connections, and refuses new connections.
+    /// Closes all connections to the site, and makes the site refuse new connections.
     pub(crate) async fn refuse_connections(&self) {
         let acceptor = self.acceptor().take();
         if let Some(acceptor) = acceptor {
@@ -127,7 +127,7 @@ impl Site {
         }
     }
 
-    /// Accepts connections again.
+    /// Makes the site accept connections again.
     pub(crate) fn accept_connections(&self) -> anyhow::Result<()> {
         let listener = reusable_socket(self.address)?.listen(1_024);
         let listener = listener.context("the site cannot listen")?;

@@ -75,11 +75,11 @@ const FLEETS: [[Version; 2]; 7] = {
     ]
 };
 
-/// Minimum number of requests in a step.
+/// Minimum number of requests in a step of the upgrade.
 const MIN_REQUESTS: u64 = 20;
 
-/// Minimum number of calls in a step to instances of each binary. A short step on a busy machine has
-/// few calls to old instances.
+/// Minimum number of calls in a step of the upgrade to instances of each binary. A short step on a
+/// busy machine has few calls to old instances.
 const MIN_CALLS: u64 = 5;
 
 /// Defines the subcommand `upgrade`.

@@ -212,8 +212,9 @@ impl History {
         }
     }
 
-    /// Records that the rotation from `token` to `successor` was acknowledged. The session of
-    /// `token` is then gone, and `successor` takes over the versions of the session.
+    /// Records that the service acknowledged a rotation from `token` to `successor`. From then on,
+    /// `token` must be invalid, and `successor` must return the session with all acknowledged
+    /// updates.
     pub fn rotated(&self, token: &str, successor: &str) {
         let mut sessions = self.sessions();
         if let Some(entry) = sessions.get_mut(token) {

@@ -44,7 +44,7 @@ impl Seen {
         self.state().by_target.get(target).copied().unwrap_or(0)
     }
 
-    /// Returns the number of all requests.
+    /// Returns the number of all requests that the site has received.
     pub fn total(&self) -> usize {
         self.state().requests.len()
     }

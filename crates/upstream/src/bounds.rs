@@ -108,7 +108,8 @@ impl Place {
 }
 
 impl Bounds {
-    /// Creates the limits of a process from `settings`.
+    /// Creates the limits on concurrent exchanges from `settings`. All clients of a process must
+    /// share one `Bounds`.
     #[must_use]
     pub fn new(settings: BoundsSettings) -> Self {
         let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);

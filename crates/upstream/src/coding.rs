@@ -1,4 +1,5 @@
-//! Decoding of compressed bodies, for the search for the login page of a site.
+//! Decodes compressed bodies of answers, so that they can be searched for the texts of a login
+//! page.
 
 use std::io::Read;
 

@@ -26,7 +26,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// Folder with the configuration files of the gateways.
 const TEMPLATES: &str = "bench/peers/upstream";
 
-/// Name of the row with requests to the site itself.
+/// Name of the table row for requests that are sent to the site directly, without a gateway.
 pub(crate) const DIRECT: &str = "the site itself";
 pub(super) const SERVICE: &str = "tee-session";
 pub(super) const ROTATING: &str = "tee-session, rotated cookie";
@@ -96,8 +96,9 @@ const fn peer(name: &'static str, store: Store, has_large_pages: bool, kind: Kin
 /// A started gateway.
 pub(super) struct Started {
     pub(super) port: u16,
-    /// The gateway, and the instance of Tee Session that it asks, if it asks one. Empty for the
-    /// site itself, whose costs are the same behind all gateways.
+    /// Processes of the gateway: the gateway itself and, if it asks Tee Session, the instance that
+    /// it asks. Empty for requests to the site itself, whose costs are the same behind all
+    /// gateways.
     pub(super) processes: Vec<Running>,
     pub(super) first_response_after: Duration,
 }
@@ -186,7 +187,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Waits before the next attempt to reach processes that start. Fails if one has exited.
+/// Waits before the next attempt to reach the started `processes`. Fails if one of them has exited.
 pub(super) async fn pause(processes: &mut [Running]) -> anyhow::Result<()> {
     for process in processes {
         process.check()?;

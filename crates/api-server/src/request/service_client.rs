@@ -213,8 +213,8 @@ impl fmt::Debug for ServiceClient {
 pub(crate) struct ClientId(Arc<str>);
 
 impl ClientId {
-    /// The id of every caller if there are no service clients. No service client can have this id,
-    /// because the id of a service client is not empty.
+    /// Returns the empty id, which stands for every caller if there are no service clients. The id
+    /// of a service client has at least one character.
     fn anonymous() -> Self {
         Self::from("")
     }

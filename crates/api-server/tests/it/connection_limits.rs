@@ -1,5 +1,5 @@
 //! Tests of the limits of open connections. The service must serve new clients and health probes
-//! while other clients hold as many connections as they can.
+//! while other clients keep as many connections open as they can.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,10 +20,11 @@ use crate::{
     tls::TlsApp,
 };
 
-/// Limit of connections in most tests.
+/// Maximum number of open connections in most tests.
 const MAX: usize = 40;
 
-/// Address of clients that hold connections. Other clients have the address 127.0.0.1.
+/// Address of the clients that keep many connections open. Other clients have the address
+/// 127.0.0.1.
 const HOLDER: [u8; 4] = [127, 0, 0, 2];
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ async fn get(app: &TestApp, path: &str) -> StatusCode {
     request.timeout(TIMEOUT).send().await.unwrap().status()
 }
 
-/// State of the connections that one client holds.
+/// State of the connections that one client keeps open.
 #[derive(Clone, Copy)]
 enum Held {
     Unused,

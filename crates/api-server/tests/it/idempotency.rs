@@ -347,7 +347,7 @@ async fn post_text(app: &TestApp, body: &str) -> Response {
 }
 
 /// An application with a repository that delays a call: the third call for an existing session
-/// waits for a signal. In a rotation with a key, the third call moves the session.
+/// waits for a signal. In a rotation with a key, the third call moves the session to the new token.
 struct HeldRotation {
     app: TestApp,
     calls: Arc<AtomicUsize>,
@@ -383,8 +383,8 @@ impl HeldRotation {
     }
 }
 
-/// The store calls before the move take more than two call timeouts. The rest of the rotation may
-/// therefore take longer than the client waits. In that case, a repetition returns the new token.
+/// Each store call for the session takes longer than the call timeout, so the client may get an
+/// error before the rotation has ended. In that case, a repetition returns the new token.
 #[tokio::test]
 async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     let call_timeout = Duration::from_millis(200);
@@ -407,7 +407,8 @@ async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     assert_eq!(app.get_session(&new).await.status(), StatusCode::OK);
 }
 
-/// Other clients with the same address have used up the limit of invalid tokens.
+/// Other clients with the same address have used up the limit of invalid tokens. If a client
+/// repeats its rotation, the response must nevertheless contain the new token.
 #[tokio::test]
 async fn repeated_rotation_returns_the_new_token_to_an_address_over_the_limit_of_invalid_tokens() {
     let limit = InvalidTokenLimit {

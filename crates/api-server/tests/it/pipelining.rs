@@ -254,8 +254,8 @@ async fn connection_stays_open_although_other_connections_were_closed_after_requ
     }
 }
 
-/// The response announces the end of the connection, so it is the last one. The body of its request
-/// was not read, so the bytes after the response must not be parsed as a request.
+/// The server responds without reading the body of the request, and announces the end of the
+/// connection. The bytes after that response must not be parsed as another request.
 #[rstest]
 #[case::chunked_body("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")]
 #[case::body_of_known_length("Content-Length: 2\r\n\r\n{}")]

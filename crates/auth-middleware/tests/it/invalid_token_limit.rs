@@ -50,7 +50,7 @@ async fn log_in(sessions: &Sessions) -> SessionToken {
     sessions.store(cookies, base_url).await.unwrap().token
 }
 
-/// Returns the id of the session as a header field.
+/// Handles a request: returns a response with the id of the session in a header field.
 async fn handler(current: CurrentSession) -> HttpResponse {
     let id = current.session_id().to_string();
     HttpResponse::Ok()

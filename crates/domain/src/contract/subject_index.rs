@@ -72,8 +72,8 @@ pub async fn session_keeps_its_subject_through_updates_and_rotations<H: Harness>
     assert_eq!(read.session.attributes, new.session.attributes);
 }
 
-/// The removal of the sessions before a revocation removes exactly these sessions. A session that
-/// was added after the revocation stays live.
+/// `remove_older` removes exactly the sessions that were added before the revocation. A session
+/// that was added after the revocation stays live.
 pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &H) {
     let (repository, subject) = (harness.repository(), subject("member"));
     let (older, _) = add_session(&repository, &subject, None).await;

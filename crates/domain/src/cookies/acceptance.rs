@@ -17,7 +17,7 @@ const MAX_LIFETIME: Duration = Duration::days(400);
 
 /// Properties of an answer of a site that sets cookies.
 pub(super) struct Answer<'a> {
-    /// URL of the request.
+    /// URL of the request that the site has answered.
     pub(super) url: &'a CookieUrl,
     /// Current time on the clock of the store.
     pub(super) now: OffsetDateTime,

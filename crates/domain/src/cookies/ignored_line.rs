@@ -5,9 +5,9 @@ use super::rules::CookieRule;
 /// A `Set-Cookie` line that was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IgnoredLine {
-    /// Position of the line in the request, from 0.
+    /// Position of the `Set-Cookie` line in the request, from 0.
     pub index: usize,
-    /// Reason for which the line was ignored.
+    /// Reason why the line was ignored.
     pub reason: IgnoreReason,
 }
 
@@ -32,7 +32,7 @@ pub enum IgnoreReason {
 }
 
 impl IgnoreReason {
-    /// All reasons for ignoring a line.
+    /// All reasons for ignoring a `Set-Cookie` line.
     pub const ALL: [Self; 6] = [
         Self::Syntax,
         Self::Domain,

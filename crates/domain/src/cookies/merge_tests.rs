@@ -196,7 +196,8 @@ fn late_merge_adds_a_cookie_that_the_request_did_not_carry() {
     assert_eq!(pairs(&merged.cookies.unwrap()), expected);
 }
 
-/// The cookie was set by an earlier line of the same answer, so the request cannot have carried it.
+/// One line of an answer sets a cookie, and a later line of the same answer removes it. The cookie
+/// is removed, although the request cannot have carried it.
 #[test]
 fn answer_can_remove_a_cookie_that_an_earlier_line_of_the_answer_has_set() {
     let lines = ["sid=new; Path=/members", "sid=; Path=/members; Max-Age=0"];
@@ -413,7 +414,7 @@ fn expired_cookies_are_left_out_and_their_namesakes_enter_the_flat_map() {
     assert!(left.others().is_empty());
 }
 
-/// Both cookies have the same path, so their order of creation decides.
+/// Two cookies have the same path, so they are sent in the order of their creation.
 #[test]
 fn order_of_cookies_is_kept_regardless_of_the_choice_for_the_flat_map() {
     let lines = [

@@ -13,9 +13,9 @@ const MAX_ATTRIBUTE_LEN: usize = 1_024;
 #[cfg_attr(test, derive(Debug))]
 #[derive(PartialEq, Eq)]
 pub(super) struct SetCookie<'a> {
-    /// Name. Empty if the line has no `=` before the first `;`.
+    /// Name of the cookie. Empty if the line has no `=` before the first `;`.
     pub(super) name: &'a str,
-    /// Value, including quotes.
+    /// Value of the cookie, including quotes.
     pub(super) value: &'a str,
     pub(super) lifetime: Option<Lifetime>,
     /// Value of the attribute `Domain` in lower case and without a leading dot. `None` if the

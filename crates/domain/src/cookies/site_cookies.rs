@@ -26,7 +26,7 @@ pub struct MergedCookies {
     /// The merged cookies. `None` if they have not changed so much that the session must be written
     /// to the store.
     pub cookies: Option<Cookies>,
-    /// Lines that were ignored.
+    /// `Set-Cookie` lines that were ignored.
     pub ignored: Vec<IgnoredLine>,
 }
 

@@ -182,7 +182,7 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(())
     }
 
-    /// Begins a new lease.
+    /// Begins a new lease of the claimed operation.
     ///
     /// # Errors
     /// [`SessionError::OperationInProgress`] if another request has taken over the claim.

@@ -77,7 +77,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Session::new(login, created_at, self.policy.absolute_end(created_at))
     }
 
-    /// Reports a completed creation.
+    /// Logs a completed creation and reports it to the observer. Returns the session with its
+    /// token.
     pub(super) fn created(&self, token: SessionToken, session: Session) -> NewSession {
         (self.observer)(SessionEvent::Created, 1);
         tracing::info!(

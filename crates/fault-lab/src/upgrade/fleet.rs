@@ -110,8 +110,8 @@ impl<'a> Fleet<'a> {
         self.send_to_both();
     }
 
-    /// Lets the clients send requests to both instances. Only those of the new binary have the
-    /// gateway.
+    /// Lets the clients send requests to both instances. Only the instances of the new binary have
+    /// the upstream gateway.
     fn send_to_both(&self) {
         let bases = bases(&self.instances);
         let old = bases.iter().zip(self.versions);

@@ -49,7 +49,7 @@ http {
 
 /// A running site. Dropping the value stops its processes.
 pub(crate) struct BookingSite {
-    /// Base URL, without a trailing slash.
+    /// Base URL of the site, without a trailing slash.
     pub(crate) base: String,
     /// Certificate authority that issued the certificate of the site.
     pub(crate) authority: TestAuthority,

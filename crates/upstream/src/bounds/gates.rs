@@ -35,7 +35,8 @@ struct Gate {
 struct Reference<K: Hash + Eq + Clone> {
     gates: Arc<Gates<K>>,
     key: K,
-    /// The gate. `None` only while the reference is being dropped.
+    /// Gate (semaphore) to which this reference points. `None` only while the reference is being
+    /// dropped.
     gate: Option<Arc<Gate>>,
 }
 

@@ -339,7 +339,8 @@ async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection
         .expect("the task is woken");
 }
 
-/// The client reads 64 bytes, the size of the buffer of the connection, in each `pause`.
+/// The client reads 64 bytes, the size of the buffer of the connection, after each pause of
+/// `pause_millis` milliseconds.
 #[rstest]
 #[case::faster_than_the_minimum_rate(50, true)]
 #[case::slower_than_the_minimum_rate(80, false)]

@@ -244,8 +244,8 @@ async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_c
     assert_eq!(app.cookies(&token).await, json!({"sid": last}));
 }
 
-/// The answers to 50 parallel requests rotate one cookie. The request of the last answer carried a
-/// value that is outdated when the answer arrives. The answer removes this value.
+/// The answers to 50 parallel requests rotate one cookie. The last answer removes the cookie, but
+/// its request was sent with a value that is outdated by then. The removal must be ignored.
 #[rstest]
 #[case::session_stays(false)]
 #[case::logout(true)]

@@ -18,7 +18,7 @@ use crate::{
 /// Maximum size of the body of a call. Half of the calls have a body.
 const MAX_BODY: usize = 64 * 1_024;
 
-/// How long after an answer the service repeats a failed merge of the answer's cookies.
+/// Time after an answer for which the service repeats a failed merge of the answer's cookies.
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
 /// If the store accepts writes again within this time after an answer, the service must store the
