@@ -33,7 +33,7 @@ pub(crate) struct Wrk {
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
     pub(crate) p999_us: u64,
-    /// Number of responses with a status of 400 or higher.
+    /// Number of error responses, which are responses with a status of 400 or higher.
     pub(crate) refused: u64,
     /// Number of socket errors plus number of responses that took longer than two seconds.
     pub(crate) broken: u64,

@@ -13,7 +13,7 @@ use crate::{
     scale::Scale,
 };
 
-/// Name of the file that contains the results.
+/// Name of the file that contains the results of the benchmark.
 const FILE: &str = "results.json";
 
 /// Results of the last side-by-side comparison, of the last scale run and of the last comparison of

@@ -49,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// Returns a short plan for a functional check and approximate figures.
+    /// Returns a short plan that is sufficient for a functional check and for approximate figures.
     pub(crate) fn quick(sessions: usize, only: Vec<String>) -> Self {
         Self {
             warm_up: stage(64, 1),

@@ -203,7 +203,7 @@ impl UpstreamAnswer {
     }
 }
 
-/// Shows only the status.
+/// Shows only the status of the answer.
 impl fmt::Debug for UpstreamAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut answer = f.debug_struct("UpstreamAnswer");

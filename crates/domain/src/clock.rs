@@ -96,7 +96,7 @@ pub fn monotonic_time() -> Duration {
     START.elapsed()
 }
 
-/// The same as [`StoreClock::from_system`].
+/// Returns the same clock as [`StoreClock::from_system`].
 impl Default for StoreClock {
     fn default() -> Self {
         Self::from_system()

@@ -168,7 +168,7 @@ impl fmt::Debug for Label {
 )]
 pub struct InvalidLabel;
 
-/// Maximum length of a subject and of a label, in bytes.
+/// Maximum length of the text of a subject or a label, in bytes.
 const MAX_TEXT_LEN: usize = 256;
 
 fn is_displayable(text: &str) -> bool {

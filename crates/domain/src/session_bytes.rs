@@ -153,7 +153,7 @@ impl Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SessionBytesError {
-    /// A newer release wrote the bytes.
+    /// A newer release wrote the bytes in a version that this release cannot decode.
     #[error("the record has version {version}, and this release reads versions up to {VERSION}")]
     NewerVersion {
         /// Version of the binary form, which is the first of the bytes.

@@ -4,7 +4,7 @@
 /// to count the event in a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionEvent {
-    /// A new session was created.
+    /// A new session was created and stored.
     Created,
     /// A session was moved to a new token (rotation).
     Rotated,

@@ -33,10 +33,10 @@ const MAX_ANSWER_TIME: Duration = Duration::from_millis(20);
 /// connection, in microseconds.
 const MAX_IDLE_MICROS: u64 = 400;
 
-/// Reaction of the site to requests.
+/// Reaction of the simulated site to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// Answers each request.
+    /// Answers each request after a short time.
     Answers,
     /// Receives requests, and holds back the answers until the behaviour changes.
     Holds,
@@ -173,7 +173,7 @@ async fn accept(listener: TcpListener, books: Arc<Books>, behaviour: watch::Rece
     }
 }
 
-/// The head of a request for a booking.
+/// The head of a request for a booking, as the site reads it.
 struct Request {
     number: u64,
     length: u64,

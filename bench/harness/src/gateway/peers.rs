@@ -52,7 +52,7 @@ pub(super) struct Peer {
 enum Kind {
     Site,
     Service,
-    /// nginx with this configuration file.
+    /// The gateway nginx, with this configuration file.
     Nginx(&'static str),
     Pingora,
     Caddy,

@@ -29,8 +29,8 @@ const MIN_LEN: usize = 16;
 const MAX_LEN: usize = 255;
 
 /// Duration of the lease of an operation with an `Idempotency-Key`, as a multiple of
-/// [`ApiSettings::call_timeout`]. The client gets a response after at most five call timeouts.
-/// Within the rest of the lease, the operation may still make a few calls.
+/// [`ApiSettings::call_timeout`]. The client gets a response after at most five call timeouts. The
+/// rest of the lease is a reserve for further calls of the operation.
 const LEASE_CALLS: u32 = 10;
 
 /// Time that is added to the lease of an operation with an `Idempotency-Key`, for commands that are

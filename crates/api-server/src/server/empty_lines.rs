@@ -9,15 +9,15 @@ pub(super) struct EmptyLines {
     line: Line,
 }
 
-/// Part of the current line that has been searched.
+/// Part of the current line that was searched for an empty line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// The stream has just begun, or the line is not empty.
+    /// The stream has just begun, or the current line is not empty.
     #[default]
     NotEmpty,
-    /// A line has ended, and the next line has not begun.
+    /// The last line has ended, and no byte of the next line has been searched.
     Begins,
-    /// The line consists of a carriage return so far.
+    /// The current line consists of a carriage return so far.
     CarriageReturn,
 }
 

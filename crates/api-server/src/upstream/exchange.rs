@@ -212,8 +212,8 @@ impl Exchange {
         (self.token, self.label)
     }
 
-    /// Sends the request to the site in a trace span of its own, and records the result. The site
-    /// does not receive the trace context.
+    /// Sends the request to the site within a new trace span, and records the result in this span.
+    /// The site does not receive the trace context.
     async fn send(
         &self,
         gateway: &Gateway,

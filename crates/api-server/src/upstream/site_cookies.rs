@@ -88,7 +88,7 @@ pub(super) fn cookies_of(
     Some(update)
 }
 
-/// Result of a merge.
+/// Result of a merge of cookies into a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merge {
     /// The cookies were stored, or the session has ended and needs no cookies.

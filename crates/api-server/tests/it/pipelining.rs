@@ -14,10 +14,10 @@ use tokio::{
 
 use crate::test_app::{Store, TestApp, build_valid_body};
 
-/// Delay of each reply of Redis.
+/// Delay of each reply of Redis in the tests of pipelined requests.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// Maximum time for all responses on a connection.
+/// Maximum time until all responses on a connection have arrived.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -87,7 +87,7 @@ fn login(is_chunked: bool) -> String {
     )
 }
 
-/// A parsed response.
+/// A parsed HTTP response.
 #[derive(Debug)]
 struct Answer {
     status: u16,

@@ -2,7 +2,7 @@
 
 use super::rules::CookieRule;
 
-/// A `Set-Cookie` line that was ignored.
+/// A `Set-Cookie` line that was ignored, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IgnoredLine {
     /// Position of the `Set-Cookie` line in the request, from 0.
@@ -25,7 +25,7 @@ pub enum IgnoreReason {
     /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that
     /// these names require.
     Prefix,
-    /// The name and the value together are too long.
+    /// The name and the value of the cookie together are too long.
     TooLarge,
     /// The session has no room for another cookie.
     Full,

@@ -5,7 +5,7 @@ use indexmap::{IndexMap, map};
 
 use super::{cookie_url::CookieUrl, merge::Entry};
 
-/// All cookies of a session, divided into the flat map and the other cookies.
+/// All cookies of a session, divided into the cookies of the flat map and all other cookies.
 pub(super) struct Projection<'a> {
     /// Cookies of the flat map: one cookie of each name, in the order of creation.
     pub(super) flat: Vec<Entry<'a>>,

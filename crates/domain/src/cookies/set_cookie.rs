@@ -27,7 +27,7 @@ pub(super) struct SetCookie<'a> {
     pub(super) is_secure: bool,
 }
 
-/// Lifetime of a cookie, as its attributes define it.
+/// Lifetime of a cookie, as the attributes in its `Set-Cookie` line define it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifetime {
     /// Value of the attribute `Max-Age`: the lifetime from now on. Zero or a negative value removes

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::BaseUrl;
 
-/// Result of merging `Set-Cookie` lines.
+/// Result of merging `Set-Cookie` lines into the cookies of a session.
 #[derive(Debug)]
 pub struct MergedCookies {
     /// The merged cookies. `None` if they have not changed so much that the session must be written

@@ -8,9 +8,9 @@ use crate::{
     SessionEvent, SessionId, SessionRepository, SessionToken, clock::to_signed,
 };
 
-/// Maximum number of tokens to generate for one session if the repository reports each of them as
-/// already in use. After that, the creation of the session fails. Two random tokens are practically
-/// never equal, so repeated reports mean that the repository is broken.
+/// Maximum number of tokens that are generated for one session if the repository reports each of
+/// them as already in use. If the maximum is reached, the creation of the session fails. Two random
+/// tokens are practically never equal, so such reports mean that the repository is broken.
 const MAX_TAKEN_TOKENS: usize = 3;
 
 /// Maximum number of tokens that are generated to create or rotate one session. In a partitioned

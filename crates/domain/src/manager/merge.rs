@@ -6,7 +6,7 @@ use crate::{
     SetCookieLines,
 };
 
-/// Session after a merge of cookies.
+/// Session after a merge of cookies, and the ignored `Set-Cookie` lines.
 #[derive(Debug)]
 pub struct MergedSession {
     /// The session with the merged cookies.

@@ -32,7 +32,7 @@ const WRONG: &str = "Basic bGFiOndyb25n";
 
 const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
 
-/// A kind of attack.
+/// A kind of attack: the requests of the attackers, and the limit for other clients.
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) limit: Limit,
@@ -69,7 +69,7 @@ impl Limit {
 
 /// The bytes that an attacker sends on a connection.
 enum Request {
-    /// The head of a request and the first byte of its body.
+    /// A request whose head and first body byte are sent. The rest of the body never follows.
     StalledBody {
         request_line: &'static str,
         authorization: Authorization,
@@ -85,7 +85,7 @@ enum Request {
 enum Authorization {
     None,
     Fixed(&'static str),
-    /// The token of a session.
+    /// The attackers use the token of an existing session.
     ValidToken,
 }
 

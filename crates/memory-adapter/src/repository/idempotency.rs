@@ -19,7 +19,7 @@ pub(super) struct IdempotencyRecords {
     records: HashMap<IdempotencyId, Stored>,
     /// Expiry time and id of each idempotency record.
     expiries: BTreeSet<(OffsetDateTime, IdempotencyId)>,
-    /// Number of the revision that was given out last.
+    /// Number of the latest revision of an idempotency record.
     last_revision: u64,
 }
 

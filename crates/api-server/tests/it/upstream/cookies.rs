@@ -209,8 +209,8 @@ async fn with_one_request_per_session_at_a_time_each_request_carries_the_last_co
 }
 
 /// The site rotates its cookie with each answer, and rejects requests with an old cookie. Two
-/// clients send requests at the same time, so a request often arrives just when the exchange of the
-/// other client ends.
+/// clients send requests at the same time, so one client often sends a request just when the
+/// exchange of the other client ends.
 #[rstest]
 #[tokio::test]
 async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_cookie(

@@ -29,7 +29,7 @@ const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 /// Pause between two checks of a session after cookies were not stored at first.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Response of the service to a call.
+/// Response of the service to a call through the upstream gateway.
 struct Response {
     status: StatusCode,
     /// `true` if the response passes on the answer of the site.
