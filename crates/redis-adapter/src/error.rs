@@ -62,8 +62,7 @@ pub enum RedisFault {
         /// Address of the server that the redirection names, as `host:port`.
         to: String,
         /// `true` for ASK, and `false` for MOVED. ASK means that the hash slot of the key is moving
-        /// to the other server. Only this command must be sent to the other server, preceded by
-        /// ASKING.
+        /// to the server `to`. Only this command must be sent to that server, preceded by ASKING.
         is_ask: bool,
     },
     /// Redis replied with a string that is longer than any session record.
@@ -71,7 +70,7 @@ pub enum RedisFault {
     TooLong {
         /// Name of the command to which Redis replied.
         command: &'static str,
-        /// Length of the string, in bytes.
+        /// Length of the string in the reply, in bytes.
         length: usize,
     },
     /// Redis replied with a value of a type that the command never returns.
@@ -227,7 +226,7 @@ pub enum CorruptRecord {
     /// session.
     #[error("the sealed record cannot be decrypted: it was changed or belongs to another key")]
     DoesNotOpen,
-    /// `created_at` is not an RFC 3339 time.
+    /// The member `created_at` of the record is not an RFC 3339 time.
     #[error("created_at of the record is not an RFC 3339 time")]
     CreatedAt,
     /// A string in the record contains a control character. In an HTTP header, such a character

@@ -263,6 +263,7 @@ impl Reader<'_> {
 const CUTS_CALLS_OFF: &str = "shutdown_timeout is shorter than upstream_response_timeout_ms, so a stop \
      cuts off requests to sites that answer slowly: set it to a longer time";
 
+/// Warning about a list of trusted proxies that contains every address.
 const TRUSTS_EVERYONE: &str = "trusted_proxies contains every address, so any caller can claim any \
      client address in X-Forwarded-For: list only the networks of your proxies";
 

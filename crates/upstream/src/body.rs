@@ -30,10 +30,10 @@ pub enum BodyError {
     /// malformed.
     #[error("the site broke the answer off")]
     Broken(#[source] Arc<hyper::Error>),
-    /// The site sent nothing for the stall timeout.
+    /// The site sent no byte of the body for the duration of the stall timeout.
     #[error("the site stopped sending")]
     Stalled,
-    /// The body is longer than the limit.
+    /// The body is longer than the maximum length of an answer's body.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
         /// Maximum length of the body, in bytes.
@@ -216,7 +216,7 @@ impl Stream for SiteBody {
     }
 }
 
-/// Shows only the number of received bytes.
+/// Shows only the number of bytes that were received.
 impl fmt::Debug for SiteBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SiteBody({} bytes received)", self.received)

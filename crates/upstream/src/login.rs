@@ -27,16 +27,16 @@ pub struct LoginSignals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginSignal {
-    /// The answer redirects to a login page.
+    /// The answer is a redirect to a login page.
     LoginPath,
-    /// The answer has one of the configured statuses.
+    /// The answer has one of the statuses that are configured as signals.
     Status,
     /// The answer is a page that contains one of the configured texts (markers).
     Marker,
 }
 
 impl LoginSignal {
-    /// All kinds of signals.
+    /// All kinds of signals that the user is no longer logged in.
     pub const ALL: [Self; 3] = [Self::LoginPath, Self::Status, Self::Marker];
 
     /// Returns the name of the signal in logs and metrics.

@@ -67,7 +67,7 @@ impl SiteRequest {
     }
 }
 
-/// Shows neither the cookies nor the query nor the body.
+/// Shows the method and the path, but neither the cookies nor the query nor the body.
 impl fmt::Debug for SiteRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SiteRequest")

@@ -47,7 +47,7 @@ impl HeadBudget {
     }
 }
 
-/// Plain or encrypted connection to a site.
+/// Plain or encrypted byte stream of a connection to a site.
 #[derive(Debug)]
 enum Transport {
     Plain(TcpStream),

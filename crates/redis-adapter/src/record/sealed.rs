@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{CorruptRecord, error::CallError};
 
-/// Version of some records. An older release would misread these records if they had version 1: see
+/// Version of records that an older release would misread if they had version 1: see
 /// [`is_misread_by_older_releases`]. All other records have [`VERSION_1`], which every release can
 /// read.
 const VERSION_2: u8 = 2;

@@ -169,7 +169,7 @@ impl NewEntry {
 
 /// An entry that was read from the index of a subject.
 pub(super) struct FoundEntry {
-    /// Session id as text.
+    /// Session id of the entry, as text.
     pub(super) member: String,
     /// Position of the entry in the index, in microseconds on the clock of Redis.
     pub(super) position: u64,

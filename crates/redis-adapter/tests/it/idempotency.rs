@@ -62,7 +62,8 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, SessionError>) {
     }
 }
 
-/// Repeats a rotation until the lease of the first request has ended, and returns the new token.
+/// Repeats a rotation until the lease of the unfinished rotation has ended, and returns the new
+/// token.
 async fn repeat_rotation(
     sessions: &Sessions,
     token: &SessionToken,
@@ -222,7 +223,8 @@ async fn rotate_during_an_update(sessions: &Sessions, token: &SessionToken) {
 }
 
 /// Two instances share a cluster. The idempotency record, the old session record and the new
-/// session record may be on three different servers. Each repetition is sent to the other instance.
+/// session record may be on three different servers. Each request is repeated at the instance that
+/// has not handled it.
 #[tokio::test]
 async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -332,8 +334,9 @@ async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
     }
 }
 
-/// The server that stores the idempotency record of a key is down, so a request with this key
-/// fails. The record of another key is on another server, so a request with the other key succeeds.
+/// Each `Idempotency-Key` has a record on one server of the cluster. The server with the record of
+/// the first key is down, so a request with the first key fails. The record of the second key is on
+/// a running server, so a request with the second key succeeds.
 #[tokio::test]
 async fn key_with_a_record_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
     let mut cluster = RedisCluster::start(2, 0).await;

@@ -47,7 +47,7 @@ http {
 }
 ";
 
-/// A running site. Dropping the value stops its processes.
+/// A running booking site. Dropping the value stops its processes.
 pub(crate) struct BookingSite {
     /// Base URL of the site, without a trailing slash.
     pub(crate) base: String,
