@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_budget_ends_with_the_head() {
+    fn limit_on_received_bytes_applies_only_until_the_head_is_complete() {
         let budget = HeadBudget::default();
         assert!(budget.count(usize::MAX));
         budget.expect_head();

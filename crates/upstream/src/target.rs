@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_has_no_query() {
+    fn debug_output_of_a_target_contains_no_query() {
         let target = Target::parse("/a?token=secret").unwrap();
         assert_eq!(format!("{target:?}"), "Target(/a)");
     }

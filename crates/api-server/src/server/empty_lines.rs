@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_do_not_change_the_found_positions(text in "[a\r\n]{1,30}", size in 1_usize..30) {
+        fn division_into_pieces_does_not_change_the_positions_of_empty_lines(text in "[a\r\n]{1,30}", size in 1_usize..30) {
             prop_assert_eq!(find(&text, size), find(&text, text.len()));
         }
     }

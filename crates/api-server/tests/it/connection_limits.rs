@@ -144,8 +144,8 @@ async fn all_clients_are_served_while_one_address_does_not_read_its_responses() 
     .await;
 }
 
-/// If there is no limit per address, one address may use up all connections. New clients must still
-/// be served.
+/// There is no limit per address, so one address can use all connections. New clients must still be
+/// served, because idle connections are closed.
 #[tokio::test]
 async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connections() {
     let app = with_limits(MAX, None).spawn(Store::Memory).await;
@@ -172,7 +172,8 @@ async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connectio
     assert_eq!(exchange(newest, LIVE).await, Some(200));
 }
 
-/// The store does not reply before the end of the test, so all connections are busy.
+/// The store does not reply before the end of the test, so all connections are busy. These
+/// connections must stay open, and health probes must be answered on further connections.
 #[tokio::test]
 async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhile() {
     let (arrived, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

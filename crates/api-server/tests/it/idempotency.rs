@@ -236,7 +236,8 @@ async fn create_request_with_a_key_but_without_credentials_is_rejected_before_it
     assert!(answer.contains("Authorization"), "{answer}");
 }
 
-/// Without service clients, any `Authorization` header field serves as the credential.
+/// Without service clients, any `Authorization` header field is the credential to which an
+/// `Idempotency-Key` belongs.
 #[tokio::test]
 async fn authorization_header_is_the_credential_of_a_key_also_without_service_clients() {
     let app = TestApp::spawn(Store::Memory).await;
@@ -502,9 +503,10 @@ async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
     assert!((50..=60).contains(&ttl), "{ttl}");
 }
 
-/// The connection to Redis is lost at different times during a rotation, so that the outcome of the
-/// first request is unknown. A repetition through another instance finishes the rotation. While the
-/// first request may still be running, the repetition is answered with 409.
+/// The connection to Redis is lost at different times during a rotation, so that the client does
+/// not know whether the rotation has succeeded. If the client repeats the request at another
+/// instance, the repetition finishes the rotation. While the first request may still be running,
+/// the repetition is answered with 409.
 #[rstest]
 #[tokio::test]
 async fn rotation_with_an_unknown_outcome_is_finished_by_a_repetition_at_another_instance(

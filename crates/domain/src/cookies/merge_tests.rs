@@ -73,8 +73,9 @@ fn rotated_session_id_replaces_the_cookie_without_attributes_at_the_same_positio
     assert!(merged.others().is_empty());
 }
 
-/// A client that logs in passes on a map of names and values without the paths. The cookie that the
-/// site sets later must replace the cookie of the map, although its path is not `/`.
+/// A client creates a session with a map of cookie names and values, so the paths of these cookies
+/// are unknown. A cookie that the site sets later must replace the cookie of the same name in the
+/// map, although its path is not `/`.
 #[rstest]
 #[case::root("sid=new; Path=/")]
 #[case::domain("sid=new; Path=/; Domain=golf.example")]
@@ -139,7 +140,7 @@ fn expired_set_cookie_line_removes_the_stored_cookie(#[case] line: &str) {
 }
 
 #[test]
-fn removal_with_another_path_removes_nothing() {
+fn set_cookie_line_that_removes_a_cookie_of_another_path_changes_nothing() {
     let stored = merge(&Cookies::default(), &["sid=1; Path=/members"]);
     let merged = stored.merged(
         &set_cookie(LOGIN_URL, &["sid=; Path=/; Max-Age=0"]),
@@ -279,7 +280,7 @@ fn line_that_browsers_ignore_is_reported_with_its_reason(
 #[case::nameless("token")]
 #[case::parent_domain("a=1; Domain=golf.example")]
 #[case::long_attribute(&format!("a=1; Domain={}", "x".repeat(1_025)))]
-fn line_that_browsers_accept_is_stored(#[case] line: &str) {
+fn set_cookie_line_that_browsers_accept_is_stored(#[case] line: &str) {
     assert_eq!(merge(&Cookies::default(), &[line]).len(), 1);
 }
 
@@ -341,7 +342,7 @@ fn expires_is_relative_to_the_date_of_the_answer() {
 }
 
 #[test]
-fn lifetime_is_limited_to_400_days() {
+fn cookie_lifetime_is_limited_to_400_days() {
     for line in [
         "a=1; Max-Age=99999999999999999999",
         "a=1; Expires=1 Jan 9999 00:00:00",
@@ -368,10 +369,10 @@ fn merge_reports_a_change_only_if_it_is_worth_a_write(#[case] line: &str, #[case
     assert_eq!(merged.cookies.is_some(), changes);
 }
 
-/// Some sites remove a cookie and set it again with each answer. This changes only the order of the
-/// cookies.
+/// Some sites remove a cookie and set it again with each answer. Such an answer changes only the
+/// order of the cookies, and must not count as a change.
 #[test]
-fn removal_followed_by_the_same_value_is_no_change() {
+fn cookie_that_is_removed_and_set_again_with_the_same_value_is_unchanged() {
     let stored = merge(&Cookies::default(), &["a=1", "b=2"]);
     let lines = ["a=; Max-Age=0", "a=1"];
     let merged = stored.merged(&set_cookie(LOGIN_URL, &lines), &base_url(), NOW);

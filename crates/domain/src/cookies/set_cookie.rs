@@ -176,7 +176,7 @@ mod tests {
     #[case::spaces("a=1 ; Domain = g ;  Path =/ x ", Some("g"), Some("/ x"), false)]
     #[case::too_long(&format!("a=1; Path=/x; Path=/{}", "y".repeat(1_024)), None, Some("/x"), false)]
     #[case::unknown("a=1; SameSite=None; Partitioned; HttpOnly; x", None, None, false)]
-    fn attributes_are_parsed_leniently(
+    fn attributes_of_set_cookie_lines_are_parsed_as_browsers_do(
         #[case] line: &str,
         #[case] domain: Option<&str>,
         #[case] path: Option<&str>,
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_lines_does_not_panic(line in any::<String>()) {
+        fn parsing_arbitrary_set_cookie_lines_does_not_panic(line in any::<String>()) {
             if let Some(cookie) = SetCookie::parse(&line) {
                 prop_assert!(!cookie.name.contains(['=', ';']));
                 prop_assert!(!cookie.value.contains(';'));

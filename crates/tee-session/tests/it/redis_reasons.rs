@@ -118,7 +118,7 @@ async fn log_names_the_step_of_connecting_that_timed_out() {
 }
 
 #[tokio::test]
-async fn log_names_a_refused_connection() {
+async fn log_states_that_redis_refused_the_connection() {
     let url = format!("redis-cluster://127.0.0.1:{}", free_port());
     let service = service::start(&["--redis-url", &url]).await;
     eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;

@@ -210,7 +210,7 @@ async fn with_one_request_per_session_at_a_time_each_request_carries_the_last_co
 
 /// The site rotates its cookie with each answer, and rejects requests with an old cookie. Two
 /// clients send requests at the same time, so one client often sends a request just when the
-/// exchange of the other client ends.
+/// exchange of the other client ends. No request may have an old cookie.
 #[rstest]
 #[tokio::test]
 async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_cookie(

@@ -185,7 +185,8 @@ fn attributes_of_cookies_are_unchanged_after_encryption_and_decryption() {
     assert_eq!(sealer().open(&mut value), Ok(jar));
 }
 
-/// An older release reads the fields that it knows, and ignores the bytes after them.
+/// An older release reads the fields that it knows, and ignores the bytes after them. The
+/// attributes of cookies must therefore come after all of these fields.
 #[test]
 fn attributes_of_cookies_follow_all_data_that_older_releases_know() {
     let known = [plaintext(&session()), vec![0, 0]].concat();

@@ -174,7 +174,10 @@ mod tests {
     #[case::minus_sign("-", None)]
     #[case::fraction_only(".5", None)]
     #[case::exponent("1e9", None)]
-    fn time_of_expiry_is_parsed(#[case] text: &str, #[case] expected: Option<Option<i64>>) {
+    fn expiry_time_in_a_cookie_file_is_parsed(
+        #[case] text: &str,
+        #[case] expected: Option<Option<i64>>,
+    ) {
         let parsed = parse_expiry(text);
         let parsed = parsed.map(|time| time.map(OffsetDateTime::unix_timestamp));
         assert_eq!(parsed, expected);

@@ -159,7 +159,7 @@ mod tests {
         }
 
         #[test]
-        fn parsing_arbitrary_content_does_not_panic(
+        fn parsing_arbitrary_cookie_file_content_does_not_panic(
             bytes in any::<Vec<u8>>(),
             fields in "[a#.\t\nTRUEFALSE/0-9{}\\[\\]\",:]{0,80}",
         ) {
@@ -172,7 +172,7 @@ mod tests {
     #[case::empty("", "line", 0)]
     #[case::byte_order_mark("\u{feff}golf.example\tFALSE\t/\tFALSE\t0\ta\t1", "line", 1)]
     #[case::storage_state(" {\"cookies\": []}", "cookie", 0)]
-    fn format_of_a_file_is_recognized(
+    fn format_of_a_cookie_file_is_recognized(
         #[case] content: &str,
         #[case] unit: &str,
         #[case] count: usize,
