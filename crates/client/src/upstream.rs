@@ -121,7 +121,8 @@ impl UpstreamRequest<'_> {
     /// Sends the request once, and returns the answer of the site, with any status.
     ///
     /// # Errors
-    /// Returns a [`ClientError`] if the answer does not come from the site, or if no answer arrives.
+    /// Returns a [`ClientError`] if the answer does not come from the site, or if no answer
+    /// arrives.
     pub async fn send(self) -> Result<UpstreamAnswer, ClientError> {
         let mut request = self.request?;
         *request.timeout_mut() = Some(self.timeout);

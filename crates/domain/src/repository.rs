@@ -106,8 +106,8 @@ pub trait SessionRepository: Send + Sync + 'static {
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Loads the session together with a revision that identifies its current state. Sets the TTL of
-    /// the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
+    /// Loads the session together with a revision that identifies its current state. Sets the TTL
+    /// of the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
     /// Returns `None` if there is no session.
     ///
     /// # Errors

@@ -39,9 +39,9 @@ struct Content<'a> {
 
 /// Binary form of a session, for adapters of stores that store bytes.
 ///
-/// The first byte is the version of the form, from 1 to 31. A release decodes the forms of all earlier
-/// releases. Bytes with another first byte are not the form of any release.
-/// Version 1 continues with these fields, encoded with
+/// The first byte is the version of the form, from 1 to 31. A release decodes the forms of all
+/// earlier releases. Bytes with another first byte are not the form of any release. Version 1
+/// continues with these fields, encoded with
 /// [postcard](https://postcard.jamesmunns.com/wire-format):
 ///
 /// - the creation time, in microseconds since the Unix epoch (`i64`)

@@ -1,8 +1,8 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. Some of the clients call a site through the upstream gateway, which
-//! the old binary does not have. After that, tests of sessions that the old binary cannot read, and
-//! of sessions with a cookie jar.
+//! reverse. No request may fail. Some of the clients call a site through the upstream gateway,
+//! which the old binary does not have. After that, tests of sessions that the old binary cannot
+//! read, and of sessions with a cookie jar.
 
 mod fleet;
 mod jars;

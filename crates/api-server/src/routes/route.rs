@@ -88,8 +88,8 @@ impl Route {
 /// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
 /// `PATH`, which is not in the OpenAPI description.
 ///
-/// The rows in `any_method` list no methods, because their routes accept every method, on their path
-/// and on all paths under it. `mount` does not configure these routes.
+/// The rows in `any_method` list no methods, because their routes accept every method, on their
+/// path and on all paths under it. `mount` does not configure these routes.
 macro_rules! routes {
     (
         $(#[$document:meta])+

@@ -2,9 +2,9 @@
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Parses a cookie date, which is the value of the attribute `Expires` (RFC 6265bis, section 5.1.1).
-/// Returns `None` if the text is not a cookie date. All formats of the header field `Date` are
-/// cookie dates.
+/// Parses a cookie date, which is the value of the attribute `Expires` (RFC 6265bis, section
+/// 5.1.1). Returns `None` if the text is not a cookie date. All formats of the header field `Date`
+/// are cookie dates.
 ///
 /// Sites write dates in many formats. The algorithm of the standard therefore searches the text for
 /// a time, a day, a month and a year, in any order.

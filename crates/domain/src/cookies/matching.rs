@@ -26,8 +26,8 @@ pub(super) fn is_public_suffix(domain: &str) -> bool {
     psl::suffix_str(domain) == Some(domain)
 }
 
-/// Returns the path of a cookie without the attribute `Path` (section 5.1.4): the path of the URL up
-/// to its last `/`.
+/// Returns the path of a cookie without the attribute `Path` (section 5.1.4): the path of the URL
+/// up to its last `/`.
 pub(super) fn default_path(url_path: &str) -> &str {
     match url_path.rfind('/') {
         Some(end) if end > 0 && url_path.starts_with('/') => &url_path[..end],

@@ -17,8 +17,8 @@ pub(super) enum Version {
     New,
 }
 
-/// Two service instances, and the clients that send requests to both instances. Instances of the new
-/// binary have the upstream gateway.
+/// Two service instances, and the clients that send requests to both instances. Instances of the
+/// new binary have the upstream gateway.
 pub(super) struct Fleet<'a> {
     labs: [&'a Lab; 2],
     flags: &'static [&'static str],

@@ -55,8 +55,8 @@ impl Program {
         }
     }
 
-    /// Visits the page `/members/set`, and then `/members/`. Writes the cookies to `file`. Returns the
-    /// cookies that the second visit sends.
+    /// Visits the page `/members/set`, and then `/members/`. Writes the cookies to `file`. Returns
+    /// the cookies that the second visit sends.
     async fn save(self, site: &CookieSite, file: &Path) -> BTreeSet<String> {
         if let Self::Chromium = self {
             return self.visit(site, "save", file).await;

@@ -55,8 +55,8 @@ impl Outcome {
     }
 }
 
-/// Counts and logs `number` connections with the outcome `outcome` at the limit `limit`, which allows
-/// `max` connections.
+/// Counts and logs `number` connections with the outcome `outcome` at the limit `limit`, which
+/// allows `max` connections.
 pub(super) fn report(limit: &'static str, max: usize, outcome: Outcome, number: usize) {
     counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label())
         .increment(number as u64);

@@ -79,8 +79,8 @@ impl FaultyRepository {
         self.state.lock().unwrap()
     }
 
-    /// Returns an error if the store is lost or hangs. A hanging store also leads to an error, because
-    /// a correct adapter limits the time of its calls.
+    /// Returns an error if the store is lost or hangs. A hanging store also leads to an error,
+    /// because a correct adapter limits the time of its calls.
     pub(super) async fn reach_store(&self, key: &str) -> Result<(), RepositoryError> {
         let store = self.state().store;
         match store {
