@@ -40,7 +40,7 @@ pub(crate) struct Wrk {
 }
 
 impl Load {
-    /// Returns the number of requests per second.
+    /// Returns the number of requests per second in this stage of load.
     pub(crate) fn per_second(&self) -> f64 {
         self.wrk.requests as f64 * 1e6 / self.wrk.duration_us as f64
     }

@@ -94,7 +94,7 @@ struct Run<'a> {
     filled: BTreeMap<Store, Filled>,
 }
 
-/// Runs the comparison. `folder` is for temporary files.
+/// Runs the comparison of servers. `folder` is for temporary files.
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<SideBySide> {
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
     for server in servers::ALL

@@ -136,7 +136,7 @@ pub struct IdempotentRequest {
 pub struct IdempotencyRecord {
     /// Fingerprint of the request body.
     pub fingerprint: Fingerprint,
-    /// Token that the operation gives to the session.
+    /// Token that the operation gives to its session.
     pub token: SessionToken,
     /// Progress of the operation of the request.
     pub state: IdempotencyState,

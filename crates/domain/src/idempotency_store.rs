@@ -78,7 +78,7 @@ pub trait IdempotencyStore: Clone + Send + Sync + 'static {
 pub enum BeginOutcome {
     /// The record was stored, and now has this revision.
     Begun(Revision),
-    /// There is a record with this key already. Nothing was changed.
+    /// The store already has a record with this key. Nothing was changed.
     Exists(Box<VersionedRecord>),
 }
 

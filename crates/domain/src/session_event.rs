@@ -33,7 +33,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Returns the value of the metrics label `reason`.
+    /// Returns the value of the metrics label `reason` for this reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

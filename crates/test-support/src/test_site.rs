@@ -49,7 +49,7 @@ impl Seen {
         self.state().requests.len()
     }
 
-    /// Returns the head of the last request.
+    /// Returns the head of the last request that the site has received.
     pub fn last_head(&self) -> String {
         self.state().requests.last().cloned().unwrap_or_default()
     }

@@ -170,7 +170,8 @@ impl<'a> Places<'a> {
     }
 
     /// Writes the configuration file `name` for a gateway on `port`, and returns its path.
-    /// `service_port` is the port of the instance of Tee Session that the gateway asks.
+    /// `service_port` is the port of the instance of Tee Session to which the gateway sends its
+    /// checks of requests.
     fn configuration(&self, name: &str, port: u16, service_port: u16) -> anyhow::Result<PathBuf> {
         let folder = self.folder.to_str().context("a path in UTF-8")?;
         let text = fs::read_to_string(Path::new(TEMPLATES).join(name))?
@@ -269,7 +270,7 @@ impl Peer {
         Ok((port, vec![gateway]))
     }
 
-    /// Starts a gateway that asks an instance of Tee Session about each request.
+    /// Starts a gateway that checks each request with an instance of Tee Session.
     fn with_service(&self, places: &Places<'_>, port: u16) -> anyhow::Result<(u16, Vec<Running>)> {
         let service_port = free_port()?;
         let service = places.start_service(service_port, self.store)?;

@@ -72,7 +72,7 @@ pub(super) enum Progress {
     Done(IdempotentSession),
 }
 
-/// An operation that another request has begun and not completed.
+/// An operation with an `Idempotency-Key` that another request has begun and not completed.
 pub(super) struct Abandoned {
     pub(super) token: SessionToken,
     revision: Revision,
