@@ -129,8 +129,8 @@ impl FaultyRepository {
         })
     }
 
-    /// Removes a session from the list of inserted sessions. Returns `true` if the list contained
-    /// the session.
+    /// Moves a session from the inserted sessions to the removed sessions. Returns `false` if it is
+    /// not one of the inserted sessions.
     pub(super) fn note_removal(&self, id: SessionId) -> bool {
         let mut state = self.state();
         let Some((session, _)) = state.inserted.remove(&id) else {
