@@ -25,7 +25,7 @@ use crate::{
     wrk::{Script, Target},
 };
 
-/// Number of sessions in each store.
+/// Number of sessions in each store of the gateway comparison.
 const SESSIONS: usize = 10_000;
 
 /// Results of the comparison of gateways.
@@ -48,8 +48,8 @@ pub(crate) struct PageResult {
 pub(crate) struct Page {
     pub(crate) bytes: usize,
     pub(crate) stages: Vec<Stage>,
-    /// `true` if all gateways are measured. Large pages are measured only with gateways that read
-    /// no session, and with Tee Session.
+    /// `true` if the page is measured with all gateways. `false` if it is measured only with Tee
+    /// Session and with the gateways that read no session.
     pub(crate) with_all: bool,
 }
 
@@ -107,7 +107,7 @@ impl Gateways {
     }
 }
 
-/// Runs the comparison. `folder` is for temporary files.
+/// Runs the comparison of gateways. `folder` is for temporary files.
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<Gateways> {
     let redis = RedisServer::start(folder).await?;
     let places = Places::new(builds, &redis, folder)?;

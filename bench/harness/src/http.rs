@@ -22,7 +22,8 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Returns the value of the header `name`, or `None` if the response has no such header.
+    /// Returns the value of the response header `name`, or `None` if the response has no such
+    /// header.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(':')?;

@@ -33,14 +33,14 @@ pub(crate) struct Wrk {
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
     pub(crate) p999_us: u64,
-    /// Number of responses with a status of 400 or higher.
+    /// Number of error responses, which are responses with a status of 400 or higher.
     pub(crate) refused: u64,
     /// Number of socket errors plus number of responses that took longer than two seconds.
     pub(crate) broken: u64,
 }
 
 impl Load {
-    /// Returns the number of requests per second.
+    /// Returns the number of requests per second in this stage of load.
     pub(crate) fn per_second(&self) -> f64 {
         self.wrk.requests as f64 * 1e6 / self.wrk.duration_us as f64
     }

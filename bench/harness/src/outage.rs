@@ -22,7 +22,7 @@ use crate::{
     store::Store,
 };
 
-/// Name of the file that contains the recorded metrics.
+/// Name of the file that contains the metrics recorded during an outage of Redis.
 const FILE: &str = "outage.json";
 const SESSIONS: usize = 1_000;
 /// Interval between two reads of the metrics.

@@ -15,7 +15,7 @@ use crate::{running::Running, usage::CpuTime};
 /// Timeout for `redis-server` to reply to PING after its start.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Counters of the commands and socket reads of Redis.
+/// Numbers of commands and socket reads that Redis has counted.
 pub(crate) struct Counts {
     pub(crate) commands: u64,
     /// Number of reads from client sockets, including the reads that detect a closed connection.

@@ -13,7 +13,7 @@ use crate::{
     scale::Scale,
 };
 
-/// Name of the file that contains the results.
+/// Name of the file that contains the results of the benchmark.
 const FILE: &str = "results.json";
 
 /// Results of the last side-by-side comparison, of the last scale run and of the last comparison of
@@ -22,7 +22,8 @@ const FILE: &str = "results.json";
 pub(crate) struct Results {
     pub(crate) side_by_side: Option<SideBySide>,
     pub(crate) scale: Option<Scale>,
-    /// `None` in results of older versions of this program.
+    /// Results of the last comparison of gateways. `None` in results of older versions of this
+    /// program.
     #[serde(default)]
     pub(crate) gateways: Option<Gateways>,
 }

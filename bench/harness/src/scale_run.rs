@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     /// Session. It creates sessions slowly, so this number is smaller than the largest of
     /// `sessions`.
     pub(crate) of_first_service: usize,
-    /// Number of sessions with which the near cache is filled.
+    /// Number of sessions with which the near cache is filled before it is measured.
     pub(crate) cached: usize,
     pub(crate) logouts: usize,
     pub(crate) idle_connections: usize,

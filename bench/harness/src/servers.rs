@@ -122,13 +122,15 @@ pub(crate) const NEAR_CACHE: Server = Server {
         ],
     )
 };
-/// Requests that merge `Set-Cookie` lines, of a site that sets the same cookies with each answer.
+/// Tee Session, measured with requests that merge `Set-Cookie` lines of a site that sets the same
+/// cookies with each answer.
 const MERGE_UNCHANGED: Server = Server {
     name: "tee-session, merge without a change",
     merges: Some(Merges::Unchanged),
     ..SLIDING
 };
-/// Requests that merge `Set-Cookie` lines, of a site that rotates its session id with each answer.
+/// Tee Session, measured with requests that merge `Set-Cookie` lines of a site that rotates its
+/// session id with each answer.
 const MERGE_CHANGED: Server = Server {
     name: "tee-session, merge with a change",
     merges: Some(Merges::Changed),

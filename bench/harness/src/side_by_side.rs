@@ -49,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// Returns a short plan for a functional check and approximate figures.
+    /// Returns a short plan that is sufficient for a functional check and for approximate figures.
     pub(crate) fn quick(sessions: usize, only: Vec<String>) -> Self {
         Self {
             warm_up: stage(64, 1),
@@ -94,7 +94,7 @@ struct Run<'a> {
     filled: BTreeMap<Store, Filled>,
 }
 
-/// Runs the comparison. `folder` is for temporary files.
+/// Runs the comparison of servers. `folder` is for temporary files.
 pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::Result<SideBySide> {
     let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
     for server in servers::ALL

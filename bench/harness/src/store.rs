@@ -39,7 +39,7 @@ pub(crate) enum Store {
     /// Plain (unencrypted) records that the first service, the Python predecessor of Tee Session,
     /// has written.
     FirstService,
-    /// Records that `redis-benchmark` reads.
+    /// Records that `redis-benchmark` reads without a server.
     Bare,
 }
 

@@ -52,7 +52,8 @@ impl Target {
     }
 }
 
-/// Returns all targets of the service with their measured values. The gateway has targets of its own.
+/// Returns all targets of the service with their measured values. The targets of the gateway are
+/// not included.
 pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     if let Some(measured) = &results.side_by_side {

@@ -9,8 +9,8 @@ use anyhow::Context;
 pub(crate) struct CpuTime(BTreeMap<u32, u64>);
 
 impl CpuTime {
-    /// Reads the CPU time that each thread of the processes `pids` and of their descendants has used
-    /// since the start of the thread.
+    /// Reads the CPU time that each thread of the processes `pids` and of their descendants has
+    /// used since the start of the thread.
     pub(crate) fn of(pids: &[u32]) -> Self {
         let mut threads = BTreeMap::new();
         for process in pids.iter().flat_map(|pid| tree(*pid)) {

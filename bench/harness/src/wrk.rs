@@ -16,22 +16,23 @@ use crate::{
 /// Kind of requests that wrk sends.
 #[derive(Clone, Copy)]
 pub(crate) enum Script<'a> {
-    /// Reads the sessions whose credentials are in this file.
+    /// Requests that read the sessions whose credentials are in this file.
     Read(&'a Path),
-    /// Creates sessions with the request body in this file.
+    /// Requests that create sessions, with the request body in this file.
     Write(&'a Path),
-    /// Requests this page through a gateway, with the sessions whose credentials are in this file.
+    /// Requests for this page through a gateway, with the sessions whose credentials are in this
+    /// file.
     Upstream(&'a Path, &'a str),
-    /// Merges `Set-Cookie` lines into the sessions whose credentials are in this file.
+    /// Requests that merge `Set-Cookie` lines into the sessions whose credentials are in this file.
     Merge(&'a Path, Merges),
 }
 
 /// Effect of the merges that wrk requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Merges {
-    /// Each merge sets a new value.
+    /// Each merge sets a new cookie value.
     Changed,
-    /// Each merge sets the value that the session already has.
+    /// Each merge sets the cookie value that the session already has.
     Unchanged,
 }
 

@@ -34,9 +34,9 @@ thread_local! {
 /// Number and size of the allocations of one call path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Number of allocations.
+    /// Number of allocations of the call path.
     pub calls: u64,
-    /// Number of allocated bytes.
+    /// Number of bytes that the call path has allocated.
     pub bytes: u64,
 }
 

@@ -19,9 +19,9 @@ pub struct CountingAllocator;
 /// Number and size of the allocations of all threads of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocated {
-    /// Number of allocations.
+    /// Number of allocations of the process.
     pub calls: u64,
-    /// Number of allocated bytes.
+    /// Number of bytes that the process has allocated.
     pub bytes: u64,
 }
 

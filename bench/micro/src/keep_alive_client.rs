@@ -10,7 +10,7 @@ use std::{
 /// shorter.
 const MAX_RESPONSE_LEN: usize = 4_096;
 
-/// Timeout for reading a response.
+/// Timeout for reading a response of the service.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An HTTP client with one keep-alive connection, and a buffer for the current response.

@@ -8,7 +8,7 @@ use anyhow::Context;
 /// Counts in one unit, such as instructions or allocations.
 #[derive(Debug)]
 pub struct Series {
-    /// Unit of the counts. The table in the file has the same name.
+    /// Unit of the counts in this series. The table in the file has the same name.
     pub unit: &'static str,
     /// Allowed increase of each count over its recorded value.
     pub slack: Slack,
@@ -37,7 +37,7 @@ impl Slack {
 /// Result of the comparison of new counts with recorded counts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Report with one line for each count.
+    /// Report on the comparison, with one line for each count.
     pub report: String,
     /// `true` if each count is recorded and measured, and no count has increased by more than is
     /// allowed.

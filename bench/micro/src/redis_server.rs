@@ -1,6 +1,6 @@
-//! Redis server of the benchmark. The crate `tee-session-test-support` also starts Redis servers. It
-//! is not used here, because it enables features that the service does not enable, so that CI would
-//! compile most dependencies twice.
+//! Redis server of the benchmark. The crate `tee-session-test-support` also starts Redis servers.
+//! It is not used here, because it enables features that the service does not enable, so that CI
+//! would compile most dependencies twice.
 
 use std::{
     io::{self, Read, Write},
@@ -45,7 +45,7 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Returns the URL of database 0.
+    /// Returns the URL of database 0 of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/0", self.address)

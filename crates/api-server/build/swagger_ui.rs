@@ -43,8 +43,8 @@ pub(crate) fn unpack() -> Result<(), Box<dyn Error>> {
 }
 
 /// Converts a file of the Swagger UI archive from ZIP to gzip. `file` is the path of the file below
-/// the top-level folder of the archive. Fails if the archive has no such file, or if the file is not
-/// deflated.
+/// the top-level folder of the archive. Fails if the archive has no such file, or if the file is
+/// not deflated.
 fn packed(archive: &mut ZipArchive<Cursor<&[u8]>>, file: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     let index = archive.file_names().position(|name| {
         name.is_ok_and(|name| name.split_once('/').is_some_and(|(_, below)| below == file))

@@ -16,8 +16,8 @@ use thiserror::Error;
 
 use crate::upstream::{COOKIES_UNSAVED, gateway::NotCallable};
 
-/// Value, in seconds, of the `Retry-After` header in two responses: too many requests are in
-/// flight, or too many wrong secrets came from one address.
+/// Number of seconds in the `Retry-After` header of two error responses: for too many requests in
+/// flight, and for too many wrong secrets from one address.
 const RETRY_AFTER: u32 = 1;
 
 /// Name of the header that lists the supported media types of `PATCH` requests (RFC 5789, section
@@ -84,10 +84,10 @@ pub(crate) enum ApiError {
     Upstream(#[from] UpstreamError),
     #[error("the site shows that the login of the session is over")]
     UpstreamSessionExpired {
-        /// `false` if the store did not accept the cookies of the answer.
+        /// `false` if the session store did not accept the cookies of the site's answer.
         cookies_are_kept: bool,
     },
-    /// Error of a request to a site. No part of the request was sent.
+    /// Error of a request to a site, if no part of the request was sent.
     #[error(transparent)]
     NotSent(Box<Self>),
 }
@@ -300,7 +300,7 @@ fn upstream_detail(error: &UpstreamError) -> String {
     }
 }
 
-/// Returns `text` with a capital first letter.
+/// Returns `text` with its first letter in upper case.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_ascii_uppercase());

@@ -48,7 +48,7 @@ pub struct ApiSettings {
     pub cors_allowed_origins: AllowedOrigins,
     /// Kind of the store behind the repository, as reported by `/health`.
     pub store: StoreKind,
-    /// Maximum size of a request body, in bytes.
+    /// Maximum size of the body of an API request, in bytes.
     pub max_body_bytes: usize,
     /// Maximum number of requests in flight in the whole process. Requests whose body is still
     /// arriving are not included. A separate limit of the same size applies to bodies that are
@@ -234,9 +234,9 @@ pub struct UpstreamSettings {
     pub tls: Arc<ClientConfig>,
     /// Rules for the addresses that the gateway may connect to.
     pub addresses: AddressPolicy,
-    /// Timeouts and limits of the client of each worker.
+    /// Timeouts and limits of the HTTP client that each worker uses for requests to sites.
     pub client: ClientSettings,
-    /// Limits on the concurrent exchanges of the process.
+    /// Limits on the concurrent exchanges with sites in this process.
     pub bounds: BoundsSettings,
     /// Maximum size of the body of a request to a site, in bytes. The body is kept in memory until
     /// it is sent.

@@ -21,7 +21,7 @@ static CORRUPT_INDEX: LogLimit = LogLimit::per_second(1);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The request carries no bearer token.
+    /// The request has no bearer token.
     #[error("the request carries no bearer token")]
     MissingToken,
     /// The credentials are malformed or repeated. The text describes the fault and never quotes the

@@ -150,7 +150,7 @@ where
     }
 }
 
-/// Returns `true` if the request may be the repetition of a rotation. The first request has already
+/// Returns `true` if the request may repeat an earlier rotation request. That request has already
 /// invalidated the token, so the inner service must decide how to answer the repetition.
 fn may_be_repetition(request: &ServiceRequest) -> bool {
     request.method() == Method::POST && request.headers().contains_key("idempotency-key")

@@ -41,9 +41,9 @@ pub struct BearerAuth<R> {
 
 #[derive(Clone, Copy, Default)]
 struct Options {
-    /// If `true`, requests without a token are let through.
+    /// If `true`, the middleware lets requests without a token through.
     is_optional: bool,
-    /// If `true`, the query of the request is not checked for a token.
+    /// If `true`, the middleware does not check the query of the request for a token.
     ignores_query: bool,
 }
 

@@ -17,8 +17,8 @@ use crate::{Challenge, ProblemCode};
 ///
 /// The response body has the members `type`, `title`, `status`, `detail` and `code`. If members of
 /// the JSON in the request are invalid, the body also has the member `errors`. On OAuth 2.0
-/// endpoints, the body also has the member `error`. Problems of the upstream gateway have the member
-/// `outcome`.
+/// endpoints, the body also has the member `error`. Problems of the upstream gateway have the
+/// member `outcome`.
 ///
 /// The response must not be cached (`Cache-Control: no-store`). The texts in the response must not
 /// quote the request.

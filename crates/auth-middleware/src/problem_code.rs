@@ -52,7 +52,7 @@ macro_rules! problem_codes {
                 pub const $code: Self = Self::new($name, StatusCode::$status, $advice);
             )+
 
-            /// All codes that Tee Session uses, sorted by status.
+            /// All problem codes that Tee Session uses, sorted by status.
             pub const ALL: &[Self] = &[$(Self::$code),+];
         }
     };

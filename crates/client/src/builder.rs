@@ -231,7 +231,7 @@ pub enum BuildError {
     /// The certificate authorities are not valid PEM certificates.
     #[error("the certificate authorities cannot be read")]
     Certificates {
-        /// Cause of the error.
+        /// Reason why the certificates are invalid.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
@@ -239,7 +239,7 @@ pub enum BuildError {
     /// value, or because no certificate authority is installed.
     #[error("the HTTP client cannot be set up")]
     Http {
-        /// Cause of the error, as reported by the HTTP library.
+        /// Cause of the failed set-up, as reported by the HTTP library.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },

@@ -37,7 +37,7 @@ struct Other {
 }
 
 impl CookieDetails {
-    /// Adds the attributes and the other cookies to `cookies`.
+    /// Adds the attributes of cookies, and the cookies outside the member `cookies`, to `cookies`.
     pub(crate) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let names = cookies.iter().map(|(name, _)| name);
         let attributes = names.map(|name| {

@@ -120,8 +120,8 @@ pub struct NewSession {
 pub struct IgnoredCookie {
     /// JSON Pointer (RFC 6901) to the cookie in the request body, such as `/cookies/SESSIONID`.
     pub pointer: String,
-    /// Machine-readable reason: `syntax`, `prefix`, `too_large` or `full`. A later release of the
-    /// service may have more reasons.
+    /// Machine-readable reason why the service did not store the cookie: `syntax`, `prefix`,
+    /// `too_large` or `full`. A later release of the service may have more reasons.
     pub reason: String,
 }
 

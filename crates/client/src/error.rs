@@ -21,14 +21,14 @@ pub enum ClientError {
     /// No connection could be established, or the request could not be built. No request was sent.
     #[error("no connection to the service")]
     Connect {
-        /// Cause of the error.
+        /// Cause of the failed connection or request.
         #[source]
         source: Source,
     },
     /// The response was not complete within the timeout. The service may have carried out the call.
     #[error("the service did not respond in time")]
     Timeout {
-        /// Cause of the error.
+        /// Cause of the timeout.
         #[source]
         source: Source,
     },
@@ -36,7 +36,7 @@ pub enum ClientError {
     /// the call.
     #[error("the connection was closed before the response was complete")]
     Transport {
-        /// Cause of the error.
+        /// Cause of the closed connection.
         #[source]
         source: Source,
     },

@@ -26,7 +26,7 @@ pub struct Health {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthStatus {
-    /// Sessions can be served.
+    /// The service can serve sessions.
     Healthy,
     /// The last health check of the session store failed, or is too old. An unknown status, for
     /// example from a newer service, is also parsed as `Degraded`.

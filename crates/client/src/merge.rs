@@ -126,7 +126,7 @@ pub struct MergedCookies {
     /// The session with the merged cookies. The cookies in it have no attributes. To get the
     /// attributes, use [`SessionClient::get_with_attributes`].
     pub session: Session,
-    /// Lines that the service ignored.
+    /// `Set-Cookie` lines that the service ignored.
     pub ignored: Vec<IgnoredSetCookie>,
 }
 
@@ -140,9 +140,10 @@ struct Ignored {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct IgnoredSetCookie {
-    /// Position of the line in the request, from 0.
+    /// Position of the `Set-Cookie` line in the request, from 0.
     pub index: usize,
-    /// Machine-readable reason: `syntax`, `domain`, `insecure`, `prefix`, `too_large` or `full`. A
-    /// later release of the service may have more reasons.
+    /// Machine-readable reason why the service ignored the `Set-Cookie` line: `syntax`, `domain`,
+    /// `insecure`, `prefix`, `too_large` or `full`. A later release of the service may have more
+    /// reasons.
     pub reason: String,
 }

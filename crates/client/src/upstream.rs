@@ -15,8 +15,8 @@ const PREFIX: &str = "/v1/upstream";
 /// Value that the service adds to `Via` of each answer of a site.
 const SERVICE: &str = "1.1 tee-session";
 
-/// Default timeout of a request. This timeout is longer than the default time for which the service
-/// waits for the site.
+/// Default timeout of a request to the site of a session. This timeout is longer than the default
+/// time for which the service waits for the site.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Shows whether a failed request may have reached the site of the session.
@@ -121,7 +121,8 @@ impl UpstreamRequest<'_> {
     /// Sends the request once, and returns the answer of the site, with any status.
     ///
     /// # Errors
-    /// Returns a [`ClientError`] if the answer does not come from the site, or if no answer arrives.
+    /// Returns a [`ClientError`] if the answer does not come from the site, or if no answer
+    /// arrives.
     pub async fn send(self) -> Result<UpstreamAnswer, ClientError> {
         let mut request = self.request?;
         *request.timeout_mut() = Some(self.timeout);
@@ -175,8 +176,8 @@ impl UpstreamAnswer {
         (self.status().is_redirection() && path.starts_with('/')).then_some(path)
     }
 
-    /// Returns `false` if the service has not stored the cookies of this answer yet. The service
-    /// repeats the attempt for some seconds.
+    /// Returns `true` if the service has stored the cookies of this answer. If the result is
+    /// `false`, the service repeats the attempt to store them for some seconds.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
         !self.headers().contains_key("x-upstream-cookies")
@@ -203,7 +204,7 @@ impl UpstreamAnswer {
     }
 }
 
-/// Shows only the status.
+/// Shows only the status of the answer.
 impl fmt::Debug for UpstreamAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut answer = f.debug_struct("UpstreamAnswer");

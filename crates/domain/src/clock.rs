@@ -96,7 +96,7 @@ pub fn monotonic_time() -> Duration {
     START.elapsed()
 }
 
-/// The same as [`StoreClock::from_system`].
+/// Returns the same clock as [`StoreClock::from_system`].
 impl Default for StoreClock {
     fn default() -> Self {
         Self::from_system()
@@ -160,8 +160,8 @@ mod tests {
         );
     }
 
-    /// The time that the kernel reports in `/proc/uptime` includes the time for which the machine
-    /// was suspended.
+    /// Compares the time with `/proc/uptime`, in which the kernel includes the time for which the
+    /// machine was suspended.
     #[cfg(target_os = "linux")]
     #[test]
     fn monotonic_time_includes_the_time_for_which_the_machine_was_suspended() {

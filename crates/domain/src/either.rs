@@ -53,7 +53,7 @@ enum Side<L, R> {
 }
 
 impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
-    /// Creates a repository that forwards every call to `repository`.
+    /// Creates a repository of the left type `L` that forwards every call to `repository`.
     pub fn left(repository: L) -> Self {
         Self {
             subjects: EitherIndex(Side::Left(repository.subjects().clone())),
@@ -62,7 +62,7 @@ impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
         }
     }
 
-    /// Creates a repository that forwards every call to `repository`.
+    /// Creates a repository of the right type `R` that forwards every call to `repository`.
     pub fn right(repository: R) -> Self {
         Self {
             subjects: EitherIndex(Side::Right(repository.subjects().clone())),
@@ -72,7 +72,7 @@ impl<L: SessionRepository, R: SessionRepository> Either<L, R> {
     }
 }
 
-/// Evaluates an expression with the repository or the index of either side.
+/// Evaluates `$call`, in which `$inner` is the repository or index that `$side` contains.
 macro_rules! forward {
     ($side:expr, $inner:ident => $call:expr) => {
         match $side {

@@ -136,9 +136,9 @@ pub struct IdempotentRequest {
 pub struct IdempotencyRecord {
     /// Fingerprint of the request body.
     pub fingerprint: Fingerprint,
-    /// Token that the operation gives to the session.
+    /// Token that the operation gives to its session.
     pub token: SessionToken,
-    /// Progress of the operation.
+    /// Progress of the operation of the request.
     pub state: IdempotencyState,
 }
 
@@ -151,11 +151,11 @@ pub enum IdempotencyState {
         /// End of the lease of the running operation, on the store's clock.
         until: OffsetDateTime,
     },
-    /// The operation has succeeded with this result.
+    /// The operation has succeeded, with this result.
     Done(IdempotentResult),
 }
 
-/// Result of a successful operation, apart from the token.
+/// Result of a successful operation, without the token of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotentResult {
     /// Remaining lifetime of the session when the operation ended, if there is no further access.

@@ -14,8 +14,8 @@ use crate::{IdempotencyKey, IdempotencyRecord, RepositoryError, Revision};
 /// A store must encrypt the records with [`IdempotencyKey::sealing_key`] unless they stay in the
 /// memory of this process, because a record contains a session token.
 pub trait IdempotencyStore: Clone + Send + Sync + 'static {
-    /// Returns `true` if the store keeps records. If the result is `false`, a service must carry out
-    /// every request as if it had no key.
+    /// Returns `true` if the store keeps idempotency records. If the result is `false`, a service
+    /// must carry out every request as if it had no `Idempotency-Key`.
     fn keeps_records(&self) -> bool {
         true
     }
@@ -76,9 +76,9 @@ pub trait IdempotencyStore: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum BeginOutcome {
-    /// The record was stored, and has this revision.
+    /// The record was stored, and now has this revision.
     Begun(Revision),
-    /// There is a record with this key already. Nothing was changed.
+    /// The store already has a record with this key. Nothing was changed.
     Exists(Box<VersionedRecord>),
 }
 

@@ -217,7 +217,8 @@ impl Default for SessionPolicy {
     }
 }
 
-/// Limit of live sessions per subject, and the reaction if another session is created at the limit.
+/// Limit of live sessions per subject, and the reaction if a session is created when the limit is
+/// reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectLimit {
     /// Maximum number of live sessions of one subject.
@@ -229,10 +230,10 @@ pub struct SubjectLimit {
 /// Reaction if a session is created for a subject that has reached its session limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtLimit {
-    /// The oldest session of the subject is revoked.
+    /// The oldest session of the subject is revoked to make room for the new session.
     #[default]
     EvictOldest,
-    /// The new session is rejected.
+    /// The new session is rejected, and the existing sessions of the subject stay live.
     Refuse,
 }
 

@@ -106,8 +106,8 @@ pub trait SessionRepository: Send + Sync + 'static {
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Loads the session together with a revision that identifies its current state. Sets the TTL of
-    /// the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
+    /// Loads the session together with a revision that identifies its current state. Sets the TTL
+    /// of the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
     /// Returns `None` if there is no session.
     ///
     /// # Errors
@@ -262,9 +262,9 @@ pub trait SessionRepository: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum InsertOutcome {
-    /// The session is stored.
+    /// The session was stored under the token.
     Inserted,
-    /// The token already has a record. Nothing was changed.
+    /// The token already has a record, so nothing was stored.
     TokenTaken,
     /// The partition for this token is unavailable. Nothing was changed. Partitions for other
     /// tokens may be available, so the caller can try another token. Only partitioned stores return
@@ -295,11 +295,11 @@ pub struct VersionedSession {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum SwapOutcome {
-    /// The session was replaced.
+    /// The stored session was replaced.
     Swapped,
     /// The stored session has changed since the revision was read, so this call changed nothing.
     Changed,
-    /// The session does not exist. Nothing was changed.
+    /// The session does not exist, so nothing was changed.
     Gone,
 }
 

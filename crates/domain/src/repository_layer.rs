@@ -60,7 +60,7 @@ macro_rules! forward {
         /// }
         /// ```
         pub trait RepositoryLayer: Send + Sync + 'static {
-            /// Type of the inner repository.
+            /// Type of the inner repository, to which the layer forwards operations.
             type Inner: SessionRepository;
 
             /// Returns the inner repository.

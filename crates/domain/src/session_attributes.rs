@@ -34,7 +34,7 @@ impl SessionAttributes {
         }
     }
 
-    /// Returns the total length of all texts in bytes.
+    /// Returns the total length of the subject and the label in bytes.
     #[must_use]
     pub fn text_len(&self) -> usize {
         let Self { subject, label } = self;
@@ -168,7 +168,7 @@ impl fmt::Debug for Label {
 )]
 pub struct InvalidLabel;
 
-/// Maximum length of a subject and of a label, in bytes.
+/// Maximum length of the text of a subject or a label, in bytes.
 const MAX_TEXT_LEN: usize = 256;
 
 fn is_displayable(text: &str) -> bool {

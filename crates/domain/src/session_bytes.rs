@@ -39,9 +39,9 @@ struct Content<'a> {
 
 /// Binary form of a session, for adapters of stores that store bytes.
 ///
-/// The first byte is the version of the form, from 1 to 31. A release decodes the forms of all earlier
-/// releases. Bytes with another first byte are not the form of any release.
-/// Version 1 continues with these fields, encoded with
+/// The first byte is the version of the form, from 1 to 31. A release decodes the forms of all
+/// earlier releases. Bytes with another first byte are not the form of any release. Version 1
+/// continues with these fields, encoded with
 /// [postcard](https://postcard.jamesmunns.com/wire-format):
 ///
 /// - the creation time, in microseconds since the Unix epoch (`i64`)
@@ -153,19 +153,19 @@ impl Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SessionBytesError {
-    /// A newer release wrote the bytes.
+    /// A newer release wrote the bytes in a version that this release cannot decode.
     #[error("the record has version {version}, and this release reads versions up to {VERSION}")]
     NewerVersion {
-        /// Version of the bytes.
+        /// Version of the binary form, which is the first of the bytes.
         version: u8,
     },
     /// The bytes are not the binary form of a session.
     #[error("the record is not the binary form of a session")]
     Malformed,
-    /// A text contains a control character.
+    /// A text of the session contains a control character.
     #[error("a text of the record contains a control character")]
     ControlCharacter,
-    /// There are more bytes than a session can have.
+    /// The bytes are longer than the binary form of any session.
     #[error("the record is longer than {MAX_LEN} bytes")]
     TooLong,
 }
@@ -187,7 +187,8 @@ impl From<SessionBytesError> for RepositoryError {
     }
 }
 
-/// Adds the attributes and the other cookies of the binary form.
+/// Decodes the attributes of cookies and the cookies outside the flat map from `bytes`, and adds
+/// them to `cookies`.
 fn add_details(cookies: Cookies, bytes: &[u8]) -> Result<Cookies, SessionBytesError> {
     let Ok((details, [])) = postcard::take_from_bytes::<DetailsForm<'_>>(bytes) else {
         return Err(SessionBytesError::Malformed);

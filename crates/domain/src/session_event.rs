@@ -4,7 +4,7 @@
 /// to count the event in a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionEvent {
-    /// A new session was created.
+    /// A new session was created and stored.
     Created,
     /// A session was moved to a new token (rotation).
     Rotated,
@@ -33,7 +33,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Returns the value of the metrics label `reason`.
+    /// Returns the value of the metrics label `reason` for this reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

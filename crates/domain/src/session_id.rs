@@ -77,7 +77,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Shows the text form.
+/// Shows the text form of the session id.
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({self})")

@@ -182,7 +182,7 @@ pub struct LastRevocation(pub u64);
 /// A page of the list of a subject's live sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexPage {
-    /// Sessions of the page, oldest first.
+    /// Sessions on this page of the list, oldest first.
     pub sessions: Vec<IndexedSession>,
     /// Cursor of the next page, or `None` if this page is the last one. The next page may contain
     /// no sessions.

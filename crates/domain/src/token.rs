@@ -197,7 +197,7 @@ pub enum TokenFormat {
 }
 
 impl TokenFormat {
-    /// Returns the name that stands for this token format in the settings, such as `uuid`.
+    /// Returns the name of this token format in the settings, such as `uuid`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ use crate::{
 /// secret of this client or guess it.
 const CLIENT_ID: &str = "lab";
 const SECRET: &str = "s3cret";
-/// SHA-256 hash of [`SECRET`].
+/// SHA-256 hash of [`SECRET`], the secret of the service client.
 const SECRET_SHA256: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 /// Minimum percentage of the requests of regular clients that must succeed.

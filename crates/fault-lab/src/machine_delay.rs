@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-/// Time between two measurements.
+/// Time between two measurements of the delay.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Shortest delay that is recorded. Timers of tokio are accurate to one millisecond, so shorter
@@ -21,7 +21,7 @@ const SHORTEST: Duration = Duration::from_millis(5);
 /// still in flight was affected by the delay.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// A period in which a ready task waited for a CPU core.
+/// A period in which a task was ready to run, but waited for a CPU core.
 struct Delay {
     /// Time at which the delay ended.
     end: Instant,

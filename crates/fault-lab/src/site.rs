@@ -33,10 +33,10 @@ const MAX_ANSWER_TIME: Duration = Duration::from_millis(20);
 /// connection, in microseconds.
 const MAX_IDLE_MICROS: u64 = 400;
 
-/// Reaction of the site to requests.
+/// Reaction of the simulated site to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// Answers each request.
+    /// Answers each request after a short time.
     Answers,
     /// Receives requests, and holds back the answers until the behaviour changes.
     Holds,
@@ -53,7 +53,7 @@ pub(crate) struct Booking {
     /// Number of requests with the number of this booking. A request counts as soon as its head is
     /// received.
     pub(crate) requests: usize,
-    /// Value of the `Cookie` header field in the last request.
+    /// Value of the `Cookie` header field in the last request for this booking.
     pub(crate) cookie: String,
     /// `true` if the site closes the connection within its answer.
     pub(crate) is_cut_off: bool,
@@ -106,7 +106,7 @@ impl Site {
         self.behaviour.send_replace(behaviour);
     }
 
-    /// Returns the number of requests that wait for an answer, because the site holds it back.
+    /// Returns the number of requests whose answers the site holds back.
     pub(crate) fn held(&self) -> usize {
         self.books.held.load(Ordering::SeqCst)
     }
@@ -117,7 +117,7 @@ impl Site {
         bookings.get(&number).cloned().unwrap_or_default()
     }
 
-    /// Closes all connections, and refuses new connections.
+    /// Closes all connections to the site, and makes the site refuse new connections.
     pub(crate) async fn refuse_connections(&self) {
         let acceptor = self.acceptor().take();
         if let Some(acceptor) = acceptor {
@@ -127,7 +127,7 @@ impl Site {
         }
     }
 
-    /// Accepts connections again.
+    /// Makes the site accept connections again.
     pub(crate) fn accept_connections(&self) -> anyhow::Result<()> {
         let listener = reusable_socket(self.address)?.listen(1_024);
         let listener = listener.context("the site cannot listen")?;
@@ -173,7 +173,7 @@ async fn accept(listener: TcpListener, books: Arc<Books>, behaviour: watch::Rece
     }
 }
 
-/// The head of a request for a booking.
+/// The head of a request for a booking, as the site reads it.
 struct Request {
     number: u64,
     length: u64,

@@ -39,7 +39,7 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(10);
 /// plus one second.
 pub(crate) const STOPPED_WITHIN: Duration = Duration::from_secs(16);
 
-/// Timeout for the response to a liveness probe.
+/// Timeout for the service to respond to a liveness probe.
 const LIVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Settings of a test run: the binary under test and the duration of each fault.

@@ -1,8 +1,8 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. Some of the clients call a site through the upstream gateway, which
-//! the old binary does not have. After that, tests of sessions that the old binary cannot read, and
-//! of sessions with a cookie jar.
+//! reverse. No request may fail. Some of the clients call a site through the upstream gateway,
+//! which the old binary does not have. After that, tests of sessions that the old binary cannot
+//! read, and of sessions with a cookie jar.
 
 mod fleet;
 mod jars;
@@ -75,11 +75,11 @@ const FLEETS: [[Version; 2]; 7] = {
     ]
 };
 
-/// Minimum number of requests in a step.
+/// Minimum number of requests in a step of the upgrade.
 const MIN_REQUESTS: u64 = 20;
 
-/// Minimum number of calls in a step to instances of each binary. A short step on a busy machine has
-/// few calls to old instances.
+/// Minimum number of calls in a step of the upgrade to instances of each binary. A short step on a
+/// busy machine has few calls to old instances.
 const MIN_CALLS: u64 = 5;
 
 /// Defines the subcommand `upgrade`.

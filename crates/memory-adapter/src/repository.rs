@@ -143,8 +143,8 @@ impl Store {
     }
 
     /// Completes a token rotation, which moves a session from the id `old` to the id `new`. If the
-    /// revision of `old` is still `seen`, removes `old`, so that `new` counts against the capacity
-    /// instead. If `old` has changed or is gone, removes `new`.
+    /// revision of `old` is still `seen`, removes `old`, and `new` then counts against the capacity
+    /// in its place. If `old` has changed or no longer exists, removes `new`.
     fn complete_move(
         &self,
         old: SessionId,
@@ -372,12 +372,12 @@ impl SessionRepository for MemoryRepository {
     }
 }
 
-/// Error for a new session or idempotency record if the repository already holds its maximum number
-/// of live sessions, or the same number of idempotency records.
+/// Error for a new session or a new idempotency record if the repository already contains its
+/// maximum number of live sessions or of idempotency records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the store is at its capacity of {capacity} live sessions or idempotency records")]
 pub struct CapacityReached {
-    /// Maximum number of live sessions.
+    /// Maximum number of live sessions in the repository, and of idempotency records in addition.
     pub capacity: usize,
 }
 

@@ -31,7 +31,7 @@ impl WallClock {
         }
     }
 
-    /// Returns the sum of the corrections since the start.
+    /// Returns the sum of the corrections of the wall clock since the start of the process.
     pub(crate) fn correction(&self) -> time::Duration {
         time::Duration::microseconds(self.correction_micros.load(Ordering::Relaxed))
     }

@@ -35,7 +35,7 @@ pub(crate) struct ReadRequest {
     pub(crate) epoch: u64,
     /// Snapshot of the change counters of the session's records before the read.
     pub(crate) snapshot: ChangeSnapshot,
-    /// Time at which the request was made, before the read.
+    /// Time at which the request was made, before the session is read.
     pub(crate) now: Moment,
 }
 

@@ -5,18 +5,19 @@ use metrics::{Counter, Gauge, counter, gauge};
 /// Metrics of the near cache: counters for look-ups, invalidations and flushes, and a gauge for the
 /// number of cached sessions.
 pub(crate) struct Statistics {
-    /// Look-ups that were answered with a cached copy.
+    /// Number of look-ups that were answered with a cached copy.
     pub(crate) hit: Counter,
-    /// Look-ups that read the session from the store, as the leader of a single-flight read.
+    /// Number of look-ups that read the session from the store, as the leader of a single-flight
+    /// read.
     pub(crate) miss: Counter,
-    /// Look-ups that waited for the pending read of another look-up, as a follower of a
+    /// Number of look-ups that waited for the pending read of another look-up, as a follower of a
     /// single-flight read.
     pub(crate) joined: Counter,
-    /// Look-ups that read the session from the store without caching or sharing the result. There
-    /// are two reasons: the invalidation feed was not trusted, or the store named no keys or too
-    /// many keys for the session.
+    /// Number of look-ups that read the session from the store without caching or sharing the
+    /// result. There are two reasons: the invalidation feed was not trusted, or the store named no
+    /// keys or too many keys for the session.
     pub(crate) bypassed: Counter,
-    /// Invalidations that the near cache received from the invalidation feed.
+    /// Number of invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,
     /// Number of times that all cached copies were removed at once, because the invalidation feed
     /// was lost.

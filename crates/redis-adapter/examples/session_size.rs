@@ -51,7 +51,7 @@ const SESSIONS_PER_ROW: usize = 140_000;
 /// number is slightly more than 2^14.
 const LARGE_SESSIONS_PER_ROW: usize = 17_000;
 
-/// Number of concurrent requests.
+/// Number of concurrent requests to the session manager.
 const CONCURRENCY: usize = 64;
 
 /// Timeout for the memory usage of Redis to become stable. Until then, Redis resizes its hash

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// A user and password for Redis or for the sentinels.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
-    /// Name of the user; `None` for the user `default`.
+    /// Name of the Redis or sentinel user; `None` for the user `default`.
     pub(crate) username: Option<String>,
     pub(crate) password: Zeroizing<String>,
 }

@@ -8,7 +8,7 @@ pub(crate) use crate::credentials::Credentials;
 /// The kind of Redis deployment that a Redis URL names, with the addresses of the servers.
 #[derive(Debug, Clone)]
 pub(crate) enum Deployment {
-    /// One Redis server.
+    /// One Redis server, without sentinels and without a cluster.
     One(Server),
     /// Sentinels that name the current primary. `service` is the name under which the sentinels
     /// monitor the primary.

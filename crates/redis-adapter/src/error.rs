@@ -16,7 +16,7 @@ pub enum RedisFault {
     /// established in the background.
     #[error("{command} not sent: not connected to Redis")]
     NotConnected {
-        /// Name of the command.
+        /// Name of the command that was not sent.
         command: &'static str,
     },
     /// The command was not sent, because the circuit breaker is open: the last commands got no
@@ -25,29 +25,29 @@ pub enum RedisFault {
         "{command} not sent: the circuit breaker is open, Redis did not reply to the last commands"
     )]
     CircuitOpen {
-        /// Name of the command.
+        /// Name of the command that was not sent.
         command: &'static str,
     },
     /// No reply arrived before the deadline. If the command was a write, Redis may have carried it
     /// out.
     #[error("{command} timed out: no reply from Redis")]
     TimedOut {
-        /// Name of the command.
+        /// Name of the command that got no reply.
         command: &'static str,
     },
     /// The connection was closed before the reply arrived. If the command was a write, Redis may
     /// have carried it out.
     #[error("{command} lost its connection to Redis: {reason}")]
     Disconnected {
-        /// Name of the command.
+        /// Name of the command that got no reply.
         command: &'static str,
-        /// Reason for the disconnection.
+        /// Reason why the connection was closed.
         reason: String,
     },
     /// Redis replied with an error other than a redirection.
     #[error("{command} was refused by Redis: {code}")]
     Refused {
-        /// Name of the command.
+        /// Name of the command that Redis rejected.
         command: &'static str,
         /// Code of the error reply, such as `NOPERM`. For a command that Redis does not know, the
         /// code is `ERR unknown command`.
@@ -57,27 +57,26 @@ pub enum RedisFault {
     /// another server has the key. The command was not carried out.
     #[error("{command} was redirected to {to}: the server belongs to a Redis Cluster")]
     Redirected {
-        /// Name of the command.
+        /// Name of the command that was redirected.
         command: &'static str,
         /// Address of the server that the redirection names, as `host:port`.
         to: String,
         /// `true` for ASK, and `false` for MOVED. ASK means that the hash slot of the key is moving
-        /// to the other server. Only this command must be sent to the other server, preceded by
-        /// ASKING.
+        /// to the server `to`. Only this command must be sent to that server, preceded by ASKING.
         is_ask: bool,
     },
     /// Redis replied with a string that is longer than any session record.
     #[error("{command} returned {length} bytes from Redis, more than any session record has")]
     TooLong {
-        /// Name of the command.
+        /// Name of the command to which Redis replied.
         command: &'static str,
-        /// Length of the string, in bytes.
+        /// Length of the string in the reply, in bytes.
         length: usize,
     },
     /// Redis replied with a value of a type that the command never returns.
     #[error("{command} got a reply of an unexpected type from Redis")]
     Unexpected {
-        /// Name of the command.
+        /// Name of the command to which Redis replied.
         command: &'static str,
     },
 }
@@ -213,7 +212,7 @@ pub enum CorruptRecord {
     /// The value is longer than any session record.
     #[error("the record is longer than {limit} bytes")]
     TooLong {
-        /// The maximum length, in bytes.
+        /// Maximum length of a session record, in bytes.
         limit: usize,
     },
     /// The value cannot be parsed as a session record.
@@ -227,7 +226,7 @@ pub enum CorruptRecord {
     /// session.
     #[error("the sealed record cannot be decrypted: it was changed or belongs to another key")]
     DoesNotOpen,
-    /// `created_at` is not an RFC 3339 time.
+    /// The member `created_at` of the record is not an RFC 3339 time.
     #[error("created_at of the record is not an RFC 3339 time")]
     CreatedAt,
     /// A string in the record contains a control character. In an HTTP header, such a character

@@ -21,7 +21,8 @@ use crate::{
     repository::{commands::seconds, compare_and_swap},
 };
 
-/// Pauses before the attempts to delete a record after the reply to its creation was lost.
+/// Pauses before the attempts to delete an idempotency record after the reply to its creation was
+/// lost.
 const FORGET_PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(250),
@@ -30,7 +31,7 @@ const FORGET_PAUSES: [Duration; 5] = [
     Duration::from_secs(2),
 ];
 
-/// Plaintext of a record, encoded with postcard.
+/// Plaintext of an idempotency record, encoded with postcard.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     fingerprint: [u8; 16],
@@ -50,7 +51,7 @@ enum State {
     },
 }
 
-/// The Redis key and the encryption of one record.
+/// The Redis key and the encryption of one idempotency record.
 struct Location {
     key: Key,
     envelope: Envelope,
@@ -134,8 +135,8 @@ fn store_error(error: CallError) -> RepositoryError {
 }
 
 impl RedisRepository {
-    /// Deletes the record in the background if its value is still `seen`. Makes several attempts,
-    /// because the connection on which the reply was lost may first have to be replaced.
+    /// Deletes the idempotency record in the background if its value is still `seen`. Makes several
+    /// attempts, because the connection on which the reply was lost may first have to be replaced.
     fn forget_in_background(&self, key: Key, seen: Vec<u8>) {
         let repository = self.clone();
         self.runtime.spawn(async move {
@@ -162,8 +163,8 @@ impl RedisRepository {
 }
 
 impl IdempotencyStore for RedisRepository {
-    /// Stores the record with `SET key value EX ttl NX GET`. If the key already exists, this
-    /// command returns the existing value.
+    /// Stores the idempotency record with `SET key value EX ttl NX GET`. If the key already exists,
+    /// this command returns the existing value.
     async fn begin(
         &self,
         key: &IdempotencyKey,
@@ -195,8 +196,9 @@ impl IdempotencyStore for RedisRepository {
         }
     }
 
-    /// Loads the record with `GET`. A write that changes nothing (`PEXPIRE key 1 GT`) is sent as
-    /// well, so that a server that has become a replica returns an error instead of stale data.
+    /// Loads the idempotency record with `GET`. A write that changes nothing (`PEXPIRE key 1 GT`)
+    /// is sent as well, so that a server that has become a replica returns an error instead of
+    /// stale data.
     async fn find(&self, key: &IdempotencyKey) -> Result<Option<VersionedRecord>, RepositoryError> {
         let location = &Location::of(key);
         let get = |call: Call| async move {

@@ -43,7 +43,7 @@ const MIN_SILENCE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct RedisInvalidationFeed {
     state: watch::Receiver<FeedState>,
-    /// Dropping this sender ends the feed.
+    /// Stop signal of the invalidation feed. Dropping this sender ends the feed.
     _stop: watch::Sender<bool>,
 }
 

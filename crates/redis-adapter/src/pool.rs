@@ -42,8 +42,8 @@ impl Pool {
     /// Runs `send` on a connection to the server that owns `key`. The call ends at `deadline` at
     /// the latest.
     ///
-    /// If a cluster redirects the call, `send` runs again for the other server. If no command can
-    /// be sent, the error contains the command name `command`.
+    /// If a cluster redirects the call, `send` runs again for the server that the redirection
+    /// names. If no command can be sent, the error contains the command name `command`.
     pub(crate) async fn call<T, F>(
         &self,
         key: &Key,

@@ -38,7 +38,7 @@ pub enum StorageFormat {
 }
 
 impl StorageFormat {
-    /// Returns the name that stands for this storage format in the settings: `sealed` or `plain`.
+    /// Returns the name of this storage format in the settings: `sealed` or `plain`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -47,7 +47,7 @@ impl Kind {
 pub(crate) struct RedisUrl {
     pub(crate) deployment: Deployment,
     pub(crate) credentials: Credentials,
-    /// Number of the database; `None` for database 0.
+    /// Number of the Redis database; `None` for database 0.
     pub(crate) database: Option<u16>,
     pub(crate) is_tls: bool,
 }

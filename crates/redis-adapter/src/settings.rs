@@ -31,7 +31,7 @@ const LONGEST_COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct RedisSettings {
     pub(crate) deployment: Deployment,
     pub(crate) credentials: Credentials,
-    /// Number of the database; `None` for database 0.
+    /// Number of the Redis database; `None` for database 0.
     pub(crate) database: Option<u16>,
     /// TLS settings; `None` for a connection without TLS.
     pub(crate) tls: Option<RedisTls>,

@@ -9,7 +9,7 @@ use crate::url_scheme::SCHEMES;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedisSettingsError {
-    /// The URL has an unknown scheme.
+    /// The Redis URL has an unknown scheme.
     #[error(
         "the Redis URL must begin with one of {}",
         SCHEMES.map(|(scheme, ..)| format!("{scheme}://")).join(", ")
@@ -27,7 +27,7 @@ pub enum RedisSettingsError {
          servers: use one server or Sentinel"
     )]
     ChangesInCluster,
-    /// A part of the URL is missing, invalid or without effect.
+    /// A part of the Redis URL is missing, invalid or without effect.
     #[error("the Redis URL cannot be used: {reason}")]
     Form {
         /// Name of the invalid part of the URL, and the problem with that part.

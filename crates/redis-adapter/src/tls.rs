@@ -144,13 +144,13 @@ pub enum RedisTlsError {
     /// The certificate authorities cannot be used.
     #[error("the certificate authorities for Redis cannot be used: {reason}")]
     Authorities {
-        /// Description of the problem.
+        /// Reason why the certificate authorities cannot be used.
         reason: String,
     },
     /// The client certificate or its private key cannot be used.
     #[error("the client certificate for Redis cannot be used: {reason}")]
     ClientCertificate {
-        /// Description of the problem.
+        /// Reason why the client certificate cannot be used.
         reason: String,
     },
 }

@@ -117,7 +117,7 @@ impl UrlFile {
     }
 
     /// Reads the file and returns the users and passwords in it. If the file cannot be used,
-    /// returns the former users and passwords.
+    /// returns the users and passwords that were read before.
     async fn current(&self) -> Logins {
         let read = async {
             let turn = Arc::clone(&self.reading).lock_owned().await;
@@ -142,8 +142,8 @@ impl UrlFile {
     }
 
     /// Stores the result of reading the URL file. If the users or passwords have changed, logs the
-    /// change. If the read failed, keeps the former users and passwords, and logs the reason unless
-    /// the previous read failed for the same reason.
+    /// change. If the read failed, keeps the users and passwords that were read before, and logs
+    /// the reason unless the previous read failed for the same reason.
     fn adopt(&self, read: Result<Logins, String>) {
         let path = self.path.display();
         let mut state = self.state();

@@ -258,10 +258,12 @@ impl Reader<'_> {
     }
 }
 
-/// Warning about a list of trusted proxies that contains every address.
+/// Warning about a `shutdown_timeout` that is shorter than the time to wait for the answers of
+/// sites.
 const CUTS_CALLS_OFF: &str = "shutdown_timeout is shorter than upstream_response_timeout_ms, so a stop \
      cuts off requests to sites that answer slowly: set it to a longer time";
 
+/// Warning about a list of trusted proxies that contains every address.
 const TRUSTS_EVERYONE: &str = "trusted_proxies contains every address, so any caller can claim any \
      client address in X-Forwarded-For: list only the networks of your proxies";
 

@@ -192,9 +192,9 @@ impl History {
     ///
     /// # Errors
     /// - [`Contradiction::NeverRequested`] if `version` is higher than any requested version.
-    /// - [`Contradiction::UpdateLost`] if a higher version was already known. From then on, the
-    ///   lower `version` counts as the known version, so that each lost update is reported only
-    ///   once.
+    /// - [`Contradiction::UpdateLost`] if a higher version was already acknowledged or read. From
+    ///   then on, the lower `version` counts as the known version, so that each lost update is
+    ///   reported only once.
     pub fn has_version(&self, token: &str, version: u64) -> Result<(), Contradiction> {
         let mut sessions = self.sessions();
         let Some(entry) = sessions.get_mut(token) else {
@@ -212,8 +212,9 @@ impl History {
         }
     }
 
-    /// Records that the rotation from `token` to `successor` was acknowledged. The session of
-    /// `token` is then gone, and `successor` takes over the versions of the session.
+    /// Records that the service acknowledged a rotation from `token` to `successor`. From then on,
+    /// `token` must be invalid, and `successor` must return the session with all acknowledged
+    /// updates.
     pub fn rotated(&self, token: &str, successor: &str) {
         let mut sessions = self.sessions();
         if let Some(entry) = sessions.get_mut(token) {
@@ -241,7 +242,8 @@ impl History {
     }
 
     /// Records that a client is about to request a delete, or another operation that ends the
-    /// session. After this call, the session may be gone, even if the request fails.
+    /// session. The state of a session that existed is then [`Known::MayBeGone`], because the
+    /// session may end even if the request fails.
     pub fn delete_asked(&self, token: &str) {
         if self.known(token) == Known::Lives {
             self.set(token, Known::MayBeGone);
@@ -253,8 +255,8 @@ impl History {
         self.set(token, Known::Gone);
     }
 
-    /// Records that the store may have lost data. Each session that existed may then be gone, and
-    /// no version is known.
+    /// Records that the store may have lost data. The state of each session that existed is then
+    /// [`Known::MayBeGone`], and no version is known.
     pub fn data_may_be_lost(&self) {
         for entry in self.sessions().values_mut() {
             entry.acknowledged = 0;
@@ -265,7 +267,7 @@ impl History {
     }
 
     /// Discards the states and acknowledged versions of all sessions, because earlier responses may
-    /// have been wrong. Each session may then exist or be gone.
+    /// have been wrong. The state of each session is then [`Known::MayBeGone`].
     pub fn forget_everything(&self) {
         for entry in self.sessions().values_mut() {
             entry.acknowledged = 0;

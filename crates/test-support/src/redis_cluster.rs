@@ -13,7 +13,7 @@ const HASH_SLOTS: usize = 16_384;
 /// Time without a reply after which the cluster considers a server down, in milliseconds.
 const NODE_TIMEOUT: &str = "1000";
 
-/// Timeout for the servers to form a complete cluster.
+/// Timeout for the started servers to form a complete cluster.
 const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Redis Cluster. The primaries share the hash slots evenly in ascending order, and each primary
@@ -23,7 +23,7 @@ pub struct RedisCluster {
     /// then the second replica of each primary, and so on.
     nodes: Vec<RedisProcess>,
     primaries: usize,
-    /// Number of replicas of each primary.
+    /// Number of replicas of each primary of the cluster.
     replicas: usize,
 }
 
@@ -31,7 +31,7 @@ impl RedisCluster {
     /// Starts a cluster without persistence, with `primaries` primaries and `replicas` replicas of
     /// each primary. Waits until the cluster is complete.
     ///
-    /// If some hash slots are later unavailable, the cluster still serves the other hash slots.
+    /// If some hash slots become unavailable, the cluster still serves all remaining hash slots.
     pub async fn start(primaries: usize, replicas: usize) -> Self {
         Self::start_with(primaries, replicas, &WITHOUT_PERSISTENCE).await
     }

@@ -49,7 +49,7 @@ pub struct RedisProcess {
 #[derive(Clone, Copy, Default)]
 struct Ports {
     tls: Option<u16>,
-    /// Port of the cluster bus.
+    /// Port of the cluster bus; `None` if the server was not started for a cluster.
     bus: Option<u16>,
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{eventually, redis_process::free_port};
 
-/// Timeout for the service to start.
+/// Timeout for the service to start and to accept connections.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running service on a free port. If the command was built with `kill_on_drop`, dropping this

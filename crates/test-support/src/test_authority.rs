@@ -20,9 +20,9 @@ pub struct TestAuthority {
 /// [`TestAuthority::issue_for_host`] is valid only for one host. All other certificates are valid
 /// for `localhost` and `127.0.0.1`.
 pub struct IssuedCertificate {
-    /// Path of the certificate file.
+    /// Path of the certificate file, in PEM format.
     pub certificate_file: PathBuf,
-    /// Path of the private key file.
+    /// Path of the private key file, in PEM format.
     pub private_key_file: PathBuf,
 }
 

@@ -44,12 +44,12 @@ impl Seen {
         self.state().by_target.get(target).copied().unwrap_or(0)
     }
 
-    /// Returns the number of all requests.
+    /// Returns the number of all requests that the site has received.
     pub fn total(&self) -> usize {
         self.state().requests.len()
     }
 
-    /// Returns the head of the last request.
+    /// Returns the head of the last request that the site has received.
     pub fn last_head(&self) -> String {
         self.state().requests.last().cloned().unwrap_or_default()
     }

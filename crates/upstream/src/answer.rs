@@ -8,7 +8,7 @@ use crate::{body::SiteBody, login::LoginSignal};
 
 /// HTTP response of a site, without the header fields that a client must not receive.
 pub struct SiteAnswer {
-    /// HTTP status of the answer.
+    /// HTTP status of the site's answer.
     pub status: StatusCode,
     /// Header fields for the client. `Via` was added. `Set-Cookie`, `Content-Length` and all fields
     /// that a client must not receive were removed.
@@ -17,16 +17,16 @@ pub struct SiteAnswer {
     pub set_cookie: Vec<HeaderValue>,
     /// Value of `Content-Length` in an answer without a body (to `HEAD`, or with status 304).
     pub announced_length: Option<u64>,
-    /// Time from sending the request to the head of the answer.
+    /// Time from sending the request to the arrival of the head of the answer.
     pub time_to_head: Duration,
     /// Signal that the user of the session is no longer logged in at the site. An answer with a
     /// signal is not passed on to the client. `None` if there is no signal.
     pub login_over: Option<LoginSignal>,
-    /// Body of the answer.
+    /// Body of the site's answer, as a stream.
     pub body: SiteBody,
 }
 
-/// Shows neither cookies nor any other header field.
+/// Shows the status and the number of cookies, but no header field of the answer.
 impl fmt::Debug for SiteAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SiteAnswer")

@@ -30,10 +30,10 @@ pub enum BodyError {
     /// malformed.
     #[error("the site broke the answer off")]
     Broken(#[source] Arc<hyper::Error>),
-    /// The site sent nothing for the stall timeout.
+    /// The site sent no byte of the body for the duration of the stall timeout.
     #[error("the site stopped sending")]
     Stalled,
-    /// The body is longer than the limit.
+    /// The body is longer than the maximum length of an answer's body.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
         /// Maximum length of the body, in bytes.
@@ -62,7 +62,7 @@ pub struct SiteBody {
     is_waiting: bool,
     /// Chunks that [`read_ahead`](Self::read_ahead) has read and the caller has not received yet.
     read_ahead: VecDeque<Result<Bytes, BodyError>>,
-    /// `None` after the end of the body.
+    /// Handle that returns the connection to the pool at the end of the body. `None` after that.
     reuse: Option<Reuse>,
     /// Permit of the exchange. The permit is released when the caller has received the end of the
     /// body or drops the body. By then, the cookies of the answer are stored, so the next exchange
@@ -216,7 +216,7 @@ impl Stream for SiteBody {
     }
 }
 
-/// Shows only the number of received bytes.
+/// Shows only the number of bytes that were received.
 impl fmt::Debug for SiteBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SiteBody({} bytes received)", self.received)

@@ -45,13 +45,13 @@ impl Default for BoundsSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Busy {
-    /// The limit on all exchanges is reached.
+    /// The limit on all concurrent exchanges of the process is reached.
     #[error("too many requests to sites are under way")]
     All,
-    /// The limit on exchanges with the site is reached.
+    /// The limit on concurrent exchanges with the site is reached.
     #[error("too many requests to this site are under way")]
     Site,
-    /// The limit on exchanges of the session is reached.
+    /// The limit on concurrent exchanges of the session is reached.
     #[error("too many requests of this session are under way")]
     Session,
 }
@@ -108,7 +108,8 @@ impl Place {
 }
 
 impl Bounds {
-    /// Creates the limits of a process from `settings`.
+    /// Creates the limits on concurrent exchanges from `settings`. All clients of a process must
+    /// share one `Bounds`.
     #[must_use]
     pub fn new(settings: BoundsSettings) -> Self {
         let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);

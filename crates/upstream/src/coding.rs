@@ -1,4 +1,5 @@
-//! Decoding of compressed bodies, for the search for the login page of a site.
+//! Decodes compressed bodies of answers, so that they can be searched for the texts of a login
+//! page.
 
 use std::io::Read;
 
@@ -168,12 +169,12 @@ mod tests {
     #[case::no_gzip(b"<html>".to_vec())]
     #[case::only_a_head(vec![0x1f, 0x8b, 8, 8])]
     #[case::empty(Vec::new())]
-    fn malformed_gzip_decodes_to_nothing(#[case] body: Vec<u8>) {
+    fn malformed_gzip_body_is_decoded_to_no_bytes(#[case] body: Vec<u8>) {
         assert_eq!(Coding::Gzip.decode(body), b"");
     }
 
     #[test]
-    fn text_after_64_kib_is_not_read() {
+    fn body_bytes_after_64_kib_are_not_decoded() {
         let text = Coding::Identity.decode(vec![b'a'; 100_000]);
         assert_eq!(text.len(), MAX_READ_BYTES);
     }

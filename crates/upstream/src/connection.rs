@@ -1,4 +1,4 @@
-//! A connection to a site, which carries one request at a time.
+//! A connection to a site, on which one request is sent at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     pub(crate) observed: Option<OpenConnection>,
 }
 
-/// Error of a request without an answer.
+/// Error of a request to which no answer was received.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
     /// The connection closed before any part of the request was written to it. Contains the

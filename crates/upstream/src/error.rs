@@ -81,7 +81,7 @@ impl UpstreamError {
 /// Error of [`Client::send`](crate::Client::send).
 #[derive(Debug)]
 pub struct SendError {
-    /// Reason of the failure.
+    /// Reason why the request failed.
     pub error: UpstreamError,
     /// Cookies and date of the site's answer, if there is an answer that cannot be passed on.
     pub refused: Option<Box<RefusedAnswer>>,
@@ -121,14 +121,14 @@ impl StdError for SendError {
 /// so the cookies of the answer belong to the session. The permit of the exchange is released when
 /// this value is dropped.
 pub struct RefusedAnswer {
-    /// Values of the `Set-Cookie` header fields, in their order.
+    /// Values of the `Set-Cookie` header fields of the answer, in their order.
     pub set_cookie: Vec<HeaderValue>,
-    /// Value of the header field `Date`.
+    /// Value of the header field `Date` of the answer.
     pub date: Option<HeaderValue>,
     pub(crate) _place: Place,
 }
 
-/// Shows no cookies.
+/// Shows no cookies of the answer.
 impl fmt::Debug for RefusedAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RefusedAnswer")
@@ -155,7 +155,7 @@ pub enum FailedReason {
     /// The exchange was cancelled before the answer was received, because its worker stops.
     #[error("the exchange was given up")]
     GivenUp,
-    /// The `Content-Length` of the answer exceeds the limit.
+    /// The `Content-Length` of the answer exceeds the maximum length.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
         /// Maximum length of an answer, in bytes.

@@ -120,7 +120,10 @@ mod tests {
     #[case::file("file:///etc/passwd", "file:///etc/passwd")]
     #[case::app("golfapp://open", "golfapp://open")]
     #[case::no_url("https://[", "https://[")]
-    fn redirect_to_another_site_is_elsewhere(#[case] value: &str, #[case] expected: &str) {
+    fn redirect_to_another_site_is_not_mapped_to_a_path_of_the_gateway(
+        #[case] value: &str,
+        #[case] expected: &str,
+    ) {
         let expected = HeaderValue::from_str(expected).unwrap();
         assert_eq!(mapped(value), Mapped::Elsewhere(expected));
     }

@@ -8,9 +8,9 @@ use memchr::memmem;
 
 use crate::{coding::Coding, location, site::Site, target::Target};
 
-/// Configured signals. An answer with one of these signals shows that the user is no longer logged
-/// in at the site. If no signal is configured, every answer is passed on to the client. An answer
-/// to a request for a login page is never a signal, so that the client can log in again.
+/// Signals that show that the user is no longer logged in at the site. An answer with a signal is
+/// not passed on to the client. Without configured signals, every answer is passed on. An answer to
+/// a request for a login page is always passed on, so that the client can log in again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginSignals {
     /// Paths of the login pages. A redirect to one of these paths, on any host, is a signal.
@@ -27,16 +27,16 @@ pub struct LoginSignals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginSignal {
-    /// The answer redirects to a login page.
+    /// The answer is a redirect to a login page.
     LoginPath,
-    /// The answer has one of the configured statuses.
+    /// The answer has one of the statuses that are configured as signals.
     Status,
     /// The answer is a page that contains one of the configured texts (markers).
     Marker,
 }
 
 impl LoginSignal {
-    /// All kinds of signals.
+    /// All kinds of signals that the user is no longer logged in.
     pub const ALL: [Self; 3] = [Self::LoginPath, Self::Status, Self::Marker];
 
     /// Returns the name of the signal in logs and metrics.
@@ -51,8 +51,8 @@ impl LoginSignal {
 }
 
 impl LoginSignals {
-    /// Returns `true` if markers are configured and the answer to a `method` request for `target`
-    /// may contain a marker.
+    /// Returns `true` if markers (texts of a login page) are configured and the answer to a
+    /// `method` request for `target` may contain a marker.
     pub(crate) fn may_search(&self, method: &Method, target: &Target) -> bool {
         !self.markers.is_empty() && *method != Method::HEAD && !self.has_path(target.path())
     }
@@ -78,7 +78,8 @@ impl LoginSignals {
         leads_to_login.then_some(LoginSignal::LoginPath)
     }
 
-    /// Decodes the first bytes of a body, and returns `true` if they contain a marker.
+    /// Decodes the first bytes of a body, and returns `true` if they contain a marker (a text of a
+    /// login page).
     pub(crate) fn are_in(&self, coding: Coding, received: Vec<u8>) -> bool {
         let text = coding.decode(received);
         let mut markers = self.markers.iter();

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lookups_without_a_place_do_not_start_when_nothing_waits_for_them() {
+    async fn look_ups_over_the_limit_do_not_start_after_their_callers_have_given_up() {
         let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
         let lookup = SharedLookup::new(Arc::new(Counting {
             calls: Arc::clone(&calls),

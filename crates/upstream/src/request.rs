@@ -67,7 +67,7 @@ impl SiteRequest {
     }
 }
 
-/// Shows neither the cookies nor the query nor the body.
+/// Shows the method and the path, but neither the cookies nor the query nor the body.
 impl fmt::Debug for SiteRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SiteRequest")
@@ -79,7 +79,8 @@ impl fmt::Debug for SiteRequest {
 
 /// Returns `true` if a request asks for an upgrade to WebSocket, which the gateway does not
 /// support. A proxy in front may have removed `Upgrade` and `Connection`. The site would then take
-/// the rest for an ordinary request. Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
+/// the rest for an ordinary request. Requests for an upgrade to other protocols may be ignored (RFC
+/// 9110, section 7.8).
 #[must_use]
 pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let contains = |name, token: &str| {

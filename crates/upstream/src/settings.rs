@@ -24,7 +24,7 @@ pub struct ClientSettings {
     pub stall_timeout: Duration,
     /// Maximum length of the body of an answer, in bytes. `None` for no limit.
     pub max_response_bytes: Option<u64>,
-    /// Time after which an idle connection is closed.
+    /// Time after which an idle connection to a site is closed.
     pub idle_timeout: Duration,
     /// Maximum number of idle connections to one site.
     pub max_idle_per_site: usize,

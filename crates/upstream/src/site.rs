@@ -89,7 +89,7 @@ impl Site {
     }
 }
 
-/// Writes the origin of the site.
+/// Writes the origin of the site, such as `https://golf.example`.
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin())

@@ -47,7 +47,7 @@ impl HeadBudget {
     }
 }
 
-/// Plain or encrypted connection to a site.
+/// Plain or encrypted byte stream of a connection to a site.
 #[derive(Debug)]
 enum Transport {
     Plain(TcpStream),
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_budget_ends_with_the_head() {
+    fn limit_on_received_bytes_applies_only_until_the_head_is_complete() {
         let budget = HeadBudget::default();
         assert!(budget.count(usize::MAX));
         budget.expect_head();

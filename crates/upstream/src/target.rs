@@ -20,7 +20,7 @@ pub struct Target(PathAndQuery);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidTarget {
-    /// The path does not begin with `/`.
+    /// The path of the target does not begin with `/`.
     #[error("the path of the site must begin with a slash")]
     Relative,
     /// The path contains a dot segment (`.` or `..`), also in percent-encoded form.
@@ -85,7 +85,7 @@ impl Target {
     }
 }
 
-/// Shows only the path. The query may contain secrets.
+/// Shows only the path of the target. The query may contain secrets.
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Target({})", self.path())
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_has_no_query() {
+    fn debug_output_of_a_target_contains_no_query() {
         let target = Target::parse("/a?token=secret").unwrap();
         assert_eq!(format!("{target:?}"), "Target(/a)");
     }

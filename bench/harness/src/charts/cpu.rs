@@ -48,7 +48,7 @@ impl Bar {
 pub(super) struct Cpu {
     title: &'static str,
     bars: Vec<Bar>,
-    /// Upper end of the axis, in microseconds.
+    /// Upper end of the axis of the chart, in microseconds.
     max: f64,
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Sessions {
     /// Measured points: number of sessions, CPU time of the server and CPU time of Redis. The CPU
     /// times are in microseconds.
     points: Vec<(usize, f64, f64)>,
-    /// Upper end of the axis, in microseconds.
+    /// Upper end of the axis of the chart, in microseconds.
     max: f64,
 }
 

@@ -26,7 +26,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// Folder with the configuration files of the gateways.
 const TEMPLATES: &str = "bench/peers/upstream";
 
-/// Name of the row with requests to the site itself.
+/// Name of the table row for requests that are sent to the site directly, without a gateway.
 pub(crate) const DIRECT: &str = "the site itself";
 pub(super) const SERVICE: &str = "tee-session";
 pub(super) const ROTATING: &str = "tee-session, rotated cookie";
@@ -52,7 +52,7 @@ pub(super) struct Peer {
 enum Kind {
     Site,
     Service,
-    /// nginx with this configuration file.
+    /// The gateway nginx, with this configuration file.
     Nginx(&'static str),
     Pingora,
     Caddy,
@@ -96,8 +96,9 @@ const fn peer(name: &'static str, store: Store, has_large_pages: bool, kind: Kin
 /// A started gateway.
 pub(super) struct Started {
     pub(super) port: u16,
-    /// The gateway, and the instance of Tee Session that it asks, if it asks one. Empty for the
-    /// site itself, whose costs are the same behind all gateways.
+    /// Processes of the gateway: the gateway itself and, if it asks Tee Session, the instance that
+    /// it asks. Empty for requests to the site itself, whose costs are the same behind all
+    /// gateways.
     pub(super) processes: Vec<Running>,
     pub(super) first_response_after: Duration,
 }
@@ -169,7 +170,8 @@ impl<'a> Places<'a> {
     }
 
     /// Writes the configuration file `name` for a gateway on `port`, and returns its path.
-    /// `service_port` is the port of the instance of Tee Session that the gateway asks.
+    /// `service_port` is the port of the instance of Tee Session to which the gateway sends its
+    /// checks of requests.
     fn configuration(&self, name: &str, port: u16, service_port: u16) -> anyhow::Result<PathBuf> {
         let folder = self.folder.to_str().context("a path in UTF-8")?;
         let text = fs::read_to_string(Path::new(TEMPLATES).join(name))?
@@ -186,7 +188,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Waits before the next attempt to reach processes that start. Fails if one has exited.
+/// Waits before the next attempt to reach the started `processes`. Fails if one of them has exited.
 pub(super) async fn pause(processes: &mut [Running]) -> anyhow::Result<()> {
     for process in processes {
         process.check()?;
@@ -268,7 +270,7 @@ impl Peer {
         Ok((port, vec![gateway]))
     }
 
-    /// Starts a gateway that asks an instance of Tee Session about each request.
+    /// Starts a gateway that checks each request with an instance of Tee Session.
     fn with_service(&self, places: &Places<'_>, port: u16) -> anyhow::Result<(u16, Vec<Running>)> {
         let service_port = free_port()?;
         let service = places.start_service(service_port, self.store)?;

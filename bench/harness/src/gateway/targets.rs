@@ -81,7 +81,9 @@ impl PageResult {
         }
     }
 
-    /// Returns how much larger a figure of `one` is than that of `other`, in each round.
+    /// Subtracts a figure of the gateway `other` from the same figure of the gateway `one` in each
+    /// round. Returns median, minimum and maximum of the differences, or `None` if a gateway was
+    /// not measured.
     fn difference(
         &self,
         one: &str,

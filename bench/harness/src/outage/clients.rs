@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Every 20th request of a client creates a session. The other requests look up a session.
 const LOGIN_EVERY: usize = 20;
 
-/// Timeout of a request, including the time to connect.
+/// Timeout of a request of the outage clients, including the time to connect.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Starts the clients, which run until the returned value is dropped. The clients look up the

@@ -10,7 +10,8 @@ use crate::{
     statistics::Spread,
 };
 
-/// Formats the targets and the results, with one table for each page of the site and each number of connections.
+/// Formats the targets and the results, with one table for each page of the site and each number of
+/// connections.
 pub(super) fn gateways(measured: &Gateways) -> String {
     let machine = &measured.machine;
     let mut text = format!(

@@ -9,7 +9,8 @@ use tee_session_redis_adapter::{StorageFormat, fuzzing::Location};
 use super::Repeat;
 use crate::sample;
 
-/// Lines of a site that sets two cookies. The placeholder is the value of the first one.
+/// `Set-Cookie` lines of a site that sets two cookies. The placeholder is the value of the first
+/// cookie.
 const LINES: [&str; 2] = [
     "SESSIONID=VALUE; Path=/; Secure; HttpOnly; SameSite=Lax",
     "csrf=b4c0; Path=/; Max-Age=86400",
@@ -22,7 +23,7 @@ fn lines(value: &str) -> anyhow::Result<SetCookieLines> {
     Ok(SetCookieLines::new(url, lines))
 }
 
-/// Returns the sample session after a merge.
+/// Returns the sample session after a merge of `Set-Cookie` lines.
 fn session_of_a_jar() -> anyhow::Result<Session> {
     let session = sample::session()?;
     let lines = lines("d4e5f6")?;
@@ -35,7 +36,8 @@ fn session_of_a_jar() -> anyhow::Result<Session> {
     })
 }
 
-/// Prepares an operation that merges lines which set the stored values.
+/// Prepares an operation that merges `Set-Cookie` lines with the values that the session already
+/// has.
 pub(super) fn unchanged() -> anyhow::Result<Repeat> {
     let (session, lines) = (session_of_a_jar()?, lines("d4e5f6")?);
     let merge = move || {
@@ -46,7 +48,7 @@ pub(super) fn unchanged() -> anyhow::Result<Repeat> {
     Ok(Box::new(move || drop(black_box(merge()))))
 }
 
-/// Prepares an operation that merges lines of which one sets a new value.
+/// Prepares an operation that merges two `Set-Cookie` lines, of which one sets a new value.
 pub(super) fn changed() -> anyhow::Result<Repeat> {
     let (session, lines) = (session_of_a_jar()?, lines("g7h8i9")?);
     let merge = move || {

@@ -11,7 +11,7 @@ use pingora_core::{
 use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-/// Cookies of every session in the benchmark.
+/// Cookies of every session in the gateway comparison.
 const COOKIE: &str = "SESSIONID=9f86d081884c7d659a2feaa0c55ad015; club=17; csrf=a3bf4f1b; lang=en";
 
 struct Gateway {

@@ -31,7 +31,7 @@ enum Kind {
     /// A counter without labels that is registered with the value 0 when the recorder is installed.
     CounterFromZero,
     Gauge,
-    /// A histogram of durations in seconds.
+    /// A histogram of durations in seconds, such as the durations of requests.
     Duration,
 }
 

@@ -9,7 +9,7 @@ thread_local! {
     static MERGES: Meters<&'static str, Counter> = const { Meters::new(counter_of) };
 }
 
-/// Outcomes of a merge: the values of the label `outcome`.
+/// Outcomes of a merge of cookies: the values of the metrics label `outcome`.
 const OUTCOMES: [&str; 6] = [
     "merged",
     "unchanged",

@@ -38,7 +38,7 @@ const RESERVED_CONNECTIONS: usize = 4;
 const FOREIGN_HOST: &str = "The Host header must name a loopback address, such as localhost, \
                             because metrics_host is a loopback address\n";
 
-/// If `true`, the listener has a loopback address.
+/// Shows whether the metrics listener has a loopback address.
 struct IsLocal(bool);
 
 /// Binds the metrics listener to `address`. Returns the server and the bound address.

@@ -15,9 +15,9 @@ use crate::{
 ///
 /// `is_full` is `true` if the limit on requests in flight is reached. Health probes and CORS
 /// preflights (`is_preflight`) are admitted even then. If a preflight failed, the browser would
-/// report a CORS error, and the page could not see the 503. For a request to a site, `bounds`
-/// contains the limits that apply instead of the limit on requests in flight. For any other
-/// request, `bounds` is `None`.
+/// report a CORS error, and the page could not read the 503 response. For a request to a site,
+/// `bounds` contains the limits that apply instead of the limit on requests in flight. For any
+/// other request, `bounds` is `None`.
 pub(crate) fn admit(
     request: &ServiceRequest,
     route: &Route,

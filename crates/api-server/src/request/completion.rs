@@ -56,8 +56,8 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response to a rotation with an
-    /// `Idempotency-Key`. The method does not check the remaining time: if the result comes too
-    /// late for this request, a repetition of the request gets the result.
+    /// `Idempotency-Key`. The remaining time is not checked: if this request ends before the
+    /// rotation has a result, a repetition of the request gets the result.
     pub(crate) fn is_waiting(&self) -> bool {
         self.has_time_for(0)
     }
@@ -155,14 +155,14 @@ pub(crate) async fn finish<T: 'static>(
     running.result(received, respond_by).await
 }
 
-/// An operation that runs in a task of its own, and the request that waits for it.
+/// An operation that runs in a separate task, and the request that waits for it.
 struct Running {
     task: JoinHandle<()>,
     _waiting: Option<CountGuard>,
 }
 
 impl Running {
-    /// Starts `operation` in a task of its own, within the tracing span of the request.
+    /// Starts `operation` in a separate task, within the tracing span of the request.
     fn start(request: &HttpRequest, operation: impl Future<Output = ()> + 'static) -> Self {
         let lifecycle = request.app_data::<Data<Arc<Lifecycle>>>();
         let counted = lifecycle.map(|lifecycle| lifecycle.operation());

@@ -103,7 +103,7 @@ mod tests {
     #[case::fragment("a#b")]
     #[case::quote("\"a\"")]
     #[case::not_ascii("bücher.example")]
-    fn other_text_is_not_a_valid_host(#[case] host: &str) {
+    fn malformed_host_header_value_is_rejected(#[case] host: &str) {
         assert!(!is_authority(host.as_bytes()));
     }
 }

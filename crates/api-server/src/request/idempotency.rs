@@ -11,34 +11,34 @@ use tee_session_domain::{IdempotencyKey, IdempotentRequest};
 
 use crate::{problem::ApiError, settings::ApiSettings};
 
-/// Name of the request header.
+/// Name of the request header `Idempotency-Key`.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Name of the response header that a repetition gets.
+/// Name of the response header `Idempotency-Replayed`, which marks the response to a repetition.
 pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Description of the request header in the API description.
+/// Description of the request header `Idempotency-Key` in the API description.
 pub(crate) const IDEMPOTENCY_KEY_USE: &str = "Makes it safe to repeat the request if its response was lost: 16 to 255 visible ASCII \
      characters, unique for each request, for example a UUID. A repetition within 60 seconds, with \
      the same credentials and body, gets the same token. The request must have credentials.";
 
-/// Minimum length of a key in characters. Shorter keys could be equal by chance.
+/// Minimum length of an idempotency key in characters. Shorter keys could be equal by chance.
 const MIN_LEN: usize = 16;
 
-/// Maximum length of a key in characters.
+/// Maximum length of an idempotency key in characters.
 const MAX_LEN: usize = 255;
 
-/// Duration of a lease, as a multiple of [`ApiSettings::call_timeout`]. The client gets a response
-/// after at most five call timeouts. Within the rest of the lease, the operation may still make a
-/// few calls.
+/// Duration of the lease of an operation with an `Idempotency-Key`, as a multiple of
+/// [`ApiSettings::call_timeout`]. The client gets a response after at most five call timeouts. The
+/// rest of the lease is a reserve for further calls of the operation.
 const LEASE_CALLS: u32 = 10;
 
-/// Time that is added to a lease, for commands that are still on their way to the store after their
-/// timeout.
+/// Time that is added to the lease of an operation with an `Idempotency-Key`, for commands that are
+/// still on their way to the store after their timeout.
 const LEASE_MARGIN: Duration = Duration::from_secs(4);
 
-/// Maximum duration of a lease. A record lives for 60 s, so a client can still repeat a request
-/// after the longest lease.
+/// Maximum duration of the lease of an operation with an `Idempotency-Key`. The idempotency record
+/// is stored for 60 s, so a client can still repeat a request after the longest lease.
 const MAX_LEASE: Duration = Duration::from_secs(30);
 
 /// Returns the key of a request, derived from the `Idempotency-Key` header field, `operation` and
@@ -47,7 +47,7 @@ const MAX_LEASE: Duration = Duration::from_secs(30);
 /// # Errors
 /// Returns an error in these cases:
 /// - The header field is repeated, or its value is not 16 to 255 visible ASCII characters.
-/// - `credential` is `None`. Other clients could then get the result.
+/// - `credential` is `None`. Without a credential, other clients could get the result.
 pub(crate) fn key_of(
     headers: &HeaderMap,
     operation: &str,

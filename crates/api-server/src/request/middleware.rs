@@ -170,7 +170,7 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     ServiceResponse::new(request, problem.response())
 }
 
-/// Label of a response in the histogram of durations.
+/// Label of a response in the histogram of request durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Label {
     Status(StatusCode),

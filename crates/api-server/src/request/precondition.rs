@@ -79,9 +79,9 @@ enum Comparison {
 /// Parsed value of an `If-Match` or `If-None-Match` header.
 #[derive(Debug, PartialEq)]
 enum Tags<'a> {
-    /// The value `*`, which matches any entity tag.
+    /// The header value `*`, which matches any entity tag.
     Any,
-    /// A list of entity tags.
+    /// The entity tags that the header lists.
     List(Vec<Tag<'a>>),
 }
 

@@ -213,8 +213,8 @@ impl fmt::Debug for ServiceClient {
 pub(crate) struct ClientId(Arc<str>);
 
 impl ClientId {
-    /// The id of every caller if there are no service clients. No service client can have this id,
-    /// because the id of a service client is not empty.
+    /// Returns the empty id, which stands for every caller if there are no service clients. The id
+    /// of a service client has at least one character.
     fn anonymous() -> Self {
         Self::from("")
     }
@@ -240,13 +240,13 @@ impl From<&str> for ClientId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Permission to create sessions.
+    /// Permission to create sessions (`create`).
     Create,
-    /// Permission to introspect tokens (RFC 7662).
+    /// Permission to introspect tokens (`introspect`, RFC 7662).
     Introspect,
-    /// Permission to revoke tokens (RFC 7009).
+    /// Permission to revoke tokens (`revoke`, RFC 7009).
     Revoke,
-    /// Permission to list and end the sessions of any subject.
+    /// Permission to list and end the sessions of any subject (`admin`).
     Admin,
 }
 
@@ -254,7 +254,7 @@ impl Scope {
     /// All scopes that a service client can have.
     pub const ALL: [Self; 4] = [Self::Create, Self::Introspect, Self::Revoke, Self::Admin];
 
-    /// Returns the name that stands for this scope in the settings, such as `create`.
+    /// Returns the name of this scope in the settings, such as `create`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

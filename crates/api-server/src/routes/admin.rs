@@ -245,8 +245,8 @@ pub(super) async fn revoke<R: SessionRepository>(
     }
 }
 
-/// Returns the session id in the path of the request. A text that is not a session id names no
-/// session.
+/// Returns the session id in the path of the request. If the text is not a session id, returns the
+/// error for an unknown session (404).
 fn requested_id(request: &HttpRequest) -> Result<SessionId, ApiError> {
     let id = request.match_info().get("session_id").unwrap_or_default();
     id.parse().map_err(|_| ApiError::NotFound)

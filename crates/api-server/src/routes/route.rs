@@ -14,12 +14,12 @@ pub(crate) struct Route {
     pub(super) covers_below: bool,
 }
 
-/// The credential that a route requires.
+/// The credential that a route requires from its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// The bearer token of a session.
+    /// The route requires the bearer token of a session.
     Bearer,
-    /// The id and secret of a service client.
+    /// The route requires the id and the secret of a service client.
     ServiceClient,
     None,
 }
@@ -28,7 +28,7 @@ pub(super) enum Credential {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Errors {
     ProblemDetails,
-    /// Problem details with the member `error` of OAuth 2.0.
+    /// Error responses are problem details with the member `error` of OAuth 2.0.
     OAuth,
 }
 
@@ -88,8 +88,8 @@ impl Route {
 /// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
 /// `PATH`, which is not in the OpenAPI description.
 ///
-/// The rows in `any_method` list no methods, because their routes accept every method, on their path
-/// and on all paths under it. `mount` does not configure these routes.
+/// The rows in `any_method` list no methods, because their routes accept every method, on their
+/// path and on all paths under it. `mount` does not configure these routes.
 macro_rules! routes {
     (
         $(#[$document:meta])+

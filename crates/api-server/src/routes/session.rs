@@ -216,8 +216,8 @@ pub(super) async fn update<R: SessionRepository>(
     Ok(with_etag(response, EntityTag::of(&token, &active.session)))
 }
 
-/// Checks that a patch keeps the origin of the base URL. Otherwise a client that may not see the
-/// cookies could let the gateway send the cookies to a host of its choice, and read them there.
+/// Checks that a patch keeps the origin of the base URL. Otherwise, with hidden cookies, a client
+/// could make the gateway send the cookies to a host that the client controls.
 fn check_origin(patch: &SessionPatch, base_url: &BaseUrl) -> Result<(), ApiError> {
     let origin = |url: &BaseUrl| Site::of_url(url.as_str()).ok();
     match patch.base_url() {

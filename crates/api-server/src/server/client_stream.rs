@@ -66,7 +66,7 @@ pub(crate) struct ClientStream<T> {
     /// Received bytes that have not been delivered to the framework yet.
     withheld: BytesMut,
     empty_lines: EmptyLines,
-    /// Set if the client has closed its side of the connection.
+    /// Set if the client has closed its sending side of the connection.
     has_ended: bool,
     /// Set if the last delivered byte ended an empty line. The delivered bytes may be a whole
     /// request, so the framework must parse them before it gets more bytes.

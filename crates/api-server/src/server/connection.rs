@@ -63,7 +63,7 @@ enum Phase {
 /// Part of a request body that has not been delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// The body ends after this number of bytes.
+    /// The rest of the body has this number of bytes.
     Bytes(u64),
     /// Only the framework knows where the body ends (a chunked body, or an upgrade request).
     /// `is_awaited` is set while the handler waits for more of the body.
@@ -79,7 +79,7 @@ pub(crate) enum Delivery {
     AtMost(u64),
     /// No bytes, until the current request is answered or its handler waits for its body.
     Nothing,
-    /// No bytes any more: the connection closes.
+    /// No bytes any more, because the connection closes.
     End,
 }
 

@@ -64,8 +64,8 @@ impl Lifecycle {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts one request as waiting for an operation. The operation runs in a task of its own. The
-    /// request is counted until the returned guard is dropped.
+    /// Counts one request as waiting for an operation that runs in a separate task. The request is
+    /// counted until the returned guard is dropped.
     pub(crate) fn awaiting_operation(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.awaiting_operations)
     }
@@ -94,8 +94,8 @@ impl Lifecycle {
         CountGuard::new(self, |lifecycle| &lifecycle.exchanges)
     }
 
-    /// Counts an operation that runs in a task of its own, independently of its request, until the
-    /// returned guard is dropped.
+    /// Counts an operation that runs in a separate task, until the returned guard is dropped. The
+    /// operation may run longer than its request.
     pub(crate) fn operation(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.operations)
     }

@@ -9,15 +9,15 @@ pub(super) struct EmptyLines {
     line: Line,
 }
 
-/// Part of the current line that has been searched.
+/// Part of the current line that was searched for an empty line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// The stream has just begun, or the line is not empty.
+    /// The stream has just begun, or the current line is not empty.
     #[default]
     NotEmpty,
-    /// A line has ended, and the next line has not begun.
+    /// The last line has ended, and no byte of the next line has been searched.
     Begins,
-    /// The line consists of a carriage return so far.
+    /// The current line consists of a carriage return so far.
     CarriageReturn,
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_do_not_change_the_found_positions(text in "[a\r\n]{1,30}", size in 1_usize..30) {
+        fn division_into_pieces_does_not_change_the_positions_of_empty_lines(text in "[a\r\n]{1,30}", size in 1_usize..30) {
             prop_assert_eq!(find(&text, size), find(&text, text.len()));
         }
     }

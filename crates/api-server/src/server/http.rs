@@ -43,14 +43,14 @@ use crate::server::{
     linger::{LINGER_READ_TIMEOUT, linger},
 };
 
-/// Name of the listener in log messages of the framework.
+/// Name of the HTTP listener in log messages of the framework.
 const NAME: &str = "tee-session";
 
 /// Maximum time for which the server waits for a client to close a connection, after the server has
 /// closed its own side of the connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Maximum time for a TLS handshake.
+/// Maximum time for a TLS handshake with a client.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout, in seconds, for a graceful stop of the framework's server. The application requests a
@@ -256,7 +256,7 @@ fn count_failure(kind: &'static str) {
 /// if it cannot be determined.
 type Accepted<T> = (ClientStream<T>, Option<SocketAddr>);
 
-/// Counts and limits new connections.
+/// Counts new client connections, and checks them against the limits.
 #[derive(Clone)]
 struct Admission {
     lifecycle: Arc<Lifecycle>,
@@ -279,7 +279,7 @@ impl Admission {
     }
 }
 
-/// A new connection that the limits allow.
+/// A new client connection that the limits allow.
 struct Admitted {
     peer: Option<SocketAddr>,
     place: Place,

@@ -49,8 +49,8 @@ impl InterimResponse {
         });
     }
 
-    /// `bytes` are bytes that the framework writes. Returns `true` if they begin with an interim
-    /// response that must be dropped.
+    /// Returns `true` if `bytes`, which the framework writes to the connection, begin with an
+    /// interim response that must be dropped.
     pub(super) fn holds_back(&self, bytes: &[u8]) -> bool {
         let is_held_back = matches!(self.0.get(), State::Awaited) && bytes.starts_with(CONTINUE);
         if is_held_back {
@@ -59,7 +59,8 @@ impl InterimResponse {
         is_held_back
     }
 
-    /// Returns the bytes of the interim response that must be sent now. Empty if there are none.
+    /// Returns the bytes of the interim response that must be sent now, or an empty slice if no
+    /// byte must be sent.
     pub(super) fn to_send(&self) -> &'static [u8] {
         match self.0.get() {
             State::Sending { sent } => CONTINUE.get(sent..).unwrap_or_default(),

@@ -8,10 +8,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Maximum time for which a connection stays open after the server has closed its sending side.
+/// Maximum time for which a connection stays open after the server has closed its sending side of
+/// the connection.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum time without received bytes after the server has closed its sending side.
+/// Maximum time for which the server waits for further bytes of the client, after the server has
+/// closed its sending side of the connection.
 pub(super) const LINGER_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Closes the server's sending side of `io`. Then reads and discards all bytes from the client,

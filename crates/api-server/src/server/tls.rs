@@ -35,7 +35,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct TlsFiles {
     /// File with the certificate, followed by the intermediate certificates.
     pub certificate_file: PathBuf,
-    /// File with the private key of the certificate.
+    /// File with the private key of the listener's certificate.
     pub private_key_file: PathBuf,
 }
 

@@ -32,7 +32,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Returns the name that stands for this log format in the settings, such as `json`.
+    /// Returns the name of this log format in the settings, such as `json`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -42,7 +42,7 @@ use crate::{
 /// A request that is ready to be sent to the site of a session.
 pub(crate) struct Exchange {
     pub(crate) token: SessionToken,
-    /// The request carries the cookies of this session.
+    /// Session whose cookies are sent with the request.
     pub(crate) active: ActiveSession,
     pub(crate) site: Site,
     /// Name of the site in logs, metrics and traces.
@@ -51,16 +51,16 @@ pub(crate) struct Exchange {
     pub(crate) body: Bytes,
 }
 
-/// Cookies of a request to a site.
+/// Header field `Cookie` of a request to a site.
 pub(crate) struct RequestCookie {
-    /// Value of the header field `Cookie`, or `None` if no cookie belongs to the request.
+    /// Value of the header field `Cookie`. `None` if no cookie is sent with the request.
     field: Option<Zeroizing<String>>,
-    /// URL of the request.
+    /// URL of the request to the site.
     url: CookieUrl,
 }
 
 impl Exchange {
-    /// Chooses the cookies that the request carries, and returns the value of the `Cookie` field.
+    /// Chooses the cookies to send with the request, and returns the `Cookie` header field.
     ///
     /// # Errors
     /// Fails if a cookie cannot be sent.
@@ -212,8 +212,8 @@ impl Exchange {
         (self.token, self.label)
     }
 
-    /// Sends the request to the site in a trace span of its own, and records the result. The site
-    /// does not receive the trace context.
+    /// Sends the request to the site within a new trace span, and records the result in this span.
+    /// The site does not receive the trace context.
     async fn send(
         &self,
         gateway: &Gateway,

@@ -29,7 +29,7 @@ fn sessions() -> MutexGuard<'static, HashMap<SessionId, Weak<Updates>>> {
     SESSIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Permit for one late merge of a session.
+/// Permit for one late merge of cookies into a session.
 pub(super) struct Turn {
     session: SessionId,
     /// Updates that earlier late merges of the session have stored. A late merge holds the lock

@@ -33,8 +33,8 @@ struct Logged {
 }
 
 impl LimitBySite {
-    /// Counts the fault `fault` of `site` at the time `now`. Returns `None` if the fault must not be logged.
-    /// Otherwise returns the number of unlogged faults since the last logged one.
+    /// Counts the fault `fault` of `site` at the time `now`. Returns `None` if the fault must not
+    /// be logged. Otherwise returns the number of unlogged faults since the last logged one.
     fn next(&self, site: &str, fault: &'static str, now: Instant) -> Option<u64> {
         let mut sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let logged = sites.entry((site.to_owned(), fault)).or_default();

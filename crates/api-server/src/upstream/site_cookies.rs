@@ -88,7 +88,7 @@ pub(super) fn cookies_of(
     Some(update)
 }
 
-/// Result of a merge.
+/// Result of a merge of cookies into a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merge {
     /// The cookies were stored, or the session has ended and needs no cookies.
@@ -115,8 +115,8 @@ pub(super) async fn merge<R: SessionRepository>(
             ignored_cookies::count_lines(&merged.ignored);
             Merge::Done
         }
-        // A merge must not restore a session that has ended. Cookies of another site do not belong to the
-        // session any more.
+        // A merge must not restore a session that has ended. Cookies of another site do not belong
+        // to the session any more.
         Err(UpdateError::ForeignUrl) => Merge::Done,
         Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Done,
         Err(error) => {

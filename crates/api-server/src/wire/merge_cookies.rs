@@ -164,7 +164,7 @@ mod tests {
         r#"{"url": "https://golf.example/x?y", "set_cookie": ["a=1", ""],
             "date": "Sun, 06 Nov 1994 08:49:37 GMT", "sent": {"a": "0", "flag": null}}"#
     )]
-    fn valid_body_is_accepted(#[case] body: &str) {
+    fn valid_body_of_a_merge_request_is_accepted(#[case] body: &str) {
         assert!(MergeCookies::parse(body.as_bytes()).is_ok());
     }
 
@@ -182,7 +182,10 @@ mod tests {
         r#"{"url": 1, "set_cookie": null, "date": "yesterday", "sent": {"a": 1}}"#,
         &["/url", "/set_cookie", "/date", "/sent"]
     )]
-    fn error_pointers_name_the_invalid_members(#[case] body: &str, #[case] expected: &[&str]) {
+    fn error_pointers_name_the_invalid_members_of_a_merge_request(
+        #[case] body: &str,
+        #[case] expected: &[&str],
+    ) {
         assert_eq!(pointers(body), expected);
     }
 
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_member_is_an_invalid_request() {
+    fn unknown_member_of_a_merge_request_is_rejected() {
         let body = br#"{"url": "https://golf.example", "set_cookie": [], "cookies": {}}"#;
         let error = MergeCookies::parse(body).unwrap_err();
         assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");

@@ -178,7 +178,10 @@ mod tests {
         r#"{"cookies": {"a": 1, "b": "\n", "c": "1"}, "base_url": null}"#,
         &["/cookies/a", "/cookies/b", "/base_url"]
     )]
-    fn error_pointers_name_the_invalid_members(#[case] body: &str, #[case] pointers: &[&str]) {
+    fn error_pointers_name_the_invalid_members_of_a_patch(
+        #[case] body: &str,
+        #[case] pointers: &[&str],
+    ) {
         assert_eq!(faults(body), pointers);
     }
 

@@ -205,8 +205,8 @@ async fn authorize_renews_the_idle_timeout() {
     .await;
 }
 
-/// Checks that `/v1/authorize` never responds with 429. A gateway sends the requests of all its
-/// clients from one address, so invalid tokens of one client must not affect the other clients.
+/// A gateway sends the requests of all its clients from one address, so `/v1/authorize` never
+/// responds with 429: invalid tokens of one client must not affect the other clients.
 #[tokio::test]
 async fn authorize_returns_401_and_never_429_for_any_number_of_invalid_tokens() {
     let app = TestApp::builder()

@@ -62,7 +62,8 @@ async fn sessions_with_the_same_content_have_different_etags() {
     assert_ne!(get_etag(&app.get_session(&other).await), tag);
 }
 
-/// In the values of `If-None-Match`, the character `@` stands for the `ETag` of the session.
+/// In each case, the character `@` in the values of `If-None-Match` is replaced by the `ETag` of
+/// the session.
 #[rstest]
 #[case::same("@", 304)]
 #[case::same_but_weak("W/@", 304)]

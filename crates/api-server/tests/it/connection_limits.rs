@@ -1,5 +1,5 @@
 //! Tests of the limits of open connections. The service must serve new clients and health probes
-//! while other clients hold as many connections as they can.
+//! while other clients keep as many connections open as they can.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,10 +20,11 @@ use crate::{
     tls::TlsApp,
 };
 
-/// Limit of connections in most tests.
+/// Maximum number of open connections in most tests.
 const MAX: usize = 40;
 
-/// Address of clients that hold connections. Other clients have the address 127.0.0.1.
+/// Address of the clients that keep many connections open. Other clients have the address
+/// 127.0.0.1.
 const HOLDER: [u8; 4] = [127, 0, 0, 2];
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ async fn get(app: &TestApp, path: &str) -> StatusCode {
     request.timeout(TIMEOUT).send().await.unwrap().status()
 }
 
-/// State of the connections that one client holds.
+/// State of the connections that one client keeps open.
 #[derive(Clone, Copy)]
 enum Held {
     Unused,
@@ -143,8 +144,8 @@ async fn all_clients_are_served_while_one_address_does_not_read_its_responses() 
     .await;
 }
 
-/// If there is no limit per address, one address may use up all connections. New clients must still
-/// be served.
+/// There is no limit per address, so one address can use all connections. New clients must still be
+/// served, because idle connections are closed.
 #[tokio::test]
 async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connections() {
     let app = with_limits(MAX, None).spawn(Store::Memory).await;
@@ -171,7 +172,8 @@ async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connectio
     assert_eq!(exchange(newest, LIVE).await, Some(200));
 }
 
-/// The store does not reply before the end of the test, so all connections are busy.
+/// The store does not reply before the end of the test, so all connections are busy. These
+/// connections must stay open, and health probes must be answered on further connections.
 #[tokio::test]
 async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhile() {
     let (arrived, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

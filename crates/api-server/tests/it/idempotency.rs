@@ -236,7 +236,8 @@ async fn create_request_with_a_key_but_without_credentials_is_rejected_before_it
     assert!(answer.contains("Authorization"), "{answer}");
 }
 
-/// Without service clients, any `Authorization` header field serves as the credential.
+/// Without service clients, any `Authorization` header field is the credential to which an
+/// `Idempotency-Key` belongs.
 #[tokio::test]
 async fn authorization_header_is_the_credential_of_a_key_also_without_service_clients() {
     let app = TestApp::spawn(Store::Memory).await;
@@ -347,7 +348,7 @@ async fn post_text(app: &TestApp, body: &str) -> Response {
 }
 
 /// An application with a repository that delays a call: the third call for an existing session
-/// waits for a signal. In a rotation with a key, the third call moves the session.
+/// waits for a signal. In a rotation with a key, the third call moves the session to the new token.
 struct HeldRotation {
     app: TestApp,
     calls: Arc<AtomicUsize>,
@@ -383,8 +384,8 @@ impl HeldRotation {
     }
 }
 
-/// The store calls before the move take more than two call timeouts. The rest of the rotation may
-/// therefore take longer than the client waits. In that case, a repetition returns the new token.
+/// Each store call for the session takes longer than the call timeout, so the client may get an
+/// error before the rotation has ended. In that case, a repetition returns the new token.
 #[tokio::test]
 async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     let call_timeout = Duration::from_millis(200);
@@ -407,7 +408,8 @@ async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
     assert_eq!(app.get_session(&new).await.status(), StatusCode::OK);
 }
 
-/// Other clients with the same address have used up the limit of invalid tokens.
+/// Other clients with the same address have used up the limit of invalid tokens. If a client
+/// repeats its rotation, the response must nevertheless contain the new token.
 #[tokio::test]
 async fn repeated_rotation_returns_the_new_token_to_an_address_over_the_limit_of_invalid_tokens() {
     let limit = InvalidTokenLimit {
@@ -501,9 +503,10 @@ async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
     assert!((50..=60).contains(&ttl), "{ttl}");
 }
 
-/// The connection to Redis is lost at different times during a rotation, so that the outcome of the
-/// first request is unknown. A repetition through another instance finishes the rotation. While the
-/// first request may still be running, the repetition is answered with 409.
+/// The connection to Redis is lost at different times during a rotation, so that the client does
+/// not know whether the rotation has succeeded. If the client repeats the request at another
+/// instance, the repetition finishes the rotation. While the first request may still be running,
+/// the repetition is answered with 409.
 #[rstest]
 #[tokio::test]
 async fn rotation_with_an_unknown_outcome_is_finished_by_a_repetition_at_another_instance(

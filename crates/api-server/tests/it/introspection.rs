@@ -63,7 +63,8 @@ async fn revoke(app: &TestApp, token: &str) -> Response {
 }
 
 /// Asserts that a response contains problem details with the status `status` and the code `code`.
-/// The value of the member `error`, which OAuth 2.0 clients read, must be `error`.
+/// The member `error` of the problem details, which OAuth 2.0 clients read, must be equal to the
+/// parameter `error`.
 async fn assert_oauth_problem(response: Response, status: u16, code: &str, error: &str) {
     let problem = assert_problem(response, status, code).await;
     assert_eq!(problem["error"], error, "{problem}");

@@ -14,7 +14,8 @@ fn merge(app: &TestApp, token: &str, body: &Value) -> RequestBuilder {
     request.bearer_auth(token).json(body)
 }
 
-/// Merges lines of an answer to [`URL`], and returns the response body.
+/// Merges the `Set-Cookie` lines of an answer to a request for [`URL`] into the session, and
+/// returns the response body.
 async fn merge_lines(app: &TestApp, token: &str, lines: &[&str]) -> Value {
     let body = json!({"url": URL, "set_cookie": lines});
     let response = merge(app, token, &body).send().await.unwrap();

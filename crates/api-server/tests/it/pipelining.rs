@@ -14,10 +14,10 @@ use tokio::{
 
 use crate::test_app::{Store, TestApp, build_valid_body};
 
-/// Delay of each reply of Redis.
+/// Delay of each reply of Redis in the tests of pipelined requests.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// Maximum time for all responses on a connection.
+/// Maximum time until all responses on a connection have arrived.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LIVE: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -87,7 +87,7 @@ fn login(is_chunked: bool) -> String {
     )
 }
 
-/// A parsed response.
+/// A parsed HTTP response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -254,8 +254,8 @@ async fn connection_stays_open_although_other_connections_were_closed_after_requ
     }
 }
 
-/// The response announces the end of the connection, so it is the last one. The body of its request
-/// was not read, so the bytes after the response must not be parsed as a request.
+/// The server responds without reading the body of the request, and announces the end of the
+/// connection. The bytes after that response must not be parsed as another request.
 #[rstest]
 #[case::chunked_body("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")]
 #[case::body_of_known_length("Content-Length: 2\r\n\r\n{}")]
@@ -287,6 +287,7 @@ async fn malformed_request_after_a_valid_request_returns_400_after_the_first_res
 }
 
 /// A client may close its sending side of the connection after its last request (TCP half-close).
+/// Its safe requests, which change nothing, must still be answered.
 #[tokio::test]
 async fn safe_requests_are_answered_after_the_client_has_closed_its_sending_side() {
     let slow = SlowApp::spawn().await;
@@ -298,8 +299,8 @@ async fn safe_requests_are_answered_after_the_client_has_closed_its_sending_side
     assert_eq!(rest, "");
 }
 
-/// The client sends several requests, closes its sending side of the connection, and reads the
-/// responses only then. Until then, the later requests wait at the server.
+/// The client sends several requests, closes its sending side of the connection, and only then
+/// reads the responses. The later requests wait at the server meanwhile, and must be answered.
 #[tokio::test]
 async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_and_reads_late() {
     const REQUESTS: usize = 100;
@@ -324,7 +325,8 @@ async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_a
     assert_eq!(answers, REQUESTS);
 }
 
-/// The data of a chunk ends with a line feed. The end of the chunk arrives later than the data.
+/// The data of a chunk ends with a line feed, and the end of the chunk arrives later than this
+/// data. The body must be read without delay.
 #[rstest]
 #[case::after_a_line_feed("\n", &["\r\n0\r\n\r\n"])]
 #[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]
@@ -387,7 +389,8 @@ async fn last_response_can_be_read_by_a_client_that_is_still_sending(
     assert_eq!((answers[0].status, rest.as_str()), (expected, ""));
 }
 
-/// A head that is too long is refused before it has been sent completely.
+/// A request head that is too long is refused before the client has sent all of it. The client must
+/// be able to read the response.
 #[tokio::test]
 async fn client_that_sends_a_head_that_is_too_long_can_read_the_response() {
     let app = TestApp::spawn(Store::Memory).await;

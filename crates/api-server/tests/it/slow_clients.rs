@@ -97,8 +97,8 @@ async fn slowly_sent_chunked_body_returns_408_and_closes_the_connection() {
     assert!(elapsed < HEAD_TIMEOUT * 2, "{elapsed:?}");
 }
 
-/// Simulates a client that begins a chunked body and then stops sending. The server sends the
-/// response and closes the connection, although the rest of the body is missing.
+/// Simulates a client that begins a chunked body and then stops sending. The server must send the
+/// response and close the connection without the rest of the body.
 #[rstest]
 #[case::body_is_not_read("GET /health/live", "", 200)]
 #[case::body_is_not_read_with_connection_close("GET /health/live", "Connection: close\r\n", 200)]

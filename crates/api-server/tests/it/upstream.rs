@@ -63,7 +63,7 @@ impl TestApp {
         body["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// Builds a request to the path `path` of the site.
+    /// Builds a request through the gateway to the path `path` of the session's site.
     fn upstream(&self, method: Method, token: &str, path: &str) -> RequestBuilder {
         let request = self.request(method, &format!("/v1/upstream{path}"));
         request.bearer_auth(token).timeout(Duration::from_secs(20))

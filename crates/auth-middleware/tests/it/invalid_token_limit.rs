@@ -50,7 +50,7 @@ async fn log_in(sessions: &Sessions) -> SessionToken {
     sessions.store(cookies, base_url).await.unwrap().token
 }
 
-/// Returns the id of the session as a header field.
+/// Handles a request: returns a response with the id of the session in a header field.
 async fn handler(current: CurrentSession) -> HttpResponse {
     let id = current.session_id().to_string();
     HttpResponse::Ok()
@@ -119,8 +119,8 @@ async fn invalid_tokens_over_the_limit_get_429_but_valid_tokens_and_other_client
     assert_eq!(id.to_str().unwrap(), SessionId::of(&token).to_string());
 }
 
-/// When the request with the first invalid token over the limit begins, the limit is not reached
-/// yet. The inner service may therefore look up this token.
+/// The middleware looks up a token itself only if the client is over the limit. Otherwise, the
+/// inner service looks up the token. If the token is invalid, it must count towards the limit.
 #[actix_web::test]
 async fn invalid_token_that_the_inner_service_detects_counts_towards_the_limit() {
     let sessions = create_sessions();

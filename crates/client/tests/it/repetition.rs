@@ -106,7 +106,8 @@ async fn update_and_create_without_credentials_are_not_retried_after_the_request
     assert_eq!(error.outcome_is_unknown(), outcome_is_unknown, "{error:?}");
 }
 
-/// The service recognizes a repetition by its `Idempotency-Key`. A further call has another key.
+/// All attempts of one call have the same `Idempotency-Key`, by which the service recognizes a
+/// repetition. Another call has another key.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
@@ -133,8 +134,8 @@ fn respond_in_progress() -> Step {
     Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")])
 }
 
-/// The service is still handling the first request. Attempts that are answered with
-/// `idempotency_in_progress` do not count.
+/// The service is still handling the first request of the call. Attempts that are answered with
+/// `idempotency_in_progress` do not count towards the maximum number of attempts.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]

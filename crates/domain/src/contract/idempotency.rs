@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-/// Returns a request with a new random key, and with `body`.
+/// Returns a request with a new random `Idempotency-Key` and the body `body`.
 pub(super) fn request(body: &str) -> IdempotentRequest {
     let random = SessionToken::generate();
     request_with_key(random.expose_secret(), body)
@@ -29,7 +29,7 @@ pub(super) fn request_with_key(key: &str, body: &str) -> IdempotentRequest {
     }
 }
 
-/// Returns the record of a running operation whose lease ends at `until`.
+/// Returns the idempotency record of a running operation whose lease ends at `until`.
 pub(super) fn running(
     request: &IdempotentRequest,
     token: &SessionToken,
@@ -42,7 +42,7 @@ pub(super) fn running(
     }
 }
 
-/// Stores `record` as the first record of the request, and returns its revision.
+/// Stores `record` as the first idempotency record of the request, and returns its revision.
 pub(super) async fn begin<R: SessionRepository>(
     repository: &R,
     request: &IdempotentRequest,
@@ -56,7 +56,7 @@ pub(super) async fn begin<R: SessionRepository>(
     }
 }
 
-/// Returns the stored record of the request.
+/// Returns the stored idempotency record of the request.
 pub(super) async fn find<R: SessionRepository>(
     repository: &R,
     request: &IdempotentRequest,
@@ -65,7 +65,8 @@ pub(super) async fn find<R: SessionRepository>(
     found.expect("a reply")
 }
 
-/// The store keeps the first record with a key, and returns it unchanged.
+/// The store keeps the first record with an `Idempotency-Key`, and returns it unchanged. It does
+/// not store a second record with the same key.
 pub async fn first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged<H: Harness>(
     harness: &H,
 ) {
@@ -105,8 +106,8 @@ pub async fn first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
     assert_eq!(find(&repository, &request).await, Some(expected));
 }
 
-/// A record is replaced and removed only by a caller that knows its current revision, even if the
-/// content of the record is the same.
+/// An idempotency record is replaced or removed only by a caller that knows its current revision,
+/// even if the content of the record is the same.
 pub async fn idempotency_record_is_changed_only_with_its_current_revision<H: Harness>(harness: &H) {
     let repository = harness.repository();
     let (store, request) = (repository.idempotency(), request("body"));
@@ -133,7 +134,7 @@ pub async fn idempotency_record_is_changed_only_with_its_current_revision<H: Har
     assert_eq!(find(&repository, &request).await, None);
 }
 
-/// If several callers replace a record at the same time, exactly one of them succeeds.
+/// If several callers replace an idempotency record at the same time, exactly one of them succeeds.
 pub async fn exactly_one_of_many_concurrent_changes_of_an_idempotency_record_succeeds<
     H: Harness,
 >(

@@ -74,7 +74,7 @@ fn report_repetition(delay: Duration) {
 pub struct Pace {
     factor: u32,
     started: Instant,
-    /// Total real time of the calls of [`wait`](Self::wait).
+    /// Total real time that the calls of [`wait`](Self::wait) have taken.
     in_waits: Cell<Duration>,
     /// Sum of the delays of all waits: the time between the requested end and the actual end.
     late: Cell<Duration>,

@@ -71,7 +71,8 @@ pub(super) async fn move_session<R: SessionRepository>(
     }
 }
 
-/// A repeated creation returns the token and the lifetime of the first one.
+/// If a creation is repeated with the same `Idempotency-Key`, the repetition returns the token and
+/// the lifetime that the first request has returned.
 pub async fn repeated_creation_returns_the_same_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let request = request("body");
@@ -87,7 +88,8 @@ pub async fn repeated_creation_returns_the_same_session<H: Harness>(harness: &H)
     sessions.get(&created.token).await.expect("it lives");
 }
 
-/// A repeated rotation returns the new token of the first one, although the old token is invalid.
+/// If a rotation is repeated with the same `Idempotency-Key`, the repetition returns the new token
+/// of the first request, although the old token is invalid.
 pub async fn repeated_rotation_returns_the_same_new_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let new = store_session(&sessions).await;
@@ -104,7 +106,7 @@ pub async fn repeated_rotation_returns_the_same_new_token<H: Harness>(harness: &
     assert!(matches!(old, Err(SessionError::NotFound)));
 }
 
-/// A request with the key of a different request is rejected, and changes nothing.
+/// A request with the `Idempotency-Key` of a different request is rejected, and changes nothing.
 pub async fn idempotency_key_of_another_request_is_rejected<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let key = SessionToken::generate();
@@ -127,8 +129,8 @@ pub async fn rotation_of_an_unknown_token_stores_no_idempotency_record<H: Harnes
     assert_eq!(find(sessions.repository(), &request).await, None);
 }
 
-/// Concurrent rotations with the same `Idempotency-Key` move the session once, and all return the
-/// same new token. No rotation reports an invalid token.
+/// Concurrent rotations with the same `Idempotency-Key` move the session to a new token once, and
+/// all return this token. No rotation reports an invalid token.
 pub async fn concurrent_rotations_with_one_key_return_one_new_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -141,8 +143,9 @@ pub async fn concurrent_rotations_with_one_key_return_one_new_token<H: Harness>(
     }
 }
 
-/// If many repetitions take over an abandoned rotation at the same time, the session lives under
-/// the new token of the first request, and only this token is delivered.
+/// A rotation was abandoned, and many repetitions take it over at the same time. The session is
+/// then stored under the token that the abandoned rotation has generated, and the repetitions
+/// return no other token.
 pub async fn concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token<H: Harness>(
     harness: &H,
 ) {
@@ -162,9 +165,10 @@ pub async fn concurrent_repetitions_of_an_abandoned_rotation_return_one_new_toke
     }
 }
 
-/// A repetition during the lease of an abandoned creation is rejected. A repetition after the lease
-/// finds the stored session. If no session is stored, the repetition uses another token, because a
-/// delayed command of the first request could still store the session under the old token.
+/// A creation was abandoned. During its lease, a repetition is rejected. After its lease, a
+/// repetition finds the session that the abandoned creation has stored. If no session is stored,
+/// the repetition uses another token, because a delayed command of the abandoned creation could
+/// still store the session under the first token.
 pub async fn abandoned_creation_is_finished_by_a_repetition_after_the_lease<H: Harness>(
     harness: &H,
 ) {
@@ -210,8 +214,8 @@ pub async fn abandoned_creation_is_finished_by_a_repetition_after_the_lease<H: H
     }
 }
 
-/// A repetition after the lease of an abandoned rotation moves the session to the same new token,
-/// or finds the session under this token.
+/// A rotation was abandoned. After its lease, a repetition moves the session to the new token that
+/// the abandoned rotation has generated, or finds the session under this token.
 pub async fn abandoned_rotation_is_finished_with_the_same_token<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let repository = sessions.repository();
@@ -232,7 +236,7 @@ pub async fn abandoned_rotation_is_finished_with_the_same_token<H: Harness>(harn
     }
 }
 
-/// A rotation with a key keeps every acknowledged update of the session.
+/// A rotation with an `Idempotency-Key` keeps every acknowledged update of the session.
 pub async fn rotation_with_a_key_keeps_concurrent_updates<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     for _ in 0..10 {
@@ -261,8 +265,9 @@ pub async fn rotation_with_a_key_keeps_concurrent_updates<H: Harness>(harness: &
     }
 }
 
-/// If a rotation with a key runs concurrently with another rotation of the same token, it either
-/// succeeds, or reports an invalid token and leaves no idempotency record.
+/// Two rotations of one token run concurrently: one with an `Idempotency-Key`, and one without. The
+/// rotation with the key either succeeds, or reports an invalid token and leaves no idempotency
+/// record.
 pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Harness>(
     harness: &H,
 ) {

@@ -120,7 +120,8 @@ pub async fn abandoned_rotation_shortly_after_a_revocation_and_a_login_is_finish
     assert_eq!(count_sessions(&sessions, &subject).await, 1);
 }
 
-/// A revocation between an abandoned rotation and its repetition ends the session.
+/// If a session is revoked between an abandoned rotation and its repetition, the session ends, and
+/// the repetition does not return it.
 pub async fn revoked_session_is_not_returned_by_a_repeated_rotation<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let subject = new_subject();

@@ -54,8 +54,8 @@ pub async fn cookie_values_with_unicode_and_separators_are_kept<H: Harness>(harn
     assert_eq!(kept, given.iter().collect::<Vec<_>>());
 }
 
-/// Cookies as cookie jars hold them are stored byte for byte: cookies with separators in the name,
-/// without a name, without a value, and with control characters that browsers accept.
+/// Unusual cookies that cookie jars can contain are stored byte for byte: cookies with separators
+/// in the name, without a name, without a value, and with control characters that browsers accept.
 pub async fn cookies_that_jars_hold_are_kept<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let given = [

@@ -72,8 +72,8 @@ pub async fn session_keeps_its_subject_through_updates_and_rotations<H: Harness>
     assert_eq!(read.session.attributes, new.session.attributes);
 }
 
-/// The removal of the sessions before a revocation removes exactly these sessions. A session that
-/// was added after the revocation stays live.
+/// `remove_older` removes exactly the sessions that were added before the revocation. A session
+/// that was added after the revocation stays live.
 pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &H) {
     let (repository, subject) = (harness.repository(), subject("member"));
     let (older, _) = add_session(&repository, &subject, None).await;
@@ -106,9 +106,9 @@ pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &
 }
 
 /// After a revocation, `contains` returns `false` for every session that was added before the
-/// revocation, and for every session that took over the position of such a session. For a session
-/// that was added later, `contains` returns `true` only if the caller passes the position of this
-/// revocation.
+/// revocation, and for every rotated session that has the position of such a session in the index.
+/// For a session that was added later, `contains` returns `true` only if the caller passes the
+/// position of this revocation.
 pub async fn index_contains_no_session_from_before_a_revocation<H: Harness>(harness: &H) {
     let (repository, subject) = (harness.repository(), subject("member"));
     let (older, before) = add_session(&repository, &subject, None).await;

@@ -34,7 +34,7 @@ pub(super) struct Supervisor(Arc<State>);
 #[derive(Debug)]
 struct State {
     time_limit: Duration,
-    /// State of the random number generator.
+    /// State of the random number generator of the supervisor.
     random: AtomicU64,
     /// Tokens and cookie values that the rule has given to the repository.
     secrets: Mutex<HashSet<String>>,

@@ -156,8 +156,8 @@ pub async fn concurrent_updates_do_not_restore_a_deleted_session<H: Harness>(har
     }
 }
 
-/// A session that has expired since it was loaded is neither replaced nor moved to a new token.
-/// Both calls return `Gone`, and nothing is stored.
+/// A session has expired since it was loaded. Replacing the session and moving it to a new token
+/// both return `Gone`, and nothing is stored.
 pub async fn expired_session_is_neither_replaced_nor_moved<H: Harness>(harness: &H) {
     repeat_if_late(SECOND, async |pace| {
         let sessions = manager(harness, pace.seconds(1));

@@ -17,7 +17,7 @@ const MAX_LIFETIME: Duration = Duration::days(400);
 
 /// Properties of an answer of a site that sets cookies.
 pub(super) struct Answer<'a> {
-    /// URL of the request.
+    /// URL of the request that the site has answered.
     pub(super) url: &'a CookieUrl,
     /// Current time on the clock of the store.
     pub(super) now: OffsetDateTime,
@@ -27,7 +27,7 @@ pub(super) struct Answer<'a> {
     pub(super) date: Option<OffsetDateTime>,
 }
 
-/// A cookie that may be stored.
+/// A cookie of a `Set-Cookie` line that passed the checks of the line, with its attributes.
 pub(super) struct Accepted<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,

@@ -33,7 +33,7 @@ impl CookieAttributes {
         }
     }
 
-    /// Returns the total length of all texts in bytes.
+    /// Returns the total length of the domain and the path in bytes.
     pub(super) fn text_len(&self) -> usize {
         self.domain.len() + self.path.len()
     }
@@ -53,8 +53,8 @@ impl CookieAttributes {
         is_host && matching::path_matches(&url.path, &self.path) && (url.is_https || !self.secure)
     }
 
-    /// Returns `true` if domain and path are the same. A cookie replaces a cookie with the same
-    /// name, domain and path.
+    /// Returns `true` if both scopes have the same domain and path. A cookie replaces a cookie with
+    /// the same name, domain and path.
     pub(super) fn has_scope_of(&self, other: &Self) -> bool {
         self.domain == other.domain && self.path == other.path
     }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use crate::{BaseUrl, EntityTag, SessionId};
 
 /// An entity tag that is cached with the cookies of a session. The tag was computed from the
-/// cookies and from the values in the other fields.
+/// cookies, and from the values in the other fields of this struct.
 pub(crate) struct CachedTag {
     pub(crate) tag: EntityTag,
     /// Id of the session. The entity tag was computed with the token of this session.

@@ -2,9 +2,9 @@
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Parses a cookie date, which is the value of the attribute `Expires` (RFC 6265bis, section 5.1.1).
-/// Returns `None` if the text is not a cookie date. All formats of the header field `Date` are
-/// cookie dates.
+/// Parses a cookie date, which is the value of the attribute `Expires` (RFC 6265bis, section
+/// 5.1.1). Returns `None` if the text is not a cookie date. All formats of the header field `Date`
+/// are cookie dates.
 ///
 /// Sites write dates in many formats. The algorithm of the standard therefore searches the text for
 /// a time, a day, a month and a year, in any order.
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Each case is the same time in a format that servers use.
+    /// Each case is the same time, written in another format that servers use.
     #[rstest]
     #[case::imf_fixdate("Sun, 06 Nov 1994 08:49:37 GMT")]
     #[case::rfc_850("Sunday, 06-Nov-94 08:49:37 GMT")]
@@ -162,7 +162,10 @@ mod tests {
     #[case::two_digits_of_this_century("01-Jan-69 00:00:00", "2069-01-01T00:00:00Z")]
     #[case::far_future("Fri, 31-Dec-9999 23:59:59 GMT", "9999-12-31T23:59:59Z")]
     #[case::first_year("1 Jan 1601 00:00:00", "1601-01-01T00:00:00Z")]
-    fn years_are_completed_and_limited(#[case] text: &str, #[case] expected: &str) {
+    fn years_of_cookie_dates_are_parsed_and_two_digit_years_are_completed(
+        #[case] text: &str,
+        #[case] expected: &str,
+    ) {
         let expected = OffsetDateTime::parse(expected, &Rfc3339).unwrap();
         assert_eq!(parse_cookie_date(text), Some(expected));
     }
@@ -188,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_text_does_not_panic(text in any::<String>(), date in "[0-9A-Za-z:, -]{0,40}") {
+        fn parsing_arbitrary_text_as_a_cookie_date_does_not_panic(text in any::<String>(), date in "[0-9A-Za-z:, -]{0,40}") {
             let _ = (parse_cookie_date(&text), parse_cookie_date(&date));
         }
     }

@@ -9,11 +9,11 @@ use crate::BaseUrl;
 /// path. `Debug` shows neither query nor credentials.
 #[derive(Debug, Clone)]
 pub struct CookieUrl {
-    /// Host in ASCII form and in lower case.
+    /// Host of the URL in ASCII form and in lower case.
     pub(super) host: String,
     pub(super) path: String,
     pub(super) is_https: bool,
-    /// Scheme, host and port.
+    /// Origin of the URL: scheme, host and port.
     origin: url::Origin,
 }
 
@@ -47,7 +47,7 @@ impl CookieUrl {
         Self::parse(base_url.as_str())
     }
 
-    /// Returns the host in ASCII form and in lower case.
+    /// Returns the host of the URL in ASCII form and in lower case.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host

@@ -2,12 +2,12 @@
 
 use super::rules::CookieRule;
 
-/// A `Set-Cookie` line that was ignored.
+/// A `Set-Cookie` line that was ignored, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IgnoredLine {
-    /// Position of the line in the request, from 0.
+    /// Position of the `Set-Cookie` line in the request, from 0.
     pub index: usize,
-    /// Reason for which the line was ignored.
+    /// Reason why the line was ignored.
     pub reason: IgnoreReason,
 }
 
@@ -25,14 +25,14 @@ pub enum IgnoreReason {
     /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that
     /// these names require.
     Prefix,
-    /// The name and the value together are too long.
+    /// The name and the value of the cookie together are too long.
     TooLarge,
     /// The session has no room for another cookie.
     Full,
 }
 
 impl IgnoreReason {
-    /// All reasons for ignoring a line.
+    /// All reasons for ignoring a `Set-Cookie` line.
     pub const ALL: [Self; 6] = [
         Self::Syntax,
         Self::Domain,

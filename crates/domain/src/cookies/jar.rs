@@ -11,8 +11,8 @@ use super::{cached_tag::CachedTag, other_cookie::Details};
 /// names and values.
 const END: char = '\0';
 
-/// Text that is stored instead of the value of a cookie without a value. The text is a control
-/// character. Values cannot contain this character, so no value is equal to the text.
+/// Marks a cookie without a value: this text is stored in the place of the value. It is a control
+/// character that values cannot contain, so every value differs from it.
 const NO_VALUE: &str = "\u{1}";
 
 /// Names and values of cookies, stored one after the other in one text. All cookies of a session

@@ -26,8 +26,8 @@ pub(super) fn is_public_suffix(domain: &str) -> bool {
     psl::suffix_str(domain) == Some(domain)
 }
 
-/// Returns the path of a cookie without the attribute `Path` (section 5.1.4): the path of the URL up
-/// to its last `/`.
+/// Returns the path of a cookie without the attribute `Path` (section 5.1.4): the path of the URL
+/// up to its last `/`.
 pub(super) fn default_path(url_path: &str) -> &str {
     match url_path.rfind('/') {
         Some(end) if end > 0 && url_path.starts_with('/') => &url_path[..end],
@@ -58,7 +58,7 @@ mod tests {
     #[case::suffix_of_ipv4("127.0.0.1", "0.0.1", false)]
     #[case::same_ipv6("[::1]", "[::1]", true)]
     #[case::empty("golf.example", "", false)]
-    fn domain_matching_follows_the_standard(
+    fn domain_matching_of_cookies_follows_rfc_6265bis(
         #[case] host: &str,
         #[case] domain: &str,
         #[case] expected: bool,
@@ -103,7 +103,7 @@ mod tests {
     #[case::no_slash_boundary("/membership", "/members", false)]
     #[case::folder_without_its_slash("/members", "/members/", false)]
     #[case::other_case("/Members", "/members", false)]
-    fn path_matching_follows_the_standard(
+    fn path_matching_of_cookies_follows_rfc_6265bis(
         #[case] request: &str,
         #[case] cookie: &str,
         #[case] expected: bool,

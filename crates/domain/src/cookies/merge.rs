@@ -89,7 +89,7 @@ impl<'a> Merge<'a> {
         self.stored.len() != self.entries.len() || !self.entries.iter().all(is_stored)
     }
 
-    /// Merges the lines one after the other. Returns the lines that were ignored.
+    /// Merges the `Set-Cookie` lines one after the other. Returns the lines that were ignored.
     pub(super) fn run(&mut self) -> Vec<IgnoredLine> {
         let update = self.update;
         let answer = Answer {

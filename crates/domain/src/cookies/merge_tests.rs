@@ -73,8 +73,9 @@ fn rotated_session_id_replaces_the_cookie_without_attributes_at_the_same_positio
     assert!(merged.others().is_empty());
 }
 
-/// A client that logs in passes on a map of names and values without the paths. The cookie that the
-/// site sets later must replace the cookie of the map, although its path is not `/`.
+/// A client creates a session with a map of cookie names and values, so the paths of these cookies
+/// are unknown. A cookie that the site sets later must replace the cookie of the same name in the
+/// map, although its path is not `/`.
 #[rstest]
 #[case::root("sid=new; Path=/")]
 #[case::domain("sid=new; Path=/; Domain=golf.example")]
@@ -139,7 +140,7 @@ fn expired_set_cookie_line_removes_the_stored_cookie(#[case] line: &str) {
 }
 
 #[test]
-fn removal_with_another_path_removes_nothing() {
+fn set_cookie_line_that_removes_a_cookie_of_another_path_changes_nothing() {
     let stored = merge(&Cookies::default(), &["sid=1; Path=/members"]);
     let merged = stored.merged(
         &set_cookie(LOGIN_URL, &["sid=; Path=/; Max-Age=0"]),
@@ -196,7 +197,8 @@ fn late_merge_adds_a_cookie_that_the_request_did_not_carry() {
     assert_eq!(pairs(&merged.cookies.unwrap()), expected);
 }
 
-/// The cookie was set by an earlier line of the same answer, so the request cannot have carried it.
+/// One line of an answer sets a cookie, and a later line of the same answer removes it. The cookie
+/// is removed, although the request cannot have carried it.
 #[test]
 fn answer_can_remove_a_cookie_that_an_earlier_line_of_the_answer_has_set() {
     let lines = ["sid=new; Path=/members", "sid=; Path=/members; Max-Age=0"];
@@ -278,7 +280,7 @@ fn line_that_browsers_ignore_is_reported_with_its_reason(
 #[case::nameless("token")]
 #[case::parent_domain("a=1; Domain=golf.example")]
 #[case::long_attribute(&format!("a=1; Domain={}", "x".repeat(1_025)))]
-fn line_that_browsers_accept_is_stored(#[case] line: &str) {
+fn set_cookie_line_that_browsers_accept_is_stored(#[case] line: &str) {
     assert_eq!(merge(&Cookies::default(), &[line]).len(), 1);
 }
 
@@ -340,7 +342,7 @@ fn expires_is_relative_to_the_date_of_the_answer() {
 }
 
 #[test]
-fn lifetime_is_limited_to_400_days() {
+fn cookie_lifetime_is_limited_to_400_days() {
     for line in [
         "a=1; Max-Age=99999999999999999999",
         "a=1; Expires=1 Jan 9999 00:00:00",
@@ -367,10 +369,10 @@ fn merge_reports_a_change_only_if_it_is_worth_a_write(#[case] line: &str, #[case
     assert_eq!(merged.cookies.is_some(), changes);
 }
 
-/// Some sites remove a cookie and set it again with each answer. This changes only the order of the
-/// cookies.
+/// Some sites remove a cookie and set it again with each answer. Such an answer changes only the
+/// order of the cookies, and must not count as a change.
 #[test]
-fn removal_followed_by_the_same_value_is_no_change() {
+fn cookie_that_is_removed_and_set_again_with_the_same_value_is_unchanged() {
     let stored = merge(&Cookies::default(), &["a=1", "b=2"]);
     let lines = ["a=; Max-Age=0", "a=1"];
     let merged = stored.merged(&set_cookie(LOGIN_URL, &lines), &base_url(), NOW);
@@ -413,7 +415,7 @@ fn expired_cookies_are_left_out_and_their_namesakes_enter_the_flat_map() {
     assert!(left.others().is_empty());
 }
 
-/// Both cookies have the same path, so their order of creation decides.
+/// Two cookies have the same path, so they are sent in the order of their creation.
 #[test]
 fn order_of_cookies_is_kept_regardless_of_the_choice_for_the_flat_map() {
     let lines = [

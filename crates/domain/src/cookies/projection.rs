@@ -5,12 +5,12 @@ use indexmap::{IndexMap, map};
 
 use super::{cookie_url::CookieUrl, merge::Entry};
 
-/// All cookies of a session, divided into the flat map and the other cookies.
+/// All cookies of a session, divided into the cookies of the flat map and all other cookies.
 pub(super) struct Projection<'a> {
-    /// One cookie of each name, in the order of creation.
+    /// Cookies of the flat map: one cookie of each name, in the order of creation.
     pub(super) flat: Vec<Entry<'a>>,
-    /// All other cookies, each with its position among all cookies in the order of creation. Sorted
-    /// by the age of their values, oldest first.
+    /// Cookies outside the flat map, each with its position among all cookies in the order of
+    /// creation. Sorted by the age of their values, oldest first.
     pub(super) others: Vec<(usize, Entry<'a>)>,
 }
 

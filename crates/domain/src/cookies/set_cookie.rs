@@ -13,9 +13,9 @@ const MAX_ATTRIBUTE_LEN: usize = 1_024;
 #[cfg_attr(test, derive(Debug))]
 #[derive(PartialEq, Eq)]
 pub(super) struct SetCookie<'a> {
-    /// Name. Empty if the line has no `=` before the first `;`.
+    /// Name of the cookie. Empty if the line has no `=` before the first `;`.
     pub(super) name: &'a str,
-    /// Value, including quotes.
+    /// Value of the cookie, including quotes.
     pub(super) value: &'a str,
     pub(super) lifetime: Option<Lifetime>,
     /// Value of the attribute `Domain` in lower case and without a leading dot. `None` if the
@@ -27,7 +27,7 @@ pub(super) struct SetCookie<'a> {
     pub(super) is_secure: bool,
 }
 
-/// Lifetime of a cookie, as its attributes define it.
+/// Lifetime of a cookie, as the attributes in its `Set-Cookie` line define it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifetime {
     /// Value of the attribute `Max-Age`: the lifetime from now on. Zero or a negative value removes
@@ -176,7 +176,7 @@ mod tests {
     #[case::spaces("a=1 ; Domain = g ;  Path =/ x ", Some("g"), Some("/ x"), false)]
     #[case::too_long(&format!("a=1; Path=/x; Path=/{}", "y".repeat(1_024)), None, Some("/x"), false)]
     #[case::unknown("a=1; SameSite=None; Partitioned; HttpOnly; x", None, None, false)]
-    fn attributes_are_parsed_leniently(
+    fn attributes_of_set_cookie_lines_are_parsed_as_browsers_do(
         #[case] line: &str,
         #[case] domain: Option<&str>,
         #[case] path: Option<&str>,
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_lines_does_not_panic(line in any::<String>()) {
+        fn parsing_arbitrary_set_cookie_lines_does_not_panic(line in any::<String>()) {
             if let Some(cookie) = SetCookie::parse(&line) {
                 prop_assert!(!cookie.name.contains(['=', ';']));
                 prop_assert!(!cookie.value.contains(';'));

@@ -20,13 +20,13 @@ use super::{
 };
 use crate::BaseUrl;
 
-/// Result of merging `Set-Cookie` lines.
+/// Result of merging `Set-Cookie` lines into the cookies of a session.
 #[derive(Debug)]
 pub struct MergedCookies {
     /// The merged cookies. `None` if they have not changed so much that the session must be written
     /// to the store.
     pub cookies: Option<Cookies>,
-    /// Lines that were ignored.
+    /// `Set-Cookie` lines that were ignored.
     pub ignored: Vec<IgnoredLine>,
 }
 

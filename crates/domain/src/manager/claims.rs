@@ -30,9 +30,9 @@ const RECORD_TTL: Duration = Duration::from_secs(60);
 pub struct IdempotentSession {
     /// Bearer token of the session. Give the token to the client and do not store it.
     pub token: SessionToken,
-    /// Lifetime and entity tag of the session when the first request ended.
+    /// Lifetime and entity tag of the session at the end of the operation.
     pub result: IdempotentResult,
-    /// `true` if an earlier request has begun the operation.
+    /// `true` if the result belongs to an operation that an earlier request has begun.
     pub is_replay: bool,
 }
 
@@ -50,11 +50,11 @@ impl From<NewSession> for IdempotentSession {
     }
 }
 
-/// The right to carry out the operation of a request.
+/// The right of one request to carry out an operation that has an `Idempotency-Key`.
 pub(super) struct Claim {
-    /// Token that the operation gives to the session.
+    /// New token of the session that the operation creates or rotates.
     pub(super) token: SessionToken,
-    /// `true` if another request has begun the operation.
+    /// `true` if the operation was begun by another request.
     pub(super) is_replay: bool,
     /// `true` if no call of the store has used the token yet, so that another token can replace it.
     pub(super) is_unused: bool,
@@ -72,7 +72,7 @@ pub(super) enum Progress {
     Done(IdempotentSession),
 }
 
-/// An operation that another request has begun and not completed.
+/// An operation with an `Idempotency-Key` that another request has begun and not completed.
 pub(super) struct Abandoned {
     pub(super) token: SessionToken,
     revision: Revision,
@@ -147,8 +147,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Takes over an operation that another request has not completed, and continues it with
-    /// `token`. If another request takes over the operation at the same time, only one of the two
-    /// requests succeeds.
+    /// `token`. If several requests take over the operation at the same time, only one of them
+    /// succeeds.
     pub(super) async fn take_over(
         &self,
         request: &IdempotentRequest,
@@ -182,7 +182,7 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(())
     }
 
-    /// Begins a new lease.
+    /// Begins a new lease of the claimed operation.
     ///
     /// # Errors
     /// [`SessionError::OperationInProgress`] if another request has taken over the claim.

@@ -8,9 +8,9 @@ use crate::{
     SessionEvent, SessionId, SessionRepository, SessionToken, clock::to_signed,
 };
 
-/// Maximum number of tokens to generate for one session if the repository reports each of them as
-/// already in use. After that, the creation of the session fails. Two random tokens are practically
-/// never equal, so repeated reports mean that the repository is broken.
+/// Maximum number of tokens that are generated for one session if the repository reports each of
+/// them as already in use. If the maximum is reached, the creation of the session fails. Two random
+/// tokens are practically never equal, so such reports mean that the repository is broken.
 const MAX_TAKEN_TOKENS: usize = 3;
 
 /// Maximum number of tokens that are generated to create or rotate one session. In a partitioned
@@ -77,7 +77,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Session::new(login, created_at, self.policy.absolute_end(created_at))
     }
 
-    /// Reports a completed creation.
+    /// Logs a completed creation and reports it to the observer. Returns the session with its
+    /// token.
     pub(super) fn created(&self, token: SessionToken, session: Session) -> NewSession {
         (self.observer)(SessionEvent::Created, 1);
         tracing::info!(

@@ -6,12 +6,12 @@ use crate::{
     SetCookieLines,
 };
 
-/// Session after a merge of cookies.
+/// Session after a merge of cookies, and the ignored `Set-Cookie` lines.
 #[derive(Debug)]
 pub struct MergedSession {
     /// The session with the merged cookies.
     pub active: ActiveSession,
-    /// Lines that were ignored, in their order.
+    /// `Set-Cookie` lines that were ignored, in their order.
     pub ignored: Vec<IgnoredLine>,
     /// `true` if the merge has changed the stored session.
     pub is_changed: bool,

@@ -155,8 +155,8 @@ impl<R: SessionRepository> SessionManager<R> {
         self.policy.remaining(idle_timeout, session, now)
     }
 
-    /// Reports a completed rotation. `ttl` is the remaining lifetime of the session at the time
-    /// `now`.
+    /// Logs a completed rotation and reports it to the observer. Returns the session with its new
+    /// token. `ttl` is the remaining lifetime of the session at the time `now`.
     pub(super) fn rotated(
         &self,
         token: &SessionToken,

@@ -294,7 +294,7 @@ impl<R: SessionRepository> SessionManager<R> {
 /// A page of the list of a subject's live sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPage {
-    /// Sessions of the page, oldest first.
+    /// Sessions on this page of the list, oldest first.
     pub sessions: Vec<ListedSession>,
     /// Cursor of the next page. `None` if this page is the last one. If there is a cursor, the next
     /// page may still contain no sessions.

@@ -187,7 +187,7 @@ pub(super) struct Replaced {
     /// Time at which the TTL was renewed, on the store's clock. If nothing was stored, the time at
     /// which the session was loaded first.
     pub(super) touched_at: OffsetDateTime,
-    /// `true` if the session was stored.
+    /// `true` if the changed session was stored.
     pub(super) is_changed: bool,
 }
 

@@ -90,7 +90,7 @@ fn attributes_of_cookies_are_unchanged_after_encoding_and_decoding() {
 }
 
 #[test]
-fn shortened_and_extended_bytes_are_malformed() {
+fn shortened_or_extended_binary_form_of_a_session_is_rejected() {
     let bytes = session(Some("member-4711"), Some("telephone")).to_bytes();
     for len in 1..bytes.len() {
         let shortened = Session::from_bytes(&bytes[..len]);
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_arbitrary_bytes_never_panics(
+    fn decoding_arbitrary_bytes_as_a_session_never_panics(
         mut bytes in proptest::collection::vec(any::<u8>(), 1..300),
     ) {
         bytes[0] = VERSION;

@@ -146,7 +146,7 @@ fn table_has_80_lines_and_12_dates_and_gives_a_reason_for_each_deviation() {
 }
 
 #[test]
-fn repetitions_in_the_table_are_expanded() {
+fn repetition_notation_in_the_set_cookie_table_is_replaced_by_the_repeated_text() {
     assert_eq!(expand("a={x*3}; y"), "a=xxx; y");
     assert_eq!(expand(r#"a={"b"}"#), r#"a={"b"}"#);
 }

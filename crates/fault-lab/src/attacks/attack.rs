@@ -16,13 +16,13 @@ const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 /// body after the same time.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
-/// Pause before the first connections, so that they are not opened all at once.
+/// Delay between the first connections, so that they are not opened all at once.
 const STAGGER: Duration = Duration::from_micros(400);
 
-/// Limit on the p99 during each attack that is not a flood.
+/// Limit on the p99 of other clients during each attack that is not a flood.
 const SLOWDOWN: Limit = Limit::Slowdown(2.0);
 
-/// Maximum p99 during a flood.
+/// Maximum p99 of other clients during a flood.
 const MAX_P99_DURING_FLOOD: Duration = Duration::from_millis(500);
 
 /// HTTP Basic credentials of the service client with the right secret.
@@ -32,7 +32,7 @@ const WRONG: &str = "Basic bGFiOndyb25n";
 
 const UNKNOWN_TOKEN: &str = "Bearer 11111111-1111-4111-8111-111111111111";
 
-/// A kind of attack.
+/// A kind of attack: the requests of the attackers, and the limit for other clients.
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) limit: Limit,
@@ -42,15 +42,16 @@ pub(super) struct Attack {
 /// Maximum p99 of the requests of other clients during an attack.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Limit {
-    /// Maximum ratio to the p99 without an attack.
+    /// Maximum ratio of the p99 during the attack to the p99 without an attack.
     Slowdown(f64),
-    /// Maximum ratio to the p99 without an attack, and an allowed difference. A higher p99 is
-    /// allowed if it exceeds the p99 without an attack by at most this difference. Even two
-    /// measurements without an attack can differ by this time.
+    /// Maximum ratio of the p99 during the attack to the p99 without an attack, and an allowed
+    /// difference. A higher p99 is allowed if it exceeds the p99 without an attack by at most this
+    /// difference. Even two measurements without an attack can differ by this time.
     SlowdownBeyondNoise(f64, Duration),
-    /// Maximum p99. This limit is used for floods. In a flood, the attackers send as fast as
-    /// possible, and compete with the service for the processors of the machine. A ratio would
-    /// therefore depend mainly on the number of processors.
+    /// Maximum p99, regardless of the p99 without an attack. This limit is used for floods. In a
+    /// flood, the attackers send as fast as possible, and compete with the service for the
+    /// processors of the machine. A maximum ratio to the p99 without an attack would therefore
+    /// depend mainly on the number of processors.
     Duration(Duration),
 }
 
@@ -68,7 +69,7 @@ impl Limit {
 
 /// The bytes that an attacker sends on a connection.
 enum Request {
-    /// The head of a request and the first byte of its body.
+    /// A request whose head and first body byte are sent. The rest of the body never follows.
     StalledBody {
         request_line: &'static str,
         authorization: Authorization,
@@ -84,7 +85,7 @@ enum Request {
 enum Authorization {
     None,
     Fixed(&'static str),
-    /// The token of a session.
+    /// The attackers use the token of an existing session.
     ValidToken,
 }
 

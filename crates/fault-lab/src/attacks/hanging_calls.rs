@@ -31,7 +31,7 @@ pub(super) struct HangingCalls {
 }
 
 impl HangingCalls {
-    /// Starts [`CALLS`] calls, each with a session of its own. Returns when the sites have received
+    /// Starts [`CALLS`] calls, each with a separate session. Returns when the sites have received
     /// all of them.
     pub(super) async fn start(service: &ServiceProcess) -> anyhow::Result<Self> {
         let mut sites = Vec::new();

@@ -14,7 +14,7 @@ use crate::tally::Tally;
 /// exceed these limits, even if a slow machine needs many seconds to send all guesses.
 const MAX_GUESSES: u32 = 20_000;
 
-/// Number of requests that are in flight at the same time.
+/// Number of guesses that are in flight at the same time.
 const CONCURRENCY: usize = 32;
 
 /// Checks that guessed tokens are answered with 429 when the limit on invalid tokens of one client

@@ -21,7 +21,7 @@ const VERSION: &str = "version";
 /// Path of the second cookie with the name [`VERSION`] that each merge sets.
 const NAMESAKE_PATH: &str = "/elsewhere";
 
-/// A session that this client has created.
+/// A session that this client has created, as the client knows it.
 #[derive(Clone)]
 struct Own {
     token: String,

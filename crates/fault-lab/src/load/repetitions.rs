@@ -12,7 +12,7 @@ use super::shared::Shared;
 /// default command timeout, so this time is longer.
 const REPEATED_FOR: Duration = Duration::from_secs(12);
 
-/// Pause before a repetition.
+/// Pause before a request is repeated with the same `Idempotency-Key`.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The final response to a repeated request, and the token in the response to one further

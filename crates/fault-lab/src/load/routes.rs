@@ -7,11 +7,11 @@ use super::shared::{Shared, lock};
 /// Base URLs of service instances.
 #[derive(Default)]
 pub(super) struct Routes {
-    /// Instances to which the clients send requests.
+    /// Base URLs of the instances to which the clients send requests.
     instances: Vec<String>,
-    /// Those of these instances that have no upstream gateway.
+    /// Base URLs of the instances that have no upstream gateway.
     without_gateway: Vec<String>,
-    /// Instances that were killed.
+    /// Base URLs of the instances that were killed.
     killed: Vec<String>,
 }
 
@@ -23,9 +23,9 @@ impl Routes {
         }
     }
 
-    /// Returns an instance for a call: usually one with the gateway, as a proxy in front chooses it.
-    /// A quarter of the calls, or all if no instance has the gateway, are for an instance without it,
-    /// which must refuse them.
+    /// Chooses an instance for a call through the upstream gateway. Usually, the instance has the
+    /// gateway, as if a proxy in front of the instances had chosen it. For a quarter of the calls,
+    /// or if no instance has the gateway, the instance has no gateway and must refuse the call.
     fn for_call(&self) -> &str {
         let lacks = |base: &&String| self.without_gateway.contains(base);
         let (without, with): (Vec<_>, Vec<_>) = self.instances.iter().partition(lacks);
@@ -41,7 +41,8 @@ impl Shared {
         lock(&self.routes).instances = instances;
     }
 
-    /// Records which of the service instances have no upstream gateway. By default, all have it.
+    /// Records which of the service instances have no upstream gateway. By default, all instances
+    /// have the gateway.
     pub(crate) fn set_without_gateway(&self, instances: Vec<String>) {
         lock(&self.routes).without_gateway = instances;
     }
@@ -100,8 +101,8 @@ impl Shared {
         }
     }
 
-    /// Adds credentials to a request without credentials. A request with an `Idempotency-Key` must
-    /// have some, even if the service accepts any.
+    /// Adds arbitrary credentials to a request that has none. A request with an `Idempotency-Key`
+    /// must have credentials, even if the service accepts any credentials.
     pub(super) fn with_any_credentials(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.habits.credentials {
             Some(_) => request,

@@ -21,7 +21,7 @@ use crate::site::BOOKING;
 /// Number of clients that call a site, in tests that have other clients as well.
 pub(crate) const SITE_CLIENTS: usize = 8;
 
-/// Number of sessions of a client.
+/// Number of sessions of a client that calls the site.
 const SESSIONS: usize = 4;
 
 /// Sends the requests of one client until all clients are stopped.

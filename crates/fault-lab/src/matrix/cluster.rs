@@ -16,7 +16,7 @@ use crate::stage::{Lab, Outcome, Stage};
 /// Timeout for the cluster to send both a MOVED and an ASK redirection.
 const REDIRECTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Timeout for a replica to become a primary.
+/// Timeout for a replica to become a primary after a fault of its primary.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) fn rows() -> Vec<Row> {

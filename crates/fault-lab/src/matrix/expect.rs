@@ -8,7 +8,7 @@ use crate::tally::Tally;
 /// are checked in addition.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Expect {
-    /// No request fails.
+    /// No request fails during the fault.
     NoFailures,
     /// At least one request is answered with 503 and this problem code.
     Refused(&'static str),
@@ -19,7 +19,7 @@ pub(super) enum Expect {
     /// At least one request is answered with 503 and this problem code. No request is answered with
     /// 503 and another problem code.
     RefusedOnly(&'static str),
-    /// Requests may succeed or fail.
+    /// Requests may succeed or fail during the fault.
     Any,
 }
 

@@ -17,8 +17,8 @@ pub(super) enum Version {
     New,
 }
 
-/// Two service instances, and the clients that send requests to both instances. Instances of the new
-/// binary have the upstream gateway.
+/// Two service instances, and the clients that send requests to both instances. Instances of the
+/// new binary have the upstream gateway.
 pub(super) struct Fleet<'a> {
     labs: [&'a Lab; 2],
     flags: &'static [&'static str],
@@ -110,8 +110,8 @@ impl<'a> Fleet<'a> {
         self.send_to_both();
     }
 
-    /// Lets the clients send requests to both instances. Only those of the new binary have the
-    /// gateway.
+    /// Lets the clients send requests to both instances. Only the instances of the new binary have
+    /// the upstream gateway.
     fn send_to_both(&self) {
         let bases = bases(&self.instances);
         let old = bases.iter().zip(self.versions);

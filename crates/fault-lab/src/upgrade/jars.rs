@@ -18,7 +18,7 @@ const LINES: [&str; 3] = [
     "view=grid; Path=/admin",
 ];
 
-/// Requests to the old binary that change a session.
+/// A request to the old binary that changes a session.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     None,

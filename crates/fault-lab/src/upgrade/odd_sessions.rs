@@ -12,7 +12,7 @@ struct Sample {
     name: &'static str,
     cookies: Value,
     subject: Option<&'static str>,
-    /// `true` if the old binary can read the session.
+    /// `true` if the old binary can read the stored session.
     is_read_by_old: bool,
 }
 

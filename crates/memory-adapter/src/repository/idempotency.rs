@@ -13,13 +13,13 @@ use time::OffsetDateTime;
 
 use super::{CapacityReached, MemoryRepository, lock, parse_revision, revision};
 
-/// Records by id, and the order in which they expire.
+/// Idempotency records by id, and the order in which they expire.
 #[derive(Debug, Default)]
 pub(super) struct IdempotencyRecords {
     records: HashMap<IdempotencyId, Stored>,
-    /// The expiry time and the id of each record.
+    /// Expiry time and id of each idempotency record.
     expiries: BTreeSet<(OffsetDateTime, IdempotencyId)>,
-    /// Number of the revision that was given out last.
+    /// Number of the latest revision of an idempotency record.
     last_revision: u64,
 }
 
@@ -31,8 +31,8 @@ struct Stored {
 }
 
 impl IdempotencyRecords {
-    /// Removes the records that have expired. Called before each use of the records, and by each
-    /// ping.
+    /// Removes the idempotency records that have expired. Called before each use of the records,
+    /// and by each ping.
     pub(super) fn remove_expired(&mut self, now: OffsetDateTime) {
         while let Some((expires_at, id)) = self.expiries.first().copied() {
             if expires_at > now {
@@ -73,7 +73,8 @@ impl IdempotencyRecords {
         revision(self.last_revision)
     }
 
-    /// Returns the number of records, and the number of expiry times. Both are always equal.
+    /// Returns the number of idempotency records, and the number of their expiry times. Both
+    /// numbers are always equal.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.records.len(), self.expiries.len())

@@ -48,8 +48,8 @@ fn count_entries(repository: &MemoryRepository) -> (usize, usize) {
         )
 }
 
-/// Corrects the wall clock while a session is live. The shown times follow the correction, and the
-/// session ends when it would have ended anyway.
+/// Corrects the wall clock while a session is live. The times that the repository shows follow the
+/// correction. The time at which the session ends does not change.
 #[rstest]
 #[case::forward(time::Duration::hours(2))]
 #[case::back(time::Duration::days(-1))]

@@ -38,7 +38,7 @@ impl Unwilling {
         }
     }
 
-    /// Creates a session in the inner repository, which carries out the insert.
+    /// Creates a session in the inner repository, because this repository carries out no insert.
     async fn create_session(&self) -> SessionToken {
         let sessions = SessionManager::new(self.inner.clone(), SessionPolicy::default());
         let new = sessions.store(cookies(), base_url()).await;

@@ -46,7 +46,8 @@ async fn cached_session_is_served_without_redis_commands() {
     assert!(sent < 20, "{sent} commands for 1000 accesses");
 }
 
-/// Many sites set the same cookie with each answer. Such merges must not invalidate the cached copy.
+/// Many sites set the same cookie with each answer. Such merges must not invalidate the cached
+/// copy.
 #[tokio::test]
 async fn merge_without_a_change_within_the_touch_interval_keeps_the_cached_copy() {
     let redis = RedisProcess::start().await;

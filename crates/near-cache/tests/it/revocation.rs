@@ -178,7 +178,7 @@ impl End {
     }
 }
 
-/// A fault in the invalidation feed of the instance that reads sessions. `None` stands for a feed
+/// A fault in the invalidation feed of the instance that reads sessions. `None` means a feed
 /// without a fault.
 #[derive(Clone, Copy, PartialEq)]
 enum Disturbance {

@@ -47,7 +47,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Nodes {
     settings: RedisSettings,
-    /// Number of connections to each server.
+    /// Number of connections to each server of the cluster.
     size: usize,
     clock: Arc<StoreClock>,
     runtime: Handle,
@@ -198,8 +198,8 @@ impl Nodes {
         }
     }
 
-    /// Locks the map of connected servers. No code panics while it holds the lock, so lock
-    /// poisoning is ignored.
+    /// Locks the map of connected servers. Ignores lock poisoning, because no code panics while the
+    /// lock is held.
     fn connected(&self) -> MutexGuard<'_, HashMap<Address, Connected>> {
         self.connected
             .lock()

@@ -13,6 +13,6 @@ pub(super) struct Shared {
     /// Signal that makes the background task poll the topology. The signal is sent if a request
     /// fails or is redirected, because the topology may have changed.
     pub(super) refresh_requested: Notify,
-    /// Holds `true` once the topology of the cluster is known.
+    /// `true` as soon as the topology of the cluster is known.
     pub(super) is_known: watch::Sender<bool>,
 }

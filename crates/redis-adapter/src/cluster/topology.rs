@@ -48,7 +48,7 @@ pub(crate) struct SlotRange {
 /// only serve as further addresses from which the topology can be requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topology {
-    /// Slot ranges, in ascending order and without overlaps.
+    /// Slot ranges of all primaries, in ascending order and without overlaps.
     pub(crate) ranges: Vec<SlotRange>,
     pub(super) replicas: Vec<Address>,
 }

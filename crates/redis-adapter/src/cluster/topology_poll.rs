@@ -43,7 +43,8 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// report may be outdated, so the reports of several servers are compared.
 const FURTHER_REPORTS_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Polls the topology of the cluster and updates the routing table, until `stopped` holds `true`.
+/// Polls the topology of the cluster and updates the routing table, until the value of `stopped` is
+/// `true`.
 pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut known = None;
     let mut backoff = Backoff::new();

@@ -68,8 +68,8 @@ impl BatchQueues {
 }
 
 impl BatchQueue {
-    /// Locks the state of the queue. No code panics or awaits while it holds the lock, so a
-    /// poisoned lock is ignored.
+    /// Locks the state of the queue. Ignores lock poisoning, because no code panics or awaits while
+    /// the lock is held.
     pub(super) fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

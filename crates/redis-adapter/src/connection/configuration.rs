@@ -9,7 +9,7 @@ use super::{
 /// Configuration of a server. A value is `None` if the Redis user lacks the permission to read it.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    /// Eviction of keys when the memory is full.
+    /// Eviction policy of the server: whether keys are evicted when its memory is full.
     pub(crate) eviction: Option<Eviction>,
     pub(crate) persistence: Option<Persistence>,
     /// `true` if the loss of one partition stops the whole cluster. Always `None` outside a
@@ -31,13 +31,14 @@ pub(crate) enum Eviction {
 /// Persistence of keys across a restart of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Persistence {
-    /// Redis appends each change to a file.
+    /// Redis appends each change to a file (append-only file).
     AppendOnly,
-    /// Redis writes snapshots, as configured with this value of `save`.
+    /// Redis writes snapshots to disk, as configured with this value of `save`.
     Snapshots(String),
-    /// Redis writes nothing.
+    /// Redis writes nothing to disk.
     Off,
-    /// Redis appends nothing to a file. The Redis user may not read whether there are snapshots.
+    /// Redis has no append-only file. It is unknown whether Redis writes snapshots, because the
+    /// Redis user may not read that setting.
     NoAppendOnly,
 }
 

@@ -59,7 +59,8 @@ impl EndRequest {
         }
     }
 
-    /// Locks the reason. No code panics while it holds the lock, so a poisoned lock is ignored.
+    /// Locks the reason for the end of the connection. Ignores lock poisoning, because no code
+    /// panics while the lock is held.
     fn reason(&self) -> MutexGuard<'_, Option<End>> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,7 +22,7 @@ use crate::{RedisFault, RedisSettings, address::Address, record::Key};
 pub(super) struct Established {
     pub(super) client: Arc<Client>,
     pub(super) task: ClientTask,
-    /// Address of the server, as shown in log messages.
+    /// Address of the connected server, as shown in log messages.
     pub(super) server: String,
     /// Address of the primary that the sentinels named. `None` if the deployment has no sentinels.
     pub(super) named: Option<Address>,

@@ -12,9 +12,10 @@ use crate::{RedisFault, RedisSettings, error::UNKNOWN_COMMAND};
 #[derive(Debug)]
 pub(crate) struct Explanation {
     pub(crate) topic: Topic,
-    /// The cause, as a clause that names the server.
+    /// Cause of the failed attempt to connect, as a clause that names the server.
     pub(crate) what: String,
-    /// Instruction for the operator.
+    /// Instruction for the operator that describes how to fix the cause of the failed attempt to
+    /// connect.
     pub(crate) advice: String,
 }
 
@@ -35,7 +36,7 @@ impl Explanation {
         Self::of(settings, server, explain(settings, fault).await)
     }
 
-    /// Explains `fault` without any request.
+    /// Explains the failed attempt to connect `fault` without sending a request to Redis.
     pub(crate) fn of(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Self {
         let topic = match fault {
             ConnectFault::NoCluster => Topic::Cluster,

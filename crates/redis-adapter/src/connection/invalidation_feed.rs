@@ -72,12 +72,13 @@ const CANARIES_PER_SILENCE: u32 = 4;
 /// State of the invalidation feed, which receives the names of changed keys from Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FeedState {
-    /// The feed is being established, or was lost.
+    /// The invalidation feed is being established, or was lost.
     Down,
-    /// Redis sends invalidations, and a check of the feed has succeeded at least once.
+    /// The invalidation feed is established: Redis sends invalidations, and a check of the feed has
+    /// succeeded at least once.
     Up,
-    /// The feed cannot be established until the Redis configuration changes, for example because a
-    /// permission is missing. Contains the reason.
+    /// The invalidation feed cannot be established until the Redis configuration changes, for
+    /// example because a permission is missing. Contains the reason.
     Refused(String),
 }
 
@@ -92,8 +93,8 @@ pub(crate) struct Subscription {
     pub(crate) state: watch::Sender<FeedState>,
 }
 
-/// Keeps the invalidation feed (notifications of changed keys) established until `stopped` holds
-/// `true`. After each loss of the feed, opens a new connection.
+/// Keeps the invalidation feed (notifications of changed keys) established until the value of
+/// `stopped` is `true`. After each loss of the feed, opens a new connection.
 pub(crate) async fn maintain_feed(
     settings: RedisSettings,
     subscription: Subscription,

@@ -40,7 +40,7 @@ use crate::{RedisSettings, address::Address, backoff::Backoff, deployment::Deplo
 /// to the replaced primary during this interval may be lost.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Timeout for the reply of a sentinel to one poll.
+/// Timeout for the reply of a sentinel to one poll of the primary.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum time to wait until a majority of the sentinels has replied, counted from the start of

@@ -22,10 +22,10 @@ pub(super) struct Shared {
     pub(super) link: watch::Sender<Link>,
 }
 
-/// State of a connection.
+/// State of a connection to Redis, as its background task maintains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
-    /// The first attempt to connect has not ended yet.
+    /// The first attempt to establish the connection has not ended yet.
     Untried,
     Down,
     Up,

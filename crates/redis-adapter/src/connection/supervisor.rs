@@ -31,8 +31,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// heartbeats.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Number of consecutive heartbeats without a reply after which the connection is ended. The server
-/// is then assumed to be gone or to hang.
+/// Number of consecutive heartbeats without a reply after which the connection is ended. The
+/// service then assumes that the server is unreachable or hangs.
 const MAX_SILENT_HEARTBEATS: u32 = 2;
 
 /// Minimum lifetime of a connection that counts as stable. After the loss of a stable connection,
@@ -42,8 +42,8 @@ pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// Timeout for closing a connection. A Redis server that hangs must not delay a shutdown.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Keeps the connection of `shared` established until `stopped` holds `true` or its sender is
-/// dropped.
+/// Keeps the connection of `shared` established until the value of `stopped` is `true` or its
+/// sender is dropped.
 pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut backoff = Backoff::new();
     let mut sentinels = Sentinels::of(&shared.settings);
@@ -215,7 +215,7 @@ pub(super) async fn close(mut established: Established) {
     let _ = timeout(CLOSE_TIMEOUT, quit).await;
 }
 
-/// Waits until `stopped` holds `true` or its sender is dropped.
+/// Waits until the value of `stopped` is `true` or its sender is dropped.
 pub(super) async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -6,11 +6,11 @@ use crate::{RedisFault, connection::Reply};
 /// Outcome of one permission check, in which one command is sent for one Redis key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CheckOutcome {
-    /// The user has the permissions for the command and for the key.
+    /// The Redis user has the permissions for the command and for the key.
     Permitted,
-    /// The user lacks the permission for the command.
+    /// The Redis user lacks the permission for the command.
     CommandNotPermitted,
-    /// The user has the permission for the command, but lacks the permission for the key.
+    /// The Redis user has the permission for the command, but lacks the permission for the key.
     KeyNotPermitted,
     /// The server does not know the command: the command was renamed, or the server is another
     /// implementation of Redis.

@@ -5,9 +5,9 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Check that led to this finding.
+    /// Check of the diagnosis that led to this finding.
     pub check: Check,
-    /// Severity of the result.
+    /// Severity of the result of the check.
     pub verdict: Verdict,
     /// Servers with this result, each as `host:port` or as the path of a Unix socket. The list is
     /// empty if the result is about all servers together.

@@ -12,7 +12,7 @@ use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
 
-/// First version of each kind of value.
+/// First version of each kind of encrypted value.
 pub(crate) const VERSION_1: u8 = 1;
 
 /// Number of versions above the newest known version that count as versions of a newer release. A
@@ -25,7 +25,7 @@ pub(super) const HEADER_LEN: usize = MAGIC.len() + 1;
 /// writes takes less than a tenth of this maximum.
 pub(super) const MAX_RECORD_LEN: usize = 1024 * 1024;
 
-/// Encrypts and decrypts the values with one id.
+/// Encrypts and decrypts the values of one id, such as a session id.
 pub(crate) struct Envelope {
     id: [u8; 16],
     sealing_key: RandomizedNonceKey,

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{CorruptRecord, error::CallError};
 
-/// Version of some records. An older release would misread these records if they had version 1: see
+/// Version of records that an older release would misread if they had version 1: see
 /// [`is_misread_by_older_releases`]. All other records have [`VERSION_1`], which every release can
 /// read.
 const VERSION_2: u8 = 2;
 
-/// HKDF info for the encryption key.
+/// HKDF info for the encryption key of a sealed record.
 const SEALING_KEY_LABEL: &[u8] = b"record key";
 
 /// Encrypts and decrypts the sealed record of one session.
@@ -34,11 +34,10 @@ pub(crate) struct Sealer {
 /// First part of the plaintext of a sealed (encrypted) record, encoded with postcard. The value `V`
 /// of a cookie is a `&str` in version 1, and an `Option<&str>` in version 2.
 ///
-/// If the session has a subject or a label, [`AttributeTexts`] follows. If the session has neither,
-/// nothing follows, so older releases can read the record. If a cookie has attributes, the result
-/// of [`Cookies::details_to_bytes`] follows after [`AttributeTexts`]. Any bytes after that are
-/// ignored, so a later release may append more data. If an older release changes the record, it
-/// drops the data that it does not know.
+/// If the session has a subject, a label or a cookie with attributes, [`AttributeTexts`] and the
+/// result of [`Cookies::details_to_bytes`] follow. Otherwise nothing follows, so older releases can
+/// read the record. Any bytes after that are ignored, so a later release may append more data. If
+/// an older release changes the record, it drops the data that it does not know.
 #[derive(Serialize, Deserialize)]
 struct Content<'a, V> {
     created_at_micros: i64,

@@ -127,8 +127,8 @@ pub(super) async fn swap(
     Ok(outcome(reply.integer("EVAL")?)?)
 }
 
-/// Replaces the value `seen` of a key by `next`, a value of about the same length. The replacement
-/// also works while the memory of Redis is full.
+/// Replaces the value of a key by `next`, a value of about the same length, if the value is still
+/// `seen`. The replacement also works while the memory of Redis is full.
 pub(crate) async fn swap_value(
     call: &Call,
     key: &Key,

@@ -26,9 +26,9 @@ use crate::{
 /// different servers.
 #[derive(Clone, Copy)]
 enum Repeat {
-    /// The move is attempted once. If it fails, it is undone.
+    /// The move of the record is attempted once. If it fails, it is undone.
     Never,
-    /// The move may be attempted again, with the same new token.
+    /// The move of the record may be attempted again, with the same new token.
     WithMarker,
 }
 
@@ -126,8 +126,8 @@ impl SessionRepository for RedisRepository {
         Ok(self.look_up(&candidates, Plain::Seal(touch), load).await?)
     }
 
-    /// Replaces the record if it has not changed since the revision `seen` was read. The new record
-    /// has the same Redis key and the same storage format as the former one.
+    /// Replaces the record if it has not changed since the revision `seen` was read. The Redis key
+    /// and the storage format of the record do not change.
     async fn compare_and_swap(
         &self,
         token: &SessionToken,
@@ -178,8 +178,8 @@ impl SessionRepository for RedisRepository {
             .await
     }
 
-    /// Returns `true` outside a cluster, where a session is moved in one atomic step. In a cluster,
-    /// looks for the marker of the move.
+    /// Returns `true` outside a cluster, because a session is moved in one atomic step there. In a
+    /// cluster, returns `true` if the marker of a complete move exists.
     async fn was_moved(
         &self,
         from: &SessionToken,

@@ -413,8 +413,8 @@ fn indexed(
 }
 
 /// Returns a position in the index (microseconds) that is lower than the position of every session
-/// that is created after `created_at`. This also holds if the clock of this instance and the clock
-/// of Redis differ by [`CLOCK_MARGIN`].
+/// that is created after `created_at`. This is also true if the clock of this instance and the
+/// clock of Redis differ by up to [`CLOCK_MARGIN`].
 fn position_before(created_at: OffsetDateTime) -> u64 {
     let position = created_at - OffsetDateTime::UNIX_EPOCH - CLOCK_MARGIN;
     u64::try_from(position.whole_microseconds()).unwrap_or(0)

@@ -169,7 +169,7 @@ impl NewEntry {
 
 /// An entry that was read from the index of a subject.
 pub(super) struct FoundEntry {
-    /// Session id as text.
+    /// Session id of the entry, as text.
     pub(super) member: String,
     /// Position of the entry in the index, in microseconds on the clock of Redis.
     pub(super) position: u64,
@@ -178,8 +178,8 @@ pub(super) struct FoundEntry {
 }
 
 impl FoundEntry {
-    /// Returns the session id. Returns `None` if the text is not a session id, because another
-    /// program added the entry.
+    /// Returns the session id of the entry. Returns `None` if the entry contains another text,
+    /// because another program added the entry.
     pub(super) fn id(&self) -> Option<SessionId> {
         self.member.parse().ok()
     }

@@ -191,7 +191,8 @@ async fn warning_about_the_redis_url_file_is_logged_again_only_when_its_reason_c
     assert!(logs.events(READ_AGAIN).is_empty(), "{}", logs.text());
 }
 
-/// The named pipe is not opened, because opening a named pipe without a writer blocks.
+/// Opening a named pipe without a writer would block. The service must therefore reject the named
+/// pipe without opening it.
 #[rstest]
 #[tokio::test]
 async fn redis_url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: Rotation) {

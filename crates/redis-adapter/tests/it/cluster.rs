@@ -73,8 +73,8 @@ enum PrimaryFault {
     Paused,
 }
 
-/// Kills or pauses one of three primaries. The primaries have no replicas. Sessions on the other
-/// two primaries are served without delay, and new sessions are stored on these two primaries.
+/// Kills or pauses one of three primaries. The primaries have no replicas. Sessions on the two
+/// running primaries are served without delay, and new sessions are stored there.
 #[rstest]
 #[case::killed(PrimaryFault::Killed)]
 #[case::paused(PrimaryFault::Paused)]

@@ -70,7 +70,7 @@ enum Operation {
     RevokeAll,
 }
 
-/// A session that only one client uses.
+/// A session that only one client uses, as the client knows it.
 #[derive(Debug, Clone)]
 struct OwnSession {
     token: SessionToken,
@@ -415,8 +415,8 @@ impl Clients {
     }
 }
 
-/// Merges two cookies with the name [`VERSION`] into the session. A request to the base URL carries
-/// the first of these cookies.
+/// Merges two cookies with the name [`VERSION`] and different paths into the session. Only the
+/// first of these cookies is sent with a request to the base URL.
 async fn merge_version(
     sessions: &Sessions,
     own: &OwnSession,
@@ -460,8 +460,8 @@ struct FaultySystem {
 }
 
 impl FaultySystem {
-    /// Injects one fault after the other: network faults, a paused Redis, a killed Redis, and
-    /// closed connections. After each fault, waits until all instances have recovered.
+    /// Injects several faults one after another: network faults, a paused Redis, a killed Redis,
+    /// and closed connections. After each fault, waits until all instances have recovered.
     async fn inject_faults(&mut self, clients: &Clients, instances: &[Sessions]) {
         let fault_duration = || sleep(Duration::from_millis(700));
         for fault in [

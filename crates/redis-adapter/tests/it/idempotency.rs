@@ -23,8 +23,9 @@ use crate::{
 
 const TTL: Duration = Duration::from_secs(900);
 
-/// Lease of an operation that a test abandons on purpose. A move begins only in the first half of
-/// the lease, so the lease must not be too short for a busy machine.
+/// Lease of an operation that a test abandons on purpose. A rotation moves the session to its new
+/// token only in the first half of the lease, so the lease must not be too short for a busy
+/// machine.
 const SHORT_LEASE: Duration = Duration::from_secs(2);
 
 fn request() -> IdempotentRequest {
@@ -61,7 +62,8 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, SessionError>) {
     }
 }
 
-/// Repeats a rotation until the lease of the first request has ended, and returns the new token.
+/// Repeats a rotation until the lease of the unfinished rotation has ended, and returns the new
+/// token.
 async fn repeat_rotation(
     sessions: &Sessions,
     token: &SessionToken,
@@ -86,8 +88,8 @@ async fn assert_moved(sessions: &Sessions, old: &SessionToken, new: &SessionToke
     assert!(matches!(ended, Err(SessionError::NotFound)), "{ended:?}");
 }
 
-/// Redis stores the record, but its reply is lost. The record is removed again. A repetition then
-/// need not wait for the end of the lease.
+/// Redis stores an idempotency record, but its reply is lost, so the request fails. The service
+/// removes the record again. A repetition then need not wait for the end of the lease.
 #[tokio::test]
 async fn idempotency_record_is_removed_after_a_lost_reply_so_a_repetition_begins_at_once() {
     let redis = RedisProcess::start().await;
@@ -173,7 +175,7 @@ async fn token_is_not_delivered_until_the_result_is_stored(#[case] rotates: bool
 }
 
 /// A rotation with an `Idempotency-Key` reads the session. The session is changed before the
-/// rotation moves it. The session under the new token contains the change.
+/// rotation moves it to the new token. The session under the new token must contain the change.
 #[rstest]
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
@@ -221,7 +223,8 @@ async fn rotate_during_an_update(sessions: &Sessions, token: &SessionToken) {
 }
 
 /// Two instances share a cluster. The idempotency record, the old session record and the new
-/// session record may be on three different servers. Each repetition is sent to the other instance.
+/// session record may be on three different servers. Each request is repeated at the instance that
+/// has not handled it.
 #[tokio::test]
 async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -288,8 +291,9 @@ async fn store_under(sessions: &Sessions, token: &SessionToken, session: &Sessio
     assert_eq!(inserted.unwrap(), InsertOutcome::Inserted);
 }
 
-/// A rotation is interrupted after it has stored the new record. The session is updated before the
-/// repetition. The repetition must move the updated session.
+/// A token rotation is interrupted after it has stored the record under the new token. The session
+/// is then updated under the old token, and the rotation is repeated. The new token must then
+/// belong to the updated session.
 #[tokio::test]
 async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -311,8 +315,8 @@ async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
     }
 }
 
-/// A rotation is interrupted after it has stored the new record. The session is ended before the
-/// repetition. The new token must not become valid.
+/// A token rotation is interrupted after it has stored the record under the new token. The session
+/// is then ended under the old token. The new token must not become valid.
 #[tokio::test]
 async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
     let cluster = RedisCluster::start(3, 0).await;
@@ -330,8 +334,9 @@ async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
     }
 }
 
-/// The server that stores the idempotency record of a key is down, so a request with this key
-/// fails. The record of another key is on another server, so a request with the other key succeeds.
+/// Each `Idempotency-Key` has a record on one server of the cluster. The server with the record of
+/// the first key is down, so a request with the first key fails. The record of the second key is on
+/// a running server, so a request with the second key succeeds.
 #[tokio::test]
 async fn key_with_a_record_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
     let mut cluster = RedisCluster::start(2, 0).await;

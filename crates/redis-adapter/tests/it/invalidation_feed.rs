@@ -74,7 +74,7 @@ async fn invalidation_feed_stays_up_when_redis_is_out_of_memory() {
 }
 
 /// Removes all keys of Redis. The client library fred drops the message that announces the removal,
-/// so the feed cannot receive the message. Instead, the feed writes a key of its own (the canary)
+/// so the feed cannot receive the message. Instead, the feed writes a separate key (the canary)
 /// four times within `max_silence`. After the removal, the previous value of the canary is missing,
 /// so the feed must report a loss within a quarter of `max_silence`.
 #[rstest]

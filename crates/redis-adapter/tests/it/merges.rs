@@ -24,7 +24,8 @@ async fn merge(sessions: &Sessions, token: &SessionToken, lines: &[&str]) -> Mer
     merge.await.unwrap()
 }
 
-/// The commands of one round trip are sent together: first `GET` and `EXPIRE`, and then the script.
+/// A merge sends `GET` and `EXPIRE` together in one round trip. If a cookie changes, the script is
+/// sent in a second round trip.
 #[tokio::test]
 async fn merge_takes_one_redis_round_trip_without_a_change_and_two_with_a_change() {
     let redis = RedisProcess::start().await;

@@ -260,7 +260,7 @@ fn owner_of(session: &Session) -> &str {
 }
 
 /// Returns `true` if `owner` and `expected` have the same length and agree in at least half of
-/// their characters. The network fault may have damaged the other characters.
+/// their characters. The network fault may have damaged the remaining characters.
 fn matches_owner(owner: &str, expected: &str) -> bool {
     let same = owner.chars().zip(expected.chars()).filter(|(a, b)| a == b);
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2

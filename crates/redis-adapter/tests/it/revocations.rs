@@ -55,7 +55,7 @@ async fn revoking_all_sessions_of_a_subject_without_sessions_stores_nothing_in_r
 }
 
 /// Creates and rotates sessions on two instances while all sessions of the subject are revoked. A
-/// session from before the revocation must then be gone, even if the session was rotated to a new
+/// session from before the revocation must have ended, even if the session was rotated to a new
 /// token. Every session that is still live must be listed.
 #[rstest]
 #[case::sealed(Mode::Sealed)]

@@ -10,10 +10,10 @@ use crate::settings::Problems;
 /// Exit code for invalid settings or an invalid command line. A failure at run time exits with 1.
 const EXIT_MISUSED: u8 = 2;
 
-/// Reason why a command failed.
+/// Reason why a `tee-session` command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The settings are invalid.
+    /// The settings of the service are invalid.
     Settings(Problems),
     /// The command line is invalid (exit code 2), or requests the help text or the version (exit
     /// code 0).

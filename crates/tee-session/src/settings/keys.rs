@@ -19,7 +19,7 @@ pub(crate) struct Key {
     #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
     pub(crate) example: &'static str,
     pub(crate) value_name: &'static str,
-    /// Allowed values of a setting that is a whole number.
+    /// Allowed values, for a setting that is a whole number.
     pub(crate) range: Option<RangeInclusive<u64>>,
     pub(crate) help: &'static str,
     /// Further sentences about the setting. They follow the help text in `config/default.toml`.

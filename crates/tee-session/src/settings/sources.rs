@@ -48,7 +48,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) source: &'a Source,
 }
 
-/// Source from which the text of a setting was read.
+/// Source from which the text of a setting was read, such as a flag.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Default,

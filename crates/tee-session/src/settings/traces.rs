@@ -11,7 +11,7 @@ use super::Reader;
 /// Settings for the export of traces: the collector that receives the spans of sampled requests.
 #[derive(Debug)]
 pub(crate) struct TraceSettings {
-    /// URL to which the spans are sent.
+    /// URL of the trace collector to which the spans are sent.
     pub(crate) endpoint: Url,
     pub(crate) headers: Headers,
 }

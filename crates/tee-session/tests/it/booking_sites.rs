@@ -47,9 +47,9 @@ http {
 }
 ";
 
-/// A running site. Dropping the value stops its processes.
+/// A running booking site. Dropping the value stops its processes.
 pub(crate) struct BookingSite {
-    /// Base URL, without a trailing slash.
+    /// Base URL of the site, without a trailing slash.
     pub(crate) base: String,
     /// Certificate authority that issued the certificate of the site.
     pub(crate) authority: TestAuthority,

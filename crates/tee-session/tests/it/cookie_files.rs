@@ -55,8 +55,8 @@ impl Program {
         }
     }
 
-    /// Visits the page `/members/set`, and then `/members/`. Writes the cookies to `file`. Returns the
-    /// cookies that the second visit sends.
+    /// Visits the page `/members/set`, and then `/members/`. Writes the cookies to `file`. Returns
+    /// the cookies that the second visit sends.
     async fn save(self, site: &CookieSite, file: &Path) -> BTreeSet<String> {
         if let Self::Chromium = self {
             return self.visit(site, "save", file).await;
@@ -111,8 +111,9 @@ fn pairs(header: &str) -> BTreeSet<String> {
     header.trim_end().split("; ").map(str::to_owned).collect()
 }
 
-/// Checks that the second program sends the same cookies as the first program, and sends none of
-/// these cookies to other paths.
+/// Imports the cookies that one program has saved into a session, and exports them to another
+/// program. That program must send the same cookies as the first program, and none of them to other
+/// paths.
 #[rstest]
 #[case::curl(Program::Curl, 10, Program::Curl)]
 // wget refuses a cookie if the path of the cookie differs from the path of the page.

@@ -10,8 +10,8 @@ use tokio::{
 /// Function that returns the `Set-Cookie` lines of the page with the given path.
 type LinesOf = fn(&str) -> Vec<String>;
 
-/// A running site without TLS. Each page contains the `Cookie` header field of its request. The site
-/// is also an HTTP proxy, so that clients can visit it with any host name.
+/// A running site without TLS. Each page contains the `Cookie` header field of its request. The
+/// site is also an HTTP proxy, so that clients can visit it with any host name.
 pub(crate) struct CookieSite {
     pub(crate) address: SocketAddr,
 }

@@ -147,8 +147,8 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_ga
     }
 }
 
-/// There are two headers for subjects, and the service sends only one of them. A client must not be
-/// able to add the other header.
+/// The service sends the subject in one of two headers, depending on its characters. A client must
+/// not be able to add the header that the service does not send.
 #[rstest]
 #[tokio::test]
 async fn app_behind_a_gateway_receives_a_unicode_subject_percent_encoded(

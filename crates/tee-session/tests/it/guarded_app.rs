@@ -21,7 +21,7 @@ use serde_json::json;
 
 const MAX_BODY_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// Path that the test app answers with the status 500.
+/// Path of requests that the test app answers with the status 500.
 pub(crate) const BROKEN: &str = "/broken";
 
 /// A running app on a free port. Dropping the value stops the app.

@@ -76,7 +76,8 @@ backend instances
     }
 }
 
-/// By default, HAProxy sends an `OPTIONS` request as the health check.
+/// By default, HAProxy sends an `OPTIONS` request as the health check. The health check must
+/// succeed only while the instance is ready.
 #[rstest]
 #[case::default_method("option httpchk /health/ready")]
 #[case::get("option httpchk GET /health/ready")]

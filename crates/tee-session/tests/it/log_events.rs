@@ -15,7 +15,7 @@ const MACROS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "event"];
 /// Level and field names of a log event. The field names are in backticks, and separated by commas.
 type Event = (String, String);
 
-/// Log events by message.
+/// Level and field names of each log event, by its message.
 type Events = BTreeMap<String, Event>;
 
 /// Collects the log events in `tokens`, including nested token groups. Skips items that are

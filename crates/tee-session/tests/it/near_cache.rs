@@ -65,8 +65,8 @@ async fn logout_removes_the_session_from_the_near_cache_of_another_instance() {
     .await;
 }
 
-/// Requests for a session that the near cache does not contain share one read of Redis. If this read
-/// times out, the requests do not wait for further reads, each with a command timeout of its own.
+/// Requests for a session that the near cache does not contain share one read of Redis. If this
+/// read times out, the requests end within twice the command timeout.
 #[rstest]
 #[tokio::test]
 async fn requests_that_share_a_read_of_a_stalled_redis_end_within_twice_the_command_timeout(

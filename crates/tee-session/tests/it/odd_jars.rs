@@ -19,21 +19,21 @@ use crate::{
     service::{self, Service},
 };
 
-/// Name of two cookies with different paths.
+/// Name that two cookies with different paths have.
 const NAMESAKE: &str = "sid";
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
 
-/// Output of a test program.
+/// Output of a test program that visits the site and creates a session.
 #[derive(Deserialize)]
 struct Visit {
-    /// Cookies of the client: name, value and path.
+    /// Cookies in the cookie jar of the client: name, value and path.
     jar: Vec<(String, Option<String>, String)>,
     /// Response to the creation of a session with the cookies that have the path `/`.
     created: Value,
-    /// The session, as the client then reads it.
+    /// The created session, as the client reads it from the service.
     session: Session,
-    /// `Set-Cookie` lines that the client has received, for each page.
+    /// `Set-Cookie` lines that the client has received, with one list for each page.
     lines: Vec<Vec<String>>,
 }
 

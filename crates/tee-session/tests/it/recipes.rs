@@ -44,8 +44,9 @@ struct Booking {
     cookies_of_first: BTreeMap<String, String>,
 }
 
-/// The site changes its session id at the login and with each booking. The next program uses the
-/// session through another instance, and must send the new id.
+/// A program logs in and books on a site that changes its session id at the login and with each
+/// booking. The next program uses the session through another instance, and must send the newest
+/// session id.
 #[tokio::test]
 async fn login_and_booking_on_a_php_site_are_continued_at_another_instance() {
     let (redis, site) = (RedisProcess::start().await, BookingSite::of_php().await);

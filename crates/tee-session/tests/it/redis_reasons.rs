@@ -100,7 +100,8 @@ async fn log_reports_that_a_server_address_belongs_to_a_sentinel() {
     assert!(reason.contains("it stores no data"), "{reason}");
 }
 
-/// A server that accepts connections and never replies.
+/// Connects to a server that accepts connections and never replies. The log must name the step of
+/// connecting that timed out.
 #[tokio::test]
 async fn log_names_the_step_of_connecting_that_timed_out() {
     let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0))
@@ -117,7 +118,7 @@ async fn log_names_the_step_of_connecting_that_timed_out() {
 }
 
 #[tokio::test]
-async fn log_names_a_refused_connection() {
+async fn log_states_that_redis_refused_the_connection() {
     let url = format!("redis-cluster://127.0.0.1:{}", free_port());
     let service = service::start(&["--redis-url", &url]).await;
     eventually(WITHIN, async || !service.events(FAILED).is_empty()).await;

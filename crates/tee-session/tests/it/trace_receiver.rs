@@ -25,7 +25,7 @@ use tee_session_test_support::free_port;
 pub(crate) enum Behaviour {
     Accepts,
     Refuses,
-    /// Receives the batch, but never responds.
+    /// Receives the batch of spans, but never responds.
     Hangs,
 }
 

@@ -52,9 +52,9 @@ impl Drop for CountingSite {
 }
 
 impl CountingSite {
-    /// Starts the site with four PHP processes. With one process, PHP would handle all requests one
-    /// after the other. With four processes, only the lock of a PHP session serializes the requests
-    /// of that session.
+    /// Starts the site with four PHP processes. With one process, PHP would handle only one request
+    /// at a time. With four processes, only the lock of a PHP session serializes the requests of
+    /// that session.
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();

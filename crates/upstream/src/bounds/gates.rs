@@ -26,7 +26,7 @@ pub(super) struct Gates<K: Hash + Eq + Clone> {
 struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Number of permits that were released so far.
+    /// Number of permits of the gate that were released so far.
     freed: AtomicUsize,
 }
 
@@ -35,7 +35,8 @@ struct Gate {
 struct Reference<K: Hash + Eq + Clone> {
     gates: Arc<Gates<K>>,
     key: K,
-    /// The gate. `None` only while the reference is being dropped.
+    /// Gate (semaphore) to which this reference points. `None` only while the reference is being
+    /// dropped.
     gate: Option<Arc<Gate>>,
 }
 

@@ -18,8 +18,8 @@ fn clean_fields(lines: &[(&str, &str)], settings: &ClientSettings) -> HeaderMap 
     clean(&site, &request, settings)
 }
 
-/// The client sends the header field `name` with `value`. Returns the value that the site receives,
-/// or `None` if the site does not receive the field.
+/// Returns the value that the site receives if the client sends the header field `name` with
+/// `value`. Returns `None` if the site does not receive the field.
 fn received(name: &str, value: &str) -> Option<String> {
     let fields = clean_fields(&[(name, value)], &ClientSettings::default());
     let value = fields.get(name)?;
@@ -174,7 +174,7 @@ fn repeated_field_keeps_its_values_in_order() {
 #[case(Method::PUT, "", Some("0"))]
 #[case(Method::POST, "abc", Some("3"))]
 #[case(Method::GET, "abc", Some("3"))]
-fn length_of_the_body_is_announced(
+fn content_length_of_the_request_body_is_sent_to_the_site(
     #[case] method: Method,
     #[case] body: &'static str,
     #[case] expected: Option<&str>,

@@ -105,7 +105,11 @@ fn field_that_may_reach_the_client_is_passed_on(#[case] name: &str, #[case] valu
     "default-src 'none'; sandbox"
 )]
 #[case("x-content-type-options", "none", "nosniff")]
-fn field_of_the_site_is_replaced(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
+fn header_field_that_the_gateway_sets_replaces_the_field_of_the_site(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] expected: &str,
+) {
     for lines in [&[(name, value), (name, value)][..], &[]] {
         let fields = clean_fields(lines);
         assert_eq!(fields.get_all(name).iter().count(), 1);

@@ -37,7 +37,7 @@ impl Random {
 }
 
 /// Answers requests. After three of four answers, closes the connection when it has been idle for a
-/// random time of some microseconds. After the other answers, keeps the connection open, so that
+/// random time of some microseconds. After one of four answers, keeps the connection open, so that
 /// connections are also reused on a busy machine.
 async fn close_at_random(
     stream: impl AsyncRead + AsyncWrite + Unpin,

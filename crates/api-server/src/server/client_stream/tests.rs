@@ -135,7 +135,8 @@ async fn empty_lines_before_a_request_head_do_not_start_the_head_timeout() {
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
 }
 
-/// If each empty line were delivered alone, the framework would search all of them again each time.
+/// Empty lines before a request head must be delivered together. If each of them were delivered
+/// alone, the framework would search all of them again each time.
 #[tokio::test]
 async fn empty_lines_before_a_request_head_are_delivered_together() {
     pause();
@@ -185,7 +186,7 @@ async fn next_request_is_delivered_only_after_the_response_to_the_previous_reque
 }
 
 #[tokio::test]
-async fn body_is_delivered_up_to_its_length() {
+async fn bytes_after_a_request_body_are_withheld_until_the_request_is_answered() {
     pause();
     let (mut client, mut stream) = connect();
     client
@@ -237,7 +238,7 @@ async fn no_received_bytes_reach_the_framework_after_the_response_if_the_request
 }
 
 #[tokio::test]
-async fn nothing_is_delivered_after_the_last_response() {
+async fn no_bytes_are_delivered_after_the_last_response_of_a_connection() {
     pause();
     let (mut client, mut stream) = connect();
     client
@@ -339,7 +340,8 @@ async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection
         .expect("the task is woken");
 }
 
-/// The client reads 64 bytes, the size of the buffer of the connection, in each `pause`.
+/// The client reads 64 bytes, the size of the buffer of the connection, after each pause of
+/// `pause_millis` milliseconds.
 #[rstest]
 #[case::faster_than_the_minimum_rate(50, true)]
 #[case::slower_than_the_minimum_rate(80, false)]

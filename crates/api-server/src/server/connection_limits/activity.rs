@@ -47,7 +47,7 @@ impl Activity {
         (since != BUSY && !is_writing).then_some(since)
     }
 
-    /// Records that a request is being handled.
+    /// Records that a request is being handled on the connection.
     pub(super) fn set_busy(&self) {
         self.idle_since.store(BUSY, Ordering::Relaxed);
     }

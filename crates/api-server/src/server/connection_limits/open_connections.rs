@@ -46,11 +46,11 @@ impl OpenConnections {
 pub(super) struct Open {
     next_id: u64,
     pub(super) connections: HashMap<u64, Entry>,
-    /// Number of connections with [`Kind::Regular`].
+    /// Number of open connections with [`Kind::Regular`].
     pub(super) regular: usize,
     /// Number of connections with [`Kind::Regular`] from each address that is limited.
     pub(super) per_address: HashMap<IpAddr, usize>,
-    /// Number of connections with [`Kind::Reserved`].
+    /// Number of open connections with [`Kind::Reserved`].
     pub(super) reserved: usize,
 }
 

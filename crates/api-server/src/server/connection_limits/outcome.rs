@@ -8,10 +8,11 @@ use tee_session_domain::LogLimit;
 static IDLE_CLOSED: LogLimit = LogLimit::per_second(1);
 static NONE_IDLE: LogLimit = LogLimit::per_second(1);
 
-/// Name of the counter in the catalogue of metrics.
+/// Name of the metric that counts connections at a connection limit, as in the catalogue of
+/// metrics.
 pub(crate) const SHED_CONNECTIONS: &str = "tee_session_connections_shed_total";
 
-/// The limit that a new connection has reached.
+/// The connection limit that a new connection has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Total,
@@ -31,10 +32,10 @@ impl Limit {
     }
 }
 
-/// Outcome for a new connection when a limit is reached.
+/// Outcome for a new connection when a connection limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// An idle connection was closed.
+    /// An idle connection was closed to make room for the new connection.
     IdleClosed,
     /// No connection was idle. The new connection is used for health probes only.
     HealthOnly,
@@ -54,8 +55,8 @@ impl Outcome {
     }
 }
 
-/// Counts and logs `number` connections with the outcome `outcome` at the limit `limit`, which allows
-/// `max` connections.
+/// Counts and logs `number` connections with the outcome `outcome` at the limit `limit`, which
+/// allows `max` connections.
 pub(super) fn report(limit: &'static str, max: usize, outcome: Outcome, number: usize) {
     counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label())
         .increment(number as u64);

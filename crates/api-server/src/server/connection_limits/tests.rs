@@ -108,7 +108,7 @@ async fn trusted_proxies_have_no_limit_per_address() {
 }
 
 #[tokio::test]
-async fn connection_whose_client_reads_slowly_is_closed_only_without_progress() {
+async fn connection_of_a_slow_reader_is_closed_at_the_limit_only_after_the_client_stops_reading() {
     pause();
     let limits = create(1, None, 1);
     let places = admit(&limits, &[1]).await;

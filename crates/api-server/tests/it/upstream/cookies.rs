@@ -209,8 +209,8 @@ async fn with_one_request_per_session_at_a_time_each_request_carries_the_last_co
 }
 
 /// The site rotates its cookie with each answer, and rejects requests with an old cookie. Two
-/// clients send requests at the same time, so a request often arrives just when the exchange of the
-/// other client ends.
+/// clients send requests at the same time, so one client often sends a request just when the
+/// exchange of the other client ends. No request may have an old cookie.
 #[rstest]
 #[tokio::test]
 async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_cookie(
@@ -244,8 +244,8 @@ async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_c
     assert_eq!(app.cookies(&token).await, json!({"sid": last}));
 }
 
-/// The answers to 50 parallel requests rotate one cookie. The request of the last answer carried a
-/// value that is outdated when the answer arrives. The answer removes this value.
+/// The answers to 50 parallel requests rotate one cookie. The last answer removes the cookie, but
+/// its request was sent with a value that is outdated by then. The removal must be ignored.
 #[rstest]
 #[case::session_stays(false)]
 #[case::logout(true)]

@@ -18,7 +18,7 @@ use crate::{
 /// Maximum size of the body of a call. Half of the calls have a body.
 const MAX_BODY: usize = 64 * 1_024;
 
-/// How long after an answer the service repeats a failed merge of the answer's cookies.
+/// Time after an answer for which the service repeats a failed merge of the answer's cookies.
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
 /// If the store accepts writes again within this time after an answer, the service must store the
@@ -29,7 +29,7 @@ const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 /// Pause between two checks of a session after cookies were not stored at first.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Response of the service to a call.
+/// Response of the service to a call through the upstream gateway.
 struct Response {
     status: StatusCode,
     /// `true` if the response passes on the answer of the site.

@@ -12,7 +12,7 @@ pub(crate) struct SiteCalls {
     pub(crate) site: Site,
     next_number: AtomicU64,
     answered: AtomicU64,
-    /// Numbers of the calls that never reach the site, as their responses show.
+    /// Numbers of the calls that did not reach the site according to their responses.
     not_sent: Mutex<Vec<u64>>,
 }
 
@@ -40,7 +40,8 @@ impl SiteCalls {
         self.answered.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Records that a call never reaches the site, and checks it.
+    /// Checks that the site has not received the call `number`, and records that this call must
+    /// never reach the site.
     pub(super) fn note_not_sent(&self, shared: &Shared, number: u64) {
         self.check_not_sent(shared, number);
         let mut not_sent = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -84,7 +84,8 @@ impl OwnSession {
         self.change(shared, request.body(patch.to_string())).await
     }
 
-    /// Sends a request that changes the session. Returns the session if the change was acknowledged.
+    /// Sends a request that changes the session. Returns the session if the change was
+    /// acknowledged.
     async fn change(&self, shared: &Shared, request: RequestBuilder) -> Option<Value> {
         let request = request.bearer_auth(&self.token);
         let (status, body) = shared.send(request, StatusCode::OK).await?;

@@ -79,8 +79,8 @@ impl FaultyRepository {
         self.state.lock().unwrap()
     }
 
-    /// Returns an error if the store is lost or hangs. A hanging store also leads to an error, because
-    /// a correct adapter limits the time of its calls.
+    /// Returns an error if the simulated store is unreachable or hangs. A hanging store also leads
+    /// to an error, because a correct adapter limits the time of its calls.
     pub(super) async fn reach_store(&self, key: &str) -> Result<(), RepositoryError> {
         let store = self.state().store;
         match store {
@@ -129,8 +129,8 @@ impl FaultyRepository {
         })
     }
 
-    /// Forgets a removed session. Returns `true` if the session had been inserted and had not been
-    /// removed before.
+    /// Moves a session from the inserted sessions to the removed sessions. Returns `false` if it is
+    /// not one of the inserted sessions.
     pub(super) fn note_removal(&self, id: SessionId) -> bool {
         let mut state = self.state();
         let Some((session, _)) = state.inserted.remove(&id) else {

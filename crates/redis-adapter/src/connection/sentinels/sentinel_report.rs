@@ -33,7 +33,7 @@ pub(super) struct SentinelReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Consensus {
     Primary(Address),
-    /// At least one sentinel is promoting a replica to primary.
+    /// A failover is in progress: at least one sentinel is promoting a replica to primary.
     FailingOver,
     /// No sentinel has sent a report within the last [`MAX_REPORT_AGE`].
     Unknown,

@@ -31,7 +31,7 @@ struct PlainAttributes {
     host_only: bool,
     path: String,
     secure: bool,
-    /// RFC 3339 in UTC.
+    /// Expiry time of the cookie in the format of RFC 3339, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
 }

@@ -15,7 +15,8 @@ const TOKEN: &str = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
 /// `cryptography`, not with this code. The nonce is 00 01 .. 0b.
 const TEST_VECTOR: &str = "545301000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f17d1f272bb3ac2bcdbe383b53101a3ddb39c1268b66d4774c0815ad281dcf4d665111190a6a7e";
 
-/// A sealed record of version 2 of [`odd_session`], made in the same way.
+/// A sealed (encrypted) record of version 2 of [`odd_session`]. The record was made with the Python
+/// package `cryptography`, not with this code.
 const TEST_VECTOR_2: &str = "545302000102030405060708090a0b4afc4c35a95a6bffb71e3ef6f7a3501f7f8036bf0c24bb6d184766e5728e7a59fd9ed804f45a1ad40b376e16959883fcc0f61a4f747be2fc1ca5b93a3d3e7769fb2d944c740efd627ffe420b7a826e935481099d7559b9";
 
 fn sealer() -> Sealer {
@@ -66,8 +67,9 @@ fn encrypted_example_records_in_the_readme_are_decrypted_to_the_expected_session
     assert_eq!(sealer().open(&mut version_2), Ok(odd_session()));
 }
 
-/// The binary of commit 9cb3a1f reports the record as corrupt (401) if a cookie contains a control
-/// character of Unicode or has no value, and drops a subject that is not visible ASCII.
+/// Example of an older release: commit 9cb3a1f. In a record of version 1, it reports the record as
+/// corrupt (401) if a cookie contains a control character of Unicode or has no value, and drops a
+/// subject that is not visible ASCII.
 #[rstest]
 #[case::usual(session(), 1)]
 #[case::no_cookies(with_cookies(&[]), 1)]
@@ -183,7 +185,8 @@ fn attributes_of_cookies_are_unchanged_after_encryption_and_decryption() {
     assert_eq!(sealer().open(&mut value), Ok(jar));
 }
 
-/// An older release reads the fields that it knows, and ignores the bytes after them.
+/// An older release reads the fields that it knows, and ignores the bytes after them. The
+/// attributes of cookies must therefore come after all of these fields.
 #[test]
 fn attributes_of_cookies_follow_all_data_that_older_releases_know() {
     let known = [plaintext(&session()), vec![0, 0]].concat();

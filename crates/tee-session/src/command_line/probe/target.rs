@@ -17,10 +17,10 @@ const ALLOWED: &str = "the URL must be http:// or https:// with a host and optio
 /// instance.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// Host name or IP address. An IPv6 address is stored without brackets.
+    /// Host name or IP address of the instance. An IPv6 address is stored without brackets.
     host: String,
     port: u16,
-    /// Rule for accepting the certificate of the instance; `None` selects plain HTTP.
+    /// Rule for accepting the TLS certificate of the instance; `None` selects plain HTTP.
     tls: Option<Trust>,
 }
 

@@ -27,7 +27,7 @@ struct ServiceMonitorSpec {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Endpoint {
-    /// Name of the port in the Service.
+    /// Name of the port in the Service that Prometheus scrapes.
     port: String,
     path: String,
     interval: String,

@@ -7,11 +7,11 @@ use pulldown_cmark::{BrokenLink, CowStr, Event, LinkType, Options, Parser, Tag, 
 /// The links and anchors of a parsed Markdown page.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// Targets of links and pictures.
+    /// Targets of the links and pictures on the page.
     pub(crate) links: Vec<String>,
-    /// Texts of the code spans, which are in backticks.
+    /// Texts of the code spans on the page, without the backticks.
     pub(crate) codes: Vec<String>,
-    /// Anchors of the headings, as GitHub generates them.
+    /// Anchors of the headings on the page, as GitHub generates them.
     pub(crate) anchors: BTreeSet<String>,
     /// Labels of reference links without a link definition on the page.
     pub(crate) undefined: Vec<String>,

@@ -68,7 +68,7 @@ fn location() -> String {
     block("location /v1/upstream/ {")
 }
 
-/// A running nginx in front of two instances.
+/// A running nginx in front of two instances of the service.
 struct Nginx {
     port: u16,
     _directory: TempDir,

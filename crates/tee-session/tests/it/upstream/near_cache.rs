@@ -7,8 +7,8 @@ use tee_session_test_support::{RedisProcess, TestSite};
 
 use super::{start_gateway_with, token_for};
 
-/// Number of rounds. In each round, a request through the first instance changes the cookie, and
-/// then a request through the second instance must carry the new cookie.
+/// Number of rounds of the test. In each round, a request through the first instance changes the
+/// cookie, and then a request through the second instance must send the new cookie.
 const ROUNDS: usize = 100;
 
 #[tokio::test]

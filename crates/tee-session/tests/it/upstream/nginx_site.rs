@@ -94,8 +94,8 @@ async fn get(service: &Service, token: &str, fields: &[(&'static str, &str)]) ->
     call.bearer_auth(token).send().await.unwrap()
 }
 
-/// nginx sends the answer after it has received the request head. Then nginx closes the connection,
-/// although the request body is still being sent.
+/// The site (nginx) sends the answer 413 when it has received the request head, and closes the
+/// connection while the request body is still being sent. The gateway must pass this answer on.
 #[tokio::test]
 async fn answer_413_that_arrives_during_the_upload_is_passed_on() {
     let site = NginxSite::start("75s").await;

@@ -10,16 +10,16 @@ use zeroize::Zeroizing;
 /// A cookie with its scope and lifetime. The value is a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct FileCookie {
-    /// Name. Empty for a cookie without a name.
+    /// Name of the cookie. Empty for a cookie without a name.
     pub(super) name: String,
     pub(super) value: Zeroizing<String>,
-    /// Host in lower case, without a leading dot.
+    /// Host of the cookie in lower case, without a leading dot.
     pub(super) domain: String,
     /// If `false`, the cookie is also sent to subdomains of `domain`.
     pub(super) host_only: bool,
     pub(super) path: String,
     pub(super) secure: bool,
-    /// Expiry time. `None` for a cookie that browsers keep until they are closed.
+    /// Expiry time of the cookie. `None` for a cookie that browsers keep until they are closed.
     pub(super) expires: Option<OffsetDateTime>,
 }
 
@@ -174,7 +174,10 @@ mod tests {
     #[case::minus_sign("-", None)]
     #[case::fraction_only(".5", None)]
     #[case::exponent("1e9", None)]
-    fn time_of_expiry_is_parsed(#[case] text: &str, #[case] expected: Option<Option<i64>>) {
+    fn expiry_time_in_a_cookie_file_is_parsed(
+        #[case] text: &str,
+        #[case] expected: Option<Option<i64>>,
+    ) {
         let parsed = parse_expiry(text);
         let parsed = parsed.map(|time| time.map(OffsetDateTime::unix_timestamp));
         assert_eq!(parsed, expected);

@@ -14,15 +14,15 @@ use super::{
 const NETSCAPE: &str = "netscape";
 const STORAGE_STATE: &str = "storage-state";
 
-/// Names of the formats on the command line.
+/// Names of the cookie file formats on the command line.
 pub(super) const NAMES: [&str; 2] = [NETSCAPE, STORAGE_STATE];
 
 /// Format of a cookie file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// The `cookies.txt` of curl and wget.
+    /// The format `cookies.txt` of curl and wget.
     Netscape,
-    /// The storage state of Playwright.
+    /// The storage state of Playwright, a JSON object.
     StorageState,
 }
 
@@ -70,14 +70,14 @@ impl Format {
     }
 }
 
-/// Parsed content of a cookie file.
+/// Parsed content of a cookie file: its cookies, and the facts that an import reports.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) cookies: Vec<Positioned>,
     /// Noun for the positions of `cookies` in messages: `line` or `cookie`.
     pub(super) unit: &'static str,
-    /// Number of sites with local storage in the file. A session cannot hold local storage, so it
-    /// is not imported.
+    /// Number of sites with local storage in the cookie file. Local storage is not imported,
+    /// because a session cannot contain it.
     pub(super) local_storages: usize,
 }
 
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Generates any cookie that a session can hold.
+    /// Generates any cookie that a session can contain.
     fn any_cookie() -> impl Strategy<Value = FileCookie> {
         let texts = (
             "[^\\x00-\\x1f\\x7f;=]{0,12}",
@@ -159,7 +159,7 @@ mod tests {
         }
 
         #[test]
-        fn parsing_arbitrary_content_does_not_panic(
+        fn parsing_arbitrary_cookie_file_content_does_not_panic(
             bytes in any::<Vec<u8>>(),
             fields in "[a#.\t\nTRUEFALSE/0-9{}\\[\\]\",:]{0,80}",
         ) {
@@ -172,7 +172,7 @@ mod tests {
     #[case::empty("", "line", 0)]
     #[case::byte_order_mark("\u{feff}golf.example\tFALSE\t/\tFALSE\t0\ta\t1", "line", 1)]
     #[case::storage_state(" {\"cookies\": []}", "cookie", 0)]
-    fn format_of_a_file_is_recognized(
+    fn format_of_a_cookie_file_is_recognized(
         #[case] content: &str,
         #[case] unit: &str,
         #[case] count: usize,

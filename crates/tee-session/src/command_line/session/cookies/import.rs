@@ -65,7 +65,7 @@ fn read(input: &SecretInput) -> Result<Parsed, Fault> {
     })
 }
 
-/// A cookie of the file as a `Set-Cookie` line.
+/// A cookie of the cookie file, converted to a `Set-Cookie` line.
 struct Line {
     position: usize,
     name: String,
@@ -73,7 +73,7 @@ struct Line {
 }
 
 /// Returns a `Set-Cookie` line for each cookie that belongs to the host of the base URL, and a
-/// report on all other cookies of the file.
+/// report on the remaining cookies of the file.
 fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fault> {
     #[expect(
         clippy::disallowed_methods,
@@ -113,7 +113,7 @@ fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fa
     Ok((lines, report))
 }
 
-/// `Set-Cookie` lines of one request.
+/// `Set-Cookie` lines that are sent to the service in one request.
 #[derive(Default)]
 struct Batch {
     lines: Vec<Line>,

@@ -82,7 +82,7 @@ mod tests {
         expires: Some(OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_900_000_000)),
         ..cookie("a", "1")
     })]
-    fn line_sets_exactly_the_cookie(#[case] cookie: FileCookie) {
+    fn set_cookie_line_sets_exactly_the_cookie_of_the_cookie_file(#[case] cookie: FileCookie) {
         let line = set_cookie_line(&cookie).unwrap();
         let url = BaseUrl::new("https://golf.example").unwrap();
         let update = SetCookieLines::new(CookieUrl::of(&url).unwrap(), [line.to_string()]);

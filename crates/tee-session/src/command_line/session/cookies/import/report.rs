@@ -10,7 +10,7 @@ use crate::command_line::output::{plural, print_json, printable, stderr, stdout}
 /// A cookie of the file that belongs to the host of the session, but could not be added to the
 /// session.
 pub(super) struct LeftOut {
-    /// Position of the cookie in the file, from 1.
+    /// Position of the cookie in the cookie file, from 1.
     pub(super) position: usize,
     pub(super) name: String,
     pub(super) reason: String,

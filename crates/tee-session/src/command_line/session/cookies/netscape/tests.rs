@@ -40,7 +40,10 @@ fn fields(cookie: &FileCookie) -> Fields<'_> {
 #[case::no_time_of_expiry("golf.example\tFALSE\t/\tFALSE\t\ta\t1", ("a", "1", "golf.example", "/", true, false, None))]
 #[case::tab_in_the_value("golf.example\tFALSE\t/\tFALSE\t0\ta\tx\ty", ("a", "x\ty", "golf.example", "/", true, false, None))]
 #[case::spaces_and_unicode("golf.example\tFALSE\t/\tFALSE\t0\tmy [b]\t \"ü\" ", ("my [b]", " \"ü\" ", "golf.example", "/", true, false, None))]
-fn cookie_of_another_program_is_parsed(#[case] line: &str, #[case] expected: Fields<'_>) {
+fn netscape_cookie_line_of_another_program_is_parsed(
+    #[case] line: &str,
+    #[case] expected: Fields<'_>,
+) {
     let cookies = parse(&format!("# Netscape HTTP Cookie File\r\n\n{line}\r\n")).unwrap();
     let [(3, cookie)] = &cookies[..] else {
         panic!("one cookie in line 3");
@@ -53,7 +56,7 @@ fn cookie_of_another_program_is_parsed(#[case] line: &str, #[case] expected: Fie
 #[case::comments(
     "# Netscape HTTP Cookie File\n#\n# golf.example\tFALSE\t/\tFALSE\t0\ta\t1\n\n  \t\n"
 )]
-fn file_without_cookies_is_parsed(#[case] text: &str) {
+fn netscape_cookie_file_without_cookies_is_parsed(#[case] text: &str) {
     assert!(parse(text).unwrap().is_empty());
 }
 
@@ -85,7 +88,7 @@ fn error_for_a_malformed_line_names_the_line_and_quotes_nothing(
 }
 
 #[test]
-fn written_file_is_parsed_as_the_same_cookies() {
+fn written_netscape_cookie_file_is_parsed_as_the_same_cookies() {
     let text = "golf.example\tFALSE\t/\tTRUE\t0\ta[b]\t\"1\"\n\
                 .golf.example\tTRUE\t/x y\tFALSE\t1900000000\tgröße\t⛳\n\
                 golf.example\tFALSE\t/\tFALSE\t0\t\tflag\n";
