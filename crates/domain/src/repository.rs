@@ -315,8 +315,8 @@ pub enum MoveOutcome {
     /// Nothing was moved, because there is no session under the token `from`. The call leaves no
     /// record of its own under the token `to`.
     Gone,
-    /// The token `to` already has a record. Nothing was changed. If there is no session under the
-    /// token `from` either, a store may return this outcome or [`Gone`](Self::Gone).
+    /// The token `to` already has a record. Nothing was changed. If, in addition, the token `from`
+    /// has no session, a store may return this outcome or [`Gone`](Self::Gone).
     TokenTaken,
     /// The partition for the token `to` is unavailable. Nothing was changed.
     PartitionUnavailable,

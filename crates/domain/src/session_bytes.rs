@@ -201,8 +201,9 @@ fn add_details(cookies: Cookies, bytes: &[u8]) -> Result<Cookies, SessionBytesEr
     }
 }
 
-/// Parses an attribute. Returns `None` if this release does not accept the text, because a later
-/// release may have written it.
+/// Parses the text of an attribute of the session. If this release does not accept the text, returns
+/// `None` instead of an error: a later release may have written the text. Fails only if the text
+/// contains a control character.
 fn attribute<T>(
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Option<T>,

@@ -239,7 +239,7 @@ async fn create_request_with_a_key_but_without_credentials_is_rejected_before_it
 /// Without service clients, any `Authorization` header field is the credential to which an
 /// `Idempotency-Key` belongs.
 #[tokio::test]
-async fn authorization_header_is_the_credential_of_a_key_also_without_service_clients() {
+async fn idempotency_key_belongs_to_the_authorization_header_also_without_service_clients() {
     let app = TestApp::spawn(Store::Memory).await;
     let first = create(&app, "any", KEY, &build_valid_body()).await;
     assert_eq!(first.status(), StatusCode::CREATED);

@@ -132,9 +132,10 @@ mod tests {
 
     const TOLERATED: Duration = Duration::from_millis(20);
 
-    /// Runs [`repeat_if_late`] with a test. Attempt number `i` of the test waits for `late[i]`
-    /// longer than requested, and then panics. Attempts after the end of `late` are not delayed and
-    /// pass. Returns the factor of each attempt, and `true` if the last attempt passed.
+    /// Runs [`repeat_if_late`] with a test. The wait in attempt `i` ends too late by `late[i]`, and
+    /// the attempt then panics. If `late` has no entry `i`, the attempt is not delayed and passes.
+    /// Returns for each attempt the factor by which its times were multiplied, and `true` if the
+    /// last attempt passed.
     fn attempts(late: &[Duration]) -> (Vec<u32>, bool) {
         let factors = std::sync::Mutex::new(Vec::new());
         let run = AssertUnwindSafe(|| {

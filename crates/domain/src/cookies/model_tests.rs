@@ -49,8 +49,8 @@ impl Line {
     }
 }
 
-/// An answer of the site: the path of the request, the lines, and the time since the previous
-/// answer.
+/// An answer of the site: the path of the request, the `Set-Cookie` lines, and the time since the
+/// previous answer in seconds.
 type AnswerOfSite = (&'static str, Vec<Line>, i64);
 
 fn answers() -> impl Strategy<Value = Vec<AnswerOfSite>> {

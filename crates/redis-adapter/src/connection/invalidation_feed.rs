@@ -237,7 +237,7 @@ impl Feed<'_> {
         }
     }
 
-    /// Writes the canary, a key that serves as a check of the feed, four times within
+    /// Writes the canary, a key that serves as a check of the feed, at intervals of a quarter of
     /// `max_silence`. After each write, reports to the listener whether the feed is confirmed or
     /// lost. Runs until the feed must end, and returns the reason.
     async fn send_canaries(&self, mut canaries_received: watch::Receiver<u64>) -> End {

@@ -413,7 +413,7 @@ async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
 }
 
 #[tokio::test]
-async fn gateway_uses_no_proxy_of_the_environment() {
+async fn gateway_ignores_the_proxy_environment_variables() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (site, proxy) = (
         TestSite::answering(answer).await,

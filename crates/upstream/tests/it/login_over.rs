@@ -141,7 +141,7 @@ async fn page_that_was_searched_for_markers_is_passed_on_byte_for_byte(#[case] s
 )]
 #[case::unreadable_coding(Method::GET, "/book", page("Content-Encoding: br\r\n", &within(0)))]
 #[tokio::test]
-async fn answer_that_is_not_searched_for_markers_is_passed_on(
+async fn answer_that_is_not_searched_for_login_markers_is_passed_on(
     #[case] method: Method,
     #[case] target: &str,
     #[case] sent: Vec<u8>,

@@ -106,7 +106,7 @@ async fn requested_login_page_is_passed_on_to_the_client() {
 #[case::server_error(500)]
 #[case::unavailable(503)]
 #[tokio::test]
-async fn answer_whose_status_is_not_a_login_signal_is_passed_on(#[case] status: u16) {
+async fn answer_whose_status_does_not_mean_that_the_login_is_over_is_passed_on(#[case] status: u16) {
     let answer = format!(
         "HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\nPlease log in"
     );
@@ -124,7 +124,7 @@ async fn answer_whose_status_is_not_a_login_signal_is_passed_on(#[case] status: 
 #[case::status(STATUS, 419)]
 #[case::marker(PAGE, 200)]
 #[tokio::test]
-async fn every_answer_is_passed_on_if_no_login_signal_is_configured(
+async fn every_answer_is_passed_on_if_no_sign_that_a_login_is_over_is_configured(
     #[case] answer: &'static str,
     #[case] status: u16,
 ) {

@@ -41,7 +41,7 @@ fn committed_files() -> Vec<PathBuf> {
 const PATCHES: [&str; 2] = ["gateway/deployment.yaml", "gateway/service.yaml"];
 
 /// Returns every Kubernetes object in the committed files, with the path of its file. Skips objects
-/// of the kind `Kustomization`, and changes of objects.
+/// of the kind `Kustomization`, and the files in [`PATCHES`].
 pub(super) fn objects_in_files() -> Vec<(PathBuf, Value)> {
     let mut found = Vec::new();
     for file in committed_files() {
