@@ -187,7 +187,8 @@ async fn diagnosis_reports_a_missing_permission_with_the_acl_command_that_grants
 }
 
 #[tokio::test]
-async fn diagnosis_requires_permission_for_the_session_id_prefix_only_if_records_may_be_unencrypted() {
+async fn diagnosis_requires_permission_for_the_session_id_prefix_only_if_records_may_be_unencrypted()
+ {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis

@@ -106,7 +106,9 @@ async fn requested_login_page_is_passed_on_to_the_client() {
 #[case::server_error(500)]
 #[case::unavailable(503)]
 #[tokio::test]
-async fn answer_whose_status_does_not_mean_that_the_login_is_over_is_passed_on(#[case] status: u16) {
+async fn answer_whose_status_does_not_mean_that_the_login_is_over_is_passed_on(
+    #[case] status: u16,
+) {
     let answer = format!(
         "HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\nPlease log in"
     );
