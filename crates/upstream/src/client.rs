@@ -1,6 +1,6 @@
 //! HTTP client that sends requests to sites.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
@@ -87,6 +87,12 @@ impl Client {
     /// Fails if the scheme of the site is `http` and such sites are not allowed.
     pub fn check(&self, site: &Site) -> Result<(), NotAllowed> {
         self.connector.policy().check_scheme(site)
+    }
+
+    /// Returns the maximum time from sending a request to the head of its answer.
+    #[must_use]
+    pub fn response_timeout(&self) -> Duration {
+        self.settings.response_timeout
     }
 
     /// Sends a request to `site`, and returns the answer as soon as its head is received. `place`

@@ -182,6 +182,7 @@ impl<T> ClientStream<T> {
         }
     }
 
+    /// Adds the time in which a client that reads at [`MIN_READ_RATE`] reads `length` bytes.
     fn note_written(&mut self, length: usize) {
         if self.write_allowance < WRITE_TIMEOUT {
             let earned = Duration::from_millis(length as u64 * 1_000 / MIN_READ_RATE);

@@ -1,11 +1,7 @@
 //! One exchange (a request to a site and its answer). If the client disconnects, the exchange
 //! continues until its cookies are stored.
 
-use std::{
-    panic::resume_unwind,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -223,7 +219,6 @@ impl Exchange {
     ) -> Result<SiteAnswer, SendError> {
         let label = &self.label;
         let span = client_span(method, label);
-        let started = Instant::now();
         let sent = gateway.client().send(&self.site, request, place);
         let answered = sent.instrument(span.clone()).await;
         let outcome = answered.as_ref().map_err(|failed| failed.error.outcome());
@@ -242,7 +237,7 @@ impl Exchange {
                 span.record("otel.status_code", "ERROR");
                 log::failed(label, &self.site, error);
                 if matches!(error, UpstreamError::ResponseTimeout) {
-                    label.record_head(started.elapsed());
+                    label.record_head(gateway.client().response_timeout());
                 }
                 label.count_problem(code);
             }
