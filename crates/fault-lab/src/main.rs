@@ -158,15 +158,22 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
         report::put(file, "matrix", &report::matrix(&results))?;
     }
     let rows: Vec<_> = results.iter().flat_map(|(_, rows)| rows).collect();
-    let violated = rows
-        .iter()
-        .filter(|row| !row.outcome.tally.violations.is_empty());
-    let violated = violated.count();
+    let has_violations = |row: &&&matrix::Result| !row.outcome.tally.violations.is_empty();
+    let violated: Vec<_> = rows.iter().filter(has_violations).collect();
     say(&format!(
-        "\n{} faults, {violated} with violations",
-        rows.len()
+        "\n{} faults, {} with violations",
+        rows.len(),
+        violated.len()
     ));
-    Ok(violated == 0 && !rows.is_empty())
+    for row in &violated {
+        let violations = row.outcome.tally.violations_text();
+        let responses = row.outcome.tally.responses_text();
+        say(&format!(
+            "{}: {violations} (responses: {responses})",
+            row.fault
+        ));
+    }
+    Ok(violated.is_empty() && !rows.is_empty())
 }
 
 /// Runs the soak test for the duration `--minutes`. Returns `true` if no expectation was violated.

@@ -58,13 +58,19 @@ pub enum ForbiddenAddress {
     #[error("the base URL of the session must begin with https://")]
     Http,
     /// One of the site's addresses is not public and is in no allowed network.
+    /// The address is only in the source of the error, because clients must not learn it.
     #[error("the site has an address that the gateway may not connect to")]
-    Network,
+    Network(#[source] NonPublicAddress),
     /// The port is neither 443 nor (if `http` sites are allowed) 80, and an address of the site is
     /// in no allowed network.
     #[error("the gateway may not connect to the port of the site")]
     Port,
 }
+
+/// An address that is not public and is in no allowed network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0} is neither public nor in an allowed network")]
+pub struct NonPublicAddress(pub IpAddr);
 
 impl AddressPolicy {
     /// If `allows_http` is `true`, also allows sites with the scheme `http`, on port 80.
@@ -112,7 +118,7 @@ impl AddressPolicy {
                 continue;
             }
             if !self.is_public(address) {
-                return Err(ForbiddenAddress::Network);
+                return Err(ForbiddenAddress::Network(NonPublicAddress(address)));
             }
             if !is_web_port {
                 return Err(ForbiddenAddress::Port);

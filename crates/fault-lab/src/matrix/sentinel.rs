@@ -122,10 +122,16 @@ async fn disconnected_replicas(lab: &Lab, options: &[&str]) -> Outcome {
         let set = ["CONFIG", "SET", "masterauth", "wrong-password"];
         redis.server(n).command(&set).await;
     }
-    redis
-        .server(0)
-        .command(&["CLIENT", "KILL", "TYPE", "replica"])
-        .await;
+    {
+        // Redis does not send what it has not yet sent to a replica when it ends the connection. Such
+        // writes would be lost with every setting.
+        let _paused = stage.shared().pause().await;
+        let primary = redis.server(0);
+        primary.command(&["WAIT", "2", "5000"]).await;
+        primary
+            .command(&["CLIENT", "KILL", "TYPE", "replica"])
+            .await;
+    }
     stage.hold().await;
     redis.server_mut(0).kill().await;
     for n in [1, 2] {

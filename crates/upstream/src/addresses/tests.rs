@@ -14,6 +14,10 @@ fn check(url: &str, policy: &AddressPolicy) -> Result<(), ForbiddenAddress> {
     policy.check(&[address], site.port())
 }
 
+fn non_public(address: &str) -> ForbiddenAddress {
+    ForbiddenAddress::Network(NonPublicAddress(address.parse().unwrap()))
+}
+
 // The result of the check does not depend on the spelling of the address in the URL.
 #[rstest]
 #[case::this_host("https://0.0.0.0")]
@@ -78,7 +82,8 @@ fn check(url: &str, policy: &AddressPolicy) -> Result<(), ForbiddenAddress> {
 #[case::v6_teredo_client("https://[2001:0:808:808::80ff:fffe]")]
 fn address_that_is_not_public_is_forbidden(#[case] url: &str) {
     let policy = AddressPolicy::default();
-    assert_eq!(check(url, &policy), Err(ForbiddenAddress::Network), "{url}");
+    let error = check(url, &policy).unwrap_err();
+    assert!(matches!(error, ForbiddenAddress::Network(_)), "{url}");
 }
 
 #[rstest]
@@ -108,7 +113,7 @@ fn public_address_is_allowed(#[case] url: &str) {
 #[case::port_80_of_https(false, "https://8.8.8.8:80", Err(ForbiddenAddress::Port))]
 #[case::allowed_network(false, "https://10.1.2.3", Ok(()))]
 #[case::allowed_network_at_every_port(false, "https://10.1.2.3:8443", Ok(()))]
-#[case::beside_the_allowed_network(false, "https://10.2.0.1", Err(ForbiddenAddress::Network))]
+#[case::beside_the_allowed_network(false, "https://10.2.0.1", Err(non_public("10.2.0.1")))]
 #[case::allowed_network_mapped(false, "https://[::ffff:10.1.2.3]:8443", Ok(()))]
 #[case::allowed_network_by_nat64(false, "https://[64:ff9b::10.1.2.3]", Ok(()))]
 #[case::allowed_network_over_http(false, "http://10.1.2.3", Err(ForbiddenAddress::Http))]
@@ -146,5 +151,5 @@ fn host_name_with_one_forbidden_address_is_forbidden() {
     let private: IpAddr = "10.0.0.1".parse().unwrap();
     assert_eq!(policy.check(&[public], 443), Ok(()));
     let mixed = policy.check(&[public, private], 443);
-    assert_eq!(mixed, Err(ForbiddenAddress::Network));
+    assert_eq!(mixed, Err(non_public("10.0.0.1")));
 }
