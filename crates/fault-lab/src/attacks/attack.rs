@@ -92,6 +92,10 @@ enum Authorization {
 const PATCH: (&str, &str) = ("PATCH /v1/session", "application/merge-patch+json");
 const CREATE: (&str, &str) = ("POST /v1/sessions", "application/json");
 const FORM: (&str, &str) = ("POST /v1/introspect", "application/x-www-form-urlencoded");
+const CALL: (&str, &str) = (
+    "POST /v1/upstream/book",
+    "application/x-www-form-urlencoded",
+);
 
 pub(super) fn attacks() -> Vec<Attack> {
     use Authorization::{Fixed, None, ValidToken};
@@ -147,6 +151,12 @@ pub(super) fn attacks() -> Vec<Attack> {
             "stalled forms, right client secret",
             FORM,
             Fixed(RIGHT),
+            false,
+        ),
+        stalled(
+            "stalled bodies of calls through the upstream gateway, valid token",
+            CALL,
+            ValidToken,
             false,
         ),
         bytes("connections without a request", ""),
