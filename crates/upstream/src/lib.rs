@@ -34,7 +34,9 @@ pub use http;
 pub use rustls;
 
 pub use self::{
-    addresses::{AddressPolicy, AllowedNetworks, ForbiddenAddress, InvalidNetwork, NonPublicAddress},
+    addresses::{
+        AddressPolicy, AllowedNetworks, ForbiddenAddress, InvalidNetwork, NonPublicAddress,
+    },
     answer::SiteAnswer,
     body::{BodyError, SiteBody},
     bounds::{Admission, Bounds, BoundsSettings, Busy, Place, Watch},
