@@ -27,11 +27,14 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+};
 
-use crate::{progress::say, stage::Lab};
+use crate::{matrix::Row, progress::say, stage::Lab};
 
 fn command() -> Command {
     let binary = Arg::new("binary")
@@ -138,21 +141,30 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
             "--only runs only a part of the matrix, which must not replace the whole table: omit --only or --report"
         );
     }
-    let mut results = Vec::new();
-    for section in matrix::sections() {
-        let is_selected = |fault: &str| section.name.contains(only) || fault.contains(only);
-        let rows: Vec<_> = section
-            .rows
-            .iter()
-            .filter(|row| is_selected(row.fault))
-            .collect();
-        if rows.is_empty() {
-            continue;
+    let sections = matrix::sections();
+    let rows = sections.iter().flat_map(|section| {
+        let is_selected = |row: &&Row| section.name.contains(only) || row.fault.contains(only);
+        let rows = section.rows.iter().filter(is_selected);
+        rows.map(|row| (section.name, row))
+    });
+    let (lab, free) = (&lab, &Semaphore::new(jobs));
+    let runs = rows.map(|(section, row)| async move {
+        let _permit = free.acquire().await;
+        (section, matrix::run(row, lab).await)
+    });
+    // The semaphore limits the runs. `buffered(jobs)` would start no further row while the first one
+    // that it has started still runs.
+    let mut finished = runs.collect::<FuturesOrdered<_>>();
+    let mut results: Vec<(_, Vec<_>)> = Vec::new();
+    while let Some((section, result)) = finished.next().await {
+        if results.last().is_none_or(|(name, _)| *name != section) {
+            say(&format!("\n{section}"));
+            results.push((section, Vec::new()));
         }
-        say(&format!("\n{}", section.name));
-        let of_section = stream::iter(rows.into_iter().map(|row| matrix::run(row, &lab)));
-        let of_section = of_section.buffered(jobs).collect::<Vec<_>>().await;
-        results.push((section.name, of_section));
+        say(&result.describe());
+        if let Some((_, of_section)) = results.last_mut() {
+            of_section.push(result);
+        }
     }
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "matrix", &report::matrix(&results))?;

@@ -19,11 +19,8 @@ use std::{
 
 use futures_util::future::FutureExt;
 
-use self::row::Row;
-use crate::{
-    progress::say,
-    stage::{Lab, Outcome},
-};
+pub(crate) use self::row::Row;
+use crate::stage::{Lab, Outcome};
 
 /// A group of related fault scenarios. The report has one table for each group.
 pub(crate) struct Section {
@@ -56,10 +53,28 @@ pub(crate) struct Result {
     pub(crate) fault: &'static str,
     pub(crate) expected: &'static str,
     pub(crate) outcome: Outcome,
+    took: Duration,
 }
 
-/// Runs a fault scenario, prints the measured behaviour to standard error, and returns the result.
-/// If the scenario panics, the result contains a violated expectation.
+impl Result {
+    /// Formats the result as a line for the terminal.
+    pub(crate) fn describe(&self) -> String {
+        let fault = self.fault;
+        if let Some(reason) = self.outcome.impossible {
+            return format!("{fault:<64} not possible here: {reason}");
+        }
+        format!(
+            "{fault:<64} {:>5.1} s  slowest {:>4} ms  recovered {:>9}  merges {:>4}  violations {}",
+            self.took.as_secs_f64(),
+            self.outcome.tally.slowest.as_millis(),
+            recovery(self.outcome.recovered_after),
+            self.outcome.tally.merges,
+            self.outcome.tally.violations_text(),
+        )
+    }
+}
+
+/// Runs a fault scenario. If the scenario panics, the result contains a violated expectation.
 pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
     let began = Instant::now();
     let finished = AssertUnwindSafe((row.run)(lab)).catch_unwind().await;
@@ -68,24 +83,14 @@ pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
         outcome.tally.add_violation("the lab failed to run it");
         outcome
     });
-    if let Some(reason) = outcome.impossible {
-        say(&format!("{:<64} not possible here: {reason}", row.fault));
-    } else {
+    if outcome.impossible.is_none() {
         row.expect.check(&mut outcome.tally, lab.immediate_limit);
     }
-    say(&format!(
-        "{:<64} {:>5.1} s  slowest {:>4} ms  recovered {:>9}  merges {:>4}  violations {}",
-        row.fault,
-        began.elapsed().as_secs_f64(),
-        outcome.tally.slowest.as_millis(),
-        recovery(outcome.recovered_after),
-        outcome.tally.merges,
-        outcome.tally.violations_text(),
-    ));
     Result {
         fault: row.fault,
         expected: row.expected,
         outcome,
+        took: began.elapsed(),
     }
 }
 
