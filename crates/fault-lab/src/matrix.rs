@@ -47,19 +47,17 @@ pub(crate) fn sections() -> Vec<Section> {
     ]
 }
 
-/// The result of a fault scenario, with the name of the fault and the expected behaviour as texts
-/// for the result table.
-pub(crate) struct Result {
-    pub(crate) fault: &'static str,
-    pub(crate) expected: &'static str,
+/// The result of a fault scenario.
+pub(crate) struct Result<'a> {
+    pub(crate) row: &'a Row,
     pub(crate) outcome: Outcome,
     took: Duration,
 }
 
-impl Result {
+impl Result<'_> {
     /// Formats the result as a line for the terminal.
     pub(crate) fn describe(&self) -> String {
-        let fault = self.fault;
+        let fault = self.row.fault;
         if let Some(reason) = self.outcome.impossible {
             return format!("{fault:<64} not possible here: {reason}");
         }
@@ -75,7 +73,7 @@ impl Result {
 }
 
 /// Runs a fault scenario. If the scenario panics, the result contains a violated expectation.
-pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
+pub(crate) async fn run<'a>(row: &'a Row, lab: &Lab) -> Result<'a> {
     let began = Instant::now();
     let finished = AssertUnwindSafe((row.run)(lab)).catch_unwind().await;
     let mut outcome = finished.unwrap_or_else(|_| {
@@ -87,8 +85,7 @@ pub(crate) async fn run(row: &Row, lab: &Lab) -> Result {
         row.expect.check(&mut outcome.tally, lab.immediate_limit);
     }
     Result {
-        fault: row.fault,
-        expected: row.expected,
+        row,
         outcome,
         took: began.elapsed(),
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Formats the results of all fault scenarios as Markdown, with one table for each section.
-pub(crate) fn matrix(sections: &[(&str, Vec<Result>)]) -> String {
+pub(crate) fn matrix(sections: &[(&str, Vec<Result<'_>>)]) -> String {
     let mut text = String::new();
     for (name, results) in sections {
         let _ = write!(
@@ -28,7 +28,7 @@ pub(crate) fn matrix(sections: &[(&str, Vec<Result>)]) -> String {
     text
 }
 
-fn row(result: &Result) -> String {
+fn row(result: &Result<'_>) -> String {
     let Outcome {
         tally,
         recovered_after,
@@ -41,8 +41,8 @@ fn row(result: &Result) -> String {
     };
     format!(
         "| {}{remark} | {} | {} | {} ms | {} | {} | {} |\n",
-        result.fault,
-        result.expected,
+        result.row.fault,
+        result.row.expected,
         tally.responses_text(),
         tally.slowest.as_millis(),
         match tally.slowest_late_503.as_millis() {

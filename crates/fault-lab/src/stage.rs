@@ -143,7 +143,7 @@ impl Lab {
             stage
                 .outcome
                 .tally
-                .add_violation("a request failed before the fault");
+                .add_timed_violation("a request failed before the fault");
         }
         stage
     }
@@ -355,6 +355,7 @@ impl Stage {
                 checked.responses_text()
             ));
         }
+        self.outcome.tally.timed_violations += checked.timed_violations;
         for (what, count) in checked.violations {
             *self.outcome.tally.violations.entry(what).or_default() += count;
         }
@@ -401,7 +402,8 @@ async fn probe(shared: Arc<Shared>, base: String) {
     loop {
         let live = client.get(format!("{base}/health/live")).send().await;
         if !live.is_ok_and(|live| live.status() == StatusCode::OK) {
-            shared.tally().add_violation("the liveness probe failed");
+            let mut tally = shared.tally();
+            tally.add_timed_violation("the liveness probe failed");
         }
         sleep(Duration::from_millis(100)).await;
     }

@@ -38,6 +38,9 @@ pub(crate) struct Tally {
     pub(crate) merges: u64,
     /// Number of violated expectations, by description of the violation.
     pub(crate) violations: BTreeMap<String, u64>,
+    /// Number of violated expectations that a busy machine can cause, because they depend on the
+    /// duration of requests.
+    pub(crate) timed_violations: u64,
 }
 
 impl Tally {
@@ -71,6 +74,17 @@ impl Tally {
         *self.violations.entry(what.into()).or_default() += 1;
     }
 
+    /// Counts a violated expectation that a busy machine can cause.
+    pub(crate) fn add_timed_violation(&mut self, what: impl Into<String>) {
+        self.timed_violations += 1;
+        self.add_violation(what);
+    }
+
+    /// Returns `true` if there are violations, and a busy machine can have caused all of them.
+    pub(crate) fn has_only_timed_violations(&self) -> bool {
+        self.timed_violations > 0 && self.timed_violations == self.violations.values().sum::<u64>()
+    }
+
     /// Adds the counts of `other`, which must cover a later period than `self`.
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
@@ -83,6 +97,7 @@ impl Tally {
         self.slowest_late_503 = self.slowest_late_503.max(other.slowest_late_503);
         self.failed_logins += other.failed_logins;
         self.merges += other.merges;
+        self.timed_violations += other.timed_violations;
         for (what, count) in &other.violations {
             *self.violations.entry(what.clone()).or_default() += count;
         }

@@ -220,7 +220,7 @@ impl Shared {
         let by_service = took.saturating_sub(by_machine);
         let mut tally = self.tally();
         if by_service > limit + TOLERANCE {
-            tally.add_violation("a late response");
+            tally.add_timed_violation("a late response");
         }
         let Ok((status, headers, body)) = result else {
             tally.count_response("none", false, took, by_machine);

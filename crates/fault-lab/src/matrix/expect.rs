@@ -29,15 +29,10 @@ impl Expect {
     pub(super) fn check(self, tally: &mut Tally, immediate_limit: Duration) {
         let refused = |code| tally.responses.contains_key(&format!("503 {code}"));
         let violation = match self {
-            Self::NoFailures => tally.last_failure.map(|_| "a request failed"),
-            Self::Any => None,
             Self::Refused(code) | Self::RefusedAtOnce(code) | Self::RefusedOnly(code)
                 if !refused(code) =>
             {
                 Some("no request was answered with the expected 503")
-            }
-            Self::RefusedAtOnce(_) if tally.slowest_late_503 > immediate_limit => {
-                Some("a later 503 was not immediate")
             }
             Self::RefusedOnly(code) => {
                 let other = |name: &String| name.starts_with("503") && !name.ends_with(code);
@@ -46,8 +41,17 @@ impl Expect {
             }
             _ => None,
         };
+        let is_late = tally.slowest_late_503 > immediate_limit;
+        let timed_violation = match self {
+            Self::NoFailures => tally.last_failure.map(|_| "a request failed"),
+            Self::RefusedAtOnce(_) => is_late.then_some("a later 503 was not immediate"),
+            _ => None,
+        };
         if let Some(violation) = violation {
             tally.add_violation(violation);
+        }
+        if let Some(violation) = timed_violation {
+            tally.add_timed_violation(violation);
         }
     }
 }
