@@ -7,6 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod connection_limits;
 pub(crate) mod drain;
 mod empty_lines;
+mod head_timeout;
 pub(crate) mod http;
 mod interim_response;
 mod linger;

@@ -23,6 +23,7 @@ use crate::server::{
     connection_limits::Place,
     drain::CountGuard,
     empty_lines::EmptyLines,
+    head_timeout,
     interim_response::CONTINUE,
     upgrade_offer,
 };
@@ -47,9 +48,10 @@ const MAX_WITHHELD: usize = 8 * 1_024;
 
 /// A client connection with timeouts and rules for pipelining that the framework lacks.
 ///
-/// The framework limits only the time for the first request head of a connection. `ClientStream`
-/// also limits the time for later request heads, the time that a connection is idle, and the time
-/// for writing a response.
+/// The framework can limit only the time for the first request head of a connection, and rounds it
+/// to half a second, so that thousands of connections that were opened in the same half second would
+/// end in the same millisecond. `ClientStream` limits the time for each request head, the time that
+/// a connection is idle, and the time for writing a response.
 ///
 /// If requests are pipelined, the framework parses the next requests while it handles the first
 /// one. The framework then answers a request with properties of the last parsed request, such as
@@ -208,7 +210,7 @@ impl<T: AsyncWrite + Unpin> ClientStream<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> ClientStream<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> ClientStream<T> {
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, buffer)
     }
@@ -222,7 +224,7 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
         limit: Option<u64>,
     ) -> Poll<io::Result<()>> {
         if self.connection.is_head_overdue() {
-            return Poll::Ready(Ok(()));
+            return self.end_overdue(cx);
         }
         let before = buffer.filled().len();
         if self.withheld.is_empty() && !self.has_ended {
@@ -339,11 +341,24 @@ impl<T: AsyncRead + Unpin> ClientStream<T> {
         if self.connection.place().poll_closing(cx).is_ready() && self.connection.makes_room() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_overdue(cx).map(Ok)
+        ready!(self.poll_overdue(cx));
+        self.end_overdue(cx)
+    }
+
+    /// Reports the end of the stream after its deadline has passed. Sends a response before, if the
+    /// client has begun a request head.
+    fn end_overdue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.close_overdue_head() {
+            // Nothing else is being written, so the short response fits into the send buffer. If the
+            // connection is broken, nobody misses the response.
+            let response = head_timeout::response();
+            let _ = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, response.as_bytes());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for ClientStream<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

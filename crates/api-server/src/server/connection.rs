@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::server::{connection_limits::Place, interim_response::InterimResponse};
 
-/// Timeout for receiving a request head, measured from its first byte.
+/// Timeout for receiving a request head, measured from its first byte, or from the start of the
+/// connection for the first request.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum time for which an idle connection stays open. This time is longer than the idle timeout
@@ -205,10 +206,17 @@ impl Connection {
             }
             // Empty lines before a request line do not begin a request head (RFC 9112, section
             // 2.2).
-            (Phase::Idle { .. }, _) if bytes.iter().any(|b| !matches!(b, b'\r' | b'\n')) => {
-                let since = Instant::now();
+            (
+                Phase::Idle {
+                    since,
+                    has_answered,
+                },
+                _,
+            ) if bytes.iter().any(|b| !matches!(b, b'\r' | b'\n')) => {
+                let now = Instant::now();
+                let since = if has_answered { now } else { since };
                 self.0.phase.set(Phase::HeadArriving { since });
-                self.0.place.set_idle(since);
+                self.0.place.set_idle(now);
             }
             _ => {}
         }
@@ -218,8 +226,11 @@ impl Connection {
     /// no deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.0.phase.get() {
-            Phase::Idle { since, .. } => Some(since + IDLE_TIMEOUT),
-            Phase::HeadArriving { since } => Some(since + HEAD_TIMEOUT),
+            Phase::Idle {
+                since,
+                has_answered: true,
+            } => Some(since + IDLE_TIMEOUT),
+            Phase::Idle { since, .. } | Phase::HeadArriving { since } => Some(since + HEAD_TIMEOUT),
             Phase::Serving | Phase::Closing => None,
         }
     }
@@ -230,6 +241,16 @@ impl Connection {
             Phase::HeadArriving { since } => since.elapsed() >= HEAD_TIMEOUT,
             _ => false,
         }
+    }
+
+    /// Ends the connection if a request head has been arriving for too long. Returns `true` if a
+    /// response must be sent before.
+    pub(crate) fn close_overdue_head(&self) -> bool {
+        let is_overdue = self.is_head_overdue();
+        if is_overdue {
+            self.0.phase.set(Phase::Closing);
+        }
+        is_overdue
     }
 
     /// Returns `true` if the request that is being handled changes nothing (RFC 9110, section
@@ -277,7 +298,7 @@ impl Connection {
                 since,
                 has_answered,
             } => has_answered && since.elapsed() < period,
-            // The framework itself answers an unreadable head.
+            // The framework itself answers an unreadable head, and the stream a slow head.
             Phase::HeadArriving { .. } | Phase::Closing => true,
             Phase::Serving => false,
         }

@@ -37,7 +37,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use crate::server::{
     client_stream::ClientStream,
-    connection::{Connection, HEAD_TIMEOUT, Served},
+    connection::{Connection, Served},
     connection_limits::{ConnectionLimits, Place},
     drain::{CountGuard, Lifecycle},
     linger::{LINGER_READ_TIMEOUT, linger},
@@ -156,7 +156,8 @@ where
         // With `KeepAlive::Os`, the framework sets no keep-alive timer. `ClientStream` closes idle
         // connections instead.
         .keep_alive(KeepAlive::Os)
-        .client_request_timeout(HEAD_TIMEOUT)
+        // Zero turns the timer of the framework off. `ClientStream` limits the time for a head.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // A TCP FIN has two meanings: the client no longer waits for its response, or the client
         // has no further requests but still reads. `ClientStream` decides which requests are

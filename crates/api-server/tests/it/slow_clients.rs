@@ -61,7 +61,7 @@ async fn slowly_sent_head_of_the_first_request_on_a_connection_returns_408() {
 }
 
 #[tokio::test]
-async fn slowly_sent_head_of_a_later_request_closes_the_connection() {
+async fn slowly_sent_head_of_a_later_request_returns_408() {
     let app = TestApp::spawn(Store::Memory).await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     for _ in 0..2 {
@@ -70,12 +70,14 @@ async fn slowly_sent_head_of_a_later_request_closes_the_connection() {
         let read = stream.read(&mut answer).await.unwrap();
         assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
     }
-    let (_, elapsed) = send_slowly(
+    let (answer, elapsed) = send_slowly(
         stream,
         b"GET /health/live HTTP/1.1",
         Duration::from_millis(300),
     )
     .await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("connection: close\r\ndate: "), "{answer}");
     assert!(
         elapsed > Duration::from_secs(4) && elapsed < HEAD_TIMEOUT,
         "{elapsed:?}"

@@ -8,7 +8,7 @@ use actix_web::{
 use rstest::rstest;
 use tee_session_auth_middleware::TrustedProxies;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, join, repeat, sink},
     time::{advance, pause, timeout},
 };
 
@@ -65,13 +65,71 @@ async fn slow_request_head_closes_the_connection_after_the_head_timeout() {
 #[tokio::test]
 async fn connection_is_closed_after_the_head_timeout_even_if_the_client_never_stops_sending() {
     pause();
-    let mut stream = wrap(tokio::io::repeat(b'0'));
+    let mut stream = wrap(join(repeat(b'0'), sink()));
     let (started, mut chunk) = (Instant::now(), [0; 16]);
     while stream.read(&mut chunk).await.unwrap() > 0 {
         assert!(started.elapsed() < LONG);
         advance(Duration::from_secs(1)).await;
     }
     assert_eq!(started.elapsed(), HEAD_TIMEOUT);
+}
+
+/// Reads from `stream` until it ends, and returns the time and the bytes that the client has
+/// received then.
+async fn end_of(
+    mut client: DuplexStream,
+    mut stream: ClientStream<DuplexStream>,
+) -> (Option<u64>, String) {
+    let ended = read_to_end(&mut stream).await;
+    drop(stream);
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    (ended, received)
+}
+
+#[tokio::test]
+async fn connection_without_a_request_is_closed_after_the_head_timeout_without_a_response() {
+    pause();
+    let (client, stream) = connect();
+    let end = end_of(client, stream).await;
+    assert_eq!(end, (Some(HEAD_TIMEOUT.as_secs()), String::new()));
+}
+
+/// The time for the first request head begins with the connection, not with the first byte.
+#[rstest]
+#[case::first_byte_at_once(0)]
+#[case::first_byte_late(4)]
+#[tokio::test]
+async fn slow_first_request_head_is_answered_with_408_at_the_head_timeout(#[case] seconds: u64) {
+    pause();
+    // The response is longer than the buffer of the other tests.
+    let (mut client, io) = duplex(1_024);
+    let mut stream = wrap(io);
+    let (end, mut client) = tokio::join!(
+        async move {
+            let ended = read_to_end(&mut stream).await;
+            assert_eq!(
+                read_to_end(&mut stream).await,
+                Some(0),
+                "no second response"
+            );
+            ended
+        },
+        async move {
+            sleep(Duration::from_secs(seconds)).await;
+            client.write_all(b"GET").await.unwrap();
+            client
+        }
+    );
+    assert_eq!(end, Some(HEAD_TIMEOUT.as_secs()));
+    let mut received = String::new();
+    client.read_to_string(&mut received).await.unwrap();
+    assert!(
+        received.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{received}"
+    );
+    assert!(received.ends_with("\r\n\r\n"), "{received}");
+    assert_eq!(received.matches("HTTP/1.1").count(), 1, "{received}");
 }
 
 fn head_without_body() -> RequestHead {
@@ -116,21 +174,17 @@ async fn send(client: &mut DuplexStream, stream: &mut ClientStream<DuplexStream>
 async fn idle_connection_is_closed_after_the_idle_timeout() {
     pause();
     let (mut client, mut stream) = connect();
+    send(&mut client, &mut stream, "head").await;
+    drop(stream.connection().serve(&head_without_body()));
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
-    let (mut another, mut stream_2) = connect();
-    send(&mut another, &mut stream_2, "head").await;
-    drop(stream_2.connection().serve(&head_without_body()));
-    assert_eq!(
-        read_to_end(&mut stream_2).await,
-        Some(IDLE_TIMEOUT.as_secs())
-    );
-    let _ = client.shutdown().await;
 }
 
 #[tokio::test]
 async fn empty_lines_before_a_request_head_do_not_start_the_head_timeout() {
     pause();
     let (mut client, mut stream) = connect();
+    send(&mut client, &mut stream, "head").await;
+    drop(stream.connection().serve(&head_without_body()));
     send(&mut client, &mut stream, "\r\n").await;
     assert_eq!(read_to_end(&mut stream).await, Some(IDLE_TIMEOUT.as_secs()));
 }
