@@ -50,7 +50,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sent: Option<IndexMap<&'a str, &'a str>>,
+    sent: Option<IndexMap<&'a str, Option<&'a str>>>,
 }
 
 impl<'a> MergeCookies<'a> {
@@ -82,8 +82,15 @@ impl<'a> MergeCookies<'a> {
     /// Sets the cookies that the request to the site carried, as pairs of name and value. The
     /// answer then removes a cookie only if the stored value of the cookie is the value that was
     /// sent. Otherwise, the late answer to a request with an old value could remove a newer cookie.
-    pub fn sent(mut self, cookies: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        self.body.sent = Some(cookies.into_iter().collect());
+    ///
+    /// A value is a text, or `None` for a cookie without a value.
+    pub fn sent<V>(mut self, cookies: impl IntoIterator<Item = (&'a str, V)>) -> Self
+    where
+        V: Into<Option<&'a str>>,
+    {
+        let cookies = cookies.into_iter();
+        let cookies = cookies.map(|(name, value)| (name, value.into()));
+        self.body.sent = Some(cookies.collect());
         self
     }
 

@@ -282,7 +282,7 @@ async fn merge_sends_lines_date_and_sent_cookies_and_returns_the_ignored_lines()
         .merge_cookies("https://golf.example/book", lines);
     let merge = merge
         .date("Thu, 15 Jan 2026 10:30:00 GMT")
-        .sent([("a", "0")]);
+        .sent([("a", Some("0")), ("flag", None)]);
     let merged = merge.if_match(&etag).send().await.unwrap();
     assert_eq!(merged.session.cookies, build_cookies());
     let ignored = &merged.ignored[0];
@@ -292,7 +292,7 @@ async fn merge_sends_lines_date_and_sent_cookies_and_returns_the_ignored_lines()
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(
         request.body,
-        r#"{"url":"https://golf.example/book","set_cookie":["a=1; Path=/","b=2; Domain=com"],"date":"Thu, 15 Jan 2026 10:30:00 GMT","sent":{"a":"0"}}"#
+        r#"{"url":"https://golf.example/book","set_cookie":["a=1; Path=/","b=2; Domain=com"],"date":"Thu, 15 Jan 2026 10:30:00 GMT","sent":{"a":"0","flag":null}}"#
     );
 }
 

@@ -225,6 +225,8 @@ impl Cookies {
         let Projection { flat, others } = project(entries, base_url.as_ref());
         let others = others.into_iter().map(|(position, entry)| OtherCookie {
             name: entry.name.to_owned(),
+            // Only the flat map can hold a cookie without a value. If another cookie of the name takes
+            // its place there, the cookie gets the empty value.
             value: Zeroizing::new(entry.value.unwrap_or_default().to_owned()),
             attributes: match entry.attributes {
                 Some(attributes) => attributes.into_owned(),

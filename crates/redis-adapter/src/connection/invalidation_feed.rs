@@ -292,8 +292,10 @@ impl Feed<'_> {
         let (key, value) = ([self.canary.as_bytes()], number.to_string());
         let arguments = [value.as_bytes(), CANARY_TTL];
         let mut reply = WRITE_CANARY.run(&call, &key, &arguments).await?;
-        if matches!(&reply, Reply::Error(text) if text.starts_with(b"NOPERM")) {
-            // The Redis user may lack the permission for `EVAL`.
+        let is_refused =
+            |text: &[u8]| text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command");
+        if matches!(&reply, Reply::Error(text) if is_refused(text)) {
+            // The Redis user may lack the permission for `EVAL`, or the server may have renamed it.
             let arguments = [key[0], arguments[0], b"EX", CANARY_TTL, b"GET"];
             [reply] = call.send([Command::new("SET", &arguments)]).await?;
         }

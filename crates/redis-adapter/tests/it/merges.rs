@@ -27,7 +27,7 @@ async fn merge(sessions: &Sessions, token: &SessionToken, lines: &[&str]) -> Mer
 /// A merge sends `GET` and `EXPIRE` together in one round trip. If a cookie changes, the script is
 /// sent in a second round trip.
 #[tokio::test]
-async fn merge_takes_one_redis_round_trip_without_a_change_and_two_with_a_change() {
+async fn merge_sends_get_and_expire_and_a_script_only_if_a_cookie_changes() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();

@@ -27,7 +27,7 @@ fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
 }
 
 #[test]
-fn each_recipe_has_fewer_than_40_lines() {
+fn session_client_recipe_has_fewer_than_40_lines() {
     let recipe = fs::read_to_string(format!("{RECIPES}/session_client.py")).unwrap();
     assert!(recipe.lines().count() < 40);
 }

@@ -152,7 +152,9 @@ async fn merge(
     let session = client.session(token);
     // `sent([])` states that the request to the site carried no cookies. The service therefore
     // removes no cookie, even if a cookie of the file has expired on the clock of the store.
-    let merge = session.merge_cookies(base_url.as_str(), texts).sent([]);
+    let merge = session
+        .merge_cookies(base_url.as_str(), texts)
+        .sent::<&str>([]);
     let merged = service.call(merge.send()).await?;
     let ignored = merged.ignored.into_iter().filter_map(|ignored| {
         let line = lines.get(ignored.index)?;
