@@ -127,8 +127,10 @@ impl UpstreamRequest<'_> {
         let mut request = self.request?;
         *request.timeout_mut() = Some(self.timeout);
         let response = self.session.http().execute(request).await?;
+        // A proxy in front may join several values in one line (RFC 9110, section 5.3).
         let mut via = response.headers().get_all(VIA).iter();
-        if via.any(|value| value.as_bytes() == SERVICE.as_bytes()) {
+        let is_service = |value: &[u8]| value.trim_ascii() == SERVICE.as_bytes();
+        if via.any(|line| line.as_bytes().split(|b| *b == b',').any(is_service)) {
             return Ok(UpstreamAnswer { response });
         }
         if response.status().is_success() {

@@ -91,8 +91,10 @@ pub(super) fn cookies_of(
 /// Result of a merge of cookies into a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Merge {
-    /// The cookies were stored, or the session has ended and needs no cookies.
+    /// The cookies were stored, or do not belong to the session any more.
     Done,
+    /// The session has ended, or its token was rotated. The cookies were not stored.
+    Gone,
     /// The store failed, so the cookies were not stored. The merge can be repeated.
     NotKept,
 }
@@ -118,7 +120,7 @@ pub(super) async fn merge<R: SessionRepository>(
         // A merge must not restore a session that has ended. Cookies of another site do not belong
         // to the session any more.
         Err(UpdateError::ForeignUrl) => Merge::Done,
-        Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Done,
+        Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Gone,
         Err(error) => {
             if let Some(unlogged) = NOT_KEPT.next() {
                 let (token_prefix, error) = (token.prefix(), ErrorChain(&error));
@@ -131,8 +133,8 @@ pub(super) async fn merge<R: SessionRepository>(
 
 /// Repeats the merge of `update` for at most [`RETRY_FOR`], after the earlier late merges of the
 /// session. Does not overwrite cookies that have changed since the answer arrived. Returns `false`
-/// if the cookies are lost, because the time has passed or because too many late merges are
-/// pending.
+/// if the cookies are lost, because the time has passed, because too many late merges are pending,
+/// or because the session has ended or its token was rotated in the meantime.
 pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
@@ -157,11 +159,15 @@ pub(super) async fn merge_later<R: SessionRepository>(
         loop {
             sleep(delay).await;
             delay = (delay * 2).clamp(FIRST_RETRY_AFTER, MAX_RETRY_AFTER);
-            if merge(sessions, token, &update, call_timeout).await == Merge::Done {
-                remember(&mut earlier, update);
-                return;
+            match merge(sessions, token, &update, call_timeout).await {
+                Merge::Done => {
+                    remember(&mut earlier, update);
+                    return true;
+                }
+                Merge::Gone => return false,
+                Merge::NotKept => {}
             }
         }
     };
-    timeout_at(until, retry).await.is_ok()
+    timeout_at(until, retry).await.unwrap_or(false)
 }

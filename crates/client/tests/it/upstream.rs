@@ -32,6 +32,18 @@ async fn answer_of_the_site_is_returned_for_every_status(#[case] status: u16) {
 }
 
 #[rstest]
+#[case::alone("1.1 tee-session")]
+#[case::joined_by_a_proxy("1.1 tee-session, 1.1 cdn")]
+#[case::joined_behind_a_proxy_of_the_site("1.1 varnish,1.1 tee-session")]
+#[tokio::test]
+async fn answer_of_the_site_is_recognised_in_every_form_of_via(#[case] via: &str) {
+    let server = ScriptedServer::start([Step::answer(404, &[("Via", via)], "<html>")]).await;
+    let (client, token) = (create_client(&server), parse_token());
+    let request = client.session(&token).upstream(Method::GET, "/");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 404);
+}
+
+#[rstest]
 #[case::not_sent(502, "upstream_unreachable", "not_sent", Outcome::NotSent)]
 #[case::unknown(502, "upstream_failed", "unknown", Outcome::Unknown)]
 #[case::timeout(504, "upstream_timeout", "unknown", Outcome::Unknown)]

@@ -375,6 +375,30 @@ async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_la
     .await;
 }
 
+/// Redis is full: it serves reads and deletions, but refuses writes. The cookies of an answer wait to
+/// be stored when the client ends the session. They are lost as well if the client rotates the token.
+#[tokio::test]
+async fn cookies_that_wait_to_be_stored_are_counted_as_lost_when_the_session_ends() {
+    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
+    let site = setting_site().await;
+    let app = TestApp::builder()
+        .with(gateway)
+        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in_to(&site).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let call = app.upstream(Method::GET, &token, "/set/sid/2");
+    assert_eq!(call.send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(app.cookies(&token).await, json!({"sid": "1"}));
+    assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
+    eventually(Duration::from_secs(10), async || {
+        let lost = "tee_session_upstream_cookies_unsaved_total{outcome=\"lost\"} 1\n";
+        scrape(&app).await.contains(lost)
+    })
+    .await;
+}
+
 /// Redis is full for several seconds: it serves reads but refuses writes. The service therefore
 /// still sends requests to the site, and the cookies of several answers wait to be stored. The
 /// pause between two attempts to store the cookies must not grow without limit.
