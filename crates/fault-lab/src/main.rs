@@ -27,14 +27,10 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use futures_util::{StreamExt, stream::FuturesOrdered};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Semaphore,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{matrix::Row, progress::say, stage::Lab};
+use crate::{progress::say, stage::Lab};
 
 fn command() -> Command {
     let binary = Arg::new("binary")
@@ -142,41 +138,9 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
         );
     }
     let sections = matrix::sections();
-    let rows = sections.iter().flat_map(|section| {
-        let is_selected = |row: &&Row| section.name.contains(only) || row.fault.contains(only);
-        let rows = section.rows.iter().filter(is_selected);
-        rows.map(|row| (section.name, row))
-    });
-    let (lab, free) = (&lab, &Semaphore::new(jobs));
-    let runs = rows.map(|(section, row)| async move {
-        let _permit = free.acquire().await;
-        (section, matrix::run(row, lab).await)
-    });
-    // The semaphore limits the runs. `buffered(jobs)` would start no further row while the first one
-    // that it has started still runs.
-    let mut finished = runs.collect::<FuturesOrdered<_>>();
-    let mut results: Vec<(_, Vec<_>)> = Vec::new();
-    while let Some((section, result)) = finished.next().await {
-        if results.last().is_none_or(|(name, _)| *name != section) {
-            say(&format!("\n{section}"));
-            results.push((section, Vec::new()));
-        }
-        say(&result.describe());
-        if let Some((_, of_section)) = results.last_mut() {
-            of_section.push(result);
-        }
-    }
+    let mut results = matrix::run_all(&sections, only, jobs, &lab).await;
     if lab.is_short {
-        // Several rows share the CPU cores, so a row may be slow although the service is not.
-        for (_, of_section) in &mut results {
-            for result in of_section {
-                if result.outcome.tally.has_only_timed_violations() {
-                    say(&format!("\nonce more, alone: {}", result.describe()));
-                    *result = matrix::run(result.row, lab).await;
-                    say(&result.describe());
-                }
-            }
-        }
+        matrix::repeat_timed(&mut results, &lab).await;
     }
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "matrix", &report::matrix(&results))?;

@@ -17,10 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::FutureExt;
+use futures_util::{StreamExt, future::FutureExt, stream::FuturesOrdered};
+use tokio::sync::Semaphore;
 
-pub(crate) use self::row::Row;
-use crate::stage::{Lab, Outcome};
+use self::row::Row;
+use crate::{
+    progress::say,
+    stage::{Lab, Outcome},
+};
 
 /// A group of related fault scenarios. The report has one table for each group.
 pub(crate) struct Section {
@@ -72,8 +76,59 @@ impl Result<'_> {
     }
 }
 
+/// Results of fault scenarios, in the order of the matrix, each group with the name of its section.
+pub(crate) type Results<'a> = Vec<(&'static str, Vec<Result<'a>>)>;
+
+/// Runs the fault scenarios for which the name of the fault or of its section contains `only`, at
+/// most `jobs` at the same time. Prints each result.
+pub(crate) async fn run_all<'a>(
+    sections: &'a [Section],
+    only: &str,
+    jobs: usize,
+    lab: &Lab,
+) -> Results<'a> {
+    let rows = sections.iter().flat_map(|section| {
+        let is_selected = |row: &&Row| section.name.contains(only) || row.fault.contains(only);
+        let rows = section.rows.iter().filter(is_selected);
+        rows.map(|row| (section.name, row))
+    });
+    let free = &Semaphore::new(jobs);
+    let runs = rows.map(|(section, row)| async move {
+        let _permit = free.acquire().await;
+        (section, run(row, lab).await)
+    });
+    // The semaphore limits the runs. `buffered(jobs)` would start no further row while the first one
+    // that it has started still runs.
+    let mut finished = runs.collect::<FuturesOrdered<_>>();
+    let mut results = Results::new();
+    while let Some((section, result)) = finished.next().await {
+        if results.last().is_none_or(|(name, _)| *name != section) {
+            say(&format!("\n{section}"));
+            results.push((section, Vec::new()));
+        }
+        say(&result.describe());
+        if let Some((_, of_section)) = results.last_mut() {
+            of_section.push(result);
+        }
+    }
+    results
+}
+
+/// Runs each scenario that has only exceeded time limits once more, alone, and replaces its result.
+/// While several scenarios shared the CPU cores, it may have been slow although the service was not.
+pub(crate) async fn repeat_timed(results: &mut Results<'_>, lab: &Lab) {
+    let results = results.iter_mut().flat_map(|(_, of_section)| of_section);
+    for result in results {
+        if result.outcome.tally.has_only_timed_violations() {
+            say(&format!("\nonce more, alone: {}", result.describe()));
+            *result = run(result.row, lab).await;
+            say(&result.describe());
+        }
+    }
+}
+
 /// Runs a fault scenario. If the scenario panics, the result contains a violated expectation.
-pub(crate) async fn run<'a>(row: &'a Row, lab: &Lab) -> Result<'a> {
+async fn run<'a>(row: &'a Row, lab: &Lab) -> Result<'a> {
     let began = Instant::now();
     let finished = AssertUnwindSafe((row.run)(lab)).catch_unwind().await;
     let mut outcome = finished.unwrap_or_else(|_| {

@@ -6,12 +6,12 @@ use anyhow::{Context, bail, ensure};
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    matrix::{Result, recovery},
+    matrix::{Result, Results, recovery},
     stage::Outcome,
 };
 
 /// Formats the results of all fault scenarios as Markdown, with one table for each section.
-pub(crate) fn matrix(sections: &[(&str, Vec<Result<'_>>)]) -> String {
+pub(crate) fn matrix(sections: &Results<'_>) -> String {
     let mut text = String::new();
     for (name, results) in sections {
         let _ = write!(

@@ -127,3 +127,21 @@ fn counts_text(counts: &BTreeMap<String, u64>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_violation_that_does_not_depend_on_time_prevents_the_repetition_of_a_row() {
+        let mut tally = Tally::default();
+        assert!(!tally.has_only_timed_violations());
+        tally.add_timed_violation("a late response");
+        let mut later = Tally::default();
+        later.add_timed_violation("a late response");
+        tally.add(&later);
+        assert!(tally.has_only_timed_violations());
+        tally.add_violation("the session of another client");
+        assert!(!tally.has_only_timed_violations());
+    }
+}

@@ -57,8 +57,8 @@ pub enum ForbiddenAddress {
     /// The scheme of the site is `http`, which the settings do not allow.
     #[error("the base URL of the session must begin with https://")]
     Http,
-    /// One of the site's addresses is not public and is in no allowed network.
-    /// The address is only in the source of the error, because clients must not learn it.
+    /// One of the site's addresses is not public and is in no allowed network. The address is only
+    /// in the source of the error, because clients must not learn it.
     #[error("the site has an address that the gateway may not connect to")]
     Network(#[source] NonPublicAddress),
     /// The port is neither 443 nor (if `http` sites are allowed) 80, and an address of the site is
@@ -67,7 +67,8 @@ pub enum ForbiddenAddress {
     Port,
 }
 
-/// An address that is not public and is in no allowed network.
+/// Source of [`ForbiddenAddress::Network`]: an address that is not public and is in no allowed
+/// network. `Display` shows the address, so the text is for logs and not for clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0} is neither public nor in an allowed network")]
 pub struct NonPublicAddress(pub IpAddr);

@@ -24,8 +24,7 @@ use crate::{
     settings::ApiSettings,
 };
 
-/// Maximum time for a complete request body to arrive. The framework limits only the time for the
-/// request head.
+/// Maximum time for a complete request body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum time for a complete request body to arrive, if the body is passed on to a site. The time

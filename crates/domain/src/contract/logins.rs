@@ -10,7 +10,7 @@ use proptest::{
 use super::{Harness, manager};
 use crate::{BaseUrl, Cookies};
 
-/// Number of random sessions that the test stores. Each has about 90 cookies, so that each kind of
+/// Number of random sessions that the test stores. Each session has about 90 cookies, so each kind of
 /// character occurs at each position of a value.
 const DRAWS: usize = 30;
 

@@ -100,21 +100,25 @@ impl Shared {
     }
 
     /// Reads every session that was ever created. Checks that each response agrees with the
-    /// recorded history of the session. Reads a session again after a 503, at most twice.
+    /// recorded history of the session. Reads a session again after a 503, at most twice, and counts
+    /// a violated expectation if no attempt shows whether the session exists.
     pub(crate) async fn check_all(&self) {
         for (token, known) in self.history.all() {
+            let mut status = None;
             for _ in 0..3 {
                 let request = self.request(Method::GET, "/v1/session").bearer_auth(&token);
-                let status = self.send(request, StatusCode::OK).await;
-                let status = status.map(|(status, _)| status);
-                if status == Some(StatusCode::SERVICE_UNAVAILABLE) {
-                    continue;
+                let response = self.send(request, StatusCode::OK).await;
+                status = response.map(|(status, _)| status);
+                if status != Some(StatusCode::SERVICE_UNAVAILABLE) {
+                    break;
                 }
-                if let Some(StatusCode::OK | StatusCode::UNAUTHORIZED) = status {
-                    let is_found = status == Some(StatusCode::OK);
-                    self.check(self.history.read(&token, known, is_found));
+            }
+            match status {
+                Some(StatusCode::OK) => self.check(self.history.read(&token, known, true)),
+                Some(StatusCode::UNAUTHORIZED) => {
+                    self.check(self.history.read(&token, known, false));
                 }
-                break;
+                _ => self.tally().add_violation("a session could not be checked"),
             }
             if !self.habits.check_pause.is_zero() {
                 sleep(self.habits.check_pause).await;
@@ -235,8 +239,7 @@ impl Shared {
         let is_served = status == expected || is_gone || is_in_progress;
         // On a busy machine, a Redis command may exceed its timeout although Redis and the service
         // are well.
-        let is_machine_fault =
-            status == StatusCode::SERVICE_UNAVAILABLE && by_machine >= BUSY_MACHINE;
+        let is_machine_fault = code == "store_unavailable" && by_machine >= BUSY_MACHINE;
         let is_failure = !is_served && !is_machine_fault;
         tally.count_response(name.trim_end(), !is_failure, took, by_machine);
         if has_key {

@@ -16,8 +16,8 @@ pub(super) const CREATED_WITHIN: Duration = Duration::from_millis(2_500);
 /// subtracted, because the clients share the CPU cores with the service.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(200);
 
-/// Total time for which the lab itself waited for a CPU core during a request, from which a 503 does
-/// not count as a failure of the service.
+/// Minimum time for which the lab itself waits for a CPU core during a request, so that a 503
+/// `store_unavailable` does not count as a failure of the service.
 pub(super) const BUSY_MACHINE: Duration = Duration::from_millis(100);
 
 /// Timeout after which a client stops waiting for a response.

@@ -78,14 +78,16 @@ async fn invalidation_feed_stays_up_when_redis_is_out_of_memory() {
 /// four times within `max_silence`. After the removal, the previous value of the canary is missing,
 /// so the feed must report a loss within a quarter of `max_silence`.
 #[rstest]
-#[case::flushall(&["FLUSHALL"])]
-#[case::flushdb_async(&["FLUSHDB", "ASYNC"])]
+#[case::flushall(&[], &["FLUSHALL"])]
+#[case::flushdb_async(&[], &["FLUSHDB", "ASYNC"])]
+#[case::flushall_without_eval(&["--rename-command", "EVAL", ""], &["FLUSHALL"])]
 #[tokio::test]
 async fn flushall_or_flushdb_is_reported_as_a_loss_of_the_invalidation_feed(
+    #[case] options: &[&str],
     #[case] flush: &[&str],
 ) {
     const MAX_SILENCE: Duration = Duration::from_secs(4);
-    let redis = RedisProcess::start().await;
+    let redis = RedisProcess::start_with(options).await;
     let (listener, _feed) = start_feed(&redis, MAX_SILENCE).await;
     redis.command(flush).await;
     let found = eventually(MAX_SILENCE, async || {
