@@ -30,9 +30,13 @@ use crate::{
 /// after the other.
 const NEW_SESSION_CALLS: u32 = 5;
 
-/// Number of repository calls at the end of a rotation. The first of these calls moves the session
-/// to its new token, which invalidates the old token.
-const CALLS_FROM_MOVE: u32 = 2;
+/// Number of steps at the end of a rotation, each of which may take
+/// [`ApiSettings::call_timeout`]. The move of the session to its new token invalidates the old
+/// token. The last step is a check of the subject index.
+const STEPS_FROM_MOVE: u32 = 2;
+
+/// The same number for a partitioned store, which moves a session in two steps.
+const STEPS_FROM_PARTITIONED_MOVE: u32 = 3;
 
 /// The request that waits for the result of an operation. Through its `Requester`, an operation can
 /// check if the client still waits and if enough time is left.
@@ -50,9 +54,13 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response and enough time is left for the
-    /// remaining repository calls of a rotation.
-    pub(crate) fn has_time_to_rotate(&self) -> bool {
-        self.has_time_for(CALLS_FROM_MOVE)
+    /// remaining steps of a rotation. `is_partitioned` is the property of the store.
+    pub(crate) fn has_time_to_rotate(&self, is_partitioned: bool) -> bool {
+        self.has_time_for(if is_partitioned {
+            STEPS_FROM_PARTITIONED_MOVE
+        } else {
+            STEPS_FROM_MOVE
+        })
     }
 
     /// Returns `true` if the client still waits for the response to a rotation with an
@@ -62,8 +70,8 @@ impl<T> Requester<T> {
         self.has_time_for(0)
     }
 
-    fn has_time_for(&self, calls: u32) -> bool {
-        let end = Instant::now() + self.call_timeout * calls;
+    fn has_time_for(&self, steps: u32) -> bool {
+        let end = Instant::now() + self.call_timeout * steps;
         !self.result.is_closed() && end <= self.respond_by
     }
 }

@@ -71,7 +71,8 @@ pub(super) async fn rotate<R: SessionRepository>(
         }
         None => {
             let rotate = async move |sessions: &Sessions<R>, requester: &Requester| {
-                let may_move = || requester.has_time_to_rotate();
+                let is_partitioned = sessions.repository().is_partitioned();
+                let may_move = || requester.has_time_to_rotate(is_partitioned);
                 sessions.rotate_while(&token, may_move).await
             };
             deliver(&request, &sessions, &settings, rotate)

@@ -58,7 +58,7 @@ pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Rec
             // Only failures before the first topology are logged here. Later failures are logged by
             // the connections to each server.
             Err(Some((server, fault))) if known.is_none() => {
-                failures.log(&shared.settings.for_cluster_node(&server), fault);
+                failures.log(shared.settings.for_cluster_node(&server), fault);
             }
             Err(_) => {}
             Ok(topology) => {

@@ -32,7 +32,7 @@ pub(super) async fn explain(settings: &RedisSettings, fault: ConnectFault) -> Co
 }
 
 /// Tries name resolution, TCP and TLS in this order, and returns the first failure. Sends no
-/// command to Redis. For sentinels or a cluster, tries nothing and returns `Ok`.
+/// command to Redis. If the settings name several servers, tries nothing and returns `Ok`.
 async fn try_each_step(settings: &RedisSettings) -> Result<(), ConnectFault> {
     let address = match &settings.deployment {
         Deployment::One(Server::Tcp(address)) => address,

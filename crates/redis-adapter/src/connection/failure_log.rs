@@ -22,14 +22,14 @@ pub(crate) struct FailureLog {
 impl FailureLog {
     /// Counts a failed attempt to connect to the server in `settings`. If the last message is at
     /// least [`INTERVAL`] old, also finds the cause of the failure and logs it.
-    pub(crate) fn log(&mut self, settings: &RedisSettings, fault: ConnectFault) {
+    pub(crate) fn log(&mut self, settings: RedisSettings, fault: ConnectFault) {
         self.attempts += 1;
         let is_due = self
             .last_logged
             .is_none_or(|last| last.elapsed() >= INTERVAL);
         if is_due {
             self.last_logged = Some(Instant::now());
-            let (settings, attempts) = (settings.clone(), self.attempts);
+            let attempts = self.attempts;
             // The search for the cause takes time. It runs in a separate task, so that the next
             // attempt to connect does not wait for the result.
             tokio::spawn(async move {

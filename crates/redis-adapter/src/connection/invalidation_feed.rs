@@ -144,7 +144,7 @@ pub(crate) async fn maintain_feed(
                     ConnectFault::UnknownInstance => FeedState::Refused(fault.to_string()),
                     _ => FeedState::Down,
                 });
-                failures.log(&settings, fault);
+                failures.log(Sentinels::attempted(sentinels.as_ref(), &settings), fault);
             }
         }
         tokio::select! {

@@ -55,6 +55,8 @@ pub(super) struct Sentinels {
     reports: watch::Receiver<Vec<Option<SentinelReport>>>,
     last_fault: watch::Receiver<String>,
     started: Instant,
+    /// Address that the last call of [`primary`](Self::primary) returned; `None` if it failed.
+    found: Option<Address>,
     _polling: JoinSet<()>,
 }
 
@@ -92,6 +94,7 @@ impl Sentinels {
             reports: received_reports,
             last_fault,
             started: Instant::now(),
+            found: None,
             _polling: polling,
         })
     }
@@ -103,6 +106,7 @@ impl Sentinels {
     /// - [`ConnectFault::NoSentinel`] if no sentinel has replied recently.
     pub(super) async fn primary(&mut self) -> Result<Address, ConnectFault> {
         let failover_deadline = Instant::now() + FAILOVER_WAIT;
+        self.found = None;
         loop {
             let is_starting = self.started.elapsed() < STARTUP_WAIT;
             let (consensus, until) = {
@@ -121,7 +125,10 @@ impl Sentinels {
                 )
             };
             match consensus {
-                Consensus::Primary(address) if until == failover_deadline => return Ok(address),
+                Consensus::Primary(address) if until == failover_deadline => {
+                    self.found = Some(address.clone());
+                    return Ok(address);
+                }
                 Consensus::Unknown if !is_starting => {
                     let reason = self.last_fault.borrow().clone();
                     return Err(ConnectFault::NoSentinel { reason });
@@ -135,6 +142,15 @@ impl Sentinels {
                 _ = self.reports.changed() => {}
                 () = sleep_until(until) => {}
             }
+        }
+    }
+
+    /// Returns the settings of the server to which the last attempt to connect was made. If the
+    /// sentinels named no server, or if there are no sentinels, these are `settings`.
+    pub(super) fn attempted(sentinels: Option<&Self>, settings: &RedisSettings) -> RedisSettings {
+        match sentinels.and_then(|sentinels| sentinels.found.as_ref()) {
+            Some(primary) => settings.for_server(primary),
+            None => settings.clone(),
         }
     }
 

@@ -80,7 +80,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             Err(fault) => {
                 shared.link.send_replace(Link::Down);
                 statistics.note_failed_attempt();
-                failures.log(&shared.settings, fault);
+                let attempted = Sentinels::attempted(sentinels.as_ref(), &shared.settings);
+                failures.log(attempted, fault);
                 backoff.next_pause()
             }
         };

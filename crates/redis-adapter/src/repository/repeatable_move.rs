@@ -12,7 +12,6 @@ use std::time::Duration;
 use tee_session_domain::{
     InsertOutcome, MoveOutcome, SessionId, SessionToken, SwapOutcome, VersionedSession,
 };
-use tokio::time::Instant;
 
 use super::{
     RedisRepository,
@@ -55,12 +54,11 @@ impl RedisRepository {
     pub(super) async fn move_with_marker(
         &self,
         rotation: &Rotation<'_>,
-        deadline: Instant,
     ) -> Result<MoveOutcome, CallError> {
         if self.pool.is_partition_unavailable(rotation.to.key()) {
             return Ok(MoveOutcome::PartitionUnavailable);
         }
-        if !self.store_under_new_token(rotation, deadline).await? {
+        if !self.store_under_new_token(rotation).await? {
             return Ok(MoveOutcome::Changed);
         }
         let Rotation { seen, to_id, .. } = rotation;
@@ -68,30 +66,26 @@ impl RedisRepository {
         let remove = |call: Call| async move { marker.set_and_remove(&call, seen, *to_id).await };
         let key = seen.location.key();
         self.pool
-            .call_with_keys(key, "EVAL", deadline, remove)
+            .call_with_keys(key, "EVAL", self.deadline(), remove)
             .await
     }
 
     /// Stores the session under the new token. If an earlier attempt has already stored a record
     /// there, replaces this record and renews its TTL. Returns `false` if another attempt has
     /// changed the new record at the same time.
-    async fn store_under_new_token(
-        &self,
-        rotation: &Rotation<'_>,
-        deadline: Instant,
-    ) -> Result<bool, CallError> {
+    async fn store_under_new_token(&self, rotation: &Rotation<'_>) -> Result<bool, CallError> {
         let Rotation {
             to, session, ttl, ..
         } = rotation;
         let insert = |call: Call| async move { commands::insert(&call, to, session, *ttl).await };
-        let inserted = self.pool.call(to.key(), "SET", deadline, insert).await?;
-        if inserted == InsertOutcome::Inserted {
+        let inserted = self.pool.call(to.key(), "SET", self.deadline(), insert);
+        if inserted.await? == InsertOutcome::Inserted {
             return Ok(true);
         }
         let load =
             |call: Call| async move { compare_and_swap::load_for_update(&call, to, None).await };
-        let stored = self.pool.call(to.key(), "GET", deadline, load).await?;
-        let Some(VersionedSession { revision, .. }) = stored else {
+        let stored = self.pool.call(to.key(), "GET", self.deadline(), load);
+        let Some(VersionedSession { revision, .. }) = stored.await? else {
             return Ok(false);
         };
         let next = to.encode(session);
@@ -99,8 +93,8 @@ impl RedisRepository {
         let swap = |call: Call| async move {
             compare_and_swap::swap_value(&call, to.key(), values, *ttl).await
         };
-        let swapped = self.pool.call(to.key(), "EVAL", deadline, swap).await?;
-        Ok(swapped == SwapOutcome::Swapped)
+        let swapped = self.pool.call(to.key(), "EVAL", self.deadline(), swap);
+        Ok(swapped.await? == SwapOutcome::Swapped)
     }
 
     /// Returns `true` if a marker proves that the session was moved from `from` to `to`. Without a

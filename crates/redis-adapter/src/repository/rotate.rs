@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tee_session_domain::{InsertOutcome, MoveOutcome, Session, SessionId, SwapOutcome};
-use tokio::time::Instant;
 
 use super::{
     RedisRepository,
@@ -54,17 +53,16 @@ impl RedisRepository {
     pub(super) async fn rotate_on_one_server(
         &self,
         rotation: &Rotation<'_>,
-        deadline: Instant,
     ) -> Result<MoveOutcome, CallError> {
         let run = |call: Call| async move { in_one_step(&call, rotation).await };
         let key = rotation.to.key();
-        self.pool.call(key, "EVAL", deadline, run).await
+        self.pool.call(key, "EVAL", self.deadline(), run).await
     }
 
     /// Moves the record in a cluster, where the old and the new key may be on different servers.
     /// Stores the new record first, and then deletes the old record if it has not changed since it
     /// was read. If another call has changed or removed the old record, or if the deletion fails,
-    /// deletes the new record.
+    /// deletes the new record. Each step has the whole command timeout.
     ///
     /// Deletes the old record under one key only, because a cluster does not convert records
     /// between the storage formats. Outside a cluster, a conversion may have moved the old record
@@ -72,7 +70,6 @@ impl RedisRepository {
     pub(super) async fn rotate_across_servers(
         &self,
         rotation: &Rotation<'_>,
-        deadline: Instant,
     ) -> Result<MoveOutcome, CallError> {
         let Rotation {
             seen,
@@ -85,7 +82,8 @@ impl RedisRepository {
             return Ok(MoveOutcome::PartitionUnavailable);
         }
         let insert = |call: Call| async move { commands::insert(&call, to, session, *ttl).await };
-        match self.pool.call(to.key(), "SET", deadline, insert).await? {
+        let inserted = self.pool.call(to.key(), "SET", self.deadline(), insert);
+        match inserted.await? {
             InsertOutcome::Inserted => {}
             InsertOutcome::TokenTaken => return Ok(MoveOutcome::TokenTaken),
             InsertOutcome::PartitionUnavailable => return Ok(MoveOutcome::PartitionUnavailable),
@@ -93,8 +91,10 @@ impl RedisRepository {
         let remove =
             |call: Call| async move { compare_and_swap::remove_unchanged(&call, seen).await };
         let key = seen.location.key();
-        let removed = self.pool.call(key, "EVAL", deadline, remove).await;
-        let outcome = match removed {
+        // With a deadline shared by both steps, a slow first step could leave so little time that the
+        // second step is carried out without a reply. The session would then be lost.
+        let removed = self.pool.call(key, "EVAL", self.deadline(), remove);
+        let outcome = match removed.await {
             Ok(SwapOutcome::Swapped) => return Ok(MoveOutcome::Moved),
             Ok(SwapOutcome::Changed) => Ok(MoveOutcome::Changed),
             Ok(SwapOutcome::Gone) => Ok(MoveOutcome::Gone),
@@ -102,7 +102,7 @@ impl RedisRepository {
         };
         // No client has received the new token. If this deletion fails, the new record expires with
         // its TTL.
-        let _ = self.delete(&[to], deadline).await;
+        let _ = self.delete(&[to], self.deadline()).await;
         outcome
     }
 }

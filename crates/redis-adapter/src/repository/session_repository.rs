@@ -7,7 +7,6 @@ use tee_session_domain::{
     SessionToken, SessionWithTtl, StoreInstance, StoreKey, SwapOutcome, VersionedSession,
 };
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use super::{
     RedisRepository, commands,
@@ -138,20 +137,18 @@ impl SessionRepository for RedisRepository {
         let Some(seen) = &Seen::of(seen, token) else {
             return Ok(SwapOutcome::Changed);
         };
-        let deadline = self.deadline();
         let swap =
             |call: Call| async move { compare_and_swap::swap(&call, seen, session, ttl).await };
         let key = seen.location.key();
-        match self.pool.call(key, "EVAL", deadline, swap).await? {
-            SwapOutcome::Gone if self.was_sealed(seen, token, deadline).await? => {
-                Ok(SwapOutcome::Changed)
-            }
+        match self.pool.call(key, "EVAL", self.deadline(), swap).await? {
+            SwapOutcome::Gone if self.was_sealed(seen, token).await? => Ok(SwapOutcome::Changed),
             outcome => Ok(outcome),
         }
     }
 
     /// Moves the session from the token `from` to the token `to`, if its record has not changed
-    /// since the revision `seen` was read. This takes one round trip, or several in a cluster.
+    /// since the revision `seen` was read. This takes one round trip, or two in a cluster. Each round
+    /// trip has the whole command timeout.
     async fn move_to_new_token(
         &self,
         from: &SessionToken,
@@ -273,18 +270,13 @@ impl RedisRepository {
             session,
             ttl,
         };
-        let deadline = self.deadline();
         let moved = match (self.pool.is_clustered(), repeat) {
-            (false, _) => Box::pin(self.rotate_on_one_server(&rotation, deadline)).await?,
-            (true, Repeat::Never) => {
-                Box::pin(self.rotate_across_servers(&rotation, deadline)).await?
-            }
-            (true, Repeat::WithMarker) => {
-                Box::pin(self.move_with_marker(&rotation, deadline)).await?
-            }
+            (false, _) => Box::pin(self.rotate_on_one_server(&rotation)).await?,
+            (true, Repeat::Never) => Box::pin(self.rotate_across_servers(&rotation)).await?,
+            (true, Repeat::WithMarker) => Box::pin(self.move_with_marker(&rotation)).await?,
         };
         match moved {
-            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from, deadline).await? => {
+            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from).await? => {
                 Ok(MoveOutcome::Changed)
             }
             outcome => Ok(outcome),
@@ -294,19 +286,14 @@ impl RedisRepository {
     /// Returns `true` if another instance has converted the plain record `seen` to a sealed
     /// (encrypted) record since the plain record was read. Returns `false` if `seen` is already a
     /// sealed record.
-    async fn was_sealed(
-        &self,
-        seen: &Seen<'_>,
-        token: &SessionToken,
-        deadline: Instant,
-    ) -> Result<bool, CallError> {
+    async fn was_sealed(&self, seen: &Seen<'_>, token: &SessionToken) -> Result<bool, CallError> {
         match seen.location.format() {
             StorageFormat::Sealed => Ok(false),
             StorageFormat::Plain => {
                 let sealed = &RecordLocation::new(StorageFormat::Sealed, token);
                 let load = |call: Call| async move { commands::load_with_ttl(&call, sealed).await };
-                let found = self.pool.call(sealed.key(), "GET", deadline, load).await?;
-                Ok(found.is_some())
+                let found = self.pool.call(sealed.key(), "GET", self.deadline(), load);
+                Ok(found.await?.is_some())
             }
         }
     }

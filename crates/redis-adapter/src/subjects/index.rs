@@ -73,11 +73,7 @@ impl RedisRepository {
         self.format == StorageFormat::Plain || self.accept_plain
     }
 
-    async fn add_entry(
-        &self,
-        entry: &IndexEntry,
-        deadline: Instant,
-    ) -> Result<LastRevocation, RepositoryError> {
+    async fn add_entry(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
         let id = SessionId::of(&entry.token);
         let plain = match self.format {
             StorageFormat::Sealed => None,
@@ -97,7 +93,8 @@ impl RedisRepository {
             let set_pointer = |call: Call| async move {
                 commands::set_pointer(&call, pointer, record, kept_for).await
             };
-            match self.pool.call(pointer, "SET", deadline, set_pointer).await {
+            let pointed = self.pool.call(pointer, "SET", self.deadline(), set_pointer);
+            match pointed.await {
                 // The memory of Redis is full, so the pointer cannot be renewed. The index entry is
                 // renewed nevertheless. If the entry expired, a revocation of all sessions of the
                 // subject would miss this session.
@@ -107,7 +104,7 @@ impl RedisRepository {
         }
         let keys = &IndexKeys::of(&entry.subject);
         let add = |call: Call| async move { scripts::add(&call, keys, new).await };
-        self.index_call(keys, "EVAL", deadline, add).await
+        self.index_call(keys, "EVAL", self.deadline(), add).await
     }
 
     async fn delete_entry(
@@ -223,7 +220,7 @@ struct Remaining(Option<Duration>);
 
 impl SubjectIndex for RedisRepository {
     async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
-        self.add_entry(entry, self.deadline()).await
+        self.add_entry(entry).await
     }
 
     async fn contains(

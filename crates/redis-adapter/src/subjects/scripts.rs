@@ -46,9 +46,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local now_ms = math.floor(now / 1000)
 local kept_for = tonumber(ARGV[3])
-local revoked = tonumber(redis.call('HGET', KEYS[3], 'revoked') or 0)
+local stored = redis.call('HGET', KEYS[3], 'revoked') or '0'
+local revoked = string.find(stored, '^%d+$') and tonumber(stored)
 local last = tonumber(redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or 0)
-if not (revoked and revoked >= 0 and math.max(revoked, last) < 2^53) then
+if not (revoked and math.max(revoked, last) < 2^53) then
   return redis.error_reply('CORRUPT position')
 end
 local position
@@ -100,9 +101,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local kept_for = math.max(redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[3]))
 if kept_for == -2 then return now end
-local revoked = tonumber(redis.call('HGET', KEYS[3], 'revoked') or 0)
+local stored = redis.call('HGET', KEYS[3], 'revoked') or '0'
+local revoked = string.find(stored, '^%d+$') and tonumber(stored)
 local last = tonumber(redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or 0)
-if not (revoked and revoked >= 0 and math.max(revoked, last) < 2^53) then
+if not (revoked and math.max(revoked, last) < 2^53) then
   return redis.error_reply('CORRUPT position')
 end
 local position = math.max(now, last + 1, revoked + 1)
@@ -236,7 +238,7 @@ pub(super) async fn add(
     } else {
         Script::writing(ADD)
     };
-    position(&script.run(call, &keys.all(), &arguments).await?)
+    position(script.run(call, &keys.all(), &arguments).await?)
 }
 
 /// Returns `true` if the index contains an unrevoked entry of the session `id`, and if `last` is
@@ -268,7 +270,7 @@ pub(super) async fn contains(
     written.integer("PEXPIRE")?;
     let revoked = match revoked.any("HGET")? {
         Reply::Null => LastRevocation(0),
-        revoked => position(&revoked)?,
+        revoked => stored_position(&revoked)?,
     };
     let score = score.bulk("ZSCORE")?;
     // The score is parsed as a floating-point number, because Redis may format it with an exponent.
@@ -322,7 +324,7 @@ pub(super) async fn page(
 }
 
 pub(super) async fn mark(call: &Call, keys: &IndexKeys) -> Result<LastRevocation, CallError> {
-    position(&MARK.run(call, &keys.all(), &[]).await?)
+    position(MARK.run(call, &keys.all(), &[]).await?)
 }
 
 pub(super) async fn remove_older(
@@ -361,12 +363,18 @@ async fn remove_entries(
     Ok(reply.integer("EVAL").map(drop)?)
 }
 
-fn position(reply: &Reply) -> Result<LastRevocation, CallError> {
-    let position = match reply {
-        Reply::Error(_) => reply.clone().integer("EVAL")?,
-        reply => reply
-            .as_number()
-            .ok_or(RedisFault::Unexpected { command: "EVAL" })?,
-    };
+/// Returns the position in the reply of a script.
+fn position(reply: Reply) -> Result<LastRevocation, CallError> {
+    let position = reply.integer("EVAL")?;
     Ok(LastRevocation(u64::try_from(position).unwrap_or(0)))
+}
+
+/// Returns the position that is stored as text in the index.
+fn stored_position(reply: &Reply) -> Result<LastRevocation, CallError> {
+    let position = reply.as_text().and_then(|text| text.parse().ok());
+    let corrupt = || RedisFault::Refused {
+        command: "HGET",
+        code: CORRUPT.to_owned(),
+    };
+    Ok(LastRevocation(position.ok_or_else(corrupt)?))
 }

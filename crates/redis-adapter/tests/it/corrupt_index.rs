@@ -53,6 +53,22 @@ enum Operation {
     "redis.call('HSET', details, 'revoked', '1e300')",
     &[Operation::Login, Operation::Rotation, Operation::Revocation]
 )]
+#[case::revocation_has_an_exponent(
+    "redis.call('HSET', details, 'revoked', '1e5')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::revocation_is_hexadecimal(
+    "redis.call('HSET', details, 'revoked', '0x10')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::revocation_has_a_fraction(
+    "redis.call('HSET', details, 'revoked', '1.5')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
+#[case::revocation_is_empty(
+    "redis.call('HSET', details, 'revoked', '')",
+    &[Operation::Login, Operation::Rotation, Operation::Revocation]
+)]
 #[case::position_is_infinite(
     "redis.call('ZADD', order, 'inf', 'foreign')",
     &[Operation::Login, Operation::Rotation, Operation::Revocation]

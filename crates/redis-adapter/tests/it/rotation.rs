@@ -170,6 +170,62 @@ async fn token_rotation_can_move_a_session_between_any_two_cluster_servers() {
     }
 }
 
+/// A rotation in a cluster has two steps. In this test, each step takes less than the command
+/// timeout, and both steps together take more. The rotation must succeed: if it gave up after the
+/// second step was sent, the session would be lost.
+#[rstest]
+#[case::once(false)]
+#[case::repeatable(true)]
+#[tokio::test]
+async fn each_step_of_a_rotation_in_a_slow_cluster_has_the_whole_command_timeout(
+    #[case] is_repeatable: bool,
+) {
+    let cluster = RedisCluster::start(2, 0).await;
+    let timeout = Duration::from_secs(1);
+    let slow = settings(&cluster.url()).with_command_timeout(timeout);
+    let sessions = sessions_with(&slow).await;
+    let repository = sessions.repository();
+    let kept = one_session_per_primary(&sessions, &cluster, 2).await;
+    let (from, session) = (&kept[0].token, &kept[0].session);
+    let seen = load_versioned(repository, from).await.revision;
+    let to = token_on_primary(&cluster, 1);
+    let pause_writes = async |node: usize, milliseconds| {
+        let command = ["CLIENT", "PAUSE", milliseconds, "WRITE"];
+        cluster.node(node).command(&command).await;
+    };
+    pause_writes(1, "700").await;
+    let moved = async {
+        if is_repeatable {
+            let moved = repository.move_repeatably(from, &seen, &to, session, TTL);
+            moved.await
+        } else {
+            let moved = repository.move_to_new_token(from, &seen, &to, session, TTL);
+            moved.await
+        }
+    };
+    let pause_second_step = async {
+        // The second step is sent after 700 ms and waits until 1.3 s have passed.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        pause_writes(0, "900").await;
+    };
+    let began = tokio::time::Instant::now();
+    let (moved, ()) = tokio::join!(moved, pause_second_step);
+    assert_eq!(moved.unwrap(), MoveOutcome::Moved);
+    assert!(began.elapsed() > timeout);
+    assert_eq!(sessions.get(&to).await.unwrap().session, *session);
+    assert!(!sessions.exists(from).await.unwrap());
+}
+
+/// Draws a token whose sealed record belongs to the given primary.
+fn token_on_primary(cluster: &RedisCluster, primary: usize) -> SessionToken {
+    loop {
+        let token = SessionToken::generate();
+        if cluster.primary_of(&sealed_key(&token)) == primary {
+            return token;
+        }
+    }
+}
+
 /// Kills one of two primaries. Sessions on the running primary can be rotated, because the session
 /// manager chooses a new token whose Redis key belongs to the running primary. A session on the
 /// killed primary cannot be rotated until that primary runs again.
@@ -185,10 +241,7 @@ async fn sessions_on_running_cluster_primaries_can_be_rotated_while_another_prim
     for _ in 0..12 {
         token = sessions.rotate(&token).await.unwrap().token;
     }
-    let mut to = SessionToken::generate();
-    while cluster.primary_of(&sealed_key(&to)) != 0 {
-        to = SessionToken::generate();
-    }
+    let to = token_on_primary(&cluster, 0);
     let moved = sessions.repository().move_to_new_token(
         &kept[1].token,
         &before.revision,

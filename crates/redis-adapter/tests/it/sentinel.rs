@@ -174,6 +174,26 @@ async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_conn
     );
 }
 
+/// Suspends the primary that the sentinels name. The sentinels do not start a failover during this
+/// test.
+#[tokio::test]
+async fn log_names_the_primary_behind_sentinels_that_accepts_connections_but_does_not_reply() {
+    let logs = CapturedLogs::start();
+    let redis = RedisSentinels::start_with(0, &[]).await;
+    for n in 0..3 {
+        let set = ["SENTINEL", "SET", "tee", "down-after-milliseconds", "60000"];
+        redis.sentinel(n).command(&set).await;
+    }
+    redis.server(0).pause();
+    let _repository = RedisRepository::connect(&settings(&redis.url()));
+    let failed = "Redis connection attempt failed: trying again";
+    eventually(RECOVERED_WITHIN, async || !logs.events(failed).is_empty()).await;
+    let port = redis.server(0).port();
+    let reason = format!("127.0.0.1:{port} accepts connections, but does not reply");
+    assert!(logs.text().contains(&reason), "{}", logs.text());
+    redis.server(0).resume();
+}
+
 #[tokio::test]
 async fn session_operations_succeed_with_minimal_redis_permissions_and_sentinel_passwords() {
     let redis = RedisSentinels::start().await;
