@@ -6,7 +6,8 @@
 //! Contract suite: tests that every implementation of [`SessionRepository`] must pass.
 //!
 //! An adapter implements [`Harness`] and calls [`contract_suite!`](crate::contract_suite). The
-//! macro generates one test per rule of the contract:
+//! macro generates one test per rule of the contract. The name of the test states the rule, and the
+//! message of a failed assertion states the part of the rule that the adapter breaks:
 //!
 //! ```text
 //! tee_session_domain::contract_suite! {
@@ -31,12 +32,17 @@
 //! ([`NoIdempotency`](crate::NoIdempotency)), add `idempotency = none`, after `subjects = none` if
 //! both apply.
 //!
+//! If a harness returns `false` from [`lose_store`](Harness::lose_store),
+//! [`hang_store`](Harness::hang_store) or [`damage`](Harness::damage), the rules that need this
+//! fault are skipped: their tests pass, and each prints a line to stderr.
+//!
 //! Each rule runs with [`Supervised`], which varies the order of concurrent calls, limits their
 //! time, and checks that errors contain no secrets. If a rule fails because the machine was too
 //! slow, [`repeat_if_late`] repeats the rule with longer times.
 //!
 //! The tests need no specific async runtime. Any runtime that the adapter supports can run them.
 
+mod abandoned_requests;
 mod concurrency;
 mod deletion;
 mod expiry;
@@ -47,10 +53,12 @@ mod merges;
 mod pace;
 mod repetitions;
 mod repetitions_with_subjects;
+mod revocations;
 mod rotation;
 mod secrets;
 mod storage;
 mod subject_index;
+mod subject_limit;
 mod subjects;
 mod supervised;
 mod supervisor;
@@ -60,6 +68,7 @@ mod without_subjects;
 use std::{future::Future, time::Duration};
 
 pub use self::{
+    abandoned_requests::*,
     concurrency::*,
     deletion::*,
     expiry::*,
@@ -70,9 +79,11 @@ pub use self::{
     pace::{Pace, repeat_if_late},
     repetitions::*,
     repetitions_with_subjects::*,
+    revocations::*,
     rotation::*,
     storage::*,
     subject_index::*,
+    subject_limit::*,
     subjects::*,
     supervised::{Supervised, SupervisedIdempotency, SupervisedIndex, SupervisedRepository},
     updates::*,
@@ -100,24 +111,43 @@ pub trait Harness {
     fn pass(&self, duration: Duration) -> impl Future<Output = ()>;
 
     /// Makes the store unreachable for the rest of the test. Returns `false` if the store runs in
-    /// the test process and cannot become unreachable. In that case, the suite checks that the
-    /// store still serves requests.
+    /// the test process and cannot become unreachable. In that case, the rules for an unreachable
+    /// store are skipped: the suite only checks that the store still serves requests.
     fn lose_store(&self) -> impl Future<Output = bool>;
 
     /// Makes the store hang for the rest of the test: the store accepts calls, but does not reply.
     /// Returns `false` if the store runs in the test process and cannot hang. In that case, the
-    /// suite checks that the store still serves requests.
+    /// rule for a hanging store is skipped: the suite only checks that the store still serves
+    /// requests.
     fn hang_store(&self) -> impl Future<Output = bool>;
 
     /// Overwrites the stored record of the session with data that is not a session, and keeps the
     /// TTL of the record. Returns when every read of the record finds the new data. Returns `false`
     /// if the store keeps sessions as values of the test process, which cannot be overwritten. In
-    /// that case, the suite checks that the session is still served.
+    /// that case, the rules for a damaged record are skipped: the suite only checks that the
+    /// session is still served.
     fn damage(&self, token: &SessionToken) -> impl Future<Output = bool>;
 }
 
 /// Generates one test per rule of the repository contract. Each test creates its own harness, and
 /// supervises the calls of its repository ([`Supervised`](crate::contract::Supervised)).
+///
+/// The arguments must be in this order:
+///
+/// 1. `test`: the attribute of an asynchronous test, such as `#[tokio::test]`.
+/// 2. `harness`: an expression for the [`Harness`](crate::contract::Harness). Each test evaluates
+///    it once, in an asynchronous function.
+/// 3. `subjects = none`, if the adapter does not support subjects.
+/// 4. `idempotency = none`, if the adapter keeps no records of requests with an `Idempotency-Key`.
+///
+/// ```text
+/// tee_session_domain::contract_suite! {
+///     test = #[tokio::test],
+///     harness = MyHarness::start().await,
+///     subjects = none,
+///     idempotency = none,
+/// }
+/// ```
 #[macro_export]
 macro_rules! contract_suite {
     (test = #[$test:meta], harness = $harness:expr $(,)?) => {

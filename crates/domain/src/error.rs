@@ -38,8 +38,9 @@ pub enum RepositoryError {
         source: Source,
     },
     /// The data stored under the session's key is not a session. The data was left unchanged. A
-    /// retry does not help: an operator has to investigate.
-    #[error("the session's record is corrupt")]
+    /// retry does not help: the client has to create a new session, and an operator has to find out
+    /// which program wrote the data.
+    #[error("the data stored under the session's key is not a session")]
     Corrupt {
         /// Defect of the stored record, without the content of the record.
         #[source]
@@ -48,7 +49,7 @@ pub enum RepositoryError {
     /// The index of a subject contains data that this service did not write. The data was left
     /// unchanged, and only calls for this subject fail. A retry does not help: an operator has to
     /// delete the index.
-    #[error("the subject's index is corrupt")]
+    #[error("the index of the subject's sessions is corrupt")]
     CorruptIndex {
         /// Defect of the index, and the place of the index in the store.
         #[source]
@@ -143,22 +144,22 @@ impl RepositoryError {
 pub enum SessionError {
     /// The session does not exist: it was never created, has expired, is past its absolute
     /// lifetime, or was deleted. The client has to create a new session.
-    #[error("session not found or expired")]
+    #[error("the session does not exist or has expired")]
     NotFound,
     /// Concurrent requests kept changing the session until the maximum number of attempts was
     /// reached. Nothing was changed. Try again.
-    #[error("concurrent requests kept changing the session; nothing was changed")]
+    #[error("concurrent requests kept changing the session; nothing was changed, so try again")]
     Contended,
     /// The subject has reached its limit of live sessions, so no session was created. End one of
     /// the subject's sessions first.
-    #[error("the subject has reached its limit of live sessions")]
+    #[error("the subject has reached its limit of live sessions; end one of them first")]
     TooManySessions,
     /// A request with the same `Idempotency-Key` is still running. Repeat the request in a moment.
-    #[error("a request with the same idempotency key is still running")]
+    #[error("a request with the same idempotency key is still running; repeat it in a moment")]
     OperationInProgress,
     /// The same `Idempotency-Key` was used for another request. Nothing was changed. Use a new key
     /// for each request.
-    #[error("the idempotency key was used for another request")]
+    #[error("the idempotency key was used for another request; use a new key for each request")]
     IdempotencyKeyReused,
     /// The repository failed for the reason in the [`RepositoryError`].
     #[error(transparent)]
@@ -207,7 +208,7 @@ impl fmt::Display for ErrorChain<'_> {
 
 /// Error for a text that contains a control character (Unicode category Cc).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("control characters are not allowed")]
+#[error("the text contains a control character, which is not allowed")]
 pub struct ControlCharacter;
 
 impl ControlCharacter {

@@ -214,8 +214,9 @@ impl<R: SessionRepository> SessionManager<R> {
         if deleted {
             (self.observer)(SessionEvent::Ended(EndReason::Deleted), 1);
             tracing::info!(%token_prefix, deleted, "Session deleted");
-        } else {
-            tracing::info!(%token_prefix, deleted, "Session delete attempted (not found)");
+        } else if let Some(unlogged) = NOT_DELETED.next() {
+            let unlogged = (unlogged > 0).then_some(unlogged);
+            tracing::info!(%token_prefix, deleted, unlogged, "Session delete attempted (not found)");
         }
         Ok(deleted)
     }
@@ -334,10 +335,14 @@ impl<R: SessionRepository> SessionManager<R> {
         token: &SessionToken,
         result: Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        if let Err(error @ RepositoryError::Corrupt { .. }) = &result {
+        if let Err(error @ RepositoryError::Corrupt { .. }) = &result
+            && let Some(unlogged) = CORRUPT.next()
+        {
+            let unlogged = (unlogged > 0).then_some(unlogged);
             tracing::error!(
                 token_prefix = %token.prefix(),
                 error = %ErrorChain(error),
+                unlogged,
                 "Session record is corrupt"
             );
         }
@@ -345,9 +350,12 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 }
 
-/// Rate limit for log lines about tokens without a session. Clients can send any number of such
-/// tokens, even from many addresses and through a gateway.
+// Rate limits for log lines about requests that change nothing. Clients can send any number of
+// tokens without a session, even from many addresses and through a gateway. A client whose session
+// record is corrupt can repeat its request at any rate.
 static NOT_FOUND: LogLimit = LogLimit::per_second(100);
+static NOT_DELETED: LogLimit = LogLimit::per_second(100);
+static CORRUPT: LogLimit = LogLimit::per_second(10);
 
 fn not_found(token: &SessionToken) -> SessionError {
     if let Some(unlogged) = NOT_FOUND.next() {

@@ -32,6 +32,21 @@ use crate::{
 ///   unchanged.
 /// - Errors and log events contain no token, no cookie and no key of a record.
 /// - Every call ends within a time limit set by the adapter, even if the store hangs.
+///
+/// Some methods have a default implementation. The defaults are correct for a store in the memory
+/// of the process. An adapter of another store MUST override:
+///
+/// - [`ping`](Self::ping), if the store can be unavailable.
+/// - [`check_permissions`](Self::check_permissions), if the store has users with permissions.
+/// - [`close`](Self::close), if the adapter has connections or tasks.
+/// - [`move_repeatably`](Self::move_repeatably) and [`was_moved`](Self::was_moved), if
+///   [`move_to_new_token`](Self::move_to_new_token) is not one atomic step.
+/// - [`is_partitioned`](Self::is_partitioned), if partitions of the store can be unavailable
+///   separately.
+/// - [`instance`](Self::instance) and [`store_keys`](Self::store_keys), if a cache may keep copies
+///   of the sessions.
+///
+/// Overriding [`load`](Self::load) is optional: it only makes reads cheaper.
 pub trait SessionRepository: Send + Sync + 'static {
     /// Type of the repository's subject index. [`NoSubjects`](crate::NoSubjects) if the repository
     /// does not support subjects.
@@ -42,7 +57,8 @@ pub trait SessionRepository: Send + Sync + 'static {
     type Idempotency: IdempotencyStore;
 
     /// Stores `session` under `token` with the TTL `ttl` (whole seconds). If `token` already has a
-    /// record, that record MUST stay unchanged.
+    /// record, that record MUST stay unchanged, even if it cannot be read, and the outcome is
+    /// [`TokenTaken`](InsertOutcome::TokenTaken).
     ///
     /// # Errors
     /// - `Unavailable`: it is unknown whether the session was stored.
@@ -106,9 +122,10 @@ pub trait SessionRepository: Send + Sync + 'static {
         token: &SessionToken,
     ) -> impl Future<Output = Result<bool, RepositoryError>> + Send;
 
-    /// Loads the session together with a revision that identifies its current state. Sets the TTL
-    /// of the session to `touch` (whole seconds), or does not renew the TTL if `touch` is `None`.
-    /// Returns `None` if there is no session.
+    /// Loads the session together with a revision that identifies its current state. The adapter
+    /// chooses the content of the revision, such as a version number or the bytes of the record.
+    /// Sets the TTL of the session to `touch` (whole seconds), or does not renew the TTL if `touch`
+    /// is `None`. Returns `None` if there is no session.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt` or `NewerRecord`.
@@ -120,7 +137,8 @@ pub trait SessionRepository: Send + Sync + 'static {
 
     /// Replaces the stored session with `session` and sets its TTL to `ttl` (whole seconds), if the
     /// stored session has not changed since the revision `seen` was read. Otherwise, changes
-    /// nothing. Comparison and replacement are one atomic step of the store (compare-and-swap).
+    /// nothing. A touch (TTL renewal) does not count as a change, so a revision must not depend on
+    /// the TTL. Comparison and replacement are one atomic step of the store (compare-and-swap).
     ///
     /// # Errors
     /// - `Unavailable`: it is unknown whether the session was replaced.
@@ -205,9 +223,12 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// Returns the store for the records of requests that clients may repeat.
     fn idempotency(&self) -> &Self::Idempotency;
 
-    /// Checks whether the store serves requests now.
+    /// Checks whether the store serves requests now. A service calls this method regularly, and
+    /// takes its readiness from the result.
     ///
-    /// The default implementation always succeeds, for stores in the memory of the process.
+    /// The default implementation always succeeds, for stores in the memory of the process. An
+    /// adapter whose store can be unavailable MUST override it. Otherwise, the service reports
+    /// itself as ready while the store is unavailable.
     ///
     /// # Errors
     /// `Unavailable` if the store does not serve requests.
@@ -226,7 +247,9 @@ pub trait SessionRepository: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Returns the current time on the store's clock, without a request to the store.
+    /// Returns the current time on the store's clock, without a request to the store. An adapter
+    /// whose store has a clock of its own keeps a [`StoreClock`](crate::StoreClock), and corrects
+    /// it with each time that the store reports.
     fn now(&self) -> OffsetDateTime;
 
     /// Returns `true` if the store consists of partitions that can be unavailable separately, as a

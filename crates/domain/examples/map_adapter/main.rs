@@ -6,6 +6,7 @@
 //! cargo run -p tee-session-domain --example map_adapter
 //! ```
 
+#[allow(unreachable_pub, reason = "the adapter is to be copied into a library")]
 mod adapter;
 
 use std::{

@@ -16,8 +16,12 @@ pub async fn exactly_one_of_many_concurrent_deletes_succeeds<H: Harness>(harness
     let outcomes = join_all(deletes).await;
     let deleted = outcomes
         .into_iter()
-        .map(|outcome| outcome.expect("the store answers"));
-    assert_eq!(deleted.filter(|deleted| *deleted).count(), 1);
+        .map(|outcome| outcome.expect("the call succeeds"));
+    assert_eq!(
+        deleted.filter(|deleted| *deleted).count(),
+        1,
+        "exactly one of many concurrent deletes returns true"
+    );
 }
 
 /// Reads that run concurrently with a delete do not restore the session.
@@ -27,22 +31,29 @@ pub async fn concurrent_reads_do_not_restore_a_deleted_session<H: Harness>(harne
         let new = store_session(&sessions).await;
         let reads = join_all((0..16).map(|_| sessions.get(&new.token)));
         let delete = sessions.delete(&new.token).then(async |deleted| {
-            assert!(deleted.expect("the store answers"));
+            assert!(
+                deleted.expect("the call succeeds"),
+                "the delete of a live session returns true"
+            );
             sessions.get(&new.token).await
         });
         let (reads, after_delete) = join(reads, delete).await;
-        assert!(matches!(after_delete, Err(SessionError::NotFound)));
+        assert!(
+            matches!(after_delete, Err(SessionError::NotFound)),
+            "after an acknowledged delete, `get` finds no session"
+        );
         for read in reads {
             assert!(
                 matches!(read, Ok(_) | Err(SessionError::NotFound)),
-                "{read:?}"
+                "a read during a delete returns the session or NotFound: {read:?}"
             );
         }
         assert!(
             !sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "reads during a delete must not restore the session"
         );
     }
 }
@@ -57,22 +68,31 @@ pub async fn concurrently_used_tokens_return_only_their_own_sessions<H: Harness>
             let new = sessions
                 .store(given, base_url())
                 .await
-                .expect("the store accepts it");
-            let active = sessions.get(&new.token).await.expect("it lives");
-            assert_eq!(active.session.cookies.get("n"), Some(value.as_str()));
+                .expect("the store accepts a session");
+            let active = sessions.get(&new.token).await.expect("the session is live");
+            assert_eq!(
+                active.session.cookies.get("n"),
+                Some(value.as_str()),
+                "a token gives access only to its own session"
+            );
             if n % 2 == 0 {
                 assert!(
                     sessions
                         .delete(&new.token)
                         .await
-                        .expect("the store answers")
+                        .expect("the call succeeds"),
+                    "the delete of a live session returns true"
                 );
             }
             let is_live = sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers");
-            assert_eq!(is_live, n % 2 == 1);
+                .expect("the call succeeds");
+            assert_eq!(
+                is_live,
+                n % 2 == 1,
+                "a delete ends only the session of its own token"
+            );
         }
     });
     join_all(checks).await;

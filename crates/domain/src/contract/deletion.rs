@@ -16,21 +16,24 @@ pub async fn deleted_session_is_not_found<H: Harness>(harness: &H) {
         sessions
             .delete(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "the first delete of a session returns true"
     );
-    assert!(matches!(
-        sessions.get(&new.token).await,
-        Err(SessionError::NotFound)
-    ));
+    assert!(
+        matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+        "after a delete, `get` finds no session"
+    );
     assert!(
         !sessions
             .exists(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "after a delete, `exists` returns false"
     );
     assert_eq!(
-        sessions.ttl(&new.token).await.expect("the store answers"),
-        None
+        sessions.ttl(&new.token).await.expect("the call succeeds"),
+        None,
+        "after a delete, `ttl` returns None"
     );
     sessions
         .get(&other.token)
@@ -47,20 +50,23 @@ pub async fn second_delete_returns_false<H: Harness>(harness: &H) {
         sessions
             .delete(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "the first delete of a session returns true"
     );
     assert!(
         !sessions
             .delete(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "a second delete of a session returns false"
     );
     assert!(
         !harness
             .repository()
             .remove(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "`remove` returns false if the session was already removed"
     );
 }
 
@@ -68,13 +74,17 @@ pub async fn second_delete_returns_false<H: Harness>(harness: &H) {
 pub async fn deleting_an_unknown_session_returns_false<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let token = SessionToken::generate();
-    assert!(!sessions.delete(&token).await.expect("the store answers"));
+    assert!(
+        !sessions.delete(&token).await.expect("the call succeeds"),
+        "deleting an unknown session returns false"
+    );
     assert!(
         !harness
             .repository()
             .remove(&token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "`remove` of an unknown session returns false"
     );
 }
 
@@ -84,7 +94,10 @@ pub async fn removing_an_expired_session_returns_false<H: Harness>(harness: &H) 
     let new = store_session(&sessions).await;
     harness.pass(Duration::from_millis(1_250)).await;
     let removed = harness.repository().remove(&new.token).await;
-    assert!(!removed.expect("the store answers"));
+    assert!(
+        !removed.expect("the call succeeds"),
+        "`remove` of an expired session returns false"
+    );
 }
 
 /// A touch (TTL renewal) of a deleted session does not create the session again.
@@ -95,20 +108,26 @@ pub async fn touch_does_not_restore_a_deleted_session<H: Harness>(harness: &H) {
         sessions
             .delete(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "the first delete of a session returns true"
     );
     let repository = harness.repository();
     for _ in 0..3 {
         let touched = repository
             .load_and_touch(&new.token, Duration::from_secs(60))
             .await;
-        assert_eq!(touched.expect("the store answers"), None);
+        assert_eq!(
+            touched.expect("the call succeeds"),
+            None,
+            "`load_and_touch` must not restore a deleted session"
+        );
         assert_eq!(
             repository
                 .load_with_ttl(&new.token)
                 .await
-                .expect("the store answers"),
-            None
+                .expect("the call succeeds"),
+            None,
+            "a touch of a deleted session must store nothing"
         );
     }
 }

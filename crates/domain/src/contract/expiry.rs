@@ -23,28 +23,32 @@ pub async fn new_session_expires_after_its_ttl<H: Harness>(harness: &H) {
             sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "a new session exists until its TTL has passed"
         );
         pass(pace, harness, SECOND * 5 / 4).await;
-        assert!(matches!(
-            sessions.get(&new.token).await,
-            Err(SessionError::NotFound)
-        ));
+        assert!(
+            matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+            "`get` finds no session after its TTL has passed"
+        );
         assert!(
             !sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "`exists` returns false after the TTL has passed"
         );
         assert_eq!(
-            sessions.ttl(&new.token).await.expect("the store answers"),
-            None
+            sessions.ttl(&new.token).await.expect("the call succeeds"),
+            None,
+            "`ttl` returns None after the TTL has passed"
         );
         assert!(
             !sessions
                 .delete(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "a delete returns false after the TTL has passed"
         );
     })
     .await;
@@ -61,13 +65,13 @@ pub async fn access_renews_the_idle_timeout<H: Harness>(harness: &H) {
             sessions
                 .get(&new.token)
                 .await
-                .expect("an accessed session lives on");
+                .expect("an accessed session is still live");
         }
         pass(pace, harness, SECOND * 9 / 4).await;
-        assert!(matches!(
-            sessions.get(&new.token).await,
-            Err(SessionError::NotFound)
-        ));
+        assert!(
+            matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+            "a session expires if it is not accessed within its idle timeout"
+        );
     })
     .await;
 }
@@ -82,21 +86,24 @@ pub async fn exists_and_ttl_do_not_renew_the_idle_timeout<H: Harness>(harness: &
             sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "a session exists within its idle timeout"
         );
         assert!(
             sessions
                 .ttl(&new.token)
                 .await
-                .expect("the store answers")
-                .is_some()
+                .expect("the call succeeds")
+                .is_some(),
+            "`ttl` finds a session within its idle timeout"
         );
         pass(pace, harness, SECOND).await;
         assert!(
             !sessions
                 .exists(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "`exists` and `ttl` must not renew the TTL"
         );
     })
     .await;
@@ -111,10 +118,18 @@ pub async fn load_does_not_renew_the_ttl<H: Harness>(harness: &H) {
         let repository = harness.repository();
         pass(pace, harness, SECOND * 5 / 4).await;
         let found = repository.load(&new.token).await;
-        assert_eq!(found.expect("the store answers"), Some(new.session));
+        assert_eq!(
+            found.expect("the call succeeds"),
+            Some(new.session),
+            "`load` finds a session within its TTL"
+        );
         pass(pace, harness, SECOND).await;
         let found = repository.load(&new.token).await;
-        assert_eq!(found.expect("the store answers"), None);
+        assert_eq!(
+            found.expect("the call succeeds"),
+            None,
+            "`load` must not renew the TTL"
+        );
     })
     .await;
 }
@@ -127,32 +142,44 @@ pub async fn access_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>
         let new = store_session(&sessions).await;
         let remaining = async || {
             let loaded = harness.repository().load_with_ttl(&new.token).await;
-            let loaded = loaded.expect("the store answers").expect("it lives");
-            loaded.remaining.expect("it has an end")
+            let loaded = loaded
+                .expect("the call succeeds")
+                .expect("the session is live");
+            loaded.remaining.expect("the record has a TTL")
         };
-        sessions.get(&new.token).await.expect("it lives");
+        sessions.get(&new.token).await.expect("the session is live");
         let renewed = remaining().await;
-        assert!(renewed >= pace.stretch(SECOND * 60), "{renewed:?}");
+        assert!(
+            renewed >= pace.stretch(SECOND * 60),
+            "the first access renews the TTL, but the TTL is {renewed:?}"
+        );
         pass(pace, harness, SECOND).await;
-        let active = sessions.get(&new.token).await.expect("it lives");
-        assert_eq!(active.session, new.session);
+        let active = sessions.get(&new.token).await.expect("the session is live");
+        assert_eq!(
+            active.session, new.session,
+            "an access within the touch interval returns the session as it was stored"
+        );
         assert!(
             remaining().await <= renewed - SECOND * 9 / 10,
             "the TTL was renewed again"
         );
-        let ttl = sessions.ttl(&new.token).await.expect("the store answers");
+        let ttl = sessions.ttl(&new.token).await.expect("the call succeeds");
         let idle_timeout = pace.stretch(SECOND * 60);
-        assert!(ttl.is_some_and(|ttl| ttl.ttl <= idle_timeout), "{ttl:?}");
+        assert!(
+            ttl.is_some_and(|ttl| ttl.ttl <= idle_timeout),
+            "`ttl` returns at most the idle timeout: {ttl:?}"
+        );
         assert!(
             sessions
                 .delete(&new.token)
                 .await
-                .expect("the store answers")
+                .expect("the call succeeds"),
+            "the delete of a live session returns true"
         );
-        assert!(matches!(
-            sessions.get(&new.token).await,
-            Err(SessionError::NotFound)
-        ));
+        assert!(
+            matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+            "after a delete, `get` finds no session, even within the touch interval"
+        );
     })
     .await;
 }
@@ -165,18 +192,21 @@ pub async fn session_lives_for_its_idle_timeout_after_an_access_without_ttl_rene
     repeat_if_late(SECOND / 4, async |pace| {
         let sessions = manager_with_touch_interval(harness, pace.seconds(2), pace.seconds(1));
         let new = store_session(&sessions).await;
-        sessions.get(&new.token).await.expect("it lives");
+        sessions.get(&new.token).await.expect("the session is live");
         pass(pace, harness, SECOND * 3 / 4).await;
-        sessions.get(&new.token).await.expect("it lives");
+        sessions.get(&new.token).await.expect("the session is live");
         // After this wait, 2.5 s have passed since the last TTL renewal, but less than 2 s since
         // the last access.
         pass(pace, harness, SECOND * 7 / 4).await;
-        sessions.get(&new.token).await.expect("it still lives");
+        sessions
+            .get(&new.token)
+            .await
+            .expect("the session is still live");
         pass(pace, harness, SECOND * 17 / 4).await;
-        assert!(matches!(
-            sessions.get(&new.token).await,
-            Err(SessionError::NotFound)
-        ));
+        assert!(
+            matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+            "a session expires when its idle timeout has passed since the last access"
+        );
     })
     .await;
 }
@@ -188,23 +218,39 @@ pub async fn ttl_returns_the_remaining_lifetime<H: Harness>(harness: &H) {
         let sessions = manager(harness, pace.seconds(60));
         let after_a_second = pace.stretch(SECOND * 59) + CLOCK_CORRECTION;
         let new = store_session(&sessions).await;
-        assert_eq!(new.ttl, pace.stretch(SECOND * 60));
+        assert_eq!(
+            new.ttl,
+            pace.stretch(SECOND * 60),
+            "a new session has the idle timeout as its TTL"
+        );
         pass(pace, harness, SECOND).await;
         let before = sessions
             .ttl(&new.token)
             .await
-            .expect("the store answers")
-            .expect("it lives");
-        assert!(before.ttl <= after_a_second, "{before:?}");
-        assert!(before.ttl > pace.stretch(SECOND * 45), "{before:?}");
-        sessions.get(&new.token).await.expect("it lives");
+            .expect("the call succeeds")
+            .expect("the session is live");
+        assert!(
+            before.ttl <= after_a_second,
+            "the TTL decreases as the store's clock advances: {before:?}"
+        );
+        assert!(
+            before.ttl > pace.stretch(SECOND * 45),
+            "the TTL must not decrease faster than the store's clock advances: {before:?}"
+        );
+        sessions.get(&new.token).await.expect("the session is live");
         let after = sessions
             .ttl(&new.token)
             .await
-            .expect("the store answers")
-            .expect("it lives");
-        assert!(after.ttl > after_a_second, "{after:?}");
-        assert!(after.expires_at > before.expires_at);
+            .expect("the call succeeds")
+            .expect("the session is live");
+        assert!(
+            after.ttl > after_a_second,
+            "an access renews the TTL: {after:?}"
+        );
+        assert!(
+            after.expires_at > before.expires_at,
+            "an access moves `expires_at` to a later time"
+        );
     })
     .await;
 }
@@ -216,14 +262,17 @@ pub async fn absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harnes
         let sessions = manager_with_lifetime(harness, 60, Some(pace.seconds(3)));
         let new = store_session(&sessions).await;
         let lifetime = pace.stretch(SECOND * 3);
-        assert_eq!(new.ttl, lifetime);
+        assert_eq!(
+            new.ttl, lifetime,
+            "the TTL of a new session is at most its absolute lifetime"
+        );
         let end = new.session.created_at + lifetime;
         for _ in 0..6 {
             pass(pace, harness, SECOND / 4).await;
             let active = sessions
                 .get(&new.token)
                 .await
-                .expect("it lives until its end");
+                .expect("the session is live until its absolute end");
             assert!(
                 active.expires_at <= end,
                 "{} is after {end}",
@@ -231,15 +280,15 @@ pub async fn absolute_lifetime_ends_a_session_in_constant_use<H: Harness>(harnes
             );
         }
         pass(pace, harness, SECOND * 7 / 4).await;
-        assert!(matches!(
-            sessions.get(&new.token).await,
-            Err(SessionError::NotFound)
-        ));
+        assert!(
+            matches!(sessions.get(&new.token).await, Err(SessionError::NotFound)),
+            "a session ends with its absolute lifetime, even if it is in constant use"
+        );
         let record = harness
             .repository()
             .load_with_ttl(&new.token)
             .await
-            .expect("the store answers");
+            .expect("the call succeeds");
         assert_eq!(record, None, "a session found past its end is removed");
     })
     .await;
@@ -257,16 +306,21 @@ pub async fn exists_ttl_and_delete_find_no_session_past_its_absolute_lifetime<H:
     );
     harness.pass(SECOND * 5 / 4).await;
     let strict = manager_with_lifetime(harness, 60, Some(1));
-    assert!(!strict.exists(&one.token).await.expect("the store answers"));
+    assert!(
+        !strict.exists(&one.token).await.expect("the call succeeds"),
+        "`exists` returns false past the absolute lifetime"
+    );
     assert_eq!(
-        strict.ttl(&two.token).await.expect("the store answers"),
-        None
+        strict.ttl(&two.token).await.expect("the call succeeds"),
+        None,
+        "`ttl` returns None past the absolute lifetime"
     );
     assert!(
         !strict
             .delete(&three.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "a delete returns false past the absolute lifetime"
     );
     for token in [&one.token, &two.token, &three.token] {
         assert_eq!(
@@ -274,8 +328,9 @@ pub async fn exists_ttl_and_delete_find_no_session_past_its_absolute_lifetime<H:
                 .repository()
                 .load_with_ttl(token)
                 .await
-                .expect("the store answers"),
-            None
+                .expect("the call succeeds"),
+            None,
+            "a session that is found past its absolute lifetime is removed from the store"
         );
     }
 }

@@ -26,14 +26,18 @@ pub async fn random_valid_cookies_and_base_urls_are_read_back_unchanged<H: Harne
         let new = sessions
             .store(cookies.clone(), base_url.clone())
             .await
-            .expect("the store accepts it");
-        let active = sessions
-            .get(&new.token)
-            .await
-            .expect("the session is there");
+            .expect("the store accepts a session");
+        let active = sessions.get(&new.token).await.expect("the session is live");
         let kept: Vec<_> = active.session.cookies.iter().collect();
-        assert_eq!(kept, cookies.iter().collect::<Vec<_>>());
-        assert_eq!(active.session.base_url, base_url);
+        assert_eq!(
+            kept,
+            cookies.iter().collect::<Vec<_>>(),
+            "cookies are kept byte for byte and in their order"
+        );
+        assert_eq!(
+            active.session.base_url, base_url,
+            "the base URL is kept byte for byte"
+        );
     }
 }
 

@@ -46,17 +46,41 @@ pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harne
     ];
     let mut merged = Cookies::default();
     for line in lines {
-        let result = merge(&sessions, &new.token, line).await.expect("it lives");
-        assert!(result.ignored.is_empty());
+        let result = merge(&sessions, &new.token, line)
+            .await
+            .expect("the session is live");
+        assert!(
+            result.ignored.is_empty(),
+            "no `Set-Cookie` line of the example may be ignored"
+        );
         merged = result.active.session.cookies;
     }
-    assert_eq!((merged.len(), merged.others().len()), (3, 1));
-    let read = sessions.get(&new.token).await.expect("it lives");
-    assert_eq!(read.session.cookies, merged);
-    let rotated = sessions.rotate(&new.token).await.expect("it lives");
-    assert_eq!(rotated.session.cookies, merged);
-    let read = sessions.get(&rotated.token).await.expect("it lives");
-    assert_eq!(read.session.cookies, merged);
+    assert_eq!(
+        (merged.len(), merged.others().len()),
+        (3, 1),
+        "the merge keeps both cookies with the name `id`, because their paths differ"
+    );
+    let read = sessions.get(&new.token).await.expect("the session is live");
+    assert_eq!(
+        read.session.cookies, merged,
+        "cookies and their attributes are read back as they were merged"
+    );
+    let rotated = sessions
+        .rotate(&new.token)
+        .await
+        .expect("the session is live");
+    assert_eq!(
+        rotated.session.cookies, merged,
+        "a rotation keeps cookies and their attributes"
+    );
+    let read = sessions
+        .get(&rotated.token)
+        .await
+        .expect("the session is live");
+    assert_eq!(
+        read.session.cookies, merged,
+        "cookies and their attributes are read back under the new token"
+    );
 }
 
 /// A merge renews the idle timeout, even if the merge changes no cookie.
@@ -66,11 +90,16 @@ pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
         let new = store_session(&sessions).await;
         for _ in 0..3 {
             pass(pace, harness, SECOND * 5 / 4).await;
-            merge(&sessions, &new.token, "a=1").await.expect("it lives");
+            merge(&sessions, &new.token, "a=1")
+                .await
+                .expect("the session is live");
         }
         pass(pace, harness, SECOND * 9 / 4).await;
         let merged = merge(&sessions, &new.token, "a=1").await;
-        assert!(merged.is_err_and(|error| is_not_found(&error)));
+        assert!(
+            merged.is_err_and(|error| is_not_found(&error)),
+            "the merge into an expired session returns NotFound"
+        );
     })
     .await;
 }
@@ -82,21 +111,31 @@ pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(
         let new = store_session(&sessions).await;
         let remaining = async || {
             let loaded = harness.repository().load_with_ttl(&new.token).await;
-            let loaded = loaded.expect("the store answers").expect("it lives");
-            loaded.remaining.expect("it has an end")
+            let loaded = loaded
+                .expect("the call succeeds")
+                .expect("the session is live");
+            loaded.remaining.expect("the record has a TTL")
         };
         let removal = "unknown=; Max-Age=0";
         merge(&sessions, &new.token, removal)
             .await
-            .expect("it lives");
+            .expect("the session is live");
         let renewed = remaining().await;
         pass(pace, harness, SECOND).await;
         merge(&sessions, &new.token, removal)
             .await
-            .expect("it lives");
-        assert!(remaining().await <= renewed - SECOND * 9 / 10);
-        merge(&sessions, &new.token, "a=1").await.expect("it lives");
-        assert!(remaining().await > renewed - SECOND * 9 / 10);
+            .expect("the session is live");
+        assert!(
+            remaining().await <= renewed - SECOND * 9 / 10,
+            "a merge within the touch interval that changes no cookie must not renew the TTL"
+        );
+        merge(&sessions, &new.token, "a=1")
+            .await
+            .expect("the session is live");
+        assert!(
+            remaining().await > renewed - SECOND * 9 / 10,
+            "a merge that changes a cookie renews the TTL"
+        );
     })
     .await;
 }
@@ -107,14 +146,35 @@ pub async fn expired_cookies_are_left_out<H: Harness>(harness: &H) {
         let sessions = manager(harness, 60);
         let new = store_session(&sessions).await;
         let line = format!("short=1; Max-Age={}", pace.seconds(2));
-        let merged = merge(&sessions, &new.token, &line).await.expect("it lives");
-        assert_eq!(merged.active.session.cookies.len(), 2);
+        let merged = merge(&sessions, &new.token, &line)
+            .await
+            .expect("the session is live");
+        assert_eq!(
+            merged.active.session.cookies.len(),
+            2,
+            "a merged cookie is added to the cookies of the session"
+        );
         pass(pace, harness, SECOND * 5 / 4).await;
-        let read = sessions.get(&new.token).await.expect("it lives").session;
-        assert_eq!(read.cookies, merged.active.session.cookies);
+        let read = sessions
+            .get(&new.token)
+            .await
+            .expect("the session is live")
+            .session;
+        assert_eq!(
+            read.cookies, merged.active.session.cookies,
+            "a cookie is returned until it expires"
+        );
         pass(pace, harness, SECOND * 7 / 4).await;
-        let read = sessions.get(&new.token).await.expect("it lives").session;
-        assert_eq!(read.cookies, cookies([("SESSIONID", "a1b2c3")]));
+        let read = sessions
+            .get(&new.token)
+            .await
+            .expect("the session is live")
+            .session;
+        assert_eq!(
+            read.cookies,
+            cookies([("SESSIONID", "a1b2c3")]),
+            "an expired cookie is not returned"
+        );
     })
     .await;
 }
@@ -129,14 +189,26 @@ pub async fn concurrent_merges_and_updates_are_not_lost<H: Harness>(harness: &H)
         let merged = merge(&sessions, &new.token, &line);
         let updated = sessions.update(&new.token, &patch, |_| true);
         let (merged, updated) = join(merged, updated).await;
-        merged.expect("it lives");
-        updated.expect("it lives");
+        merged.expect("the session is live");
+        updated.expect("the session is live");
     }
-    let read = sessions.get(&new.token).await.expect("it lives").session;
-    assert_eq!(read.cookies.len(), 41);
+    let read = sessions
+        .get(&new.token)
+        .await
+        .expect("the session is live")
+        .session;
+    assert_eq!(
+        read.cookies.len(),
+        41,
+        "no merge or update may be lost: one cookie from the login, 20 merged, 20 updated"
+    );
     let with_attributes = read.cookies.with_attributes();
     let merged = with_attributes.filter(|(_, _, attributes)| attributes.is_some());
-    assert_eq!(merged.count(), 20);
+    assert_eq!(
+        merged.count(),
+        20,
+        "exactly the 20 merged cookies have attributes"
+    );
 }
 
 /// A merge that changes nothing does not write the record.
@@ -144,15 +216,22 @@ pub async fn merge_without_a_change_writes_nothing<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let new = store_session(&sessions).await;
     let line = "a=1; Path=/; Max-Age=3600";
-    merge(&sessions, &new.token, line).await.expect("it lives");
+    merge(&sessions, &new.token, line)
+        .await
+        .expect("the session is live");
     let seen = repository.load_for_update(&new.token, None).await;
-    let seen = seen.expect("the store answers").expect("it lives");
-    merge(&sessions, &new.token, line).await.expect("it lives");
+    let seen = seen
+        .expect("the call succeeds")
+        .expect("the session is live");
+    merge(&sessions, &new.token, line)
+        .await
+        .expect("the session is live");
     let swapped =
         repository.compare_and_swap(&new.token, &seen.revision, &seen.session, SECOND * 60);
     assert_eq!(
-        swapped.await.expect("the store answers"),
-        SwapOutcome::Swapped
+        swapped.await.expect("the call succeeds"),
+        SwapOutcome::Swapped,
+        "a merge without a change must not change the revision of the session"
     );
 }
 
@@ -166,12 +245,20 @@ pub async fn concurrent_merges_are_not_lost<H: Harness>(harness: &H) {
             let line = format!("c{n}={n}; Path=/");
             merge(sessions, token, &line)
                 .await
-                .expect("one of all succeeds at a time");
+                .expect("a concurrent change is applied after the others");
         }
     });
     join_all(merges).await;
-    let read = sessions.get(&new.token).await.expect("it lives").session;
-    assert_eq!(read.cookies.len(), 51);
+    let read = sessions
+        .get(&new.token)
+        .await
+        .expect("the session is live")
+        .session;
+    assert_eq!(
+        read.cookies.len(),
+        51,
+        "no concurrent merge may be lost: one cookie from the login, 50 merged"
+    );
 }
 
 /// Merges that run concurrently with a delete do not restore the session.
@@ -182,11 +269,20 @@ pub async fn concurrent_merges_do_not_restore_a_deleted_session<H: Harness>(harn
         let line = format!("round={round}");
         let merges = join_all((0..8).map(|_| merge(&sessions, &new.token, &line)));
         let (merges, deleted) = join(merges, sessions.delete(&new.token)).await;
-        assert!(deleted.expect("the store answers"));
+        assert!(
+            deleted.expect("the call succeeds"),
+            "the delete of a live session returns true"
+        );
         for merged in merges {
-            assert!(merged.is_ok() || merged.is_err_and(|error| is_not_found(&error)));
+            assert!(
+                merged.is_ok() || merged.is_err_and(|error| is_not_found(&error)),
+                "a merge during a delete succeeds or returns NotFound"
+            );
         }
         let exists = sessions.exists(&new.token).await;
-        assert!(!exists.expect("the store answers"));
+        assert!(
+            !exists.expect("the call succeeds"),
+            "a merge during a delete must not restore the session"
+        );
     }
 }

@@ -9,9 +9,8 @@ use super::{
     manager, store_session,
 };
 use crate::{
-    IdempotencyStore, IdempotentRequest, IdempotentSession, IndexEntry, InsertOutcome, Login,
-    MoveOutcome, Session, SessionError, SessionPatch, SessionRepository, SessionToken,
-    SubjectIndex, UpdateError, VersionedSession,
+    IdempotentRequest, IdempotentSession, IndexEntry, Login, MoveOutcome, SessionError,
+    SessionPatch, SessionRepository, SessionToken, SubjectIndex, UpdateError, VersionedSession,
 };
 
 pub(super) fn login() -> Login {
@@ -28,10 +27,13 @@ pub(super) fn delivered_token(
         match result {
             Ok(session) => tokens.push(session.token),
             Err(SessionError::OperationInProgress) => {}
-            Err(error) => panic!("{error}"),
+            Err(error) => panic!("unexpected error: {error}"),
         }
     }
-    assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(
+        tokens.windows(2).all(|pair| pair[0] == pair[1]),
+        "all requests with one `Idempotency-Key` return the same token"
+    );
     tokens.pop()
 }
 
@@ -53,7 +55,9 @@ pub(super) async fn move_session<R: SessionRepository>(
     successor: &SessionToken,
 ) {
     let found = repository.load_for_update(token, None).await;
-    let VersionedSession { session, revision } = found.expect("a reply").expect("it lives");
+    let VersionedSession { session, revision } = found
+        .expect("the call succeeds")
+        .expect("the session is live");
     if let Some(subject) = session.attributes.subject.clone() {
         let entry = IndexEntry {
             subject,
@@ -62,10 +66,18 @@ pub(super) async fn move_session<R: SessionRepository>(
             succeeds: Some(token.clone()),
             kept_for: MINUTE,
         };
-        repository.subjects().add(&entry).await.expect("a reply");
+        repository
+            .subjects()
+            .add(&entry)
+            .await
+            .expect("the call succeeds");
     }
     let moved = repository.move_repeatably(token, &revision, successor, &session, MINUTE);
-    assert_eq!(moved.await.expect("a reply"), MoveOutcome::Moved);
+    assert_eq!(
+        moved.await.expect("the call succeeds"),
+        MoveOutcome::Moved,
+        "a move with the current revision succeeds"
+    );
     if let Some(subject) = &session.attributes.subject {
         repository.subjects().remove_entry(subject, token);
     }
@@ -78,14 +90,32 @@ pub async fn repeated_creation_returns_the_same_session<H: Harness>(harness: &H)
     let request = request("body");
     let created = sessions.store_login_once(&request, login(), || true).await;
     let created = created.expect("the store accepts a session");
-    assert!(!created.is_replay);
+    assert!(
+        !created.is_replay,
+        "the first request with an `Idempotency-Key` is not a replay"
+    );
     let repeated = sessions.store_login_once(&request, login(), || true).await;
     let repeated = repeated.expect("a replay");
-    assert!(repeated.is_replay);
-    assert_eq!(repeated.token, created.token);
-    assert_eq!(repeated.result.ttl, created.result.ttl);
-    assert_eq!(repeated.result.tag, created.result.tag);
-    sessions.get(&created.token).await.expect("it lives");
+    assert!(
+        repeated.is_replay,
+        "the second request with an `Idempotency-Key` is a replay"
+    );
+    assert_eq!(
+        repeated.token, created.token,
+        "a replay returns the token of the first request"
+    );
+    assert_eq!(
+        repeated.result.ttl, created.result.ttl,
+        "a replay returns the TTL of the first request"
+    );
+    assert_eq!(
+        repeated.result.tag, created.result.tag,
+        "a replay returns the entity tag of the first request"
+    );
+    sessions
+        .get(&created.token)
+        .await
+        .expect("the session is live");
 }
 
 /// If a rotation is repeated with the same `Idempotency-Key`, the repetition returns the new token
@@ -95,15 +125,30 @@ pub async fn repeated_rotation_returns_the_same_new_token<H: Harness>(harness: &
     let new = store_session(&sessions).await;
     let request = request("");
     let rotated = sessions.rotate_once(&new.token, &request, || true).await;
-    let rotated = rotated.expect("it lives");
-    assert!(!rotated.is_replay);
+    let rotated = rotated.expect("the session is live");
+    assert!(
+        !rotated.is_replay,
+        "the first request with an `Idempotency-Key` is not a replay"
+    );
     let repeated = sessions.rotate_once(&new.token, &request, || true).await;
     let repeated = repeated.expect("a replay");
-    assert!(repeated.is_replay);
-    assert_eq!(repeated.token, rotated.token);
-    sessions.get(&rotated.token).await.expect("it lives");
+    assert!(
+        repeated.is_replay,
+        "the second request with an `Idempotency-Key` is a replay"
+    );
+    assert_eq!(
+        repeated.token, rotated.token,
+        "a replay returns the new token of the first request"
+    );
+    sessions
+        .get(&rotated.token)
+        .await
+        .expect("the session is live");
     let old = sessions.get(&new.token).await;
-    assert!(matches!(old, Err(SessionError::NotFound)));
+    assert!(
+        matches!(old, Err(SessionError::NotFound)),
+        "after a rotation, the old token is invalid"
+    );
 }
 
 /// A request with the `Idempotency-Key` of a different request is rejected, and changes nothing.
@@ -115,8 +160,11 @@ pub async fn idempotency_key_of_another_request_is_rejected<H: Harness>(harness:
     let token = created.expect("the store accepts a session").token;
     let other = request_with_key(key.expose_secret(), "other");
     let created = sessions.store_login_once(&other, login(), || true).await;
-    assert!(matches!(created, Err(SessionError::IdempotencyKeyReused)));
-    sessions.get(&token).await.expect("it lives");
+    assert!(
+        matches!(created, Err(SessionError::IdempotencyKeyReused)),
+        "a key with the fingerprint of another request is rejected"
+    );
+    sessions.get(&token).await.expect("the session is live");
 }
 
 /// A rotation with an invalid token stores no idempotency record.
@@ -125,8 +173,15 @@ pub async fn rotation_of_an_unknown_token_stores_no_idempotency_record<H: Harnes
     let request = request("");
     let unknown = SessionToken::generate();
     let rotated = sessions.rotate_once(&unknown, &request, || true).await;
-    assert!(matches!(rotated, Err(SessionError::NotFound)));
-    assert_eq!(find(sessions.repository(), &request).await, None);
+    assert!(
+        matches!(rotated, Err(SessionError::NotFound)),
+        "the rotation of an unknown token returns NotFound"
+    );
+    assert_eq!(
+        find(sessions.repository(), &request).await,
+        None,
+        "a rotation that returns NotFound must leave no idempotency record"
+    );
 }
 
 /// Concurrent rotations with the same `Idempotency-Key` move the session to a new token once, and
@@ -138,101 +193,8 @@ pub async fn concurrent_rotations_with_one_key_return_one_new_token<H: Harness>(
         let new = store_session(&sessions).await;
         let all = (0..8).map(|_| sessions.rotate_once(&new.token, &request, || true));
         let token = delivered_token(join_all(all).await);
-        let token = token.expect("one of them succeeds");
-        sessions.get(&token).await.expect("it lives");
-    }
-}
-
-/// A rotation was abandoned, and many repetitions take it over at the same time. The session is
-/// then stored under the token that the abandoned rotation has generated, and the repetitions
-/// return no other token.
-pub async fn concurrent_repetitions_of_an_abandoned_rotation_return_one_new_token<H: Harness>(
-    harness: &H,
-) {
-    let sessions = manager(harness, 60);
-    let repository = sessions.repository();
-    for is_moved in [true, false, true, false] {
-        let (request, successor) = (request(""), SessionToken::generate());
-        let new = store_session(&sessions).await;
-        abandon_rotation(repository, &request, &successor).await;
-        if is_moved {
-            move_session(repository, &new.token, &successor).await;
-        }
-        let all = (0..8).map(|_| sessions.rotate_once(&new.token, &request, || true));
-        let delivered = delivered_token(join_all(all).await);
-        assert_eq!(delivered.as_ref(), Some(&successor));
-        sessions.get(&successor).await.expect("it lives");
-    }
-}
-
-/// A creation was abandoned. During its lease, a repetition is rejected. After its lease, a
-/// repetition finds the session that the abandoned creation has stored. If no session is stored,
-/// the repetition uses another token, because a delayed command of the abandoned creation could
-/// still store the session under the first token.
-pub async fn abandoned_creation_is_finished_by_a_repetition_after_the_lease<H: Harness>(
-    harness: &H,
-) {
-    let sessions = manager(harness, 60);
-    let repository = sessions.repository();
-    for is_stored in [true, false] {
-        let request = request("body");
-        let token = SessionToken::generate();
-        let now = repository.now();
-        let seen = begin(
-            repository,
-            &request,
-            &running(&request, &token, now + MINUTE),
-        )
-        .await;
-        let session = Session::new(login(), now, None);
-        if is_stored {
-            let inserted = repository.insert(&token, &session, MINUTE).await;
-            assert_eq!(inserted.expect("a reply"), InsertOutcome::Inserted);
-        }
-        let repeated = sessions.store_login_once(&request, login(), || true);
-        let repeated = repeated.await;
-        assert!(matches!(repeated, Err(SessionError::OperationInProgress)));
-
-        let record = running(&request, &token, now);
-        let store = repository.idempotency();
-        let ended = store.replace(&request.key, &seen, &record, MINUTE);
-        ended.await.expect("a reply").expect("it is unchanged");
-        let repeated = sessions.store_login_once(&request, login(), || true);
-        let repeated = repeated.await.expect("the operation is finished");
-        assert!(repeated.is_replay);
-        assert_eq!(repeated.token == token, is_stored);
-        sessions.get(&repeated.token).await.expect("it lives");
-
-        // A command of the first request arrives late. The client has ended the session by then.
-        sessions.delete(&repeated.token).await.expect("a reply");
-        if !is_stored {
-            let late = repository.insert(&token, &session, MINUTE).await;
-            assert_eq!(late.expect("a reply"), InsertOutcome::Inserted);
-        }
-        let ended = sessions.get(&repeated.token).await;
-        assert!(matches!(ended, Err(SessionError::NotFound)));
-    }
-}
-
-/// A rotation was abandoned. After its lease, a repetition moves the session to the new token that
-/// the abandoned rotation has generated, or finds the session under this token.
-pub async fn abandoned_rotation_is_finished_with_the_same_token<H: Harness>(harness: &H) {
-    let sessions = manager(harness, 60);
-    let repository = sessions.repository();
-    for is_moved in [true, false] {
-        let new = store_session(&sessions).await;
-        let (request, successor) = (request(""), SessionToken::generate());
-        abandon_rotation(repository, &request, &successor).await;
-        if is_moved {
-            move_session(repository, &new.token, &successor).await;
-        }
-        let repeated = sessions.rotate_once(&new.token, &request, || true).await;
-        let repeated = repeated.expect("the operation is finished");
-        assert!(repeated.is_replay);
-        assert_eq!(repeated.token, successor);
-        sessions.get(&successor).await.expect("it lives");
-        let old = sessions.get(&new.token).await;
-        assert!(matches!(old, Err(SessionError::NotFound)));
+        let token = token.expect("at least one request succeeds");
+        sessions.get(&token).await.expect("the session is live");
     }
 }
 
@@ -249,18 +211,30 @@ pub async fn rotation_with_a_key_keeps_concurrent_updates<H: Harness>(harness: &
                 match sessions.update(token, &patch, |_| true).await {
                     Ok(_) => Some(writer),
                     Err(UpdateError::Session(SessionError::NotFound)) => None,
-                    Err(error) => panic!("the store answers: {error}"),
+                    Err(error) => panic!("unexpected error: {error}"),
                 }
             }
         }));
         let rotated = sessions.rotate_once(&new.token, &request, || true);
         let (rotated, updates) = join(rotated, updates).await;
-        let token = rotated.expect("it lives").token;
-        let read = sessions.get(&token).await.expect("it lives").session;
+        let token = rotated.expect("the session is live").token;
+        let read = sessions
+            .get(&token)
+            .await
+            .expect("the session is live")
+            .session;
         let updates: Vec<_> = updates.into_iter().flatten().collect();
-        assert_eq!(read.cookies.len(), 1 + updates.len());
+        assert_eq!(
+            read.cookies.len(),
+            1 + updates.len(),
+            "the session under the new token contains exactly the acknowledged updates"
+        );
         for writer in updates {
-            assert_eq!(read.cookies.get(&format!("writer-{writer}")), Some("1"));
+            assert_eq!(
+                read.cookies.get(&format!("writer-{writer}")),
+                Some("1"),
+                "an acknowledged update must not be lost in a rotation"
+            );
         }
     }
 }
@@ -280,12 +254,16 @@ pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Ha
         let live = match (with_key, without) {
             (Ok(with_key), Err(SessionError::NotFound)) => with_key.token,
             (Err(SessionError::NotFound), Ok(without)) => {
-                assert_eq!(find(sessions.repository(), &request).await, None);
+                assert_eq!(
+                    find(sessions.repository(), &request).await,
+                    None,
+                    "a rotation with a key that returns NotFound must leave no idempotency record"
+                );
                 without.token
             }
-            both => panic!("{both:?}"),
+            both => panic!("exactly one of the two rotations must succeed: {both:?}"),
         };
-        sessions.get(&live).await.expect("it lives");
+        sessions.get(&live).await.expect("the session is live");
     }
 }
 
@@ -298,9 +276,12 @@ pub async fn rotation_without_time_keeps_the_old_token_and_can_be_repeated<H: Ha
     let new = store_session(&sessions).await;
     let request = request("");
     let declined = sessions.rotate_once(&new.token, &request, || false).await;
-    assert!(matches!(declined, Err(SessionError::Repository(error)) if error.is_outage()));
-    sessions.get(&new.token).await.expect("it lives");
+    assert!(
+        matches!(declined, Err(SessionError::Repository(error)) if error.is_outage()),
+        "a rotation without enough time left fails as an outage"
+    );
+    sessions.get(&new.token).await.expect("the session is live");
     let repeated = sessions.rotate_once(&new.token, &request, || true).await;
-    let token = repeated.expect("it lives").token;
-    sessions.get(&token).await.expect("it lives");
+    let token = repeated.expect("the session is live").token;
+    sessions.get(&token).await.expect("the session is live");
 }

@@ -34,7 +34,10 @@ async fn count_sessions<R: SessionRepository>(
     sessions: &SessionManager<R>,
     subject: &Subject,
 ) -> usize {
-    let page = sessions.list(subject, None, 100).await.expect("a reply");
+    let page = sessions
+        .list(subject, None, 100)
+        .await
+        .expect("the call succeeds");
     page.sessions.len()
 }
 
@@ -46,9 +49,13 @@ pub async fn concurrent_creations_with_one_key_create_one_session<H: Harness>(ha
         let (request, subject) = (request("body"), new_subject());
         let all = (0..8).map(|_| sessions.store_login_once(&request, login_of(&subject), || true));
         let token = delivered_token(join_all(all).await);
-        let token = token.expect("one of them succeeds");
-        sessions.get(&token).await.expect("it lives");
-        assert_eq!(count_sessions(&sessions, &subject).await, 1);
+        let token = token.expect("at least one request succeeds");
+        sessions.get(&token).await.expect("the session is live");
+        assert_eq!(
+            count_sessions(&sessions, &subject).await,
+            1,
+            "concurrent creations with one key create one session"
+        );
     }
 }
 
@@ -67,14 +74,26 @@ pub async fn concurrent_repetitions_of_an_abandoned_creation_create_one_session<
         if is_stored {
             let session = Session::new(login_of(&subject), repository.now(), None);
             let inserted = repository.insert(&token, &session, MINUTE).await;
-            assert_eq!(inserted.expect("a reply"), InsertOutcome::Inserted);
+            assert_eq!(
+                inserted.expect("the call succeeds"),
+                InsertOutcome::Inserted,
+                "the first insert under a token stores the session"
+            );
         }
         let all = (0..8).map(|_| sessions.store_login_once(&request, login_of(&subject), || true));
         let delivered = delivered_token(join_all(all).await);
-        let delivered = delivered.expect("one of them succeeds");
-        assert_eq!(delivered == token, is_stored);
-        sessions.get(&delivered).await.expect("it lives");
-        assert_eq!(count_sessions(&sessions, &subject).await, 1);
+        let delivered = delivered.expect("at least one request succeeds");
+        assert_eq!(
+            delivered == token,
+            is_stored,
+            "repetitions return the token of the first request exactly if its session is stored"
+        );
+        sessions.get(&delivered).await.expect("the session is live");
+        assert_eq!(
+            count_sessions(&sessions, &subject).await,
+            1,
+            "repetitions of an abandoned creation leave one session"
+        );
     }
 }
 
@@ -93,9 +112,16 @@ pub async fn creations_that_take_over_from_each_other_deliver_one_token<H: Harne
         let delivered = delivered_token(join_all(all).await);
         let last = sessions.store_login_once(&request, login_of(&subject), || true);
         let last = last.await.expect("the operation is complete").token;
-        assert!(delivered.is_none_or(|delivered| delivered == last));
-        sessions.get(&last).await.expect("it lives");
-        assert_eq!(count_sessions(&sessions, &subject).await, 1);
+        assert!(
+            delivered.is_none_or(|delivered| delivered == last),
+            "creations that take over from each other deliver one token"
+        );
+        sessions.get(&last).await.expect("the session is live");
+        assert_eq!(
+            count_sessions(&sessions, &subject).await,
+            1,
+            "creations that take over from each other leave one session"
+        );
     }
 }
 
@@ -109,15 +135,26 @@ pub async fn abandoned_rotation_shortly_after_a_revocation_and_a_login_is_finish
     // Because of the first session, the subject keeps its index, and the index keeps the position
     // of the revocation.
     store_session_of(&sessions, subject.as_str(), "first").await;
-    sessions.revoke_all(&subject).await.expect("a reply");
+    sessions
+        .revoke_all(&subject)
+        .await
+        .expect("the call succeeds");
     let new = store_session_of(&sessions, subject.as_str(), "second").await;
     let (request, successor) = (request(""), SessionToken::generate());
     abandon_rotation(sessions.repository(), &request, &successor).await;
     move_session(sessions.repository(), &new.token, &successor).await;
     let repeated = sessions.rotate_once(&new.token, &request, || true).await;
-    assert_eq!(repeated.expect("it lives").token, successor);
-    sessions.get(&successor).await.expect("it lives");
-    assert_eq!(count_sessions(&sessions, &subject).await, 1);
+    assert_eq!(
+        repeated.expect("the session is live").token,
+        successor,
+        "a repetition returns the token that the abandoned rotation has generated"
+    );
+    sessions.get(&successor).await.expect("the session is live");
+    assert_eq!(
+        count_sessions(&sessions, &subject).await,
+        1,
+        "a rotation of a session from after a revocation leaves one session"
+    );
 }
 
 /// If a session is revoked between an abandoned rotation and its repetition, the session ends, and
@@ -132,12 +169,21 @@ pub async fn revoked_session_is_not_returned_by_a_repeated_rotation<H: Harness>(
         if is_moved {
             move_session(sessions.repository(), &new.token, &successor).await;
         }
-        sessions.revoke_all(&subject).await.expect("a reply");
+        sessions
+            .revoke_all(&subject)
+            .await
+            .expect("the call succeeds");
         let repeated = sessions.rotate_once(&new.token, &request, || true).await;
-        assert!(matches!(repeated, Err(SessionError::NotFound)));
+        assert!(
+            matches!(repeated, Err(SessionError::NotFound)),
+            "the repeated rotation of a revoked session returns NotFound"
+        );
         for token in [&new.token, &successor] {
             let ended = sessions.get(token).await;
-            assert!(matches!(ended, Err(SessionError::NotFound)));
+            assert!(
+                matches!(ended, Err(SessionError::NotFound)),
+                "a revocation ends the session under its old and its new token"
+            );
         }
     }
 }
@@ -172,13 +218,17 @@ pub async fn creations_that_take_over_from_each_other_keep_the_delivered_session
                     // limit is then rejected.
                     Ok(_)
                     | Err(SessionError::OperationInProgress | SessionError::TooManySessions) => {}
-                    Err(error) => panic!("{error}"),
+                    Err(error) => panic!("unexpected error: {error}"),
                 }
             }
             let last = sessions.store_login_once(&request, login_of(&subject), || true);
             let last = last.await.expect("the operation is complete").token;
-            sessions.get(&last).await.expect("it lives");
-            assert_eq!(count_sessions(&sessions, &subject).await, 1);
+            sessions.get(&last).await.expect("the session is live");
+            assert_eq!(
+                count_sessions(&sessions, &subject).await,
+                1,
+                "the session limit of 1 is kept, and the delivered session is not evicted"
+            );
         }
     }
 }
@@ -202,14 +252,31 @@ pub async fn failed_creation_leaves_no_session_and_no_idempotency_record<H: Harn
             let created = sessions.store_login_once(&request, login_of(&subject), || false);
             let error = created.await.expect_err("no session may be created");
             match when_reached {
-                AtLimit::Refuse => assert!(matches!(error, SessionError::TooManySessions)),
+                AtLimit::Refuse => assert!(
+                    matches!(error, SessionError::TooManySessions),
+                    "a creation at the session limit is rejected"
+                ),
                 AtLimit::EvictOldest => {
-                    assert!(matches!(&error, SessionError::Repository(error) if error.is_outage()))
+                    assert!(
+                        matches!(&error, SessionError::Repository(error) if error.is_outage()),
+                        "a creation that ends early fails as an outage"
+                    )
                 }
             }
-            assert_eq!(find(sessions.repository(), &request).await, None);
-            assert_eq!(count_sessions(&sessions, &subject).await, 1);
-            sessions.get(&kept.token).await.expect("it lives");
+            assert_eq!(
+                find(sessions.repository(), &request).await,
+                None,
+                "a failed creation must leave no idempotency record"
+            );
+            assert_eq!(
+                count_sessions(&sessions, &subject).await,
+                1,
+                "a failed creation must leave no session and end no session"
+            );
+            sessions
+                .get(&kept.token)
+                .await
+                .expect("the session is live");
         }
     }
 }

@@ -12,22 +12,27 @@ use crate::{
 pub async fn stored_session_is_read_back_unchanged<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let new = store_session_with_label(&sessions, "telephone").await;
-    let active = sessions
-        .get(&new.token)
-        .await
-        .expect("the session is there");
-    assert_eq!(active.session, new.session);
+    let active = sessions.get(&new.token).await.expect("the session is live");
+    assert_eq!(
+        active.session, new.session,
+        "`get` returns the session as it was stored"
+    );
     let loaded = harness
         .repository()
         .load_with_ttl(&new.token)
         .await
-        .expect("the store answers");
-    assert_eq!(loaded.expect("the session is there").session, new.session);
+        .expect("the call succeeds");
+    assert_eq!(
+        loaded.expect("the session is live").session,
+        new.session,
+        "`load_with_ttl` returns the session as it was stored"
+    );
     assert!(
         sessions
             .exists(&new.token)
             .await
-            .expect("the store answers")
+            .expect("the call succeeds"),
+        "a stored session exists"
     );
 }
 
@@ -45,13 +50,14 @@ pub async fn cookie_values_with_unicode_and_separators_are_kept<H: Harness>(harn
     let new = sessions
         .store(given.clone(), base_url())
         .await
-        .expect("the store accepts it");
-    let active = sessions
-        .get(&new.token)
-        .await
-        .expect("the session is there");
+        .expect("the store accepts a session");
+    let active = sessions.get(&new.token).await.expect("the session is live");
     let kept: Vec<_> = active.session.cookies.iter().collect();
-    assert_eq!(kept, given.iter().collect::<Vec<_>>());
+    assert_eq!(
+        kept,
+        given.iter().collect::<Vec<_>>(),
+        "cookies are kept byte for byte and in their order"
+    );
 }
 
 /// Unusual cookies that cookie jars can contain are stored byte for byte: cookies with separators
@@ -69,39 +75,55 @@ pub async fn cookies_that_jars_hold_are_kept<H: Harness>(harness: &H) {
     let given = given.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
     let given = Cookies::new(given).expect("valid cookies");
     let new = sessions.store(given.clone(), base_url()).await;
-    let token = new.expect("the store accepts it").token;
-    let active = sessions.get(&token).await.expect("the session is there");
-    assert_eq!(active.session.cookies, given);
-    let rotated = sessions.rotate(&token).await.expect("it lives");
-    assert_eq!(rotated.session.cookies, given);
+    let token = new.expect("the store accepts a session").token;
+    let active = sessions.get(&token).await.expect("the session is live");
+    assert_eq!(
+        active.session.cookies, given,
+        "cookies are kept byte for byte and in their order"
+    );
+    let rotated = sessions.rotate(&token).await.expect("the session is live");
+    assert_eq!(
+        rotated.session.cookies, given,
+        "a rotation keeps cookies byte for byte and in their order"
+    );
 }
 
 /// A session may have no cookies, before and after an update.
 pub async fn session_without_cookies_is_kept<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let new = sessions.store(Cookies::default(), base_url()).await;
-    let token = new.expect("the store accepts it").token;
+    let token = new.expect("the store accepts a session").token;
     for patch in [
         SessionPatch::default().set_cookie("a", "1"),
         SessionPatch::default().remove_cookie("a"),
     ] {
         let updated = sessions.update(&token, &patch, |_| true).await;
-        updated.expect("it lives");
+        updated.expect("the session is live");
     }
-    let active = sessions.get(&token).await.expect("the session is there");
-    assert!(active.session.cookies.is_empty());
+    let active = sessions.get(&token).await.expect("the session is live");
+    assert!(
+        active.session.cookies.is_empty(),
+        "a session may have no cookies"
+    );
 }
 
 /// For an unknown token, every operation reports a missing session, not an error of the repository.
 pub async fn unknown_token_finds_no_session<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let token = SessionToken::generate();
-    assert!(matches!(
-        sessions.get(&token).await,
-        Err(SessionError::NotFound)
-    ));
-    assert!(!sessions.exists(&token).await.expect("the store answers"));
-    assert_eq!(sessions.ttl(&token).await.expect("the store answers"), None);
+    assert!(
+        matches!(sessions.get(&token).await, Err(SessionError::NotFound)),
+        "`get` of an unknown token returns NotFound"
+    );
+    assert!(
+        !sessions.exists(&token).await.expect("the call succeeds"),
+        "`exists` of an unknown token returns false"
+    );
+    assert_eq!(
+        sessions.ttl(&token).await.expect("the call succeeds"),
+        None,
+        "`ttl` of an unknown token returns None"
+    );
 }
 
 /// A token belongs to one session. A second insert under the same token is rejected with
@@ -121,16 +143,28 @@ pub async fn second_insert_under_the_same_token_is_rejected<H: Harness>(harness:
     let inserted = repository
         .insert(&token, &first, minute)
         .await
-        .expect("the store answers");
-    assert_eq!(inserted, InsertOutcome::Inserted);
+        .expect("the call succeeds");
+    assert_eq!(
+        inserted,
+        InsertOutcome::Inserted,
+        "the first insert under a token stores the session"
+    );
     let again = repository
         .insert(&token, &second, minute)
         .await
-        .expect("the store answers");
-    assert_eq!(again, InsertOutcome::TokenTaken);
+        .expect("the call succeeds");
+    assert_eq!(
+        again,
+        InsertOutcome::TokenTaken,
+        "an insert under a token with a record returns TokenTaken"
+    );
     let found = repository
         .load_and_touch(&token, minute)
         .await
-        .expect("the store answers");
-    assert_eq!(found, Some(first));
+        .expect("the call succeeds");
+    assert_eq!(
+        found,
+        Some(first),
+        "an insert that returns TokenTaken leaves the stored session unchanged"
+    );
 }

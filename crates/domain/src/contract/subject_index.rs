@@ -36,9 +36,13 @@ async fn add_session<R: SessionRepository>(
     };
     let last = repository.subjects().add(&entry).await;
     let inserted = repository.insert(&token, &session, MINUTE).await;
-    let inserted = inserted.expect("the store answers");
-    assert_eq!(inserted, InsertOutcome::Inserted);
-    (token, last.expect("the store answers"))
+    let inserted = inserted.expect("the call succeeds");
+    assert_eq!(
+        inserted,
+        InsertOutcome::Inserted,
+        "the first insert under a token stores the session"
+    );
+    (token, last.expect("the call succeeds"))
 }
 
 async fn contains<R: SessionRepository>(
@@ -48,7 +52,7 @@ async fn contains<R: SessionRepository>(
     last: LastRevocation,
 ) -> bool {
     let contains = repository.subjects().contains(subject, token, last).await;
-    contains.expect("the store answers")
+    contains.expect("the call succeeds")
 }
 
 async fn mark_revocation<R: SessionRepository>(
@@ -56,7 +60,7 @@ async fn mark_revocation<R: SessionRepository>(
     subject: &Subject,
 ) -> LastRevocation {
     let revocation = repository.subjects().mark_revocation(subject).await;
-    revocation.expect("the store answers")
+    revocation.expect("the call succeeds")
 }
 
 /// An updated and rotated session still has its subject and its label.
@@ -65,11 +69,23 @@ pub async fn session_keeps_its_subject_through_updates_and_rotations<H: Harness>
     let new = store_session_of(&sessions, "member", "telephone").await;
     let patch = SessionPatch::default().set_cookie("a", "1");
     let updated = sessions.update(&new.token, &patch, |_| true).await;
-    let updated = updated.expect("it lives").session;
-    assert_eq!(updated.attributes, new.session.attributes);
-    let rotated = sessions.rotate(&new.token).await.expect("it lives");
-    let read = sessions.get(&rotated.token).await.expect("it lives");
-    assert_eq!(read.session.attributes, new.session.attributes);
+    let updated = updated.expect("the session is live").session;
+    assert_eq!(
+        updated.attributes, new.session.attributes,
+        "an update keeps subject and label"
+    );
+    let rotated = sessions
+        .rotate(&new.token)
+        .await
+        .expect("the session is live");
+    let read = sessions
+        .get(&rotated.token)
+        .await
+        .expect("the session is live");
+    assert_eq!(
+        read.session.attributes, new.session.attributes,
+        "a rotation keeps subject and label"
+    );
 }
 
 /// `remove_older` removes exactly the sessions that were added before the revocation. A session
@@ -86,23 +102,36 @@ pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &
             .subjects()
             .remove_older(&subject, revocation)
             .await
-            .expect("the store answers");
+            .expect("the call succeeds");
         removed += removal.sessions;
         if removal.is_complete {
             break;
         }
     }
-    assert_eq!(removed, 1);
+    assert_eq!(
+        removed, 1,
+        "`remove_older` removes exactly the session from before the revocation"
+    );
     let is_live = async |token: &SessionToken| {
         let loaded = repository.load_with_ttl(token).await;
-        loaded.expect("the store answers").is_some()
+        loaded.expect("the call succeeds").is_some()
     };
-    assert!(!is_live(&older).await && is_live(&newer).await);
-    assert!(contains(&repository, &subject, &newer, last).await);
+    assert!(
+        !is_live(&older).await && is_live(&newer).await,
+        "`remove_older` ends sessions from before the revocation, and no later ones"
+    );
+    assert!(
+        contains(&repository, &subject, &newer, last).await,
+        "the index contains a session that was added after the revocation"
+    );
     let page = repository.subjects().list(&subject, None, 10).await;
-    let listed: Vec<_> = page.expect("the store answers").sessions;
+    let listed: Vec<_> = page.expect("the call succeeds").sessions;
     let listed: Vec<_> = listed.iter().map(|session| session.id).collect();
-    assert_eq!(listed, [SessionId::of(&newer)]);
+    assert_eq!(
+        listed,
+        [SessionId::of(&newer)],
+        "the list contains only the session that was added after the revocation"
+    );
 }
 
 /// After a revocation, `contains` returns `false` for every session that was added before the
@@ -112,23 +141,53 @@ pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &
 pub async fn index_contains_no_session_from_before_a_revocation<H: Harness>(harness: &H) {
     let (repository, subject) = (harness.repository(), subject("member"));
     let (older, before) = add_session(&repository, &subject, None).await;
-    assert!(contains(&repository, &subject, &older, before).await);
+    assert!(
+        contains(&repository, &subject, &older, before).await,
+        "the index contains an added session"
+    );
 
     let revocation = mark_revocation(&repository, &subject).await;
-    assert!(revocation > before);
-    assert!(!contains(&repository, &subject, &older, before).await);
-    assert!(!contains(&repository, &subject, &older, revocation).await);
+    assert!(
+        revocation > before,
+        "a revocation has a later position than every earlier revocation"
+    );
+    assert!(
+        !contains(&repository, &subject, &older, before).await,
+        "a revocation removes older sessions from the index"
+    );
+    assert!(
+        !contains(&repository, &subject, &older, revocation).await,
+        "the index contains no session from before the last revocation"
+    );
 
     let (successor, last) = add_session(&repository, &subject, Some(&older)).await;
-    assert_eq!(last, revocation);
-    assert!(!contains(&repository, &subject, &successor, revocation).await);
+    assert_eq!(
+        last, revocation,
+        "`add` returns the position of the last revocation"
+    );
+    assert!(
+        !contains(&repository, &subject, &successor, revocation).await,
+        "a rotated session keeps the position of its predecessor, before the revocation"
+    );
 
     let (newer, last) = add_session(&repository, &subject, None).await;
-    assert_eq!(last, revocation);
-    assert!(contains(&repository, &subject, &newer, revocation).await);
-    assert!(!contains(&repository, &subject, &newer, before).await);
+    assert_eq!(
+        last, revocation,
+        "`add` returns the position of the last revocation"
+    );
+    assert!(
+        contains(&repository, &subject, &newer, revocation).await,
+        "the index contains a session that was added after the revocation"
+    );
+    assert!(
+        !contains(&repository, &subject, &newer, before).await,
+        "`contains` returns false if the caller passes an outdated revocation"
+    );
     let unknown = SessionToken::generate();
-    assert!(!contains(&repository, &subject, &unknown, revocation).await);
+    assert!(
+        !contains(&repository, &subject, &unknown, revocation).await,
+        "`contains` returns false for an unknown token"
+    );
 }
 
 /// The position of a revocation is its time on the store's clock, in microseconds since the Unix

@@ -27,7 +27,7 @@ pub async fn session_with_a_subject_is_rejected_without_a_subject_index<H: Harne
     let index = repository.subjects();
     assert_is_unavailable(to_session(index.contains(&subject, &new.token, last).await));
     assert_is_unavailable(to_session(index.remove_older(&subject, last).await));
-    sessions.get(&new.token).await.expect("it lives");
+    sessions.get(&new.token).await.expect("the session is live");
 }
 
 fn to_session<T>(result: Result<T, RepositoryError>) -> Result<T, SessionError> {
@@ -41,5 +41,8 @@ fn assert_is_unavailable<T: Debug>(result: Result<T, SessionError>) {
             RepositoryError::Unavailable { .. }
         ))
     );
-    assert!(is_unavailable, "{result:?}");
+    assert!(
+        is_unavailable,
+        "a call that needs a subject index must fail with `Unavailable`, but returned {result:?}"
+    );
 }

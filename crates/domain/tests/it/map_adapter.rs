@@ -1,12 +1,14 @@
-//! Contract suite for the example of an adapter, `examples/map_adapter`.
+//! Contract suite for the example of an adapter, `examples/map_adapter`. The README of the crate
+//! contains this file from the first `use` to the call of `contract_suite!`, to be copied.
 
+#[allow(unreachable_pub, reason = "the adapter is to be copied into a library")]
 #[path = "../../examples/map_adapter/adapter.rs"]
-mod adapter;
+mod my_store;
 
 use std::time::Duration;
 
-use adapter::MapRepository;
-use tee_session_domain::{SessionRepository, SessionToken, contract::Harness};
+use my_store::MapRepository;
+use tee_session_domain::{SessionId, SessionRepository, SessionToken, contract::Harness};
 
 struct Map(MapRepository);
 
@@ -21,6 +23,7 @@ impl Harness for Map {
         self.0.1.set(self.0.now() + duration);
     }
 
+    // The map is in the test process, so it can neither become unreachable nor hang.
     async fn lose_store(&self) -> bool {
         false
     }
@@ -29,9 +32,19 @@ impl Harness for Map {
         false
     }
 
-    async fn damage(&self, _token: &SessionToken) -> bool {
-        false
+    async fn damage(&self, token: &SessionToken) -> bool {
+        let mut records = self.0.0.lock().expect("no thread panics with the lock");
+        let record = records.get_mut(&SessionId::of(token));
+        record.expect("the session is stored").0 = b"not a session".to_vec();
+        true
     }
+}
+
+tee_session_domain::contract_suite! {
+    test = #[tokio::test],
+    harness = Map(MapRepository::default()),
+    subjects = none,
+    idempotency = none,
 }
 
 #[test]
@@ -41,9 +54,15 @@ fn example_of_an_adapter_has_fewer_than_100_lines_of_code() {
     assert!(code.count() < 100);
 }
 
-tee_session_domain::contract_suite! {
-    test = #[tokio::test],
-    harness = Map(MapRepository::default()),
-    subjects = none,
-    idempotency = none,
+/// A reader of the README copies the code into a test. This file compiles the same code.
+#[test]
+fn readme_contains_the_code_that_runs_the_contract_suite() {
+    let (_, fence) = include_str!("../../README.md")
+        .split_once("\n```text\nuse ")
+        .expect("the README contains the code");
+    let (shown, _) = fence.split_once("```").expect("the block has an end");
+    assert!(
+        include_str!("map_adapter.rs").contains(&format!("\nuse {shown}")),
+        "README.md and tests/it/map_adapter.rs differ. Copy the code from the test to the README."
+    );
 }
