@@ -38,7 +38,11 @@ pub use self::{
         cors::{AllowedOrigins, InvalidOrigin},
         service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
     },
-    server::tls::TlsFiles,
+    server::{
+        certificate_expiry::{CertificateWarning, certificate_warnings, watch_certificate},
+        regular_file::read_regular_file,
+        tls::TlsFiles,
+    },
     settings::{ApiSettings, SettingsConflict, StoreKind, UpstreamSettings},
     telemetry::{
         log_layer::BoxedLayer,

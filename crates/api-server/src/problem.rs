@@ -14,7 +14,10 @@ use tee_session_domain::{ErrorChain, RepositoryError, SessionError, UpdateError}
 use tee_session_upstream::{Busy, InvalidTarget, Outcome, UpstreamError};
 use thiserror::Error;
 
-use crate::upstream::{COOKIES_UNSAVED, gateway::NotCallable};
+use crate::{
+    request::service_client::Scope,
+    upstream::{COOKIES_UNSAVED, gateway::NotCallable},
+};
 
 /// Number of seconds in the `Retry-After` header of two error responses: for too many requests in
 /// flight, and for too many wrong secrets from one address.
@@ -66,12 +69,15 @@ pub(crate) enum ApiError {
     WrongClientCredentials,
     #[error("too many wrong secrets of service clients came from this address")]
     TooManyWrongSecrets,
-    #[error("the service client lacks the required scope")]
-    InsufficientScope,
+    #[error("the service client lacks the scope {}", .0.as_str())]
+    InsufficientScope(Scope),
     #[error("the request came through a proxy, and no service clients are configured")]
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Error of a login.
+    #[error(transparent)]
+    Login(AuthError),
     #[error("the site of the session may not be called: {0}")]
     NotCallable(#[from] NotCallable),
     #[error("the request asks for a WebSocket")]
@@ -83,10 +89,10 @@ pub(crate) enum ApiError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("the site shows that the login of the session is over")]
-    UpstreamSessionExpired {
-        /// `false` if the session store did not accept the cookies of the site's answer.
-        cookies_are_kept: bool,
-    },
+    UpstreamSessionExpired,
+    /// Error of a request to a site, if the session has not kept the cookies of the site's answer.
+    #[error(transparent)]
+    Unsaved(Box<Self>),
     /// Error of a request to a site, if no part of the request was sent.
     #[error(transparent)]
     NotSent(Box<Self>),
@@ -123,6 +129,11 @@ impl ApiError {
     /// types mean a JSON Merge Patch (RFC 7396).
     const PATCH_TYPES: HeaderValue =
         HeaderValue::from_static("application/merge-patch+json, application/json");
+
+    /// Returns the error of a login whose session could not be created.
+    pub(crate) fn of_login(error: SessionError) -> Self {
+        Self::Login(error.into())
+    }
 
     pub(crate) fn problem(&self) -> ProblemDetails {
         match self {
@@ -188,15 +199,29 @@ impl ApiError {
                 "Too many wrong secrets of service clients came from this address",
             )
             .with_retry_after(RETRY_AFTER),
-            Self::InsufficientScope => ProblemDetails::new(
+            Self::InsufficientScope(scope) => ProblemDetails::new(
                 ProblemCode::INSUFFICIENT_SCOPE,
-                "This service client lacks the scope that the request requires",
+                format!(
+                    "This service client lacks the scope {}, which the request requires; use a client \
+                     with this scope, or add the scope in service_clients",
+                    scope.as_str()
+                ),
             ),
             Self::ProxiedWithoutClients => ProblemDetails::new(
                 ProblemCode::INSUFFICIENT_SCOPE,
                 "A request through a proxy requires a service client, and none is configured",
             ),
             Self::Auth(error) => error.problem(),
+            Self::Login(error) => {
+                let problem = error.problem();
+                match problem.code() {
+                    ProblemCode::STORE_UNAVAILABLE => problem.with_detail(
+                        "The session store is unavailable, so the login has no token yet. Send the same \
+                         request again, with the same Idempotency-Key if it has one",
+                    ),
+                    _ => problem,
+                }
+            }
             Self::NotCallable(reason) => {
                 ProblemDetails::new(ProblemCode::UPSTREAM_NOT_ALLOWED, reason.detail())
             }
@@ -222,19 +247,17 @@ impl ApiError {
             }
             // The site has received the request, and has usually refused it. However, the sign of
             // an ended login may also be in a page that confirms a completed action.
-            Self::UpstreamSessionExpired { cookies_are_kept } => {
-                let problem = ProblemDetails::new(
-                    ProblemCode::UPSTREAM_SESSION_EXPIRED,
-                    "The login at the site is over; log in to the site again",
-                )
-                .with_challenge(Challenge::Bearer)
-                .with_outcome(Outcome::Unknown.as_str());
-                if *cookies_are_kept {
-                    problem
-                } else {
-                    let (name, value) = COOKIES_UNSAVED;
-                    problem.with_header(name, HeaderValue::from_static(value))
-                }
+            Self::UpstreamSessionExpired => ProblemDetails::new(
+                ProblemCode::UPSTREAM_SESSION_EXPIRED,
+                "The login at the site is over; log in to the site again",
+            )
+            .with_challenge(Challenge::Bearer)
+            .with_outcome(Outcome::Unknown.as_str()),
+            Self::Unsaved(error) => {
+                let (name, value) = COOKIES_UNSAVED;
+                error
+                    .problem()
+                    .with_header(name, HeaderValue::from_static(value))
             }
             Self::NotSent(error) => error.problem().with_outcome(Outcome::NotSent.as_str()),
         }
@@ -244,17 +267,26 @@ impl ApiError {
     /// itself already contains an outcome, so such an error is returned unchanged.
     pub(crate) fn not_sent(self) -> Self {
         match self {
-            Self::Upstream(_) | Self::UpstreamSessionExpired { .. } | Self::NotSent(_) => self,
+            Self::Upstream(_)
+            | Self::UpstreamSessionExpired
+            | Self::Unsaved(_)
+            | Self::NotSent(_) => self,
             error => Self::NotSent(Box::new(error)),
         }
+    }
+
+    /// Marks the error of a request to a site, because the session has not kept the cookies of the
+    /// site's answer.
+    pub(crate) fn unsaved(self) -> Self {
+        Self::Unsaved(Box::new(self))
     }
 
     /// Logs the error if the session store failed. Other errors are not logged. Must be called
     /// exactly once for each error, when the error is converted to a response.
     pub(crate) fn log_failure(&self) {
         match self {
-            Self::Auth(error) => error.log_failure(),
-            Self::NotSent(error) => error.log_failure(),
+            Self::Auth(error) | Self::Login(error) => error.log_failure(),
+            Self::NotSent(error) | Self::Unsaved(error) => error.log_failure(),
             _ => {}
         }
     }
@@ -329,7 +361,9 @@ pub(crate) fn problem_of_status(status: StatusCode) -> ProblemDetails {
         ),
         StatusCode::PRECONDITION_FAILED => (
             ProblemCode::PRECONDITION_FAILED,
-            "The session does not meet the If-Match or If-None-Match condition of the request",
+            "The session does not meet the If-Match or If-None-Match condition of the request. Load the \
+             session again, apply the change to its current state, and send the new ETag. If-Match \
+             never matches a weak tag (W/)",
         ),
         StatusCode::URI_TOO_LONG => (ProblemCode::URI_TOO_LONG, "The request target is too long"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (

@@ -9,6 +9,7 @@ pub(crate) mod caller;
 pub(crate) mod client_secret;
 pub(crate) mod completion;
 pub(crate) mod cors;
+pub(crate) mod credentials;
 pub(crate) mod deadline;
 pub(crate) mod host;
 pub(crate) mod idempotency;

@@ -1,7 +1,7 @@
 //! HTTP server: connections, their deadlines and limits, TLS, and graceful shutdown.
 
 pub(crate) mod bind;
-mod certificate_expiry;
+pub(crate) mod certificate_expiry;
 mod client_stream;
 pub(crate) mod connection;
 pub(crate) mod connection_limits;
@@ -11,5 +11,6 @@ mod head_timeout;
 pub(crate) mod http;
 mod interim_response;
 mod linger;
+pub(crate) mod regular_file;
 pub(crate) mod tls;
 mod upgrade_offer;

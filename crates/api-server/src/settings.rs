@@ -1,6 +1,11 @@
 //! Settings of the HTTP API server.
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
@@ -176,15 +181,27 @@ impl ApiSettings {
         let open = is_open.then_some(SettingsConflict::OpenToAll);
         let unintended = is_unintended.then_some(SettingsConflict::AnonymousWithRedis);
         let useless = is_cache_useless.then_some(SettingsConflict::CacheWithoutTouchInterval);
-        // With port 0, each listener gets a free port of its own, so equal addresses are no
-        // conflict.
-        let is_one_address = self.metrics_address == Some(self.address) && self.address.port() != 0;
+        let is_one_address = self
+            .metrics_address
+            .is_some_and(|address| overlap(address, self.address));
         let one_address = is_one_address.then_some(SettingsConflict::OneAddress);
         let is_unlimited = self.upstream.is_some() && self.allowed_base_hosts.is_empty();
         let unlimited = is_unlimited.then_some(SettingsConflict::UpstreamToEveryHost);
         let conflicts = [open, unintended, useless, one_address, unlimited];
         conflicts.into_iter().flatten().collect()
     }
+}
+
+/// Returns `true` if two listeners cannot be bound to `one` and `other` at the same time. The
+/// unspecified address contains every address of its family. `::` also contains every IPv4 address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let contains = |ip: IpAddr, other: IpAddr| {
+        ip == other || ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4())
+    };
+    // With port 0, each listener gets a free port of its own.
+    one.port() == other.port()
+        && one.port() != 0
+        && (contains(one.ip(), other.ip()) || contains(other.ip(), one.ip()))
 }
 
 /// A combination of settings with which the API does not start. The error messages name the
@@ -201,8 +218,8 @@ pub enum SettingsConflict {
     /// There are no service clients, the store is Redis, and `allow_anonymous_clients` is not set.
     #[error(
         "service_clients must name at least one client when redis_url is set: add a client with \
-         `tee-session client new`, or, if only trusted programs can reach this loopback address, set \
-         allow_anonymous_clients = true"
+         `tee-session client new --id ID --scope create`, or, if only trusted programs can reach this \
+         loopback address, set allow_anonymous_clients = true"
     )]
     AnonymousWithRedis,
     /// A near cache is configured, but the touch interval is zero.
@@ -212,10 +229,11 @@ pub enum SettingsConflict {
          interval to 60, for example"
     )]
     CacheWithoutTouchInterval,
-    /// The API and the metrics have the same address and port.
+    /// The API and the metrics have the same port, and the same address or an address that contains
+    /// the other one.
     #[error(
-        "metrics_port and api_port name the same port on the same address: choose another port for one \
-         of them"
+        "metrics_port and api_port name the same port on the same address (0.0.0.0 and [::] contain the \
+         other addresses): choose another port for one of them"
     )]
     OneAddress,
     /// The upstream gateway is enabled, but base URLs may have any host.
@@ -261,5 +279,39 @@ impl StoreKind {
             Self::Memory => "memory",
             Self::Redis => "redis",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::same_address("127.0.0.1:8000", "127.0.0.1:8000", true)]
+    #[case::api_on_all_addresses("0.0.0.0:8000", "127.0.0.1:8000", true)]
+    #[case::metrics_on_all_addresses("127.0.0.1:8000", "0.0.0.0:8000", true)]
+    #[case::api_on_all_addresses_of_both_families("[::]:8000", "127.0.0.1:8000", true)]
+    #[case::both_on_all_addresses("0.0.0.0:8000", "[::]:8000", true)]
+    #[case::other_family("0.0.0.0:8000", "[::1]:8000", false)]
+    #[case::other_address("127.0.0.1:8000", "127.0.0.2:8000", false)]
+    #[case::other_port("0.0.0.0:8000", "127.0.0.1:9000", false)]
+    #[case::free_ports("0.0.0.0:0", "127.0.0.1:0", false)]
+    fn metrics_and_api_that_cannot_listen_on_one_port_are_a_conflict(
+        #[case] api: &str,
+        #[case] metrics: &str,
+        #[case] is_conflict: bool,
+    ) {
+        let settings = ApiSettings {
+            address: api.parse().unwrap(),
+            metrics_address: Some(metrics.parse().unwrap()),
+            ..ApiSettings::default()
+        };
+        let conflicts = settings.conflicts();
+        assert_eq!(
+            conflicts.contains(&SettingsConflict::OneAddress),
+            is_conflict
+        );
     }
 }

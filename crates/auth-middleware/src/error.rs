@@ -57,7 +57,8 @@ impl AuthError {
         match self {
             Self::MissingToken => ProblemDetails::new(
                 ProblemCode::MISSING_TOKEN,
-                "A bearer token is required in the Authorization header field",
+                "A bearer token is required: send the header field Authorization with Bearer, a space \
+                 and the token",
             )
             .with_challenge(Challenge::Bearer),
             Self::InvalidRequest(detail) => {

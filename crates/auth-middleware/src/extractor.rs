@@ -7,9 +7,11 @@ use std::{
 };
 
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, dev::Payload, error};
-use tee_session_domain::{ActiveSession, SessionId, SessionToken};
+use tee_session_domain::{ActiveSession, LogLimit, SessionId, SessionToken};
 
 use crate::AuthError;
+
+static UNWRAPPED: LogLimit = LogLimit::per_second(1);
 
 /// The session of the request's bearer token, as an extractor for handlers behind
 /// [`BearerAuth`](crate::BearerAuth).
@@ -69,8 +71,18 @@ impl FromRequest for CurrentSession {
         }
         let current = extensions.get::<Self>().cloned();
         ready(current.ok_or_else(|| {
-            tracing::error!("CurrentSession is used on a route that BearerAuth does not wrap");
-            error::ErrorInternalServerError("Internal error")
+            if let Some(unlogged) = UNWRAPPED.next() {
+                tracing::error!(
+                    unlogged,
+                    "CurrentSession is used on a route that BearerAuth does not wrap"
+                );
+            }
+            // The text is for the developer of the service. Clients must not see it in production.
+            error::ErrorInternalServerError(if cfg!(debug_assertions) {
+                "Internal error: CurrentSession is used on a route that BearerAuth does not wrap"
+            } else {
+                "Internal error"
+            })
         }))
     }
 }

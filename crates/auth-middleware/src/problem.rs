@@ -73,6 +73,13 @@ impl ProblemDetails {
         self
     }
 
+    /// Uses the sentence `detail` for human readers instead of the previous one.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
     /// Adds a `WWW-Authenticate` header field with `challenge`.
     #[must_use]
     pub fn with_challenge(self, challenge: Challenge) -> Self {

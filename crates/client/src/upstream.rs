@@ -179,7 +179,8 @@ impl UpstreamAnswer {
     }
 
     /// Returns `true` if the service has stored the cookies of this answer. If the result is
-    /// `false`, the service repeats the attempt to store them for some seconds.
+    /// `false`, the store failed, and the service repeats the attempt for some seconds; or the
+    /// session has ended or its token was rotated, and the cookies are lost.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
         !self.headers().contains_key("x-upstream-cookies")

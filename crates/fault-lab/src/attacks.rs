@@ -59,34 +59,41 @@ pub(crate) async fn run(
             sleep(SET_UP).await;
             Ok(held)
         };
-        let (row, is_met) = trial(lab, attack.name, attack.limit, duration, begin).await?;
+        let end = |held: Held| {
+            drop(held);
+            true
+        };
+        let (row, is_met) = trial(lab, attack.name, attack.limit, duration, begin, end).await?;
         table.push_str(&row);
         passed &= is_met;
     }
     let name = format!("{CALLS} calls to sites that hang, through the upstream gateway");
     let limit = MAX_DURING_HANGING_CALLS;
-    let (row, is_met) = trial(lab, &name, limit, duration, HangingCalls::start).await?;
+    let (begin, end) = (HangingCalls::start, HangingCalls::end);
+    let (row, is_met) = trial(lab, &name, limit, duration, begin, end).await?;
     table.push_str(&row);
     Ok((table, passed && is_met))
 }
 
 /// Measures the response times of regular clients before and during an attack. `begin` starts the
-/// attack and returns a value. The attack ends when this value is dropped. Returns the row of the
-/// result table, and `true` if the expectations were met.
+/// attack and returns a value. `end` takes this value, ends the attack, and returns `true` if the
+/// attack lasted until then. Returns the row of the result table, and `true` if the expectations
+/// were met.
 async fn trial<A>(
     lab: &Lab,
     name: &str,
     limit: Limit,
     duration: Duration,
     begin: impl AsyncFnOnce(&ServiceProcess) -> anyhow::Result<A>,
+    end: impl FnOnce(A) -> bool,
 ) -> anyhow::Result<(String, bool)> {
     let redis = RedisProcess::start().await;
     let service = start(lab, &redis).await;
     let before = measure(&service, duration).await?;
     let attack = begin(&service).await?;
     let during = measure(&service, duration).await?;
-    drop(attack);
-    let is_met = during.success() >= MIN_SUCCESS
+    let is_met = end(attack)
+        && during.success() >= MIN_SUCCESS
         && limit.is_met(before.get_p99(), during.get_p99())
         && limit.is_met(before.login_p99(), during.login_p99());
     let row = row(name, &before, &during, is_met);

@@ -1,9 +1,9 @@
 //! Reads the file of the service clients again while the service runs.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use metrics::gauge;
-use tee_session_api_server::{ServiceClient, ServiceClients};
+use tee_session_api_server::{ServiceClient, ServiceClients, read_regular_file};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::settings::parse_service_clients;
@@ -55,7 +55,10 @@ fn parse(text: &str) -> Result<Vec<ServiceClient>, String> {
 }
 
 async fn read(path: PathBuf) -> Result<String, String> {
-    let read = move || fs::read_to_string(path).map_err(|error| error.to_string());
+    let read = move || {
+        let content = read_regular_file(&path).map_err(|error| error.to_string())?;
+        String::from_utf8(content).map_err(|_| "the file must be UTF-8".to_owned())
+    };
     let read = spawn_blocking(read).await;
     read.unwrap_or_else(|error| Err(error.to_string()))
 }

@@ -13,6 +13,7 @@ mod tls;
 mod traces;
 mod unknown_variables;
 mod upstream;
+mod without_effect;
 
 use std::{
     io::IsTerminal,
@@ -45,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) api: ApiSettings,
     /// Redis settings; `None` selects the embedded store, which keeps sessions in memory.
     pub(crate) redis: Option<RedisSettings>,
+    /// File with the client certificate for Redis; `None` if no client certificate is sent.
+    pub(crate) redis_certificate_file: Option<PathBuf>,
     pub(crate) memory_max_sessions: usize,
     /// Service clients at start. The API may replace them when `service_clients_file` changes.
     pub(crate) service_clients: Vec<ServiceClient>,
@@ -78,9 +81,10 @@ impl Settings {
         {
             warnings.push(CUTS_CALLS_OFF.to_owned());
         }
-        let settings = Self {
+        let mut settings = Self {
             api,
             redis,
+            redis_certificate_file: reader.file("redis_tls_certificate_file"),
             memory_max_sessions: reader.number("memory_max_sessions"),
             service_clients,
             service_clients_file: sources.secret_file("service_clients").map(Path::to_owned),
@@ -89,11 +93,12 @@ impl Settings {
             traces: reader.trace_settings(),
             warnings,
         };
-        if reader.problems.is_empty() {
-            Ok(settings)
-        } else {
-            Err(Problems(reader.problems))
+        if !reader.problems.is_empty() {
+            return Err(Problems(reader.problems));
         }
+        let without_effect = without_effect::warnings(&settings, sources);
+        settings.warnings.extend(without_effect);
+        Ok(settings)
     }
 }
 

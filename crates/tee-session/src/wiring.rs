@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::rt::System;
 use anyhow::{Context, bail};
-use tee_session_api_server::{Application, NearCache, start_logging};
+use tee_session_api_server::{Application, NearCache, start_logging, watch_certificate};
 use tee_session_domain::{SessionToken, TokenFormat};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisInvalidationFeed, RedisRepository, RedisSettings};
@@ -65,14 +65,15 @@ fn run(settings: Settings) -> anyhow::Result<()> {
     let _randomness = Randomness::prepare();
     System::new().block_on(async move {
         let signals = count_signals().context("signals cannot be received")?;
-        let address = settings.api.address;
         let redis = settings.redis.clone();
         if let Some(file) = settings.service_clients_file.clone() {
             let clients = settings.api.service_clients.clone();
             actix_web::rt::spawn(watch_service_clients(file, clients));
         }
-        let application = build(settings)
-            .with_context(|| format!("the server cannot be started on {address}"))?;
+        if let Some(file) = settings.redis_certificate_file.clone() {
+            actix_web::rt::spawn(watch_certificate(file));
+        }
+        let application = build(settings).context("the server cannot be started")?;
         let _invalidation_feed = match (application.near_cache(), redis) {
             (Some(cache), Some(redis)) => Some(subscribe(&redis, cache).await?),
             _ => None,
@@ -156,27 +157,33 @@ fn build(settings: Settings) -> std::io::Result<Application> {
 ///
 /// Stop signals are SIGTERM, SIGINT and SIGQUIT. SIGHUP is a stop signal only if standard input is
 /// a terminal, because a terminal sends SIGHUP when it is closed. Further stop signals within
-/// [`SAME_STOP`] after the first are not counted.
+/// [`SAME_STOP`] after the first are not counted. SIGUSR1 and SIGUSR2, which would otherwise end the
+/// process, are ignored.
 fn count_signals() -> std::io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let mut user_1 = signal(SignalKind::user_defined1())?;
+    let mut user_2 = signal(SignalKind::user_defined2())?;
     let has_terminal = std::io::stdin().is_terminal();
     let (count, counted) = watch::channel(0);
     actix_web::rt::spawn(async move {
         let mut first = None;
         loop {
-            let stops = tokio::select! {
-                _ = terminate.recv() => true,
-                _ = interrupt.recv() => true,
-                _ = quit.recv() => true,
-                _ = hang_up.recv() => has_terminal,
+            let ignored = tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                _ = quit.recv() => None,
+                _ = hang_up.recv() => (!has_terminal).then_some("SIGHUP"),
+                _ = user_1.recv() => Some("SIGUSR1"),
+                _ = user_2.recv() => Some("SIGUSR2"),
             };
-            if !stops {
+            if let Some(ignored) = ignored {
                 tracing::info!(
-                    "SIGHUP ignored: changes of service_clients_file and of the TLS certificate are \
-                     detected without a signal"
+                    signal = ignored,
+                    "Signal ignored: SIGTERM stops the service, and changes of service_clients_file \
+                     and of the TLS certificate are detected without a signal"
                 );
             } else if first.get_or_insert_with(Instant::now).elapsed() >= SAME_STOP
                 || *count.borrow() == 0

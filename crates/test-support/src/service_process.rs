@@ -35,7 +35,7 @@ pub struct ServiceProcess {
 }
 
 /// Allows callers without credentials: sets `TSA_ALLOW_ANONYMOUS_CLIENTS`, unless the test has set
-/// this variable. If service clients are configured, the variable has no effect.
+/// this variable. If service clients are configured, the variable only causes a warning.
 fn allow_anonymous_clients(command: &mut Command) {
     const NAME: &str = "TSA_ALLOW_ANONYMOUS_CLIENTS";
     if command.as_std().get_envs().all(|(name, _)| name != NAME) {

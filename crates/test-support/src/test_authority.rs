@@ -76,7 +76,19 @@ impl TestAuthority {
     #[must_use]
     pub fn issue_until(&self, name: &str, expires_at: OffsetDateTime) -> IssuedCertificate {
         let files = self.files(name);
-        self.sign_until(name, &["localhost", "127.0.0.1"], &files, Some(expires_at));
+        self.sign_with(name, &["localhost", "127.0.0.1"], &files, |params| {
+            params.not_after = expires_at;
+        });
+        files
+    }
+
+    /// Issues a certificate for `localhost` and `127.0.0.1` that is not valid before `valid_from`.
+    #[must_use]
+    pub fn issue_from(&self, name: &str, valid_from: OffsetDateTime) -> IssuedCertificate {
+        let files = self.files(name);
+        self.sign_with(name, &["localhost", "127.0.0.1"], &files, |params| {
+            params.not_before = valid_from;
+        });
         files
     }
 
@@ -94,22 +106,20 @@ impl TestAuthority {
     }
 
     fn sign(&self, name: &str, hosts: &[&str], files: &IssuedCertificate) {
-        self.sign_until(name, hosts, files, None);
+        self.sign_with(name, hosts, files, |_| {});
     }
 
-    fn sign_until(
+    fn sign_with(
         &self,
         name: &str,
         hosts: &[&str],
         files: &IssuedCertificate,
-        expires_at: Option<OffsetDateTime>,
+        change: impl FnOnce(&mut CertificateParams),
     ) {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("valid host names");
         params.distinguished_name.push(DnType::CommonName, name);
-        if let Some(expires_at) = expires_at {
-            params.not_after = expires_at;
-        }
+        change(&mut params);
         let key = KeyPair::generate().expect("a key pair");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         replace(&files.private_key_file, &key.serialize_pem());

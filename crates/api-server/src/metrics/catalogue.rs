@@ -90,8 +90,8 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_upstream_cookies_unsaved_total",
-        "Answers of sites that were passed on although their cookies could not be kept at once, by \
-         outcome: kept_late (within 5 s), lost",
+        "Answers of sites whose cookies could not be kept at once, by outcome: kept_late (within 5 s), \
+         lost, gone (the session had ended or its token was rotated before the answer arrived)",
     ),
     (
         Kind::Counter,
@@ -167,10 +167,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (
         Kind::Counter,
         "tee_session_cookie_merges_total",
-        "Merges of Set-Cookie lines into a session, by outcome: merged (a cookie changed), \
-         unchanged (nothing was written), refused (a precondition failed, or the URL has another \
-         origin), contended (concurrent requests kept changing the session), gone (the session \
-         ended during the merge), failed (the store failed)",
+        "Merges of Set-Cookie lines into a session, by source (client: POST /v1/session/cookies; \
+         gateway: answers of sites) and outcome: merged (a cookie changed), unchanged (nothing was \
+         written), refused (a precondition failed, or the URL has another origin), contended \
+         (concurrent requests kept changing the session), gone (the session had ended or its token \
+         was rotated), failed (the store failed)",
     ),
     (
         Kind::CounterFromZero,

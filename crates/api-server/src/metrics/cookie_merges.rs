@@ -6,7 +6,16 @@ use tee_session_domain::{MergedSession, SessionError, UpdateError};
 use crate::metrics::cached::Meters;
 
 thread_local! {
-    static MERGES: Meters<&'static str, Counter> = const { Meters::new(counter_of) };
+    static MERGES: Meters<(Source, &'static str), Counter> = const { Meters::new(counter_of) };
+}
+
+/// Sender of the `Set-Cookie` lines of a merge: the metrics label `source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A client that has called the site itself.
+    Client,
+    /// The answer of the site to a request through the upstream gateway.
+    Gateway,
 }
 
 /// Outcomes of a merge of cookies: the values of the metrics label `outcome`.
@@ -19,8 +28,8 @@ const OUTCOMES: [&str; 6] = [
     "failed",
 ];
 
-/// Counts the outcome of a merge. Requests that fail before the session is loaded are not counted.
-pub(crate) fn count(result: &Result<MergedSession, UpdateError>) {
+/// Counts the outcome of a merge of lines from `source`. Requests that fail before the session is loaded are not counted.
+pub(crate) fn count(source: Source, result: &Result<MergedSession, UpdateError>) {
     let [merged, unchanged, refused, contended, gone, failed] = OUTCOMES;
     let outcome = match result {
         Ok(session) if session.is_changed => merged,
@@ -30,16 +39,23 @@ pub(crate) fn count(result: &Result<MergedSession, UpdateError>) {
         Err(UpdateError::Session(_)) => failed,
         Err(_) => refused,
     };
-    MERGES.with(|merges| merges.with(outcome, |counter| counter.increment(1)));
+    let labels = (source, outcome);
+    MERGES.with(|merges| merges.with(labels, |counter| counter.increment(1)));
 }
 
-/// Registers the counters of all outcomes with the value 0.
+/// Registers the counters of all sources and outcomes with the value 0.
 pub(crate) fn start_at_zero() {
-    for outcome in OUTCOMES {
-        let _ = counter_of(outcome);
+    for source in [Source::Client, Source::Gateway] {
+        for outcome in OUTCOMES {
+            let _ = counter_of((source, outcome));
+        }
     }
 }
 
-fn counter_of(outcome: &'static str) -> Counter {
-    counter!("tee_session_cookie_merges_total", "outcome" => outcome)
+fn counter_of((source, outcome): (Source, &'static str)) -> Counter {
+    let source = match source {
+        Source::Client => "client",
+        Source::Gateway => "gateway",
+    };
+    counter!("tee_session_cookie_merges_total", "source" => source, "outcome" => outcome)
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     problem::{ApiError, problem_of_status},
-    request::body,
+    request::{body, service_client::Scope},
     routes::oauth_error::OAuthError,
     upstream::gateway::NotCallable,
     wire::fault,
@@ -133,7 +133,7 @@ problem_sets! {
     ServiceClient = vec![
         ApiError::InvalidClient.into(),
         Problem::named("too_many_wrong_secrets", ApiError::TooManyWrongSecrets),
-        ApiError::InsufficientScope.into(),
+        ApiError::InsufficientScope(Scope::Create).into(),
         Problem::named(
             "proxy_without_service_clients",
             ApiError::ProxiedWithoutClients,
@@ -163,7 +163,8 @@ problem_sets! {
     Preconditions = vec![
         malformed(
             "malformed_condition",
-            "If-Match must be * or a list of at most 100 entity tags",
+            "If-Match must be * or a list of at most 100 entity tags in quotation marks; send the ETag \
+             as it was received",
         ),
         ApiError::PreconditionFailed.into(),
     ];
@@ -200,10 +201,7 @@ problem_sets! {
     Upstream = vec![
         ApiError::from(InvalidTarget::DotSegment).not_sent().into(),
         ApiError::from(NotCallable::Host).not_sent().into(),
-        ApiError::UpstreamSessionExpired {
-            cookies_are_kept: true,
-        }
-        .into(),
+        ApiError::UpstreamSessionExpired.into(),
         ApiError::NotFound.into(),
         Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
         Problem::named(

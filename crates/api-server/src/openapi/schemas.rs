@@ -304,7 +304,8 @@ pub(crate) fn set_cookie_lines() -> Array {
         .items(line)
         .max_items(Some(Cookies::MAX_COUNT))
         .description(Some(
-            "Values of the header fields `Set-Cookie` of the answer, in their order.",
+            "Values of the header fields `Set-Cookie` of the answer, without the name of the field, \
+             in their order.",
         ))
         .examples([json!(["SESSIONID=d4e5f6; Path=/; Secure; HttpOnly"])])
         .build()

@@ -36,7 +36,7 @@ pub(crate) fn admit(
         .conn_data::<Connection>()
         .is_some_and(|connection| connection.place().is_reserved());
     if let Some(bounds) = bounds {
-        return admit_to_site(request, is_reserved, bounds).map_err(ApiError::not_sent);
+        return admit_to_site(request, is_reserved, bounds);
     }
     let is_probe = request.path().starts_with("/health");
     if (is_full || is_reserved) && !is_probe {

@@ -36,7 +36,7 @@ pub(crate) fn authenticate(
     let clients = &settings.service_clients;
     let authorized = clients.authorize(request.head(), scope);
     match authorized {
-        Ok(_) | Err(ApiError::InsufficientScope) => {
+        Ok(_) | Err(ApiError::InsufficientScope(_)) => {
             if let Some(id) = clients.named_in(request.head()) {
                 LogContext::set_service_client(&Span::current(), id);
             }

@@ -17,7 +17,9 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
-use tee_session_auth_middleware::ProblemCode;
+use tee_session_auth_middleware::{AuthError, ProblemCode};
+use tee_session_upstream::Outcome;
+use tracing::Span;
 
 use crate::{
     metrics::cached::Meters,
@@ -26,7 +28,7 @@ use crate::{
     request::admission::admit,
     request::cors::{self, is_preflight},
     request::deadline::Deadline,
-    request::request_id::REQUEST_ID_HEADER,
+    request::request_id::{REQUEST_ID_HEADER, RequestId},
     routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError, upstream::UPSTREAM},
     server::drain::Lifecycle,
     settings::ApiSettings,
@@ -50,7 +52,7 @@ pub(crate) async fn observe(
     let started = Instant::now();
     let context = RequestContext::take(&request);
     let RequestContext { method, route, .. } = context;
-    let header_value = context.request_id.header_value();
+    let mut header_value = context.request_id.header_value();
     let access = settings
         .access_log
         .then(|| AccessLine::new(&settings.trusted_proxies, &request, started));
@@ -62,11 +64,12 @@ pub(crate) async fn observe(
     let is_full = lifecycle.being_served() > settings.max_in_flight;
     let bounds = bounds.get_ref().as_ref();
     let bounds = bounds.filter(|_| route.path == UPSTREAM);
+    let is_to_site = bounds.is_some();
     let _to_site = bounds.map(|_| lifecycle.gateway_request());
     // These two paths have no CORS: only gateways call `/v1/authorize`, and web pages must not read
     // the answers of sites.
     let origins = &settings.cors_allowed_origins;
-    let has_cors = route.path != AUTHORIZE && bounds.is_none() && !origins.is_empty();
+    let has_cors = route.path != AUTHORIZE && !is_to_site && !origins.is_empty();
     let origin = has_cors.then(|| origins.allowed_origin_of(request.headers()));
     let origin = origin.flatten();
     let is_preflight = has_cors && is_preflight(request.method(), request.headers());
@@ -85,17 +88,27 @@ pub(crate) async fn observe(
                     if let Some(access) = access {
                         access.log(INTERNAL_SERVER_ERROR);
                     }
-                    return Err(failure(header_value, origin));
+                    return Err(failure(header_value, origin, is_to_site));
                 }
             }
         }
         Err(error) if route.uses_oauth_errors() => {
             request.into_response(OAuthError::from(error).error_response())
         }
+        Err(error) if is_to_site => request.into_response(error.not_sent().error_response()),
         Err(error) => request.into_response(error.error_response()),
     };
 
+    if context.is_id_provisional {
+        let accepted = response.request().extensions_mut().remove::<RequestId>();
+        let id = accepted.unwrap_or(context.request_id);
+        Span::current().record("request_id", id.as_str());
+        header_value = id.header_value();
+    }
     let mut response = with_problem(response);
+    if is_to_site {
+        response = with_outcome(response);
+    }
     add_headers(response.headers_mut(), header_value);
     if let Some(origin) = origin {
         cors::allow_reading(response.headers_mut(), origin);
@@ -133,9 +146,14 @@ fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
 ///
 /// The response is returned as an error of the framework. A `ServiceResponse` cannot be built,
 /// because it requires the request, and the panic has consumed the request. The response closes the
-/// connection, because the state of the connection is unknown.
-fn failure(request_id: HeaderValue, origin: Option<HeaderValue>) -> Error {
-    let mut response = problem_of_status(INTERNAL_SERVER_ERROR).response();
+/// connection, because the state of the connection is unknown. A request to a site (`is_to_site`) may
+/// have been sent before the panic.
+fn failure(request_id: HeaderValue, origin: Option<HeaderValue>, is_to_site: bool) -> Error {
+    let mut problem = problem_of_status(INTERNAL_SERVER_ERROR);
+    if is_to_site {
+        problem = problem.with_outcome(Outcome::Unknown.as_str());
+    }
+    let mut response = problem.response();
     add_headers(response.headers_mut(), request_id);
     if let Some(origin) = origin {
         cors::allow_reading(response.headers_mut(), origin);
@@ -168,6 +186,17 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
         }
     }
     ServiceResponse::new(request, problem.response())
+}
+
+/// Adds the outcome `not_sent` to the response to a request to a site whose client is over the limit
+/// of invalid tokens. The middleware that applies this limit does not know the outcome. Returns
+/// other responses unchanged.
+fn with_outcome(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    if problem_of(&response) != Some(ProblemCode::TOO_MANY_REQUESTS.name()) {
+        return response;
+    }
+    let error = ApiError::from(AuthError::TooManyInvalidTokens).not_sent();
+    response.into_response(error.problem().response())
 }
 
 /// Label of a response in the histogram of request durations.

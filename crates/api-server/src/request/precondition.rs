@@ -104,7 +104,8 @@ impl<'a> Tags<'a> {
         let tags = Self::parse(&lines);
         tags.map(Some).map_err(|Malformed| {
             ApiError::InvalidRequest(format!(
-                "{} must be * or a list of at most {MAX_TAGS} entity tags",
+                "{} must be * or a list of at most {MAX_TAGS} entity tags in quotation marks; send the \
+                 ETag as it was received",
                 if name == IF_MATCH {
                     "If-Match"
                 } else {

@@ -7,6 +7,46 @@ use actix_web::{
     http::{Version, header::HOST, uri::Authority},
 };
 
+/// Headers that proxies and load balancers set, and that clients do not set.
+const PROXY_HEADERS: [&str; 21] = [
+    "cdn-loop",
+    "client-ip",
+    "forwarded",
+    "front-end-https",
+    "incap-client-ip",
+    "proxy-client-ip",
+    "true-client-ip",
+    "via",
+    "wl-proxy-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-nginx-proxy",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-scheme",
+    "x-sucuri-clientip",
+    "x-url-scheme",
+    "x-varnish",
+];
+
+/// Beginnings of the names of further such headers.
+const PROXY_HEADER_PREFIXES: [&str; 11] = [
+    "cf-",
+    "fastly-",
+    "fly-",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-nf-",
+    "x-original-",
+    "x-vercel-",
+];
+
 /// Returns `true` if a request shows a sign of a proxy. The signs are a forwarding header, HTTP/1.0
 /// (the default of nginx for upstream servers), and a host that is not a loopback address.
 ///
@@ -18,9 +58,8 @@ pub(crate) fn is_proxied(request: &RequestHead) -> bool {
         return true;
     }
     let forwarded = |name: &str| {
-        ["forwarded", "via", "x-real-ip", "cdn-loop"].contains(&name)
-            || name.starts_with("x-forwarded-")
-            || name.starts_with("cf-")
+        let mut prefixes = PROXY_HEADER_PREFIXES.iter();
+        PROXY_HEADERS.contains(&name) || prefixes.any(|prefix| name.starts_with(prefix))
     };
     request
         .headers()

@@ -1,9 +1,17 @@
 //! Request ids: the value of `X-Request-Id`, or a generated UUID.
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use base64::prelude::{BASE64_STANDARD, Engine};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+};
 use serde::{Serialize, Serializer};
+use tracing::Span;
 use uuid::{Builder, NoContext, Timestamp, Uuid};
+
+use crate::{
+    request::credentials::{contains_credentials, contains_secret, may_contain_token},
+    telemetry::log_context::LogContext,
+};
 
 pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -13,20 +21,29 @@ const MAX_REQUEST_ID_LEN: usize = 128;
 /// Id of a request in logs, in traces and in the header `X-Request-Id` of the response.
 ///
 /// The client sets the id with one `X-Request-Id` header. If this header is missing, repeated or
-/// invalid, or contains credentials of the request, a new id is generated.
+/// invalid, or contains credentials of the request or a value of its form, a new id is generated.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// Returns the id that the client set. Returns `None` if a new id must be generated.
+    pub(crate) fn given(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(REQUEST_ID_HEADER);
         let given = match (fields.next(), fields.next()) {
             (Some(field), None) if is_valid(field.as_bytes()) => Some(Self(field.clone())),
             _ => None,
         };
-        given
-            .filter(|id| !contains_credentials(id.as_str(), headers))
-            .unwrap_or_else(|| Self(new_id()))
+        given.filter(|id| !contains_credentials(id.as_str(), headers))
+    }
+
+    /// Generates a new id.
+    pub(crate) fn generate() -> Self {
+        Self(new_id())
+    }
+
+    /// Returns `true` if the id is long enough to contain a session token.
+    pub(crate) fn may_contain_token(&self) -> bool {
+        may_contain_token(self.as_str())
     }
 
     pub(crate) fn header_value(&self) -> HeaderValue {
@@ -35,6 +52,25 @@ impl RequestId {
 
     pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or("unknown")
+    }
+}
+
+/// Id that the client set on a route whose form contains a token. The request has a generated id
+/// until the form shows that this id does not contain the token. The extensions of the request
+/// contain the `WithheldId`.
+pub(crate) struct WithheldId(pub(crate) RequestId);
+
+/// Replaces the generated id of a request by its [`WithheldId`], unless the id contains a value of
+/// `form`, the form in the request body.
+pub(crate) fn accept_withheld_id(request: &HttpRequest, form: &[u8]) {
+    let withheld = request.extensions_mut().remove();
+    let Some(WithheldId(id)) = withheld else {
+        return;
+    };
+    let mut parameters = form_urlencoded::parse(form);
+    if !parameters.any(|(_, value)| contains_secret(id.as_str(), &value)) {
+        LogContext::set_request_id(&Span::current(), id.clone());
+        request.extensions_mut().insert(id);
     }
 }
 
@@ -62,41 +98,6 @@ fn is_valid(id: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
 }
 
-/// Returns `true` if `id` contains the credentials of an `Authorization` header, or the secret
-/// within Basic credentials.
-///
-/// Request ids are logged, but credentials must not be logged. The comparison ignores hyphens and
-/// case, because a session token in the format of a UUID can also be written without hyphens or in
-/// upper case.
-fn contains_credentials(id: &str, headers: &HeaderMap) -> bool {
-    let id = folded(id);
-    headers.get_all(AUTHORIZATION).any(|field| {
-        let field = String::from_utf8_lossy(field.as_bytes());
-        let credentials = field.trim().split_once([' ', '\t']);
-        let credentials = credentials.map_or(&*field, |(_scheme, credentials)| credentials);
-        let words = credentials.split([' ', '\t', ',']);
-        words.into_iter().any(|word| {
-            let secret = basic_secret(word).map(|secret| folded(&secret));
-            let mut secrets = [Some(folded(word)), secret].into_iter().flatten();
-            secrets.any(|secret| !secret.is_empty() && id.contains(&secret))
-        })
-    })
-}
-
-/// Returns the secret in Basic credentials (RFC 7617). Returns `None` if `credentials` are
-/// malformed.
-fn basic_secret(credentials: &str) -> Option<String> {
-    let decoded = BASE64_STANDARD.decode(credentials).ok()?;
-    let decoded = String::from_utf8(decoded).ok()?;
-    Some(decoded.split_once(':')?.1.to_owned())
-}
-
-/// Removes hyphens from `text` and converts it to lower case, so that all spellings of a UUID
-/// become equal.
-fn folded(text: &str) -> String {
-    text.replace('-', "").to_ascii_lowercase()
-}
-
 impl Serialize for RequestId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -106,6 +107,8 @@ impl Serialize for RequestId {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+
+    use actix_web::http::header::AUTHORIZATION;
 
     use super::*;
 
@@ -117,7 +120,8 @@ mod tests {
         for field in fields {
             headers.append(REQUEST_ID_HEADER, HeaderValue::from_bytes(field).unwrap());
         }
-        RequestId::of(&headers).as_str().to_owned()
+        let id = RequestId::given(&headers).unwrap_or_else(RequestId::generate);
+        id.as_str().to_owned()
     }
 
     fn id_of(fields: &[&[u8]]) -> String {

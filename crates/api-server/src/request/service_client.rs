@@ -1,6 +1,8 @@
 //! Service clients: programs that authenticate with HTTP Basic (RFC 7617) and may create,
 //! introspect, revoke, list and end sessions.
 
+mod well_known_secrets;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use actix_web::{
@@ -14,6 +16,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::well_known_secrets::is_well_known;
 use crate::{problem::ApiError, request::proxy_signs::is_proxied};
 
 /// Maximum length of the Base64 text in Basic credentials, in bytes. Longer credentials are
@@ -89,7 +92,7 @@ impl ServiceClients {
         if client.scopes.contains(&scope) {
             Ok(client.id.clone())
         } else {
-            Err(ApiError::InsufficientScope)
+            Err(ApiError::InsufficientScope(scope))
         }
     }
 
@@ -102,26 +105,6 @@ impl ServiceClients {
         ids.find(|known| known.as_str().as_bytes() == id).cloned()
     }
 }
-
-/// Texts that operators easily hash by mistake instead of a real secret. Examples are placeholders,
-/// the name `$SECRET` of a shell variable, and the empty text if that variable is not set. An
-/// attacker can guess these texts.
-const WELL_KNOWN_SECRETS: [&str; 14] = [
-    "",
-    "\n",
-    " ",
-    "$SECRET",
-    "$SECRET\n",
-    "${SECRET}",
-    "${SECRET}\n",
-    "secret",
-    "secret\n",
-    "changeme",
-    "changeme\n",
-    "password",
-    "password\n",
-    "null",
-];
 
 /// A service client: its id, its scopes, and the SHA-256 of each of its secrets. The secrets
 /// themselves are not stored.
@@ -144,7 +127,7 @@ impl ServiceClient {
     /// - [`InvalidServiceClient::Secret`] if `secrets_sha256` is empty or contains a value that is
     ///   not a SHA-256.
     /// - [`InvalidServiceClient::WellKnownSecret`] if `secrets_sha256` contains the SHA-256 of the
-    ///   empty text or of a placeholder, such as `$SECRET`.
+    ///   empty text, of `id` or of a placeholder, such as `$SECRET`.
     /// - [`InvalidServiceClient::Scopes`] if `scopes` is empty.
     pub fn new(
         id: impl Into<String>,
@@ -162,11 +145,7 @@ impl ServiceClient {
             .collect();
         let secrets = secrets.filter(|secrets| !secrets.is_empty());
         let secrets = secrets.ok_or(InvalidServiceClient::Secret)?;
-        let is_well_known = |hash: &[u8; 32]| {
-            let mut texts = WELL_KNOWN_SECRETS.iter();
-            texts.any(|text| digest::digest(&digest::SHA256, text.as_bytes()).as_ref() == hash)
-        };
-        if secrets.iter().any(is_well_known) {
+        if secrets.iter().any(|hash| is_well_known(hash, &id)) {
             return Err(InvalidServiceClient::WellKnownSecret);
         }
         if scopes.is_empty() {
@@ -280,7 +259,10 @@ impl FromStr for Scope {
 #[non_exhaustive]
 pub enum InvalidServiceClient {
     /// The id is empty, too long, or contains a character that is not allowed.
-    #[error("id must be 1 to 128 visible ASCII characters other than a colon")]
+    #[error(
+        "id must be 1 to 128 visible ASCII characters other than a colon, without spaces, such as \
+         booking-api"
+    )]
     Id,
     /// The list of SHA-256 values is empty, or one of the values is not a SHA-256.
     #[error(
@@ -288,11 +270,11 @@ pub enum InvalidServiceClient {
          such values"
     )]
     Secret,
-    /// A value is the SHA-256 of the empty text, or of a placeholder such as `$SECRET`.
+    /// A value is the SHA-256 of the empty text, of the id, or of a placeholder such as `$SECRET`.
     #[error(
-        "secret_sha256 is the SHA-256 of the empty text or of a placeholder such as $SECRET, so \
-         anyone could use this client; perhaps a variable was not set. Create a secret with \
-         `tee-session client new`"
+        "secret_sha256 is the SHA-256 of the empty text, of the id or of a placeholder such as \
+         $SECRET, so anyone could use this client; perhaps a variable was not set. Create a secret \
+         with `tee-session client new --id ID --scope create`"
     )]
     WellKnownSecret,
     /// The list of scopes is empty, or a scope has an unknown name.

@@ -52,6 +52,12 @@ impl Route {
         self.errors == Errors::OAuth
     }
 
+    /// Returns `true` if the request body is a form with a token. Exactly the routes of OAuth 2.0
+    /// have such a form.
+    pub(crate) fn has_token_in_form(&self) -> bool {
+        self.uses_oauth_errors()
+    }
+
     /// Returns `true` if `path`, the path of a request, belongs to the route.
     pub(super) fn covers(&self, path: &str) -> bool {
         if self.covers_below {

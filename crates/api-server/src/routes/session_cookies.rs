@@ -9,7 +9,10 @@ use tee_session_domain::{EntityTag, SessionId, SessionRepository};
 
 use super::session::{Bearer, IF_MATCH, IF_NONE_MATCH};
 use crate::{
-    metrics::{cookie_merges, ignored_cookies},
+    metrics::{
+        cookie_merges::{self, Source},
+        ignored_cookies,
+    },
     openapi::{
         problems::{
             InvalidSession, JsonBody, Preconditions as Preconditioned, Problems, StoreFull,
@@ -89,7 +92,7 @@ pub(super) async fn merge_cookies<R: SessionRepository>(
         preconditions.allows_change(tag)
     });
     let merged = Deadline::bound(&request, merge).await;
-    cookie_merges::count(&merged);
+    cookie_merges::count(Source::Client, &merged);
     let merged = merged?;
     ignored_cookies::count_lines(&merged.ignored);
     let body = SessionBody::new(SessionId::of(&token), &merged.active);

@@ -103,7 +103,9 @@ pub(super) async fn create<R: SessionRepository>(
                 let is_wanted = || requester.has_time_to_evict();
                 sessions.store_login_once(&once, login, is_wanted).await
             };
-            deliver_or_keep(&request, &sessions, &settings, create).await?
+            deliver_or_keep(&request, &sessions, &settings, create)
+                .await
+                .map_err(ApiError::of_login)?
         }
         None => {
             let create = async move |sessions: &Sessions<R>, requester: &Requester| {
@@ -111,7 +113,8 @@ pub(super) async fn create<R: SessionRepository>(
                 sessions.store_login_while(login, is_wanted).await
             };
             deliver(&request, &sessions, &settings, create)
-                .await?
+                .await
+                .map_err(ApiError::of_login)?
                 .into()
         }
     };

@@ -5,8 +5,8 @@ use tee_session_domain::SessionToken;
 
 use crate::{
     request::bodies_under_way::Credential, request::body::read_form, request::caller::authenticate,
-    request::service_client::Scope, routes::oauth_error::OAuthError, settings::ApiSettings,
-    wire::TokenForm,
+    request::request_id::accept_withheld_id, request::service_client::Scope,
+    routes::oauth_error::OAuthError, settings::ApiSettings, wire::TokenForm,
 };
 
 /// Checks that the request has the credentials of a service client with the scope `scope`, then
@@ -21,5 +21,8 @@ pub(super) async fn token_in_request(
 ) -> Result<Option<SessionToken>, OAuthError> {
     let caller = Credential::ServiceClient(authenticate(request, settings, scope)?);
     let form = read_form(request, payload, settings, caller).await?;
-    Ok(TokenForm::parse(&form)?.token)
+    let token = TokenForm::parse(&form)?.token;
+    // In a malformed form, the token may be anywhere. The request then keeps its generated id.
+    accept_withheld_id(request, &form);
+    Ok(token)
 }

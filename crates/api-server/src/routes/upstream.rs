@@ -79,7 +79,8 @@ const MAX_AGE: Duration = Duration::from_millis(20);
                 ),
                 (
                     "X-Upstream-Cookies" = String,
-                    description = "`unsaved`: the store did not keep the cookies of this answer."
+                    description = "`unsaved`: the cookies of this answer were not kept, because the \
+                                   store failed, the session has ended or its token was rotated."
                 ),
             ),
         ),

@@ -12,8 +12,23 @@ use socket2::{Domain, Protocol, Socket, Type};
 const LISTEN_BACKLOG: i32 = 1_024;
 
 /// Binds a non-blocking listener to `address`, with a backlog of [`LISTEN_BACKLOG`] connections.
-/// `SO_REUSEADDR` lets a restarted process bind the same address at once.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// `SO_REUSEADDR` lets a restarted process bind the same address at once. The error names `address`,
+/// and `setting`, the setting of its port.
+pub(crate) fn listen(address: SocketAddr, setting: &str) -> io::Result<TcpListener> {
+    bound(address).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                ": stop the program that uses this port, or set another port"
+            }
+            _ => "",
+        };
+        let message =
+            format!("the service cannot listen on {address} ({setting}): {error}{advice}");
+        io::Error::new(error.kind(), message)
+    })
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

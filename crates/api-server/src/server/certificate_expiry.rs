@@ -1,11 +1,19 @@
-//! Metric and warning for the expiry of the listener's certificate.
+//! Validity periods of certificates: the metric for the listener's certificate, and warnings about
+//! certificates that have expired, will expire soon or are not valid yet.
 
-use std::time::Instant;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use metrics::gauge;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use x509_parser::parse_x509_certificate;
+use tokio::{task::spawn_blocking, time::sleep};
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
+
+use crate::server::regular_file::read_regular_file;
 
 /// If a certificate is valid for less than this time, a warning is logged. Certificates are usually
 /// renewed 30 days before they expire, so a shorter remaining time usually indicates a failed
@@ -14,49 +22,161 @@ const WARNING_TIME: Duration = Duration::days(14);
 
 const WARNING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// The last logged warning: the expiry time of the certificate, and the time of the warning. `None`
-/// before the first warning.
-#[derive(Default)]
-pub(super) struct ExpiryWarning(Option<(OffsetDateTime, Instant)>);
+/// Interval at which [`watch_certificate`] reads its file.
+const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
-impl ExpiryWarning {
-    /// Sets the metric for the expiry of the first certificate of `chain`. If this certificate has
-    /// expired or will expire soon, logs a warning, at most once a day for the same certificate.
-    pub(super) fn check(&mut self, chain: &[CertificateDer<'_>]) {
-        let Some(expires_at) = expires_at(chain) else {
-            return;
-        };
-        #[expect(clippy::cast_precision_loss, reason = "Unix times are far below 2^53")]
-        gauge!("tee_session_tls_certificate_expiry_timestamp_seconds")
-            .set(expires_at.unix_timestamp() as f64);
-        let was_logged = self.0.is_some_and(|(expiry, logged)| {
-            expiry == expires_at && logged.elapsed() < WARNING_INTERVAL
-        });
-        if !is_soon(expires_at) || was_logged {
-            return;
+/// A certificate that has expired, expires within 14 days, or is not valid yet. `Display` says what
+/// is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateWarning {
+    subject: String,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Problem {
+    NotValidBefore(OffsetDateTime),
+    ExpiresAt(OffsetDateTime),
+}
+
+impl fmt::Display for CertificateWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = &self.subject;
+        match self.problem {
+            Problem::NotValidBefore(time) => write!(
+                f,
+                "the certificate {subject} is not valid before {}: check the clock of this machine, or \
+                 use a certificate that is valid now",
+                formatted(time)
+            ),
+            Problem::ExpiresAt(time) => write!(
+                f,
+                "the certificate {subject} expires at {}: renew it (less than 14 days are left, or it \
+                 has expired)",
+                formatted(time)
+            ),
         }
-        self.0 = Some((expires_at, Instant::now()));
-        tracing::warn!(
-            expires_at = expires_at.format(&Rfc3339).unwrap_or_default(),
-            "The TLS certificate has expired or expires within 14 days: renew it"
-        );
     }
 }
 
-/// Returns `true` if a certificate that expires at `expires_at` has expired or expires within
-/// [`WARNING_TIME`].
-pub(super) fn is_soon(expires_at: OffsetDateTime) -> bool {
+/// Returns a warning for each certificate in the PEM file `file` that has expired, expires within
+/// 14 days, or is not valid yet. The file may also contain the intermediate certificates.
+///
+/// # Errors
+/// Fails if `file` is not a regular file, or cannot be read as PEM with certificates.
+pub fn certificate_warnings(file: &Path) -> io::Result<Vec<CertificateWarning>> {
+    chain_in(file).map(|chain| warnings(&chain))
+}
+
+/// Logs the [warnings](certificate_warnings) about the certificates in `file` at once, when they
+/// change, and then once a day. Ignores a file that cannot be read. Never completes.
+pub async fn watch_certificate(file: PathBuf) {
+    let mut logged = LoggedWarnings::new(file.clone());
+    loop {
+        let file = file.clone();
+        if let Ok(Ok(chain)) = spawn_blocking(move || chain_in(&file)).await {
+            logged.check(&chain);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+fn chain_in(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let content = read_regular_file(file)?;
+    let chain: Result<_, _> = CertificateDer::pem_slice_iter(&content).collect();
+    // The error of the PEM parser is not used, because its text may repeat content of the file.
+    chain.map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Warnings about the certificates of one file, and the time at which they were last logged.
+pub(super) struct LoggedWarnings {
+    file: PathBuf,
+    last: Option<(Vec<CertificateWarning>, Instant)>,
+}
+
+impl LoggedWarnings {
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file, last: None }
+    }
+
+    /// Logs the warnings about the certificates in `chain`, at most once a day for the same
+    /// warnings.
+    pub(super) fn check(&mut self, chain: &[CertificateDer<'_>]) {
+        let warnings = warnings(chain);
+        let was_logged = self
+            .last
+            .as_ref()
+            .is_some_and(|(last, logged)| *last == warnings && logged.elapsed() < WARNING_INTERVAL);
+        if was_logged {
+            return;
+        }
+        for CertificateWarning { subject, problem } in &warnings {
+            match problem {
+                Problem::NotValidBefore(time) => tracing::warn!(
+                    file = %self.file.display(),
+                    subject,
+                    valid_from = formatted(*time),
+                    "The TLS certificate is not valid yet: check the clock of this machine, or use a \
+                     certificate that is valid now"
+                ),
+                Problem::ExpiresAt(time) => tracing::warn!(
+                    file = %self.file.display(),
+                    subject,
+                    expires_at = formatted(*time),
+                    "The TLS certificate has expired or expires within 14 days: renew it"
+                ),
+            }
+        }
+        self.last = Some((warnings, Instant::now()));
+    }
+}
+
+/// Sets the metric for the expiry of the listener's certificate, the first certificate of `chain`.
+pub(super) fn set_expiry_metric(chain: &[CertificateDer<'_>]) {
+    let Some(leaf) = chain.first().and_then(parsed) else {
+        return;
+    };
+    #[expect(clippy::cast_precision_loss, reason = "Unix times are far below 2^53")]
+    gauge!("tee_session_tls_certificate_expiry_timestamp_seconds")
+        .set(leaf.validity().not_after.timestamp() as f64);
+}
+
+fn warnings(chain: &[CertificateDer<'_>]) -> Vec<CertificateWarning> {
     #[expect(
         clippy::disallowed_methods,
         reason = "certificates expire by the clock of the machine"
     )]
     let now = OffsetDateTime::now_utc();
-    expires_at - now <= WARNING_TIME
+    let warning = |certificate: X509Certificate<'_>| {
+        let validity = certificate.validity();
+        let (from, until) = (
+            validity.not_before.to_datetime(),
+            validity.not_after.to_datetime(),
+        );
+        let problem = if from > now {
+            Problem::NotValidBefore(from)
+        } else if until - now <= WARNING_TIME {
+            Problem::ExpiresAt(until)
+        } else {
+            return None;
+        };
+        Some(CertificateWarning {
+            subject: certificate.subject().to_string(),
+            problem,
+        })
+    };
+    chain
+        .iter()
+        .filter_map(parsed)
+        .filter_map(warning)
+        .collect()
 }
 
-/// Returns the time at which the first certificate of `chain`, the certificate of the server,
-/// expires. Returns `None` if that certificate cannot be parsed.
-pub(super) fn expires_at(chain: &[CertificateDer<'_>]) -> Option<OffsetDateTime> {
-    let (_, certificate) = parse_x509_certificate(chain.first()?).ok()?;
-    OffsetDateTime::from_unix_timestamp(certificate.validity().not_after.timestamp()).ok()
+fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    Some(certificate)
+}
+
+fn formatted(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
 }

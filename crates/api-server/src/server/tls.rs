@@ -1,7 +1,7 @@
 //! TLS for the listener, with a certificate that is reloaded when its files change.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,7 +9,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use metrics::gauge;
-use time::OffsetDateTime;
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::rustls::{
     ServerConfig,
@@ -20,7 +19,10 @@ use tokio_rustls::rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::server::certificate_expiry::{ExpiryWarning, expires_at, is_soon};
+use crate::server::{
+    certificate_expiry::{LoggedWarnings, set_expiry_metric},
+    regular_file::read_regular_file,
+};
 
 /// Interval at which the certificate file and the private key file are checked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,20 +55,9 @@ impl TlsFiles {
         self.read()?.certified_key(self).map(drop)
     }
 
-    /// Returns the time at which the certificate expires, if it has expired or expires within 14
-    /// days. Certificates are usually renewed 30 days before they expire, so a shorter remaining
-    /// time usually indicates a failed renewal.
-    ///
-    /// # Errors
-    /// Fails if the certificate or the private key cannot be used, as [`check`](Self::check) does.
-    pub fn expires_soon(&self) -> io::Result<Option<OffsetDateTime>> {
-        let certified_key = self.read()?.certified_key(self)?;
-        Ok(expires_at(&certified_key.cert).filter(|expiry| is_soon(*expiry)))
-    }
-
     fn read(&self) -> io::Result<Contents> {
         let read = |file: &Path| {
-            fs::read(file).map_err(|error| {
+            read_regular_file(file).map_err(|error| {
                 let message = format!("{} cannot be read: {error}", file.display());
                 io::Error::new(error.kind(), message)
             })
@@ -140,14 +131,17 @@ impl ReloadedCertificate {
     /// Reloads the certificate whenever its files change, and warns before it expires. Never
     /// completes.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let (mut last, mut expiry) = (None, ExpiryWarning::default());
+        let mut last = None;
+        let mut warnings = LoggedWarnings::new(self.files.certificate_file.clone());
         loop {
             let certificate = Arc::clone(&self);
             let checked = spawn_blocking(move || certificate.reload_if_changed(last)).await;
             // If the check has panicked, the panic hook has already logged the panic. The next
             // check then runs like a first check, without a previous result.
             last = checked.unwrap_or_default();
-            expiry.check(&self.current.load().cert);
+            let current = self.current.load_full();
+            set_expiry_metric(&current.cert);
+            warnings.check(&current.cert);
             sleep(POLL_INTERVAL).await;
         }
     }

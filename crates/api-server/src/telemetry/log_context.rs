@@ -35,12 +35,21 @@ fn as_text<S: Serializer>(id: &Option<TraceId>, serializer: S) -> Result<S::Ok, 
 impl LogContext {
     /// Adds the id of a service client to the request fields of `span`, the root span of a request.
     pub(crate) fn set_service_client(span: &Span, id: ClientId) {
+        Self::change(span, |context| context.service_client = Some(id));
+    }
+
+    /// Replaces the request id in the request fields of `span`, the root span of a request.
+    pub(crate) fn set_request_id(span: &Span, id: RequestId) {
+        Self::change(span, |context| context.request_id = id);
+    }
+
+    fn change(span: &Span, change: impl FnOnce(&mut Self)) {
         span.with_subscriber(|(span_id, subscriber)| {
             let registry = subscriber.downcast_ref::<Registry>();
             if let Some(span) = registry.and_then(|registry| registry.span_data(span_id))
                 && let Some(context) = span.extensions_mut().get_mut::<Self>()
             {
-                context.service_client = Some(id);
+                change(context);
             }
         });
     }

@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use tee_session_domain::LogLimit;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -116,12 +117,19 @@ pub fn start_logging(
     Ok(LogGuard { _worker: worker })
 }
 
-/// Installs a panic hook that counts each panic and logs the location of the panic. The panic
+/// Rate limit for log lines about panics. If a client finds a request that panics, it can repeat
+/// this request at any rate.
+static PANICS: LogLimit = LogLimit::per_second(10);
+
+/// Installs a panic hook that counts each panic and logs the location of the panic. At most ten
+/// panics per second are logged. The panic
 /// message is not logged, because the message may contain a token or a cookie.
 fn log_panics() {
     panic::set_hook(Box::new(|panicked| {
-        let location = panicked.location().map(tracing::field::display);
-        tracing::error!(location, "Panicked: this is a bug in the service");
+        if let Some(unlogged) = PANICS.next() {
+            let location = panicked.location().map(tracing::field::display);
+            tracing::error!(location, unlogged, "Panicked: this is a bug in the service");
+        }
         metrics::counter!("tee_session_panics_total").increment(1);
     }));
 }

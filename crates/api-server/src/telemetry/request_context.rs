@@ -4,7 +4,7 @@ use actix_web::{HttpMessage, dev::ServiceRequest, http::Method};
 use opentelemetry::trace::SpanContext;
 
 use crate::{
-    request::request_id::RequestId,
+    request::request_id::{RequestId, WithheldId},
     routes::{self, Route},
     telemetry::log_context::LogContext,
 };
@@ -15,16 +15,30 @@ pub(crate) struct RequestContext {
     pub(crate) method: &'static str,
     pub(crate) route: &'static Route,
     pub(crate) request_id: RequestId,
+    /// `true` if the request may get another id after its form was read: see [`WithheldId`].
+    pub(crate) is_id_provisional: bool,
     /// Trace id and span id of the exported root span. `None` if the request is not exported.
     pub(crate) span_context: Option<SpanContext>,
 }
 
 impl RequestContext {
     pub(crate) fn new(request: &ServiceRequest) -> Self {
+        let route = routes::route_of(request.match_info().as_str());
+        let given = RequestId::given(request.headers());
+        let is_id_provisional =
+            route.has_token_in_form() && given.as_ref().is_some_and(RequestId::may_contain_token);
+        let request_id = match given {
+            Some(id) if is_id_provisional => {
+                request.extensions_mut().insert(WithheldId(id));
+                RequestId::generate()
+            }
+            given => given.unwrap_or_else(RequestId::generate),
+        };
         Self {
             method: method_label(request.method()),
-            route: routes::route_of(request.match_info().as_str()),
-            request_id: RequestId::of(request.headers()),
+            route,
+            request_id,
+            is_id_provisional,
             span_context: None,
         }
     }

@@ -50,7 +50,8 @@ macro_rules! root_span {
             http.route = $context.route.path,
             http.response.status_code = Empty,
             "error.type" = Empty,
-            request_id = $context.request_id.as_str(),
+            // A provisional id is recorded at the end of the request.
+            request_id = (!$context.is_id_provisional).then(|| $context.request_id.as_str()),
         )
     };
 }
@@ -209,9 +210,9 @@ mod tests {
         panic!("a bug")
     }
 
-    /// Sends `GET path`, and returns the name and the fields of the only span that the request
-    /// created.
-    async fn span_of(path: &str) -> (&'static str, HashMap<&'static str, String>) {
+    /// Sends `GET path` with the request id `id`, and returns the name and the fields of the only
+    /// span that the request created.
+    async fn span_of(path: &str, id: &str) -> (&'static str, HashMap<&'static str, String>) {
         let spans = Spans::default();
         let subscriber = Registry::default().with(spans.clone());
         let _default = tracing::subscriber::set_default(subscriber);
@@ -227,7 +228,7 @@ mod tests {
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new());
         let app = init_service(app).await;
-        let request = TestRequest::with_uri(path).insert_header(("x-request-id", "r-1"));
+        let request = TestRequest::with_uri(path).insert_header(("x-request-id", id));
         let _ = app.call(request.to_request()).await;
         let (name, fields) = spans.0.lock().unwrap().pop().unwrap();
         assert!(spans.0.lock().unwrap().is_empty());
@@ -248,7 +249,7 @@ mod tests {
         #[case] status: &str,
         #[case] problem: Option<&str>,
     ) {
-        let (name, fields) = span_of(path).await;
+        let (name, fields) = span_of(path, "r-1").await;
         let field = |name| fields.get(name).map(String::as_str);
         assert_eq!(name, expected_name);
         assert_eq!(field("http.request.method"), Some("GET"));
@@ -260,5 +261,14 @@ mod tests {
         let is_error = (status == "500").then_some("ERROR");
         assert_eq!(field("otel.status_code"), is_error);
         assert!(fields.values().all(|value| !value.contains("s3cret")));
+    }
+
+    #[actix_web::test]
+    async fn root_span_of_a_request_whose_form_is_not_read_contains_a_generated_request_id() {
+        let id = "5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f";
+        let (_, fields) = span_of("/v1/introspect", id).await;
+        let recorded = fields["request_id"].as_str();
+        assert_eq!(recorded.len(), id.len());
+        assert_ne!(recorded, id);
     }
 }

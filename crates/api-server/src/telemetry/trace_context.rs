@@ -8,6 +8,8 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt},
 };
 
+use crate::request::credentials::contains_credentials;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
@@ -17,7 +19,9 @@ pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("tracerespo
 const MAX_STATE_LEN: usize = 512;
 
 /// Returns the trace context in the headers of a request, as read by OpenTelemetry's global
-/// propagator. Returns `None` if `traceparent` is missing, repeated or malformed.
+/// propagator. Returns `None` if `traceparent` is missing, repeated or malformed, or if one of the
+/// two headers contains credentials of the request. The trace id is logged, and both headers are
+/// exported.
 pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
     let mut fields = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (fields.next(), fields.next()) else {
@@ -27,6 +31,10 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
         parent: parent.to_str().ok()?,
         state: state(headers),
     };
+    let state = fields.state.as_deref().unwrap_or_default();
+    if contains_credentials(fields.parent, headers) || contains_credentials(state, headers) {
+        return None;
+    }
     let context = global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), &fields)
     });
@@ -79,6 +87,7 @@ pub(crate) fn response_field(span: &SpanContext) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::AUTHORIZATION;
     use opentelemetry::trace::SpanContext;
     use opentelemetry_sdk::propagation::TraceContextPropagator;
     use rstest::rstest;
@@ -155,6 +164,24 @@ mod tests {
         let field = format!("00-{TRACE_ID}-{SPAN_ID}-01");
         let field = (TRACEPARENT, field.as_bytes());
         assert_eq!(parse_headers(&[field.clone(), field]), None);
+    }
+
+    #[rstest]
+    #[case::token_without_hyphens("Bearer 4bf92f35-77b3-4da6-a3ce-929d0e0e4736", "a=1")]
+    #[case::token_in_the_state("Bearer 5f0c8d2e-7b1a-4c3d", "a=5F0C8D2E7B1A4C3D")]
+    #[case::secret_of_a_service_client("Basic Y2k6czNjcmV0", "a=s3cret")]
+    fn trace_context_that_contains_credentials_is_ignored(
+        #[case] authorization: &str,
+        #[case] state: &str,
+    ) {
+        let traceparent = format!("00-{TRACE_ID}-{SPAN_ID}-01");
+        let mut fields = vec![
+            (TRACEPARENT, traceparent.as_bytes()),
+            (TRACESTATE, state.as_bytes()),
+        ];
+        assert!(parse_headers(&fields).is_some());
+        fields.push((AUTHORIZATION, authorization.as_bytes()));
+        assert_eq!(parse_headers(&fields), None);
     }
 
     #[test]

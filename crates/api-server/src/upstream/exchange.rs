@@ -24,7 +24,7 @@ use super::{
     gateway::Gateway,
     log,
     messages::{fields_of, method_of},
-    metrics::{SiteLabel, count_unsaved},
+    metrics::{SiteLabel, Unsaved, count_unsaved},
     response::response,
     site_cookies::{self, Merge},
 };
@@ -45,6 +45,14 @@ pub(crate) struct Exchange {
     pub(crate) label: SiteLabel,
     pub(crate) target: Target,
     pub(crate) body: Bytes,
+}
+
+/// Cookies of an answer that the first merge has not stored.
+enum Unkept {
+    /// The store failed. The merge of these cookies is repeated.
+    Repeated(SetCookieLines),
+    /// The session has ended, or its token was rotated. The cookies are lost.
+    Gone,
 }
 
 /// Header field `Cookie` of a request to a site.
@@ -110,13 +118,15 @@ impl Exchange {
             let counted = lifecycle.exchange();
             let answered = self.send(&gateway, sent, place, &client_method).await;
             let unkept = self.merge_cookies(&sessions, &answered, url, limit).await;
+            let are_kept = unkept.is_none();
+            let marked = |error: ApiError| if are_kept { error } else { error.unsaved() };
             let answer = match answered {
                 Ok(answer) => answer,
                 Err(failed) => {
                     let SendError { error, refused } = failed;
                     // Releases the place of the exchange.
                     drop(refused);
-                    let _ = result.send(Err(error.into()));
+                    let _ = result.send(Err(marked(error.into())));
                     self.merge_later(&lifecycle, &sessions, unkept, limit).await;
                     return;
                 }
@@ -129,14 +139,11 @@ impl Exchange {
                     drop(answer);
                     log::expired(&self.label, &self.token, signal);
                     self.label.count_expired(signal);
-                    Err(ApiError::UpstreamSessionExpired {
-                        cookies_are_kept: unkept.is_none(),
-                    })
+                    Err(marked(ApiError::UpstreamSessionExpired))
                 }
                 None => {
                     let is_head = client_method == Method::HEAD;
-                    let (site, is_kept) = (&self.label, unkept.is_none());
-                    Ok(response(site, answer, is_kept, is_head, counted))
+                    Ok(response(&self.label, answer, are_kept, is_head, counted))
                 }
             };
             match &passed_on {
@@ -162,14 +169,14 @@ impl Exchange {
     }
 
     /// Merges the cookies of an answer into the session, even if the answer itself cannot be passed
-    /// on to the client. If the store fails, returns the cookies for a later attempt.
+    /// on to the client. Returns `None` if no cookies are left to be stored.
     async fn merge_cookies<R: SessionRepository>(
         &self,
         sessions: &Sessions<R>,
         answered: &Result<SiteAnswer, SendError>,
         url: CookieUrl,
         limit: Duration,
-    ) -> Option<SetCookieLines> {
+    ) -> Option<Unkept> {
         let (set_cookie, date) = match answered {
             Ok(answer) => (&answer.set_cookie, answer.fields.get(DATE)),
             Err(failed) => {
@@ -178,29 +185,40 @@ impl Exchange {
             }
         };
         let update = site_cookies::cookies_of(set_cookie, date, url, &self.active)?;
-        let merged = site_cookies::merge(sessions, &self.token, &update, limit).await;
-        (merged == Merge::NotKept).then_some(update)
+        match site_cookies::merge(sessions, &self.token, &update, limit).await {
+            Merge::Done => None,
+            Merge::Gone => Some(Unkept::Gone),
+            Merge::NotKept => Some(Unkept::Repeated(update)),
+        }
     }
 
-    /// Merges cookies that the first attempt could not store, because the store failed. Counts the
-    /// result.
+    /// Repeats the merge of cookies that the first merge could not store, because the store failed.
+    /// Counts the cookies that the first merge has not stored, and logs those that are lost.
     async fn merge_later<R: SessionRepository>(
         self,
         lifecycle: &Arc<Lifecycle>,
         sessions: &Sessions<R>,
-        unkept: Option<SetCookieLines>,
+        unkept: Option<Unkept>,
         limit: Duration,
     ) {
-        if let Some(update) = unkept {
-            let _counted = lifecycle.exchange();
-            // Frees the request body and the session, which are not needed any more.
-            let (token, label) = self.into_token_and_label();
-            let kept = site_cookies::merge_later(sessions, &token, &update, limit);
-            let is_kept = kept.await;
-            count_unsaved(is_kept);
-            if !is_kept {
-                log::cookies_lost(&label, &token);
+        let Some(unkept) = unkept else { return };
+        let _counted = lifecycle.exchange();
+        // Frees the request body and the session, which are not needed any more.
+        let (token, label) = self.into_token_and_label();
+        let outcome = match unkept {
+            Unkept::Gone => Unsaved::Gone,
+            Unkept::Repeated(update) => {
+                let kept = site_cookies::merge_later(sessions, &token, &update, limit);
+                if kept.await {
+                    Unsaved::KeptLate
+                } else {
+                    Unsaved::Lost
+                }
             }
+        };
+        count_unsaved(outcome);
+        if outcome != Unsaved::KeptLate {
+            log::cookies_lost(&label, &token);
         }
     }
 

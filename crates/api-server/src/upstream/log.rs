@@ -79,7 +79,8 @@ pub(super) fn failed(site: &SiteLabel, called: &Site, error: &UpstreamError) {
     }
 }
 
-/// Logs that the cookies of an answer are lost, because the store did not keep them in time.
+/// Logs that the cookies of an answer are lost: the store did not keep them in time, or the session
+/// has ended or its token was rotated.
 pub(super) fn cookies_lost(site: &SiteLabel, token: &SessionToken) {
     if let Some(unlogged) = LOST.next() {
         let (token_prefix, site) = (token.prefix(), site.as_str());

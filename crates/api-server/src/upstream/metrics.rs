@@ -83,23 +83,39 @@ pub(crate) fn count_refused() {
     counter!(REQUESTS, "site" => "unknown", "outcome" => code).increment(1);
 }
 
-/// Counts an answer with cookies that the store did not accept at the first attempt.
-/// `are_kept_late` is `true` if a later attempt stored them.
-pub(super) fn count_unsaved(are_kept_late: bool) {
-    let [kept_late, lost] = UNSAVED_OUTCOMES;
-    unsaved(if are_kept_late { kept_late } else { lost }).increment(1);
+/// Outcome of cookies that the first merge has not stored: the value of the label `outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsaved {
+    /// The store failed at first. A later merge has stored the cookies.
+    KeptLate,
+    /// The store failed at first. No later merge has stored the cookies.
+    Lost,
+    /// The session had ended or its token was rotated before the answer arrived.
+    Gone,
 }
 
-const UNSAVED_OUTCOMES: [&str; 2] = ["kept_late", "lost"];
+impl Unsaved {
+    const ALL: [Self; 3] = [Self::KeptLate, Self::Lost, Self::Gone];
 
-fn unsaved(outcome: &'static str) -> Counter {
-    counter!(UNSAVED, "outcome" => outcome)
+    fn counter(self) -> Counter {
+        let outcome = match self {
+            Self::KeptLate => "kept_late",
+            Self::Lost => "lost",
+            Self::Gone => "gone",
+        };
+        counter!(UNSAVED, "outcome" => outcome)
+    }
+}
+
+/// Counts an answer with cookies that the first merge has not stored.
+pub(super) fn count_unsaved(outcome: Unsaved) {
+    outcome.counter().increment(1);
 }
 
 /// Registers the counters that have no label `site`, with the value 0.
 pub(crate) fn start_at_zero() {
-    for outcome in UNSAVED_OUTCOMES {
-        let _ = unsaved(outcome);
+    for outcome in Unsaved::ALL {
+        let _ = outcome.counter();
     }
 }
 

@@ -15,7 +15,10 @@ use zeroize::Zeroizing;
 
 use super::late_merges::{Turn, remember};
 use crate::{
-    metrics::{cookie_merges, ignored_cookies},
+    metrics::{
+        cookie_merges::{self, Source},
+        ignored_cookies,
+    },
     problem::ApiError,
     request::deadline::abort_at,
     store::sessions::Sessions,
@@ -89,7 +92,7 @@ pub(super) fn cookies_of(
 }
 
 /// Result of a merge of cookies into a session.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Merge {
     /// The cookies were stored, or do not belong to the session any more.
     Done,
@@ -111,7 +114,7 @@ pub(super) async fn merge<R: SessionRepository>(
         sessions.merge_loaded(token, loaded, update, |_| true).await
     };
     let merged = abort_at(Instant::now() + call_timeout, merge).await;
-    cookie_merges::count(&merged);
+    cookie_merges::count(Source::Gateway, &merged);
     match merged {
         Ok(merged) => {
             ignored_cookies::count_lines(&merged.ignored);

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::{
     session_members::{
-        MAX_ERRORS, cookie_fault, cookie_pointer, fault, not_an_object, parse_base_url,
+        MAX_ERRORS, cookie_fault, cookie_pointer, fault, header_name_fault, not_an_object,
+        parse_base_url,
     },
     unique_json::UniqueJson,
 };
@@ -88,8 +89,8 @@ impl CreateSession {
 }
 
 /// Parses the member `cookies`. Returns the cookies that a session can hold, and the cookies that
-/// it cannot hold. Fails if a value is neither a string nor null, or if there are cookies and a
-/// session can hold none of them.
+/// it cannot hold. Fails if a name begins with `Cookie:`, if a value is neither a string nor null,
+/// or if there are cookies and a session can hold none of them.
 fn parse_cookies(
     member: Option<UniqueJson>,
 ) -> Result<(Cookies, Vec<CookieProblem>), Vec<InvalidMember>> {
@@ -106,6 +107,7 @@ fn parse_cookies(
     let mut given = Vec::with_capacity(members.len());
     let mut errors = Vec::new();
     for (name, value) in members {
+        errors.extend(header_name_fault(&name));
         match value {
             UniqueJson::String(text) => given.push((name, Some(text))),
             UniqueJson::Null => given.push((name, None)),
@@ -249,6 +251,10 @@ mod tests {
     #[case::cookie_is_an_object(
         r#"{"cookies": {"a": {}}, "base_url": "https://golf.example"}"#,
         "/cookies/a"
+    )]
+    #[case::name_with_the_name_of_the_header(
+        r#"{"cookies": {"cookie: a": "1", "b": "2"}, "base_url": "https://golf.example"}"#,
+        "/cookies/cookie: a"
     )]
     #[case::base_url_is_a_number(r#"{"cookies": {"a": "1"}, "base_url": 1}"#, "/base_url")]
     fn error_pointer_names_the_invalid_member(#[case] body: &str, #[case] pointer: &str) {

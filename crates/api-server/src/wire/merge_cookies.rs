@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    session_members::{fault, not_an_object},
+    session_members::{begins_with_header, fault, not_an_object},
     unique_json::UniqueJson,
 };
 use crate::{openapi::schemas, problem::ApiError};
@@ -100,7 +100,17 @@ fn parse_lines(member: Option<UniqueJson>) -> Result<Vec<String>, InvalidMember>
             UniqueJson::String(line) => Ok(line),
             _ => Err(fault(format!("/set_cookie/{index}"), "must be a string")),
         });
-    lines.collect()
+    let lines: Vec<_> = lines.collect::<Result<_, _>>()?;
+    // A single such line may be a bug of the site. Browsers store its cookie, and the client cannot
+    // change the line.
+    let with_name = lines
+        .iter()
+        .all(|line| begins_with_header(line, "Set-Cookie:"));
+    if with_name && !lines.is_empty() {
+        let detail = "must contain the values of the header fields, without the name Set-Cookie:";
+        return Err(fault("/set_cookie", detail));
+    }
+    Ok(lines)
 }
 
 fn parse_date(member: Option<UniqueJson>) -> Result<Option<OffsetDateTime>, InvalidMember> {
@@ -160,6 +170,9 @@ mod tests {
     #[case::null(
         r#"{"url": "https://golf.example/", "set_cookie": ["a=1"], "date": null, "sent": null}"#
     )]
+    #[case::name_of_the_header_in_one_of_several_lines(
+        r#"{"url": "https://golf.example/", "set_cookie": ["Set-Cookie: a=1", "b=2"]}"#
+    )]
     #[case::all(
         r#"{"url": "https://golf.example/x?y", "set_cookie": ["a=1", ""],
             "date": "Sun, 06 Nov 1994 08:49:37 GMT", "sent": {"a": "0", "flag": null}}"#
@@ -177,6 +190,10 @@ mod tests {
     #[case::not_a_line(
         r#"{"url": "https://golf.example", "set_cookie": ["a=1", 7]}"#,
         &["/set_cookie/1"]
+    )]
+    #[case::lines_with_the_name_of_the_header(
+        r#"{"url": "https://golf.example", "set_cookie": ["Set-Cookie: a=1", "set-cookie:b=2"]}"#,
+        &["/set_cookie"]
     )]
     #[case::several(
         r#"{"url": 1, "set_cookie": null, "date": "yesterday", "sent": {"a": 1}}"#,

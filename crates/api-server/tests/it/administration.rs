@@ -48,7 +48,13 @@ async fn only_clients_with_admin_scope_may_list_find_and_end_sessions(
         .await;
     for call in build_admin_requests(&app) {
         let refused = call.basic_auth(id, Some(secret)).send().await.unwrap();
-        assert_problem(refused, status, code).await;
+        let problem = assert_problem(refused, status, code).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(
+            status == 403,
+            detail.contains("the scope admin"),
+            "{detail}"
+        );
     }
     for (call, expected) in build_admin_requests(&app)
         .into_iter()

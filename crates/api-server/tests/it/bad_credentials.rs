@@ -103,6 +103,10 @@ async fn missing_or_invalid_token_returns_401_and_malformed_bearer_header_return
             ),
         }
         let problem = assert_problem(response, *status, code).await;
+        if *code == "missing_token" {
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("with Bearer, a space"), "{detail}");
+        }
         if *code == "invalid_token" {
             invalid_token_answers.push((challenge, problem));
         }

@@ -134,8 +134,12 @@ async fn request_whose_if_match_does_not_match_returns_412_and_changes_nothing(
         assert_eq!(shown.status(), StatusCode::OK);
         assert_eq!(changed.status(), StatusCode::OK);
     } else {
-        assert_problem(shown, 412, "precondition_failed").await;
-        assert_problem(changed, 412, "precondition_failed").await;
+        for refused in [shown, changed] {
+            let problem = assert_problem(refused, 412, "precondition_failed").await;
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("send the new ETag"), "{detail}");
+            assert!(detail.contains("weak tag"), "{detail}");
+        }
     }
     assert_eq!(is_changed(&app, &token).await, holds);
 }

@@ -113,7 +113,9 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
     assert_eq!(get_health(&app).await["status"], "degraded");
     let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.headers()["retry-after"], "1");
-    assert_problem(response, 503, "store_unavailable").await;
+    let problem = assert_problem(response, 503, "store_unavailable").await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("the login has no token"), "{detail}");
     redis.start_again().await;
     eventually(RECOVERY_TIMEOUT, async || {
         get_readiness(&app).await == StatusCode::OK

@@ -42,11 +42,14 @@ fn build_request(app: &TestApp, path: &str) -> RequestBuilder {
 }
 
 async fn post_form(app: &TestApp, path: &str, form: &[(&str, &str)]) -> Response {
+    send_form(build_request(app, path), form).await
+}
+
+async fn send_form(request: RequestBuilder, form: &[(&str, &str)]) -> Response {
     let body: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form)
         .finish();
-    let request =
-        build_request(app, path).header("content-type", "application/x-www-form-urlencoded");
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
     request.body(body).send().await.unwrap()
 }
 
@@ -328,4 +331,49 @@ async fn introspect_and_revoke_return_503_with_an_oauth_error_if_the_service_is_
         .await;
     let response = post_form(&app, path, &[("token", "x")]).await;
     assert_oauth_problem(response, 503, "overloaded", "temporarily_unavailable").await;
+}
+
+#[rstest]
+#[case::token("<token>", false)]
+#[case::token_without_hyphens("<folded>", false)]
+#[case::token_within_the_id("r/<token>/1", false)]
+#[case::uuid("0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d", true)]
+#[case::hexadecimal_digits("4bf92f3577b34da6a3ce929d0e0e4736", true)]
+#[case::short("r-1", true)]
+#[tokio::test]
+async fn request_id_that_contains_the_token_in_the_form_is_replaced_by_a_new_id(
+    #[values(INTROSPECT, REVOKE)] path: &str,
+    #[case] id: &str,
+    #[case] is_accepted: bool,
+) {
+    let app = create_builder().spawn(Store::Memory).await;
+    let token = SessionToken::generate();
+    let token = token.expose_secret();
+    let folded = token.replace('-', "").to_uppercase();
+    let id = id.replace("<token>", token).replace("<folded>", &folded);
+    let request = build_request(&app, path).header("x-request-id", &id);
+    let response = send_form(request, &[("token", token)]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answered = response.headers()["x-request-id"].to_str().unwrap();
+    assert_eq!(answered == id, is_accepted, "{answered}");
+}
+
+#[rstest]
+#[case::wrong_secret("wrong", "token", 401)]
+#[case::malformed_form("s3cret", "Token", 400)]
+#[tokio::test]
+async fn request_id_that_may_contain_the_token_is_replaced_if_the_form_is_not_understood(
+    #[case] secret: &str,
+    #[case] parameter: &str,
+    #[case] status: u16,
+) {
+    let app = create_builder().spawn(Store::Memory).await;
+    let token = SessionToken::generate();
+    let request = app.request(Method::POST, INTROSPECT);
+    let request = request.basic_auth("introspect", Some(secret));
+    let request = request.header("x-request-id", token.expose_secret());
+    let response = send_form(request, &[(parameter, token.expose_secret())]).await;
+    assert_eq!(response.status(), status);
+    let answered = response.headers()["x-request-id"].to_str().unwrap();
+    assert_ne!(answered, token.expose_secret());
 }

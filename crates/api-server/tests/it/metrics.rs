@@ -112,7 +112,8 @@ async fn metrics_count_merges_by_outcome_and_ignored_lines_by_reason() {
     let scraped = scrape(&app).await;
     let merges = |outcome: &str| {
         let label = format!(r#"outcome="{outcome}""#);
-        get_metric(&scraped, "tee_session_cookie_merges_total", &[&label])
+        let labels = [r#"source="client""#, &label];
+        get_metric(&scraped, "tee_session_cookie_merges_total", &labels)
     };
     let outcomes = [
         "merged",

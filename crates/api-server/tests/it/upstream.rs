@@ -1,5 +1,6 @@
 //! Tests of the upstream gateway, which sends requests to the site of a session.
 
+mod before_the_handler;
 mod client_leaves;
 mod cookies;
 mod isolation;
@@ -7,6 +8,7 @@ mod login_over;
 mod panics;
 mod pass_through;
 mod refusals;
+mod unsaved_cookies;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,16 @@
 //! Tests of the log events of failed requests, and of the problems of these requests.
 
+use std::time::Instant;
+
 use actix_web::{ResponseError, http::StatusCode};
 use rstest::rstest;
 use tee_session_auth_middleware::AuthError;
-use tee_session_domain::{RepositoryError, SessionError};
+use tee_session_domain::{
+    RepositoryError, SessionError, SessionManager, SessionPolicy, SessionToken,
+};
 use tee_session_test_support::CapturedLogs;
+
+use crate::current_session::CountingRepository;
 
 const UNAVAILABLE: &str = "Request failed: session store unavailable";
 const FULL: &str = "Request failed: session store full";
@@ -66,7 +72,7 @@ fn only_failures_of_the_store_are_logged_and_each_error_has_its_problem_code(
 fn failures_of_the_store_are_logged_once_per_second() {
     let logs = CapturedLogs::start();
     let error = of(RepositoryError::unavailable("x"));
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     for _ in 0..10 {
         error.log_failure();
     }
@@ -88,4 +94,33 @@ fn each_kind_of_failure_has_a_rate_limit_of_its_own() {
     for event in [UNAVAILABLE, FULL, CORRUPT_INDEX] {
         assert_eq!(logs.events(event).len(), 1, "{event}");
     }
+}
+
+#[rstest]
+#[case::unknown_token(
+    CountingRepository::default(),
+    "Session delete attempted (not found)",
+    100
+)]
+#[case::corrupt_record(
+    CountingRepository::failing(|| RepositoryError::corrupt("x")),
+    "Session record is corrupt",
+    10
+)]
+#[actix_web::test]
+async fn log_lines_of_repeated_deletions_that_change_nothing_are_limited(
+    #[case] repository: CountingRepository,
+    #[case] event: &str,
+    #[case] per_second: usize,
+) {
+    let logs = CapturedLogs::start();
+    let sessions = SessionManager::new(repository, SessionPolicy::default());
+    let started = Instant::now();
+    for _ in 0..3 * per_second {
+        let _ = sessions.delete(&SessionToken::generate()).await;
+    }
+    let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
+    let most = per_second * (1 + seconds);
+    let logged = logs.events(event).len();
+    assert!((1..=most).contains(&logged), "{logged} of at most {most}");
 }

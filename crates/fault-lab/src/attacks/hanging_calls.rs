@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::measure::log_in_to;
+use crate::progress::say;
 
 /// Number of calls, equal to the default of `upstream_max_in_flight`.
 pub(super) const CALLS: usize = 256;
@@ -27,7 +28,7 @@ const RECEIVED_WITHIN: Duration = Duration::from_secs(10);
 /// has passed.
 pub(super) struct HangingCalls {
     _sites: Vec<TestSite>,
-    _calls: JoinSet<()>,
+    calls: JoinSet<()>,
 }
 
 impl HangingCalls {
@@ -58,8 +59,20 @@ impl HangingCalls {
         }
         Ok(Self {
             _sites: sites,
-            _calls: calls,
+            calls,
         })
+    }
+
+    /// Ends the calls. Returns `true` if all of them were still in progress.
+    pub(super) fn end(mut self) -> bool {
+        let all_hang = self.calls.try_join_next().is_none();
+        if !all_hang {
+            say(
+                "a call ended during the measurement: use fewer --seconds, because calls end after \
+                 upstream_response_timeout_ms (30 s)",
+            );
+        }
+        all_hang
     }
 }
 

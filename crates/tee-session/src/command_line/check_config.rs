@@ -8,12 +8,12 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::anyhow;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
-use tee_session_api_server::ServiceClient;
-use time::format_description::well_known::Rfc3339;
+use tee_session_api_server::{ServiceClient, certificate_warnings};
 
-use self::connection::Store;
+use self::connection::Report;
 use super::{
     Failure,
     output::{DIMMED, DOUBTFUL, NAME as BOLD, PLAIN, Table, print_json, printable, stdout},
@@ -31,18 +31,21 @@ With --connect it also checks the Redis of redis_url (all primaries of a cluster
 their primary), and reports what is wrong and how to fix it: connection, TLS, login, version,
 permissions (each command is sent for a key that does not exist), eviction, persistence and clock.
 No key is written. If the Redis user has no permission for a check, the check is reported as unseen,
-with the command to run by hand.
+with the command to run by hand. If redis_url is not set, --connect fails.
 
 Warnings are printed for settings that have no effect, such as an environment variable with a
-misspelled name, and for a TLS certificate that has expired or expires within 14 days. Of each service
-client, the id, the scopes and the number of secrets are printed.
+misspelled name or upstream_login_paths without upstream_gateway. Warnings are also printed for a
+certificate in tls_certificate_file or redis_tls_certificate_file that has expired, expires within
+14 days or is not valid yet. Of each service client, the id, the scopes and the number of secrets
+are printed.
 
 Examples:
   tee-session check-config --config /etc/tee-session.toml
   tee-session check-config --connect --redis-url-file /run/secrets/redis-url
   tee-session check-config --connect --json | jq -r '.redis.findings[] | select(.verdict != \"ok\")'
 
-Exit codes: 0 usable (there may be warnings), 1 Redis cannot be used, 2 invalid settings.";
+Exit codes: 0 usable (there may be warnings), 1 Redis cannot be used, or --connect without redis_url,
+2 invalid settings.";
 
 pub(super) fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
@@ -65,10 +68,10 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
         write_clients(&settings.service_clients)?;
         write_warnings(&warnings)?;
     }
-    let store = if is_given(CONNECT) {
-        Some(Store::examine(&settings)?)
-    } else {
-        None
+    let connects = is_given(CONNECT);
+    let report = match &settings.redis {
+        Some(redis) if connects => Some(Report::of(redis, &settings.api)?),
+        _ => None,
     };
     if is_json {
         let mut output = json!({
@@ -76,35 +79,61 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
             "service_clients": clients_as_json(&settings.service_clients),
             "warnings": warnings,
         });
-        if let Some(store) = &store {
-            output["store"] = json!(store.name());
-            output["redis"] = store.as_json();
+        if connects {
+            output["store"] = json!(settings.api.store.as_str());
+            output["redis"] = json!(report.as_ref().map(Report::as_json));
         }
         print_json(&output)?;
-    } else if let Some(store) = &store {
-        store.write(&mut stdout())?;
+    } else if let Some(report) = &report {
+        report.write(&mut stdout())?;
     }
-    let is_usable = store.is_none_or(|store| store.is_usable());
-    Ok(if is_usable {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    match report {
+        Some(report) if !report.is_usable() => Ok(ExitCode::FAILURE),
+        None if connects => Err(no_redis(&sources).into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
-/// Returns warnings about valid settings, and about a TLS certificate that has expired or expires
-/// within 14 days.
+/// Returns the error for `--connect` if `redis_url` is not set. The name of the variable with the
+/// Redis URL may be misspelled, so the error lists the unknown variables.
+fn no_redis(sources: &Sources) -> anyhow::Error {
+    let unknown = sources.unknown_variables();
+    let unknown = if unknown.is_empty() {
+        String::new()
+    } else {
+        let names = unknown.join(", ");
+        format!(". These environment variables are no settings: {names}")
+    };
+    anyhow!(
+        "redis_url is not set, so there is no Redis to check, and the service would keep sessions in \
+         its memory (the embedded store): set redis_url (TSA_REDIS_URL or TSA_REDIS_URL_FILE), or \
+         leave out --connect{unknown}"
+    )
+}
+
+/// Returns warnings about valid settings, and about certificates that have expired, expire within
+/// 14 days, or are not valid yet.
 fn warnings(settings: &Settings) -> Vec<String> {
     let tls = settings.api.tls.as_ref();
-    let expires_at = tls.and_then(|files| files.expires_soon().ok()?);
-    let sentence = expires_at.map(|expires_at| {
-        let expires_at = expires_at.format(&Rfc3339).unwrap_or_default();
-        format!(
-            "The certificate in tls_certificate_file expires at {expires_at}: renew it (less than \
-             14 days are left, or it has expired)"
-        )
+    let files = [
+        (
+            "tls_certificate_file",
+            tls.map(|files| files.certificate_file.as_path()),
+        ),
+        (
+            "redis_tls_certificate_file",
+            settings.redis_certificate_file.as_deref(),
+        ),
+    ];
+    let of_certificates = files.into_iter().flat_map(|(setting, file)| {
+        // The settings are valid, so the file was readable. If it has changed since, there is
+        // nothing to warn about.
+        let found = file.and_then(|file| certificate_warnings(file).ok());
+        let found = found.into_iter().flatten();
+        found.map(move |warning| format!("{setting}: {warning}"))
     });
-    settings.warnings.iter().cloned().chain(sentence).collect()
+    let warnings = settings.warnings.iter().cloned();
+    warnings.chain(of_certificates).collect()
 }
 
 fn write_clients(clients: &[ServiceClient]) -> io::Result<()> {

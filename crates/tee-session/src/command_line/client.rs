@@ -6,10 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
-use tee_session_api_server::{ClientSecret, Scope, ServiceClient};
+use tee_session_api_server::{ClientSecret, InvalidServiceClient, Scope, ServiceClient};
 
 use super::{Failure, output::print_json};
 
@@ -34,6 +33,7 @@ pub(super) fn command() -> Command {
             Arg::new("id")
                 .long("id")
                 .required(true)
+                .value_parser(parse_id)
                 .help("Id of the client: visible ASCII without a colon"),
         )
         .arg(
@@ -65,13 +65,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let scopes: Vec<String> = scopes.cloned().collect();
     let secret = ClientSecret::generate();
     let sha256 = secret.sha256();
-    let parsed: Result<Vec<Scope>, _> = scopes.iter().map(|scope| scope.parse()).collect();
-    ServiceClient::new(
-        id.clone(),
-        &[&sha256],
-        parsed.context("the client cannot be created")?,
-    )
-    .context("the client cannot be created")?;
     let entry = json!({"id": id, "secret_sha256": sha256, "scopes": scopes});
     if flags.get_flag("json") {
         let output = json!({"secret": secret.expose_secret(), "service_client": entry});
@@ -80,6 +73,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         write_as_text(&entry, &id, secret.expose_secret())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn parse_id(id: &str) -> Result<String, InvalidServiceClient> {
+    // The secret and the scope are valid, so an error is an error of the id.
+    let secret = ClientSecret::generate().sha256();
+    let client = ServiceClient::new(id, &[secret], vec![Scope::Create])?;
+    Ok(client.id().to_owned())
 }
 
 fn write_as_text(entry: &Value, id: &str, secret: &str) -> io::Result<()> {

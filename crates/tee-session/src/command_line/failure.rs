@@ -10,6 +10,10 @@ use crate::settings::Problems;
 /// Exit code for invalid settings or an invalid command line. A failure at run time exits with 1.
 const EXIT_MISUSED: u8 = 2;
 
+/// Exit code if standard output was closed before the end of the output, as in
+/// `tee-session check-config | head`. A shell reports this code for programs that `SIGPIPE` ends.
+pub(super) const EXIT_OUTPUT_CLOSED: u8 = 141;
+
 /// Reason why a `tee-session` command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -18,6 +22,9 @@ pub(super) enum Failure {
     /// The command line is invalid (exit code 2), or requests the help text or the version (exit
     /// code 0).
     CommandLine(Box<clap::Error>),
+    /// Standard output was closed before the end of the output. No error is printed, because the
+    /// reader of the output has seen enough.
+    OutputClosed,
     /// The command failed at run time.
     AtRunTime(anyhow::Error),
 }
@@ -34,6 +41,7 @@ impl Failure {
                 let _ = error.print();
                 u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
             }
+            Self::OutputClosed => ExitCode::from(EXIT_OUTPUT_CLOSED),
             Self::AtRunTime(error) => {
                 let _ = writeln!(io::stderr().lock(), "tee-session: {error:#}");
                 ExitCode::FAILURE
@@ -62,6 +70,9 @@ impl From<anyhow::Error> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::AtRunTime(error.into())
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::AtRunTime(error.into()),
+        }
     }
 }

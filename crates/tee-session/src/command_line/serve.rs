@@ -17,7 +17,8 @@ Examples:
   TSA_REDIS_URL_FILE=/run/secrets/redis-url tee-session serve --config /etc/tee-session.toml
 
 SIGTERM stops the service after the requests in flight; a second one, at least half a second later,
-stops it at once. A changed service_clients_file or TLS certificate is read again within a second.
+stops it at once. SIGHUP without a terminal, SIGUSR1 and SIGUSR2 are ignored. A changed
+service_clients_file or TLS certificate is read again within a second.
 
 Exit codes: 0 stopped cleanly, 1 failed at run time, 2 invalid settings.";
 

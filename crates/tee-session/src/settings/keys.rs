@@ -212,15 +212,17 @@ pub(crate) const KEYS: &[Key] = &[
         .details("Clients then use a login only through the gateway. It holds only if every instance has it: \
             read docs/upstream.md first."),
     Key::new("upstream_gateway", "false", "BOOL", "Serve /v1/upstream, which sends requests to the site of the session with its cookies; needs allowed_base_hosts")
-        .details("Read docs/upstream.md first: with it, the service makes connections to sites. Off, the \
-            path is answered with 404."),
+        .details("Read docs/upstream.md first: with it, the service makes connections to sites, and a \
+            client that changes base_url (PATCH) lets it send the cookies of the session to another host \
+            in allowed_base_hosts. Only hide_cookies prevents this. Off, the path is answered with 404."),
     Key::new("upstream_allow_http", "false", "BOOL", "Let the gateway also call sites over http, on port 80")
         .details("Cookies and pages then travel unencrypted."),
     Key::unset("upstream_allowed_networks", r#"["10.20.30.0/29"]"#, "NETWORKS", "Addresses or networks that the gateway may connect to, at any port, although they are not public, separated by commas; not set: none")
         .details("Without it, only public addresses are connected to, on port 443. Use it for a site in your \
             own network."),
     Key::unset("upstream_tls_ca_file", r#""/etc/tee-session/upstream-tls/ca.crt""#, "FILE", "Certificate authorities (PEM) that the gateway trusts; not set: those of the system")
-        .details("The file is read at start. Certificates are always checked."),
+        .details("The file is read at start. Certificates are always checked. If the system has no \
+            authorities, a gateway that may not use http does not start."),
     Key::unset("upstream_user_agent", r#""Mozilla/5.0 (X11; Linux x86_64)""#, "TEXT", "User-Agent that the gateway sends in place of the one of the client; not set: the one of the client")
         .details("Some sites end a login whose User-Agent changes."),
     Key::unset("upstream_login_paths", r#"["/login"]"#, "PATHS", "Paths of the login pages of the sites, separated by commas: a redirect to one of them shows that the login is over; not set: none")
@@ -326,7 +328,7 @@ pub(crate) const KEYS: &[Key] = &[
             log_level."),
     Key::unset("traces_otlp_endpoint", r#""http://127.0.0.1:4318""#, "URL", "OpenTelemetry collector (OTLP over HTTP) that receives traces, such as http://127.0.0.1:4318; not set: no traces")
         .details("Spans are sent as protobuf."),
-    Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key")
+    Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key; traces_otlp_headers_file is read at start, so a changed key needs a restart")
         .secret()
         .details("The headers are name=value pairs, which are sent with each batch of spans."),
     Key::new("traces_sample_ratio", "1", "RATIO", "Fraction of the requests (0 to 1) that are recorded if the caller makes no sampling decision")

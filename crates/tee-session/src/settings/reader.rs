@@ -26,6 +26,15 @@ fn without_brackets(host: &str) -> &str {
     inner.filter(|inner| inner.contains(':')).unwrap_or(host)
 }
 
+/// Parses a switch. Also accepts the spellings of Python and YAML, such as `True`, `yes` and `on`.
+pub(super) fn parse_switch(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("the value must be true or false"),
+    }
+}
+
 /// Parses settings from `sources`, and collects the problems of invalid settings in `problems`.
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a Sources,
@@ -87,18 +96,8 @@ impl Reader<'_> {
         )
     }
 
-    /// Parses the setting `key` as a switch. Also accepts the spellings of Python and YAML, such as
-    /// `True`, `yes` and `on`.
     pub(super) fn switch(&mut self, key: &'static str) -> bool {
-        self.parsed(
-            key,
-            |text| match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "on" | "1" => Ok(true),
-                "false" | "no" | "off" | "0" => Ok(false),
-                _ => Err("the value must be true or false"),
-            },
-            false,
-        )
+        self.parsed(key, parse_switch, false)
     }
 
     /// Parses the setting `key` as one of several names, in upper or lower case.

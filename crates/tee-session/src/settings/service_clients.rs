@@ -25,10 +25,14 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    // The error message of the JSON parser is not used, because it may quote a secret in the input.
-    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|_| {
-        "the value must be a list of clients, each with id, secret_sha256 (one or a list) and scopes (a list)"
-            .to_owned()
+    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|error| {
+        format!(
+            "the value must be a list of clients, each with id, secret_sha256 (one or a list) and \
+             scopes (a list): {} (line {}, column {} of the JSON)",
+            fault(&error),
+            error.line(),
+            error.column()
+        )
     })?;
     let mut clients: Vec<ServiceClient> = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
@@ -48,4 +52,70 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
         clients.push(client);
     }
     Ok(clients)
+}
+
+/// Describes an error of the JSON parser. The text of the error is not returned, because it may
+/// quote a secret in the input. Only the name of a known member is taken from the text.
+fn fault(error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return "it is not valid JSON".to_owned();
+    }
+    let text = error.to_string();
+    let member = |start: &str| text.strip_prefix(start)?.split('`').next();
+    if let Some(name) = member("missing field `") {
+        format!("{name} is missing")
+    } else if let Some(name) = member("duplicate field `") {
+        format!("{name} is repeated")
+    } else if text.starts_with("unknown field") {
+        "a member has an unknown name".to_owned()
+    } else if text.starts_with("data did not match any variant") {
+        "secret_sha256 is neither a text nor a list of texts".to_owned()
+    } else {
+        "a value has the wrong type".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::truncated("[\n  {\"id\": \"s3cret", "it is not valid JSON (line 2, column ")]
+    #[case::text("s3cret", "it is not valid JSON (line 1, column ")]
+    #[case::not_a_list("{\"s3cret\": 1}", "a value has the wrong type (line 1, column ")]
+    #[case::id_with_another_type(
+        "[{\"id\": 7,\n\"secret_sha256\": \"s3cret\"}]",
+        "a value has the wrong type (line 1, column "
+    )]
+    #[case::scope_with_another_type(
+        "[{\"scopes\": \"s3cret\"}]",
+        "a value has the wrong type (line 1, column "
+    )]
+    #[case::secret_with_another_type(
+        "[{\"secret_sha256\": {\"s3cret\": 1}}]",
+        "secret_sha256 is neither a text nor a list of texts (line 1, column "
+    )]
+    #[case::no_scopes(
+        "[{\"id\": \"a\",\n\"secret_sha256\": \"s3cret\"}]",
+        "scopes is missing (line 2, column "
+    )]
+    #[case::repeated_id(
+        "[{\"id\": \"s3cret\", \"id\": \"a\"}]",
+        "id is repeated (line 1, column "
+    )]
+    #[case::unknown_member("[{\"s3cret\": 1}]", "a member has an unknown name (line 1, column ")]
+    fn error_in_service_clients_has_the_position_and_a_known_member_but_no_secret(
+        #[case] text: &str,
+        #[case] expected: &str,
+    ) {
+        let error = parse_service_clients(text).unwrap_err();
+        assert!(
+            error.starts_with("the value must be a list of clients, "),
+            "{error}"
+        );
+        assert!(error.contains(&format!(": {expected}")), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
 }

@@ -21,7 +21,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Sources {
     given: HashMap<&'static str, Given>,
-    /// Environment variables that begin with `TSA_` and are not settings.
+    /// Environment variables that begin with `TSA_`, in upper or lower case, and are not settings.
     unknown_variables: Vec<String>,
 }
 
@@ -220,6 +220,12 @@ impl Sources {
         }
     }
 
+    /// Returns the environment variables that begin with `TSA_`, in upper or lower case, and are not
+    /// settings.
+    pub(crate) fn unknown_variables(&self) -> &[String] {
+        &self.unknown_variables
+    }
+
     /// Returns a warning for each environment variable that is not a setting, and for each optional
     /// setting with an empty value. Both have no effect.
     pub(crate) fn warnings(&self) -> Vec<String> {
@@ -240,7 +246,16 @@ impl Sources {
 }
 
 /// Names that the help shows for the values of settings that are lists.
-const LISTS: [&str; 4] = ["HOSTS", "ORIGINS", "NETWORKS", "JSON"];
+const LISTS: [&str; 8] = [
+    "HOSTS",
+    "ORIGINS",
+    "NETWORKS",
+    "PATHS",
+    "STATUSES",
+    "TEXTS",
+    "NAME=VALUE",
+    "JSON",
+];
 
 impl Given {
     /// Returns `true` if the text contains no value for the setting `key`: the text is empty. If
@@ -364,7 +379,8 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
                 .span()
                 .map_or(1, |span| text[..span.start].lines().count().max(1));
             problem(format!(
-                "the file is not valid TOML: {} (line {line})",
+                "the file is not valid TOML: {} (line {line}). Write each setting as name = value, \
+                 and each text in quotes, such as log_level = \"INFO\"",
                 error.message()
             ))
         }

@@ -5,7 +5,10 @@ use tempfile::NamedTempFile;
 
 use super::*;
 
-fn read_settings(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings, String> {
+pub(super) fn read_settings(
+    file: Option<&str>,
+    flags: &[(&str, &str)],
+) -> Result<Settings, String> {
     let file = file.map(|text| {
         let file = NamedTempFile::new().unwrap();
         fs::write(&file, text).unwrap();
@@ -22,12 +25,12 @@ fn read_settings(file: Option<&str>, flags: &[(&str, &str)]) -> Result<Settings,
 
 /// Reads the file `name` in the directory `config`. In the repository, this directory is a symbolic
 /// link. In the published package, it is a real directory.
-fn read_config_file(name: &str) -> String {
+pub(super) fn read_config_file(name: &str) -> String {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     fs::read_to_string(directory.join(name)).unwrap()
 }
 
-const CLIENT: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
+pub(super) const CLIENT: &str = r#"[{"id": "ci", "secret_sha256": "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", "scopes": ["create"]}]"#;
 
 const CLIENT_IN_TOML: &str = r#"[{id = "ci", secret_sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0", scopes = ["create"]}]"#;
 
@@ -366,7 +369,7 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
 #[case::no_service_clients_with_redis(
     "redis_url = \"redis://:s3cret@x\"",
     "service_clients must name at least one client when redis_url is set: add a client with \
-     `tee-session client new`, or, if only trusted programs can reach this loopback address, set \
+     `tee-session client new --id ID --scope create`, or, if only trusted programs can reach this loopback address, set \
      allow_anonymous_clients = true"
 )]
 #[case::empty_secret_of_a_service_client(
@@ -374,6 +377,11 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "client 1: secret_sha256 is the SHA-256 of the empty text"
 )]
 #[case::invalid_toml("= s3cret", "the file is not valid TOML")]
+#[case::text_without_quotes_in_toml(
+    "session_ttl = 60\nredis_url = redis://:s3cret@x",
+    "(line 2). Write each setting as name = value, and each text in quotes, such as \
+     log_level = \"INFO\""
+)]
 fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
     #[case] file: &str,
     #[case] expected: &str,
@@ -464,11 +472,27 @@ fn empty_value_that_would_discard_a_value_of_the_settings_file_is_rejected(
     assert_eq!(problems.lines().count(), 1, "{problems}");
 }
 
+#[test]
+fn list_of_commas_that_would_discard_a_list_of_the_settings_file_is_rejected() {
+    let lists = KEYS
+        .iter()
+        .filter(|key| key.help.contains("separated by commas"));
+    for key in lists {
+        let file = format!("{} = {}", key.name, key.example);
+        let problems = read_settings(Some(&file), &[(key.name, " ,")]).unwrap_err();
+        assert!(
+            problems.contains(": the value is empty, but file /"),
+            "{problems}"
+        );
+    }
+}
+
 #[rstest]
 #[case::redis_url("redis_url", "")]
 #[case::service_clients("service_clients", "")]
 #[case::empty_list_of_service_clients("service_clients", "[]")]
 #[case::base_hosts("allowed_base_hosts", " ")]
+#[case::login_paths("upstream_login_paths", ",")]
 fn empty_setting_that_overrides_no_other_value_causes_only_a_warning(
     #[case] key: &str,
     #[case] empty: &str,

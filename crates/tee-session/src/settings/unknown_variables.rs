@@ -1,4 +1,4 @@
-//! Environment variables that begin with `TSA_` and are not settings.
+//! Environment variables that begin with `TSA_`, in upper or lower case, and are not settings.
 
 use std::env;
 
@@ -11,15 +11,18 @@ use super::{
 pub(super) const CONFIG_VARIABLE: &str = "TSA_CONFIG";
 
 /// Prefix of all environment variables of this program.
-const PREFIX: &str = "TSA_";
+pub(super) const PREFIX: &str = "TSA_";
 
-/// Environment variables of the command `tee-session session`. These variables are not settings of
-/// the service.
-const SESSION_VARIABLES: [&str; 2] = ["TSA_URL", "TSA_CA_FILE"];
+/// Environment variables that are not settings of the service: the path of the settings file, and
+/// the variables of the command `tee-session session`.
+const OTHER_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, "TSA_URL", "TSA_CA_FILE"];
 
 /// Returns the environment variables that begin with `TSA_` and have no meaning for this program.
 /// Such variables are not errors. Otherwise, a variable of a newer release would prevent a
 /// rollback.
+///
+/// Variables in lower case are included: their names differ from the names of the settings only in
+/// the case, so they have no effect.
 pub(super) fn unknown_variables() -> Vec<String> {
     let known: Vec<_> = KEYS
         .iter()
@@ -27,23 +30,28 @@ pub(super) fn unknown_variables() -> Vec<String> {
         .map(|name| environment_name(&name))
         .collect();
     let is_known = |variable: &String| {
-        known.contains(variable)
-            || variable == CONFIG_VARIABLE
-            || SESSION_VARIABLES.contains(&variable.as_str())
+        known.contains(variable) || OTHER_VARIABLES.contains(&variable.as_str())
+    };
+    let is_ours = |variable: &String| {
+        let start = variable.get(..PREFIX.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
     };
     let variables = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<_> = variables
-        .filter(|variable| variable.starts_with(PREFIX) && !is_known(variable))
+        .filter(|variable| is_ours(variable) && !is_known(variable))
         .collect();
     unknown.sort_unstable();
     unknown
 }
 
-/// Returns the warning about an unknown environment variable, with the most similar setting.
+/// Returns the warning about an unknown environment variable, with the most similar variable.
 pub(super) fn describe_unknown_variable(variable: &str) -> String {
-    let name = variable.trim_start_matches(PREFIX).to_ascii_lowercase();
-    let suggestion = similar(&name)
-        .map(|name| format!(". Did you mean {}?", environment_name(&name)))
+    let mut others = OTHER_VARIABLES.into_iter();
+    let other = others.find(|other| other.eq_ignore_ascii_case(variable));
+    let suggestion = other
+        .map(str::to_owned)
+        .or_else(|| similar(variable).map(|name| environment_name(&name)))
+        .map(|name| format!(". Did you mean {name}?"))
         .unwrap_or_default();
     format!(
         "The environment variable {variable} has no effect: there is no such setting{suggestion}"

@@ -17,12 +17,18 @@ use tee_session_api_server::{
 
 use super::Reader;
 
+/// Problem if no certificate of a site could be verified, and no site may be called over http.
+const NO_AUTHORITIES: &str = "this machine has no certificate authorities, so the gateway could call no \
+     site: install them (the package ca-certificates), or set upstream_tls_ca_file to a file with the \
+     authorities of the sites";
+
 impl Reader<'_> {
     /// Returns the settings of the upstream gateway. Returns `None` if the gateway is off.
     pub(super) fn upstream_settings(&mut self) -> Option<UpstreamSettings> {
         let networks: AllowedNetworks = self.by_name("upstream_allowed_networks");
+        let allows_http = self.switch("upstream_allow_http");
         let addresses = AddressPolicy::default()
-            .allow_http(self.switch("upstream_allow_http"))
+            .allow_http(allows_http)
             .allow_networks(networks);
         let max_response_bytes = self.number("upstream_max_response_bytes");
         let client = ClientSettings {
@@ -62,7 +68,13 @@ impl Reader<'_> {
                 let roots = self.or_problem("upstream_tls_ca_file", authorities(&file))?;
                 Arc::new(roots)
             }
-            None => machine_roots(),
+            None => {
+                let roots = machine_roots();
+                if roots.is_empty() && !allows_http {
+                    self.problem("upstream_tls_ca_file", NO_AUTHORITIES);
+                }
+                roots
+            }
         };
         Some(UpstreamSettings {
             tls: Arc::new(tls(roots)),

@@ -1,10 +1,11 @@
-//! Tests of the warnings and of the metric about the expiry time of the listener's certificate.
+//! Tests of the warnings about certificates that have expired, expire soon or are not valid yet, and
+//! of the metric about the expiry time of the listener's certificate.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use rstest::rstest;
 use serde_json::Value;
-use tee_session_test_support::{IssuedCertificate, TestAuthority, eventually};
+use tee_session_test_support::{IssuedCertificate, TestAuthority, eventually, free_port};
 use time::OffsetDateTime;
 
 use crate::{
@@ -14,13 +15,34 @@ use crate::{
 
 const EVENT: &str = "The TLS certificate has expired or expires within 14 days: renew it";
 
-fn issue_for_days(authority: &TestAuthority, days: i64) -> (IssuedCertificate, OffsetDateTime) {
+const NOT_VALID_YET: &str = "The TLS certificate is not valid yet: check the clock of this machine, \
+                             or use a certificate that is valid now";
+
+fn in_days(days: i64) -> OffsetDateTime {
     #[expect(
         clippy::disallowed_methods,
         reason = "certificates expire by the clock of the machine"
     )]
-    let expires_at = OffsetDateTime::now_utc() + time::Duration::days(days);
+    let now = OffsetDateTime::now_utc();
+    now + time::Duration::days(days)
+}
+
+fn issue_for_days(authority: &TestAuthority, days: i64) -> (IssuedCertificate, OffsetDateTime) {
+    let expires_at = in_days(days);
     (authority.issue_until("localhost", expires_at), expires_at)
+}
+
+fn issue_not_valid_yet(authority: &TestAuthority) -> IssuedCertificate {
+    authority.issue_from("localhost", in_days(1))
+}
+
+/// Issues a certificate, and appends an expired certificate to its file, as a chain does.
+fn issue_with_expired_intermediate(authority: &TestAuthority) -> IssuedCertificate {
+    let leaf = authority.issue("localhost");
+    let intermediate = authority.issue_until("intermediate", in_days(-1));
+    let chain = [&leaf, &intermediate].map(|one| fs::read(&one.certificate_file).unwrap());
+    fs::write(&leaf.certificate_file, chain.concat()).unwrap();
+    leaf
 }
 
 fn flags_of(certificate: &IssuedCertificate) -> [&str; 4] {
@@ -86,4 +108,49 @@ async fn service_logs_a_warning_only_if_its_tls_certificate_expires_within_14_da
         .await;
     }
     assert_eq!(service.events(EVENT).len(), usize::from(is_logged));
+}
+
+#[rstest]
+#[case::not_valid_yet(issue_not_valid_yet, NOT_VALID_YET, "CN=localhost")]
+#[case::expired_intermediate(issue_with_expired_intermediate, EVENT, "CN=intermediate")]
+#[tokio::test]
+async fn certificate_chain_of_the_api_or_for_redis_that_is_not_valid_now_causes_a_warning(
+    #[values("tls", "redis-tls")] prefix: &str,
+    #[case] issue: fn(&TestAuthority) -> IssuedCertificate,
+    #[case] event: &str,
+    #[case] subject: &str,
+) {
+    let authority = TestAuthority::new();
+    let certificate = issue(&authority);
+    let [_, certificate_file, _, private_key_file] = flags_of(&certificate);
+    let certificate_flag = format!("--{prefix}-certificate-file");
+    let private_key_flag = format!("--{prefix}-private-key-file");
+    let redis_url = format!("rediss://127.0.0.1:{}", free_port());
+    let mut flags = vec![
+        certificate_flag.as_str(),
+        certificate_file,
+        private_key_flag.as_str(),
+        private_key_file,
+    ];
+    if prefix == "redis-tls" {
+        flags.extend(["--redis-url", redis_url.as_str()]);
+    }
+    let arguments = [&["check-config", "--json"][..], &flags[..]].concat();
+    let output = binary().args(arguments).output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 1, "{report}");
+    let warning = report["warnings"][0].as_str().unwrap();
+    let setting = format!("{}_certificate_file: ", prefix.replace('-', "_"));
+    assert!(warning.starts_with(&setting), "{warning}");
+    assert!(warning.contains(subject), "{warning}");
+
+    let service = service::start(&flags).await;
+    eventually(Duration::from_secs(10), async || {
+        !service.events(event).is_empty()
+    })
+    .await;
+    let events = service.events(event);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["file"], certificate_file);
+    assert_eq!(events[0]["subject"], subject);
 }

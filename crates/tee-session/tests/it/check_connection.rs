@@ -134,13 +134,44 @@ async fn redis_connection_check_with_invalid_settings_exits_with_2_and_prints_no
     assert!(output.stdout.is_empty());
 }
 
+/// Checks that the connection check does not pass if the variable with the Redis URL is misspelled.
+/// Otherwise, the service would keep its sessions in memory, although the check has exited with 0.
+#[rstest]
+#[case::no_variable(
+    None,
+    "set redis_url (TSA_REDIS_URL or TSA_REDIS_URL_FILE), or leave out --connect\n"
+)]
+#[case::misspelled_variable(
+    Some("TSA_REDISURL_FILE"),
+    "or leave out --connect. These environment variables are no settings: TSA_REDISURL_FILE\n"
+)]
+#[case::variable_in_lower_case(
+    Some("tsa_redis_url"),
+    "or leave out --connect. These environment variables are no settings: tsa_redis_url\n"
+)]
 #[tokio::test]
-async fn redis_connection_check_without_a_redis_url_reports_the_in_memory_store() {
-    let output = run_connection_check(&[]).await;
-    assert_eq!(output.status.code(), Some(0));
-    assert!(to_text(&output.stdout).contains("the embedded store"));
-    let (code, report) = run_connection_check_as_json(&[]).await;
-    assert_eq!(code, Some(0));
+async fn redis_connection_check_without_a_redis_url_exits_with_1_and_names_unknown_variables(
+    #[case] variable: Option<&str>,
+    #[case] end: &str,
+) {
+    let check = async |flags: &[&str]| {
+        let mut command = binary();
+        command.args(["check-config", "--connect"]).args(flags);
+        command.envs(variable.map(|name| (name, "redis://:s3cret@127.0.0.1")));
+        let output = command.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = to_text(&output.stderr);
+        assert!(
+            error.starts_with("tee-session: redis_url is not set, so there is no Redis to check"),
+            "{error}"
+        );
+        assert!(error.ends_with(end), "{error}");
+        let shown = to_text(&output.stdout);
+        assert!(!format!("{shown}{error}").contains("s3cret"), "{shown}");
+        shown
+    };
+    assert!(check(&[]).await.contains("session_ttl"));
+    let report: Value = serde_json::from_str(&check(&["--json"]).await).unwrap();
     assert_eq!(
         (&report["store"], &report["redis"]),
         (&"memory".into(), &Value::Null)

@@ -1,6 +1,6 @@
 //! Tests of the command line: help texts, version, settings and exit codes.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use rstest::rstest;
 use serde_json::Value;
@@ -198,6 +198,7 @@ async fn check_config_command_hides_secrets_that_flags_or_files_set() {
 #[case::session_ttl_out_of_range(&["--session-ttl", "0"], "session_ttl (flag --session-ttl): the value must be")]
 #[case::no_service_clients_on_a_non_loopback_address(&["--api-host", "0.0.0.0"], "add a client with `tee-session client new --id ID --scope create`")]
 #[case::metrics_and_api_on_one_port(&["--metrics-port", "8000"], "metrics_port and api_port name the same port")]
+#[case::metrics_on_all_addresses(&["--metrics-port", "8000", "--metrics-host", "0.0.0.0"], "metrics_port and api_port name the same port")]
 #[case::missing_settings_file(&["--config", "/nowhere.toml"], "config (file /nowhere.toml): the file cannot be read")]
 #[case::redis_user_without_password(&["--redis-url", "redis://s3cret@x"], "redis_url (flag --redis-url): the Redis URL cannot be used: its user has no password")]
 #[case::redis_part_without_effect(&["--redis-url", "redis://:s3cret@x?db=3"], "redis_url (flag --redis-url): the Redis URL cannot be used: the query parameter db has no effect")]
@@ -259,6 +260,16 @@ async fn environment_variable_that_is_not_utf8_is_rejected() {
     "TSA_SESION_TTL",
     "The environment variable TSA_SESION_TTL has no effect: there is no such setting. Did you mean \
      TSA_SESSION_TTL?"
+)]
+#[case::lower_case(
+    "tsa_redis_url",
+    "The environment variable tsa_redis_url has no effect: there is no such setting. Did you mean \
+     TSA_REDIS_URL?"
+)]
+#[case::settings_file_in_mixed_case(
+    "Tsa_Config",
+    "The environment variable Tsa_Config has no effect: there is no such setting. Did you mean \
+     TSA_CONFIG?"
 )]
 #[tokio::test]
 async fn unknown_environment_variable_is_reported_and_ignored(
@@ -388,7 +399,44 @@ async fn service_exits_with_1_and_names_the_address_if_its_port_is_in_use() {
     assert_eq!(output.status.code(), Some(1));
     let message = to_text(&output.stderr);
     assert!(
-        message.contains(&format!("cannot be started on 127.0.0.1:{port}")),
+        message.contains(&format!(
+            "the server cannot be started: the service cannot listen on 127.0.0.1:{port} (api_port): "
+        )),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn service_names_the_metrics_address_if_the_port_of_the_metrics_is_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["--api-port", "0", "--metrics-port", &port], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let message = to_text(&output.stderr);
+    let address = format!("the service cannot listen on 127.0.0.1:{port} (metrics_port): ");
+    assert!(message.contains(&address), "{message}");
+    assert!(message.contains("set another port"), "{message}");
+}
+
+/// Checks that a command whose output is read only in part, as in `check-config | head`, ends like
+/// other programs: without an error text.
+#[rstest]
+#[case::check_config(&["check-config"])]
+#[case::check_config_as_json(&["check-config", "--json"])]
+#[case::client_new(&["client", "new", "--id", "ci", "--scope", "create"])]
+#[case::completions(&["completions", "bash"])]
+#[case::manual(&["man"])]
+#[tokio::test]
+async fn command_whose_standard_output_is_closed_prints_no_error(#[case] arguments: &[&str]) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = binary();
+    command
+        .args(arguments)
+        .stdout(writer)
+        .stderr(Stdio::piped());
+    let process = command.spawn().unwrap();
+    let output = process.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
 }

@@ -3,10 +3,14 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
 
+use rstest::rstest;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::gateway::path_of_installed;
+use crate::{
+    gateway::path_of_installed,
+    service::{CLIENTS, binary},
+};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -74,6 +78,45 @@ fn only_the_compose_service_gateway_can_connect_to_the_internet() {
         .unwrap();
     let hosts = base["services"]["nginx"]["extra_hosts"].as_array().unwrap();
     assert!(hosts.contains(&format!("gateway:{address}").into()));
+}
+
+/// Checks that each environment variable of the compose services is a setting that has an effect.
+#[rstest]
+#[case::instance(&["deploy/compose.yaml"], "api-1")]
+#[case::gateway(&["deploy/compose.yaml", "deploy/compose.gateway.yaml"], "gateway")]
+#[tokio::test]
+async fn settings_of_a_compose_service_cause_no_warning(
+    #[case] files: &[&str],
+    #[case] name: &str,
+) {
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = |name: &str, text: &str| {
+        let file = secrets.path().join(name);
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let mut command = binary();
+    command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
+    for file in files {
+        let services = read_yaml(file)["services"].take();
+        // The service of the second file extends the service of the first file.
+        let service = services.get(name).unwrap_or(&services["api-1"]);
+        for (variable, value) in service["environment"].as_object().unwrap() {
+            let value = match (variable.as_str(), value.as_str()) {
+                ("TSA_CONFIG", _) => format!("{REPOSITORY}/config/production.toml"),
+                ("TSA_REDIS_URL_FILE", _) => secret("redis-url", "redis://127.0.0.1"),
+                ("TSA_SERVICE_CLIENTS_FILE", _) => secret("service-clients", CLIENTS),
+                ("TSA_TRUSTED_PROXIES", _) => "10.213.77.2".to_owned(),
+                ("TSA_ALLOWED_BASE_HOSTS", _) => "golf.example".to_owned(),
+                (_, Some(text)) => text.to_owned(),
+                (_, None) => value.to_string(),
+            };
+            command.env(variable, value);
+        }
+    }
+    let output = command.args(["check-config", "--json"]).output().await;
+    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert_eq!(report["warnings"], serde_json::json!([]));
 }
 
 #[test]

@@ -220,13 +220,26 @@ async fn stop_signals_that_arrive_together_stop_the_service_gracefully(#[case] s
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
 }
 
-/// Sends SIGHUP to a service that runs without a terminal, as it does under a process manager.
+/// Sends a signal that is no stop signal to a service that runs without a terminal, as it does under
+/// a process manager.
+#[rstest]
+#[case(Signal::SIGHUP)]
+#[case(Signal::SIGUSR1)]
+#[case(Signal::SIGUSR2)]
 #[tokio::test]
-async fn sighup_without_a_terminal_does_not_stop_the_service() {
+async fn signal_that_is_no_stop_signal_is_logged_and_does_not_stop_the_service(
+    #[case] signal: Signal,
+) {
+    const EVENT: &str = "Signal ignored: SIGTERM stops the service, and changes of \
+                         service_clients_file and of the TLS certificate are detected without a \
+                         signal";
     let service = service::start(&[]).await;
-    service.signal(Signal::SIGHUP);
+    service.signal(signal);
     eventually(Duration::from_secs(5), async || {
-        service.output().contains("SIGHUP ignored")
+        let events = service.events(EVENT);
+        events
+            .iter()
+            .any(|event| event["signal"] == signal.as_str())
     })
     .await;
     assert_eq!(service.json("/health/live").await["status"], "live");

@@ -157,16 +157,33 @@ async fn readme_commands_for_a_first_session_succeed_in_a_shell() {
     }
 }
 
+/// Returns all blocks of shell commands of the page `docs/http-api.md` that call the service with
+/// `curl`, in their order.
+fn curl_commands_of_the_http_api_page() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join("docs/http-api.md")).unwrap();
+    let blocks = text.split("\n```sh\n").skip(1);
+    let blocks = blocks.map(|block| block.split_once("\n```\n").unwrap().0);
+    let blocks: Vec<_> = blocks.filter(|block| block.contains("curl ")).collect();
+    blocks.join("\n")
+}
+
+/// Each block of the page may use a variable of an earlier block, such as the newest token.
 #[tokio::test]
-async fn documented_commands_that_change_rotate_and_revoke_sessions_succeed_in_a_shell() {
-    let shown = paste(&commands_after(
-        "docs/http-api.md",
-        "## Change, rotate, revoke",
-    ))
-    .await;
+async fn curl_commands_of_the_http_api_page_succeed_in_one_shell() {
+    let shown = paste(&curl_commands_of_the_http_api_page()).await;
     let lines: Vec<_> = shown.lines().collect();
-    assert_eq!(lines.len(), 7, "{shown}");
-    for (line, expected) in lines.iter().zip([
+    let expected = [
+        // Try it with curl
+        r#"{"access_token":""#,
+        // Cookies that the site sets
+        r#""cookies":{"SESSIONID":"d4e5f6"}"#,
+        // Repeat a login or a rotation
+        r#"{"access_token":""#,
+        r#"{"access_token":""#,
+        r#"{"access_token":""#,
+        r#"{"access_token":""#,
+        // Change, rotate, revoke
         r#"{"access_token":""#,
         r#""cookies":{"SESSIONID":"d4e5f6"}"#,
         r#""lang":"en""#,
@@ -174,7 +191,25 @@ async fn documented_commands_that_change_rotate_and_revoke_sessions_succeed_in_a
         r#"{"sessions":[{"session_id":""#,
         "204",
         r#"{"revoked":0}"#,
-    ]) {
+    ];
+    assert_eq!(lines.len(), expected.len(), "{shown}");
+    for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected} is missing in {shown}");
     }
+    assert_eq!(
+        lines[2], lines[3],
+        "a repeated login returns the same token"
+    );
+    assert_eq!(
+        lines[4], lines[5],
+        "a repeated rotation returns the same token"
+    );
+    assert_ne!(lines[3], lines[4], "a rotation returns a new token");
+}
+
+#[tokio::test]
+async fn documented_commands_that_change_rotate_and_revoke_sessions_work_by_themselves() {
+    let heading = "## Change, rotate, revoke";
+    let shown = paste(&commands_after("docs/http-api.md", heading)).await;
+    assert_eq!(shown.lines().count(), 7, "{shown}");
 }

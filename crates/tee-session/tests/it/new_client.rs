@@ -65,14 +65,17 @@ async fn client_command_with_a_missing_or_unknown_argument_exits_with_2(
     assert_eq!(run(arguments, &[]).await.status.code(), Some(2));
 }
 
+#[rstest]
+#[case::colon("a:b")]
+#[case::space("a b")]
+#[case::empty("")]
 #[tokio::test]
-async fn client_new_command_with_an_invalid_client_id_exits_with_1() {
-    let made = run(&["client", "new", "--id", "a:b", "--scope", "create"], &[]).await;
-    assert_eq!(made.status.code(), Some(1));
-    assert!(
-        to_text(&made.stderr).contains("id must be"),
-        "{}",
-        to_text(&made.stderr)
-    );
+async fn client_new_command_with_an_invalid_client_id_exits_with_2(#[case] id: &str) {
+    let made = run(&["client", "new", "--id", id, "--scope", "create"], &[]).await;
+    assert_eq!(made.status.code(), Some(2));
+    let error = to_text(&made.stderr);
+    let allowed = "id must be 1 to 128 visible ASCII characters other than a colon, without spaces, \
+                   such as booking-api";
+    assert!(error.contains(allowed), "{error}");
     assert!(made.stdout.is_empty());
 }

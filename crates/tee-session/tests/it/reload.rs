@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
 use tee_session_test_support::eventually;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::{
     metrics::scrape,
@@ -14,6 +16,8 @@ use crate::{
 };
 
 const READ_WITHIN: Duration = Duration::from_secs(10);
+
+const EVENT: &str = "Service clients not read again: the previous ones stay in use";
 
 /// SHA-256 hash of the client secret `another` in hexadecimal. This is the output of
 /// `printf another | sha256sum`.
@@ -77,7 +81,6 @@ async fn invalid_or_missing_service_clients_file_is_logged_once_and_previous_cli
     #[case] text: Option<&str>,
     #[case] reason: &str,
 ) {
-    const EVENT: &str = "Service clients not read again: the previous ones stay in use";
     let (service, folder) = start().await;
     let file = folder.path().join("clients");
     match text {
@@ -104,4 +107,21 @@ async fn invalid_or_missing_service_clients_file_is_logged_once_and_previous_cli
     assert!(in_use(0).await);
     replace(&file, CLIENTS);
     eventually(READ_WITHIN, async || in_use(1).await).await;
+}
+
+/// Checks that a named pipe is not read. A read would block until another program writes to the
+/// pipe, and would delay the stop of the service.
+#[tokio::test]
+async fn service_clients_file_that_is_a_named_pipe_is_reported_and_does_not_delay_the_stop() {
+    let (mut service, folder) = start().await;
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().await.unwrap();
+    assert!(made.success());
+    fs::rename(pipe, folder.path().join("clients")).unwrap();
+    eventually(READ_WITHIN, async || !service.events(EVENT).is_empty()).await;
+    let reason = service.events(EVENT)[0]["reason"].clone();
+    assert_eq!(reason, "it is not a regular file");
+    assert_eq!(create(&service, CLIENT_SECRET).await, StatusCode::CREATED);
+    service.signal(Signal::SIGTERM);
+    assert_eq!(service.ended(READ_WITHIN).await.code(), Some(0));
 }

@@ -317,6 +317,10 @@ async fn use_sessions(service: &Service, tokens: &[String]) {
         let answer = request.bearer_auth(token).send().await.unwrap();
         let id = answer.headers()["x-request-id"].to_str().unwrap();
         assert!(!id.contains(token), "the request id contains the token");
+        let request = service.request(Method::POST, "/v1/introspect");
+        let request = request.header("x-request-id", token);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.body(format!("token={token}")).send().await.unwrap();
         if n % 3 == 0 {
             service.status(Method::DELETE, "/v1/session", token).await;
         }

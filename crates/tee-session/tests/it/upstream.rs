@@ -384,6 +384,28 @@ async fn gateway_without_allowed_hosts_does_not_start() {
     );
 }
 
+#[rstest]
+#[case::https_only("false", 2)]
+#[case::sites_over_http("true", 0)]
+#[tokio::test]
+async fn gateway_without_certificate_authorities_is_accepted_only_for_sites_over_http(
+    #[case] allows_http: &str,
+    #[case] expected: i32,
+) {
+    let output = service::binary()
+        .env("SSL_CERT_FILE", "/dev/null")
+        .args(["check-config", "--upstream-gateway", "true"])
+        .args(["--allowed-base-hosts", "golf.example"])
+        .args(["--upstream-allow-http", allows_http])
+        .output()
+        .await
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(expected), "{error}");
+    let is_reported = error.contains("this machine has no certificate authorities");
+    assert_eq!(is_reported, expected == 2, "{error}");
+}
+
 #[tokio::test]
 async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);

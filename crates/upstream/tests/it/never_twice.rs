@@ -1,7 +1,10 @@
 //! Tests that no request is sent twice, and that a request with the outcome `not_sent` was never
 //! sent.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use rstest::rstest;
 use tee_session_upstream::{ClientSettings, Outcome, UpstreamError, http::Method};
@@ -22,6 +25,10 @@ const RACES: usize = 10_000;
 /// Number of requests in a race test over TLS. This number is lower, because TLS connections take
 /// longer.
 const TLS_RACES: usize = 1_000;
+
+/// In a race test over TLS, the site closes one of this number of connections before the TLS
+/// handshake. The request for which the connection was made is never sent.
+const WITHOUT_HANDSHAKE: usize = 8;
 
 /// Simple pseudo-random number generator. The value is the state, and at first the seed.
 struct Random(u64);
@@ -88,12 +95,15 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(
     runtime.block_on(async {
         let (acceptor, certificate) = tls::acceptor(&["golf.example"]);
         let acceptor = Some(acceptor).filter(|_| is_tls);
+        let connections = AtomicUsize::new(0);
         let server = TestSite::start(move |stream, seen| {
+            let number = connections.fetch_add(1, Ordering::Relaxed);
             let acceptor = acceptor.clone();
             async move {
                 let seed = stream.peer_addr().unwrap().port();
                 match acceptor {
                     None => close_at_random(stream, seed, seen).await,
+                    Some(_) if number % WITHOUT_HANDSHAKE == 1 => {}
                     Some(acceptor) => {
                         if let Ok(stream) = acceptor.accept(stream).await {
                             close_at_random(stream, seed, seen).await;
@@ -129,7 +139,11 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(
                 }
             }
         }
-        let answered = results.iter().filter(|(_, result)| result.is_ok()).count();
+        let count = |expected: Result<(), Outcome>| {
+            let results = results.iter().map(|(_, result)| result);
+            results.filter(|result| **result == expected).count()
+        };
+        let (answered, not_sent) = (count(Ok(())), count(Err(Outcome::NotSent)));
         for (target, result) in &results {
             let received = server.seen().requests(target);
             match result {
@@ -142,6 +156,7 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(
         let connections = server.seen().connections();
         assert!(connections > races / 100, "{connections} connections");
         assert!(answered > races / 4, "{answered} answers");
+        assert!(!is_tls || not_sent > 0, "no request was not sent");
         assert!(
             connections < answered,
             "{connections} connections, {answered} answers"

@@ -88,7 +88,10 @@ fn malformed_if_match_or_if_none_match_is_an_invalid_request(
 ) {
     let headers = headers(name, lines);
     let error = Preconditions::of(&headers).unwrap_err();
-    assert!(matches!(error, ApiError::InvalidRequest(_)), "{error:?}");
+    let ApiError::InvalidRequest(detail) = error else {
+        panic!("{error:?}")
+    };
+    assert!(detail.contains("in quotation marks"), "{detail}");
 }
 
 #[test]

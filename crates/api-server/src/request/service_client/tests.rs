@@ -69,6 +69,7 @@ fn missing_or_invalid_credentials_return_an_invalid_client_error(
 #[case::other_loopback_address(&[("host", "127.9.9.9")])]
 #[case::ipv6(&[("host", "[::1]:8000")])]
 #[case::ipv6_without_port(&[("host", "[::1]")])]
+#[case::ids_of_the_client(&[("x-request-id", "r-1"), ("traceparent", "00"), ("x-amzn-trace-id", "1")])]
 fn direct_request_is_authorized_if_no_service_client_is_configured(
     #[case] fields: &[(&'static str, &str)],
 ) {
@@ -84,6 +85,17 @@ fn direct_request_is_authorized_if_no_service_client_is_configured(
 #[case::via(&[("host", "127.0.0.1"), ("via", "1.1 cache")])]
 #[case::cdn_loop(&[("host", "127.0.0.1"), ("cdn-loop", "cdn")])]
 #[case::cloudflare(&[("host", "127.0.0.1"), ("cf-connecting-ip", "1.2.3.4")])]
+#[case::akamai(&[("host", "127.0.0.1"), ("true-client-ip", "1.2.3.4")])]
+#[case::fastly(&[("host", "127.0.0.1"), ("fastly-client-ip", "1.2.3.4")])]
+#[case::fly(&[("host", "127.0.0.1"), ("fly-client-ip", "1.2.3.4")])]
+#[case::fly_request(&[("host", "127.0.0.1"), ("fly-request-id", "01H")])]
+#[case::client_ip(&[("host", "127.0.0.1"), ("x-client-ip", "1.2.3.4")])]
+#[case::cluster_client_ip(&[("host", "127.0.0.1"), ("x-cluster-client-ip", "1.2.3.4")])]
+#[case::ingress(&[("host", "127.0.0.1"), ("x-original-forwarded-for", "1.2.3.4")])]
+#[case::original_url(&[("host", "127.0.0.1"), ("x-original-url", "/")])]
+#[case::envoy(&[("host", "127.0.0.1"), ("x-envoy-external-address", "1.2.3.4")])]
+#[case::iis(&[("host", "127.0.0.1"), ("x-arr-log-id", "1")])]
+#[case::front_door(&[("host", "127.0.0.1"), ("x-azure-clientip", "1.2.3.4")])]
 #[case::foreign_host(&[("host", "golf.example")])]
 #[case::foreign_host_with_port(&[("host", "golf.example:8000")])]
 #[case::foreign_address(&[("host", "10.0.0.1:8000")])]
@@ -116,11 +128,24 @@ fn http_1_0_request_is_treated_as_proxied_and_rejected_if_no_service_client_is_c
 #[rstest]
 #[case::empty("")]
 #[case::empty_line("\n")]
+#[case::empty_line_of_windows("\r\n")]
 #[case::name_of_a_variable("$SECRET")]
+#[case::name_of_a_variable_in_braces("${SECRET}\r\n")]
+#[case::name_of_a_variable_of_kubernetes("$(SECRET)")]
+#[case::name_of_a_variable_in_lower_case("${secret}")]
 #[case::placeholder("changeme\n")]
-fn service_client_with_an_empty_or_placeholder_secret_is_rejected(#[case] secret: &str) {
+#[case::placeholder_in_upper_case("CHANGEME\r\n")]
+#[case::helm_value_that_is_not_set("<no value>")]
+#[case::none_of_python("None")]
+#[case::null("null")]
+#[case::null_in_upper_case("NULL\n")]
+#[case::undefined_of_javascript("undefined")]
+#[case::id("Ci-1")]
+#[case::id_in_lower_case("ci-1\n")]
+#[case::id_in_upper_case("CI-1\r\n")]
+fn service_client_with_a_well_known_secret_is_rejected(#[case] secret: &str) {
     let hash = hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()));
-    let rejected = ServiceClient::new("ci", &[hash], vec![Scope::Create]);
+    let rejected = ServiceClient::new("Ci-1", &[S3CRET, hash.as_str()], vec![Scope::Create]);
     assert_eq!(rejected.unwrap_err(), InvalidServiceClient::WellKnownSecret);
 }
 
@@ -157,7 +182,7 @@ fn service_client_without_the_required_scope_gets_an_insufficient_scope_error() 
     assert!(clients.authorize(&request, Scope::Introspect).is_ok());
     let rejected = clients.authorize(&request, Scope::Create);
     assert!(
-        matches!(rejected, Err(ApiError::InsufficientScope)),
+        matches!(rejected, Err(ApiError::InsufficientScope(Scope::Create))),
         "{rejected:?}"
     );
 }

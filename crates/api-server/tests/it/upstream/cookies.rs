@@ -1,30 +1,24 @@
 //! Tests of cookies in an exchange: the cookies of an answer are stored in the session before the
 //! client gets the answer.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
 use tee_session_api_server::UpstreamSettings;
-use tee_session_test_support::{Fault, FaultProxy, RedisProcess, TestSite, eventually};
+use tee_session_test_support::TestSite;
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, oneshot},
 };
 
 use super::{OK, gateway, gateway_with};
-use crate::{
-    metrics::scrape,
-    test_app::{Store, TestApp},
-};
+use crate::test_app::{Store, TestApp};
 
 /// Starts a site that answers a request for `/set/NAME/VALUE` by setting the cookie `NAME`.
-async fn setting_site() -> TestSite {
+pub(super) async fn setting_site() -> TestSite {
     TestSite::answering_with(|request| {
         let target = request.split(' ').nth(1).unwrap_or_default();
         let mut parts = target.split('/').skip(2);
@@ -127,7 +121,7 @@ async fn cookies_of_concurrent_answers_are_all_stored() {
 /// Starts a site with answers that the test controls. Returns the site and a channel. For each
 /// request, the test receives the request and a sender from the channel, and sends the answer
 /// through this sender.
-async fn controlled_site() -> (
+pub(super) async fn controlled_site() -> (
     TestSite,
     mpsc::UnboundedReceiver<(String, oneshot::Sender<String>)>,
 ) {
@@ -151,7 +145,7 @@ async fn controlled_site() -> (
     (site, received)
 }
 
-fn setting(line: &str) -> String {
+pub(super) fn setting(line: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nSet-Cookie: {line}\r\nContent-Length: 0\r\n\r\n")
 }
 
@@ -295,7 +289,9 @@ async fn late_removal_of_an_outdated_cookie_value_after_parallel_rotations_is_ig
     while open.len() > 1 {
         let response = open.next().await.unwrap().unwrap().unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        assert!(!response.headers().contains_key("x-upstream-cookies"));
+        let is_unsaved = response.headers().contains_key("x-upstream-cookies");
+        // Some of the answers arrive after the logout.
+        assert!(logs_out || !is_unsaved);
     }
     let before = if logs_out {
         json!(null)
@@ -312,124 +308,5 @@ async fn late_removal_of_an_outdated_cookie_value_after_parallel_rotations_is_ig
         assert_ne!(before, json!({"sid": "1"}));
         assert_eq!(app.cookies(&token).await, before);
         assert_eq!(before.as_object().unwrap().len(), 1, "{before}");
-    }
-}
-
-#[tokio::test]
-async fn answer_that_arrives_after_a_logout_does_not_restore_the_session() {
-    let (site, mut requests) = controlled_site().await;
-    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
-    let token = app.log_in_to(&site).await;
-    let call = tokio::spawn(app.upstream(Method::GET, &token, "/").send());
-    let (_, answer) = requests.recv().await.unwrap();
-    assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
-    answer.send(setting("sid=2; Path=/")).unwrap();
-    let response = call.await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    assert!(!response.headers().contains_key("x-upstream-cookies"));
-    assert_eq!(
-        app.get_session(&token).await.status(),
-        StatusCode::UNAUTHORIZED
-    );
-}
-
-#[tokio::test]
-async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_later() {
-    let redis = RedisProcess::start().await;
-    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
-    let (site, mut requests) = controlled_site().await;
-    let app = TestApp::builder()
-        .with(gateway)
-        .with(|settings| {
-            settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
-            settings.call_timeout = Duration::from_secs(1);
-            settings.answer_timeout = Duration::from_secs(2);
-        })
-        .spawn_on_redis(&format!("redis://{}/0", proxy.address()));
-    app.until_ready().await;
-    let token = app.log_in_to(&site).await;
-    let call = tokio::spawn(app.upstream(Method::GET, &token, "/book").send());
-    let (_, answer) = requests.recv().await.unwrap();
-    proxy.set(Fault::Stall);
-    answer.send(setting("sid=2; Path=/")).unwrap();
-    let response = call.await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["via"], "1.1 tee-session");
-    assert_eq!(response.headers()["x-upstream-cookies"], "unsaved");
-    proxy.set(Fault::None);
-    eventually(Duration::from_secs(5), async || {
-        let response = app.get_session(&token).await;
-        response.status() == StatusCode::OK
-            && response.json::<serde_json::Value>().await.unwrap()["cookies"] == json!({"sid": "2"})
-    })
-    .await;
-    assert_eq!(site.seen().requests("/book"), 1);
-    eventually(Duration::from_secs(5), async || {
-        let scraped = scrape(&app).await;
-        let count = |outcome| {
-            format!("tee_session_upstream_cookies_unsaved_total{{outcome=\"{outcome}\"}}")
-        };
-        scraped.contains(&format!("{} 1\n", count("kept_late")))
-            && scraped.contains(&format!("{} 0\n", count("lost")))
-    })
-    .await;
-}
-
-/// Redis is full: it serves reads and deletions, but refuses writes. The cookies of an answer wait to
-/// be stored when the client ends the session. They are lost as well if the client rotates the token.
-#[tokio::test]
-async fn cookies_that_wait_to_be_stored_are_counted_as_lost_when_the_session_ends() {
-    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
-    let site = setting_site().await;
-    let app = TestApp::builder()
-        .with(gateway)
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
-        .spawn_on_redis(&redis.url());
-    app.until_ready().await;
-    let token = app.log_in_to(&site).await;
-    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let call = app.upstream(Method::GET, &token, "/set/sid/2");
-    assert_eq!(call.send().await.unwrap().status(), StatusCode::OK);
-    assert_eq!(app.cookies(&token).await, json!({"sid": "1"}));
-    assert_eq!(app.log_out(&token).await.status(), StatusCode::NO_CONTENT);
-    eventually(Duration::from_secs(10), async || {
-        let lost = "tee_session_upstream_cookies_unsaved_total{outcome=\"lost\"} 1\n";
-        scrape(&app).await.contains(lost)
-    })
-    .await;
-}
-
-/// Redis is full for several seconds: it serves reads but refuses writes. The service therefore
-/// still sends requests to the site, and the cookies of several answers wait to be stored. The
-/// pause between two attempts to store the cookies must not grow without limit.
-#[tokio::test]
-async fn cookies_of_several_answers_are_stored_after_a_store_outage_in_the_order_of_the_answers() {
-    const FULL_FOR: Duration = Duration::from_millis(3_500);
-    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
-    let site = setting_site().await;
-    let app = TestApp::builder()
-        .with(gateway)
-        .spawn_on_redis(&redis.url());
-    app.until_ready().await;
-    let token = app.log_in_to(&site).await;
-    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let full = tokio::time::Instant::now();
-    for value in 2..=9 {
-        let path = format!("/set/sid/{value}");
-        let call = app.upstream(Method::GET, &token, &path);
-        let response = call.send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-    }
-    assert_eq!(app.cookies(&token).await, json!({"sid": "1"}));
-    tokio::time::sleep_until(full + FULL_FOR).await;
-    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
-    eventually(Duration::from_secs(5), async || {
-        app.cookies(&token).await == json!({"sid": "9"})
-    })
-    .await;
-    // After the newest answer was merged, no older answer is merged.
-    let until = full + Duration::from_secs(6);
-    while tokio::time::Instant::now() < until {
-        assert_eq!(app.cookies(&token).await, json!({"sid": "9"}));
     }
 }

@@ -9,6 +9,7 @@ use tee_session_test_support::{TestSite, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinHandle,
 };
 
 use super::{OK, gateway_with};
@@ -26,13 +27,21 @@ async fn hanging_site() -> TestSite {
     .await
 }
 
+/// Ends calls. Asserts that none of them had ended before, so that they hung during the whole test.
+fn end_hanging<T>(calls: impl IntoIterator<Item = JoinHandle<T>>) {
+    for call in calls {
+        assert!(!call.is_finished(), "a call has ended");
+        call.abort();
+    }
+}
+
 #[tokio::test]
 async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() {
     let (hanging, healthy) = (hanging_site().await, TestSite::answering(OK).await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 16;
         upstream.bounds.wait = Duration::from_millis(100);
-        upstream.client.response_timeout = Duration::from_secs(10);
+        upstream.client.response_timeout = Duration::from_secs(20);
     };
     let app = TestApp::builder()
         .with(gateway_with(bounds))
@@ -62,9 +71,7 @@ async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() 
         assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
     }
     assert_eq!(hanging.seen().total(), 4);
-    for call in calls {
-        call.abort();
-    }
+    end_hanging(calls);
 }
 
 #[tokio::test]
@@ -84,7 +91,7 @@ async fn too_many_concurrent_requests_of_one_session_to_its_site_are_rejected() 
     let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
     let problem = assert_problem(response, 503, "upstream_busy").await;
     assert_eq!(problem["outcome"], "not_sent");
-    call.abort();
+    end_hanging([call]);
 }
 
 #[tokio::test]
@@ -92,7 +99,7 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
     let (hanging, other) = (hanging_site().await, hanging_site().await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 4;
-        upstream.bounds.wait = Duration::from_secs(10);
+        upstream.bounds.wait = Duration::from_secs(20);
     };
     let metrics = |settings: &mut ApiSettings| {
         settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
@@ -126,9 +133,7 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
         assert!(scraped.lines().any(|served| served == line), "no {line}");
     }
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
-    for call in calls {
-        call.abort();
-    }
+    end_hanging(calls);
 }
 
 #[rstest]

@@ -6,19 +6,19 @@ use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;
 use tee_session_api_server::{ApiSettings, InvalidTokenLimit, UpstreamSettings};
-use tee_session_test_support::{RedisProcess, TestSite};
+use tee_session_test_support::TestSite;
 
 use super::gateway_with;
 use crate::test_app::{Store, TestApp, assert_problem};
 
-const REDIRECT: &str = "HTTP/1.1 302 Found\r\nSet-Cookie: sid=2; Path=/\r\nLocation: /login.php\r\n\
-                        Content-Length: 0\r\n\r\n";
+pub(super) const REDIRECT: &str = "HTTP/1.1 302 Found\r\nSet-Cookie: sid=2; Path=/\r\n\
+                                   Location: /login.php\r\nContent-Length: 0\r\n\r\n";
 const STATUS: &str =
     "HTTP/1.1 419 Expired\r\nSet-Cookie: sid=2; Path=/\r\nContent-Length: 0\r\n\r\n";
 const PAGE: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: sid=2; Path=/\r\nContent-Type: text/html\r\n\
                     Content-Length: 20\r\n\r\n<p>Please log in</p>";
 
-fn signals(upstream: &mut UpstreamSettings) {
+pub(super) fn signals(upstream: &mut UpstreamSettings) {
     let login = &mut upstream.client.login;
     login.paths = vec!["/login.php".to_owned()];
     login.statuses = vec![StatusCode::from_u16(419).unwrap()];
@@ -61,21 +61,6 @@ async fn request_returns_401_and_keeps_the_session_if_the_site_has_logged_the_us
     assert_eq!(site.seen().requests("/book"), 5);
     // The cookies of the answer are stored, and the session is still live.
     assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
-}
-
-#[tokio::test]
-async fn response_for_a_logged_out_user_states_whether_the_cookies_of_the_answer_were_stored() {
-    let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
-    let site = TestSite::answering(REDIRECT).await;
-    let app = TestApp::builder().with(gateway_with(signals));
-    let app = app.spawn_on_redis(&redis.url());
-    app.until_ready().await;
-    let token = app.log_in_to(&site).await;
-    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let call = app.upstream(Method::GET, &token, "/book");
-    let response = call.send().await.unwrap();
-    assert_eq!(response.headers()["x-upstream-cookies"], "unsaved");
-    assert_problem(response, 401, "upstream_session_expired").await;
 }
 
 #[tokio::test]

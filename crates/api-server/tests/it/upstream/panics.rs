@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn panic_after_a_request_was_sent_returns_500_without_the_outcome_not_sent() {
+async fn panic_after_a_request_was_sent_returns_500_with_an_unknown_outcome() {
     let is_sent = Arc::<AtomicBool>::default();
     let panics = Arc::clone(&is_sent);
     // The store is called before the request, and again when the cookies of the answer are merged.
@@ -39,7 +39,7 @@ async fn panic_after_a_request_was_sent_returns_500_without_the_outcome_not_sent
         let call = app.upstream(Method::POST, &token, "/book");
         let response = call.send().await.unwrap();
         let problem = assert_problem(response, 500, "internal_error").await;
-        assert_ne!(problem["outcome"], "not_sent");
+        assert_eq!(problem["outcome"], "unknown");
         // The place of the session is free again.
         let call = app.upstream(Method::GET, &token, "/");
         assert_eq!(call.send().await.unwrap().status(), StatusCode::OK);

@@ -9,7 +9,10 @@ use std::{
 use serde_json::{Value, json};
 use tee_session_client::{BuildError, ClientError, Problem, ProblemCode};
 
-use crate::command_line::output::{BAD, NAME as BOLD, printable, stderr};
+use crate::command_line::{
+    failure::EXIT_OUTPUT_CLOSED,
+    output::{BAD, NAME as BOLD, printable, stderr},
+};
 
 const EXIT_FAILED: u8 = 1;
 
@@ -47,9 +50,11 @@ impl Fault {
     }
 
     /// Prints the fault on standard error: as JSON if `is_json` is true, otherwise as text. Returns
-    /// the exit code of the process.
+    /// the exit code of the process. Prints nothing if standard output was closed.
     pub(super) fn report(&self, is_json: bool) -> ExitCode {
-        let _ = if is_json {
+        let _ = if self.exit_code == EXIT_OUTPUT_CLOSED {
+            Ok(())
+        } else if is_json {
             writeln!(stderr(), "{:#}", self.as_json())
         } else {
             self.write(&mut stderr())
@@ -91,7 +96,10 @@ impl Fault {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self {
-            exit_code: EXIT_FAILED,
+            exit_code: match error.kind() {
+                io::ErrorKind::BrokenPipe => EXIT_OUTPUT_CLOSED,
+                _ => EXIT_FAILED,
+            },
             what: error.to_string(),
             advice: None,
             problem: None,

@@ -35,7 +35,7 @@ async fn send_probe(service: &Service, container: &Value, probe: &str) -> Status
 
 #[rstest]
 #[tokio::test]
-async fn every_environment_variable_of_the_kubernetes_pod_is_a_known_setting(
+async fn every_environment_variable_of_the_kubernetes_pod_is_a_setting_with_an_effect(
     #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -48,6 +48,7 @@ async fn every_environment_variable_of_the_kubernetes_pod_is_a_known_setting(
         };
         assert!(settings.has_source(&source), "{name} is not a setting");
     }
+    assert!(!settings.has_warning(), "{settings:?}");
 }
 
 #[rstest]

@@ -58,6 +58,7 @@ impl<'a> Pod<'a> {
     /// Replaces file paths of the container by paths on this machine.
     pub(super) fn command(&self) -> Command {
         let mut command = binary();
+        command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
         for (name, value) in self.environment() {
             let value = if value.starts_with('/') {
                 self.file(&value)
@@ -103,6 +104,7 @@ impl<'a> Pod<'a> {
 }
 
 /// Output of `check-config`: the effective settings with their sources, one per line.
+#[derive(Debug)]
 pub(super) struct Settings(String);
 
 impl Settings {
@@ -114,6 +116,11 @@ impl Settings {
         value
             .and_then(|value| value.parse().ok())
             .unwrap_or_else(|| panic!("not a number: {name}"))
+    }
+
+    /// Returns `true` if `check-config` has printed a warning.
+    pub(super) fn has_warning(&self) -> bool {
+        self.0.lines().any(|line| line.starts_with("warning "))
     }
 
     /// Returns `true` if any setting comes from `source`, for example

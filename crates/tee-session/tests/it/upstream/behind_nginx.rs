@@ -1,23 +1,28 @@
-//! Tests of instances behind nginx. For requests to sites, nginx has the same `location` block as
-//! in the compose deployment.
+//! Tests of instances behind nginx. For requests to sites, nginx has the same `location` blocks as
+//! in the compose deployment, or as on the page about the gateway.
 
 use std::{fs, sync::Arc, time::Duration};
 
 use nix::sys::signal::Signal;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
+use rstest::rstest;
 use serde_json::Value;
 use tee_session_client::Client;
 use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Child, sync::Notify};
 
-use super::{CountingSite, browse, log_in, nginx_process, start_gateway_with, token_for};
-use crate::service::Service;
+use super::{
+    CountingSite, GATEWAY_FLAGS, browse, log_in, nginx_process, start_gateway_with, token_for,
+};
+use crate::service::{self, Service};
 
 const COMPOSE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../deploy/compose/nginx.conf"
 );
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/upstream.md");
 
 const DEFAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/default.toml");
 
@@ -68,6 +73,20 @@ fn location() -> String {
     block("location /v1/upstream/ {")
 }
 
+/// Returns all blocks for requests to sites of the compose deployment.
+fn compose_locations() -> String {
+    let named = ["@gateway_away", "@too_large_for_gateway"];
+    let named = named.map(|name| block(&format!("location {name} {{")));
+    (location() + &named.concat()).replace(ACCESS_LOG, "")
+}
+
+/// Returns the example for nginx on the page about the gateway.
+fn page_locations() -> String {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (_, example) = page.split_once("```nginx\n").unwrap();
+    example.split_once("```").unwrap().0.to_owned()
+}
+
 /// A running nginx in front of two instances of the service.
 struct Nginx {
     port: u16,
@@ -76,7 +95,12 @@ struct Nginx {
 }
 
 impl Nginx {
+    /// Starts nginx with the `location` blocks of the compose deployment.
     async fn start(instances: [&Service; 2]) -> Self {
+        Self::start_with(&compose_locations(), instances).await
+    }
+
+    async fn start_with(locations: &str, instances: [&Service; 2]) -> Self {
         let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
         let upstream = block("upstream gateway {");
         assert!(upstream.contains(SERVER));
@@ -84,10 +108,9 @@ impl Nginx {
             let address = instance.base().strip_prefix("http://").unwrap();
             SERVER.replace("gateway:8000", address)
         });
-        let locations = location() + &block("location @gateway_away {");
         let text = CONFIGURATION
             .replace("@INSTANCES@", &upstream.replace(SERVER, &servers.join(" ")))
-            .replace("@LOCATIONS@", &locations.replace(ACCESS_LOG, ""))
+            .replace("@LOCATIONS@", locations)
             .replace("@DIRECTORY@", directory.path().to_str().unwrap())
             .replace("@PORT@", &port.to_string());
         let nginx = nginx_process::start(directory.path(), port, &text).await;
@@ -193,6 +216,42 @@ async fn nginx_passes_an_answer_on_as_it_arrives() {
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "end");
     assert_eq!(answer.chunk().await.unwrap(), None);
     assert_eq!(site.seen().total(), 1);
+}
+
+#[rstest]
+#[case::compose(compose_locations())]
+#[case::page(page_locations())]
+#[tokio::test]
+async fn responses_of_nginx_itself_have_an_outcome(#[case] locations: String) {
+    let site = TestSite::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let service = service::start(&GATEWAY_FLAGS).await;
+    let nginx = Nginx::start_with(&locations, [&service, &service]).await;
+    let token = token_for(&service, &site.url()).await;
+    let call = async |body: Vec<u8>| {
+        let request = reqwest::Client::new().post(nginx.url("/book"));
+        request.bearer_auth(&token).body(body).send().await.unwrap()
+    };
+    let assert_problem = async |answer: Response, status: u16, code: &str, outcome: &str| {
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], code);
+        assert_eq!(problem["outcome"], outcome);
+    };
+    let answer = call(Vec::new()).await;
+    assert_eq!(answer.headers()["via"], "1.1 tee-session");
+
+    let too_large = call(vec![b'x'; 3 * 1_024 * 1_024]).await;
+    assert_problem(too_large, 413, "payload_too_large", "not_sent").await;
+    assert_eq!(site.seen().total(), 1);
+
+    service.signal(Signal::SIGKILL);
+    eventually(Duration::from_secs(10), async || {
+        reqwest::get(service.base()).await.is_err()
+    })
+    .await;
+    let away = call(Vec::new()).await;
+    assert_problem(away, 502, "upstream_failed", "unknown").await;
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! Tests of requests that are refused before the handler of the gateway runs. No such request is sent
+//! to the site.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use reqwest::Method;
+use rstest::rstest;
+use tee_session_api_server::InvalidTokenLimit;
+use tee_session_test_support::TestSite;
+
+use super::{OK, gateway};
+use crate::test_app::{Store, TestApp, assert_problem};
+
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn invalid_token_over_the_limit_returns_429_with_the_outcome_not_sent() {
+    let app = TestApp::builder()
+        .with(gateway)
+        .with(|settings| {
+            settings.invalid_token_limit = Some(InvalidTokenLimit {
+                burst: NonZeroU32::MIN,
+                interval: Duration::from_secs(3_600),
+            });
+        })
+        .spawn(Store::Memory)
+        .await;
+    let call = app.upstream(Method::POST, "x", "/book").send();
+    assert_problem(call.await.unwrap(), 401, "invalid_token").await;
+    let response = app.upstream(Method::POST, "x", "/book").send().await;
+    let response = response.unwrap();
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = assert_problem(response, 429, "too_many_requests").await;
+    assert_eq!(problem["outcome"], "not_sent");
+}
+
+#[tokio::test]
+async fn invalid_host_returns_400_with_the_outcome_not_sent() {
+    let site = TestSite::answering(OK).await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let request = format!(
+        "GET /v1/upstream/book HTTP/1.1\r\nHost: a b/\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let answer = app.send_raw(request.as_bytes(), READ_TIMEOUT).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains(r#""outcome":"not_sent""#), "{answer}");
+    assert_eq!(site.seen().connections(), 0);
+}
+
+/// A proxy in front may use the other of the two lengths. The rest of the body would then be a
+/// request of another client.
+#[rstest]
+#[case::length_first("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n")]
+#[case::length_last("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n")]
+#[case::length_of_zero("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n")]
+#[tokio::test]
+async fn request_with_content_length_and_transfer_encoding_returns_400_and_is_not_sent(
+    #[case] framing: &str,
+) {
+    let site = TestSite::answering(OK).await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let fields = format!("Host: broker.example\r\nAuthorization: Bearer {token}\r\n");
+    let body = format!("0\r\n\r\nGET /v1/upstream/smuggled HTTP/1.1\r\n{fields}\r\n");
+    let framing = framing.replace("{length}", &body.len().to_string());
+    let request = format!("POST /v1/upstream/book HTTP/1.1\r\n{fields}{framing}\r\n{body}");
+    let answer = app.send_raw(request.as_bytes(), READ_TIMEOUT).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert_eq!(site.seen().connections(), 0);
+}

@@ -1,0 +1,104 @@
+use rstest::rstest;
+
+use super::*;
+use crate::settings::{
+    KEYS,
+    tests::{CLIENT, read_config_file, read_settings},
+};
+
+const REDIS: (&str, &str) = ("redis_url", "redis://127.0.0.1");
+const OPEN: (&str, &str) = ("allow_anonymous_clients", "true");
+const GATEWAY: [(&str, &str); 3] = [
+    ("upstream_gateway", "true"),
+    ("allowed_base_hosts", "golf.example"),
+    ("shutdown_timeout", "3600"),
+];
+const COLLECTOR: (&str, &str) = ("traces_otlp_endpoint", "http://127.0.0.1:4318");
+const CACHE: [(&str, &str); 4] = [
+    REDIS,
+    OPEN,
+    ("near_cache", "true"),
+    ("session_touch_interval", "60"),
+];
+
+/// Checks a setting without effect, and then together with the settings that give it an effect.
+#[rstest]
+#[case("storage_format", "plain", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
+#[case("accept_plain", "true", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
+#[case("memory_max_sessions", "9", &[REDIS, OPEN], "redis_url is set, so the embedded store is not used:", &[])]
+#[case("near_cache_max_stale_ms", "100", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
+#[case("near_cache_max_entries", "100", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
+#[case("near_cache_max_bytes", "1048576", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
+#[case("upstream_allow_http", "yes", &[], "upstream_gateway is false: set upstream_gateway to true, or", &GATEWAY)]
+#[case("upstream_allowed_networks", "10.0.0.1", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_user_agent", "a", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_login_paths", "/login", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_response_timeout_ms", "100", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_max_request_bytes", "1", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_max_response_bytes", "0", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_max_in_flight", "4", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_session_concurrency", "1", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("max_sessions_per_subject_action", "refuse", &[], "max_sessions_per_subject is 0, which means no limit: set max_sessions_per_subject, or", &[("max_sessions_per_subject", "1")])]
+#[case("max_connections_per_address", "101", &[("max_connections", "100")], "it is above max_connections: set a lower number, or", &[("max_connections", "101")])]
+#[case("invalid_token_burst", "1", &[("invalid_token_limit", "0")], "invalid_token_limit is 0, which means no limit: set invalid_token_limit, or", &[])]
+#[case("metrics_host", "127.0.0.2", &[], "metrics_port is not set: set metrics_port, or", &[("metrics_port", "9000")])]
+#[case("traces_otlp_headers", "x-key=s3cret", &[], "traces_otlp_endpoint is not set: set traces_otlp_endpoint, or", &[COLLECTOR])]
+#[case("traces_sample_ratio", "0.1", &[], "traces_otlp_endpoint is not set:", &[COLLECTOR])]
+#[case("traces_max_per_second", "1", &[], "traces_otlp_endpoint is not set:", &[COLLECTOR])]
+#[case("allow_anonymous_clients", "true", &[("service_clients", CLIENT)], "service_clients is set, so every caller needs credentials:", &[])]
+fn setting_without_effect_causes_a_warning(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] others: &[(&str, &str)],
+    #[case] reason: &str,
+    #[case] with_effect: &[(&str, &str)],
+) {
+    let read = |others: &[(&str, &str)]| {
+        let flags = [&[(name, value)][..], others].concat();
+        read_settings(None, &flags).unwrap().warnings
+    };
+    let flag = name.replace('_', "-");
+    let warnings = read(others);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let warning = &warnings[0];
+    let start = format!("{name} has no effect, because {reason} ");
+    assert!(warning.starts_with(&start), "{warning}");
+    let end = format!("remove {name} (flag --{flag})");
+    assert!(warning.ends_with(&end), "{warning}");
+    assert!(!warning.contains("s3cret"), "{warning}");
+    assert_eq!(read(with_effect), [""; 0]);
+}
+
+#[rstest]
+#[case::switch_in_another_spelling("upstream_allow_http", "Off")]
+#[case::choice_in_upper_case("storage_format", "SEALED")]
+#[case::number("near_cache_max_entries", "100000")]
+fn setting_that_repeats_its_default_causes_no_warning(#[case] name: &str, #[case] value: &str) {
+    let settings = read_settings(None, &[(name, value)]).unwrap();
+    assert_eq!(settings.warnings, [""; 0]);
+}
+
+/// Checks that each setting of an optional feature has a rule. The names of the settings of a
+/// feature have a common prefix.
+#[test]
+fn each_setting_of_an_optional_feature_has_a_rule() {
+    const FEATURES: [&str; 5] = ["memory_", "near_cache_", "upstream_", "metrics_", "traces_"];
+    const SWITCHES: [&str; 3] = ["upstream_gateway", "metrics_port", "traces_otlp_endpoint"];
+    let ruled = |name: &str| RULES.iter().any(|rule| rule.settings.contains(&name));
+    for name in KEYS.iter().map(|key| key.name) {
+        let is_optional = FEATURES.iter().any(|feature| name.starts_with(feature));
+        if is_optional && !SWITCHES.contains(&name) {
+            assert!(ruled(name), "{name} has no rule");
+        }
+    }
+    let mut names = RULES.iter().flat_map(|rule| rule.settings);
+    assert!(names.all(|name| Key::find(name).is_some()));
+}
+
+#[rstest]
+#[case::default("default.toml", &[])]
+#[case::production("production.toml", &[REDIS, ("service_clients", CLIENT)])]
+fn shipped_settings_file_causes_no_warning(#[case] name: &str, #[case] secrets: &[(&str, &str)]) {
+    let settings = read_settings(Some(&read_config_file(name)), secrets).unwrap();
+    assert_eq!(settings.warnings, [""; 0]);
+}
